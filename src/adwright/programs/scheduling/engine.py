@@ -161,8 +161,11 @@ class EngineState:
         self._limits: Counter[float] = Counter()
         self._queues: Counter[float] = Counter()
         self.tightest = StepLimit()
-        #: Running chains that are wanted soon.
+        #: Running chains that are wanted soon; others that began since the last of these.
         self.soon = 0
+        self._since_soon = capabilities.max_batch
+        #: Until then no prompt is read for whoever can wait, where others are wanted soon.
+        self.quiet_until = -math.inf
 
     @property
     def batch(self) -> int:
@@ -183,7 +186,7 @@ class EngineState:
         block = self.capabilities.block_size
         return min(chain.prefix_tokens[borders - 1], chain.prompt_tokens - 1) // block * block
 
-    def fits(self, chain: ReadyChain, cached: int, limit: StepLimit) -> bool:
+    def fits(self, chain: ReadyChain, cached: int, limit: StepLimit, now: float) -> bool:
         """Whether it can start now: a row, memory, and everyone's limits."""
         batch = len(self.running) + 1
         if batch > self.capabilities.max_batch:
@@ -212,9 +215,10 @@ class EngineState:
             return False
         if step > tightest.step * slack:
             return False
-        if self.soon and chain.objective.kind == "throughput":
+        if self.mixed and chain.objective.kind == "throughput":
             knee = self.curve.knee
-            if step > self.curve.step_seconds(knee, knee * read / batch) * slack:
+            left = self.curve.step_seconds(knee, knee * read / batch) * slack
+            if step > left or (self.soon and now < self.quiet_until):
                 return False
         if limit.queue == tightest.queue == math.inf:
             return True
@@ -256,6 +260,11 @@ class EngineState:
             self.park(each)
         return found
 
+    @property
+    def mixed(self) -> bool:
+        """Whether chains that are wanted soon come here, too: within the last batch of others."""
+        return self._since_soon < self.capabilities.max_batch
+
     def start(
         self, chain: ReadyChain, limit: StepLimit, now: float, *, fill: bool = False
     ) -> ChainRun:
@@ -273,6 +282,16 @@ class EngineState:
         if chain.group is not None:
             self.groups[chain.group] += 1
         self._count(limit, 1)
+        if limit.soon:
+            self._since_soon = 0
+        elif chain.objective.kind == "throughput" and not fill:
+            self._since_soon += 1
+            if self.mixed:
+                # Its prompt stops the others: on average their step stays below the knee's.
+                step = self.curve.step_seconds(len(self.running), self.read_tokens)
+                left = 1 - step / self.curve.step_seconds(self.curve.knee, self.read_tokens)
+                seconds = self.curve.prefill_seconds(chain.prompt_tokens - cached)
+                self.quiet_until = now + seconds / max(left, 0.1)
         if borders:
             self._hold(run, chain.prefix[borders - 1])
         self._make_room()

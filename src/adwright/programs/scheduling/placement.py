@@ -140,7 +140,7 @@ def _option(
     """What there is on this engine; None where it may not even wait."""
     curve = engine.curve
     cached = engine.cached(chain)
-    starts = engine.fits(chain, cached, limit) and not engine.outranked(class_of(chain))
+    starts = engine.fits(chain, cached, limit, now) and not engine.outranked(class_of(chain))
     border = None
     wait = curve.prefill_seconds(engine.unread_tokens + engine.expected_unread)
     if starts:

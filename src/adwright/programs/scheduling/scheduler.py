@@ -111,7 +111,7 @@ def program_policy(
         if engine.parked:
             chain = engine.parked[0].chain  # those behind it do not overtake it
             limit = engine.curve.limit(chain, now, engine.soon + backlog + len(engine.parked))
-            if engine.fits(chain, engine.cached(chain), limit):
+            if engine.fits(chain, engine.cached(chain), limit, now):
                 return Start(chain, engine.engine_id)
     for chain in queue.heads():
         placed = place(
@@ -260,7 +260,7 @@ class ProgramScheduler:
 
     def next_timer(self) -> float | None:
         """When `decide` has to be asked again though nothing happens; None: never."""
-        while self._timers and self._timers[0][1] not in self._waiting:
+        while self._timers and self._timers[0][1] and self._timers[0][1] not in self._waiting:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
@@ -287,6 +287,8 @@ class ProgramScheduler:
                     self.queue.remove(chain.chain_id)
                 run = engine.start(chain, limit, now)
                 self._running[chain.chain_id] = engine.engine_id
+                if engine.quiet_until > now and class_of(chain) == 2:
+                    heapq.heappush(self._timers, (engine.quiet_until, ""))
                 batch = engine.batch
                 seconds = engine.curve.prefill_seconds(chain.prompt_tokens - run.cached)
                 seconds += chain.new_tokens * engine.curve.step_seconds(batch) / batch
