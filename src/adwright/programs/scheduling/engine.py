@@ -141,7 +141,10 @@ class EngineState:
         #: Chains that wait here for a place, the first to start first; by class.
         self.parked: list[WaitingChain] = []
         self._places = [0, 0, 0]
+        #: Classes of which nothing can start until something happens here.
+        self._refused: set[int] = set()
         #: Of all that wait: rows, and tokens as of those that run.
+        self.expected_programs: Counter[str] = Counter()
         self.expected_rows = self.expected_answers = 0
         self.expected_reads = self.expected_unread = 0
         #: Those that wait for a prefix, by its hash.
@@ -149,6 +152,8 @@ class EngineState:
         #: Prefixes that are being read for others, and when that is over.
         self.filling: dict[int, float] = {}
         self.groups: Counter[str] = Counter()
+        #: Programs of the running chains that are wanted soon.
+        self.soon_programs: Counter[str] = Counter()
         #: Tokens of running chains that are not in the index: prompts being read, answers.
         self.own_tokens = 0
         #: Tokens of prompts that are not computed yet; tokens of answers that are expected.
@@ -185,6 +190,26 @@ class EngineState:
             return 0
         block = self.capabilities.block_size
         return min(chain.prefix_tokens[borders - 1], chain.prompt_tokens - 1) // block * block
+
+    def refuses(self, rank: int) -> bool:
+        """Whether nothing of this class, or with -1 of those that wait here, can start now: for want of places, or because another one
+        of it could not and nothing has happened here since."""
+        if rank in self._refused:
+            return True
+        can = self.capabilities
+        full = len(self.running) >= can.max_batch or self.unread_tokens >= can.chunk_tokens
+        if full or any(self._places[: rank + 1]):
+            self._refused.add(rank)
+            return True
+        return False
+
+    def refuse(self, rank: int) -> None:
+        """One of this class, or with -1 of those that wait here, cannot start now. Remembered until something happens here."""
+        self._refused.add(rank)
+
+    def look_again(self) -> None:
+        """Something has happened."""
+        self._refused.clear()
 
     def fits(self, chain: ReadyChain, cached: int, limit: StepLimit, now: float) -> bool:
         """Whether it can start now: a row, memory, and everyone's limits."""
@@ -225,9 +250,18 @@ class EngineState:
         # Who is bound by its first token waits for all prompts that are before it.
         return self.curve.prefill_seconds(unread) <= min(limit.queue, tightest.queue)
 
-    def outranked(self, rank: int) -> bool:
-        """Whether a chain waits here for a place that one of this class must not take."""
-        return any(self._places[: rank + 1])
+    def limit(
+        self, chain: ReadyChain, cached: int, now: float, backlog: tuple[float, float]
+    ) -> StepLimit:
+        """What a chain tolerates here. backlog: chains and programs that wait and are wanted soon,
+        for each engine."""
+        chains = self.soon + self.expected_rows + math.ceil(backlog[0])
+        known = self.soon_programs.keys()
+        if self.expected_programs:
+            known = known | self.expected_programs.keys()
+        others = len(known) - (chain.program_id in known)
+        programs = max(1, round(others + max(backlog[1], 1)))
+        return self.curve.limit(chain, now, cached=cached, chains=chains, programs=programs)
 
     def waits(self, share: float) -> bool:
         """Whether one more may wait here for a place: so many over the rows it can hold."""
@@ -236,6 +270,7 @@ class EngineState:
     def park(self, waiting: WaitingChain) -> None:
         """A chain waits here from now on."""
         self._await(waiting, 1)
+        self._refused.clear()
         if waiting.border is not None:
             self.followers.setdefault(waiting.border, []).append(waiting)
         else:
@@ -245,6 +280,7 @@ class EngineState:
     def unpark(self, waiting: WaitingChain) -> None:
         """It does not wait here any more."""
         self._await(waiting, -1)
+        self._refused.clear()
         if waiting.border is not None:
             self.followers[waiting.border].remove(waiting)
         else:
@@ -275,13 +311,14 @@ class EngineState:
         kv = chain.prompt_tokens - cached + chain.new_tokens
         run = ChainRun(chain, limit, cached, kv, now, deepest.used if deepest else now, fill=fill)
         self.running[chain.chain_id] = run
+        self._refused.clear()
         self.own_tokens += kv
         self.unread_tokens += chain.prompt_tokens - cached
         self.answer_tokens += chain.new_tokens
         self.read_tokens += chain.prompt_tokens + chain.new_tokens
         if chain.group is not None:
             self.groups[chain.group] += 1
-        self._count(limit, 1)
+        self._count(run, 1)
         if limit.soon:
             self._since_soon = 0
         elif chain.objective.kind == "throughput" and not fill:
@@ -305,6 +342,7 @@ class EngineState:
         if run.prefilled:
             return
         run.prefilled = True
+        self._refused.clear()
         self.unread_tokens -= run.chain.prompt_tokens - run.cached
         if cached_tokens is not None and cached_tokens < run.cached:
             self.index.correct(run.stale)
@@ -314,6 +352,7 @@ class EngineState:
     def end(self, chain_id: str, now: float) -> ChainRun:
         """It is over, whatever its end; what it alone needed is free."""
         run = self.running.pop(chain_id)
+        self._refused.clear()
         if not run.fill:
             self._ended += 1
             self.index.step_seconds += (now - run.started - self.index.step_seconds) / self._ended
@@ -327,7 +366,7 @@ class EngineState:
             self.groups[chain.group] -= 1
             if not self.groups[chain.group]:
                 del self.groups[chain.group]
-        self._count(run.limit, -1)
+        self._count(run, -1)
         if run.held is not None:
             self.index.release(run.held)
         return run
@@ -335,10 +374,12 @@ class EngineState:
     def died(self) -> list[ChainRun]:
         """It is gone with all it held; returns what ran there. Who waits here is not touched."""
         self.alive = False
+        self._refused.clear()
         lost = list(self.running.values())
         self.running.clear()
         self.filling.clear()
         self.groups.clear()
+        self.soon_programs.clear()
         self._limits.clear()
         self._queues.clear()
         self.tightest = StepLimit()
@@ -348,6 +389,10 @@ class EngineState:
         return lost
 
     def _await(self, waiting: WaitingChain, by: int) -> None:
+        program = waiting.chain.program_id
+        self.expected_programs[program] += by
+        if not self.expected_programs[program]:
+            del self.expected_programs[program]
         self.expected_rows += by
         self.expected_answers += by * waiting.chain.new_tokens
         self.expected_reads += by * (waiting.chain.prompt_tokens + waiting.chain.new_tokens)
@@ -381,9 +426,13 @@ class EngineState:
         self.index.capacity = self.capabilities.kv_tokens - self.own_tokens
         self.index.room(0)
 
-    def _count(self, limit: StepLimit, by: int) -> None:
+    def _count(self, run: ChainRun, by: int) -> None:
+        limit, program = run.limit, run.chain.program_id
         if limit.soon:
             self.soon += by
+            self.soon_programs[program] += by
+            if not self.soon_programs[program]:
+                del self.soon_programs[program]
         elif limit.step != math.inf:
             self._limits[limit.step] += by
             if not self._limits[limit.step]:

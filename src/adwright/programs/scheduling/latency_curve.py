@@ -8,12 +8,16 @@ seconds of a step, and an engine takes what keeps within the bounds of all that 
     deadline    what is left of them, over the tokens on the longest way to the output
     ttft        none on a step, but one on the prompts that are read before its own
     throughput  none
-    latency     the step at which n chains that are there are over soonest, on average: b at a time
-                they take (n + b) / (2 rate(b)) for a token each, least at the batch `burst(n)`.
-                It is a bound among themselves. Chains that are not wanted soon may join them up to
-                the batch of the greatest power, tokens per second over seconds per token
-                (Kleinrock, "Power and deterministic rules of thumb", ICC 1979): beyond it, a row
-                costs more of everyone's time than it adds in throughput
+    latency     the step of the batch at which the programs that are there are over soonest, on
+                average (`burst`). It binds chains that are wanted soon among themselves. Those that
+                are not may join them up to the batch of the greatest power, tokens per second over
+                seconds per token (Kleinrock, "Power and deterministic rules of thumb", ICC 1979):
+                beyond it, a row costs more of everyone's time than it adds in throughput
+
+Of n programs with w chains each, b chains at a time are max(1, b / w) programs at a time, which are
+over after (n + max(1, b / w)) / 2 times w (p + d(b)) seconds on average, for prompts that take p
+seconds one after the other and answers that take d(b) = tokens / rate(b). So chains that are each a
+program wait for each other where prompts are long, and the chains of one program do not.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ class LatencyCurve:
     kv_seconds: float = 0.0
     #: The batch of the greatest power.
     knee: int = field(init=False, repr=False, compare=False)
-    _bursts: dict[int, int] = field(init=False, repr=False, compare=False)
+    _bursts: dict[tuple[int, int, int], int] = field(init=False, repr=False, compare=False)
     #: step_seconds of 0, 1, ... rows, without what is held.
     _steps: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
@@ -104,25 +108,41 @@ class LatencyCurve:
         """Seconds for so many tokens of prompts."""
         return tokens / self.prefill
 
-    def burst(self, chains: int) -> int:
-        """The batch at which so many chains, begun at once, are over soonest on average."""
-        found = self._bursts.get(chains)
+    def burst(self, chains: int, programs: int, prefill: float, new_tokens: int) -> int:
+        """The batch at which so many programs, with so many chains in all, are over soonest.
+
+        prefill: seconds of a chain's prompt. new_tokens: of its answer.
+        """
+        steps = self._steps
+        most = min(max(chains, 1), len(steps) - 1)
+        # In steps of an eighth of a power of two, so that few are worked out.
+        ratio = prefill / (max(new_tokens, 1) * steps[1])
+        fine = round(8 * math.log2(max(ratio, 1e-3)))
+        key = most, programs, fine
+        found = self._bursts.get(key)
         if found is None:
-            steps = self._steps
-            most = range(1, min(max(chains, 1), len(steps) - 1) + 1)
-            found = min(most, key=lambda b: ((chains + b) * steps[b] / b, b))
-            self._bursts[chains] = found
+            read = 2 ** (fine / 8) * steps[1]
+            width = max(chains, 1) / max(programs, 1)
+            found = min(
+                range(1, most + 1),
+                key=lambda b: ((programs + max(1.0, b / width)) * (read + steps[b] / b), b),
+            )
+            self._bursts[key] = found
         return found
 
-    def limit(self, chain: ReadyChain, now: float, chains: int = 1) -> StepLimit:
-        """What `chain` tolerates here, where so many are wanted soon. Where it asks for more than
-        the engine can do alone, what it does alone: then at least nobody joins it."""
+    def limit(
+        self, chain: ReadyChain, now: float, *, cached: int = 0, chains: int = 1, programs: int = 1
+    ) -> StepLimit:
+        """What `chain` tolerates here, with so many tokens of its prompt held, where so many chains
+        of so many programs are wanted soon. Where it asks for more than the engine can do alone,
+        what it does alone: then at least nobody joins it."""
         seconds = chain.objective.seconds or 0.0
         match chain.objective.kind:
             case "throughput":
                 return StepLimit()
             case "latency":
-                batch = max(self.burst(chains), self.knee)
+                prefill = self.prefill_seconds(chain.prompt_tokens - cached)
+                batch = self.burst(chains, programs, prefill, chain.new_tokens)
                 return StepLimit(self.step_seconds(batch, batch * _held(chain)), soon=True)
             case "ttft":
                 left = seconds - (now - chain.arrived)

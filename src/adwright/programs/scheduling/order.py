@@ -122,6 +122,7 @@ class ChainQueue:
         #: Where the tenant stood that was served last.
         self._floor = 0.0
         self._soon = 0
+        self._soon_programs: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._chains)
@@ -134,9 +135,9 @@ class ChainQueue:
         return self._sharing[prefix]
 
     @property
-    def soon(self) -> int:
-        """How many that wait are not for whenever."""
-        return self._soon
+    def soon(self) -> tuple[int, int]:
+        """How many chains that wait are not for whenever, and of how many programs."""
+        return self._soon, len(self._soon_programs)
 
     def attained(self, tenant: str) -> float:
         """Seconds of service over weight; of a tenant who was idle, as if it had kept up."""
@@ -167,7 +168,9 @@ class ChainQueue:
         self._offer(tenant, chain.program_id, program)
         self._chains[chain.chain_id] = chain
         self._pushed[chain.chain_id] = now
-        self._soon += class_of(chain) < 2
+        if class_of(chain) < 2:
+            self._soon += 1
+            self._soon_programs[chain.program_id] += 1
         heapq.heappush(lane.ages, (now, self._numbers, chain.chain_id))
         for border in chain.prefix:
             self._sharing[border] += 1
@@ -176,7 +179,11 @@ class ChainQueue:
         """Take it out: it starts, moves on or is not wanted any more."""
         chain = self._chains.pop(chain_id)
         del self._pushed[chain_id]
-        self._soon -= class_of(chain) < 2
+        if class_of(chain) < 2:
+            self._soon -= 1
+            self._soon_programs[chain.program_id] -= 1
+            if not self._soon_programs[chain.program_id]:
+                del self._soon_programs[chain.program_id]
         who = self._tenant_of(chain)
         self._waiting[who] -= 1
         if not self._waiting[who]:

@@ -21,13 +21,12 @@ what is in flight by itself or reading takes no longer than a step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from adwright.programs.scheduling.engine import EngineState
-from adwright.programs.scheduling.latency_curve import LatencyCurve, StepLimit
+from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.order import class_of
 from adwright.programs.scheduling.ready_chain import ReadyChain
 
@@ -67,13 +66,13 @@ class Placement(NamedTuple):
     """What to do with a chain.
 
     start: now. park: wait there, at most until `until`, for a place or for the prefix `border`, with
-    `unread` tokens of the prompt to read then. fill: read the first `borders` borders first; the chain stays where it is.
+    `unread` tokens of the prompt to read then. fill: read the first `borders` borders first; the
+    chain stays where it is.
     """
 
     engine_id: str
     action: Literal["start", "park", "fill"]
     score: PlacementScore
-    limit: StepLimit
     until: float = 0.0
     border: int | None = None
     unread: int = 0
@@ -86,47 +85,55 @@ def place(
     now: float,
     *,
     sharing: Callable[[int], int],
-    backlog: int,
+    backlog: tuple[float, float],
     terms: PlacementTerms,
 ) -> Placement | None:
     """Choose for one chain; None where it can go nowhere now. sharing: how many chains that wait
-    begin with a prefix. backlog: chains that wait and are wanted soon, for each engine."""
-    best: tuple[float, int, str] | None = None
-    free = math.inf
-    chosen: tuple[EngineState, StepLimit, _Option] | None = None
-    limits: dict[tuple[int, int], StepLimit] = {}
+    begin with a prefix. backlog: chains and programs that wait and are wanted soon, for each
+    engine."""
+    rank = class_of(chain)
+    options: list[tuple[_Option, EngineState]] = []
+    full: list[EngineState] = []
+    most = 0
     for engine in engines:
-        if not engine.alive or not engine.capabilities.accepts(chain):
+        if not engine.alive:
             continue
-        there = engine.soon + backlog
-        limit = limits.get((id(engine.curve), there))
-        if limit is None:
-            limit = engine.curve.limit(chain, now, there)
-            limits[id(engine.curve), there] = limit
-        option = _option(chain, engine, limit, now, terms)
-        if option is None:
-            continue
-        total = sum(option.score)
-        if option.starts or option.border is not None:
-            free = min(free, total)
-        key = (total, engine.held_tokens, engine.engine_id)
-        if best is None or key < best:
-            best, chosen = key, (engine, limit, option)
-    if chosen is None or free == math.inf:
+        if engine.refuses(rank):
+            full.append(engine)
+        elif engine.capabilities.accepts(chain):
+            cached = engine.cached(chain)
+            limit = engine.limit(chain, cached, now, backlog)
+            if engine.fits(chain, cached, limit, now):
+                options.append((_option(chain, engine, cached, now, terms, free=True), engine))
+                most = max(most, cached)
+            else:
+                engine.refuse(rank)
+                full.append(engine)
+    if not options:
         return None
-    engine, limit, option = chosen
-    score, starts, border, unread = option
-    if not starts:
-        until = now + (free if border is None else 2 * score.queue + score.prefill)
-        return Placement(engine.engine_id, "park", score, limit, until, border, unread)
+    free = min(option.score.total for option, _ in options)
+    for engine in full:
+        # Worth waiting for is only what none of the free ones holds.
+        cached = engine.cached(chain)
+        coming = engine.filling and not engine.filling.keys().isdisjoint(chain.prefix)
+        if (cached > most or coming) and engine.waits(terms.park):
+            option = _option(chain, engine, cached, now, terms, free=False)
+            if chain.prompt_tokens - option.unread > most and engine.capabilities.accepts(chain):
+                options.append((option, engine))
+    option, engine = min(options, key=_preference)
+    score = option.score
+    if not option.starts:
+        until = now + max(free, 2 * score.queue + score.prefill)
+        where = (until, option.border, option.unread)
+        return Placement(engine.engine_id, "park", score, *where)
     borders = _to_fill(chain, engine, sharing) if terms.fill else 0
     action: Literal["start", "fill"] = "fill" if borders else "start"
-    return Placement(engine.engine_id, action, score, limit, borders=borders)
+    return Placement(engine.engine_id, action, score, borders=borders)
 
 
 class _Option(NamedTuple):
-    """What an engine costs, whether the chain starts at once, the prefix it waits for, and the
-    tokens that it reads then."""
+    """What an engine costs, whether the chain starts there at once, the prefix it waits for, and
+    the tokens that it reads then."""
 
     score: PlacementScore
     starts: bool
@@ -134,40 +141,45 @@ class _Option(NamedTuple):
     unread: int
 
 
+def _preference(option: tuple[_Option, EngineState]) -> tuple[float, int, str]:
+    """Fewest seconds first, then the emptiest."""
+    return option[0].score.total, option[1].held_tokens, option[1].engine_id
+
+
 def _option(
-    chain: ReadyChain, engine: EngineState, limit: StepLimit, now: float, terms: PlacementTerms
-) -> _Option | None:
-    """What there is on this engine; None where it may not even wait."""
+    chain: ReadyChain,
+    engine: EngineState,
+    cached: int,
+    now: float,
+    terms: PlacementTerms,
+    *,
+    free: bool,
+) -> _Option:
+    """What there is on this engine, free or not."""
     curve = engine.curve
-    cached = engine.cached(chain)
-    starts = engine.fits(chain, cached, limit, now) and not engine.outranked(class_of(chain))
-    border = None
     wait = curve.prefill_seconds(engine.unread_tokens + engine.expected_unread)
-    if starts:
+    border, filled = None, 0.0
+    if engine.filling:
         border, filled, cached = _in_flight(chain, engine, cached, now)
-        starts = border is None
         wait = max(wait, filled)
-    elif engine.waits(terms.park):
+    if not free and border is None:
         wait += _until_free(engine, curve)
-    else:
-        return None
     unread = chain.prompt_tokens - cached
     prefill = curve.prefill_seconds(unread)
-    interference = _interference(chain, engine, prefill) if terms.interference else 0.0
-    spread = 0.0
-    if terms.spread and chain.group and engine.groups and chain.group not in engine.groups:
-        spread = prefill
     eviction = 0.0
     if terms.eviction:
         eviction = curve.prefill_seconds(engine.index.worth(unread + chain.new_tokens))
+    spread = 0.0
+    if terms.spread and chain.group and engine.groups and chain.group not in engine.groups:
+        spread = prefill
     score = PlacementScore(
         prefill if terms.prefill else 0.0,
         wait if terms.queue else 0.0,
-        interference,
+        _interference(chain, engine, prefill) if terms.interference else 0.0,
         spread,
         eviction,
     )
-    return _Option(score, starts, border, unread)
+    return _Option(score, free and border is None, border, unread)
 
 
 def _interference(chain: ReadyChain, engine: EngineState, prefill: float) -> float:

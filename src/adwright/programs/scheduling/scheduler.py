@@ -106,13 +106,16 @@ def program_policy(
     """Our policy: whoever waits at an engine and can start there, else the first head that can be
     placed."""
     terms = terms or PlacementTerms()
-    backlog = -(-queue.soon // len(engines))
+    chains, programs = queue.soon
+    backlog = chains / len(engines), programs / len(engines)
     for engine in engines.values():
-        if engine.parked:
+        if engine.parked and not engine.refuses(-1):
             chain = engine.parked[0].chain  # those behind it do not overtake it
-            limit = engine.curve.limit(chain, now, engine.soon + backlog + len(engine.parked))
-            if engine.fits(chain, engine.cached(chain), limit, now):
+            cached = engine.cached(chain)
+            limit = engine.limit(chain, cached, now, backlog)
+            if engine.fits(chain, cached, limit, now):
                 return Start(chain, engine.engine_id)
+            engine.refuse(-1)
     for chain in queue.heads():
         placed = place(
             chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=terms
@@ -249,6 +252,7 @@ class ProgramScheduler:
     def engine_back(self, engine_id: str) -> None:
         """It takes chains again; it holds nothing."""
         self.engines[engine_id].alive = True
+        self.engines[engine_id].look_again()
 
     def expect(self, upcoming: Iterable[UpcomingPrefix], now: float) -> None:
         """What the graphs say of prefixes that will be read, or will not be any more."""
@@ -268,6 +272,9 @@ class ProgramScheduler:
         """What to do now."""
         while (timer := self.next_timer()) is not None and timer <= now:
             _, chain_id = heapq.heappop(self._timers)
+            if not chain_id:
+                for engine in self.engines.values():
+                    engine.look_again()
             if chain_id in self._waiting and self._waiting[chain_id][1].until <= now:
                 self.queue.push(self._unpark(chain_id), now)
         found, self._owed = self._owed, []
