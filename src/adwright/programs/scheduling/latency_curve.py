@@ -14,10 +14,11 @@ seconds of a step, and an engine takes what keeps within the bounds of all that 
                 seconds per token (Kleinrock, "Power and deterministic rules of thumb", ICC 1979):
                 beyond it, a row costs more of everyone's time than it adds in throughput
 
-Of n programs with w chains each, b chains at a time are max(1, b / w) programs at a time, which are
-over after (n + max(1, b / w)) / 2 times w (p + d(b)) seconds on average, for prompts that take p
-seconds one after the other and answers that take d(b) = tokens / rate(b). So chains that are each a
-program wait for each other where prompts are long, and the chains of one program do not.
+Of n programs with w chains each, b chains at a time are m = max(1, b / w) programs at a time, which
+are over after (n + m) / 2 times w (p + d(b)) seconds on average, for prompts that take p seconds
+one after the other and answers that take d(b) = tokens / rate(b). While they run about as many
+arrive as end, so that n counts twice. Chains that are each a program wait for each other where
+prompts are long, and the chains of one program do not.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class LatencyCurve:
             width = max(chains, 1) / max(programs, 1)
             found = min(
                 range(1, most + 1),
-                key=lambda b: ((programs + max(1.0, b / width)) * (read + steps[b] / b), b),
+                key=lambda b: ((2 * programs + max(1.0, b / width)) * (read + steps[b] / b), b),
             )
             self._bursts[key] = found
         return found

@@ -10,7 +10,8 @@ soon (latency, a rate of tokens) or whenever (throughput). Of each lane only the
     chains     the longest way to an output first, then the one nearest to it
 
 The key of a program is `what + ageing * arrived`, where `what` is the seconds of work that remain
-on what is known of it ("remaining"), that it has been given ("attained", Luo et al., "Autellix",
+("remaining"; by its graph where `outlook` was told, else of the chains that wait and the longest
+way from them), that it has been given ("attained", Luo et al., "Autellix",
 2025) or nothing ("arrival"). All age at the same rate, so that keys need not change while nothing
 happens; and whoever arrives `what / ageing` seconds later comes after it, so that everyone's turn
 comes. "remaining" finishes what is begun first, depth first, as work that is done remains no more.
@@ -118,6 +119,7 @@ class ChainQueue:
         #: Attained service over weight, by tenant; of programs in seconds.
         self._virtual: dict[str, float] = {}
         self._attained: dict[str, float] = {}
+        self._outlook: dict[str, float] = {}
         self._waiting: Counter[str] = Counter()
         #: Where the tenant stood that was served last.
         self._floor = 0.0
@@ -222,9 +224,18 @@ class ChainQueue:
                 if tenant and (program := tenant.programs.get(chain.program_id)):
                     self._offer(tenant, chain.program_id, program)
 
+    def outlook(self, program_id: str, tenant: str, seconds: float) -> None:
+        """By its graph, so much work is left of a program of the tenant's."""
+        self._outlook[program_id] = seconds
+        for lane in self._lanes.values():
+            known = lane.tenants.get(tenant if self.terms.fair else "")
+            if known and (program := known.programs.get(program_id)):
+                self._offer(known, program_id, program)
+
     def forget(self, program_id: str) -> None:
         """The program is over."""
         self._attained.pop(program_id, None)
+        self._outlook.pop(program_id, None)
 
     def heads(self) -> Iterator[ReadyChain]:
         """The next chain of each lane, in the order in which the lanes come."""
@@ -248,7 +259,7 @@ class ChainQueue:
         """Put a program where its key says now; entries with another key are out of date."""
         match self.terms.programs:
             case "remaining":
-                what = program.work + program.beyond
+                what = self._outlook.get(program_id, program.work + program.beyond)
             case "attained":
                 what = self._attained.get(program_id, 0.0)
             case "arrival":

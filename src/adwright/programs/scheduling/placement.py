@@ -4,7 +4,6 @@
           + queue         prompts before it, and where nothing is free the wait for it
           + interference  its answer's tokens at the step that it causes, and by how much longer
                           all that runs there takes: its prompt stops each row, its row slows each
-          + eviction      reading again what makes way for it and is needed again
 
 All terms are seconds of somebody, so that they add without weights: an engine that holds the prefix
 is passed over only where its queue costs more than reading the prefix elsewhere. Engines that tie
@@ -41,7 +40,6 @@ class PlacementTerms:
     prefill: bool = True
     queue: bool = True
     interference: bool = True
-    eviction: bool = True
     spread: bool = False
     fill: bool = True
     park: float = 0.5
@@ -54,7 +52,6 @@ class PlacementScore(NamedTuple):
     queue: float
     interference: float
     spread: float
-    eviction: float
 
     @property
     def total(self) -> float:
@@ -163,12 +160,9 @@ def _option(
         border, filled, cached = _in_flight(chain, engine, cached, now)
         wait = max(wait, filled)
     if not free and border is None:
-        wait += _until_free(engine, curve)
+        wait = max(wait, _until_free(engine, curve))
     unread = chain.prompt_tokens - cached
     prefill = curve.prefill_seconds(unread)
-    eviction = 0.0
-    if terms.eviction:
-        eviction = curve.prefill_seconds(engine.index.worth(unread + chain.new_tokens))
     spread = 0.0
     if terms.spread and chain.group and engine.groups and chain.group not in engine.groups:
         spread = prefill
@@ -177,7 +171,6 @@ def _option(
         wait if terms.queue else 0.0,
         _interference(chain, engine, prefill) if terms.interference else 0.0,
         spread,
-        eviction,
     )
     return _Option(score, free and border is None, border, unread)
 
@@ -197,10 +190,11 @@ def _interference(chain: ReadyChain, engine: EngineState, prefill: float) -> flo
 
 
 def _until_free(engine: EngineState, curve: LatencyCurve) -> float:
-    """Seconds until the place is free that is left to one who comes now."""
+    """Seconds until the place is free that is left to one who comes now: the next one after half
+    the time between two, on average."""
     batch = max(engine.batch, 1)
     every = engine.answer_tokens / batch * curve.step_seconds(batch, engine.read_tokens) / batch
-    return (len(engine.parked) + 1) * every
+    return (len(engine.parked) + 0.5) * every
 
 
 def _in_flight(

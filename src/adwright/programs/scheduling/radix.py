@@ -153,20 +153,6 @@ class PrefixIndex:
             self._drop(name)
         return self.capacity - self.tokens
 
-    def worth(self, tokens: int) -> float:
-        """Tokens that would have to be read again, about, if `tokens` had to be free: what goes is
-        weighed by how sure its next use is, as the first to go has it."""
-        missing = tokens - (self.capacity - self.tokens)
-        if missing <= 0:
-            return 0.0
-        name = self._victim(self._leaves)
-        if name is None:
-            return float(missing)
-        node = self._nodes[name]
-        if node.due:
-            return float(missing)
-        return missing * node.hits / (1.0 + node.hits) if math.isfinite(node.rank) else 0.0
-
     def correct(self, before: float) -> None:
         """The engine has dropped a prefix that was last used then: drop what was used at that
         moment or earlier, but for what running chains read."""

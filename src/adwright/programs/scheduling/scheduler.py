@@ -262,6 +262,13 @@ class ProgramScheduler:
                 engine.index.expect(each.program_id, each.prefix, each.steps, now)
         self._owed.extend(keep_decisions(upcoming, self.engines.values()))
 
+    def outlook(self, program_id: str, tenant: str, prompt_tokens: int, new_tokens: int) -> None:
+        """By its graph, so many tokens are to be read and written until the program is over."""
+        curve = next(iter(self.engines.values())).curve
+        seconds = curve.prefill_seconds(prompt_tokens)
+        seconds += new_tokens * curve.step_seconds(curve.knee) / curve.knee
+        self.queue.outlook(program_id, tenant, seconds)
+
     def next_timer(self) -> float | None:
         """When `decide` has to be asked again though nothing happens; None: never."""
         while self._timers and self._timers[0][1] and self._timers[0][1] not in self._waiting:

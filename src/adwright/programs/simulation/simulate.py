@@ -136,6 +136,7 @@ class _Loop:
         match kind:
             case "arrives":
                 self._over[name], self._sent[name] = set(), set()
+                self._outlook(name)
                 self._send(name, self.client.round_trip / 2)
             case "ready":
                 program_id, _, call = name.rpartition("/")
@@ -192,12 +193,22 @@ class _Loop:
         over.add(call)
         outcome = self.outcomes[program_id]
         if len(over) < len(outcome.program.calls):
+            self._outlook(program_id)
             self._send(program_id, 0.0 if self.client.sends == "graph" else self._half)
             return
         if self._informs:
             self.scheduler.expect(outcome.program.upcoming(over), self.now)
         self.scheduler.cancel_program(program_id, self.now)
         outcome.finished = self.now + (self._half if self.client.sends == "graph" else 0.0)
+
+    def _outlook(self, program_id: str) -> None:
+        """Whoever is given the graph knows what is left."""
+        if self.client.sends != "graph":
+            return
+        program, over = self.outcomes[program_id].program, self._over[program_id]
+        left = [chain for name, chain in program.chains.items() if name not in over]
+        reads, writes = (sum(c.prompt_tokens for c in left), sum(c.new_tokens for c in left))
+        self.scheduler.outlook(program_id, program.tenant, reads, writes)
 
     @property
     def _half(self) -> float:
