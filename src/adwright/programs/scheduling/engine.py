@@ -43,7 +43,8 @@ class EngineCapabilities:
     adapters, logprobs, grammar: as the names say. max_batch: rows at once. kv_tokens: tokens of all
     rows and prefixes that fit; kv_bytes_per_token: of one of them. block_size: tokens; only whole
     blocks are found again. context_length: tokens of one prompt and its answer. chunk_tokens: of
-    prompts that it reads in one step.
+    prompts that it reads in one step. shared_reads: whether a step reads a prefix that rows share
+    once (cascade attention), and not for each of them.
     Raises ConfigError for a number below 1, and a cache of what is in flight without a cache.
     """
 
@@ -62,6 +63,7 @@ class EngineCapabilities:
     block_size: int = 1
     context_length: int = 8_192
     chunk_tokens: int = 512
+    shared_reads: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "kv_tokens", "kv_bytes_per_token", "block_size"):
@@ -159,7 +161,7 @@ class EngineState:
         #: Tokens of prompts that are not computed yet; tokens of answers that are expected.
         self.unread_tokens = 0
         self.answer_tokens = 0
-        #: Tokens that a step reads, at most: of each row its prompt and its answer.
+        #: Of each row its prompt and its answer.
         self.read_tokens = 0
         #: Chains that have ended here, for the mean of their seconds.
         self._ended = 0
@@ -181,6 +183,13 @@ class EngineState:
     def held_tokens(self) -> int:
         """Tokens in its memory, of rows and of prefixes."""
         return self.own_tokens + self.index.tokens
+
+    def reads(self, tokens: int = 0, cached: int = 0) -> int:
+        """Tokens that a step reads, at most, with another row of so many, of which so many are of a
+        prefix that is held."""
+        if self.capabilities.shared_reads:
+            return self.own_tokens + self.index.held_tokens + tokens - cached
+        return self.read_tokens + tokens
 
     def cached(self, chain: ReadyChain) -> int:
         """Tokens of the chain's prompt that are thought to be held; at least its last one is
@@ -228,15 +237,84 @@ class EngineState:
         unread = self.unread_tokens + chain.prompt_tokens - cached
         if self.unread_tokens and unread > self.capabilities.chunk_tokens:
             return False
-        read = self.read_tokens + chain.prompt_tokens + chain.new_tokens
+        read = self.reads(chain.prompt_tokens + chain.new_tokens, cached)
         step, slack = self.curve.step_seconds(batch, read), 1 + 1e-9
         tightest = self.tightest
-        if limit.soon:
-            # Among themselves; behind rows that can wait it would only wait longer.
-            soon = self.soon + 1
-            if self.curve.step_seconds(soon, soon * read / batch) > limit.step * slack:
+        if limit.rows is not None and self.soon >= limit.rows:
+            return False
+        if step > limit.step * slack:
+            return False
+        if step > tightest.step * slack:
+            return False
+        if self.mixed and chain.objective.kind == "throughput":
+            knee = self.curve.knee
+            left = self.curve.step_seconds(knee, knee * read / batch) * slack
+            if step > left or (self.soon and now < self.quiet_until):
                 return False
-        elif step > limit.step * slack:
+        if limit.queue == tightest.queue == math.inf:
+            return True
+        # Who is bound by its first token waits for all prompts that are before it.
+        return self.curve.prefill_seconds(unread) <= min(limit.queue, tightest.queue)
+
+    def limit(
+        self, chain: ReadyChain, cached: int, now: float, backlog: tuple[float, float]
+    ) -> StepLimit:
+        """What a chain tolerates here. backlog: chains and programs that wait and are wanted soon,
+        for each engine."""
+        chains = self.soon + self.expected_rows + math.ceil(backlog[0])
+        known = self.soon_programs.keys()
+        if self.expected_programs:
+            known = known | self.expected_programs.keys()
+        others = len(known) - (chain.program_id in known)
+        programs = max(1, round(others + max(backlog[1], 1)))
+        shared = cached if self.capabilities.shared_reads else 0
+        return self.curve.limit(
+            chain, now, cached=cached, shared=shared, chains=chains, programs=programs
+        )
+
+    def refuses(self, rank: int) -> bool:
+        """Whether nothing of this class, or with -1 of those that wait here, can start now: for want of places, or because another one
+        of it could not and nothing has happened here since."""
+        if rank in self._refused:
+            return True
+        can = self.capabilities
+        full = len(self.running) >= can.max_batch or self.unread_tokens >= can.chunk_tokens
+        if full or any(self._places[: rank + 1]):
+            self._refused.add(rank)
+            return True
+        return False
+
+    def refuse(self, rank: int) -> None:
+        """One of this class, or with -1 of those that wait here, cannot start now. Remembered until something happens here."""
+        self._refused.add(rank)
+
+    def look_again(self) -> None:
+        """Something has happened."""
+        self._refused.clear()
+
+    def fits(self, chain: ReadyChain, cached: int, limit: StepLimit, now: float) -> bool:
+        """Whether it can start now: a row, memory, and everyone's limits."""
+        batch = len(self.running) + 1
+        if batch > self.capabilities.max_batch:
+            return False
+        tokens = chain.prompt_tokens - cached + chain.new_tokens
+        # What it would read of the cache is counted twice where another reads it, too: there is
+        # always room for a chain alone.
+        kv = self.own_tokens + self.index.held_tokens + cached + tokens
+        if kv > self.capabilities.kv_tokens and batch > 1:
+            return False
+        if batch == 1:
+            return True
+        # More prompts than it reads in a step would only wait there, where nobody can overtake.
+        unread = self.unread_tokens + chain.prompt_tokens - cached
+        if self.unread_tokens and unread > self.capabilities.chunk_tokens:
+            return False
+        read = self.reads(chain.prompt_tokens + chain.new_tokens, cached)
+        step, slack = self.curve.step_seconds(batch, read), 1 + 1e-9
+        tightest = self.tightest
+        if limit.rows is not None and self.soon >= limit.rows:
+            return False
+        if step > limit.step * slack:
             return False
         if step > tightest.step * slack:
             return False
@@ -319,14 +397,15 @@ class EngineState:
         if chain.group is not None:
             self.groups[chain.group] += 1
         self._count(run, 1)
-        if limit.soon:
+        if limit.rows is not None:
             self._since_soon = 0
         elif chain.objective.kind == "throughput" and not fill:
             self._since_soon += 1
             if self.mixed:
                 # Its prompt stops the others: on average their step stays below the knee's.
-                step = self.curve.step_seconds(len(self.running), self.read_tokens)
-                left = 1 - step / self.curve.step_seconds(self.curve.knee, self.read_tokens)
+                read = self.reads()
+                step = self.curve.step_seconds(len(self.running), read)
+                left = 1 - step / self.curve.step_seconds(self.curve.knee, read)
                 seconds = self.curve.prefill_seconds(chain.prompt_tokens - cached)
                 self.quiet_until = now + seconds / max(left, 0.1)
         if borders:
@@ -428,7 +507,7 @@ class EngineState:
 
     def _count(self, run: ChainRun, by: int) -> None:
         limit, program = run.limit, run.chain.program_id
-        if limit.soon:
+        if limit.rows is not None:
             self.soon += by
             self.soon_programs[program] += by
             if not self.soon_programs[program]:

@@ -8,9 +8,8 @@ seconds of a step, and an engine takes what keeps within the bounds of all that 
     deadline    what is left of them, over the tokens on the longest way to the output
     ttft        none on a step, but one on the prompts that are read before its own
     throughput  none
-    latency     the step of the batch at which the programs that are there are over soonest, on
-                average (`burst`). It binds chains that are wanted soon among themselves. Those that
-                are not may join them up to the batch of the greatest power, tokens per second over
+    latency     none, but as many rows as make the programs that are there be over soonest, on
+                average (`burst`), of chains that are wanted soon. Those that are not may join them up to the batch of the greatest power, tokens per second over
                 seconds per token (Kleinrock, "Power and deterministic rules of thumb", ICC 1979):
                 beyond it, a row costs more of everyone's time than it adds in throughput
 
@@ -36,12 +35,12 @@ __all__ = ["LatencyCurve", "StepLimit"]
 @dataclass(frozen=True)
 class StepLimit:
     """What a chain tolerates on its engine. step: seconds per token of its own; queue: seconds of
-    prompts that are computed before its first token. soon: the step binds this chain alone, and
-    `knee_step` those that join it and are not wanted soon."""
+    prompts that are computed before its first token. rows: of chains that are wanted soon, where it
+    is one of these."""
 
     step: float = math.inf
     queue: float = math.inf
-    soon: bool = False
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,19 +131,30 @@ class LatencyCurve:
         return found
 
     def limit(
-        self, chain: ReadyChain, now: float, *, cached: int = 0, chains: int = 1, programs: int = 1
+        self,
+        chain: ReadyChain,
+        now: float,
+        *,
+        cached: int = 0,
+        shared: int = 0,
+        chains: int = 1,
+        programs: int = 1,
     ) -> StepLimit:
-        """What `chain` tolerates here, with so many tokens of its prompt held, where so many chains
-        of so many programs are wanted soon. Where it asks for more than the engine can do alone,
-        what it does alone: then at least nobody joins it."""
+        """What `chain` tolerates here, where so many chains of so many programs are wanted soon.
+
+        cached: tokens of its prompt that are held; shared: of these, that a step reads for others
+        anyway. Where it asks for more than the engine can do alone, what it does alone: then at
+        least nobody joins it.
+        """
         seconds = chain.objective.seconds or 0.0
         match chain.objective.kind:
             case "throughput":
                 return StepLimit()
             case "latency":
                 prefill = self.prefill_seconds(chain.prompt_tokens - cached)
-                batch = self.burst(chains, programs, prefill, chain.new_tokens)
-                return StepLimit(self.step_seconds(batch, batch * _held(chain)), soon=True)
+                # What it reads in each step is its own, too, however many there are.
+                prefill += chain.new_tokens * self.kv_seconds * (_held(chain) - shared)
+                return StepLimit(rows=self.burst(chains, programs, prefill, chain.new_tokens))
             case "ttft":
                 left = seconds - (now - chain.arrived)
                 return StepLimit(queue=max(left, self.prefill_seconds(chain.prompt_tokens)))

@@ -179,8 +179,10 @@ def _interference(chain: ReadyChain, engine: EngineState, prefill: float) -> flo
     """Of the answers that run, half is still to come, on average; of those that wait, all."""
     curve = engine.curve
     rows = engine.batch + engine.expected_rows
-    read = engine.read_tokens + engine.expected_reads
-    more = curve.step_seconds(rows + 1, read + chain.prompt_tokens + chain.new_tokens)
+    cached = chain.prompt_tokens - round(prefill * curve.prefill)
+    read = engine.reads() + engine.expected_reads
+    most = engine.reads(chain.prompt_tokens + chain.new_tokens, cached) + engine.expected_reads
+    more = curve.step_seconds(rows + 1, most)
     own = chain.new_tokens * more
     if not rows:
         return own
@@ -193,7 +195,7 @@ def _until_free(engine: EngineState, curve: LatencyCurve) -> float:
     """Seconds until the place is free that is left to one who comes now: the next one after half
     the time between two, on average."""
     batch = max(engine.batch, 1)
-    every = engine.answer_tokens / batch * curve.step_seconds(batch, engine.read_tokens) / batch
+    every = engine.answer_tokens / batch * curve.step_seconds(batch, engine.reads()) / batch
     return (len(engine.parked) + 0.5) * every
 
 

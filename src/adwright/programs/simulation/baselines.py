@@ -105,7 +105,9 @@ def compare(
     """Run the programs on so many engines under one system."""
     can = capabilities
     if not system.cache:
-        can = replace(can, prefix_cache=False, in_flight_prefix=False, fork=False)
+        can = replace(
+            can, prefix_cache=False, in_flight_prefix=False, fork=False, shared_reads=False
+        )
     rows = curve.knee if system.rows == "few" else None
     made = [
         SimulatedEngine(f"e{at:02}", can, curve, max_rows=rows) for at in range(engines)

@@ -71,8 +71,6 @@ class _Row:
 
 class SimulatedEngine:
     """One engine. max_rows: a limit of its own, as a server is started with; None: its max_batch.
-    shared_reads: whether a step reads a prefix that rows
-    share once, and not for each of them.
 
     read_tokens: of prompts, computed so far; busy: seconds of steps; peak_tokens: the most that
     rows and the prefixes they read have held.
@@ -85,11 +83,9 @@ class SimulatedEngine:
         curve: LatencyCurve,
         *,
         max_rows: int | None = None,
-        shared_reads: bool = False,
     ) -> None:
         self.engine_id, self.capabilities, self.curve = engine_id, capabilities, curve
         self._most = min(capabilities.max_batch, max_rows or capabilities.max_batch)
-        self._shared_reads = shared_reads
         self.read_tokens = self.peak_tokens = 0
         self.busy = 0.0
         self.alive = True
@@ -219,7 +215,7 @@ class SimulatedEngine:
                 if tokens:
                     self._reads.append((row, tokens))
                     left -= tokens
-        held = self.held_tokens if self._shared_reads else sum(map(_length, writers))
+        held = self.held_tokens if self.capabilities.shared_reads else sum(map(_length, writers))
         self._steps = steps
         self._seconds = self.curve.step_seconds(len(writers), held if writers else 0)
         self._seconds += self.curve.prefill_seconds(sum(tokens for _, tokens in self._reads))
