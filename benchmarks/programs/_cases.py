@@ -148,9 +148,7 @@ def worth_cases() -> Iterator[Case]:
             seed, requests=200, rate=14.0, prompts=(1000,) * 12
         ),
         "w5": lambda seed: workloads.creative_teams(seed, programs=4, files=3, rate=0.2),
-        "w7": lambda seed: workloads.agents(
-            seed, programs=40, rate=4.0, tool_seconds=(0.2, 2.0)
-        ),
+        "w7": lambda seed: workloads.agents(seed, programs=40, rate=4.0, tool_seconds=(0.2, 2.0)),
     }
     small = replace(OPENVINO, kv_tokens=16_000)
     for name, programs in made.items():

@@ -1,6 +1,6 @@
 """What a decision of the scheduler costs: 10,000 calls that wait, 16 engines (1 CPU-minute).
 
-    python -m benchmarks.programs.scheduler
+python -m benchmarks.programs.scheduler
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from adwright.programs.scheduling.engine import EngineState
+from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.order import class_of
 from adwright.programs.scheduling.ready_chain import ReadyChain
@@ -95,7 +95,7 @@ def place(
     for engine in engines:
         if not engine.alive:
             continue
-        if engine.refuses(rank):
+        if engine.refuses(rank, backlog[0]):
             full.append(engine)
         elif engine.capabilities.accepts(chain):
             cached = engine.cached(chain)
@@ -104,7 +104,7 @@ def place(
                 options.append((_option(chain, engine, cached, now, terms, free=True), engine))
                 most = max(most, cached)
             else:
-                engine.refuse(rank)
+                engine.refuse(rank, backlog[0])
                 full.append(engine)
     if not options:
         return None
@@ -217,9 +217,7 @@ def _in_flight(
     return None, 0.0, cached
 
 
-def _to_fill(
-    chain: ReadyChain, engine: EngineState, sharing: Callable[[int], int]
-) -> int:
+def _to_fill(chain: ReadyChain, engine: EngineState, sharing: Callable[[int], int]) -> int:
     """How many borders to read before the chain, for it and for others; 0: none."""
     can = engine.capabilities
     if can.in_flight_prefix or not (can.prefix_cache or can.fork):

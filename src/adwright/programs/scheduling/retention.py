@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from adwright.programs.scheduling.engine import EngineState
+from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.ready_chain import UpcomingPrefix
 
 __all__ = ["KeepDecision", "keep_decisions"]

@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from adwright.core.errors import ValueInvalidError
-from adwright.programs.scheduling.engine import ChainRun, EngineState, WaitingChain
+from adwright.programs.scheduling.engine_state import ChainRun, EngineState, WaitingChain
 from adwright.programs.scheduling.order import ChainQueue, OrderTerms, class_of
 from adwright.programs.scheduling.placement import (
     Placement,
-    PlacementScore,
     PlacementTerms,
     place,
 )
@@ -109,13 +108,13 @@ def program_policy(
     chains, programs = queue.soon
     backlog = chains / len(engines), programs / len(engines)
     for engine in engines.values():
-        if engine.parked and not engine.refuses(-1):
+        if engine.parked and not engine.refuses(-1, backlog[0]):
             chain = engine.parked[0].chain  # those behind it do not overtake it
             cached = engine.cached(chain)
             limit = engine.limit(chain, cached, now, backlog)
             if engine.fits(chain, cached, limit, now):
                 return Start(chain, engine.engine_id)
-            engine.refuse(-1)
+            engine.refuse(-1, backlog[0])
     for chain in queue.heads():
         placed = place(
             chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=terms

@@ -22,7 +22,8 @@ from typing import Literal
 from zlib import crc32
 
 from adwright.core.config import checked
-from adwright.programs.scheduling.engine import EngineCapabilities, EngineState
+from adwright.programs.scheduling.engine import EngineCapabilities
+from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.order import ChainQueue, OrderTerms
 from adwright.programs.scheduling.placement import PlacementTerms
@@ -69,6 +70,7 @@ SYSTEMS: Mapping[str, ServedBy] = {
 
 def router(route: Literal["any", "load", "affinity"]) -> SchedulingPolicy:
     """A policy that sends each request on as it comes, however much the engine has to do."""
+
     def choose(
         queue: ChainQueue, engines: Mapping[str, EngineState], now: float
     ) -> Start | Fill | Wait | None:
@@ -109,9 +111,7 @@ def compare(
             can, prefix_cache=False, in_flight_prefix=False, fork=False, shared_reads=False
         )
     rows = curve.knee if system.rows == "few" else None
-    made = [
-        SimulatedEngine(f"e{at:02}", can, curve, max_rows=rows) for at in range(engines)
-    ]
+    made = [SimulatedEngine(f"e{at:02}", can, curve, max_rows=rows) for at in range(engines)]
     states = [each.state() for each in made]
     policy: SchedulingPolicy
     order = system.order
@@ -132,5 +132,3 @@ def _ours(terms: PlacementTerms) -> SchedulingPolicy:
         return program_policy(queue, engines, now, terms=terms)
 
     return choose
-
-

@@ -17,7 +17,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from adwright.programs.scheduling.engine import EngineCapabilities, EngineState
+from adwright.programs.scheduling.engine import EngineCapabilities
+from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.radix import PrefixIndex
 from adwright.programs.scheduling.ready_chain import ReadyChain
