@@ -227,6 +227,8 @@ class EngineState:
         self._refused.clear()
         if waiting.border is not None:
             self.followers[waiting.border].remove(waiting)
+            if not self.followers[waiting.border]:
+                del self.followers[waiting.border]
         else:
             self.parked.remove(waiting)
             self._places[waiting.rank] -= 1

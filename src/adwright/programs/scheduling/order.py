@@ -141,6 +141,10 @@ class ChainQueue:
         """How many chains that wait are not for whenever, and of how many programs."""
         return self._soon, len(self._soon_programs)
 
+    def waited(self, chain_id: str, now: float) -> float:
+        """Seconds since it came here."""
+        return now - self._pushed[chain_id]
+
     def attained(self, tenant: str) -> float:
         """Seconds of service over weight; of a tenant who was idle, as if it had kept up."""
         return self._virtual.get(tenant, 0.0)

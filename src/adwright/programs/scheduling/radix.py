@@ -149,7 +149,10 @@ class PrefixIndex:
 
     def room(self, tokens: int) -> int:
         """Let go of leaves until so many tokens are free; returns how many are."""
-        while self.capacity - self.tokens < tokens and (name := self._victim(self._leaves)):
+        while self.capacity - self.tokens < tokens:
+            name = self._victim(self._leaves)
+            if name is None:
+                break
             self._drop(name)
         return self.capacity - self.tokens
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from adwright.core.errors import ValueInvalidError
+from adwright.programs.objective import LATENCY
 from adwright.programs.scheduling.engine_state import ChainRun, EngineState, WaitingChain
 from adwright.programs.scheduling.order import ChainQueue, OrderTerms, class_of
 from adwright.programs.scheduling.placement import (
@@ -103,10 +104,11 @@ def program_policy(
     terms: PlacementTerms | None = None,
 ) -> Start | Fill | Wait | None:
     """Our policy: whoever waits at an engine and can start there, else the first head that can be
-    placed."""
+    placed. Who could wait, and has waited long enough, is wanted soon from then on."""
     terms = terms or PlacementTerms()
     chains, programs = queue.soon
-    backlog = chains / len(engines), programs / len(engines)
+    alive = sum(each.alive for each in engines.values()) or 1
+    backlog = chains / alive, programs / alive
     for engine in engines.values():
         if engine.parked and not engine.refuses(-1, backlog[0]):
             chain = engine.parked[0].chain  # those behind it do not overtake it
@@ -116,6 +118,8 @@ def program_policy(
                 return Start(chain, engine.engine_id)
             engine.refuse(-1, backlog[0])
     for chain in queue.heads():
+        if class_of(chain) == 2 and queue.waited(chain.chain_id, now) >= queue.terms.patience:
+            chain = replace(chain, objective=LATENCY)  # noqa: PLW2901
         placed = place(
             chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=terms
         )
