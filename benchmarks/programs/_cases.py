@@ -1,4 +1,4 @@
-"""What is simulated: today's workloads on today's engines, and the experiments of Parrot's paper."""
+"""What is simulated: today's workloads and engines, and the experiments of Parrot's paper."""
 
 from __future__ import annotations
 

@@ -24,14 +24,15 @@ from benchmarks.common.result import write_result
 WAITING, ENGINES, EVENTS, SEEDS = 10_000, 16, 3_000, range(5)
 TENANTS, PREFIXES, BLOCK = 50, 200, 250
 PROTOCOL = (
-    f"{WAITING:,} chains wait in the queue, of programs of 1 to 8 chains each, of {TENANTS} tenants "
-    f"and {PREFIXES} prefixes of 200 to 2,000 tokens, half of them wanted soon; {ENGINES} engines, "
-    f"all of whose places are taken. One event at a time: a chain ends, which frees a place, and "
-    "another one becomes ready, so that the queue keeps its length. A decision is what the "
-    "scheduler says (a start, a wait, the filling of a prefix). us_per_decision: CPU time of the "
-    "process in all calls of the scheduler over the number of decisions, the events included; "
-    f"us_worst_block: an event with its decisions, in the slowest {BLOCK} in a row. Engines are not run: a chain's end is drawn. "
-    f"{EVENTS:,} events after the places are taken, five seeds."
+    f"{WAITING:,} chains wait in the queue, of programs of 1 to 8 chains each, of {TENANTS} "
+    f"tenants and {PREFIXES} prefixes of 200 to 2,000 tokens, half of them wanted soon; "
+    f"{ENGINES} engines, all of whose places are taken. One event at a time: a chain ends, "
+    "which frees a place, and another one becomes ready, so that the queue keeps its length. "
+    "A decision is what the scheduler says (a start, a wait, the filling of a prefix). "
+    "us_per_decision: CPU time of the process in all calls of the scheduler over the number "
+    "of decisions, the events included; us_worst_block: an event with its decisions, in the "
+    f"slowest {BLOCK} in a row. Engines are not run: a chain's end is drawn. {EVENTS:,} events"
+    " after the places are taken, five seeds."
 )
 MODEL = EngineCapabilities(("model",), kv_tokens=100_000, max_batch=32)
 

@@ -25,18 +25,19 @@ from benchmarks.programs._cases import LEFT_OUT, Case, paper_cases, today_cases,
 from benchmarks.programs._spread import SeedMean
 
 PROTOCOL = (
-    "Simulated, all of it: engines are rooflines in virtual time, and no model is run. w1 to w7: "
-    "engines as OpenVINO with SmolLM2-135M was measured on one thread (prompt tokens a second, "
-    "tokens a second by batch), with 100,000 tokens of memory and a prefix cache that is looked up "
-    "when a request is added; x: the round trip of a client. paper_: A100 with 13 and A6000 with 7 "
-    "billion weights, computed from data sheets and not measured; round trip 0.25 s but for shared "
-    "and gpts; kernels that read a shared prefix once for ours and B3, as the paper's own. Systems: "
-    "ours (the graph in the service); B0 a client, call after call; B1, B3 a client that sends what "
-    "is ready to servers of few and of all rows with a prefix cache; B4 behind a prefix-affinity "
-    "router; old: without a prefix cache. worth_: ours with a term left out. jct: mean seconds "
-    "from a program's arrival until its client has all of it; ratios are baseline over ours of the "
-    "same seed. Mean over seeds with the interval by Student's t. read: prompt tokens computed. "
-    "peak: tokens of rows and of the prefixes they read, the most of an engine."
+    "Simulated, all of it: engines are rooflines in virtual time, and no model is run. w1 to "
+    "w7: engines as OpenVINO with SmolLM2-135M was measured on one thread (prompt tokens a "
+    "second, tokens a second by batch), with 100,000 tokens of memory and a prefix cache that"
+    " is looked up when a request is added; x: the round trip of a client. paper_: A100 with "
+    "13 and A6000 with 7 billion weights, computed from data sheets and not measured; round "
+    "trip 0.25 s but for shared and gpts; kernels that read a shared prefix once for ours and"
+    " B3, as the paper's own. Systems: ours (the graph in the service); B0 a client, call "
+    "after call; B1, B3 a client that sends what is ready to servers of few and of all rows "
+    "with a prefix cache; B4 behind a prefix-affinity router; old: without a prefix cache. "
+    "worth_: ours with a term left out. jct: mean seconds from a program's arrival until its "
+    "client has all of it; ratios are baseline over ours of the same seed. Mean over seeds "
+    "with the interval by Student's t. read: prompt tokens computed. peak: tokens of rows and"
+    " of the prefixes they read, the most of an engine."
 )
 Outcomes = dict[str, list[dict[str, float]]]
 

@@ -118,15 +118,13 @@ def test_who_is_wanted_soon_keeps_room_from_those_who_can_wait() -> None:
     soon = StepLimit(rows=20)
     run(state, chain_of("s"), soon)
     state.prefilled("s", 0.0)
-    at = 0
-    for _ in range(30):
+    for at in range(30):
         now = state.quiet_until + 1e-6 if at else 1.0
         can_wait = chain_of(f"w{at}", objective=THROUGHPUT)
         if not fits(state, can_wait, now=now):
             break
         run(state, can_wait, now=now)
         state.prefilled(f"w{at}", now)
-        at += 1
     assert state.batch == CURVE.knee
     assert fits(state, chain_of("more"), soon, now=99.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +46,7 @@ def expect_nothing_left(scheduler: ProgramScheduler, engines: list[SimulatedEngi
         assert (state.own_tokens, state.unread_tokens, state.answer_tokens) == (0, 0, 0)
         assert (state.read_tokens, state.soon, state.expected_rows) == (0, 0, 0)
         assert state.index.held_tokens == 0
-        assert not (state.parked or state.filling or state.followers or state.groups)
+        assert [*state.parked, *state.filling, *state.followers, *state.groups] == []
 
 
 def expect_each_ended_once(found: SimulatedRun) -> None:
@@ -77,7 +78,7 @@ def test_a_sequential_client_sends_one_call_at_a_time() -> None:
     programs = workloads.map_reduces(0, programs=1, parts=(6, 6))
     (outcome,) = run(programs, engines_of(1), client=ClientKind("sequential"))[0].outcomes
     spans = sorted((each.started, each.done) for each in outcome.calls.values())
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(spans))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import mean
 
 import pytest
@@ -54,7 +55,7 @@ def test_arrivals_are_poisson_or_at_once() -> None:
     assert {each.arrived for each in w.map_reduces(0)} == {0.0}
     moments = [each.arrived for each in w.assistants(0, requests=2000, rate=4.0)]
     assert moments == sorted(moments)
-    gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(moments)]
     assert mean(gaps) == pytest.approx(0.25, rel=0.1)
 
 

@@ -1,7 +1,8 @@
 """What an engine can do, and what it must be able to do.
 
-What differs between engines is declared once (`EngineCapabilities`). Contexts that can be forked, prefixes that are found by themselves and plain texts need
-no three interfaces: a context is a prefix that is held, and an engine without prefixes holds none.
+What differs between engines is declared once (`EngineCapabilities`). Contexts that can be forked,
+prefixes that are found by themselves and plain texts need no three interfaces: a context is a
+prefix that is held, and an engine without prefixes holds none.
 """
 
 from __future__ import annotations

@@ -197,9 +197,7 @@ class EngineState:
         """What a chain tolerates here. backlog: chains and programs that wait and are wanted soon,
         for each engine."""
         chains = self.soon + self.expected_rows + math.ceil(backlog[0])
-        known = self.soon_programs.keys()
-        if self.expected_programs:
-            known = known | self.expected_programs.keys()
+        known = self.soon_programs.keys() | self.expected_programs.keys()
         others = len(known) - (chain.program_id in known)
         programs = max(1, round(others + max(backlog[1], 1)))
         shared = cached if self.capabilities.shared_reads else 0

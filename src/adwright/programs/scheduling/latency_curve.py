@@ -9,9 +9,10 @@ seconds of a step, and an engine takes what keeps within the bounds of all that 
     ttft        none on a step, but one on the prompts that are read before its own
     throughput  none
     latency     none, but as many rows as make the programs that are there be over soonest, on
-                average (`burst`), of chains that are wanted soon. Those that are not may join them up to the batch of the greatest power, tokens per second over
-                seconds per token (Kleinrock, "Power and deterministic rules of thumb", ICC 1979):
-                beyond it, a row costs more of everyone's time than it adds in throughput
+                average (`burst`), of chains that are wanted soon. Those that are not may join them
+                up to the batch of the greatest power, tokens per second over seconds per token
+                (Kleinrock, "Power and deterministic rules of thumb", ICC 1979): beyond it, a row
+                costs more of everyone's time than it adds in throughput
 
 Of n programs with w chains each, b chains at a time are m = max(1, b / w) programs at a time, which
 are over after (n + m) / 2 times w (p + d(b)) seconds on average, for prompts that take p seconds
@@ -25,6 +26,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from adwright.core.errors import ConfigError
 from adwright.programs.scheduling.ready_chain import ReadyChain
@@ -65,7 +67,7 @@ class LatencyCurve:
 
     def __post_init__(self) -> None:
         where = f"LatencyCurve {self.batches} {self.rates}"
-        ascending = all(a < b for a, b in zip(self.batches, self.batches[1:], strict=False))
+        ascending = all(a < b for a, b in pairwise(self.batches))
         if not self.batches or self.batches[0] != 1 or not ascending:
             raise ConfigError("the batches of a curve ascend from 1", where=where)
         if len(self.rates) != len(self.batches) or min(*self.rates, self.prefill) <= 0:

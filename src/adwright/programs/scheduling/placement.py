@@ -13,9 +13,10 @@ prefill counts on every engine it would spread to, and it spreads where the queu
 A chain does not always start. It waits at an engine ("park") for a prefix that is just being read
 there, or for a place where the engine is worth it though another is free; then it need not be
 looked at again until the engine has something new. It waits no longer than the free one would have
-cost. Where no engine is free it stays in the queue, whose order may change meanwhile. And where other chains that wait begin as it does, and no engine
-holds that yet, the beginning is read once ("fill") while all wait for it, unless the engine finds
-what is in flight by itself or reading takes no longer than a step.
+cost. Where no engine is free it stays in the queue, whose order may change meanwhile. And where
+other chains that wait begin as it does, and no engine holds that yet, the beginning is read once
+("fill") while all wait for it, unless the engine finds what is in flight by itself or reading takes
+no longer than a step.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class PlacementScore(NamedTuple):
 class Placement(NamedTuple):
     """What to do with a chain.
 
-    start: now. park: wait there, at most until `until`, for a place or for the prefix `border`, with
-    `unread` tokens of the prompt to read then. fill: read the first `borders` borders first; the
-    chain stays where it is.
+    start: now. park: wait there, at most until `until`, for a place or for the prefix `border`,
+    with `unread` tokens of the prompt to read then. fill: read the first `borders` borders first;
+    the chain stays where it is.
     """
 
     engine_id: str

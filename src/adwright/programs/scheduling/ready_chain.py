@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from adwright.core.errors import ValueInvalidError
 from adwright.programs.objective import Objective
@@ -45,7 +46,7 @@ class ReadyChain:
                 f"chain {self.chain_id} has {len(self.prefix)} borders and {len(tokens)} counts",
                 hint="give the tokens up to each border, the last one the whole prompt's",
             )
-        if tokens[0] < 1 or any(b <= a for a, b in zip(tokens, tokens[1:], strict=False)):
+        if tokens[0] < 1 or any(b <= a for a, b in pairwise(tokens)):
             raise ValueInvalidError(
                 f"the tokens up to the borders of chain {self.chain_id} do not ascend",
                 value=str(tokens),

@@ -17,7 +17,7 @@ A router sends a request at once, in the order of arrival, and the engine's own 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from zlib import crc32
 
@@ -52,8 +52,8 @@ class ServedBy:
     sends: Literal["graph", "parallel", "sequential"]
     rows: Literal["few", "all"] = "all"
     cache: bool = True
-    terms: PlacementTerms = PlacementTerms()
-    order: OrderTerms = OrderTerms()
+    terms: PlacementTerms = field(default_factory=PlacementTerms)
+    order: OrderTerms = field(default_factory=OrderTerms)
 
 
 SYSTEMS: Mapping[str, ServedBy] = {

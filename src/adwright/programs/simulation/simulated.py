@@ -149,8 +149,11 @@ class SimulatedEngine:
         self._rows: list[_Row] = []
         self._own = 0
         self._index = PrefixIndex(self.capabilities.kv_tokens, informed=False)
-        #: The steps being made: how many alike, seconds of each, tokens each row reads in one.
-        self._began, self._steps, self._seconds = 0.0, 0, 0.0
+        #: The steps being made: since when, how many alike, seconds of each.
+        self._began: float = 0.0
+        self._steps: int = 0
+        self._seconds: float = 0.0
+        #: And the tokens that each row reads in one.
         self._reads: list[tuple[_Row, int]] = []
 
     @property

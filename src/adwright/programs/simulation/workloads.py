@@ -140,8 +140,8 @@ def creative_teams(
                 read.append(variant)
                 for who in ("brand", "legal", "policy"):
                     review = Segment(f"{who}{file}.{at}", new_tokens // 3)
-                    text = (fixed(who, 400), brief, variant)
-                    yield SimCall(review.key, text, new_tokens // 3)
+                    asked = (fixed(who, 400), brief, variant)
+                    yield SimCall(review.key, asked, new_tokens // 3)
                     read.append(review)
             yield SimCall(f"edit{file}", (fixed("editor", 200), brief, *read), new_tokens)
 
