@@ -46,7 +46,7 @@ def expect_nothing_left(scheduler: ProgramScheduler, engines: list[SimulatedEngi
         assert (state.own_tokens, state.unread_tokens, state.answer_tokens) == (0, 0, 0)
         assert (state.read_tokens, state.soon, state.expected_rows) == (0, 0, 0)
         assert state.index.held_tokens == 0
-        assert [*state.parked, *state.filling, *state.followers, *state.groups] == []
+        assert [*state.parked, *state.filling, *state.followers] == []
 
 
 def expect_each_ended_once(found: SimulatedRun) -> None:

@@ -86,7 +86,6 @@ class EngineState:
         self.followers: dict[int, list[WaitingChain]] = {}
         #: Prefixes that are being read for others, and when that is over.
         self.filling: dict[int, float] = {}
-        self.groups: Counter[str] = Counter()
         #: Programs of the running chains that are wanted soon.
         self.soon_programs: Counter[str] = Counter()
         #: Tokens of running chains that are not in the index: prompts being read, answers.
@@ -260,8 +259,6 @@ class EngineState:
         self.unread_tokens += chain.prompt_tokens - cached
         self.answer_tokens += chain.new_tokens
         self.read_tokens += chain.prompt_tokens + chain.new_tokens
-        if chain.group is not None:
-            self.groups[chain.group] += 1
         self._count(run, 1)
         if limit.rows is not None:
             self._since_soon = 0
@@ -307,10 +304,6 @@ class EngineState:
             self.unread_tokens -= chain.prompt_tokens - run.cached
         self.answer_tokens -= chain.new_tokens
         self.read_tokens -= chain.prompt_tokens + chain.new_tokens
-        if chain.group is not None:
-            self.groups[chain.group] -= 1
-            if not self.groups[chain.group]:
-                del self.groups[chain.group]
         self._count(run, -1)
         if run.held is not None:
             self.index.release(run.held)
@@ -323,7 +316,6 @@ class EngineState:
         lost = list(self.running.values())
         self.running.clear()
         self.filling.clear()
-        self.groups.clear()
         self.soon_programs.clear()
         self._limits.clear()
         self._queues.clear()

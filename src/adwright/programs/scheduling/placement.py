@@ -41,7 +41,6 @@ class PlacementTerms:
     prefill: bool = True
     queue: bool = True
     interference: bool = True
-    spread: bool = False
     fill: bool = True
     park: float = 0.5
 
@@ -52,7 +51,6 @@ class PlacementScore(NamedTuple):
     prefill: float
     queue: float
     interference: float
-    spread: float
 
     @property
     def total(self) -> float:
@@ -164,14 +162,10 @@ def _option(
         wait = max(wait, _until_free(engine, curve))
     unread = chain.prompt_tokens - cached
     prefill = curve.prefill_seconds(unread)
-    spread = 0.0
-    if terms.spread and chain.group and engine.groups and chain.group not in engine.groups:
-        spread = prefill
     score = PlacementScore(
         prefill if terms.prefill else 0.0,
         wait if terms.queue else 0.0,
         _interference(chain, engine, prefill) if terms.interference else 0.0,
-        spread,
     )
     return _Option(score, free and border is None, border, unread)
 
