@@ -196,8 +196,10 @@ class EngineState:
         """What a chain tolerates here. backlog: chains and programs that wait and are wanted soon,
         for each engine."""
         chains = self.soon + self.expected_rows + math.ceil(backlog[0])
-        known = self.soon_programs.keys() | self.expected_programs.keys()
-        others = len(known) - (chain.program_id in known)
+        here, own = self.soon_programs, chain.program_id
+        others = len(here) - (own in here)
+        if self.expected_programs:
+            others += sum(each not in here and each != own for each in self.expected_programs)
         programs = max(1, round(others + max(backlog[1], 1)))
         shared = cached if self.capabilities.shared_reads else 0
         return self.curve.limit(

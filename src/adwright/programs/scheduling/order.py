@@ -168,9 +168,9 @@ class ChainQueue:
         nearest = chain.depth if self.terms.critical else 0
         heapq.heappush(program.chains, (longest, nearest, self._numbers, chain.chain_id))
         program.count += 1
-        program.work += self._cost(chain, 0)
-        beyond = self._cost(chain, chain.critical_tokens) - self._cost(chain, 0)
-        program.beyond = max(program.beyond, beyond)
+        own = self._cost(chain, 0)
+        program.work += own
+        program.beyond = max(program.beyond, self._cost(chain, chain.critical_tokens) - own)
         self._offer(tenant, chain.program_id, program)
         self._chains[chain.chain_id] = chain
         self._pushed[chain.chain_id] = now
