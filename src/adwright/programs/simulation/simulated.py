@@ -77,6 +77,11 @@ class SimulatedEngine:
     rows and the prefixes they read have held.
     """
 
+    #: The steps being made: since when, how many alike, seconds of each.
+    _began: float
+    _steps: int
+    _seconds: float
+
     def __init__(
         self,
         engine_id: str,
@@ -149,10 +154,7 @@ class SimulatedEngine:
         self._rows: list[_Row] = []
         self._own = 0
         self._index = PrefixIndex(self.capabilities.kv_tokens, informed=False)
-        #: The steps being made: since when, how many alike, seconds of each.
-        self._began: float = 0.0
-        self._steps: int = 0
-        self._seconds: float = 0.0
+        self._began, self._steps, self._seconds = 0.0, 0, 0.0
         #: And the tokens that each row reads in one.
         self._reads: list[tuple[_Row, int]] = []
 
