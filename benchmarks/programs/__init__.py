@@ -1,0 +1,1 @@
+"""Benchmarks of programs of semantic variables and of their scheduler."""

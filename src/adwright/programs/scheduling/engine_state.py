@@ -1,0 +1,384 @@
+"""What the scheduler knows of an engine, from its own decisions and from what the engine reports.
+
+No decision asks an engine: what it runs, holds and still has to do is kept here.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from adwright.programs.scheduling.engine import EngineCapabilities
+from adwright.programs.scheduling.latency_curve import LatencyCurve, StepLimit
+from adwright.programs.scheduling.radix import PrefixIndex
+from adwright.programs.scheduling.ready_chain import ReadyChain
+
+__all__ = ["ChainRun", "EngineState", "WaitingChain"]
+
+
+@dataclass(slots=True)
+class ChainRun:
+    """A chain, or the filling of a prefix for others, that is on an engine.
+
+    cached: tokens of its prompt that are thought to be held there. kv: tokens it keeps beyond
+    these until its prompt is in the index. stale: when the deepest of these was used before.
+    """
+
+    chain: ReadyChain
+    limit: StepLimit
+    cached: int
+    kv: int
+    started: float
+    stale: float
+    held: int | None = None
+    prefilled: bool = False
+    fill: bool = False
+
+
+class WaitingChain(NamedTuple):
+    """A chain that waits at an engine. rank: of its class, the strictest is 0; number: as it came.
+    until: seconds on the clock; border: the prefix that it waits for, None: for a free place;
+    unread: tokens of its prompt that it will have to read."""
+
+    rank: int
+    number: int
+    until: float
+    border: int | None
+    unread: int
+    chain: ReadyChain
+
+
+class EngineState:
+    """What the scheduler knows of one engine. quota: tokens of prefixes a tenant may hold here.
+
+    No method of it asks the engine; all take constant time but for what leaves the index.
+    """
+
+    def __init__(
+        self,
+        engine_id: str,
+        capabilities: EngineCapabilities,
+        curve: LatencyCurve,
+        *,
+        quota: int | None = None,
+    ) -> None:
+        self.engine_id, self.capabilities, self.curve = engine_id, capabilities, curve
+        self.alive = True
+        self.index = PrefixIndex(
+            capabilities.kv_tokens,
+            quota=quota,
+            informed=capabilities.fork,
+        )
+        self.running: dict[str, ChainRun] = {}
+        #: Chains that wait here for a place, the first to start first; by class.
+        self.parked: list[WaitingChain] = []
+        self._places = [0, 0, 0]
+        #: Classes of which nothing can start until something happens here, and how many waited.
+        self._refused: dict[int, float] = {}
+        #: Of all that wait: rows, and tokens as of those that run.
+        self.expected_programs: Counter[str] = Counter()
+        self.expected_rows = self.expected_answers = 0
+        self.expected_reads = self.expected_unread = 0
+        #: Those that wait for a prefix, by its hash.
+        self.followers: dict[int, list[WaitingChain]] = {}
+        #: Prefixes that are being read for others, and when that is over.
+        self.filling: dict[int, float] = {}
+        #: Programs of the running chains that are wanted soon.
+        self.soon_programs: Counter[str] = Counter()
+        #: Tokens of running chains that are not in the index: prompts being read, answers.
+        self.own_tokens = 0
+        #: Tokens of prompts that are not computed yet; tokens of answers that are expected.
+        self.unread_tokens = 0
+        self.answer_tokens = 0
+        #: Of each row its prompt and its answer.
+        self.read_tokens = 0
+        #: Chains that have ended here, for the mean of their seconds.
+        self._ended = 0
+        self._limits: Counter[float] = Counter()
+        self._queues: Counter[float] = Counter()
+        self.tightest = StepLimit()
+        #: Running chains that are wanted soon; others that began since the last of these.
+        self.soon = 0
+        self._since_soon = capabilities.max_batch
+        #: Until then no prompt is read for whoever can wait, where others are wanted soon.
+        self.quiet_until = -math.inf
+
+    @property
+    def batch(self) -> int:
+        """Rows that run."""
+        return len(self.running)
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens in its memory, of rows and of prefixes."""
+        return self.own_tokens + self.index.tokens
+
+    def reads(self, tokens: int = 0, cached: int = 0) -> int:
+        """Tokens that a step reads, at most, with another row of so many, of which so many are of a
+        prefix that is held."""
+        if self.capabilities.shared_reads:
+            return self.own_tokens + self.index.held_tokens + tokens - cached
+        return self.read_tokens + tokens
+
+    def cached(self, chain: ReadyChain) -> int:
+        """Tokens of the chain's prompt that are thought to be held; at least its last one is
+        computed again."""
+        borders = self.index.hit(chain.prefix)
+        if not borders:
+            return 0
+        block = self.capabilities.block_size
+        return min(chain.prefix_tokens[borders - 1], chain.prompt_tokens - 1) // block * block
+
+    def refuses(self, rank: int, waiting: float) -> bool:
+        """Whether nothing of this class, or with -1 of those that wait here, can start now: for
+        want of places, or because another one could not, nothing has happened here since, and
+        hardly more chains wait than then. waiting: chains, for each engine."""
+        if rank in self._refused:
+            known = self._refused[rank]
+            return waiting <= known + 0.25
+        can = self.capabilities
+        full = len(self.running) >= can.max_batch or self.unread_tokens >= can.chunk_tokens
+        if full or any(self._places[: rank + 1]):
+            self._refused[rank] = math.inf
+            return True
+        return False
+
+    def refuse(self, rank: int, waiting: float) -> None:
+        """One of this class, or with -1 of those that wait here, cannot start now."""
+        self._refused[rank] = waiting
+
+    def look_again(self) -> None:
+        """Something has happened."""
+        self._refused.clear()
+
+    def fits(self, chain: ReadyChain, cached: int, limit: StepLimit, now: float) -> bool:
+        """Whether it can start now: a row, memory, and everyone's limits."""
+        batch = len(self.running) + 1
+        if batch > self.capabilities.max_batch:
+            return False
+        tokens = chain.prompt_tokens - cached + chain.new_tokens
+        # What it would read of the cache is counted twice where another reads it, too: there is
+        # always room for a chain alone.
+        kv = self.own_tokens + self.index.held_tokens + cached + tokens
+        if kv > self.capabilities.kv_tokens and batch > 1:
+            return False
+        if batch == 1:
+            return True
+        # More prompts than it reads in a step would only wait there, where nobody can overtake.
+        unread = self.unread_tokens + chain.prompt_tokens - cached
+        if self.unread_tokens and unread > self.capabilities.chunk_tokens:
+            return False
+        read = self.reads(chain.prompt_tokens + chain.new_tokens, cached)
+        step, slack = self.curve.step_seconds(batch, read), 1 + 1e-9
+        tightest = self.tightest
+        if limit.rows is not None and self.soon >= limit.rows:
+            return False
+        if step > limit.step * slack:
+            return False
+        if step > tightest.step * slack:
+            return False
+        if self.mixed and chain.objective.kind == "throughput":
+            knee = self.curve.knee
+            left = self.curve.step_seconds(knee, knee * read / batch) * slack
+            if step > left or (self.soon and now < self.quiet_until):
+                return False
+        if limit.queue == tightest.queue == math.inf:
+            return True
+        # Who is bound by its first token waits for all prompts that are before it.
+        return self.curve.prefill_seconds(unread) <= min(limit.queue, tightest.queue)
+
+    def limit(
+        self, chain: ReadyChain, cached: int, now: float, backlog: tuple[float, float]
+    ) -> StepLimit:
+        """What a chain tolerates here. backlog: chains and programs that wait and are wanted soon,
+        for each engine."""
+        chains = self.soon + self.expected_rows + math.ceil(backlog[0])
+        here, own = self.soon_programs, chain.program_id
+        others = len(here) - (own in here)
+        if self.expected_programs:
+            others += sum(each not in here and each != own for each in self.expected_programs)
+        programs = max(1, round(others + max(backlog[1], 1)))
+        shared = cached if self.capabilities.shared_reads else 0
+        return self.curve.limit(
+            chain, now, cached=cached, shared=shared, chains=chains, programs=programs
+        )
+
+    def waits(self, share: float) -> bool:
+        """Whether one more may wait here for a place: so many over the rows it can hold."""
+        return len(self.parked) < share * self.capabilities.max_batch
+
+    def park(self, waiting: WaitingChain) -> None:
+        """A chain waits here from now on."""
+        self._await(waiting, 1)
+        self._refused.clear()
+        if waiting.border is not None:
+            self.followers.setdefault(waiting.border, []).append(waiting)
+        else:
+            insort(self.parked, waiting)
+            self._places[waiting.rank] += 1
+
+    def unpark(self, waiting: WaitingChain) -> None:
+        """It does not wait here any more."""
+        self._await(waiting, -1)
+        self._refused.clear()
+        if waiting.border is not None:
+            self.followers[waiting.border].remove(waiting)
+            if not self.followers[waiting.border]:
+                del self.followers[waiting.border]
+        else:
+            self.parked.remove(waiting)
+            self._places[waiting.rank] -= 1
+
+    def filled(self, border: int) -> list[WaitingChain]:
+        """The prefix is read, or never will be: those who waited for it wait for a place."""
+        self.filling.pop(border, None)
+        found = [each._replace(border=None) for each in self.followers.pop(border, [])]
+        for each in found:
+            self._await(each, -1)
+            self.park(each)
+        return found
+
+    @property
+    def mixed(self) -> bool:
+        """Whether chains that are wanted soon come here, too: within the last batch of others."""
+        return self._since_soon < self.capabilities.max_batch
+
+    def start(
+        self, chain: ReadyChain, limit: StepLimit, now: float, *, fill: bool = False
+    ) -> ChainRun:
+        """A chain begins here; returns what is kept of it."""
+        cached = self.cached(chain)
+        borders = self.index.hit(chain.prefix)
+        deepest = self.index.node(chain.prefix[borders - 1]) if borders else None
+        kv = chain.prompt_tokens - cached + chain.new_tokens
+        run = ChainRun(chain, limit, cached, kv, now, deepest.used if deepest else now, fill=fill)
+        self.running[chain.chain_id] = run
+        self._refused.clear()
+        self.own_tokens += kv
+        self.unread_tokens += chain.prompt_tokens - cached
+        self.answer_tokens += chain.new_tokens
+        self.read_tokens += chain.prompt_tokens + chain.new_tokens
+        self._count(run, 1)
+        if limit.rows is not None:
+            self._since_soon = 0
+        elif chain.objective.kind == "throughput" and not fill:
+            self._since_soon += 1
+            if self.mixed:
+                # Its prompt stops the others: on average their step stays below the knee's.
+                read = self.reads()
+                step = self.curve.step_seconds(len(self.running), read)
+                left = 1 - step / self.curve.step_seconds(self.curve.knee, read)
+                seconds = self.curve.prefill_seconds(chain.prompt_tokens - cached)
+                self.quiet_until = now + seconds / max(left, 0.1)
+        if borders:
+            self._hold(run, chain.prefix[borders - 1])
+        self._make_room()
+        if self.capabilities.in_flight_prefix:
+            self._enter(run, now)
+        return run
+
+    def prefilled(self, chain_id: str, now: float, cached_tokens: int | None = None) -> None:
+        """Its prompt has been computed. cached_tokens: that the engine says it had found."""
+        run = self.running[chain_id]
+        if run.prefilled:
+            return
+        run.prefilled = True
+        self._refused.clear()
+        self.unread_tokens -= run.chain.prompt_tokens - run.cached
+        if cached_tokens is not None and cached_tokens < run.cached:
+            self.index.correct(run.stale)
+        if not self.capabilities.in_flight_prefix:
+            self._enter(run, now)
+
+    def end(self, chain_id: str, now: float) -> ChainRun:
+        """It is over, whatever its end; what it alone needed is free."""
+        run = self.running.pop(chain_id)
+        self._refused.clear()
+        if not run.fill:
+            self._ended += 1
+            self.index.step_seconds += (now - run.started - self.index.step_seconds) / self._ended
+        chain = run.chain
+        self.own_tokens -= run.kv
+        if not run.prefilled:
+            self.unread_tokens -= chain.prompt_tokens - run.cached
+        self.answer_tokens -= chain.new_tokens
+        self.read_tokens -= chain.prompt_tokens + chain.new_tokens
+        self._count(run, -1)
+        if run.held is not None:
+            self.index.release(run.held)
+        return run
+
+    def died(self) -> list[ChainRun]:
+        """It is gone with all it held; returns what ran there. Who waits here is not touched."""
+        self.alive = False
+        self._refused.clear()
+        lost = list(self.running.values())
+        self.running.clear()
+        self.filling.clear()
+        self.soon_programs.clear()
+        self._limits.clear()
+        self._queues.clear()
+        self.tightest = StepLimit()
+        self.soon = 0
+        self.own_tokens = self.unread_tokens = self.answer_tokens = self.read_tokens = 0
+        self.index.clear()
+        return lost
+
+    def _await(self, waiting: WaitingChain, by: int) -> None:
+        program = waiting.chain.program_id
+        self.expected_programs[program] += by
+        if not self.expected_programs[program]:
+            del self.expected_programs[program]
+        self.expected_rows += by
+        self.expected_answers += by * waiting.chain.new_tokens
+        self.expected_reads += by * (waiting.chain.prompt_tokens + waiting.chain.new_tokens)
+        self.expected_unread += by * waiting.unread
+
+    def _enter(self, run: ChainRun, now: float) -> None:
+        """The prompt of `run` becomes a prefix that others find."""
+        chain = run.chain
+        if not self.capabilities.prefix_cache and not self.capabilities.fork:
+            return
+        # What it holds itself moves into the index, and needs no further room.
+        movable = chain.prompt_tokens - run.cached
+        self.index.capacity = self.capabilities.kv_tokens - self.own_tokens + movable
+        told = (chain.tenant, chain.program_id, now)
+        borders, new = self.index.insert(chain.prefix, chain.prefix_tokens, *told)
+        moved = min(new, movable)
+        run.kv -= moved
+        self.own_tokens -= moved
+        if borders:
+            self._hold(run, chain.prefix[borders - 1])
+        self._make_room()
+
+    def _hold(self, run: ChainRun, prefix: int) -> None:
+        self.index.hold(prefix)
+        if run.held is not None:
+            self.index.release(run.held)
+        run.held = prefix
+
+    def _make_room(self) -> None:
+        """Prefixes that nobody reads make way for the rows."""
+        self.index.capacity = self.capabilities.kv_tokens - self.own_tokens
+        self.index.room(0)
+
+    def _count(self, run: ChainRun, by: int) -> None:
+        limit, program = run.limit, run.chain.program_id
+        if limit.rows is not None:
+            self.soon += by
+            self.soon_programs[program] += by
+            if not self.soon_programs[program]:
+                del self.soon_programs[program]
+        elif limit.step != math.inf:
+            self._limits[limit.step] += by
+            if not self._limits[limit.step]:
+                del self._limits[limit.step]
+        if limit.queue != math.inf:
+            self._queues[limit.queue] += by
+            if not self._queues[limit.queue]:
+                del self._queues[limit.queue]
+        step, queue = min(self._limits, default=math.inf), min(self._queues, default=math.inf)
+        self.tightest = StepLimit(step, queue)

@@ -1,0 +1,379 @@
+"""Events in, decisions out.
+
+The scheduler is told what happens: a chain is ready, its prompt has been read, it is over, has
+failed, is not wanted any more, an engine died or came back. After that `decide` says what to do
+until something else happens. It never asks an engine, keeps no time of its own and runs nothing.
+
+A policy is a function of the queue, the engines and the time to the next decision, and changes
+nothing; the scheduler applies what it says, and asks again until there is nothing more to do.
+
+A chain that was on an engine when this died waits again, and so does one that failed, a few times:
+everything an answer is made from is in the chain. What an engine reports of a chain that is not
+there any more is ignored, so that each chain ends exactly once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from adwright.core.errors import ValueInvalidError
+from adwright.programs.objective import LATENCY
+from adwright.programs.scheduling.engine_state import ChainRun, EngineState, WaitingChain
+from adwright.programs.scheduling.order import ChainQueue, OrderTerms, class_of
+from adwright.programs.scheduling.placement import (
+    Placement,
+    PlacementTerms,
+    place,
+)
+from adwright.programs.scheduling.ready_chain import ReadyChain, UpcomingPrefix
+from adwright.programs.scheduling.retention import KeepDecision, keep_decisions
+
+__all__ = [
+    "Dropped",
+    "Fill",
+    "ProgramScheduler",
+    "SchedulingDecision",
+    "SchedulingPolicy",
+    "Start",
+    "Stop",
+    "Wait",
+    "chain_costs",
+    "program_policy",
+]
+
+_ERRORS, _DEATHS = 3, 20
+
+
+@dataclass(frozen=True)
+class Start:
+    """Send the chain to the engine."""
+
+    chain: ReadyChain
+    engine_id: str
+    placement: Placement | None = None
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Have the engine read the beginning of a prompt, as the chain `chain` without an answer, which
+    ends with `done`."""
+
+    chain: ReadyChain
+    engine_id: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The chain waits at the engine; nothing is to be done."""
+
+    chain: ReadyChain
+    engine_id: str
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Cancel the chain on the engine."""
+
+    chain_id: str
+    engine_id: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The chain will not run. reason: in words."""
+
+    chain: ReadyChain
+    reason: str
+
+
+SchedulingDecision = Start | Fill | Wait | Stop | Dropped | KeepDecision
+SchedulingPolicy = Callable[
+    [ChainQueue, Mapping[str, EngineState], float], Start | Fill | Wait | None
+]
+
+
+def program_policy(
+    queue: ChainQueue,
+    engines: Mapping[str, EngineState],
+    now: float,
+    *,
+    terms: PlacementTerms | None = None,
+) -> Start | Fill | Wait | None:
+    """Our policy: whoever waits at an engine and can start there, else the first head that can be
+    placed. Who could wait, and has waited long enough, is wanted soon from then on."""
+    terms = terms or PlacementTerms()
+    chains, programs = queue.soon
+    alive = sum(each.alive for each in engines.values()) or 1
+    backlog = chains / alive, programs / alive
+    for engine in engines.values():
+        if engine.parked and not engine.refuses(-1, backlog[0]):
+            chain = engine.parked[0].chain  # those behind it do not overtake it
+            cached = engine.cached(chain)
+            limit = engine.limit(chain, cached, now, backlog)
+            if engine.fits(chain, cached, limit, now):
+                return Start(chain, engine.engine_id)
+            engine.refuse(-1, backlog[0])
+    for chain in queue.heads():
+        if class_of(chain) == 2 and queue.waited(chain.chain_id, now) >= queue.terms.patience:
+            chain = replace(chain, objective=LATENCY)  # noqa: PLW2901
+        placed = place(
+            chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=terms
+        )
+        if placed is None:
+            continue
+        if placed.action == "park":
+            return Wait(chain, placed.engine_id, placed)
+        if placed.action == "fill":
+            return Fill(_beginning(chain, placed), placed.engine_id)
+        return Start(chain, placed.engine_id, placed)
+    return None
+
+
+def chain_costs(engines: Iterable[EngineState]) -> Callable[[ReadyChain, int], float]:
+    """Predicted seconds of a chain's own tokens (critical = 0), or of its prompt and so many
+    tokens to come: at the first engine's knee, as orders need no more."""
+    curve = next(iter(engines)).curve
+    token = curve.step_seconds(curve.knee) / curve.knee
+    return lambda chain, critical: (
+        chain.prompt_tokens / curve.prefill + max(critical, chain.new_tokens) * token
+    )
+
+
+class ProgramScheduler:
+    """The one place where chains, engines and the queue come together.
+
+    policy: see `program_policy`. order, weights: of the queue.
+    """
+
+    def __init__(
+        self,
+        engines: Iterable[EngineState],
+        *,
+        policy: SchedulingPolicy | None = None,
+        order: OrderTerms | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.engines = {each.engine_id: each for each in engines}
+        if not self.engines:
+            raise ValueInvalidError("a scheduler needs an engine", hint="register one first")
+        costs = chain_costs(self.engines.values())
+        self.queue = ChainQueue(order, cost=costs, weights=weights)
+        self._policy = policy or partial(program_policy, terms=PlacementTerms())
+        #: Where each chain is that is not in the queue: running, or waiting at an engine.
+        self._running: dict[str, str] = {}
+        self._waiting: dict[str, tuple[str, WaitingChain]] = {}
+        self._programs: dict[str, set[str]] = {}
+        self._errors: dict[str, int] = {}
+        self._deaths: dict[str, int] = {}
+        self._charged: dict[str, float] = {}
+        self._timers: list[tuple[float, str]] = []
+        self._owed: list[SchedulingDecision] = []
+        self._numbers = 0
+
+    def __len__(self) -> int:
+        """Chains that are not over."""
+        return len(self.queue) + len(self._waiting) + len(self._running)
+
+    def ready(self, chain: ReadyChain, now: float) -> None:
+        """A chain may run. Raises ValueInvalidError for one that is known already."""
+        if self._known(chain.chain_id):
+            raise ValueInvalidError("a chain is ready twice", value=chain.chain_id)
+        if not any(each.capabilities.accepts(chain) for each in self.engines.values()):
+            tokens = chain.prompt_tokens + chain.new_tokens
+            what = f"{chain.model}, adapter {chain.adapter}, {tokens} tokens"
+            self._owed.append(Dropped(chain, f"no engine takes {what}"))
+            return
+        self._programs.setdefault(chain.program_id, set()).add(chain.chain_id)
+        self.queue.push(chain, now)
+
+    def prefilled(
+        self, chain_id: str, engine_id: str, now: float, cached_tokens: int | None = None
+    ) -> None:
+        """Its prompt has been read. cached_tokens: of it, that the engine had held."""
+        if self._running.get(chain_id) == engine_id:
+            self.engines[engine_id].prefilled(chain_id, now, cached_tokens)
+
+    def done(
+        self, chain_id: str, engine_id: str, now: float, tokens: int | None = None
+    ) -> ReadyChain | None:
+        """The chain has ended with an answer of so many tokens; returns it, or None where that is
+        not news: it had ended, was cancelled, or is elsewhere by now."""
+        if self._running.get(chain_id) != engine_id:
+            return None
+        engine = self.engines[engine_id]
+        engine.prefilled(chain_id, now)
+        run = self._leave(engine, chain_id, now)
+        if run.fill:
+            return None
+        chain = run.chain
+        if tokens is not None and tokens != chain.new_tokens and chain.new_tokens:
+            share = tokens / chain.new_tokens - 1
+            self.queue.charge(chain, share * self._charged.get(chain_id, 0.0))
+        self._over(chain)
+        return chain
+
+    def failed(self, chain_id: str, engine_id: str, now: float, reason: str) -> None:
+        """The engine could not do it; it is tried again, elsewhere where that costs no more, a few
+        times. The engine and the other chains of the program go on."""
+        if self._running.get(chain_id) != engine_id:
+            return
+        run = self._leave(self.engines[engine_id], chain_id, now)
+        self._again(run, now, self._errors, _ERRORS, reason)
+
+    def cancel(self, chain_id: str, now: float) -> None:
+        """Nobody wants it any more. Does nothing where it is over."""
+        if chain_id in self.queue:
+            self._over(self.queue.remove(chain_id))
+        elif chain_id in self._waiting:
+            self._over(self._unpark(chain_id))
+        elif chain_id in self._running:
+            engine = self.engines[self._running[chain_id]]
+            run = self._leave(engine, chain_id, now)
+            self._owed.append(Stop(chain_id, engine.engine_id))
+            self._over(run.chain)
+
+    def cancel_program(self, program_id: str, now: float) -> None:
+        """It is over, or nobody wants anything of it any more."""
+        for chain_id in sorted(self._programs.get(program_id, ())):
+            self.cancel(chain_id, now)
+        self.queue.forget(program_id)
+
+    def engine_died(self, engine_id: str, now: float) -> None:
+        """All that was there is lost, and waits again."""
+        engine = self.engines[engine_id]
+        here = [chain_id for chain_id, (at, _) in self._waiting.items() if at == engine_id]
+        for chain_id in here:
+            self.queue.push(self._unpark(chain_id), now)
+        for run in engine.died():
+            self._running.pop(run.chain.chain_id)
+            self._again(run, now, self._deaths, _DEATHS, f"engine {engine_id} died under it")
+
+    def engine_back(self, engine_id: str) -> None:
+        """It takes chains again; it holds nothing."""
+        self.engines[engine_id].alive = True
+        self.engines[engine_id].look_again()
+
+    def expect(self, upcoming: Iterable[UpcomingPrefix], now: float) -> None:
+        """What the graphs say of prefixes that will be read, or will not be any more."""
+        upcoming = list(upcoming)
+        for engine in self.engines.values():
+            for each in upcoming:
+                engine.index.expect(each.program_id, each.prefix, each.steps, now)
+        self._owed.extend(keep_decisions(upcoming, self.engines.values()))
+
+    def outlook(self, program_id: str, tenant: str, prompt_tokens: int, new_tokens: int) -> None:
+        """By its graph, so many tokens are to be read and written until the program is over."""
+        curve = next(iter(self.engines.values())).curve
+        seconds = curve.prefill_seconds(prompt_tokens)
+        seconds += new_tokens * curve.step_seconds(curve.knee) / curve.knee
+        self.queue.outlook(program_id, tenant, seconds)
+
+    def next_timer(self) -> float | None:
+        """When `decide` has to be asked again though nothing happens; None: never."""
+        while self._timers and self._timers[0][1] and self._timers[0][1] not in self._waiting:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def decide(self, now: float) -> list[SchedulingDecision]:
+        """What to do now."""
+        while (timer := self.next_timer()) is not None and timer <= now:
+            _, chain_id = heapq.heappop(self._timers)
+            if not chain_id:
+                for engine in self.engines.values():
+                    engine.look_again()
+            if chain_id in self._waiting and self._waiting[chain_id][1].until <= now:
+                self.queue.push(self._unpark(chain_id), now)
+        found, self._owed = self._owed, []
+        while (decision := self._policy(self.queue, self.engines, now)) is not None:
+            self._apply(decision, now)
+            found.append(decision)
+        return found
+
+    def _apply(self, decision: Start | Fill | Wait, now: float) -> None:
+        chain, engine = decision.chain, self.engines[decision.engine_id]
+        limit = engine.curve.limit(chain, now)
+        match decision:
+            case Start():
+                if chain.chain_id in self._waiting:
+                    self._unpark(chain.chain_id)
+                else:
+                    self.queue.remove(chain.chain_id)
+                run = engine.start(chain, limit, now)
+                self._running[chain.chain_id] = engine.engine_id
+                if engine.quiet_until > now and class_of(chain) == 2:
+                    heapq.heappush(self._timers, (engine.quiet_until, ""))
+                batch = engine.batch
+                seconds = engine.curve.prefill_seconds(chain.prompt_tokens - run.cached)
+                seconds += chain.new_tokens * engine.curve.step_seconds(batch) / batch
+                self._charged[chain.chain_id] = seconds
+                self.queue.charge(chain, seconds)
+            case Fill():
+                engine.start(chain, limit, now, fill=True)
+                self._running[chain.chain_id] = engine.engine_id
+                over = now + engine.curve.prefill_seconds(engine.unread_tokens)
+                engine.filling[chain.prefix[-1]] = over
+            case Wait():
+                self.queue.remove(chain.chain_id)
+                self._numbers += 1
+                until, border = decision.placement.until, decision.placement.border
+                unread = decision.placement.unread
+                told = (class_of(chain), self._numbers, until, border, unread, chain)
+                waiting = WaitingChain(*told)
+                engine.park(waiting)
+                self._waiting[chain.chain_id] = engine.engine_id, waiting
+                heapq.heappush(self._timers, (until, chain.chain_id))
+
+    def _known(self, chain_id: str) -> bool:
+        return chain_id in self.queue or chain_id in self._waiting or chain_id in self._running
+
+    def _unpark(self, chain_id: str) -> ReadyChain:
+        engine_id, waiting = self._waiting.pop(chain_id)
+        self.engines[engine_id].unpark(waiting)
+        return waiting.chain
+
+    def _leave(self, engine: EngineState, chain_id: str, now: float) -> ChainRun:
+        del self._running[chain_id]
+        run = engine.end(chain_id, now)
+        if run.fill:
+            for waiting in engine.filled(run.chain.prefix[-1]):
+                self._waiting[waiting.chain.chain_id] = engine.engine_id, waiting
+        return run
+
+    def _again(
+        self, run: ChainRun, now: float, counts: dict[str, int], most: int, reason: str
+    ) -> None:
+        chain = run.chain
+        if run.fill:
+            return  # those who waited for it look for another way
+        counts[chain.chain_id] = counts.get(chain.chain_id, 0) + 1
+        if counts[chain.chain_id] > most:
+            self._owed.append(Dropped(chain, f"{reason}; it was tried {most + 1} times"))
+            self._over(chain)
+        else:
+            self.queue.push(chain, now)
+
+    def _over(self, chain: ReadyChain) -> None:
+        for counts in (self._errors, self._deaths):
+            counts.pop(chain.chain_id, None)
+        self._charged.pop(chain.chain_id, None)
+        chains = self._programs[chain.program_id]
+        chains.discard(chain.chain_id)
+        if not chains:
+            del self._programs[chain.program_id]
+
+
+def _beginning(chain: ReadyChain, placed: Placement) -> ReadyChain:
+    """The first borders of a chain, as a chain that answers nothing."""
+    borders = placed.borders
+    return replace(
+        chain,
+        chain_id=f"fill:{chain.prefix[borders - 1]:x}:{placed.engine_id}:{chain.chain_id}",
+        prefix=chain.prefix[:borders],
+        prefix_tokens=chain.prefix_tokens[:borders],
+        new_tokens=0,
+        group=None,
+    )

@@ -1,0 +1,229 @@
+"""Events in, decisions out."""
+
+from __future__ import annotations
+
+import pytest
+
+from adwright.core.errors import ValueInvalidError
+from adwright.programs.objective import THROUGHPUT
+from adwright.programs.scheduling.ready_chain import UpcomingPrefix
+from adwright.programs.scheduling.retention import KeepDecision
+from adwright.programs.scheduling.scheduler import (
+    Dropped,
+    Fill,
+    ProgramScheduler,
+    Start,
+    Stop,
+    Wait,
+    program_policy,
+)
+from tests.support.chains import chain_of, started, state_of
+
+
+def scheduler_of(*names: str, **changes: object) -> ProgramScheduler:
+    return ProgramScheduler([state_of(name, **changes) for name in names or ("e",)])
+
+
+def test_a_chain_starts_and_ends_once() -> None:
+    scheduler = scheduler_of()
+    chain = chain_of("a")
+    scheduler.ready(chain, 0.0)
+    (decision,) = scheduler.decide(0.0)
+    assert isinstance(decision, Start)
+    assert decision.placement is not None
+    assert decision.placement.score.prefill > 0
+    assert scheduler.done("a", "e", 1.0) == chain
+    assert scheduler.done("a", "e", 1.1) is None
+    assert len(scheduler) == 0
+
+
+def test_the_policy_changes_nothing() -> None:
+    scheduler = scheduler_of("e0", "e1")
+    for at in range(3):
+        scheduler.ready(chain_of(f"a{at}"), 0.0)
+    first = program_policy(scheduler.queue, scheduler.engines, 0.0)
+    assert first == program_policy(scheduler.queue, scheduler.engines, 0.0)
+    assert (len(scheduler.queue), scheduler.engines["e0"].batch) == (3, 0)
+
+
+def test_a_prefix_is_read_once_while_the_others_wait() -> None:
+    scheduler = scheduler_of()
+    for at in range(4):
+        chain = chain_of(f"u{at}", tokens=(1000, 1030), prefix=(7, 10 + at))
+        scheduler.ready(chain, 0.0)
+    fill = next(each for each in scheduler.decide(0.0) if isinstance(each, Fill))
+    assert fill.chain.prompt_tokens == 1000
+    assert fill.chain.new_tokens == 0
+    assert scheduler.done(fill.chain.chain_id, "e", 0.7) is None
+    found = [each for each in scheduler.decide(0.7) if isinstance(each, Start)]
+    assert len(found) == 4
+    assert {scheduler.engines["e"].running[f"u{at}"].cached for at in range(4)} == {1000}
+
+
+def test_an_engine_that_dies_loses_nothing() -> None:
+    scheduler = scheduler_of("e0", "e1")
+    for at in range(6):
+        scheduler.ready(chain_of(f"a{at}"), 0.0)
+    where = dict(started(scheduler, 0.0))
+    lost = {name for name, engine in where.items() if engine == "e0"}
+    assert lost
+    for name, engine in where.items():
+        scheduler.prefilled(name, engine, 0.5)
+    scheduler.engine_died("e0", 1.0)
+    # What it says after its death is not news.
+    assert all(scheduler.done(name, "e0", 1.1) is None for name in lost)
+    ended = []
+    for at in range(10):
+        for name, engine in started(scheduler, 1.0 + at):
+            where[name] = engine
+        for name, engine in list(where.items()):
+            if scheduler.done(name, engine, 1.5 + at) is not None:
+                ended.append(name)
+    assert sorted(ended) == [f"a{at}" for at in range(6)]
+    assert {where[name] for name in lost} == {"e1"}
+    scheduler.engine_back("e0")
+    scheduler.ready(chain_of("b"), 3.0)
+    assert len(started(scheduler, 3.0)) == 1
+
+
+def test_followers_of_an_engine_that_died_look_elsewhere() -> None:
+    scheduler = scheduler_of("e0", "e1", chunk_tokens=5000)
+    for at in range(4):
+        chain = chain_of(f"u{at}", tokens=(1000, 1030), prefix=(7, 10 + at))
+        scheduler.ready(chain, 0.0)
+    scheduler.decide(0.0)
+    scheduler.engine_died("e0", 0.1)
+    scheduler.engine_died("e1", 0.1)
+    assert len(scheduler.queue) == 4
+    scheduler.engine_back("e1")
+    assert all(engine == "e1" for _, engine in started(scheduler, 0.2))
+
+
+def test_one_error_poisons_neither_the_engine_nor_the_program() -> None:
+    """Parrot's fault 5: one error marked the engine bad and poisoned the session."""
+    scheduler = scheduler_of()
+    for name in "ab":
+        scheduler.ready(chain_of(name, program="p"), 0.0)
+    started(scheduler, 0.0)
+    scheduler.failed("a", "e", 0.5, "out of luck")
+    assert started(scheduler, 0.5) == [("a", "e")]
+    assert scheduler.done("b", "e", 1.0) is not None
+    assert scheduler.done("a", "e", 1.5) is not None
+    scheduler.failed("a", "e", 1.6, "late")
+    assert scheduler.decide(2.0) == []
+
+
+def test_what_fails_again_and_again_is_dropped_with_its_reason() -> None:
+    scheduler = scheduler_of()
+    scheduler.ready(chain_of("a"), 0.0)
+    for at in range(4):
+        assert started(scheduler, float(at)) == [("a", "e")]
+        scheduler.failed("a", "e", at + 0.5, "bad prompt")
+    (dropped,) = scheduler.decide(9.0)
+    assert isinstance(dropped, Dropped)
+    assert dropped.reason == "bad prompt; it was tried 4 times"
+    assert len(scheduler) == 0
+
+
+def test_what_no_engine_takes_is_dropped_at_once_and_ready_twice_is_refused() -> None:
+    scheduler = scheduler_of()
+    scheduler.ready(chain_of("a", model="other"), 0.0)
+    (dropped,) = scheduler.decide(0.0)
+    assert isinstance(dropped, Dropped)
+    assert "no engine takes other" in dropped.reason
+    scheduler.ready(chain_of("b"), 0.0)
+    with pytest.raises(ValueInvalidError, match="twice"):
+        scheduler.ready(chain_of("b"), 0.0)
+    with pytest.raises(ValueInvalidError, match="needs an engine"):
+        ProgramScheduler([])
+
+
+def test_cancelling_wherever_a_chain_is() -> None:
+    scheduler = scheduler_of(max_batch=1)
+    for name in "ab":
+        scheduler.ready(chain_of(name, program="p"), 0.0)
+    ((running, _),) = started(scheduler, 0.0)
+    scheduler.cancel_program("p", 0.5)
+    assert scheduler.decide(0.5) == [Stop(running, "e")]
+    assert len(scheduler) == 0
+    state = scheduler.engines["e"]
+    assert (state.batch, state.own_tokens, state.unread_tokens) == (0, 0, 0)
+    scheduler.cancel(running, 0.6)
+    assert scheduler.decide(0.6) == []
+    assert scheduler.done(running, "e", 0.7) is None
+
+
+def warm(scheduler: ProgramScheduler, engine_id: str, tokens: int) -> None:
+    """The engine has read prefix 7."""
+    state = scheduler.engines[engine_id]
+    limit = state.curve.limit(chain_of(objective=THROUGHPUT), 0.0)
+    state.start(chain_of("w", tokens=(tokens,), prefix=(7,), new=0), limit, 0.0)
+    state.prefilled("w", 0.0)
+    state.end("w", 0.0)
+
+
+def test_who_waits_at_an_engine_is_first_there_and_waits_no_longer_than_it_pays() -> None:
+    scheduler = scheduler_of("e0", "e1", max_batch=2)
+    warm(scheduler, "e0", 7000)
+    for name in ("x", "y"):
+        scheduler.ready(chain_of(name, tokens=(7000, 7010), prefix=(7, hash(name)), new=20), 0.0)
+    assert dict(started(scheduler, 0.0)) == {"x": "e0", "y": "e0"}
+    for name in ("x", "y"):
+        scheduler.prefilled(name, "e0", 0.1)
+    scheduler.ready(chain_of("z", tokens=(7000, 7010), prefix=(7, 9), new=20), 0.1)
+    (wait,) = scheduler.decide(0.1)
+    assert isinstance(wait, Wait)
+    assert wait.engine_id == "e0"
+    assert scheduler.next_timer() == wait.placement.until
+    scheduler.done("x", "e0", 0.4)
+    assert started(scheduler, 0.4) == [("z", "e0")]
+    assert scheduler.next_timer() is None
+
+
+def test_a_wait_that_lasts_too_long_ends() -> None:
+    scheduler = scheduler_of("e0", "e1", max_batch=2)
+    warm(scheduler, "e0", 7000)
+    for name in ("x", "y", "z"):
+        scheduler.ready(chain_of(name, tokens=(7000, 7010), prefix=(7, hash(name)), new=20), 0.0)
+    scheduler.decide(0.0)
+    scheduler.prefilled("x", "e0", 0.1)
+    scheduler.prefilled("y", "e0", 0.1)
+    found = [each for each in scheduler.decide(0.1) if isinstance(each, Wait)]
+    for _ in range(3):
+        timer = scheduler.next_timer()
+        if timer is None:
+            break
+        scheduler.decide(timer)
+    assert len(scheduler) == 3
+    assert len(found) <= 1
+
+
+def test_fewer_tokens_than_expected_are_charged_less() -> None:
+    scheduler = scheduler_of()
+    scheduler.ready(chain_of("a", tenant="t", new=100), 0.0)
+    scheduler.decide(0.0)
+    before = scheduler.queue.attained("t")
+    scheduler.done("a", "e", 1.0, tokens=50)
+    assert scheduler.queue.attained("t") == pytest.approx(before / 2)
+
+
+def test_what_the_graphs_say_of_prefixes_reaches_engines_that_obey() -> None:
+    scheduler = scheduler_of("e", fork=True)
+    scheduler.ready(chain_of("a", tokens=(500,), prefix=(7,), program="p"), 0.0)
+    scheduler.decide(0.0)
+    scheduler.done("a", "e", 1.0)
+    scheduler.expect([UpcomingPrefix("p", 7, 1)], 1.0)
+    assert scheduler.decide(1.0) == [KeepDecision("e", 7, "pin")]
+    scheduler.expect([UpcomingPrefix("p", 7, None)], 2.0)
+    assert scheduler.decide(2.0) == [KeepDecision("e", 7, "free")]
+
+
+def test_the_outlook_of_a_program_orders_it() -> None:
+    scheduler = scheduler_of(max_batch=1)
+    scheduler.ready(chain_of("busy"), 0.0)
+    scheduler.decide(0.0)
+    scheduler.ready(chain_of("wide", program="wide"), 0.0)
+    scheduler.ready(chain_of("narrow", program="narrow", new=60, critical=60), 0.0)
+    scheduler.outlook("wide", "t", 5000, 5000)
+    scheduler.done("busy", "e", 1.0)
+    assert started(scheduler, 1.0) == [("narrow", "e")]

@@ -1,0 +1,202 @@
+"""The loop, and what may never happen in it whatever the programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwright.core.errors import ResourceError
+from adwright.programs.objective import THROUGHPUT
+from adwright.programs.scheduling.scheduler import ProgramScheduler
+from adwright.programs.simulation import workloads
+from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
+from adwright.programs.simulation.simulate import ClientKind, Outage, SimulatedRun, simulate
+from adwright.programs.simulation.simulated import SimulatedEngine
+from tests.support.chains import CAN, CURVE, random_programs
+
+
+def engines_of(number: int, **changes: object) -> list[SimulatedEngine]:
+    can = replace(CAN, **changes)  # type: ignore[arg-type]
+    return [SimulatedEngine(f"e{at}", can, CURVE) for at in range(number)]
+
+
+def run(
+    programs: Sequence[SimProgram],
+    engines: list[SimulatedEngine],
+    *,
+    client: ClientKind | None = None,
+    outages: Sequence[Outage] = (),
+    cancels: Sequence[tuple[float, str]] = (),
+) -> tuple[SimulatedRun, ProgramScheduler]:
+    scheduler = ProgramScheduler([each.state() for each in engines])
+    told = {"outages": outages, "cancels": cancels}
+    return simulate(programs, engines, scheduler, client=client, **told), scheduler
+
+
+def expect_nothing_left(scheduler: ProgramScheduler, engines: list[SimulatedEngine]) -> None:
+    assert len(scheduler) == 0
+    for engine in engines:
+        assert (engine.held_tokens, engine.load) == (0, 0)
+    for state in scheduler.engines.values():
+        assert (state.own_tokens, state.unread_tokens, state.answer_tokens) == (0, 0, 0)
+        assert (state.read_tokens, state.soon, state.expected_rows) == (0, 0, 0)
+        assert state.index.held_tokens == 0
+        assert [*state.parked, *state.filling, *state.followers] == []
+
+
+def expect_each_ended_once(found: SimulatedRun) -> None:
+    for outcome in found.outcomes:
+        assert outcome.finished is not None
+        assert outcome.answers == {call.name: 1 for call in outcome.program.calls}
+
+
+def pair() -> SimProgram:
+    a = SimCall("a", (Segment("x", 159),), 59, delay=1.0)
+    return SimProgram("p", "t", 2.0, (a, SimCall("b", (Segment("a", 59), Segment("y", 100)), 59)))
+
+
+def test_calls_follow_each_other_without_round_trips() -> None:
+    (outcome,) = run([pair()], engines_of(1))[0].outcomes
+    # Each reads 159 tokens and writes 59; a tool runs for a second.
+    assert outcome.seconds == pytest.approx(2 * (0.1 + 0.5) + 1.0)
+    assert outcome.calls["b"].ready == outcome.calls["a"].done + 1.0
+
+
+@pytest.mark.parametrize(("sends", "trips"), [("graph", 1), ("parallel", 2), ("sequential", 2)])
+def test_round_trips_of_clients(sends: str, trips: int) -> None:
+    client = ClientKind(sends, 0.25)  # type: ignore[arg-type]
+    (outcome,) = run([pair()], engines_of(1), client=client)[0].outcomes
+    assert outcome.seconds == pytest.approx(2.2 + trips * 0.25)
+
+
+def test_a_sequential_client_sends_one_call_at_a_time() -> None:
+    programs = workloads.map_reduces(0, programs=1, parts=(6, 6))
+    (outcome,) = run(programs, engines_of(1), client=ClientKind("sequential"))[0].outcomes
+    spans = sorted((each.started, each.done) for each in outcome.calls.values())
+    assert all(a[1] <= b[0] for a, b in pairwise(spans))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 4),
+    st.sampled_from(["plain", "fork", "flight", "none"]),
+    st.sampled_from([2, 8, 32]),
+    st.sampled_from([5_000, 20_000]),
+)
+def test_every_chain_ends_exactly_once(
+    seed: int, number: int, kind: str, rows: int, memory: int
+) -> None:
+    flags = {
+        "plain": {},
+        "fork": {"fork": True},
+        "flight": {"in_flight_prefix": True},
+        "none": {"prefix_cache": False},
+    }[kind]
+    engines = engines_of(number, max_batch=rows, kv_tokens=memory, **flags)
+    found, scheduler = run(random_programs(seed), engines)
+    expect_each_ended_once(found)
+    expect_nothing_left(scheduler, engines)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.lists(st.floats(0.1, 12), max_size=8))
+def test_death_loses_nothing(seed: int, number: int, moments: list[float]) -> None:
+    engines = engines_of(number)
+    outages = [
+        Outage(f"e{at % number}", dies, dies + 0.5 + at / 7) for at, dies in enumerate(moments)
+    ]
+    found, scheduler = run(random_programs(seed), engines, outages=outages)
+    expect_each_ended_once(found)
+    expect_nothing_left(scheduler, engines)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    st.integers(0, 10_000), st.lists(st.tuples(st.floats(0, 12), st.integers(0, 11)), max_size=9)
+)
+def test_what_is_cancelled_ends_and_the_rest_does_not_mind(
+    seed: int, cancels: list[tuple[float, int]]
+) -> None:
+    engines = engines_of(2)
+    programs = random_programs(seed)
+    # A program that has not arrived has nothing to cancel.
+    asked = [(max(at, programs[p].arrived + 1e-6), f"p{p}") for at, p in cancels]
+    found, scheduler = run(programs, engines, cancels=asked)
+    gone = {name for _, name in asked}
+    for outcome in found.outcomes:
+        assert outcome.finished is not None or outcome.program.program_id in gone
+        assert all(count == 1 for count in outcome.answers.values())
+    expect_nothing_left(scheduler, engines)
+
+
+def test_fifty_deaths_under_load() -> None:
+    engines = engines_of(4)
+    programs = random_programs(1, number=60)
+    outages = [Outage(f"e{at % 4}", 0.4 * at + 0.2, 0.4 * at + 0.7) for at in range(50)]
+    found, scheduler = run(programs, engines, outages=outages)
+    expect_each_ended_once(found)
+    expect_nothing_left(scheduler, engines)
+
+
+def test_a_group_larger_than_the_engine_finishes() -> None:
+    """Parrot's fault 4: a group had to fit one engine, or waited for ever."""
+    programs = workloads.map_reduces(0, programs=1, parts=(40, 40))
+    for number in (1, 3):
+        engines = engines_of(number, max_batch=4, kv_tokens=3_000)
+        found, _ = run(programs, engines)
+        expect_each_ended_once(found)
+        used = {each.engine_id for each in found.outcomes[0].calls.values()}
+        assert len(used) == number  # it is split
+
+
+def test_nobody_starves_while_stricter_ones_keep_coming() -> None:
+    """One program that can wait, against more chats than the engine can take."""
+    text = (fixed("chat", 200), Segment("line", 100))
+    chats = [
+        SimProgram(f"c{at}", "loud", at * 0.1, (SimCall("a", text, 100),)) for at in range(900)
+    ]
+    quiet = SimCall("a", (Segment("x", 300),), 100, THROUGHPUT)
+    late = SimCall("a", (Segment("x", 300),), 100)
+    programs = [
+        *chats,
+        SimProgram("quiet", "quiet", 5.0, (quiet,)),
+        SimProgram("long", "loud", 5.0, (late, SimCall("b", (Segment("a", 100),), 100))),
+    ]
+    found, _ = run(programs, engines_of(1))
+    ends = {each.program.program_id: each.finished or 0.0 for each in found.outcomes}
+    assert ends["c899"] > 110  # it is overloaded indeed
+    # Whoever can wait counts 60 seconds as later, and a long one by its work, ten for each second:
+    # nobody who came later than that is before them.
+    for name, later in (("quiet", 60), ("long", 30)):
+        after = [at for at in range(900) if at * 0.1 > 5 + later + 5]
+        assert after
+        assert ends[name] < min(ends[f"c{at}"] for at in after)
+
+
+def test_tenants_attain_service_by_their_weights() -> None:
+    text = (Segment("x", 300),)
+    programs = [
+        SimProgram(f"{tenant}{at}", tenant, 0.0, (SimCall("a", text, 60),))
+        for at in range(150)
+        for tenant in ("gold", "base")
+    ]
+    engines = engines_of(2)
+    scheduler = ProgramScheduler([each.state() for each in engines], weights={"gold": 2.0})
+    found = simulate(programs, engines, scheduler)
+    order = sorted(found.outcomes, key=lambda each: each.finished or 0)
+    first = [each.program.tenant for each in order[:150]]
+    assert first.count("gold") == pytest.approx(100, abs=8)
+
+
+def test_what_cannot_run_anywhere_is_dropped_with_a_reason() -> None:
+    huge = SimProgram("p", "t", 0.0, (SimCall("a", (Segment("x", 50_000),), 10),))
+    found, _ = run([huge], engines_of(1))
+    assert "no engine takes" in found.dropped[0]
+    with pytest.raises(ResourceError, match="p was not finished"):
+        _ = found.outcomes[0].seconds
