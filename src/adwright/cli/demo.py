@@ -36,6 +36,24 @@ NegativeRate = Annotated[
         "afterwards, so that probabilities stay true.",
     ),
 ]
+WithCascade = Annotated[
+    bool,
+    typer.Option("--cascade/--no-cascade", help="Train and serve the whole cascade, too."),
+]
+WithRetirement = Annotated[
+    bool,
+    typer.Option(
+        "--retirement/--no-retirement", help="Learn how long displays go on, and what to stop."
+    ),
+]
+Requests = Annotated[
+    int,
+    typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
+]
+MaxHistory = Annotated[
+    int,
+    typer.Option("--max-history", min=0, help="Most recent purchases to look at; 0 for all."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,24 +65,10 @@ def demo(
     households: Households = 1.0,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
     negative_rate: NegativeRate = 0.05,
-    max_history: Annotated[
-        int,
-        typer.Option("--max-history", min=0, help="Most recent purchases to look at; 0 for all."),
-    ] = 0,
-    cascade: Annotated[
-        bool,
-        typer.Option("--cascade/--no-cascade", help="Train and serve the whole cascade, too."),
-    ] = True,
-    retirement: Annotated[
-        bool,
-        typer.Option(
-            "--retirement/--no-retirement", help="Learn how long displays go on, and what to stop."
-        ),
-    ] = True,
-    requests: Annotated[
-        int,
-        typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
-    ] = 1000,
+    max_history: MaxHistory = 0,
+    cascade: WithCascade = True,
+    retirement: WithRetirement = True,
+    requests: Requests = 1000,
     seed: Seed = 0,
     offline: Offline = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the models and the pages.")] = Path(
