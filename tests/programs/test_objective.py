@@ -22,12 +22,10 @@ STRICTEST_FIRST = [
 
 def test_the_strictest_wins_whichever_comes_first() -> None:
     for one, other in combinations(STRICTEST_FIRST, 2):
-        assert strictest(one, other) == strictest(other, one) == one
-    assert strictest(None, LATENCY) == strictest(LATENCY, None) == LATENCY
-    assert strictest(None, None) is None
+        assert strictest([one, other]) == strictest([other, one]) == one
 
 
-def test_every_kind_is_real_and_goes_through_json() -> None:
+def test_parrot_fault_2_every_kind_is_real_and_goes_through_json() -> None:
     """The code of Parrot parses times to and between tokens, and raises on them later."""
     for one in STRICTEST_FIRST:
         assert from_jsonable(Objective, to_jsonable(one)) == one

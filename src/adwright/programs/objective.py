@@ -19,6 +19,7 @@ writes them, so what feeds a `tpot` is asked for `latency`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -83,8 +84,6 @@ class Objective:
 LATENCY, THROUGHPUT = Objective("latency"), Objective("throughput")
 
 
-def strictest(one: Objective | None, other: Objective | None) -> Objective | None:
-    """The stricter of two objectives; the other one where one is None."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other, key=lambda each: each.strictness)
+def strictest(asked: Iterable[Objective]) -> Objective:
+    """The strictest of one or more objectives."""
+    return min(asked, key=lambda each: each.strictness)
