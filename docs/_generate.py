@@ -18,6 +18,7 @@ from pathlib import Path
 from _command_line import cli_page
 from _delivery import DELIVERY
 from _language_models import LANGUAGE_MODELS
+from _lifetime import LIFETIME
 from _ranking import RANKING
 from _retrieval import RETRIEVAL
 from _security import SECURITY
@@ -45,6 +46,7 @@ PAGES = (
             "offsite",
             "security",
             "which-model",
+            "lifetime",
         )
     ),
 )
@@ -56,6 +58,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **LANGUAGE_MODELS,
     **TUNING,
     **SECURITY,
+    **LIFETIME,
 }
 
 

@@ -135,7 +135,7 @@ def answers_of(folder: Path, peer: str, seed: int, *, run: bool = True) -> dict[
         script = ROOT / "benchmarks" / "peers" / "run_survival.py"
         python = environments.build("survival")
         command = [str(python), str(script), str(folder), str(scratch), peer, str(seed)]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, cwd=folder)  # pycox leaves weights where it runs
         shutil.rmtree(out, ignore_errors=True)
         scratch.rename(out)
     result: dict[str, Any] = json.loads((out / "result.json").read_text("utf-8"))
