@@ -62,12 +62,13 @@ PROTOCOL = (
     "minus the chance to outlive a typical spell of training, of every model that has curves. "
     "Intervals: 95%, over seeds and products (first order, by Hajek's projection). Choices were "
     "made on weeks 2-34, some 50 settings of ours; the test of one of them had been printed before "
-    "the number of epochs was last rounded. Peers were tuned less: they get the same columns, of the "
-    "words the 32 most frequent, layers and batch; their learning rate (of three) and their stopping are chosen on validation; one thread "
-    "each, in environments of their own. weighted: each pair counts by the click rates of its "
-    "spells. The paper's rows are of 1,000,000 advertisements by day, of features over days of "
-    "delivery; ours know the first week of a shelf's display and no more, so the two tables "
-    "compare no models. rossi, gbsg2: of lifelines, five folds, drawn anew by each seed."
+    "the number of epochs was last rounded. Peers were tuned less: they get the same columns, of "
+    "the words the 32 most frequent, layers and batch; their learning rate (of three) and their "
+    "stopping are chosen on validation; one thread each, in environments of their own. weighted: "
+    "each pair counts by the click rates of its spells. The paper's rows are of 1,000,000 "
+    "advertisements by day, of features over days of delivery; ours know the first week of a "
+    "shelf's display and no more, so the two tables compare no models. rossi, gbsg2: of lifelines, "
+    "five folds, drawn anew by each seed."
 )
 #: The paper's table (Kitada et al. 2022), of its own data.
 PAPER = (
