@@ -56,7 +56,7 @@ def of_curves(
     if weights is not None:
         return found
     first = float(test.entry.min())
-    last = float(min(curves.edges[-1], test.time.max() - 1))
+    last = float(np.floor(min(curves.edges[-1], test.time.max() - 1)))
     weeks = np.arange(first, last + 1, dtype=np.float32)
     survival = curves.at(weeks)
     since = test.time - test.entry
@@ -65,7 +65,7 @@ def of_curves(
     worst = d_calibration(
         test.ended & (test.time <= last),
         survival[row, place],
-        before=survival[row, place - 1],
+        before=survival[row, np.maximum(place - 1, 0)],
     ).worst
     return Measured(found.c, found.won, found.compared, scores.integrated, worst)
 

@@ -1,8 +1,7 @@
 """Our measures of survival against scikit-survival's, of the same answers.
 
-It takes G, the curve of censoring, at an age where we take it just before; so that an end at an age
-comes before a censoring there, as everywhere here, its censorings are put half a week later. Then
-both mean the same.
+It takes G, the curve of censoring, at an age where we take it just before. Ends are of whole weeks
+and censorings between them, so that both mean the same.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ def parity(spells: runs.Spells, curves: LifeCurves, *, run: bool) -> dict[str, A
         "auc_mean": auc.mean,
         "integrated_brier": brier.integrated,
     }
-    folder = runs.SCRATCH / f"parity-{content_hash({'ours': ours})[:12]}"
+    folder = runs.SCRATCH / f"parity-{content_hash({'ours': ours, 'code': 2})[:12]}"
     if not (folder / "theirs.json").is_file():
         if not run:
             return {}
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(
             folder / "lives.npz",
-            train_time=train.time + 0.5 * ~train.ended,
+            train_time=train.time,
             train_event=train.ended,
-            time=test.time + 0.5 * ~test.ended,
+            time=test.time,
             event=test.ended,
             risk=risk.astype(np.float64),
             survival=survival.astype(np.float64),
