@@ -15,6 +15,7 @@ from adwright.programs.prefixes import (
     block_keys,
     common_tokens,
     prefixes_of,
+    text_prefixes,
 )
 
 SEED = PrefixSeed("shop", "smollm2")
@@ -77,6 +78,22 @@ def test_parrot_fault_8_nothing_is_shared_across_tenants_models_and_adapters(
     assert common_tokens(found, against) == 0
     tokens = letters("".join(segments))
     assert not {*block_keys(tokens, 4, SEED)} & {*block_keys(tokens, 4, other)}
+
+
+@given(SEGMENTS)
+def test_texts_stand_for_their_tokens(segments: list[str]) -> None:
+    by_text, by_tokens = text_prefixes(segments, len, SEED), prefixes_of(segments, letters, SEED)
+    assert by_text.tokens == by_tokens.tokens
+    assert not {*by_text.hashes} & {*by_tokens.hashes}
+    whole = text_prefixes(["".join(segments)], len, SEED)
+    assert whole.hashes == by_text.hashes[-1:]
+
+
+def test_a_text_without_a_token_is_part_of_what_is_shared_and_no_border() -> None:
+    found = text_prefixes(["a", " ", "b"], lambda text: len(text.strip()), SEED)
+    other = text_prefixes(["a", "b"], len, SEED)
+    assert (found.tokens, found.hashes[0]) == ((1, 2), other.hashes[0])
+    assert found.hashes[1] != other.hashes[1]
 
 
 def test_parrot_fault_8_texts_that_only_begin_alike_are_told_apart() -> None:

@@ -8,6 +8,9 @@ all of these and every token before it are the same. How the tokens before it we
 variables plays no part: a text that stands in one prompt as a constant and in the other as a
 variable is shared, too.
 
+Equal texts are equal tokens, so that texts may stand for their tokens where only these are counted
+(`text_prefixes`); hashes of the one are none of the other.
+
 Engines that cache share whole blocks of tokens. `block_keys` are hashes at the ends of blocks, the
 same ones; with them two prompts are compared that have no border in common.
 
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from adwright.core.config import checked, require_count
 from adwright.core.errors import ConfigError
 
-__all__ = ["PrefixSeed", "Prefixes", "block_keys", "common_tokens", "prefixes_of"]
+__all__ = ["PrefixSeed", "Prefixes", "block_keys", "common_tokens", "prefixes_of", "text_prefixes"]
 
 _BYTES = 16
 _TOKEN_BYTES = 8
@@ -85,6 +88,25 @@ def prefixes_of(
         count += len(tokens)
         hashes.append(int.from_bytes(running.digest()))
         counts.append(count)
+    return Prefixes(tuple(hashes), tuple(counts))
+
+
+def text_prefixes(
+    segments: Iterable[str], count: Callable[[str], int], seed: PrefixSeed
+) -> Prefixes:
+    """The prefixes of a prompt by its text. count: tokens of a segment by itself."""
+    running = hashlib.blake2b(seed.key(), digest_size=_BYTES, person=b"text")
+    hashes: list[int] = []
+    counts: list[int] = []
+    total = 0
+    for segment in segments:
+        if not segment:
+            continue
+        running.update(segment.encode())
+        if own := count(segment):
+            total += own
+            hashes.append(int.from_bytes(running.digest()))
+            counts.append(total)
     return Prefixes(tuple(hashes), tuple(counts))
 
 

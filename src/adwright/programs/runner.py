@@ -17,8 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -338,7 +339,7 @@ class Session:
 
     async def _generate(self, asked: AskedChain) -> str:
         variable = self._variables[asked.chain.output]
-        return await self._engine.generate(asked, lambda piece: self._say(variable, piece))
+        return await self._engine.generate(asked, _Told(self._say, self._take_back, variable))
 
     def _done(self, chain: Chain, task: asyncio.Task[str]) -> None:
         """The engine has let go of a chain."""
@@ -353,8 +354,7 @@ class Session:
             told = "the engine cancelled it" if error is None else _told(error)
             self._fail(chain.outputs, Failure("call", node_id, told))
         if not variable.is_settled:
-            self._characters -= variable.characters
-            variable.take_back()
+            self._take_back(variable)
             self._offer(node_id)  # somebody may need it again by now
         self._drain()
 
@@ -367,6 +367,11 @@ class Session:
         require_within("characters", characters, most, where=f"variable {variable.name}")
         self._characters += len(piece)
         variable.add(piece)
+
+    def _take_back(self, variable: Variable) -> None:
+        if not variable.is_settled:
+            self._characters -= variable.characters
+            variable.take_back()
 
     def _written(self, chain: Chain, text: str) -> None:
         schema = chain.settings.json_schema
@@ -391,6 +396,21 @@ class Session:
             return
         self._characters += more
         self._settled.append(variable)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What an engine says goes to a variable."""
+
+    say: Callable[[Variable, str], None]
+    back: Callable[[Variable], None]
+    variable: Variable
+
+    def __call__(self, piece: str, /) -> None:
+        self.say(self.variable, piece)
+
+    def take_back(self) -> None:
+        self.back(self.variable)
 
 
 def _told(error: BaseException) -> str:

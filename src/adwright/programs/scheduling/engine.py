@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
+from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.scheduling.ready_chain import ReadyChain
 
 __all__ = ["EngineCapabilities", "EngineReport", "EngineStats", "ExecutionEngine"]
@@ -30,7 +31,8 @@ class EngineCapabilities:
     rows and prefixes that fit; kv_bytes_per_token: of one of them. block_size: tokens; only whole
     blocks are found again. context_length: tokens of one prompt and its answer. chunk_tokens: of
     prompts that it reads in one step. shared_reads: whether a step reads a prefix that rows share
-    once (cascade attention), and not for each of them.
+    once (cascade attention), and not for each of them. continues: it goes on from a prompt as that
+    stands, so that an answer that broke off can be gone on with; a chat server makes a turn of it.
     Raises ConfigError for a number below 1, and a cache of what is in flight without a cache.
     """
 
@@ -50,6 +52,7 @@ class EngineCapabilities:
     context_length: int = 8_192
     chunk_tokens: int = 512
     shared_reads: bool = False
+    continues: bool = True
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "kv_tokens", "kv_bytes_per_token", "block_size"):
@@ -82,11 +85,14 @@ class EngineStats(NamedTuple):
 
 class EngineReport(NamedTuple):
     """What a generation reports: `text` piece by piece; cached_tokens with the first piece, where
-    the engine says it; `over` with the last."""
+    the engine says it; `over` with the last. logprobs: of the tokens since the last report, where
+    they were asked for. tokens: of the whole answer, with the last, where the engine counts."""
 
     text: str
     cached_tokens: int | None = None
     over: bool = False
+    logprobs: tuple[float, ...] = ()
+    tokens: int | None = None
 
 
 class ExecutionEngine(Protocol):
@@ -116,15 +122,17 @@ class ExecutionEngine(Protocol):
         schema: str | None = None,
         priority: int = 0,
         salt: str = "",
+        settings: GenerationConfig | None = None,
     ) -> AsyncIterator[EngineReport]:
-        """Write an answer. schema: a JSON schema it has to fulfil."""
+        """Write an answer. schema: a JSON schema it has to fulfil. salt: prompts with another one
+        share nothing with it. settings: all of them, where there are others than those."""
         ...
 
     async def cancel(self, job: str) -> None:
         """End a job; its memory is free from the next step on."""
         ...
 
-    async def free(self, prompt: str | Sequence[int]) -> None:
+    async def free(self, prompt: str | Sequence[int], *, salt: str = "") -> None:
         """Nobody will begin with this any more. A hint, where contexts are not ours."""
         ...
 
