@@ -1,0 +1,232 @@
+"""A canary in each prefix cache: now and then an answer is computed again without it.
+
+Caches of prefixes have had faults: hashes that meet, pages that are given away too early. Then an
+answer is that to another prompt. So of the requests whose prompts were found in a cache one now and
+then is computed twice more, its first tokens alone, as the engine is idle: as it was (`shared`),
+and in a domain of its own, where there is nothing to find (`alone`). Where the engine tells
+log-probabilities the two are compared as far as their texts are the same, and at the first token
+that is not, since of two greedy answers by nearly the same numbers
+
+    |a - b| <= t    and, where the tokens differ,    exp(a - t) + exp(b) <= 1
+
+for the log-probabilities a and b of what was chosen, if no number differs by more than t. What is
+tolerated goes by the precision of the weights, as batches of another shape round otherwise.
+Where it tells none, and weights are of 32 bits, the texts are compared.
+
+An engine whose cache lies is used without it from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+from uuid import uuid4
+
+from adwright.core.config import checked
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.programs.dispatch.chain_job import further_settings
+from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine
+
+__all__ = [
+    "CacheCanary",
+    "CanaryTerms",
+    "CheckedAnswer",
+    "SampledAnswer",
+    "WeightPrecision",
+    "contradict",
+]
+
+_log = logging.getLogger("adwright.programs")
+
+WeightPrecision = Literal["float", "half", "quantised"]
+#: Twice to five times the largest differences of log-probabilities that were seen between batches.
+_TOLERATED: Mapping[WeightPrecision, float] = {"float": 0.01, "half": 0.05, "quantised": 0.5}
+_NONE: Mapping[str, WeightPrecision] = {}
+
+
+@checked
+@dataclass(frozen=True)
+class CanaryTerms:
+    """every: seconds between two checks of one engine. patience: for which a check waits until the
+    engine is idle. tokens: that are computed again. seconds: that a check may take. precision: of
+    the weights of each engine, by id; quantised where it is not given."""
+
+    every: float = 60.0
+    patience: float = 600.0
+    tokens: int = 8
+    seconds: float = 60.0
+    precision: Mapping[str, WeightPrecision] = field(default_factory=lambda: _NONE)
+
+    def __post_init__(self) -> None:
+        for name in ("every", "patience", "tokens", "seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0", where=f"CanaryTerms.{name}")
+        for engine_id, each in self.precision.items():
+            if each not in _TOLERATED:
+                raise ConfigError(
+                    f"{each!r} is no precision",
+                    where=f"CanaryTerms.precision of {engine_id}",
+                    hint=f"it is one of {', '.join(_TOLERATED)}",
+                )
+
+
+class CheckedAnswer(NamedTuple):
+    """An answer that may be checked. cached: tokens of its prompt that the engine had held."""
+
+    prompt: str
+    text: str
+    salt: str
+    adapter: str | None
+    settings: GenerationConfig
+    cached: int
+
+
+class SampledAnswer(NamedTuple):
+    """The beginning of an answer: pieces of text with the log-probabilities of their tokens."""
+
+    pieces: tuple[tuple[str, tuple[float, ...]], ...]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(text for text, _ in self.pieces)
+
+
+def contradict(one: SampledAnswer, other: SampledAnswer, tolerance: float) -> str:
+    """Why two greedy answers cannot be by nearly the same numbers; "" where they can."""
+    for (text, mine), (against, theirs) in zip(one.pieces, other.pieces, strict=False):
+        same = text == against and len(mine) == len(theirs)
+        # Behind the first token that is another one, nothing can be compared.
+        for a, b in list(zip(mine, theirs, strict=False))[: None if same else 1]:
+            if abs(a - b) > tolerance:
+                return f"a log-probability is {a:.3f} and {b:.3f}"
+            # Where one begins as the other does, perhaps only the pieces are cut otherwise.
+            apart = not text.startswith(against) and not against.startswith(text)
+            if apart and math.exp(max(a, b) - tolerance) + math.exp(min(a, b)) > 1:
+                return f"both {text!r} and {against!r} are said to be likely"
+        if not same:
+            break
+    return ""
+
+
+class CacheCanary:
+    """Checks engines. states: of each, what it can do now. lied: told of an engine, and why.
+
+    checks: how many were made; lies: how many engines were found out, by id, with the reason.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, ExecutionEngine],
+        terms: CanaryTerms,
+        *,
+        can: Callable[[str], EngineCapabilities],
+        is_idle: Callable[[str], bool],
+        lied: Callable[[str, str], None],
+    ) -> None:
+        self._engines, self._terms = engines, terms
+        self._can, self._is_idle, self._lied = can, is_idle, lied
+        self._wanted: dict[str, tuple[CheckedAnswer, float]] = {}
+        self._next = dict.fromkeys(engines, 0.0)
+        self.checks = 0
+        self.lies: dict[str, str] = {}
+
+    def offer(self, engine_id: str, answer: CheckedAnswer, now: float) -> None:
+        """An answer was given; it is checked where that is due and can be done."""
+        if not answer.cached or engine_id in self._wanted or now < self._next[engine_id]:
+            return
+        settings = answer.settings
+        greedy = not settings.temperature and not settings.constrained
+        if greedy and self._comparable(engine_id) and self._reference(engine_id) is not None:
+            self._wanted[engine_id] = answer, now + self._terms.patience
+
+    def due(self, now: float) -> list[tuple[str, CheckedAnswer]]:
+        """The checks that can be made now, each of which is then to be passed to `check`."""
+        found = []
+        for engine_id, (answer, until) in list(self._wanted.items()):
+            reference = self._reference(engine_id)
+            if reference is None:
+                del self._wanted[engine_id]
+            elif now >= until or (self._is_idle(engine_id) and self._is_idle(reference)):
+                del self._wanted[engine_id]
+                self._next[engine_id] = now + self._terms.every
+                found.append((engine_id, answer))
+        return found
+
+    async def check(self, engine_id: str, answer: CheckedAnswer) -> None:
+        """Check one answer. An engine that cannot answer now has said nothing wrong."""
+        reference = self._reference(engine_id)
+        if reference is None:
+            return
+        try:
+            async with asyncio.timeout(self._terms.seconds):
+                alone = await self._sample(reference, answer, f"canary-{uuid4().hex}")
+                texts_alone = not self._can(engine_id).logprobs
+                if texts_alone and _agree(answer.text, alone.text):
+                    self.checks += 1
+                    return
+                shared = await self._sample(engine_id, answer, answer.salt)
+        except Exception as error:  # its own calls tell whether it is gone
+            _log.info("engine %s could not be checked: %r", engine_id, error)
+            return
+        self.checks += 1
+        if texts_alone:
+            same = _agree(shared.text, alone.text)
+            why = "" if same else f"{shared.text!r} with the cache, {alone.text!r} without"
+        else:
+            precision = self._terms.precision.get(engine_id, "quantised")
+            why = contradict(shared, alone, _TOLERATED[precision])
+        if why:
+            self.lies[engine_id] = why
+            _log.error(
+                "the prefix cache of engine %s gives wrong answers, it is switched off: %s",
+                *(engine_id, why),
+            )
+            self._lied(engine_id, why)
+
+    def _comparable(self, engine_id: str) -> bool:
+        can, precision = self._can(engine_id), self._terms.precision.get(engine_id, "quantised")
+        caches = can.prefix_cache or can.fork
+        return caches and (can.logprobs or precision == "float")
+
+    def _reference(self, engine_id: str) -> str | None:
+        """The engine that computes it alone: itself where domains share nothing, else another one
+        of its models that can; None where there is none."""
+        models = {*self._can(engine_id).models}
+        for each in (engine_id, *self._engines):
+            can = self._can(each)
+            if models & {*can.models} and (can.salt or not (can.prefix_cache or can.fork)):
+                return each
+        return None
+
+    async def _sample(self, engine_id: str, answer: CheckedAnswer, salt: str) -> SampledAnswer:
+        tokens = min(self._terms.tokens, answer.settings.max_tokens)
+        told = self._can(engine_id).logprobs
+        settings = replace(
+            answer.settings, max_tokens=tokens, min_tokens=0, logprobs=told, top_logprobs=0
+        )
+        reports = self._engines[engine_id].generate(
+            f"canary-{uuid4().hex}",
+            answer.prompt,
+            max_tokens=tokens,
+            adapter=answer.adapter,
+            salt=salt,
+            settings=further_settings(settings),
+        )
+        try:
+            return SampledAnswer(
+                tuple([(report.text, report.logprobs) async for report in reports])
+            )
+        finally:
+            if isinstance(reports, AsyncGenerator):
+                await reports.aclose()
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether one of them begins as the other does, as far as both go."""
+    return one == other or bool(one and other and (one.startswith(other) or other.startswith(one)))

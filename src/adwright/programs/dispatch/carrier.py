@@ -1,0 +1,334 @@
+"""Decide, and carry out what is decided: the scheduler on one side, engines on the other.
+
+What happens (a chain is ready, read, over, cancelled; an engine dies, is back) is told to the
+scheduler, which is then asked once what to do, however much happened at that moment; as it is when
+its own timer is over. Times are those of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from uuid import uuid4
+
+from adwright.core.errors import ProgramError
+from adwright.programs.dispatch.attempts import Attempt, Attempts
+from adwright.programs.dispatch.canary import CacheCanary, CheckedAnswer
+from adwright.programs.dispatch.chain_job import ChainJob
+from adwright.programs.dispatch.keeper import EngineKeeper
+from adwright.programs.dispatch.outlook import PrefixTexts
+from adwright.programs.dispatch.program_engine import ProgramEngine
+from adwright.programs.dispatch.ready import ChainReader
+from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.scheduling.engine import ExecutionEngine
+from adwright.programs.scheduling.engine_state import EngineState
+from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.scheduling.ready_chain import ReadyChain
+from adwright.programs.scheduling.retention import KeepDecision
+from adwright.programs.scheduling.scheduler import (
+    Dropped,
+    Fill,
+    ProgramScheduler,
+    SchedulingDecision,
+    Start,
+    Stop,
+    Wait,
+    program_policy,
+)
+
+__all__ = ["DecisionCarrier"]
+
+_log = logging.getLogger("adwright.programs")
+
+
+class DecisionCarrier:
+    """Runs the jobs it is given. jobs: that are not over, by the id of the chain. read_tokens,
+    cached_tokens, written_tokens: of all chains that have ended; decisions: made so far."""
+
+    def __init__(
+        self,
+        engines: Mapping[str, ExecutionEngine],
+        curves: Mapping[str, LatencyCurve],
+        reader: ChainReader,
+        terms: DispatchTerms,
+    ) -> None:
+        self._engines, self._reader, self._terms = engines, reader, terms
+        quota = terms.cache_quota
+        self.scheduler = ProgramScheduler(
+            [
+                EngineState(one, each.capabilities, curves[one], quota=quota)
+                for one, each in engines.items()
+            ],
+            policy=partial(program_policy, terms=terms.placement),
+            order=terms.order,
+            weights=terms.weights,
+        )
+        self.keeper = EngineKeeper(
+            engines,
+            bounds=terms.keeper,
+            died=self._died,
+            back=self._back,
+            working=self._working,
+        )
+        self.attempts = Attempts(
+            engines,
+            self,
+            count=reader.counts.count,
+            call_seconds=terms.call_seconds,
+            retry_seconds=terms.retry_seconds,
+            stop_seconds=terms.stop_seconds,
+        )
+        self.canary: CacheCanary | None = None
+        if terms.canary is not None:
+            states = self.scheduler.engines
+            self.canary = CacheCanary(
+                engines,
+                terms.canary,
+                can=lambda one: states[one].capabilities,
+                is_idle=lambda one: states[one].alive and not states[one].batch,
+                lied=self._lied,
+            )
+        self.jobs: dict[str, ChainJob] = {}
+        self.read_tokens = self.cached_tokens = self.written_tokens = self.decisions = 0
+        self._texts = PrefixTexts(reader)
+        self._changed: dict[str, ProgramEngine] = {}
+        self._ended: list[str] = []
+        #: Engines whose caches have lied.
+        self._uncached: set[str] = set()
+        self._numbers = count(1)
+        self._is_planned = self._is_open = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin, on the loop that runs."""
+        self._loop, self._is_open = asyncio.get_running_loop(), True
+        self.keeper.start()
+
+    async def close(self) -> None:
+        """End what is left, and wait until the engines have let go of it."""
+        self._is_open = False
+        for job in list(self.jobs.values()):
+            told = ProgramError("the dispatcher was closed", where=job.asked.chain.node_id)
+            job.settle(told)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.attempts.close()
+        await self.keeper.close()
+
+    def ready(self, job: ChainJob) -> None:
+        """A chain may run."""
+        self.jobs[job.chain.chain_id] = job
+        self.scheduler.ready(job.chain, self._loop.time())
+        self._plan()
+
+    def stop(self, job: ChainJob) -> list[asyncio.Task[None]]:
+        """Nobody waits for it any more; returns what ends with that on the engines."""
+        chain_id = job.chain.chain_id
+        if self.jobs.pop(chain_id, None) is None:
+            return []
+        ending = self.attempts.stop(chain_id)
+        self.scheduler.cancel(chain_id, self._loop.time())
+        self._plan()
+        return ending
+
+    def touch(self, program: ProgramEngine) -> None:
+        """Something of a program has changed."""
+        if program.outlook is not None and not program.is_closed:
+            self._changed[program.seat.program_id] = program
+        self._plan()
+
+    def over(self, program: ProgramEngine) -> None:
+        """The program is."""
+        program_id, now = program.seat.program_id, self._loop.time()
+        self.scheduler.cancel_program(program_id, now)
+        if program.outlook is not None:
+            self.scheduler.expect(program.outlook.over(), now)
+        self._changed.pop(program_id, None)
+        self._ended.append(program_id)
+        self._plan()
+
+    # What the attempts tell, see `AttemptEvents`.
+
+    def began(self, attempt: Attempt) -> None:
+        """Its prompt has been read."""
+        now, engine_id, cached = self._loop.time(), attempt.engine_id, attempt.cached
+        self.scheduler.prefilled(attempt.chain.chain_id, engine_id, now, cached)
+        if attempt.job is not None:
+            attempt.job.note("first", now, engine=engine_id, tokens=cached)
+        self._plan()
+
+    def ended(self, attempt: Attempt) -> None:
+        """It is over, and its answer is whole."""
+        chain, engine_id, job = attempt.chain, attempt.engine_id, attempt.job
+        now = self._loop.time()
+        self._plan()
+        if job is None:
+            self.scheduler.done(chain.chain_id, engine_id, now)
+            return
+        text = job.text
+        if attempt.tokens is None:
+            tokens = self._reader.counts.count(text)
+        else:
+            tokens = job.before + attempt.tokens
+        self.scheduler.done(chain.chain_id, engine_id, now, tokens)
+        self._reader.written(job.asked.chain, job.seat, tokens)
+        cached = min(attempt.cached or 0, chain.prompt_tokens)
+        self.read_tokens += chain.prompt_tokens
+        self.cached_tokens += cached
+        self.written_tokens += tokens
+        job.note("set", now, engine=engine_id, tokens=tokens)
+        job.settle(text)
+        if self.canary is not None and cached and not job.before:
+            told = (job.asked.prompt, text, attempt.salt, chain.adapter)
+            self.canary.offer(
+                engine_id, CheckedAnswer(*told, job.asked.chain.settings, cached), now
+            )
+
+    def failed(self, attempt: Attempt, error: Exception, *, final: bool) -> None:
+        """It is over without an answer."""
+        job, now = attempt.job, self._loop.time()
+        self._plan()
+        if job is not None and final:
+            job.settle(error)
+            return
+        if job is not None:
+            job.error = error
+            job.note("again", now, engine=attempt.engine_id, why=repr(error))
+        told = str(error) or type(error).__name__
+        self.scheduler.failed(attempt.chain.chain_id, attempt.engine_id, now, told)
+
+    def gone(self, engine_id: str, why: str) -> None:
+        """The engine is gone."""
+        self.keeper.dead(engine_id, why)
+
+    def silent(self, engine_id: str) -> None:
+        """The engine has not answered in time."""
+        self.attempts.spawn(self.keeper.look(engine_id))
+
+    # What becomes of engines.
+
+    def _died(self, engine_id: str, why: str) -> None:
+        now = self._loop.time()
+        self.attempts.lost(engine_id)
+        for chain_id in self.scheduler.engines[engine_id].running:
+            if (job := self.jobs.get(chain_id)) is not None:
+                job.note("again", now, engine=engine_id, why=why)
+        self.scheduler.engine_died(engine_id, now)
+        self._plan()
+
+    def _back(self, engine_id: str) -> None:
+        self.scheduler.engine_back(engine_id)
+        self._plan()
+
+    def _working(self) -> list[str]:
+        return [one for one, state in self.scheduler.engines.items() if state.batch]
+
+    def _lied(self, engine_id: str, why: str) -> None:
+        """Its prefix cache is used no more."""
+        del why
+        state = self.scheduler.engines[engine_id]
+        state.capabilities = replace(
+            state.capabilities, prefix_cache=False, in_flight_prefix=False, fork=False
+        )
+        self._uncached.add(engine_id)
+        self._plan()
+
+    # Deciding.
+
+    def _plan(self) -> None:
+        """Decide at the next turn of the loop."""
+        if not self._is_planned and self._is_open:
+            self._is_planned = True
+            self._loop.call_soon(self._decide)
+
+    def _decide(self) -> None:
+        self._is_planned = False
+        if not self._is_open:
+            return
+        now = self._loop.time()
+        try:
+            self._look_ahead(now)
+            for decision in self.scheduler.decide(now):
+                self.decisions += 1
+                self._carry_out(decision, now)
+            for program_id in self._ended:
+                self._texts.forget(program_id)
+            self._ended.clear()
+            self._look_at_caches(now)
+        except Exception as error:
+            # Else nobody would ever hear of his chain again.
+            _log.exception("no decision could be made")
+            for job in list(self.jobs.values()):
+                job.settle(error)
+        self._set_timer()
+
+    def _look_ahead(self, now: float) -> None:
+        """Tell the scheduler what is left of programs of which something has changed."""
+        informed = any(each.capabilities.fork for each in self.scheduler.engines.values())
+        for program_id, program in self._changed.items():
+            if program.outlook is None:
+                continue
+            reads, writes = program.outlook.left()
+            self.scheduler.outlook(program_id, program.seat.tenant, reads, writes)
+            if informed:
+                told = program.outlook.upcoming(program.at_work.values(), self._texts)
+                self.scheduler.expect(told, now)
+        self._changed.clear()
+
+    def _carry_out(self, decision: SchedulingDecision, now: float) -> None:
+        match decision:
+            case Start(chain=chain, engine_id=engine_id, placement=placement):
+                job = self.jobs[chain.chain_id]
+                score = None if placement is None else placement.score
+                job.note("placed", now, engine=engine_id, group=chain.group, score=score)
+                self._start(job, job.chain, engine_id, "")
+            case Fill(chain=chain, engine_id=engine_id):
+                job = self.jobs[chain.chain_id.rpartition(":")[2]]
+                borders = len(chain.prefix)
+                prompt = self._reader.beginning(job.asked.segments, borders, job.seat)
+                job.note("fill", now, engine=engine_id, tokens=chain.prompt_tokens)
+                self._start(job, chain, engine_id, prompt, fill=True)
+            case Wait(chain=chain, engine_id=engine_id, placement=placement):
+                job = self.jobs[chain.chain_id]
+                job.note("waits", now, engine=engine_id, score=placement.score)
+            case Stop(chain_id=chain_id):
+                self.attempts.stop(chain_id)
+            case Dropped(chain=chain, reason=reason):
+                if (dropped := self.jobs.get(chain.chain_id)) is not None:
+                    dropped.settle(dropped.error or ProgramError(reason))
+            case KeepDecision(engine_id=engine_id, prefix=prefix, action="free"):
+                if (found := self._texts.find(prefix)) is not None:
+                    self.attempts.free(engine_id, *found)
+
+    def _start(
+        self, job: ChainJob, chain: ReadyChain, engine_id: str, prompt: str, *, fill: bool = False
+    ) -> None:
+        salt = f"alone-{uuid4().hex}" if engine_id in self._uncached else job.seat.salt
+        number = f"{job.chain.chain_id}.{next(self._numbers)}"
+        attempt = Attempt(chain, engine_id, number, None if fill else job, prompt, salt)
+        self.attempts.start(attempt, self.scheduler.engines[engine_id].capabilities)
+
+    def _look_at_caches(self, now: float) -> None:
+        """Make the checks that are due, and forget what a cache that lied was thought to hold."""
+        for engine_id in self._uncached:
+            self.scheduler.engines[engine_id].index.correct(now)
+        if self.canary is not None:
+            for engine_id, answer in self.canary.due(now):
+                self.attempts.spawn(self.canary.check(engine_id, answer))
+
+    def _set_timer(self) -> None:
+        """Decide again when the scheduler's timer is over."""
+        timer = self.scheduler.next_timer()
+        if self._timer is not None and self._timer.when() != timer:
+            self._timer.cancel()
+            self._timer = None
+        if timer is not None and self._timer is None:
+            self._timer = self._loop.call_at(timer, self._at_timer)
+
+    def _at_timer(self) -> None:
+        self._timer = None
+        self._plan()
