@@ -52,6 +52,7 @@ SECOND_TESTS = {
     "test_engine_ends.py": "lm/serving/engine.py",
     "test_families.py": "tuning/packing/texts.py",
     "test_hstu_layer.py": "models/sequential/hstu.py",
+    "test_parrot_faults.py": "programs/dispatch/dispatcher.py",
 }
 #: Folders that may hold fewer or more files than the rule says, each with its reason.
 OTHER_SIZES = {
@@ -60,6 +61,7 @@ OTHER_SIZES = {
     "tests/campaigns/migrations": "mirrors src",
     "tests/campaigns/migrations/versions": "mirrors src",
     "tests/lm/serving": "mirrors src, the engine's test in two files",
+    "tests/programs": "mirrors src, and a test of the room as a whole",
     "tests/support/models": "helpers of one room",
     "tests/support/service": "helpers of one room",
     "benchmarks/lm": "a script per figure",

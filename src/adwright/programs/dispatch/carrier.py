@@ -43,6 +43,8 @@ from adwright.programs.scheduling.scheduler import (
 __all__ = ["DecisionCarrier"]
 
 _log = logging.getLogger("adwright.programs")
+#: An engine's memory is short from this share of it on.
+_SHORT = 0.5
 
 
 class DecisionCarrier:
@@ -99,6 +101,7 @@ class DecisionCarrier:
         self._ended: list[str] = []
         #: Engines whose caches have lied.
         self._uncached: set[str] = set()
+        self._checks: set[asyncio.Task[None]] = set()
         self._numbers = count(1)
         self._is_planned = self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +119,8 @@ class DecisionCarrier:
             job.settle(told)
         if self._timer is not None:
             self._timer.cancel()
+        for task in self._checks:
+            task.cancel()
         await self.attempts.close()
         await self.keeper.close()
 
@@ -275,7 +280,7 @@ class DecisionCarrier:
             reads, writes = program.outlook.left()
             self.scheduler.outlook(program_id, program.seat.tenant, reads, writes)
             if informed:
-                told = program.outlook.upcoming(program.at_work.values(), self._texts)
+                told = program.outlook.upcoming(program.jobs.values(), self._texts)
                 self.scheduler.expect(told, now)
         self._changed.clear()
 
@@ -301,8 +306,7 @@ class DecisionCarrier:
                 if (dropped := self.jobs.get(chain.chain_id)) is not None:
                     dropped.settle(dropped.error or ProgramError(reason))
             case KeepDecision(engine_id=engine_id, prefix=prefix, action="free"):
-                if (found := self._texts.find(prefix)) is not None:
-                    self.attempts.free(engine_id, *found)
+                self._free(engine_id, prefix)
 
     def _start(
         self, job: ChainJob, chain: ReadyChain, engine_id: str, prompt: str, *, fill: bool = False
@@ -312,13 +316,23 @@ class DecisionCarrier:
         attempt = Attempt(chain, engine_id, number, None if fill else job, prompt, salt)
         self.attempts.start(attempt, self.scheduler.engines[engine_id].capabilities)
 
+    def _free(self, engine_id: str, prefix: int) -> None:
+        """Tell an engine what nobody of this program will read again, if its memory is short:
+        others of the tenant may, and what costs nothing to keep is kept."""
+        state = self.scheduler.engines[engine_id]
+        found = self._texts.find(prefix)
+        if found is not None and state.held_tokens > _SHORT * state.capabilities.kv_tokens:
+            self.attempts.free(engine_id, *found)
+
     def _look_at_caches(self, now: float) -> None:
         """Make the checks that are due, and forget what a cache that lied was thought to hold."""
         for engine_id in self._uncached:
             self.scheduler.engines[engine_id].index.correct(now)
         if self.canary is not None:
             for engine_id, answer in self.canary.due(now):
-                self.attempts.spawn(self.canary.check(engine_id, answer))
+                task = self.attempts.spawn(self.canary.check(engine_id, answer))
+                self._checks.add(task)
+                task.add_done_callback(self._checks.discard)
 
     def _set_timer(self) -> None:
         """Decide again when the scheduler's timer is over."""

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import uuid4
 
 from adwright.core.errors import ConfigError, ProgramError
@@ -41,13 +41,33 @@ from adwright.programs.scheduling.engine import ExecutionEngine
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.ready_chain import ReadyChain
 
-__all__ = ["ChainDispatcher"]
+__all__ = ["ChainDispatcher", "DispatchStats"]
 
 _TERMS = DispatchTerms()
 _NO_CURVES: Mapping[str, LatencyCurve] = {}
 #: Of an engine that nobody measured: OpenVINO GenAI with SmolLM2-135M on one thread, tokens per
 #: second. Orders and placements go by what engines and chains cost in proportion.
 _UNMEASURED = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)
+
+
+class DispatchStats(NamedTuple):
+    """programs: that are not closed. chains: asked for and not over. running, alive, deaths: by
+    engine. waiting_tokens: that were let in and are not done. read_tokens, cached_tokens,
+    written_tokens: of all chains that have ended; those that the engines had held are among those
+    read. decisions: of the scheduler. cache_checks, cache_lies: of the canary, see there."""
+
+    programs: int
+    chains: int
+    running: Mapping[str, int]
+    alive: Mapping[str, bool]
+    waiting_tokens: int
+    read_tokens: int
+    cached_tokens: int
+    written_tokens: int
+    decisions: int
+    deaths: Mapping[str, int]
+    cache_checks: int
+    cache_lies: Mapping[str, str]
 
 
 class ChainDispatcher:
@@ -104,6 +124,25 @@ class ChainDispatcher:
         """Those that are not closed, by id."""
         return self._programs
 
+    @property
+    def stats(self) -> DispatchStats:
+        """What there is to do now, and what was done."""
+        carrier, canary = self.carrier, self.carrier.canary
+        return DispatchStats(
+            programs=len(self._programs),
+            chains=len(carrier.jobs) + sum(map(len, self._held.values())),
+            running={one: each.batch for one, each in carrier.scheduler.engines.items()},
+            alive={one: each.alive for one, each in carrier.scheduler.engines.items()},
+            waiting_tokens=self.admission.tokens,
+            read_tokens=carrier.read_tokens,
+            cached_tokens=carrier.cached_tokens,
+            written_tokens=carrier.written_tokens,
+            decisions=carrier.decisions,
+            deaths=dict(carrier.keeper.deaths),
+            cache_checks=canary.checks if canary else 0,
+            cache_lies=dict(canary.lies) if canary else {},
+        )
+
     def for_program(
         self,
         program_id: str,
@@ -132,11 +171,12 @@ class ChainDispatcher:
         own = tenant if domain is None else domain
         seat = ProgramSeat(program_id, tenant, own, public, arrived)
         self._check_domain(seat)
+        if tokens:
+            self.admission.let_in(tenant, tokens)
         trace = self.traces.begin(program_id, tenant, time.time())
         told = (seat, trace, self.admission, self.reader)
         engine = ProgramEngine(*told, run=self._generate, over=self._over)
-        if tokens:
-            engine.reserve(tokens)
+        engine.reserved = tokens
         self._programs[program_id] = engine
         trace.note(TraceEvent(arrived, "submit"))
         return engine

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from adwright.programs.dispatch.chain_job import ChainJob
 from adwright.programs.dispatch.ready import ChainReader, ProgramSeat
 from adwright.programs.graph import Chain, Graph
 from adwright.programs.limits import ProgramLimits, prompt_tokens
 from adwright.programs.runner import Session
-from adwright.programs.scheduling.ready_chain import ReadyChain, UpcomingPrefix
+from adwright.programs.scheduling.ready_chain import UpcomingPrefix
+from adwright.programs.template import ConstantText
 
 __all__ = ["PrefixTexts", "ProgramOutlook"]
 
@@ -40,15 +42,18 @@ class ProgramOutlook:
                 writes += self.reader.expected(chain, self.seat)
         return reads, writes
 
-    def upcoming(self, at_work: Iterable[ReadyChain], texts: PrefixTexts) -> list[UpcomingPrefix]:
+    def upcoming(self, at_work: Iterable[ChainJob], texts: PrefixTexts) -> list[UpcomingPrefix]:
         """The prefixes that will be read, with in how many steps. at_work: chains that are ready or
         run. texts: is told what the prefixes are."""
-        steps = {border: 0 for chain in at_work for border in chain.prefix}
+        steps: dict[int, int] = {}
+        for job in at_work:
+            steps.update(dict.fromkeys(job.chain.prefix, 0))
+            texts.learn(self.seat, job.asked.chain, job.chain.prefix, job.asked.segments)
         for one in self.session.upcoming:
             found = self.reader.prefixes(one.chain, one.segments, self.seat)
             for border in found.hashes:
                 steps[border] = min(steps.get(border, one.steps), one.steps)
-            texts.learn(self.seat, found.hashes, one.segments)
+            texts.learn(self.seat, one.chain, found.hashes, one.segments)
         return self._told(steps)
 
     def over(self) -> list[UpcomingPrefix]:
@@ -64,7 +69,11 @@ class ProgramOutlook:
 
 
 class PrefixTexts:
-    """What the hashes of prefixes stand for, as engines are told texts."""
+    """What the hashes of prefixes stand for, as engines are told texts.
+
+    Those that templates begin with, before any variable, are left out: no graph says that nobody
+    will read them again, as the next program may have the same template.
+    """
 
     def __init__(self, reader: ChainReader) -> None:
         self._reader = reader
@@ -75,14 +84,18 @@ class PrefixTexts:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def learn(self, seat: ProgramSeat, hashes: tuple[int, ...], segments: tuple[str, ...]) -> None:
-        """The hashes at the borders of a prompt with these segments."""
+    def learn(
+        self, seat: ProgramSeat, chain: Chain, hashes: Sequence[int], segments: tuple[str, ...]
+    ) -> None:
+        """The hashes at the borders of a prompt of the chain, or its beginning."""
         known = self._of_program.setdefault(seat.program_id, set())
-        for at, border in enumerate(hashes, start=1):
-            if border not in known:
+        # No two constant texts stand side by side.
+        first = 2 if isinstance(chain.prompt[0], ConstantText) else 1
+        for borders, border in enumerate(hashes, start=1):
+            if borders >= first and border not in known:
                 known.add(border)
                 self._users[border] = self._users.get(border, 0) + 1
-                self._texts.setdefault(border, (segments, at, seat))
+                self._texts.setdefault(border, (segments, borders, seat))
 
     def find(self, border: int) -> tuple[str, str] | None:
         """The text up to a border, and the salt of who reads it; None where nobody knows it."""

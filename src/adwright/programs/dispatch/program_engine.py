@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,6 @@ from adwright.programs.dispatch.outlook import ProgramOutlook
 from adwright.programs.dispatch.ready import ChainReader, ProgramSeat
 from adwright.programs.dispatch.trace import ProgramTrace
 from adwright.programs.runner import Session
-from adwright.programs.scheduling.ready_chain import ReadyChain
 
 __all__ = ["ProgramEngine"]
 
@@ -49,11 +49,6 @@ class ProgramEngine:
         self._is_closed = False
 
     @property
-    def at_work(self) -> Mapping[str, ReadyChain]:
-        """The chains that are ready or run."""
-        return {one: job.chain for one, job in self.jobs.items()}
-
-    @property
     def is_closed(self) -> bool:
         """Whether the program is over."""
         return self._is_closed
@@ -69,6 +64,11 @@ class ProgramEngine:
     def watch(self, session: Session) -> None:
         """See by the session what is left of the program, and what it will read again."""
         self.outlook = ProgramOutlook(session, self.seat, self._reader)
+
+    def renew(self, now: float) -> None:
+        """More is asked of a program that was there: the seconds of objectives count from `now` on,
+        on the clock of the event loop."""
+        self.seat = replace(self.seat, arrived=now)
 
     def reserve(self, tokens: int) -> None:
         """Let in what the program, or a part that is added to it, may read and write. Raises

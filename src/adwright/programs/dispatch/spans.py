@@ -7,9 +7,7 @@ set; without one, or without the package `opentelemetry-api`, nothing is done.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from adwright.programs.dispatch.trace import ProgramTrace, TraceEvent
@@ -36,6 +34,8 @@ def emit_spans(trace: ProgramTrace) -> bool:
         start_time=at(begin),
         attributes={"adwright.program": trace.program_id, "adwright.tenant": trace.tenant},
     )
+    if not root.is_recording():
+        return False
     context = api.set_span_in_context(root)
     chains: dict[str, list[TraceEvent]] = {}
     for event in events:
@@ -64,9 +64,9 @@ def _say(span: Any, event: TraceEvent, time: int) -> None:
         span.set_status(status.Status(status.StatusCode.ERROR, event.why))
 
 
-@cache
 def _api() -> Any:
     """The module, where it is there."""
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:
+    try:
+        return import_module("opentelemetry.trace")
+    except ImportError:
         return None
-    return import_module("opentelemetry.trace")
