@@ -150,16 +150,26 @@ def test_an_honest_engine_is_never_found_to_lie(
 
 def test_an_engine_without_domains_is_compared_with_another_one() -> None:
     can = replace(TELLS, salt=False)
-    alone = replace(TELLS, salt=False, prefix_cache=False, kv_tokens=30)
+    alone = replace(TELLS, salt=False, prefix_cache=False)
     engines = {"e": engine_of(LyingEngine, can), "plain": engine_of(ScriptedEngine, alone)}
     terms = replace(with_terms(canary=CanaryTerms(every=5.0)), one_domain=True)
 
     async def work() -> ChainDispatcher:
         async with dispatcher_of(engines, terms) as dispatcher:
             await ask(dispatcher, 8)
+            begun = len(engines["e"].begun)
+            assert (await ask(dispatcher, 3))[-1] == "n 2 of 3"
+            assert len(engines["e"].begun) == begun, "it gets no work any more"
         return dispatcher
 
     assert list(run_virtually(work()).stats.cache_lies) == ["e"]
+
+
+def test_one_that_is_alone_and_cannot_be_told_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    engine = engine_of(LyingEngine, replace(TELLS, salt=False))
+    dispatcher = dispatcher_of({"e": engine}, replace(with_terms(), one_domain=True))
+    dispatcher.carrier.lied("e", "it lies")
+    assert "start it again without a cache" in caplog.text
 
 
 def test_a_check_waits_until_the_engine_is_idle_but_not_for_ever() -> None:

@@ -185,3 +185,47 @@ def test_hints_go_to_engines_that_take_them() -> None:
     told = {one["prompt"][:4]: one["priority"] for one in engines["e"].asked}
     assert told == {"soon": 1, "late": 2}
     assert len({one["salt"] for one in engines["e"].asked}) == 2
+
+
+def fan_out(rules: str, adapter: str | None = None) -> Program:
+    """Four calls on one beginning."""
+    calls = tuple(
+        SemanticCall(f"c{at}", f"{{{{rules}}}}{at} {{{{o{at}:output}}}}", adapter=adapter)
+        for at in range(4)
+    )
+    wanted = tuple(WantedOutput(f"o{at}", THROUGHPUT) for at in range(4))
+    return Program(calls, values={"rules": rules}, outputs=wanted)
+
+
+def test_what_an_engine_was_told_to_hold_is_freed_in_the_end() -> None:
+    """Once it is thought to have gone, or there is too much of it."""
+    can = replace(SALTED, fork=True, kv_tokens=1_000_000)
+
+    async def held(kv_tokens: int, programs: int) -> ScriptedEngine:
+        engine = ScriptedEngine(can=replace(can, kv_tokens=kv_tokens), pace=0.001)
+        async with dispatcher_of({"e": engine}) as dispatcher:
+            for at in range(programs):
+                with dispatcher.for_program("p", "shop") as program:
+                    await run_program(fan_out(f"{at} of the rules. " * 100), program)
+            await asyncio.sleep(1.0)
+            check_empty(dispatcher, {"e": engine})
+        return engine
+
+    much = run_virtually(held(1_000_000, 80))
+    assert len(much.filled) == 80
+    assert much.freed == much.filled[: len(much.freed)]
+    assert len(much.filled) - len(much.freed) == 64
+    little = run_virtually(held(10_000, 20))
+    assert 8 <= len(little.freed) <= 18
+
+
+def test_what_is_common_under_an_adapter_is_read_under_it() -> None:
+    engine = ScriptedEngine()
+
+    async def work() -> None:
+        async with dispatcher_of({"e": engine}) as dispatcher:
+            with dispatcher.for_program("p", "shop") as program:
+                await run_program(fan_out("rules " * 300, "house"), program)
+
+    run_virtually(work())
+    assert engine.filled == ["house: " + "rules " * 300]

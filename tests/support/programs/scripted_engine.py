@@ -81,9 +81,16 @@ class ScriptedEngine:
             raise ResourceError("no room to start")
         self.is_alive = True
 
-    async def fill(self, job: str, prompt: str | Sequence[int], *, salt: str = "") -> int:
+    async def fill(
+        self,
+        job: str,
+        prompt: str | Sequence[int],
+        *,
+        salt: str = "",
+        adapter: str | None = None,
+    ) -> int:
         assert isinstance(prompt, str)
-        self.filled.append(prompt)
+        self.filled.append(prompt if adapter is None else f"{adapter}: {prompt}")
         cached = await self._read(job, prompt, salt)
         self.held.pop(job, None)
         return cached

@@ -38,7 +38,14 @@ class SimulatedExecution:
     async def restart(self) -> None:
         self.engine.revive()
 
-    async def fill(self, job: str, prompt: str | Sequence[int], *, salt: str = "") -> int:
+    async def fill(
+        self,
+        job: str,
+        prompt: str | Sequence[int],
+        *,
+        salt: str = "",
+        adapter: str | None = None,
+    ) -> int:
         async for event in self._events(job, prompt, 0, salt):
             cached = event.cached
         return cached

@@ -23,7 +23,7 @@ __all__ = ["Attempt", "AttemptEvents", "Attempts"]
 
 _log = logging.getLogger("adwright.programs")
 #: The longest wait before another attempt, in seconds.
-_LONGEST = 5.0
+_LONGEST = 10.0
 
 
 @dataclass(eq=False)
@@ -198,7 +198,10 @@ class Attempts:
             async with asyncio.timeout(self._call_seconds):
                 engine = self._engines[attempt.engine_id]
                 attempt.cached = await engine.fill(
-                    attempt.number, attempt.prompt, salt=attempt.salt
+                    attempt.number,
+                    attempt.prompt,
+                    salt=attempt.salt,
+                    adapter=attempt.chain.adapter,
                 )
         except BaseException as error:
             await self._break_off(attempt, None, error)
@@ -228,7 +231,9 @@ class Attempts:
             self.spawn(self._cancel(attempt))
             self._events.silent(attempt.engine_id)
         if job is not None and not final:
-            await asyncio.sleep(min(self._retry_seconds * 2**job.errors, _LONGEST))
+            # An engine that is busy may say when to come again.
+            told = getattr(error, "retry_after", None) or 0.0
+            await asyncio.sleep(min(max(told, self._retry_seconds * 2**job.errors), _LONGEST))
             job.errors += 1
         if self._drop(attempt):
             self._events.failed(attempt, error, final=final)

@@ -43,8 +43,8 @@ from adwright.programs.scheduling.scheduler import (
 __all__ = ["DecisionCarrier"]
 
 _log = logging.getLogger("adwright.programs")
-#: An engine's memory is short from this share of it on.
-_SHORT = 0.5
+#: An engine's memory is short from this share of it on; prefixes that it is told to hold.
+_SHORT, _HELD = 0.5, 64
 
 
 class DecisionCarrier:
@@ -92,7 +92,7 @@ class DecisionCarrier:
                 terms.canary,
                 can=lambda one: states[one].capabilities,
                 is_idle=lambda one: states[one].alive and not states[one].batch,
-                lied=self._lied,
+                lied=self.lied,
             )
         self.jobs: dict[str, ChainJob] = {}
         self.read_tokens = self.cached_tokens = self.written_tokens = self.decisions = 0
@@ -101,6 +101,9 @@ class DecisionCarrier:
         self._ended: list[str] = []
         #: Engines whose caches have lied.
         self._uncached: set[str] = set()
+        self._retired: set[str] = set()
+        #: What engines were told to hold until it is freed: texts and salts, by the hash.
+        self._filled: dict[str, dict[int, tuple[str, str]]] = {one: {} for one in engines}
         self._checks: set[asyncio.Task[None]] = set()
         self._numbers = count(1)
         self._is_planned = self._is_open = False
@@ -173,6 +176,8 @@ class DecisionCarrier:
         self._plan()
         if job is None:
             self.scheduler.done(chain.chain_id, engine_id, now)
+            self._filled[engine_id][chain.prefix[-1]] = attempt.prompt, attempt.salt
+            self._let_go(engine_id)
             return
         text = job.text
         if attempt.tokens is None:
@@ -219,6 +224,7 @@ class DecisionCarrier:
     def _died(self, engine_id: str, why: str) -> None:
         now = self._loop.time()
         self.attempts.lost(engine_id)
+        self._filled[engine_id].clear()
         for chain_id in self.scheduler.engines[engine_id].running:
             if (job := self.jobs.get(chain_id)) is not None:
                 job.note("again", now, engine=engine_id, why=why)
@@ -226,20 +232,32 @@ class DecisionCarrier:
         self._plan()
 
     def _back(self, engine_id: str) -> None:
-        self.scheduler.engine_back(engine_id)
-        self._plan()
+        if engine_id not in self._retired:
+            self.scheduler.engine_back(engine_id)
+            self._plan()
 
     def _working(self) -> list[str]:
         return [one for one, state in self.scheduler.engines.items() if state.batch]
 
-    def _lied(self, engine_id: str, why: str) -> None:
+    def lied(self, engine_id: str, why: str) -> None:
         """Its prefix cache is used no more."""
-        del why
         state = self.scheduler.engines[engine_id]
-        state.capabilities = replace(
-            state.capabilities, prefix_cache=False, in_flight_prefix=False, fork=False
-        )
-        self._uncached.add(engine_id)
+        can = state.capabilities
+        off = replace(can, prefix_cache=False, in_flight_prefix=False, fork=False)
+        state.capabilities = off
+        if can.salt:
+            self._uncached.add(engine_id)
+        elif any(
+            {*each.capabilities.models} & {*can.models}
+            for each in self.scheduler.engines.values()
+            if each is not state and each.alive
+        ):
+            # Nothing keeps it from using it: others do its work.
+            _log.error("engine %s gets no work any more", engine_id)
+            self._retired.add(engine_id)
+            self._died(engine_id, why)
+        else:
+            _log.error("engine %s cannot be told: start it again without a cache", engine_id)
         self._plan()
 
     # Deciding.
@@ -322,7 +340,17 @@ class DecisionCarrier:
         state = self.scheduler.engines[engine_id]
         found = self._texts.find(prefix)
         if found is not None and state.held_tokens > _SHORT * state.capabilities.kv_tokens:
+            self._filled[engine_id].pop(prefix, None)
             self.attempts.free(engine_id, *found)
+
+    def _let_go(self, engine_id: str) -> None:
+        """Free what was filled and is not thought to be there any more; and of too many the ones
+        that were filled first and that no chain reads."""
+        filled, index = self._filled[engine_id], self.scheduler.engines[engine_id].index
+        for prefix in list(filled):
+            node = index.node(prefix)
+            if node is None or (len(filled) > _HELD and not node.holders):
+                self.attempts.free(engine_id, *filled.pop(prefix))
 
     def _look_at_caches(self, now: float) -> None:
         """Make the checks that are due, and forget what a cache that lied was thought to hold."""

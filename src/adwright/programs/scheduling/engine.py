@@ -107,9 +107,17 @@ class ExecutionEngine(Protocol):
         """What it can do."""
         ...
 
-    async def fill(self, job: str, prompt: str | Sequence[int], *, salt: str = "") -> int:
+    async def fill(
+        self,
+        job: str,
+        prompt: str | Sequence[int],
+        *,
+        salt: str = "",
+        adapter: str | None = None,
+    ) -> int:
         """Compute the prompt for later ones that begin with it; returns tokens already held. On an
-        engine without contexts: a request of one token."""
+        engine without contexts: a request of one token. An engine that holds what it is told holds
+        it until it is freed."""
         ...
 
     def generate(
