@@ -74,7 +74,7 @@ def engines_of(number: int, **further: object) -> dict[str, ScriptedEngine]:
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(st.lists(drawn_programs(), min_size=1, max_size=3), st.integers(1, 3), st.booleans())
 def test_any_programs_mean_what_they_say(drawn: list[Drawn], number: int, fork: bool) -> None:
     engines = engines_of(number, can=replace(SALTED, fork=fork))
@@ -132,7 +132,7 @@ def test_engines_that_are_killed_again_and_again_lose_nothing(seed: int) -> None
         nonlocal over
         async with dispatcher_of(engines) as dispatcher:
             over = asyncio.ensure_future(kills(engines, rng, 50))
-            await asyncio.gather(*(program(dispatcher, at) for at in range(12)))
+            await asyncio.gather(*(program(dispatcher, at) for at in range(8)))
             busy = await over
             await asyncio.sleep(2.0)
             check_empty(dispatcher, engines)

@@ -39,7 +39,10 @@ def hash_of(*segments: str) -> int:
     return text_prefixes(segments, len, PrefixSeed("shop", "small")).hashes[-1]
 
 
-def looked(look: Callable[[Session, EchoEngine, ProgramOutlook], None], held: str) -> None:
+Look = Callable[[Session, EchoEngine, ProgramOutlook, ChainReader], None]
+
+
+def looked(look: Look, held: str) -> None:
     """Look at the program while what is held runs."""
 
     async def work() -> None:
@@ -48,11 +51,13 @@ def looked(look: Callable[[Session, EchoEngine, ProgramOutlook], None], held: st
             session.submit(PROGRAM)
             for _ in range(20):
                 await asyncio.sleep(0)
-            look(session, engine, ProgramOutlook(session, SEAT, reader_of()))
+            reader = reader_of()
+            outlook = ProgramOutlook(session, SEAT, reader)
+            look(session, engine, outlook, reader)
             for gate in engine.held.values():
                 gate.set()
             await session.variable("best").get()
-            assert ProgramOutlook(session, SEAT, reader_of()).left() == (0, 0)
+            assert outlook.left() == (0, 0)
 
     asyncio.run(work())
 
@@ -60,28 +65,32 @@ def looked(look: Callable[[Session, EchoEngine, ProgramOutlook], None], held: st
 def test_tokens_that_are_left_are_those_of_chains_that_are_not_over() -> None:
     found: list[tuple[int, int]] = []
     for held in ("a", "b", "c"):
-        looked(lambda _, __, outlook: found.append(outlook.left()), held)
+        looked(lambda _, __, outlook, ___: found.append(outlook.left()), held)
     assert [writes for _, writes in found] == [120, 80, 40]
     assert found[0][0] > found[1][0] > found[2][0] > 0
 
 
 def test_what_was_learned_of_answers_counts() -> None:
-    def look(session: Session, engine: EchoEngine, outlook: ProgramOutlook) -> None:
+    def look(
+        session: Session, engine: EchoEngine, outlook: ProgramOutlook, reader: ChainReader
+    ) -> None:
         for name in "abc":
             chain = next(one for one in session.graph.chains if one.call.name == name)
-            outlook.reader.written(chain, SEAT, 10)
+            reader.written(chain, SEAT, 10)
         assert outlook.left()[1] == 30
 
     looked(look, "a")
 
 
 def test_prefixes_are_told_with_their_steps_and_taken_back_once_they_are_over() -> None:
-    def look(session: Session, engine: EchoEngine, outlook: ProgramOutlook) -> None:
-        texts = PrefixTexts(outlook.reader)
+    def look(
+        session: Session, engine: EchoEngine, outlook: ProgramOutlook, reader: ChainReader
+    ) -> None:
+        texts = PrefixTexts(reader)
         asked: AskedChain = engine.asked["a"]
         job = job_of("a")
         job.asked = asked
-        job.chain = outlook.reader.ready(asked, SEAT, "c1")
+        job.chain = reader.ready(asked, SEAT, "c1")
         told = {one.prefix: one.steps for one in outlook.upcoming([job], texts)}
         assert told == {
             hash_of("Write: "): 0,
@@ -107,8 +116,9 @@ def test_what_nobody_will_read_any_more_is_told_once() -> None:
         engine = EchoEngine(held="a b")
         async with Session(engine) as session:
             session.submit(PROGRAM)
-            outlook = ProgramOutlook(session, SEAT, reader_of())
-            texts = PrefixTexts(outlook.reader)
+            reader = reader_of()
+            outlook = ProgramOutlook(session, SEAT, reader)
+            texts = PrefixTexts(reader)
             for name in ("a", "b"):
                 for _ in range(20):
                     await asyncio.sleep(0)
@@ -121,6 +131,28 @@ def test_what_nobody_will_read_any_more_is_told_once() -> None:
     assert said[0][hash_of("Write: ", "tea")] == 1
     assert said[1][hash_of("Write: ", "tea")] is None
     assert said[1][hash_of("Write: ")] == 1
+
+
+def test_texts_that_take_long_to_count_are_left_for_later() -> None:
+    program = Program(
+        calls=(
+            SemanticCall("a", "Write: {{o:output}}", {"o": "ad"}),
+            SemanticCall("b", "Judge: {{long}} {{ad}} {{o:output}}", {"o": "best"}),
+        ),
+        values={"long": "x" * 30_000},
+        outputs=(WantedOutput("best"),),
+    )
+
+    async def work() -> None:
+        engine = EchoEngine(held="a")
+        async with Session(engine) as session:
+            session.submit(program)
+            reader = reader_of()
+            outlook = ProgramOutlook(session, SEAT, reader)
+            found = {one.prefix for one in outlook.upcoming([], PrefixTexts(reader))}
+            assert found == {hash_of("Judge: ")}
+
+    asyncio.run(work())
 
 
 def test_texts_of_prefixes_are_forgotten_with_the_last_program_that_has_them() -> None:

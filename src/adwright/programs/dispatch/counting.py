@@ -43,11 +43,16 @@ class TokenCounts:
             self._known.move_to_end(key)
         return known
 
+    def is_slow(self, text: str, domain: str = "") -> bool:
+        """Whether it would take long to count."""
+        return len(text) > _LONG and _key(text, domain) not in self._known
+
     async def prepare(self, texts: Sequence[str], domain: str = "") -> None:
         """Count the long ones among the texts while the event loop goes on."""
         for text in texts:
-            if len(text) > _LONG and (key := _key(text, domain)) not in self._known:
-                self._keep(key, await asyncio.to_thread(self.count, text))
+            if self.is_slow(text, domain):
+                tokens = await asyncio.to_thread(self.count, text)
+                self._keep(_key(text, domain), tokens)
 
     def _keep(self, key: bytes, tokens: int) -> int:
         self._known[key] = tokens

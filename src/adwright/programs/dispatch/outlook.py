@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from itertools import takewhile
 
+from adwright.programs.deduction import Deduction
 from adwright.programs.dispatch.chain_job import ChainJob
 from adwright.programs.dispatch.ready import ChainReader, ProgramSeat
 from adwright.programs.graph import Chain, Graph
 from adwright.programs.limits import ProgramLimits, prompt_tokens
+from adwright.programs.prefixes import Prefixes
 from adwright.programs.runner import Session
 from adwright.programs.scheduling.ready_chain import UpcomingPrefix
 from adwright.programs.template import ConstantText
+from adwright.programs.variable import Variable
 
 __all__ = ["PrefixTexts", "ProgramOutlook"]
 
 _LIMITS = ProgramLimits()
 
 
-@dataclass
 class ProgramOutlook:
     """Of one program's session. What it has said of a prefix it takes back once that is over."""
 
-    session: Session
-    seat: ProgramSeat
-    reader: ChainReader
-    _said: set[int] = field(default_factory=set)
-    _graph: Graph | None = None
-    _reads: dict[str, int] = field(default_factory=dict)
+    def __init__(self, session: Session, seat: ProgramSeat, reader: ChainReader) -> None:
+        self._session, self._seat, self._reader = session, seat, reader
+        self._said: set[int] = set()
+        self._graph: Graph | None = None
+        self._reads: dict[str, int] = {}
+        self._deduction: Deduction | None = None
+        #: Chains that are not over: what they write, and tokens that they read and write.
+        self._open: list[tuple[Variable, int, int]] = []
+        #: Of chains that wait: how much of the prompt was known, and its prefixes.
+        self._known: dict[str, tuple[int, Prefixes]] = {}
 
     def left(self) -> tuple[int, int]:
         """Tokens that are to be read and written until it is over, about."""
-        graph = self.session.graph
+        session, graph = self._session, self._session.graph
         if self._graph is not graph:
             self._graph, self._reads = graph, prompt_tokens(graph, _LIMITS)
-        reads = writes = 0
-        for node_id in self.session.deduction.chains:
-            chain = graph.nodes[node_id]
-            if isinstance(chain, Chain) and not self.session.variable(chain.output).is_settled:
-                reads += self._reads[node_id]
-                writes += self.reader.expected(chain, self.seat)
-        return reads, writes
+        if self._deduction is not session.deduction:
+            self._deduction = session.deduction
+            nodes = (graph.nodes[node_id] for node_id in self._deduction.chains)
+            self._open = [
+                (
+                    session.variable(one.output),
+                    self._reads[one.node_id],
+                    self._reader.expected(one, self._seat),
+                )
+                for one in nodes
+                if isinstance(one, Chain)
+            ]
+        self._open = [one for one in self._open if not one[0].is_settled]
+        return sum(one[1] for one in self._open), sum(one[2] for one in self._open)
 
     def upcoming(self, at_work: Iterable[ChainJob], texts: PrefixTexts) -> list[UpcomingPrefix]:
         """The prefixes that will be read, with in how many steps. at_work: chains that are ready or
@@ -48,20 +61,33 @@ class ProgramOutlook:
         steps: dict[int, int] = {}
         for job in at_work:
             steps.update(dict.fromkeys(job.chain.prefix, 0))
-            texts.learn(self.seat, job.asked.chain, job.chain.prefix, job.asked.segments)
-        for one in self.session.upcoming:
-            found = self.reader.prefixes(one.chain, one.segments, self.seat)
-            for border in found.hashes:
-                steps[border] = min(steps.get(border, one.steps), one.steps)
-            texts.learn(self.seat, one.chain, found.hashes, one.segments)
+            texts.learn(self._seat, job.asked.chain, job.chain.prefix, job.asked.segments)
+        known, self._known = self._known, {}
+        for one in self._session.upcoming:
+            node_id, size = one.chain.node_id, len(one.segments)
+            found = known.get(node_id)
+            if found is None or found[0] != size:
+                found = size, self._prefixes(one.chain, one.segments)
+                texts.learn(self._seat, one.chain, found[1].hashes, one.segments)
+            self._known[node_id] = found
+            for border in found[1].hashes:
+                if steps.get(border, one.steps) >= one.steps:
+                    steps[border] = one.steps
         return self._told(steps)
+
+    def _prefixes(self, chain: Chain, segments: Sequence[str]) -> Prefixes:
+        """Those before the first text that would take long to count: that is done, beside the event
+        loop, once the chain is ready."""
+        counts, domain = self._reader.counts, self._seat.domain
+        quick = takewhile(lambda text: not counts.is_slow(text, domain), segments)
+        return self._reader.prefixes(chain, quick, self._seat)
 
     def over(self) -> list[UpcomingPrefix]:
         """None of them will be read again."""
         return self._told({})
 
     def _told(self, steps: dict[int, int]) -> list[UpcomingPrefix]:
-        program = self.seat.program_id
+        program = self._seat.program_id
         ended = self._said - steps.keys()
         self._said = set(steps)
         told = [UpcomingPrefix(program, border, each) for border, each in steps.items()]
