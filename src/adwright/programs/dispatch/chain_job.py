@@ -4,8 +4,9 @@ An attempt may break off in the middle, as its engine dies. What was said by the
 whoever streams it, so the next attempt goes on from there: it reads the prompt and what was said,
 and writes what is left. A model writes each token given all before it, so that this is an answer as
 good as an unbroken one; the same one, where the tokenizer makes of what was said the tokens that it
-came from. It costs reading what was written, not writing it again. Where it cannot be (a form that the whole answer has to have; an engine that takes a prompt for a turn of a chat),
-what was said is taken back, and the answer is begun anew.
+came from. It costs reading what was written, not writing it again. Where it cannot be (a form that
+the whole answer has to have; an engine that takes a prompt for a turn of a chat), what was said is
+taken back, and the answer is begun anew.
 """
 
 from __future__ import annotations
