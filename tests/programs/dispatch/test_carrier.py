@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.programs.objective import THROUGHPUT
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session, run_program
+from adwright.programs.scheduling.engine import EngineStats
 from adwright.programs.scheduling.scheduler import ProgramScheduler
 from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
 from adwright.programs.simulation.simulate import simulate
@@ -229,3 +232,106 @@ def test_what_is_common_under_an_adapter_is_read_under_it() -> None:
 
     run_virtually(work())
     assert engine.filled == ["house: " + "rules " * 300]
+
+
+def test_who_has_least_left_by_the_graph_comes_first() -> None:
+    """Of two programs with one call that is ready each, the one that waits for no others."""
+    engine = ScriptedEngine(can=replace(SALTED, max_batch=1))
+    settings = {"o": GenerationConfig(max_tokens=40)}
+
+    def call(name: str, reads: str = "") -> SemanticCall:
+        return SemanticCall(name, f"{name} {reads} {{{{o:output}}}}", {"o": name}, settings)
+
+    waiting = tuple(call(f"later{at}", "{{tool}}") for at in range(20))
+    wanted = tuple(WantedOutput(one.name) for one in waiting)
+    wide = Program(
+        (call("wide"), *waiting), awaited=("tool",), outputs=(*wanted, WantedOutput("wide"))
+    )
+    narrow = Program((call("narrow"),), outputs=(WantedOutput("narrow"),))
+    busy = Program((call("busy"),), outputs=(WantedOutput("busy"),))
+
+    async def one(dispatcher: ChainDispatcher, program: Program, name: str) -> None:
+        with dispatcher.for_program(name, "shop") as seat:
+            async with Session(seat) as session:
+                seat.watch(session)
+                session.submit(program)
+                await session.variable(name).get()
+
+    async def work() -> None:
+        async with dispatcher_of({"e": engine}) as dispatcher:
+            told = (("busy", busy), ("wide", wide), ("narrow", narrow))
+            await asyncio.gather(*(one(dispatcher, each, name) for name, each in told))
+
+    run_virtually(work())
+    assert [one["prompt"].split()[0] for one in engine.asked] == ["busy", "narrow", "wide"]
+
+
+def test_who_waits_at_an_engine_in_vain_goes_elsewhere_in_time() -> None:
+    """It holds the prefix, and would have been free by now; nothing happens there."""
+    can = replace(SALTED, max_batch=2)
+    told: dict[str, tuple[str, str]] = {}
+    engines = {one: ScriptedEngine(can=can, pace=0.001, told=told) for one in ("e0", "e1")}
+    settings = {"o": GenerationConfig(max_tokens=20)}
+    call = SemanticCall("c", "{{rules}}{{own}} {{o:output}}", {}, settings)
+
+    def program(own: str) -> Program:
+        values = {"rules": "rules " * 1_200, "own": own}
+        return Program((call,), values=values, outputs=(WantedOutput("o"),))
+
+    async def one(dispatcher: ChainDispatcher, own: str) -> list[str]:
+        with dispatcher.for_program(own, "shop") as seat:
+            await run_program(program(own), seat)
+            return [f"{each.kind} {each.engine}" for each in seat.trace.events]
+
+    async def work() -> None:
+        curves = dict.fromkeys(engines, CURVE)
+        async with ChainDispatcher(engines, len, curves=curves, terms=QUICK) as dispatcher:
+            first = (await one(dispatcher, "first"))[2].split()[1]
+            engines[first].pace = 1_000.0
+            long = [asyncio.ensure_future(one(dispatcher, own)) for own in ("x", "y")]
+            await asyncio.sleep(0.001)
+            assert dispatcher.stats.running[first] == 2
+            engines[first].pace = 0.001
+            found = await one(dispatcher, "z")
+            assert asyncio.get_running_loop().time() < 100.0
+            (other,) = engines.keys() - {first}
+            assert found[2:4] == [f"waits {first}", f"placed {other}"]
+            for each in long:
+                each.cancel()
+
+    run_virtually(work())
+    assert sorted(len(one.begun) for one in engines.values()) == [1, 3]
+
+
+def test_nothing_more_is_heard_of_a_text_from_an_engine_that_was_taken_for_dead() -> None:
+    """It says that it is gone to one, and goes on writing for another."""
+
+    class HalfDead(ScriptedEngine):
+        async def stats(self) -> EngineStats:
+            return EngineStats(0, 0, 0)
+
+        def _text(self, job: str, prompt: str, *further: Any) -> str:
+            if prompt.startswith("a") and len(self.begun) < 3:
+                raise ResourceError("gone, it seems")
+            return super()._text(job, prompt, *further)
+
+    engine = HalfDead(lambda *_: "x" * 60, pace=0.1, seed=5)
+    program = Program(
+        calls=(SemanticCall("b", "b {{b:output}}"), SemanticCall("a", "a {{a:output}}")),
+        outputs=(WantedOutput("b"),),
+    )
+
+    async def work() -> None:
+        async with dispatcher_of({"e": engine}) as dispatcher:
+            with dispatcher.for_program("p", "shop") as seat:
+                async with Session(seat) as session:
+                    session.submit(program)
+                    while not session.variable("b").said:
+                        await asyncio.sleep(0.01)
+                    assert await session.get("a") == "x" * 60
+                    assert await session.variable("b").get() == "x" * 60
+            check_empty(dispatcher, {"e": engine})
+            assert dispatcher.stats.deaths == {"e": 1}
+
+    run_virtually(work())
+    assert len(engine.begun) == 4

@@ -198,6 +198,20 @@ def test_a_wait_that_lasts_too_long_ends() -> None:
     assert len(found) <= 1
 
 
+def test_who_has_waited_in_vain_does_not_wait_again() -> None:
+    scheduler = scheduler_of("e0", "e1", max_batch=2)
+    warm(scheduler, "e0", 7000)
+    for name in ("x", "y", "z"):
+        scheduler.ready(chain_of(name, tokens=(7000, 7010), prefix=(7, hash(name)), new=20), 0.0)
+        for running, engine in started(scheduler, 0.0):
+            scheduler.prefilled(running, engine, 0.0)
+    timer = scheduler.next_timer()
+    assert timer is not None, "z waits at e0, which holds what it begins with"
+    assert started(scheduler, timer) == [("z", "e1")]
+    assert scheduler.done("z", "e1", timer + 9.0) is not None
+    assert scheduler.queue.impatient == set()
+
+
 def test_fewer_tokens_than_expected_are_charged_less() -> None:
     scheduler = scheduler_of()
     scheduler.ready(chain_of("a", tenant="t", new=100), 0.0)

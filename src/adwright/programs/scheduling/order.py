@@ -125,6 +125,8 @@ class ChainQueue:
         self._floor = 0.0
         self._soon = 0
         self._soon_programs: Counter[str] = Counter()
+        #: Chains that have waited at an engine in vain, and do so no more.
+        self.impatient: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._chains)

@@ -120,8 +120,9 @@ def program_policy(
     for chain in queue.heads():
         if class_of(chain) == 2 and queue.waited(chain.chain_id, now) >= queue.terms.patience:
             chain = replace(chain, objective=LATENCY)  # noqa: PLW2901
+        own = replace(terms, park=0.0) if chain.chain_id in queue.impatient else terms
         placed = place(
-            chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=terms
+            chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=own
         )
         if placed is None:
             continue
@@ -287,6 +288,7 @@ class ProgramScheduler:
                     engine.look_again()
             if chain_id in self._waiting and self._waiting[chain_id][1].until <= now:
                 self.queue.push(self._unpark(chain_id), now)
+                self.queue.impatient.add(chain_id)
         found, self._owed = self._owed, []
         while (decision := self._policy(self.queue, self.engines, now)) is not None:
             self._apply(decision, now)
@@ -360,6 +362,7 @@ class ProgramScheduler:
         for counts in (self._errors, self._deaths):
             counts.pop(chain.chain_id, None)
         self._charged.pop(chain.chain_id, None)
+        self.queue.impatient.discard(chain.chain_id)
         chains = self._programs[chain.program_id]
         chains.discard(chain.chain_id)
         if not chains:
