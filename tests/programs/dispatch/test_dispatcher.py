@@ -16,6 +16,7 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.dispatch.admission import AdmissionBounds, OverloadedError
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.frontend.explain import explain
 from adwright.programs.objective import THROUGHPUT
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session, run_program
@@ -74,26 +75,6 @@ def engines_of(number: int, **further: object) -> dict[str, ScriptedEngine]:
     }
 
 
-@settings(max_examples=50)
-@given(st.lists(drawn_programs(), min_size=1, max_size=3), st.integers(1, 3), st.booleans())
-def test_any_programs_mean_what_they_say(drawn: list[Drawn], number: int, fork: bool) -> None:
-    engines = engines_of(number, can=replace(SALTED, fork=fork))
-
-    async def work() -> list[dict[str, str | Failure]]:
-        async with dispatcher_of(engines) as dispatcher:
-            found = await asyncio.gather(
-                *(outcome(dispatcher, one, f"p{at}") for at, one in enumerate(drawn))
-            )
-            await asyncio.sleep(1.0)
-            check_empty(dispatcher, engines)
-        return found
-
-    for one, found in zip(drawn, run_virtually(work()), strict=True):
-        interpreter = Interpreter(one.program, answer, one.outside, one.cancelled)
-        for name, came in found.items():
-            assert fits(came, interpreter.meaning(name)), (name, came, interpreter.meaning(name))
-
-
 async def kills(engines: Mapping[str, ScriptedEngine], rng: random.Random, number: int) -> int:
     """Kill engines at random moments; returns in how many cases one had something to do."""
     busy = 0
@@ -103,6 +84,36 @@ async def kills(engines: Mapping[str, ScriptedEngine], rng: random.Random, numbe
         busy += bool(engine.held)
         engine.die()
     return busy
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(drawn_programs(), min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.booleans(),
+    st.integers(0, 5),
+)
+def test_any_programs_mean_what_they_say(
+    drawn: list[Drawn], number: int, fork: bool, deaths: int
+) -> None:
+    """On one or more engines of either kind, however often those are killed."""
+    engines = engines_of(number, can=replace(SALTED, fork=fork))
+
+    async def work() -> list[dict[str, str | Failure]]:
+        async with dispatcher_of(engines) as dispatcher:
+            killing = asyncio.ensure_future(kills(engines, random.Random(deaths), deaths))
+            found = await asyncio.gather(
+                *(outcome(dispatcher, one, f"p{at}") for at, one in enumerate(drawn))
+            )
+            await killing
+            await asyncio.sleep(1.0)
+            check_empty(dispatcher, engines)
+        return found
+
+    for one, found in zip(drawn, run_virtually(work()), strict=True):
+        interpreter = Interpreter(one.program, answer, one.outside, one.cancelled)
+        for name, came in found.items():
+            assert fits(came, interpreter.meaning(name)), (name, came, interpreter.meaning(name))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -159,6 +170,8 @@ def test_the_values_of_one_call_go_to_the_next_inside_the_service() -> None:
                 assert engine.trace.placed == dict.fromkeys(
                     ("copy.ad", "r0.v0", "r1.v1", "r2.v2", "edit.final"), "e"
                 )
+                told = explain(TEAM, placed=engine.trace.placed).text.splitlines()
+                assert [line.split()[-1] for line in told] == ["on", *"eeeee"]
                 groups = {one.group for one in engine.trace.events if one.kind == "placed"}
                 assert groups == {None, "p/edit.final"}
         check_empty(dispatcher, engines)
