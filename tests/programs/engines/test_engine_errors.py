@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.core.errors import ArtifactError, ConfigError, ResourceError, ValueInvalidError
+from adwright.core.errors import (
+    AdwrightError,
+    ArtifactError,
+    ConfigError,
+    ResourceError,
+    ValueInvalidError,
+)
 from adwright.programs.engines.engine_errors import (
     EngineBusyError,
     EngineFailedError,
@@ -18,7 +24,6 @@ from adwright.programs.engines.engine_errors import (
         (ConfigError("no", where="a", hint="b"), ConfigError),
         (ArtifactError("no", where="a", hint="b"), ConfigError),
         (ValueInvalidError("no", file="a", hint="b"), ValueInvalidError),
-        (ResourceError("no", where="a", hint="b"), EngineFailedError),
     ],
 )
 def test_an_error_comes_through(error: ConfigError, kind: type[ConfigError]) -> None:
@@ -27,13 +32,21 @@ def test_an_error_comes_through(error: ConfigError, kind: type[ConfigError]) -> 
     assert str(found) == str(error) == "no [a] -> b"
 
 
-def test_a_fault_is_a_failure() -> None:
-    found = error_from_wire(error_to_wire(KeyError("x")))
-    assert isinstance(found, EngineFailedError)
-    assert str(found) == "KeyError: 'x'"
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [(KeyError("x"), "KeyError: 'x'"), (ResourceError("no room", where="a"), "no room [a]")],
+)
+def test_a_failure_is_not_the_end_of_the_engine(error: Exception, what: str) -> None:
+    found = error_from_wire(error_to_wire(error))
+    assert type(found) is EngineFailedError
+    assert str(found) == what
 
 
-def test_all_three_mean_that_the_engine_refuses() -> None:
-    for kind in (EngineBusyError, EngineFailedError, EngineGoneError):
-        assert issubclass(kind, ResourceError)
-    assert EngineBusyError("full").retry_after is None
+def test_which_are_final() -> None:
+    assert issubclass(EngineGoneError, ResourceError)
+    for kind in (EngineBusyError, EngineFailedError):
+        assert not issubclass(kind, AdwrightError)
+    assert (EngineBusyError("full").retry_after, EngineBusyError("full", 2).retry_after) == (
+        None,
+        2,
+    )

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.core.errors import AssetError, ConfigError, ValueInvalidError
+from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.programs.engines.engine_errors import EngineGoneError
 from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
@@ -46,6 +47,7 @@ async def texts_of(engine: PagedEngine, **settings: Any) -> list[str]:
     assert all(reports[-1].over and not any(one.over for one in reports[:-1]) for reports in found)
     assert all(reports[0].cached_tokens is not None for reports in found)
     assert len(found[0]) > 1
+    assert [reports[-1].tokens for reports in found] == [6] * 4
     return ["".join(one.text for one in reports) for reports in found]
 
 
@@ -59,6 +61,9 @@ async def shared(engine: PagedEngine) -> None:
     assert (await engine.stats()).running == 0
     warm = await texts_of(engine)
     assert await texts_of(engine, salt="other") == warm
+    asked = GenerationConfig(seed=5, temperature=0.7, logprobs=True, ignore_eos=True)
+    drawn = await all_of(engine.generate("d", RULES, max_tokens=9, settings=asked))
+    assert len([value for one in drawn for value in one.logprobs]) == 9
     await engine.free(RULES)
     with pytest.raises(ValueInvalidError, match="tokens"):
         await engine.fill("long", "tea " * 400)

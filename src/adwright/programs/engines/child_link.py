@@ -44,12 +44,12 @@ class ChildRequest:
 
     def __init__(self, ident: int) -> None:
         self.ident, self.over = ident, False
-        self.arrived: asyncio.Queue[_Told | AdwrightError] = asyncio.Queue()
+        self.arrived: asyncio.Queue[_Told | Exception] = asyncio.Queue()
 
     async def next(self) -> _Told:
         """The next part; raises what went wrong."""
         told = await self.arrived.get()
-        if isinstance(told, AdwrightError):
+        if isinstance(told, Exception):
             self.over = True
             raise told
         self.over = bool(told.get("over"))
@@ -119,7 +119,7 @@ class ChildLink:
     async def request(self, what: Mapping[str, Any]) -> ChildRequest:
         """Send a request. Raises EngineGoneError where the process is gone."""
         if self._over is not None:
-            raise self._over
+            raise _again(self._over)
         request = ChildRequest(next(self._idents))
         self._live[request.ident] = request
         self.tell({"id": request.ident, **what})
@@ -197,7 +197,12 @@ class ChildLink:
         self.gone.set()
         live, self._live = list(self._live.values()), {}
         for request in live:
-            request.arrived.put_nowait(self._over)
+            request.arrived.put_nowait(_again(self._over))
+
+
+def _again(error: EngineGoneError) -> EngineGoneError:
+    """The same for another caller: each has a traceback of its own."""
+    return EngineGoneError(error.what, where=error.where, hint=error.hint)
 
 
 async def _opened(name: str, process: WorkerProcess, seconds: float) -> None:

@@ -1,11 +1,11 @@
 """What can go wrong with an engine, by what there is to do about it.
 
-    ResourceError
-    ├── EngineGoneError     it is not there any more: ask another one, and start it again
-    ├── EngineBusyError     it takes no more for now: ask again after `retry_after` seconds
-    └── EngineFailedError   it failed at this request and answers others: ask again, or another one
+    EngineGoneError     a ResourceError: it is not there any more. Ask another, start it again
+    EngineFailedError   a ConnectionError: it failed at this request and answers others. Ask again
+    EngineBusyError     the same: it takes no more for now. Ask again after `retry_after` seconds
 
-A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent.
+A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent. The
+two that are no AdwrightErrors are for whoever carries requests to engines: nothing is final there.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ class EngineGoneError(ResourceError):
     """The engine is not there any more, and with it all that it held and was at work on."""
 
 
-class EngineBusyError(ResourceError):
+class EngineFailedError(ConnectionError):
+    """The engine failed at this request; it is there, and answers others."""
+
+
+class EngineBusyError(EngineFailedError):
     """The engine takes no more for now. retry_after: seconds, None where it does not tell."""
 
-    retry_after: float | None = None
-
-
-class EngineFailedError(ResourceError):
-    """The engine failed at this request; it is there, and answers others."""
+    def __init__(self, what: str, retry_after: float | None = None) -> None:
+        super().__init__(what)
+        self.retry_after = retry_after
 
 
 def error_to_wire(error: Exception) -> dict[str, str]:
@@ -61,7 +63,7 @@ def error_to_wire(error: Exception) -> dict[str, str]:
     return {"kind": kind, "what": error.what, "where": error.where, "hint": error.hint}
 
 
-def error_from_wire(told: Mapping[str, Any]) -> AdwrightError:
+def error_from_wire(told: Mapping[str, Any]) -> AdwrightError | EngineFailedError:
     """The error that `error_to_wire` told."""
     what, where, hint = (str(told.get(name, "")) for name in ("what", "where", "hint"))
     match told.get("kind"):
@@ -70,4 +72,4 @@ def error_from_wire(told: Mapping[str, Any]) -> AdwrightError:
         case "config":
             return ConfigError(what, where=where, hint=hint)
         case _:
-            return EngineFailedError(what, where=where, hint=hint)
+            return EngineFailedError(f"{what} [{where}]" if where else what)

@@ -193,8 +193,13 @@ class PagedEngine:
         link, request = await self._begin(job, told | {"settings": _changed(config)})
         try:
             async for part in request:
-                cached = part.get("cached")
-                yield EngineReport(part.get("text", ""), cached, bool(part.get("over")))
+                yield EngineReport(
+                    part.get("text", ""),
+                    part.get("cached"),
+                    bool(part.get("over")),
+                    tuple(part.get("logprobs", ())),
+                    part.get("tokens"),
+                )
         finally:
             self._end(job, link, request)
 
@@ -205,10 +210,10 @@ class PagedEngine:
         if request is not None and self._link is not None:
             self._link.tell({"do": "cancel", "job": request.ident})
 
-    async def free(self, prompt: _Prompt) -> None:
-        """Hold no more what was filled with this prompt, under whatever adapter and salt: it is the
-        next to go where room is needed."""
-        await self._ask({"do": "free", "prompt": _plain(prompt)})
+    async def free(self, prompt: _Prompt, *, salt: str = "") -> None:
+        """Hold no more what was filled with this prompt, under whatever adapter: it is the next to
+        go where room is needed."""
+        await self._ask({"do": "free", "prompt": _plain(prompt), "salt": salt})
 
     async def stats(self) -> EngineStats:
         """What it holds after the step that is being computed."""

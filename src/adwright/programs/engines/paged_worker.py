@@ -5,9 +5,9 @@ lifeline. Requests, beside those of `child_link`:
 
     {"id": 1, "do": "describe"}                     what the engine is
     {"id": 2, "do": "generate", "prompt": "..." or [5, 6], "settings": {...}, "adapter": null,
-     "salt": ""}                                    {"text", "cached", "over", "reason"} by pieces
+     "salt": ""}            by pieces {"text", "logprobs", "cached", "tokens", "over", "reason"}
     {"id": 3, "do": "fill", "prompt", "adapter", "salt"}        {"cached"}; held until it is freed
-    {"id": 4, "do": "free", "prompt"}               what was filled with this prompt
+    {"id": 4, "do": "free", "prompt", "salt"}       what was filled with this prompt
     {"id": 5, "do": "stats"}                        after a further step of the engine
     {"id": 6, "do": "score", "prompt", "continuation", "adapter", "salt", "shared"}    {"logprobs"}
     {"id": 7, "do": "snapshot", "prompt", "file", "adapter", "salt"}    {"tokens"} that were saved
@@ -200,8 +200,13 @@ class PagedServer:
             chunk = chunks.get()
             if chunk is not None:
                 what["text"] = what.get("text", "") + chunk.text
-                if chunk.finish_reason is not None:
-                    what["reason"] = chunk.finish_reason
+                if chunk.logprobs:
+                    what["logprobs"] = [*what.get("logprobs", ()), *chunk.logprobs]
+                if chunk.usage is not None:
+                    what["reason"], what["tokens"] = (
+                        chunk.finish_reason,
+                        chunk.usage.completion_tokens,
+                    )
         if what and not job.cached_told and row.answer.cached is not None:
             what["cached"], job.cached_told = row.answer.cached, True
         return what
@@ -232,7 +237,7 @@ class PagedServer:
                 live = {"running": self._last.live, "waiting": self._last.waiting}
                 return live | {"kv_tokens": used, "shared_tokens": pool.shared_tokens}
             case "free":
-                return {"freed": self._free(told["prompt"])}
+                return {"freed": self._free(told["prompt"], told.get("salt", ""))}
             case "snapshot":
                 adapter, salt = told.get("adapter"), told.get("salt", "")
                 ids = self._ids(self._model(adapter), told["prompt"])
@@ -244,9 +249,9 @@ class PagedServer:
             case other:
                 raise ConfigError("there is no such request", where=str(other))
 
-    def _free(self, prompt: str | list[int]) -> int:
+    def _free(self, prompt: str | list[int], salt: str) -> int:
         ids = tuple(self._ids(self._model(None), prompt))
-        found = [key for key in self._held if key[0] == ids]
+        found = [key for key in self._held if (key[0], key[2]) == (ids, salt)]
         with self._models.prefixes() as store:
             for key in found:
                 store.let_go(self._held.pop(key))
