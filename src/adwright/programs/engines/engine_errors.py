@@ -2,10 +2,11 @@
 
     EngineGoneError     a ResourceError: it is not there any more. Ask another, start it again
     EngineFailedError   a ConnectionError: it failed at this request and answers others. Ask again
+    EngineSilentError   the same: nothing came of it in time, as a TimeoutError
     EngineBusyError     the same: it takes no more for now. Ask again after `retry_after` seconds
 
-A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent. The
-two that are no AdwrightErrors are for whoever carries requests to engines: nothing is final there.
+A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent. What
+is no AdwrightError is for whoever carries requests to engines: nothing is final there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "EngineBusyError",
     "EngineFailedError",
     "EngineGoneError",
+    "EngineSilentError",
     "error_from_wire",
     "error_to_wire",
 ]
@@ -36,6 +38,10 @@ class EngineGoneError(ResourceError):
 
 class EngineFailedError(ConnectionError):
     """The engine failed at this request; it is there, and answers others."""
+
+
+class EngineSilentError(EngineFailedError, TimeoutError):
+    """Nothing came of the request within its bound; whether the engine is there has to be seen."""
 
 
 class EngineBusyError(EngineFailedError):
