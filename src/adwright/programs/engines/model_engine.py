@@ -34,7 +34,7 @@ _LOOK_SECONDS = 0.05
 
 
 @dataclass(eq=False)
-class _Job:
+class _ThreadJob:
     """tokens: of its prompt, and of its answer as far as it is written."""
 
     cancel: Cancellation = field(default_factory=Cancellation)
@@ -62,7 +62,7 @@ class ModelEngine:
         self.capabilities = replace(capabilities, fork=False, priority=False, salt=False)
         self.name = capabilities.models[0]
         self._model: LanguageModel | None = None
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, _ThreadJob] = {}
         self._threads: ThreadPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
@@ -144,7 +144,7 @@ class ModelEngine:
         model, threads = self.model, self._threads
         if threads is None:
             raise EngineGoneError("the engine is not open", where=self.name, hint="restart it")
-        own, loop = _Job(), asyncio.get_running_loop()
+        own, loop = _ThreadJob(), asyncio.get_running_loop()
         self._jobs[job] = own
 
         def put(piece: Chunk | Exception) -> None:
@@ -218,7 +218,7 @@ def _write(
     model: LanguageModel,
     prompt: _Prompt,
     config: GenerationConfig,
-    job: _Job,
+    job: _ThreadJob,
     put: Callable[[Chunk | Exception], None],
 ) -> None:
     """Hand on the pieces of an answer, and at the end the last one or what went wrong."""

@@ -130,7 +130,7 @@ class OpenAIEngineConfig:
 
 
 @dataclass(eq=False)
-class _Call:
+class _HttpCall:
     """A job. tokens: of its prompt, about, and its answer. reader: puts what comes into `events`,
     and at the end None or what went wrong."""
 
@@ -153,7 +153,7 @@ class OpenAIEngine:
         self.capabilities = config.capabilities()
         self._secret = os.environ.get(config.salt_variable) or secrets.token_hex(32)
         self._client: httpx.AsyncClient | None = None
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, _HttpCall] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -228,7 +228,7 @@ class OpenAIEngine:
             salt=self._salt(salt),
         )
         size = -(-len(prompt) // _CHARACTERS) if isinstance(prompt, str) else len(prompt)
-        call = self._calls[job] = _Call(size)
+        call = self._calls[job] = _HttpCall(size)
         call.reader = asyncio.create_task(self._read(body, call))
         try:
             async for report in _reports(call):
@@ -267,7 +267,7 @@ class OpenAIEngine:
             )
         return EngineStats(len(self._calls), 0, sum(call.tokens for call in self._calls.values()))
 
-    async def _read(self, body: Mapping[str, Any], call: _Call) -> None:
+    async def _read(self, body: Mapping[str, Any], call: _HttpCall) -> None:
         """Put what the server sends into the events of the call."""
         import httpx
 
@@ -343,7 +343,7 @@ class OpenAIEngine:
         )
 
 
-async def _reports(call: _Call) -> AsyncIterator[EngineReport]:
+async def _reports(call: _HttpCall) -> AsyncIterator[EngineReport]:
     """What is reported of the events: the last report is sent once the server has told all."""
     cached = tokens = None
     while (event := await call.events.get()) is not None:

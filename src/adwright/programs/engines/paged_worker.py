@@ -53,7 +53,7 @@ _MOST_HELD = 4096
 
 
 @dataclass(eq=False)
-class _Job:
+class _RowJob:
     """A request whose row is in the batch or waits for it. chunks: of an answer. held: what is to
     be held once it is read."""
 
@@ -69,9 +69,9 @@ class PagedServer:
 
     def __init__(self, models: AdapterModels, say: Callable[[bytes], None]) -> None:
         self._models, self._say = models, say
-        self._arrivals: SimpleQueue[_Job] = SimpleQueue()
+        self._arrivals: SimpleQueue[_RowJob] = SimpleQueue()
         self._controls: SimpleQueue[_Told] = SimpleQueue()
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, _RowJob] = {}
         self._cancels: dict[int, Cancellation] = {}
         self._held: OrderedDict[tuple[tuple[int, ...], str | None, str], tuple[bytes, ...]]
         self._held = OrderedDict()
@@ -137,7 +137,7 @@ class PagedServer:
             return
         self._arrivals.put(job)
 
-    def _job(self, told: _Told, cancel: Cancellation) -> _Job:
+    def _job(self, told: _Told, cancel: Cancellation) -> _RowJob:
         ident, adapter, salt = told["id"], told.get("adapter"), told.get("salt", "")
         model = self._model(adapter)
         ids = self._ids(model, told["prompt"])
@@ -146,18 +146,18 @@ class PagedServer:
                 chunks: SimpleQueue[Chunk | None] = SimpleQueue()
                 config = from_jsonable(GenerationConfig, told["settings"])
                 row = model.row(ids, config, cancel=cancel, chunks=chunks, salt=salt)
-                return _Job(ident, row, chunks)
+                return _RowJob(ident, row, chunks)
             case "fill":
                 own: Row = PrefixRow(adapter, ids, cancel)
                 own.salt = salt
-                return _Job(ident, own, held=(tuple(ids), adapter, salt))
+                return _RowJob(ident, own, held=(tuple(ids), adapter, salt))
             case _:
                 after = model.tokens.encode(told["continuation"], special=False)
                 if not after:
                     raise ConfigError("a continuation has a token", where="continuation")
                 scored: Row = ScoreRow(adapter, ids, after, cancel)
                 scored.salt, scored.shares = salt, bool(told.get("shared", True))
-                return _Job(ident, scored)
+                return _RowJob(ident, scored)
 
     def _model(self, adapter: str | None) -> AdapterModel:
         name = self._models.name if adapter is None else adapter
@@ -173,7 +173,7 @@ class PagedServer:
     def _ids(self, model: AdapterModel, prompt: str | list[int]) -> list[int]:
         return model.prompt_ids(prompt if isinstance(prompt, str) else TokenPrompt(tuple(prompt)))
 
-    def _tell(self, job: _Job) -> None:
+    def _tell(self, job: _RowJob) -> None:
         """Put what a job has by now among the lines that go out."""
         row, what = job.row, dict[str, Any]()
         if job.chunks is not None and isinstance(row, AnswerRow):
@@ -193,7 +193,7 @@ class PagedServer:
             self._out.append(_line({"id": job.ident, **what}))
 
     def _pieces(
-        self, job: _Job, chunks: SimpleQueue[Chunk | None], row: AnswerRow
+        self, job: _RowJob, chunks: SimpleQueue[Chunk | None], row: AnswerRow
     ) -> dict[str, Any]:
         what: dict[str, Any] = {}
         while not chunks.empty():
@@ -211,7 +211,7 @@ class PagedServer:
             what["cached"], job.cached_told = row.answer.cached, True
         return what
 
-    def _hold(self, job: _Job, row: PrefixRow) -> None:
+    def _hold(self, job: _RowJob, row: PrefixRow) -> None:
         if job.held is None or row.cancelled or job.held in self._held:
             return
         ids, adapter, salt = job.held

@@ -20,7 +20,7 @@ from torch import Tensor
 __all__ = ["HostPages"]
 
 
-class _Kept(NamedTuple):
+class _HostPage(NamedTuple):
     root: bytes
     page: Tensor
 
@@ -31,7 +31,7 @@ class HostPages:
     def __init__(self, most: int = 0) -> None:
         self._most = most
         #: Least recently used first.
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: OrderedDict[bytes, _HostPage] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class HostPages:
         self._forget(key)
         while self.bytes + size > self._most:
             self._forget(next(iter(self._kept)))
-        self._kept[key] = _Kept(root, page.detach().to("cpu", copy=True))
+        self._kept[key] = _HostPage(root, page.detach().to("cpu", copy=True))
         self.bytes += size
 
     def look(self, key: bytes) -> Tensor | None:
