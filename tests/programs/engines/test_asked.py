@@ -4,7 +4,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.engines.asked import generation_settings
+from adwright.programs.engines.asked import OneDomain, generation_settings
 
 
 def test_length_schema_and_the_rest() -> None:
@@ -24,3 +24,19 @@ def test_what_is_no_schema(schema: str) -> None:
 def test_two_forms_at_once() -> None:
     with pytest.raises(ConfigError, match="another form"):
         generation_settings(7, "{}", GenerationConfig(regex="a+"))
+
+
+def test_a_cache_is_the_first_ones_or_that_of_whom_it_is_named_for() -> None:
+    for domain, salt in ((OneDomain(), "a"), (OneDomain(), ""), (OneDomain("a"), "a")):
+        for _ in range(2):
+            domain.require(salt, "engine")
+        with pytest.raises(ConfigError, match="another domain"):
+            domain.require("b", "engine")
+    domain = OneDomain()
+    domain.require("a", "engine")
+    domain.begin_again()
+    domain.require("b", "engine")
+    named = OneDomain("a")
+    named.begin_again()
+    with pytest.raises(ConfigError, match="another domain"):
+        named.require("b", "engine")

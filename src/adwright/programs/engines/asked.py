@@ -1,4 +1,5 @@
-"""What a generation is asked with, from what the caller of an `ExecutionEngine` says."""
+"""What a generation is asked with, from what the caller of an `ExecutionEngine` says, and who may
+ask."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import replace
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 
-__all__ = ["generation_settings"]
+__all__ = ["OneDomain", "generation_settings"]
 
 
 def generation_settings(
@@ -33,3 +34,29 @@ def generation_settings(
     if not isinstance(found, dict):
         raise ConfigError("the schema is no JSON object", where="schema", hint='{"type": ...}')
     return replace(config, json_schema=found)
+
+
+class OneDomain:
+    """Whose a cache is that knows no salts: by its speed it tells what others have asked.
+
+    named: the salt of its domain; "": that of the first who asks.
+    """
+
+    def __init__(self, named: str = "") -> None:
+        self._named = named
+        self._salt: str | None = named or None
+
+    def require(self, salt: str, where: str) -> None:
+        """Raise ConfigError for the salt of another domain."""
+        if self._salt is None:
+            self._salt = salt
+        if salt != self._salt:
+            raise ConfigError(
+                "the prefix cache of this engine is another domain's",
+                where=where,
+                hint="run an engine for each domain, or one that takes salts or caches nothing",
+            )
+
+    def begin_again(self) -> None:
+        """The cache is empty: whoever asks next may have it, unless it is named whose it is."""
+        self._salt = self._named or None

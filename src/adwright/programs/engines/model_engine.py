@@ -23,7 +23,7 @@ from typing import Self
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, TokenPrompt
 from adwright.lm.engine.language_model import LanguageModel
-from adwright.programs.engines.asked import generation_settings
+from adwright.programs.engines.asked import OneDomain, generation_settings
 from adwright.programs.engines.engine_errors import EngineFailedError, EngineGoneError
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
 
@@ -46,8 +46,9 @@ class ModelEngine:
     """An `ExecutionEngine` over one model. Its context manager opens it.
 
     opens: the model, in a thread. capabilities: what is known before it is open; its context and
-    its forms of answers are taken from the model. domain: whose salt it takes, where it has a
-    prefix cache; without one it takes any. start_seconds: that a model may take to come back.
+    its forms of answers are taken from the model. domain: the salt that it takes, where it has a
+    prefix cache, "" for that of the first who asks; without a cache it takes any. start_seconds:
+    that a model may take to come back.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ModelEngine:
         domain: str = "",
         start_seconds: float = 60.0,
     ) -> None:
-        self._opens, self.domain, self._seconds = opens, domain, start_seconds
+        self._opens, self._domain, self._seconds = opens, OneDomain(domain), start_seconds
         self.capabilities = replace(capabilities, fork=False, priority=False, salt=False)
         self.name = capabilities.models[0]
         self._model: LanguageModel | None = None
@@ -115,9 +116,12 @@ class ModelEngine:
         if model is not None:
             await asyncio.to_thread(model.close)
 
-    async def fill(self, job: str, prompt: _Prompt, *, salt: str = "") -> int:
+    async def fill(
+        self, job: str, prompt: _Prompt, *, salt: str = "", adapter: str | None = None
+    ) -> int:
         """Have it read the prompt. It does not tell what was there: 0."""
-        async with aclosing(self.generate(job, prompt, max_tokens=1, salt=salt)) as reports:
+        asked = self.generate(job, prompt, max_tokens=1, adapter=adapter, salt=salt)
+        async with aclosing(asked) as reports:
             async for _ in reports:
                 pass
         return 0
@@ -187,6 +191,7 @@ class ModelEngine:
     async def _open(self) -> None:
         model = await asyncio.to_thread(self._opens)
         self._model = model
+        self._domain.begin_again()
         self._threads = ThreadPoolExecutor(self.capabilities.max_batch, "adwright-engine")
         context = model.info.context or self.capabilities.context_length
         self.capabilities = replace(self.capabilities, context_length=context)
@@ -198,12 +203,8 @@ class ModelEngine:
             raise ConfigError(
                 "this engine has no adapters", where=adapter, hint="ask one that has it"
             )
-        if self.capabilities.prefix_cache and salt != self.domain:
-            raise ConfigError(
-                "the prefix cache of this engine is another domain's",
-                where=self.name,
-                hint="run an engine for each domain, or one without a cache for all",
-            )
+        if self.capabilities.prefix_cache:
+            self._domain.require(salt, self.name)
 
     def _translated(self, error: Exception, model: LanguageModel) -> Exception:
         """What went wrong: only a model that is there has failed at a request."""

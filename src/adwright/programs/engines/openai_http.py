@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.engines.asked import generation_settings
+from adwright.programs.engines.asked import OneDomain, generation_settings
 from adwright.programs.engines.engine_errors import (
     EngineBusyError,
     EngineFailedError,
@@ -67,8 +67,9 @@ class OpenAIEngineConfig:
     base_url: up to and with /v1. model: as it names it. dialect: see `server_fields`. chat: it has
     only chats. adapters: the server's name of each, such as a LoRA's. key_variable, salt_variable:
     environment variables of the key, and of the secret that salts are made with; without that one
-    salts hold as long as this process. domain: whose salt it takes, where it caches and knows no
-    salts; None: it caches nothing. priority: it was started to go by priorities.
+    salts hold as long as this process. domain: the salt that it takes, where it caches and knows no
+    salts, "" for that of the first who asks; None: it caches nothing. priority: it was started to go
+    by priorities.
     max_batch, kv_tokens, context_length, kv_bytes_per_token: of its model and its memory.
     connect_seconds, first_seconds, piece_seconds: for a connection, the first piece of an answer,
     and each further one.
@@ -150,7 +151,7 @@ class OpenAIEngine:
         self, config: OpenAIEngineConfig, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.config, self.name, self._transport = config, config.base_url, transport
-        self.capabilities = config.capabilities()
+        self.capabilities, self._domain = config.capabilities(), OneDomain(config.domain or "")
         self._secret = os.environ.get(config.salt_variable) or secrets.token_hex(32)
         self._client: httpx.AsyncClient | None = None
         self._calls: dict[str, _HttpCall] = {}
@@ -320,12 +321,8 @@ class OpenAIEngine:
         can = self.capabilities
         if can.salt:
             return salted(salt, self._secret) if salt else ""
-        if can.prefix_cache and salt != self.config.domain:
-            raise ConfigError(
-                "the prefix cache of this engine is another domain's",
-                where=self.name,
-                hint="use a server for each domain, or one that takes salts or caches nothing",
-            )
+        if can.prefix_cache:
+            self._domain.require(salt, self.name)
         return ""
 
     def _open_client(self) -> httpx.AsyncClient:

@@ -27,10 +27,10 @@ def openvino_engine(
 ) -> ModelEngine:
     """The engine on `config`; nothing is opened yet.
 
-    domain: whose requests it takes, by their salt, and keeps prefixes for; None: everybody's, and
-    keeps none. name: that it answers to; "" for that of the model. kv_bytes_per_token: of the
-    cache, from the model's card: layers x heads of keys x their width x 2 x bytes of a number; by
-    default that of SmolLM2-135M in float16.
+    domain: the salt of those whose requests it takes and keeps prefixes for, "" for that of the
+    first; None: it takes everybody's, and keeps none. name: that it answers to; "" for that of the
+    model. kv_bytes_per_token: of the cache, from the model's card: layers x heads of keys x their
+    width x 2 x bytes of a number; by default that of SmolLM2-135M in float16.
     """
     config = OpenVinoConfig() if config is None else config
     caches = config.prefix_caching and domain is not None
