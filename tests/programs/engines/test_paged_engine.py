@@ -21,6 +21,8 @@ from adwright.lm.torch_engine.config import TorchConfig
 from adwright.programs.engines.engine_errors import EngineGoneError
 from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
 from adwright.programs.scheduling.engine import EngineReport, ExecutionEngine
+from adwright.tuning.reparameterised.lora import LoRA
+from tests.support.lm.adapter_engine import saved_parts
 from tests.support.lm.tiny_llama import save_tiny
 
 RULES = "the best tea in the world is a cup of tea with a friend, "
@@ -28,9 +30,11 @@ RULES = "the best tea in the world is a cup of tea with a friend, "
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> PagedEngineConfig:
-    folder = str(save_tiny(tmp_path_factory.mktemp("tiny")))
-    torch = TorchConfig(folder, threads=1, dtype="float32")
-    return PagedEngineConfig(torch, "tiny", block=4, pool_bytes=4 << 20, quiet_seconds=30)
+    top = tmp_path_factory.mktemp("tiny")
+    torch = TorchConfig(str(save_tiny(top / "base")), threads=1, dtype="float32")
+    parts = saved_parts(top, {"lora": LoRA(rank=3)})
+    adapters = {name: str(folder) for name, folder in parts.items()}
+    return PagedEngineConfig(torch, "tiny", adapters, block=4, pool_bytes=4 << 20, quiet_seconds=30)
 
 
 async def all_of(reports: AsyncIterator[EngineReport]) -> list[EngineReport]:
@@ -54,13 +58,14 @@ async def texts_of(engine: PagedEngine, **settings: Any) -> list[str]:
 async def shared(engine: PagedEngine) -> None:
     can = engine.capabilities
     assert can.models == ("tiny",)
-    assert (can.fork, can.in_flight_prefix, can.salt, can.adapters) == (True, True, True, False)
+    assert (can.fork, can.in_flight_prefix, can.salt, can.adapters) == (True,) * 4
     assert (can.block_size, can.context_length, can.kv_bytes_per_token) == (4, 256, 576)
     assert await engine.fill("rules", RULES) == 0
     assert await engine.fill("rules", RULES) > 8
     assert (await engine.stats()).running == 0
     warm = await texts_of(engine)
     assert await texts_of(engine, salt="other") == warm
+    assert await texts_of(engine, adapter="lora") != warm
     asked = GenerationConfig(seed=5, temperature=0.7, logprobs=True, ignore_eos=True)
     drawn = await all_of(engine.generate("d", RULES, max_tokens=9, settings=asked))
     assert len([value for one in drawn for value in one.logprobs]) == 9

@@ -111,10 +111,12 @@ def test_what_is_filled_is_held_until_it_is_freed(folders: dict[str, Path]) -> N
         # Forty pages; ten are held. Others come and go.
         for at in range(6):
             talk.run(talk.write([100 + at] * 60, 4))
+        assert talk.run(talk.ask("stats"))[0]["kv_tokens"] == 40
         assert talk.run(talk.ask("fill", prompt=RULES))[0]["cached"] == 39
         assert talk.run(talk.ask("free", prompt=RULES, salt="other"))[0]["freed"] == 0
         assert talk.run(talk.ask("free", prompt=RULES))[0]["freed"] == 1
         assert talk.run(talk.ask("free", prompt=RULES))[0]["freed"] == 0
+        assert talk.run(talk.ask("stats"))[0]["kv_tokens"] == 0
         for at in range(4):
             talk.run(talk.write([200 + at] * 60, 4))
         assert talk.run(talk.ask("fill", prompt=RULES))[0]["cached"] == 0

@@ -75,8 +75,9 @@ class PoolState:
     pages: those that can be given out. adapters, keys: pages in use by them. prefixes: pages of
     keys that no request reads, but later ones may. shared_tokens: tokens that requests did not have
     to read because of such pages, and of those that others read; restored_tokens: of these, those
-    that came back from host memory, where prefix_bytes lie now. bytes: of all pages.
-    host_bytes: of adapters in host memory. preemptions: rows that had to begin again. counts: of
+    that came back from host memory, where prefix_bytes lie now; held: those pages of prefixes that
+    somebody wants kept. bytes: of all pages. host_bytes: of adapters in host memory. preemptions:
+    rows that had to begin again. counts: of
     the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
     """
 
@@ -94,3 +95,4 @@ class PoolState:
     shared_tokens: int = 0
     restored_tokens: int = 0
     prefix_bytes: int = 0
+    held: int = 0

@@ -224,6 +224,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
             self._cache.prefixes.shared_tokens,
             self._cache.prefixes.restored_tokens,
             self._cache.prefixes.host.bytes,
+            self._cache.prefixes.kept,
         )
 
     @contextmanager

@@ -68,8 +68,8 @@ class OpenAIEngineConfig:
     only chats. adapters: the server's name of each, such as a LoRA's. key_variable, salt_variable:
     environment variables of the key, and of the secret that salts are made with; without that one
     salts hold as long as this process. domain: the salt that it takes, where it caches and knows no
-    salts, "" for that of the first who asks; None: it caches nothing. priority: it was started to go
-    by priorities.
+    salts, "" for that of the first who asks; None: it caches nothing. priority: it was started to
+    go by priorities.
     max_batch, kv_tokens, context_length, kv_bytes_per_token: of its model and its memory.
     connect_seconds, first_seconds, piece_seconds: for a connection, the first piece of an answer,
     and each further one.

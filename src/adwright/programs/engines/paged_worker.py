@@ -233,7 +233,8 @@ class PagedServer:
                 return self._described()
             case "stats":
                 pool = self._models.pool()
-                used = (pool.keys + pool.prefixes) * self._models.config.block
+                # What only might be of use again is no more than free.
+                used = (pool.keys + pool.held) * self._models.config.block
                 live = {"running": self._last.live, "waiting": self._last.waiting}
                 return live | {"kv_tokens": used, "shared_tokens": pool.shared_tokens}
             case "free":

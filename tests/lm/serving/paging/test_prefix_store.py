@@ -74,11 +74,13 @@ def test_what_is_held_goes_last() -> None:
     held = Held()
     rules = range(10)
     held.read(rules)
+    assert held.pages.kept == 0
     keys = held.store.hold(rules)
     for at in (20, 40, 60):
         held.read(range(at, at + 12))
-    assert held.found(rules) == 2
+    assert (held.found(rules), held.pages.kept) == (2, 2)
     held.store.let_go(keys)
+    assert held.pages.kept == 0
     held.read(range(80, 92))
     assert held.found(rules) < 2
 

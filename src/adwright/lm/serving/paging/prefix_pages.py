@@ -69,6 +69,11 @@ class PrefixPages:
         return len(self._idle) + len(self._kept)
 
     @property
+    def kept(self) -> int:
+        """Those of them that are wanted."""
+        return len(self._kept)
+
+    @property
     def oldest(self) -> int | None:
         """When the page was last used that `evict` takes, by `PagePool.tick`; None without one."""
         return next(iter((self._idle or self._kept).values()), None)
