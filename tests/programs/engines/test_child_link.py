@@ -110,9 +110,10 @@ def test_all_that_waits_ends_with_the_process() -> None:
     played(work)
 
 
-def test_a_line_that_is_none_ends_the_process() -> None:
+@pytest.mark.parametrize("line", [b"{half\n", b"[1]\n", b"\xff\n"])
+def test_a_line_that_is_none_ends_the_process(line: bytes) -> None:
     async def work(link: ChildLink, child: Child) -> None:
-        child.writer.write(b"{half\n")
+        child.writer.write(line)
         await link.gone.wait()
         assert child.killed.is_set()
 

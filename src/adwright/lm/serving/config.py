@@ -77,8 +77,8 @@ class PoolState:
     to read because of such pages, and of those that others read; restored_tokens: of these, those
     that came back from host memory, where prefix_bytes lie now; held: those pages of prefixes that
     somebody wants kept. bytes: of all pages. host_bytes: of adapters in host memory. preemptions:
-    rows that had to begin again. counts: of
-    the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
+    rows that had to begin again. counts: of the cache. merged: the folded adapter; merges: folds so
+    far; merged_bytes: of folded weights.
     """
 
     pages: int

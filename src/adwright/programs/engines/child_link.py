@@ -152,7 +152,7 @@ class ChildLink:
         await asyncio.to_thread(self._process.end)
 
     async def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # a line that is cut, or far too long
+        with contextlib.suppress(Exception):  # a line that is cut, far too long, or nonsense
             async for line in self._reader:
                 self._heard = asyncio.get_running_loop().time()
                 self._hand(json.loads(line))
