@@ -135,7 +135,7 @@ async def measure_curve(
     Raises what the engine does; ResourceError where an answer ends too soon to be measured.
     """
     began, start = time.time(), clock()
-    asked = _Asked(engine, tokens, salt, clock)
+    asked = _FreshTexts(engine, tokens, salt, clock)
     can = engine.capabilities
     room = can.context_length - _ANSWER
     long = max(_SHORT, min(_PROMPT, room // 2, can.kv_tokens // 2))
@@ -171,7 +171,7 @@ async def measure_curve(
     )
 
 
-class _Asked:
+class _FreshTexts:
     """Asks an engine for answers to texts that nobody has asked before."""
 
     def __init__(

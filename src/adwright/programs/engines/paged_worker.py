@@ -48,6 +48,8 @@ __all__ = ["PagedServer", "main", "serve"]
 
 _Told = Mapping[str, Any]
 _PATIENCE = 0.05
+#: Settings whose texts have to be compiled, which may take seconds.
+_FORMS = frozenset(("json_schema", "grammar", "regex", "lark"))
 #: Prefixes that are held at a time; those that came first are let go.
 _MOST_HELD = 4096
 
@@ -92,7 +94,7 @@ class PagedServer:
                     cancel.cancel()
             case "generate" | "fill" | "score":
                 self._cancels[told["id"]] = Cancellation()
-                if told.get("settings", {}).get("json_schema") is None:
+                if _FORMS.isdisjoint(told.get("settings", {})):
                     self._prepare(told)
                 else:
                     self._grammars.submit(self._prepare, told)
