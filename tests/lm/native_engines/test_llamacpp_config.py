@@ -82,3 +82,5 @@ def test_further_settings() -> None:
     fields = sampling_fields(config, 0)
     assert fields["samplers"] == ["temperature", "min_p", "top_k"]
     assert (fields["min_p"], fields["logit_bias"]) == (0.1, [[5, -3.0]])
+    assert "ignore_eos" not in fields
+    assert sampling_fields(GenerationConfig(ignore_eos=True), 0)["ignore_eos"]

@@ -238,3 +238,14 @@ def test_a_folder_that_was_changed(folders: dict[str, Path], tmp_path: Path) -> 
     with pytest.raises(ArtifactError, match="another adapter"):
         cache.acquire("own")
     assert pool.free == pool.capacity
+
+
+def test_the_stamp_is_that_of_the_weights(folders: dict[str, Path]) -> None:
+    names = list(folders)[:2]
+    stamps = []
+    for _ in range(2):
+        cache = filled(folders, 3, 2)[1]
+        stamps.append([cache.stamp(name) for name in names])
+        assert all(cache.state(name).pins == 0 for name in names)
+    assert stamps[0] == stamps[1]
+    assert len({*stamps[0]} - {""}) == 2

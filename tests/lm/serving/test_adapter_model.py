@@ -125,3 +125,16 @@ def test_further_settings_do_the_same_as_in_turns(settings: dict[str, Any]) -> N
                 [value for _, value in theirs], abs=1e-4
             )
     assert wanted.rows != plain.rows
+
+
+def test_a_row_for_whoever_drives_the_engine_itself() -> None:
+    own = view()[1]
+    chunks: SimpleQueue[Chunk | None] = SimpleQueue()
+    cancel = Cancellation()
+    row = own.row([5, 6], GenerationConfig(), cancel=cancel, chunks=chunks, salt="tenant")
+    assert (row.cancel, row.chunks, row.salt, row.tokens) == (cancel, chunks, "tenant", [5, 6])
+    plain = own.row([5, 6], GenerationConfig())
+    assert (plain.cancel, plain.chunks, plain.salt) == (None, None, "")
+    assert own.prompt_ids("tea") == own.tokens.encode("tea")
+    with pytest.raises(ValueInvalidError, match="tokens"):
+        own.prompt_ids("tea " * 40)

@@ -10,7 +10,11 @@ from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
 
 
 @pytest.mark.parametrize(
-    "change", [{"rows": 0}, {"block": 0}, {"pool_bytes": 0}, {"host_bytes": -1}, {"drive": "x"}]
+    "change",
+    [
+        *({"rows": 0}, {"block": 0}, {"pool_bytes": 0}),
+        *({"host_bytes": -1}, {"prefix_bytes": -1}, {"drive": "x"}),
+    ],
 )
 def test_settings_that_cannot_be(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):

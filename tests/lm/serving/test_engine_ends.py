@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adwright.core.errors import ResourceError
@@ -15,7 +17,7 @@ from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.serving.adapter_cache import AdapterCache
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.rows import ScoreRow
-from tests.support.lm.adapter_engine import models_of, saved_parts
+from tests.support.lm.adapter_engine import BLOCK, models_of, saved_parts
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +94,34 @@ def test_a_folder_that_does_not_answer_holds_up_nobody(
     go_on.set()
     thread.join(20)
     assert "lora" in models
+
+
+def test_blocks_that_left_the_pool_give_the_same_logits(folders: dict[str, Path]) -> None:
+    """Log-probabilities behind a beginning that was read, that is shared, and that was outside of
+    the pool meanwhile, under the base and under an adapter."""
+    text, after = "the best tea in the world is a cup of tea with a friend", " and warm bread"
+    names = ("base", "lora", "pfeiffer")
+    own = {name: folders[name] for name in names[1:]}
+    with closing(models_of(own, config=ServingConfig(share_prefixes=False))) as models:
+        wanted = [models[name].score([text], [after]).token_logprobs[0] for name in names]
+    with closing(models_of(own, pages=40, config=ServingConfig(prefix_bytes=1 << 20))) as models:
+        for turn in range(3):
+            for name, logprobs in zip(names, wanted, strict=True):
+                found = models[name].score([text], [after]).token_logprobs[0]
+                np.testing.assert_allclose(found, logprobs, atol=1e-4)
+                # What comes between needs all of the pool.
+                models["base"].score([f"{turn} {name} " * 12], ["tea"])
+        state = models.pool()
+        assert state.restored_tokens >= 6 * 2 * BLOCK
+        assert 0 < state.prefix_bytes <= 1 << 20
+    assert models.pool().keys == 0
+
+
+def test_prefixes_are_held_between_passes(folders: dict[str, Path], tmp_path: Path) -> None:
+    with closing(models_of({"lora": folders["lora"]})) as models:
+        models["lora"].generate(["the best tea in the world"], GenerationConfig(max_tokens=2))
+        ids = models.tokens.encode("the best tea in the world")
+        with models.prefixes() as store:
+            assert store.save(tmp_path / "a", ids, adapter="lora") > 0
+            store.let_go(store.hold(ids, adapter="lora"))
+            assert store.restore(tmp_path / "a") > 0

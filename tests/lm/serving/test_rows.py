@@ -9,7 +9,14 @@ import torch
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Chunk, GenerationConfig
-from adwright.lm.serving.rows import AnswerRow, EmbeddingRow, ScoreRow, failed_pass, sample
+from adwright.lm.serving.rows import (
+    AnswerRow,
+    EmbeddingRow,
+    PrefixRow,
+    ScoreRow,
+    failed_pass,
+    sample,
+)
 from adwright.lm.torch_engine.constraint import Grammars
 from adwright.lm.torch_engine.network import Network
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
@@ -149,6 +156,21 @@ def test_scores_from_pieces(pieces: tuple[int, ...]) -> None:
     assert job.over
     wanted = [float(logprobs[2 + at, token]) for at, token in enumerate(after)]
     np.testing.assert_allclose(job.logprobs, wanted, atol=1e-5)
+
+
+def test_a_beginning_is_over_once_it_is_read() -> None:
+    job = PrefixRow(None, [1, 2, 3, 4, 5])
+    assert (job.cached, job.writes, job.shareable, job.max_tokens) == (None, False, 4, 5)
+    for behind in (2, 0):  # and again, where it had to make room
+        job.begin(behind)
+        while not job.over and job.left > 1:
+            first, job.done = job.done, job.done + 1
+            job.take(torch.zeros(1, 8), first, NETWORK)
+    assert not job.over
+    first, job.done = job.done, job.done + 1
+    job.take(torch.zeros(1, 8), first, NETWORK)
+    assert job.over
+    assert job.cached == 2
 
 
 def test_an_embedding_from_pieces() -> None:

@@ -350,3 +350,77 @@ def test_a_score_reads_from_the_last_token_of_its_prompt_on(folders: dict[str, P
     rows[0].end("stop")
     assert run(scheduler) == [(rows[1], 2), (rows[2], 2)]
     assert [row.done for row in rows[1:]] == [12, 12]
+
+
+def test_sixteen_rows_on_one_long_beginning_hold_its_pages_once(folders: dict[str, Path]) -> None:
+    held = {}
+    for shares in (True, False):
+        scheduler = scheduler_of(folders, 7000, rows=16)
+        rows = []
+        for at in range(16):
+            config = GenerationConfig(max_tokens=8)
+            answer = AnswerWriter(tiny_tokens(), [9] * 1500 + [20 + at] * 20, config)
+            rows.append(AnswerRow(None, answer, config, 0, 1528, vocabulary=400))
+            rows[-1].shares = shares
+            scheduler.add(rows[-1])
+        most = 0
+        while not all(row.over for row in rows):
+            run(scheduler, 30_000)
+            most = max(most, scheduler._pool.used("keys"))
+        held[shares] = most
+        assert scheduler._pool.used("keys") == 0
+    assert held[False] == 16 * 382
+    assert held[True] <= held[False] / 8
+
+
+def test_who_shares_nothing_neither_takes_nor_gives(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    own = job(None, 11, 1, token=9)
+    own.shares = False
+    others = [job(None, 11, 1, token=9) for _ in range(2)]
+    for row in (own, *others):
+        scheduler.add(row)
+    # The second one does not wait for the first.
+    assert run(scheduler) == [(own, 11), (others[0], 11)]
+    assert run(scheduler) == [(others[1], 1)]
+    again = job(None, 11, 1, token=9)
+    again.shares = False
+    scheduler.add(again)
+    assert run(scheduler) == [(again, 11)]
+    assert again.answer.usage.cached_tokens == 0
+
+
+def test_rows_of_two_salts_read_the_same_tokens_each(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    rows = [job("one", 11, 1, token=9) for _ in range(4)]
+    for row, salt in zip(rows, ("a", "b", "a", "b"), strict=True):
+        row.salt = salt
+        scheduler.add(row)
+    assert run(scheduler) == [(rows[0], 11), (rows[1], 11)]
+    assert run(scheduler) == [(rows[2], 1), (rows[3], 1)]
+    chain = scheduler.chain_of([9] * 11, "one", "a")
+    assert scheduler._prefixes.find(chain, 11)
+    scheduler._cache.remove("one")
+    assert scheduler._pool.used("prefixes") == 0
+
+
+def test_keys_of_an_adapter_that_is_not_there(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="none"):
+        scheduler_of(folders, 10).chain_of([1, 2], "none", "")
+
+
+def test_a_row_begins_behind_blocks_that_come_back(folders: dict[str, Path]) -> None:
+    pool = PagePool(PageShape.of(BASE.sizes, 4), 7)
+    cache = AdapterCache(BASE, pool, prefix_bytes=8 * pool.page_bytes)
+    scheduler = Scheduler(pool, cache, 8)
+
+    def ask(token: int) -> int:
+        row = job(None, 17, 1, token=token)
+        scheduler.add(row)
+        run(scheduler)
+        assert row.over
+        return row.answer.usage.cached_tokens
+
+    assert [ask(9), ask(10), ask(9), ask(10), ask(10)] == [0, 0, 16, 16, 16]
+    assert cache.prefixes.restored_tokens > 16
+    assert cache.prefixes.host.bytes <= 8 * pool.page_bytes

@@ -45,7 +45,7 @@ from adwright.lm.engine.prompts import cancelled_score
 if TYPE_CHECKING:
     from openai import OpenAI
 
-__all__ = ["HttpConfig", "HttpModel"]
+__all__ = ["HttpConfig", "HttpModel", "request_fields"]
 
 T = TypeVar("T")
 
@@ -233,7 +233,7 @@ class HttpModel(Engine):
         yield Chunk("", (), () if config.logprobs else None, reason or "stop", usage)
 
     def _request(self, prompt: Prompt, row: int, config: GenerationConfig) -> Any:
-        fields = _fields(config, row)
+        fields = request_fields(config, row)
         fields |= {"model": self._config.model, "stream": True}
         fields["stream_options"] = {"include_usage": True}
         match prompt:
@@ -315,9 +315,10 @@ def _of_transport(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0].startswith(("httpx", "httpcore"))
 
 
-def _fields(config: GenerationConfig, row: int) -> dict[str, Any]:
+def request_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
     """The fields of a request that follow from the config; defaults are left out, but for
-    temperature, whose default differs."""
+    temperature, whose default differs. row: added to the seed. Those that are not OpenAI's stand
+    under "extra_body"."""
     fields: dict[str, Any] = {
         "max_tokens": config.max_tokens,
         "temperature": config.temperature,

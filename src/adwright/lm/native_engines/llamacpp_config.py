@@ -130,6 +130,8 @@ def sampling_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
         fields["samplers"] = penalised + order
     if config.logit_bias:
         fields["logit_bias"] = [list(one) for one in config.logit_bias]
+    if config.ignore_eos:
+        fields["ignore_eos"] = True
     if config.json_schema is not None:
         check_constraint(config)
         # Without free white space, as in `grammar`.

@@ -51,7 +51,7 @@ __all__ = ["XllamacppModel"]
 
 _LOOK_SECONDS = 0.05
 #: What it has of the settings that not every engine has.
-_FURTHER = frozenset(("min_p", "logit_bias", "lark"))
+_FURTHER = frozenset(("min_p", "logit_bias", "lark", "ignore_eos"))
 #: Stands in a text for bytes that are no character.
 _BROKEN = "\ufffd"
 #: Tokens of one forced text; a longer one is asked for in parts.

@@ -122,7 +122,8 @@ class OpenVinoModel(ProcessEngine[PipelineProcess]):
 
         self._config = config
         self._path = path
-        self._info = ModelInfo(config.model, "openvino", context, note)
+        further = frozenset({"ignore_eos"})
+        self._info = ModelInfo(config.model, "openvino", context, note, further)
         self._tokens = OpenVinoTokens(genai.Tokenizer(str(path)))
         # OpenVINO itself answers to tokens that it does not know.
         self._vocabulary = vocabulary or self._tokens.vocabulary
@@ -206,6 +207,7 @@ class OpenVinoModel(ProcessEngine[PipelineProcess]):
             "apply_chat_template": False,
             "repetition_penalty": config.repetition_penalty,
             "logprobs": int(config.logprobs),
+            "ignore_eos": config.ignore_eos,
             "end": min(self._tokens.end_ids, default=-1),
         }
         if config.temperature > 0:

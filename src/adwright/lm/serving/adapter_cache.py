@@ -32,6 +32,7 @@ from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
 from adwright.lm.serving.kinds.activated import first_acted
 from adwright.lm.serving.kinds.ahead import AheadTokens
 from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.paging.host_pages import HostPages
 from adwright.lm.serving.paging.prefix_pages import PrefixPages
 from adwright.tuning.reparameterised.dora import DoRA
 
@@ -135,18 +136,25 @@ class AdapterCache:
     """The registered adapters of one base, and the pool that they share with keys and values.
 
     base: of the plain model. pool: of its type of number. host_bytes: the most that warm adapters
-    take; 0 keeps none. share: whether rows share the keys of what they begin with.
+    take; 0 keeps none. share: whether rows share the keys of what they begin with. prefix_bytes:
+    the most that blocks of such keys take which the pool has no room for.
 
     prefixes: the pages of those keys.
     """
 
     def __init__(
-        self, base: BaseMaps, pool: PagePool, *, host_bytes: int = 256 << 20, share: bool = True
+        self,
+        base: BaseMaps,
+        pool: PagePool,
+        *,
+        host_bytes: int = 256 << 20,
+        share: bool = True,
+        prefix_bytes: int = 0,
     ) -> None:
         self._base, self._pool, self._most = base, pool, host_bytes
         self.grain = grain_of(base.sizes)
         self.counts = CacheCounts()
-        self.prefixes = PrefixPages(pool, on=share)
+        self.prefixes = PrefixPages(pool, on=share, host=HostPages(prefix_bytes))
         self._versions = 0
         self._known: dict[str, _Known] = {}
         #: Least recently used first.
@@ -225,6 +233,14 @@ class AdapterCache:
         """What the keys of blocks under an adapter, or the base, begin with: another for other
         weights. ConfigError where there is none of that name."""
         return b"" if name is None else f"{self._of(name).version} {name}".encode()
+
+    def stamp(self, name: str) -> str:
+        """A digest of its weights, which are read first where they have not been; "" where there is
+        no room for that."""
+        known = self._of(name)
+        if not known.read and self.acquire(name) is not None:
+            self.release(name)
+        return known.read.hex()
 
     def ahead(self, name: str) -> AheadTokens:
         """What an adapter puts before each text; ConfigError where there is none of that name."""

@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
-from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    GenerationConfig,
+    ModelInfo,
+    Prompt,
+)
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import Health
 from adwright.lm.engine.prompts import cancelled_score
@@ -61,13 +67,30 @@ class AdapterModel(TokenEngine):
     def close(self) -> None:
         """Do nothing: the engine is closed by its owner."""
 
-    def row(self, ids: Sequence[int], config: GenerationConfig, index: int = 0) -> AnswerRow:
+    def row(
+        self,
+        ids: Sequence[int],
+        config: GenerationConfig,
+        index: int = 0,
+        *,
+        cancel: Cancellation | None = None,
+        chunks: SimpleQueue[Chunk | None] | None = None,
+        salt: str = "",
+    ) -> AnswerRow:
         """A row that answers the prompt `ids`, for a caller that drives the engine itself.
 
-        index: of its call, which its random numbers follow from.
+        index: of its call, which its random numbers follow from. chunks: where its pieces go. salt:
+        whom it shares its beginning with, see `block_keys`.
         """
         answer = AnswerWriter(self.tokens, ids, config, context=self._info.context)
-        return self._row(answer, config, index, None)
+        row = self._row(answer, config, index, cancel, chunks)
+        row.salt = salt
+        return row
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The tokens of one prompt. Raises ValueInvalidError where it has no room in the context,
+        with one token of an answer."""
+        return self._ids([prompt], room=1)[0]
 
     def _row(
         self,

@@ -24,7 +24,8 @@ class ServingConfig:
     tokens of prompts per pass. drive: who computes, see the module. merge: fold an adapter that
     most requests ask for, by this policy; `adapter_folding` says what it costs. share_prefixes:
     keep keys and values of what was read, for requests that begin in the same way, see
-    `prefix_pages`; they have the room that nothing else needs. Beside these bounds, a pass takes
+    `prefix_pages`; they have the room that nothing else needs. prefix_bytes: for those of them that
+    have to leave the pool, see `host_pages`. Beside these bounds, a pass takes
     copies of one layer's matrices and keys, and activations, while it runs.
 
     Raises ConfigError that names the setting.
@@ -38,14 +39,16 @@ class ServingConfig:
     drive: Drive = "callers"
     merge: MergePolicy | None = None
     share_prefixes: bool = True
+    prefix_bytes: int = 0
 
     def __post_init__(self) -> None:
         check_literals(self)
         for name in ("pool_bytes", "block", "rows", "prompt_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
-        if self.host_bytes < 0:
-            raise ConfigError("host_bytes must not be negative", where="host_bytes", hint="0")
+        for name in ("host_bytes", "prefix_bytes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative", where=name, hint="0")
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,11 @@ class PoolState:
 
     pages: those that can be given out. adapters, keys: pages in use by them. prefixes: pages of
     keys that no request reads, but later ones may. shared_tokens: tokens that requests did not have
-    to read because of such pages, and of those that others read. bytes: of all pages.
-    host_bytes: of adapters in host memory. preemptions: rows that had to begin again. counts: of
-    the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
+    to read because of such pages, and of those that others read; restored_tokens: of these, those
+    that came back from host memory, where prefix_bytes lie now; held: those pages of prefixes that
+    somebody wants kept. bytes: of all pages. host_bytes: of adapters in host memory. preemptions:
+    rows that had to begin again. counts: of the cache. merged: the folded adapter; merges: folds so
+    far; merged_bytes: of folded weights.
     """
 
     pages: int
@@ -88,3 +93,6 @@ class PoolState:
     merged_bytes: int = 0
     prefixes: int = 0
     shared_tokens: int = 0
+    restored_tokens: int = 0
+    prefix_bytes: int = 0
+    held: int = 0

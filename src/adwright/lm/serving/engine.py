@@ -48,6 +48,7 @@ from adwright.lm.serving.gathered_adapters import BaseMaps, NotGathered
 from adwright.lm.serving.kinds.alone import AloneAdapters, AloneModel
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
+from adwright.lm.serving.paging.prefix_store import PrefixStore
 from adwright.lm.serving.passes import Passes
 from adwright.lm.serving.rows import AnswerRow, Row, failed_pass
 from adwright.lm.serving.scheduler import Scheduler, Turn
@@ -95,9 +96,20 @@ class AdapterModels(Mapping[str, LanguageModel]):
         pages = config.pool_bytes // (shape.numbers * weight.element_size())
         self._pool = PagePool(shape, pages, weight.dtype, weight.device)
         self._cache = AdapterCache(
-            self._base, self._pool, host_bytes=config.host_bytes, share=config.share_prefixes
+            self._base,
+            self._pool,
+            host_bytes=config.host_bytes,
+            share=config.share_prefixes,
+            prefix_bytes=config.prefix_bytes,
         )
         self._scheduler = Scheduler(self._pool, self._cache, config.rows)
+        self._store = PrefixStore(
+            self._pool,
+            self._cache.prefixes,
+            room=self._cache.room,
+            identity=lambda name: f"{self._base.base} {name and self._cache.stamp(name)}",
+            chain=self._scheduler.chain_of,
+        )
         self._passes = Passes(network, self._pool, self._base.sizes, self._cache.grain)
         self.vocabulary = network.network.vocabulary
         self.grammars = Grammars(tokens.tokenizer, self.vocabulary, tokens.end_ids)
@@ -210,7 +222,16 @@ class AdapterModels(Mapping[str, LanguageModel]):
             *((None, 0, 0) if self._merger is None else self._merger.state()),
             self._pool.used("prefixes"),
             self._cache.prefixes.shared_tokens,
+            self._cache.prefixes.restored_tokens,
+            self._cache.prefixes.host.bytes,
+            self._cache.prefixes.kept,
         )
+
+    @contextmanager
+    def prefixes(self) -> Iterator[PrefixStore]:
+        """Yield what holds, saves and restores prefixes; no pass runs meanwhile."""
+        with self._still():
+            yield self._store
 
     def submit(self, rows: Sequence[Row]) -> None:
         """Put rows into the queue and return; passes take them until they are `over`.

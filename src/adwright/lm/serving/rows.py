@@ -40,7 +40,16 @@ from adwright.lm.torch_engine.sampling import (
     next_tokens,
 )
 
-__all__ = ["AnswerRow", "EmbeddingRow", "Row", "ScoreRow", "failed_pass", "sample", "score"]
+__all__ = [
+    "AnswerRow",
+    "EmbeddingRow",
+    "PrefixRow",
+    "Row",
+    "ScoreRow",
+    "failed_pass",
+    "sample",
+    "score",
+]
 
 _log = logging.getLogger("adwright.lm")
 
@@ -65,6 +74,10 @@ class Row:
             cancel,
         )
         self.done = 0
+        #: Whom it may share what it begins with with; "": with all that have no salt either.
+        self.salt = ""
+        #: Whether it takes what others have read at all.
+        self.shares = True
         self.pages: list[int] = []
         #: The keys of its blocks, and how many of its own are told to the others.
         self.chain: BlockKeys | None = None
@@ -249,6 +262,28 @@ class ScoreRow(Row):
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
         """Keep the log-probabilities of what follows these tokens."""
         score([(self, hidden, first)], network)
+
+
+class PrefixRow(Row):
+    """A beginning that is read for rows that come later. cached: how many of its tokens were there
+    when it began; None before."""
+
+    def __init__(
+        self, adapter: str | None, tokens: list[int], cancel: Cancellation | None = None
+    ) -> None:
+        super().__init__(adapter, tokens, len(tokens), cancel)
+        self.cached: int | None = None
+
+    def begin(self, done: int) -> None:
+        """As `Row.begin`; what was there the first time is told."""
+        super().begin(done)
+        if self.cached is None:
+            self.cached = done
+
+    def take(self, hidden: Tensor, first: int, network: Network) -> None:
+        """Nothing is needed of them but their keys and values."""
+        if not self.left:
+            self.end("stop")
 
 
 class EmbeddingRow(Row):

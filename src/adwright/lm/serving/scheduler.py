@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from adwright.core.errors import AdwrightError, ResourceError, ValueInvalidError
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paging.block_keys import BlockKeys
@@ -163,7 +163,7 @@ class Scheduler:
             return False
         shared: list[int] = []
         try:
-            chain = self._chain(row)
+            chain = self.chain(row)
             shared = self._prefixes.find(chain, _shareable(row))
             self._prefixes.hold(shared)  # so that making room does not take them
             needed = self._blocks(row) - len(shared)
@@ -204,9 +204,12 @@ class Scheduler:
             # The last of them is not full, so that each row needs its own.
             self._pool.copy(row.hot.ahead, row.pages[: len(row.hot.ahead)])
         row.told = len(shared)
-        done = len(shared) * self._pool.shape.block
+        at = len(shared)
         if needed:
-            done += self._prefixes.copy(chain, len(shared), _shareable(row), row.pages[len(shared)])
+            at += self._prefixes.restore(chain, at, _shareable(row), row.pages[at:])
+        done = at * self._pool.shape.block
+        if at < len(row.pages):
+            done += self._prefixes.copy(chain, at, _shareable(row), row.pages[at])
         self._prefixes.shared_tokens += done
         row.begin(done)
 
@@ -215,16 +218,30 @@ class Scheduler:
         self._prefixes.hold(pages)
         return pages
 
-    def _chain(self, row: Row) -> BlockKeys:
+    def chain(self, row: Row) -> BlockKeys:
         """The keys of the row's blocks under its adapter as it is now."""
         root = self._cache.root(row.adapter)
         if row.chain is None or row.chain.root != root:
             base, T = self._cache.root(None), self._pool.shape.block
-            row.chain = BlockKeys(root, row.tokens, T, turn=row.acts_from, base=base)
+            row.chain = BlockKeys(root, row.tokens, T, turn=row.acts_from, base=base, salt=row.salt)
         return row.chain
 
+    def chain_of(self, tokens: Sequence[int], adapter: str | None, salt: str) -> BlockKeys:
+        """The keys of the blocks of these tokens under an adapter. Raises ConfigError where it is
+        not registered, or its rows share nothing."""
+        row = Row(adapter, list(tokens), len(tokens), None)
+        row.salt = salt
+        self.check(row)
+        if row.ahead.tokens:
+            raise ConfigError(
+                "what is read under this adapter is not shared",
+                where=str(adapter),
+                hint="it puts keys and values of its own before each text",
+            )
+        return self.chain(row)
+
     def _keep(self, row: Row, *, last: bool = False) -> None:
-        if row.chain is not None and not row.ahead.tokens:
+        if row.chain is not None and row.shares and not row.ahead.tokens:
             given = row.chain, row.pages, row.told, row.done
             row.told = self._prefixes.keep(*given, last=last)
 
@@ -233,15 +250,17 @@ class Scheduler:
         return {key for row in self.live if not row.writes for key in self._unread(row)}
 
     def _unread(self, row: Row) -> Iterable[bytes]:
+        if not row.shares:
+            return ()
         T = self._pool.shape.block
-        chain = self._chain(row)
+        chain = self.chain(row)
         return map(chain.key, range(row.done // T + 1, len(row.tokens) // T + 1))
 
     def _next_block(self, row: Row) -> bytes | None:
         """The key of the first block that the row has to read, where others could have read it."""
         if row.adapter is not None and row.adapter not in self._cache:
             return None
-        chain = self._chain(row)
+        chain = self.chain(row)
         at = len(self._prefixes.find(chain, _shareable(row))) + 1
         return chain.key(at) if at * self._pool.shape.block <= _shareable(row) else None
 
@@ -269,8 +288,9 @@ class Scheduler:
 
 
 def _shareable(row: Row) -> int:
-    """As `Row.shareable`; none where its pages begin with what its adapter puts before the text."""
-    return 0 if row.ahead.tokens else row.shareable
+    """As `Row.shareable`; none where it shares nothing, or its pages begin with what its adapter
+    puts before the text."""
+    return row.shareable if row.shares and not row.ahead.tokens else 0
 
 
 def _not_loaded(row: Row, error: Exception) -> ResourceError:

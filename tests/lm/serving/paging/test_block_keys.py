@@ -67,3 +67,18 @@ def test_a_block_with_a_turn_may_begin_as_one_of_the_base() -> None:
     assert list(own.sources(1, 12)) == [(own.before(1), (4, 5, 6, 7)), (own.key(1), (4, 5))]
     assert list(own.sources(1, 5)) == [(own.before(1), (4,)), (own.key(1), (4,))]
     assert list(own.sources(2, 12)) == [(own.key(2), (8, 9, 10, 11))]
+
+
+def test_rows_with_different_salts_share_no_key() -> None:
+    tokens = list(range(12))
+    found = [BlockKeys(b"1 a", tokens, 4, salt=salt) for salt in ("", "one", "two", "\udc80")]
+    keys = {one.key(blocks) for one in found for blocks in range(4)}
+    assert len(keys) == 16
+    assert {one.root for one in found} == {b"1 a"}
+    again = BlockKeys(b"1 a", tokens, 4, salt="one")
+    assert again.key(3) == found[1].key(3)
+    # An adapter that acts later begins as the base of the same salt, and as no other.
+    base = BlockKeys(b"", tokens, 4, salt="one")
+    late = BlockKeys(b"1 a", tokens, 4, turn=8, base=b"", salt="one")
+    assert [late.key(at) == base.key(at) for at in range(4)] == [True, True, True, False]
+    assert late.key(1) != BlockKeys(b"1 a", tokens, 4, turn=8, base=b"").key(1)

@@ -12,6 +12,12 @@ to the base. Its chain begins as that of the base, and turns into one of its own
 holds the token: with p of its places before that token, the key behind which that block stands is
 
     key_i-1 <- hash(key_i-1, adapter and its version, p)
+
+Where tenants must not even learn by the time it takes what others have asked, each has a salt, and
+
+    key_0 <- hash(key_0, salt)
+
+so that rows with different salts share nothing.
 """
 
 from __future__ import annotations
@@ -26,15 +32,23 @@ class BlockKeys:
     """The keys of the full blocks of a row. root: key_0. tokens: of the row, which may grow.
 
     turn: the first token whose keys are those of `root`; those before it are of the base, whose
-    key_0 is `base`. 0 for all of them.
+    key_0 is `base`. 0 for all of them. salt: of whoever may share them; "" for everybody.
     """
 
     def __init__(
-        self, root: bytes, tokens: Sequence[int], block: int, *, turn: int = 0, base: bytes = b""
+        self,
+        root: bytes,
+        tokens: Sequence[int],
+        block: int,
+        *,
+        turn: int = 0,
+        base: bytes = b"",
+        salt: str = "",
     ) -> None:
         self.root, self._tokens, self._block = root, tokens, block
         self._turn, self._base = turn, base
-        self._keys = [base if turn else root]
+        first = base if turn else root
+        self._keys = [_salted(first, salt) if salt else first]
 
     def key(self, blocks: int) -> bytes:
         """The key of the last of so many blocks; that of none for 0."""
@@ -71,6 +85,11 @@ class BlockKeys:
 def _key(before: bytes, tokens: Sequence[int]) -> bytes:
     told = before + b"".join(token.to_bytes(8, "little") for token in tokens)
     return hashlib.blake2b(told, digest_size=16).digest()
+
+
+def _salted(root: bytes, salt: str) -> bytes:
+    told = len(root).to_bytes(8, "little") + root + salt.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(told, digest_size=16, person=b"salt").digest()
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:

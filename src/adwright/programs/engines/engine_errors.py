@@ -1,0 +1,81 @@
+"""What can go wrong with an engine, by what there is to do about it.
+
+    EngineGoneError     a ResourceError: it is not there any more. Ask another, start it again
+    EngineFailedError   a ConnectionError: it failed at this request and answers others. Ask again
+    EngineSilentError   the same: nothing came of it in time, as a TimeoutError
+    EngineBusyError     the same: it takes no more for now. Ask again after `retry_after` seconds
+
+A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent. What
+is no AdwrightError is for whoever carries requests to engines: nothing is final there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adwright.core.errors import (
+    AdwrightError,
+    ConfigError,
+    DataError,
+    ResourceError,
+    ValueInvalidError,
+)
+
+__all__ = [
+    "EngineBusyError",
+    "EngineFailedError",
+    "EngineGoneError",
+    "EngineSilentError",
+    "error_from_wire",
+    "error_to_wire",
+]
+
+
+class EngineGoneError(ResourceError):
+    """The engine is not there any more, and with it all that it held and was at work on."""
+
+
+class EngineFailedError(ConnectionError):
+    """The engine failed at this request; it is there, and answers others."""
+
+
+class EngineSilentError(EngineFailedError, TimeoutError):
+    """Nothing came of the request within its bound; whether the engine is there has to be seen."""
+
+
+class EngineBusyError(EngineFailedError):
+    """The engine takes no more for now. retry_after: seconds, None where it does not tell."""
+
+    def __init__(self, what: str, retry_after: float | None = None) -> None:
+        super().__init__(what)
+        self.retry_after = retry_after
+
+
+def error_to_wire(error: Exception) -> dict[str, str]:
+    """An error as plain texts: which of the three it is, and what it says."""
+    if not isinstance(error, AdwrightError):
+        return {
+            "kind": "failed",
+            "what": f"{type(error).__name__}: {error}",
+            "where": "",
+            "hint": "",
+        }
+    kind = "failed"
+    if isinstance(error, DataError):
+        kind = "value"
+    elif not isinstance(error, ResourceError):
+        kind = "config"
+    return {"kind": kind, "what": error.what, "where": error.where, "hint": error.hint}
+
+
+def error_from_wire(told: Mapping[str, Any]) -> AdwrightError | EngineFailedError:
+    """The error that `error_to_wire` told."""
+    what, where, hint = (str(told.get(name, "")) for name in ("what", "where", "hint"))
+    match told.get("kind"):
+        case "value":
+            return ValueInvalidError(what, file=where, hint=hint)
+        case "config":
+            return ConfigError(what, where=where, hint=hint)
+        case _:
+            return EngineFailedError(f"{what} [{where}]" if where else what)
