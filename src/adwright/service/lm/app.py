@@ -14,14 +14,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import Scope
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.keys import Callers
+from adwright.service.lm.keys import Callers, by_key
 from adwright.service.lm.loading import loading_router
 from adwright.service.lm.protocol.errors import add_lm_errors, respond
 from adwright.service.lm.responses import responses_router
@@ -30,10 +29,8 @@ from adwright.service.lm.shares import LmShares
 from adwright.service.lm.state import LmState
 from adwright.service.lm.work import LmWork
 from adwright.web.connections import Connections
-from adwright.web.errors import ApiError
-from adwright.web.gate import Authenticate, Gate
+from adwright.web.gate import Gate
 from adwright.web.metrics import ServiceMetrics
-from adwright.web.origin import header
 
 __all__ = ["create_lm_app"]
 
@@ -90,7 +87,7 @@ def create_lm_app(
     app.include_router(loading_router)
     add_lm_errors(app)
     limits = config.gate()
-    authenticate = _by_key(callers) if config.key or config.keys else None
+    authenticate = by_key(callers) if config.key or config.keys else None
     app.state.connections = Connections(limits, measures)
     app.add_middleware(
         Gate,
@@ -102,23 +99,6 @@ def create_lm_app(
         guarded=("/v1/", "/tokenize", "/detokenize"),
     )
     return app
-
-
-def _by_key(callers: Callers) -> Authenticate:
-    """Let in who has a key as a bearer token."""
-
-    async def authenticate(scope: Scope) -> str:
-        tenant = callers.tenant_of(header(scope, b"authorization"))
-        if tenant is None:
-            raise ApiError(
-                401,
-                "the key is missing or not known",
-                hint="send it as a bearer token",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        return tenant
-
-    return authenticate
 
 
 @asynccontextmanager

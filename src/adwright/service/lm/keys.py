@@ -12,9 +12,14 @@ import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
-from adwright.core.errors import ConfigError
+from starlette.types import Scope
 
-__all__ = ["Callers", "read_keys", "require_keys"]
+from adwright.core.errors import ConfigError
+from adwright.web.errors import ApiError
+from adwright.web.gate import Authenticate
+from adwright.web.origin import header
+
+__all__ = ["Callers", "by_key", "read_keys", "require_keys"]
 
 _MOST_BYTES = 1 << 20
 _BEARER = "bearer "
@@ -48,6 +53,23 @@ class Callers:
             if hmac.compare_digest(sent, digest):
                 found = tenant
         return found
+
+
+def by_key(callers: Callers) -> Authenticate:
+    """Let in who has a key as a bearer token; the gate asks it."""
+
+    async def authenticate(scope: Scope) -> str:
+        tenant = callers.tenant_of(header(scope, b"authorization"))
+        if tenant is None:
+            raise ApiError(
+                401,
+                "the key is missing or not known",
+                hint="send it as a bearer token",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return tenant
+
+    return authenticate
 
 
 def read_keys(path: str | Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from adwright.lm.engine.generation import Cancellation
 from adwright.service.lm.shares import Asked, LmShares
 from adwright.web.errors import ApiError, Busy
 
-__all__ = ["Gone", "LmWork", "TimeUp", "in_thread"]
+__all__ = ["Gone", "LmWork", "TimeUp", "closed", "in_thread"]
 
 T = TypeVar("T")
 Told = tuple[str, object]
@@ -99,7 +99,7 @@ class LmWork:
         """
         job = self._submit(work, asked)
         future = asyncio.wrap_future(job.future)
-        gone = asyncio.create_task(_closed(request))
+        gone = asyncio.create_task(closed(request))
         try:
             both: set[asyncio.Future[Any]] = {future, gone}
             first = asyncio.FIRST_COMPLETED
@@ -145,7 +145,7 @@ class LmWork:
                 _log.error("%d requests could not be ended", len(self._shares.working))
 
     async def _taken(self, feed: _Feed[T], job: _Job, request: Request) -> AsyncIterator[T]:
-        gone = asyncio.create_task(_closed(request))
+        gone = asyncio.create_task(closed(request))
         loop = asyncio.get_running_loop()
         until = loop.time() + self._most
         try:
@@ -280,7 +280,7 @@ async def in_thread(call: Callable[[], T], seconds: float) -> T:
     return waited.result()
 
 
-async def _closed(request: Request) -> None:
-    """Returns when the caller has closed the connection; the body was read before."""
+async def closed(request: Request) -> None:
+    """Return when the caller has closed the connection; the body was read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

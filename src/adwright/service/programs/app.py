@@ -1,0 +1,108 @@
+"""Programs of semantic variables behind HTTP, as an ASGI application.
+
+    async with ChainDispatcher({"e0": engine}, count) as dispatcher:
+        app = create_programs_app(ProgramServiceConfig(), dispatcher, {"smollm2": text})
+
+Clients of the OpenAI protocol that know nothing of programs can call it, too: their chats are
+programs of one call, and share engines and prefixes with all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.version import __version__
+from adwright.service.lm.keys import Callers, by_key
+from adwright.service.lm.protocol.errors import add_lm_errors, respond
+from adwright.service.programs.book import ChainRouter, ProgramBook
+from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.health import health_router
+from adwright.service.programs.refusals import Refused, on_refused
+from adwright.service.programs.routes import programs_router
+from adwright.service.programs.state import ProgramState, ServedText
+from adwright.web.connections import Connections
+from adwright.web.gate import Gate
+from adwright.web.metrics import ServiceMetrics
+
+__all__ = ["create_programs_app"]
+
+_DESCRIPTION = """
+Programs of language-model calls: a graph is sent as a whole, and its texts pass from call to call
+inside the service.
+
+* What is not understood is refused with the path of the field, never ignored.
+* A program is kept until nobody has called for it for a while; another tenant's is not there.
+* When there is too much to do the answer is 429 with `Retry-After`.
+"""
+
+
+def create_programs_app(
+    config: ProgramServiceConfig,
+    router: ChainRouter,
+    texts: Mapping[str, ServedText],
+    *,
+    ready: Callable[[], Mapping[str, bool]] = lambda: {"engine": True},
+    clock: Clock | None = None,
+    beside: AbstractAsyncContextManager[object] | None = None,
+) -> FastAPI:
+    """Make the application.
+
+    router: runs the chains, in the event loop of the application. texts: of the models, by name,
+    the default first. ready: whether each engine answers. beside: is open while the application
+    runs, such as the dispatcher itself.
+    """
+    clock = SystemClock() if clock is None else clock
+    measures = ServiceMetrics()
+    callers = Callers(config.key, config.keys)
+    book = ProgramBook(router, config, clock, texts)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with _opened(beside):
+            book.start()
+            try:
+                yield
+            finally:
+                state.draining = True
+                await book.close()
+
+    app = FastAPI(
+        title="adwright programs",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        # Their pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    state = ProgramState(config, book, texts, measures, clock, callers, ready)
+    app.state.service = state
+    for each in (programs_router, health_router):
+        app.include_router(each)
+    add_lm_errors(app)
+    app.add_exception_handler(Refused, on_refused)
+    limits = config.gate()
+    app.state.connections = Connections(limits, measures)
+    app.add_middleware(
+        Gate,
+        limits=limits,
+        metrics=measures,
+        clock=clock,
+        authenticate=by_key(callers) if config.key or config.keys else None,
+        respond=respond,
+    )
+    return app
+
+
+@asynccontextmanager
+async def _opened(beside: AbstractAsyncContextManager[object] | None) -> AsyncIterator[None]:
+    if beside is None:
+        yield
+    else:
+        async with beside:
+            yield

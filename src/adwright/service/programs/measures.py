@@ -1,0 +1,73 @@
+"""Counters of programs, for Prometheus. They name no tenant, no model and no variable."""
+
+from __future__ import annotations
+
+from collections import Counter as Counts
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from adwright.programs.graph import Chain
+from adwright.service.programs.book import OpenProgram, ProgramBook
+from adwright.web.metrics import ServiceMetrics
+
+__all__ = ["ProgramMeasures"]
+
+
+class ProgramMeasures(Collector):
+    """What is read of the book when Prometheus asks."""
+
+    def __init__(self, metrics: ServiceMetrics, book: ProgramBook) -> None:
+        self._book = book
+        metrics.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """The measures as they are now."""
+        book = self._book
+        programs = GaugeMetricFamily(
+            "adwright_programs", "Open programs by state of their outputs.", labels=["state"]
+        )
+        states = Counts(one.state for one in book.programs)
+        for state in ("running", "done", "failed"):
+            programs.add_metric([state], states[state])
+        yield programs
+        ended = CounterMetricFamily(
+            "adwright_programs_ended", "Programs that have ended, by why.", labels=["why"]
+        )
+        for why, count in sorted(book.ended.items()):
+            ended.add_metric([why], count)
+        yield ended
+        yield CounterMetricFamily(
+            "adwright_program_parts", "Programs and parts of them taken.", book.submitted
+        )
+        chains = GaugeMetricFamily(
+            "adwright_program_chains", "Chains of open programs by state.", labels=["state"]
+        )
+        for state, count in sorted(_chains(book.programs).items()):
+            chains.add_metric([state], count)
+        yield chains
+        yield GaugeMetricFamily(
+            "adwright_program_owed_tokens",
+            "Tokens that chains which are not over may read and write.",
+            book.owed(),
+        )
+        yield GaugeMetricFamily(
+            "adwright_program_waiting",
+            "Requests that wait for a text.",
+            sum(one.waiting for one in book.programs),
+        )
+
+
+def _chains(programs: tuple[OpenProgram, ...]) -> Counts[str]:
+    found = Counts({state: 0 for state in ("waiting", "running", "done", "failed")})
+    for one in programs:
+        running = set(one.session.running)
+        for node_id, node in one.session.graph.nodes.items():
+            if isinstance(node, Chain):
+                state = one.session.variable(node.output).state
+                if state == "pending":
+                    found["running" if node_id in running else "waiting"] += 1
+                else:
+                    found["done" if state == "set" else "failed"] += 1
+    return found

@@ -1,0 +1,75 @@
+"""What the endpoints of programs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from adwright.core.clock import Clock
+from adwright.lm.engine.generation import Message
+from adwright.service.lm.keys import Callers
+from adwright.service.programs.book import ProgramBook
+from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.measures import ProgramMeasures
+from adwright.web.errors import ApiError
+from adwright.web.gate import admitted
+from adwright.web.metrics import ServiceMetrics
+
+__all__ = ["ProgramState", "Programs", "ServedText", "Tenant"]
+
+
+@dataclass(frozen=True)
+class ServedText:
+    """What the service knows of a model beside its engines. count: tokens of a text. chat: the
+    prompt of a chat with what its template is told; None where the model has no template here.
+    engine, context: for who lists the models."""
+
+    count: Callable[[str], int]
+    chat: Callable[[Sequence[Message], Mapping[str, Any]], str] | None = None
+    engine: str = ""
+    context: int = 0
+
+
+@dataclass
+class ProgramState:
+    """What the endpoints share. texts: of the models, by name, the default first."""
+
+    config: ProgramServiceConfig
+    book: ProgramBook
+    texts: Mapping[str, ServedText]
+    metrics: ServiceMetrics
+    clock: Clock
+    callers: Callers
+    ready: Callable[[], Mapping[str, bool]]
+    draining: bool = False
+    measures: ProgramMeasures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.measures = ProgramMeasures(self.metrics, self.book)
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(self.clock.now().timestamp())
+
+    def text(self, name: str) -> ServedText:
+        """The model of that name. Raises ApiError 404 where there is none."""
+        if name not in self.texts:
+            hint = "GET /v1/models lists them"
+            raise ApiError(404, "there is no model of this name", hint=hint)
+        return self.texts[name]
+
+
+async def _state(request: Request) -> ProgramState:
+    state: ProgramState = request.app.state.service
+    return state
+
+
+async def _tenant(request: Request) -> str:
+    return admitted(request.scope).tenant
+
+
+Programs = Annotated[ProgramState, Depends(_state)]
+Tenant = Annotated[str, Depends(_tenant)]

@@ -1,0 +1,106 @@
+"""A service of programs over a scripted engine, for the tests of its endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from adwright.core.clock import Clock
+from adwright.lm.engine.generation import Message
+from adwright.programs.chain_engine import AskedChain, ChainEngine
+from adwright.service.programs.app import create_programs_app
+from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.state import ServedText
+from adwright.web.origin import LOCAL_HOSTS
+
+__all__ = ["TEAM", "ScriptedRouter", "chat_prompt", "events_of", "program_app"]
+
+#: A writer, two reviewers of what it wrote, and an editor who reads all.
+TEAM: dict[str, Any] = {
+    "values": {"product": "green tea"},
+    "calls": [
+        {"name": "writer", "template": "An ad for {{product}}: {{ad:output}}"},
+        {"name": "brand", "template": "Is it like us? {{ad}} {{brand_view:output}}"},
+        {"name": "legal", "template": "Is it lawful? {{ad}} {{legal_view:output}}"},
+        {
+            "name": "editor",
+            "template": "{{ad}} {{brand_view}} {{legal_view}} Better: {{final:output}}",
+        },
+    ],
+    "outputs": [{"variable": "final"}],
+}
+
+
+class ScriptedRouter:
+    """Writes its prompt in brackets, in two pieces; `held` calls wait until they are let, `broken`
+    ones fail, and `slow` is the seconds that each takes."""
+
+    def __init__(self, *, held: str = "", broken: str = "", slow: float = 0.0) -> None:
+        self.held = {one: asyncio.Event() for one in held.split()}
+        self.broken = broken.split()
+        self.slow = slow
+        self.tenants: dict[str, str] = {}
+        self.asked: list[tuple[str, AskedChain]] = []
+        self.cancelled: list[str] = []
+
+    def for_program(self, program_id: str, tenant: str) -> ChainEngine:
+        self.tenants[program_id] = tenant
+        return _Engine(self, tenant)
+
+    def let(self, name: str) -> None:
+        """Let a held call go on; from any thread."""
+        event = self.held[name]
+        event.set()
+
+
+class _Engine:
+    def __init__(self, router: ScriptedRouter, tenant: str) -> None:
+        self._router, self._tenant = router, tenant
+
+    async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
+        router, name = self._router, asked.chain.call.name
+        router.asked.append((self._tenant, asked))
+        say("[")
+        try:
+            if name in router.held:
+                while not router.held[name].is_set():
+                    await asyncio.sleep(0.001)
+            if router.slow:
+                await asyncio.sleep(router.slow)
+        except asyncio.CancelledError:
+            router.cancelled.append(name)
+            raise
+        if name in router.broken:
+            raise OSError(f"{name} is broken")
+        return f"[{asked.prompt}]"
+
+
+def chat_prompt(messages: Sequence[Message], settings: Mapping[str, Any]) -> str:
+    """The prompt of a chat in a template of a line a turn."""
+    return "".join(f"{one.role}: {one.content}\n" for one in messages) + "assistant:"
+
+
+def program_app(
+    router: Any, *, clock: Clock | None = None, chat: bool = True, **settings: Any
+) -> FastAPI:
+    """The application with the model "m", which the tests' client calls "test"."""
+    settings.setdefault("allowed_hosts", ("test", *LOCAL_HOSTS))
+    text = ServedText(lambda one: len(one.split()), chat_prompt if chat else None, "scripted", 4096)
+    return create_programs_app(
+        ProgramServiceConfig(**settings), router, {"m": text, "other": text}, clock=clock
+    )
+
+
+def events_of(answer: httpx.Response) -> list[tuple[str, Any]]:
+    """The server-sent events of a stream: of each its kind and what it tells."""
+    found = []
+    for block in answer.text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line[1:])
+        if "event" in lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
