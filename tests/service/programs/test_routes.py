@@ -209,3 +209,13 @@ def test_who_waits_and_goes_away(client: Client, router: ScriptedRouter) -> None
     assert client.get(f"/v1/programs/{gone}").status_code == 404
     router.let("slow")
     assert settled(client, kept, "ad")["text"] == AD
+
+
+def test_a_trace(client: Client) -> None:
+    found = opened(client, {**ONE, "wait": True})
+    assert [one["engine"] for one in found["nodes"]] == ["e0"]
+    told = client.get(f"/v1/programs/{found['id']}/trace").json()
+    assert told["events"] == [
+        {"time": 0.0, "kind": "submit", "chain": ""},
+        {"time": 2.5, "kind": "placed", "chain": "writer.ad"},
+    ]

@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import httpx
 from fastapi import FastAPI
 
 from adwright.core.clock import Clock
 from adwright.lm.engine.generation import Message
-from adwright.programs.chain_engine import AskedChain, ChainEngine
+from adwright.programs.chain_engine import AskedChain
+from adwright.programs.runner import Session
 from adwright.service.programs.app import create_programs_app
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.state import ServedText
 from adwright.web.origin import LOCAL_HOSTS
 
-__all__ = ["TEAM", "ScriptedRouter", "chat_prompt", "events_of", "program_app"]
+__all__ = [
+    "TEAM",
+    "ScriptedChains",
+    "ScriptedEvent",
+    "ScriptedRouter",
+    "chat_prompt",
+    "events_of",
+    "program_app",
+]
 
 #: A writer, two reviewers of what it wrote, and an editor who reads all.
 TEAM: dict[str, Any] = {
@@ -47,10 +57,14 @@ class ScriptedRouter:
         self.tenants: dict[str, str] = {}
         self.asked: list[tuple[str, AskedChain]] = []
         self.cancelled: list[str] = []
+        self.closed = 0
 
-    def for_program(self, program_id: str, tenant: str) -> ChainEngine:
+    def for_program(self, program_id: str, tenant: str, /) -> ScriptedChains:
         self.tenants[program_id] = tenant
-        return _Engine(self, tenant)
+        return ScriptedChains(self, tenant)
+
+    async def read(self, tenant: str, prompt: str) -> None:
+        """What it takes to read a prompt: nothing here."""
 
     def let(self, name: str) -> None:
         """Let a held call go on; from any thread."""
@@ -58,15 +72,44 @@ class ScriptedRouter:
         event.set()
 
 
-class _Engine:
-    def __init__(self, router: ScriptedRouter, tenant: str) -> None:
-        self._router, self._tenant = router, tenant
+class ScriptedEvent(NamedTuple):
+    """An event of a trace."""
+
+    time: float
+    kind: str
+    chain: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        return dict(self._asdict())
+
+
+@dataclass
+class ScriptedChains:
+    """Runs the chains of one program."""
+
+    router: ScriptedRouter
+    tenant: str
+    events: list[ScriptedEvent] = field(default_factory=lambda: [ScriptedEvent(5.0, "submit")])
+    placed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trace(self) -> ScriptedChains:
+        return self
+
+    def watch(self, session: Session) -> None:
+        assert session.running == ()
+
+    def close(self) -> None:
+        self.router.closed += 1
 
     async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
-        router, name = self._router, asked.chain.call.name
-        router.asked.append((self._tenant, asked))
+        router, name = self.router, asked.chain.call.name
+        router.asked.append((self.tenant, asked))
+        self.placed[asked.chain.node_id] = "e0"
+        self.events.append(ScriptedEvent(7.5, "placed", asked.chain.node_id))
         say("[")
         try:
+            await router.read(self.tenant, asked.prompt)
             if name in router.held:
                 while not router.held[name].is_set():
                     await asyncio.sleep(0.001)

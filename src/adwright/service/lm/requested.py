@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from adwright.lm.engine.generation import Chat, GenerationConfig, Prompt, TokenPrompt
-from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn, SamplingIn
 from adwright.service.lm.protocol.tools import ToolForm, turns_of
 from adwright.web.errors import ApiError
 
-__all__ = ["chat_of", "prompts_of", "settings_of", "texts_of", "tool_form_of"]
+__all__ = ["AnswerLimits", "chat_of", "prompts_of", "settings_of", "texts_of", "tool_form_of"]
+
+
+class AnswerLimits(Protocol):
+    """What a service allows a request to ask for."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of an answer."""
+
+    @property
+    def max_texts(self) -> int:
+        """Answers."""
 
 
 def tool_form_of(body: ChatIn | CompletionIn, further: frozenset[str]) -> ToolForm | None:
@@ -24,7 +35,7 @@ def tool_form_of(body: ChatIn | CompletionIn, further: frozenset[str]) -> ToolFo
 
 
 def settings_of(
-    body: ChatIn | CompletionIn, limits: LmServiceConfig, tools: ToolForm | None = None
+    body: ChatIn | CompletionIn, limits: AnswerLimits, tools: ToolForm | None = None
 ) -> GenerationConfig:
     """Settings of a request. tools: what they ask of the answer.
 
@@ -66,7 +77,7 @@ def settings_of(
     )
 
 
-def prompts_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> list[Prompt]:
+def prompts_of(body: ChatIn | CompletionIn, limits: AnswerLimits) -> list[Prompt]:
     """Prompts of a request, each as often as answers to it are asked for.
 
     Raises ApiError where these are too many.

@@ -18,6 +18,7 @@ __all__ = [
     "TraceOut",
     "VariableOut",
     "program_out",
+    "trace_out",
     "variable_out",
 ]
 
@@ -79,7 +80,7 @@ class ProgramOut(_Answer):
 
 
 class TraceOut(_Answer):
-    """What happened to a program, in order. `at`: seconds from its arrival."""
+    """What happened to a program, in order. `time` of an event: seconds from the first."""
 
     id: str
     object: Literal["trace"] = "trace"
@@ -113,6 +114,14 @@ def program_out(one: OpenProgram) -> ProgramOut:
     )
 
 
+def trace_out(one: OpenProgram) -> TraceOut:
+    """What happened to a program so far."""
+    events = one.chains.trace.events
+    began = events[0].time if events else 0.0
+    told = tuple(each.as_json() | {"time": round(each.time - began, 6)} for each in events)
+    return TraceOut(id=one.program_id, events=told)
+
+
 def _nodes(one: OpenProgram) -> list[NodeOut]:
     session = one.session
     deduction, running = session.deduction, set(session.running)
@@ -141,7 +150,7 @@ def _nodes(one: OpenProgram) -> list[NodeOut]:
                 writes=node.outputs,
                 objective=objective,
                 group=(deduced.group or "") if deduced else "",
-                engine=one.placed.get(node_id, ""),
+                engine=one.chains.trace.placed.get(node_id, ""),
             )
         )
     return found

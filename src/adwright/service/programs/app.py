@@ -19,6 +19,7 @@ from adwright.core.version import __version__
 from adwright.service.lm.keys import Callers, by_key
 from adwright.service.lm.protocol.errors import add_lm_errors, respond
 from adwright.service.programs.book import ChainRouter, ProgramBook
+from adwright.service.programs.chats import chats_router
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.health import health_router
 from adwright.service.programs.refusals import Refused, on_refused
@@ -82,7 +83,7 @@ def create_programs_app(
     )
     state = ProgramState(config, book, texts, measures, clock, callers, ready)
     app.state.service = state
-    for each in (programs_router, health_router):
+    for each in (programs_router, chats_router, health_router):
         app.include_router(each)
     add_lm_errors(app)
     app.add_exception_handler(Refused, on_refused)

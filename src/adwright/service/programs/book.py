@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -26,7 +26,15 @@ from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.refusals import Refused, refusing
 from adwright.web.errors import ApiError, Busy
 
-__all__ = ["ChainRouter", "OpenProgram", "OutputState", "ProgramBook"]
+__all__ = [
+    "ChainEvent",
+    "ChainRouter",
+    "ChainTrace",
+    "OpenProgram",
+    "OutputState",
+    "ProgramBook",
+    "ProgramChains",
+]
 
 _log = logging.getLogger("adwright.service")
 OutputState = Literal["running", "done", "failed"]
@@ -34,12 +42,58 @@ OutputState = Literal["running", "done", "failed"]
 _LOOK, _CLOSE = 1.0, 10.0
 #: Tokens a second, before anything was measured.
 _FIRST_RATE = 500.0
+#: What the last look counts for in the mean.
+_NEWS = 0.2
+
+
+class ChainEvent(Protocol):
+    """Something that happened to a program."""
+
+    @property
+    def time(self) -> float:
+        """Seconds on the clock of whoever runs it."""
+        ...
+
+    def as_json(self) -> dict[str, object]:
+        """What is known of it."""
+        ...
+
+
+class ChainTrace(Protocol):
+    """What happened to a program. placed: the engine of each chain, by the id of its node."""
+
+    @property
+    def events(self) -> Sequence[ChainEvent]:
+        """In order."""
+        ...
+
+    @property
+    def placed(self) -> Mapping[str, str]:
+        """Where each chain was sent last."""
+        ...
+
+
+class ProgramChains(ChainEngine, Protocol):
+    """What runs the chains of one program."""
+
+    @property
+    def trace(self) -> ChainTrace:
+        """What happened to it so far."""
+        ...
+
+    def watch(self, session: Session) -> None:
+        """See by the session what is left of the program."""
+        ...
+
+    def close(self) -> None:
+        """The program is over."""
+        ...
 
 
 class ChainRouter(Protocol):
     """What runs the chains of all programs: a dispatcher before several engines."""
 
-    def for_program(self, program_id: str, tenant: str) -> ChainEngine:
+    def for_program(self, program_id: str, tenant: str, /) -> ProgramChains:
         """What runs those of one program. tenant: whose it is, and who shares prefixes."""
         ...
 
@@ -52,6 +106,7 @@ class OpenProgram:
 
     program_id: str
     tenant: str
+    chains: ProgramChains
     session: Session
     on_disconnect: Literal["detach", "cancel"]
     made: int
@@ -61,8 +116,6 @@ class OpenProgram:
     owed: dict[str, int] = field(default_factory=dict)
     #: Of each part that came with a key: the digest of its body.
     keys: dict[str, str] = field(default_factory=dict)
-    #: The engine of each chain that was placed.
-    placed: dict[str, str] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -99,8 +152,8 @@ class ProgramBook:
         #: Programs that have ended, by why: "deleted", "idle", "answered", "gone", "old", "closed".
         self.ended: Counter[str] = Counter()
         self.submitted = 0
-        #: Told of each program that has ended.
-        self.on_end: Callable[[OpenProgram], None] = lambda _: None
+        #: Tokens of chains that have ended since the last look.
+        self._done_tokens = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -145,10 +198,16 @@ class ProgramBook:
         if len(self._open) >= self._config.max_programs:
             raise Busy("programs", self._config.keep_seconds)
         program_id, now = f"prog_{secrets.token_urlsafe(16)}", self._clock.monotonic()
-        session = Session(self._router.for_program(program_id, tenant), limits=self._config.limits)
+        chains = self._router.for_program(program_id, tenant)
+        session = Session(chains, limits=self._config.limits)
         made = int(self._clock.now().timestamp())
-        opened = OpenProgram(program_id, tenant, session, on_disconnect, made, now, now)
-        self._submit(opened, part)
+        opened = OpenProgram(program_id, tenant, chains, session, on_disconnect, made, now, now)
+        try:
+            chains.watch(session)
+            self._submit(opened, part)
+        except BaseException:
+            chains.close()
+            raise
         self._open[program_id] = opened
         if key:
             self._by_key[tenant, key] = program_id
@@ -192,8 +251,11 @@ class ProgramBook:
             await asyncio.wait(set(self._closing))
 
     def look(self) -> None:
-        """End the programs whose time is over."""
+        """End the programs whose time is over, and see how much was done since the last look."""
         now = self._clock.monotonic()
+        if self.owed() and self._done_tokens:
+            self._rate += (self._done_tokens / _LOOK - self._rate) * _NEWS
+        self._done_tokens = 0
         for one in self.programs:
             if one.waiting or one.session.running:
                 one.touched = now
@@ -204,14 +266,9 @@ class ProgramBook:
 
     def owed(self, tenant: str | None = None) -> int:
         """Tokens of all chains that are not over, or of those of one tenant."""
-        return sum(
-            _owed(one) for one in self._open.values() if tenant is None or one.tenant == tenant
-        )
-
-    def wrote(self, tokens: int, seconds: float) -> None:
-        """So many tokens were read and written within so many seconds, for what is estimated."""
-        if seconds > 0:
-            self._rate += (tokens / seconds - self._rate) * 0.1
+        own = [one for one in self._open.values() if tenant is None or one.tenant == tenant]
+        self._done_tokens += sum(map(_settle_chains, own))
+        return sum(sum(one.owed.values()) for one in own)
 
     def _known(self, tenant: str, key: str, digest: str) -> OpenProgram | None:
         found = self._open.get(self._by_key.get((tenant, key), "")) if key else None
@@ -247,7 +304,7 @@ class ProgramBook:
             if call.model and call.model not in self._models:
                 path = f"calls.{at}.model"
                 hint = f"it is one of {', '.join(self._models[:5])}"
-                raise Refused(f"{path}: there is no model of this name", param=path, hint=hint)
+                raise Refused("there is no model of this name", param=path, hint=hint)
         first = next(iter(self._models), "")
         return replace(
             part, calls=tuple(replace(one, model=one.model or first) for one in part.calls)
@@ -272,16 +329,15 @@ class ProgramBook:
             await asyncio.wait_for(one.session.close(), _CLOSE)
         except TimeoutError:
             _log.error("a program could not be ended: an engine does not let go of it")
-        self.on_end(one)
+        finally:
+            one.chains.close()
 
 
-def _owed(one: OpenProgram) -> int:
-    """Forget the chains that are over, and add up the others."""
+def _settle_chains(one: OpenProgram) -> int:
+    """Forget the chains that are over; their tokens."""
     nodes, variable = one.session.graph.nodes, one.session.variable
-    for node_id in list(one.owed):
-        if variable(nodes[node_id].outputs[0]).is_settled:
-            del one.owed[node_id]
-    return sum(one.owed.values())
+    over = [name for name in one.owed if variable(nodes[name].outputs[0]).is_settled]
+    return sum(one.owed.pop(name) for name in over)
 
 
 def _require_same(known: str, digest: str) -> None:

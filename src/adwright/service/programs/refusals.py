@@ -13,24 +13,23 @@ from contextlib import contextmanager
 from fastapi import Request, Response
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.program import Program
+from adwright.programs.program import Program, SemanticCall
 from adwright.service.lm.protocol.errors import respond
 from adwright.web.errors import ApiError
 
 __all__ = ["Refused", "on_refused", "path_of", "refusing"]
 
-_KIND = re.compile(
-    r"(call or step|call|step|chain|node|variable) ([A-Za-z_][A-Za-z0-9_-]*)(?:\.([\w-]+))?"
-)
+_KINDS = ("call or step ", "call ", "step ", "chain ", "node ", "variable ")
 _OUTPUT = re.compile(r", output ([\w-]+)")
 
 
 class Refused(ApiError):
     """400: the program is wrong. param: the path of the field, where it is one."""
 
-    def __init__(self, message: str, *, param: str | None, hint: str = "") -> None:
+    def __init__(self, what: str, *, param: str | None, hint: str = "") -> None:
+        message = what if param is None else f"{param}: {what}"
         super().__init__(400, message, code="invalid", hint=hint)
-        self.param = param
+        self.what, self.param = what, param
 
 
 async def on_refused(_: Request, error: Exception) -> Response:
@@ -50,7 +49,7 @@ def refusing(program: Program) -> Iterator[None]:
         # The name stands in the path where that can be told, and else in the message.
         where = path_of(error.where, program)
         what = error.what if where else f"{error.where}: {error.what}"
-        raise Refused(f"{where}: {what}" if where else what, param=where, hint=error.hint) from None
+        raise Refused(what, param=where, hint=error.hint) from None
     except ProgramError as error:
         raise ApiError(409, error.what, hint=error.hint) from None
 
@@ -60,23 +59,38 @@ def path_of(where: str, program: Program) -> str | None:
     it, or is all of it."""
     if where.startswith("outputs."):
         return f"{where}.variable"
-    found = _KIND.match(where)
-    if found is None:
+    kind = next((one for one in _KINDS if where.startswith(one)), None)
+    if kind is None:
         return None
-    kind, name, placeholder = found.groups()
-    calls = {one.name: at for at, one in reversed(list(enumerate(program.calls)))}
-    steps = {one.name: at for at, one in reversed(list(enumerate(program.steps)))}
-    if kind == "variable":
-        return _variable(name, program)
-    if name in calls and kind != "step":
-        path = f"calls.{calls[name]}"
-        output = _OUTPUT.search(where)
-        if ", template" in where:
-            return f"{path}.template"
-        if output is not None:
-            return f"{path}.settings.{output[1]}"
-        return path if placeholder is None else f"{path}.settings.{placeholder}"
-    return f"steps.{steps[name]}" if name in steps else None
+    rest = where.removeprefix(kind)
+    if kind == "variable ":
+        return _variable(rest.partition(",")[0], program)
+    at = _at(rest, [one.name for one in program.calls])
+    if at is not None and kind != "step ":
+        return _in_call(rest, program.calls[at], f"calls.{at}")
+    at = _at(rest, [one.name for one in program.steps])
+    return None if at is None else f"steps.{at}"
+
+
+def _at(rest: str, names: list[str]) -> int | None:
+    """Which of the names a place begins with."""
+    fits = [
+        (len(name), -at)
+        for at, name in enumerate(names)
+        if rest.startswith(name) and rest[len(name) : len(name) + 1] in ("", ",", ".")
+    ]
+    return -max(fits)[1] if fits else None
+
+
+def _in_call(rest: str, call: SemanticCall, path: str) -> str:
+    if ", template" in rest:
+        return f"{path}.template"
+    output = _OUTPUT.search(rest)
+    # Of a chain: the placeholder that it writes.
+    name = output[1] if output else rest.removeprefix(call.name).partition(",")[0][1:]
+    if not name:
+        return path
+    return f"{path}.settings.{name}" if name in call.settings else f"{path}.template"
 
 
 def _variable(name: str, program: Program) -> str | None:

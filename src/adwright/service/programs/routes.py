@@ -17,8 +17,10 @@ from adwright.service.lm.protocol.errors import lm_error_docs
 from adwright.service.lm.work import Gone
 from adwright.service.programs.answers import (
     ProgramOut,
+    TraceOut,
     VariableOut,
     program_out,
+    trace_out,
     variable_out,
 )
 from adwright.service.programs.book import OpenProgram
@@ -34,6 +36,7 @@ __all__ = [
     "cancel_variable",
     "delete_program",
     "get_program",
+    "get_trace",
     "get_variable",
     "post_program",
     "programs_router",
@@ -102,6 +105,13 @@ async def add_calls(
     one = state.book.get(tenant, program_id)
     state.book.extend(one, body.program(), key=key, digest=await _digest(request))
     return program_out(one)
+
+
+@programs_router.get("/{program_id}/trace", responses=_LOOKS)
+async def get_trace(program_id: str, state: Programs, tenant: Tenant) -> TraceOut:
+    """What happened to a program, in order: when each chain was ready, where it was sent and why,
+    its first token, its end."""
+    return trace_out(state.book.get(tenant, program_id))
 
 
 @programs_router.get("/{program_id}/variables/{name}", responses=_LOOKS, response_model=VariableOut)
@@ -218,7 +228,7 @@ def _objective(kind: ObjectiveKind, seconds: float | None) -> Objective:
     try:
         return Objective(kind, seconds)
     except ConfigError as error:
-        raise Refused(f"seconds: {error.what}", param="seconds") from None
+        raise Refused(error.what, param="seconds") from None
 
 
 async def _digest(request: Request) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = ["event", "settled", "text_events", "waited"]
 
 #: Seconds after which a stream says that it still lives, so that nobody between cuts it off.
 _STILL = 15.0
+_STILL_HERE = b": still here\n\n"
 
 
 async def waited(work: Awaitable[object], request: Request, seconds: float) -> bool:
@@ -58,17 +59,18 @@ async def text_events(
     """The server-sent events of a variable: `piece` with each piece of its text, `restart` where
     what was said is taken back, at the end `done` or `failed`."""
     variable = session.variable(name)
-    while True:
-        pieces = session.stream(name, objective)
-        try:
-            async with aclosing(pieces), aclosing(_alive(pieces)) as alive:
-                async for piece in alive:
-                    yield b": still here\n\n" if piece is None else event("piece", {"text": piece})
-        except ProgramError:
-            if variable.failure is None:
-                yield event("restart", {})
-                continue
-        break
+    async with _wanting(session, name, objective):
+        while True:
+            pieces = variable.stream()
+            try:
+                async with aclosing(pieces), aclosing(_alive(pieces)) as alive:
+                    async for each in alive:
+                        yield _STILL_HERE if each is None else event("piece", {"text": each})
+            except ProgramError:
+                if variable.failure is None:
+                    yield event("restart", {})
+                    continue
+            break
     if variable.failure is None:
         yield event("done", {"characters": variable.characters})
     else:
@@ -78,6 +80,19 @@ async def text_events(
 def event(kind: str, fields: Mapping[str, Any]) -> bytes:
     """A server-sent event."""
     return f"event: {kind}\ndata: {json.dumps(fields, separators=(',', ':'))}\n\n".encode()
+
+
+@asynccontextmanager
+async def _wanting(session: Session, name: str, objective: Objective) -> AsyncIterator[None]:
+    """Ask for a variable all the while: who stopped asking between two readings of it would end
+    what makes it."""
+    task = asyncio.create_task(session.get(name, objective))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, ProgramError):
+            await task
 
 
 async def _alive(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str | None, None]:
