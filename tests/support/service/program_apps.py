@@ -12,22 +12,28 @@ import httpx
 from fastapi import FastAPI
 
 from adwright.core.clock import Clock
+from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import Message
 from adwright.programs.chain_engine import AskedChain
 from adwright.programs.runner import Session
 from adwright.service.programs.app import create_programs_app
 from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.engine_room import EngineRoom
+from adwright.service.programs.measures import EngineMeasures
 from adwright.service.programs.state import ServedText
 from adwright.web.origin import LOCAL_HOSTS
+from tests.support.programs.scripted_engine import ScriptedEngine
 
 __all__ = [
     "TEAM",
+    "OpenedEngine",
     "ScriptedChains",
     "ScriptedEvent",
     "ScriptedRouter",
     "chat_prompt",
     "events_of",
     "program_app",
+    "room_app",
 ]
 
 #: A writer, two reviewers of what it wrote, and an editor who reads all.
@@ -62,9 +68,6 @@ class ScriptedRouter:
     def for_program(self, program_id: str, tenant: str, /) -> ScriptedChains:
         self.tenants[program_id] = tenant
         return ScriptedChains(self, tenant)
-
-    async def read(self, tenant: str, prompt: str) -> None:
-        """What it takes to read a prompt: nothing here."""
 
     def let(self, name: str) -> None:
         """Let a held call go on; from any thread."""
@@ -109,7 +112,6 @@ class ScriptedChains:
         self.events.append(ScriptedEvent(7.5, "placed", asked.chain.node_id))
         say("[")
         try:
-            await router.read(self.tenant, asked.prompt)
             if name in router.held:
                 while not router.held[name].is_set():
                     await asyncio.sleep(0.001)
@@ -121,6 +123,35 @@ class ScriptedChains:
         if name in router.broken:
             raise OSError(f"{name} is broken")
         return f"[{asked.prompt}]"
+
+
+class OpenedEngine(ScriptedEngine):
+    """A scripted engine that is opened and closed as those of a service are."""
+
+    is_open = False
+    fails = False
+
+    async def __aenter__(self) -> OpenedEngine:
+        if self.fails:
+            raise AssetError("there is no such model", where="engine")
+        self.is_open = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.is_open = False
+
+
+def room_app(room: EngineRoom, model: str = "model", **settings: Any) -> FastAPI:
+    """The application over a room of engines, whose tokens are characters."""
+    settings.setdefault("allowed_hosts", ("test", *LOCAL_HOSTS))
+    return create_programs_app(
+        ProgramServiceConfig(**settings),
+        room,
+        {model: ServedText(len, chat_prompt)},
+        ready=room.ready,
+        beside=room,
+        measures=[EngineMeasures(room)],
+    )
 
 
 def chat_prompt(messages: Sequence[Message], settings: Mapping[str, Any]) -> str:

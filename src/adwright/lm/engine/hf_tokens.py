@@ -81,6 +81,10 @@ class HuggingFaceTokens:
     def chat_with(self, messages: Sequence[Message], settings: Mapping[str, object]) -> list[int]:
         """As `chat`, and the template reads these settings too. Raises as `chat` and
         `check_settings` do."""
+        return self.encode(self.chat_text(messages, settings), special=False)
+
+    def chat_text(self, messages: Sequence[Message], settings: Mapping[str, object]) -> str:
+        """The text that those are the tokens of. Raises as `chat_with`."""
         from jinja2 import TemplateError
 
         turns = [{"role": turn.role, "content": turn.content} for turn in messages]
@@ -94,4 +98,4 @@ class HuggingFaceTokens:
             )
         except (ValueError, TypeError, TemplateError, ArithmeticError, MemoryError) as error:
             raise unfit_messages(str(error).strip().split("\n", 1)[0]) from error
-        return self.encode(str(text), special=False)
+        return str(text)

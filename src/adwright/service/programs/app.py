@@ -1,7 +1,7 @@
 """Programs of semantic variables behind HTTP, as an ASGI application.
 
-    async with ChainDispatcher({"e0": engine}, count) as dispatcher:
-        app = create_programs_app(ProgramServiceConfig(), dispatcher, {"smollm2": text})
+    room = EngineRoom({"e0": PagedEngine(config)}, text.count)
+    app = create_programs_app(ProgramServiceConfig(), room, {"smollm2": text}, beside=room)
 
 Clients of the OpenAI protocol that know nothing of programs can call it, too: their chats are
 programs of one call, and share engines and prefixes with all others.
@@ -9,10 +9,11 @@ programs of one call, and share engines and prefixes with all others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
+from prometheus_client.registry import Collector
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
@@ -49,15 +50,18 @@ def create_programs_app(
     ready: Callable[[], Mapping[str, bool]] = lambda: {"engine": True},
     clock: Clock | None = None,
     beside: AbstractAsyncContextManager[object] | None = None,
+    measures: Iterable[Collector] = (),
 ) -> FastAPI:
     """Make the application.
 
     router: runs the chains, in the event loop of the application. texts: of the models, by name,
     the default first. ready: whether each engine answers. beside: is open while the application
-    runs, such as the dispatcher itself.
+    runs, such as the engines. measures: further ones for Prometheus.
     """
     clock = SystemClock() if clock is None else clock
-    measures = ServiceMetrics()
+    metrics = ServiceMetrics()
+    for each in measures:
+        metrics.registry.register(each)
     callers = Callers(config.key, config.keys)
     book = ProgramBook(router, config, clock, texts)
 
@@ -81,18 +85,18 @@ def create_programs_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    state = ProgramState(config, book, texts, measures, clock, callers, ready)
+    state = ProgramState(config, book, texts, metrics, clock, callers, ready)
     app.state.service = state
-    for each in (programs_router, chats_router, health_router):
-        app.include_router(each)
+    for one in (programs_router, chats_router, health_router):
+        app.include_router(one)
     add_lm_errors(app)
     app.add_exception_handler(Refused, on_refused)
     limits = config.gate()
-    app.state.connections = Connections(limits, measures)
+    app.state.connections = Connections(limits, metrics)
     app.add_middleware(
         Gate,
         limits=limits,
-        metrics=measures,
+        metrics=metrics,
         clock=clock,
         authenticate=by_key(callers) if config.key or config.keys else None,
         respond=respond,

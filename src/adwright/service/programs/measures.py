@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from adwright.programs.dispatch.dispatcher import DispatchStats
 from adwright.programs.graph import Chain
 from adwright.service.programs.book import OpenProgram, ProgramBook
+from adwright.service.programs.engine_room import EngineRoom
 from adwright.web.metrics import ServiceMetrics
 
-__all__ = ["ProgramMeasures"]
+__all__ = ["EngineMeasures", "ProgramMeasures"]
 
 
 class ProgramMeasures(Collector):
@@ -57,6 +59,63 @@ class ProgramMeasures(Collector):
             "Requests that wait for a text.",
             sum(one.waiting for one in book.programs),
         )
+
+
+class EngineMeasures(Collector):
+    """What the engines have done. They are told apart by their ids, which the operator chose."""
+
+    def __init__(self, room: EngineRoom) -> None:
+        self._room = room
+
+    def collect(self) -> Iterator[Metric]:
+        """The measures as they are now; none before the engines are open."""
+        dispatcher = self._room.dispatcher
+        if dispatcher is None:
+            return
+        stats = dispatcher.stats
+        tokens = CounterMetricFamily(
+            "adwright_program_tokens",
+            "Tokens of chains that have ended: read, of these found in a cache, and written.",
+            labels=["kind"],
+        )
+        tokens.add_metric(["read"], stats.read_tokens)
+        tokens.add_metric(["cached"], stats.cached_tokens)
+        tokens.add_metric(["written"], stats.written_tokens)
+        yield tokens
+        yield GaugeMetricFamily(
+            "adwright_program_queue", "Chains that are ready and on no engine.", _queue(stats)
+        )
+        yield CounterMetricFamily(
+            "adwright_program_decisions", "Decisions of the scheduler.", stats.decisions
+        )
+        yield CounterMetricFamily(
+            "adwright_program_cache_checks",
+            "Answers with cached tokens that were computed again without them.",
+            stats.cache_checks,
+        )
+        for name, text, values in (
+            ("engine_alive", "Whether it answers.", stats.alive),
+            ("engine_chains", "Chains there.", stats.running),
+            ("engine_cache_off", "Whether its prefix cache lied.", _lies(stats)),
+        ):
+            family = GaugeMetricFamily(f"adwright_{name}", text, labels=["engine"])
+            for engine_id, value in values.items():
+                family.add_metric([engine_id], float(value))
+            yield family
+        deaths = CounterMetricFamily(
+            "adwright_engine_deaths", "How often it was gone.", labels=["engine"]
+        )
+        for engine_id, count in stats.deaths.items():
+            deaths.add_metric([engine_id], count)
+        yield deaths
+
+
+def _queue(stats: DispatchStats) -> int:
+    return max(0, stats.chains - sum(stats.running.values()))
+
+
+def _lies(stats: DispatchStats) -> dict[str, bool]:
+    return {engine_id: engine_id in stats.cache_lies for engine_id in stats.alive}
 
 
 def _chains(programs: tuple[OpenProgram, ...]) -> Counts[str]:

@@ -1,0 +1,28 @@
+"""What the service knows of a model beside its engines: how many tokens a text has, and what the
+prompt of a chat is."""
+
+from __future__ import annotations
+
+from adwright.lm.engine.weights import locate
+from adwright.programs.limits import about_tokens
+from adwright.service.programs.state import ServedText
+
+__all__ = ["guessed_text", "text_of_model"]
+
+
+def text_of_model(model: str, *, engine: str, offline: bool = False) -> ServedText:
+    """What the tokeniser of a model says, which is loaded without its weights.
+
+    Raises AssetError where there is no such model or it has no tokeniser, MissingExtraError
+    without transformers.
+    """
+    from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+
+    where, _ = locate(model, offline=offline)
+    tokens = HuggingFaceTokens.load(where)
+    return ServedText(tokens.count, tokens.chat_text, engine)
+
+
+def guessed_text(*, engine: str) -> ServedText:
+    """Of a model that is elsewhere: a token is four characters, and no template is known."""
+    return ServedText(about_tokens, None, engine)

@@ -1,0 +1,72 @@
+"""Engines of a service, and what becomes of programs when they die."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adwright.core.errors import AssetError, ProgramError
+from adwright.service.programs.engine_room import EngineRoom
+from tests.support.service.program_apps import TEAM, OpenedEngine, room_app
+from tests.support.service.small_shop import running, wait_until
+
+
+def test_engines_are_open_while_the_service_runs() -> None:
+    engines = {"e0": OpenedEngine(pace=0.001), "e1": OpenedEngine(pace=0.001)}
+    room = EngineRoom(engines, len)
+    with pytest.raises(ProgramError):
+        room.for_program("p", "t")
+    assert room.ready() == {"e0": False, "e1": False}
+    with running(room_app(room)) as client:
+        assert all(one.is_open for one in engines.values())
+        found = client.post("/v1/programs", json={**TEAM, "wait": True}).json()
+        assert found["state"] == "done"
+        assert {one["engine"] for one in found["nodes"]} <= {"e0", "e1"}
+        events = client.get(f"/v1/programs/{found['id']}/trace").json()["events"]
+        kinds = [one["kind"] for one in events]
+        assert (kinds[0], kinds.count("ready"), kinds.count("set")) == ("submit", 4, 4)
+        told = client.get("/metrics").text
+        assert 'adwright_engine_alive{engine="e0"} 1.0' in told
+        assert 'adwright_program_tokens_total{kind="written"}' in told
+        assert "adwright_program_queue 0.0" in told
+    assert not any(one.is_open for one in engines.values())
+
+
+def test_a_program_outlives_an_engine() -> None:
+    engine = OpenedEngine(pace=0.02)
+    room = EngineRoom({"e0": engine}, len)
+    with running(room_app(room)) as client:
+        task = client.start("POST", "/v1/programs", json={**TEAM, "wait": True})
+        wait_until(lambda: len(engine.begun) >= 2)
+        engine.die()
+        found = task.result(20).json()
+        assert found["state"] == "done"
+        assert 'adwright_engine_deaths_total{engine="e0"} 1.0' in client.get("/metrics").text
+        wait_until(lambda: room.ready() == {"e0": True})
+
+
+def test_who_goes_away_ends_what_runs_for_him() -> None:
+    engine = OpenedEngine(pace=0.5)
+    with running(room_app(EngineRoom({"e0": engine}, len))) as client:
+        body = {**TEAM, "wait": True, "on_disconnect": "cancel"}
+        task = client.start("POST", "/v1/programs", json=body)
+        wait_until(lambda: len(engine.begun) == 1)
+        task.cancel()
+        wait_until(lambda: engine.cancelled == engine.begun)
+        wait_until(lambda: engine.held == {})
+
+
+def test_an_engine_that_cannot_be_opened() -> None:
+    good, bad = OpenedEngine(), OpenedEngine()
+    bad.fails = True
+    room = EngineRoom({"e0": good, "e1": bad}, len)
+
+    async def scenario() -> None:
+        with pytest.raises(AssetError):
+            async with room:
+                pass
+
+    asyncio.run(scenario())
+    assert isinstance(room.error, AssetError)
+    assert not good.is_open
