@@ -71,3 +71,17 @@ def test_the_picture_shows_every_node_and_edge() -> None:
     assert sorted(filter(None, titles)) == [
         *("all", "first", "now", "now", "product", "product", "second"),
     ]
+
+
+def test_a_page_holds_the_table_and_the_picture() -> None:
+    program = Program(
+        values={"now": "12:00"},
+        calls=(SemanticCall("writer", "At {{now}}: " + "rules & more " * 9 + "{{ad:output}}"),),
+        outputs=(WantedOutput("ad"),),
+    )
+    page = explain(program).page("Tea <shop>")
+    assert "<h1>Tea &lt;shop&gt;</h1>" in page
+    assert "1 calls of a model; ad is asked for" in page
+    assert '<td data-name="node">writer.ad</td>' in page
+    assert "<svg" in page
+    assert "{{now}} changes from call to call" in page

@@ -72,15 +72,45 @@ class Explanation:
     @property
     def text(self) -> str:
         """A table of the nodes without its empty columns, and what is wrong with templates."""
-        rows = [_HEAD, *(one.row for one in self.nodes)]
-        filled = [at for at in range(len(_HEAD)) if any(row[at] for row in rows[1:])]
-        widths = [max(len(row[at]) for row in rows) for at in filled]
+        rows = self._rows
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
-            "  ".join(row[at].ljust(width) for at, width in zip(filled, widths, strict=True))
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             for row in rows
         ]
-        lines += [f"call {name}, {one}" for name, found in self.misplaced.items() for one in found]
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(line.rstrip() for line in [*lines, *self._warnings])
+
+    def page(self, title: str) -> str:
+        """All of it as a page in HTML, in one file. title: of the program."""
+        from adwright.metrics.reports.page import page_environment
+
+        header, *rows = self._rows
+        outputs = ", ".join(one.variable for one in self.graph.program.outputs) or "nothing"
+        chains = len(self.graph.chains)
+        return (
+            page_environment(__package__)
+            .get_template("explained.html")
+            .render(
+                title=title,
+                sentence=f"{chains} calls of a model; {outputs} is asked for. Boxes stand under "
+                "those that they read from; those of one group have one colour.",
+                picture=self.svg,
+                header=header,
+                rows=rows,
+                warnings=self._warnings,
+            )
+        )
+
+    @property
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The table, its head first."""
+        rows = [_HEAD, *(one.row for one in self.nodes)]
+        filled = [at for at in range(len(_HEAD)) if any(row[at] for row in rows[1:])]
+        return [tuple(row[at] for at in filled) for row in rows]
+
+    @property
+    def _warnings(self) -> list[str]:
+        return [f"call {name}, {one}" for name, found in self.misplaced.items() for one in found]
 
     @property
     def svg(self) -> str:
