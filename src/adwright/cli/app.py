@@ -23,6 +23,7 @@ from adwright.cli import (
 )
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.lm import app as lm
+from adwright.cli.programs import app as programs
 from adwright.cli.retire import app as retire
 from adwright.cli.shared import fail
 from adwright.cli.train import app as train
@@ -138,6 +139,7 @@ app.add_typer(ads.app, name="ads")
 app.add_typer(retire.app, name="retire")
 app.add_typer(store.app, name="store")
 app.add_typer(lm.app, name="lm")
+app.add_typer(programs.app, name="programs")
 app.add_typer(tune.app, name="tune")
 
 

@@ -20,7 +20,7 @@ from adwright.service.programs.app import create_programs_app
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.engine_room import EngineRoom
 from adwright.service.programs.measures import EngineMeasures
-from adwright.service.programs.state import ServedText
+from adwright.service.programs.texts import ServedText
 from adwright.web.origin import LOCAL_HOSTS
 from tests.support.programs.scripted_engine import ScriptedEngine
 

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from adwright.training.tuning.coserve import Bounds
     from adwright.training.tuning.run import JobsRun
 
-__all__ = ["DEFAULT_MODEL", "KEY_VARIABLE", "EngineName", "Model", "Threads", "serve"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "KEY_VARIABLE",
+    "EngineName",
+    "Model",
+    "Threads",
+    "need_lm_service",
+    "require_key",
+    "serve",
+]
 
 #: The environment variable that holds the key of the endpoint.
 KEY_VARIABLE = "ADWRIGHT_LM_KEY"
@@ -219,9 +228,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
         adwright lm serve --tune jobs.toml --token-bound 0.4
     """
-    _need_service()
+    need_lm_service()
     key = os.environ.get(KEY_VARIABLE, "")
-    _require_key(host, bool(key) or keys is not None)
+    require_key(host, bool(key) or keys is not None)
     from adwright.service.lm.config import LmServiceConfig
     from adwright.service.lm.keys import read_keys
     from adwright.web.origin import LOCAL_HOSTS
@@ -389,8 +398,8 @@ def _check(tuning: _Tuning | None, served: _Served, top: Path | None) -> None:
     typer.echo(json.dumps(told, indent=1))
 
 
-def _require_key(host: str, has_key: bool) -> None:
-    """Raises ConfigError where strangers could call without a key."""
+def require_key(host: str, has_key: bool) -> None:
+    """Raise ConfigError where others than this machine could call without a key."""
     try:
         near = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -403,7 +412,8 @@ def _require_key(host: str, has_key: bool) -> None:
         )
 
 
-def _need_service() -> None:
+def need_lm_service() -> None:
+    """Raise MissingExtraError where a package of the HTTP service is missing."""
     for name in ("fastapi", "prometheus_client", "uvicorn"):
         if find_spec(name) is None:
             raise MissingExtraError("the HTTP service", "service")

@@ -25,7 +25,8 @@ from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.health import health_router
 from adwright.service.programs.refusals import Refused, on_refused
 from adwright.service.programs.routes import programs_router
-from adwright.service.programs.state import ProgramState, ServedText
+from adwright.service.programs.state import ProgramState
+from adwright.service.programs.texts import ServedText
 from adwright.web.connections import Connections
 from adwright.web.gate import Gate
 from adwright.web.metrics import ServiceMetrics

@@ -40,7 +40,8 @@ from adwright.service.programs.book import OpenProgram
 from adwright.service.programs.chat_calls import ChatCall, chat_program
 from adwright.service.programs.refusals import Refused
 from adwright.service.programs.schemas import ExtensionIn
-from adwright.service.programs.state import Programs, ProgramState, ServedText, Tenant
+from adwright.service.programs.state import Programs, ProgramState, Tenant
+from adwright.service.programs.texts import ServedText
 from adwright.service.programs.waits import settled, waited
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from adwright.core.clock import Clock
-from adwright.lm.engine.generation import Message
 from adwright.service.lm.keys import Callers
 from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.measures import ProgramMeasures
+from adwright.service.programs.texts import ServedText
 from adwright.web.errors import ApiError
 from adwright.web.gate import admitted
 from adwright.web.metrics import ServiceMetrics
 
-__all__ = ["ProgramState", "Programs", "ServedText", "Tenant"]
-
-
-@dataclass(frozen=True)
-class ServedText:
-    """What the service knows of a model beside its engines. count: tokens of a text. chat: the
-    prompt of a chat with what its template is told; None where the model has no template here.
-    engine, context: for who lists the models."""
-
-    count: Callable[[str], int]
-    chat: Callable[[Sequence[Message], Mapping[str, Any]], str] | None = None
-    engine: str = ""
-    context: int = 0
+__all__ = ["ProgramState", "Programs", "Tenant"]
 
 
 @dataclass

@@ -3,11 +3,27 @@ prompt of a chat is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adwright.lm.engine.generation import Message
 from adwright.lm.engine.weights import locate
 from adwright.programs.limits import about_tokens
-from adwright.service.programs.state import ServedText
 
-__all__ = ["guessed_text", "text_of_model"]
+__all__ = ["ServedText", "guessed_text", "text_of_model"]
+
+
+@dataclass(frozen=True)
+class ServedText:
+    """What the service knows of a model beside its engines. count: tokens of a text. chat: the
+    prompt of a chat with what its template is told; None where the model has no template here.
+    engine, context: for who lists the models."""
+
+    count: Callable[[str], int]
+    chat: Callable[[Sequence[Message], Mapping[str, Any]], str] | None = None
+    engine: str = ""
+    context: int = 0
 
 
 def text_of_model(model: str, *, engine: str, offline: bool = False) -> ServedText:

@@ -1,0 +1,25 @@
+"""adwright programs: serve, run and explain."""
+
+from __future__ import annotations
+
+import typer
+
+from adwright.cli.programs.explain import explain
+from adwright.cli.programs.run import run
+from adwright.cli.programs.serve import serve
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help=(
+        "Programs of language-model calls that form a graph, run as one.\n\n"
+        "A program is a JSON file: calls with templates, whose outputs are variables that other "
+        "calls read. Begin with `adwright programs explain creative-team`, which shows the one "
+        "that comes along, and `adwright programs run creative-team`."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.command("serve")(serve)
+app.command("run")(run)
+app.command("explain")(explain)

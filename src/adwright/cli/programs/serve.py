@@ -1,0 +1,193 @@
+"""adwright programs serve: programs over HTTP, on engines of this machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, need_lm_service, require_key
+from adwright.cli.programs.engines import (
+    Engines,
+    Offline,
+    ProgramEngine,
+    ProgramThreads,
+    local_room,
+)
+from adwright.cli.shared import DryRun
+from adwright.core.errors import ConfigError
+
+__all__ = ["serve"]
+
+ServedModel = Annotated[
+    str, typer.Argument(help="The default model, a folder, a .gguf file, or OWNER/NAME on the hub.")
+]
+Name = Annotated[
+    str, typer.Option("--name", help="Name of the model for callers; by default as MODEL.")
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        "--keys",
+        help="File with `tenant key` in each line: callers send one of the keys as a bearer token. "
+        "A tenant sees its own programs alone, and shares no prefix with others.",
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        help="TENANT=WEIGHT: of two tenants that have enough to do, who gets how much; 1 by "
+        "default; may be repeated.",
+    ),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="Name that callers may have for this machine, and pages in a browser as their"
+        " origin; may be repeated. Without a key: localhost and --host by default.",
+    ),
+]
+KeepSeconds = Annotated[
+    float,
+    typer.Option(
+        "--keep-seconds", min=1, help="A program ends when nobody has called for it for so long."
+    ),
+]
+TenantPrograms = Annotated[
+    int, typer.Option("--tenant-programs", min=1, help="Open programs of one tenant.")
+]
+TenantTokens = Annotated[
+    int,
+    typer.Option(
+        "--tenant-tokens", min=1, help="Tokens of one tenant's calls that wait or run; more: 429."
+    ),
+]
+InFlight = Annotated[
+    int,
+    typer.Option(
+        "--tenant-in-flight", min=1, help="Tokens of one tenant's calls on the engines at a time."
+    ),
+]
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one argument per option
+    model: ServedModel = DEFAULT_MODEL,
+    engine: ProgramEngine = "paged",
+    engines: Engines = 1,
+    name: Name = "",
+    host: Host = "127.0.0.1",
+    port: Port = 8002,
+    key_file: KeyFile = None,
+    weight: Weights = None,
+    allow_host: AllowHost = None,
+    keep_seconds: KeepSeconds = 600.0,
+    tenant_programs: TenantPrograms = 64,
+    tenant_tokens: TenantTokens = 4_000_000,
+    tenant_in_flight: InFlight = 262_144,
+    threads: ProgramThreads = 0,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Serve programs over HTTP until it is interrupted.
+
+    POST /v1/programs takes a whole graph in one call; its texts pass from call to call inside the
+    service. GET /v1/programs/ID tells how far it is, /v1/programs/ID/variables/NAME waits for a
+    text (?wait=30), its /stream tells it as it is written; PUT sets one that is awaited, DELETE
+    cancels it or all of the program; POST /v1/programs/ID/calls adds to it, and
+    /v1/programs/ID/trace says what happened.
+
+    Clients of OpenAI's protocol find /v1/chat/completions, /v1/responses and /v1/models. /healthz,
+    /readyz and /metrics are for who looks after the service. Where ADWRIGHT_LM_KEY is set, or
+    --key-file given, callers send a key as a bearer token.
+
+    Each engine is a process of its own: one that dies is started again, and its calls are placed
+    anew.
+
+        adwright programs serve --engines 2 --threads 1
+
+        adwright programs run creative-team --url http://127.0.0.1:8002
+    """
+    need_lm_service()
+    key = os.environ.get(KEY_VARIABLE, "")
+    require_key(host, bool(key) or key_file is not None)
+    from adwright.programs.dispatch.admission import AdmissionBounds
+    from adwright.programs.dispatch.terms import DispatchTerms
+    from adwright.service.lm.keys import read_keys
+    from adwright.service.programs.config import ProgramServiceConfig
+    from adwright.web.origin import LOCAL_HOSTS
+
+    keys = {} if key_file is None else read_keys(key_file)
+    settings = ProgramServiceConfig(
+        key=key,
+        keys=keys,
+        keep_seconds=keep_seconds,
+        tenant_programs=tenant_programs,
+        tenant_queued_tokens=tenant_tokens,
+        queued_tokens=4 * tenant_tokens,
+        allowed_hosts=tuple(allow_host or ()) or (() if key or keys else (host, *LOCAL_HOSTS)),
+    )
+    # What is let in is counted program by program, when it comes.
+    admission = AdmissionBounds(all_tokens=None, tenant_in_flight=tenant_in_flight)
+    terms = DispatchTerms(weights=_weights(weight, keys), admission=admission)
+    tenants = [*([""] if key or not keys else []), *keys]
+    called = name or model
+    if dry_run:
+        told = {"model": called, "engine": engine, "engines": engines, "tenants": len(tenants)}
+        typer.echo(json.dumps({**told, "address": f"{host}:{port}"}, indent=1))
+        return
+    from adwright.service.programs.app import create_programs_app
+    from adwright.service.programs.measures import EngineMeasures
+    from adwright.web.server import listen
+    from adwright.web.server import serve as serve_app
+
+    with listen(host, port) as door:
+        room, text = local_room(
+            engine,
+            model,
+            name=called,
+            engines=engines,
+            threads=threads,
+            offline=offline,
+            tenants=tenants,
+            terms=terms,
+        )
+        measures = [EngineMeasures(room)]
+        texts = {called: text}
+        app = create_programs_app(
+            settings, room, texts, ready=room.ready, beside=room, measures=measures
+        )
+        typer.echo(f"{called} on {engines} engine{'s' * (engines > 1)} of the kind {engine}")
+        typer.echo(f"serving on http://{host}:{door.getsockname()[1]}/v1")
+        # Why the engines could not be opened is said below, once.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: room.error is None)
+        serve_app(app, door)
+        if room.error is not None:
+            raise room.error
+
+
+def _weights(given: list[str] | None, tenants: Mapping[str, str]) -> dict[str, float]:
+    """Raises ConfigError for what is no pair, or no tenant's."""
+    found: dict[str, float] = {}
+    for one in given or ():
+        tenant, sign, number = one.rpartition("=")
+        try:
+            found[tenant] = float(number)
+        except ValueError:
+            sign = ""
+        if not sign:
+            hint = "write TENANT=2"
+            raise ConfigError(f"{one!r} is no weight of a tenant", where="--weight", hint=hint)
+        if tenant not in tenants:
+            hint = f"tenants are {', '.join(tenants) or 'those of --key-file'}"
+            raise ConfigError(f"there is no tenant {tenant!r}", where="--weight", hint=hint)
+    return found
