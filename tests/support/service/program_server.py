@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -53,5 +53,11 @@ def serving(*arguments: str, key: str = "") -> Iterator[tuple[str, int]]:
 
 def children(pid: int) -> list[int]:
     """Ids of the processes that a process has started."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(one) for task in tasks for one in task.read_text("ascii").split()]
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # Behind the name, which may hold anything: state and parent.
+            parent = stat.read_text("ascii", "replace").rpartition(")")[2].split()[1]
+            if int(parent) == pid:
+                found.append(int(stat.parent.name))
+    return found

@@ -170,9 +170,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo(f"serving on http://{host}:{door.getsockname()[1]}/v1")
         # Why the engines could not be opened is said below, once.
         logging.getLogger("uvicorn.error").addFilter(lambda _: room.error is None)
-        serve_app(app, door)
-        if room.error is not None:
-            raise room.error
+        try:
+            serve_app(app, door)
+        except SystemExit:
+            if room.error is None:
+                raise
+            raise room.error from None
 
 
 def _weights(given: list[str] | None, tenants: Mapping[str, str]) -> dict[str, float]:
