@@ -14,7 +14,7 @@ import pytest
 from adwright.cli.lm import serve as lm_serve
 from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.service.program_apps import events_of
-from tests.support.service.program_server import children, run, serving
+from tests.support.service.program_server import run, serving, workers
 from tests.support.service.small_shop import wait_until
 
 SETTINGS = {"max_tokens": 60, "ignore_eos": True}
@@ -41,21 +41,21 @@ def test_a_program_outlives_the_process_of_its_engine(tiny: str, tmp_path: Path)
     keys = tmp_path / "keys"
     keys.write_text("shop-1 k1\nshop-2 k2\n")
     options = (tiny, "--name", "tiny", "--threads", "1", "--key-file", str(keys))
-    with serving(*options, "--weight", "shop-1=2") as (url, pid):
+    with serving(*options, "--weight", "shop-1=2") as (url, mark):
         headers = {"Authorization": "Bearer k1"}
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
             assert client.get("/v1/models", headers={"Authorization": "no"}).status_code == 401
             first = client.post("/v1/programs", json={**PROGRAM, "wait": True}).json()
             assert first["state"] == "done"
             program = client.post("/v1/programs", json=PROGRAM).json()["id"]
-            (child,) = children(pid)
+            (child,) = workers(mark)
             os.kill(child, signal.SIGKILL)
             path = f"/v1/programs/{program}/variables/y"
             found = client.get(f"{path}?wait=60").json()
             assert found["text"] == first["values"]["y"]
             assert events_of(client.get(f"{path}/stream"))[-1][0] == "done"
             assert 'deaths_total{engine="e0"} 1.0' in client.get("/metrics").text
-            assert children(pid) != [child]
+            assert child not in workers(mark)
             other = {"Authorization": "Bearer k2"}
             assert client.get(f"/v1/programs/{program}", headers=other).status_code == 404
             body = {"model": "tiny", "messages": [{"role": "user", "content": "tea"}]}
@@ -63,7 +63,7 @@ def test_a_program_outlives_the_process_of_its_engine(tiny: str, tmp_path: Path)
             assert chat["usage"]["completion_tokens"] <= 4
             # One that runs while the service is told to end.
             client.post("/v1/programs", json=PROGRAM)
-            left = children(pid)
+            left = workers(mark)
     assert left
     wait_until(lambda: not any(Path(f"/proc/{one}").exists() for one in left))
 

@@ -33,6 +33,21 @@ def test_engines_are_open_while_the_service_runs() -> None:
     assert not any(one.is_open for one in engines.values())
 
 
+def test_the_usage_of_a_chat_is_what_the_engine_counted() -> None:
+    room = EngineRoom({"e0": OpenedEngine(pace=0.001)}, len)
+    with running(room_app(room)) as client:
+        messages = [{"role": "user", "content": "tea " * 20}]
+        body = {"model": "model", "messages": messages, "max_tokens": 200}
+        usages = [client.post("/v1/chat/completions", json=body).json() for _ in range(2)]
+        (first, second) = (one["usage"] for one in usages)
+        assert first["prompt_tokens"] == len("user: " + "tea " * 20 + "\nassistant:")
+        assert first["completion_tokens"] == first["prompt_tokens"] + len("[]")
+        assert first["prompt_tokens_details"]["cached_tokens"] == 0
+        assert second["prompt_tokens_details"]["cached_tokens"] == first["prompt_tokens"] - 1
+        (choice,) = usages[0]["choices"]
+        assert choice["finish_reason"] == "stop"
+
+
 def test_a_program_outlives_an_engine() -> None:
     engine = OpenedEngine(pace=0.02)
     room = EngineRoom({"e0": engine}, len)

@@ -81,9 +81,11 @@ class ScriptedEvent(NamedTuple):
     time: float
     kind: str
     chain: str = ""
+    tokens: int | None = None
 
     def as_json(self) -> dict[str, object]:
-        return dict(self._asdict())
+        told = self._asdict()
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass

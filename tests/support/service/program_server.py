@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,10 @@ from adwright.cli import app
 from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.forks import programs
 
-__all__ = ["children", "run", "serving"]
+__all__ = ["run", "serving", "workers"]
+
+#: The environment variable by which processes of one server are found.
+_MARK = "ADWRIGHT_TEST_SERVER"
 
 
 def run(*arguments: str, code: int = 0) -> Result:
@@ -26,21 +30,22 @@ def run(*arguments: str, code: int = 0) -> Result:
 
 
 @contextmanager
-def serving(*arguments: str, key: str = "") -> Iterator[tuple[str, int]]:
-    """URL and process id of a server, which is told to end afterwards."""
+def serving(*arguments: str, key: str = "") -> Iterator[tuple[str, str]]:
+    """URL of a server, which is told to end afterwards, and its mark, see `workers`."""
+    mark = uuid.uuid4().hex
     process = subprocess.Popen(
         [programs() / "adwright", "programs", "serve", *arguments, "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", KEY_VARIABLE: key},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", KEY_VARIABLE: key, _MARK: mark},
     )
     try:
         assert process.stdout is not None
         process.stdout.readline()
         url = process.stdout.readline().removeprefix("serving on ").strip()
         assert url.startswith("http"), process.communicate()[1]
-        yield url.removesuffix("/v1"), process.pid
+        yield url.removesuffix("/v1"), mark
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
@@ -51,13 +56,12 @@ def serving(*arguments: str, key: str = "") -> Iterator[tuple[str, int]]:
         process.communicate()
 
 
-def children(pid: int) -> list[int]:
-    """Ids of the processes that a process has started."""
+def workers(mark: str) -> list[int]:
+    """Ids of the processes of engines that a server with this mark has started."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            # Behind the name, which may hold anything: state and parent.
-            parent = stat.read_text("ascii", "replace").rpartition(")")[2].split()[1]
-            if int(parent) == pid:
-                found.append(int(stat.parent.name))
+            is_worker = b"paged_worker" in (folder / "cmdline").read_bytes()
+            if is_worker and f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
     return found

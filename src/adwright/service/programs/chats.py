@@ -329,12 +329,27 @@ def _completion(asked: _Asked, variable: Variable) -> Completion:
     if variable.failure is not None:
         raise _unanswered(variable)
     session, count = asked.one.session, asked.text.count
-    read = sum(count(session.variable(name).text) for name in asked.call.prompt)
-    written = count(variable.text)
+    node = session.graph.get_producer(variable.name)
+    told = {} if node is None else _tokens_of(asked.one, node.node_id)
+    read = told.get("ready")
+    if read is None:
+        read = sum(count(session.variable(name).text) for name in asked.call.prompt)
+    written = told.get("set", count(variable.text))
     # The core passes texts on, and not why they ended.
     reason: FinishReason = "length" if written >= asked.most else "stop"
-    usage = Usage(read, written)
+    usage = Usage(read, written, min(told.get("first", 0), read))
     return Completion(variable.text, (), None, reason, usage)
+
+
+def _tokens_of(one: OpenProgram, node_id: str) -> dict[str, int]:
+    """What the trace says of a chain: tokens of its prompt (`ready`), of these found in a cache
+    (`first`), and of its answer (`set`)."""
+    found = {}
+    for event in one.chains.trace.events:
+        told = event.as_json()
+        if told.get("chain") == node_id and isinstance(tokens := told.get("tokens"), int):
+            found[str(told["kind"])] = tokens
+    return found
 
 
 def _unanswered(variable: Variable) -> ApiError:
