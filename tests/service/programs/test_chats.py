@@ -166,3 +166,4 @@ def test_a_caller_that_goes_away(client: Client, router: ScriptedRouter) -> None
         wait_until(lambda before=before: len(router.asked) > before)
         task.cancel()
         wait_until(lambda before=before: len(router.cancelled) > before)
+    assert len(router.cancelled) == len(router.asked) == 2

@@ -70,6 +70,7 @@ def test_who_goes_away_ends_what_runs_for_him() -> None:
         task.cancel()
         wait_until(lambda: engine.cancelled == engine.begun)
         wait_until(lambda: engine.held == {})
+        assert client.get("/metrics").text.count('adwright_programs_ended_total{why="gone"} 1.0')
 
 
 def test_an_engine_that_cannot_be_opened() -> None:

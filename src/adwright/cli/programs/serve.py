@@ -7,12 +7,13 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, need_lm_service, require_key
 from adwright.cli.programs.engines import (
+    EngineKind,
     Engines,
     Offline,
     ProgramEngine,
@@ -21,6 +22,10 @@ from adwright.cli.programs.engines import (
 )
 from adwright.cli.shared import DryRun
 from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adwright.programs.dispatch.terms import DispatchTerms
+    from adwright.service.programs.config import ProgramServiceConfig
 
 __all__ = ["serve"]
 
@@ -78,6 +83,19 @@ InFlight = Annotated[
         "--tenant-in-flight", min=1, help="Tokens of one tenant's calls on the engines at a time."
     ),
 ]
+
+
+class _Served(NamedTuple):
+    """What is served, and where."""
+
+    model: str
+    name: str
+    engine: EngineKind
+    engines: int
+    threads: int
+    offline: bool
+    host: str
+    port: int
 
 
 def serve(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -139,39 +157,46 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     # What is let in is counted program by program, when it comes.
     admission = AdmissionBounds(all_tokens=None, tenant_in_flight=tenant_in_flight)
     terms = DispatchTerms(weights=_weights(weight, keys), admission=admission)
-    tenants = [*([""] if key or not keys else []), *keys]
-    called = name or model
+    served = _Served(model, name or model, engine, engines, threads, offline, host, port)
     if dry_run:
-        told = {"model": called, "engine": engine, "engines": engines, "tenants": len(tenants)}
-        typer.echo(json.dumps({**told, "address": f"{host}:{port}"}, indent=1))
-        return
+        typer.echo(json.dumps({**served._asdict(), "tenants": sorted(keys)}, indent=1))
+    else:
+        _serve(served, settings, terms)
+
+
+def _serve(served: _Served, settings: ProgramServiceConfig, terms: DispatchTerms) -> None:
     from adwright.service.programs.app import create_programs_app
     from adwright.service.programs.measures import EngineMeasures
-    from adwright.web.server import listen
-    from adwright.web.server import serve as serve_app
+    from adwright.web.server import listen, serve
 
-    with listen(host, port) as door:
+    # Without keys, and with the one of the environment, there is the unnamed tenant.
+    tenants = [*([""] if settings.key or not settings.keys else []), *settings.keys]
+    with listen(served.host, served.port) as door:
         room, text = local_room(
-            engine,
-            model,
-            name=called,
-            engines=engines,
-            threads=threads,
-            offline=offline,
+            served.engine,
+            served.model,
+            name=served.name,
+            engines=served.engines,
+            threads=served.threads,
+            offline=served.offline,
             tenants=tenants,
             terms=terms,
         )
-        measures = [EngineMeasures(room)]
-        texts = {called: text}
         app = create_programs_app(
-            settings, room, texts, ready=room.ready, beside=room, measures=measures
+            settings,
+            room,
+            {served.name: text},
+            ready=room.ready,
+            beside=room,
+            measures=[EngineMeasures(room)],
         )
-        typer.echo(f"{called} on {engines} engine{'s' * (engines > 1)} of the kind {engine}")
-        typer.echo(f"serving on http://{host}:{door.getsockname()[1]}/v1")
+        kind = f"{served.engines} engine{'s' * (served.engines > 1)} of the kind {served.engine}"
+        typer.echo(f"{served.name} on {kind}")
+        typer.echo(f"serving on http://{served.host}:{door.getsockname()[1]}/v1")
         # Why the engines could not be opened is said below, once.
         logging.getLogger("uvicorn.error").addFilter(lambda _: room.error is None)
         try:
-            serve_app(app, door)
+            serve(app, door)
         except SystemExit:
             if room.error is None:
                 raise

@@ -74,7 +74,7 @@ class ProgramResponseIn(ResponseIn):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _AskedChat:
     """A chat that was submitted. stays: whether its program is kept when it is answered."""
 
     one: OpenProgram
@@ -186,7 +186,7 @@ async def program_response(
 
 def _submitted(
     body: ChatIn, extension: ExtensionIn | None, state: ProgramState, tenant: str
-) -> _Asked:
+) -> _AskedChat:
     """Submit a chat. Raises Refused, Busy and ApiError."""
     text = state.text(body.model)
     if text.chat is None:
@@ -216,7 +216,7 @@ def _submitted(
         objective=wanted.objective,
     )
     one = _program(call, wanted, state, tenant)
-    return _Asked(one, call, text, tools, settings.max_tokens, extension is not None)
+    return _AskedChat(one, call, text, tools, settings.max_tokens, extension is not None)
 
 
 def _program(call: ChatCall, wanted: ExtensionIn, state: ProgramState, tenant: str) -> OpenProgram:
@@ -249,11 +249,11 @@ def _turns(prompt: object) -> tuple[Message, ...]:
     return prompt
 
 
-def _deferred(asked: _Asked) -> Response:
+def _deferred(asked: _AskedChat) -> Response:
     return JSONResponse(asked.told["adwright"] | {"object": "program.deferred"}, status_code=202)
 
 
-async def _answers(asked: _Asked, request: Request, state: ProgramState) -> Completions:
+async def _answers(asked: _AskedChat, request: Request, state: ProgramState) -> Completions:
     """The answers. Raises Gone, TimeUp, and ApiError 503 where there is none."""
     seconds = state.config.max_seconds
     asked.one.waiting += 1
@@ -266,7 +266,7 @@ async def _answers(asked: _Asked, request: Request, state: ProgramState) -> Comp
 
 
 async def _begun(
-    asked: _Asked, request: Request, state: ProgramState
+    asked: _AskedChat, request: Request, state: ProgramState
 ) -> AsyncGenerator[tuple[int, Chunk], None]:
     """The pieces of the answers, once the first is there: what is wrong shows by then, and can
     still be answered with its status."""
@@ -289,7 +289,7 @@ async def _said(variable: Variable) -> None:
         await anext(pieces, None)
 
 
-async def _chunks(asked: _Asked) -> AsyncGenerator[tuple[int, Chunk], None]:
+async def _chunks(asked: _AskedChat) -> AsyncGenerator[tuple[int, Chunk], None]:
     """The pieces of one answer after the other: they are written together all the same. Raises
     ProgramError where one breaks off, or goes on otherwise than it began."""
     asked.one.waiting += 1
@@ -324,7 +324,7 @@ async def _texts(variable: Variable) -> AsyncGenerator[str, None]:
                 raise
 
 
-def _completion(asked: _Asked, variable: Variable) -> Completion:
+def _completion(asked: _AskedChat, variable: Variable) -> Completion:
     """Raises ApiError 503 where there is no text."""
     if variable.failure is not None:
         raise _unanswered(variable)
@@ -357,7 +357,7 @@ def _unanswered(variable: Variable) -> ApiError:
     return ApiError(503, f"there is no answer: {what}", headers={"Retry-After": "1"})
 
 
-def _end(asked: _Asked, state: ProgramState) -> None:
+def _end(asked: _AskedChat, state: ProgramState) -> None:
     """Forget a program that was made for this chat alone."""
     if not asked.stays:
         state.book.end(asked.one, "answered")
