@@ -40,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_program_outlives_the_process_of_its_engine(tiny: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("shop-1 k1\nshop-2 k2\n")
-    options = (tiny, "--name", "tiny", "--threads", "1", "--key-file", str(keys))
+    options = (tiny, "--name", "tiny", "--threads", "1", "--no-measure", "--key-file", str(keys))
     with serving(*options, "--weight", "shop-1=2") as (url, mark):
         headers = {"Authorization": "Bearer k1"}
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
@@ -85,7 +85,7 @@ def test_a_dry_run(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("shop-1 k1\nshop-2 k2\n")
     told = json.loads(run("serve", "--dry-run", "--engines", "2", "--keys", str(keys)).stdout)
-    assert (told["engines"], told["engine"]) == (2, "paged")
+    assert (told["engines"], told["kind"], told["measure"]) == (2, "paged", True)
     assert told["tenants"] == ["shop-1", "shop-2"]
 
 
@@ -94,6 +94,6 @@ def test_an_engine_that_cannot_be_opened_is_said_plainly(tmp_path: Path) -> None
 
     broken = save_tiny(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
-    told = run("serve", str(broken), "--port", "0", code=2).output
+    told = run("serve", str(broken), "--port", "0", "--no-measure", code=2).output
     assert "Error: the model cannot be opened" in told
     assert "Traceback" not in told

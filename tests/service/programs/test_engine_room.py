@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,28 @@ def test_who_goes_away_ends_what_runs_for_him() -> None:
         wait_until(lambda: engine.cancelled == engine.begun)
         wait_until(lambda: engine.held == {})
         assert client.get("/metrics").text.count('adwright_programs_ended_total{why="gone"} 1.0')
+
+
+def test_engines_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path))
+
+    async def scenario(measured_for: str | None) -> list[int]:
+        engines = {one: OpenedEngine(lambda *_: answer, pace=0.001) for one in ("e0", "e1")}
+        async with EngineRoom(engines, len, measured_for=measured_for):
+            return [len(one.begun) for one in engines.values()]
+
+    answer = "x"
+    assert asyncio.run(scenario(None)) == [0, 0]
+    # Its answers are too short: it is used all the same.
+    assert asyncio.run(scenario("")) == [1, 1]
+    assert "cannot be measured" in caplog.text
+    answer = "x" * 400
+    first, second = asyncio.run(scenario(""))
+    assert first > 1
+    assert second == 0
+    assert asyncio.run(scenario("")) == [0, 0]
 
 
 def test_an_engine_that_cannot_be_opened() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -14,9 +14,22 @@ if TYPE_CHECKING:
     from adwright.service.programs.engine_room import EngineRoom, OpenableEngine
     from adwright.service.programs.texts import ServedText
 
-__all__ = ["EngineKind", "Engines", "Offline", "ProgramEngine", "ProgramThreads", "local_room"]
+__all__ = [
+    "EngineChoice",
+    "EngineKind",
+    "Engines",
+    "ProgramEngine",
+    "ProgramThreads",
+    "ServerChat",
+    "ServerDialect",
+    "ServerKind",
+    "TokenizerOf",
+    "Urls",
+]
 
 EngineKind = Literal["paged", "openvino"]
+#: Those that `server_fields` knows.
+ServerKind = Literal["openai", "vllm", "sglang"]
 
 ProgramEngine = Annotated[
     EngineKind,
@@ -24,6 +37,29 @@ ProgramEngine = Annotated[
         "--engine",
         help="paged: our own, on torch, which shares what prompts have in common between calls, "
         "programs and adapters; openvino: OpenVINO GenAI, the fastest on a CPU.",
+    ),
+]
+Urls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-url",
+        help="An OpenAI-compatible server, http://HOST:PORT/v1, as an engine in the place of a "
+        "process here; MODEL is its name there; may be repeated.",
+    ),
+]
+ServerDialect = Annotated[
+    ServerKind,
+    typer.Option("--dialect", help="Which server that is: vllm and sglang take further hints."),
+]
+ServerChat = Annotated[
+    bool, typer.Option("--chat", help="Those servers have /chat/completions alone.")
+]
+TokenizerOf = Annotated[
+    str,
+    typer.Option(
+        "--tokenizer",
+        help="Model whose tokeniser counts for those servers, as MODEL is named here; without it "
+        "tokens are guessed, and chats are refused.",
     ),
 ]
 Engines = Annotated[
@@ -35,62 +71,105 @@ Engines = Annotated[
 ProgramThreads = Annotated[
     int, typer.Option("--threads", min=0, help="Threads of each engine; 0 takes what fits.")
 ]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Never download; use what the cache holds.")
-]
 
 
-def local_room(
-    kind: EngineKind,
-    model: str,
-    *,
-    name: str = "",
-    engines: int = 1,
-    threads: int = 0,
-    offline: bool = False,
-    tenants: Sequence[str] = ("",),
-    terms: DispatchTerms | None = None,
-) -> tuple[EngineRoom, ServedText]:
-    """Engines of this machine, not yet open, and the tokeniser of their model.
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engines of a verb. name: that calls may give their model. urls: of servers, one engine
+    each, in the place of processes here. tokenizer: of their model; "": tokens are guessed, and
+    chats are refused. tenants: that will use them. measure: how fast they are, where that is not
+    known yet."""
 
-    name: that calls may give. tenants: that will use them.
-    Raises AssetError where there is no such model, MissingExtraError where a package is missing.
-    """
-    from dataclasses import replace
+    kind: EngineKind
+    model: str
+    name: str = ""
+    engines: int = 1
+    threads: int = 0
+    offline: bool = False
+    urls: tuple[str, ...] = ()
+    dialect: ServerKind = "openai"
+    chat: bool = False
+    tokenizer: str = ""
+    tenants: tuple[str, ...] = ("",)
+    measure: bool = False
 
-    from adwright.programs.dispatch.terms import DispatchTerms
-    from adwright.service.programs.engine_room import EngineRoom
-    from adwright.service.programs.texts import text_of_model
+    @property
+    def called(self) -> str:
+        """The name of the model for callers."""
+        return self.name or self.model
 
-    text = text_of_model(model, engine=kind, offline=offline)
-    terms = terms or DispatchTerms()
-    made = {
-        f"e{at}": _engine(kind, model, name or model, threads, offline, tenants)
-        for at in range(engines)
-    }
-    if kind == "openvino" and len(tenants) == 1:
-        terms = replace(terms, one_domain=True)
-    return EngineRoom(made, text.count, model=name or model, terms=terms), text
+    @property
+    def says(self) -> str:
+        """What runs it, in words."""
+        return ", ".join(self.urls) or f"{self.kind}, in processes of their own"
 
+    def room(self, terms: DispatchTerms | None = None) -> tuple[EngineRoom, ServedText]:
+        """The engines, not yet open, and what is known of their model's texts.
 
-def _engine(
-    kind: EngineKind, model: str, name: str, threads: int, offline: bool, tenants: Sequence[str]
-) -> OpenableEngine:
-    if kind == "paged":
-        from adwright.lm.torch_engine.config import TorchConfig
-        from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
+        Raises AssetError where there is no such model, MissingExtraError where a package is
+        missing, ConfigError where the engine cannot read the model.
+        """
+        from dataclasses import replace
 
-        torch = TorchConfig(model, threads=threads, offline=offline)
-        return PagedEngine(PagedEngineConfig(torch, name=name))
-    from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-    from adwright.programs.dispatch.ready import ProgramSeat
-    from adwright.programs.engines.openvino import openvino_engine
+        from adwright.programs.dispatch.terms import DispatchTerms
+        from adwright.service.programs.engine_room import EngineRoom
 
-    if not OpenVinoConfig.can_open(model):
-        hint = "name a GGUF file or a folder that Optimum Intel exported, or take --engine paged"
-        raise ConfigError("OpenVINO does not read this model", where=model, hint=hint)
-    # Its cache knows no tenants: it is one tenant's, or there is none.
-    (first, *others) = tenants
-    domain = None if others else ProgramSeat("", first, first, False, 0.0).salt
-    config = OpenVinoConfig(model, threads=threads, offline=offline)
-    return openvino_engine(config, domain=domain, name=name)
+        terms = terms or DispatchTerms()
+        text = self._text()
+        made = dict(enumerate(self._servers() if self.urls else self._processes()))
+        if len(self.tenants) == 1 and (self.urls or self.kind == "openvino"):
+            # They may keep the prefixes of all together.
+            terms = replace(terms, one_domain=True)
+        room = EngineRoom(
+            {f"e{at}": one for at, one in made.items()},
+            text.count,
+            model=self.called,
+            terms=terms,
+            measured_for=self.tenants[0] if self.measure else None,
+        )
+        return room, text
+
+    def _text(self) -> ServedText:
+        from adwright.service.programs.texts import guessed_text, text_of_model
+
+        if self.urls and not self.tokenizer:
+            return guessed_text(engine=self.dialect)
+        kind = self.dialect if self.urls else self.kind
+        model = self.tokenizer or self.model
+        return text_of_model(model, engine=kind, offline=self.offline)
+
+    def _processes(self) -> list[OpenableEngine]:
+        return [self._process() for _ in range(self.engines)]
+
+    def _process(self) -> OpenableEngine:
+        if self.kind == "paged":
+            from adwright.lm.torch_engine.config import TorchConfig
+            from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
+
+            torch = TorchConfig(self.model, threads=self.threads, offline=self.offline)
+            return PagedEngine(PagedEngineConfig(torch, name=self.called))
+        from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+        from adwright.programs.engines.openvino import openvino_engine
+
+        if not OpenVinoConfig.can_open(self.model):
+            hint = "name a GGUF file or a folder that Optimum Intel exported, or take another"
+            raise ConfigError("OpenVINO does not read this model", where=self.model, hint=hint)
+        config = OpenVinoConfig(self.model, threads=self.threads, offline=self.offline)
+        return openvino_engine(config, domain=self._domain, name=self.called)
+
+    def _servers(self) -> list[OpenableEngine]:
+        from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConfig
+
+        return [
+            OpenAIEngine(
+                OpenAIEngineConfig(
+                    url, self.model, dialect=self.dialect, chat=self.chat, domain=self._domain
+                )
+            )
+            for url in self.urls
+        ]
+
+    @property
+    def _domain(self) -> str | None:
+        """Of a cache that knows no tenants: it is one tenant's, or is not used."""
+        return "" if len(self.tenants) == 1 else None

@@ -12,14 +12,13 @@ import typer
 
 from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, Model
 from adwright.cli.programs.engines import (
-    EngineKind,
+    EngineChoice,
     Engines,
-    Offline,
     ProgramEngine,
     ProgramThreads,
-    local_room,
 )
 from adwright.cli.programs.explain import ProgramFile, Values, values_of
+from adwright.cli.shared import Offline
 from adwright.core.errors import ConfigError, ProgramError
 
 if TYPE_CHECKING:
@@ -79,23 +78,16 @@ def run(
         chains = len(explained.graph.chains)
         typer.echo(f"The program is sound: {chains} calls. Nothing was run.", err=True)
         return
-    failed = asyncio.run(
-        _there(program, url)
-        if url
-        else _here(program, engine, model, engines=engines, threads=threads, offline=offline)
-    )
+    choice = EngineChoice(engine, model, engines=engines, threads=threads, offline=offline)
+    failed = asyncio.run(_there(program, url) if url else _here(program, choice))
     if failed:
         raise failed[0]
 
 
-async def _here(
-    program: Program, kind: EngineKind, model: str, *, engines: int, threads: int, offline: bool
-) -> list[ProgramError]:
+async def _here(program: Program, choice: EngineChoice) -> list[ProgramError]:
     from adwright.programs.runner import Session
 
-    room, _ = local_room(
-        kind, model, engines=engines, threads=threads, offline=offline, tenants=("",)
-    )
+    room, _ = choice.room()
     async with room:
         chains = room.for_program("program", "")
         async with Session(chains) as session:
@@ -127,7 +119,7 @@ async def _printed(program: Program, runtime: Session | RemoteProgram) -> list[P
         try:
             while tasks:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                for task in [one for one in tasks if one in done]:
                     name = tasks.pop(task)
                     try:
                         text = task.result()

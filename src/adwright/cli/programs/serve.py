@@ -7,20 +7,23 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, need_lm_service, require_key
 from adwright.cli.programs.engines import (
-    EngineKind,
+    EngineChoice,
     Engines,
-    Offline,
     ProgramEngine,
     ProgramThreads,
-    local_room,
+    ServerChat,
+    ServerDialect,
+    TokenizerOf,
+    Urls,
 )
-from adwright.cli.shared import DryRun
+from adwright.cli.shared import DryRun, Offline
+from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +65,14 @@ AllowHost = Annotated[
         " origin; may be repeated. Without a key: localhost and --host by default.",
     ),
 ]
+Measure = Annotated[
+    bool,
+    typer.Option(
+        "--measure/--no-measure",
+        help="Measure how fast engines are at the first start on this machine, for some seconds; "
+        "calls are placed and bounded by it.",
+    ),
+]
 KeepSeconds = Annotated[
     float,
     typer.Option(
@@ -85,23 +96,14 @@ InFlight = Annotated[
 ]
 
 
-class _Served(NamedTuple):
-    """What is served, and where."""
-
-    model: str
-    name: str
-    engine: EngineKind
-    engines: int
-    threads: int
-    offline: bool
-    host: str
-    port: int
-
-
 def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     model: ServedModel = DEFAULT_MODEL,
     engine: ProgramEngine = "paged",
     engines: Engines = 1,
+    engine_url: Urls = None,
+    dialect: ServerDialect = "openai",
+    chat: ServerChat = False,
+    tokenizer: TokenizerOf = "",
     name: Name = "",
     host: Host = "127.0.0.1",
     port: Port = 8002,
@@ -113,6 +115,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     tenant_tokens: TenantTokens = 4_000_000,
     tenant_in_flight: InFlight = 262_144,
     threads: ProgramThreads = 0,
+    measure: Measure = True,
     offline: Offline = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -128,10 +131,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     /readyz and /metrics are for who looks after the service. Where ADWRIGHT_LM_KEY is set, or
     --key-file given, callers send a key as a bearer token.
 
-    Each engine is a process of its own: one that dies is started again, and its calls are placed
-    anew.
+    Each engine is a process of its own, or with --engine-url a server elsewhere: one that dies is
+    started again, or asked until it is back, and its calls are placed anew.
 
         adwright programs serve --engines 2 --threads 1
+
+        adwright programs serve llama --engine-url http://10.0.0.7:8000/v1 --dialect vllm
 
         adwright programs run creative-team --url http://127.0.0.1:8002
     """
@@ -157,42 +162,52 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     # What is let in is counted program by program, when it comes.
     admission = AdmissionBounds(all_tokens=None, tenant_in_flight=tenant_in_flight)
     terms = DispatchTerms(weights=_weights(weight, keys), admission=admission)
-    served = _Served(model, name or model, engine, engines, threads, offline, host, port)
+    # Without keys, and with the one of the environment, there is the unnamed tenant.
+    tenants = (*(("",) if key or not keys else ()), *keys)
+    choice = EngineChoice(
+        engine,
+        model,
+        name=name,
+        engines=engines,
+        threads=threads,
+        offline=offline,
+        urls=tuple(engine_url or ()),
+        dialect=dialect,
+        chat=chat,
+        tokenizer=tokenizer,
+        tenants=tenants,
+        measure=measure,
+    )
     if dry_run:
-        typer.echo(json.dumps({**served._asdict(), "tenants": sorted(keys)}, indent=1))
+        told = {**to_jsonable(choice), "host": host, "port": port}
+        typer.echo(json.dumps(told, indent=1))
     else:
-        _serve(served, settings, terms)
+        _serve(choice, settings, terms, host, port)
 
 
-def _serve(served: _Served, settings: ProgramServiceConfig, terms: DispatchTerms) -> None:
+def _serve(
+    choice: EngineChoice,
+    settings: ProgramServiceConfig,
+    terms: DispatchTerms,
+    host: str,
+    port: int,
+) -> None:
     from adwright.service.programs.app import create_programs_app
     from adwright.service.programs.measures import EngineMeasures
     from adwright.web.server import listen, serve
 
-    # Without keys, and with the one of the environment, there is the unnamed tenant.
-    tenants = [*([""] if settings.key or not settings.keys else []), *settings.keys]
-    with listen(served.host, served.port) as door:
-        room, text = local_room(
-            served.engine,
-            served.model,
-            name=served.name,
-            engines=served.engines,
-            threads=served.threads,
-            offline=served.offline,
-            tenants=tenants,
-            terms=terms,
-        )
+    with listen(host, port) as door:
+        room, text = choice.room(terms)
         app = create_programs_app(
             settings,
             room,
-            {served.name: text},
+            {choice.called: text},
             ready=room.ready,
             beside=room,
             measures=[EngineMeasures(room)],
         )
-        kind = f"{served.engines} engine{'s' * (served.engines > 1)} of the kind {served.engine}"
-        typer.echo(f"{served.name} on {kind}")
-        typer.echo(f"serving on http://{served.host}:{door.getsockname()[1]}/v1")
+        typer.echo(f"{choice.called} on {len(room.ready())} engines: {choice.says}")
+        typer.echo(f"serving on http://{host}:{door.getsockname()[1]}/v1")
         # Why the engines could not be opened is said below, once.
         logging.getLogger("uvicorn.error").addFilter(lambda _: room.error is None)
         try:

@@ -7,6 +7,7 @@ app = create_programs_app(settings, room, {"smollm2": text}, ready=room.ready, b
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -15,11 +16,15 @@ from typing import Protocol, Self
 from adwright.core.errors import AdwrightError, ProgramError
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.program_engine import ProgramEngine
+from adwright.programs.dispatch.ready import ProgramSeat
 from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.engines.measured_curve import curve_file, load_curve, measured_curve
 from adwright.programs.scheduling.engine import ExecutionEngine
+from adwright.programs.scheduling.latency_curve import LatencyCurve
 
 __all__ = ["EngineRoom", "OpenableEngine"]
 
+_log = logging.getLogger("adwright.service")
 _TERMS = DispatchTerms()
 
 
@@ -43,7 +48,9 @@ class OpenableEngine(ExecutionEngine, Protocol):
 class EngineRoom:
     """Engines that are opened together, and run the chains of all programs.
 
-    engines: by id. count: tokens of a text. error: why they could not be opened, for whoever only
+    engines: by id. count: tokens of a text. measured_for: the tenant in whose name an
+    engine is measured, if the machine does not remember how fast it is; None: it is not, and what
+    is remembered is used all the same. error: why they could not be opened, for whoever only
     sees that the service did not start.
     """
 
@@ -55,8 +62,10 @@ class EngineRoom:
         model: str = "",
         version: str = "",
         terms: DispatchTerms = _TERMS,
+        measured_for: str | None = None,
     ) -> None:
         self._engines, self._count, self._terms = dict(engines), count, terms
+        self._measured_for = measured_for
         self._model, self._version = model, version
         self._stack = AsyncExitStack()
         self.dispatcher: ChainDispatcher | None = None
@@ -68,12 +77,14 @@ class EngineRoom:
                 # One after the other: each may take all of the memory bus while it reads weights.
                 for engine in self._engines.values():
                     await stack.enter_async_context(engine)
+                curves = {one: await self._curve(one) for one in self._engines}
                 self.dispatcher = await stack.enter_async_context(
                     ChainDispatcher(
                         self._engines,
                         self._count,
                         model=self._model,
                         version=self._version,
+                        curves={one: curve for one, curve in curves.items() if curve},
                         terms=self._terms,
                     )
                 )
@@ -96,6 +107,21 @@ class EngineRoom:
         if self.dispatcher is None:
             raise ProgramError("the engines are not open", where="engines", hint="open the room")
         return self.dispatcher.for_program(program_id, tenant)
+
+    async def _curve(self, engine_id: str) -> LatencyCurve | None:
+        """How fast an engine is; None where nobody has measured it."""
+        engine = self._engines[engine_id]
+        found = load_curve(curve_file(engine.capabilities))
+        if found is None and self._measured_for is not None:
+            _log.info("measuring engine %s, once: a few seconds", engine_id)
+            # A cache without salts is for the first who asks.
+            tenant = self._measured_for
+            salt = ProgramSeat("", tenant, tenant, False, 0.0).salt
+            try:
+                found = await measured_curve(engine, self._count, salt=salt)
+            except AdwrightError as error:
+                _log.warning("engine %s cannot be measured: %s", engine_id, error)
+        return None if found is None else found.curve
 
     def ready(self) -> Mapping[str, bool]:
         """Whether each engine answers."""
