@@ -6,6 +6,8 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import httpx
@@ -20,7 +22,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.service.programs.engine_room import EngineRoom
+from tests.support.programs.scripted_engine import SALTED
 from tests.support.programs.virtual_loop import run_virtually
 from tests.support.service.program_apps import (
     TEAM,
@@ -161,3 +165,35 @@ def test_a_tenant_cannot_time_the_prompts_of_another() -> None:
     took, own = run_virtually(times_of_guesses(random.Random(7)))
     assert abs(auc(took[True], took[False]) - 0.5) <= 0.05
     assert auc(own, took[False]) > 0.95
+
+
+async def ends_of(weights: dict[str, float]) -> dict[str, list[float]]:
+    """When each of the programs of two tenants ends that come at once, the first one's before."""
+    can = replace(SALTED, max_batch=2)
+    engines = {"e0": OpenedEngine(lambda *_: "x" * 50, pace=0.01, can=can)}
+    room = EngineRoom(engines, len, terms=DispatchTerms(weights=weights, canary=None))
+    app = room_app(room, keys={"first": "key-first", "second": "key-second"})
+    ends: dict[str, list[float]] = {"first": [], "second": []}
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+
+        async def asked(tenant: str, number: int) -> None:
+            messages = [{"role": "user", "content": f"{number} {tenant} " * 20}]
+            body = {"model": "model", "messages": messages, "max_tokens": 60}
+            headers = {"Authorization": f"Bearer key-{tenant}"}
+            answer = await client.post("/v1/chat/completions", json=body, headers=headers)
+            assert answer.status_code == 200
+            ends[tenant].append(asyncio.get_running_loop().time())
+
+        await asyncio.gather(*(asked(tenant, n) for tenant in ends for n in range(20)))
+    return ends
+
+
+def test_tenants_share_engines_by_their_weights() -> None:
+    equal = run_virtually(ends_of({}))
+    assert median(equal["second"]) < 1.2 * median(equal["first"])
+    favoured = run_virtually(ends_of({"second": 4.0}))
+    assert median(favoured["second"]) < 0.7 * median(favoured["first"])

@@ -219,3 +219,51 @@ def test_a_trace(client: Client) -> None:
         {"time": 0.0, "kind": "submit", "chain": ""},
         {"time": 2.5, "kind": "placed", "chain": "writer.ad"},
     ]
+
+
+def test_too_much_is_refused_with_when_to_come_back() -> None:
+    router = ScriptedRouter(held="slow")
+    slow = {**ONE, "calls": [{**CALL, "name": "slow"}]}
+    app = program_app(router, tenant_programs=2, tenant_queued_tokens=200, max_body_bytes=5000)
+    with running(app) as client:
+        program = opened(client, slow)["id"]
+        refused = [client.post("/v1/programs", json=ONE)]
+        client.send("DELETE", f"/v1/programs/{program}")
+        for _ in range(2):
+            opened(client, {**ONE, "wait": True})
+        refused.append(client.post("/v1/programs", json=ONE))
+        messages = [{"role": "user", "content": "tea"}]
+        body = {"model": "m", "messages": messages}
+        refused.append(client.post("/v1/chat/completions", json=body))
+        for answer in refused:
+            assert answer.status_code == 429
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]["type"] == "rate_limit_error"
+        assert "tokens are still to be" in refused[0].json()["error"]["message"]
+        assert "open programs" in refused[1].json()["error"]["message"]
+        told = client.get("/metrics").text
+        assert 'adwright_shed_total{reason="tenant_programs"} 2.0' in told
+        large = client.post("/v1/programs", json={"values": {"a": "x" * 6000}})
+        assert large.status_code == 413
+    # What a chat or a refused program would have held is free again.
+    assert router.closed == len(router.tenants)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[" * 5000, "application/json", 400),
+        (b'{"values": ' * 3000 + b"{}" + b"}" * 3000, "application/json", 400),
+        (b'{"values": {"a": 1e999}}', "application/json", 400),
+        (b'{"values": {"a": NaN}}', "application/json", 400),
+        (b'{"calls": [' + b"{}," * 20_000 + b"{}]}", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"", "application/json", 400),
+        (b"calls=1", "application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_bodies_that_are_none(client: Client, content: bytes, kind: str, status: int) -> None:
+    answer = client.post("/v1/programs", content=content, headers={"Content-Type": kind})
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]
