@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ ProgramThreads = Annotated[
 ]
 
 
+@checked
 @dataclass(frozen=True)
 class EngineChoice:
     """The engines of a verb. name: that calls may give their model. urls: of servers, one engine

@@ -143,8 +143,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     need_lm_service()
     key = os.environ.get(KEY_VARIABLE, "")
     require_key(host, bool(key) or key_file is not None)
-    from adwright.programs.dispatch.admission import AdmissionBounds
-    from adwright.programs.dispatch.terms import DispatchTerms
     from adwright.service.lm.keys import read_keys
     from adwright.service.programs.config import ProgramServiceConfig
     from adwright.web.origin import LOCAL_HOSTS
@@ -159,11 +157,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         queued_tokens=4 * tenant_tokens,
         allowed_hosts=tuple(allow_host or ()) or (() if key or keys else (host, *LOCAL_HOSTS)),
     )
-    # What is let in is counted program by program, when it comes.
-    admission = AdmissionBounds(all_tokens=None, tenant_in_flight=tenant_in_flight)
-    terms = DispatchTerms(weights=_weights(weight, keys), admission=admission)
-    # Without keys, and with the one of the environment, there is the unnamed tenant.
-    tenants = (*(("",) if key or not keys else ()), *keys)
+    terms = _terms(_weights(weight, keys), tenant_in_flight)
     choice = EngineChoice(
         engine,
         model,
@@ -175,7 +169,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         dialect=dialect,
         chat=chat,
         tokenizer=tokenizer,
-        tenants=tenants,
+        # Without keys, and with the one of the environment, there is the unnamed tenant.
+        tenants=(*(("",) if key or not keys else ()), *keys),
         measure=measure,
     )
     if dry_run:
@@ -216,6 +211,15 @@ def _serve(
             if room.error is None:
                 raise
             raise room.error from None
+
+
+def _terms(weights: Mapping[str, float], in_flight: int) -> DispatchTerms:
+    from adwright.programs.dispatch.admission import AdmissionBounds
+    from adwright.programs.dispatch.terms import DispatchTerms
+
+    # What is let in is counted program by program, when it comes.
+    admission = AdmissionBounds(all_tokens=None, tenant_in_flight=in_flight)
+    return DispatchTerms(weights=weights, admission=admission)
 
 
 def _weights(given: list[str] | None, tenants: Mapping[str, str]) -> dict[str, float]:
