@@ -169,8 +169,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         dialect=dialect,
         chat=chat,
         tokenizer=tokenizer,
-        # Without keys, and with the one of the environment, there is the unnamed tenant.
-        tenants=(*(("",) if key or not keys else ()), *keys),
+        tenants=_tenants(key, keys),
         measure=measure,
     )
     if dry_run:
@@ -211,6 +210,11 @@ def _serve(
             if room.error is None:
                 raise
             raise room.error from None
+
+
+def _tenants(key: str, keys: Mapping[str, str]) -> tuple[str, ...]:
+    """Without keys, and with the one of the environment, there is the unnamed tenant."""
+    return (*(("",) if key or not keys else ()), *keys)
 
 
 def _terms(weights: Mapping[str, float], in_flight: int) -> DispatchTerms:
