@@ -77,6 +77,11 @@ def test_what_is_refused_before_anything_is_opened(
     for wrong, words in (("a", "is no weight"), ("a=b", "is no weight"), ("a=2", "no tenant 'a'")):
         assert words in run("serve", "--weight", wrong, code=2).output
     assert "--engine" in run("serve", "--engine", "steam", code=2).output
+    (tmp_path / "rules").write_text("Be kind.")
+    public = ("serve", "--dry-run", "--public", str(tmp_path / "rules"))
+    assert json.loads(run(*public).stdout)["public"] == ["Be kind."]
+    assert "only our own engine" in run(*public, "--engine", "openvino", code=2).output
+    assert "cannot be read" in run("serve", "--public", str(tmp_path), code=2).output
     monkeypatch.setattr(lm_serve, "find_spec", lambda name: None)
     assert "adwright[service]" in run("serve", code=2).output
 

@@ -404,6 +404,19 @@ def test_rows_of_two_salts_read_the_same_tokens_each(folders: dict[str, Path]) -
     assert scheduler._pool.used("prefixes") == 0
 
 
+def test_a_public_beginning_is_read_once_for_all_salts(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    scheduler.public += [(9,) * 5, (8,) * 20]
+    rows = [job("one", 11, 1, token=9) for _ in range(3)]
+    for row, salt in zip(rows, ("a", "b", "a"), strict=True):
+        row.salt = salt
+        scheduler.add(row)
+        run(scheduler)
+    # One block of four tokens is whole: of another salt that is found, of the same nearly all.
+    cached = [row.answer.usage.cached_tokens for row in rows]
+    assert cached == [0, 4, 10]
+
+
 def test_keys_of_an_adapter_that_is_not_there(folders: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="none"):
         scheduler_of(folders, 10).chain_of([1, 2], "none", "")

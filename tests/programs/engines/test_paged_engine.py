@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,27 @@ def test_in_a_process(config: PagedEngineConfig, tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_public_texts_are_shared_by_all_salts_and_nothing_behind_them(
+    config: PagedEngineConfig,
+) -> None:
+    async def cached(engine: PagedEngine, prompt: str, salt: str) -> int:
+        job = f"{salt} {prompt}"
+        (first, *_) = await all_of(engine.generate(job, prompt, max_tokens=2, salt=salt))
+        return first.cached_tokens or 0
+
+    async def main() -> None:
+        async with PagedEngine(replace(config, public=(RULES,))) as engine:
+            secret = f"{RULES} and the secret of the shop is the water of the well"
+            assert await cached(engine, secret, "one") == 0
+            public = await cached(engine, f"{RULES} in the morning", "two")
+            assert public >= 8
+            # Another tenant's secret is found as far as it is public, and no further.
+            assert await cached(engine, secret, "two") - public < 8
+            assert await cached(engine, secret, "one") > public + 8
+
+    asyncio.run(main())
 
 
 def test_a_model_that_is_not_there() -> None:

@@ -93,7 +93,16 @@ class EngineChoice:
     chat: bool = False
     tokenizer: str = ""
     tenants: tuple[str, ...] = ("",)
+    public: tuple[str, ...] = ()
     measure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.public and (self.urls or self.kind != "paged"):
+            raise ConfigError(
+                "only our own engine keeps what is public apart from what is not",
+                where="public",
+                hint="take --engine paged, or leave --public out",
+            )
 
     @property
     def called(self) -> str:
@@ -149,15 +158,16 @@ class EngineChoice:
             from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
 
             torch = TorchConfig(self.model, threads=self.threads, offline=self.offline)
-            return PagedEngine(PagedEngineConfig(torch, name=self.called))
+            config = PagedEngineConfig(torch, name=self.called, public=self.public)
+            return PagedEngine(config)
         from adwright.lm.native_engines.openvino_model import OpenVinoConfig
         from adwright.programs.engines.openvino import openvino_engine
 
         if not OpenVinoConfig.can_open(self.model):
             hint = "name a GGUF file or a folder that Optimum Intel exported, or take another"
             raise ConfigError("OpenVINO does not read this model", where=self.model, hint=hint)
-        config = OpenVinoConfig(self.model, threads=self.threads, offline=self.offline)
-        return openvino_engine(config, domain=self._domain, name=self.called)
+        opened = OpenVinoConfig(self.model, threads=self.threads, offline=self.offline)
+        return openvino_engine(opened, domain=self._domain, name=self.called)
 
     def _servers(self) -> list[OpenableEngine]:
         from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConfig

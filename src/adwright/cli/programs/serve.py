@@ -57,6 +57,14 @@ Weights = Annotated[
         "default; may be repeated.",
     ),
 ]
+Public = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--public",
+        help="File with a text that prompts of all tenants may begin with and share, such as the "
+        "rules of a house; what stands behind it is never shared; may be repeated.",
+    ),
+]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,6 +117,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     port: Port = 8002,
     key_file: KeyFile = None,
     weight: Weights = None,
+    public: Public = None,
     allow_host: AllowHost = None,
     keep_seconds: KeepSeconds = 600.0,
     tenant_programs: TenantPrograms = 64,
@@ -144,19 +153,11 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     key = os.environ.get(KEY_VARIABLE, "")
     require_key(host, bool(key) or key_file is not None)
     from adwright.service.lm.keys import read_keys
-    from adwright.service.programs.config import ProgramServiceConfig
     from adwright.web.origin import LOCAL_HOSTS
 
     keys = {} if key_file is None else read_keys(key_file)
-    settings = ProgramServiceConfig(
-        key=key,
-        keys=keys,
-        keep_seconds=keep_seconds,
-        tenant_programs=tenant_programs,
-        tenant_queued_tokens=tenant_tokens,
-        queued_tokens=4 * tenant_tokens,
-        allowed_hosts=tuple(allow_host or ()) or (() if key or keys else (host, *LOCAL_HOSTS)),
-    )
+    names = tuple(allow_host or ()) or (() if key or keys else (host, *LOCAL_HOSTS))
+    settings = _settings(key, keys, names, keep_seconds, (tenant_programs, tenant_tokens))
     terms = _terms(_weights(weight, keys), tenant_in_flight)
     choice = EngineChoice(
         engine,
@@ -170,6 +171,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         chat=chat,
         tokenizer=tokenizer,
         tenants=_tenants(key, keys),
+        public=_texts(public),
         measure=measure,
     )
     if dry_run:
@@ -212,9 +214,40 @@ def _serve(
             raise room.error from None
 
 
+def _settings(
+    key: str,
+    keys: Mapping[str, str],
+    hosts: tuple[str, ...],
+    keep_seconds: float,
+    quota: tuple[int, int],
+) -> ProgramServiceConfig:
+    """quota: programs and tokens of a tenant."""
+    from adwright.service.programs.config import ProgramServiceConfig
+
+    programs, tokens = quota
+    return ProgramServiceConfig(
+        key=key,
+        keys=keys,
+        keep_seconds=keep_seconds,
+        tenant_programs=programs,
+        tenant_queued_tokens=tokens,
+        queued_tokens=4 * tokens,
+        allowed_hosts=hosts,
+    )
+
+
 def _tenants(key: str, keys: Mapping[str, str]) -> tuple[str, ...]:
     """Without keys, and with the one of the environment, there is the unnamed tenant."""
     return (*(("",) if key or not keys else ()), *keys)
+
+
+def _texts(files: list[Path] | None) -> tuple[str, ...]:
+    """Raises ConfigError for a file that cannot be read."""
+    try:
+        return tuple(one.read_text("utf-8") for one in files or ())
+    except (OSError, ValueError) as error:
+        what = f"a public text cannot be read: {error}"
+        raise ConfigError(what, where="--public", hint="name text files in UTF-8") from error
 
 
 def _terms(weights: Mapping[str, float], in_flight: int) -> DispatchTerms:

@@ -179,6 +179,14 @@ class AdapterModels(Mapping[str, LanguageModel]):
         with self._still():
             self._cache.register(name, checked)
 
+    def make_public(self, text: str) -> None:
+        """Let rows of all salts share this beginning of their prompts, or as much of it as they
+        have: whole blocks. For texts that are nobody's secret. Raises ValueInvalidError where it
+        has no room in the context."""
+        ids = self.batched(self.name).prompt_ids(text)
+        with self._still():
+            self._scheduler.public.append(tuple(ids))
+
     def remove(self, name: str) -> None:
         """Forget an adapter; ConfigError where there is none, AdapterInUseError where a request in
         the batch needs it. Answers of one that is served alone are written to their end."""

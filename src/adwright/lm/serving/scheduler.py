@@ -26,7 +26,7 @@ from typing import NamedTuple
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
 from adwright.lm.serving.page_pool import PagePool
-from adwright.lm.serving.paging.block_keys import BlockKeys
+from adwright.lm.serving.paging.block_keys import BlockKeys, common
 from adwright.lm.serving.rows import Row
 
 __all__ = ["Scheduler", "Turn"]
@@ -50,6 +50,8 @@ class Scheduler:
         self.waiting: deque[Row] = deque()
         self.live: list[Row] = []
         self.preemptions = 0
+        #: Beginnings of prompts that rows of all salts share.
+        self.public: list[tuple[int, ...]] = []
         self._arrived = 0
         #: Adapters that a prompt did not call, which is said once for each.
         self._lacking: set[str] = set()
@@ -223,7 +225,9 @@ class Scheduler:
         root = self._cache.root(row.adapter)
         if row.chain is None or row.chain.root != root:
             base, T = self._cache.root(None), self._pool.shape.block
-            row.chain = BlockKeys(root, row.tokens, T, turn=row.acts_from, base=base, salt=row.salt)
+            public = max((common(row.tokens, one) for one in self.public), default=0) // T
+            told = row.acts_from, base, row.salt, public
+            row.chain = BlockKeys(root, row.tokens, T, *told)
         return row.chain
 
     def chain_of(self, tokens: Sequence[int], adapter: str | None, salt: str) -> BlockKeys:

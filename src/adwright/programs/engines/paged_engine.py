@@ -42,6 +42,7 @@ class PagedEngineConfig:
 
     torch: the model and how it is computed; its own `adapter` and `batch_size` play no part. name:
     that it answers to; "" for that of the model. adapters: folders of saved ones, by name.
+    public: texts that prompts of all salts may begin with and share, as they are nobody's secret.
     pool_bytes: of pages for keys, values and adapters. prefix_bytes: for prefixes that the pool has
     no room for. block: tokens of a page. rows: of a batch. prompt_tokens: of prompts in a step.
     share_prefixes: switched off, every prompt is read whole.
@@ -54,6 +55,7 @@ class PagedEngineConfig:
     torch: TorchConfig = field(default_factory=TorchConfig)
     name: str = ""
     adapters: Mapping[str, str] = field(default_factory=lambda: _NO_FOLDERS)
+    public: tuple[str, ...] = ()
     pool_bytes: int = 512 << 20
     prefix_bytes: int = 0
     block: int = 16
@@ -80,6 +82,7 @@ class PagedEngineConfig:
             "torch": to_jsonable(self.torch),
             "name": self.name or self.torch.model,
             "adapters": dict(self.adapters),
+            "public": list(self.public),
             "serving": {name: getattr(self, name) for name in names},
         }
 

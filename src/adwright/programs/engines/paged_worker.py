@@ -312,6 +312,8 @@ def main() -> None:
         )
         for name, folder in settings["adapters"].items():
             models.add(name, folder)
+        for text in settings["public"]:
+            models.make_public(text)
     except Exception as error:  # those of transformers are of any kind
         lifeline.failed(error)
     lifeline.ready()

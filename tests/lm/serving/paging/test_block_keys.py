@@ -82,3 +82,24 @@ def test_rows_with_different_salts_share_no_key() -> None:
     late = BlockKeys(b"1 a", tokens, 4, turn=8, base=b"", salt="one")
     assert [late.key(at) == base.key(at) for at in range(4)] == [True, True, True, False]
     assert late.key(1) != BlockKeys(b"1 a", tokens, 4, turn=8, base=b"").key(1)
+
+
+def test_public_blocks_are_everybodys_and_what_follows_is_not() -> None:
+    tokens = list(range(20))
+    plain = BlockKeys(b"1 a", tokens, 4)
+    found = [BlockKeys(b"1 a", tokens, 4, salt=salt, public=2) for salt in ("one", "two")]
+    for one in found:
+        assert [one.key(at) for at in range(3)] == [plain.key(at) for at in range(3)]
+        assert [one.before(at) == plain.before(at) for at in range(4)] == [True, True, False, False]
+    keys = {one.key(at) for one in (plain, *found) for at in range(3, 6)}
+    assert len(keys) == 9
+    # What a tenant reads behind half of a public text is found by nobody who has all of it.
+    half = BlockKeys(b"1 a", tokens, 4, salt="one", public=1)
+    assert half.key(1) == plain.key(1)
+    assert half.key(2) not in {plain.key(2), found[0].key(2)}
+    # An adapter that acts from inside the first block behind it turns there, in one salt.
+    late = [BlockKeys(b"1 a", tokens, 4, 9, b"", salt, 2) for salt in ("one", "two")]
+    assert late[0].key(2) == late[1].key(2)
+    assert late[0].key(3) != late[1].key(3)
+    assert [key for key, _ in late[0].sources(2, 20)] != [key for key, _ in late[1].sources(2, 20)]
+    assert not {*late[0].sources(2, 20)} & {*late[1].sources(2, 20)}

@@ -17,7 +17,12 @@ Where tenants must not even learn by the time it takes what others have asked, e
 
     key_0 <- hash(key_0, salt)
 
-so that rows with different salts share nothing.
+so that rows with different salts share nothing. A text that everybody may share, such as the rules
+of a house, is left out of that: behind p whole blocks of it
+
+    key_p-1 <- hash(key_p-1, salt)
+
+takes the place of that, for what stands behind them.
 """
 
 from __future__ import annotations
@@ -32,7 +37,8 @@ class BlockKeys:
     """The keys of the full blocks of a row. root: key_0. tokens: of the row, which may grow.
 
     turn: the first token whose keys are those of `root`; those before it are of the base, whose
-    key_0 is `base`. 0 for all of them. salt: of whoever may share them; "" for everybody.
+    key_0 is `base`. 0 for all of them. salt: of whoever may share them; "" for everybody. public:
+    so many blocks are everybody's whatever the salt.
     """
 
     def __init__(
@@ -40,15 +46,16 @@ class BlockKeys:
         root: bytes,
         tokens: Sequence[int],
         block: int,
-        *,
         turn: int = 0,
         base: bytes = b"",
         salt: str = "",
+        public: int = 0,
     ) -> None:
         self.root, self._tokens, self._block = root, tokens, block
         self._turn, self._base = turn, base
         first = base if turn else root
-        self._keys = [_salted(first, salt) if salt else first]
+        self._salt, self._public = salt, public
+        self._keys = [_salted(first, salt) if salt and not public else first]
 
     def key(self, blocks: int) -> bytes:
         """The key of the last of so many blocks; that of none for 0."""
@@ -61,8 +68,8 @@ class BlockKeys:
         """The key behind which a block stands."""
         inside = self._turn - at * self._block
         if not self._turn or not 0 <= inside < self._block:
-            return self.key(at)
-        return _key(self.key(at) + self.root, [inside])
+            return self._behind(at)
+        return _key(self._behind(at) + self.root, [inside])
 
     def root_of(self, at: int) -> bytes:
         """Whose keys a block holds: the root of the adapter, or that of the base."""
@@ -79,7 +86,12 @@ class BlockKeys:
         the first `end` of the row."""
         yield self.before(at), self.block(at, end)
         if at * self._block < self._turn < (at + 1) * self._block:
-            yield self.key(at), self.block(at, min(end, self._turn))
+            yield self._behind(at), self.block(at, min(end, self._turn))
+
+    def _behind(self, at: int) -> bytes:
+        """The key of so many blocks, for what stands behind them."""
+        turns = self._salt and at and at == self._public
+        return _salted(self.key(at), self._salt) if turns else self.key(at)
 
 
 def _key(before: bytes, tokens: Sequence[int]) -> bytes:
