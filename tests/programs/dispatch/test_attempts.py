@@ -105,6 +105,24 @@ def test_what_each_error_means(error: BaseException | None, told: list[str]) -> 
     assert noted.told == told
 
 
+def test_what_was_cached_may_be_said_last() -> None:
+    class Late(ScriptedEngine):
+        async def generate(self, *_: Any, **__: Any) -> AsyncGenerator[EngineReport, None]:
+            yield EngineReport("a")
+            yield EngineReport("b", cached_tokens=7, over=True)
+
+    noted = Noted(Late())
+    found: list[Attempt] = []
+
+    async def work() -> None:
+        found.append(noted.start("tea"))
+        await asyncio.sleep(5.0)
+
+    run(work())
+    assert noted.told == ["began None", "ended None"]
+    assert found[0].cached == 7
+
+
 def test_waits_between_attempts_grow() -> None:
     def broken(*_: object) -> str:
         raise OSError("broken")

@@ -182,8 +182,10 @@ class Attempts:
         is_first, is_over = True, False
         try:
             async for report in reports:
+                if report.cached_tokens is not None:
+                    attempt.cached = report.cached_tokens
                 if is_first:
-                    is_first, attempt.cached = False, report.cached_tokens
+                    is_first = False
                     self._events.began(attempt)
                 job.add(report.text)
                 attempt.tokens, is_over = report.tokens, report.over
