@@ -85,8 +85,9 @@ class EngineStats(NamedTuple):
 
 class EngineReport(NamedTuple):
     """What a generation reports: `text` piece by piece; cached_tokens with the first piece or, by
-    servers over HTTP, the last, where the engine says it; `over` with the last. logprobs: of the tokens since the last report, where
-    they were asked for. tokens: of the whole answer, with the last, where the engine counts."""
+    servers over HTTP, the last, where the engine says it; `over` with the last. logprobs: of the
+    tokens since the last report, where they were asked for. tokens: of the whole answer, with the
+    last, where the engine counts."""
 
     text: str
     cached_tokens: int | None = None
