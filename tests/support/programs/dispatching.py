@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
@@ -21,11 +21,13 @@ QUICK = DispatchTerms(
 
 
 def dispatcher_of(
-    engines: Mapping[str, ScriptedEngine], terms: DispatchTerms = QUICK
+    engines: Mapping[str, ScriptedEngine],
+    terms: DispatchTerms = QUICK,
+    tokens: Callable[[str], int] = len,
 ) -> ChainDispatcher:
-    """One that counts characters."""
+    """One that counts characters, or as told."""
     curves = dict.fromkeys(engines, SCRIPTED_CURVE)
-    return ChainDispatcher(engines, len, curves=curves, terms=terms)
+    return ChainDispatcher(engines, tokens, curves=curves, terms=terms)
 
 
 def check_empty(dispatcher: ChainDispatcher, engines: Mapping[str, ScriptedEngine]) -> None:
