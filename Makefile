@@ -25,13 +25,13 @@ demo: $(VENV)/.installed ## install, then run the main job on real data
 
 test: $(VENV)/.installed-dev ## the whole check: lint, types, imports, dependencies, docs, tests
 	@$(MAKE) --no-print-directory -j 2 lint docs
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -q
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 quick: $(VENV)/.installed-dev ## in minutes: style, floors and the quick tests; says what it leaves out
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -q --quick
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --quick
 
 lint: $(VENV)/.installed-dev ## style, types, floors and declared dependencies
 	$(BIN)/ruff check .
