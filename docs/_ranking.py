@@ -47,6 +47,21 @@ def din_choices() -> Iterator[str]:
     yield from source("din")
 
 
+def mba() -> Iterator[str]:
+    """What the mini-batch aware decay is worth at each epoch."""
+    figures = figures_of("mba")
+    yield "| epoch | no decay | with decay | with less without (95% interval) |"
+    yield "|---|---|---|---|"
+    for epoch in (1, 2, 3):
+        of = f"mba_gauc_epoch{epoch}"
+        none, decay = (number(figures.get(f"{of}_{name}")) for name in ("none", "mba"))
+        lead = number(figures.get(f"{of}_minus_none_ci"), "+.4f")
+        yield f"| {epoch} | {none} | {decay} | {lead} |"
+    yield ""
+    yield f"Group AUC; lambda, chosen on validation: {number(figures.get('mba_lambda'), 'g')}."
+    yield from source("mba")
+
+
 def din_peers() -> Iterator[str]:
     """DIN beside peer libraries, on the same rows."""
     rows = [row for row in result("din").get("rows", ()) if "library" in row]
@@ -165,6 +180,7 @@ RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-quality": din_quality,
     "din-choices": din_choices,
     "din-peers": din_peers,
+    "mba": mba,
     "din-protocol": din_protocol,
     "din-defaults": din_defaults,
     "din-defaults-protocol": din_defaults_protocol,
