@@ -17,7 +17,7 @@ from adwright.core.regular import read_regular
 from adwright.programs.program import Program
 from adwright.programs.template import Template
 
-__all__ = ["PROGRAMS", "program_text", "read_program"]
+__all__ = ["PROGRAMS", "program_text", "read_program", "unset_variables"]
 
 #: Those that come with the package, by name, and what each does.
 PROGRAMS = {
@@ -44,7 +44,7 @@ def read_program(name: str | Path, values: Mapping[str, str] = _NO_VALUES) -> Pr
     if not isinstance(plain, dict):
         raise ConfigError("a program is a JSON object", where=str(name), hint="begin with {")
     program = from_jsonable(Program, plain, source=str(name))
-    open_ones = dict.fromkeys((*program.values, *program.awaited, *_unset(program)))
+    open_ones = dict.fromkeys((*program.values, *program.awaited, *unset_variables(program)))
     for variable in values:
         if variable not in open_ones:
             close = closest_name(variable, open_ones)
@@ -76,7 +76,7 @@ def program_text(name: str | Path) -> str:
         ) from error
 
 
-def _unset(program: Program) -> list[str]:
+def unset_variables(program: Program) -> list[str]:
     """Variables that a call or step reads and nothing sets."""
     read: dict[str, None] = {}
     made: set[str] = set()

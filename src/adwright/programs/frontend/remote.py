@@ -19,7 +19,8 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
@@ -106,6 +107,17 @@ class RemoteProgram:
     async def status(self) -> dict[str, Any]:
         """All of the program as it is now, as GET /v1/programs/ID tells it."""
         return await asyncio.to_thread(self._send, "GET", "")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Cancel what runs, and have the service forget the program."""

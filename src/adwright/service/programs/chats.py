@@ -27,6 +27,7 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 from adwright.lm.engine.scripted import ByteTokens
+from adwright.programs.adapters.chat_calls import ChatCall, chat_program
 from adwright.programs.variable import Variable
 from adwright.service.lm.protocol.answers import EventWriter, answer_of
 from adwright.service.lm.protocol.errors import broken_stream, lm_error_docs
@@ -37,7 +38,6 @@ from adwright.service.lm.protocol.tools import ToolForm
 from adwright.service.lm.requested import chat_of, settings_of, tool_form_of
 from adwright.service.lm.work import Gone, TimeUp
 from adwright.service.programs.book import OpenProgram
-from adwright.service.programs.chat_calls import ChatCall, chat_program
 from adwright.service.programs.refusals import Refused
 from adwright.service.programs.schemas import ExtensionIn
 from adwright.service.programs.state import Programs, ProgramState, Tenant
