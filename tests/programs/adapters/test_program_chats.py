@@ -13,7 +13,7 @@ from adwright.programs.runner import Session
 from tests.support.programs.dispatching import check_empty, dispatcher_of
 from tests.support.programs.scripted_engine import ScriptedEngine
 
-RULES = "Be brief, and never lie. " * 20
+RULES = "Be brief, and never lie. " * 400
 SETTINGS = GenerationConfig(max_tokens=50)
 
 
