@@ -6,8 +6,9 @@ from adwright.core.clock import FixedClock
 from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import Join
 from adwright.service.programs.answers import program_out, trace_out, variable_out
-from adwright.service.programs.book import OpenProgram, ProgramBook
+from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.open_program import OpenProgram
 from tests.support.service.program_apps import ScriptedRouter
 
 PROGRAM = Program(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adwright.core.clock import FixedClock
+from adwright.programs.keeping.kept_folder import KeptFolder
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.config import ProgramServiceConfig
@@ -159,3 +162,99 @@ def test_when_to_come_back_follows_from_what_is_done() -> None:
         return float(told.value.headers["Retry-After"])
 
     assert asyncio.run(scenario(20)) < asyncio.run(scenario(0))
+
+
+def a_kept_book(folder: Path, router: ScriptedRouter) -> ProgramBook:
+    keep = KeptFolder(folder, patience=0.0)
+    return ProgramBook(router, ProgramServiceConfig(), FixedClock(), ["m"], keep)
+
+
+def team() -> Program:
+    """A writer who waits for a brief, and an editor."""
+    writer = SemanticCall("writer", "An ad for {{brief}}: {{ad:output}}")
+    editor = SemanticCall("editor", "Shorten {{ad}}: {{short:output}}")
+    wanted = (WantedOutput("short"), WantedOutput("never"))
+    return Program(calls=(writer, editor), awaited=("brief", "never"), outputs=wanted)
+
+
+def test_kept_programs_go_on_in_the_next_process(tmp_path: Path) -> None:
+    async def first() -> str:
+        book = a_kept_book(tmp_path, ScriptedRouter(held="editor"))
+        await book.restore()
+        one, _ = book.open("t", team(), key="k", digest="d", on_disconnect="cancel")
+        book.extend(one, asking(), key="more", digest="e")
+        one.set("brief", "tea")
+        one.cancel("never")
+        deleted, _ = book.open("t", asking())
+        unkept, _ = book.open("t", asking(), keep=False)
+        await settle()
+        book.end(deleted, "deleted")
+        assert [path.suffix for path in tmp_path.iterdir()].count(".jsonl") == 1
+        assert one.session.variable("ad").text == "[An ad for tea: ]"
+        # Only what was written stays, as where the process is killed.
+        await book.close()
+        return one.program_id
+
+    async def second(program_id: str) -> None:
+        router = ScriptedRouter()
+        book = a_kept_book(tmp_path, router)
+        await book.restore()
+        (one,) = book.programs
+        assert (one.program_id, one.tenant, one.on_disconnect) == (program_id, "t", "cancel")
+        assert one.session.variable("ad").text == "[An ad for tea: ]"
+        assert one.session.variable("never").failure is not None
+        await settle()
+        assert one.session.variable("short").text == "[Shorten [An ad for tea: ]: ]"
+        assert [asked.chain.call.name for _, asked in router.asked] == ["editor"]
+        assert book.open("t", team(), key="k", digest="d") == (one, False)
+        assert not book.extend(one, asking(), key="more", digest="e")
+        with pytest.raises(ApiError, match="no program"):
+            book.get("u", program_id)
+        book.end(one, "idle")
+        await book.close()
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+    asyncio.run(second(asyncio.run(first())))
+
+
+def test_a_kept_program_that_is_too_old_ends(tmp_path: Path) -> None:
+    async def first() -> None:
+        book = a_kept_book(tmp_path, ScriptedRouter())
+        await book.restore()
+        book.open("t", asking())
+        await book.close()
+
+    async def second() -> None:
+        clock = FixedClock()
+        clock.advance(86_401)
+        keep = KeptFolder(tmp_path)
+        book = ProgramBook(ScriptedRouter(), ProgramServiceConfig(), clock, ["m"], keep)
+        await book.restore()
+        assert len(book) == 1
+        book.look()
+        assert book.ended == {"old": 1}
+        await book.close()
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+def test_what_cannot_go_on_is_named_and_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(models: list[str]) -> int:
+        keep = KeptFolder(tmp_path)
+        book = ProgramBook(ScriptedRouter(), ProgramServiceConfig(), FixedClock(), models, keep)
+        await book.restore()
+        if not len(book):
+            book.open("t", asking(model=models[0]))
+        found = len(book)
+        await book.close()
+        return found
+
+    assert asyncio.run(main(["other"])) == 1
+    (path,) = tmp_path.glob("*.jsonl")
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main(["m"]))
+    assert "a kept program cannot go on" in caplog.text
+    assert path.exists()

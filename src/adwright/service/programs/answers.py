@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adwright.programs.graph import Chain
 from adwright.programs.variable import Variable, VariableState
-from adwright.service.programs.book import OpenProgram, OutputState
+from adwright.service.programs.open_program import OpenProgram, OutputState
 
 __all__ = [
     "FailureOut",

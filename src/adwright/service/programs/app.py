@@ -17,12 +17,14 @@ from prometheus_client.registry import Collector
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
+from adwright.programs.keeping.kept_folder import KeptFolder
 from adwright.service.lm.keys import Callers, by_key
 from adwright.service.lm.protocol.errors import add_lm_errors, respond
-from adwright.service.programs.book import ChainRouter, ProgramBook
+from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.chats import chats_router
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.health import health_router
+from adwright.service.programs.open_program import ChainRouter
 from adwright.service.programs.refusals import Refused, on_refused
 from adwright.service.programs.routes import programs_router
 from adwright.service.programs.state import ProgramState
@@ -64,11 +66,13 @@ def create_programs_app(
     for each in measures:
         metrics.registry.register(each)
     callers = Callers(config.key, config.keys)
-    book = ProgramBook(router, config, clock, texts)
+    keep = None if config.keep_folder is None else KeptFolder(config.keep_folder)
+    book = ProgramBook(router, config, clock, texts, keep)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with _opened(beside):
+            await book.restore()
             book.start()
             try:
                 yield

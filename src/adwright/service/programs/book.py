@@ -10,34 +10,31 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Literal
 
 from adwright.core.clock import Clock
+from adwright.core.errors import AdwrightError
 from adwright.programs.build import build_graph
 from adwright.programs.chain_engine import ChainEngine
 from adwright.programs.graph import Chain
+from adwright.programs.keeping.kept_chains import KeptChains
+from adwright.programs.keeping.kept_folder import KeptFolder
+from adwright.programs.keeping.kept_program import KeptPart, KeptProgram
+from adwright.programs.keeping.program_log import ProgramLog
 from adwright.programs.limits import prompt_tokens
 from adwright.programs.program import Program
 from adwright.programs.runner import Session
 from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.open_program import ChainRouter, OpenProgram
 from adwright.service.programs.refusals import Refused, refusing
 from adwright.web.errors import ApiError, Busy
 
-__all__ = [
-    "ChainEvent",
-    "ChainRouter",
-    "ChainTrace",
-    "OpenProgram",
-    "OutputState",
-    "ProgramBook",
-    "ProgramChains",
-]
+__all__ = ["ProgramBook"]
 
 _log = logging.getLogger("adwright.service")
-OutputState = Literal["running", "done", "failed"]
 #: Seconds between two looks for programs that have ended; and those that the end of one may take.
 _LOOK, _CLOSE = 1.0, 10.0
 #: Tokens a second, before anything was measured.
@@ -46,94 +43,10 @@ _FIRST_RATE = 500.0
 _NEWS = 0.2
 
 
-class ChainEvent(Protocol):
-    """Something that happened to a program."""
-
-    @property
-    def time(self) -> float:
-        """Seconds on the clock of whoever runs it."""
-        ...
-
-    def as_json(self) -> dict[str, object]:
-        """What is known of it."""
-        ...
-
-
-class ChainTrace(Protocol):
-    """What happened to a program. placed: the engine of each chain, by the id of its node."""
-
-    @property
-    def events(self) -> Sequence[ChainEvent]:
-        """In order."""
-        ...
-
-    @property
-    def placed(self) -> Mapping[str, str]:
-        """Where each chain was sent last."""
-        ...
-
-
-class ProgramChains(ChainEngine, Protocol):
-    """What runs the chains of one program."""
-
-    @property
-    def trace(self) -> ChainTrace:
-        """What happened to it so far."""
-        ...
-
-    def watch(self, session: Session) -> None:
-        """See by the session what is left of the program."""
-        ...
-
-    def close(self) -> None:
-        """The program is over."""
-        ...
-
-
-class ChainRouter(Protocol):
-    """What runs the chains of all programs: a dispatcher before several engines."""
-
-    def for_program(self, program_id: str, tenant: str, /) -> ProgramChains:
-        """What runs those of one program. tenant: whose it is, and who shares prefixes."""
-        ...
-
-
-@dataclass(eq=False)
-class OpenProgram:
-    """A program that is open. made: seconds since 1970; opened, touched: seconds on the clock.
-    waiting: requests that wait for one of its texts. owed: tokens of its chains that are not over.
-    """
-
-    program_id: str
-    tenant: str
-    chains: ProgramChains
-    session: Session
-    on_disconnect: Literal["detach", "cancel"]
-    made: int
-    opened: float
-    touched: float
-    waiting: int = 0
-    owed: dict[str, int] = field(default_factory=dict)
-    #: Of each part that came with a key: the digest of its body.
-    keys: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The variables that were asked for."""
-        return tuple(one.variable for one in self.session.graph.program.outputs)
-
-    @property
-    def state(self) -> OutputState:
-        """How the outputs are: running while one is not settled; failed where one has no text."""
-        states = {self.session.variable(one).state for one in self.outputs}
-        if "pending" in states or self.session.running:
-            return "running"
-        return "failed" if states - {"set"} else "done"
-
-
 class ProgramBook:
     """The open programs of all tenants. models: that a call may name; the first is the one that is
-    meant by "". Raises ConfigError through `refusing` only."""
+    meant by "". keep: where programs are kept, so that they outlive the process. Raises ConfigError
+    through `refusing` only."""
 
     def __init__(
         self,
@@ -141,7 +54,9 @@ class ProgramBook:
         config: ProgramServiceConfig,
         clock: Clock,
         models: Iterable[str],
+        keep: KeptFolder | None = None,
     ) -> None:
+        self._keep = keep
         self._router, self._config, self._clock = router, config, clock
         self._models = tuple(models)
         self._open: dict[str, OpenProgram] = {}
@@ -181,8 +96,10 @@ class ProgramBook:
         on_disconnect: Literal["detach", "cancel"] = "detach",
         key: str = "",
         digest: str = "",
+        keep: bool = True,
     ) -> tuple[OpenProgram, bool]:
         """Open a program, or return the one that was opened with that key; and whether it is new.
+        keep: whether it outlives the process, where that is offered.
 
         Raises Refused where it is none, Busy where it is too much, ApiError 409 where the key was
         used for another body.
@@ -197,21 +114,19 @@ class ProgramBook:
             raise Busy("tenant_programs", self._config.keep_seconds, what=what, hint=hint)
         if len(self._open) >= self._config.max_programs:
             raise Busy("programs", self._config.keep_seconds)
-        program_id, now = f"prog_{secrets.token_urlsafe(16)}", self._clock.monotonic()
-        chains = self._router.for_program(program_id, tenant)
-        session = Session(chains, limits=self._config.limits)
+        program_id = f"prog_{secrets.token_urlsafe(16)}"
         made = int(self._clock.now().timestamp())
-        opened = OpenProgram(program_id, tenant, chains, session, on_disconnect, made, now, now)
+        log = None
+        if self._keep is not None and keep:
+            log = self._keep.new(program_id, tenant, on_disconnect, made)
         try:
-            chains.watch(session)
-            self._submit(opened, part)
+            opened = self._opened(program_id, tenant, on_disconnect, made, log)
+            self._submit_to(opened, part, key, digest)
         except BaseException:
-            chains.close()
+            if log is not None:
+                log.forget()
             raise
         self._open[program_id] = opened
-        if key:
-            self._by_key[tenant, key] = program_id
-            opened.keys[key] = digest
         return opened, True
 
     def extend(self, one: OpenProgram, part: Program, *, key: str = "", digest: str = "") -> bool:
@@ -219,9 +134,7 @@ class ProgramBook:
         if key and key in one.keys:
             _require_same(one.keys[key], digest)
             return False
-        self._submit(one, part)
-        if key:
-            one.keys[key] = digest
+        self._submit(one, part, key, digest)
         return True
 
     def end(self, one: OpenProgram, why: str) -> None:
@@ -231,9 +144,29 @@ class ProgramBook:
         for key in one.keys:
             self._by_key.pop((one.tenant, key), None)
         self.ended[why] += 1
+        if one.log is not None:
+            # What ends with the service goes on with the next one.
+            (one.log.close if why == "closed" else one.log.forget)()
         task = asyncio.get_running_loop().create_task(self._close(one))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    async def restore(self) -> None:
+        """Open the programs again that are kept, and have what chains of them wrote."""
+        if self._keep is None:
+            return
+        await self._keep.open()
+        asked = []
+        for kept in self._keep.programs():
+            try:
+                asked += self._restored(kept)
+            except (AdwrightError, ApiError) as error:
+                kept.log.close()
+                _log.warning("a kept program cannot go on: %s: %s", kept.program_id, error)
+        # No engine is asked for these texts, so they are there, or refused again, at once.
+        with suppress(TimeoutError):
+            known = asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.wait_for(known, _CLOSE)
 
     def start(self) -> None:
         """Look for programs that are over, from now on."""
@@ -249,6 +182,8 @@ class ProgramBook:
             self.end(one, "closed")
         if self._closing:
             await asyncio.wait(set(self._closing))
+        if self._keep is not None:
+            self._keep.close()
 
     def look(self) -> None:
         """End the programs whose time is over, and see how much was done since the last look."""
@@ -277,14 +212,80 @@ class ProgramBook:
             found.touched = self._clock.monotonic()
         return found
 
-    def _submit(self, one: OpenProgram, part: Program) -> None:
+    def _opened(
+        self,
+        program_id: str,
+        tenant: str,
+        on_disconnect: Literal["detach", "cancel"],
+        made: int,
+        log: ProgramLog | None,
+        kept: KeptProgram | None = None,
+    ) -> OpenProgram:
+        chains = self._router.for_program(program_id, tenant)
+        runs: ChainEngine = chains
+        if log is not None:
+            texts, errors = (kept.texts, kept.errors) if kept else ({}, {})
+            runs = KeptChains(chains, log, texts, errors)
+        session = Session(runs, limits=self._config.limits)
+        now = self._clock.monotonic()
+        age = max(0.0, self._clock.now().timestamp() - made) if kept else 0.0
+        told = (program_id, tenant, chains, session, on_disconnect, made, now - age, now)
+        try:
+            chains.watch(session)
+        except BaseException:
+            chains.close()
+            raise
+        return OpenProgram(*told, log)
+
+    def _submit_to(self, opened: OpenProgram, part: Program, key: str, digest: str) -> None:
+        """Submit the first part of a program, which is closed where that is refused."""
+        try:
+            self._submit(opened, part, key, digest)
+        except BaseException:
+            opened.chains.close()
+            raise
+
+    def _restored(self, kept: KeptProgram) -> list[Awaitable[str]]:
+        """Open a program again; returns what asks for the texts that are known."""
+        told = (kept.program_id, kept.tenant, kept.on_disconnect, kept.made)
+        one = self._opened(*told, kept.log, kept)
+
+        def submit(kept_part: KeptPart) -> None:
+            part = self._with_models(kept_part.program)
+            tokens = self._tokens_of(one, part)
+            is_first = one.session.graph.program == Program()
+            one.session.submit(part)
+            self._note(one, tokens, kept_part.key, kept_part.digest, is_first=is_first)
+
+        try:
+            known = kept.replay(one.session, submit)
+        except BaseException:
+            one.chains.close()
+            raise
+        self._open[kept.program_id] = one
+        return [one.session.get(name) for name in known]
+
+    def _submit(self, one: OpenProgram, part: Program, key: str = "", digest: str = "") -> None:
         part = self._with_models(part)
         with refusing(part):
             tokens = self._tokens_of(one, part)
             self._require_room(one.tenant, sum(tokens.values()))
+            if one.log is not None:
+                one.log.part(part, key, digest)
+            is_first = one.session.graph.program == Program()
             one.session.submit(part)
+        self._note(one, tokens, key, digest, is_first=is_first)
+
+    def _note(
+        self, one: OpenProgram, tokens: Mapping[str, int], key: str, digest: str, *, is_first: bool
+    ) -> None:
+        """A part was submitted."""
         one.owed |= tokens
         self.submitted += 1
+        if key:
+            if is_first:
+                self._by_key[one.tenant, key] = one.program_id
+            one.keys[key] = digest
 
     def _tokens_of(self, one: OpenProgram, part: Program) -> dict[str, int]:
         """Tokens that each new chain reads and writes, at most."""

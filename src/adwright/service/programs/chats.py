@@ -37,7 +37,7 @@ from adwright.service.lm.protocol.schemas import ChatIn
 from adwright.service.lm.protocol.tools import ToolForm
 from adwright.service.lm.requested import chat_of, settings_of, tool_form_of
 from adwright.service.lm.work import Gone, TimeUp
-from adwright.service.programs.book import OpenProgram
+from adwright.service.programs.open_program import OpenProgram
 from adwright.service.programs.refusals import Refused
 from adwright.service.programs.schemas import ExtensionIn
 from adwright.service.programs.state import Programs, ProgramState, Tenant
@@ -215,11 +215,13 @@ def _submitted(
         output=wanted.output,
         objective=wanted.objective,
     )
-    one = _program(call, wanted, state, tenant)
+    one = _program(call, wanted, state, tenant, keep=extension is not None)
     return _AskedChat(one, call, text, tools, settings.max_tokens, extension is not None)
 
 
-def _program(call: ChatCall, wanted: ExtensionIn, state: ProgramState, tenant: str) -> OpenProgram:
+def _program(
+    call: ChatCall, wanted: ExtensionIn, state: ProgramState, tenant: str, *, keep: bool
+) -> OpenProgram:
     known: Sequence[str] = ()
     one = None
     if wanted.program is not None:
@@ -235,7 +237,7 @@ def _program(call: ChatCall, wanted: ExtensionIn, state: ProgramState, tenant: s
         raise Refused("the variable is there already", param=path, hint="take another")
     try:
         if one is None:
-            return state.book.open(tenant, call.part)[0]
+            return state.book.open(tenant, call.part, keep=keep)[0]
         state.book.extend(one, call.part)
         return one
     except Refused as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from adwright.programs.limits import ProgramLimits
 from adwright.service.lm.keys import require_keys
@@ -29,6 +30,8 @@ class ProgramServiceConfig:
         tenant_programs: of one tenant. queued_tokens: read and written, at most, by all calls that
         are not over yet; tenant_queued_tokens: by those of one tenant. What is above one of the
         four is refused with 429.
+    keep_folder: where programs are kept, so that they go on after the process has died; None: they
+        end with it.
     keep_seconds: a program ends when nobody has called for it for so long, and nothing of it runs.
     most_seconds: the longest that a program is kept at all.
     wait_seconds: the longest that one request waits for a text; then it is told how far it is.
@@ -46,6 +49,7 @@ class ProgramServiceConfig:
     tenant_programs: int = 64
     queued_tokens: int = 16_000_000
     tenant_queued_tokens: int = 4_000_000
+    keep_folder: Path | None = None
     keep_seconds: float = 600.0
     most_seconds: float = 86_400.0
     wait_seconds: float = 300.0

@@ -10,8 +10,9 @@ from prometheus_client.registry import Collector
 
 from adwright.programs.dispatch.dispatcher import DispatchStats
 from adwright.programs.graph import Chain
-from adwright.service.programs.book import OpenProgram, ProgramBook
+from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.engine_room import EngineRoom
+from adwright.service.programs.open_program import OpenProgram
 from adwright.web.metrics import ServiceMetrics
 
 __all__ = ["EngineMeasures", "ProgramMeasures"]

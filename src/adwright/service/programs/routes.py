@@ -23,7 +23,7 @@ from adwright.service.programs.answers import (
     trace_out,
     variable_out,
 )
-from adwright.service.programs.book import OpenProgram
+from adwright.service.programs.open_program import OpenProgram
 from adwright.service.programs.refusals import Refused
 from adwright.service.programs.schemas import ProgramIn, ProgramPartIn, TextIn
 from adwright.service.programs.state import Programs, ProgramState, Tenant
@@ -177,9 +177,9 @@ async def set_variable(
     variable = _variable(one, name)
     try:
         if body.text is None:
-            one.session.fail(name, body.failure or "")
+            one.fail(name, body.failure or "")
         elif variable.state != "set" or variable.text != body.text:
-            one.session.set(name, body.text)
+            one.set(name, body.text)
     except ConfigError as error:
         raise Refused(error.what, param="text", hint=error.hint) from None
     except ProgramError as error:
@@ -195,7 +195,7 @@ async def cancel_variable(
     Nothing where it is settled."""
     one = state.book.get(tenant, program_id)
     variable = _variable(one, name)
-    one.session.cancel(name)
+    one.cancel(name)
     return variable_out(variable)
 
 

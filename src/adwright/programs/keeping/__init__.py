@@ -1,0 +1,1 @@
+"""Keep programs in a folder, so that they go on after the process that runs them has died."""
