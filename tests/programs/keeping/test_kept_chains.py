@@ -64,6 +64,8 @@ def test_what_is_cancelled_is_not_kept(path: Path, log: ProgramLog) -> None:
 
 
 def test_nobody_is_told_what_cannot_be_kept() -> None:
-    with closing(ProgramLog(Path("/dev/full"))) as log:
-        with pytest.raises(ResourceError, match="the disk is full"):
-            generated(KeptChains(EchoEngine(), log))
+    with (
+        closing(ProgramLog(Path("/dev/full"))) as log,
+        pytest.raises(ResourceError, match="the disk is full"),
+    ):
+        generated(KeptChains(EchoEngine(), log))

@@ -40,7 +40,7 @@ def test_a_program_is_read_as_it_was_written(tmp_path: Path) -> None:
     log = logged(tmp_path / "p")
     log.said("set", "product", "tea")
     log.text("writer.ad", "Drink tea.")
-    log.error("legal.view", "no")
+    log.failure("legal.view", "no")
     log.close()
     found = read_kept(tmp_path / "p")
     assert found is not None

@@ -16,7 +16,7 @@ def test_each_thing_is_a_line(tmp_path: Path) -> None:
     log.begin("p", "shop", "detach", 5)
     log.part(Program(values={"a": "ä"}), "key", "digest")
     log.text("writer.ad", "x\ny")
-    log.error("legal.view", "no")
+    log.failure("legal.view", "no")
     log.said("set", "brief", "b")
     log.said("cancel", "ad")
     log.close()

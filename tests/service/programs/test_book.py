@@ -186,7 +186,7 @@ def test_kept_programs_go_on_in_the_next_process(tmp_path: Path) -> None:
         one.set("brief", "tea")
         one.cancel("never")
         deleted, _ = book.open("t", asking())
-        unkept, _ = book.open("t", asking(), keep=False)
+        book.open("t", asking(), keep=False)
         await settle()
         book.end(deleted, "deleted")
         assert [path.suffix for path in tmp_path.iterdir()].count(".jsonl") == 1

@@ -40,7 +40,7 @@ class KeptChains:
             text = await self._chains.generate(asked, say)
         except Exception as error:
             told = str(error) if isinstance(error, AdwrightError) else repr(error)
-            self._log.error(node_id, told[:_SHOWN])
+            self._log.failure(node_id, told[:_SHOWN])
             raise
         self._log.text(node_id, text)
         return text

@@ -49,7 +49,7 @@ class ProgramLog:
         """A chain has its text."""
         self._write({"text": [node_id, text]})
 
-    def error(self, node_id: str, what: str) -> None:
+    def failure(self, node_id: str, what: str) -> None:
         """A chain will have none."""
         self._write({"error": [node_id, what]})
 
