@@ -87,7 +87,6 @@ PRIVATE_NAMES = {
     "metrics/reports/test_report.py: metrics.reports.report._BLOCKS",
     "metrics/test_bootstrap.py: metrics.bootstrap._CHUNK_CELLS",
     "metrics/test_ranks.py: metrics.ranks._CHUNK_CELLS",
-    "service/test_on_ray.py: service.on_ray._ENVIRONMENT",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._announce",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._settle",
     "support/store/store_processes.py: campaigns.store.compaction._delete",

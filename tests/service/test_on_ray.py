@@ -80,7 +80,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     serve = pytest.importorskip("ray.serve")
     from ray.cluster_utils import Cluster
 
-    for name, value in on_ray._ENVIRONMENT.items():
+    for name, value in on_ray.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
     made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})

@@ -37,14 +37,14 @@ from adwright.web.server import listen
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["NAME", "connected", "deploy"]
+__all__ = ["ENVIRONMENT", "NAME", "connected", "deploy", "deploy_app"]
 
 #: Of the application on the cluster.
 NAME = "adwright"
 #: Nothing large is passed between processes.
 _OBJECT_STORE_BYTES = 100 * 2**20
 #: Nothing is sent anywhere; workers import nothing for accelerators that they do not use.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # A proxy that is not up within 5 s is killed, and on a busy machine it takes longer.
@@ -84,6 +84,36 @@ def deploy(
             "replicas must be at least 1 and cpus not negative",
             where=f"replicas {replicas}, cpus {cpus:g}",
         )
+    return deploy_app(
+        _builder(config, store_url, Path(models).resolve(), load),
+        name=NAME,
+        replicas=replicas,
+        cpus=cpus,
+        # More than the app lets in: it is the app that sheds, with a proper answer.
+        most_requests=2 * config.max_in_flight,
+        drain_seconds=_DRAIN_SECONDS + config.drain_seconds,
+        host=host,
+        port=port,
+    )
+
+
+def deploy_app(
+    build: Callable[[], FastAPI],
+    *,
+    name: str,
+    replicas: int,
+    cpus: float,
+    most_requests: int,
+    drain_seconds: float,
+    host: str,
+    port: int,
+) -> int:
+    """Start an application on the cluster, or change it there; returns the port.
+
+    build: makes it, in each replica. name: of the deployment. most_requests: at a time, to one
+    replica. drain_seconds: that one may take to end. Other arguments, and what is raised, as for
+    `deploy`.
+    """
     try:
         from ray import serve
     except ImportError as error:
@@ -93,17 +123,16 @@ def deploy(
     options = serve.config.HTTPOptions(host=host, port=port, keep_alive_timeout_s=30)
     serve.start(proxy_location="EveryNode", http_options=options)
     deployed = serve.deployment(
-        name=NAME,
+        name=name,
         num_replicas=replicas,
         ray_actor_options={"num_cpus": cpus},
-        # More than the app lets in: it is the app that sheds, with a proper answer.
-        max_ongoing_requests=2 * config.max_in_flight,
-        graceful_shutdown_timeout_s=_DRAIN_SECONDS + config.drain_seconds,
+        max_ongoing_requests=most_requests,
+        graceful_shutdown_timeout_s=drain_seconds,
         health_check_period_s=2,
         health_check_timeout_s=10,
-    )(serve.ingress(_builder(config, store_url, Path(models).resolve(), load))())
-    serve.run(deployed.bind(), name=NAME, route_prefix="/")
-    _wait_for_route(host, port)
+    )(serve.ingress(build)())
+    serve.run(deployed.bind(), name=name, route_prefix="/")
+    _wait_for_route(name, host, port)
     return port
 
 
@@ -113,7 +142,7 @@ def _free_port(host: str) -> int:
         return port
 
 
-def _wait_for_route(host: str, port: int) -> None:
+def _wait_for_route(name: str, host: str, port: int) -> None:
     """Until the proxy of this node knows the way to the replicas, which it learns a moment later
     than they are ready; until then it answers 404.
 
@@ -128,7 +157,7 @@ def _wait_for_route(host: str, port: int) -> None:
     while clock.monotonic() < end:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
-                known = NAME in json.load(answer).values()
+                known = name in json.load(answer).values()
         except (OSError, ValueError):
             known = False
         in_a_row = in_a_row + 1 if known else 0
@@ -177,7 +206,7 @@ def connected(*, cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with environment(_ENVIRONMENT):
+    with environment(ENVIRONMENT):
         if "RAY_ADDRESS" in os.environ:
             ray.init()
         else:

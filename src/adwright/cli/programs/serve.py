@@ -24,7 +24,7 @@ from adwright.cli.programs.engines import (
 )
 from adwright.cli.shared import DryRun, Offline
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError
+from adwright.core.errors import AdwrightError, ConfigError
 
 if TYPE_CHECKING:
     from adwright.programs.dispatch.terms import DispatchTerms
@@ -81,6 +81,14 @@ Measure = Annotated[
         "calls are placed and bounded by it.",
     ),
 ]
+Keep = Annotated[
+    Path | None,
+    typer.Option(
+        "--keep",
+        help="Folder that programs are kept in, so that they go on after the service was killed or "
+        "started again; one service at a time.",
+    ),
+]
 KeepSeconds = Annotated[
     float,
     typer.Option(
@@ -119,6 +127,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     weight: Weights = None,
     public: Public = None,
     allow_host: AllowHost = None,
+    keep: Keep = None,
     keep_seconds: KeepSeconds = 600.0,
     tenant_programs: TenantPrograms = 64,
     tenant_tokens: TenantTokens = 4_000_000,
@@ -141,7 +150,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     --key-file given, callers send a key as a bearer token.
 
     Each engine is a process of its own, or with --engine-url a server elsewhere: one that dies is
-    started again, or asked until it is back, and its calls are placed anew.
+    started again, or asked until it is back, and its calls are placed anew. With --keep programs
+    outlive the service, too.
 
         adwright programs serve --engines 2 --threads 1
 
@@ -157,7 +167,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
     keys = {} if key_file is None else read_keys(key_file)
     names = tuple(allow_host or ()) or (() if key or keys else (host, *LOCAL_HOSTS))
-    settings = _settings(key, keys, names, keep_seconds, (tenant_programs, tenant_tokens))
+    kept, quota = (keep, keep_seconds), (tenant_programs, tenant_tokens)
+    settings = _settings(key, keys, names, kept, quota)
     terms = _terms(_weights(weight, keys), tenant_in_flight)
     choice = EngineChoice(
         engine,
@@ -204,31 +215,37 @@ def _serve(
         )
         typer.echo(f"{choice.called} on {len(room.ready())} engines: {choice.says}")
         typer.echo(f"serving on http://{host}:{door.getsockname()[1]}/v1")
-        # Why the engines could not be opened is said below, once.
-        logging.getLogger("uvicorn.error").addFilter(lambda _: room.error is None)
+
+        def error() -> AdwrightError | None:
+            return room.error or app.state.error
+
+        # Why engines or kept programs could not be opened is said below, once.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: error() is None)
         try:
             serve(app, door)
         except SystemExit:
-            if room.error is None:
+            found = error()
+            if found is None:
                 raise
-            raise room.error from None
+            raise found from None
 
 
 def _settings(
     key: str,
     keys: Mapping[str, str],
     hosts: tuple[str, ...],
-    keep_seconds: float,
+    kept: tuple[Path | None, float],
     quota: tuple[int, int],
 ) -> ProgramServiceConfig:
-    """quota: programs and tokens of a tenant."""
+    """kept: the folder, if any, and seconds. quota: programs and tokens of a tenant."""
     from adwright.service.programs.config import ProgramServiceConfig
 
-    programs, tokens = quota
+    (folder, seconds), (programs, tokens) = kept, quota
     return ProgramServiceConfig(
         key=key,
         keys=keys,
-        keep_seconds=keep_seconds,
+        keep_folder=folder,
+        keep_seconds=seconds,
         tenant_programs=programs,
         tenant_queued_tokens=tokens,
         queued_tokens=4 * tokens,
