@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from adwright.core.errors import ResourceError
 from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.service.programs.engine_room import EngineRoom
 from tests.support.programs.scripted_engine import SALTED
@@ -197,3 +199,37 @@ def test_tenants_share_engines_by_their_weights() -> None:
     assert median(equal["second"]) < 1.2 * median(equal["first"])
     favoured = run_virtually(ends_of({"second": 4.0}))
     assert median(favoured["second"]) < 0.7 * median(favoured["first"])
+
+
+def test_programs_that_cannot_be_kept_stop_the_start_and_say_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    app = program_app(ScriptedRouter(), keep_folder=tmp_path / "file" / "kept")
+
+    async def main() -> None:
+        async with app.router.lifespan_context(app):
+            pytest.fail("it starts")
+
+    with pytest.raises(ResourceError) as told:
+        asyncio.run(main())
+    assert app.state.error is told.value
+
+
+def test_kept_programs_are_there_when_it_starts_again(tmp_path: Path) -> None:
+    async def main(*, asks: bool) -> dict[str, Any]:
+        app = program_app(ScriptedRouter(), keep_folder=tmp_path / "kept")
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            if asks:
+                body = {**TEAM, "wait": True}
+                made: dict[str, Any] = (await client.post("/v1/programs", json=body)).json()
+                return made
+            (one,) = app.state.service.book.programs
+            found: dict[str, Any] = (await client.get(f"/v1/programs/{one.program_id}")).json()
+            return found
+
+    first, again = asyncio.run(main(asks=True)), asyncio.run(main(asks=False))
+    assert again["values"] == first["values"]
+    assert (again["id"], again["state"]) == (first["id"], "done")

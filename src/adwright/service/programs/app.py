@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
 from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import AdwrightError
 from adwright.core.version import __version__
 from adwright.programs.keeping.kept_folder import KeptFolder
 from adwright.service.lm.keys import Callers, by_key
@@ -59,7 +60,8 @@ def create_programs_app(
 
     router: runs the chains, in the event loop of the application. texts: of the models, by name,
     the default first. ready: whether each engine answers. beside: is open while the application
-    runs, such as the engines. measures: further ones for Prometheus.
+    runs, such as the engines. measures: further ones for Prometheus. What kept programs could not
+    be read for is `app.state.error`, for whoever only sees that the service did not start.
     """
     clock = SystemClock() if clock is None else clock
     metrics = ServiceMetrics()
@@ -72,7 +74,11 @@ def create_programs_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with _opened(beside):
-            await book.restore()
+            try:
+                await book.restore()
+            except AdwrightError as error:
+                app.state.error = error
+                raise
             book.start()
             try:
                 yield
@@ -91,7 +97,7 @@ def create_programs_app(
         redirect_slashes=False,
     )
     state = ProgramState(config, book, texts, metrics, clock, callers, ready)
-    app.state.service = state
+    app.state.service, app.state.error = state, None
     for one in (programs_router, chats_router, health_router):
         app.include_router(one)
     add_lm_errors(app)
