@@ -64,12 +64,12 @@ async def through_the_death_of_a_node(cluster: Any, other: Any) -> None:
         tasks = [asyncio.create_task(ran(dispatcher, one)) for one in range(PROGRAMS)]
         while not all(dispatcher.stats.running.values()):
             await asyncio.sleep(0.01)
-        await asyncio.to_thread(cluster.remove_node, other, allow_graceful=False)
+        cluster.remove_node(other, allow_graceful=False)
         texts = await asyncio.wait_for(asyncio.gather(*tasks), 120)
         assert texts == [f"[[[tea {one} ] again ] and again ]" for one in range(PROGRAMS)]
         assert sum(dispatcher.stats.deaths.values()) >= 1
         # Without room for it the dead one waits, and is back once a machine joins.
-        await asyncio.to_thread(cluster.add_node, num_cpus=1, object_store_memory=100 * 2**20)
+        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
         end = time.monotonic() + 120
         while not all(dispatcher.stats.alive.values()):
             assert time.monotonic() < end, dispatcher.stats
