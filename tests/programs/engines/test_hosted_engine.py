@@ -32,9 +32,9 @@ def test_reports_and_answers_pass_through() -> None:
         reports = await answer_of(hosted)
         assert "".join(one.text for one in reports) == "[tea]"
         assert reports[-1].over
-        assert value_of(await hosted.ask("fill", "b", "teapot", salt="shop"), "e") == 3
-        assert value_of(await hosted.ask("stats"), "e").running == 0
-        await hosted.ask("free", "tea", salt="shop")
+        assert value_of(await hosted.fill("b", "teapot", "shop", None), "e") == 3
+        assert value_of(await hosted.stats(), "e").running == 0
+        await hosted.free("tea", "shop")
         assert engine.freed == ["tea"]
         await hosted.close()
 
@@ -77,7 +77,7 @@ def test_an_engine_that_is_gone_is_told_from_one_that_failed() -> None:
         engine = Failing()
         hosted = await opened(engine)
         with pytest.raises(EngineFailedError, match="KeyError"):
-            value_of(await hosted.ask("stats"), "e")
+            value_of(await hosted.stats(), "e")
         engine.die()
         with pytest.raises(EngineGoneError, match=r"the engine is gone \[e\]"):
             await answer_of(hosted)
@@ -96,7 +96,7 @@ def test_what_is_not_open_says_so() -> None:
         with pytest.raises(ConfigError, match="there is no such model"):
             value_of(await hosted.open(), "e")
         with pytest.raises(ConfigError, match="the engine is not open"):
-            value_of(await hosted.ask("stats"), "e")
+            value_of(await hosted.stats(), "e")
 
     asyncio.run(main())
 

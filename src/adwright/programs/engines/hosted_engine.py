@@ -7,7 +7,7 @@ is its other side.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, NamedTuple
 
@@ -87,25 +87,39 @@ class HostedEngine:
             task.cancel()
             self._jobs.pop(job, None)
 
-    async def ask(self, what: str, *given: Any, **named: Any) -> Answered:
-        """What another method of the engine answers: fill, free or stats."""
-        try:
-            return Answered(await getattr(self._there, what)(*given, **named))
-        except Exception as error:
-            return Answered(error=_told(error))
+    async def fill(
+        self, job: str, prompt: str | Sequence[int], salt: str, adapter: str | None
+    ) -> Answered:
+        """As the engine does."""
+        return await _answered(lambda: self._there.fill(job, prompt, salt=salt, adapter=adapter))
+
+    async def free(self, prompt: str | Sequence[int], salt: str) -> Answered:
+        """As the engine does."""
+        return await _answered(lambda: self._there.free(prompt, salt=salt))
+
+    async def stats(self) -> Answered:
+        """As the engine says."""
+        return await _answered(lambda: self._there.stats())  # noqa: PLW0108 - it raises there
 
     async def cancel(self, job: str) -> Answered:
         """End a job."""
         task = self._jobs.pop(job, None)
         if task is not None:
             task.cancel()
-        return await self.ask("cancel", job)
+        return await _answered(lambda: self._there.cancel(job))
 
     @property
     def _there(self) -> ExecutionEngine:
         if self._engine is None:
             raise ConfigError("the engine is not open", where="hosted engine", hint="open it")
         return self._engine
+
+
+async def _answered(asking: Callable[[], Awaitable[Any]]) -> Answered:
+    try:
+        return Answered(await asking())
+    except Exception as error:
+        return Answered(error=_told(error))
 
 
 def _reports(

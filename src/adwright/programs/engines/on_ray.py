@@ -29,6 +29,7 @@ __all__ = ["RayEngine"]
 
 _NO_RESOURCES: Mapping[str, float] = {}
 _Prompt = str | Sequence[int]
+_SHOWN = 800
 
 
 class RayEngine:
@@ -101,8 +102,8 @@ class RayEngine:
         self, job: str, prompt: _Prompt, *, salt: str = "", adapter: str | None = None
     ) -> int:
         """As the engine does."""
-        told = {"salt": salt, "adapter": adapter}
-        return int(await self._ask("fill", job, _plain(prompt), **told))
+        asked = self._there().fill.remote(job, _plain(prompt), salt, adapter)
+        return int(await self._value(asked))
 
     async def generate(
         self,
@@ -140,15 +141,12 @@ class RayEngine:
 
     async def free(self, prompt: _Prompt, *, salt: str = "") -> None:
         """As the engine does."""
-        await self._ask("free", _plain(prompt), salt=salt)
+        await self._value(self._there().free.remote(_plain(prompt), salt))
 
     async def stats(self) -> EngineStats:
         """As the engine says."""
-        found: EngineStats = await self._ask("stats")
+        found: EngineStats = await self._value(self._there().stats.remote())
         return found
-
-    async def _ask(self, what: str, *given: Any, **named: Any) -> Any:
-        return await self._value(self._there().ask.remote(what, *given, **named))
 
     async def _value(self, reference: Any) -> Any:
         try:
@@ -163,7 +161,9 @@ class RayEngine:
         return self._actor
 
     def _gone(self, error: Exception) -> EngineGoneError:
-        told = str(error).strip().partition("\n")[0]
+        # The first line says what, and the last one why; between them are pages of the stack.
+        first, *_, last = (str(error).strip() or type(error).__name__).splitlines() * 2
+        told = f"{first} ... {last}"[:_SHOWN]
         return EngineGoneError(f"its actor is gone: {told}", where=self.name, hint="restart it")
 
     def _end(self) -> None:
