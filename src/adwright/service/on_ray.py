@@ -19,7 +19,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,7 @@ ENVIRONMENT = {
 }
 _DRAIN_SECONDS = 20
 _ANSWERS = 20
-_ROUTE_SECONDS = 60
+_ROUTE_SECONDS = 180
 
 
 def deploy(
@@ -121,7 +121,10 @@ def deploy_app(
     # Ray Serve would listen on the port 0 of each proxy, which nobody can name.
     port = port or _free_port(host)
     options = serve.config.HTTPOptions(host=host, port=port, keep_alive_timeout_s=30)
-    serve.start(proxy_location="EveryNode", http_options=options)
+    # It waits 60 s for its proxies, which is not enough where a machine is busy; whether they know
+    # the way is seen below.
+    with suppress(TimeoutError):
+        serve.start(proxy_location="EveryNode", http_options=options)
     deployed = serve.deployment(
         name=name,
         num_replicas=replicas,
