@@ -68,9 +68,14 @@ class Cell:
         return f"{self.workload}{afar}{' two' if self.engines > 1 else ''}"
 
     @property
+    def name(self) -> str:
+        """Its case and its system."""
+        return f"{self.case} {self.system}"
+
+    @property
     def file(self) -> Path:
         """Where its result is kept."""
-        return SCRATCH / f"{self.case} {self.system} {self.seed}.json".replace(" ", "_")
+        return SCRATCH / f"{self.name} {self.seed}.json".replace(" ", "_")
 
 
 def cells(only: Sequence[str], seeds: int) -> Iterator[Cell]:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -36,7 +36,6 @@ PROTOCOL = (
     "program's variables have a text, set once. Memory is compared with what it was after five "
     "kills; rows: requests that engines hold in the end."
 )
-_Texts = Mapping[str, str]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -85,7 +84,6 @@ async def _killed(kills: int) -> dict[str, float]:
             "engine_kills": done,
             "programs_begun": load.begun,
             "programs_finished_share": load.finished / load.begun,
-            "kills_same_text_share": load.same_share(),
             "kills_deaths_seen": sum(dispatcher.stats.deaths.values()),
             "kills_rows_left": sum(held),
             "kills_chains_left": dispatcher.stats.chains,
@@ -103,7 +101,6 @@ class _Load:
         self._dispatcher = dispatcher
         self.begun = self.finished = 0
         self.over = False
-        self._texts: dict[int, list[_Texts]] = {}
 
     async def work(self) -> None:
         while not self.over:
@@ -118,18 +115,6 @@ class _Load:
                     await asyncio.gather(*(one.get() for one in variables), return_exceptions=True)
             if all(one.state == "set" for one in variables):
                 self.finished += 1
-                self._texts.setdefault(number % 20, []).append(
-                    {one.name: one.text for one in variables}
-                )
-
-    def same_share(self) -> float:
-        """Of the programs of one kind, how many came to the texts of the most."""
-        same = every = 0
-        for found in self._texts.values():
-            texts = [tuple(each.values()) for each in found]
-            same += max(map(texts.count, texts))
-            every += len(texts)
-        return round(same / every, 4)
 
 
 def _program(number: int) -> Program:

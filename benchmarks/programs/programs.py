@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from benchmarks.programs._cells import cells, keep, kept, open_bench
+from benchmarks.programs._cells import Cell, cells, keep, kept, open_bench
 from benchmarks.programs._program_figures import summarise
 
 SEEDS = 5
@@ -23,16 +23,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--only", nargs="*", default=[], help="cases, as w3 or 'w2 250 ms'")
+    parser.add_argument("--later", nargs="*", default=[], help="left out now, as B2 or 'w4 B3'")
     parser.add_argument("--minutes", type=float, help="begin nothing after so many")
     parser.add_argument("--only-summarise", action="store_true")
     chosen = parser.parse_args(argv)
     if not chosen.only_summarise:
-        asyncio.run(_measure(chosen.only, chosen.seeds, chosen.minutes))
+        every = cells(chosen.only, chosen.seeds)
+        later = set(chosen.later)
+        now = (each for each in every if later.isdisjoint((each.system, each.name)))
+        missing = [cell for cell in now if kept(cell) is None]
+        asyncio.run(_measure(missing, chosen.minutes))
     summarise()
 
 
-async def _measure(only: Sequence[str], seeds: int, minutes: float | None) -> None:
-    missing = [cell for cell in cells(only, seeds) if kept(cell) is None]
+async def _measure(missing: Sequence[Cell], minutes: float | None) -> None:
     until = None if minutes is None else time.monotonic() + 60 * minutes
     for engines in (1, 2):
         due = [cell for cell in missing if cell.engines == engines]

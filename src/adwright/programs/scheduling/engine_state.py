@@ -195,6 +195,8 @@ class EngineState:
     ) -> StepLimit:
         """What a chain tolerates here. backlog: chains and programs that wait and are wanted soon,
         for each engine."""
+        if chain.objective.kind == "throughput":
+            return self.curve.limit(chain, now)
         chains = self.soon + self.expected_rows + math.ceil(backlog[0])
         here, own = self.soon_programs, chain.program_id
         others = len(here) - (own in here)
@@ -376,6 +378,8 @@ class EngineState:
             self._limits[limit.step] += by
             if not self._limits[limit.step]:
                 del self._limits[limit.step]
+        if limit.step == limit.queue == math.inf:
+            return
         if limit.queue != math.inf:
             self._queues[limit.queue] += by
             if not self._queues[limit.queue]:

@@ -45,6 +45,9 @@ class StepLimit:
     rows: int | None = None
 
 
+_NO_LIMIT = StepLimit()
+
+
 @dataclass(frozen=True)
 class LatencyCurve:
     """Measured tokens per second of all rows together, by batch.
@@ -151,7 +154,7 @@ class LatencyCurve:
         seconds = chain.objective.seconds or 0.0
         match chain.objective.kind:
             case "throughput":
-                return StepLimit()
+                return _NO_LIMIT
             case "latency":
                 prefill = self.prefill_seconds(chain.prompt_tokens - cached)
                 # What it reads in each step is its own, too, however many there are.

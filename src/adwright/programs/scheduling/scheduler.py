@@ -297,14 +297,13 @@ class ProgramScheduler:
 
     def _apply(self, decision: Start | Fill | Wait, now: float) -> None:
         chain, engine = decision.chain, self.engines[decision.engine_id]
-        limit = engine.curve.limit(chain, now)
         match decision:
             case Start():
                 if chain.chain_id in self._waiting:
                     self._unpark(chain.chain_id)
                 else:
                     self.queue.remove(chain.chain_id)
-                run = engine.start(chain, limit, now)
+                run = engine.start(chain, engine.curve.limit(chain, now), now)
                 self._running[chain.chain_id] = engine.engine_id
                 if engine.quiet_until > now and class_of(chain) == 2:
                     heapq.heappush(self._timers, (engine.quiet_until, ""))
@@ -314,7 +313,7 @@ class ProgramScheduler:
                 self._charged[chain.chain_id] = seconds
                 self.queue.charge(chain, seconds)
             case Fill():
-                engine.start(chain, limit, now, fill=True)
+                engine.start(chain, engine.curve.limit(chain, now), now, fill=True)
                 self._running[chain.chain_id] = engine.engine_id
                 over = now + engine.curve.prefill_seconds(engine.unread_tokens)
                 engine.filling[chain.prefix[-1]] = over
