@@ -8,16 +8,16 @@ import os
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-from adwright.programs.engines.measured_curve import load_curve, measure_curve
+from adwright.programs.engines.measured_curve import MeasuredCurve, load_curve, measure_curve
 from adwright.programs.engines.openvino import openvino_engine
 from adwright.programs.scheduling.engine import ExecutionEngine
 from adwright.programs.scheduling.latency_curve import LatencyCurve
@@ -176,10 +176,21 @@ async def open_bench(engines: int) -> AsyncGenerator[Bench, None]:
         file = SCRATCH / "curve.json"
         found = load_curve(file)
         if found is None:
-            found = await measure_curve(clocked["e0"], tokens, clock=clock.now)
+            told = [await measure_curve(clocked["e0"], tokens, clock=clock.now) for _ in range(3)]
+            found = _quietest(told)
             file.parent.mkdir(parents=True, exist_ok=True)
             found.save(file)
         yield Bench(clocked, clock, CatalogueTexts(tokens), tokens, found.curve)
+
+
+def _quietest(measured: Sequence[MeasuredCurve]) -> MeasuredCurve:
+    """The best of several: other work on the machine only ever makes an engine slower."""
+    return replace(
+        measured[0],
+        rates=tuple(max(each) for each in zip(*(one.rates for one in measured), strict=True)),
+        prefill=max(one.prefill for one in measured),
+        kv_seconds=median(one.kv_seconds for one in measured),
+    )
 
 
 def _is_engine(pid: int) -> bool:
