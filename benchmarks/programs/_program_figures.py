@@ -35,7 +35,9 @@ PROTOCOL = (
     "while it has something to do, wall time while it has not, since the machine was shared with "
     "much other work (load: of the operating system). ratio: baseline over ours of the same seed, "
     "of cpu for w3 and w4 and of jct for the others. Systems take turns within a seed in an order "
-    "of its own; engines are warmed up before. Round trip 0, or as the case says."
+    "of its own; engines are warmed up before. Ours goes by a curve measured of the engine "
+    "beside the other work: for seeds 0 and 1 once, later the quietest of three. Round trip 0, or "
+    "as the case says. "
 )
 #: By case and system, the key and what is compared.
 _RATIOS: Mapping[tuple[str, str], str] = {

@@ -23,12 +23,12 @@ from benchmarks.programs._cells import keep_part
 from benchmarks.programs._engine_clock import cpu_seconds
 from benchmarks.programs._texts import CatalogueTexts
 
-PROMPTS, TOKENS = 80, 150
+PROMPTS, TOKENS = 120, 100
 #: Of pages: so that all prompts are held until the end.
 _POOL = 1 << 30
 PROTOCOL = (
     " Timing: our paged engine, SmolLM2-135M in bfloat16 on one thread. One tenant asks for "
-    "prompts of 150 tokens; another one then asks for each of these and for as many that nobody "
+    "prompts of 100 tokens; another one then asks for each of these and for as many that nobody "
     "asked, in random order, with answers of one token. timing_auc: how well the one is told from "
     "the other by the CPU-seconds of the engine, in which there is no noise of other work; wall: "
     "by what passes; own: the same for prompts that he asks again, where it must be possible."
@@ -49,7 +49,8 @@ async def _measured(prompts: int) -> dict[str, float]:
     config = PagedEngineConfig(TorchConfig(threads=1, dtype="bfloat16"), pool_bytes=_POOL)
     count = text_of_model(config.torch.model, engine="torch").count
     draw, texts = Random(0), CatalogueTexts(count)
-    asked = [f"{at} {texts.text(TOKENS, draw)}" for at in range(2 * prompts)]
+    asked = [f"{at:03} {texts.text(TOKENS, draw)}" for at in range(2 * prompts)]
+    draw.shuffle(asked)
     async with PagedEngine(config) as engine, ChainDispatcher({"e0": engine}, count) as dispatcher:
         numbers = iter(range(10**9))
 
