@@ -19,7 +19,7 @@ PROTOCOL = (
     f"SmolLM2-135M-Instruct on OpenVINO in a child process, {THREADS} threads, prefix cache of 2 "
     "GB; the same process under all systems of a case, and texts from the products of Complete "
     "Journey. Each run begins all prompts with a mark of its own, so that the cache is cold; "
-    "answers have a fixed length. w1_many: 10 chains of 2 to 6 chunks of 100 tokens at once, 16 "
+    "answers have a fixed length. w1_many: 10 chains of 2 to 6 chunks of 400 tokens at once, 16 "
     "tokens an answer. w2: 8 parts of 250 tokens, 24 an answer, then 32. w3: 16 users behind 1,500 "
     "tokens, 32 an answer. w4: 4 assistants of 600 tokens, 32 requests at once, the k-th asked 1/k "
     "as often, 24 an answer. w5: 4 files of a copywriter, 2 variants, 3 reviewers of each and an "

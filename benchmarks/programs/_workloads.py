@@ -66,7 +66,7 @@ def chain_summaries(writer: _Writer) -> Iterator[BenchProgram]:
         calls, values = [], {}
         chunks = writer.draw.randint(2, 6)
         for chunk in range(chunks):
-            values[f"chunk{chunk}"] = writer.text(100)
+            values[f"chunk{chunk}"] = writer.text(400)
             before = f"\nSo far:\n{{{{c{chunk - 1}}}}}" if chunk else ""
             template = f"Sum up what this shop sells.\n{{{{chunk{chunk}}}}}{before}\nSummary:"
             calls.append(writer.call(f"c{chunk}", template, 16))
