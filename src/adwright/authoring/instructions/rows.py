@@ -28,6 +28,7 @@ __all__ = ["AuthoringExample", "InstructionRow", "read_rows", "request_of", "row
 
 #: Of a hash that names a row or a prompt, so many digits are kept.
 _DIGITS = 24
+_BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 _BOUNDS = PromptBounds()
 
 
@@ -95,7 +96,7 @@ class InstructionRow:
         if self.product.attributes:
             product["attributes"] = [list(pair) for pair in self.product.attributes]
         turns = [*self.turns, Message("assistant", self.answer)]
-        return json.dumps(
+        line = json.dumps(
             {
                 "id": self.id,
                 "task": self.task,
@@ -116,6 +117,8 @@ class InstructionRow:
             },
             ensure_ascii=False,
         )
+        # Readers that split at every line break of Unicode get one line, too.
+        return line.translate(_BREAKS)
 
     @classmethod
     def from_line(cls, line: str, *, file: str = "", row: int | None = None) -> InstructionRow:
