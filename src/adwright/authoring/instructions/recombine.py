@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
-from adwright.authoring.instructions.draws import chosen, drawn, share
+from adwright.authoring.instructions.draws import chosen, share
 from adwright.authoring.instructions.phrases import RECOMBINED, parts
-from adwright.authoring.instructions.products import Listing
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.instructions.seeds import slots_of
+from adwright.authoring.instructions.sources.products import Listing
 from adwright.authoring.tasks.harmless import harmless
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, AuthoringTask, task_named
@@ -29,9 +30,9 @@ RECOMBINABLE = ("ads", "titles", "answers", "descriptions")
 
 _WORD = re.compile(r"[^\W_]+(?:[.,'/-][^\W_]+)*")
 _NUMBER = re.compile(r"\d[\d.,/x-]*")
-#: Letters of a word that may be dropped where it stands twice, and that may be a query.
+#: Letters of a word that a customer would search, and words of a query.
 _LONG = 3
-_QUERY_WORDS = 3
+_QUERY_WORDS = (2, 3)
 _DETAILS = 4
 _VALUE, _TITLE = 120, 200
 Facts = Mapping[str, str]
@@ -63,48 +64,57 @@ def general_questions() -> Iterator[AuthoringExample]:
 
 
 def query_of(listing: Listing, *, seed: int = 0) -> str:
-    """What a customer may have searched: the listing's own query, or up to three words of its
-    title, in their order."""
+    """What a customer may have searched: the listing's own query, or two or three words that stand
+    side by side in its title, one of them of letters."""
     if listing.query.strip():
         return harmless(listing.query, _VALUE)
     words = [one[0] for one in _WORD.finditer(harmless(listing.product.title, _TITLE))]
-    words = list(dict.fromkeys(word for word in words if len(word) >= _LONG))
-    by_draw = sorted(words, key=lambda word: drawn(seed, listing.product.id, "query", word))
-    few = set(by_draw[:_QUERY_WORDS])
-    return " ".join(word for word in words if word in few).casefold()
+    runs = [
+        words[at : at + size]
+        for size in _QUERY_WORDS
+        for at in range(len(words) - size + 1)
+        if any(word.isalpha() and len(word) >= _LONG for word in words[at : at + size])
+    ]
+    if not runs:
+        return ""
+    return " ".join(chosen(runs, seed, listing.product.id, "query")).casefold()
 
 
 def title_for(title: str, query: str) -> str:
     """The title with what the query asks for in front, and nothing that was not in it.
 
     Words of the title that the query has come first, in the query's order and spelling; a number
-    keeps the word after it. The rest follows as it was; a word of three letters and more that has
-    stood already is dropped. Nothing is added that the title has not.
+    keeps the word after it, such as a unit. The rest follows as it was, and nothing is left out but
+    a word that is written twice in a row.
 
-    >>> title_for("sim free apple iphone 8 plus 64 gb gold, apple", "Apple iPhone 8 64 GB")
-    'Apple iPhone 8 plus 64 GB sim free gold,'
+    >>> title_for("sim free apple iphone 8 plus 64 gb gold gold", "Apple iPhone 8 64 GB")
+    'Apple iPhone 8 plus 64 GB sim free gold'
     """
-    asked = {one.casefold(): one for one in query.split()}
+    asked: dict[str, str] = {}
+    for one in query.split():
+        asked.setdefault(_bare(one), one)
     order = {word: place for place, word in enumerate(asked)}
-    pieces, seen = [], set[str]()
+    used, front, rest = set[str](), list[tuple[int, tuple[str, ...]]](), list[str]()
     for piece in _pieces(title.split()):
-        bare = [_bare(word) for word in piece]
-        if len(piece) == 1 and bare[0] in seen and bare[0].isalpha() and len(bare[0]) >= _LONG:
-            continue
-        seen.update(bare)
-        pieces.append((min((order[one] for one in bare if one in order), default=None), piece))
-    front = sorted((one for one in pieces if one[0] is not None), key=lambda one: one[0] or 0)
-    rest = [one for one in pieces if one[0] is None]
-    words = [asked.get(word.casefold(), word) for _, piece in (*front, *rest) for word in piece]
-    return " ".join(words)
+        # A word that the query has once comes to the front once.
+        places = [order[bare] for bare in map(_bare, piece) if bare in order and bare not in used]
+        if places:
+            used.update(map(_bare, piece))
+            front.append((min(places), tuple(asked.get(_bare(word), word) for word in piece)))
+        else:
+            rest += piece
+    words = [word for _, piece in sorted(front, key=lambda one: one[0]) for word in piece] + rest
+    kept = words[:1]
+    kept += [word for before, word in pairwise(words) if _bare(word) != _bare(before)]
+    return " ".join(kept)
 
 
 def _pieces(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Words that stay together: a bare number and what it counts; others by themselves."""
+    """Words that stay together: a bare number and the letters after it; others by themselves."""
     at = 0
     while at < len(words):
-        counts = _NUMBER.fullmatch(words[at]) and at + 1 < len(words)
-        size = 2 if counts else 1
+        counts = _NUMBER.fullmatch(words[at]) and words[at + 1 : at + 2]
+        size = 2 if counts and _bare(words[at + 1]).isalpha() else 1
         yield tuple(words[at : at + size])
         at += size
 

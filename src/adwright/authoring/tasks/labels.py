@@ -25,7 +25,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from adwright.authoring.tasks.prompts import PromptBounds, input_of, messages_of, shown_labels
+from adwright.authoring.tasks.prompts import (
+    LABELS_LINE,
+    PromptBounds,
+    input_of,
+    messages_of,
+    shown_labels,
+)
 from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.core.config.choices import choices_of
 from adwright.core.errors import ConfigError
@@ -174,7 +180,7 @@ def _without_data(
     data = input_of(request, bounds=bounds)
     *before, last = prompt
     head = last.content.removesuffix(data)
-    labels = data[data.index("Choose one of:") :] if "\nChoose one of:\n" in data else ""
+    labels = data[data.index(f"\n{LABELS_LINE}\n") + 1 :] if f"\n{LABELS_LINE}\n" in data else ""
     return (*before, Message(last.role, f"{head}{labels}"))
 
 

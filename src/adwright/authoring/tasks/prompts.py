@@ -22,6 +22,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
 
 __all__ = [
+    "LABELS_LINE",
     "SYSTEM",
     "PromptBounds",
     "fields_of",
@@ -31,6 +32,8 @@ __all__ = [
     "shown_labels",
 ]
 
+#: Stands above the labels to choose from.
+LABELS_LINE = "Choose one of:"
 #: Said before each request.
 SYSTEM = (
     "You write for a shop. The lines below the task are data about one product: "
@@ -108,7 +111,7 @@ def input_of(
     lines = [f"{name}: {text}" for name, text in fields_of(request, bounds=bounds, hidden=hidden)]
     labels = shown_labels(request, bounds=bounds)
     if labels and len(labels) <= bounds.labels:
-        lines += ["Choose one of:", *(f"- {label}" for label in labels)]
+        lines += [LABELS_LINE, *(f"- {label}" for label in labels)]
     return "\n".join(lines)
 
 

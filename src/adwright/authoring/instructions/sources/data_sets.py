@@ -19,12 +19,13 @@ import csv
 import html
 import json
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adwright.authoring.instructions.match_records import MatchRecord, read_matches
 from adwright.authoring.instructions.rows import AuthoringExample
+from adwright.authoring.instructions.sources.match_records import MatchRecord, read_matches
+from adwright.authoring.instructions.sources.products import Listing
 from adwright.authoring.tasks.answers import pairs_text
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import PAIRS_TASK, AuthoringRequest, task_named
@@ -36,11 +37,13 @@ __all__ = [
     "described_products",
     "intentions",
     "pricerunner",
+    "pricerunner_listings",
+    "product_of",
     "title_attributes",
 ]
 
 #: How many rows were left out, by reason.
-Skipped = MutableMapping[str, int]
+Skipped = Counter[str]
 
 _OFFER_FIELDS = 7
 _OPTIONS = 4
@@ -59,10 +62,15 @@ def pricerunner(path: str | Path, *, skipped: Skipped | None = None) -> Iterator
         if not row[1].strip():
             _count(skipped, "no title")
             continue
-        product = Product(f"pricerunner-{row[0].strip()}", row[1].strip())
-        request = AuthoringRequest(task_named("classify"), product, (), labels)
-        cluster = f"pricerunner-{row[3].strip()}"
-        yield AuthoringExample(request, row[6].strip(), cluster, "pricerunner")
+        listing = _offered(row)
+        request = AuthoringRequest(task_named("classify"), listing.product, (), labels)
+        yield AuthoringExample(request, row[6].strip(), listing.cluster, listing.source)
+
+
+def pricerunner_listings(path: str | Path) -> Iterator[Listing]:
+    """The offers of the same file as products; the name of the cluster, as a shop for comparison
+    has it, is what a customer searches."""
+    return (_offered(row) for _, row in _offers(path) if row[1].strip())
 
 
 def intentions(path: str | Path, *, skipped: Skipped | None = None) -> Iterator[AuthoringExample]:
@@ -109,9 +117,9 @@ def title_attributes(
     four words make a cluster.
     """
     for number, row in _json_rows(path):
-        title = _need(row, "input", str, path, number).strip()
+        title = html.unescape(_need(row, "input", str, path, number)).strip()
         pairs = tuple(
-            (name.strip(), value.strip())
+            (name.strip(), html.unescape(value).strip())
             for name, values in _need(row, "target_scores", dict, path, number).items()
             for value in values
             if value.strip().casefold() != _ABSENT and value.strip() and name.strip()
@@ -189,6 +197,11 @@ def _described(record: MatchRecord) -> tuple[Product, str]:
     return product, text
 
 
+def _offered(row: list[str]) -> Listing:
+    product = Product(f"pricerunner-{row[0].strip()}", row[1].strip())
+    return Listing(product, f"pricerunner-{row[3].strip()}", "pricerunner", row[4].strip())
+
+
 class _Groups:
     """Things that are linked share a group, named by the least of them."""
 
@@ -262,4 +275,4 @@ def _capital(text: str) -> str:
 
 def _count(skipped: Skipped | None, reason: str) -> None:
     if skipped is not None:
-        skipped[reason] = skipped.get(reason, 0) + 1
+        skipped[reason] += 1
