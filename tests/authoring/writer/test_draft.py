@@ -33,12 +33,14 @@ def test_a_draft_comes_back_out_of_its_line(
     product: str, slot: str, variant: int, text: str, before: str
 ) -> None:
     finding = Finding("grounding", 0, 4, "error", "not in the facts", "")
-    by = Provenance("m", "a", seed=3, inputs="4f", prompt_tokens=7, seconds=0.5, attempts=2)
+    by = Provenance(
+        "m", "a", seed=3, inputs="4f", product="99", prompt_tokens=7, seconds=0.5, attempts=2
+    )
     draft = Draft(product, slot, variant, text, before, (finding,), by)
     line = draft_line(draft)
     assert line.count(b"\n") == 1
     assert draft_of(json.loads(line)) == draft
-    assert json.loads(line)["draft"] == [product, slot, variant, "4f", 1, 0]
+    assert json.loads(line)["draft"] == [product, slot, variant, "4f", 1, 0, "99"]
 
 
 def test_a_decision_a_failure_and_a_product_come_back() -> None:

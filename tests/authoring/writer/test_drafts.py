@@ -29,9 +29,13 @@ KEY = ("p1", "headline", 0)
 
 
 def draft(
-    product: str = "p1", text: str = "Fresh tea", inputs: str = "1", slot: str = "headline"
+    product: str = "p1",
+    text: str = "Fresh tea",
+    inputs: str = "1",
+    slot: str = "headline",
+    facts: str = "",
 ) -> Draft:
-    return Draft(product, slot, 0, text, text, (), Provenance(inputs=inputs))
+    return Draft(product, slot, 0, text, text, (), Provenance(inputs=inputs, product=facts))
 
 
 def edit(text: str = "My own tea", product: str = "p1") -> ReviewDecision:
@@ -68,7 +72,9 @@ def test_what_a_person_did_stands(tmp_path: Path) -> None:
         drafts.decide(ReviewDecision("p3", "headline", 0, "reject"))
         same = [draft(one, "new", "1") for one in ("p1", "p2", "p3")]
         assert drafts.write(same) == ["human", "human", "same"]
-        changed = [draft(one, "new", "2") for one in ("p1", "p2", "p3")]
+        other_model = [draft(one, "new", "2") for one in ("p1", "p2", "p3")]
+        assert drafts.write(other_model) == ["human", "human", "written"]
+        changed = [draft(one, "new", "3", facts="changed") for one in ("p1", "p2", "p3")]
         assert drafts.write(changed) == ["human", "written", "written"]
         assert drafts.states()["p2", "headline", 0].status == "unreviewed"
         assert drafts.text(KEY) == "My own tea"
@@ -189,7 +195,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     (tmp_path / JOURNAL).write_text('{"later":["p",1]}\n')
     with pytest.raises(FileUnreadableError, match="byte 0"):
         Drafts.open(tmp_path)
-    (tmp_path / JOURNAL).write_text('{"draft":["p1","headline",0,"i",0,0],"text":7x}\n')
+    (tmp_path / JOURNAL).write_text('{"draft":["p1","headline",0,"i",0,0,"x"],"text":7x}\n')
     with closing(Drafts.open(tmp_path)) as drafts:
         with pytest.raises(FileUnreadableError, match="byte 0"):
             drafts.text(KEY)
@@ -199,7 +205,9 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 def test_a_long_journal_opens_quickly(tmp_path: Path) -> None:
     """A fiftieth of a million lines; the bound is ten times what it takes."""
-    line = '{"draft":["p%d","headline",0,"0123456789abcdef",0,1],"text":"%s","by":{"model":"m"}}\n'
+    line = (
+        '{"draft":["p%d","headline",0,"0123456789abcdef",0,1,"x"],"text":"%s","by":{"model":"m"}}\n'
+    )
     text = "Fresh tea " * 30
     path = tmp_path / JOURNAL
     path.write_text("".join(line % (number, text) for number in range(20_000)))

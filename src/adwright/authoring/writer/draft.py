@@ -4,7 +4,7 @@ Each is one line of JSON. Its first value is a list, the head, with all that is 
 state of a text, so that a million lines are read without looking into texts; the rest is read
 when it is asked for.
 
-    {"draft":["p1","headline",0,"4f0c...",0,1],"text":"...","before":"...","findings":[...],...}
+    {"draft":["p1","headline",0,"4f0c...",0,1,"99ab..."],"text":"...","before":"...","findings":[...],...}
     {"decision":["p1","headline",0,"edit"],"text":"...","reasons":[],"reviewer":"ann","time":"..."}
     {"undo":["p1","headline",0],"reviewer":"ann","time":"..."}
     {"failure":["p1","headline",1,"4f0c..."],"reason":"...","attempts":3,"time":"..."}
@@ -219,7 +219,8 @@ def draft_line(draft: Draft) -> bytes:
     """The line of a draft; `before` is left out where it is the text."""
     by = {name: value for name, value in asdict(draft.provenance).items() if value}
     errors = sum(one.severity == "error" for one in draft.findings)
-    head = [*draft.key, draft.provenance.inputs, errors, len(draft.findings) - errors]
+    warnings = len(draft.findings) - errors
+    head = [*draft.key, draft.provenance.inputs, errors, warnings, draft.provenance.product]
     rest: dict[str, Any] = {"text": draft.text}
     if draft.before != draft.text:
         rest["before"] = draft.before

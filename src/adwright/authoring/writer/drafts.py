@@ -38,6 +38,7 @@ from adwright.authoring.writer.draft import (
     product_of,
 )
 from adwright.authoring.writer.journal import JournalFile
+from adwright.authoring.writer.text_state import Place, TextState, TextStatus
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, DataError, FileUnreadableError
 
@@ -57,70 +58,17 @@ __all__ = [
 
 #: Name of the journal in its folder.
 JOURNAL = "drafts.jsonl"
-TextStatus = Literal["unreviewed", "approved", "edited", "rejected"]
 #: What became of a draft. "same": one of the same inputs is there. "human": a person's decision
 #: stands.
 Written: TypeAlias = Literal["written", "same", "human"]
 
-_AFTER: Mapping[str, TextStatus] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
 _WAITING: tuple[TextStatus, ...] = ("unreviewed",)
 _Read = TypeVar("_Read")
 _DECODER = json.JSONDecoder()
-#: Place of a line in the journal, and its length.
-_Place: TypeAlias = tuple[int, int]
 
 
 class DraftMoved(AdwrightError):
     """A decision is about a text that has changed since its reviewer saw it."""
-
-
-class TextState:
-    """What a text is now.
-
-    key: product, slot, variant. status: see the module. version: place of its last line in the
-    journal, which changes with each thing that happens to it. inputs: as `Provenance.inputs` of
-    its draft. errors, warnings: findings of its draft. rounds: drafts so far.
-    """
-
-    __slots__ = ("_decisions", "_draft", "errors", "inputs", "key", "rounds", "version", "warnings")
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.inputs = ""
-        self.errors = self.warnings = self.rounds = self.version = 0
-        self._draft: _Place = (0, 0)
-        self._decisions: tuple[tuple[int, int, TextStatus], ...] = ()
-
-    @property
-    def status(self) -> TextStatus:
-        """What the last decision makes of it."""
-        return self._decisions[-1][2] if self._decisions else "unreviewed"
-
-    @property
-    def draft_place(self) -> _Place:
-        """Offset and length of its draft's line."""
-        return self._draft
-
-    @property
-    def decision_place(self) -> _Place | None:
-        """Offset and length of its decision's line."""
-        return self._decisions[-1][:2] if self._decisions else None
-
-    def drafted(self, place: _Place, head: Sequence[Any]) -> None:
-        """A draft came; decisions about the one before are no longer about this."""
-        self._draft, self._decisions, self.version = place, (), place[0]
-        self.inputs, self.errors, self.warnings = sys.intern(head[3]), head[4], head[5]
-        self.rounds += 1
-
-    def decided(self, place: _Place, kind: str) -> None:
-        """A decision came."""
-        self._decisions = (*self._decisions, (*place, _AFTER[kind]))
-        self.version = place[0]
-
-    def undone(self, place: _Place) -> None:
-        """The last decision is taken back."""
-        self._decisions = self._decisions[:-1]
-        self.version = place[0]
 
 
 class Drafts:
@@ -130,9 +78,9 @@ class Drafts:
     def __init__(self, journal: JournalFile, path: Path, clock: Clock) -> None:
         self._journal, self._path, self._clock = journal, path, clock
         self._states: dict[Key, TextState] = {}
-        self._failures: dict[Key, _Place] = {}
-        self._products: dict[str, tuple[str, _Place]] = {}
-        self._jobs: dict[str, _Place] = {}
+        self._failures: dict[Key, Place] = {}
+        self._products: dict[str, tuple[str, Place]] = {}
+        self._jobs: dict[str, Place] = {}
         self._decided: list[Key] = []
         self.refresh()
 
@@ -244,6 +192,25 @@ class Drafts:
         """The state of each text, in the order in which the first drafts came."""
         return self._states
 
+    def hinders(
+        self,
+        key: Key,
+        inputs: str,
+        product_hash: str,
+        *,
+        over_edits: bool = False,
+        again: bool = False,
+    ) -> Written:
+        """What `write` would make of a draft of these inputs, as far as is known."""
+        state = self._states.get(key)
+        if state is None:
+            return "written"
+        same = state.inputs == inputs
+        stands = state.status == "approved" and state.product_hash == product_hash
+        if (state.status == "edited" or stands) and not over_edits:
+            return "human"
+        return "same" if same and not again else "written"
+
     def queue(
         self,
         *,
@@ -329,7 +296,7 @@ class Drafts:
                 hint="was it changed by hand? Take that line out, or restore the file",
             ) from error
 
-    def _fold(self, kind: str, head: list[Any], place: _Place) -> None:
+    def _fold(self, kind: str, head: list[Any], place: Place) -> None:
         if kind == "product":
             self._products[head[0]] = head[1], place
             return
@@ -354,14 +321,8 @@ class Drafts:
             raise ValueError(f"unknown kind {kind}")
 
     def _hinders(self, draft: Draft, *, over_edits: bool, again: bool) -> Written:
-        state = self._states.get(draft.key)
-        if state is None:
-            return "written"
-        same = state.inputs == draft.provenance.inputs
-        human = state.status == "edited" or (state.status == "approved" and same)
-        if human and not over_edits:
-            return "human"
-        return "same" if same and not again else "written"
+        by = draft.provenance
+        return self.hinders(draft.key, by.inputs, by.product, over_edits=over_edits, again=again)
 
     def _last_decided(self) -> Key | None:
         """The text of the last decision that stands."""
@@ -379,7 +340,7 @@ class Drafts:
             )
         return state
 
-    def _parsed(self, place: _Place, read: Callable[[Mapping[str, Any]], _Read]) -> _Read:
+    def _parsed(self, place: Place, read: Callable[[Mapping[str, Any]], _Read]) -> _Read:
         line = self._journal.line(*place)
         try:
             return read(json.loads(line))
