@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args
 from urllib.parse import urlencode
 
 from adwright.authoring.writer.drafts import TextState
@@ -17,6 +17,12 @@ StatusShown = Literal["unreviewed", "approved", "edited", "rejected", "all"]
 #: errors: at least one. some: errors or warnings. none: neither.
 FindingsShown = Literal["all", "errors", "some", "none"]
 _MOST = 200
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "status": get_args(StatusShown),
+    "findings": get_args(FindingsShown),
+    "slot": (),
+    "product": (),
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,8 @@ class QueueFilter:
 def read_filter(query: Mapping[str, str]) -> QueueFilter:
     """The filter of an address. Raises ApiError 422 for a choice that there is none of."""
     given: dict[str, Any] = {}
-    for name, hint in get_type_hints(QueueFilter).items():
+    for name, choices in _CHOICES.items():
         value = query.get(name, "")[:_MOST]
-        choices = get_args(hint)
         if value and choices and value not in choices:
             raise ApiError(422, f"{name} cannot be that", hint=f"it is one of {', '.join(choices)}")
         if value:

@@ -109,9 +109,10 @@ def view_of(
 ) -> DraftView:
     """The view of a draft. text: as it is now, which `checked` is about."""
     shop = shop_text(draft.slot, product)
-    base, name = (shop, "In the shop now") if shop else (draft.before, "As the model wrote it")
+    wrote = draft.before or draft.text
+    base, name = (shop, "In the shop now") if shop else (wrote, "As the model wrote it")
     removed, added = changed_spans(base, text)
-    raw = draft.before if draft.before not in (text, base) else ""
+    raw = wrote if wrote not in (text, base) else ""
     gone, _ = changed_spans(raw, text)
     places = [(one.start, one.end) for one in checked.findings]
     return DraftView(

@@ -30,7 +30,9 @@
       (at.isContentEditable || at.closest("textarea, select, input:not([type=radio], [type=checkbox])"));
     if (event.key === "Escape" && typing && at.closest("#main")) at.blur();
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
-    if (typing || help?.open || !stored() || !Object.hasOwn(act, event.key)) return;
+    // A page that is about to go is not acted on: its draft has been decided about.
+    const leaving = document.querySelector("form.htmx-request, a.htmx-request");
+    if (typing || leaving || help?.open || !stored() || !Object.hasOwn(act, event.key)) return;
     event.preventDefault();
     act[event.key]();
   });
