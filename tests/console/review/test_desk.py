@@ -101,6 +101,14 @@ def test_a_draft_that_was_written_anew_is_looked_at_again(desk: ReviewDesk, draf
     assert moved.value.view.decision is None
 
 
+def test_what_was_done_can_be_taken_back(desk: ReviewDesk) -> None:
+    assert not desk.done(0, "Approved").decided
+    desk.act(0, "approve", form(desk), "ann")
+    done = desk.done(0, "Approved")
+    assert (done.words, done.key, done.decided) == ("Approved", TEA, True)
+    assert done.seen == desk.view(0).seen
+
+
 def test_a_text_that_is_being_edited_is_checked(desk: ReviewDesk) -> None:
     assert desk.checked(0, "free tea").errors == 1
     view = desk.view(0, "free tea")

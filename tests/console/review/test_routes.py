@@ -49,7 +49,11 @@ def test_the_queue_shows_texts_findings_and_how_far_it_is(client: Client) -> Non
 def test_a_draft_shows_what_changed_and_what_was_found(client: Client) -> None:
     page = client.get("/drafts/0").text
     assert "<del>Mill Lane</del>" in page
-    assert '<mark><ins>best</ins></mark><sup><a href="#finding-1"' in page
+    mark = '<mark class="error" title="&#39;best&#39; is a claim"><ins>best</ins></mark><sup><a'
+    assert mark in page
+    assert (
+        '<mark class="warning" title="80 is in no fact">80</mark><sup><a href="#finding-2"' in page
+    )
     assert "&#39;best&#39; is a claim" in page
     assert "Characters: 33 of 60" in page
     assert "colour: black" in page

@@ -6,7 +6,14 @@ from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import Draft, Provenance
 from adwright.authoring.writer.drafts import Drafts
 from adwright.console.review.checking import Checked
-from adwright.console.review.views import DraftView, origin_of, row_view, shop_text, view_of
+from adwright.console.review.views import (
+    DraftView,
+    facts_of,
+    origin_of,
+    row_view,
+    shop_text,
+    view_of,
+)
 from tests.support.review_page import WordChecks, drafts_of
 
 TEA = Product("t", "Assam tea", description="Strong.")
@@ -43,6 +50,17 @@ def test_characters_that_are_not_seen_are_told(tmp_path: Path) -> None:
     with drafts_of(tmp_path) as drafts:
         drafts.write([Draft("p", "headline", 0, "a\u202eb")])
         assert view(drafts, ("p", "headline", 0)).unseen
+
+
+def test_megabytes_are_not_shown(tmp_path: Path) -> None:
+    long = Product("p", "x" * 5_000_000, attributes=tuple((f"a{n}", "v") for n in range(500)))
+    assert len(facts_of(long)) == 60
+    assert len(facts_of(long)[0]) == 600
+    assert facts_of(None) == []
+    with drafts_of(tmp_path) as drafts:
+        drafts.note_products([(long, "h")])
+        drafts.write([Draft("p", "headline", 0, "short")])
+        assert len(view(drafts, ("p", "headline", 0)).base) == 20_000
 
 
 def test_a_row_is_short(tmp_path: Path) -> None:

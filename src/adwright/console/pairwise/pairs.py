@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import Key
 from adwright.authoring.writer.drafts import Drafts
-from adwright.console.review.views import shop_text
+from adwright.console.review.views import facts_of, shop_text
 from adwright.core.errors import DataError
 
 __all__ = ["PairText", "ReviewPair", "pairs_of_jobs", "pairs_of_shop"]
@@ -102,8 +102,7 @@ def _pair(
     texts = _plain(first.text), _plain(second.text)
     if not all(texts) or texts[0] == texts[1]:
         return None
-    facts = () if product is None else product.facts()
-    shown = tuple(fact for fact in facts if _plain(fact) not in texts)
+    shown = tuple(fact for fact in facts_of(product) if _plain(fact) not in texts)
     parts = (key[0], key[1], str(key[2]), first.text, second.text)
     data = "\0".join(parts).encode("utf-8", "surrogatepass")
     pair_id = hashlib.sha256(data).hexdigest()[:20]

@@ -13,7 +13,7 @@ from adwright.authoring.writer.drafts import DraftMoved
 from adwright.console.review.checking import Checked, DraftChecker
 from adwright.console.review.filters import QueueFilter
 from adwright.console.review.queue import QueueCounts, QueuePage, ReviewQueue
-from adwright.console.review.views import DraftView, RowView, row_view, view_of
+from adwright.console.review.views import DoneView, DraftView, RowView, row_view, view_of
 from adwright.console.shell.forms import Form
 from adwright.core.errors import DataError
 from adwright.web.errors import ApiError
@@ -80,6 +80,13 @@ class ReviewDesk:
             now = drafts.text(state.key) if text is None else text
             checked = self._checked(number, now)
             return view_of(number, state, draft, now, checked, decision, product)
+
+    def done(self, number: int, words: str) -> DoneView:
+        """What was just done to a draft. words: what. Raises ApiError 404 without it."""
+        with self.queue.turn():
+            state = self.queue.state(number)
+            decided = state.status != "unreviewed"
+            return DoneView(words, number, state.key, state.version, decided)
 
     def checked(self, number: int, text: str) -> Checked:
         """What checks say of `text` in the place of a draft's."""

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from adwright.console.review.desk import REASONS, TEXT_LENGTH, Moved, ReviewDesk
 from adwright.console.review.filters import QueueFilter, read_filter
-from adwright.console.review.views import DraftView, origin_of
+from adwright.console.review.views import DoneView, DraftView, facts_of, origin_of
 from adwright.console.shell.pages import see_other
 from adwright.console.shell.state import ConsoleState, Posted, Reviewer, State
 from adwright.web.errors import ApiError
@@ -144,6 +144,7 @@ def _page(
         "length": TEXT_LENGTH,
         "reasons": REASONS,
         "origin": origin_of(view.draft),
+        "facts": facts_of(view.product),
         "moved": moved,
         "done": None if moved else _done(request, desk),
         **state.known(reviewer, "drafts"),
@@ -151,17 +152,16 @@ def _page(
     return state.pages.page(request, "draft.html", values, status=409 if moved else 200)
 
 
-def _done(request: Request, desk: ReviewDesk) -> tuple[str, int, DraftView] | None:
-    """What was just done, by the address: in words, and the draft that it was done to."""
+def _done(request: Request, desk: ReviewDesk) -> DoneView | None:
+    """What was just done, by the address."""
     query = request.query_params
     words, number = _DONE.get(query.get("did", "")), query.get("done", "")
     if words is None or not number.isascii() or not number.isdigit():
         return None
     try:
-        view = desk.view(_number(number))
+        return desk.done(_number(number), words)
     except ApiError:
         return None
-    return words, view.number, view
 
 
 def _number(text: str) -> int:

@@ -17,11 +17,22 @@ from adwright.console.review.marks import Piece, pieces_of
 from adwright.console.review.word_diff import changed_spans
 from adwright.console.shell.showing import has_hidden
 
-__all__ = ["DraftView", "RowView", "origin_of", "row_view", "shop_text", "view_of"]
+__all__ = [
+    "DoneView",
+    "DraftView",
+    "RowView",
+    "facts_of",
+    "origin_of",
+    "row_view",
+    "shop_text",
+    "view_of",
+]
 
 #: Fields of a product by the words that a slot for them has in its name.
 _FIELDS = (("description", "description"), ("title", "title"), ("headline", "title"))
 _EXCERPT = 140
+#: Characters of a text of the shop, and of a fact, that are shown: a cell may hold megabytes.
+_SHOWN, _FACT, _FACTS = 20_000, 600, 60
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,18 @@ class RowView:
     errors: int
     warnings: int
     text: str
+
+
+@dataclass(frozen=True)
+class DoneView:
+    """What was just done. words: what, such as "Approved". seen, decided: version of the draft, and
+    whether there is a decision to take back."""
+
+    words: str
+    number: int
+    key: Key
+    seen: int
+    decided: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +100,7 @@ class DraftView:
 
 def row_view(number: int, state: TextState, text: str) -> RowView:
     """A draft in the list."""
-    short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
+    short = _short(text, _EXCERPT)
     return RowView(number, state.key, state.status, state.errors, state.warnings, short)
 
 
@@ -90,6 +113,12 @@ def shop_text(slot: str, product: Product | None) -> str:
     field = next(fields, "")
     text: str = getattr(product, field) if field else ""
     return text
+
+
+def facts_of(product: Product | None) -> list[str]:
+    """The facts of a product, as many and as much of each as a person reads."""
+    facts = () if product is None else product.facts()
+    return [_short(fact, _FACT) for fact in facts[:_FACTS]]
 
 
 def origin_of(draft: Draft) -> list[tuple[str, str]]:
@@ -108,7 +137,7 @@ def view_of(
     product: Product | None,
 ) -> DraftView:
     """The view of a draft. text: as it is now, which `checked` is about."""
-    shop = shop_text(draft.slot, product)
+    shop = _short(shop_text(draft.slot, product), _SHOWN)
     wrote = draft.before or draft.text
     base, name = (shop, "In the shop now") if shop else (wrote, "As the model wrote it")
     removed, added = changed_spans(base, text)
@@ -133,3 +162,7 @@ def view_of(
         unseen=has_hidden(text),
         same=not removed and not added,
     )
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
