@@ -28,10 +28,12 @@ class RoomTaken:
 
 @dataclass(frozen=True)
 class Checked:
-    """findings: errors first, then in the order of their places. room: of each limit."""
+    """findings: in the order of their places. room: of each limit. note: what could not be checked,
+    in words; empty for nothing."""
 
     findings: tuple[Finding, ...] = ()
     room: tuple[RoomTaken, ...] = ()
+    note: str = ""
 
     @property
     def errors(self) -> int:
