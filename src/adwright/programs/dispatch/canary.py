@@ -52,9 +52,9 @@ _NONE: Mapping[str, WeightPrecision] = {}
 @checked
 @dataclass(frozen=True)
 class CanaryTerms:
-    """every: seconds between two checks of one engine, and before its first. patience: for which a check waits until the
-    engine is idle. tokens: that are computed again. seconds: that a check may take. precision: of
-    the weights of each engine, by id; quantised where it is not given."""
+    """every: seconds between two checks of one engine, and before its first. patience: for which a
+    check waits until the engine is idle. tokens: that are computed again. seconds: that a check may
+    take. precision: of the weights of each engine, by id; quantised where it is not given."""
 
     every: float = 60.0
     patience: float = 600.0

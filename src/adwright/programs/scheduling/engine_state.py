@@ -173,7 +173,7 @@ class EngineState:
             return False
         if batch == 1:
             return True
-        # More prompts than it reads in a few steps would only wait there, where nobody can overtake.
+        # More prompts than it reads in a few steps would wait there, where nobody can overtake.
         unread = self.unread_tokens + chain.prompt_tokens - cached
         ahead = 1 if self.mixed and chain.objective.kind == "throughput" else _STEPS_AHEAD
         if self.unread_tokens and unread > ahead * self.capabilities.chunk_tokens:

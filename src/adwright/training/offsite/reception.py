@@ -29,8 +29,8 @@ _PATIENCE = 30.0
 
 
 class Reception:
-    """Accepts until the end of the context, whose end interrupts all that is still served, and waits
-    for it: a thread that is inside torch when the process ends takes the process down.
+    """Accepts until the end of the context, which interrupts all that is still served and waits for
+    it: a thread that is inside torch when the process ends takes the process down.
 
     listener: is not closed. serve: gets a channel whose peer has said hello; what it raises is
     logged, and told to the peer. at_once: peers that are served, and four times as many strangers
