@@ -28,8 +28,11 @@ from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import Scorer, catalogue_vectors, retrieved_ranks
 from adwright.training.run_settings import seeded
 from benchmarks.common.next_basket import keep, read
+from benchmarks.common.result import RESULTS
 
 SCRATCH = cache_folder() / "bench" / "two_tower"
+#: What each cell found, beside the results: it takes more hours than a machine is there for.
+KEPT = RESULTS / "cells" / "two_tower"
 DATA = ("beauty", "lastfm", "journey")
 SHARES = (1, 3, 10, 30, 100)
 #: An item with so many training labels belongs to the head, one without any is cold.
@@ -119,22 +122,25 @@ def trained(cell: Cell, task: NextBasket, *, run: bool = True) -> dict[str, floa
     if not path.exists():
         if not run:
             raise NotRun(str(cell))
-        start = time.process_time()
-        model = _new(cell, task)
-        result = fit_retriever(model, task, cell.fit())
-        seconds = time.process_time() - start
-        model.eval()
-        visits = task.visits("valid")
-        ranks = retrieved_ranks(catalogue_vectors(model, task), task, visits, depth=50).ranks()
-        valid = recall_per_user(ranks, 50)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(model.state_dict()), path.with_suffix(".safetensors"))
-        keep(path, {"valid": np.nanmean(valid), "epoch": np.array(result.epoch)}, seconds)
-        print(
-            f"{cell} valid {np.nanmean(valid):.4f} epoch {result.epoch} {seconds:.0f} CPU-s",
-            flush=True,
-        )
+        _train(cell, task)
     return {key: float(value) for key, value in read([path])[0].items()}
+
+
+def _train(cell: Cell, task: NextBasket) -> None:
+    start = time.process_time()
+    model = _new(cell, task)
+    result = fit_retriever(model, task, cell.fit())
+    seconds = time.process_time() - start
+    model.eval()
+    visits = task.visits("valid")
+    ranks = retrieved_ranks(catalogue_vectors(model, task), task, visits, depth=50).ranks()
+    valid = recall_per_user(ranks, 50)
+    weights = _weights(_file(cell, task))
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_file(dict(model.state_dict()), weights)
+    found = {"valid": np.nanmean(valid), "epoch": np.array(result.epoch)}
+    keep(_file(cell, task), found, seconds)
+    print(f"{cell} valid {found['valid']:.4f} epoch {result.epoch} {seconds:.0f} CPU-s", flush=True)
 
 
 def on_test(cell: Cell, task: NextBasket, *, run: bool = True) -> dict[str, NDArray[np.float32]]:
@@ -146,8 +152,10 @@ def on_test(cell: Cell, task: NextBasket, *, run: bool = True) -> dict[str, NDAr
     if not kept.exists():
         if not run:
             raise NotRun(f"the test of {cell}")
+        if not _weights(path).exists():  # trained on another machine
+            _train(cell, task)
         model = _new(cell, task)
-        model.load_state_dict(load_file(path.with_suffix(".safetensors")))
+        model.load_state_dict(load_file(_weights(path)))
         model.eval()
         start = time.process_time()
         values = by_slice(catalogue_vectors(model, task), task)
@@ -184,7 +192,12 @@ def _file(cell: Cell, task: NextBasket) -> Path:
     )
     setting = f"{cell.alpha:g}_{cell.temperature:g}".replace(".", "") if cell.alpha else "0"
     name = f"{cell.views}-{setting}-{cell.seed}-{key[:12]}.npz"
-    return SCRATCH / cell.data / str(cell.share) / name
+    return KEPT / cell.data / str(cell.share) / name
+
+
+def _weights(path: Path) -> Path:
+    """Where the weights of a training lie, which are for this machine alone."""
+    return SCRATCH / path.relative_to(KEPT).with_suffix(".safetensors")
 
 
 def _new(cell: Cell, task: NextBasket) -> TwoTower:

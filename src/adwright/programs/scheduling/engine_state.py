@@ -19,8 +19,8 @@ from adwright.programs.scheduling.ready_chain import ReadyChain
 __all__ = ["ChainRun", "EngineState", "WaitingChain"]
 
 #: Steps whose prompts may wait in an engine: with one, short prompts would go in one by one, and
-#: the first of them would be answered in a batch of one. Of those that can wait, beside others
-#: that cannot, it is one.
+#: the first of them would be answered in a batch of one. Of those that can wait it is one, since
+#: whoever cannot may come at any moment.
 _STEPS_AHEAD = 8
 
 
@@ -175,7 +175,7 @@ class EngineState:
             return True
         # More prompts than it reads in a few steps would wait there, where nobody can overtake.
         unread = self.unread_tokens + chain.prompt_tokens - cached
-        ahead = 1 if self.mixed and chain.objective.kind == "throughput" else _STEPS_AHEAD
+        ahead = 1 if chain.objective.kind == "throughput" else _STEPS_AHEAD
         if self.unread_tokens and unread > ahead * self.capabilities.chunk_tokens:
             return False
         read = self.reads(chain.prompt_tokens + chain.new_tokens, cached)
