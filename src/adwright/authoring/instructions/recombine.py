@@ -65,19 +65,18 @@ def general_questions() -> Iterator[AuthoringExample]:
 
 def query_of(listing: Listing, *, seed: int = 0) -> str:
     """What a customer may have searched: the listing's own query, or two or three words that stand
-    side by side in its title, one of them of letters."""
+    side by side in its title, one of them of letters; where it has others, not its first words."""
     if listing.query.strip():
         return harmless(listing.query, _VALUE)
     words = [one[0] for one in _WORD.finditer(harmless(listing.product.title, _TITLE))]
     runs = [
-        words[at : at + size]
+        (at, words[at : at + size])
         for size in _QUERY_WORDS
         for at in range(len(words) - size + 1)
         if any(word.isalpha() and len(word) >= _LONG for word in words[at : at + size])
     ]
-    if not runs:
-        return ""
-    return " ".join(chosen(runs, seed, listing.product.id, "query")).casefold()
+    later = [run for at, run in runs if at] or [run for _, run in runs]
+    return " ".join(chosen(later, seed, listing.product.id, "query")).casefold() if later else ""
 
 
 def title_for(title: str, query: str) -> str:
@@ -183,8 +182,9 @@ def _title(listing: Listing, seed: int) -> tuple[tuple[tuple[str, str], ...], st
 
 def _answer(listing: Listing, seed: int) -> tuple[tuple[tuple[str, str], ...], str] | None:
     product, every = listing.product, parts()
-    known = {name.casefold() for name, _ in product.attributes}
-    unknown = [one for one in every.values.unknown if one not in known]
+    # A word in common is enough: who states the origin has stated the country of origin.
+    known = {word for name, _ in product.attributes for word in name.casefold().split()}
+    unknown = [one for one in every.values.unknown if not known & set(one.split())]
     facts = _facts(product, seed)
     if unknown:
         facts["unknown"] = chosen(unknown, seed, product.id, "unknown")

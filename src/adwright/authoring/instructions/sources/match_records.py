@@ -18,7 +18,7 @@ from adwright.core.errors import DataError, FileUnreadableError
 
 __all__ = ["MatchRecord", "read_matches", "record_fields"]
 
-_COLUMN = re.compile(r"(?:^|\s)COL\s+(\S+)\s+VAL(?:\s|$)")
+_COLUMN = re.compile(r"(?:^|(?<=\s))COL\s+(\S+)\s+VAL(?=\s|$)")
 _PARTS = 3
 _DIGITS = 12
 #: Files of a folder, in this order, then others that end so.
