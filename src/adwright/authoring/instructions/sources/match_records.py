@@ -71,7 +71,7 @@ def record_fields(text: str) -> dict[str, str]:
     {'name': 'tea, 80 bags', 'price': ''}
     """
     found = list(_COLUMN.finditer(text))
-    ends = [one.start() for one in found[1:]] + [len(text)]
+    ends = [*(one.start() for one in found[1:]), len(text)][: len(found)]
     return {one[1]: text[one.end() : end].strip() for one, end in zip(found, ends, strict=True)}
 
 
