@@ -19,10 +19,10 @@ from adwright.metrics.text.words import require_pairs, words_of
 
 __all__ = ["query_coverage", "query_coverage_per_text", "singular"]
 
-_FUNCTION_WORDS = frozenset(
-    ("a", "an", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or")
-    + ("per", "the", "to", "up", "with", "without", "your")
-)
+_FUNCTION_WORDS = {
+    *("a", "an", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or"),
+    *("per", "the", "to", "up", "with", "without", "your"),
+}
 #: Endings of English plurals, and what stands in their place: berries, dresses, shirts.
 _PLURALS = (
     (re.compile(r"(?<=..)ies$"), "y"),

@@ -91,7 +91,7 @@ def pair_f1_per_text(
     counts = pair_counts(given, wanted)
     both = counts[:, 1] + counts[:, 2]
     f1: npt.NDArray[np.float64] = 2 * counts[:, 0] / np.maximum(both, 1)
-    f1[both == 0] = [float(given[row] is not None) for row in np.flatnonzero(both == 0)]
+    f1[both == 0] = [float(given[int(row)] is not None) for row in np.flatnonzero(both == 0)]
     return f1
 
 
