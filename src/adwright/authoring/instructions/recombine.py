@@ -33,6 +33,8 @@ _NUMBER = re.compile(r"\d[\d.,/x-]*")
 #: Letters of a word that a customer would search, and words of a query.
 _LONG = 3
 _QUERY_WORDS = (2, 3)
+#: Words after which something is missing.
+_OPEN = frozenset(("in", "with", "for", "and", "of", "by", "to"))
 _DETAILS = 4
 _VALUE, _TITLE = 120, 200
 Facts = Mapping[str, str]
@@ -83,11 +85,12 @@ def title_for(title: str, query: str) -> str:
     """The title with what the query asks for in front, and nothing that was not in it.
 
     Words of the title that the query has come first, in the query's order and spelling; a number
-    keeps the word after it, such as a unit. The rest follows as it was, and nothing is left out but
-    a word that is written twice in a row.
+    keeps the word after it, such as a unit. The rest follows as it was, behind a comma where the
+    order changed. Nothing is left out but a word that is written twice in a row, and what would
+    end the title without saying anything: in, with, for.
 
-    >>> title_for("sim free apple iphone 8 plus 64 gb gold gold", "Apple iPhone 8 64 GB")
-    'Apple iPhone 8 plus 64 GB sim free gold'
+    >>> title_for("sim free apple iphone 8 plus 64 gb in in gold", "Apple iPhone 8 64 GB gold")
+    'Apple iPhone 8 plus 64 GB gold, sim free'
     """
     asked: dict[str, str] = {}
     for one in query.split():
@@ -102,7 +105,13 @@ def title_for(title: str, query: str) -> str:
             front.append((min(places), tuple(asked.get(_bare(word), word) for word in piece)))
         else:
             rest += piece
-    words = [word for _, piece in sorted(front, key=lambda one: one[0]) for word in piece] + rest
+    ahead = [word for _, piece in sorted(front, key=lambda one: one[0]) for word in piece]
+    changed = list(map(_bare, ahead + rest)) != list(map(_bare, title.split()))
+    while changed and rest and _bare(rest[-1]) in _OPEN:
+        rest.pop()
+    if changed and ahead and rest and ahead[-1][-1].isalnum():
+        ahead[-1] += ","
+    words = ahead + rest
     kept = words[:1]
     kept += [word for before, word in pairwise(words) if _bare(word) != _bare(before)]
     return " ".join(kept)
