@@ -17,8 +17,8 @@ the method's):
     13b-gpu               16     16     0.10  1e-4     128       3    1024  Llama 2 13B, four bits
     30b-gpu               16     16     0.10  1e-4     128       3    1024  LLaMA 30B, four bits
 
-All have a cosine after a warm-up of 5 % of the steps. The first is ours, for ten to forty minutes
-of one processor. The others take their numbers from the published fine-tuning script of eCeLLM,
+All have a cosine after a warm-up of 5 % of the steps. The first is ours, for one processor. The
+others take their numbers, but the tokens of a row, from the published fine-tuning script of eCeLLM,
 since LLaMA-E does not publish its own, and are configurations only: we have not run them. Their
 models have licences of their own, and any other can be named in their place.
 """

@@ -171,6 +171,20 @@ def test_nothing_left_is_an_error_and_leaves_nothing(plan: InstructionPlan, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rows_that_are_no_product_are_counted(plan: InstructionPlan, tmp_path: Path) -> None:
+    table = pl.read_csv(plan.sources.catalogue).with_columns(  # type: ignore[arg-type]
+        sku=pl.when(pl.col("sku") == "s3").then(pl.lit(" ")).otherwise(pl.col("sku"))
+    )
+    table.write_csv(tmp_path / "shop.csv")
+    own = replace(plan.sources, catalogue=tmp_path / "shop.csv")
+    report = build_instructions(
+        replace(plan, sources=own, tasks=("ads", "classify")), tmp_path / "out"
+    )
+    bad = {"a product needs an id": 1}
+    assert report.skipped == {"catalogue": bad, "catalogue, products": bad}
+    assert report.seen == {"shop": 79, "shop, products": 79}
+
+
 def test_a_task_is_held_out_for_zero_shot(plan: InstructionPlan, tmp_path: Path) -> None:
     report = build_instructions(
         replace(plan, tasks=("ads", "titles"), held_out=("titles",)), tmp_path / "out"
@@ -268,7 +282,7 @@ def test_public_data_make_an_interleaved_mix(shared_data: Path, tmp_path: Path) 
     """Real rows of every task; no number that the input lacks; clusters on one side each."""
     sources = DataSources.in_folder(shared_data)
     tasks = ("ads", "titles", "classify", "intent", "answers", "descriptions", "attributes")
-    plan = InstructionPlan(replace(sources, walmart_amazon=None), tasks=tasks, most=60, spare=1.5)
+    plan = InstructionPlan(replace(sources, pricerunner=None), tasks=tasks, most=60, spare=1.5)
     report = build_instructions(plan, tmp_path / "out")
     assert report.interleaved
     assert all(n["read"] and n["written"] for n in report.parties.values())
@@ -279,7 +293,7 @@ def test_public_data_make_an_interleaved_mix(shared_data: Path, tmp_path: Path) 
     assert len(written) >= 10
     assert any("Details" in row.shown for row in written)
     assert report.details["descriptions"] > 0
-    assert report.seen["pricerunner"] == 35311
+    assert report.seen["walmart-amazon"] == 5157
     assert report.skipped["intention"] == {
         "fewer than four different options": 80,
         "flagged as having a second right option": 18,

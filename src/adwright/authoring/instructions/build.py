@@ -103,7 +103,7 @@ def build_instructions(
             raise DataError(
                 "no row is left after the filters",
                 file=str(out),
-                hint=f"left out by filters: {_told(counts)}",
+                hint=f"left out on the way: {_told(counts)}",
             )
         report = _report(plan, parts, counts, teacher)
         _write(folder, parts, instructions, counts, report)
@@ -155,7 +155,7 @@ def gathered_examples(
             _offer(given, key, example.request.product.id, example, plan)
             counts.seen[example.source] += 1
             bar.advance()
-        for listing in given_listings(plan.sources) if making else ():
+        for listing in given_listings(plan.sources, skipped=counts.skipped) if making else ():
             for name in making:
                 _offer(listed, (name, listing.source), listing.product.id, listing, plan)
             counts.seen[f"{listing.source}, products"] += 1
@@ -342,5 +342,7 @@ def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 def _told(counts: BuildCounts) -> str:
+    """What was left out on the way, the most frequent reasons first."""
     every = sum(counts.left_out.values(), Counter[str]())
-    return ", ".join(f"{name} {n}" for name, n in every.most_common()) or "none were there"
+    every += sum(counts.skipped.values(), Counter[str]())
+    return ", ".join(f"{name} {n}" for name, n in every.most_common(8)) or "none were there"

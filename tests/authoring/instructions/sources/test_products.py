@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,6 @@ def test_many_rows_come_in_order_from_batches() -> None:
             "three capital",
         ),
         ({"columns": ProductColumns("text", "name")}, ValueInvalidError, "needs an id"),
-        ({"columns": COLUMNS, "locale": "?"}, ValueInvalidError, "BCP 47"),
     ],
 )
 def test_what_is_no_product_is_refused_with_its_row(
@@ -111,6 +111,26 @@ def test_what_is_no_product_is_refused_with_its_row(
         list(catalogue_products(TABLE, **changes))
     if kind is ValueInvalidError:
         assert caught.value.row in (0, 2)  # type: ignore[attr-defined]
+
+
+def test_one_bad_row_harms_no_other() -> None:
+    table = pl.DataFrame(
+        {
+            "id": ["a", " ", "c", "d"],
+            "title": ["Tea", "Cup", "Pot", ""],
+            "money": ["GBP", "GBP", "pounds", "GBP"],
+        }
+    )
+    skipped = Counter[str]()
+    found = catalogue_products(table, ProductColumns(currency="money"), skipped=skipped)
+    assert [one.product.id for one in found] == ["a"]
+    assert skipped == {
+        "a product needs an id": 1,
+        "a currency is three capital letters": 1,
+        "no title": 1,
+    }
+    with pytest.raises(ValueInvalidError, match="BCP 47"):
+        list(catalogue_products(table, locale="?", skipped=skipped))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
