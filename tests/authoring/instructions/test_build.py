@@ -292,6 +292,7 @@ def test_public_data_make_an_interleaved_mix(shared_data: Path, tmp_path: Path) 
     written = [row for row in rows if row.task == "descriptions" and row.teacher == "data"]
     assert len(written) >= 10
     assert any("Details" in row.shown for row in written)
+    assert report.read_by["descriptions"].keys() == {"seller", "customer + seller"}
     assert report.details["descriptions"] > 0
     assert report.seen["walmart-amazon"] == 5157
     assert report.skipped["intention"] == {

@@ -90,7 +90,7 @@ def test_a_similarity_is_a_share(least: float) -> None:
 
 
 def test_many_equal_texts_cost_little() -> None:
-    signs = np.repeat(signatures(TEXTS[:1]), 100_000, axis=0)
+    signs = np.repeat(signatures(TEXTS[:1]), 30_000, axis=0)
     start = time.process_time()
     assert not first_alike(signs, 0.9).any()
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 5

@@ -15,6 +15,7 @@ from adwright.authoring.instructions.recombine import (
     query_of,
     recombined,
     title_for,
+    with_keywords,
 )
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.instructions.sources.products import Listing
@@ -173,6 +174,21 @@ def test_nothing_is_added_to_a_title_and_no_kind_of_word_lost(
     after = Counter(word.strip(",").casefold() for word in found)
     assert not after - before
     assert after.keys() == before.keys()
+
+
+def test_a_third_of_descriptions_have_keywords_of_their_own_words() -> None:
+    made = [with_keywords(one, seed=3) for one in many("descriptions", 300)]
+    given = [dict(one.request.values).get("keywords", "") for one in made]
+    assert 60 < sum(map(bool, given)) < 140
+    for one, keywords in zip(made, given, strict=True):
+        assert keywords in one.answer
+        assert not keywords or len(keywords.split()) == 2
+    again = [with_keywords(one, seed=3) for one in made]
+    assert again == made, "keywords that are given stay"
+    short = replace(made[0], answer="80 x 4", request=replace(made[0].request, values=()))
+    assert with_keywords(short) is short
+    ad = many("ads", 1)[0]
+    assert with_keywords(ad) is ad
 
 
 def test_general_questions_have_no_product() -> None:

@@ -35,7 +35,12 @@ from adwright.authoring.instructions.plan import (
     InstructionPlan,
     InstructionReport,
 )
-from adwright.authoring.instructions.recombine import RECOMBINABLE, general_questions, recombined
+from adwright.authoring.instructions.recombine import (
+    RECOMBINABLE,
+    general_questions,
+    recombined,
+    with_keywords,
+)
 from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
 from adwright.authoring.instructions.seeds import SeedInstruction, fits, load_seeds
 from adwright.authoring.instructions.sources.given import given_examples, given_listings
@@ -243,11 +248,11 @@ def _rows(
 ) -> Iterator[InstructionRow]:
     for example in examples:
         task = example.request.task.name
-        shown = example
+        asked = shown = with_keywords(example, seed=plan.seed)
         if plan.show_missing and task == "descriptions":
-            shown = with_details(example, unsupported)
-            counts.details[task] += shown is not example
-        values = {name for name, value in example.request.values if value.strip()}
+            shown = with_details(asked, unsupported)
+            counts.details[task] += shown is not asked
+        values = {name for name, value in asked.request.values if value.strip()}
         able = [one for one in instructions[task] if fits(one.text, values)]
         for copy in range(1 if example.request.product.title.strip() else _COPIES):
             key = (task, example.source, example.request.product.id, str(copy))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from adwright.authoring.instructions.draws import chosen, share
@@ -23,12 +24,21 @@ from adwright.authoring.tasks.harmless import harmless
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, AuthoringTask, task_named
 
-__all__ = ["RECOMBINABLE", "general_questions", "query_of", "recombined", "title_for"]
+__all__ = [
+    "RECOMBINABLE",
+    "general_questions",
+    "query_of",
+    "recombined",
+    "title_for",
+    "with_keywords",
+]
 
 #: Tasks whose answers can be put together.
 RECOMBINABLE = ("ads", "titles", "answers", "descriptions")
 
 _WORD = re.compile(r"[^\W_]+(?:[.,'/-][^\W_]+)*")
+#: Two words of four letters and more, side by side.
+_PAIR = re.compile(r"(?<!\w)(?=([^\W\d_]{4,} [^\W\d_]{4,})(?!\w))")
 _NUMBER = re.compile(r"\d[\d.,/x-]*")
 #: Letters of a word that a customer would search, and words of a query.
 _LONG = 3
@@ -36,7 +46,7 @@ _QUERY_WORDS = (2, 3)
 #: Words after which something is missing.
 _OPEN = frozenset(("in", "with", "for", "and", "of", "by", "to"))
 _DETAILS = 4
-_VALUE, _TITLE = 120, 200
+_VALUE, _TITLE, _LONGEST = 120, 200, 4000
 Facts = Mapping[str, str]
 
 
@@ -55,6 +65,22 @@ def recombined(listing: Listing, task: AuthoringTask, *, seed: int = 0) -> Autho
     values, answer = found
     request = AuthoringRequest(task, listing.product, values)
     return AuthoringExample(request, answer, listing.cluster, listing.source, RECOMBINED)
+
+
+def with_keywords(example: AuthoringExample, *, seed: int = 0) -> AuthoringExample:
+    """A third of the descriptions get keywords that customers search: two words that stand side by
+    side in the answer. Others, and examples of other tasks, are given back as they are."""
+    request = example.request
+    if request.task.name != "descriptions" or request.values:
+        return example
+    # Sentences of ours have words that nobody searches.
+    made = example.teacher == RECOMBINED
+    text = harmless(request.product.title if made else example.answer, _LONGEST)
+    runs = [one[1] for one in _PAIR.finditer(text) if one[1] in example.answer]
+    if not runs or share(seed, request.product.id, "keywords") >= 1 / 3:
+        return example
+    keywords = chosen(runs, seed, request.product.id, "keywords", "which")
+    return replace(example, request=replace(request, values=(("keywords", keywords),)))
 
 
 def general_questions() -> Iterator[AuthoringExample]:
