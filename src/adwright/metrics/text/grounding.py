@@ -144,7 +144,8 @@ def grounded_per_text(
 ) -> npt.NDArray[np.float64]:
     """1 where a text is grounded, else 0: [N]; its mean is the share of grounded texts."""
     counts = unsupported_per_text(texts, facts, brands=brands, locale=locale)
-    return (counts == 0).astype(np.float64)
+    shares: npt.NDArray[np.float64] = (counts == 0).astype(np.float64)
+    return shares
 
 
 def _known(
