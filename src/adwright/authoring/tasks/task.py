@@ -125,11 +125,7 @@ TASKS: tuple[AuthoringTask, ...] = (
     AuthoringTask(
         "intent",
         "What a customer buys it for",
-        (
-            _PRODUCT,
-            TaskSlot("behaviour", "customer"),
-            TaskSlot("bought_with", "seller", required=False),
-        ),
+        (_PRODUCT, TaskSlot("behaviour", "customer")),
         TaskSlot("intent", "customer"),
         "label",
         ("label",),

@@ -1,0 +1,1 @@
+"""Instruction data: seeds, importers, expansion, filters, balance, and a split by product."""

@@ -1,0 +1,1 @@
+"""Where instruction data come from: public data sets, and catalogues of products."""
