@@ -189,12 +189,13 @@ def _joined(text: str, quantities: list[_Quantity], lexicon: Lexicon) -> list[Me
             is_joined = text[one.end - 1] in "x×" or _SIDES.fullmatch(between)
             if not unit and (is_joined or _RANGE.fullmatch(between)):
                 unit = after.unit
-        low = _mention(text, one._replace(unit=unit), lexicon)
+        whole = one._replace(unit=unit)
+        low = _mention(text, whole, lexicon)
         found.append(low)
         if after is not None and high and _RANGE.fullmatch(between) and unit == after.unit:
             key = ("range", low.keys, high.keys)
             found.append(Mention(one.start, after.end, "number", (key,)))
-        after, high = one, low
+        after, high = whole, low
     return found
 
 
