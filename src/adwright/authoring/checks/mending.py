@@ -41,7 +41,11 @@ _RELATIVE = {
     *("that", "which", "while", "made", "designed", "built", "crafted", "woven", "ideal"),
     *("perfect", "great", "suitable", "inspired", "loved", "used", "known"),
 }
+_ADJECTIVE = re.compile(
+    r"(?:ous|ful|able|ible|ive|ic|proof|resistant|free|ed|ing|less|est|best)$", re.IGNORECASE
+)
 _IS = {"is", "are", "was", "be", "been", "comes", "looks", "feels", "stays", "and", "or", "not"}
+_ARTICLES = {"a", "an", "the", "our", "your", "this", "these", "its"}
 _LEADS = {
     *("a", "an", "the", "our", "your", "this", "these", "its", "every", "each", "with", "of"),
     *("in", "for", "any", "new"),
@@ -119,12 +123,16 @@ def _widened(
             return few
     if level != "sentence":
         before = bisect_right(clauses, start) - 1
+        while before >= 0 and clauses[before] > first and _is_inside(text, clauses[before]):
+            before -= 1
         after = bisect_left(clauses, end)
         if before >= 0 and clauses[before] > first:
             while (
                 before > 0 and clauses[before - 1] > first and _is_relative(text, clauses, before)
             ):
                 before -= 1
+            while after < len(clauses) and _goes_on(text, clauses[after]):
+                after += 1
             stop = clauses[after] if after < len(clauses) else last
             stop = min(stop, _before_mark(text, last))
             return clauses[before], max(stop, end)
@@ -137,6 +145,19 @@ def _is_relative(text: str, clauses: list[int], at: int) -> bool:
     return bool(before) and before[0] in _RELATIVE and text[clauses[at]].isspace()
 
 
+def _goes_on(text: str, at: int) -> bool:
+    """Whether what begins at `at` goes on with what was before: by "and", without a comma."""
+    return re.match(r"\s(?:and|or)\s", text[at : at + 5]) is not None
+
+
+def _is_inside(text: str, at: int) -> bool:
+    """Whether the "and" at `at` stands between adjectives of one noun: a light and sturdy bag."""
+    if not _goes_on(text, at):
+        return False
+    words = _WORD.findall(text[max(0, at - 60) : at])
+    return len(words) > 1 and words[-2].lower() in _ARTICLES
+
+
 def _before_mark(text: str, end: int) -> int:
     """The end of a sentence without the mark that ends it."""
     while end > 0 and text[end - 1] in ".!?\"”')]。！？\n":
@@ -147,15 +168,23 @@ def _before_mark(text: str, end: int) -> int:
 def _alone(text: str, start: int, end: int, first: int, last: int) -> tuple[int, int] | None:
     """The part alone, where the rest reads well without it."""
     before, after = text[max(first, start - 60) : start], text[end : min(last, end + 60)]
+    words = _WORD.findall(before)
     listed = re.search(r"(?:,\s*(?:and\s|or\s)?|\s+(?:and|or|&)\s+)$", before)
     if listed and re.match(r"\s*(?:[.,;!?)]|$|(?:and|or)\s)", after):
         return start - len(listed.group()), end
     leads = re.match(r"\s+(?:and|or|&)\s+(?=([^\W\d_]+))", after)
-    if leads and leads.group(1).lower() in lexicon("en").terms:
+    if leads and (
+        leads.group(1).lower() in lexicon("en").terms or (words and words[-1].lower() in _ARTICLES)
+    ):
         return start, end + leads.end()
     follows = re.match(r"[ -]([^\W\d_]+)", after)
     if follows and follows.group(1).lower() not in _FUNCTION:
-        words = _WORD.findall(before)
+        if (
+            listed
+            and listed.group().strip() in ("and", "or", "&")
+            and _is_adjective(text[start:end])
+        ):
+            return start - len(listed.group()), end
         led = not words or words[-1].lower() in _LEADS
         if led or (_is_adjective(text[start:end]) and words[-1].lower() not in _IS):
             return start, end + 1
@@ -163,7 +192,9 @@ def _alone(text: str, start: int, end: int, first: int, last: int) -> tuple[int,
 
 
 def _is_adjective(part: str) -> bool:
-    """Whether it begins with a colour or material, which may stand before any noun."""
+    """Whether it begins with a colour or material, or ends as adjectives do."""
+    if _ADJECTIVE.search(part):
+        return True
     first = _WORD.search(part)
     terms = lexicon("en").terms.get(first.group().lower(), ()) if first else ()
     return any(term.kind in ("colour", "material") for term in terms)

@@ -24,14 +24,13 @@ from typing import Any
 from adwright.authoring.checks.finding import Finding, Severity
 from adwright.core.config import check_literals
 from adwright.metrics.text.grounding import unsupported_spans
+from adwright.metrics.text.lexicon import language_of, lexicon
 
 __all__ = ["PolicyRule", "check_policy", "policy_rules", "policy_version"]
 
 _SHOUTED = re.compile(r"(?<![\w-])[^\W\d_a-z]{2,}(?:[ '’&-]+[^\W\d_a-z]{2,})*(?![\w-])")
 _MARKS = re.compile(r"[!?]{2,}|(?<!\.)\.{4,}|[*~^=+|]{3,}|[$€£]{2,}|(?:[!] ?){2,}")
-_PRICE = re.compile(
-    r"[$€£¥₹₩₽฿₫₪₴₺₱]|(?:\b[A-Z]{3}\b)|dollars?|euros?|pounds sterling", re.IGNORECASE
-)
+_MONEY = re.compile(r"[^\W\d_]+|[$€£¥₹₩₽฿₫₪₴₺₱]")
 #: Words in capitals that are no shouting are as short as this, or the facts hold them.
 _ACRONYM = 5
 _MOST_MARKS = 1
@@ -122,10 +121,12 @@ def _marks_of_others(text: str, known: str, competitors: Collection[str]) -> Ite
 
 def _prices(text: str, facts: Sequence[str], locale: str) -> Iterator[Finding]:
     """Prices that are not the product's."""
-    if not _PRICE.search(text) or not any(one.isdigit() for one in text):
+    known = lexicon(language_of(locale)).currencies
+    if known.keys().isdisjoint(_MONEY.findall(text.lower())):
         return
     for span in unsupported_spans(text, facts, locale=locale):
-        if span.kind in ("number", "unit") and _PRICE.search(span.text):
+        money = _MONEY.findall(span.text.lower())
+        if span.kind in ("number", "unit") and not known.keys().isdisjoint(money):
             message = f"the price {span.text!r:.40} is not in the data"
             yield Finding(
                 "policy/price", span.start, span.end, "error", message, "take the price of the data"

@@ -196,11 +196,12 @@ def _missing(one: Mention, known: _Facts) -> Kind | None:
     match one.kind:
         case "number" if one.number is not None and one.number in known.numbers:
             return "unit"
-        case "number" | "name":
+        case "number" | "name" | "brand":
             key = one.keys[0]
             if isinstance(key, str):
-                forms = {key, singular(key)}
-                return one.kind if forms.isdisjoint(known.words) else None
+                words = key.split(" ")
+                is_known = all(not known.words.isdisjoint((w, singular(w))) for w in words)
+                return None if is_known else one.kind
             if isinstance(key, tuple) and key[0] == "code" and key[1] in known.codes:
                 return None
             return one.kind
