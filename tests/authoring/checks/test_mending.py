@@ -30,6 +30,14 @@ def without(text: str, part: str, level: Level) -> str:
             "Paris",
             "It has a cup, made well.",
         ),
+        (
+            "It is a luxurious and floral scent, for you",
+            "luxurious",
+            "It is a floral scent, for you",
+        ),
+        ("With this mild and cruelty-free tea.", "cruelty-free", "With this mild tea."),
+        ("A car, a spacious and sturdy SUV, for all", "SUV", "A car, for all"),
+        ("A tin with 16 MB of memory and a lid, in black.", "16 MB", "A tin, in black."),
         ("One line, 5 kg\nAnother", "5 kg", "One line\nAnother"),
     ],
 )

@@ -56,6 +56,7 @@ def test_each_rule_finds_its_words(text: str, rule: str) -> None:
         "HDMI and USB",
         "Wait... what? Tea!",
         "A manicure set",
+        "The two can 1 Can sit",
     ],
 )
 def test_ordinary_texts_pass(text: str) -> None:
@@ -70,6 +71,7 @@ def test_facts_excuse_some_rules_and_not_others() -> None:
 
 def test_competitors_and_locale() -> None:
     assert rules("Better than Acme", competitors=["Acme"]) == ["competitor"]
+    assert rules("Two for 5 euros") == ["price"]
     assert rules("Better than Acme", "Acme tea", competitors=["Acme"]) == []
     assert rules("Acmes", competitors=["Acme"]) == []
     assert rules("1.000 €", "1000 EUR", locale="de") == []
