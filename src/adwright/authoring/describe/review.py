@@ -1,0 +1,229 @@
+"""Judged by people: which of two texts is better, how good is each, and do the raters agree?
+
+    found = review_pairs(read_pair_judgements("judgements.jsonl"))
+    found.wins["draft"]                            # share of comparisons won, a tie counts one half
+
+The interval of a win rate draws pairs, each with all its raters: what other products would have
+shown. That raters are few is told by alpha, not by the interval. Raters are to see the texts
+without their sources, on sides drawn anew for each: `adwright author review` shows them so.
+
+Letters: P pairs, R raters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.config import check_literals
+from adwright.core.errors import DataError, ValueInvalidError
+from adwright.metrics.agreement import Agreement, Scale, krippendorff_alpha
+from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
+
+__all__ = [
+    "RUBRIC",
+    "Choice",
+    "PairJudgement",
+    "PairReview",
+    "RubricResult",
+    "review_pairs",
+]
+
+Choice = Literal["left", "right", "tie"]
+Floats = npt.NDArray[np.float64]
+#: What is scored from 1 to 5.
+RUBRIC = ("factuality", "fluency", "persuasiveness", "policy")
+
+
+@dataclass(frozen=True)
+class PairJudgement:
+    """What a rater says of a pair. left, right: where the text on that side is from. left_scores,
+    right_scores: pairs of a name in RUBRIC and a number from 1 to 5.
+
+    Raises ConfigError for another choice, ValueInvalidError for another name or number.
+    """
+
+    pair: str
+    rater: str
+    left: str
+    right: str
+    choice: Choice
+    left_scores: tuple[tuple[str, float], ...] = ()
+    right_scores: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name, score in (*self.left_scores, *self.right_scores):
+            if name not in RUBRIC or not 1 <= score <= 5:
+                raise ValueInvalidError(
+                    "a score is a number from 1 to 5 for something in the rubric",
+                    column=name,
+                    value=score,
+                    hint=f"the rubric is {', '.join(RUBRIC)}",
+                )
+
+    @property
+    def winner(self) -> str:
+        """Where the better text is from; "" for a tie."""
+        return {"left": self.left, "right": self.right, "tie": ""}[self.choice]
+
+
+@dataclass(frozen=True)
+class RubricResult:
+    """Of one name of the rubric. means: source to its mean score, 1 to 5. lead: second source less
+    the first, paired over pairs. ordinal, interval: alpha of the scores by both scales."""
+
+    name: str
+    means: Mapping[str, Interval]
+    lead: Interval
+    ordinal: Agreement | None
+    interval: Agreement | None
+
+
+@dataclass(frozen=True)
+class PairReview:
+    """sources: the two, in alphabetical order. wins: source to its share of comparisons won. ties:
+    share of ties. left: share of choices that fell on the left text, of those that were no tie,
+    None without any; far from one half it tells of raters who do not read both. choice: alpha of
+    the choices, nominal; None where no pair has two raters. rubric: of what was scored."""
+
+    sources: tuple[str, str]
+    pairs: int
+    raters: int
+    judgements: int
+    wins: Mapping[str, Interval]
+    ties: float
+    left: Interval | None
+    choice: Agreement | None
+    rubric: tuple[RubricResult, ...]
+
+
+def review_pairs(
+    judgements: Iterable[PairJudgement],
+    *,
+    seed: int = 0,
+    draws: int = 1000,
+    confidence: float = 0.95,
+) -> PairReview:
+    """The figures of a review.
+
+    A rater who judged a pair twice counts once, as the later one says. Raises DataError where there
+    is no judgement, or more than two sources; ValueInvalidError where a pair compares a source with
+    itself.
+    """
+    rows = list({(one.pair, one.rater): one for one in judgements}.values())
+    sources = sorted({source for one in rows for source in (one.left, one.right)})
+    if len(sources) != 2:
+        raise DataError(
+            f"a review compares two sources, not {len(sources)}",
+            column="left",
+            value=sources,
+            hint="keep the judgements of two of them" if sources else "collect judgements first",
+        )
+    table = _Table(rows, sources[1])
+    options = _Options(seed, draws, confidence)
+    ones = np.ones(len(rows))
+    won = np.array([{"": 0.5, sources[1]: 1.0}.get(one.winner, 0.0) for one in rows])
+    decided = np.array([one.choice != "tie" for one in rows], np.float64)
+    left = np.array([one.choice == "left" for one in rows], np.float64)
+    return PairReview(
+        sources=(sources[0], sources[1]),
+        pairs=table.pairs,
+        raters=table.raters,
+        judgements=len(rows),
+        wins={
+            sources[0]: options.ratio(table.by_pair(1 - won), table.by_pair(ones)),
+            sources[1]: options.ratio(table.by_pair(won), table.by_pair(ones)),
+        },
+        ties=float(1 - decided.mean()),
+        left=options.ratio(table.by_pair(left), table.by_pair(decided)) if decided.any() else None,
+        choice=options.alpha(table.ratings(won), "nominal"),
+        rubric=tuple(
+            found for name in RUBRIC if (found := _rubric(name, rows, sources, table, options))
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Options:
+    seed: int
+    draws: int
+    confidence: float
+
+    def ratio(self, top: Floats, bottom: Floats) -> Interval:
+        rng = np.random.default_rng(self.seed)
+        return bootstrap_ratio(top, bottom, rng, self.draws, confidence=self.confidence)
+
+    def difference(self, first: Floats, second: Floats, bottom: Floats) -> Interval:
+        rng = np.random.default_rng(self.seed)
+        return bootstrap_difference(
+            first, second, bottom, rng, self.draws, confidence=self.confidence
+        )
+
+    def alpha(self, ratings: Floats, scale: Scale) -> Agreement | None:
+        if not ((~np.isnan(ratings)).sum(0) >= 2).any():
+            return None
+        rng = np.random.default_rng(self.seed)
+        return krippendorff_alpha(
+            ratings, scale=scale, rng=rng, draws=self.draws, confidence=self.confidence
+        )
+
+
+class _Table:
+    """Which pair and which rater each row is of."""
+
+    def __init__(self, rows: Sequence[PairJudgement], second: str) -> None:
+        pairs = {pair: at for at, pair in enumerate(dict.fromkeys(one.pair for one in rows))}
+        raters = {name: at for at, name in enumerate(dict.fromkeys(one.rater for one in rows))}
+        self.pair = np.array([pairs[one.pair] for one in rows], np.int64)
+        self.rater = np.array([raters[one.rater] for one in rows], np.int64)
+        self.pairs, self.raters = len(pairs), len(raters)
+        self.turned = np.array([one.left == second for one in rows], np.bool_)
+        for one in rows:
+            if one.left == one.right:
+                raise ValueInvalidError(
+                    "a pair compares a source with itself", column="pair", value=one.pair
+                )
+
+    def by_pair(self, values: Floats) -> Floats:
+        """Sums [P] of values of rows; NaN counts for nothing."""
+        return np.bincount(self.pair, np.nan_to_num(values), self.pairs).astype(np.float64)
+
+    def ratings(self, values: Floats) -> Floats:
+        """Values of rows as a table [R, P], NaN where there is none."""
+        found = np.full((self.raters, self.pairs), np.nan)
+        found[self.rater, self.pair] = values
+        return found
+
+
+def _rubric(
+    name: str,
+    rows: Sequence[PairJudgement],
+    sources: Sequence[str],
+    table: _Table,
+    options: _Options,
+) -> RubricResult | None:
+    """None where no row scores both texts."""
+    left = np.array([dict(one.left_scores).get(name, np.nan) for one in rows])
+    right = np.array([dict(one.right_scores).get(name, np.nan) for one in rows])
+    whole = ~np.isnan(left) & ~np.isnan(right)
+    if not whole.any():
+        return None
+    left, right = np.where(whole, left, np.nan), np.where(whole, right, np.nan)
+    second = np.where(table.turned, left, right)
+    first = np.where(table.turned, right, left)
+    number = table.by_pair(whole.astype(np.float64))
+    sums = table.by_pair(first), table.by_pair(second)
+    # A text is a unit: each pair gives two.
+    ratings = np.concatenate([table.ratings(first), table.ratings(second)], axis=1)
+    return RubricResult(
+        name,
+        {source: options.ratio(total, number) for source, total in zip(sources, sums, strict=True)},
+        options.difference(sums[1], sums[0], number),
+        ordinal=options.alpha(ratings, "ordinal"),
+        interval=options.alpha(ratings, "interval"),
+    )

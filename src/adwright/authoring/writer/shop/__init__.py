@@ -1,0 +1,1 @@
+"""Tables of products as shops and feeds have them: read, and written back with new texts."""

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.tasks.product import Product
+from adwright.authoring.writer.draft import Provenance
+from adwright.authoring.writer.drafts import (
+    JOURNAL,
+    Draft,
+    DraftMoved,
+    Drafts,
+    ReviewDecision,
+    RowFailure,
+)
+from adwright.core.clock import FixedClock
+from adwright.core.errors import DataError, FileUnreadableError, ResourceError
+
+KEY = ("p1", "headline", 0)
+
+
+def draft(
+    product: str = "p1",
+    text: str = "Fresh tea",
+    inputs: str = "1",
+    slot: str = "headline",
+    facts: str = "",
+) -> Draft:
+    return Draft(product, slot, 0, text, text, (), Provenance(inputs=inputs, product=facts))
+
+
+def edit(text: str = "My own tea", product: str = "p1") -> ReviewDecision:
+    return ReviewDecision(product, "headline", 0, "edit", text)
+
+
+def test_a_text_goes_from_draft_to_decision_and_back(tmp_path: Path) -> None:
+    clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    with closing(Drafts.open(tmp_path, clock=clock)) as drafts:
+        assert drafts.write([draft(), draft("p2")]) == ["written", "written"]
+        assert [one.product for one in drafts.queue()] == ["p1", "p2"]
+        drafts.decide(ReviewDecision(*KEY, "approve", reviewer="ann"))
+        assert [one.product for one in drafts.queue()] == ["p2"]
+        assert [one.product for one in drafts.queue(status=("approved",))] == ["p1"]
+        drafts.decide(edit())
+        assert (drafts.states()[KEY].status, drafts.text(KEY)) == ("edited", "My own tea")
+        assert drafts.undo() == KEY
+        assert (drafts.states()[KEY].status, drafts.text(KEY)) == ("approved", "Fresh tea")
+        assert drafts.decision(KEY).time == "2026-01-01T00:00:00.000+00:00"
+        drafts.undo(KEY)
+        assert drafts.states()[KEY].status == "unreviewed"
+        with pytest.raises(DataError, match="no decision to take back"):
+            drafts.undo(KEY)
+    with closing(Drafts.open(tmp_path, reading_only=True)) as again:
+        assert [one.text for one in again.queue()] == ["Fresh tea", "Fresh tea"]
+        assert again.states()[KEY].rounds == 1
+
+
+def test_what_a_person_did_stands(tmp_path: Path) -> None:
+    with closing(Drafts.open(tmp_path)) as drafts:
+        drafts.write([draft(inputs="1"), draft("p2", inputs="1"), draft("p3", inputs="1")])
+        drafts.decide(edit())
+        drafts.decide(ReviewDecision("p2", "headline", 0, "approve"))
+        drafts.decide(ReviewDecision("p3", "headline", 0, "reject"))
+        same = [draft(one, "new", "1") for one in ("p1", "p2", "p3")]
+        assert drafts.write(same) == ["human", "human", "same"]
+        other_model = [draft(one, "new", "2") for one in ("p1", "p2", "p3")]
+        assert drafts.write(other_model) == ["human", "human", "written"]
+        changed = [draft(one, "new", "3", facts="changed") for one in ("p1", "p2", "p3")]
+        assert drafts.write(changed) == ["human", "written", "written"]
+        assert drafts.states()["p2", "headline", 0].status == "unreviewed"
+        assert drafts.text(KEY) == "My own tea"
+        assert drafts.write([draft(text="new", inputs="2")], over_edits=True) == ["written"]
+        assert (drafts.text(KEY), drafts.states()[KEY].rounds) == ("new", 2)
+        assert drafts.write([draft(text="newer", inputs="2")]) == ["same"]
+        assert drafts.write([draft(text="newer", inputs="2")], again=True) == ["written"]
+        assert drafts.write([draft("p9"), draft("p9", "second")]) == ["written", "same"]
+
+
+def test_a_second_decision_on_what_was_seen_is_told(tmp_path: Path) -> None:
+    with closing(Drafts.open(tmp_path)) as ann, closing(Drafts.open(tmp_path)) as bob:
+        ann.write([draft()])
+        bob.refresh()
+        seen = bob.states()[KEY].version
+        ann.decide(edit())
+        with pytest.raises(DraftMoved, match="it is edited"):
+            bob.decide(ReviewDecision(*KEY, "approve"), seen=seen)
+        bob.decide(ReviewDecision(*KEY, "approve"), seen=bob.states()[KEY].version)
+        ann.refresh()
+        assert ann.states()[KEY].status == "approved"
+
+
+def test_the_job_sees_an_edit_that_came_while_it_wrote(tmp_path: Path) -> None:
+    with closing(Drafts.open(tmp_path)) as job, closing(Drafts.open(tmp_path)) as page:
+        job.write([draft()])
+        page.refresh()
+        page.decide(edit())
+        assert job.write([draft(text="new", inputs="2")]) == ["human"]
+
+
+def test_the_queue_is_filtered(tmp_path: Path) -> None:
+    finding = Finding("policy", 0, 4, "warning", "a superlative")
+    with closing(Drafts.open(tmp_path)) as drafts:
+        drafts.write(
+            [draft(), draft(slot="description"), replace(draft("p2"), findings=(finding,))]
+        )
+        assert [one.slot for one in drafts.queue(slots=("description",))] == ["description"]
+        assert [one.product for one in drafts.queue(with_findings=True)] == ["p2"]
+        assert len(list(drafts.queue(with_findings=False))) == 2
+        assert next(drafts.queue(with_findings=True)).findings == (finding,)
+
+
+def test_failures_products_and_jobs_are_kept(tmp_path: Path) -> None:
+    tea = Product("p1", "Tea")
+    with closing(Drafts.open(tmp_path)) as drafts:
+        drafts.fail([RowFailure(*KEY, "no answer", "1", 3)])
+        drafts.note_products([(tea, "a")])
+        drafts.note_products([(tea, "a"), (Product("p2", "Cup"), "b")])
+        drafts.note_job("j", {"seed": 1})
+        drafts.note_job("j", {"seed": 1})
+    assert (tmp_path / JOURNAL).read_text().count("\n") == 4
+    with closing(Drafts.open(tmp_path)) as drafts:
+        assert [one.reason for one in drafts.failures()] == ["no answer"]
+        assert drafts.failed_inputs() == {KEY: "1"}
+        assert (drafts.product("p1"), drafts.product("p9")) == (tea, None)
+        assert (drafts.job("j"), drafts.job("k"), drafts.jobs()) == ({"seed": 1}, None, ["j"])
+        drafts.write([draft()])
+        assert drafts.failures() == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("adeuf"), st.integers(0, 2)), max_size=25))
+@settings(max_examples=40, deadline=None)
+def test_the_states_are_those_of_a_slow_reading(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]]
+) -> None:
+    """Against a literal list of what happened to each text; the file read anew says the same."""
+    folder = tmp_path_factory.mktemp("j")
+    expected: dict[str, list[str]] = {}
+    with closing(Drafts.open(folder)) as drafts:
+        for number, (kind, which) in enumerate(events):
+            product = f"p{which}"
+            stack = expected.get(product)
+            if kind == "d":
+                if drafts.write([draft(product, inputs=str(number))]) == ["written"]:
+                    expected[product] = []
+            elif stack is not None and kind in "ae":
+                own = ReviewDecision(product, "headline", 0, "approve")
+                drafts.decide(own if kind == "a" else edit(product=product))
+                stack.append("approved" if kind == "a" else "edited")
+            elif stack and kind == "u":
+                drafts.undo((product, "headline", 0))
+                stack.pop()
+        states = {key[0]: one.status for key, one in drafts.states().items()}
+    wanted = {one: (stack[-1] if stack else "unreviewed") for one, stack in expected.items()}
+    assert states == wanted
+    with closing(Drafts.open(folder)) as again:
+        assert {key[0]: one.status for key, one in again.states().items()} == wanted
+
+
+def test_many_threads_write_and_decide_at_once(tmp_path: Path) -> None:
+    with closing(Drafts.open(tmp_path)) as drafts, closing(Drafts.open(tmp_path)) as other:
+
+        def work(one: Drafts, name: str) -> None:
+            for number in range(50):
+                one.write([draft(f"{name}{number}")])
+                one.decide(edit(product=f"{name}{number}"))
+
+        threads = [
+            threading.Thread(target=work, args=(one, name))
+            for one, name in ((drafts, "a"), (drafts, "b"), (other, "c"), (other, "d"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        drafts.refresh()
+        assert len(drafts.states()) == 200
+        assert {one.status for one in drafts.states().values()} == {"edited"}
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="no journal"):
+        Drafts.open(tmp_path, reading_only=True)
+    (tmp_path / JOURNAL).write_text("nonsense\n")
+    with pytest.raises(FileUnreadableError, match="byte 0"):
+        Drafts.open(tmp_path)
+    (tmp_path / JOURNAL).write_text('{"later":["p",1]}\n')
+    with pytest.raises(FileUnreadableError, match="byte 0"):
+        Drafts.open(tmp_path)
+    (tmp_path / JOURNAL).write_text('{"draft":["p1","headline",0,"i",0,0,"x"],"text":7x}\n')
+    with closing(Drafts.open(tmp_path)) as drafts:
+        with pytest.raises(FileUnreadableError, match="byte 0"):
+            drafts.text(KEY)
+        with pytest.raises(DataError, match="no draft of"):
+            drafts.text(("p2", "headline", 0))
+
+
+def test_a_long_journal_opens_quickly(tmp_path: Path) -> None:
+    """A fiftieth of a million lines; the bound is ten times what it takes."""
+    line = (
+        '{"draft":["p%d","headline",0,"0123456789abcdef",0,1,"x"],"text":"%s","by":{"model":"m"}}\n'
+    )
+    text = "Fresh tea " * 30
+    path = tmp_path / JOURNAL
+    path.write_text("".join(line % (number, text) for number in range(20_000)))
+    start = time.process_time()
+    with closing(Drafts.open(tmp_path)) as drafts:
+        took = time.process_time() - start
+        assert len(drafts.states()) == 20_000
+        assert drafts.draft(("p19999", "headline", 0)).text == text
+    assert took < 2
