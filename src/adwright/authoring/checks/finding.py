@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from adwright.core.config import check_literals
 
@@ -15,6 +15,7 @@ __all__ = ["Finding", "Severity", "errors_of", "in_order"]
 
 #: error: the text must not be shown so. warning: a person should look.
 Severity = Literal["error", "warning"]
+_SEVERITIES = get_args(Severity)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Finding:
     fix: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        if self.severity not in _SEVERITIES:
+            check_literals(self)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -24,6 +24,7 @@ import re
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,7 @@ __all__ = ["Span", "grounded", "grounded_per_text", "unsupported_per_text", "uns
 _UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 #: Wide forms of Latin letters and figures.
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_KINDS = get_args(Kind)
 #: Facts of more characters are not remembered.
 _REMEMBERED = 100_000
 
@@ -59,7 +61,8 @@ class Span:
     text: str
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        if self.kind not in _KINDS:  # a look at all fields of each span would take a fifth of all
+            check_literals(self)
 
 
 @dataclass(frozen=True)
