@@ -40,7 +40,7 @@ def test_facts_are_those_of_the_product_and_of_some_values() -> None:
     assert facts_of(REQUEST, CheckConfig()) == ("Assam tea", "Mill Lane", "Christmas", "students")
     assert facts_of(REQUEST, CheckConfig(fact_slots=())) == ("Assam tea", "Mill Lane")
     long = AuthoringRequest(task_named("ads"), Product("1", "a" * 5_000_000, brand="b"))
-    assert [len(one) for one in facts_of(long, CheckConfig())] == [200_000]
+    assert [len(one) for one in facts_of(long, CheckConfig())] == [50_000]
 
 
 def test_the_locale_is_the_nearest_one_set() -> None:

@@ -23,7 +23,7 @@ CheckName = Literal[
     "grounding", "policy", "limits", "voice", "language", "markup", "repetition", "label"
 ]
 #: Facts beyond so many characters are not read: what only they say is unsupported.
-_MOST_FACTS = 200_000
+_MOST_FACTS = 50_000
 
 
 @dataclass(frozen=True)
