@@ -6,7 +6,7 @@
 They stand in lexicon.toml beside this file: English, and short tables of colours, materials and
 claims in German, French, Spanish, Italian, Portuguese and Dutch, whose words mean their English
 keys. So a German text is checked against facts in English. Any other language has the English
-tables, numbers and units alone.
+tables alone. Numbers in words are read in English only.
 """
 
 from __future__ import annotations
