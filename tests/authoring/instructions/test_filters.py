@@ -64,7 +64,7 @@ def test_good_rows_pass_every_filter(good: InstructionRow) -> None:
         (
             row("\u0427\u0430\u0439 \u0434\u043b\u044f \u0432\u0430\u0441"),
             "language",
-            "letters of en",
+            "not en",
         ),
         (row(TITLE), "copy", "it copies"),
         (row("Write it"), "copy", "it copies"),
@@ -73,7 +73,7 @@ def test_good_rows_pass_every_filter(good: InstructionRow) -> None:
         (
             row("Assam tea heals, world's best", title=f"{TITLE} heals, the world's best"),
             "claims",
-            "the claim",
+            "policy/",
         ),
         (
             row("Ask tea@example.com for tea", title=f"{TITLE} tea@example.com"),
@@ -106,18 +106,15 @@ def test_lengths_can_be_set() -> None:
     ("locale", "text", "good"),
     [
         ("ru", "\u0427\u0430\u0439 \u0434\u043b\u044f \u0432\u0430\u0441 Mill", True),
-        ("ru", "Tea for you", False),
-        ("de-AT", "Tee f\u00fcr dich", True),
+        ("ru", "Tea for you and for me", False),
+        ("de-AT", "Der Tee ist mild und fein f\u00fcr dich", True),
+        ("en", "Der Tee ist mild und fein f\u00fcr dich", False),
         ("ja", "\u304a\u8336\u3092\u3069\u3046\u305e", True),
-        ("zh-Hant", "\u8336\u5305", True),
-        ("sr", "\u0427\u0430\u0458", True),
-        ("sr", "Caj", True),
         ("en", "80 : 250", True),
     ],
 )
-def test_scripts_of_languages(locale: str, text: str, good: bool) -> None:
-    assert (speaks_the_language(row(text, locale=locale), least=0.6) == "") == good
-    assert speaks_the_language(row(text, locale=locale), least=0.0) == ""
+def test_another_language_is_noticed(locale: str, text: str, good: bool) -> None:
+    assert (speaks_the_language(row(text, locale=locale)) == "") == good
 
 
 def test_labels_and_pairs_are_asked_only_for_what_can_be_wrong() -> None:
@@ -150,6 +147,7 @@ def test_general_answers_are_not_asked_for_facts() -> None:
         "pay to DE89 3704 0044 0532 0130 00",
         "his number is 078-05-1120",
         "card 4111 1111 1111 1111",
+        "card 4111111111111111",
     ],
 )
 def test_personal_data_are_found(text: str) -> None:
@@ -178,17 +176,22 @@ def test_codes_of_goods_are_no_personal_data(text: str) -> None:
         "clinically proven tea",
         "the No. 1 tea",
         "It cures colds",
-        "100% safe tea",
+        "Tea at 20% off",
     ],
 )
 def test_banned_claims(text: str) -> None:
-    assert claims_too_much(row(text)).startswith("the claim")
-    assert claims_too_much(row("cured ham, healthy and secure")) == ""
+    assert claims_too_much(row(text)).startswith("policy/")
+    assert claims_too_much(row("HAM, healthy and secure!!!")) == "", "style is no claim"
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"shortest": 0}, {"shortest": 9, "longest": 8}, {"prompt": 0}, {"script": 1.1}]
-)
+def test_some_claims_may_be_made_where_the_facts_make_them() -> None:
+    title = "Tea with a 5 year guarantee"
+    assert claims_too_much(row("It has a 5 year guarantee", title=title)) == ""
+    assert claims_too_much(row("It has a 5 year guarantee")) != ""
+    assert claims_too_much(row("It cures colds", title="Tea cures colds")) != ""
+
+
+@pytest.mark.parametrize("wrong", [{"shortest": 0}, {"shortest": 9, "longest": 8}, {"prompt": 0}])
 def test_lines_that_leave_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="leave nothing"):
         FilterConfig(**wrong)
