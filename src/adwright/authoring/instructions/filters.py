@@ -11,10 +11,11 @@ what can be wrong with them.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from adwright.authoring.checks.language import judge_language
+from adwright.authoring.checks.policy import check_policy
 from adwright.authoring.instructions.facts import Unsupported, facts_of
 from adwright.authoring.instructions.rows import InstructionRow, request_of
 from adwright.authoring.tasks.answers import read_answer
@@ -42,32 +43,19 @@ __all__ = [
 RowFilter = Callable[[InstructionRow], str]
 
 _BOUNDS = PromptBounds()
-_CLAIMS = re.compile(
-    r"\b(?:guarantee[ds]?|risk[- ]free|no[- ]risk|100\s?%\s?(?:safe|effective|satisfaction)|"
-    r"cures?|heals?|clinically (?:proven|tested)|doctors? recommend\w*|miracle|"
-    r"number one|no\. ?1|#\s?1|world'?s (?:best|first|leading)|best in the world|"
-    r"lose weight|get rich|free money|click here|act now|limited time only)(?!\w)",
-    re.IGNORECASE,
+#: Rules of `checks.policy` about what a text claims; capitals and punctuation are style.
+_CLAIMS = frozenset(
+    f"policy/{name}"
+    for name in (
+        *("superlative", "guarantee", "free", "health", "finance", "discount"),
+        "personal-attribute",
+    )
 )
-_PERSONAL = (
-    ("an e-mail address", re.compile(r"[\w.+-]+@[\w-]+\.[a-zA-Z][\w.-]+")),
-    (
-        "a telephone number",
-        re.compile(r"(?:\+|\b(?:tel|phone|call|fax)\b\.?:?\s*)\d[\d\s()./-]{6,}\d", re.IGNORECASE),
-    ),
-    ("a bank account", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")),
-    ("a social security number", re.compile(r"\b\d{3}-\d{2}-\d{4}\b")),
-)  # fmt: skip
-_CARD = re.compile(r"\b\d(?:[ -]?\d){12,18}\b")
-#: Scripts in which the languages are written; others are taken for Latin.
-_SCRIPTS = {
-    "ar": "ARABIC", "bg": "CYRILLIC", "bn": "BENGALI", "el": "GREEK", "fa": "ARABIC",
-    "he": "HEBREW", "hi": "DEVANAGARI", "hy": "ARMENIAN", "ja": "CJK HIRAGANA KATAKANA",
-    "ka": "GEORGIAN", "km": "KHMER", "kn": "KANNADA", "ko": "HANGUL", "mk": "CYRILLIC",
-    "ml": "MALAYALAM", "mr": "DEVANAGARI", "my": "MYANMAR", "ne": "DEVANAGARI", "ru": "CYRILLIC",
-    "si": "SINHALA", "sr": "CYRILLIC LATIN", "ta": "TAMIL", "te": "TELUGU", "th": "THAI",
-    "uk": "CYRILLIC", "ur": "ARABIC", "zh": "CJK",
-}  # fmt: skip
+_PERSONAL = "policy/personal-data"
+#: Beside what `checks.policy` knows: telephone numbers of one country, and numbers of cards without
+#: blanks; codes of goods have thirteen or fourteen digits.
+_CALL = re.compile(r"\b(?:tel|phone|call|fax)\b\.?:?\s*\(?0\d[\d\s()./-]{6,}\d", re.IGNORECASE)
+_CARD = re.compile(r"(?<!\d)[3-6]\d{14,15}(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -75,8 +63,6 @@ class FilterConfig:
     """Where the filters draw their lines.
 
     shortest, longest: words of an answer that is a text. prompt: characters that a model reads.
-    script: share of the letters that are of the language's script. brands and claims that no fact
-    supports are left to `unsupported`.
 
     Raises ConfigError for lines that leave nothing.
     """
@@ -84,11 +70,10 @@ class FilterConfig:
     shortest: int = 2
     longest: int = 200
     prompt: int = 6000
-    script: float = 0.6
 
     def __post_init__(self) -> None:
         check_literals(self)
-        if not (1 <= self.shortest <= self.longest and self.prompt >= 1 and 0 <= self.script <= 1):
+        if not (1 <= self.shortest <= self.longest and self.prompt >= 1):
             raise ConfigError(
                 "the filters leave nothing", where="FilterConfig", hint="shortest <= longest"
             )
@@ -104,7 +89,7 @@ def filters_of(
     return {
         "form": lambda row: has_form(row, bounds=bounds),
         "length": lambda row: has_length(row, config),
-        "language": lambda row: speaks_the_language(row, least=config.script),
+        "language": speaks_the_language,
         "copy": copies_its_input,
         "grounded": lambda row: is_grounded(row, unsupported),
         "claims": claims_too_much,
@@ -139,19 +124,12 @@ def has_length(row: InstructionRow, config: FilterConfig) -> str:
     return "" if config.shortest <= count <= config.longest else f"{count} words"
 
 
-def speaks_the_language(row: InstructionRow, *, least: float) -> str:
-    """Enough letters of a text are of the script in which the product's language is written.
-
-    It tells Russian from English, not German from English.
-    """
-    letters = [sign for sign in row.answer if sign.isalpha()]
-    if _form(row) != "text" or not letters:
+def speaks_the_language(row: InstructionRow) -> str:
+    """A text is not surely in another language than the product's, see `checks.language`."""
+    if _form(row) != "text":
         return ""
-    language = row.product.locale.split("-")[0].lower()
-    scripts = _SCRIPTS.get(language, "LATIN").split()
-    own = sum(unicodedata.name(sign, "").startswith(tuple(scripts)) for sign in letters)
-    # CJK ideographs are named so; full-width letters are Latin.
-    return "" if own >= least * len(letters) else f"{own / len(letters):.0%} letters of {language}"
+    told = judge_language(row.answer, row.product.locale)
+    return f"it is in {told.found}, not {told.asked}" if told.sure else ""
 
 
 def copies_its_input(row: InstructionRow) -> str:
@@ -184,28 +162,31 @@ def is_grounded(row: InstructionRow, unsupported: Unsupported) -> str:
 
 
 def claims_too_much(row: InstructionRow) -> str:
-    """A text promises nothing that an ad may not promise, whatever its facts say."""
-    found = _CLAIMS.search(row.answer) if _form(row) == "text" else None
-    return f"the claim {found[0]!r}" if found else ""
+    """A text claims nothing that an ad may not claim, see `checks.policy`; some of it may be said
+    where the product's facts say it."""
+    if _form(row) != "text":
+        return ""
+    facts, locale = facts_of(request_of(row)), row.product.locale
+    for one in check_policy(row.answer, facts, locale=locale):
+        if one.rule in _CLAIMS:
+            return f"{one.rule} {row.answer[one.start : one.end]!r}"
+    return ""
 
 
 def holds_personal_data(row: InstructionRow) -> str:
     """Neither answer nor input holds what looks like an address, a telephone number, an account or
     a card."""
     for text in (row.answer, row.shown):
-        for what, pattern in _PERSONAL:
-            if pattern.search(text):
-                return what
-        if any(_is_card(re.sub(r"\D", "", found[0])) for found in _CARD.finditer(text)):
-            return "a card number"
+        if _CALL.search(text) or any(_is_card(found[0]) for found in _CARD.finditer(text)):
+            return "the number of a telephone or card"
+        for one in check_policy(text, ()):
+            if one.rule == _PERSONAL:
+                return f"{text[one.start : one.end]!r}"
     return ""
 
 
 def _is_card(digits: str) -> bool:
-    """Whether the digits end in the check digit of cards (Luhn, ISO/IEC 7812-1), and begin as the
-    numbers of cards for payment do: codes of goods often end so by chance."""
-    if digits[0] not in "3456":
-        return False
+    """Whether the digits end in the check digit of cards for payment (Luhn, ISO/IEC 7812-1)."""
     total = 0
     for place, sign in enumerate(reversed(digits)):
         value = int(sign) * (2 if place % 2 else 1)

@@ -6,7 +6,7 @@
 They stand in lexicon.toml beside this file: English, and short tables of colours, materials and
 claims in German, French, Spanish, Italian, Portuguese and Dutch, whose words mean their English
 keys. So a German text is checked against facts in English. Any other language has the English
-tables, numbers and units alone.
+tables alone. Numbers in words are read in English only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from adwright.metrics.text.words import words_of
 
@@ -37,8 +37,7 @@ class Unit:
     factor: Fraction
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """A word or words that say something, after the first word.
 
     kind: "" for an ordinary use that says nothing. key: what it means. rest: its further words.

@@ -33,7 +33,7 @@ Vectors = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TokenSimilarity:
-    """Precision, recall and F1 of a text, -1 to 1, or above 1 never; 0 where a text is empty."""
+    """Precision, recall and F1 of a text, each at most 1; 0 where a text is empty."""
 
     precision: float
     recall: float
