@@ -27,7 +27,9 @@ def test_the_table_says_where_its_figures_come_from() -> None:
     assert found["web.meta_description"] == 155
     assert limit_named("meta.primary").visible == 125
     assert (HEADLINE.fewest_texts, HEADLINE.most_texts) == (3, 15)
-    assert all(one.source and one.read for one in all_limits())
+    assert all(one.source for one in all_limits())
+    assert all(bool(one.read) == (one.basis != "unverified") for one in all_limits())
+    assert limit_named("amazon.title").basis == "platform"
     assert limits_version()
 
 

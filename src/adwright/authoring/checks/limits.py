@@ -4,8 +4,8 @@
     check_limit("Assam tea ...", headline)
     trim("A very long headline indeed, of tea", headline)   # cut after a whole word
 
-The table is limits.toml beside this file, with the source of each figure and the month in which it
-was read; `limits_version` says which table that is.
+The table is limits.toml beside this file; `limits_version` says which table that is. Each figure
+names the page that decides it and how far it was compared: compare it before you rely on it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class PlatformLimit:
 
     name: platform.field. most: its longest text, in `unit`. visible: what of it is shown, 0 for
     all. unit: characters, or width, in which a double-width character counts two. fewest_texts,
-    most_texts: how many such texts an ad has; most_texts 0: not told. source: who says so. read: in
-    which month that was looked up.
+    most_texts: how many such texts an ad has; most_texts 0: not told. source: the page that
+    decides. basis: how far the figure can be relied on: "platform" was read on that page, "guides"
+    in guides of third parties, "unverified" nowhere. read: in which month; empty: not at all.
 
     Raises ConfigError for numbers that cannot be.
     """
@@ -56,6 +57,7 @@ class PlatformLimit:
     most: int
     source: str
     read: str
+    basis: Literal["platform", "guides", "unverified"] = "unverified"
     unit: Literal["characters", "width"] = "characters"
     visible: int = 0
     fewest_texts: int = 0

@@ -3,9 +3,10 @@
     check_policy("THE BEST tea!!! 50% OFF", facts=("Assam tea, 80 bags",))
     # policy/superlative, policy/capitals, policy/punctuation, policy/discount
 
-The words of each rule stand in policy.toml beside this file, with where they come from. Some rules
-make an exception for words that the facts of the product hold: a seller may have said that a
-guarantee is given; others (health, superlatives) stay, since a seller's word is no proof.
+The words of each rule stand in policy.toml beside this file; they are our choice, on the themes
+that platforms name. Some rules make an exception for words that the facts of the product hold: a
+seller may have said that a guarantee is given; others (health, superlatives) stay, since a seller's
+word is no proof.
 
 It finds words and not meaning, in English and a few words of other languages. It is no legal
 advice: a text without a finding may still break a law.
