@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from adwright.authoring.checks.finding import errors_of
 from adwright.authoring.checks.verdict import CheckConfig, Finding, check, repair
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.writer.draft import Draft, Provenance
@@ -66,11 +67,15 @@ def finish(
     text = tidy(read.text)
     if not text:
         return FinishedRow(answer, None, "the answer cannot be used: empty")
-    before = check(text, request, config)
-    after = before
     if mend:
         mended = repair(text, request, config)
-        text, after = mended.text, mended.findings_after
+        text, before, after = mended.text, mended.findings_before, mended.findings_after
+        if mended.failed or not text:
+            rules = ", ".join(sorted({one.rule for one in errors_of(before)}))
+            what = f"the answer cannot be mended: {rules}"
+            return FinishedRow(answer, None, what, before, after)
+    else:
+        before = after = check(text, request, config)
     if folded(text) in others:
         return FinishedRow(answer, None, "the answer is that of another variant", before, after)
     return FinishedRow(answer, _draft(answer, text, after, source, attempts), "", before, after)
@@ -110,4 +115,4 @@ def _draft(
         seconds=round(answer.seconds, 4),
         attempts=attempts,
     )
-    return Draft(*row.key, text, answer.text or "", findings, by)
+    return Draft(*row.key, text, answer.text or "", findings, by, answer.asked.request.values)
