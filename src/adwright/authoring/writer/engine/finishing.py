@@ -19,6 +19,11 @@ __all__ = ["DraftSource", "FinishedRow", "finish", "folded", "tidy"]
 #: What a spreadsheet would take for the beginning of a formula.
 _FORMULA = "=+-@\t\r"
 _BLANK = re.compile(r"[ \t]+")
+#: Names that models put before what they write.
+_NAMED = re.compile(
+    r"^\W*(?:ad|ad text|headline|title|description|product description|sentence|text)\s*:\s*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,11 @@ def finish(
 
 
 def tidy(text: str) -> str:
-    """The text without markup, blanks at its ends, and what would begin a formula."""
+    """The text without markup, its own name before it, quotes and blanks around it, and what would
+    begin a formula."""
     shown, _ = plain_text(text)
-    return _BLANK.sub(" ", shown.lstrip(_FORMULA + " \n")).strip()
+    bare = _NAMED.sub("", shown).strip('"\u201c\u201d* \n')
+    return _BLANK.sub(" ", bare.lstrip(_FORMULA + " \n")).strip()
 
 
 def folded(text: str) -> str:
