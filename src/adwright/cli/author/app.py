@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from adwright.cli.author.describe import describe
 from adwright.cli.author.edit import edit, undo
 from adwright.cli.author.export import diff, export
+from adwright.cli.author.preferences import preferences
+from adwright.cli.author.review import review
 from adwright.cli.author.status import status
 from adwright.cli.author.write import write
 
@@ -19,5 +22,5 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for verb in (write, status, edit, undo, diff, export):
+for verb in (write, status, review, edit, undo, diff, export, preferences, describe):
     app.command(verb.__name__)(verb)

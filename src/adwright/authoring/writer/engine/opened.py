@@ -36,7 +36,8 @@ class WriterModel:
     `adwright tune run` wrote. url: of an OpenAI-compatible server, up to and with /v1.
     key_variable: environment variable with its key. concurrency: requests to it at a time, and rows
     that the paged engine computes together; 0 for what is usual. threads: 0 takes what fits.
-    timeout: seconds for an answer of the server. offline: never download.
+    timeout: seconds for an answer of the server. retries: after a 429, a 5xx or a broken
+    connection, beside those of the job. offline: never download.
 
     Raises ConfigError where the engine would ignore the adapter or the server.
     """
@@ -49,6 +50,7 @@ class WriterModel:
     concurrency: int = 0
     threads: int = 0
     timeout: float = 120.0
+    retries: int = 2
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ def _served(config: WriterModel) -> Iterator[OpenedWriter]:
         config.model,
         key_variable=config.key_variable,
         timeout_seconds=config.timeout,
+        retries=config.retries,
         concurrency=config.concurrency or 8,
     )
     with closing(open_model(asked)) as model:
