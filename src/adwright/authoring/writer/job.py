@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from adwright.authoring.checks.verdict import brands_of
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.draft import Draft, RowFailure
 from adwright.authoring.writer.drafts import Drafts
 from adwright.authoring.writer.engine.asking import AskedRow, Asker, RowAnswer
 from adwright.authoring.writer.engine.cpu_time import cpu_seconds
-from adwright.authoring.writer.engine.finishing import DraftSource, FinishedRow, finish, folded
+from adwright.authoring.writer.engine.finishing import DraftSource, FinishedRow, finish
 from adwright.authoring.writer.engine.opened import OpenedWriter
 from adwright.authoring.writer.plan import WritePlan, WriteRow, make_plan
 from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe
@@ -59,7 +60,7 @@ def run_job(
     timer = SystemClock() if clock is None else clock
     place = Path(folder)
     with _alone(place), closing(Drafts.open(place, clock=timer)) as drafts:
-        recipe = recipe_of(config, opened)
+        recipe = recipe_of(config, opened, brands=brands_of(table.products))
         require_same_recipe(drafts, recipe, rewrite=config.rewrite)
         plan = make_plan(table, config, recipe.digests, drafts)
         drafts.note_job(recipe.job, recipe.job_line(table))
@@ -98,7 +99,7 @@ class _Run:
         self._start, self._cpu = clock.monotonic(), cpu_seconds()
         self._ordinal = 0
         # Texts of the variants of a product, while its batch is written.
-        self._variants: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._variants: dict[tuple[str, str], list[str]] = defaultdict(list)
 
     def write(self) -> JobEnd:
         """Write all rows, unless the budget is used up before."""
@@ -191,12 +192,12 @@ class _Run:
         failures: list[RowFailure] = []
         again: list[AskedRow] = []
         for answer in answers:
-            done = self._finished(answer, attempt)
+            done = self._finished(answer, attempt, last=last)
             self._tally.answered(answer.usage)
             row = answer.asked.row
             if done.draft is not None:
                 self._tally.found(done.before, done.after)
-                self._variants[row.key[:2]].add(folded(done.draft.text))
+                self._variants[row.key[:2]].append(done.draft.text)
                 kept.append(done.draft)
                 continue
             self._tally.invalid += answer.text is not None
@@ -208,7 +209,7 @@ class _Run:
         self._fail(failures)
         return again
 
-    def _finished(self, answer: RowAnswer, attempt: int) -> FinishedRow:
+    def _finished(self, answer: RowAnswer, attempt: int, *, last: bool) -> FinishedRow:
         row = answer.asked.row
         return finish(
             answer,
@@ -217,6 +218,7 @@ class _Run:
             mend=self._config.repair,
             attempts=attempt,
             others=self._variants[row.key[:2]],
+            last=last,
         )
 
     def _write(self, drafts: Sequence[Draft]) -> None:

@@ -28,6 +28,7 @@ def finished(
     slot: str = "headline",
     mend: bool = True,
     others: tuple[str, ...] = (),
+    last: bool = False,
 ) -> FinishedRow:
     labels = ("Tea", "Cups") if slot == "category" else ()
     config = WriteConfig((slot,), labels=labels)
@@ -35,7 +36,7 @@ def finished(
     request = row.request(labels)
     asked = AskedRow(row, request, SlotPrompt("Write.", "").messages(request))
     answer = RowAnswer(asked, text, "broken", Usage(50, 7, 30), 0.25, 11)
-    return finish(answer, CheckConfig(), SOURCE, mend=mend, attempts=2, others=others)
+    return finish(answer, CheckConfig(), SOURCE, mend=mend, attempts=2, others=others, last=last)
 
 
 def test_an_answer_becomes_a_draft_with_its_provenance(tmp_path: Path) -> None:
@@ -81,9 +82,19 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, text: str | None, reason: 
 
 
 def test_variants_differ(tmp_path: Path) -> None:
-    done = finished(tmp_path, "Fresh  TEA!", others=(folded("fresh tea"),))
-    assert done.draft is None
-    assert "another variant" in done.reason
+    same = finished(tmp_path, "Fresh  TEA!", others=("fresh tea",), last=True)
+    assert same.draft is None
+    assert "that of another variant" in same.reason
+    others = ("Fresh tea for quiet mornings",)
+    text = "Fresh tea for quiet evenings"
+    alike = finished(tmp_path, text, others=others)
+    assert alike.draft is None
+    assert "like another variant" in alike.reason
+    kept = finished(tmp_path, text, others=others, last=True)
+    assert kept.draft is not None
+    assert [one.rule for one in kept.draft.findings] == ["variants/alike"]
+    assert finished(tmp_path, "Cups of calm", others=others).draft is not None
+    assert folded("Fresh  TEA!") == folded("fresh tea")
 
 
 def test_a_label_is_one_of_the_list(tmp_path: Path) -> None:
@@ -100,6 +111,9 @@ def test_a_label_is_one_of_the_list(tmp_path: Path) -> None:
         ("@SUM a", "SUM a"),
         ("- Fresh   tea ", "Fresh tea"),
         ("<script>x</script>Tea", "Tea"),
+        ('**Headline:** "Fresh tea"', "Fresh tea"),
+        ("Title: Fresh tea", "Fresh tea"),
+        ("Titled: Fresh tea", "Titled: Fresh tea"),
     ],
 )
 def test_no_text_is_a_formula_or_markup(text: str, shown: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from adwright.authoring.checks.finding import errors_of
+from adwright.authoring.checks.variants import alikeness
 from adwright.authoring.checks.verdict import CheckConfig, Finding, check, repair
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.writer.draft import Draft, Provenance
@@ -18,6 +20,14 @@ __all__ = ["DraftSource", "FinishedRow", "finish", "folded", "tidy"]
 #: What a spreadsheet would take for the beginning of a formula.
 _FORMULA = "=+-@\t\r"
 _BLANK = re.compile(r"[ \t]+")
+#: ROUGE-L from which on two variants are alike, and what is said then.
+_ALIKE = 0.7
+_SAID, _FIX = "it is like another variant", "keep one of them"
+#: Names that models put before what they write.
+_NAMED = re.compile(
+    r"^\W*(?:ad|ad text|headline|title|description|product description|sentence|text)\s*:\s*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,13 @@ def finish(
     *,
     mend: bool,
     attempts: int,
-    others: Collection[str] = (),
+    others: Sequence[str] = (),
+    last: bool = False,
 ) -> FinishedRow:
     """The draft of an answer. mend: repair what the checks find. attempts: times that it was asked
-    for. others: texts of the other variants, of which it is to be none, in `folded` form."""
+    for. others: texts of the other variants, none of which it is to be like: one that is the same
+    is no draft, nor is one that is alike (ROUGE-L of 0.7, our choice) unless it is the `last`
+    attempt; then it has a finding that says so."""
     if answer.text is None:
         return FinishedRow(answer, None, answer.reason)
     request = answer.asked.request
@@ -66,20 +79,30 @@ def finish(
     text = tidy(read.text)
     if not text:
         return FinishedRow(answer, None, "the answer cannot be used: empty")
-    before = check(text, request, config)
-    after = before
     if mend:
         mended = repair(text, request, config)
-        text, after = mended.text, mended.findings_after
-    if folded(text) in others:
+        text, before, after = mended.text, mended.findings_before, mended.findings_after
+        if mended.failed or not text:
+            rules = ", ".join(sorted({one.rule for one in errors_of(before)}))
+            what = f"the answer cannot be mended: {rules}"
+            return FinishedRow(answer, None, what, before, after)
+    else:
+        before = after = check(text, request, config)
+    if folded(text) in map(folded, others):
         return FinishedRow(answer, None, "the answer is that of another variant", before, after)
+    if others and alikeness((text, *others))[0, 1:].max() >= _ALIKE:
+        if not last:
+            return FinishedRow(answer, None, "the answer is like another variant", before, after)
+        after = (*after, Finding("variants/alike", 0, len(text), "warning", _SAID, _FIX))
     return FinishedRow(answer, _draft(answer, text, after, source, attempts), "", before, after)
 
 
 def tidy(text: str) -> str:
-    """The text without markup, blanks at its ends, and what would begin a formula."""
+    """The text without markup, its own name before it, quotes and blanks around it, and what would
+    begin a formula."""
     shown, _ = plain_text(text)
-    return _BLANK.sub(" ", shown.lstrip(_FORMULA + " \n")).strip()
+    bare = _NAMED.sub("", shown).strip('"\u201c\u201d* \n')
+    return _BLANK.sub(" ", bare.lstrip(_FORMULA + " \n")).strip()
 
 
 def folded(text: str) -> str:
@@ -110,4 +133,4 @@ def _draft(
         seconds=round(answer.seconds, 4),
         attempts=attempts,
     )
-    return Draft(*row.key, text, answer.text or "", findings, by)
+    return Draft(*row.key, text, answer.text or "", findings, by, answer.asked.request.values)

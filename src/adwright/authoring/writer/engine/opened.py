@@ -22,7 +22,7 @@ from adwright.core.hashing import sha256_file
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 
-__all__ = ["OpenedWriter", "WriterEngine", "WriterModel", "open_writer"]
+__all__ = ["OpenedWriter", "WriterEngine", "WriterModel", "adapter_hash", "open_writer"]
 
 WriterEngine = Literal["auto", "openvino", "paged", "torch", "llamacpp"]
 
@@ -36,7 +36,8 @@ class WriterModel:
     `adwright tune run` wrote. url: of an OpenAI-compatible server, up to and with /v1.
     key_variable: environment variable with its key. concurrency: requests to it at a time, and rows
     that the paged engine computes together; 0 for what is usual. threads: 0 takes what fits.
-    timeout: seconds for an answer of the server. offline: never download.
+    timeout: seconds for an answer of the server. retries: after a 429, a 5xx or a broken
+    connection, beside those of the job. offline: never download.
 
     Raises ConfigError where the engine would ignore the adapter or the server.
     """
@@ -49,6 +50,7 @@ class WriterModel:
     concurrency: int = 0
     threads: int = 0
     timeout: float = 120.0
+    retries: int = 2
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ def open_writer(config: WriterModel) -> Iterator[OpenedWriter]:
         with _served(config) as opened:
             yield opened
         return
-    digest = _adapter_hash(config.adapter)
+    digest = adapter_hash(config.adapter)
     if config.engine == "paged" or (config.engine == "auto" and not _openvino_fits(config)):
         with _paged(config, digest) as opened:
             yield opened
@@ -128,6 +130,7 @@ def _served(config: WriterModel) -> Iterator[OpenedWriter]:
         config.model,
         key_variable=config.key_variable,
         timeout_seconds=config.timeout,
+        retries=config.retries,
         concurrency=config.concurrency or 8,
     )
     with closing(open_model(asked)) as model:
@@ -156,7 +159,11 @@ def _paged(config: WriterModel, digest: str) -> Iterator[OpenedWriter]:
         yield OpenedWriter(models[name], config.model, "paged", config.adapter, digest)
 
 
-def _adapter_hash(adapter: str) -> str:
+def adapter_hash(adapter: str) -> str:
+    """Hash of the manifest of a saved adapter, which holds those of its files; "" for none.
+
+    Raises AssetError where there is none in the folder.
+    """
     if not adapter:
         return ""
     for folder in (Path(adapter), Path(adapter) / "tuned"):
