@@ -27,7 +27,7 @@ def review(folder: Path, *, known: bool = True) -> None:
     prompt = content_hash([[one.role, one.content] for one in asked])[:24] if known else "0"
     with closing(Drafts.open(folder)) as drafts:
         drafts.note_products([(TEA, "h")])
-        drafts.note_job("j", {"recipe": RECIPE, "settings": {"values": []}})
+        drafts.note_job("j", {"recipe": RECIPE})
         by = Provenance(job="j", prompt=prompt)
         drafts.write([Draft("t1", "headline", 0, "Best tea", provenance=by)])
         drafts.decide(ReviewDecision("t1", "headline", 0, "edit", "Assam tea"))

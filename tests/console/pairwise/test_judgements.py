@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adwright.authoring.describe.judgement_file import read_pair_judgements
+from adwright.authoring.describe.review import RUBRIC, review_pairs
 from adwright.console.pairwise.judgements import CRITERIA, Judgement, JudgementFile
 from adwright.core.errors import ConfigError, FileUnreadableError
 
@@ -67,5 +69,14 @@ def test_a_wrong_judgement_is_refused(change: dict[str, object]) -> None:
         Judgement(**{**vars(ONE), **change})
 
 
-def test_the_criteria_are_those_of_the_review() -> None:
-    assert list(CRITERIA) == ["factuality", "fluency", "persuasiveness", "policy"]
+def test_what_is_written_is_what_the_figures_of_a_review_are_of(tmp_path: Path) -> None:
+    path = tmp_path / "judgements.jsonl"
+    with closing(JudgementFile(path)) as file:
+        file.add(ONE)
+        file.add(Judgement("x1", "bob", "shop", "draft", "tie"))
+    first, second = read_pair_judgements(path)
+    assert (first.pair, first.rater, first.winner) == ("x1", "ann", "draft")
+    assert (first.left_scores, first.right_scores) == ((("fluency", 5.0),), (("fluency", 4.0),))
+    assert (second.rater, second.winner) == ("bob", "")
+    assert tuple(CRITERIA) == RUBRIC
+    assert review_pairs([first, second]).wins["draft"].value == 0.75

@@ -30,7 +30,8 @@ def drafts(tmp_path: Path) -> Iterator[Drafts]:
 
 
 def draft(slot: str = "headline", job: str = "j1", product: str = "t1") -> Draft:
-    return Draft(product, slot, 0, "80 bags", "", STORED, Provenance(job=job))
+    values = (("query", "tea"),) if slot == "title" else ()
+    return Draft(product, slot, 0, "80 bags", "", STORED, Provenance(job=job), values)
 
 
 @pytest.mark.parametrize("slot", ["headline", "title", "description"])

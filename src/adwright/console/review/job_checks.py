@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adwright.authoring.checks.limits import limit_named
 from adwright.authoring.checks.verdict import CheckConfig, check
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
-from adwright.authoring.writer.checking import check_configs, limit_of
+from adwright.authoring.tasks.task import AuthoringRequest
+from adwright.authoring.writer.checking import check_configs
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.draft import Draft
 from adwright.authoring.writer.drafts import Drafts
@@ -52,11 +52,12 @@ class JobChecks:
             return self._stored(draft, text, "the job has no such slot")
         slot = slot_named(draft.slot, job.config.platform)
         try:
-            request = _request(slot, product, job.config)
+            labels = job.config.labels if slot.task.form == "label" else ()
+            request = AuthoringRequest(slot.task, product, draft.values, labels)
             found = check(text, request, job.checks[draft.slot])
         except AdwrightError as error:
             return self._stored(draft, text, error.what)
-        return Checked(tuple(sorted(found, key=lambda one: one.start)), _room(job, slot, text))
+        return Checked(found, _room(job.checks[draft.slot], slot, text))
 
     def _stored(self, draft: Draft, text: str, why: str) -> Checked:
         found = draft.findings if text == draft.text else ()
@@ -82,18 +83,14 @@ class JobChecks:
             return "the settings of its job are not there"
 
 
-def _request(slot: WriterSlot, product: Product, config: WriteConfig) -> AuthoringRequest:
-    """What the text answers. Values that came out of a column of the table are not in the journal;
-    a task that needs one is taken for an ad, whose checks are the same but for that value."""
-    known = {one.name for one in slot.task.presented}
-    values = tuple(pair for pair in config.values if pair[0] in known)
-    given = {name for name, _ in values} | {"product"}
-    if any(one.required and one.name not in given for one in slot.task.presented):
-        return AuthoringRequest(task_named("ads"), product)
-    labels = config.labels if slot.task.form == "label" else ()
-    return AuthoringRequest(slot.task, product, values, labels)
-
-
-def _room(job: _Job, slot: WriterSlot, text: str) -> tuple[RoomTaken, ...]:
-    limit = limit_of(job.config, slot) or slot.characters
-    return (RoomTaken("Characters", len(text), limit),) if limit else ()
+def _room(config: CheckConfig, slot: WriterSlot, text: str) -> tuple[RoomTaken, ...]:
+    """Of the limit of a platform, and of what it shows; else of the slot itself."""
+    if not config.limit:
+        own = slot.characters
+        return (RoomTaken("Characters", len(text), own),) if own else ()
+    limit = limit_named(config.limit)
+    size, unit = limit.size(text), limit.unit.capitalize()
+    found = [RoomTaken(f"{unit} of {limit.name}", size, limit.most)]
+    if limit.visible:
+        found.append(RoomTaken(f"{unit} that are shown", size, limit.visible))
+    return tuple(found)
