@@ -27,7 +27,7 @@ __all__ = ["JobChecks"]
 
 
 @dataclass(frozen=True)
-class _Job:
+class _KnownJob:
     """config: of the job. checks: by slot."""
 
     config: WriteConfig
@@ -39,7 +39,7 @@ class JobChecks:
 
     def __init__(self, drafts: Drafts) -> None:
         self._drafts = drafts
-        self._jobs: dict[str, _Job | str] = {}
+        self._jobs: dict[str, _KnownJob | str] = {}
 
     def check(self, draft: Draft, text: str) -> Checked:
         """Check `text` in the place of the draft's own."""
@@ -63,20 +63,20 @@ class JobChecks:
         found = draft.findings if text == draft.text else ()
         return Checked(found, note=f"This text could not be checked: {why}.")
 
-    def _job(self, draft: Draft) -> _Job | str:
+    def _job(self, draft: Draft) -> _KnownJob | str:
         """The job of a draft, or why it is not known."""
         name = draft.provenance.job
         if name not in self._jobs:
             self._jobs[name] = self._read(name)
         return self._jobs[name]
 
-    def _read(self, name: str) -> _Job | str:
+    def _read(self, name: str) -> _KnownJob | str:
         line = self._drafts.job(name)
         if line is None:
             return "the journal does not have the settings of its job"
         try:
             config = from_jsonable(WriteConfig, line["settings"])
-            return _Job(config, check_configs(config))
+            return _KnownJob(config, check_configs(config))
         except (ConfigError, DataError) as error:
             return f"the settings of its job cannot be read: {error}"
         except (LookupError, TypeError):

@@ -13,9 +13,10 @@ from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import Draft, Key, ReviewDecision
 from adwright.authoring.writer.drafts import TextState, TextStatus
 from adwright.console.review.checking import Checked, RoomTaken
-from adwright.console.review.marks import Piece, pieces_of
+from adwright.console.review.marks import MarkedPiece, pieces_of
 from adwright.console.review.word_diff import changed_spans
 from adwright.console.shell.showing import has_hidden
+from adwright.core.config import check_literals
 
 __all__ = [
     "DoneView",
@@ -45,6 +46,9 @@ class RowView:
     errors: int
     warnings: int
     text: str
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,18 @@ class DraftView:
     text: str
     base: str
     base_name: str
-    base_pieces: tuple[Piece, ...]
-    pieces: tuple[Piece, ...]
-    raw_pieces: tuple[Piece, ...]
+    base_pieces: tuple[MarkedPiece, ...]
+    pieces: tuple[MarkedPiece, ...]
+    raw_pieces: tuple[MarkedPiece, ...]
     checked: Checked
     decision: ReviewDecision | None
     product: Product | None
     draft: Draft
     unseen: bool
     same: bool
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
