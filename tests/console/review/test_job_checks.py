@@ -45,6 +45,17 @@ def test_a_claim_that_no_fact_bears_out_is_found(drafts: Drafts, slot: str) -> N
     assert not [one for one in own.findings if one.rule.startswith("grounding")]
 
 
+def test_the_brand_of_another_product_is_found(drafts: Drafts) -> None:
+    checks = JobChecks(drafts)
+    assert (
+        checks.check(draft(), "Quxly tea").findings == checks.check(draft(), "Assam tea").findings
+    )
+    drafts.note_products([(Product("t2", "Green tea", brand="quxly"), "h")])
+    drafts.write([Draft("t2", "headline", 0, "Green tea")])
+    (found,) = checks.check(draft(), "quxly tea").findings
+    assert (found.rule, found.start, found.end) == ("grounding/brand", 0, 5)
+
+
 def test_the_room_of_a_slot_is_counted(drafts: Drafts) -> None:
     checks = JobChecks(drafts)
     (room,) = checks.check(draft(job="j2"), "x" * 31).room

@@ -9,10 +9,11 @@ draft was written is known, and the page says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from adwright.authoring.checks.limits import limit_named
-from adwright.authoring.checks.verdict import CheckConfig, check
+from adwright.authoring.checks.verdict import CheckConfig, brands_of, check
 from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.authoring.writer.checking import check_configs
 from adwright.authoring.writer.config import WriteConfig
@@ -35,11 +36,15 @@ class _KnownJob:
 
 
 class JobChecks:
-    """Checks by the settings in a journal. Of each job they are read once."""
+    """Checks by the settings in a journal. Of each job and product they are read once."""
 
     def __init__(self, drafts: Drafts) -> None:
         self._drafts = drafts
         self._jobs: dict[str, _KnownJob | str] = {}
+        # Brands of the products that have texts, and how many texts were looked at for them.
+        self._brands: frozenset[str] = frozenset()
+        self._looked_at = 0
+        self._products: set[str] = set()
 
     def check(self, draft: Draft, text: str) -> Checked:
         """Check `text` in the place of the draft's own."""
@@ -54,10 +59,22 @@ class JobChecks:
         try:
             labels = job.config.labels if slot.task.form == "label" else ()
             request = AuthoringRequest(slot.task, product, draft.values, labels)
-            found = check(text, request, job.checks[draft.slot])
+            config = replace(job.checks[draft.slot], brands=self._all_brands())
+            found = check(text, request, config)
         except AdwrightError as error:
             return self._stored(draft, text, error.what)
         return Checked(found, _room(job.checks[draft.slot], slot, text))
+
+    def _all_brands(self) -> frozenset[str]:
+        """The brands of all products of the journal, so that another one's is found."""
+        states = self._drafts.states()
+        if len(states) > self._looked_at:
+            new = {key[0] for key in islice(states, self._looked_at, None)} - self._products
+            found = (self._drafts.product(one) for one in new)
+            self._brands |= brands_of(one for one in found if one is not None)
+            self._products |= new
+            self._looked_at = len(states)
+        return self._brands
 
     def _stored(self, draft: Draft, text: str, why: str) -> Checked:
         found = draft.findings if text == draft.text else ()
