@@ -14,6 +14,7 @@ from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.author.preferences import preferences
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import content_hash
+from adwright.training.tuning.texts import PairsConfig
 
 TEA = Product("t1", "Mill Lane Assam tea")
 INSTRUCTIONS = {"headline": "Write a headline."}
@@ -39,6 +40,9 @@ def test_what_was_preferred_is_written(tmp_path: Path, capsys: pytest.CaptureFix
     preferences(tmp_path, out)
     (line,) = out.read_text().splitlines()
     assert json.loads(line)["chosen"][-1] == {"role": "assistant", "content": "Assam tea"}
+    (learned,) = PairsConfig(path=out, messages="chosen").rows()
+    assert learned.answer == "Assam tea"
+    assert [turn.role for turn in learned.said] == ["system", "user"]
     assert "1 preferences (1 edits)" in capsys.readouterr().out
     with pytest.raises(ResourceError, match="exists already"):
         preferences(tmp_path, out)
