@@ -26,19 +26,17 @@ JOB = {
         "voice": "Calm.",
         "instructions": {"headline": "Write a headline.", "title": "Rewrite it."},
     },
-    "settings": {"values": [["occasion", "Christmas"]]},
+    "settings": {},
 }
-
-
-def request(values: tuple[tuple[str, str], ...] = (("occasion", "Christmas"),)) -> AuthoringRequest:
-    return AuthoringRequest(task_named("ads"), TEA, values)
+VALUES = (("occasion", "Christmas"),)
 
 
 def draft(variant: int, text: str, **more: Any) -> Draft:
-    asked = messages_of(request(), instruction="Write a headline.", voice="Calm.")
+    request = AuthoringRequest(task_named("ads"), TEA, VALUES)
+    asked = messages_of(request, instruction="Write a headline.", voice="Calm.")
     digest = content_hash([[one.role, one.content] for one in asked])[:24]
     by = Provenance(job="j1", prompt=more.pop("prompt", digest), inputs=text)
-    return Draft("t1", "headline", variant, text, provenance=by)
+    return Draft("t1", "headline", variant, text, provenance=by, values=VALUES)
 
 
 @pytest.fixture
@@ -110,7 +108,9 @@ def test_without_its_product_or_job_a_prompt_is_not_known(drafts: Drafts) -> Non
         ("t1", "title", known.provenance),
         ("t1", "headline", Provenance(job="j1")),
     ):
-        assert prompt_of(drafts, Draft(product, slot, 0, "x", provenance=by)) is None
+        other = Draft(product, slot, 0, "x", provenance=by, values=VALUES)
+        assert prompt_of(drafts, other) is None
+    assert prompt_of(drafts, Draft(*known.key, "x", provenance=known.provenance)) is None
 
 
 def test_a_kind_that_is_none_is_refused() -> None:

@@ -13,8 +13,8 @@ begin with what the model was asked, as trainers of preferences take them:
 `adwright tune run --messages-field chosen` learns to write as what was chosen.
 
 The prompt is put together anew from product and job as the journal has them. Where its hash is not
-the one in the draft's provenance, as for fields that came out of a column of the table, the row is
-left out and counted: a model would learn the answer to another question.
+the one in the draft's provenance, as after a change of our own words, the row is left out and
+counted: a model would learn the answer to another question.
 """
 
 from __future__ import annotations
@@ -115,12 +115,10 @@ def prompt_of(drafts: Drafts, draft: Draft) -> tuple[Message, ...] | None:
     if product is None or job is None:
         return None
     try:
-        recipe, settings = job["recipe"], job["settings"]
+        recipe = job["recipe"]
         slot = slot_named(draft.slot, recipe["platform"])
-        known = {one.name for one in slot.task.presented}
-        values = tuple((name, text) for name, text in settings["values"] if name in known)
         labels = tuple(recipe["labels"]) if slot.task.form == "label" else ()
-        request = AuthoringRequest(slot.task, product, values, labels)
+        request = AuthoringRequest(slot.task, product, draft.values, labels)
         instruction = recipe["instructions"][draft.slot]
         messages = messages_of(request, instruction=instruction, voice=recipe["voice"])
     except (AdwrightError, LookupError, TypeError, ValueError):

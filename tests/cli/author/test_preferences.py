@@ -14,6 +14,7 @@ from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.author.preferences import preferences
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import content_hash
+from adwright.training.tuning.texts import PairsConfig
 
 TEA = Product("t1", "Mill Lane Assam tea")
 INSTRUCTIONS = {"headline": "Write a headline."}
@@ -27,7 +28,7 @@ def review(folder: Path, *, known: bool = True) -> None:
     prompt = content_hash([[one.role, one.content] for one in asked])[:24] if known else "0"
     with closing(Drafts.open(folder)) as drafts:
         drafts.note_products([(TEA, "h")])
-        drafts.note_job("j", {"recipe": RECIPE, "settings": {"values": []}})
+        drafts.note_job("j", {"recipe": RECIPE})
         by = Provenance(job="j", prompt=prompt)
         drafts.write([Draft("t1", "headline", 0, "Best tea", provenance=by)])
         drafts.decide(ReviewDecision("t1", "headline", 0, "edit", "Assam tea"))
@@ -39,6 +40,9 @@ def test_what_was_preferred_is_written(tmp_path: Path, capsys: pytest.CaptureFix
     preferences(tmp_path, out)
     (line,) = out.read_text().splitlines()
     assert json.loads(line)["chosen"][-1] == {"role": "assistant", "content": "Assam tea"}
+    (learned,) = PairsConfig(path=out, messages="chosen").rows()
+    assert learned.answer == "Assam tea"
+    assert [turn.role for turn in learned.said] == ["system", "user"]
     assert "1 preferences (1 edits)" in capsys.readouterr().out
     with pytest.raises(ResourceError, match="exists already"):
         preferences(tmp_path, out)

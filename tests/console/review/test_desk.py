@@ -41,6 +41,9 @@ def test_each_decision_is_kept_with_its_reviewer(desk: ReviewDesk, drafts: Draft
     desk.act(0, "edit", form(desk, text="Assam tea"), "bob")
     assert drafts.text(TEA) == desk.view(0).text == "Assam tea"
     assert desk.view(0).findings == ()
+    with pytest.raises(ApiError, match="needs no approval"):
+        desk.act(0, "approve", form(desk), "bob")
+    assert drafts.text(TEA) == "Assam tea"
     desk.act(0, "reject", form(desk, "policy", "not_true", "made up", note=" dull "), "ann")
     decision = drafts.decision(TEA)
     assert decision is not None

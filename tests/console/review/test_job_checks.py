@@ -30,7 +30,8 @@ def drafts(tmp_path: Path) -> Iterator[Drafts]:
 
 
 def draft(slot: str = "headline", job: str = "j1", product: str = "t1") -> Draft:
-    return Draft(product, slot, 0, "80 bags", "", STORED, Provenance(job=job))
+    values = (("query", "tea"),) if slot == "title" else ()
+    return Draft(product, slot, 0, "80 bags", "", STORED, Provenance(job=job), values)
 
 
 @pytest.mark.parametrize("slot", ["headline", "title", "description"])
@@ -42,6 +43,17 @@ def test_a_claim_that_no_fact_bears_out_is_found(drafts: Drafts, slot: str) -> N
     assert found.note == ""
     own = checks.check(draft(slot), "Assam tea, 40 bags")
     assert not [one for one in own.findings if one.rule.startswith("grounding")]
+
+
+def test_the_brand_of_another_product_is_found(drafts: Drafts) -> None:
+    checks = JobChecks(drafts)
+    assert (
+        checks.check(draft(), "Quxly tea").findings == checks.check(draft(), "Assam tea").findings
+    )
+    drafts.note_products([(Product("t2", "Green tea", brand="quxly"), "h")])
+    drafts.write([Draft("t2", "headline", 0, "Green tea")])
+    (found,) = checks.check(draft(), "quxly tea").findings
+    assert (found.rule, found.start, found.end) == ("grounding/brand", 0, 5)
 
 
 def test_the_room_of_a_slot_is_counted(drafts: Drafts) -> None:

@@ -3,29 +3,29 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.console.review.marks import Piece, pieces_of
+from adwright.console.review.marks import MarkedPiece, pieces_of
 
 SPANS = st.lists(st.tuples(st.integers(-3, 25), st.integers(-3, 25)), max_size=6)
 
 
 def test_changes_and_findings_lie_in_each_other() -> None:
     assert pieces_of("Best tea", ((0, 4),), [(0, 4)]) == (
-        Piece("Best", changed=True, found=(1,), closes=(1,)),
-        Piece(" tea"),
+        MarkedPiece("Best", changed=True, found=(1,), closes=(1,)),
+        MarkedPiece(" tea"),
     )
     assert pieces_of("abcdef", ((1, 3),), [(2, 5), (2, 4)]) == (
-        Piece("a"),
-        Piece("b", changed=True),
-        Piece("c", changed=True, found=(1, 2)),
-        Piece("d", found=(1, 2), closes=(2,)),
-        Piece("e", found=(1,), closes=(1,)),
-        Piece("f"),
+        MarkedPiece("a"),
+        MarkedPiece("b", changed=True),
+        MarkedPiece("c", changed=True, found=(1, 2)),
+        MarkedPiece("d", found=(1, 2), closes=(2,)),
+        MarkedPiece("e", found=(1,), closes=(1,)),
+        MarkedPiece("f"),
     )
 
 
 def test_places_beyond_the_text_and_empty_ones_are_not_marked() -> None:
-    assert pieces_of("ab", (), [(5, 9), (1, 1), (-4, 0)]) == (Piece("ab"),)
-    assert pieces_of("ab", (), [(1, 9)])[1] == Piece("b", found=(1,), closes=(1,))
+    assert pieces_of("ab", (), [(5, 9), (1, 1), (-4, 0)]) == (MarkedPiece("ab"),)
+    assert pieces_of("ab", (), [(1, 9)])[1] == MarkedPiece("b", found=(1,), closes=(1,))
     assert pieces_of("") == ()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.writer.drafts import Drafts, ReviewDecision
+from adwright.authoring.writer.drafts import Drafts, ReviewDecision, RowFailure
 from adwright.console.review.filters import QueueFilter
 from adwright.console.review.queue import QueuePage, ReviewQueue
 from adwright.web.errors import ApiError
@@ -39,6 +39,16 @@ def test_counts_follow_decisions(tmp_path: Path) -> None:
             after = queue.counts()
         assert (after.unreviewed, after.approved, after.edited, after.rejected) == (1, 1, 1, 1)
         assert (after.errors, after.failed, after.reviewed) == (0, 0, 3)
+
+
+def test_what_could_not_be_written_is_counted(tmp_path: Path) -> None:
+    with drafts_of(tmp_path) as drafts:
+        drafts.fail([RowFailure("vase", "headline", 0, "no answer")])
+        queue = ReviewQueue(drafts)
+        with queue.turn():
+            assert queue.counts().failed == 1
+            assert queue.counts(failed=False).failed == 0
+            assert queue.counts().total == 4
 
 
 def test_the_next_one_is_found_both_ways_and_from_the_beginning(tmp_path: Path) -> None:

@@ -52,6 +52,18 @@ def test_characters_that_are_not_seen_are_told(tmp_path: Path) -> None:
         assert view(drafts, ("p", "headline", 0)).unseen
 
 
+def test_what_changed_is_not_marked_in_texts_that_have_nothing_in_common(tmp_path: Path) -> None:
+    with drafts_of(tmp_path) as drafts:
+        drafts.note_products([(Product("p", "Green tea of Kagoshima"), "h")])
+        drafts.write([Draft("p", "headline", 0, "A cup to begin the day with")])
+        far = view(drafts, ("p", "headline", 0))
+        near = view(drafts, ("tea-1", "headline", 0))
+    assert far.apart
+    assert not far.same
+    assert not any(one.changed for one in (*far.pieces, *far.base_pieces))
+    assert not near.apart
+
+
 def test_megabytes_are_not_shown(tmp_path: Path) -> None:
     long = Product("p", "x" * 5_000_000, attributes=tuple((f"a{n}", "v") for n in range(500)))
     assert len(facts_of(long)) == 60

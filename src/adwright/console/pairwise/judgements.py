@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from adwright.authoring.describe.review import PairJudgement
 from adwright.authoring.writer.journal import JournalFile
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError, FileUnreadableError
+from adwright.core.errors import AdwrightError, FileUnreadableError
 
-__all__ = ["CRITERIA", "Judgement", "JudgementFile", "PairChoice"]
+__all__ = ["CRITERIA", "JudgementFile", "judgement_line"]
 
-PairChoice = Literal["left", "right", "tie"]
 #: What each text is given 1 (poor) to 5 (excellent) for, with what it means.
 CRITERIA: Mapping[str, str] = {
     "factuality": "Everything it says is true of the product",
@@ -30,56 +28,23 @@ CRITERIA: Mapping[str, str] = {
     "persuasiveness": "It makes one want the product",
     "policy": "Nothing in it could offend or mislead",
 }
-_SCORES = range(1, 6)
+_TEXTS = ("pair", "rater", "left", "right", "choice")
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What one rater says of one pair. rubric: of a criterion, the scores of the left and of the
-    right text, 1 to 5; criteria may be left out. time: ISO 8601, in UTC.
-
-    Raises ConfigError for a choice, criterion or score that there is none of, or without a rater.
-    """
-
-    pair: str
-    rater: str
-    left: str
-    right: str
-    choice: PairChoice
-    rubric: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    product: str = ""
-    slot: str = ""
-    time: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if not self.rater:
-            raise ConfigError("a judgement needs the name of who judges", where="rater")
-        for name, scores in self.rubric.items():
-            if name not in CRITERIA or any(score not in _SCORES for score in scores):
-                raise ConfigError(
-                    "a score is 1 to 5, of one of the criteria",
-                    where=f"{name} {scores}",
-                    hint=f"criteria are {', '.join(CRITERIA)}",
-                )
-
-    def line(self) -> bytes:
-        """The line of the file, with its end."""
-        rubric = {
-            name: {"left": left, "right": right} for name, (left, right) in self.rubric.items()
-        }
-        values = {
-            "pair": self.pair,
-            "rater": self.rater,
-            "left": self.left,
-            "right": self.right,
-            "choice": self.choice,
-            "rubric": rubric,
-            "product": self.product,
-            "slot": self.slot,
-            "time": self.time,
-        }
-        return json.dumps(values, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+def judgement_line(
+    judgement: PairJudgement, *, product: str = "", slot: str = "", time: str = ""
+) -> bytes:
+    """The line of a judgement, with its end. product, slot: that the texts are for. time: ISO 8601,
+    in UTC."""
+    right = dict(judgement.right_scores)
+    rubric = {
+        name: {"left": score, "right": right[name]}
+        for name, score in judgement.left_scores
+        if name in right
+    }
+    values = {name: getattr(judgement, name) for name in _TEXTS}
+    values |= {"rubric": rubric, "product": product, "slot": slot, "time": time}
+    return json.dumps(values, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class JudgementFile:
@@ -91,7 +56,7 @@ class JudgementFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = JournalFile(path)
-        self._latest: dict[tuple[str, str], Judgement] = {}
+        self._latest: dict[tuple[str, str], PairJudgement] = {}
         try:
             self.refresh()
         except BaseException:
@@ -102,18 +67,17 @@ class JudgementFile:
         """Read what others have written since."""
         self._file.read(self._take)
 
-    def add(self, judgement: Judgement) -> None:
-        """Write a judgement; it is on the disk when this returns."""
+    def add(
+        self, judgement: PairJudgement, *, product: str = "", slot: str = "", time: str = ""
+    ) -> None:
+        """Write a judgement, see `judgement_line`; it is on the disk when this returns."""
+        line = judgement_line(judgement, product=product, slot=slot, time=time)
         with self._file.writing(self._take):
-            self._file.append([judgement.line()], self._take, lasting=True)
+            self._file.append([line], self._take, lasting=True)
 
-    def of(self, pair: str, rater: str) -> Judgement | None:
+    def of(self, pair: str, rater: str) -> PairJudgement | None:
         """What a rater said last of a pair."""
         return self._latest.get((pair, rater))
-
-    def raters(self) -> list[str]:
-        """Who has judged something, in order of the alphabet."""
-        return sorted({rater for _, rater in self._latest})
 
     def close(self) -> None:
         """Close the file; any number of times."""
@@ -123,9 +87,8 @@ class JudgementFile:
         if not line.strip():
             return
         try:
-            values = json.loads(line)
-            one = _judgement(values)
-        except (ValueError, TypeError, LookupError, AttributeError, ConfigError) as error:
+            one = _judgement(json.loads(line))
+        except (ValueError, TypeError, LookupError, AttributeError, AdwrightError) as error:
             raise FileUnreadableError(
                 f"the line at byte {offset:,} is no judgement",
                 file=str(self._path),
@@ -135,23 +98,15 @@ class JudgementFile:
         self._latest[one.pair, one.rater] = one
 
 
-def _judgement(values: Mapping[str, Any]) -> Judgement:
-    rubric = {
-        str(name): (int(scores["left"]), int(scores["right"]))
-        for name, scores in values.get("rubric", {}).items()
-    }
-    if values["choice"] not in get_args(PairChoice):
-        raise ValueError("no choice")
-    texts = ("pair", "rater", "left", "right")
-    pair, rater, left, right = (str(values[name]) for name in texts)
-    return Judgement(
+def _judgement(values: Mapping[str, Any]) -> PairJudgement:
+    pair, rater, left, right, choice = (str(values[name]) for name in _TEXTS)
+    rubric = values.get("rubric", {}).items()
+    return PairJudgement(
         pair,
         rater,
         left,
         right,
-        values["choice"],
-        rubric,
-        values.get("product", ""),
-        values.get("slot", ""),
-        values.get("time", ""),
+        choice,  # type: ignore[arg-type]  # checked by the class
+        tuple((str(name), float(scores["left"])) for name, scores in rubric),
+        tuple((str(name), float(scores["right"])) for name, scores in rubric),
     )

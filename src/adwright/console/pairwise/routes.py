@@ -11,7 +11,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from adwright.console.pairwise.judgements import CRITERIA, PairChoice
+from adwright.authoring.describe.review import Choice
+from adwright.console.pairwise.judgements import CRITERIA
 from adwright.console.pairwise.table import PairTable
 from adwright.console.shell.forms import Form
 from adwright.console.shell.pages import see_other
@@ -21,7 +22,7 @@ from adwright.web.errors import ApiError
 __all__ = ["pairs_router"]
 
 pairs_router = APIRouter()
-_CHOICES: dict[str, PairChoice] = {"left": "left", "right": "right", "tie": "tie"}
+_CHOICES: dict[str, Choice] = {"left": "left", "right": "right", "tie": "tie"}
 _SCORES = "12345"
 
 

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adwright.authoring.describe.review import Choice, PairJudgement
 from adwright.console.pairwise.blind import pair_order, sides
-from adwright.console.pairwise.judgements import Judgement, JudgementFile, PairChoice
+from adwright.console.pairwise.judgements import JudgementFile
 from adwright.console.pairwise.pairs import ReviewPair
 from adwright.core.clock import Clock
 from adwright.web.errors import ApiError
@@ -30,9 +31,16 @@ class PairView:
     left: str
     right: str
     facts: tuple[str, ...]
-    given: Judgement | None
+    given: PairJudgement | None
     judged: int
     total: int
+
+    def score(self, criterion: str, side: str) -> int:
+        """What this rater gave the text on a side, "left" or "right"; 0 for nothing."""
+        if self.given is None:
+            return 0
+        given = self.given.left_scores if side == "left" else self.given.right_scores
+        return int(dict(given).get(criterion, 0))
 
 
 class PairTable:
@@ -85,7 +93,7 @@ class PairTable:
         rater: str,
         number: int,
         pair: str,
-        choice: PairChoice,
+        choice: Choice,
         rubric: Mapping[str, tuple[int, int]],
     ) -> None:
         """Write what a rater says. pair: the id that the rater saw.
@@ -100,19 +108,11 @@ class PairTable:
                 raise ApiError(409, what, hint=_GONE)
             left, right = sides(found, rater, seed=self._seed)
             now = self._clock.now().isoformat(timespec="milliseconds")
-            self._file.add(
-                Judgement(
-                    pair,
-                    rater,
-                    left.source,
-                    right.source,
-                    choice,
-                    rubric,
-                    found.product,
-                    found.slot,
-                    now,
-                )
-            )
+            scores = [
+                tuple((name, float(both[at])) for name, both in rubric.items()) for at in (0, 1)
+            ]
+            said = PairJudgement(pair, rater, left.source, right.source, choice, *scores)
+            self._file.add(said, product=found.product, slot=found.slot, time=now)
 
     def _pair(self, rater: str, number: int) -> ReviewPair:
         order = self._order(rater)

@@ -120,6 +120,10 @@ class ReviewDesk:
     ) -> ReviewDecision:
         product, slot, variant = self.queue.state(number).key
         if action == "approve":
+            if self.queue.state(number).status == "edited":
+                # The draft would be approved, and what the person sees is the edit.
+                hint = "take it back to approve the draft"
+                raise ApiError(422, "the edit stands, and needs no approval", hint=hint)
             return ReviewDecision(product, slot, variant, "approve", reviewer=reviewer)
         if action == "edit":
             if not text.strip():

@@ -1,7 +1,7 @@
 """A text in pieces, so that a page can mark what changed and what a check found.
 
 pieces_of("Best tea", changed=((0, 4),), found=((0, 4),))
-== (Piece("Best", changed=True, found=(1,), opens=(1,)), Piece(" tea"))
+== (MarkedPiece("Best", changed=True, found=(1,), opens=(1,)), MarkedPiece(" tea"))
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from itertools import pairwise
 
 from adwright.console.review.word_diff import Spans
 
-__all__ = ["Piece", "pieces_of"]
+__all__ = ["MarkedPiece", "pieces_of"]
 
 #: Findings that are marked in one text; the list beside it has all.
 _MOST = 200
 
 
 @dataclass(frozen=True)
-class Piece:
+class MarkedPiece:
     """A part of a text. changed: it is not in the other text. found: the numbers, from 1, of the
     findings that it belongs to; closes: of those that end with it."""
 
@@ -32,7 +32,7 @@ class Piece:
 
 def pieces_of(
     text: str, changed: Spans = (), found: Sequence[tuple[int, int]] = ()
-) -> tuple[Piece, ...]:
+) -> tuple[MarkedPiece, ...]:
     """The pieces, which joined are the text.
 
     changed: places that differ from the other text. found: places of findings, in their order;
@@ -49,11 +49,11 @@ def pieces_of(
         cuts |= {max(0, start), min(length, end)}
     borders = sorted(cuts)
     begins = [start for start, _ in changed]
-    pieces = list[Piece]()
+    pieces = list[MarkedPiece]()
     for start, end in pairwise(borders):
         covering = tuple(n for n, (a, b) in inside.items() if a <= start and end <= b)
         pieces.append(
-            Piece(
+            MarkedPiece(
                 text[start:end],
                 (at := bisect_right(begins, start)) > 0 and end <= changed[at - 1][1],
                 covering,

@@ -80,8 +80,8 @@ class ReviewQueue:
         """The number of a text."""
         return self._numbers[key]
 
-    def counts(self) -> QueueCounts:
-        """Of all texts."""
+    def counts(self, *, failed: bool = True) -> QueueCounts:
+        """Of all texts. failed: count those that could not be written, whose lines are read."""
         count = Counter(state.status for state in self._order)
         errors = sum(state.errors > 0 and state.status == "unreviewed" for state in self._order)
         return QueueCounts(
@@ -90,7 +90,7 @@ class ReviewQueue:
             count["edited"],
             count["rejected"],
             errors,
-            len(self.drafts.failed_inputs()),
+            len(self.drafts.failures()) if failed else 0,
         )
 
     def slots(self) -> list[str]:

@@ -133,7 +133,7 @@ def _page(
     with desk.queue.turn():
         before = desk.queue.beside(shown, view.number, back=True)
         after = desk.queue.beside(shown, view.number)
-        counts = desk.queue.counts()
+        counts = desk.queue.counts(failed=False)
     values = {
         "view": view,
         "counts": counts,

@@ -13,9 +13,10 @@ from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import Draft, Key, ReviewDecision
 from adwright.authoring.writer.drafts import TextState, TextStatus
 from adwright.console.review.checking import Checked, RoomTaken
-from adwright.console.review.marks import Piece, pieces_of
-from adwright.console.review.word_diff import changed_spans
+from adwright.console.review.marks import MarkedPiece, pieces_of
+from adwright.console.review.word_diff import Spans, changed_spans
 from adwright.console.shell.showing import has_hidden
+from adwright.core.config import check_literals
 
 __all__ = [
     "DoneView",
@@ -31,6 +32,8 @@ __all__ = [
 #: Fields of a product by the words that a slot for them has in its name.
 _FIELDS = (("description", "description"), ("title", "title"), ("headline", "title"))
 _EXCERPT = 140
+#: Two texts whose unchanged shares together are below this are two texts, not an old and a new one.
+_ALIKE = 0.4
 #: Characters of a text of the shop, and of a fact, that are shown: a cell may hold megabytes.
 _SHOWN, _FACT, _FACTS = 20_000, 600, 60
 
@@ -45,6 +48,9 @@ class RowView:
     errors: int
     warnings: int
     text: str
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class DraftView:
     base_name: what that is. base_pieces, pieces: both in pieces, with what changed; in `pieces`
     findings are marked, too. raw_pieces: what the model wrote before it was repaired, where that is
     another text than both. unseen: the text has characters that are not seen. same: no word
-    differs.
+    differs. apart: so few words are the same that what changed is not marked.
     """
 
     number: int
@@ -77,15 +83,19 @@ class DraftView:
     text: str
     base: str
     base_name: str
-    base_pieces: tuple[Piece, ...]
-    pieces: tuple[Piece, ...]
-    raw_pieces: tuple[Piece, ...]
+    base_pieces: tuple[MarkedPiece, ...]
+    pieces: tuple[MarkedPiece, ...]
+    raw_pieces: tuple[MarkedPiece, ...]
     checked: Checked
     decision: ReviewDecision | None
     product: Product | None
     draft: Draft
     unseen: bool
     same: bool
+    apart: bool
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -141,6 +151,9 @@ def view_of(
     wrote = draft.before or draft.text
     base, name = (shop, "In the shop now") if shop else (wrote, "As the model wrote it")
     removed, added = changed_spans(base, text)
+    apart = bool(base and text) and _kept(base, removed) + _kept(text, added) < _ALIKE
+    if apart:
+        removed = added = ()
     raw = wrote if wrote not in (text, base) else ""
     gone, _ = changed_spans(raw, text)
     places = [(one.start, one.end) for one in checked.findings]
@@ -160,8 +173,14 @@ def view_of(
         product=product,
         draft=draft,
         unseen=has_hidden(text),
-        same=not removed and not added,
+        same=not removed and not added and not apart,
+        apart=apart,
     )
+
+
+def _kept(text: str, changed: Spans) -> float:
+    """The share of a text that has not changed."""
+    return 1 - sum(end - start for start, end in changed) / len(text)
 
 
 def _short(text: str, most: int) -> str:
