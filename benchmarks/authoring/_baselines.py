@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
 from adwright.metrics.text.labels import pair_counts

@@ -11,7 +11,6 @@ The untuned model is asked in the form, short or full, that is better on validat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal

@@ -72,11 +72,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         with ThreadPoolExecutor(asked.workers) as pool:
             list(pool.map(lambda group: _started(group, until), groups))
+    if asked.in_this_process:
+        return
     for name in job_cells(asked.only):
-        if (asked.trial or not JOBS[name].is_file()) and not asked.in_this_process:
-            if until is None or time.monotonic() < until:
-                run_job(name, trial=asked.trial)
-    if not asked.trial and not asked.in_this_process:
+        late = until is not None and time.monotonic() > until
+        if not late and (asked.trial or not JOBS[name].is_file()):
+            run_job(name, trial=asked.trial)
+    if not asked.trial:
         summarise()
 
 
