@@ -14,7 +14,7 @@ WORKERS ?= 2
 BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint docs bench lock install-locked clean
+.PHONY: help demo test quick browser lint docs bench lock install-locked clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,15 @@ quick: $(VENV)/.installed-dev ## in minutes: style, floors and the quick tests; 
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q --quick
+
+browser: ## the distribution's Chromium, in which pages are tested; asks apt-get, as root
+	@command -v chromium || command -v chromium-browser || \
+	  { test "$$(id -u)" = 0 || { echo "install Chromium as root: sudo make browser"; exit 1; }; \
+	    command -v apt-get > /dev/null || \
+	      { echo "there is no apt-get: install Chromium as this system does it"; exit 1; }; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core > /dev/null && \
+	    command -v chromium; }
 
 lint: $(VENV)/.installed-dev ## style, types, floors and declared dependencies
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from _command_line import cli_page
 from _delivery import DELIVERY
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
+from _programs import PROGRAMS
 from _ranking import RANKING
 from _retrieval import RETRIEVAL
 from _security import SECURITY
@@ -47,6 +48,7 @@ PAGES = (
             "security",
             "which-model",
             "lifetime",
+            "programs",
         )
     ),
 )
@@ -59,6 +61,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **TUNING,
     **SECURITY,
     **LIFETIME,
+    **PROGRAMS,
 }
 
 

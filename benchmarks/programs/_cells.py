@@ -31,8 +31,9 @@ from benchmarks.programs._workloads import WORKLOADS
 __all__ = ["SCRATCH", "Bench", "Cell", "cells", "keep", "keep_part", "kept", "open_bench"]
 
 SCRATCH = cache_folder() / "bench" / "programs"
-#: Two, since with one OpenVINO computes in float32 on processors that multiply tiles of bfloat16.
-THREADS = 2
+#: Two where the processor multiplies tiles of bfloat16: with one, OpenVINO computes in float32.
+_TILES = "amx_bf16" in Path("/proc/cpuinfo").read_text("utf-8")
+THREADS = 2 if _TILES else 1
 #: By workload, the systems that are compared; in the order in which they are run.
 COMPARED: Mapping[str, tuple[str, ...]] = {
     "w3": ("ours", "B3", "B2"),

@@ -16,7 +16,7 @@ from benchmarks.programs._spread import SeedMean
 __all__ = ["summarise"]
 
 PROTOCOL = (
-    f"SmolLM2-135M-Instruct on OpenVINO in a child process, {THREADS} threads, prefix cache of 2 "
+    f"SmolLM2-135M-Instruct on OpenVINO in a child process, {THREADS} thread(s), prefix cache of 2 "
     "GB; the same process under all systems of a case, and texts from the products of Complete "
     "Journey. Each run begins all prompts with a mark of its own, so that the cache is cold; "
     "answers have a fixed length. w1_many: 10 chains of 2 to 6 chunks of 400 tokens at once, 16 "
@@ -36,8 +36,7 @@ PROTOCOL = (
     "much other work (load: of the operating system). ratio: baseline over ours of the same seed, "
     "of cpu for w3 and w4 and of jct for the others. Systems take turns within a seed in an order "
     "of its own; engines are warmed up before. Ours goes by a curve measured of the engine "
-    "beside the other work: for seeds 0 and 1 once, later the quietest of three. Round trip 0, or "
-    "as the case says. "
+    "beside the other work, the quietest of three. Round trip 0, or as the case says. "
 )
 #: By case and system, the key and what is compared.
 _RATIOS: Mapping[tuple[str, str], str] = {

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from starlette.types import Scope
 
 from adwright.core.clock import SystemClock
@@ -37,6 +37,10 @@ def make_app(
     async def health() -> str:
         return "ok"
 
+    @app.get("/kept")
+    async def kept() -> Response:
+        return Response("1", headers={"Cache-Control": "max-age=60"})
+
     limits, clock = GateLimits(**settings), SystemClock()
     app.add_middleware(Gate, limits=limits, metrics=metrics, clock=clock, authenticate=authenticate)
     return app
@@ -63,6 +67,13 @@ def test_answers_carry_the_headers_and_are_counted() -> None:
     other = {"route": "other", "method": "other", "status": "404"}
     assert value(metrics, "adwright_requests_total", **other) == 1
     assert b"SECRET" not in metrics.text()
+
+
+def test_a_header_that_an_answer_has_already_is_left_to_it() -> None:
+    with running(make_app(ServiceMetrics())) as client:
+        headers = client.get("/kept").headers
+    assert headers.get_list("cache-control") == ["max-age=60"]
+    assert headers.get_list("x-frame-options") == ["DENY"]
 
 
 def test_without_a_name_there_is_no_replica_header() -> None:

@@ -69,7 +69,7 @@ def waited(scope: Scope) -> float:
 
 
 class Gate:
-    """Lets requests in, times answers and adds headers to them.
+    """Lets requests in, times answers and adds headers to them, but those that they have already.
 
     authenticate: None where nobody needs a key, and all are one tenant. turns: of the
     tenants, told by its owner how late the event loop is; None where requests never wait for one.
@@ -120,7 +120,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], *self._headers]
+                own = {name.lower() for name, _ in message["headers"]}
+                added = [(name, value) for name, value in self._headers if name not in own]
+                headers = [*message["headers"], *added]
                 if not request.complete:
                     # The rest of the body is not read: the connection cannot be used again.
                     headers.append((b"connection", b"close"))

@@ -103,14 +103,17 @@ def test_whoever_is_bound_by_the_first_token_waits_for_few_prompts() -> None:
     assert fits(state, chain_of("b", tokens=(159,)), StepLimit(queue=1.15))
 
 
-def test_prompts_beyond_a_step_are_held_back() -> None:
-    state = state_of(chunk_tokens=512)
-    run(state, chain_of("a", tokens=(600,)))
+def test_prompts_beyond_eight_steps_are_held_back() -> None:
+    state = state_of(chunk_tokens=100)
+    run(state, chain_of("a", tokens=(790,)))
+    assert not state.refuses(1, 0.0)
+    assert fits(state, chain_of("b", tokens=(10,)))
+    assert not fits(state, chain_of("b", tokens=(20,)))
+    run(state, chain_of("b", tokens=(10,)))
     assert state.refuses(1, 0.0)
-    assert not fits(state, chain_of("b", tokens=(10,)))
     state.prefilled("a", 0.4)
     assert not state.refuses(1, 0.0)
-    assert fits(state, chain_of("b", tokens=(600,)))
+    assert fits(state, chain_of("c", tokens=(600,)))
 
 
 def test_who_is_wanted_soon_keeps_room_from_those_who_can_wait() -> None:

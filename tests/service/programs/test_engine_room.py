@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import AssetError, ProgramError
+from adwright.programs.engines.engine_errors import EngineSilentError
 from adwright.service.programs.engine_room import EngineRoom
 from tests.support.service.program_apps import TEAM, OpenedEngine, room_app
 from tests.support.service.small_shop import running, wait_until
@@ -94,6 +95,22 @@ def test_engines_are_measured_once(
     assert first > 1
     assert second == 0
     assert asyncio.run(scenario("")) == [0, 0]
+
+
+def test_an_engine_that_is_silent_while_it_is_measured_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path))
+
+    def answer(*_: object) -> str:
+        raise EngineSilentError("e0 sent nothing for too long")
+
+    async def scenario() -> dict[str, bool]:
+        async with EngineRoom({"e0": OpenedEngine(answer)}, len, measured_for="") as room:
+            return dict(room.ready())
+
+    assert asyncio.run(scenario()) == {"e0": True}
+    assert "engine e0 cannot be measured: e0 sent nothing for too long" in caplog.text
 
 
 def test_an_engine_that_cannot_be_opened() -> None:

@@ -182,9 +182,9 @@ class Drafts:
                 self._journal.append(list(new.values()), self._take)
 
     def note_job(self, digest: str, config: Mapping[str, Any]) -> None:
-        """Write the settings of a job, where they are not there."""
+        """Write the settings of a job, unless they are those of the last one."""
         with self._journal.writing(self._take):
-            if digest not in self._jobs:
+            if digest not in self.jobs()[-1:]:
                 line = line_of("job", [digest], {"config": config})
                 self._journal.append([line], self._take, lasting=True)
 
@@ -266,7 +266,7 @@ class Drafts:
         return None if place is None else self._parsed(place, lambda line: dict(line["config"]))
 
     def jobs(self) -> list[str]:
-        """Hashes of the jobs' settings, the oldest first."""
+        """Hashes of the jobs' settings, the last one last."""
         return list(self._jobs)
 
     def sync(self) -> None:
@@ -301,6 +301,7 @@ class Drafts:
             self._products[head[0]] = head[1], place
             return
         if kind == "job":
+            self._jobs.pop(head[0], None)
             self._jobs[head[0]] = place
             return
         key = sys.intern(head[0]), sys.intern(head[1]), int(head[2])

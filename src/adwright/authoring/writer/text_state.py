@@ -19,8 +19,8 @@ _AFTER: Mapping[str, TextStatus] = {"approve": "approved", "edit": "edited", "re
 class TextState:
     """What a text is now.
 
-    key: product, slot, variant. status: of its last decision. version: place of its last line in the
-    journal, which changes with each thing that happens to it. inputs, product_hash: as `inputs`
+    key: product, slot, variant. status: of its last decision. version: place of its last line in
+    the journal, which changes with each thing that happens to it. inputs, product_hash: `inputs`
     and `product` of its draft's `Provenance`. errors, warnings: findings of its draft. rounds:
     drafts so far.
     """

@@ -52,9 +52,9 @@ _NONE: Mapping[str, WeightPrecision] = {}
 @checked
 @dataclass(frozen=True)
 class CanaryTerms:
-    """every: seconds between two checks of one engine. patience: for which a check waits until the
-    engine is idle. tokens: that are computed again. seconds: that a check may take. precision: of
-    the weights of each engine, by id; quantised where it is not given."""
+    """every: seconds between two checks of one engine, and before its first. patience: for which a
+    check waits until the engine is idle. tokens: that are computed again. seconds: that a check may
+    take. precision: of the weights of each engine, by id; quantised where it is not given."""
 
     every: float = 60.0
     patience: float = 600.0
@@ -132,13 +132,15 @@ class CacheCanary:
         self._engines, self._terms = engines, terms
         self._can, self._is_idle, self._lied = can, is_idle, lied
         self._wanted: dict[str, tuple[CheckedAnswer, float]] = {}
-        self._next = dict.fromkeys(engines, 0.0)
+        self._next: dict[str, float] = {}
         self.checks = 0
         self.lies: dict[str, str] = {}
 
     def offer(self, engine_id: str, answer: CheckedAnswer, now: float) -> None:
         """An answer was given; it is checked where that is due and can be done."""
-        if not answer.cached or engine_id in self._wanted or now < self._next[engine_id]:
+        # Short runs have none: it would come in between what somebody waits for.
+        due = self._next.setdefault(engine_id, now + self._terms.every)
+        if not answer.cached or engine_id in self._wanted or now < due:
             return
         settings = answer.settings
         greedy = not settings.temperature and not settings.constrained

@@ -18,6 +18,11 @@ from adwright.programs.scheduling.ready_chain import ReadyChain
 
 __all__ = ["ChainRun", "EngineState", "WaitingChain"]
 
+#: Steps whose prompts may wait in an engine: with one, short prompts would go in one by one, and
+#: the first of them would be answered in a batch of one. Of those that can wait, beside others
+#: that cannot, it is one.
+_STEPS_AHEAD = 8
+
 
 @dataclass(slots=True)
 class ChainRun:
@@ -140,7 +145,8 @@ class EngineState:
             known = self._refused[rank]
             return waiting <= known + 0.25
         can = self.capabilities
-        full = len(self.running) >= can.max_batch or self.unread_tokens >= can.chunk_tokens
+        full = len(self.running) >= can.max_batch
+        full = full or self.unread_tokens >= _STEPS_AHEAD * can.chunk_tokens
         if full or any(self._places[: rank + 1]):
             self._refused[rank] = math.inf
             return True
@@ -167,9 +173,10 @@ class EngineState:
             return False
         if batch == 1:
             return True
-        # More prompts than it reads in a step would only wait there, where nobody can overtake.
+        # More prompts than it reads in a few steps would wait there, where nobody can overtake.
         unread = self.unread_tokens + chain.prompt_tokens - cached
-        if self.unread_tokens and unread > self.capabilities.chunk_tokens:
+        ahead = 1 if self.mixed and chain.objective.kind == "throughput" else _STEPS_AHEAD
+        if self.unread_tokens and unread > ahead * self.capabilities.chunk_tokens:
             return False
         read = self.reads(chain.prompt_tokens + chain.new_tokens, cached)
         step, slack = self.curve.step_seconds(batch, read), 1 + 1e-9

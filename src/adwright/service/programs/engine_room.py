@@ -18,6 +18,7 @@ from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.program_engine import ProgramEngine
 from adwright.programs.dispatch.ready import ProgramSeat
 from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.engines.engine_errors import EngineFailedError
 from adwright.programs.engines.measured_curve import curve_file, load_curve, measured_curve
 from adwright.programs.scheduling.engine import ExecutionEngine
 from adwright.programs.scheduling.latency_curve import LatencyCurve
@@ -119,7 +120,7 @@ class EngineRoom:
             salt = ProgramSeat("", tenant, tenant, False, 0.0).salt
             try:
                 found = await measured_curve(engine, self._count, salt=salt)
-            except AdwrightError as error:
+            except (AdwrightError, EngineFailedError) as error:
                 _log.warning("engine %s cannot be measured: %s", engine_id, error)
         return None if found is None else found.curve
 

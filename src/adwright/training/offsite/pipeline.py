@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, Queue
@@ -128,16 +129,18 @@ def run_owner(
 def _served(asked: OwnerRun, listener: Listener, model: Any, small: Any, tokenizer: Path) -> Tuned:
     """Serve all that know the token, each in a thread, until an adapter has come that fits."""
     until, adapters = time.monotonic() + asked.wait, Queue[tuple[Channel, WireMessage, Event]]()
-    emulator = shipped_emulator(small, asked.ends, tokenizer)
+    emulator, over = shipped_emulator(small, asked.ends, tokenizer), Event()
 
     def serve(channel: Channel) -> None:
         done = Event()
         with channel:
             came = offered(model, channel, emulator, asked.ends, asked.wait)
             adapters.put((channel, came, done))
-            done.wait()
+            while not (done.wait(_LOOK) or over.is_set()):
+                pass
 
-    with Reception(listener, serve) as reception:
+    with Reception(listener, serve) as reception, ExitStack() as stack:
+        stack.callback(over.set)
         while reception.served or time.monotonic() < until:
             try:
                 channel, came, done = adapters.get(timeout=_LOOK)

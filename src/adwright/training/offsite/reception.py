@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -23,10 +24,13 @@ __all__ = ["Reception"]
 _logger = logging.getLogger("adwright")
 #: Seconds after which the thread that accepts looks whether it should go on.
 _LOOK = 0.2
+#: Seconds in which all that is served is to end, once it was interrupted.
+_PATIENCE = 30.0
 
 
 class Reception:
-    """Accepts until the end of the context, whose end interrupts all that is still served.
+    """Accepts until the end of the context, which interrupts all that is still served and waits for
+    it: a thread that is inside torch when the process ends takes the process down.
 
     listener: is not closed. serve: gets a channel whose peer has said hello; what it raises is
     logged, and told to the peer. at_once: peers that are served, and four times as many strangers
@@ -39,6 +43,8 @@ class Reception:
         self._listener, self._serve, self._at_once = listener, serve, at_once
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._strangers, self._served = list[Channel](), list[Channel]()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._receiving = set[threading.Thread]()
         self.last: Exception | None = None
 
     @property
@@ -47,14 +53,18 @@ class Reception:
         return len(self._served)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        until = time.monotonic() + _PATIENCE
+        self._accepting.join(_PATIENCE)
         with self._lock:
             for channel in (*self._strangers, *self._served):
                 channel.interrupt()
+        for thread in self._receiving:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _accept(self) -> None:
         while not self._ended.is_set():
@@ -69,7 +79,10 @@ class Reception:
                 if len(self._strangers) > 4 * self._at_once:
                     self._strangers[0].interrupt()
                     del self._strangers[0]
-            threading.Thread(target=self._receive, args=[channel], daemon=True).start()
+            self._receiving = {each for each in self._receiving if each.is_alive()}
+            thread = threading.Thread(target=self._receive, args=[channel], daemon=True)
+            self._receiving.add(thread)
+            thread.start()
 
     def _receive(self, channel: Channel) -> None:
         """Hear the hello and serve the peer. Whatever a peer may cause ends here."""

@@ -1,0 +1,113 @@
+"""Make a draft of an answer: read in the form that was asked for, tidied, checked and repaired."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from adwright.authoring.checks.verdict import CheckConfig, Finding, check, repair
+from adwright.authoring.tasks.answers import read_answer
+from adwright.authoring.writer.draft import Draft, Provenance
+from adwright.authoring.writer.engine.asking import RowAnswer
+from adwright.authoring.writer.shop.markup import plain_text
+
+__all__ = ["DraftSource", "FinishedRow", "finish", "folded", "tidy"]
+
+#: What a spreadsheet would take for the beginning of a formula.
+_FORMULA = "=+-@\t\r"
+_BLANK = re.compile(r"[ \t]+")
+
+
+@dataclass(frozen=True)
+class DraftSource:
+    """What the provenance of all drafts of a job says: see `Provenance`."""
+
+    model: str
+    adapter: str
+    adapter_hash: str
+    job: str
+
+
+class FinishedRow(NamedTuple):
+    """draft: None where the answer cannot be used, for the `reason`. before: findings in the
+    answer as it came; after: in the draft."""
+
+    answer: RowAnswer
+    draft: Draft | None
+    reason: str
+    before: tuple[Finding, ...] = ()
+    after: tuple[Finding, ...] = ()
+
+
+def finish(
+    answer: RowAnswer,
+    config: CheckConfig,
+    source: DraftSource,
+    *,
+    mend: bool,
+    attempts: int,
+    others: Collection[str] = (),
+) -> FinishedRow:
+    """The draft of an answer. mend: repair what the checks find. attempts: times that it was asked
+    for. others: texts of the other variants, of which it is to be none, in `folded` form."""
+    if answer.text is None:
+        return FinishedRow(answer, None, answer.reason)
+    request = answer.asked.request
+    # Markup of an answer is no turn of a chat, and is taken out before turns are looked for.
+    shown = answer.text if request.task.form == "label" else plain_text(answer.text)[0]
+    read = read_answer(request, shown)
+    if not read.valid:
+        return FinishedRow(answer, None, f"the answer cannot be used: {read.reason}")
+    if read.label is not None:
+        draft = _draft(answer, read.label, (), source, attempts)
+        return FinishedRow(answer, draft, "")
+    text = tidy(read.text)
+    if not text:
+        return FinishedRow(answer, None, "the answer cannot be used: empty")
+    before = check(text, request, config)
+    after = before
+    if mend:
+        mended = repair(text, request, config)
+        text, after = mended.text, mended.findings_after
+    if folded(text) in others:
+        return FinishedRow(answer, None, "the answer is that of another variant", before, after)
+    return FinishedRow(answer, _draft(answer, text, after, source, attempts), "", before, after)
+
+
+def tidy(text: str) -> str:
+    """The text without markup, blanks at its ends, and what would begin a formula."""
+    shown, _ = plain_text(text)
+    return _BLANK.sub(" ", shown.lstrip(_FORMULA + " \n")).strip()
+
+
+def folded(text: str) -> str:
+    """Letters and digits alone, in lower case: what two variants must differ in."""
+    return re.sub(r"[\W_]", "", text.casefold())
+
+
+def _draft(
+    answer: RowAnswer,
+    text: str,
+    findings: tuple[Finding, ...],
+    source: DraftSource,
+    attempts: int,
+) -> Draft:
+    row, usage = answer.asked.row, answer.usage
+    by = Provenance(
+        model=source.model,
+        adapter=source.adapter,
+        adapter_hash=source.adapter_hash,
+        job=source.job,
+        prompt=answer.asked.prompt_hash,
+        inputs=row.inputs,
+        product=row.product_hash,
+        seed=answer.seed,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        answer_tokens=usage.completion_tokens,
+        seconds=round(answer.seconds, 4),
+        attempts=attempts,
+    )
+    return Draft(*row.key, text, answer.text or "", findings, by)

@@ -1,0 +1,298 @@
+"""A bulk job: texts for all products of a table, written into a folder's journal, resumably.
+
+    with open_writer(WriterModel()) as opened:
+        report = run_job(read_products("products.csv"), "out", config, opened)
+
+Each text that is written is in the journal before the next ones are asked for, so that a job which
+is killed goes on where it was when the same command is given again: nothing is written twice. One
+job writes to a folder at a time; reviewers may work in it meanwhile.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.draft import Draft, RowFailure
+from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.engine.asking import AskedRow, Asker, RowAnswer
+from adwright.authoring.writer.engine.cpu_time import cpu_seconds
+from adwright.authoring.writer.engine.finishing import DraftSource, FinishedRow, finish, folded
+from adwright.authoring.writer.engine.opened import OpenedWriter
+from adwright.authoring.writer.plan import WritePlan, WriteRow, make_plan
+from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe
+from adwright.authoring.writer.report import REPORT, JobEnd, WriteReport, WriteTally
+from adwright.authoring.writer.shop.products import ProductTable
+from adwright.core.atomic import atomic_write_text, resource_error
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import DataError, ResourceError
+from adwright.core.progress import progress
+
+__all__ = ["run_job"]
+
+_LOCK = "writer.lock"
+
+
+def run_job(
+    table: ProductTable,
+    folder: str | Path,
+    config: WriteConfig,
+    opened: OpenedWriter,
+    *,
+    clock: Clock | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> WriteReport:
+    """Write what is missing, and the report; return it.
+
+    clock: measures seconds. sleep: waits before an engine that did not answer is asked again.
+    Raises ResourceError where another job writes there, the disk is full or the engine does not
+    answer; ConfigError where the folder was written with other settings, and `rewrite` is not
+    asked for. What was written by then is kept, and the report says so.
+    """
+    timer = SystemClock() if clock is None else clock
+    place = Path(folder)
+    with _alone(place), closing(Drafts.open(place, clock=timer)) as drafts:
+        recipe = recipe_of(config, opened)
+        require_same_recipe(drafts, recipe, rewrite=config.rewrite)
+        plan = make_plan(table, config, recipe.digests, drafts)
+        drafts.note_job(recipe.job, recipe.job_line(table))
+        run = _Run(table, config, opened, drafts, plan, recipe, timer, sleep)
+        end: JobEnd = "stopped"
+        try:
+            end = run.write()
+        finally:
+            drafts.sync()
+            report = run.report(end)
+            atomic_write_text(place / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
+    return report
+
+
+class _Run:
+    """One run of a job."""
+
+    def __init__(
+        self,
+        table: ProductTable,
+        config: WriteConfig,
+        opened: OpenedWriter,
+        drafts: Drafts,
+        plan: WritePlan,
+        recipe: WriteRecipe,
+        clock: Clock,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._table, self._config, self._opened = table, config, opened
+        self._drafts, self._plan, self._recipe, self._clock = drafts, plan, recipe, clock
+        self._source = DraftSource(opened.name, opened.adapter, opened.adapter_hash, recipe.job)
+        self._asker = Asker(
+            opened.model, clock=clock, attempts=config.attempts, pause=config.pause, sleep=sleep
+        )
+        self._tally = WriteTally(kept_same=plan.same, kept_human=plan.human)
+        self._start, self._cpu = clock.monotonic(), cpu_seconds()
+        self._ordinal = 0
+        # Texts of the variants of a product, while its batch is written.
+        self._variants: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def write(self) -> JobEnd:
+        """Write all rows, unless the budget is used up before."""
+        rows = self._plan.rows
+
+        def note() -> str:
+            failed = self._tally.failed
+            return f"{failed:,} failed" if failed else ""
+
+        with progress(len(rows), "write", "texts", note=note) as bar:
+            for batch in _batches(rows, self._config.batch):
+                if self._spent():
+                    return "budget"
+                self._variants.clear()
+                self._note_products(batch)
+                for group in _groups(batch):
+                    if self._spent():
+                        return "budget"
+                    self._write_group(group)
+                    bar.advance(len(group))
+        return "done"
+
+    def report(self, end: JobEnd) -> WriteReport:
+        """What was done by now."""
+        tally, plan, config = self._tally, self._plan, self._config
+        seconds, cpu = self._clock.monotonic() - self._start, cpu_seconds() - self._cpu
+        usage = tally.usage
+        done = tally.written + tally.failed + tally.kept_same + tally.kept_human
+        return WriteReport(
+            end=end,
+            model=self._opened.name,
+            engine=self._opened.engine,
+            adapter=self._opened.adapter,
+            job=self._recipe.job,
+            slots=config.slots,
+            platform=config.platform,
+            products=plan.products,
+            bad_products=len(self._table.bad),
+            written=tally.written,
+            failed=tally.failed,
+            kept_same=tally.kept_same,
+            kept_human=tally.kept_human,
+            left=len(plan.rows) + plan.same + plan.human - done,
+            asked=tally.asked,
+            invalid_answers=tally.invalid,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            answer_tokens=usage.completion_tokens,
+            seconds=round(seconds, 3),
+            cpu_seconds=round(cpu, 3),
+            texts_per_cpu_second=round(tally.written / cpu, 3) if cpu > 0 else 0.0,
+            cost=round(self._cost(), 6),
+            currency=config.prices.currency,
+            findings=tally.findings,
+            grounded=tally.grounded,
+            said=self._table.said,
+        )
+
+    def _write_group(self, rows: Sequence[WriteRow]) -> None:
+        """Ask for rows of one slot, and again for those whose answers cannot be used."""
+        asked = self._asked(rows)
+        first = rows[0].variant == 0
+        for attempt in range(1, self._config.attempts + 1):
+            if not asked:
+                return
+            varied = not first or attempt > 1
+            heat = self._config.variety if varied else self._config.temperature
+            seed = self._config.seed + self._ordinal
+            self._ordinal += len(asked)
+            answers = self._asker.ask(asked, temperature=heat, seed=seed)
+            last = attempt == self._config.attempts or (varied and not heat)
+            asked = self._keep(answers, attempt, last=last)
+
+    def _asked(self, rows: Sequence[WriteRow]) -> list[AskedRow]:
+        """Rows with their prompts; those that make none have failed."""
+        found, failures = [], []
+        for row in rows:
+            prompt = self._recipe.prompts[row.slot.name]
+            try:
+                request = row.request(self._config.labels)
+                found.append(AskedRow(row, request, prompt.messages(request)))
+            except DataError as error:
+                failures.append(RowFailure(*row.key, str(error), row.inputs, 0))
+        self._fail(failures)
+        return found
+
+    def _keep(self, answers: Sequence[RowAnswer], attempt: int, *, last: bool) -> list[AskedRow]:
+        """Write what can be used, and return what is to be asked again."""
+        kept: list[Draft] = []
+        failures: list[RowFailure] = []
+        again: list[AskedRow] = []
+        for answer in answers:
+            done = self._finished(answer, attempt)
+            self._tally.answered(answer.usage)
+            row = answer.asked.row
+            if done.draft is not None:
+                self._tally.found(done.before, done.after)
+                self._variants[row.key[:2]].add(folded(done.draft.text))
+                kept.append(done.draft)
+                continue
+            self._tally.invalid += answer.text is not None
+            if last:
+                failures.append(RowFailure(*row.key, done.reason, row.inputs, attempt))
+            else:
+                again.append(answer.asked)
+        self._write(kept)
+        self._fail(failures)
+        return again
+
+    def _finished(self, answer: RowAnswer, attempt: int) -> FinishedRow:
+        row = answer.asked.row
+        return finish(
+            answer,
+            self._recipe.checks[row.slot.name],
+            self._source,
+            mend=self._config.repair,
+            attempts=attempt,
+            others=self._variants[row.key[:2]],
+        )
+
+    def _write(self, drafts: Sequence[Draft]) -> None:
+        became = self._drafts.write(
+            drafts, over_edits=self._config.over_edits, again=self._config.again
+        )
+        self._tally.written += became.count("written")
+        self._tally.kept_same += became.count("same")
+        self._tally.kept_human += became.count("human")
+
+    def _fail(self, failures: Sequence[RowFailure]) -> None:
+        if failures:
+            self._drafts.fail(failures)
+            self._tally.failed += len(failures)
+
+    def _note_products(self, rows: Sequence[WriteRow]) -> None:
+        found = {row.product.id: (row.product, row.product_hash) for row in rows}
+        self._drafts.note_products(list(found.values()))
+
+    def _cost(self) -> float:
+        usage = self._tally.usage
+        return self._config.prices.of(
+            usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        )
+
+    def _spent(self) -> bool:
+        """Whether the budget is used up."""
+        budget, usage = self._config.budget, self._tally.usage
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        return (
+            bool(budget.tokens and tokens >= budget.tokens)
+            or bool(budget.seconds and self._clock.monotonic() - self._start >= budget.seconds)
+            or bool(budget.money and self._cost() >= budget.money)
+        )
+
+
+def _batches(rows: Sequence[WriteRow], size: int) -> Iterator[list[WriteRow]]:
+    """The rows of so many products at a time."""
+    batch: list[WriteRow] = []
+    products: set[str] = set()
+    for row in rows:
+        if row.product.id not in products and len(products) == size:
+            yield batch
+            batch, products = [], set()
+        products.add(row.product.id)
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _groups(rows: Sequence[WriteRow]) -> Iterator[list[WriteRow]]:
+    """Rows that are asked for together: of one slot and one variant, which then knows the ones
+    before."""
+    groups: Mapping[tuple[str, int], list[WriteRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.slot.name, row.variant].append(row)
+    yield from groups.values()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of the folder, which the kernel drops when its holder dies."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise resource_error(error, folder) or error from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResourceError(
+                "another job writes to this folder",
+                where=str(folder),
+                hint="wait for it, or name another folder",
+            ) from error
+        yield
+    finally:
+        os.close(lock)

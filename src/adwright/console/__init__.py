@@ -1,0 +1,1 @@
+"""Pages in a browser, for people: drawn on the server, and whole without scripts."""

@@ -1,0 +1,1 @@
+"""Two texts side by side, in an order that tells nothing of where they come from."""
