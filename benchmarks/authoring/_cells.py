@@ -119,7 +119,8 @@ def _asked(models: AdapterModels, name: str, cell: Cell, rows: int) -> dict[str,
     match part.form:
         case "label":
             found = judged_labels(model, asking, valid, test)
-            return {**found, "free": free_answers(model, asking, test[:_FREE])}
+            free = {} if cell.seed else {"free": free_answers(model, asking, test[:_FREE])}
+            return {**found, **free}
         case "pairs":
             return judged_pairs(model, asking, part, test)
         case _:

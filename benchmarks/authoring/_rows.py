@@ -70,9 +70,9 @@ class Part:
 
 #: Short answers of closed lists learn from many rows, which are cheap: 45 tokens each.
 PARTS: tuple[Part, ...] = (
-    Part("pricerunner", "label", 1800, 120, 300),
-    Part("walmart", "label", 480, 60, 150),
-    Part("intent", "label", 540, 100, 300),
+    Part("pricerunner", "label", 1800, 80, 300),
+    Part("walmart", "label", 480, 40, 120),
+    Part("intent", "label", 540, 60, 240),
     Part("attributes", "pairs", 450, 60, 150, 48),
     Part("descriptions", "text", 350, 50, 150, 72),
     Part("ads", "text", 200, 40, 150, 48),
