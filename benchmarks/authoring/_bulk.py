@@ -135,7 +135,7 @@ def _one_by_one(table: ProductTable, dtype: str, rows: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     folder = str(smollm2_folder())
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, dtype=getattr(torch, dtype)
@@ -147,7 +147,7 @@ def _one_by_one(table: ProductTable, dtype: str, rows: int) -> dict[str, Any]:
     began, written = time.process_time(), 0
     for request in requests:
         turns = [{"role": one.role, "content": one.content} for one in prompt.messages(request)]
-        ids = tokenizer.apply_chat_template(
+        ids: Any = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         answer = model.generate(
@@ -220,10 +220,11 @@ def _served(program: Sequence[str]) -> Iterator[str]:
 
 def _serve_llama() -> None:
     """llama.cpp's own server on a free port, until the standard input ends."""
-    import xllamacpp
+    from importlib import import_module
 
     from adwright.lm.engine.weights import smollm2_gguf
 
+    xllamacpp = import_module("xllamacpp")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(smollm2_gguf())
     parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = 16_384, 8, True

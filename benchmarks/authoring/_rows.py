@@ -58,7 +58,8 @@ Examples = tuple[AuthoringExample, ...]
 
 @dataclass(frozen=True)
 class Part:
-    """train, valid, test: rows at most. tokens: of an answer at most, for what is generated."""
+    """train, valid, test: rows at most. tokens: of an answer at most, for what is generated. limit:
+    of a platform, see `checks.limits`, which what is generated should keep."""
 
     name: str
     form: Form
@@ -66,6 +67,7 @@ class Part:
     valid: int
     test: int
     tokens: int = 0
+    limit: str = ""
 
 
 #: Short answers of closed lists learn from many rows, which are cheap: 45 tokens each.
@@ -75,9 +77,9 @@ PARTS: tuple[Part, ...] = (
     Part("intent", "label", 540, 60, 240),
     Part("attributes", "pairs", 450, 60, 150, 48),
     Part("descriptions", "text", 350, 50, 150, 72),
-    Part("ads", "text", 200, 40, 150, 48),
+    Part("ads", "text", 200, 40, 150, 48, "meta.primary"),
     Part("answers", "text", 200, 40, 100, 48),
-    Part("titles", "text", 0, 0, 150, 40),
+    Part("titles", "text", 0, 0, 150, 40, "amazon.title"),
 )
 #: What is tuned on.
 TUNED: tuple[Part, ...] = tuple(part for part in PARTS if part.train)
