@@ -8,7 +8,7 @@ A cluster of products is on one side in all parts, and a training row whose titl
 a row to test with is left out. Which rows are taken is drawn once, whatever the seed of a training.
 
     pricerunner   10 categories, one offer of each product
-    walmart       30 categories of Walmart and Amazon, those with 50 products or more
+    walmart       14 categories of Walmart and Amazon, those with 100 products or more
     intent        IntentionQA, cleaned: why two products were bought together, one of four reasons
     attributes    AE-110k: names and values out of a title
     descriptions  Abt-Buy, as people wrote them, with what the title lacks as an attribute Details,
@@ -49,7 +49,7 @@ from adwright.metrics.text.grounding import grounded, unsupported_spans
 __all__ = ["PARTS", "TUNED", "Part", "Rows", "data_hash", "part_named", "rows_of"]
 
 _VALID, _TEST = 0.1, 0.25
-_LEAST_PRODUCTS = 50
+_LEAST_PRODUCTS = 100
 _MOST_WORDS = 60
 #: Share of the words of two titles from which on they are nearly the same.
 _ALIKE = 0.8
