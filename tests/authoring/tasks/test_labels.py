@@ -190,3 +190,29 @@ def test_wrong_settings_are_refused(given_: dict[str, Any], what: str) -> None:
         choose_labels(Counting({}), [CLASSIFY], **given_)
     with pytest.raises(ConfigError, match="is no label"):
         choose_labels(Counting({}), [Request(task_named("ads"), TEA)])
+
+
+def test_a_random_model_can_write_labels_alone() -> None:
+    """On torch, with weights drawn at random: no answer is invalid, and all labels are scored."""
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import tiny_model
+
+    model = tiny_model()
+    try:
+        for seed in range(3):
+            warm = GenerationConfig(max_tokens=1, temperature=2.0, seed=seed)
+            config = constrained(warm, CLASSIFY)
+            prompts = ["an unlike prompt", "and another one", "tea"]
+            answers = [
+                read_answer(CLASSIFY, text) for text in model.generate(prompts, config).texts
+            ]
+            assert all(answer.valid and answer.label in LABELS for answer in answers)
+        free = model.generate(["tea"], GenerationConfig(max_tokens=6)).texts[0]
+        assert not read_answer(CLASSIFY, free).valid
+        short = Request(task_named("classify"), Product("t", "tea"), (), ("Tea", "Coffee"))
+        for rule in ("sum", "mean", "pmi"):
+            (chosen,) = choose_labels(model, [short], rule=rule)  # type: ignore[arg-type]
+            assert np.isfinite(chosen.scores).all()
+            assert 0.5 <= chosen.probability <= 1
+    finally:
+        model.close()

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import (
@@ -44,6 +46,14 @@ def test_the_mix_says_which_party_it_lacks(without: str) -> None:
     written = {task.wanted.party for task in kept}
     assert is_interleaved(kept) == (written == {"customer", "seller", "platform"})
     assert not is_interleaved([task_named("classify")])
+
+
+@given(st.sets(st.sampled_from(range(len(ALL_TASKS)))))
+def test_a_mix_is_interleaved_where_no_party_only_reads_or_only_writes(places: set[int]) -> None:
+    kept = [ALL_TASKS[place] for place in sorted(places)]
+    read = {slot.party for task in kept for slot in task.presented}
+    written = {task.wanted.party for task in kept}
+    assert is_interleaved(kept) == (len(read) == len(written) == 3)
 
 
 def test_pairs_of_parties_stand_once() -> None:

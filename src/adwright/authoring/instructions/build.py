@@ -35,7 +35,12 @@ from adwright.authoring.instructions.plan import (
     InstructionPlan,
     InstructionReport,
 )
-from adwright.authoring.instructions.recombine import RECOMBINABLE, general_questions, recombined
+from adwright.authoring.instructions.recombine import (
+    RECOMBINABLE,
+    general_questions,
+    recombined,
+    with_keywords,
+)
 from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
 from adwright.authoring.instructions.seeds import SeedInstruction, fits, load_seeds
 from adwright.authoring.instructions.sources.given import given_examples, given_listings
@@ -103,7 +108,7 @@ def build_instructions(
             raise DataError(
                 "no row is left after the filters",
                 file=str(out),
-                hint=f"left out by filters: {_told(counts)}",
+                hint=f"left out on the way: {_told(counts)}",
             )
         report = _report(plan, parts, counts, teacher)
         _write(folder, parts, instructions, counts, report)
@@ -155,7 +160,7 @@ def gathered_examples(
             _offer(given, key, example.request.product.id, example, plan)
             counts.seen[example.source] += 1
             bar.advance()
-        for listing in given_listings(plan.sources) if making else ():
+        for listing in given_listings(plan.sources, skipped=counts.skipped) if making else ():
             for name in making:
                 _offer(listed, (name, listing.source), listing.product.id, listing, plan)
             counts.seen[f"{listing.source}, products"] += 1
@@ -243,11 +248,11 @@ def _rows(
 ) -> Iterator[InstructionRow]:
     for example in examples:
         task = example.request.task.name
-        shown = example
+        asked = shown = with_keywords(example, seed=plan.seed)
         if plan.show_missing and task == "descriptions":
-            shown = with_details(example, unsupported)
-            counts.details[task] += shown is not example
-        values = {name for name, value in example.request.values if value.strip()}
+            shown = with_details(asked, unsupported)
+            counts.details[task] += shown is not asked
+        values = {name for name, value in asked.request.values if value.strip()}
         able = [one for one in instructions[task] if fits(one.text, values)]
         for copy in range(1 if example.request.product.title.strip() else _COPIES):
             key = (task, example.source, example.request.product.id, str(copy))
@@ -342,5 +347,7 @@ def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 def _told(counts: BuildCounts) -> str:
+    """What was left out on the way, the most frequent reasons first."""
     every = sum(counts.left_out.values(), Counter[str]())
-    return ", ".join(f"{name} {n}" for name, n in every.most_common()) or "none were there"
+    every += sum(counts.skipped.values(), Counter[str]())
+    return ", ".join(f"{name} {n}" for name, n in every.most_common(8)) or "none were there"

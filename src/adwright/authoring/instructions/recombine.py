@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from adwright.authoring.instructions.draws import chosen, share
@@ -23,18 +24,29 @@ from adwright.authoring.tasks.harmless import harmless
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, AuthoringTask, task_named
 
-__all__ = ["RECOMBINABLE", "general_questions", "query_of", "recombined", "title_for"]
+__all__ = [
+    "RECOMBINABLE",
+    "general_questions",
+    "query_of",
+    "recombined",
+    "title_for",
+    "with_keywords",
+]
 
 #: Tasks whose answers can be put together.
 RECOMBINABLE = ("ads", "titles", "answers", "descriptions")
 
 _WORD = re.compile(r"[^\W_]+(?:[.,'/-][^\W_]+)*")
+#: Two words of four letters and more, side by side.
+_PAIR = re.compile(r"(?<!\w)(?=([^\W\d_]{4,} [^\W\d_]{4,})(?!\w))")
 _NUMBER = re.compile(r"\d[\d.,/x-]*")
 #: Letters of a word that a customer would search, and words of a query.
 _LONG = 3
 _QUERY_WORDS = (2, 3)
+#: Words after which something is missing.
+_OPEN = frozenset(("in", "with", "for", "and", "of", "by", "to"))
 _DETAILS = 4
-_VALUE, _TITLE = 120, 200
+_VALUE, _TITLE, _LONGEST = 120, 200, 4000
 Facts = Mapping[str, str]
 
 
@@ -55,6 +67,22 @@ def recombined(listing: Listing, task: AuthoringTask, *, seed: int = 0) -> Autho
     return AuthoringExample(request, answer, listing.cluster, listing.source, RECOMBINED)
 
 
+def with_keywords(example: AuthoringExample, *, seed: int = 0) -> AuthoringExample:
+    """A third of the descriptions get keywords that customers search: two words that stand side by
+    side in the answer. Others, and examples of other tasks, are given back as they are."""
+    request = example.request
+    if request.task.name != "descriptions" or request.values:
+        return example
+    # Sentences of ours have words that nobody searches.
+    made = example.teacher == RECOMBINED
+    text = harmless(request.product.title if made else example.answer, _LONGEST)
+    runs = [one[1] for one in _PAIR.finditer(text) if one[1] in example.answer]
+    if not runs or share(seed, request.product.id, "keywords") >= 1 / 3:
+        return example
+    keywords = chosen(runs, seed, request.product.id, "keywords", "which")
+    return replace(example, request=replace(request, values=(("keywords", keywords),)))
+
+
 def general_questions() -> Iterator[AuthoringExample]:
     """Questions about shopping that name no product, with answers that hold in any shop."""
     for number, one in enumerate(parts().general):
@@ -65,30 +93,30 @@ def general_questions() -> Iterator[AuthoringExample]:
 
 def query_of(listing: Listing, *, seed: int = 0) -> str:
     """What a customer may have searched: the listing's own query, or two or three words that stand
-    side by side in its title, one of them of letters."""
+    side by side in its title, one of them of letters; where it has others, not its first words."""
     if listing.query.strip():
         return harmless(listing.query, _VALUE)
     words = [one[0] for one in _WORD.finditer(harmless(listing.product.title, _TITLE))]
     runs = [
-        words[at : at + size]
+        (at, words[at : at + size])
         for size in _QUERY_WORDS
         for at in range(len(words) - size + 1)
         if any(word.isalpha() and len(word) >= _LONG for word in words[at : at + size])
     ]
-    if not runs:
-        return ""
-    return " ".join(chosen(runs, seed, listing.product.id, "query")).casefold()
+    later = [run for at, run in runs if at] or [run for _, run in runs]
+    return " ".join(chosen(later, seed, listing.product.id, "query")).casefold() if later else ""
 
 
 def title_for(title: str, query: str) -> str:
     """The title with what the query asks for in front, and nothing that was not in it.
 
     Words of the title that the query has come first, in the query's order and spelling; a number
-    keeps the word after it, such as a unit. The rest follows as it was, and nothing is left out but
-    a word that is written twice in a row.
+    keeps the word after it, such as a unit. The rest follows as it was, behind a comma where the
+    order changed. Nothing is left out but a word that is written twice in a row, and what would
+    end the title without saying anything: in, with, for.
 
-    >>> title_for("sim free apple iphone 8 plus 64 gb gold gold", "Apple iPhone 8 64 GB")
-    'Apple iPhone 8 plus 64 GB sim free gold'
+    >>> title_for("sim free apple iphone 8 plus 64 gb in in gold", "Apple iPhone 8 64 GB gold")
+    'Apple iPhone 8 plus 64 GB gold, sim free'
     """
     asked: dict[str, str] = {}
     for one in query.split():
@@ -103,7 +131,13 @@ def title_for(title: str, query: str) -> str:
             front.append((min(places), tuple(asked.get(_bare(word), word) for word in piece)))
         else:
             rest += piece
-    words = [word for _, piece in sorted(front, key=lambda one: one[0]) for word in piece] + rest
+    ahead = [word for _, piece in sorted(front, key=lambda one: one[0]) for word in piece]
+    changed = list(map(_bare, ahead + rest)) != list(map(_bare, title.split()))
+    while changed and rest and _bare(rest[-1]) in _OPEN:
+        rest.pop()
+    if changed and ahead and rest and ahead[-1][-1].isalnum():
+        ahead[-1] += ","
+    words = ahead + rest
     kept = words[:1]
     kept += [word for before, word in pairwise(words) if _bare(word) != _bare(before)]
     return " ".join(kept)
@@ -183,8 +217,9 @@ def _title(listing: Listing, seed: int) -> tuple[tuple[tuple[str, str], ...], st
 
 def _answer(listing: Listing, seed: int) -> tuple[tuple[tuple[str, str], ...], str] | None:
     product, every = listing.product, parts()
-    known = {name.casefold() for name, _ in product.attributes}
-    unknown = [one for one in every.values.unknown if one not in known]
+    # A word in common is enough: who states the origin has stated the country of origin.
+    known = {word for name, _ in product.attributes for word in name.casefold().split()}
+    unknown = [one for one in every.values.unknown if not known & set(one.split())]
     facts = _facts(product, seed)
     if unknown:
         facts["unknown"] = chosen(unknown, seed, product.id, "unknown")

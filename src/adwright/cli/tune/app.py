@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,9 +36,9 @@ from adwright.cli.tune.options import (
     Model,
     Rate,
     as_loss,
+    read_settings,
 )
 from adwright.cli.tune.revive import app as revive_app
-from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun, TuningReport
@@ -156,7 +155,7 @@ def run(  # noqa: PLR0913
     tune = TuneConfig(epochs, steps, batch, batch, rate, checkpoint_layers=recompute, shard=shard)
     asked = TuneRun(
         data=pairs,
-        method=method_of({**_settings(settings or [], dropout), "kind": method}),
+        method=method_of({**read_settings(settings or [], dropout), "kind": method}),
         model=model,
         sources=tuple(sources or ()),
         tune=tune,
@@ -218,20 +217,6 @@ def methods() -> None:
     from adwright.tuning.taxonomy import as_markdown
 
     typer.echo(as_markdown())
-
-
-def _settings(settings: list[str], dropout: float | None) -> dict[str, Any]:
-    """Read NAME=VALUE as TOML; a value that is not TOML is a text."""
-    found: dict[str, Any] = {} if dropout is None else {"dropout": dropout}
-    for one in settings:
-        name, given, value = one.partition("=")
-        if not given or not name.strip().isidentifier():
-            raise ConfigError("a setting is NAME=VALUE", where=f"--set {one}", hint="--set rank=16")
-        try:
-            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name.strip()] = value.strip()
-    return found
 
 
 # After `run`, which stands where no verb is named.

@@ -136,8 +136,12 @@ def given_examples(
         yield from _catalogue_examples(sources, tasks, _of(counts, "catalogue"))
 
 
-def given_listings(sources: DataSources) -> Iterator[Listing]:
-    """Products to write for, source after source."""
+def given_listings(
+    sources: DataSources, *, skipped: SkippedBySource | None = None
+) -> Iterator[Listing]:
+    """Products to write for, source after source. skipped: counts rows of the catalogue that are no
+    product."""
+    counts: SkippedBySource = defaultdict(Counter) if skipped is None else skipped
     if sources.pricerunner:
         yield from pricerunner_listings(sources.pricerunner)
     for place in (sources.abt_buy, sources.walmart_amazon):
@@ -151,7 +155,10 @@ def given_listings(sources: DataSources) -> Iterator[Listing]:
             for example in title_attributes(file):
                 yield Listing(example.request.product, example.cluster, example.source)
     if sources.catalogue:
-        yield from catalogue_products(sources.catalogue, sources.columns, locale=sources.locale)
+        own = _of(counts, "catalogue, products")
+        yield from catalogue_products(
+            sources.catalogue, sources.columns, locale=sources.locale, skipped=own
+        )
     if sources.complete_journey:
         yield from journey_products()
 
@@ -167,10 +174,12 @@ def _catalogue_examples(
         return
     counts = Counter[str]()
     if categories:
-        listings = catalogue_products(path, columns, locale=sources.locale)
+        # Rows that are no product are counted where they are read again.
+        unread = Counter[str]()
+        listings = catalogue_products(path, columns, locale=sources.locale, skipped=unread)
         counts.update(one.product.category for one in listings)
     labels = tuple(sorted(one for one, n in counts.items() if one and n >= _LEAST_PRODUCTS))
-    for listing in catalogue_products(path, columns, locale=sources.locale):
+    for listing in catalogue_products(path, columns, locale=sources.locale, skipped=skipped):
         product = listing.product
         if categories and len(labels) > 1 and product.category in labels:
             request = AuthoringRequest(task_named("classify"), product, (), labels)

@@ -18,7 +18,7 @@ from adwright.core.errors import DataError, FileUnreadableError
 
 __all__ = ["MatchRecord", "read_matches", "record_fields"]
 
-_COLUMN = re.compile(r"(?:^|\s)COL\s+(\S+)\s+VAL(?:\s|$)")
+_COLUMN = re.compile(r"(?:^|(?<=\s))COL\s+(\S+)\s+VAL(?=\s|$)")
 _PARTS = 3
 _DIGITS = 12
 #: Files of a folder, in this order, then others that end so.
@@ -71,7 +71,7 @@ def record_fields(text: str) -> dict[str, str]:
     {'name': 'tea, 80 bags', 'price': ''}
     """
     found = list(_COLUMN.finditer(text))
-    ends = [one.start() for one in found[1:]] + [len(text)]
+    ends = [*(one.start() for one in found[1:]), len(text)][: len(found)]
     return {one[1]: text[one.end() : end].strip() for one, end in zip(found, ends, strict=True)}
 
 

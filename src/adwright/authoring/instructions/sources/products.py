@@ -9,6 +9,7 @@ Both go row by row in batches, so that a catalogue of millions is never in memor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +78,17 @@ def catalogue_products(
     *,
     name: str = "",
     locale: str = "en",
+    skipped: Counter[str] | None = None,
 ) -> Iterator[Listing]:
     """The products of a table: CSV, JSON lines, Parquet, or one in memory.
 
-    name: of the catalogue; by default the file's. Rows without a title are passed over.
-    Raises as `as_frame`; SchemaError for a column that is not there; ValueInvalidError, with its
-    row, for a row that is no product.
+    name: of the catalogue; by default the file's. locale: of its texts. skipped: counts rows that
+    are no product, such as one without an id, by reason; None raises for the first of them. Rows
+    without a title are passed over in any case.
+    Raises as `as_frame`; SchemaError for a column that is not there; ValueInvalidError for a locale
+    that is none, and with its row for a row that is no product.
     """
+    Product("p", "a check of the locale", locale=locale)
     columns = ProductColumns() if columns is None else columns
     table = as_frame(source)
     frame, known = table.frame, table.frame.collect_schema().names()
@@ -101,8 +106,15 @@ def catalogue_products(
     row, catalogue = 0, name or name_of(source)
     for batch in _batches(frame.select(**texts)):
         for cells in batch.iter_rows(named=True):
-            if (cells[columns.title] or "").strip():
-                yield _listing(cells, columns, catalogue, locale, table.name, row)
+            try:
+                if (cells[columns.title] or "").strip():
+                    yield _listing(cells, columns, catalogue, locale)
+                elif skipped is not None:
+                    skipped["no title"] += 1
+            except ValueInvalidError as error:
+                if skipped is None:
+                    raise _in_row(error, table.name, row) from error
+                skipped[error.what] += 1
             row += 1
 
 
@@ -129,23 +141,19 @@ def journey_products(path: Path | None = None, *, offline: bool = False) -> Iter
 
 
 def _listing(
-    cells: dict[str, Any],
-    columns: ProductColumns,
-    catalogue: str,
-    locale: str,
-    file: str,
-    row: int,
+    cells: dict[str, Any], columns: ProductColumns, catalogue: str, locale: str
 ) -> Listing:
     found = {name: (cells[column] or "").strip() for name, column in columns.named().items()}
     cluster, query = found.pop("cluster", ""), found.pop("query", "")
     pairs = tuple((name, (cells[name] or "").strip()) for name in columns.attributes)
-    try:
-        product = Product(**found, attributes=tuple(p for p in pairs if p[1]), locale=locale)
-    except ValueInvalidError as error:
-        raise ValueInvalidError(
-            error.what, file=file, row=row, column=error.column, value=error.value, hint=error.hint
-        ) from error
+    product = Product(**found, attributes=tuple(pair for pair in pairs if pair[1]), locale=locale)
     return Listing(product, f"{catalogue}-{cluster or product.id}", catalogue, query)
+
+
+def _in_row(error: ValueInvalidError, file: str, row: int) -> ValueInvalidError:
+    return ValueInvalidError(
+        error.what, file=file, row=row, column=error.column, value=error.value, hint=error.hint
+    )
 
 
 def _batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:

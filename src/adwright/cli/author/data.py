@@ -1,0 +1,277 @@
+"""adwright author data: instruction data out of public sets and a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwright.cli.shared import (
+    DryRun,
+    Force,
+    Offline,
+    Seed,
+    allowed_to_replace,
+    name_pairs,
+    show_facts,
+    show_table,
+)
+from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adwright.authoring.instructions.plan import InstructionPlan, InstructionReport
+    from adwright.authoring.instructions.sources.given import DataSources
+    from adwright.lm.engine.language_model import LanguageModel
+
+__all__ = ["data"]
+
+Out = Annotated[Path, typer.Argument(help="Folder for train, valid and test, and the report.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Folder in which the public sets lie under their usual names."),
+]
+PriceRunner = Annotated[
+    Path | None, typer.Option("--pricerunner", help="Offers with categories: offers.csv.")
+]
+Intention = Annotated[
+    Path | None, typer.Option("--intention", help="IntentionQA's task1.jsonl: reasons to buy.")
+]
+AttributesOf = Annotated[
+    Path | None,
+    typer.Option("--title-attributes", help="AE-110k as JSON lines: titles and attributes."),
+]
+AbtBuy = Annotated[
+    Path | None, typer.Option("--abt-buy", help="Folder of matches with descriptions.")
+]
+WalmartAmazon = Annotated[
+    Path | None, typer.Option("--walmart-amazon", help="Folder of matches with categories.")
+]
+Catalogue = Annotated[
+    Path | None,
+    typer.Option("--catalogue", help="A table of products of your own: CSV, JSON lines, Parquet."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="What its columns are called, id=sku,title=name; also description, brand, category, "
+        "price, currency, cluster, query.",
+    ),
+]
+AttributeColumns = Annotated[
+    str, typer.Option("--attribute-columns", help="Its columns that are attributes: size,colour.")
+]
+Locale = Annotated[str, typer.Option("--locale", help="The language of the catalogue: de-AT.")]
+Journey = Annotated[
+    bool, typer.Option("--complete-journey", help="Products of Complete Journey, too.")
+]
+Tasks = Annotated[
+    str,
+    typer.Option(
+        "--tasks", help="ads, titles, classify, intent, answers, descriptions, attributes."
+    ),
+]
+HeldOut = Annotated[
+    str, typer.Option("--held-out", help="Tasks that go to test alone, for zero-shot.")
+]
+Most = Annotated[int, typer.Option("--most", min=0, help="Rows of a task; 0 for all.")]
+Valid = Annotated[float, typer.Option("--valid", help="Share of the products to choose by.")]
+Test = Annotated[float, typer.Option("--test", help="Share of the products to test with.")]
+Phrasings = Annotated[
+    int, typer.Option("--phrasings", min=0, help="New instructions of a task, beside our seeds.")
+]
+Teacher = Annotated[
+    str,
+    typer.Option("--teacher", help="A local model that writes instructions, ads, titles, answers."),
+]
+Server = Annotated[
+    str, typer.Option("--server", help="The same by any OpenAI-compatible endpoint: its URL.")
+]
+Served = Annotated[str, typer.Option("--served-model", help="How the endpoint calls its model.")]
+DropMissing = Annotated[
+    bool,
+    typer.Option(
+        "--drop-missing",
+        help="Leave out descriptions with facts that their input lacks, instead of showing these.",
+    ),
+]
+
+
+def data(  # noqa: PLR0913
+    out: Out,
+    *,
+    folder: Folder = None,
+    pricerunner: PriceRunner = None,
+    intention: Intention = None,
+    title_attributes: AttributesOf = None,
+    abt_buy: AbtBuy = None,
+    walmart_amazon: WalmartAmazon = None,
+    catalogue: Catalogue = None,
+    columns: Columns = None,
+    attribute_columns: AttributeColumns = "",
+    locale: Locale = "en",
+    complete_journey: Journey = False,
+    tasks: Tasks = "ads,titles,classify,intent,answers,descriptions",
+    held_out: HeldOut = "",
+    most: Most = 2000,
+    valid: Valid = 0.1,
+    test: Test = 0.1,
+    phrasings: Phrasings = 24,
+    teacher: Teacher = "",
+    server: Server = "",
+    served_model: Served = "",
+    drop_missing: DropMissing = False,
+    offline: Offline = False,
+    seed: Seed = 0,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Build instruction data for `adwright author tune`, out of what you name.
+
+    Answers come from people where a set has them (categories, intents, attributes, descriptions),
+    and for ads, titles and questions from a teacher, or without one from sentences that are filled
+    with a product's facts. Rows whose text has a number, brand or claim that is not in its input
+    are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
+
+    Examples: `adwright author data rows --folder data`,
+    `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
+    """
+    from adwright.authoring.instructions.build import build_instructions
+    from adwright.authoring.instructions.plan import InstructionPlan
+
+    files = {
+        "pricerunner": pricerunner,
+        "intention": intention,
+        "attributes": title_attributes,
+        "abt_buy": abt_buy,
+        "walmart_amazon": walmart_amazon,
+        "catalogue": catalogue,
+    }
+    plan = InstructionPlan(
+        replace(
+            _sources(folder, files, complete_journey), **_own(columns, attribute_columns, locale)
+        ),
+        tasks=_names(tasks),
+        held_out=_names(held_out),
+        most=most,
+        valid=valid,
+        test=test,
+        phrasings=phrasings,
+        show_missing=not drop_missing,
+        seed=seed,
+    )
+    if dry_run:
+        _tell_plan(plan)
+        return
+    replacing = allowed_to_replace(out, force=force)
+    with _taught_by(teacher, server, served_model, offline=offline) as model:
+        report = build_instructions(plan, out, teacher=model, overwrite=replacing)
+    _tell(report, out)
+
+
+def _sources(folder: Path | None, files: dict[str, Path | None], journey: bool) -> DataSources:
+    """The sets of the folder, and those that are named."""
+    from adwright.authoring.instructions.sources.given import DataSources
+
+    named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
+    if journey:
+        named["complete_journey"] = True
+    if folder is not None:
+        return replace(DataSources.in_folder(folder), **named)
+    if not named:
+        raise ConfigError(
+            "there is nothing named to build from",
+            where="adwright author data",
+            hint="--folder, --catalogue, or one of the sets; see --help",
+        )
+    return DataSources(**named)
+
+
+def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
+    """What is said of the user's own table."""
+    from adwright.authoring.instructions.sources.products import ProductColumns
+
+    named = name_pairs("--columns", columns) or {}
+    known = set(ProductColumns.__dataclass_fields__) - {"attributes"}
+    wrong = next((name for name in named if name not in known), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"a product has no {wrong}",
+            where="--columns",
+            hint=f"it has {', '.join(sorted(known))}",
+        )
+    return {
+        "columns": ProductColumns(**named, attributes=_names(attributes)),
+        "locale": locale,
+    }
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@contextmanager
+def _taught_by(
+    teacher: str, server: str, served: str, *, offline: bool
+) -> Iterator[LanguageModel | None]:
+    """The teacher, open for as long as the block lasts; None where none is named."""
+    from adwright.lm.engine.http import HttpConfig
+    from adwright.lm.open_model import EngineConfig, local_config, open_model
+
+    if teacher and server:
+        hint = "name a local model, or an endpoint"
+        raise ConfigError("there is one teacher", where="--teacher, --server", hint=hint)
+    if bool(server) != bool(served):
+        hint = "--server http://127.0.0.1:8001/v1 --served-model NAME"
+        raise ConfigError("an endpoint and its model go together", where="--server", hint=hint)
+    if not (teacher or server):
+        yield None
+        return
+    config: EngineConfig = (
+        HttpConfig(server, served) if server else local_config("auto", teacher, offline=offline)
+    )
+    with closing(open_model(config)) as model:
+        yield model
+
+
+def _tell_plan(plan: InstructionPlan) -> None:
+    from adwright.authoring.instructions.build import gathered_examples, instructions_for
+
+    examples, instructions = gathered_examples(plan), instructions_for(plan)
+    rows = []
+    for task in plan.tasks:
+        own = [one for one in examples if one.request.task.name == task]
+        sources = ", ".join(sorted({one.source for one in own}))
+        rows.append((task, f"{len(own):,}", sources or "-", str(len(instructions[task]))))
+    show_table(("task", "examples to look at", "from", "instructions"), rows)
+    typer.echo("Nothing was written.")
+
+
+def _tell(report: InstructionReport, out: Path) -> None:
+    rows = []
+    for task in dict.fromkeys(task for side in report.kept.values() for task in side):
+        sides = [f"{report.kept[side].get(task, 0):,}" for side in ("train", "valid", "test")]
+        left = report.left_out.get(task, {})
+        others = sum(left.values()) - left.get("grounded", 0)
+        rows.append((task, *sides, str(left.get("grounded", 0)), str(others)))
+    header = ("task", "train", "valid", "test", "ungrounded, left out", "by other filters")
+    show_table(header, rows)
+    lacking = [
+        f"{party} never {how}"
+        for party, counts in report.parties.items()
+        for how, count in counts.items()
+        if not count
+    ]
+    show_facts(
+        {
+            "teacher": report.teacher,
+            "near-duplicates left out": f"{sum(report.duplicates.values()):,}",
+            "titles known from training, left out": f"{sum(report.leaked.values()):,}",
+            "each party read and written": "yes" if not lacking else ", ".join(lacking),
+            "written to": str(out),
+        }
+    )

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwright.authoring.instructions.facts import (
+    DETAILS,
+    facts_of,
+    missing_facts,
+    with_details,
+)
+from adwright.authoring.instructions.rows import AuthoringExample
+from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks.task import Request, task_named
+
+
+@dataclass(frozen=True)
+class Found:
+    start: int
+    end: int
+    kind: str
+    text: str
+
+
+def numbers(text: str, facts: Sequence[str], *, locale: str = "en") -> list[Found]:
+    """Numbers that stand in no fact: the literal form of the measure."""
+    known = set(re.findall(r"\d+", " ".join(facts)))
+    return [
+        Found(one.start(), one.end(), "number", one[0])
+        for one in re.finditer(r"\d+", text)
+        if one[0] not in known
+    ]
+
+
+TEA = Product("t1", "Assam 80 bags", "Malty.", category="Tea", attributes=(("Weight", "250 g"),))
+
+
+def described(answer: str, product: Product = TEA) -> AuthoringExample:
+    return AuthoringExample(Request(task_named("descriptions"), product), answer, "c", "s")
+
+
+def test_facts_are_what_is_shown() -> None:
+    assert facts_of(Request(task_named("descriptions"), TEA)) == (
+        "Assam 80 bags",
+        "Tea",
+        "Weight: 250 g",
+    )
+    assert "Malty." in facts_of(Request(task_named("ads"), TEA))
+    values = (("occasion", "Easter <b>now</b>"), ("audience", " "))
+    assert facts_of(Request(task_named("ads"), TEA, values))[-1] == "Easter now"
+    assert facts_of(Request(task_named("attributes"), TEA)) == ("Assam 80 bags", "Malty.", "Tea")
+    classify = Request(task_named("classify"), TEA, (), ("Tea", "Coffee"))
+    assert "Tea" not in facts_of(classify)
+
+
+def test_what_the_facts_lack_is_found_in_the_products_language() -> None:
+    seen = []
+
+    def told(text: str, facts: Sequence[str], *, locale: str = "en") -> list[Found]:
+        seen.append(locale)
+        return numbers(text, facts)
+
+    german = Product("t", "Tee 80", locale="de")
+    assert [one.text for one in missing_facts(described("80 Beutel, 3 Minuten", german), told)] == [
+        "3"
+    ]
+    assert seen == ["de"]
+
+
+def test_missing_facts_become_details_with_the_words_around_them() -> None:
+    example = described(
+        "Steep it for 3 minutes in water of 95 degrees , drink it soon and enjoy all 80 bags."
+    )
+    shown = with_details(example, numbers)
+    assert shown.request.product.attributes[-1] == (DETAILS, "for 3 minutes; of 95 degrees")
+    assert not missing_facts(shown, numbers)
+    assert (shown.answer, shown.cluster) == (example.answer, "c")
+
+
+def test_spans_that_touch_are_one_and_equal_ones_stand_once() -> None:
+    answer = (
+        "It has 4 and 5 cups, some words more and then, as was said, it has 4 and nothing at all "
+        "but these words."
+    )
+    shown = with_details(described(answer), numbers)
+    assert shown.request.product.attributes[-1][1] == "has 4 and 5 cups; has 4 and"
+
+
+def test_what_lacks_nothing_stays() -> None:
+    example = described("All 80 bags.")
+    assert with_details(example, numbers) is example
+
+
+def test_what_would_be_copied_stays_without_details() -> None:
+    example = described("1 2 3 4 5 6")
+    assert with_details(example, numbers) is example
+
+
+@given(st.text(alphabet="ab 0123456789.,()", min_size=1, max_size=80))
+def test_after_details_nothing_is_missing_or_nothing_was_added(answer: str) -> None:
+    example = described(f"x{answer}")
+    shown = with_details(example, numbers)
+    assert shown is example or not missing_facts(shown, numbers)

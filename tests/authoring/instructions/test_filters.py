@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adwright.authoring.instructions.filters import (
+    FilterConfig,
+    claims_too_much,
+    copies_its_input,
+    filters_of,
+    has_form,
+    has_length,
+    holds_personal_data,
+    is_grounded,
+    speaks_the_language,
+    verdict,
+)
+from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
+from adwright.authoring.instructions.seeds import SeedInstruction
+from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks.task import Request, task_named
+from adwright.core.errors import ConfigError
+from adwright.metrics.text.grounding import unsupported_spans
+
+SEED = SeedInstruction("s", "Write it.")
+TITLE = "Mill Lane Assam tea, 80 bags"
+
+
+def row(answer: str, task: str = "ads", title: str = TITLE, **more: Any) -> InstructionRow:
+    values = more.pop("values", (("query", "tea bags"),) if task == "titles" else ())
+    labels = ("Tea", "Coffee") if task == "classify" else ()
+    product = Product("p", title, **more)
+    return row_of(
+        AuthoringExample(Request(task_named(task), product, values, labels), answer, "c", "s"), SEED
+    )
+
+
+GOOD = [
+    row("Mill Lane Assam: 80 bags of tea."),
+    row("tea bags: Mill Lane Assam, 80 bags", "titles"),
+    row("Tea", "classify"),
+    row("Size: 80 bags", "attributes"),
+]
+
+
+@pytest.mark.parametrize("good", GOOD, ids=lambda one: one.task)
+def test_good_rows_pass_every_filter(good: InstructionRow) -> None:
+    filters = filters_of(FilterConfig(), unsupported_spans)
+    said = verdict(good, filters)
+    assert list(said) == ["form", "length", "language", "copy", "grounded", "claims", "personal"]
+    assert not any(said.values()), said
+
+
+@pytest.mark.parametrize(
+    ("bad", "name", "why"),
+    [
+        (row("Water", "classify"), "form", "none of the labels"),
+        (row("no pairs", "attributes"), "form", "a line is no"),
+        (row("one\ntwo", "titles"), "form", "more than one line"),
+        (row("Tea"), "length", "1 words"),
+        (row("tea " * 201), "length", "201 words"),
+        (row("Tea for you", title="x " * 3500), "", ""),
+        (
+            row("\u0427\u0430\u0439 \u0434\u043b\u044f \u0432\u0430\u0441"),
+            "language",
+            "letters of en",
+        ),
+        (row(TITLE), "copy", "it copies"),
+        (row("Write it"), "copy", "it copies"),
+        (row("Now 90 bags of Assam tea"), "grounded", "'90"),
+        (row("Size: 90 bags", "attributes"), "grounded", "'90"),
+        (
+            row("Assam tea heals, world's best", title=f"{TITLE} heals, the world's best"),
+            "claims",
+            "the claim",
+        ),
+        (
+            row("Ask tea@example.com for tea", title=f"{TITLE} tea@example.com"),
+            "personal",
+            "e-mail",
+        ),
+    ],
+)
+def test_bad_rows_are_left_out_with_a_reason(bad: InstructionRow, name: str, why: str) -> None:
+    said = verdict(bad, filters_of(FilterConfig(), unsupported_spans))
+    found = {name: reason for name, reason in said.items() if reason}
+    assert set(found) == ({name} if name else set())
+    assert why in found.get(name, "")
+
+
+def test_the_first_reason_ends_it() -> None:
+    said = verdict(row("Tea"), filters_of(FilterConfig(), unsupported_spans))
+    assert list(said) == ["form", "length"]
+
+
+def test_lengths_can_be_set() -> None:
+    text = row("Assam tea is here")
+    assert has_length(text, FilterConfig(shortest=5)) == "4 words"
+    assert has_length(text, FilterConfig(longest=3)) == "4 words"
+    assert has_length(text, FilterConfig(prompt=50)).endswith("characters to read")
+    assert has_length(row("Tea", "classify"), FilterConfig(shortest=5)) == ""
+
+
+@pytest.mark.parametrize(
+    ("locale", "text", "good"),
+    [
+        ("ru", "\u0427\u0430\u0439 \u0434\u043b\u044f \u0432\u0430\u0441 Mill", True),
+        ("ru", "Tea for you", False),
+        ("de-AT", "Tee f\u00fcr dich", True),
+        ("ja", "\u304a\u8336\u3092\u3069\u3046\u305e", True),
+        ("zh-Hant", "\u8336\u5305", True),
+        ("sr", "\u0427\u0430\u0458", True),
+        ("sr", "Caj", True),
+        ("en", "80 : 250", True),
+    ],
+)
+def test_scripts_of_languages(locale: str, text: str, good: bool) -> None:
+    assert (speaks_the_language(row(text, locale=locale), least=0.6) == "") == good
+    assert speaks_the_language(row(text, locale=locale), least=0.0) == ""
+
+
+def test_labels_and_pairs_are_asked_only_for_what_can_be_wrong() -> None:
+    label = row("Tea", "classify", title="Tea")
+    assert copies_its_input(label) == ""
+    assert is_grounded(label, unsupported_spans) == ""
+    pairs = row("Claim: heals", "attributes", title="heals")
+    assert claims_too_much(pairs) == ""
+
+
+def test_values_of_pairs_may_be_any_part_of_the_title() -> None:
+    assert (
+        is_grounded(row("Tone Position: 20", "attributes", title="guitar sj20b"), unsupported_spans)
+        == ""
+    )
+    assert is_grounded(row("Bags: 81", "attributes"), unsupported_spans) != ""
+
+
+def test_general_answers_are_not_asked_for_facts() -> None:
+    general = row("Within 14 days.", "answers", title="", values=(("question", "When?"),))
+    assert is_grounded(general, unsupported_spans) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "write to jane.doe@shop.example today",
+        "call 020 7946 0958 today",
+        "ring +44 20 7946 0958",
+        "pay to DE89 3704 0044 0532 0130 00",
+        "his number is 078-05-1120",
+        "card 4111 1111 1111 1111",
+    ],
+)
+def test_personal_data_are_found(text: str) -> None:
+    assert holds_personal_data(row(text))
+    assert holds_personal_data(row("Some tea", title=f"Tea, {text}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model 0101074703 for nuvi 660 010-10747-03",
+        "EAN 4006381333931",
+        "1920 x 1080 pixels, 120 - 240 V",
+        "phone with 64 GB and 12 MP",
+        "user@home cable",
+    ],
+)
+def test_codes_of_goods_are_no_personal_data(text: str) -> None:
+    assert holds_personal_data(row(text)) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Risk-free for you",
+        "clinically proven tea",
+        "the No. 1 tea",
+        "It cures colds",
+        "100% safe tea",
+    ],
+)
+def test_banned_claims(text: str) -> None:
+    assert claims_too_much(row(text)).startswith("the claim")
+    assert claims_too_much(row("cured ham, healthy and secure")) == ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shortest": 0}, {"shortest": 9, "longest": 8}, {"prompt": 0}, {"script": 1.1}]
+)
+def test_lines_that_leave_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="leave nothing"):
+        FilterConfig(**wrong)
+
+
+def test_the_form_is_that_of_the_prompt() -> None:
+    assert has_form(row("Tea", "classify")) == ""
