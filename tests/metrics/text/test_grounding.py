@@ -44,6 +44,7 @@ SUPPORTED = [
     "39.624 cm",
     "one of the nice things",
     "hassle-free, feel free to ask",
+    "sit down, I felt good, BUT NOW",
 ]
 
 
@@ -97,6 +98,7 @@ def test_locale_brands_and_facts_change_the_verdict() -> None:
     assert not grounded("1.000 GB", ("1000 GB",))
     assert grounded("Das Leder ist schwarz", ("black leather",), locale="de")
     assert not grounded("Das Leder ist rot", ("black leather",), locale="de")
+    assert grounded("The Essence tea", ("Essence tea",), brands=["Essence"])
     assert grounded("fits acme phones", FACTS)
     assert not grounded("fits acme phones", FACTS, brands=["Acme"])
     assert not grounded("Aim with Target", FACTS, brands=["Target"])

@@ -14,6 +14,7 @@ from adwright.metrics.text.labels import (
     pair_f1_per_text,
     right_per_text,
 )
+from adwright.metrics.two_level import two_level_ratio
 
 
 def test_an_invalid_answer_stays_in_the_denominator() -> None:
@@ -50,3 +51,13 @@ def test_bad_rows() -> None:
         label_score([], [])
     with pytest.raises(DataError, match="row 0, column given"):
         pair_counts([["abc"]], [[]])  # type: ignore[list-item]
+
+
+def test_the_counts_of_pairs_carry_an_interval() -> None:
+    rng = np.random.default_rng(1)
+    wanted = [[("a", str(row % 3)), ("b", "x")] for row in range(40)]
+    given_ = [[("a", str(int(rng.integers(3)))), ("b", "x")] for _ in wanted]
+    right, mine, theirs = pair_counts(given_, wanted).T
+    found = two_level_ratio(2 * right, mine + theirs, rng, draws=200)
+    assert found.value == pytest.approx(pair_f1(given_, wanted))
+    assert found.low < found.value < found.high

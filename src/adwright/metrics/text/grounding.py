@@ -24,6 +24,7 @@ import re
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,7 @@ __all__ = ["Span", "grounded", "grounded_per_text", "unsupported_per_text", "uns
 _UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 #: Wide forms of Latin letters and figures.
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_KINDS = get_args(Kind)
 #: Facts of more characters are not remembered.
 _REMEMBERED = 100_000
 
@@ -59,7 +61,8 @@ class Span:
     text: str
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        if self.kind not in _KINDS:  # a look at all fields of each span would take a fifth of all
+            check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def grounded_per_text(
 ) -> npt.NDArray[np.float64]:
     """1 where a text is grounded, else 0: [N]; its mean is the share of grounded texts."""
     counts = unsupported_per_text(texts, facts, brands=brands, locale=locale)
-    return (counts == 0).astype(np.float64)
+    shares: npt.NDArray[np.float64] = (counts == 0).astype(np.float64)
+    return shares
 
 
 def _known(
@@ -195,11 +199,12 @@ def _missing(one: Mention, known: _Facts) -> Kind | None:
     match one.kind:
         case "number" if one.number is not None and one.number in known.numbers:
             return "unit"
-        case "number" | "name":
+        case "number" | "name" | "brand":
             key = one.keys[0]
             if isinstance(key, str):
-                forms = {key, singular(key)}
-                return one.kind if forms.isdisjoint(known.words) else None
+                words = key.split(" ")
+                is_known = all(not known.words.isdisjoint((w, singular(w))) for w in words)
+                return None if is_known else one.kind
             if isinstance(key, tuple) and key[0] == "code" and key[1] in known.codes:
                 return None
             return one.kind

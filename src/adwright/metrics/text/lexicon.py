@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from adwright.metrics.text.words import words_of
 
@@ -37,8 +37,7 @@ class Unit:
     factor: Fraction
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """A word or words that say something, after the first word.
 
     kind: "" for an ordinary use that says nothing. key: what it means. rest: its further words.

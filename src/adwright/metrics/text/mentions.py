@@ -189,13 +189,13 @@ def _joined(text: str, quantities: list[_Quantity], lexicon: Lexicon) -> list[Me
             is_joined = text[one.end - 1] in "x×" or _SIDES.fullmatch(between)
             if not unit and (is_joined or _RANGE.fullmatch(between)):
                 unit = after.unit
-        one = _Quantity(one.start, one.end, one.number, unit)
-        low = _mention(text, one, lexicon)
+        whole = one._replace(unit=unit)
+        low = _mention(text, whole, lexicon)
         found.append(low)
         if after is not None and high and _RANGE.fullmatch(between) and unit == after.unit:
             key = ("range", low.keys, high.keys)
             found.append(Mention(one.start, after.end, "number", (key,)))
-        after, high = one, low
+        after, high = whole, low
     return found
 
 
@@ -251,14 +251,20 @@ def _add_term(text: str, found: Scan, at: int, term: Term, lexicon: Lexicon) -> 
         start, key = before.start, f"{before.low} free"
     elif before and before.low in lexicon.negations and len(gap) <= 1:
         key = f"not {key}"
-    elif last + 1 < len(words) and words[last + 1].low == "free":
-        if text[end : words[last + 1].start] in _GAP:
-            last += 1
-            end, key = words[last].end, f"not {key}"
+    elif _is_free(text, words, last):
+        last += 1
+        end, key = words[last].end, f"not {key}"
     if key == term.key:
         found.implied.update(term.implied)
     found.mentions.append(Mention(start, end, term.kind, (key,)))
     return last
+
+
+def _is_free(text: str, words: list[Word], last: int) -> bool:
+    """Whether "free" follows a word."""
+    if last + 1 >= len(words) or words[last + 1].low != "free":
+        return False
+    return text[words[last].end : words[last + 1].start] in _GAP
 
 
 def _term_at(text: str, words: list[Word], at: int, terms: tuple[Term, ...]) -> Term | None:

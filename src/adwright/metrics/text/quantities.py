@@ -182,4 +182,4 @@ def _may_follow(last: str, word: str, words: Lexicon) -> bool:
     before = words.numbers[last]
     if word == "dozen":
         return before < 12
-    return before >= 100 or (20 <= before and words.numbers[word] < 10)
+    return before >= 100 or (before >= 20 and words.numbers[word] < 10)

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from adwright.authoring.checks.finding import errors_of
+from adwright.authoring.checks.settings import facts_of
+from adwright.authoring.checks.verdict import CheckConfig, brands_of, check, repair
+from adwright.authoring.checks.voice import BrandVoice
+from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks.task import AuthoringRequest, task_named
+from adwright.core.errors import ConfigError, DataError
+from adwright.metrics.text.grounding import grounded
+
+TEA = Product(
+    "1",
+    "Mill Lane Assam tea 80 bags",
+    "A malty black tea in a navy tin.",
+    "Mill Lane",
+    "Tea",
+    "3.49",
+    "GBP",
+    (("Weight", "250 g"), ("Tin", "steel")),
+)
+ADS = AuthoringRequest(task_named("ads"), TEA, (("occasion", "Christmas"),))
+
+
+def rules(text: str, config: CheckConfig | None = None) -> set[str]:
+    return {one.rule for one in check(text, ADS, config or CheckConfig())}
+
+
+def test_a_good_text_has_no_finding() -> None:
+    text = "Malty Assam tea for Christmas: 80 bags, 250 g, £3.49."
+    assert rules(text) == set()
+    kept = repair(text, ADS)
+    assert (kept.text, kept.changed, kept.failed) == (text, False, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("90 bags", "grounding/number"),
+        ("The best tea", "policy/superlative"),
+        ("<b>Tea</b>", "markup/html"),
+        ("Tea tea", "repetition/doubled"),
+        ("Der Tee ist mild und fein", "language/other"),
+        (" ", "size/empty"),
+        ("a" * 20_001, "size/too-long"),
+    ],
+)
+def test_each_check_is_run(text: str, rule: str) -> None:
+    assert rule in rules(text)
+
+
+def test_settings_change_the_verdict() -> None:
+    assert rules("Tea from Acme", CheckConfig(brands=brands_of([Product("2", "x", brand="Acme")])))
+    assert rules("a tea like acme", CheckConfig(competitors=frozenset(("Acme",))))
+    assert rules("a tea like acme") == set()
+    assert rules("Malty tea", CheckConfig(voice=BrandVoice(banned=("malty",))))
+    assert rules("Malty tea, 80 bags, 250 g, steel", CheckConfig(limit="google.headline"))
+    assert rules("Das ist der Tee und die Dose", CheckConfig(locale="de")) == set()
+    assert rules("90 bags, the best", CheckConfig(checks=("limits",))) == set()
+    assert rules("Malty tea", CheckConfig(most_characters=5)) == {"size/too-long"}
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(DataError, match="no text"):
+        check(None, ADS)  # type: ignore[arg-type]
+    odd = replace(ADS, task=replace(ADS.task, checks=("gravity",)))
+    with pytest.raises(ConfigError, match="no check 'gravity'"):
+        check("Tea", odd)
+
+
+def test_labels_are_checked_and_never_invented() -> None:
+    request = AuthoringRequest(task_named("classify"), TEA, labels=("Tea", "Coffee"))
+    assert check(" Tea ", request) == ()
+    assert [one.rule for one in check("Teas", request)] == ["label/unknown"]
+    found = repair("Teas", request)
+    assert (found.text, found.failed) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("A soft red tin of malty tea, 80 bags.", "A soft tin of malty tea, 80 bags."),
+        ("Get 50% OFF! Only $2.99. Assam tea for Christmas.", "Assam tea for Christmas."),
+        ("<b>Assam</b> tea &amp; more", "Assam tea & more"),
+        ("Enjoy a guaranteed great cup.", "Enjoy a great cup."),
+        ("AMAZING tea in a navy tin!!!", "Amazing tea in a navy tin!"),
+        ("It cures cancer", "Mill Lane Assam tea 80 bags. Weight: 250 g. Tin: steel."),
+        ("", "Mill Lane Assam tea 80 bags. Weight: 250 g. Tin: steel."),
+    ],
+)
+def test_repair(text: str, mended: str) -> None:
+    found = repair(text, ADS)
+    assert (found.text, found.failed, found.changed) == (mended, False, True)
+    assert errors_of(found.findings_before)
+    assert not errors_of(found.findings_after)
+
+
+def test_repair_keeps_to_the_limit() -> None:
+    config = CheckConfig(limit="google.headline")
+    text = "Malty Assam tea in a navy tin for long evenings"
+    assert repair(text, ADS, config).text == "Malty Assam tea in a navy tin"
+
+
+def test_what_cannot_be_mended_fails_and_is_empty() -> None:
+    config = CheckConfig(voice=BrandVoice(banned=("mill", "tea", "assam", "lane")))
+    found = repair("The best tea", ADS, config)
+    assert (found.text, found.failed, found.changed) == ("", True, True)
+
+
+WORDS = [
+    *("80", "16", "GB", "g", "%", "off", "tea", "leather", "faux", "red", "and", ",", ".", "with"),
+    *(
+        "free",
+        "no",
+        "best",
+        "Nike",
+        "Paris",
+        "a",
+        "$",
+        "-",
+        "1,5",
+        "KX-1",
+        "!!!",
+        "NOW",
+        "\n",
+        "is",
+    ),
+]
+texts = st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join) | st.text(max_size=40)
+limits = st.sampled_from(["", "google.headline", "google.path"])
+
+
+@given(texts, texts.filter(str.strip), texts, limits)
+@examples(max_examples=150)
+def test_what_was_repaired_is_grounded_or_says_that_it_failed(
+    text: str, title: str, fact: str, limit: str
+) -> None:
+    product = Product("1", title, attributes=(("fact", fact),))
+    request = AuthoringRequest(task_named("ads"), product)
+    config = CheckConfig(limit=limit, brands=frozenset(("Nike", "Acme")))
+    found = repair(text, request, config)
+    if found.failed:
+        assert found.text == ""
+    else:
+        assert grounded(found.text, facts_of(request, config), brands=config.brands)
+        assert not errors_of(check(found.text, request, config))
+    assert found.findings_after == check(found.text, request, config)
+    assert repair(text, request, config) == found
+
+
+LONG = [
+    "a ",
+    "9",
+    "1-",
+    "<",
+    "<script>",
+    "\u202e",
+    "A",
+    "!",
+    "茶",
+    "a-",
+    "&",
+    "{",
+    "\x00",
+    "no ",
+    "aB",
+    "$1 ",
+]
+
+
+@pytest.mark.parametrize("part", LONG)
+def test_five_megabytes_take_less_than_a_second(part: str) -> None:
+    text = (part * 5_000_000)[:5_000_000]
+    begun = time.process_time()
+    (found,) = check(text, ADS)
+    assert found.rule == "size/too-long"
+    assert time.process_time() - begun < 1.0
+
+
+@pytest.mark.parametrize("part", LONG)
+def test_hard_texts_take_bounded_time(part: str) -> None:
+    begun = time.process_time()
+    repair((part * 20_000)[:4_000], ADS)
+    assert time.process_time() - begun < 5.0
+
+
+def test_facts_of_five_megabytes() -> None:
+    product = Product("1", "Assam tea", "80 bags " * 600_000)
+    request = AuthoringRequest(task_named("ads"), product)
+    begun = time.process_time()
+    assert check("80 bags", request) == ()
+    assert time.process_time() - begun < 5.0
+
+
+LOCALES = [
+    *(
+        "af",
+        "am",
+        "ar",
+        "az",
+        "be",
+        "bg",
+        "bn",
+        "bs",
+        "ca",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "en",
+        "es",
+        "et",
+    ),
+    *(
+        "fa",
+        "fi",
+        "fr",
+        "gu",
+        "he",
+        "hi",
+        "hr",
+        "hu",
+        "hy",
+        "id",
+        "it",
+        "ja",
+        "ka",
+        "kk",
+        "km",
+        "kn",
+    ),
+    *(
+        "ko",
+        "lo",
+        "lt",
+        "lv",
+        "mk",
+        "ml",
+        "mr",
+        "ms",
+        "my",
+        "nb",
+        "ne",
+        "nl",
+        "pa",
+        "pl",
+        "pt",
+        "ro",
+    ),
+    *("ru", "si", "sk", "sl", "sq", "sr", "sv", "ta", "te", "th", "tr", "uk", "ur", "vi", "zh"),
+]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_any_language_is_checked(locale: str) -> None:
+    odd = "Ünïcode हिन्दी עברית 中文 ไทย \u202eabc\u202c 1.234,5 € ½ ١٢ 👩‍🚀 80"
+    product = replace(TEA, locale=locale)
+    request = AuthoringRequest(task_named("descriptions"), product)
+    found = check(odd, request)
+    assert all(0 <= one.start <= one.end <= len(odd) for one in found)
+    assert "markup/unseen" in {one.rule for one in found}
+    assert not repair(odd, request, CheckConfig(checks=("grounding", "markup"))).failed
+
+
+def test_real_products_are_repaired(shared_data: Path) -> None:
+    read = json.loads((shared_data / "dummyjson" / "products.json").read_text("utf-8"))
+    rows = read["products"] if isinstance(read, dict) else read
+    products = [
+        Product(str(row["id"]), row["title"], row["description"], row.get("brand") or "")
+        for row in rows
+    ][:60]
+    config = CheckConfig(brands=brands_of(products))
+    task = task_named("descriptions")
+    for one, other in zip(products, [*products[1:], products[0]], strict=True):
+        found = repair(other.description, AuthoringRequest(task, one), config)
+        assert not found.failed, one.title
+        assert grounded(found.text, one.facts(), brands=config.brands)
