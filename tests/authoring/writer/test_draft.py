@@ -36,7 +36,7 @@ def test_a_draft_comes_back_out_of_its_line(
     by = Provenance(
         "m", "a", seed=3, inputs="4f", product="99", prompt_tokens=7, seconds=0.5, attempts=2
     )
-    draft = Draft(product, slot, variant, text, before, (finding,), by)
+    draft = Draft(product, slot, variant, text, before, (finding,), by, (("query", text),))
     line = draft_line(draft)
     assert line.count(b"\n") == 1
     assert draft_of(json.loads(line)) == draft

@@ -125,10 +125,10 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again(tmp_path: Path) -> Non
 
 
 def test_variants_are_not_the_same(tmp_path: Path) -> None:
-    answers = iter(["One", "one!", "Two", "Three"])
+    answers = iter(["Warm tea", "warm, tea", "Calm tea", "Fresh tea"])
     config = replace(CONFIG, slots=("headline",), variants=3)
     report = write(tmp_path, Teller(lambda p, c: next(answers)), config, "Tea")
-    assert sorted(texts(tmp_path).values()) == ["One", "Three", "Two"]
+    assert sorted(texts(tmp_path).values()) == ["Calm tea", "Fresh tea", "Warm tea"]
     assert (report.asked, report.invalid_answers) == (4, 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adwright.authoring.writer.slots import slot_named
+from adwright.authoring.writer.slots import WriterPlatform, slot_named
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 
@@ -54,7 +54,7 @@ class WriteBudget:
 class WriteConfig:
     """What is written for each product, and how.
 
-    slots: names, see `slots`. platform: whose limits hold, see `checks.limits`; "" for none.
+    slots: names, see `slots`. platform: whose limits hold, "" for none.
     variants: texts of each slot, for A/B tests. voice: a TOML file with the voice of a brand.
     labels: the closed list for the slot `category`. values: further fields of requests, the same
     for all, such as ("occasion", "Christmas"). value_columns: field -> column of the table.
@@ -72,7 +72,7 @@ class WriteConfig:
     """
 
     slots: tuple[str, ...]
-    platform: str = ""
+    platform: WriterPlatform = ""
     variants: int = 1
     voice: Path | None = None
     labels: tuple[str, ...] = ()

@@ -83,7 +83,7 @@ class Draft:
 
     product: its id. slot: "headline", "description", ... variant: from 0, for A/B tests.
     text: after checks and repair. before: as the model gave it. findings: what checks still say
-    of `text`.
+    of `text`. values: fields of the request beside the product, such as ("query", "green tea").
 
     Raises ConfigError without a product or slot, or for a variant below 0.
     """
@@ -95,6 +95,7 @@ class Draft:
     before: str = ""
     findings: tuple[Finding, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
+    values: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _check_key(self.key)
@@ -172,10 +173,9 @@ def draft_of(values: Mapping[str, Any]) -> Draft:
     findings = tuple(Finding(*one) for one in values.get("findings", ()))
     known = {one.name for one in fields(Provenance)}
     by = {name: value for name, value in values.get("by", {}).items() if name in known}
-    text = values["text"]
-    return Draft(
-        product, slot, variant, text, values.get("before", text), findings, Provenance(**by)
-    )
+    text, before = values["text"], values.get("before", values["text"])
+    given = tuple((name, value) for name, value in values.get("values", ()))
+    return Draft(product, slot, variant, text, before, findings, Provenance(**by), given)
 
 
 def decision_of(values: Mapping[str, Any]) -> ReviewDecision:
@@ -229,6 +229,8 @@ def draft_line(draft: Draft) -> bytes:
             [one.rule, one.start, one.end, one.severity, one.message, one.fix]
             for one in draft.findings
         ]
+    if draft.values:
+        rest["values"] = [list(pair) for pair in draft.values]
     return line_of("draft", head, rest | {"by": by})
 
 

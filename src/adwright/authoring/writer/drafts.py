@@ -86,14 +86,22 @@ class Drafts:
 
     @classmethod
     def open(
-        cls, folder: str | Path, *, reading_only: bool = False, clock: Clock | None = None
+        cls,
+        folder: str | Path,
+        *,
+        reading_only: bool = False,
+        existing: bool = False,
+        clock: Clock | None = None,
     ) -> Drafts:
-        """Open the journal of a folder, which is made where it is missing, unless `reading_only`.
+        """Open the journal of a folder, which is made where it is missing, unless `reading_only` or
+        `existing`.
 
         Raises ResourceError where it cannot be opened, FileUnreadableError naming the line where
         it is no journal.
         """
         path = Path(folder) / JOURNAL
+        if existing:
+            JournalFile(path, reading_only=True).close()
         journal = JournalFile(path, reading_only=reading_only)
         try:
             return cls(journal, path, SystemClock() if clock is None else clock)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from adwright.authoring.checks.verdict import brands_of
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.draft import Draft, RowFailure
 from adwright.authoring.writer.drafts import Drafts
@@ -59,7 +60,7 @@ def run_job(
     timer = SystemClock() if clock is None else clock
     place = Path(folder)
     with _alone(place), closing(Drafts.open(place, clock=timer)) as drafts:
-        recipe = recipe_of(config, opened)
+        recipe = recipe_of(config, opened, brands=brands_of(table.products))
         require_same_recipe(drafts, recipe, rewrite=config.rewrite)
         plan = make_plan(table, config, recipe.digests, drafts)
         drafts.note_job(recipe.job, recipe.job_line(table))

@@ -6,10 +6,11 @@ holds those of one recipe, unless somebody asks for them to be written anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adwright.authoring.checks.limits import limits_version
 from adwright.authoring.checks.verdict import CheckConfig
 from adwright.authoring.writer.checking import check_configs, limit_of, voice_text
 from adwright.authoring.writer.config import WriteConfig
@@ -57,8 +58,10 @@ class WriteRecipe:
         return {"recipe": self.values, "settings": self.settings, "table": shop | columns}
 
 
-def recipe_of(config: WriteConfig, opened: OpenedWriter) -> WriteRecipe:
-    """The recipe of a job.
+def recipe_of(
+    config: WriteConfig, opened: OpenedWriter, *, brands: Collection[str] = ()
+) -> WriteRecipe:
+    """The recipe of a job. brands: of the catalogue, as in `check_configs`.
 
     Raises ConfigError for a slot or platform that there is not, or a voice that cannot be read.
     """
@@ -73,6 +76,7 @@ def recipe_of(config: WriteConfig, opened: OpenedWriter) -> WriteRecipe:
         "model": opened.name,
         "adapter": opened.adapter_hash,
         "platform": config.platform,
+        "limits": limits_version() if config.platform else "",
         "voice": voice,
         "instructions": {name: one.instruction for name, one in prompts.items()},
         "labels": list(config.labels),
@@ -81,7 +85,7 @@ def recipe_of(config: WriteConfig, opened: OpenedWriter) -> WriteRecipe:
         "seed": config.seed,
         "repair": config.repair,
     }
-    return WriteRecipe(values, to_jsonable(config), prompts, check_configs(config))
+    return WriteRecipe(values, to_jsonable(config), prompts, check_configs(config, brands=brands))
 
 
 def require_same_recipe(drafts: Drafts, recipe: WriteRecipe, *, rewrite: bool) -> None:

@@ -110,4 +110,4 @@ class WriteTally:
 
 
 def _is_grounding(finding: Finding) -> bool:
-    return finding.rule.startswith("grounding")
+    return finding.rule.startswith("grounding/")

@@ -11,11 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
 
 from adwright.authoring.tasks.task import AuthoringTask, task_named
 from adwright.core.errors import ConfigError
 
-__all__ = ["SLOTS", "WriterSlot", "slot_named"]
+__all__ = ["AD_PLATFORMS", "SLOTS", "WriterPlatform", "WriterSlot", "slot_named"]
+
+#: Whose limits hold; "" for none.
+WriterPlatform = Literal["", "google-rsa", "google-shopping", "meta", "amazon"]
+#: Those on which a description is the text of an ad.
+AD_PLATFORMS = frozenset(("google-rsa", "meta"))
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def slot_named(name: str, platform: str = "") -> WriterSlot:
 
     Raises ConfigError with the names that there are.
     """
-    if name == "description" and platform:
+    if name == "description" and platform in AD_PLATFORMS:
         return _AD_TEXT
     if name in SLOTS:
         return SLOTS[name]

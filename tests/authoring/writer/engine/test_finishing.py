@@ -100,6 +100,9 @@ def test_a_label_is_one_of_the_list(tmp_path: Path) -> None:
         ("@SUM a", "SUM a"),
         ("- Fresh   tea ", "Fresh tea"),
         ("<script>x</script>Tea", "Tea"),
+        ('**Headline:** "Fresh tea"', "Fresh tea"),
+        ("Title: Fresh tea", "Fresh tea"),
+        ("Titled: Fresh tea", "Titled: Fresh tea"),
     ],
 )
 def test_no_text_is_a_formula_or_markup(text: str, shown: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from adwright.authoring.checks.finding import errors_of
 from adwright.authoring.checks.verdict import CheckConfig, Finding, check, repair
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.writer.draft import Draft, Provenance
@@ -18,6 +19,11 @@ __all__ = ["DraftSource", "FinishedRow", "finish", "folded", "tidy"]
 #: What a spreadsheet would take for the beginning of a formula.
 _FORMULA = "=+-@\t\r"
 _BLANK = re.compile(r"[ \t]+")
+#: Names that models put before what they write.
+_NAMED = re.compile(
+    r"^\W*(?:ad|ad text|headline|title|description|product description|sentence|text)\s*:\s*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,26 @@ def finish(
     text = tidy(read.text)
     if not text:
         return FinishedRow(answer, None, "the answer cannot be used: empty")
-    before = check(text, request, config)
-    after = before
     if mend:
         mended = repair(text, request, config)
-        text, after = mended.text, mended.findings_after
+        text, before, after = mended.text, mended.findings_before, mended.findings_after
+        if mended.failed or not text:
+            rules = ", ".join(sorted({one.rule for one in errors_of(before)}))
+            what = f"the answer cannot be mended: {rules}"
+            return FinishedRow(answer, None, what, before, after)
+    else:
+        before = after = check(text, request, config)
     if folded(text) in others:
         return FinishedRow(answer, None, "the answer is that of another variant", before, after)
     return FinishedRow(answer, _draft(answer, text, after, source, attempts), "", before, after)
 
 
 def tidy(text: str) -> str:
-    """The text without markup, blanks at its ends, and what would begin a formula."""
+    """The text without markup, its own name before it, quotes and blanks around it, and what would
+    begin a formula."""
     shown, _ = plain_text(text)
-    return _BLANK.sub(" ", shown.lstrip(_FORMULA + " \n")).strip()
+    bare = _NAMED.sub("", shown).strip('"\u201c\u201d* \n')
+    return _BLANK.sub(" ", bare.lstrip(_FORMULA + " \n")).strip()
 
 
 def folded(text: str) -> str:
@@ -110,4 +122,4 @@ def _draft(
         seconds=round(answer.seconds, 4),
         attempts=attempts,
     )
-    return Draft(*row.key, text, answer.text or "", findings, by)
+    return Draft(*row.key, text, answer.text or "", findings, by, answer.asked.request.values)

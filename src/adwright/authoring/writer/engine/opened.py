@@ -22,7 +22,7 @@ from adwright.core.hashing import sha256_file
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 
-__all__ = ["OpenedWriter", "WriterEngine", "WriterModel", "open_writer"]
+__all__ = ["OpenedWriter", "WriterEngine", "WriterModel", "adapter_hash", "open_writer"]
 
 WriterEngine = Literal["auto", "openvino", "paged", "torch", "llamacpp"]
 
@@ -92,7 +92,7 @@ def open_writer(config: WriterModel) -> Iterator[OpenedWriter]:
         with _served(config) as opened:
             yield opened
         return
-    digest = _adapter_hash(config.adapter)
+    digest = adapter_hash(config.adapter)
     if config.engine == "paged" or (config.engine == "auto" and not _openvino_fits(config)):
         with _paged(config, digest) as opened:
             yield opened
@@ -156,7 +156,11 @@ def _paged(config: WriterModel, digest: str) -> Iterator[OpenedWriter]:
         yield OpenedWriter(models[name], config.model, "paged", config.adapter, digest)
 
 
-def _adapter_hash(adapter: str) -> str:
+def adapter_hash(adapter: str) -> str:
+    """Hash of the manifest of a saved adapter, which holds those of its files; "" for none.
+
+    Raises AssetError where there is none in the folder.
+    """
     if not adapter:
         return ""
     for folder in (Path(adapter), Path(adapter) / "tuned"):

@@ -1,0 +1,157 @@
+"""Texts out of the journal into the table that the products came from; taken back where asked.
+
+    export_texts("out", Path("products_new.csv"), which="approved")
+    undo_export("out")
+
+What was in the place of the file is kept in the folder of the job, so that the last export can be
+taken back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.shop.products import ProductTable, read_products
+from adwright.authoring.writer.shop.write_back import Change, changes_of, write_back
+from adwright.core.atomic import atomic_write_text, resource_error
+from adwright.core.errors import DataError, ResourceError
+from adwright.core.hashing import sha256_file
+
+__all__ = ["ExportDone", "ExportWhich", "changes_in", "export_texts", "texts_of", "undo_export"]
+
+#: approved: texts that a person approved or edited. all: those that wait for a decision, too.
+ExportWhich = Literal["approved", "all"]
+_LAST, _KEPT = "export.json", "export.before"
+
+
+@dataclass(frozen=True)
+class ExportDone:
+    """texts: that were exported. changed: cells that are others now. missing: products that the
+    table no longer has."""
+
+    path: Path
+    texts: int
+    changed: int
+    missing: tuple[str, ...]
+
+
+def texts_of(drafts: Drafts, which: ExportWhich = "approved") -> dict[tuple[str, str], list[str]]:
+    """(product, slot) -> texts, the least variant first. Rejected ones are in neither."""
+    wanted = {"approved", "edited"} | ({"unreviewed"} if which == "all" else set())
+    found: dict[tuple[str, str], list[str]] = {}
+    for key, state in sorted(drafts.states().items(), key=lambda one: one[0][2]):
+        if state.status in wanted:
+            found.setdefault(key[:2], []).append(drafts.text(key))
+    return found
+
+
+def changes_in(
+    folder: str | Path, *, which: ExportWhich = "approved", products: Path | None = None
+) -> Iterator[Change]:
+    """The cells that an export would change, in the order of the table; errors as
+    `export_texts`."""
+    with closing(Drafts.open(folder, reading_only=True)) as drafts:
+        yield from changes_of(_table(drafts, products), texts_of(drafts, which))
+
+
+def export_texts(
+    folder: str | Path,
+    path: Path,
+    *,
+    which: ExportWhich = "approved",
+    products: Path | None = None,
+) -> ExportDone:
+    """Write the table of the job with its texts to `path`, replacing what is there.
+
+    products: the table, where it is no longer where the job found it.
+    Raises DataError where there is nothing to export or the table cannot be read; ResourceError
+    where the disk is full.
+    """
+    with closing(Drafts.open(folder, reading_only=True)) as drafts:
+        table, texts = _table(drafts, products), texts_of(drafts, which)
+    if not texts:
+        raise DataError(
+            "there is no approved text to export" if which == "approved" else "there is no text",
+            file=str(folder),
+            hint="review the drafts: `adwright author review`; or export --all",
+        )
+    place = Path(folder)
+    _keep(path, place / _KEPT)
+    changed = write_back(table, texts, path)
+    said = {"path": str(path.resolve()), "sha256": sha256_file(path)}
+    had = (place / _KEPT).exists()
+    atomic_write_text(place / _LAST, json.dumps(said | {"replaced": had}) + "\n")
+    missing = sorted({product for product, _ in texts if product not in table.rows})
+    return ExportDone(path, sum(map(len, texts.values())), changed, tuple(missing))
+
+
+def undo_export(folder: str | Path) -> Path:
+    """Put back what was in the place of the last export, or remove it; return its path.
+
+    Raises DataError where there was none, ResourceError where the file has changed since.
+    """
+    place = Path(folder)
+    last = _read(place / _LAST)
+    path = Path(last["path"])
+    if path.exists() and sha256_file(path) != last["sha256"]:
+        raise ResourceError(
+            "the exported file has changed since",
+            where=str(path),
+            hint=f"what was there before is {place / _KEPT}" if last["replaced"] else "remove it",
+        )
+    try:
+        if last["replaced"]:
+            shutil.move(place / _KEPT, path)
+        else:
+            path.unlink(missing_ok=True)
+        (place / _LAST).unlink()
+    except OSError as error:
+        raise resource_error(error, path) or error from error
+    return path
+
+
+def _table(drafts: Drafts, products: Path | None) -> ProductTable:
+    """The table of the last job, read as it read it."""
+    jobs = drafts.jobs()
+    told: Mapping[str, Any] = (drafts.job(jobs[-1]) or {}).get("table", {}) if jobs else {}
+    path = products or Path(told.get("path", ""))
+    if not told or not path.is_file():
+        raise DataError(
+            "the table of the products is not there",
+            file=str(path),
+            hint="name it with --products",
+        )
+    return read_products(
+        path,
+        shop=told["shop"],
+        columns=told["fields"],
+        attributes=tuple(told["attributes"]),
+    )
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Copy what is in the place of an export aside."""
+    try:
+        kept.unlink(missing_ok=True)
+        if path.is_file():
+            shutil.copyfile(path, kept)
+    except OSError as error:
+        raise resource_error(error, path) or error from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise DataError("there is no export to take back", file=str(path.parent)) from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the note of the last export is broken: {error}", file=str(path)
+        ) from error

@@ -1,0 +1,66 @@
+"""adwright author status."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from adwright.cli.author.options import JobFolder
+from adwright.cli.shared import show_facts, show_table
+
+__all__ = ["status"]
+
+_SHOWN = 10
+
+
+def status(
+    folder: JobFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say what a job has written, what waits for a decision, and what failed and why.
+
+    A job may be running meanwhile.
+    """
+    from adwright.authoring.writer.drafts import Drafts
+    from adwright.authoring.writer.report import REPORT
+
+    with closing(Drafts.open(folder, reading_only=True)) as drafts:
+        counts: dict[str, Counter[str]] = {}
+        for key, state in drafts.states().items():
+            own = counts.setdefault(key[1], Counter())
+            own[state.status] += 1
+            own["with findings"] += bool(state.errors or state.warnings)
+        failures = drafts.failures()
+    path = folder / REPORT
+    report = json.loads(path.read_text("utf-8")) if path.is_file() else None
+    if as_json:
+        told = {
+            "slots": {slot: dict(own) for slot, own in counts.items()},
+            "failures": [
+                {"product": one.product, "slot": one.slot, "variant": one.variant}
+                | {"reason": one.reason, "attempts": one.attempts}
+                for one in failures
+            ],
+            "report": report,
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    names = ("unreviewed", "approved", "edited", "rejected", "with findings")
+    rows = [[slot, *(f"{own[name]:,}" for name in names)] for slot, own in counts.items()]
+    show_table(["slot", *names], rows)
+    for one in failures[:_SHOWN]:
+        where = f"{one.product}, {one.slot}, variant {one.variant}"
+        typer.echo(f"failed: {where}: {one.reason}")
+    if len(failures) > _SHOWN:
+        typer.echo(f"and {len(failures) - _SHOWN:,} more failed: --json names them all")
+    if report is not None:
+        show_facts(
+            {
+                "last run": f"{report['end']}, {report['written']:,} written, {report['left']:,} "
+                f"left, by {report['model']} on {report['engine']}"
+            }
+        )

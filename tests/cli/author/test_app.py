@@ -1,0 +1,15 @@
+"""The group teaches its verbs in the order of their use."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.commands import call
+
+
+def test_the_verbs_are_named_in_the_order_of_their_use() -> None:
+    verbs = ["write", "status", "edit", "undo", "diff", "export"]
+    named = re.findall(r"^\W+(\w+)  ", call("author", "--help"), re.MULTILINE)
+    assert [one for one in named if one in verbs] == verbs
+    for verb in verbs:
+        assert "--help" in call("author", verb, "--help")
