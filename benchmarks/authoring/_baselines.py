@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from adwright.authoring.checks.fallback import template_text
+from adwright.authoring.checks.limits import limit_named
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
 from adwright.metrics.text.labels import pair_counts
@@ -123,22 +123,9 @@ def _pairs_result(given: Sequence[tuple[tuple[str, str], ...]], rows: Rows) -> d
 
 
 def _template(part: Part, rows: Rows) -> dict[str, Any]:
-    return measured_texts([_filled(one) for one in rows.test], rows.test)
-
-
-def _filled(example: AuthoringExample) -> str:
-    product, values = example.request.product, dict(example.request.values)
-    facts = ", ".join(value for _, value in product.attributes if value.strip())
-    price = f" for {product.price} {product.currency}" if product.price else ""
-    match example.request.task.name:
-        case "ads":
-            return f"{product.title}{price}.".strip()
-        case "titles":
-            return f"{values['query']} - {product.title}"
-        case "answers":
-            return f"See what is known of {product.title}: {facts or product.category}."
-        case _:
-            return f"{product.title} {facts}".strip()
+    limit = limit_named(part.limit) if part.limit else None
+    written = [template_text(one.request, lambda _: True, limit) for one in rows.test]
+    return measured_texts(written, part, rows.test)
 
 
 def _title(example: AuthoringExample) -> str:

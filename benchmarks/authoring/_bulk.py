@@ -20,15 +20,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from random import Random
 from typing import IO, Any, cast
 
 from adwright.authoring.instructions.sources.data_sets import product_of
 from adwright.authoring.instructions.sources.match_records import read_matches
 from adwright.authoring.tasks.task import AuthoringRequest, task_named
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.drafts import JOURNAL
+from adwright.authoring.writer.drafts import JOURNAL, Drafts
 from adwright.authoring.writer.engine.opened import WriterEngine, WriterModel, open_writer
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.recipe import recipe_of
@@ -44,7 +45,8 @@ _SLOT = "headline"
 _CONFIG = WriteConfig(slots=(_SLOT,), attempts=1)
 _ENGINES: tuple[WriterEngine, ...] = ("auto", "paged")
 _SELF = "benchmarks.authoring._bulk"
-_WAIT = 0.05
+#: Seconds between two looks at the journal, and that a kill comes later at most.
+_WAIT, _LATER = 0.05, 3.0
 
 
 def pace_job(trial: int = 0) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def kill_job(trial: int = 0, kills: int = 10) -> dict[str, Any]:
     count = trial or 2000
     with tempfile.TemporaryDirectory() as top:
         table = _table(Path(top), count)
-        out, killed = Path(top) / "out", 0
+        out, killed, chance = Path(top) / "out", 0, Random(0)
         began = time.monotonic()
         while True:
             process = subprocess.Popen(
@@ -83,6 +85,8 @@ def kill_job(trial: int = 0, kills: int = 10) -> dict[str, Any]:
                 least = (killed + 1) * count // (kills + 1)
                 while process.poll() is None and len(_drafted(out)) < least:
                     time.sleep(_WAIT)
+                # Anywhere in the work on a batch, not only behind its writing.
+                time.sleep(chance.uniform(0, _LATER))
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     killed += 1
@@ -92,7 +96,8 @@ def kill_job(trial: int = 0, kills: int = 10) -> dict[str, Any]:
                 raise RuntimeError(f"the job failed with {process.returncode}")
             break
         times = Counter(_drafted(out))
-        failed = json.loads((out / "report.json").read_text("utf-8"))["failed"]
+        with closing(Drafts.open(out, reading_only=True)) as drafts:
+            failed = len(drafts.failures())
     return {
         "products": len(table.products),
         "kills": killed,
@@ -134,7 +139,7 @@ def _one_by_one(table: ProductTable, dtype: str, rows: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     folder = str(smollm2_folder())
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, dtype=getattr(torch, dtype)
@@ -146,11 +151,17 @@ def _one_by_one(table: ProductTable, dtype: str, rows: int) -> dict[str, Any]:
     began, written = time.process_time(), 0
     for request in requests:
         turns = [{"role": one.role, "content": one.content} for one in prompt.messages(request)]
-        ids = tokenizer.apply_chat_template(
+        ids: Any = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         answer = model.generate(
-            **ids, max_new_tokens=tokens, do_sample=False, pad_token_id=tokenizer.eos_token_id
+            **ids,
+            max_new_tokens=tokens,
+            do_sample=False,
+            pad_token_id=tokenizer.eos_token_id,
+            # A headline ends with its line, as in our job.
+            stop_strings=["\n"],
+            tokenizer=tokenizer,
         )
         written += answer.shape[1] - ids["input_ids"].shape[1]
     seconds = time.process_time() - began
@@ -219,10 +230,11 @@ def _served(program: Sequence[str]) -> Iterator[str]:
 
 def _serve_llama() -> None:
     """llama.cpp's own server on a free port, until the standard input ends."""
-    import xllamacpp
+    from importlib import import_module
 
     from adwright.lm.engine.weights import smollm2_gguf
 
+    xllamacpp = import_module("xllamacpp")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(smollm2_gguf())
     parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = 16_384, 8, True

@@ -34,6 +34,8 @@ __all__ = ["CELLS", "SEEDS", "Cell", "cells", "keep", "kept", "measure"]
 CELLS = RESULTS / "authoring"
 SEEDS = (0, 1, 2)
 _FREE = 60
+#: Parts whose texts are also written with no numbers but those of the facts.
+_BOUND = ("descriptions", "ads")
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,13 @@ def _asked(models: AdapterModels, name: str, cell: Cell, rows: int) -> dict[str,
     match part.form:
         case "label":
             found = judged_labels(model, asking, valid, test)
-            return {**found, "free": free_answers(model, asking, test[:_FREE])}
+            free = {} if cell.seed else {"free": free_answers(model, asking, test[:_FREE])}
+            return {**found, **free}
         case "pairs":
-            return judged_pairs(model, asking, part, test)
+            return judged_pairs(models, name, asking, part, test)
         case _:
-            return judged_texts(model, asking, part, test)
+            bound = part.name in _BOUND and cell.system in ("untuned", "one") and not cell.seed
+            return judged_texts(models, name, asking, part, test, constrained=bound)
 
 
 def _asking(model: LanguageModel, part: Part, cell: Cell, rows: int) -> Asking:

@@ -161,12 +161,12 @@ def _leads(part: Part, systems: Mapping[tuple[str, str], _System]) -> list[Lead]
             continue
         lead = _difference(first.ratio(), second.ratio())
         found.append(Lead(f"{part.name}_{a}_minus_{b}", a, b, measure, data, lead, lower))
-    others = {"number": "share with an ungrounded number", "rouge_l": "ROUGE-L"}
-    for name, said in others.items():
-        first, second = systems.get((part.name, "one")), systems.get((part.name, "untuned"))
-        if part.form == "text" and first is not None and second is not None:
-            a, b = first.values(name), second.values(name)
-            lead = _difference((a, np.ones_like(a)), (b, np.ones_like(b)))
+    first, second = systems.get((part.name, "one")), systems.get((part.name, "untuned"))
+    if part.form == "text" and first is not None and second is not None:
+        others = {"number": "share with an ungrounded number", "rouge_l": "ROUGE-L"}
+        for name, said in others.items():
+            mine, theirs = first.values(name), second.values(name)
+            lead = _difference((mine, np.ones_like(mine)), (theirs, np.ones_like(theirs)))
             key = f"{part.name}_{name}_one_minus_untuned"
             found.append(Lead(key, "one", "untuned", said, data, lead, name == "number"))
     return found
@@ -209,9 +209,14 @@ def _named(systems: Mapping[tuple[str, str], _System]) -> dict[str, Figure]:
             )
     for part in TUNED:
         for system in ("one", "untuned"):
-            if part.form == "text" and (part.name, system) in systems:
-                share = float(systems[part.name, system].values("number").mean())
-                found[f"{part.name}_number_share_{system}"] = share
+            one = systems.get((part.name, system))
+            if part.form != "text" or one is None:
+                continue
+            found[f"{part.name}_number_share_{system}"] = float(one.values("number").mean())
+            bound = one.found[0].get("constrained")
+            if bound is not None:
+                share = float(np.mean(bound["number"]))
+                found[f"{part.name}_number_share_{system}_constrained"] = share
     return found
 
 

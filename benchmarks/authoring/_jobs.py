@@ -10,9 +10,7 @@ from typing import Any
 
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.two_level import MethodInterval
-from benchmarks.authoring._bulk import kill_job, pace_job, server_job
 from benchmarks.authoring._cells import CELLS, SEEDS
-from benchmarks.authoring._search import search_job
 from benchmarks.common.result import Figure, Lead
 
 __all__ = ["JOBS", "JobFigures", "job_cells", "job_figures", "run_job"]
@@ -48,6 +46,9 @@ def job_cells(only: Sequence[str]) -> Iterator[str]:
 
 def run_job(name: str, *, trial: int = 0) -> None:
     """Measure one, and keep it unless it is a trial."""
+    from benchmarks.authoring._bulk import kill_job, pace_job, server_job
+    from benchmarks.authoring._search import search_job
+
     match name:
         case "search":
             found = search_job(SEEDS[:1] if trial else SEEDS, trial)

@@ -10,7 +10,7 @@ yet, it is trained again.
 from __future__ import annotations
 
 import json
-import time
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +22,8 @@ import torch
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
+from adwright.core.config import to_jsonable
+from adwright.core.hashing import content_hash
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import SMOLLM2_NOTE, quiet, smollm2_folder
 from adwright.lm.hf_load import load_hf_model
@@ -42,7 +44,13 @@ SCRATCH = cache_folder() / "bench" / "authoring"
 METHOD = LoRA(rank=16, alpha=32.0)
 #: One pass over the rows. micro: short texts are read 16 at once, as one row without padding.
 CONFIG = TuneConfig(
-    epochs=1, batch=16, micro=16, learning_rate=1e-3, warmup=0.05, bfloat16=True, seed=0
+    epochs=1,
+    batch=16,
+    micro=16,
+    learning_rate=2e-3,
+    warmup=0.05,
+    bfloat16=True,
+    checkpoint_every=50,
 )
 
 
@@ -58,23 +66,28 @@ def adapter(system: str, seed: int, *, rows: int = 0) -> Path:
 
     rows: of each part, for a trial; 0: all.
     """
-    folder = SCRATCH / f"{system}-{seed}{f'-{rows}' if rows else ''}"
-    if (folder / "manifest.json").is_file() and training_of(folder):
-        return folder
     texts = _joined(texts_of(part) for part in parts_of(system))
     if rows:
         texts = texts.some(range(min(rows, len(texts))))
+    config = replace(CONFIG, seed=seed)
+    # Another recipe, or other rows, make another adapter.
+    made_of = content_hash([texts.data_hash, to_jsonable(METHOD), to_jsonable(config)])
+    folder = SCRATCH / f"{system}-{seed}-{made_of[:8]}"
+    if (folder / "manifest.json").is_file() and training_of(folder):
+        return folder
     with quiet():
         model: Any = load_hf_model(smollm2_folder(), dtype=torch.bfloat16)
     tuned = apply(model, METHOD, seed=seed)
-    began = time.process_time()
-    found = tune(tuned, texts, replace(CONFIG, seed=seed))
+    run = folder.with_name(f"{folder.name}-run")
+    # Where it was cut off and the cache is still there, it goes on.
+    found = tune(tuned, texts, config, run=run, resume=(run / "config.json").is_file())
     tuned.save(folder, overwrite=True)
+    shutil.rmtree(run)
     told = {
         "texts": len(texts),
         "tokens": texts.tokens,
         "steps": found.steps,
-        "cpu_seconds": round(time.process_time() - began, 1),
+        "cpu_seconds": round(found.seconds, 1),
         "trainable": tuned.count(),
         "base": SMOLLM2_NOTE,
     }

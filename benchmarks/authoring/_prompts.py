@@ -1,8 +1,8 @@
 """How requests are put to the model: as tokens of a prompt, and of an answer.
 
-short   one user turn: the task's instruction, then the product's fields as `adwright author` shows
-        them. No system turn and no list of labels, which would be most of the tokens of a short
-        title. What is tuned is tuned and asked in this form.
+short   one user turn: the task's instruction (one word where a label is asked for), then the
+        product's fields as `adwright author` shows them. No system turn and no list of labels,
+        which would be most of the tokens of a short title. What is tuned is tuned and asked so.
 full    the turns of `messages_of`, with the labels listed, as `adwright author` asks any model.
 shots   as short, behind four training rows with their answers.
 
@@ -11,7 +11,6 @@ The untuned model is asked in the form, short or full, that is better on validat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -50,6 +49,7 @@ Ids = tuple[int, ...]
 _BARE = PromptBounds(labels=0, title=300, value=200, attributes=12)
 _USER, _ASSISTANT, _END = "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>"
 _SHOTS = 4
+_WORDS = {"classify": "Category?", "intent": "Why?"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def prompt_ids(request: AuthoringRequest, asking: Asking) -> Ids:
 
 def prior_ids(request: AuthoringRequest, asking: Asking) -> Ids:
     """The prompt without its data: how likely a label is anyway is asked with it."""
-    return _encode(_before(asking) + _turn(instruction_of(request.task)))
+    return _encode(_before(asking) + _turn(_asked(request)))
 
 
 def answer_ids(example: AuthoringExample) -> Ids:
@@ -121,7 +121,11 @@ def _shown_answer(example: AuthoringExample) -> str:
 
 
 def _short(request: AuthoringRequest) -> str:
-    return f"{instruction_of(request.task)}\n{input_of(request, bounds=_BARE)}"
+    return f"{_asked(request)}\n{input_of(request, bounds=_BARE)}"
+
+
+def _asked(request: AuthoringRequest) -> str:
+    return _WORDS.get(request.task.name) or instruction_of(request.task)
 
 
 def _turn(text: str) -> str:

@@ -8,7 +8,7 @@ A cluster of products is on one side in all parts, and a training row whose titl
 a row to test with is left out. Which rows are taken is drawn once, whatever the seed of a training.
 
     pricerunner   10 categories, one offer of each product
-    walmart       30 categories of Walmart and Amazon, those with 50 products or more
+    walmart       14 categories of Walmart and Amazon, those with 100 products or more
     intent        IntentionQA, cleaned: why two products were bought together, one of four reasons
     attributes    AE-110k: names and values out of a title
     descriptions  Abt-Buy, as people wrote them, with what the title lacks as an attribute Details,
@@ -49,7 +49,7 @@ from adwright.metrics.text.grounding import grounded, unsupported_spans
 __all__ = ["PARTS", "TUNED", "Part", "Rows", "data_hash", "part_named", "rows_of"]
 
 _VALID, _TEST = 0.1, 0.25
-_LEAST_PRODUCTS = 50
+_LEAST_PRODUCTS = 100
 _MOST_WORDS = 60
 #: Share of the words of two titles from which on they are nearly the same.
 _ALIKE = 0.8
@@ -58,7 +58,8 @@ Examples = tuple[AuthoringExample, ...]
 
 @dataclass(frozen=True)
 class Part:
-    """train, valid, test: rows at most. tokens: of an answer at most, for what is generated."""
+    """train, valid, test: rows at most. tokens: of an answer at most, for what is generated. limit:
+    of a platform, see `checks.limits`, which what is generated should keep."""
 
     name: str
     form: Form
@@ -66,18 +67,19 @@ class Part:
     valid: int
     test: int
     tokens: int = 0
+    limit: str = ""
 
 
-#: Short answers of closed lists learn from many rows, which are cheap: 45 tokens each.
+#: Short answers of closed lists learn from many rows, which are cheap: 39 tokens each.
 PARTS: tuple[Part, ...] = (
-    Part("pricerunner", "label", 1800, 120, 300),
-    Part("walmart", "label", 600, 60, 150),
-    Part("intent", "label", 600, 100, 300),
+    Part("pricerunner", "label", 2200, 80, 300),
+    Part("walmart", "label", 480, 40, 120),
+    Part("intent", "label", 540, 60, 240),
     Part("attributes", "pairs", 450, 60, 150, 48),
-    Part("descriptions", "text", 380, 50, 150, 72),
-    Part("ads", "text", 250, 40, 150, 48),
+    Part("descriptions", "text", 350, 50, 150, 72),
+    Part("ads", "text", 200, 40, 150, 48, "meta.primary"),
     Part("answers", "text", 200, 40, 100, 48),
-    Part("titles", "text", 0, 0, 150, 40),
+    Part("titles", "text", 0, 0, 150, 40, "amazon.title"),
 )
 #: What is tuned on.
 TUNED: tuple[Part, ...] = tuple(part for part in PARTS if part.train)

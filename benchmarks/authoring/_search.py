@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from adwright.authoring.checks.verdict import CheckConfig, repair
+from adwright.authoring.checks.verdict import repair
 from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.queries import Judged, Judgement, Query, judged_by
 from adwright.authoring.describe.search import SearchResult, compare_search
@@ -34,6 +34,7 @@ from adwright.metrics.text.grounding import unsupported_spans
 from benchmarks.authoring._models import adapter, asked_through
 from benchmarks.authoring._prompts import Asking, prompt_ids
 from benchmarks.authoring._rows import part_named
+from benchmarks.authoring._texts import checks_of
 
 __all__ = ["search_job"]
 
@@ -86,9 +87,9 @@ def _written(model: LanguageModel, products: Sequence[Product]) -> Mapping[str, 
     requests = [_request(one) for one in products]
     config = GenerationConfig(max_tokens=part.tokens, repetition_penalty=_PENALTY)
     prompts = [TokenPrompt(prompt_ids(one, Asking("short"))) for one in requests]
-    answers = model.generate(prompts, config)
+    answers, checks = model.generate(prompts, config), checks_of(part)
     return {
-        one.product.id: repair(answer.text.strip(), one, CheckConfig()).text
+        one.product.id: repair(answer.text.strip(), one, checks).text
         for one, answer in zip(requests, answers, strict=True)
     }
 

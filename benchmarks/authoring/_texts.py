@@ -1,13 +1,14 @@
 """What is written freely: the loss of the reference, and measures of what the model writes.
 
-Greedy, with a repetition penalty, up to the part's number of tokens. `before` is the text as it was
-written; `after` what the checker made of it. BERTScore is by MiniLM's last hidden states: another
-encoder's would be another measure.
+Greedy, with a repetition penalty, up to the part's number of tokens. All measures are of the text
+as it was written, but for `grounded_after`: whether what the checker made of it has no error left.
+BERTScore is by MiniLM's last hidden states: another encoder's would be another measure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,63 +16,69 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adwright.authoring.checks.verdict import CheckConfig, check, repair
-from adwright.authoring.instructions.facts import facts_of
+from adwright.authoring.checks.constrained import number_grammar
+from adwright.authoring.checks.finding import errors_of
+from adwright.authoring.checks.verdict import CheckConfig, brands_of, repair
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
 from adwright.core.assets import ASSETS, asset
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.serving.engine import AdapterModels
 from adwright.metrics.text.chrf import chrf_per_text
 from adwright.metrics.text.coverage import query_coverage_per_text
 from adwright.metrics.text.distinct import distinct_n_per_text
-from adwright.metrics.text.grounding import unsupported_spans
 from adwright.metrics.text.labels import pair_counts
 from adwright.metrics.text.rouge import rouge_l_per_text
 from adwright.metrics.text.similarity import bert_scores
 from benchmarks.authoring._prompts import Asking, answer_ids, prompt_ids
-from benchmarks.authoring._rows import Part
+from benchmarks.authoring._rows import Part, rows_of
 
-__all__ = ["CHECKS", "MEASURES", "judged_pairs", "judged_texts", "measured_texts", "reference_loss"]
+__all__ = ["checks_of", "judged_pairs", "judged_texts", "measured_texts", "reference_loss"]
 
 Floats = npt.NDArray[np.float64]
-#: Of each text; `loss` is nats of the reference, over `tokens` of it.
-MEASURES = (
-    *("rouge_l", "chrf", "bertscore", "distinct_2", "grounded", "number", "policy", "limits"),
-    *("coverage", "grounded_after"),
-)
-CHECKS = CheckConfig()
 _PENALTY = 1.1
 #: Scored in one call.
 _CHUNK = 32
 #: Texts that are kept, to be looked at.
 _KEPT = 3
-_NUMBERS = ("number", "unit")
 
 
 def judged_texts(
-    model: LanguageModel, asking: Asking, part: Part, test: Sequence[AuthoringExample]
+    models: AdapterModels,
+    name: str,
+    asking: Asking,
+    part: Part,
+    test: Sequence[AuthoringExample],
+    *,
+    constrained: bool = False,
 ) -> dict[str, Any]:
-    """All measures of the test rows of a part whose answers are texts."""
-    loss = reference_loss(model, asking, test)
-    return {
-        "style": asking.style,
-        **loss,
-        **measured_texts(_written(model, asking, part, test), test),
-    }
+    """All measures of the test rows of a part whose answers are texts. constrained: also whether
+    texts are grounded that can hold no number but those of their facts."""
+    found: dict[str, Any] = {"style": asking.style, **reference_loss(models[name], asking, test)}
+    found |= measured_texts(_written(models, name, asking, part, test), part, test)
+    if constrained:
+        texts = _written(models, name, asking, part, test, numbers=True)
+        bound = measured_texts(texts, part, test)
+        found["constrained"] = {key: bound[key] for key in ("grounded", "number", "invalid")}
+    return found
 
 
 def judged_pairs(
-    model: LanguageModel, asking: Asking, part: Part, test: Sequence[AuthoringExample]
+    models: AdapterModels,
+    name: str,
+    asking: Asking,
+    part: Part,
+    test: Sequence[AuthoringExample],
 ) -> dict[str, Any]:
     """Of each test row: pairs that are right, given and wanted; loss; whether it is invalid."""
-    written = _written(model, asking, part, test, penalty=1.0)
+    written = _written(models, name, asking, part, test, penalty=1.0)
     answers = [read_answer(one.request, text) for one, text in zip(test, written, strict=True)]
     wanted = [read_answer(one.request, one.answer).pairs for one in test]
     counts = pair_counts([one.pairs if one.valid else None for one in answers], wanted)
     return {
         "style": asking.style,
-        **reference_loss(model, asking, test),
+        **reference_loss(models[name], asking, test),
         "pairs": counts.tolist(),
         "rouge_l": _rounded(rouge_l_per_text(written, [one.answer for one in test])),
         "invalid": [int(not one.valid) for one in answers],
@@ -96,54 +103,70 @@ def reference_loss(
     return {"loss": loss, "tokens": tokens}
 
 
-def measured_texts(written: Sequence[str], test: Sequence[AuthoringExample]) -> dict[str, Any]:
-    """The measures of texts, whoever wrote them. An invalid answer counts as an empty text."""
+def measured_texts(
+    written: Sequence[str], part: Part, test: Sequence[AuthoringExample]
+) -> dict[str, Any]:
+    """The measures of texts, whoever wrote them. An invalid answer counts as an empty text, and an
+    empty text is neither grounded nor within any rule."""
+    config = checks_of(part)
     answers = [read_answer(one.request, text) for one, text in zip(test, written, strict=True)]
     texts = [one.text if one.valid else "" for one in answers]
     references = [one.answer for one in test]
+    mended = [repair(text, one.request, config) for one, text in zip(test, texts, strict=True)]
+    before = [[each.rule for each in errors_of(one.findings_before)] for one in mended]
     queries = [dict(one.request.values).get("query", "") for one in test]
-    spans = [
-        unsupported_spans(text, facts_of(one.request))
-        for one, text in zip(test, texts, strict=True)
-    ]
-    findings = [check(text, one.request, CHECKS) for one, text in zip(test, texts, strict=True)]
     found: dict[str, Any] = {
         "rouge_l": _rounded(rouge_l_per_text(texts, references)),
         "chrf": _rounded(chrf_per_text(texts, references)),
         "bertscore": _rounded(bert_scores(_vectors(texts), _vectors(references))[:, 2]),
         "distinct_2": _rounded(distinct_n_per_text(texts, 2)),
-        "grounded": [int(not one) for one in spans],
-        "number": [int(any(each.kind in _NUMBERS for each in one)) for one in spans],
-        "policy": [int(not _errors(one, "policy")) for one in findings],
-        "limits": [int(not _errors(one, "limit")) for one in findings],
+        "grounded": [_free_of(one, "grounding/", "size/") for one in before],
+        "number": [1 - _free_of(one, "grounding/number", "grounding/unit") for one in before],
+        "policy": [_free_of(one, "policy/", "size/") for one in before],
         "invalid": [int(not one.valid) for one in answers],
         "grounded_after": [
-            int(
-                not unsupported_spans(repair(text, one.request, CHECKS).text, facts_of(one.request))
-            )
-            for one, text in zip(test, texts, strict=True)
+            int(bool(one.text.strip()) and not errors_of(one.findings_after)) for one in mended
         ],
         "texts": list(texts[:_KEPT]),
     }
+    if part.limit:
+        found["limits"] = [_free_of(one, "limits/", "size/") for one in before]
     if all(queries):
         found["coverage"] = _rounded(query_coverage_per_text(texts, queries))
     return found
 
 
-def _errors(findings: Sequence[Any], kind: str) -> list[Any]:
-    return [one for one in findings if one.severity == "error" and one.rule.startswith(kind)]
+@cache
+def checks_of(part: Part) -> CheckConfig:
+    """The checks of a part: brands of all its products, and its platform's limit."""
+    rows = rows_of(part)
+    products = [one.request.product for side in vars(rows).values() for one in side]
+    return CheckConfig(limit=part.limit, brands=brands_of(products))
+
+
+def _free_of(rules: Sequence[str], *families: str) -> int:
+    return int(not any(rule.startswith(families) for rule in rules))
 
 
 def _written(
-    model: LanguageModel,
+    models: AdapterModels,
+    name: str,
     asking: Asking,
     part: Part,
     test: Sequence[AuthoringExample],
+    *,
     penalty: float = _PENALTY,
+    numbers: bool = False,
 ) -> list[str]:
-    config = GenerationConfig(max_tokens=part.tokens, repetition_penalty=penalty)
-    prompts = [TokenPrompt(prompt_ids(one.request, asking)) for one in test]
-    return [one.text.strip() for one in model.generate(prompts, config)]
+    """What the model writes for each row. numbers: only those of the facts can be written."""
+    plain = GenerationConfig(max_tokens=part.tokens, repetition_penalty=penalty)
+    model, rows = models.batched(name), []
+    for at, one in enumerate(test):
+        grammar = number_grammar(one.request, checks_of(part)) if numbers else None
+        ids = list(prompt_ids(one.request, asking))
+        rows.append(model.row(ids, replace(plain, grammar=grammar), at))
+    models.run(rows)
+    return [row.answer.completion().text.strip() for row in rows]
 
 
 @cache
@@ -170,8 +193,3 @@ def _vectors(texts: Sequence[str]) -> list[Floats]:
 
 def _rounded(values: Floats) -> list[float]:
     return [round(float(one), 4) for one in values]
-
-
-def share_of(found: Mapping[str, Any], name: str) -> float:
-    """The mean of a measure."""
-    return float(np.mean(found[name]))

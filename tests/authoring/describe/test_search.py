@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.echo import EchoConfig
 from adwright.authoring.describe.queries import Judged, Judgement, Query, judged_by
 from adwright.authoring.describe.search import INDEXES, SearchConfig, compare_search
+from adwright.authoring.instructions.sources.match_records import read_matches
 from adwright.authoring.tasks.product import Product
 from adwright.core.errors import ConfigError, DataError
 
@@ -134,3 +136,37 @@ def test_nothing_was_written() -> None:
     for written in ([], [{}], [{"p1": ""}]):
         with pytest.raises(DataError, match="no written descriptions"):
             compare_search(products, written, judged, [RANKER], FAST)
+
+
+def test_on_abt_buy_the_right_descriptions_beat_those_of_other_products(
+    shared_data: Path,
+) -> None:
+    """Buy's names are the queries, and Buy's descriptions the written ones."""
+    records = list(read_matches(shared_data / "abt-buy" / "test.txt"))
+    shop = {one.cluster: one for one in records if one.side == 0}
+    asked = [one for one in records if one.side == 1 and one.cluster in shop]
+    products = [
+        Product(one.id, one.fields["name"], description=one.fields["description"])
+        for one in shop.values()
+    ]
+    written = {
+        shop[one.cluster].id: one.fields["description"]
+        for one in asked
+        if one.fields["description"]
+    }
+    judged = judged_by(
+        [Query(one.id, one.fields["name"]) for one in asked],
+        [Judgement(one.id, shop[one.cluster].id, 1) for one in asked],
+        [one.id for one in products],
+    )
+    turned = dict(
+        zip(written, [*list(written.values())[1:], *list(written.values())[:1]], strict=True)
+    )
+    keep = replace(FAST, echoes="keep")
+    right = compare_search(products, [written], judged, [RANKER], keep)
+    wrong = compare_search(products, [turned], judged, [RANKER], keep)
+    title = right.row(RANKER.name, "unseen", "title").ndcg
+    assert title.value > 0.6
+    for index in ("written", "both"):
+        good = right.row(RANKER.name, "unseen", index).ndcg.value
+        assert good > wrong.row(RANKER.name, "unseen", index).ndcg.value
