@@ -89,14 +89,10 @@ def running() -> Iterator[Path]:
 
 def serve(door: socket.socket) -> dict[str, Any] | None:
     """In the server None, once the tests have ended; in each fork what it is to run."""
-    gc.disable()
     for name in LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
-    gc.enable()
-    # Importing makes much and drops little.
-    gc.set_threshold(20_000, 10, 10)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
