@@ -75,20 +75,29 @@ install-locked: ## a fresh .venv of the very files that requirements/*.lock name
 	$(BIN)/python -m pip install --disable-pip-version-check -q $(TORCH)
 	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements/dev.lock
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
-	@touch $(VENV)/.installed $(VENV)/.installed-dev
+	@touch $(VENV)/.made $(VENV)/.installed $(VENV)/.installed-dev
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# A stamp is newer than pyproject.toml only after an installation that went through.
-$(VENV)/.installed: pyproject.toml
+# What a process imports is compiled on all cores, where pip would compile on one of them, also the
+# tests of packages. Not at all would be wrong: where warnings are errors, those of a compiler are.
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib >$(VENV)/compiled.log 2>&1 || true
+
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "adwright needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "this Python cannot make a virtual environment: install its venv package"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
+# A stamp is newer than pyproject.toml only after an installation that went through.
+$(VENV)/.installed: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-compile -e .
+	@$(COMPILE)
 	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-compile -e '.[dev]'
+	@$(COMPILE)
+	@touch $(VENV)/.installed $@

@@ -25,7 +25,7 @@ VERB = ("-c", "from adwright.cli import main; main()")
 @contextmanager
 def added(kind: str, folder: Path) -> Iterator[Run]:
     """Run Python in `folder` on a copy of the source with a made-up one of this kind."""
-    with copied(SRC) as copy:
+    with copied(SRC, compiled=True) as copy:
         ADDITIONS[kind](copy)
 
         def run(*arguments: str) -> str:

@@ -120,10 +120,15 @@ class Source:
 
 
 @pytest.fixture(scope="module")
-def sources() -> list[Source]:
+def house() -> House:
+    """The source and the benchmarks, read once."""
+    return House(ROOT)
+
+
+@pytest.fixture(scope="module")
+def sources(house: House) -> list[Source]:
     """All files of src."""
-    texts = {module_id(path): path.read_text("utf-8") for path in MODULES}
-    return [Source(path, text, ast.parse(text)) for path, text in texts.items()]
+    return [Source(module_id(m.path), m.text, m.tree) for m in house.modules.values()]
 
 
 @pytest.fixture(scope="module")
@@ -189,12 +194,6 @@ def test_a_folder_can_be_read_at_once() -> None:
         if files > MOST_FILES or (files < FEWEST_FILES and folder not in tops)
     }
     assert wrong - OTHER_SIZES.keys() == set()
-
-
-@pytest.fixture(scope="module")
-def house() -> House:
-    """The source and the benchmarks, read once."""
-    return House(ROOT)
 
 
 def test_a_class_name_says_which_is_meant(house: House) -> None:

@@ -171,7 +171,7 @@ def logits_of(tuned: Tuned, tokens: Tensor = TOKENS) -> Tensor:
 def base_logits(tokens: Tensor = TOKENS) -> Tensor:
     """Logits [B, T, V] of the model as it came."""
     with torch.no_grad():
-        logits: Tensor = tiny_llama()(tokens).logits
+        logits: Tensor = _master(tied=False)(tokens).logits
     return logits
 
 
