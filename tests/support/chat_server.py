@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server of another make: streams one answer in two pieces, with usage."""
+"""A small OpenAI-compatible server of another make: one answer in two pieces, with usage."""
 
 from __future__ import annotations
 
