@@ -103,7 +103,7 @@ def measure(group: Sequence[Cell], *, rows: int = 0) -> Iterator[tuple[Cell, dic
             yield cell, {**found, "cpu_seconds": round(time.process_time() - began, 1)}
         return
     folders = [adapter(system, seed, rows=rows)] if parts_of(system) else []
-    training = training_of(folders[0]) if folders else {}
+    training = {**training_of(folders[0]), "adapter": folders[0].name} if folders else {}
     with asked_through(folders) as models:
         for cell in group:
             began = time.process_time()
