@@ -179,8 +179,12 @@ def _run(
     from adwright.authoring.writer.engine.opened import open_writer
     from adwright.authoring.writer.job import run_job
 
-    with open_writer(writer) as opened:
-        report = run_job(table, out, config, opened)
+    try:
+        with open_writer(writer) as opened:
+            report = run_job(table, out, config, opened)
+    except KeyboardInterrupt:
+        typer.echo("What is written is kept; the same command, given again, goes on.", err=True)
+        raise
     _show(report, out)
     if report.end == "budget":
         raise typer.Exit(BUDGET_USED)
