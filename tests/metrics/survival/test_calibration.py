@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.survival_calibration import (
+from adwright.metrics.survival.calibration import (
     brier_per_unit,
     brier_scores,
     chi_square_tail,
@@ -15,7 +15,7 @@ from adwright.metrics.survival_calibration import (
     d_calibration,
     reliability_at,
 )
-from adwright.metrics.survival_curve import censoring_curve, kaplan_meier
+from adwright.metrics.survival.curve import censoring_curve, kaplan_meier
 
 HORIZONS = [1.0, 2.0, 4.0]
 

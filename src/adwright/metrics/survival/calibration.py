@@ -27,7 +27,7 @@ from adwright.metrics.arrays import (
 )
 from adwright.metrics.calibration import Binning, ReliabilityTable, reliability_table
 from adwright.metrics.classification import auc
-from adwright.metrics.survival_curve import (
+from adwright.metrics.survival.curve import (
     CheckedLives,
     SurvivalCurve,
     as_lives,
