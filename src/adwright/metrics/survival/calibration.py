@@ -21,6 +21,7 @@ from adwright.metrics.arrays import (
     as_probabilities,
     as_scores,
     check_same_length,
+    refuse,
 )
 from adwright.metrics.calibration import Binning, ReliabilityTable, reliability_table
 from adwright.metrics.classification import auc

@@ -1,5 +1,5 @@
-"""Is the predicted survival at the end uniform, as it is of true curves? D-calibration (Haider et al.,
-JMLR 2020), of lives of which some are censored.
+"""Is the predicted survival at the end uniform, as it is of true curves? D-calibration (Haider et
+al., JMLR 2020), of lives of which some are censored.
 
 Letters: N units, B bins.
 """
