@@ -20,7 +20,7 @@ from adwright.console.shell.pages import see_other
 from adwright.console.shell.state import ConsoleState, Posted, Reviewer, State
 from adwright.web.errors import ApiError
 
-__all__ = ["review_router"]
+__all__ = ["check", "decide", "draft", "progress", "queue", "review_router"]
 
 review_router = APIRouter(default_response_class=Response)
 _DONE = {
