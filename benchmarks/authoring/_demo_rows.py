@@ -1,0 +1,219 @@
+"""Rows that the demonstration's adapter is tuned on: ads and descriptions of a grocer's products.
+
+Each text is put together from the facts of one product of Complete Journey (CC0) and from the
+phrases below, which are ours. What a phrase says beyond the facts is where such a product is kept
+at home, by its category. A text that a check finds anything in is left out, so that every row is
+grounded, keeps to the policy and fits its limit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from adwright.authoring.checks.verdict import check
+from adwright.authoring.instructions.draws import chosen, drawn
+from adwright.authoring.tasks.product import Product
+from adwright.demos.ad_prompts import AD_SLOTS, AdSlot, with_headline
+from adwright.demos.shelf import shelf_product
+
+__all__ = ["DemoRow", "demo_products", "demo_rows"]
+
+#: Goods that nothing is advertised for here.
+_LEFT_OUT = re.compile(
+    r"TOBACCO|CIGAR|SMOKING|BEER|WINE|LIQUOR|SPIRIT|LAXATIVE|ANALGES|ANTACID|COLD AND FLU|SINUS"
+    r"|FAMILY PLAN|PHARMACY|COUPON|TICKET|DEPOSIT|MAGAZINE|NEWSPAPER|FORMULA|INCONTINENCE|DIET"
+    r"|VITAMIN|FIRST AID|HOME HEALTH|PHOTOFINISH|CONTINUIT|MISC|J-HOOK|SEASONAL|EYE AND EAR"
+)
+#: By words of the category: where it is at home, and when it is wanted.
+_PLACES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (r"CAT |DOG |PET |BIRD", ("the pet shelf", "the animals at home"), ("feeding time",)),
+    (r"FROZEN|FRZN|ICE CREAM", ("the freezer",), ("a quick dinner", "busy evenings", "later")),
+    (r"DRINK|WATER|JUICE|TEA|COFFEE|COCO", ("the fridge", "the cooler", "the kitchen counter"),
+     ("a coffee break", "a picnic", "guests", "thirsty afternoons")),
+    (r"COOKIE|CANDY|SNACK|CRACKER|POPCORN|NUTS|CHIP", ("the snack shelf", "the lunch box"),
+     ("movie night", "a road trip", "the afternoon", "game day")),
+    (r"CEREAL|BREAKFAST|EGG|BACON|MILK|SYRUP", ("the breakfast table",), ("busy mornings", "Sunday morning")),
+    (r"YOGURT|CHEESE|BUTTER|MARGARIN|DAIRY", ("the fridge", "the breakfast table"), ("lunch", "the week")),
+    (r"BREAD|ROLL|BUN|CAKE|PASTRY|PIES|SWEET GOODS|DOUGH", ("the bread basket", "the coffee table"),
+     ("breakfast", "Sunday", "company")),
+    (r"SOUP|PASTA|SAUCE|RICE|BEAN|SHELF STABLE|DINNER|NOODLE|HISPANIC|CONDIMENT|PICKLE|OIL|SPICE"
+     r"|SALD|PNT|BAKING|FLOUR|SUGAR", ("the pantry", "the kitchen shelf"),
+     ("dinner", "a weeknight", "family meals", "cooking at home")),
+    (r"BEEF|PORK|CHICKEN|TURKEY|MEAT|SAUSAGE|HAM|HOT DOG|SEAFOOD|LAMB", ("the grill", "the pan", "the dinner table"),
+     ("dinner", "the weekend", "a cookout")),
+    (r"APPLE|BERR|CITRUS|FRUIT|GRAPE|MELON|PEAR", ("the fruit bowl",), ("lunch", "an afternoon snack")),
+    (r"VEGETABLE|SALAD|TOMATO|POTATO|ONION|PEPPER|CARROT|BROCCOLI|CORN|MUSHROOM|SQUASH|HERB",
+     ("the salad bowl", "the kitchen"), ("dinner", "a side dish")),
+    (r"HAIR|SOAP|DEODOR|ORAL|SHAV|HAND/BODY|BATH|COSMETIC|MAKEUP|TISS", ("the bathroom shelf",),
+     ("the morning routine", "travel", "every day")),
+    (r"BABY|INFANT|DIAPER", ("the nursery",), ("a day out", "the little ones")),
+    (r"LAUNDRY|CLEAN|DETERG|BLEACH|BROOM|AIR CARE|PAPER|FOIL|WRAP|BATTER|ELECTR|CANDLE",
+     ("the utility shelf", "the home"), ("laundry day", "a tidy home", "everyday chores")),
+    (r"STATION|TOY|GREETING|SCHOOL", ("the desk", "the gift drawer"), ("a rainy day", "school", "a party")),
+)
+_ANYWHERE = (("the home", "the shopping list"), ("the week", "your next trip"))
+_HEADLINES = (
+    "{It}, {size}", "{It} in {size}", "Pick up {it}", "{It} for {moment}", "{It} for {place}",
+    "{It}: {size}", "{Store}: {it}", "{It} at our {dept} aisle", "Stock up: {it}", "Try {it}",
+    "{It} for your list", "Time for {it}", "{It} on the shelf", "Need {it}?", "{It}, right here",
+)
+_TEXTS = (
+    "Fill {place}: {it}, {size}, waiting for you in {dept}.",
+    "For {moment}, pick up {it} in the {size} size.",
+    "Thinking of {moment}? Put {it} on your list.",
+    "Planning {moment}? Look for the {size} size in {dept}.",
+    "Make room in {place}. Find it in our {dept} aisle.",
+    "A {brand} for {place}: {it}, {size}.",
+    "A {brand} for {moment}. Look for it in {dept}.",
+    "Add {it} to your basket on the next trip to {dept}.",
+    "Ready for {moment}: {it} from our {dept} aisle.",
+    "{Place_} looks empty? Bring home {it}, {size}.",
+    "The {size} size fits {place}. Pick it up in {dept}.",
+    "Next stop {dept}: bring home {it} for {moment}.",
+    "One for {place}, one for {moment}: {it} in {dept}.",
+    "Keep {it} at hand for {moment}. See our {dept} aisle.",
+)
+_OPENINGS = (
+    "{It} for {place}, sold in the {size} size.",
+    "{It} in the {size} size, for {place}.",
+    "Bring home {it} for {moment}.",
+    "{It} for {moment} and for {place}.",
+    "Think of {moment} and put {it} in your basket.",
+    "Here is something for {place}: {it}, {size}.",
+)
+_MIDDLES = (
+    "This is a {brand}, and it comes in the {size} size.",
+    "It is a {brand} from our {dept} aisle.",
+    "The pack is {size}, and the label is a {brand}.",
+    "It comes as a {brand} product.",
+    "The size is {size}, easy to plan with for {moment}.",
+)
+_CLOSINGS = (
+    "You find it in {dept}, under {category}.",
+    "Look for it next to other {category} in {dept}.",
+    "Pick it up in {dept} on your next trip.",
+    "Ask for it in our {dept} department.",
+    "It stands with {category} in our {dept} aisle.",
+)
+_SLOT = re.compile(r"\{(\w+)\}")
+_TRIES = 40
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """A text of a slot for a product. cluster: of products of one type."""
+
+    product: Product
+    slot: AdSlot
+    answer: str
+    cluster: str
+
+    def line(self) -> dict[str, object]:
+        """As `training.tuning` reads it."""
+        turns = [{"role": one.role, "content": one.content} for one in self.slot.turns(self.product)]
+        return {
+            "messages": [*turns, {"role": "assistant", "content": self.answer}],
+            "group": self.cluster,
+            "task": self.slot.slot.task.name,
+        }
+
+
+def demo_products(frame: pl.DataFrame, *, seed: int, most: int) -> list[tuple[Product, str]]:
+    """Products with the type that they are of, no two of one type and size; the types in an order
+    that the seed draws, up to `most`."""
+    kept: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[Product, str]] = {}
+    for cells in frame.iter_rows(named=True):
+        kind, category = cells["product_type"] or "", cells["product_category"] or ""
+        product = None if _LEFT_OUT.search(f"{kind} {category}") else shelf_product(cells)
+        if product is not None and dict(product.attributes).get("Department") and product.category:
+            kept.setdefault((product.title, product.attributes), (product, kind))
+    by_kind: dict[str, list[tuple[Product, str]]] = {}
+    for product, kind in kept.values():
+        by_kind.setdefault(kind, []).append((product, kind))
+    kinds = sorted(by_kind, key=lambda kind: drawn(seed, "kind", kind))
+    return [
+        one
+        for kind in kinds
+        for one in sorted(by_kind[kind], key=lambda one: drawn(seed, one[0].id))[:2]
+    ][:most]
+
+
+def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator[DemoRow]:
+    """A row of each slot for each product, where a text passes all checks."""
+    for product, kind in products:
+        headline = ""
+        for slot in AD_SLOTS:
+            shown = with_headline(product, headline) if slot.name == "text" and headline else product
+            answer = _answer(product, slot, headline, seed)
+            if slot.name == "headline":
+                headline = answer
+            if answer:
+                yield DemoRow(shown, slot, answer, kind)
+
+
+def _answer(product: Product, slot: AdSlot, headline: str, seed: int) -> str:
+    """The first text of some that no check finds anything in."""
+    for number in range(_TRIES):
+        key = (product.id, slot.name, str(number))
+        parts = _parts(product, slot.name, seed, number)
+        ways = {"headline": (_HEADLINES,), "text": (_TEXTS,)}.get(
+            slot.name, (_OPENINGS, _MIDDLES, _CLOSINGS)
+        )
+        said = [_filled(chosen(way, seed, *key, str(at)), parts) for at, way in enumerate(ways)]
+        text = " ".join(said)
+        repeats = any(len(set(re.findall(r"for the [\w ]+|for \w+", text))) < text.count(" for ") for _ in "1")
+        if not all(said) or len(text) > slot.limit or (slot.name != "headline" and repeats):
+            continue
+        if headline and slot.name == "text" and _moment(headline) & _moment(text):
+            continue
+        if not check(text, slot.request(product), slot.check):
+            return text
+    return ""
+
+
+def _moment(text: str) -> set[str]:
+    return set(re.findall(r" for (.+?)[.,:?]?$", text))
+
+
+def _parts(product: Product, slot: str, seed: int, number: int) -> Mapping[str, str]:
+    facts, category = dict(product.attributes), product.category
+    upper = f"{category} {product.title}".upper() + " "
+    places, moments = next(
+        ((places, moments) for words, places, moments in _PLACES if re.search(words, upper)),
+        _ANYWHERE,
+    )
+    title = product.title
+    if slot == "headline" and number > _TRIES // 2:
+        # A title that no headline has room for: its first words, or the category.
+        title = chosen((title.split(",")[0].split(" and ")[0], category), seed, product.id, str(number))
+    key = (product.id, slot, str(number))
+    place, moment = chosen(places, seed, "place", *key), chosen(moments, seed, "moment", *key)
+    brand = facts.get("Brand type", "")
+    return {
+        "It": title,
+        "it": _lower(title),
+        "size": facts.get("Size", ""),
+        "dept": facts.get("Department", ""),
+        "brand": brand,
+        "Store": "Our own brand" if brand == "store brand" else "",
+        "category": _lower(category),
+        "place": place,
+        "Place_": place[:1].upper() + place[1:],
+        "moment": moment,
+    }
+
+
+def _lower(text: str) -> str:
+    first = text.split(" ")[0]
+    kept = first in ("Mexican", "Italian", "French", "American", "Hispanic", "Asian", "BBQ")
+    return text if kept else text[:1].lower() + text[1:]
+
+
+def _filled(sentence: str, parts: Mapping[str, str]) -> str:
+    if not all(parts[name] for name in _SLOT.findall(sentence)):
+        return ""
+    return _SLOT.sub(lambda found: parts[found[1]], sentence)
