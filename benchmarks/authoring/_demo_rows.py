@@ -9,7 +9,7 @@ grounded, keeps to the policy and fits its limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -26,53 +26,101 @@ __all__ = ["DemoRow", "demo_products", "demo_rows"]
 _LEFT_OUT = re.compile(
     r"TOBACCO|CIGAR|SMOKING|BEER|WINE|LIQUOR|SPIRIT|LAXATIVE|ANALGES|ANTACID|COLD AND FLU|SINUS"
     r"|FAMILY PLAN|PHARMACY|COUPON|TICKET|DEPOSIT|MAGAZINE|NEWSPAPER|FORMULA|INCONTINENCE|DIET"
-    r"|VITAMIN|FIRST AID|HOME HEALTH|PHOTOFINISH|CONTINUIT|MISC|J-HOOK|SEASONAL|EYE AND EAR"
+    r"|VITAMIN|FIRST AID|HOME HEALTH|PHOTOFINISH|CONTINUIT|MISC|J-HOOK|MAKEUP|SEASONAL|EYE AND EAR"
 )
 #: By words of the category: where it is at home, and when it is wanted.
 _PLACES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    (r"CAT |DOG |PET |BIRD", ("the pet shelf", "the animals at home"), ("feeding time",)),
-    (r"FROZEN|FRZN|ICE CREAM", ("the freezer",), ("a quick dinner", "busy evenings", "later")),
-    (r"DRINK|WATER|JUICE|TEA|COFFEE|COCO", ("the fridge", "the cooler", "the kitchen counter"),
-     ("a coffee break", "a picnic", "guests", "thirsty afternoons")),
-    (r"COOKIE|CANDY|SNACK|CRACKER|POPCORN|NUTS|CHIP", ("the snack shelf", "the lunch box"),
-     ("movie night", "a road trip", "the afternoon", "game day")),
-    (r"CEREAL|BREAKFAST|EGG|BACON|MILK|SYRUP", ("the breakfast table",), ("busy mornings", "Sunday morning")),
-    (r"YOGURT|CHEESE|BUTTER|MARGARIN|DAIRY", ("the fridge", "the breakfast table"), ("lunch", "the week")),
-    (r"BREAD|ROLL|BUN|CAKE|PASTRY|PIES|SWEET GOODS|DOUGH", ("the bread basket", "the coffee table"),
-     ("breakfast", "Sunday", "company")),
-    (r"SOUP|PASTA|SAUCE|RICE|BEAN|SHELF STABLE|DINNER|NOODLE|HISPANIC|CONDIMENT|PICKLE|OIL|SPICE"
-     r"|SALD|PNT|BAKING|FLOUR|SUGAR", ("the pantry", "the kitchen shelf"),
-     ("dinner", "a weeknight", "family meals", "cooking at home")),
-    (r"BEEF|PORK|CHICKEN|TURKEY|MEAT|SAUSAGE|HAM|HOT DOG|SEAFOOD|LAMB", ("the grill", "the pan", "the dinner table"),
-     ("dinner", "the weekend", "a cookout")),
-    (r"APPLE|BERR|CITRUS|FRUIT|GRAPE|MELON|PEAR", ("the fruit bowl",), ("lunch", "an afternoon snack")),
-    (r"VEGETABLE|SALAD|TOMATO|POTATO|ONION|PEPPER|CARROT|BROCCOLI|CORN|MUSHROOM|SQUASH|HERB",
-     ("the salad bowl", "the kitchen"), ("dinner", "a side dish")),
-    (r"HAIR|SOAP|DEODOR|ORAL|SHAV|HAND/BODY|BATH|COSMETIC|MAKEUP|TISS", ("the bathroom shelf",),
-     ("the morning routine", "travel", "every day")),
+    (r"TISS|HANDKE|NAPKIN|TOWEL", ("the paper shelf",), ("guests", "spring cleaning")),
+    (r"STATION|GREETING|SCHOOL", ("the desk", "the gift drawer"), ("school", "a party")),
+    (r"CAT |DOG |PET |BIRD", ("the pet shelf",), ("feeding time",)),
+    (r"FROZEN|FRZN|ICE CREAM", ("the freezer",), ("a weeknight", "busy evenings", "another day")),
+    (
+        r"DRINK|WATER|JUICE|\bTEA|COFFEE|COCOA|BEVERAGE",
+        ("the fridge", "the cooler", "the kitchen counter"),
+        ("a coffee break", "a picnic", "guests", "thirsty afternoons"),
+    ),
+    (
+        r"COOKIE|CANDY|SNACK|CRACKER|POPCORN|NUTS|CHIP",
+        ("the snack shelf", "the lunch box"),
+        ("movie night", "a road trip", "the afternoon", "game day"),
+    ),
+    (
+        r"CEREAL|BREAKFAST|EGG|BACON|MILK|SYRUP",
+        ("the breakfast table",),
+        ("busy mornings", "Sunday morning"),
+    ),
+    (
+        r"YOGURT|CHEESE|BUTTER|MARGARIN|DAIRY",
+        ("the fridge", "the breakfast table"),
+        ("lunch", "the week"),
+    ),
+    (
+        r"BREAD|ROLL|BUN|CAKE|PASTRY|PIES|SWEET GOODS|DOUGH",
+        ("the bread basket", "the coffee table"),
+        ("breakfast", "Sunday", "company"),
+    ),
+    (
+        r"SOUP|PASTA|SAUCE|RICE|BEAN|SHELF STABLE|DINNER|NOODLE|HISPANIC|CONDIMENT|PICKLE|OIL|SPICE"
+        r"|SALD|PNT|BAKING|FLOUR|SUGAR",
+        ("the pantry", "the kitchen shelf"),
+        ("dinner", "a weeknight", "family meals", "cooking at home"),
+    ),
+    (
+        r"BEEF|PORK|CHICKEN|TURKEY|MEAT|SAUSAGE|HAM|HOT DOG|SEAFOOD|LAMB",
+        ("the grill", "the dinner table"),
+        ("dinner", "the weekend", "a cookout"),
+    ),
+    (
+        r"APPLE|BERR|CITRUS|FRUIT|GRAPE|MELON|PEAR",
+        ("the fruit bowl",),
+        ("lunch", "an afternoon snack"),
+    ),
+    (
+        r"VEGETABLE|SALAD|TOMATO|POTATO|ONION|PEPPER|CARROT|BROCCOLI|CORN|MUSHROOM|SQUASH|HERB",
+        ("the salad bowl", "the kitchen"),
+        ("dinner", "a side dish"),
+    ),
+    (
+        r"HAIR|SOAP|DEODOR|ORAL|SHAV|HAND/BODY|BATH|COSMETIC|MAKEUP",
+        ("the bathroom shelf",),
+        ("the morning routine", "a trip", "the gym bag"),
+    ),
     (r"BABY|INFANT|DIAPER", ("the nursery",), ("a day out", "the little ones")),
-    (r"LAUNDRY|CLEAN|DETERG|BLEACH|BROOM|AIR CARE|PAPER|FOIL|WRAP|BATTER|ELECTR|CANDLE",
-     ("the utility shelf", "the home"), ("laundry day", "a tidy home", "everyday chores")),
-    (r"STATION|TOY|GREETING|SCHOOL", ("the desk", "the gift drawer"), ("a rainy day", "school", "a party")),
+    (
+        r"LAUNDRY|CLEAN|DETERG|BLEACH|BROOM|AIR CARE|PAPER|FOIL|WRAP|BATTER|ELECTR|CANDLE",
+        ("the utility shelf", "the cleaning cupboard"),
+        ("laundry day", "a tidy home", "household chores"),
+    ),
 )
-_ANYWHERE = (("the home", "the shopping list"), ("the week", "your next trip"))
 _HEADLINES = (
-    "{It}, {size}", "{It} in {size}", "Pick up {it}", "{It} for {moment}", "{It} for {place}",
-    "{It}: {size}", "{Store}: {it}", "{It} at our {dept} aisle", "Stock up: {it}", "Try {it}",
-    "{It} for your list", "Time for {it}", "{It} on the shelf", "Need {it}?", "{It}, right here",
+    "{It}, {size}",
+    "{It} in {size}",
+    "Pick up {it}",
+    "{It} for {moment}",
+    "{It} for {place}",
+    "{Own}: {it}",
+    "{It} in {dept}",
+    "Stock up: {it}",
+    "{It} for your list",
+    "Time for {it}",
+    "Need {it}?",
+    "{It}, right here",
+    "Find {it}",
+    "Next stop: {it}",
+    "{It}? In {dept}.",
 )
 _TEXTS = (
     "Fill {place}: {it}, {size}, waiting for you in {dept}.",
     "For {moment}, pick up {it} in the {size} size.",
     "Thinking of {moment}? Put {it} on your list.",
     "Planning {moment}? Look for the {size} size in {dept}.",
-    "Make room in {place}. Find it in our {dept} aisle.",
-    "A {brand} for {place}: {it}, {size}.",
-    "A {brand} for {moment}. Look for it in {dept}.",
+    "{It} for {place}: look in our {dept} aisle.",
+    "{Branded}: {it} for {place}, in the {size} size.",
+    "{Branded}: {it} for {moment}. Look in {dept}.",
     "Add {it} to your basket on the next trip to {dept}.",
     "Ready for {moment}: {it} from our {dept} aisle.",
-    "{Place_} looks empty? Bring home {it}, {size}.",
-    "The {size} size fits {place}. Pick it up in {dept}.",
+    "Room in {place}? Bring home {it}, {size}.",
+    "A {size} pack for {place}. Pick it up in {dept}.",
     "Next stop {dept}: bring home {it} for {moment}.",
     "One for {place}, one for {moment}: {it} in {dept}.",
     "Keep {it} at hand for {moment}. See our {dept} aisle.",
@@ -84,21 +132,26 @@ _OPENINGS = (
     "{It} for {moment} and for {place}.",
     "Think of {moment} and put {it} in your basket.",
     "Here is something for {place}: {it}, {size}.",
+    "Planning {moment}? Start with {it}.",
 )
 _MIDDLES = (
-    "This is a {brand}, and it comes in the {size} size.",
-    "It is a {brand} from our {dept} aisle.",
-    "The pack is {size}, and the label is a {brand}.",
-    "It comes as a {brand} product.",
-    "The size is {size}, easy to plan with for {moment}.",
+    "{Sold}, in the {size} size.",
+    "{Sold}, and it waits in our {dept} aisle.",
+    "{Sold}, and the pack is {size}.",
+    "{Sold}.",
+    "A {size} pack for {moment} or for {place}.",
 )
 _CLOSINGS = (
     "You find it in {dept}, under {category}.",
-    "Look for it next to other {category} in {dept}.",
+    "Look under {category} in {dept}.",
     "Pick it up in {dept} on your next trip.",
     "Ask for it in our {dept} department.",
-    "It stands with {category} in our {dept} aisle.",
 )
+_BRANDED = {"store brand": "From our store brand", "national brand": "From a national brand"}
+_SOLD = {
+    "store brand": ("It is sold under our store brand", "It carries our store brand label"),
+    "national brand": ("It is sold under a national brand", "It comes from a national brand"),
+}
 _SLOT = re.compile(r"\{(\w+)\}")
 _TRIES = 40
 
@@ -114,7 +167,9 @@ class DemoRow:
 
     def line(self) -> dict[str, object]:
         """As `training.tuning` reads it."""
-        turns = [{"role": one.role, "content": one.content} for one in self.slot.turns(self.product)]
+        turns = [
+            {"role": one.role, "content": one.content} for one in self.slot.turns(self.product)
+        ]
         return {
             "messages": [*turns, {"role": "assistant", "content": self.answer}],
             "group": self.cluster,
@@ -129,7 +184,7 @@ def demo_products(frame: pl.DataFrame, *, seed: int, most: int) -> list[tuple[Pr
     for cells in frame.iter_rows(named=True):
         kind, category = cells["product_type"] or "", cells["product_category"] or ""
         product = None if _LEFT_OUT.search(f"{kind} {category}") else shelf_product(cells)
-        if product is not None and dict(product.attributes).get("Department") and product.category:
+        if product is not None and _is_clear(product):
             kept.setdefault((product.title, product.attributes), (product, kind))
     by_kind: dict[str, list[tuple[Product, str]]] = {}
     for product, kind in kept.values():
@@ -147,12 +202,20 @@ def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator
     for product, kind in products:
         headline = ""
         for slot in AD_SLOTS:
-            shown = with_headline(product, headline) if slot.name == "text" and headline else product
+            shown = (
+                with_headline(product, headline) if slot.name == "text" and headline else product
+            )
             answer = _answer(product, slot, headline, seed)
             if slot.name == "headline":
                 headline = answer
             if answer:
                 yield DemoRow(shown, slot, answer, kind)
+
+
+def _is_clear(product: Product) -> bool:
+    """Whether the product says enough of itself: a department, a size, and where it is at home."""
+    known = {"Department", "Size"} <= dict(product.attributes).keys()
+    return known and bool(product.category) and _at_home(product) is not None
 
 
 def _answer(product: Product, slot: AdSlot, headline: str, seed: int) -> str:
@@ -165,31 +228,30 @@ def _answer(product: Product, slot: AdSlot, headline: str, seed: int) -> str:
         )
         said = [_filled(chosen(way, seed, *key, str(at)), parts) for at, way in enumerate(ways)]
         text = " ".join(said)
-        repeats = any(len(set(re.findall(r"for the [\w ]+|for \w+", text))) < text.count(" for ") for _ in "1")
-        if not all(said) or len(text) > slot.limit or (slot.name != "headline" and repeats):
-            continue
-        if headline and slot.name == "text" and _moment(headline) & _moment(text):
+        if not all(said) or len(text) > slot.limit or _repeats(said, parts, headline):
             continue
         if not check(text, slot.request(product), slot.check):
             return text
     return ""
 
 
-def _moment(text: str) -> set[str]:
-    return set(re.findall(r" for (.+?)[.,:?]?$", text))
+def _repeats(said: Sequence[str], parts: Mapping[str, str], headline: str) -> bool:
+    """Whether a size, place, moment or department is told twice, the headline above it included."""
+    text = " ".join(said)
+    above = headline if len(said) == 1 else ""
+    told = [parts[name] for name in ("size", "place", "moment", "dept") if parts[name]]
+    return any(text.count(one) > 1 or (one in above and one in text) for one in told)
 
 
 def _parts(product: Product, slot: str, seed: int, number: int) -> Mapping[str, str]:
     facts, category = dict(product.attributes), product.category
-    upper = f"{category} {product.title}".upper() + " "
-    places, moments = next(
-        ((places, moments) for words, places, moments in _PLACES if re.search(words, upper)),
-        _ANYWHERE,
-    )
+    places, moments = _at_home(product) or ((), ())
     title = product.title
     if slot == "headline" and number > _TRIES // 2:
         # A title that no headline has room for: its first words, or the category.
-        title = chosen((title.split(",")[0].split(" and ")[0], category), seed, product.id, str(number))
+        title = chosen(
+            (title.split(",")[0].split(" and ")[0], category), seed, product.id, str(number)
+        )
     key = (product.id, slot, str(number))
     place, moment = chosen(places, seed, "place", *key), chosen(moments, seed, "moment", *key)
     brand = facts.get("Brand type", "")
@@ -198,17 +260,25 @@ def _parts(product: Product, slot: str, seed: int, number: int) -> Mapping[str, 
         "it": _lower(title),
         "size": facts.get("Size", ""),
         "dept": facts.get("Department", ""),
-        "brand": brand,
-        "Store": "Our own brand" if brand == "store brand" else "",
+        "Own": "Store brand" if brand == "store brand" else "",
+        "Branded": _BRANDED.get(brand, ""),
+        "Sold": chosen(_SOLD[brand], seed, "sold", *key) if brand in _SOLD else "",
         "category": _lower(category),
         "place": place,
-        "Place_": place[:1].upper() + place[1:],
         "moment": moment,
     }
 
 
+def _at_home(product: Product) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Where such a product is kept, and for when it is wanted."""
+    said = f" {product.category} {product.title} ".upper()
+    return next(
+        ((places, moments) for words, places, moments in _PLACES if re.search(words, said)), None
+    )
+
+
 def _lower(text: str) -> str:
-    first = text.split(" ")[0]
+    first = text.split(" ", 1)[0]
     kept = first in ("Mexican", "Italian", "French", "American", "Hispanic", "Asian", "BBQ")
     return text if kept else text[:1].lower() + text[1:]
 

@@ -29,10 +29,22 @@ _SIZE = re.compile(r"(\d*\.?\d+) ?(OZ|LB|CT|PK|ML|L|LTR|GAL|PT|QT)", re.ASCII)
 #: Words that say nothing of a product by themselves.
 _VAGUE = frozenset(
     (
-        *("ALL", "ALWAYS", "BASIC", "BRANDS", "BULK", "DECOR", "ECONOMY", "EXCEPT", "FS", "GOURMET"),
+        *(
+            "ALL",
+            "ALWAYS",
+            "BASIC",
+            "BRANDS",
+            "BULK",
+            "DECOR",
+            "ECONOMY",
+            "EXCEPT",
+            "FS",
+            "GOURMET",
+        ),
         *("INCLUDING", "ITEMS", "MAINSTREAM", "MISC", "MISCELLANEOUS", "MULTI", "NATIONAL", "ONLY"),
         *("OTHER", "PACK", "PACKS", "PK", "PREMIUM", "REGULAR", "SINGLE", "SPECIALTY", "SUPER"),
         *("TRADITIONAL", "VALUE", "VARIETY", "LIGHT", "TYPE", "GENERAL", "ALTERNATIVE", "PKGD"),
+        *("DRY", "EXTERNAL", "FRESH", "INTERNAL", "ORIENTAL", "RED", "WHITE", "WHOLE", "AUTHENTIC"),
     )
 )
 #: Said before a colon of what stands behind a counter.
@@ -42,15 +54,62 @@ _GONE = frozenset(
     (
         *("A", "ALL", "BRANDS", "EX", "EXCEPT", "FS", "H", "INCL", "INCLUDING", "ITEMS", "JHOOK"),
         *("MISC", "MISCELLANEOUS", "N", "NATIONAL", "ONLY", "OTHER", "O", "PK", "PPK", "PROMO"),
-        *("PRE", "RW", "S", "SS", "SV", "SW", "T", "U", "UNDER", "OVER", "W", "ETC", "NEC", "B", "C"),
-        *("FRE", "WH", "PRESLC", "PSE", "IQF", "LBS", "OZ", "ML", "LT", "LTR", "SPEC", "SNGL", "DL", "FM", "CRV", "IN", "PKG", "FD"),
+        *(
+            "PRE",
+            "RW",
+            "S",
+            "SS",
+            "SV",
+            "SW",
+            "T",
+            "U",
+            "UNDER",
+            "OVER",
+            "W",
+            "ETC",
+            "NEC",
+            "B",
+            "C",
+        ),
+        *(
+            "FRE",
+            "WH",
+            "PRESLC",
+            "PSE",
+            "IQF",
+            "LBS",
+            "OZ",
+            "ML",
+            "LT",
+            "LTR",
+            "SPEC",
+            "SNGL",
+            "DL",
+            "FM",
+            "CRV",
+            "IN",
+            "PKG",
+            "FD",
+        ),
     )
 )
 _SPELLED: Mapping[str, str] = {
     **{"BEV": "beverages", "BKD": "baked", "BKFST": "breakfast", "BN": "beans", "BRD": "bread"},
-    **{"BRKFST": "breakfast", "BTL": "bottled", "BTR": "butter", "CAN": "canned", "CARB": "carbonated"},
+    **{
+        "BRKFST": "breakfast",
+        "BTL": "bottled",
+        "BTR": "butter",
+        "CAN": "canned",
+        "CARB": "carbonated",
+    },
     **{"CATFD": "cat food", "CHIX": "chicken", "CHKN": "chicken", "CHOC": "chocolate"},
-    **{"CKYS": "cookies", "CLEANG": "cleaning", "CND": "canned", "CNDY": "candy", "CNTRL": "control"},
+    **{
+        "CKYS": "cookies",
+        "CLEANG": "cleaning",
+        "CND": "canned",
+        "CNDY": "candy",
+        "CNTRL": "control",
+    },
     **{"CONC": "concentrate", "CRKR": "crackers", "CRYSTL": "crystal", "DNR": "dinner"},
     **{"DNRS": "dinners", "DRNK": "drink", "DRNKNG": "drinking", "DRNKS": "drinks"},
     **{"DRSNG": "dressing", "DSH": "dishes", "FLVR": "flavored", "FLVRD": "flavored"},
@@ -61,12 +120,29 @@ _SPELLED: Mapping[str, str] = {
     **{"PWDR": "powder", "PWDRS": "powders", "REFRGRATD": "refrigerated", "REFRIG": "refrigerated"},
     **{"SAL": "salad", "SALD": "salad", "SAUS": "sausage", "SFT": "soft", "SHERBTS": "sherbets"},
     **{"SNDWCH": "sandwich", "SNKS": "snacks", "SPLY": "supplies", "SPRD": "spread"},
-    **{"STK": "stick", "SUP": "super", "SWEETNERS": "sweeteners", "TISS": "tissue", "TRSH": "trash"},
+    **{
+        "STK": "stick",
+        "SUP": "super",
+        "SWEETNERS": "sweeteners",
+        "TISS": "tissue",
+        "TRSH": "trash",
+    },
     **{"VEG": "vegetables", "WHL": "whole", "WHLSM": "wholesome", "WTR": "water", "WAT": "water"},
     **{"CATSUP": "ketchup", "ITALIAN": "Italian", "FRENCH": "French", "AMERICAN": "American"},
     **{"HISPANIC": "Hispanic", "ASIAN": "Asian", "DISPOSIBLE": "disposable", "LSS": "less"},
-    **{"BBQ": "BBQ", "SUPPLEMEN": "supplements", "PLSTC": "plastic", "MENS": "men's"},
-    **{"WOMENS": "women's", "LADIES": "ladies'", "DECAFFINATED": "decaffeinated", "VALENTINE": "Valentine"},
+    **{
+        "BBQ": "BBQ",
+        "HANDKE": "handkerchiefs",
+        "SUPPLEMEN": "supplements",
+        "PLSTC": "plastic",
+        "MENS": "men's",
+    },
+    **{
+        "WOMENS": "women's",
+        "LADIES": "ladies'",
+        "DECAFFINATED": "decaffeinated",
+        "VALENTINE": "Valentine",
+    },
 }
 
 
@@ -93,7 +169,7 @@ def readable_size(size: str) -> str:
     found = _SIZE.fullmatch(" ".join(size.upper().split()))
     if not found:
         return ""
-    number = f"0{found[1]}" if found[1].startswith(".") else found[1]
+    number = f"{float(found[1]):g}"
     return f"{number} {'l' if found[2] == 'LTR' else found[2].lower()}"
 
 
@@ -131,7 +207,7 @@ def shelf_products(frame: pl.DataFrame, ids: Iterable[str]) -> tuple[Product, ..
 
 
 def _turned(name: str) -> str:
-    """"BREAD: ITALIAN" as "ITALIAN BREAD"; the words of the trade before a colon are left out."""
+    """ "BREAD: ITALIAN" as "ITALIAN BREAD"; the words of the trade before a colon are left out."""
     head, colon, tail = name.partition(":")
     if not colon or not tail.strip(" -("):
         return name
