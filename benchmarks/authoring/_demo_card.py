@@ -25,7 +25,7 @@ part of `adwright demo` asks for them. Written by `python -m benchmarks.authorin
 | file | `tuned/tensors.safetensors`, float32, {told["bytes"] / 1e6:.1f} MB, listed with its hash in `tuned/manifest.json` |
 | data | products of Complete Journey (CC0); their texts are put together by our own phrases (Apache-2.0) |
 | rows | {told["rows"]:,} to train and choose by, {told["held_rows"]} of them held out by product type |
-| training | {told["steps"]} steps of 8 rows, {told["tokens"]:,} tokens, rate {told["rate"]:g} with a cosine, seed {told["seed"]}, {told["cpu_seconds"]:.0f} CPU-seconds of one thread |
+| training | {told["steps"]} steps of {told["batch"]} rows, {told["tokens"]:,} tokens, rate {told["rate"]:g} with a cosine, seed {told["seed"]}, {told["cpu_seconds"]:.0f} CPU-seconds of one thread |
 | loss of held-out answers | {told["base_nll"]:.2f} nats per token without it, {told["valid_nll"]:.2f} with it |
 
 Of {tuned["texts"]} texts for products of types that were not trained on, before any repair:

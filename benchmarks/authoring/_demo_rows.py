@@ -178,23 +178,18 @@ class DemoRow:
 
 
 def demo_products(frame: pl.DataFrame, *, seed: int, most: int) -> list[tuple[Product, str]]:
-    """Products with the type that they are of, no two of one type and size; the types in an order
-    that the seed draws, up to `most`."""
+    """A product of each of `most` types, and its type, as the seed draws them."""
     kept: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[Product, str]] = {}
     for cells in frame.iter_rows(named=True):
         kind, category = cells["product_type"] or "", cells["product_category"] or ""
         product = None if _LEFT_OUT.search(f"{kind} {category}") else shelf_product(cells)
         if product is not None and _is_clear(product):
             kept.setdefault((product.title, product.attributes), (product, kind))
-    by_kind: dict[str, list[tuple[Product, str]]] = {}
-    for product, kind in kept.values():
-        by_kind.setdefault(kind, []).append((product, kind))
+    by_kind: dict[str, tuple[Product, str]] = {}
+    for one in sorted(kept.values(), key=lambda one: drawn(seed, one[0].id)):
+        by_kind.setdefault(one[1], one)
     kinds = sorted(by_kind, key=lambda kind: drawn(seed, "kind", kind))
-    return [
-        one
-        for kind in kinds
-        for one in sorted(by_kind[kind], key=lambda one: drawn(seed, one[0].id))[:2]
-    ][:most]
+    return [by_kind[kind] for kind in kinds[:most]]
 
 
 def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator[DemoRow]:

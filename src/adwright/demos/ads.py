@@ -1,4 +1,4 @@
-"""The demonstration's ads: for products that were ranked, a headline, a text and a description each.
+"""The demonstration's ads: a headline, a text and a description for products that were ranked.
 
 A small model of this machine writes them, under an adapter that ships with the package. What it
 wrote is shown as it was, with what the checks found, beside what is left after the repair.

@@ -94,11 +94,13 @@ async def open_room(*, threads: int = 0, offline: bool = False) -> AsyncIterator
     where, note = locate(torch.model, offline=offline)
     tokens = HuggingFaceTokens.load(where)
     config = PagedEngineConfig(torch, adapters={_CALLED: str(ADAPTER / "tuned")})
-    async with PagedEngine(config) as engine:
-        async with ChainDispatcher({"e0": engine}, tokens.count) as dispatcher:
-            with dispatcher.for_program("demo", "demo") as chains:
-                says = f"{note}, with the demonstration's adapter, on the paged engine"
-                yield AdRoom(chains, lambda turns: tokens.chat_text(turns, {}), _CALLED, says)
+    says = f"{note}, with the demonstration's adapter, on the paged engine"
+    async with (
+        PagedEngine(config) as engine,
+        ChainDispatcher({"e0": engine}, tokens.count) as dispatcher,
+    ):
+        with dispatcher.for_program("demo", "demo") as chains:
+            yield AdRoom(chains, lambda turns: tokens.chat_text(turns, {}), _CALLED, says)
 
 
 async def write_ads(room: AdRoom, products: Sequence[Product]) -> tuple[ProductAd, ...]:
