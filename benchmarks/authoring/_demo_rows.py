@@ -154,6 +154,8 @@ _SOLD = {
 }
 _SLOT = re.compile(r"\{(\w+)\}")
 _TRIES = 40
+#: A word that is no abbreviation, as far as its letters tell.
+_PRONOUNCED = re.compile(r"^(?=.*[aeiouyAEIOUY])[^\W\d_]{2,14}\W*s?$|^BBQ$|^\w+'s$|^a$")
 
 
 @dataclass(frozen=True)
@@ -208,8 +210,10 @@ def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator
 
 
 def _is_clear(product: Product) -> bool:
-    """Whether the product says enough of itself: a department, a size, and where it is at home."""
+    """Whether the product says enough of itself: a department, a size, where it is at home, and a title
+    in words."""
     known = {"Department", "Size"} <= dict(product.attributes).keys()
+    known &= all(_PRONOUNCED.search(word) for word in product.title.split())
     return known and bool(product.category) and _at_home(product) is not None
 
 

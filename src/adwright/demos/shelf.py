@@ -45,6 +45,7 @@ _VAGUE = frozenset(
         *("OTHER", "PACK", "PACKS", "PK", "PREMIUM", "REGULAR", "SINGLE", "SPECIALTY", "SUPER"),
         *("TRADITIONAL", "VALUE", "VARIETY", "LIGHT", "TYPE", "GENERAL", "ALTERNATIVE", "PKGD"),
         *("DRY", "EXTERNAL", "FRESH", "INTERNAL", "ORIENTAL", "RED", "WHITE", "WHOLE", "AUTHENTIC"),
+        *("COOKED", "FLAVORED", "SMOKED", "FROZEN", "ORGANIC", "CANNED", "MEDICATED", "SWEET"),
     )
 )
 #: Said before a colon of what stands behind a counter.
@@ -123,6 +124,8 @@ _SPELLED: Mapping[str, str] = {
     **{
         "STK": "stick",
         "SUP": "super",
+        "SWT": "sweet",
+        "THN": "than",
         "SWEETNERS": "sweeteners",
         "TISS": "tissue",
         "TRSH": "trash",
@@ -157,6 +160,8 @@ def readable_name(name: str, category: str = "") -> str:
     said = {word for word in _raw(name) if word not in _GONE}
     if category and (not words or said <= _VAGUE):
         words += [word for word in _words(category) if word not in words]
+    while len(words) > 2 and words[-2] == "and" and words[-1].upper() in _VAGUE:
+        del words[-2:]
     text = " ".join(words)
     while text.count(" and ") > 1:
         text = text.replace(" and ", ", ", 1)
@@ -224,17 +229,19 @@ def _raw(name: str) -> list[str]:
 def _words(name: str) -> list[str]:
     """The words of a name, spelled out; "and" for strokes and ampersands between two of them."""
     plain = re.sub(r"\([^)]*\)?", " ", name.upper())
-    whole = len(name) < _CUT or name.endswith(")")
+    # What was cut off may be what stands in brackets.
+    whole = len(name) < _CUT or name.endswith(")") or name.rfind("(") > name.rfind(")")
     pieces = re.findall(r"[^\s/&:,+-]+|[/&]", plain)
     words: list[str] = []
+    said = False
     for at, piece in enumerate(pieces):
         bare = piece.strip(".'")
         last = at == len(pieces) - 1
         if piece in "/&" or bare == "AND":
-            words += ["and"] if words and words[-1] != "and" else []
-        elif any(one.isdigit() for one in bare) or bare in _GONE:
+            words += ["and"] if said and words[-1] != "and" else []
             continue
-        elif whole or not last or bare in _SPELLED:
+        said = not (any(one.isdigit() for one in bare) or bare in _GONE)
+        if said and (whole or not last or bare in _SPELLED):
             word = _SPELLED.get(bare, bare.lower())
             words += [word] if word not in words else []
     while words and words[-1] == "and":
