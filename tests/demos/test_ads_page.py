@@ -16,7 +16,7 @@ AD = ProductAd(
     (
         WrittenText("headline", "Now 24 bags", Repaired("Now bags", (NUMBER,), (), True)),
         WrittenText("text", "Tea & bags", Repaired("Tea & bags", (), (), False)),
-        WrittenText("description", "", Repaired("", (WHOLE,), (WHOLE,), True)),
+        WrittenText("description", "", Repaired("", (WHOLE,), (WHOLE,), True), "it fell"),
     ),
 )
 COUNTS = AdCounts(3, 2, 3, 1, 2, 2)
@@ -42,7 +42,7 @@ def test_rows_for_a_terminal() -> None:
     assert ad_rows(AD) == [
         ("headline", "Now [[24]] bags", "grounding/number", "Now bags"),
         ("text", "Tea & bags", "", ""),
-        ("description", "", "limits/too-long", "(nothing that may be shown)"),
+        ("description", "", "it fell", "(nothing that may be shown)"),
     ]
 
 

@@ -4,8 +4,11 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from adwright.authoring.tasks.product import Product
 from adwright.core.artifacts import load_artifact
+from adwright.core.errors import ProgramError
 from adwright.demos.ad_prompts import AD_SLOTS, with_headline
 from adwright.demos.ads_program import ADAPTER, AdRoom, ProductAd, write_ads
 from adwright.lm.engine.generation import Message
@@ -25,8 +28,8 @@ class Writer:
 
     async def generate(self, asked: AskedChain, say: Saying) -> str:
         self.prompts.append(asked.prompt)
-        self.adapters.add(asked.chain.adapter)
-        return self.answer(asked.chain.output.rstrip("_0123456789"), asked.prompt)
+        self.adapters.add(asked.chain.call.adapter)
+        return self.answer(asked.chain.placeholder, asked.prompt)
 
 
 def rendered(turns: Sequence[Message]) -> str:
@@ -59,7 +62,7 @@ def test_a_text_goes_on_from_the_headline_that_was_mended() -> None:
     assert headline.changed
     assert "50" not in headline.text
     assert f"* Headline: {headline.text}" in writer.prompts[-1]
-    assert [one.rule for one in headline.findings_before][0].startswith("grounding/")
+    assert headline.findings_before[0].rule.startswith("grounding/")
     assert any(one.rule == "policy/superlative" for one in text.findings_before)
     assert not text.failed
     assert not description.changed
@@ -74,7 +77,10 @@ def test_what_cannot_be_written_is_made_of_the_facts_and_harms_nothing_else() ->
     tea, ham = written(Writer(answer), TEA, HAM)
     assert {text.before for text in tea.texts} == {""}
     assert all("Tea bags" in text.repaired.text for text in tea.texts)
-    assert {text.before for text in ham.texts} == {"Ham"}
+    assert all("it fell" in text.failure for text in tea.texts)
+    assert {(text.before, text.failure) for text in ham.texts} == {("Ham", "")}
+    with pytest.raises(ProgramError, match=r"no ad could be written: .*it fell"):
+        written(Writer(answer), TEA)
 
 
 def test_the_adapter_that_ships_is_whole_and_small() -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "register", "show", "show_ads", "show_cascade", "show_retirement"]
 
-_NEEDS = "needs packages that are not installed: pip install 'adwright[{}]'"
-
 Households = Annotated[
     float,
     typer.Option(
@@ -183,13 +181,16 @@ def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
     folder = config.out / "ads"
     shown = [one.item_id for household in found.households[:1] for one in household.shown]
     products = journey_shelf(shown, offline=config.offline)
+    why = "none of the products has a name"
+    made = None
     try:
-        if not products:
-            return None
-        made = ads_demo(AdsDemoConfig(offline=config.offline, out=folder), products)
+        if products:
+            made = ads_demo(AdsDemoConfig(offline=config.offline, out=folder), products)
     except MissingExtraError as error:
+        why = f"{error.what}: {error.hint}"
+    if made is None:
         remove_ads(folder)
-        typer.echo(f"\nNo ads are written, since {error.feature} {_NEEDS.format(error.extra)}.")
+        typer.echo(f"\nNo ads are written, since {why}.")
         return None
     show_ads(made)
     return made

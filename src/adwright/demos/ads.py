@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from adwright.authoring.checks.finding import errors_of
+from adwright.authoring.checks.finding import Finding, errors_of
 from adwright.authoring.tasks.product import Product
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
@@ -69,10 +69,11 @@ def ads_demo(
 
     opened: where they are written, in the place of `open_room`.
     Raises MissingExtraError without the extra `lm`, AssetError where the model cannot be had,
-    ResourceError where the folder holds something else, DataError without products.
+    ResourceError where the folder holds something else, DataError without products, ProgramError
+    where the model wrote nothing at all.
     """
     if not products:
-        raise DataError("there are no products to write ads for", where="demo")
+        raise DataError("there are no products to write ads for", hint="name at least one")
     claim_folder(config.out, _MARK, config)
     opener = opened or partial(open_room, threads=config.threads, offline=config.offline)
     stages = Stages(clock)
@@ -92,12 +93,13 @@ def counts_of(ads: Sequence[ProductAd]) -> AdCounts:
     texts = [text for ad in ads for text in ad.texts]
     before = [errors_of(text.repaired.findings_before) for text in texts]
     after = [errors_of(text.repaired.findings_after) for text in texts]
-    sides = (before, after)
     return AdCounts(
-        len(texts),
-        *(sum(not any(map(_is_grounding, one)) for one in side) for side in sides),
-        *(sum(not one for one in side) for side in sides),
-        sum(text.repaired.changed for text in texts),
+        texts=len(texts),
+        grounded_before=sum(map(_is_grounded, before)),
+        grounded_after=sum(map(_is_grounded, after)),
+        faultless_before=before.count(()),
+        faultless_after=after.count(()),
+        changed=sum(text.repaired.changed for text in texts),
     )
 
 
@@ -121,5 +123,5 @@ async def _written(
         return await write_ads(room, products), room.says
 
 
-def _is_grounding(finding: object) -> bool:
-    return str(getattr(finding, "rule", "")).startswith("grounding/")
+def _is_grounded(errors: Sequence[Finding]) -> bool:
+    return not any(one.rule.startswith("grounding/") for one in errors)

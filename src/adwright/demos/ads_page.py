@@ -94,7 +94,9 @@ def _bracketed(text: WrittenText) -> str:
 
 
 def _found(text: WrittenText) -> str:
-    return ", ".join(dict.fromkeys(one.rule for one in text.repaired.findings_before))
+    return text.failure or ", ".join(
+        dict.fromkeys(one.rule for one in text.repaired.findings_before)
+    )
 
 
 def _left(text: WrittenText) -> str:

@@ -11,7 +11,8 @@
 Every product has these three calls, all products are one program, and calls of one kind share the
 beginning of their prompts. The checks are plain Python: the variable `checked` is awaited, and set
 as soon as a headline was checked and mended, so that no text goes on from a headline that must not
-be shown. What a call fails to write is taken for an empty text, which the repair fills with facts.
+be shown. What a call fails to write is an empty text with the reason, which the repair fills with
+facts; the others go on.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ class AdRoom:
 @dataclass(frozen=True)
 class WrittenText:
     """slot: headline, text or description. before: as the model wrote it. repaired: what became of
-    it, with the findings of both."""
+    it, with the findings of both. failure: why the model wrote nothing; empty where it did."""
 
     slot: str
     before: str
     repaired: Repaired
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,19 @@ async def write_ads(room: AdRoom, products: Sequence[Product]) -> tuple[ProductA
     """Write headline, text and description of each product, all of them as one program.
 
     Nothing is returned that a check refuses: a text that cannot be mended is empty.
+    Raises ProgramError where the model wrote nothing at all.
     """
     calls = {slot.name: _call(slot, room) for slot in AD_SLOTS}
     async with Session(room.engine) as session:
         flow = Flow(session)
         planned = [_planned(flow, calls, product) for product in products]
-        return tuple(await asyncio.gather(*(one.written() for one in planned)))
+        made = tuple(await asyncio.gather(*(one.written() for one in planned)))
+    texts = [text for ad in made for text in ad.texts]
+    if texts and all(text.failure for text in texts):
+        raise ProgramError(
+            f"no ad could be written: {texts[0].failure}", where="the demonstration's ads"
+        )
+    return made
 
 
 @dataclass(frozen=True)
@@ -128,13 +137,13 @@ class _Planned:
         return ProductAd(self.product, tuple(made))
 
     async def _one(self, slot: AdSlot) -> WrittenText:
+        before, failure = "", ""
         try:
             before = (await self.texts[slot.name].get()).strip()
-        except ProgramError:
-            before = ""
-        found = WrittenText(
-            slot.name, before, repair(before, slot.request(self.product), slot.check)
-        )
+        except ProgramError as error:
+            failure = str(error)
+        mended = repair(before, slot.request(self.product), slot.check)
+        found = WrittenText(slot.name, before, mended, failure)
         if slot.name == "headline":
             self.checked.set(found.repaired.text or self.product.title)
         return found
