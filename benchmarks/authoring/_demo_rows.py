@@ -210,8 +210,8 @@ def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator
 
 
 def _is_clear(product: Product) -> bool:
-    """Whether the product says enough of itself: department, size, a title in words, and where it is
-    at home."""
+    """Whether the product says enough of itself: department, size, a title in words, and where
+    it is at home."""
     known = {"Department", "Size"} <= dict(product.attributes).keys()
     known &= all(_PRONOUNCED.search(word) for word in product.title.split())
     return known and bool(product.category) and _at_home(product) is not None

@@ -8,9 +8,10 @@ import pytest
 
 from adwright.authoring.tasks.product import Product
 from adwright.core.artifacts import load_artifact
-from adwright.core.errors import ProgramError
+from adwright.core.errors import MissingExtraError, ProgramError
 from adwright.demos.ad_prompts import AD_SLOTS, with_headline
-from adwright.demos.ads_program import ADAPTER, AdRoom, ProductAd, write_ads
+from adwright.demos.ads_program import ADAPTER, AdRoom, ProductAd, open_room, write_ads
+from adwright.lm import open_model
 from adwright.lm.engine.generation import Message
 from adwright.programs.chain_engine import AskedChain, Saying
 
@@ -81,6 +82,17 @@ def test_what_cannot_be_written_is_made_of_the_facts_and_harms_nothing_else() ->
     assert {(text.before, text.failure) for text in ham.texts} == {("Ham", "")}
     with pytest.raises(ProgramError, match=r"no ad could be written: .*it fell"):
         written(Writer(answer), TEA)
+
+
+def test_without_the_extra_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_model, "find_spec", lambda name: None)
+
+    async def opened() -> None:
+        async with open_room(offline=True):
+            pass
+
+    with pytest.raises(MissingExtraError, match="writing ads needs packages"):
+        asyncio.run(opened())
 
 
 def test_the_adapter_that_ships_is_whole_and_small() -> None:

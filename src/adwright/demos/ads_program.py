@@ -29,6 +29,7 @@ from adwright.authoring.tasks.prompts import input_of
 from adwright.core.errors import MissingExtraError, ProgramError
 from adwright.demos.ad_prompts import AD_SLOTS, HEADLINE, AdSlot
 from adwright.lm.engine.generation import Message
+from adwright.lm.open_model import is_installed
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.programs.chain_engine import ChainEngine
 from adwright.programs.frontend.flow import Flow, TextFuture
@@ -81,12 +82,8 @@ async def open_room(*, threads: int = 0, offline: bool = False) -> AsyncIterator
     threads: of torch; 0 takes what fits. offline: never download.
     Raises MissingExtraError without the extra `lm`, AssetError where the model cannot be had.
     """
-    try:
-        import gguf
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("writing ads", "lm") from error
-    del gguf, transformers  # it is only asked whether they are there
+    if not is_installed(TorchConfig):
+        raise MissingExtraError("writing ads", TorchConfig.extra)
     from adwright.lm.engine.hf_tokens import HuggingFaceTokens
     from adwright.lm.engine.weights import locate
     from adwright.programs.dispatch.dispatcher import ChainDispatcher
