@@ -28,14 +28,13 @@ demonstration does. For a shop of your own, tune on your own texts: `adwright au
 """
 
 
-def card(result: Mapping[str, Any]) -> str:
-    """The card as Markdown. result: what `demo_adapter` measured."""
+def card(training: Mapping[str, Any], untuned: Mapping[str, Any], tuned: Mapping[str, Any]) -> str:
+    """The card as Markdown, of what `demo_adapter` noted of the training and of both models."""
     lines = [_HEAD, "| what | value |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in _facts(result["training"])]
-    tuned, untuned = result["tuned"], result["untuned"]
+    lines += [f"| {name} | {value} |" for name, value in _facts(training)]
     lines += [
-        f"\nShares of {tuned['texts']} texts for products of types that were not trained on, before "
-        "any repair:\n",
+        f"\nShares of {tuned['texts']} texts for products of other types than those of the rows, "
+        "before any repair:\n",
         "| texts with | without the adapter | with it |",
         "|---|---:|---:|",
         *(f"| {said} | {untuned[one]:.0%} | {tuned[one]:.0%} |" for one, said in _MEASURES),
@@ -66,8 +65,8 @@ def _facts(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "training",
         f"{told['steps']} steps of {told['batch']} rows, {told['tokens']:,} tokens, rate "
-        f"{told['rate']:g} with a cosine, seed {told['seed']}; {told['cpu_seconds']:.0f} CPU-seconds "
-        "of one thread, beside other work",
+        f"{told['rate']:g} with a cosine, seed {told['seed']}; {told['cpu_seconds']:.0f} CPU-"
+        "seconds of one thread, beside other work",
     )
     yield (
         "loss of held-out answers",

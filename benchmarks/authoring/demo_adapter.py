@@ -16,10 +16,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.recipe import AuthoringRecipe, tune_author
@@ -33,7 +34,7 @@ from adwright.demos.ads_program import ADAPTER
 from adwright.lm.engine.language_model import LanguageModel
 from benchmarks.authoring._demo_card import card
 from benchmarks.authoring._demo_rows import DemoRow, demo_products, demo_rows
-from benchmarks.common.processes import ROOT
+from benchmarks.common.result import RESULTS, write_result
 
 __all__ = ["main"]
 
@@ -44,7 +45,7 @@ PRODUCTS, HELD_OUT, WRITTEN = 135, 60, 24
 METHOD = {"rank": 2, "alpha": 8.0, "dropout": 0.0}
 RATE, BATCH, TOKENS = 2e-3, 4, 320
 SCRATCH = cache_folder() / "bench" / "demo-adapter"
-RESULT = ROOT / "benchmarks" / "results" / "demo_adapter.json"
+NAME = "demo_adapter"
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,41 @@ def main(argv: Sequence[str] | None = None) -> None:
         for product, slot, text in islice(_texts(held, adapter=ADAPTER), asked.show):
             print(f"{product.title} | {slot}: {text}")
         return
-    known = json.loads(RESULT.read_text("utf-8")) if RESULT.is_file() else {}
-    training = known.get("training", {}) if asked.measure else _train(rows)
-    result = {
-        "benchmark": "demo_adapter",
-        "training": training,
-        "untuned": asdict(_shares(held)),
-        "tuned": asdict(_shares(held, adapter=ADAPTER)),
-    }
-    atomic_write_text(RESULT, json.dumps(result, indent=1) + "\n")
-    atomic_write_text(ADAPTER / "README.md", card(result))
-    print(json.dumps(result, indent=1))
+    training = _known() if asked.measure else _train(rows)
+    _write(training, _shares(held), _shares(held, adapter=ADAPTER))
+
+
+def _known() -> dict[str, Any]:
+    """What the training of the adapter that is there took, as it was noted."""
+    found = json.loads((RESULTS / f"{NAME}.json").read_text("utf-8"))
+    return dict(found["rows"][0])
+
+
+def _write(training: Mapping[str, Any], untuned: WrittenShares, tuned: WrittenShares) -> None:
+    """The result, and the card that tells of it."""
+    write_result(
+        NAME,
+        protocol="SmolLM2-135M-Instruct tuned by LoRA on texts that were put together from the "
+        f"facts of a grocer's products; then both models write {tuned.texts} texts for products of "
+        "other types, greedily, and all checks of a text are made, before any repair. Rows: the "
+        "training, then each model.",
+        data="products of Complete Journey",
+        seeds=[SEED],
+        rows=[
+            training,
+            {"model": "untuned", **asdict(untuned)},
+            {"model": "tuned", **asdict(tuned)},
+        ],
+        figures={
+            "base_nll": training["base_nll"],
+            "valid_nll": training["valid_nll"],
+            "grounded_untuned": untuned.grounded,
+            "grounded_tuned": tuned.grounded,
+            "faultless_untuned": untuned.faultless,
+            "faultless_tuned": tuned.faultless,
+        },
+    )
+    atomic_write_text(ADAPTER / "README.md", card(training, asdict(untuned), asdict(tuned)))
 
 
 def _rows() -> tuple[list[DemoRow], list[Product]]:
@@ -91,7 +116,7 @@ def _rows() -> tuple[list[DemoRow], list[Product]]:
     return rows, [product for product, _ in every[PRODUCTS:]]
 
 
-def _train(rows: Sequence[DemoRow]) -> dict[str, object]:
+def _train(rows: Sequence[DemoRow]) -> dict[str, Any]:
     """Tune, put the adapter into the package, and say what it took."""
     data = SCRATCH / "rows.jsonl"
     lines = [json.dumps(row.line(), ensure_ascii=False) + "\n" for row in rows]
