@@ -120,16 +120,8 @@ def clicks_from_log(
     """
     config = config or ClickConfig()
     rounds, left_out = _rounds(events, arms)
+    _require_kinds(rounds, compared)
     kinds = sorted({*rounds["arm"].unique(), *compared})
-    missing = [one for one in compared if one not in set(rounds["arm"])]
-    if missing:
-        raise DataError(
-            f"no impression shows a description of the kind {missing[0]!r}",
-            column="creative_id",
-            hint="name the kind of each creative; a kind that was never shown cannot be valued",
-        )
-    if not rounds["reward"].sum():
-        raise DataError("there is no click in the log", column="kind", hint="check the log")
     code = {kind: at for at, kind in enumerate(kinds)}
     action = np.array([code[one] for one in rounds["arm"]], np.int64)
     reward = rounds["reward"].to_numpy().astype(np.float64)
@@ -173,6 +165,20 @@ def clicks_from_log(
         left_out=left_out,
         warnings=tuple(_warnings(told, rounds, compared)),
     )
+
+
+def _require_kinds(rounds: pl.DataFrame, compared: tuple[str, str]) -> None:
+    """Raise DataError where a kind was never shown, or nothing was clicked."""
+    shown = set(rounds["arm"])
+    for kind in compared:
+        if kind not in shown:
+            raise DataError(
+                f"no impression shows a description of the kind {kind!r}",
+                column="creative_id",
+                hint="name the kind of each creative; one that was never shown cannot be valued",
+            )
+    if not rounds["reward"].sum():
+        raise DataError("there is no click in the log", column="kind", hint="check the log")
 
 
 def _rounds(

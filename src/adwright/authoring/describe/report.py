@@ -15,8 +15,8 @@ from adwright.authoring.describe.clicks import ClickResult
 from adwright.authoring.describe.review import PairReview
 from adwright.authoring.describe.search import SearchResult
 from adwright.authoring.describe.simulated_clicks import SimulatedClicks
-from adwright.metrics.agreement import Agreement
 from adwright.metrics.bootstrap import Interval
+from adwright.metrics.text.agreement import Agreement
 
 __all__ = ["DescriptionReport"]
 

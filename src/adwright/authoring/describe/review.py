@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from adwright.core.config import check_literals
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.agreement import Agreement, Scale, krippendorff_alpha
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
+from adwright.metrics.text.agreement import Agreement, Scale, krippendorff_alpha
 
 __all__ = [
     "RUBRIC",

@@ -1,4 +1,4 @@
-"""Do people who judge the same things agree? Krippendorff's alpha.
+"""Do people who judge the same texts agree? Krippendorff's alpha.
 
     alpha = 1 - observed disagreement / disagreement expected by chance
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.metrics.agreement import krippendorff_alpha
+from adwright.metrics.text.agreement import krippendorff_alpha
 
 NONE = np.nan
 #: "Computing Krippendorff's Alpha-Reliability" (2011), part C: four observers, twelve units.
