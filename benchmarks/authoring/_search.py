@@ -17,8 +17,8 @@ from typing import Any
 
 from adwright.authoring.checks.verdict import repair
 from adwright.authoring.describe.bm25 import Bm25Ranker
-from adwright.authoring.describe.queries import Judged, Judgement, Query, judged_by
-from adwright.authoring.describe.search import SearchResult, compare_search
+from adwright.authoring.describe.queries import GradedJudgement, Judged, SearchQuery, judged_by
+from adwright.authoring.describe.search import DescriptionSearch, compare_search
 from adwright.authoring.describe.vectors import VectorRanker
 from adwright.authoring.instructions.facts import with_details
 from adwright.authoring.instructions.rows import AuthoringExample
@@ -66,9 +66,9 @@ def _catalogue(trial: int) -> tuple[list[Product], Judged]:
     shop = [one for one in records if one.side == 0][: trial or None]
     cluster = {one.cluster: one.id for one in shop}
     asked = [one for one in records if one.side == 1 and one.cluster in cluster]
-    queries = [Query(one.id, one.fields["name"]) for one in asked if one.fields.get("name")]
+    queries = [SearchQuery(one.id, one.fields["name"]) for one in asked if one.fields.get("name")]
     judgements = [
-        Judgement(one.id, product.id, 1)
+        GradedJudgement(one.id, product.id, 1)
         for one in asked
         for product in shop
         if product.cluster == one.cluster
@@ -103,7 +103,7 @@ def _request(product: Product) -> AuthoringRequest:
     return with_details(example, unsupported_spans).request
 
 
-def _told(found: SearchResult) -> dict[str, Any]:
+def _told(found: DescriptionSearch) -> dict[str, Any]:
     return {
         "k": found.k,
         "products": found.products,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adwright.authoring.describe.queries import (
-    Judgement,
-    Query,
+    GradedJudgement,
+    SearchQuery,
     judged_by,
     read_judgements,
     read_queries,
@@ -24,10 +24,10 @@ def written(path: Path, text: str) -> Path:
 
 def test_tables_are_read(tmp_path: Path) -> None:
     path = written(tmp_path / "q.csv", "query_id,query,seen\n1,red tea,\n2,cup,true\n")
-    assert read_queries(path) == (Query("1", "red tea"), Query("2", "cup", seen=True))
+    assert read_queries(path) == (SearchQuery("1", "red tea"), SearchQuery("2", "cup", seen=True))
     lines = '{"query_id": 1, "item_id": "a", "grade": 2}\n'
     path = written(tmp_path / "j.jsonl", lines)
-    assert read_judgements(path) == (Judgement("1", "a", 2.0),)
+    assert read_judgements(path) == (GradedJudgement("1", "a", 2.0),)
 
 
 def test_judgements_of_trec(tmp_path: Path) -> None:
@@ -64,15 +64,15 @@ def test_broken_grades(tmp_path: Path, grade: str) -> None:
         read_judgements(written(path, "query_id,item_id,grade\n,a,2\n"))
 
 
-QUERIES = (Query("1", "Red Tea"), Query("2", "cup"), Query("3", "gold"))
+QUERIES = (SearchQuery("1", "Red Tea"), SearchQuery("2", "cup"), SearchQuery("3", "gold"))
 JUDGED = (
-    Judgement("1", "a", 2),
-    Judgement("1", "b", 0),
-    Judgement("1", "a", 1),
-    Judgement("2", "b", 1),
-    Judgement("3", "b", 0),
-    Judgement("9", "a", 1),
-    Judgement("1", "gone", 1),
+    GradedJudgement("1", "a", 2),
+    GradedJudgement("1", "b", 0),
+    GradedJudgement("1", "a", 1),
+    GradedJudgement("2", "b", 1),
+    GradedJudgement("3", "b", 0),
+    GradedJudgement("9", "a", 1),
+    GradedJudgement("1", "gone", 1),
 )
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from adwright.authoring.describe.clicks import ArmClicks, ClickResult
-from adwright.authoring.describe.echo import Echo
+from adwright.authoring.describe.echo import DescriptionEcho
 from adwright.authoring.describe.report import DescriptionReport
 from adwright.authoring.describe.review import PairJudgement, review_pairs
-from adwright.authoring.describe.search import INDEXES, SearchResult, SearchRow
+from adwright.authoring.describe.search import INDEXES, DescriptionSearch, SearchRow
 from adwright.authoring.describe.simulated_clicks import simulate_clicks
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.offpolicy import WeightSummary
@@ -20,15 +20,15 @@ from adwright.metrics.two_level import MethodInterval
 SOME = MethodInterval(0.5, 0.4, 0.6, 1)
 
 
-def search() -> SearchResult:
+def search() -> DescriptionSearch:
     rows = tuple(
         SearchRow("words", part, index, 7, SOME, None if index == "original" else SOME)
         for part in ("unseen", "seen")
         for index in INDEXES
     )
     grades = {("words", index): np.ones((1, 7, 3)) for index in INDEXES}
-    echo = Echo("p1", "gift for mother", 1.0, ("gift",))
-    return SearchResult(rows, 3, 20, 4, (19,), ((echo,),), 2, 3, 5, grades)
+    echo = DescriptionEcho("p1", "gift for mother", 1.0, ("gift",))
+    return DescriptionSearch(rows, 3, 20, 4, (19,), ((echo,),), 2, 3, 5, grades)
 
 
 def clicks(*, simulated: bool = False) -> ClickResult:

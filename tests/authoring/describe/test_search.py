@@ -11,7 +11,7 @@ import pytest
 
 from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.echo import EchoConfig
-from adwright.authoring.describe.queries import Judged, Judgement, Query, judged_by
+from adwright.authoring.describe.queries import GradedJudgement, Judged, SearchQuery, judged_by
 from adwright.authoring.describe.search import INDEXES, SearchConfig, compare_search
 from adwright.authoring.instructions.sources.match_records import read_matches
 from adwright.authoring.tasks.product import Product
@@ -32,8 +32,8 @@ def catalogue() -> tuple[list[Product], dict[str, str], Judged]:
         known = (("colour", mark),)
         products.append(Product(f"p{at}", "plain cup", description=body, attributes=known))
         written[f"p{at}"] = f"a cup in {mark} for the table"
-        queries.append(Query(f"q{at}", f"cup in {mark}"))
-        judged.append(Judgement(f"q{at}", f"p{at}", 2))
+        queries.append(SearchQuery(f"q{at}", f"cup in {mark}"))
+        judged.append(GradedJudgement(f"q{at}", f"p{at}", 2))
     return products, written, judged_by(queries, judged, [one.id for one in products])
 
 
@@ -115,8 +115,8 @@ def test_settings_change_the_table(change: dict[str, Any]) -> None:
     more = judged_by(
         judged.queries,
         [
-            *(Judgement(f"q{at}", f"p{at}", 2) for at in range(COUNT)),
-            *(Judgement(f"q{at}", f"p{(at + 1) % COUNT}", 1) for at in range(COUNT)),
+            *(GradedJudgement(f"q{at}", f"p{at}", 2) for at in range(COUNT)),
+            *(GradedJudgement(f"q{at}", f"p{(at + 1) % COUNT}", 1) for at in range(COUNT)),
         ],
         [one.id for one in products],
     )
@@ -155,8 +155,8 @@ def test_on_abt_buy_the_right_descriptions_beat_those_of_other_products(
         if one.fields["description"]
     }
     judged = judged_by(
-        [Query(one.id, one.fields["name"]) for one in asked],
-        [Judgement(one.id, shop[one.cluster].id, 1) for one in asked],
+        [SearchQuery(one.id, one.fields["name"]) for one in asked],
+        [GradedJudgement(one.id, shop[one.cluster].id, 1) for one in asked],
         [one.id for one in products],
     )
     turned = dict(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.authoring.describe.search import INDEXES, SearchResult
+from adwright.authoring.describe.search import INDEXES, DescriptionSearch
 from adwright.authoring.describe.simulated_clicks import (
     SimulatedClickConfig,
     expected_clicks,
@@ -38,13 +38,13 @@ def test_equals_clicks_that_are_drawn() -> None:
     )
 
 
-def result() -> SearchResult:
+def result() -> DescriptionSearch:
     rng = np.random.default_rng(1)
     better = np.tile([3.0, 1, 0], (1, 40, 1))
     worse = rng.permuted(np.tile([0.0, 1, 0], (1, 40, 1)), axis=2)
     of = {"title": worse, "original": worse, "written": np.concatenate([better] * 2)}
     grades = {("words", index): of.get(index, better) for index in INDEXES}
-    return SearchResult((), 3, 40, 0, (40,), ((),), 0, 0, 0, grades)
+    return DescriptionSearch((), 3, 40, 0, (40,), ((),), 0, 0, 0, grades)
 
 
 def test_better_lists_get_more_clicks_and_are_called_simulated() -> None:

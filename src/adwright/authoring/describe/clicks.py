@@ -101,6 +101,9 @@ class ClickResult:
     warnings: tuple[str, ...] = ()
     simulated: bool = False
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 def clicks_from_log(
     events: pl.DataFrame | pl.LazyFrame,

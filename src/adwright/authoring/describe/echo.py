@@ -21,7 +21,7 @@ from adwright.authoring.tasks.product import Product
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
-__all__ = ["Echo", "EchoConfig", "EchoGuard", "normal_query"]
+__all__ = ["DescriptionEcho", "EchoConfig", "EchoGuard", "normal_query"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class EchoConfig:
 
 
 @dataclass(frozen=True)
-class Echo:
+class DescriptionEcho:
     """product: whose description echoes. query: the one that it echoes most. share: E, 0 to 1.
     words: of the query, which no fact has."""
 
@@ -83,7 +83,7 @@ class EchoGuard:
             self._queries.append(query)
             self._sizes.append(len(grams))
 
-    def echo_of(self, product: Product, description: str) -> Echo | None:
+    def echo_of(self, product: Product, description: str) -> DescriptionEcho | None:
         """The query that the description echoes most, where it counts as an echo."""
         known = _fact_words(product) | self._common
         taken: dict[int, set[str]] = defaultdict(set)
@@ -102,11 +102,11 @@ class EchoGuard:
             return None
         text = self._queries[most]
         order = [word for word in dict.fromkeys(words_of(text)) if word in taken[most]]
-        return Echo(product.id, text, share, tuple(order))
+        return DescriptionEcho(product.id, text, share, tuple(order))
 
     def echoes(
         self, products: Sequence[Product], descriptions: Mapping[str, str]
-    ) -> tuple[Echo, ...]:
+    ) -> tuple[DescriptionEcho, ...]:
         """Those among the descriptions, by product id."""
         found = (
             self.echo_of(product, descriptions[product.id])

@@ -26,9 +26,9 @@ from adwright.core.errors import DataError, FileUnreadableError, SchemaError, Va
 from adwright.data.sources.frames import Tabular, as_frame
 
 __all__ = [
+    "GradedJudgement",
     "Judged",
-    "Judgement",
-    "Query",
+    "SearchQuery",
     "judged_by",
     "read_judgements",
     "read_queries",
@@ -39,7 +39,7 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
 @dataclass(frozen=True)
-class Query:
+class SearchQuery:
     """seen: whether whoever wrote the descriptions had this query before."""
 
     id: str
@@ -48,7 +48,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class GradedJudgement:
     """grade: from 0, not relevant, on."""
 
     query: str
@@ -66,7 +66,7 @@ class Judged:
     were given twice, of which the highest counts.
     """
 
-    queries: tuple[Query, ...]
+    queries: tuple[SearchQuery, ...]
     offsets: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
     grades: npt.NDArray[np.float64]
@@ -84,8 +84,8 @@ class Judged:
 
 
 def judged_by(
-    queries: Sequence[Query],
-    judgements: Iterable[Judgement],
+    queries: Sequence[SearchQuery],
+    judgements: Iterable[GradedJudgement],
     products: Sequence[str],
     *,
     seen: Collection[str] = (),
@@ -120,7 +120,7 @@ def judged_by(
     of_each = [best[query.id] for query in kept]
     return Judged(
         tuple(
-            Query(query.id, query.text, query.seen or normal_query(query.text) in known)
+            SearchQuery(query.id, query.text, query.seen or normal_query(query.text) in known)
             for query in kept
         ),
         np.cumsum([0, *map(len, of_each)]),
@@ -132,16 +132,16 @@ def judged_by(
     )
 
 
-def read_queries(source: Tabular) -> tuple[Query, ...]:
+def read_queries(source: Tabular) -> tuple[SearchQuery, ...]:
     """Queries of a table with the columns query_id and query, and seen (true or false) if known.
 
     Raises SchemaError for a column that is missing, ValueInvalidError for an empty or repeated id,
     an empty text, and a `seen` that is neither.
     """
     name, rows = _rows(source, ("query_id", "query"))
-    found: dict[str, Query] = {}
+    found: dict[str, SearchQuery] = {}
     for row, one in enumerate(rows):
-        query = Query(_text(one["query_id"]), _text(one["query"]), _truth(one, name, row))
+        query = SearchQuery(_text(one["query_id"]), _text(one["query"]), _truth(one, name, row))
         if not query.id or not query.text:
             column = "query" if query.id else "query_id"
             raise ValueInvalidError("a query is empty", file=name, row=row, column=column)
@@ -153,7 +153,7 @@ def read_queries(source: Tabular) -> tuple[Query, ...]:
     return tuple(found.values())
 
 
-def read_judgements(source: Tabular) -> tuple[Judgement, ...]:
+def read_judgements(source: Tabular) -> tuple[GradedJudgement, ...]:
     """Judgements of a table with the columns query_id, item_id and grade, or of a file NAME.qrels
     with four fields a line (query, anything, item, grade), as TREC has them.
 
@@ -170,7 +170,7 @@ def read_judgements(source: Tabular) -> tuple[Judgement, ...]:
         if not query or not product:
             column = "item_id" if query else "query_id"
             raise ValueInvalidError("an id is empty", file=name, row=row, column=column)
-        found.append(Judgement(query, product, _grade(one["grade"], name, row)))
+        found.append(GradedJudgement(query, product, _grade(one["grade"], name, row)))
     return tuple(found)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from adwright.authoring.describe.clicks import ClickResult
 from adwright.authoring.describe.review import PairReview
-from adwright.authoring.describe.search import SearchResult
+from adwright.authoring.describe.search import DescriptionSearch
 from adwright.authoring.describe.simulated_clicks import SimulatedClicks
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.text.agreement import Agreement
@@ -42,7 +42,7 @@ class DescriptionReport:
     settings: of the run, for the file. said: what was left out or passed over, in sentences.
     """
 
-    search: SearchResult | None = None
+    search: DescriptionSearch | None = None
     clicks: ClickResult | None = None
     simulated: tuple[SimulatedClicks, ...] = ()
     review: PairReview | None = None
@@ -104,7 +104,7 @@ class DescriptionReport:
         return {}, "Nothing was judged", "", 0.0
 
 
-def _search_text(found: SearchResult) -> str:
+def _search_text(found: DescriptionSearch) -> str:
     lines = []
     for ranker, part in dict.fromkeys((row.ranker, row.part) for row in found.rows):
         rows = [row for row in found.rows if (row.ranker, row.part) == (ranker, part)]

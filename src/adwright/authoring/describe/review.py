@@ -124,7 +124,7 @@ def review_pairs(
             value=sources,
             hint="keep the judgements of two of them" if sources else "collect judgements first",
         )
-    table = _Table(rows, sources[1])
+    table = _ReviewTable(rows, sources[1])
     options = _Options(seed, draws, confidence)
     ones = np.ones(len(rows))
     won = np.array([{"": 0.5, sources[1]: 1.0}.get(one.winner, 0.0) for one in rows])
@@ -173,7 +173,7 @@ class _Options:
         )
 
 
-class _Table:
+class _ReviewTable:
     """Which pair and which rater each row is of."""
 
     def __init__(self, rows: Sequence[PairJudgement], second: str) -> None:
@@ -204,7 +204,7 @@ def _rubric(
     name: str,
     rows: Sequence[PairJudgement],
     sources: Sequence[str],
-    table: _Table,
+    table: _ReviewTable,
     options: _Options,
 ) -> RubricResult | None:
     """None where no row scores both texts."""

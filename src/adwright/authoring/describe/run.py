@@ -21,7 +21,12 @@ from adwright.authoring.describe.judgement_file import read_pair_judgements
 from adwright.authoring.describe.queries import judged_by, read_judgements, read_queries
 from adwright.authoring.describe.report import DescriptionReport
 from adwright.authoring.describe.review import review_pairs
-from adwright.authoring.describe.search import Ranker, SearchConfig, SearchResult, compare_search
+from adwright.authoring.describe.search import (
+    DescriptionSearch,
+    DocumentRanker,
+    SearchConfig,
+    compare_search,
+)
 from adwright.authoring.describe.simulated_clicks import SimulatedClickConfig, simulate_clicks
 from adwright.authoring.describe.vectors import VectorRanker
 from adwright.authoring.describe.written import WrittenTexts, seen_in_columns, written_texts
@@ -144,8 +149,8 @@ def judge_descriptions(
     )
 
 
-def _rankers(config: DescribeConfig) -> list[Ranker]:
-    made: list[Ranker] = []
+def _rankers(config: DescribeConfig) -> list[DocumentRanker]:
+    made: list[DocumentRanker] = []
     for name in config.rankers:
         if name == "bm25":
             made.append(Bm25Ranker(config.k1, config.b))
@@ -205,7 +210,9 @@ def _settings(sources: DescribeSources, config: DescribeConfig) -> Mapping[str, 
     return {"sources": to_jsonable(sources), "config": to_jsonable(config)}
 
 
-def _said(table: ProductTable, written: Sequence[WrittenTexts], found: SearchResult) -> list[str]:
+def _said(
+    table: ProductTable, written: Sequence[WrittenTexts], found: DescriptionSearch
+) -> list[str]:
     """What a reader of the figures has to know."""
     said = list(table.said)
     if table.bad:

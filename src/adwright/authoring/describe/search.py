@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adwright.authoring.describe.echo import Echo, EchoConfig, EchoGuard
+from adwright.authoring.describe.echo import DescriptionEcho, EchoConfig, EchoGuard
 from adwright.authoring.describe.queries import Judged
 from adwright.authoring.tasks.product import Product
 from adwright.core.config import check_literals, require_count
@@ -35,11 +35,11 @@ from adwright.metrics.two_level import MethodInterval, two_level_difference, two
 
 __all__ = [
     "INDEXES",
+    "DescriptionSearch",
+    "DocumentRanker",
     "Index",
     "Part",
-    "Ranker",
     "SearchConfig",
-    "SearchResult",
     "SearchRow",
     "compare_search",
 ]
@@ -54,7 +54,7 @@ Part = Literal["unseen", "cold", "seen"]
 Echoes = Literal["drop", "keep"]
 
 
-class Ranker(Protocol):
+class DocumentRanker(Protocol):
     """What answers queries. name: for a table."""
 
     @property
@@ -105,9 +105,12 @@ class SearchRow:
     ndcg: MethodInterval
     lead: MethodInterval | None
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True)
-class SearchResult:
+class DescriptionSearch:
     """rows: of each ranker, part and index. k: of NDCG@k. echoes: by seed, what was found by the
     guard. written: products that have a written description, by seed. cold: cold products.
     grades: by ranker and index, grades [S, Q, k] of what unseen queries are shown, NaN where
@@ -118,7 +121,7 @@ class SearchResult:
     products: int
     cold: int
     written: tuple[int, ...]
-    echoes: tuple[tuple[Echo, ...], ...]
+    echoes: tuple[tuple[DescriptionEcho, ...], ...]
     seen: int
     unanswered: int
     unknown: int
@@ -136,11 +139,11 @@ def compare_search(
     products: Sequence[Product],
     written: Sequence[Mapping[str, str]],
     judged: Judged,
-    rankers: Sequence[Ranker],
+    rankers: Sequence[DocumentRanker],
     config: SearchConfig | None = None,
     *,
     history: Collection[str] | None = None,
-) -> SearchResult:
+) -> DescriptionSearch:
     """Compare the indexes.
 
     products: of the catalogue, in the order of `judged`. written: of each seed, product id to
@@ -175,7 +178,7 @@ def compare_search(
         for part, where, worth in _parts(judged, seen, cold):
             rows += _measured(ranker.name, part, lists, judged, where, worth, config)
         grades |= _shown(ranker.name, lists, judged, ~seen)
-    return SearchResult(
+    return DescriptionSearch(
         rows=tuple(rows),
         k=config.k,
         products=len(products),
@@ -197,7 +200,7 @@ def _lists(
     products: Sequence[Product],
     written: Sequence[Mapping[str, str]],
     judged: Judged,
-    ranker: Ranker,
+    ranker: DocumentRanker,
     k: int,
 ) -> dict[Index, list[npt.NDArray[np.int64]]]:
     """Of each index, the lists [Q, k] of each seed; one where no seed has a part in it."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adwright.authoring.describe.search import INDEXES, Index, SearchResult
+from adwright.authoring.describe.search import INDEXES, DescriptionSearch, Index
 from adwright.core.config import check_literals, require_count
 from adwright.core.errors import ConfigError
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
@@ -94,7 +94,7 @@ def expected_clicks(grades: npt.ArrayLike, config: SimulatedClickConfig) -> Floa
 
 
 def simulate_clicks(
-    search: SearchResult, config: SimulatedClickConfig | None = None
+    search: DescriptionSearch, config: SimulatedClickConfig | None = None
 ) -> tuple[SimulatedClicks, ...]:
     """The clicks that each ranker's lists would get, over the queries that the writer had not
     seen; ranks beyond k are not shown."""

@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from adwright.core.config import check_literals
 from adwright.core.config.choices import choices_of
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
@@ -47,6 +48,9 @@ class Agreement:
     scale: Scale
     units: int
     values: int
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def text(self) -> str:
         """`0.743 (0.5 to 0.9)`, or why there is none."""
