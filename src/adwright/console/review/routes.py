@@ -93,11 +93,11 @@ def decide(
     except Moved as moved:
         return _page(request, state, desk, shown, reviewer, moved.view, moved.text, moved=True)
     if action == "undo":
-        return see_other(f"/drafts/{at}{shown.query(done=at, did=action)}")
+        return see_other(f"/drafts/{at}{shown.query({'done': at, 'did': action})}")
     with desk.queue.turn():
         following = desk.queue.following(shown, at)
     place = "/" if following is None else f"/drafts/{following}"
-    return see_other(place + shown.query(done=at, did=action))
+    return see_other(place + shown.query({"done": at, "did": action}))
 
 
 @review_router.post("/drafts/{number}/check")
