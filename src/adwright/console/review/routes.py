@@ -93,7 +93,6 @@ def decide(
     except Moved as moved:
         return _page(request, state, desk, shown, reviewer, moved.view, moved.text, moved=True)
     if action == "undo":
-        told = {"done": at, "did": action}
         return see_other(f"/drafts/{at}{shown.query({'done': at, 'did': action})}")
     with desk.queue.turn():
         following = desk.queue.following(shown, at)
