@@ -14,9 +14,9 @@ import numpy as np
 
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.hazards.curves import LifeCurves
-from adwright.metrics.survival import harrell_c, uno_c
-from adwright.metrics.survival_calibration import brier_scores, cumulative_auc
-from adwright.metrics.survival_curve import censoring_curve
+from adwright.metrics.survival.calibration import brier_scores, cumulative_auc
+from adwright.metrics.survival.concordance import harrell_c, uno_c
+from adwright.metrics.survival.curve import censoring_curve
 from benchmarks.common.processes import ROOT
 from benchmarks.lifetime import _runs as runs
 from benchmarks.peers import environments

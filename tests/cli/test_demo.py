@@ -7,10 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.cli.demo import show, show_cascade
+from adwright.cli.demo import show, show_ads, show_cascade
+from adwright.core.errors import MissingExtraError
+from adwright.demos import ads as ads_module
 from adwright.demos import cascade as cascade_module
 from adwright.demos import ranker as training_demo
 from adwright.demos import retirement as retirement_module
+from adwright.demos.ads import AdsDemoConfig, AdsDemoResult, ads_demo
+from adwright.demos.ads_page import ad_rows
 from adwright.demos.cascade import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
 from adwright.demos.ranker import DemoConfig, DemoResult, demo
 from adwright.demos.retirement import (
@@ -19,6 +23,8 @@ from adwright.demos.retirement import (
     retirement_demo,
 )
 from tests.delivery.cascade.test_build import CONFIG
+from tests.demos.test_ads import room
+from tests.demos.test_ads_program import HAM, TEA
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_life_log import SmallLives
 from tests.support.data.small_next_basket import small_task
@@ -55,12 +61,18 @@ def third(folder: Path) -> RetirementDemoResult:
     return retirement_demo(config, lives=SmallLives(200))
 
 
+@pytest.fixture(scope="module")
+def fourth(folder: Path) -> AdsDemoResult:
+    return ads_demo(AdsDemoConfig(out=folder / "out" / "ads"), (TEA, HAM), opened=room)
+
+
 @pytest.fixture
 def asked(
     monkeypatch: pytest.MonkeyPatch,
     first: DemoResult,
     second: CascadeDemoResult,
     third: RetirementDemoResult,
+    fourth: AdsDemoResult,
 ) -> list[Any]:
     """The parts answer with what was made before, and say what they were asked for."""
     found: list[Any] = []
@@ -79,6 +91,17 @@ def asked(
         found.append(config)
         return third
 
+    def four(config: AdsDemoConfig, products: object) -> AdsDemoResult:
+        assert products == (TEA, HAM)
+        found.append(config)
+        return fourth
+
+    def shelf(ids: list[str], *, offline: bool = False) -> tuple[object, ...]:
+        assert ids == [one.item_id for one in first.households[0].shown]
+        return (TEA, HAM)
+
+    monkeypatch.setattr(ads_module, "ads_demo", four)
+    monkeypatch.setattr(ads_module, "journey_shelf", shelf)
     monkeypatch.setattr(cascade_module, "cascade_demo", two)
     monkeypatch.setattr(retirement_module, "retirement_demo", three)
     return found
@@ -108,6 +131,7 @@ def test_options_reach_all_parts(asked: list[Any], folder: Path) -> None:
             out=Path(out) / "cascade",
         ),
         RetirementDemoConfig(seed=3, offline=True, out=Path(out) / "retirement"),
+        AdsDemoConfig(offline=True, out=Path(out) / "ads"),
     ]
 
 
@@ -116,12 +140,13 @@ def test_the_pages_are_linked_and_the_end_says_how_to_serve(
     first: DemoResult,
     second: CascadeDemoResult,
     third: RetirementDemoResult,
+    fourth: AdsDemoResult,
     folder: Path,
 ) -> None:
     out = folder / "out"
     result = CliRunner().invoke(app, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    for page in ("cascade/cascade.html", "retirement/list.html"):
+    for page in ("cascade/cascade.html", "retirement/list.html", "ads/ads.html"):
         assert f'href="{page}"' in first.page.read_text("utf-8")
     text = result.output.replace("\n", "")
     for line in (
@@ -130,23 +155,24 @@ def test_the_pages_are_linked_and_the_end_says_how_to_serve(
         "adwright key cascade",
         f"adwright serve --models {out}",
         f"adwright retire apply {out / 'retirement' / 'list'}",
+        f"The ads: {fourth.page}",
     ):
         assert line in text
-    parts = first.result.stages, second.seconds, third.seconds
+    parts = first.result.stages, second.seconds, third.seconds, fourth.seconds
     seconds = sum(sum(part.values()) for part in parts)
     assert f"Done in {seconds:.0f} s" in text
-    assert len(asked) == 3
+    assert len(asked) == 4
     assert "best fatigue rule" in result.output
 
 
 def test_the_further_parts_can_be_left_out(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
-    old, other = tmp_path / "cascade", tmp_path / "retirement"
-    for place, mark in ((old, "cascade.json"), (other, "demo.json")):
+    old, other, ads = (tmp_path / name for name in ("cascade", "retirement", "ads"))
+    for place, mark in ((old, "cascade.json"), (other, "demo.json"), (ads, "demo.json")):
         place.mkdir()
         (place / mark).write_text("{}")
-    without = ["--no-cascade", "--no-retirement"]
+    without = ["--no-cascade", "--no-retirement", "--no-ads"]
     result = CliRunner().invoke(app, ["demo", *without, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert asked == [DemoConfig(out=tmp_path)]
@@ -155,6 +181,34 @@ def test_the_further_parts_can_be_left_out(
     assert "adwright retire" not in result.output
     assert not old.exists()
     assert not other.exists()
+    assert not ads.exists()
+    assert "The ads:" not in result.output
+
+
+@pytest.mark.parametrize("reason", ["no extra", "no names"])
+def test_the_ads_are_skipped_with_a_sentence(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str
+) -> None:
+    (tmp_path / "ads").mkdir()
+    (tmp_path / "ads" / "demo.json").write_text("{}")
+
+    def missing(config: AdsDemoConfig, products: object) -> AdsDemoResult:
+        raise MissingExtraError("writing ads", "lm")
+
+    monkeypatch.setattr(ads_module, "ads_demo", missing)
+    if reason == "no names":
+        monkeypatch.setattr(ads_module, "journey_shelf", lambda ids, *, offline: ())
+    without = ["--no-cascade", "--no-retirement"]
+    result = CliRunner().invoke(app, ["demo", *without, "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    said = {
+        "no extra": "No ads are written, since writing ads needs packages that are not installed: "
+        "pip install 'adwright[lm]'.",
+        "no names": "No ads are written, since none of the products has a name.",
+    }
+    assert said[reason] in result.output.replace("\n", " ").replace("  ", " ")
+    assert "The page to read" in result.output
+    assert not (tmp_path / "ads").exists()
 
 
 def test_what_is_shown(first: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,3 +234,17 @@ def test_what_is_shown_of_the_cascade(
         assert f"Household {decision.user_id} on" in text
         for place in decision.places:
             assert place.name in text
+
+
+def test_what_is_shown_of_the_ads(
+    fourth: AdsDemoResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    show_ads(fourth)
+    text = capsys.readouterr().out
+    assert fourth.counts.sentence() in text
+    assert "[[5]]" in text
+    for ad in fourth.ads:
+        assert ad.product.title in text
+        for row in ad_rows(ad):
+            assert all(cell in text for cell in row)

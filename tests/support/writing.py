@@ -26,7 +26,7 @@ class Teller(TokenEngine):
     def __init__(
         self, tell: Callable[[str, int], str], *, engine: str = "scripted", name: str = "teller"
     ) -> None:
-        self._tell, self._tokens = tell, ByteTokens()
+        self.tell, self._tokens = tell, ByteTokens()
         self._info = ModelInfo(name, engine, 0, "", FURTHER)
         self.prompts: list[str] = []
         self.calls: list[tuple[int, GenerationConfig]] = []
@@ -44,7 +44,7 @@ class Teller(TokenEngine):
         for answer in answers:
             prompt = bytes(answer.prompt).decode()
             self.prompts.append(prompt)
-            tokens = (*self._tokens.encode(self._tell(prompt, len(self.calls))), 256)
+            tokens = (*self._tokens.encode(self.tell(prompt, len(self.calls))), 256)
             for token in tokens:
                 if answer.finish_reason is None:
                     answer.add(token, -1.0, ())

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.shared import Offline, Seed, console, show_table
+from adwright.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from adwright.demos.ads import AdsDemoResult
     from adwright.demos.cascade import CascadeDemoResult
     from adwright.demos.ranker import DemoConfig, DemoResult
     from adwright.demos.retirement import RetirementDemoResult
 
-__all__ = ["demo", "register", "show", "show_cascade", "show_retirement"]
+__all__ = ["demo", "register", "show", "show_ads", "show_cascade", "show_retirement"]
 
 Households = Annotated[
     float,
@@ -46,6 +48,10 @@ WithRetirement = Annotated[
         "--retirement/--no-retirement", help="Learn how long displays go on, and what to stop."
     ),
 ]
+WithAds = Annotated[
+    bool,
+    typer.Option("--ads/--no-ads", help="Write ads for what the first household would be shown."),
+]
 Requests = Annotated[
     int,
     typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
@@ -68,6 +74,7 @@ def demo(
     max_history: MaxHistory = 0,
     cascade: WithCascade = True,
     retirement: WithRetirement = True,
+    ads: WithAds = True,
     requests: Requests = 1000,
     seed: Seed = 0,
     offline: Offline = False,
@@ -88,9 +95,14 @@ def demo(
 
     Third part: learns how long displays in stores go on, replays what stopping them by value and
     predicted life would have saved, beside the fatigue rules of ad tools, and lists what to stop.
+
+    Fourth part, with the extra `lm`: a small language model under an adapter that ships with the
+    package writes an ad and a description for each of the ten products of the first household, and
+    shows what the checks found in them before and after the repair.
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from adwright.demos.ads import remove_ads
     from adwright.demos.cascade import remove_demo
     from adwright.demos.ranker import DemoConfig, add_links
     from adwright.demos.ranker import demo as run_demo
@@ -108,7 +120,7 @@ def demo(
     found = run_demo(config)
     show(found)
     further = {}
-    second = third = None
+    second = third = fourth = None
     if cascade:
         second = _second(config, requests)
     else:
@@ -117,14 +129,20 @@ def demo(
         third = _third(config)
     else:
         remove_retirement(out / "retirement")
+    if ads:
+        fourth = _fourth(config, found)
+    else:
+        remove_ads(out / "ads")
     if second is not None:
         number = second.measures.requests
         further[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
     if third is not None:
         further[_address(third.page, out)] = "Go on: which displays to stop"
+    if fourth is not None:
+        further[_address(fourth.page, out)] = "Go on: ads for what it would show"
     if further:
         add_links(found, further)
-    _show_end(found, second, third)
+    _show_end(found, second, third, fourth)
 
 
 def _second(config: DemoConfig, requests: int) -> CascadeDemoResult:
@@ -154,6 +172,28 @@ def _third(config: DemoConfig) -> RetirementDemoResult:
     )
     show_retirement(found)
     return found
+
+
+def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
+    """The ads; None where their packages are missing, or nothing was ranked that has a name."""
+    from adwright.demos.ads import AdsDemoConfig, ads_demo, journey_shelf, remove_ads
+
+    folder = config.out / "ads"
+    shown = [one.item_id for household in found.households[:1] for one in household.shown]
+    products = journey_shelf(shown, offline=config.offline)
+    why = "none of the products has a name"
+    made = None
+    try:
+        if products:
+            made = ads_demo(AdsDemoConfig(offline=config.offline, out=folder), products)
+    except MissingExtraError as error:
+        why = f"{error.what}: {error.hint}"
+    if made is None:
+        remove_ads(folder)
+        typer.echo(f"\nNo ads are written, since {why}.")
+        return None
+    show_ads(made)
+    return made
 
 
 def show(found: DemoResult) -> None:
@@ -215,17 +255,32 @@ def show_retirement(found: RetirementDemoResult) -> None:
     typer.echo(found.found.text(rows=5).rstrip())
 
 
+def show_ads(found: AdsDemoResult) -> None:
+    """Print each product's texts as they were written, what was found, and what is left."""
+    from adwright.demos.ads_page import ad_rows
+
+    typer.echo("\nAds and descriptions of the ten products of the first household")
+    for ad in found.ads:
+        header = ("slot", "written, [[what is wrong]]", "found", "shown instead")
+        show_table(header, ad_rows(ad), title=ad.product.title)
+    typer.echo(found.counts.sentence())
+
+
 def _address(page: Path, out: Path) -> str:
     return page.relative_to(out).as_posix()
 
 
 def _show_end(
-    found: DemoResult, second: CascadeDemoResult | None, third: RetirementDemoResult | None
+    found: DemoResult,
+    second: CascadeDemoResult | None,
+    third: RetirementDemoResult | None,
+    fourth: AdsDemoResult | None,
 ) -> None:
     """Print how long it took, where to read on, and what can be done with the models."""
     seconds = sum(found.result.stages.values())
     seconds += 0 if second is None else sum(second.seconds.values())
     seconds += 0 if third is None else sum(third.seconds.values())
+    seconds += 0 if fourth is None else sum(fourth.seconds.values())
     lines = [
         f"\nDone in {seconds:.0f} s. The page to read: {found.page}",
         f"The ranker, to score with: {found.result.folder / 'ranker'}",
@@ -245,5 +300,7 @@ def _show_end(
             f"What to stop: {third.page}",
             f"  adwright retire apply {listed} --events stops.jsonl --dry-run",
         ]
+    if fourth is not None:
+        lines.append(f"The ads: {fourth.page}")
     for line in lines:
         console().print(line, highlight=False, markup=False)

@@ -34,7 +34,7 @@ from adwright.web.errors import ApiError, allowed_methods
 from adwright.web.gate import Gate
 from adwright.web.metrics import ServiceMetrics
 
-__all__ = ["create_console_app"]
+__all__ = ["call_oneself", "create_console_app", "static_file"]
 
 _router = APIRouter()
 _log = logging.getLogger("adwright.service")

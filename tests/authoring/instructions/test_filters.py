@@ -78,7 +78,7 @@ def test_good_rows_pass_every_filter(good: InstructionRow) -> None:
         (
             row("Ask tea@example.com for tea", title=f"{TITLE} tea@example.com"),
             "personal",
-            "e-mail",
+            "tea@example.com",
         ),
     ],
 )
@@ -111,6 +111,7 @@ def test_lengths_can_be_set() -> None:
         ("en", "Der Tee ist mild und fein f\u00fcr dich", False),
         ("ja", "\u304a\u8336\u3092\u3069\u3046\u305e", True),
         ("en", "80 : 250", True),
+        ("en", "a/v receiver , 5.1 speakers 1 disc ( s ) , dolby v1 , dts a s v", True),
     ],
 )
 def test_another_language_is_noticed(locale: str, text: str, good: bool) -> None:
@@ -163,6 +164,8 @@ def test_personal_data_are_found(text: str) -> None:
         "1920 x 1080 pixels, 120 - 240 V",
         "phone with 64 GB and 12 MP",
         "user@home cable",
+        "hotpoint hm325ff2 54cm wide 50 50",
+        "IP66 Weatherproof camera",
     ],
 )
 def test_codes_of_goods_are_no_personal_data(text: str) -> None:

@@ -53,7 +53,7 @@ def test_all_texts_are_written_once(tmp_path: Path) -> None:
     again = write(tmp_path, model)
     assert (again.written, again.kept_same, again.asked) == (0, 20, 0)
     assert (tmp_path / "out" / JOURNAL).read_text().count('{"draft"') == 20
-    assert len(model.prompts) == 20
+    assert len(model.prompts) == 22  # one more of each slot, to warm
 
 
 def test_the_report_counts_and_is_kept(tmp_path: Path) -> None:
@@ -86,6 +86,20 @@ def test_a_changed_product_is_written_anew_and_an_edit_stays(tmp_path: Path) -> 
     over = replace(config, over_edits=True)
     assert write(tmp_path, Teller(by_title), over, "Green tea", "Red cup").written == 1
     assert texts(tmp_path)["p1", "headline", 0] == "Fresh Red cup"
+
+
+def test_a_rejected_text_is_written_otherwise_where_asked(tmp_path: Path) -> None:
+    config = replace(CONFIG, slots=("headline",))
+    write(tmp_path, Teller(by_title), config, "Tea", "Cup")
+    with closing(Drafts.open(tmp_path / "out")) as drafts:
+        drafts.decide(ReviewDecision("p1", "headline", 0, "reject"))
+    model = Teller(lambda prompt, call: "Quiet cup")
+    report = write(tmp_path, model, replace(config, again=True), "Tea", "Cup")
+    assert (report.written, report.kept_same) == (1, 1)
+    [(_, asked)] = model.calls
+    assert asked.temperature == 0.8
+    assert asked.seed > 1000
+    assert texts(tmp_path)["p1", "headline", 0] == "Quiet cup"
 
 
 def test_a_row_that_fails_is_told_and_harms_no_other(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.author.review import REVIEW_KEY, review
 from adwright.core.errors import ConfigError, DataError, MissingExtraError, ResourceError
+from tests.support.commands import call
 from tests.support.review_page import drafts_of, write
 from tests.support.service.small_shop import Client, running
 
@@ -160,3 +161,9 @@ def test_without_htmx_the_extra_is_named(folder: Path, monkeypatch: pytest.Monke
     with pytest.raises(MissingExtraError, match="service"):
         review(folder, port=0)
     assert not (folder / "judgements.jsonl").exists()
+
+
+def test_the_verb_says_what_is_missing(tmp_path: Path) -> None:
+    told = call("author", "review", tmp_path / "none", code=2)
+    assert "there is no journal of drafts here" in told
+    assert "adwright author write" in told

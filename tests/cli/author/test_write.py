@@ -70,6 +70,19 @@ def test_the_exit_code_tells_how_it_ended(table: Path, tmp_path: Path, teller: T
     assert "no such file" in said
 
 
+def test_an_interruption_says_how_to_go_on(table: Path, tmp_path: Path, teller: Teller) -> None:
+    def interrupt(prompt: str, call: int) -> str:
+        if call > 1:  # the first warms
+            raise KeyboardInterrupt
+        return "Fresh tea"
+
+    teller.tell = interrupt
+    out = tmp_path / "out"
+    said = call("author", "write", table, out, "--slots", "headline", code=130)
+    assert "the same command, given again, goes on" in said
+    assert json.loads((out / "report.json").read_text())["end"] == "stopped"
+
+
 def test_bad_rows_are_told(tmp_path: Path, teller: Teller) -> None:
     path = tmp_path / "shop.csv"
     path.write_text("id,title\n1,Tea\n1,Cup\n2,\n")
@@ -84,4 +97,4 @@ def test_labels_are_chosen_from_a_file(table: Path, tmp_path: Path, teller: Tell
     labels.write_text("Fresh tea\nFresh cup\n")
     out = tmp_path / "out"
     call("author", "write", table, out, "--slots", "category", "--labels", labels)
-    assert '"Fresh cup"' in (teller.calls[0][1].grammar or "")
+    assert '"Fresh cup"' in (teller.calls[1][1].grammar or "")

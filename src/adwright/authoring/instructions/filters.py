@@ -52,9 +52,14 @@ _CLAIMS = frozenset(
     )
 )
 _PERSONAL = "policy/personal-data"
+#: A word of letters, with signs around it.
+_LETTERS = re.compile(r"\W*[^\W\d_]{2,}(?:['\u2019-][^\W\d_]+)*\W*")
 #: Beside what `checks.policy` knows: telephone numbers of one country, and numbers of cards without
 #: blanks; codes of goods have thirteen or fourteen digits.
 _CALL = re.compile(r"\b(?:tel|phone|call|fax)\b\.?:?\s*\(?0\d[\d\s()./-]{6,}\d", re.IGNORECASE)
+_ACCOUNT = re.compile(
+    r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3}(?![A-Z0-9]))?", re.IGNORECASE
+)
 _CARD = re.compile(r"(?<!\d)[3-6]\d{14,15}(?!\d)")
 
 
@@ -125,10 +130,15 @@ def has_length(row: InstructionRow, config: FilterConfig) -> str:
 
 
 def speaks_the_language(row: InstructionRow) -> str:
-    """A text is not surely in another language than the product's, see `checks.language`."""
+    """A text is not surely in another language than the product's, see `checks.language`.
+
+    Only words of two letters and more are judged: the a, v and s of codes and units are words of
+    some language.
+    """
     if _form(row) != "text":
         return ""
-    told = judge_language(row.answer, row.product.locale)
+    words = " ".join(word for word in row.answer.split() if _LETTERS.fullmatch(word))
+    told = judge_language(words, row.product.locale)
     return f"it is in {told.found}, not {told.asked}" if told.sure else ""
 
 
@@ -180,9 +190,17 @@ def holds_personal_data(row: InstructionRow) -> str:
         if _CALL.search(text) or any(_is_card(found[0]) for found in _CARD.finditer(text)):
             return "the number of a telephone or card"
         for one in check_policy(text, ()):
-            if one.rule == _PERSONAL:
-                return f"{text[one.start : one.end]!r}"
+            account = _ACCOUNT.match(text, one.start)
+            if one.rule == _PERSONAL and (account is None or _is_account(account[0])):
+                return repr(text[one.start : one.end])
     return ""
+
+
+def _is_account(text: str) -> bool:
+    """Whether the check digits of an IBAN are right (ISO 13616); most codes of goods that look like
+    one have others."""
+    plain = "".join(sign for sign in text.upper() if sign.isalnum() and sign.isascii())
+    return int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1
 
 
 def _is_card(digits: str) -> bool:

@@ -35,10 +35,13 @@ from adwright.core.atomic import atomic_write_text, resource_error
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.progress import progress
+from adwright.lm.engine.generation import Usage
 
 __all__ = ["run_job"]
 
 _LOCK = "writer.lock"
+#: Between the seeds of a text's first draft and its second.
+_ROUND = 1_000_003
 
 
 def run_job(
@@ -126,7 +129,7 @@ class _Run:
         """What was done by now."""
         tally, plan, config = self._tally, self._plan, self._config
         seconds, cpu = self._clock.monotonic() - self._start, cpu_seconds() - self._cpu
-        usage = tally.usage
+        usage = self._usage
         done = tally.written + tally.failed + tally.kept_same + tally.kept_human
         return WriteReport(
             end=end,
@@ -161,13 +164,16 @@ class _Run:
     def _write_group(self, rows: Sequence[WriteRow]) -> None:
         """Ask for rows of one slot, and again for those whose answers cannot be used."""
         asked = self._asked(rows)
-        first = rows[0].variant == 0
+        # What was rejected is not to be written as it was.
+        first = rows[0].variant == 0 and not self._config.again
+        states = self._drafts.states()
+        rounds = max(states[row.key].rounds if row.key in states else 0 for row in rows)
         for attempt in range(1, self._config.attempts + 1):
             if not asked:
                 return
             varied = not first or attempt > 1
             heat = self._config.variety if varied else self._config.temperature
-            seed = self._config.seed + self._ordinal
+            seed = self._config.seed + self._ordinal + _ROUND * rounds
             self._ordinal += len(asked)
             answers = self._asker.ask(asked, temperature=heat, seed=seed)
             last = attempt == self._config.attempts or (varied and not heat)
@@ -238,15 +244,19 @@ class _Run:
         found = {row.product.id: (row.product, row.product_hash) for row in rows}
         self._drafts.note_products(list(found.values()))
 
+    @property
+    def _usage(self) -> Usage:
+        return self._tally.usage + self._asker.warming
+
     def _cost(self) -> float:
-        usage = self._tally.usage
+        usage = self._usage
         return self._config.prices.of(
             usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
         )
 
     def _spent(self) -> bool:
         """Whether the budget is used up."""
-        budget, usage = self._config.budget, self._tally.usage
+        budget, usage = self._config.budget, self._usage
         tokens = usage.prompt_tokens + usage.completion_tokens
         return (
             bool(budget.tokens and tokens >= budget.tokens)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from adwright.authoring.checks.verdict import Finding
+from adwright.core.config import check_literals
 from adwright.lm.engine.generation import Usage
 
 __all__ = ["REPORT", "JobEnd", "WriteReport", "WriteTally"]
@@ -59,6 +60,9 @@ class WriteReport:
     findings: dict[str, dict[str, int]]
     grounded: dict[str, float | None]
     said: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

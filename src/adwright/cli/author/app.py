@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from adwright.cli.author.data import data
 from adwright.cli.author.describe import describe
 from adwright.cli.author.edit import edit, undo
 from adwright.cli.author.export import diff, export
 from adwright.cli.author.preferences import preferences
 from adwright.cli.author.review import review
 from adwright.cli.author.status import status
+from adwright.cli.author.tune import tune
 from adwright.cli.author.write import write
 
 __all__ = ["app"]
@@ -17,10 +19,11 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Write ads and descriptions for a catalogue, review them, and put them into the shop's "
     "table.\n\n"
-    "`write` asks a model, checks and mends; `review` or `edit` decide; `export` writes the table.",
+    "`write` asks a model, checks and mends; `review` or `edit` decide; `export` writes the table. "
+    "`data` and `tune` make a model of your own for it.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 
-for verb in (write, status, review, edit, undo, diff, export, preferences, describe):
+for verb in (write, status, review, edit, undo, diff, export, preferences, describe, data, tune):
     app.command(verb.__name__)(verb)

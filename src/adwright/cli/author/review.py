@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from adwright.console.pairwise.table import PairTable
     from adwright.console.shell.config import ConsoleConfig
 
-__all__ = ["REVIEW_KEY", "review"]
+__all__ = ["REVIEW_KEY", "need_pages", "review"]
 
 #: The environment variable that holds the key of the pages.
 REVIEW_KEY = "ADWRIGHT_REVIEW_KEY"

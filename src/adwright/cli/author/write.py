@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,71 +87,59 @@ def write(  # noqa: PLR0913, PLR0917 - one argument per option
     Exit codes: 0 where all is written, 3 where some texts failed (`adwright author status OUT`
     tells why), 4 where the budget was used up, 2 for a mistake.
     """
-    from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
-    from adwright.authoring.writer.shop.products import read_products
-
-    config = WriteConfig(
-        slots=given.comma_list(slots),
-        platform=platform or "",
-        variants=variants,
-        voice=voice,
-        labels=given.read_labels(labels),
-        values=given.pairs_of("--value", value),
-        value_columns=tuple((name_pairs("--value-columns", value_columns) or {}).items()),
-        instructions=given.pairs_of("--instruction", instruction),
-        temperature=temperature,
-        variety=variety,
-        seed=seed,
-        batch=batch,
-        attempts=attempts,
-        sample=sample,
-        repair=not no_repair,
-        rewrite=rewrite,
-        again=again,
-        over_edits=over_edits,
-        budget=WriteBudget(budget_tokens, budget_seconds, budget_money),
-        prices=WriterPrices(price_prompt, price_answer, price_cached, money),
-    )
-    writer = _model(
-        served_model or model, engine, adapter, server, concurrency, threads, offline=offline
-    )
-    table = read_products(
-        products,
-        shop=shop,
-        columns=name_pairs("--columns", columns),
-        attributes=given.comma_list(attributes),
-        locale=locale,
-        currency=currency,
-    )
+    told = dict(locals())
+    config, writer, table = _config(told), _model(told), _table(told)
     _say(table)
     _run(table, out, config, writer, dry_run=dry_run)
 
 
-def _model(
-    model: str,
-    engine: str,
-    adapter: Path | None,
-    server: str,
-    concurrency: int,
-    threads: int,
-    *,
-    offline: bool,
-) -> WriterModel:
-    import os
-    from typing import cast
+def _config(told: Mapping[str, Any]) -> WriteConfig:
+    """The settings of the job. told: the options of `write`, by their names."""
+    from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
 
-    from adwright.authoring.writer.engine.opened import WriterEngine, WriterModel
+    same = ("variants", "voice", "temperature", "variety", "seed", "batch", "attempts", "sample")
+    columns = name_pairs("--value-columns", told["value_columns"]) or {}
+    return WriteConfig(
+        slots=given.comma_list(told["slots"]),
+        platform=told["platform"] or "",
+        labels=given.read_labels(told["labels"]),
+        values=given.pairs_of("--value", told["value"]),
+        value_columns=tuple(columns.items()),
+        instructions=given.pairs_of("--instruction", told["instruction"]),
+        repair=not told["no_repair"],
+        budget=WriteBudget(told["budget_tokens"], told["budget_seconds"], told["budget_money"]),
+        prices=WriterPrices(
+            told["price_prompt"], told["price_answer"], told["price_cached"], told["money"]
+        ),
+        **{name: told[name] for name in (*same, "rewrite", "again", "over_edits")},
+    )
+
+
+def _table(told: Mapping[str, Any]) -> ProductTable:
+    """The products."""
+    from adwright.authoring.writer.shop.products import read_products
+
+    return read_products(
+        told["products"],
+        shop=told["shop"],
+        columns=name_pairs("--columns", told["columns"]),
+        attributes=given.comma_list(told["attributes"]),
+        locale=told["locale"],
+        currency=told["currency"],
+    )
+
+
+def _model(told: Mapping[str, Any]) -> WriterModel:
+    """What writes."""
+    from adwright.authoring.writer.engine.opened import WriterModel
 
     return WriterModel(
-        model,
-        engine=cast(WriterEngine, engine),
-        adapter="" if adapter is None else str(adapter),
-        url=server,
+        told["served_model"] or told["model"],
+        adapter="" if told["adapter"] is None else str(told["adapter"]),
+        url=told["server"],
         # A key for our own endpoint, where there is one; otherwise that of a vendor.
         key_variable=KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY",
-        concurrency=concurrency,
-        threads=threads,
-        offline=offline,
+        **{name: told[name] for name in ("engine", "concurrency", "threads", "offline")},
     )
 
 
@@ -179,8 +169,12 @@ def _run(
     from adwright.authoring.writer.engine.opened import open_writer
     from adwright.authoring.writer.job import run_job
 
-    with open_writer(writer) as opened:
-        report = run_job(table, out, config, opened)
+    try:
+        with open_writer(writer) as opened:
+            report = run_job(table, out, config, opened)
+    except KeyboardInterrupt:
+        typer.echo("What is written is kept; the same command, given again, goes on.", err=True)
+        raise
     _show(report, out)
     if report.end == "budget":
         raise typer.Exit(BUDGET_USED)

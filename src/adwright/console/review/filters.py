@@ -50,7 +50,7 @@ class QueueFilter:
         product, slot, _ = state.key
         return (not self.slot or slot == self.slot) and self.product.lower() in product.lower()
 
-    def query(self, **more: str | int) -> str:
+    def query(self, more: Mapping[str, str | int] | None = None) -> str:
         """The part of an address behind the path, which `read_filter` reads: "?slot=headline", or
         empty. more: further values for it."""
         kept = {
@@ -58,7 +58,7 @@ class QueueFilter:
             for one in fields(self)
             if (value := getattr(self, one.name)) != one.default
         }
-        pairs = kept | more
+        pairs = kept | dict(more or {})
         return f"?{urlencode(pairs, errors='replace')}" if pairs else ""
 
 

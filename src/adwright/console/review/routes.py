@@ -20,7 +20,7 @@ from adwright.console.shell.pages import see_other
 from adwright.console.shell.state import ConsoleState, Posted, Reviewer, State
 from adwright.web.errors import ApiError
 
-__all__ = ["review_router"]
+__all__ = ["check", "decide", "draft", "progress", "queue", "review_router"]
 
 review_router = APIRouter(default_response_class=Response)
 _DONE = {
@@ -93,11 +93,11 @@ def decide(
     except Moved as moved:
         return _page(request, state, desk, shown, reviewer, moved.view, moved.text, moved=True)
     if action == "undo":
-        return see_other(f"/drafts/{at}{shown.query(done=at, did=action)}")
+        return see_other(f"/drafts/{at}{shown.query({'done': at, 'did': action})}")
     with desk.queue.turn():
         following = desk.queue.following(shown, at)
     place = "/" if following is None else f"/drafts/{following}"
-    return see_other(place + shown.query(done=at, did=action))
+    return see_other(place + shown.query({"done": at, "did": action}))
 
 
 @review_router.post("/drafts/{number}/check")

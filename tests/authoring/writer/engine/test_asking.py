@@ -33,13 +33,14 @@ def test_the_first_row_of_a_slot_warms_what_all_share(tmp_path: Path) -> None:
     one = asker(model)
     asked = rows(tmp_path)
     found = one.ask(asked, temperature=0.5, seed=7)
-    assert [count for count, _ in model.calls] == [1, 4]
+    assert [count for count, _ in model.calls] == [1, 5]
+    assert one.warming.completion_tokens == 1
     assert [answer.text for answer in found] == ["Fresh"] * 5
     assert [answer.seed for answer in found] == [7, 8, 9, 10, 11]
-    assert [config.seed for _, config in model.calls] == [7, 8]
-    assert {config.temperature for _, config in model.calls} == {0.5}
+    assert [(config.seed, config.max_tokens) for _, config in model.calls] == [(0, 1), (7, 20)]
+    assert model.calls[1][1].temperature == 0.5
     one.ask(asked, temperature=0.0, seed=0)
-    assert [count for count, _ in model.calls] == [1, 4, 5]
+    assert [count for count, _ in model.calls] == [1, 5, 5]
     assert one.ask([], temperature=0.0, seed=0) == []
     # What is the same for all comes first, and each prompt has one product.
     shared = model.prompts[0].partition("Tea 0")[0]
@@ -77,7 +78,7 @@ def test_an_engine_that_is_gone_ends_the_job(tmp_path: Path) -> None:
     model = Teller(tell)
     with pytest.raises(ResourceError, match=r"does not answer: no connection.*same command again"):
         asker(model).ask(rows(tmp_path), temperature=0, seed=0)
-    assert len(model.calls) == 3
+    assert len(model.calls) == 6  # one to warm, three attempts, two to see whether it speaks
 
 
 def test_a_row_that_the_engine_cannot_take_is_told(tmp_path: Path) -> None:
@@ -104,9 +105,9 @@ def test_labels_are_constrained(tmp_path: Path) -> None:
     here, server = Teller(lambda p, c: "Tea"), Teller(lambda p, c: '"Tea"', engine="http")
     asker(here).ask(asked, temperature=0, seed=0)
     asker(server).ask(asked, temperature=0, seed=0)
-    assert '"Cups and saucers"' in (here.calls[0][1].grammar or "")
-    assert server.calls[0][1].json_schema == {"type": "string", "enum": ["Tea", "Cups and saucers"]}
-    assert here.calls[0][1].stop == ()
+    assert '"Cups and saucers"' in (here.calls[1][1].grammar or "")
+    assert server.calls[1][1].json_schema == {"type": "string", "enum": ["Tea", "Cups and saucers"]}
+    assert here.calls[1][1].stop == ()
 
 
 def test_the_prompt_has_a_hash(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 """Ask a model for many texts at a time, so that one that fails harms no other.
 
-The first row of a slot goes alone: then the instruction and the voice, with which all prompts of
-the slot begin, are in the engine's cache, and the rows that follow together share them. A call that
-fails is made again after a pause; one that still fails is divided, and rows that fail alone are
-told with the reason.
+The prompt of the first row of a slot is read alone: then the instruction and the voice, with which
+all prompts of the slot begin, are in the engine's cache, and the rows that follow together share
+them. A call that fails is made again after a pause; one that still fails is divided, and rows that
+fail alone are told with the reason.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from adwright.authoring.tasks.labels import constrained
@@ -83,7 +84,9 @@ class Asker:
         self._model, self._clock = model, clock
         self._attempts, self._pause, self._sleep = attempts, pause, sleep
         self._good: tuple[Message, ...] | None = None
-        self._warmed: set[tuple[str, str]] = set()
+        self._warmed: set[str] = set()
+        #: Tokens of the calls that warmed.
+        self.warming = Usage()
 
     def ask(self, rows: Sequence[AskedRow], *, temperature: float, seed: int) -> list[RowAnswer]:
         """Answers to rows of one slot, in their order; row i draws from `seed + i`.
@@ -94,15 +97,20 @@ class Asker:
         if not rows:
             return []
         config = self._config(rows[0], temperature, seed)
-        prefix = (rows[0].messages[0].content, rows[0].row.slot.name)
-        if prefix in self._warmed or len(rows) == 1:
-            self._warmed.add(prefix)
-            return self._call(rows, config, seed)
-        self._warmed.add(prefix)
-        return [
-            *self._call(rows[:1], config, seed),
-            *self._call(rows[1:], replace(config, seed=seed + 1), seed + 1),
-        ]
+        self._warm(rows)
+        return self._call(rows, config, seed)
+
+    def _warm(self, rows: Sequence[AskedRow]) -> None:
+        """Let the engine read what the prompts of a slot begin with, once."""
+        slot = rows[0].row.slot.name
+        if slot in self._warmed or len(rows) == 1:
+            return
+        self._warmed.add(slot)
+        # What is wrong with it, if anything, is found by the call for all of them.
+        with suppress(Exception):
+            found = self._model.generate([rows[0].messages], GenerationConfig(max_tokens=1))
+            self.warming = self.warming + found.usage
+            self._good = rows[0].messages
 
     def _config(self, asked: AskedRow, temperature: float, seed: int) -> GenerationConfig:
         slot = asked.row.slot
@@ -146,7 +154,7 @@ class Asker:
         self, rows: Sequence[AskedRow], config: GenerationConfig, seed: int, failed: Exception
     ) -> list[RowAnswer]:
         """Each half by itself; the one row that fails alone is told."""
-        if isinstance(failed, ResourceError) and not self._speaks(config):
+        if isinstance(failed, ResourceError) and not self._speaks(rows, config):
             raise ResourceError(
                 f"the engine does not answer: {failed.what}",
                 where=failed.where,
@@ -163,15 +171,14 @@ class Asker:
             *self._call(rows[half:], replace(config, seed=seed + half), seed + half),
         ]
 
-    def _speaks(self, config: GenerationConfig) -> bool:
-        """Whether the engine still answers a row that it answered before."""
-        if self._good is None:
-            return False
-        try:
-            self._model.generate([self._good], replace(config, max_tokens=1))
-        except Exception:
-            return False
-        return True
+    def _speaks(self, rows: Sequence[AskedRow], config: GenerationConfig) -> bool:
+        """Whether the engine still answers a row that it answered before, or one of these."""
+        ends = [rows[-1].messages, rows[0].messages] if len(rows) > 1 else []
+        for messages in ends if self._good is None else [self._good]:
+            with suppress(Exception):
+                self._model.generate([messages], replace(config, max_tokens=1))
+                return True
+        return False
 
 
 def _answer(asked: AskedRow, found: Completion, seconds: float, seed: int) -> RowAnswer:

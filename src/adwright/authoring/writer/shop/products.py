@@ -94,7 +94,7 @@ def read_products(
     frame, encoding, said, separator = _frame(path)
     kind = format_of(frame.columns, shop)
     named = name_columns(frame.columns, kind, given=columns, attributes=attributes, file=str(path))
-    reader = _Rows(frame, kind, named, locale, currency)
+    reader = _ProductRows(frame, kind, named, locale, currency)
     reader.read()
     if not reader.products and not reader.bad:
         raise FileUnreadableError(
@@ -129,7 +129,7 @@ def _frame(path: Path) -> tuple[pl.DataFrame, EncodingFound, tuple[str, ...], st
     return frame, encoding, said, separator
 
 
-class _Rows:
+class _ProductRows:
     """Makes products of rows."""
 
     def __init__(

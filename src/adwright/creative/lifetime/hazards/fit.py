@@ -41,7 +41,7 @@ from adwright.creative.lifetime.hazards.training_spells import (
     typical_ends,
 )
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival import harrell_c
+from adwright.metrics.survival.concordance import harrell_c
 from adwright.training.defaults import near_power_of_two
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.survival_calibration import (
+from adwright.metrics.survival.calibration import (
     brier_per_unit,
     brier_scores,
-    chi_square_tail,
     cumulative_auc,
-    d_calibration,
     reliability_at,
 )
-from adwright.metrics.survival_curve import censoring_curve, kaplan_meier
+from adwright.metrics.survival.curve import censoring_curve, kaplan_meier
 
 HORIZONS = [1.0, 2.0, 4.0]
 
@@ -108,50 +105,6 @@ def test_true_curves_have_a_better_brier_score_than_wrong_ones() -> None:
     np.testing.assert_allclose(true.scores, all_seen.scores, atol=0.02)
 
 
-def literal_mass(ended: bool, low: float, high: float, bins: int) -> np.ndarray:
-    """Of one unit, by its formulas: a point, a fall, or all that is left."""
-    mass = np.zeros(bins)
-    if ended and low == high:
-        mass[min(int(low * bins), bins - 1)] = 1
-        return mass
-    begin, end = (low, high) if ended else (0.0, low)
-    for place in range(bins):
-        overlap = min(end, (place + 1) / bins) - max(begin, place / bins)
-        mass[place] = max(overlap, 0) / (end - begin)
-    return mass
-
-
-@pytest.mark.parametrize("periods", [False, True])
-def test_d_calibration_spreads_the_censored_and_the_periods(periods: bool) -> None:
-    time, ended, chance = lives()
-    at, before = (1 - chance) ** time, (1 - chance) ** (time - 1)
-    mass = np.random.default_rng(2).integers(0, 3, 120)
-    found = d_calibration(ended, at, before=before if periods else None, weights=mass, bins=8)
-    expected = sum(
-        count * literal_mass(over, low, high if periods else low, 8)
-        for count, over, low, high in zip(mass, ended, at, before, strict=True)
-    )
-    np.testing.assert_allclose(found.mass, expected)
-    chi = stats.chisquare(found.mass)
-    assert found.statistic == pytest.approx(chi.statistic)
-    assert found.p_value == pytest.approx(chi.pvalue)
-    assert found.worst == pytest.approx(np.abs(found.mass / mass.sum() - 1 / 8).max())
-
-
-def test_true_weekly_curves_are_calibrated_where_periods_are_spread() -> None:
-    time, ended, chance = lives(20_000)
-    at, before = (1 - chance) ** time, (1 - chance) ** (time - 1)
-    assert d_calibration(ended, at, before=before).worst < 0.01
-    assert d_calibration(ended, at).worst > 0.02
-    assert d_calibration(ended, at**3, before=before**3).p_value < 1e-6
-    with pytest.raises(ValueInvalidError, match="survival rises"):
-        d_calibration([1], [0.5], before=[0.4])
-
-
-def test_a_curve_that_reaches_nothing_or_is_still_whole_has_its_bins() -> None:
-    assert d_calibration([1, 1, 0, 0], [0.0, 1.0, 0.0, 1.0], bins=2).mass.tolist() == [2.5, 1.5]
-
-
 def test_reliability_is_that_of_the_known_weighted_for_the_others() -> None:
     time, ended, chance = lives(20_000)
     table = reliability_at(time, ended, 1 - chance, 1, bins=5)
@@ -164,12 +117,6 @@ def test_reliability_is_that_of_the_known_weighted_for_the_others() -> None:
     assert reliability_at(time, ended, (1 - chance) ** 2, 4).gap.min() < -0.1
     wide = reliability_at(time, ended, (1 - chance) ** 4, 4, bins=5, binning="width")
     assert wide.mean_prediction.tolist() != later.mean_prediction.tolist()
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 9, 10])
-@pytest.mark.parametrize("value", [0.0, 0.3, 8.0, 60.0])
-def test_the_tail_of_chi_square_is_that_of_scipy(freedom: int, value: float) -> None:
-    assert chi_square_tail(value, freedom) == pytest.approx(stats.chi2.sf(value, freedom))
 
 
 def test_what_is_not_defined_is_refused() -> None:
@@ -185,8 +132,6 @@ def test_what_is_not_defined_is_refused() -> None:
         brier_scores(time, ended, 2 + survival(chance, HORIZONS), HORIZONS)
     with pytest.raises(ValueInvalidError, match="rise"):
         cumulative_auc(time, ended, chance, [2, 1])
-    with pytest.raises(ValueInvalidError, match="not negative"):
-        chi_square_tail(-1, 2)
     # Of one landmark the ages may be counted from it or from the start.
     shifted = brier_scores(
         time + 5, ended, survival(chance, HORIZONS), [6, 7, 9], entry=np.full(120, 5.0)

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import as_codes, as_scores, check_same_length
 from adwright.metrics.keys import dense_order, float_order, is_lossless, run_starts
-from adwright.metrics.survival_curve import (
+from adwright.metrics.survival.curve import (
     CheckedLives,
     SurvivalCurve,
     as_lives,

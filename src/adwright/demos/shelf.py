@@ -1,0 +1,272 @@
+"""The products of Complete Journey as a shop would name them: what the demonstration writes ads of.
+
+    frame = CompleteJourney.open().products().collect()
+    shelf_products(frame, ["1082185"])
+    (Product("1082185", "Tea bags and bulk tea", category="Teas", attributes=(("Size", "20 ct"), ...
+
+The data set has names as a till prints them ("FRZN SS PREMIUM ENTREES/DNRS/N"), cut after thirty
+characters, and no prices or brands; that a product is the grocer's own or somebody else's brand is
+all that is known. Abbreviations that are certain are spelled out; numbers and what stands in
+brackets go, since they speak of several products; a last word that was cut off goes, too. These
+readings are ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from adwright.authoring.tasks.product import Product
+
+__all__ = ["readable_name", "readable_size", "shelf_product", "shelf_products"]
+
+#: Characters after which the data set cuts a name.
+_CUT = 30
+_WORD = re.compile(r"[A-Z][A-Z'.]*")
+_SIZE = re.compile(r"(\d*\.?\d+) ?(OZ|LB|CT|PK|ML|L|LTR|GAL|PT|QT)", re.ASCII)
+#: Words that say nothing of a product by themselves.
+_VAGUE = frozenset(
+    (
+        *(
+            "ALL",
+            "ALWAYS",
+            "BASIC",
+            "BRANDS",
+            "BULK",
+            "DECOR",
+            "ECONOMY",
+            "EXCEPT",
+            "FS",
+            "GOURMET",
+        ),
+        *("INCLUDING", "ITEMS", "MAINSTREAM", "MISC", "MISCELLANEOUS", "MULTI", "NATIONAL", "ONLY"),
+        *("OTHER", "PACK", "PACKS", "PK", "PREMIUM", "REGULAR", "SINGLE", "SPECIALTY", "SUPER"),
+        *("TRADITIONAL", "VALUE", "VARIETY", "LIGHT", "TYPE", "GENERAL", "ALTERNATIVE", "PKGD"),
+        *("DRY", "EXTERNAL", "FRESH", "INTERNAL", "ORIENTAL", "RED", "WHITE", "WHOLE", "AUTHENTIC"),
+        *("COOKED", "FLAVORED", "SMOKED", "FROZEN", "ORGANIC", "CANNED", "MEDICATED", "SWEET"),
+    )
+)
+#: Said before a colon of what stands behind a counter.
+_COUNTERS = frozenset(("CHIX", "DL SPEC", "MEAT", "PREP FD", "SV BEV", "BEV"))
+#: What goes: codes of the trade.
+_GONE = frozenset(
+    (
+        *("A", "ALL", "BRANDS", "EX", "EXCEPT", "FS", "H", "INCL", "INCLUDING", "ITEMS", "JHOOK"),
+        *("MISC", "MISCELLANEOUS", "N", "NATIONAL", "ONLY", "OTHER", "O", "PK", "PPK", "PROMO"),
+        *(
+            "PRE",
+            "RW",
+            "S",
+            "SS",
+            "SV",
+            "SW",
+            "T",
+            "U",
+            "UNDER",
+            "OVER",
+            "W",
+            "ETC",
+            "NEC",
+            "B",
+            "C",
+        ),
+        *(
+            "FRE",
+            "WH",
+            "PRESLC",
+            "PSE",
+            "IQF",
+            "LBS",
+            "OZ",
+            "ML",
+            "LT",
+            "LTR",
+            "SPEC",
+            "SNGL",
+            "DL",
+            "FM",
+            "CRV",
+            "IN",
+            "PKG",
+            "FD",
+        ),
+    )
+)
+_SPELLED: Mapping[str, str] = {
+    **{"BEV": "beverages", "BKD": "baked", "BKFST": "breakfast", "BN": "beans", "BRD": "bread"},
+    **{
+        "BRKFST": "breakfast",
+        "BTL": "bottled",
+        "BTR": "butter",
+        "CAN": "canned",
+        "CARB": "carbonated",
+    },
+    **{"CATFD": "cat food", "CHIX": "chicken", "CHKN": "chicken", "CHOC": "chocolate"},
+    **{
+        "CKYS": "cookies",
+        "CLEANG": "cleaning",
+        "CND": "canned",
+        "CNDY": "candy",
+        "CNTRL": "control",
+    },
+    **{"CONC": "concentrate", "CRKR": "crackers", "CRYSTL": "crystal", "DNR": "dinner"},
+    **{"DNRS": "dinners", "DRNK": "drink", "DRNKNG": "drinking", "DRNKS": "drinks"},
+    **{"DRSNG": "dressing", "DSH": "dishes", "FLVR": "flavored", "FLVRD": "flavored"},
+    **{"FLOUR": "flour", "FRZ": "frozen", "FRZN": "frozen", "GDS": "goods"},
+    **{"GRND": "ground", "HYGN": "hygiene", "JCE": "juice", "JUIC": "juice", "LIQ": "liquid"},
+    **{"LIQS": "liquids", "MEXICAN": "Mexican", "MIXS": "mixes", "MNRL": "mineral", "MX": "mix"},
+    **{"MXS": "mixes", "PKLD": "pickled", "PNT": "peanut", "PREM": "premium", "PREP": "prepared"},
+    **{"PWDR": "powder", "PWDRS": "powders", "REFRGRATD": "refrigerated", "REFRIG": "refrigerated"},
+    **{"SAL": "salad", "SALD": "salad", "SAUS": "sausage", "SFT": "soft", "SHERBTS": "sherbets"},
+    **{"SNDWCH": "sandwich", "SNKS": "snacks", "SPLY": "supplies", "SPRD": "spread"},
+    **{
+        "STK": "stick",
+        "SUP": "super",
+        "SWT": "sweet",
+        "THN": "than",
+        "SWEETNERS": "sweeteners",
+        "TISS": "tissue",
+        "TRSH": "trash",
+    },
+    **{"VEG": "vegetables", "WHL": "whole", "WHLSM": "wholesome", "WTR": "water", "WAT": "water"},
+    **{"CATSUP": "ketchup", "ITALIAN": "Italian", "FRENCH": "French", "AMERICAN": "American"},
+    **{"HISPANIC": "Hispanic", "ASIAN": "Asian", "DISPOSIBLE": "disposable", "LSS": "less"},
+    **{
+        "BBQ": "BBQ",
+        "HANDKE": "handkerchiefs",
+        "SUPPLEMEN": "supplements",
+        "PLSTC": "plastic",
+        "MENS": "men's",
+    },
+    **{
+        "WOMENS": "women's",
+        "LADIES": "ladies'",
+        "DECAFFINATED": "decaffeinated",
+        "VALENTINE": "Valentine",
+    },
+}
+
+
+def readable_name(name: str, category: str = "") -> str:
+    """A name as a shop writes it, with the category behind it where it says nothing by itself; ""
+    where neither does.
+
+    >>> readable_name("FROZEN FRUIT PIES  & COBBLERS"), readable_name("PREMIUM", "FRZN ICE")
+    ('Frozen fruit pies and cobblers', 'Premium frozen ice')
+    """
+    words = _words(_turned(name))
+    said = {word for word in _raw(name) if word not in _GONE}
+    if category and (not words or said <= _VAGUE):
+        words += [word for word in _words(category) if word not in words]
+    while len(words) > 2 and words[-2] == "and" and words[-1].upper() in _VAGUE:
+        del words[-2:]
+    text = " ".join(words)
+    while text.count(" and ") > 1:
+        text = text.replace(" and ", ", ", 1)
+    text = re.sub(r"^(?:and )+|(?: (?:and|with|for|non|in))+$", "", text).strip()
+    return text[:1].upper() + text[1:]
+
+
+def readable_size(size: str) -> str:
+    """One measure, such as "16 oz"; "" for everything else, such as "41-50/16 OZ"."""
+    found = _SIZE.fullmatch(" ".join(size.upper().split()))
+    if not found:
+        return ""
+    number = f"{float(found[1]):g}"
+    return f"{number} {'l' if found[2] == 'LTR' else found[2].lower()}"
+
+
+def shelf_product(cells: Mapping[str, object]) -> Product | None:
+    """The product of a row of `CompleteJourney.products`; None where nothing names it."""
+    text = {name: str(value or "").strip() for name, value in cells.items()}
+    category = readable_name(text["product_category"])
+    title = readable_name(text["product_type"], text["product_category"])
+    if not title:
+        return None
+    pairs = (
+        ("Size", readable_size(text["package_size"])),
+        ("Department", _department(text["department"])),
+        ("Brand type", {"Private": "store brand", "National": "national brand"}.get(text["brand"])),
+    )
+    return Product(
+        text["product_id"],
+        title,
+        category=category,
+        attributes=tuple((name, value) for name, value in pairs if value),
+    )
+
+
+def shelf_products(frame: pl.DataFrame, ids: Iterable[str]) -> tuple[Product, ...]:
+    """The products of these ids in their order; those that nothing names are left out.
+
+    frame: of `CompleteJourney.products`.
+    """
+    wanted = list(ids)
+    rows = frame.with_columns(pl.col("product_id").cast(pl.String)).filter(
+        pl.col("product_id").is_in(wanted)
+    )
+    found = {str(cells["product_id"]): shelf_product(cells) for cells in rows.iter_rows(named=True)}
+    return tuple(product for one in wanted if (product := found.get(one)) is not None)
+
+
+def _turned(name: str) -> str:
+    """ "BREAD: ITALIAN" as "ITALIAN BREAD"; the words of the trade before a colon are left out."""
+    head, colon, tail = name.partition(":")
+    if not colon or not tail.strip(" -("):
+        return name
+    if head.strip() in _COUNTERS or head.strip() in tail:
+        return tail.strip()
+    return f"{tail.strip()} {head.strip()}" if " " not in head.strip() else name
+
+
+def _raw(name: str) -> list[str]:
+    plain = re.sub(r"\([^)]*\)?", " ", name.upper())
+    return [word.strip(".'") for word in _WORD.findall(plain)]
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, spelled out; "and" for strokes and ampersands between two of them."""
+    plain = re.sub(r"\([^)]*\)?", " ", name.upper())
+    # What was cut off may be what stands in brackets.
+    whole = len(name) < _CUT or name.endswith(")") or name.rfind("(") > name.rfind(")")
+    pieces = re.findall(r"[^\s/&:,+-]+|[/&]", plain)
+    words: list[str] = []
+    said = False
+    for at, piece in enumerate(pieces):
+        bare = piece.strip(".'")
+        last = at == len(pieces) - 1
+        if piece in "/&" or bare == "AND":
+            words += ["and"] if said and words[-1] != "and" else []
+            continue
+        said = not (any(one.isdigit() for one in bare) or bare in _GONE)
+        if said and (whole or not last or bare in _SPELLED):
+            word = _SPELLED.get(bare, bare.lower())
+            words += [word] if word not in words else []
+    while words and words[-1] == "and":
+        words.pop()
+    return words
+
+
+def _department(name: str) -> str:
+    """The department in words; "" for codes of the trade."""
+    known = {
+        "GROCERY": "Grocery",
+        "DRUG GM": "Health and Home",
+        "PRODUCE": "Produce",
+        "COSMETICS": "Cosmetics",
+        "NUTRITION": "Nutrition",
+        "MEAT": "Meat",
+        "MEAT-PCKGD": "Packaged Meat",
+        "DELI": "Deli",
+        "PASTRY": "Pastry",
+        "FLORAL": "Floral",
+        "SEAFOOD": "Seafood",
+        "SEAFOOD-PCKGD": "Seafood",
+        "DAIRY DELI": "Deli",
+        "FROZEN GROCERY": "Grocery",
+        "SALAD BAR": "Salad Bar",
+        "GARDEN CENTER": "Garden Center",
+    }
+    return known.get(name.upper(), "")

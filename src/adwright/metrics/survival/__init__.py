@@ -1,0 +1,1 @@
+"""Measures of lives that are not over: order, curves, calibration."""
