@@ -87,8 +87,8 @@ def _write(training: Mapping[str, Any], untuned: WrittenShares, tuned: WrittenSh
         NAME,
         protocol="SmolLM2-135M-Instruct tuned by LoRA on texts that were put together from the "
         f"facts of a grocer's products; then both models write {tuned.texts} texts for products of "
-        "other types, drawn as the demonstration does, and all checks of a text are made, before any repair. Rows: the "
-        "training, then each model.",
+        "other types, drawn as the demonstration does, and all checks of a text are made, before "
+        "any repair. Rows: the training, then each model.",
         data="products of Complete Journey",
         seeds=[SEED],
         rows=[
