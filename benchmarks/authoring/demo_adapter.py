@@ -41,7 +41,7 @@ __all__ = ["main"]
 SEED = 7
 #: Products of the rows, each of another type; products of other types that are held out; of these,
 #: that both models write for.
-PRODUCTS, HELD_OUT, WRITTEN = 135, 60, 24
+PRODUCTS, HELD_OUT, WRITTEN = 120, 60, 20
 METHOD = {"rank": 2, "alpha": 8.0, "dropout": 0.0}
 RATE, BATCH, TOKENS = 2e-3, 4, 320
 SCRATCH = cache_folder() / "bench" / "demo-adapter"
