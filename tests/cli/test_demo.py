@@ -131,7 +131,7 @@ def test_options_reach_all_parts(asked: list[Any], folder: Path) -> None:
             out=Path(out) / "cascade",
         ),
         RetirementDemoConfig(seed=3, offline=True, out=Path(out) / "retirement"),
-        AdsDemoConfig(offline=True, out=Path(out) / "ads"),
+        AdsDemoConfig(seed=3, offline=True, out=Path(out) / "ads"),
     ]
 
 

@@ -14,7 +14,8 @@ def test_each_slot_says_its_length_and_is_checked_for_it() -> None:
         _, user = slot.turns(TEA)
         assert f"at most {slot.limit} characters" in user.content
         assert user.content.endswith("Title: Tea bags\nCategory: Teas\n* Size: 20 ct")
-        assert slot.settings.max_tokens == slot.tokens
+        assert slot.settings().max_tokens == slot.tokens
+        assert (slot.settings().seed, slot.settings(3).seed) == (0, 3)
         long = "Tea bags " * 11
         found = {one.rule for one in check(long, slot.request(TEA), slot.check)}
         assert any(rule.startswith("limits/") for rule in found) == (slot.name != "description")

@@ -26,10 +26,12 @@ class Writer:
         self.answer = answer
         self.prompts: list[str] = []
         self.adapters: set[str | None] = set()
+        self.seeds: list[int | None] = []
 
     async def generate(self, asked: AskedChain, say: Saying) -> str:
         self.prompts.append(asked.prompt)
         self.adapters.add(asked.chain.call.adapter)
+        self.seeds.append(asked.chain.settings.seed)
         return self.answer(asked.chain.placeholder, asked.prompt)
 
 
@@ -37,8 +39,8 @@ def rendered(turns: Sequence[Message]) -> str:
     return "".join(f"[{one.role}]{one.content}" for one in turns) + "[assistant]"
 
 
-def written(writer: Writer, *products: Product) -> tuple[ProductAd, ...]:
-    return asyncio.run(write_ads(AdRoom(writer, rendered, "mine"), products))
+def written(writer: Writer, *products: Product, seed: int = 0) -> tuple[ProductAd, ...]:
+    return asyncio.run(write_ads(AdRoom(writer, rendered, "mine"), products, seed=seed))
 
 
 def test_every_prompt_is_the_one_that_the_adapter_was_tuned_on() -> None:
@@ -52,6 +54,9 @@ def test_every_prompt_is_the_one_that_the_adapter_was_tuned_on() -> None:
     assert set(writer.prompts) == wanted
     assert len(writer.prompts) == 6
     assert writer.adapters == {"mine"}
+    assert sorted(map(str, writer.seeds)) == ["0"] * 3 + ["1"] * 3
+    written(other := Writer(writer.answer), HAM, seed=7)
+    assert set(other.seeds) == {7}
 
 
 def test_a_text_goes_on_from_the_headline_that_was_mended() -> None:

@@ -185,7 +185,8 @@ def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
     made = None
     try:
         if products:
-            made = ads_demo(AdsDemoConfig(offline=config.offline, out=folder), products)
+            asked = AdsDemoConfig(seed=config.seed, offline=config.offline, out=folder)
+            made = ads_demo(asked, products)
     except MissingExtraError as error:
         why = f"{error.what}: {error.hint}"
     if made is None:

@@ -45,10 +45,12 @@ class AdSlot:
         instruction = self.slot.instruction(self.limit)
         return messages_of(self.request(product), instruction=instruction)
 
-    @property
-    def settings(self) -> GenerationConfig:
-        """How an answer is generated: the likeliest tokens, up to the end of the line."""
-        return GenerationConfig(max_tokens=self.tokens, stop=("\n",))
+    def settings(self, seed: int = 0) -> GenerationConfig:
+        """How an answer is drawn, up to the end of the line: not the likeliest words, which are
+        nearly the same for all products."""
+        return GenerationConfig(
+            max_tokens=self.tokens, temperature=0.7, top_p=0.9, seed=seed, stop=("\n",)
+        )
 
 
 AD_SLOTS = (

@@ -36,9 +36,11 @@ RoomOpener = Callable[[], AbstractAsyncContextManager[AdRoom]]
 @checked
 @dataclass(frozen=True)
 class AdsDemoConfig:
-    """threads: of the model, 0 for what fits. offline: never download. out: the folder."""
+    """threads: of the model, 0 for what fits. seed: of what is drawn. offline: never download.
+    out: the folder."""
 
     threads: int = 0
+    seed: int = 0
     offline: bool = False
     out: Path = Path("runs/demo/ads")
 
@@ -78,7 +80,7 @@ def ads_demo(
     opener = opened or partial(open_room, threads=config.threads, offline=config.offline)
     stages = Stages(clock)
     with stages.stage("write and check the ads"):
-        ads, model = asyncio.run(_written(opener, products))
+        ads, model = asyncio.run(_written(opener, products, config.seed))
     counts = counts_of(ads)
     page = config.out / "ads.html"
     with stages.stage("write their page"):
@@ -117,10 +119,10 @@ def remove_ads(folder: Path) -> None:
 
 
 async def _written(
-    opener: RoomOpener, products: Sequence[Product]
+    opener: RoomOpener, products: Sequence[Product], seed: int
 ) -> tuple[tuple[ProductAd, ...], str]:
     async with opener() as room:
-        return await write_ads(room, products), room.says
+        return await write_ads(room, products, seed=seed), room.says
 
 
 def _is_grounded(errors: Sequence[Finding]) -> bool:

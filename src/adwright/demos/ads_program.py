@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adwright.authoring.checks.verdict import Repaired, repair
@@ -102,16 +102,21 @@ async def open_room(*, threads: int = 0, offline: bool = False) -> AsyncIterator
             yield AdRoom(chains, lambda turns: tokens.chat_text(turns, {}), _CALLED, says)
 
 
-async def write_ads(room: AdRoom, products: Sequence[Product]) -> tuple[ProductAd, ...]:
+async def write_ads(
+    room: AdRoom, products: Sequence[Product], *, seed: int = 0
+) -> tuple[ProductAd, ...]:
     """Write headline, text and description of each product, all of them as one program.
 
+    seed: of what is drawn, with the place of the product added.
     Nothing is returned that a check refuses: a text that cannot be mended is empty.
     Raises ProgramError where the model wrote nothing at all.
     """
     calls = {slot.name: _call(slot, room) for slot in AD_SLOTS}
     async with Session(room.engine) as session:
         flow = Flow(session)
-        planned = [_planned(flow, calls, product) for product in products]
+        planned = [
+            _planned(flow, calls, product, seed + place) for place, product in enumerate(products)
+        ]
         made = tuple(await asyncio.gather(*(one.written() for one in planned)))
     texts = [text for ad in made for text in ad.texts]
     if texts and all(text.failure for text in texts):
@@ -146,14 +151,15 @@ class _Planned:
         return found
 
 
-def _planned(flow: Flow, calls: dict[str, SemanticCall], product: Product) -> _Planned:
+def _planned(flow: Flow, calls: dict[str, SemanticCall], product: Product, seed: int) -> _Planned:
     checked = flow.awaited("checked")
     texts = {}
     for slot in AD_SLOTS:
         given: dict[str, str | TextFuture] = {"facts": input_of(slot.request(product))}
         if slot.name == "text":
             given["headline"] = checked
-        (texts[slot.name],) = flow.call(calls[slot.name], given, (slot.name,))
+        call = replace(calls[slot.name], settings={slot.name: slot.settings(seed)})
+        (texts[slot.name],) = flow.call(call, given, (slot.name,))
     return _Planned(product, texts, checked)
 
 
@@ -166,6 +172,4 @@ def _call(slot: AdSlot, room: AdRoom) -> SemanticCall:
     if slot.name == "text":
         facts += f"\n* {HEADLINE}: {{{{headline}}}}"
     template = prompt.replace("{{", "{{{{").replace(_MARK, facts) + f"{{{{{slot.name}:output}}}}"
-    return SemanticCall(
-        f"write_{slot.name}", template, settings={slot.name: slot.settings}, adapter=room.adapter
-    )
+    return SemanticCall(f"write_{slot.name}", template, adapter=room.adapter)

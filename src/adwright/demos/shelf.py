@@ -46,6 +46,7 @@ _VAGUE = frozenset(
         *("TRADITIONAL", "VALUE", "VARIETY", "LIGHT", "TYPE", "GENERAL", "ALTERNATIVE", "PKGD"),
         *("DRY", "EXTERNAL", "FRESH", "INTERNAL", "ORIENTAL", "RED", "WHITE", "WHOLE", "AUTHENTIC"),
         *("COOKED", "FLAVORED", "SMOKED", "FROZEN", "ORGANIC", "CANNED", "MEDICATED", "SWEET"),
+        *("PRIMAL", "LEAN", "BLENDS", "PROCESSED", "CHOICE", "SELECT", "LARGE", "SMALL"),
     )
 )
 #: Said before a colon of what stands behind a counter.
