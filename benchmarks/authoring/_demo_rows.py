@@ -211,7 +211,7 @@ def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator
 
 def _is_clear(product: Product) -> bool:
     """Whether the product says enough of itself: department, a title in words, and where it is at
-    home. Half of them have no size, so that a model learns to name none."""
+    home. Some have no size, so that a model learns to name none."""
     known = "Department" in dict(product.attributes)
     known &= all(_PRONOUNCED.search(word) for word in product.title.split())
     return known and bool(product.category) and _at_home(product) is not None
