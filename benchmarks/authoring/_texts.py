@@ -18,7 +18,8 @@ import torch
 
 from adwright.authoring.checks.constrained import number_grammar
 from adwright.authoring.checks.finding import errors_of
-from adwright.authoring.checks.verdict import CheckConfig, brands_of, repair
+from adwright.authoring.checks.settings import CheckConfig, brands_of
+from adwright.authoring.checks.verdict import repair
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
 from adwright.core.assets import ASSETS, asset

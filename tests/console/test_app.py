@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.writer.drafts import Drafts, ReviewDecision
+from adwright.authoring.writer.draft import ReviewDecision
+from adwright.authoring.writer.drafts import Drafts
 from adwright.console.app import create_console_app
 from adwright.console.pairwise.judgements import JudgementFile
 from adwright.console.pairwise.pairs import pairs_of_shop

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import Draft
 from adwright.authoring.writer.drafts import Drafts

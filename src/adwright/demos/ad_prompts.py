@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from adwright.authoring.checks.verdict import CheckConfig
+from adwright.authoring.checks.settings import CheckConfig
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.prompts import messages_of
 from adwright.authoring.tasks.task import AuthoringRequest

@@ -11,8 +11,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from adwright.authoring.checks.finding import errors_of
-from adwright.authoring.checks.settings import facts_of
-from adwright.authoring.checks.verdict import CheckConfig, brands_of, check, repair
+from adwright.authoring.checks.settings import CheckConfig, brands_of, facts_of
+from adwright.authoring.checks.verdict import check, repair
 from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, task_named

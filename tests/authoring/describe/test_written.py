@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from adwright.authoring.describe.written import seen_in_columns, written_texts
-from adwright.authoring.writer.drafts import Decision, Draft, Drafts
+from adwright.authoring.writer.draft import Decision, Draft
+from adwright.authoring.writer.drafts import Drafts
 from adwright.core.errors import AdwrightError, DataError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import (
     Draft,

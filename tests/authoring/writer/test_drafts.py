@@ -11,17 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Provenance
-from adwright.authoring.writer.drafts import (
-    JOURNAL,
-    Draft,
-    DraftMoved,
-    Drafts,
-    ReviewDecision,
-    RowFailure,
-)
+from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision, RowFailure
+from adwright.authoring.writer.drafts import JOURNAL, DraftMoved, Drafts
 from adwright.core.clock import FixedClock
 from adwright.core.errors import DataError, FileUnreadableError, ResourceError
 

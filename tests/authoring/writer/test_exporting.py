@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.drafts import Drafts, ReviewDecision
+from adwright.authoring.writer.draft import ReviewDecision
+from adwright.authoring.writer.drafts import Drafts
 from adwright.authoring.writer.exporting import changes_in, export_texts, texts_of, undo_export
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.shop.products import read_products

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
-from adwright.authoring.writer.drafts import JOURNAL, Drafts, ReviewDecision
+from adwright.authoring.writer.draft import ReviewDecision
+from adwright.authoring.writer.drafts import JOURNAL, Drafts
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.report import REPORT, WriteReport
 from adwright.core.errors import ConfigError, ResourceError

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import Draft, Provenance
-from adwright.authoring.writer.drafts import Drafts, ReviewDecision
+from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision
+from adwright.authoring.writer.drafts import Drafts
 from adwright.authoring.writer.plan import WritePlan, WriteRow, make_plan
 from adwright.authoring.writer.shop.products import read_products
 from adwright.core.errors import SchemaError, ValueInvalidError

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.writer.report import WriteTally
 from adwright.lm.engine.generation import Usage
 

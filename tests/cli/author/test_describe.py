@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from adwright.authoring.writer.drafts import Draft, Drafts
+from adwright.authoring.writer.draft import Draft
+from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.author.describe import describe
 from adwright.core.errors import ConfigError, ResourceError
 

@@ -4,7 +4,8 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from adwright.authoring.writer.drafts import Drafts, ReviewDecision, RowFailure
+from adwright.authoring.writer.draft import ReviewDecision, RowFailure
+from adwright.authoring.writer.drafts import Drafts
 from tests.support.commands import call
 
 

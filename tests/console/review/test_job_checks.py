@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.draft import Draft, Provenance

@@ -17,20 +17,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adwright.authoring.checks.fallback import template_text
-from adwright.authoring.checks.finding import Finding, Severity, errors_of, in_order
+from adwright.authoring.checks.finding import Finding, errors_of, in_order
 from adwright.authoring.checks.language import check_language
 from adwright.authoring.checks.limits import check_limit, limit_named, trim
 from adwright.authoring.checks.markup import check_markup, plain_text
 from adwright.authoring.checks.mending import Level, cut, quieter
 from adwright.authoring.checks.policy import check_policy
 from adwright.authoring.checks.repetition import check_repetition
-from adwright.authoring.checks.settings import CheckConfig, CheckName, brands_of, facts_of
+from adwright.authoring.checks.settings import CheckConfig, CheckName, facts_of
 from adwright.authoring.checks.voice import check_voice
 from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.text.grounding import unsupported_spans
 
-__all__ = ["CheckConfig", "Finding", "Repaired", "Severity", "brands_of", "check", "repair"]
+__all__ = ["Repaired", "check", "repair"]
 
 _LEVELS: tuple[Level, ...] = ("word", "word", "clause", "clause", "sentence", "sentence")
 _SAID = {

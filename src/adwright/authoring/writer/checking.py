@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from adwright.authoring.checks.limits import limit_named
-from adwright.authoring.checks.verdict import CheckConfig
+from adwright.authoring.checks.settings import CheckConfig
 from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.slots import WriterSlot, slot_named

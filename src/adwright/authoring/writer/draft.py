@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.tasks.product import Product
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError

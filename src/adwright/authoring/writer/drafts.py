@@ -22,7 +22,6 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.draft import (
-    Decision,
     Draft,
     Key,
     ReviewDecision,
@@ -42,19 +41,7 @@ from adwright.authoring.writer.text_state import Place, TextState, TextStatus
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, DataError, FileUnreadableError
 
-__all__ = [
-    "JOURNAL",
-    "Decision",
-    "Draft",
-    "DraftMoved",
-    "Drafts",
-    "Key",
-    "ReviewDecision",
-    "RowFailure",
-    "TextState",
-    "TextStatus",
-    "Written",
-]
+__all__ = ["JOURNAL", "DraftMoved", "Drafts", "Written"]
 
 #: Name of the journal in its folder.
 JOURNAL = "drafts.jsonl"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from adwright.authoring.checks.verdict import brands_of
+from adwright.authoring.checks.settings import brands_of
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.draft import Draft, RowFailure
 from adwright.authoring.writer.drafts import Drafts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adwright.authoring.checks.limits import limits_version
-from adwright.authoring.checks.verdict import CheckConfig
+from adwright.authoring.checks.settings import CheckConfig
 from adwright.authoring.writer.checking import check_configs, limit_of, voice_text
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import Drafts

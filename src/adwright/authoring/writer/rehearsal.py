@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from adwright.authoring.checks.verdict import brands_of
+from adwright.authoring.checks.settings import brands_of
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import JOURNAL, Drafts
 from adwright.authoring.writer.engine.opened import OpenedWriter, WriterModel, adapter_hash

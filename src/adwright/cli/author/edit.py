@@ -27,7 +27,8 @@ def edit(
 
         adwright author edit out p17 headline "A quiet cup"
     """
-    from adwright.authoring.writer.drafts import Drafts, ReviewDecision
+    from adwright.authoring.writer.draft import ReviewDecision
+    from adwright.authoring.writer.drafts import Drafts
 
     decision = ReviewDecision(product, slot, variant, "edit", text, reviewer=reviewer)
     with closing(Drafts.open(folder, existing=True)) as drafts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from adwright.authoring.checks.verdict import Finding
+from adwright.authoring.checks.finding import Finding
 from adwright.authoring.writer.draft import Draft
 
 __all__ = ["Checked", "DraftChecker", "RoomTaken"]

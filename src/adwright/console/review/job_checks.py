@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from adwright.authoring.checks.limits import limit_named
-from adwright.authoring.checks.verdict import CheckConfig, brands_of, check
+from adwright.authoring.checks.settings import CheckConfig, brands_of
+from adwright.authoring.checks.verdict import check
 from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.authoring.writer.checking import check_configs
 from adwright.authoring.writer.config import WriteConfig

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adwright.authoring.writer.draft import Key
-from adwright.authoring.writer.drafts import Drafts, TextState
+from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.text_state import TextState
 from adwright.console.review.filters import QueueFilter
 from adwright.web.errors import ApiError
 

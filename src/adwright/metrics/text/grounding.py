@@ -32,7 +32,7 @@ import numpy.typing as npt
 from adwright.core.config import check_literals
 from adwright.core.errors import DataError
 from adwright.metrics.text.coverage import singular
-from adwright.metrics.text.lexicon import Kind, Lexicon, language_of, lexicon
+from adwright.metrics.text.lexicon import Lexicon, SpanKind, language_of, lexicon
 from adwright.metrics.text.mentions import Brands, Mention, brand_table, scan
 from adwright.metrics.text.quantities import read_quantity
 from adwright.metrics.text.words import require_texts
@@ -43,7 +43,7 @@ __all__ = ["Span", "grounded", "grounded_per_text", "unsupported_per_text", "uns
 _UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 #: Wide forms of Latin letters and figures.
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_KINDS = get_args(Kind)
+_KINDS = get_args(SpanKind)
 #: Facts of more characters are not remembered.
 _REMEMBERED = 100_000
 
@@ -57,7 +57,7 @@ class Span:
 
     start: int
     end: int
-    kind: Kind
+    kind: SpanKind
     text: str
 
     def __post_init__(self) -> None:
@@ -192,7 +192,7 @@ def _named_units(fact: str, mentions: list[Mention], words: Lexicon) -> list[Has
     return [read_quantity(value, unit, words) for value in values for unit in units]
 
 
-def _missing(one: Mention, known: _Facts) -> Kind | None:
+def _missing(one: Mention, known: _Facts) -> SpanKind | None:
     """What is unsupported about a mention, None where it is supported."""
     if one.keys[0] in known.keys:
         return None
@@ -212,9 +212,9 @@ def _missing(one: Mention, known: _Facts) -> Kind | None:
             return one.kind
 
 
-def _apart(text: str, found: list[tuple[int, int, Kind]]) -> list[tuple[int, int, Kind]]:
+def _apart(text: str, found: list[tuple[int, int, SpanKind]]) -> list[tuple[int, int, SpanKind]]:
     """In order; of two that overlap the longer, and names in a row as one."""
-    apart: list[tuple[int, int, Kind]] = []
+    apart: list[tuple[int, int, SpanKind]] = []
     for start, end, kind in sorted(found, key=lambda one: (one[0], -one[1])):
         if apart:
             first, last, before = apart[-1]

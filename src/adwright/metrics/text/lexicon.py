@@ -22,10 +22,10 @@ from typing import Any, Literal, NamedTuple
 
 from adwright.metrics.text.words import words_of
 
-__all__ = ["Kind", "Lexicon", "Term", "Unit", "language_of", "lexicon"]
+__all__ = ["Lexicon", "SpanKind", "Term", "Unit", "language_of", "lexicon"]
 
 #: What a part of a text claims something about.
-Kind = Literal["number", "unit", "brand", "material", "colour", "claim", "name"]
+SpanKind = Literal["number", "unit", "brand", "material", "colour", "claim", "name"]
 _FILE = "lexicon.toml"
 
 
@@ -44,7 +44,7 @@ class Term(NamedTuple):
     implied: keys that are true where it is.
     """
 
-    kind: Kind | Literal[""]
+    kind: SpanKind | Literal[""]
     key: str
     rest: tuple[str, ...]
     implied: tuple[str, ...] = ()

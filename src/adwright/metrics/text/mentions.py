@@ -17,7 +17,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from adwright.metrics.text.lexicon import Kind, Lexicon, Term
+from adwright.metrics.text.lexicon import Lexicon, SpanKind, Term
 from adwright.metrics.text.names import Word, find_names
 from adwright.metrics.text.quantities import (
     NUMBER,
@@ -59,7 +59,7 @@ class Mention(NamedTuple):
 
     start: int
     end: int
-    kind: Kind
+    kind: SpanKind
     keys: tuple[Hashable, ...]
     number: Fraction | str | None = None
 
@@ -134,7 +134,7 @@ def brand_table(brands: frozenset[str]) -> Brands:
     return {first: tuple(sorted(some, key=len, reverse=True)) for first, some in table.items()}
 
 
-def _add_code(found: Scan, code: str, start: int, kind: Kind) -> None:
+def _add_code(found: Scan, code: str, start: int, kind: SpanKind) -> None:
     key = _LETTERS.sub("", code).lower()
     found.codes.add(key)
     found.codes.update(re.split(r"[-.]", code.lower()))

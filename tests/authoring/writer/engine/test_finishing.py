@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.checks.verdict import CheckConfig
+from adwright.authoring.checks.settings import CheckConfig
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.engine.asking import AskedRow, RowAnswer, SlotPrompt
 from adwright.authoring.writer.engine.finishing import (

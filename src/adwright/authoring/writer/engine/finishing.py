@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from adwright.authoring.checks.finding import errors_of
+from adwright.authoring.checks.finding import Finding, errors_of
+from adwright.authoring.checks.settings import CheckConfig
 from adwright.authoring.checks.variants import alikeness
-from adwright.authoring.checks.verdict import CheckConfig, Finding, check, repair
+from adwright.authoring.checks.verdict import check, repair
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.writer.draft import Draft, Provenance
 from adwright.authoring.writer.engine.asking import RowAnswer
