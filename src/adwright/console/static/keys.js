@@ -58,7 +58,9 @@
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     const place = event.detail.elt;
-    if (place instanceof Element && place.id === "main") place.focus({ preventScroll: true });
+    // Whoever was quicker, and is in the new part already, stays there.
+    const lost = !document.activeElement || document.activeElement === document.body;
+    if (lost && place instanceof Element && place.id === "main") place.focus({ preventScroll: true });
     ready();
   });
 
