@@ -146,6 +146,7 @@ def test_general_answers_are_not_asked_for_facts() -> None:
         "call 020 7946 0958 today",
         "ring +44 20 7946 0958",
         "pay to DE89 3704 0044 0532 0130 00",
+        "pay to gb82west12345698765432",
         "his number is 078-05-1120",
         "card 4111 1111 1111 1111",
         "card 4111111111111111",
@@ -166,6 +167,8 @@ def test_personal_data_are_found(text: str) -> None:
         "user@home cable",
         "hotpoint hm325ff2 54cm wide 50 50",
         "IP66 Weatherproof camera",
+        "part DE88 3704 0044 0532 0130 00",
+        "in22 this test does tell that here",
     ],
 )
 def test_codes_of_goods_are_no_personal_data(text: str) -> None:
