@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +24,48 @@ from adwright.core.errors import DataError
 from adwright.creative.judging.judgement import AdJudge
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.creative.memory.seed.sampling import WrittenAds
+from adwright.creative.memory.seed.scoring import judged, scored
 from adwright.creative.memory.seed.texts.ad_text import answer_of, record_of
 from adwright.creative.memory.seed.texts.filters import AdFilters
-from adwright.creative.records.verbal.record import AdRecord
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
+from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.text.distinct import distinct_n
 from adwright.metrics.text.words import words_of
 
-__all__ = ["Measured", "compared", "judged", "measure", "rank_correlation"]
+__all__ = ["Measured", "TextMeasures", "compared", "measure"]
 
 Floats = NDArray[np.float64]
-_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class TextMeasures:
+    """What the texts of a writer are like, apart from any judge.
+
+    usable: share that may be used; reasons: why others may not. distinct1, distinct2: of all texts
+    that say something. copied: mean share of words that stand in what the writer read. grounded:
+    share that claims only what the brief tells; delivered: the same of the usable ones. words: mean
+    of a text.
+    """
+
+    usable: float
+    reasons: Mapping[str, int]
+    distinct1: float
+    distinct2: float
+    copied: float
+    grounded: float
+    delivered: float
+    words: float
 
 
 @dataclass(frozen=True)
 class Measured:
     """Of one round's writer on B briefs.
 
-    own, second: relative gain over the originals, None where these score 0 or less together.
-    own_values, second_values: of each brief, B; original_own, original_second of its original.
-    usable: share of the texts that passed the filters; answered: of the briefs with such a text.
-    reasons: why texts were out. distinct1, distinct2: of all texts. copied: mean share of words
-    that stand in what the writer read. grounded: share of all texts that claim only what the brief
-    tells; delivered: the same of the usable ones. words: mean of a text. agreement: rank
-    correlation of the two judges over usable texts; None for fewer than three.
+    at: the round. briefs: ids [B]. own, second: relative gain over the originals, None where these
+    score 0 or less together. own_values, second_values: of each brief [B]; original_own,
+    original_second: of its original. answered: share of the briefs with a usable text. agreement:
+    rank correlation of the two judges over usable texts; None for fewer than three, or equal
+    scores.
     """
 
     at: int
@@ -59,43 +76,14 @@ class Measured:
     second_values: tuple[float, ...]
     original_own: tuple[float, ...]
     original_second: tuple[float, ...]
-    usable: float
     answered: float
-    reasons: Mapping[str, int]
-    distinct1: float
-    distinct2: float
-    copied: float
-    grounded: float
-    delivered: float
-    words: float
     agreement: float | None
+    texts: TextMeasures
 
     @property
     def goal(self) -> float:
         """Mean score by the second judge: what tells when to stop."""
         return float(np.mean(self.second_values))
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    @classmethod
-    def of_json(cls, told: Mapping[str, Any]) -> Measured:
-        """What `as_json` gave."""
-        values = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
-        for name in ("own", "second"):
-            values[name] = None if values[name] is None else Interval(**values[name])
-        return cls(**values)
-
-
-def judged(judge: AdJudge, ads: Sequence[AdRecord]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Values and what is unlike, [N] each, asked for some at a time."""
-    values, unlike = [np.empty(0)], [np.empty(0, np.bool_)]
-    for start in range(0, len(ads), _CHUNK):
-        found = judge.judge(ads[start : start + _CHUNK])
-        values.append(found.value.astype(np.float64))
-        unlike.append(found.unlike)
-    return np.concatenate(values), np.concatenate(unlike)
 
 
 def measure(
@@ -118,34 +106,28 @@ def measure(
             "the ads that were written and the originals are of other briefs",
             hint="raise the share of briefs that is watched or held out",
         )
-    reasons = [filters.reasons(ads.texts, ads.brief, cut=ads.cut) for ads in written]
-    places = [
-        (row, at) for row, why in enumerate(reasons) for at, reason in enumerate(why) if not reason
-    ]
-    records = [record_of(written[row].texts[at], written[row].brief) for row, at in places]
-    by_own, unlike = judged(own, records)
-    out = unlike & filters.config.unlike
-    for (row, at), strange in zip(places, out, strict=True):
-        if strange:
-            reasons[row][at] = "unlike"
-    rows, by_own = np.array([row for row, _ in places], np.int64)[~out], by_own[~out]
-    by_second, _ = judged(
-        second, [one for one, strange in zip(records, out, strict=True) if not strange]
-    )
+    found = scored(written, own, filters)
+    places = found.usable
+    rows = np.array([row for row, _ in places], np.int64)
+    by_own = np.array([found.scores[row][place] for row, place in places], np.float64)
+    usable = [record_of(written[row].texts[place], written[row].brief) for row, place in places]
+    by_second, _ = judged(second, usable)
     first = [ad.record for ad in originals]
     own_first, second_first = judged(own, first)[0], judged(second, first)[0]
     own_values = _by_brief(rows, by_own, own_first)
     second_values = _by_brief(rows, by_second, second_first)
-    agree = rank_correlation(by_own, by_second) if len(rows) > 2 else None
     return Measured(
         at,
         tuple(ads.brief.id for ads in written),
         _gain(own_values, own_first, draws, seed),
         _gain(second_values, second_first, draws, seed),
-        *(tuple(one.tolist()) for one in (own_values, second_values, own_first, second_first)),
-        answered=len(set(rows.tolist())) / len(written),
-        agreement=agree,
-        **_texts(written, reasons, filters),
+        tuple(own_values.tolist()),
+        tuple(second_values.tolist()),
+        tuple(own_first.tolist()),
+        tuple(second_first.tolist()),
+        len(set(rows.tolist())) / len(written),
+        _agreement(by_own, by_second),
+        _texts(written, found.reasons, filters),
     )
 
 
@@ -167,19 +149,10 @@ def compared(
     )
 
 
-def rank_correlation(one: Floats, other: Floats) -> float | None:
-    """Spearman's, ties by their mean rank, [N] each; None where one of them is constant."""
-    ranks = [_ranks(each) for each in (one, other)]
-    if any(float(each.std()) == 0 for each in ranks):
-        return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: Floats) -> Floats:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean: Floats = (last - (counts - 1) / 2)[place]
-    return mean
+def _agreement(one: Floats, other: Floats) -> float | None:
+    """Rank correlation; None for fewer than three, and where one of them is constant."""
+    found = spearman(one, other) if len(one) > 2 else float("nan")
+    return None if np.isnan(found) else found
 
 
 def _by_brief(rows: NDArray[np.int64], values: Floats, originals: Floats) -> Floats:
@@ -198,28 +171,30 @@ def _gain(values: Floats, originals: Floats, draws: int, seed: int) -> Interval 
 
 def _texts(
     written: Sequence[WrittenAds], reasons: Sequence[Sequence[str]], filters: AdFilters
-) -> dict[str, Any]:
-    """What the texts are like, apart from any judge."""
+) -> TextMeasures:
     every = [
         (answer_of(record_of(text, ads.brief), ads.brief.kind), text, ads.brief, reason)
         for ads, why in zip(written, reasons, strict=True)
         for text, reason in zip(ads.texts, why, strict=True)
     ]
     said = [one for one in every if words_of(one[0])]
-    grounded = [filters.grounded(text, brief) for _, text, brief, _ in said]
+    grounded = [float(filters.grounded(text, brief)) for _, text, brief, _ in said]
     kept = [good for good, one in zip(grounded, said, strict=True) if not one[3]]
     answers = [one[0] for one in said]
-    lengths = [len(words_of(answer)) for answer in answers]
-    return {
-        "usable": sum(not one[3] for one in every) / max(len(every), 1),
-        "reasons": dict(Counter(one[3] for one in every if one[3])),
-        "distinct1": _or_zero(distinct_n(answers, 1)),
-        "distinct2": _or_zero(distinct_n(answers, 2)),
-        "copied": float(np.mean([filters.index.share(one) for one in answers] or [0.0])),
-        "grounded": float(np.mean(grounded or [0.0])),
-        "delivered": float(np.mean(kept or [1.0])),
-        "words": float(np.mean(lengths or [0.0])),
-    }
+    return TextMeasures(
+        usable=sum(not one[3] for one in every) / max(len(every), 1),
+        reasons=dict(Counter(one[3] for one in every if one[3])),
+        distinct1=_or_zero(distinct_n(answers, 1)),
+        distinct2=_or_zero(distinct_n(answers, 2)),
+        copied=_mean([filters.index.share(one) for one in answers]),
+        grounded=_mean(grounded),
+        delivered=_mean(kept or [1.0]),
+        words=_mean([float(len(words_of(answer))) for answer in answers]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
 def _or_zero(share: float) -> float:

@@ -71,26 +71,14 @@ class RoundResult:
             _gain(found.second),
             "" if found.agreement is None else f"{found.agreement:.2f}",
             f"{self.kept:,} of {self.sampled:,}" if self.sampled else "",
-            f"{found.usable:.0%}",
-            f"{found.grounded:.0%}",
-            f"{found.copied:.0%}",
-            f"{found.distinct1:.3f}",
-            f"{found.distinct2:.3f}",
-            f"{found.words:.1f}",
+            f"{found.texts.usable:.0%}",
+            f"{found.texts.grounded:.0%}",
+            f"{found.texts.copied:.0%}",
+            f"{found.texts.distinct1:.3f}",
+            f"{found.texts.distinct2:.3f}",
+            f"{found.texts.words:.1f}",
             "" if self.tune.loss is None else f"{self.tune.loss:.3f}",
         )
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "measured": self.measured.as_json()}
-
-    @classmethod
-    def of_json(cls, told: Mapping[str, Any]) -> RoundResult:
-        """What `as_json` gave."""
-        values = dict(told)
-        values["measured"] = Measured.of_json(values["measured"])
-        values["tune"] = TuneCost(**values["tune"])
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -122,9 +110,9 @@ class SeedReport:
     @property
     def distinct2_ratio(self) -> float | None:
         """Diversity of what the chosen writer wrote over that of round 0; None without both."""
-        if self.before is None or self.after is None or not self.before.distinct2:
+        if self.before is None or self.after is None or not self.before.texts.distinct2:
             return None
-        return self.after.distinct2 / self.before.distinct2
+        return self.after.texts.distinct2 / self.before.texts.distinct2
 
     def findings(self) -> tuple[str, ...]:
         """What it comes to, a sentence each."""
@@ -178,7 +166,6 @@ class SeedReport:
         """All of it as JSON."""
         told = {
             **asdict(self),
-            "rounds": [one.as_json() for one in self.rounds],
             "rise": None if self.rise is None else asdict(self.rise),
             "distinct2_ratio": self.distinct2_ratio,
             "hacked": self.hacked,
@@ -255,8 +242,8 @@ def _held(report: SeedReport) -> str:
 
 
 def _reasons(found: Measured) -> tuple[str, str]:
-    told = sorted(found.reasons.items(), key=lambda one: -one[1])
-    return f"{found.usable:.0%}", ", ".join(f"{name} {count:,}" for name, count in told)
+    told = sorted(found.texts.reasons.items(), key=lambda one: -one[1])
+    return f"{found.texts.usable:.0%}", ", ".join(f"{name} {count:,}" for name, count in told)
 
 
 def _gain(found: Interval | None) -> str:

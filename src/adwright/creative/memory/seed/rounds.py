@@ -24,6 +24,7 @@ A run goes on where it was killed, by the same call: see `round_files`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import numpy as np
 
 from adwright.core.atomic import locked
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import to_jsonable
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, DataError, ResumeError
 from adwright.core.progress import progress, say
 from adwright.creative.judging.judgement import AdJudge
@@ -43,13 +44,13 @@ from adwright.creative.memory.seed.choosing import (
 )
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.costs import CostLedger
-from adwright.creative.memory.seed.measures import Measured, judged, measure
+from adwright.creative.memory.seed.measures import Measured, measure
 from adwright.creative.memory.seed.parts import run_parts
 from adwright.creative.memory.seed.pool import KnownAd, SeedData
 from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedReport, write_report
 from adwright.creative.memory.seed.round_files import Lines, read_json, write_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
-from adwright.creative.memory.seed.texts.ad_text import record_of
+from adwright.creative.memory.seed.scoring import judged, scored
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilters
@@ -196,7 +197,7 @@ class _SeedRun:
         folder = self._out / f"round-{at}"
         told = read_json(folder / "round.json")
         if told is not None:
-            return RoundResult.of_json(told)
+            return from_jsonable(RoundResult, told)
         if at and not self._choose(at, folder):
             return None
         if self._ledger.spent():
@@ -212,11 +213,11 @@ class _SeedRun:
         sampled = len(self._parts.briefs_of(at, self._config)) if at else 0
         kept = len(read_json(folder / "kept.json")["ads"]) if at else 0
         result = RoundResult(at, measured, sampled, kept, len(rows), tuned)
-        write_json(folder / "round.json", result.as_json())
+        write_json(folder / "round.json", asdict(result))
         return result
 
     def _choose(self, at: int, folder: Path) -> bool:
-        """Write for the briefs of a round, score, and keep the best; whether the budget sufficed."""
+        """Write for the briefs of a round, and keep the best; whether the budget sufficed."""
         if (folder / "kept.json").is_file():
             return True
         briefs = self._parts.briefs_of(at, self._config)
@@ -225,7 +226,10 @@ class _SeedRun:
             return False
         told = read_json(folder / "scores.json")
         if told is None:
-            told = self._scored(at, written)
+            with self._ledger.step(at, "score") as cost:
+                found = scored(written, self._own, self._filters)
+                cost.add(judged=sum(one is not None for row in found.scores for one in row))
+            told = asdict(found)
             write_json(folder / "scores.json", told)
         kept = kept_of(written, told["reasons"], told["scores"], share=self._config.keep)
         values = [
@@ -234,26 +238,6 @@ class _SeedRun:
         ]
         write_json(folder / "kept.json", {"briefs": len(briefs), "ads": values})
         return True
-
-    def _scored(self, at: int, written: Sequence[WrittenAds]) -> dict[str, Any]:
-        """Reasons of the filters, and scores of the own judge for what passes."""
-        filters = self._filters
-        with self._ledger.step(at, "score") as cost:
-            reasons: list[list[str]] = [
-                list(filters.reasons(ads.texts, ads.brief, cut=ads.cut)) for ads in written
-            ]
-            places = [
-                (r, c) for r, why in enumerate(reasons) for c, one in enumerate(why) if not one
-            ]
-            records = [record_of(written[r].texts[c], written[r].brief) for r, c in places]
-            values, unlike = judged(self._own, records)
-            cost.add(judged=len(records))
-        scores: list[list[float | None]] = [[None] * len(why) for why in reasons]
-        for (r, c), value, strange in zip(places, values.tolist(), unlike.tolist(), strict=True):
-            scores[r][c] = value
-            if strange and self._config.filters.unlike:
-                reasons[r][c] = "unlike"
-        return {"reasons": reasons, "scores": scores}
 
     def _rows(self, at: int) -> list[WriterRow]:
         """What round `at` is tuned on: kept ads, the latest first, then those that there are."""
@@ -292,11 +276,11 @@ class _SeedRun:
         """Both judges on the held-out briefs, for which nobody wrote before."""
         measured = read_json(self._out / f"held-{name}.json")
         if measured is not None and measured["at"] == at:
-            return Measured.of_json(measured)
+            return from_jsonable(Measured, measured)
         path = self._out / f"held-{name}-{at}.jsonl"
         found = self._measured(at, self._parts.held, path, at)
         if found is not None:
-            write_json(self._out / f"held-{name}.json", found.as_json())
+            write_json(self._out / f"held-{name}.json", asdict(found))
         return found
 
     def _measured(

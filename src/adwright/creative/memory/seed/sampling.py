@@ -3,8 +3,8 @@
     written = write_ads(briefs, opened, config, Lines(folder / "samples.jsonl"), samples=6, seed=7)
 
 All samples of a brief stand in one call, so that an engine that shares beginnings reads the brief
-once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on asks
-for the same batches with the same seeds.
+once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on
+asks for the same batches with the same seeds.
 """
 
 from __future__ import annotations
