@@ -33,7 +33,7 @@ _SCENES = "Following are the descriptions of each scene:"
 _LEVEL = "(?:[Ll]ow|[Mm]edium|[Hh]igh)"
 #: Ends a sentence: what goes on is another one.
 _STOP = r"\.(?!\S)"
-_LENGTH = r"[0-9]{1,17}(?:\.[0-9]{1,17})?(?:e[+-]?[0-9]{1,2})? seconds?"
+_LENGTH = r"[0-9]{1,17}(?:\.[0-9]{1,25})?(?:e[+-]?[0-9]{1,2})? seconds?"
 
 
 def _begins(sentences: Mapping[str, str]) -> re.Pattern[str]:
