@@ -55,7 +55,7 @@ Products = Annotated[
     Path,
     typer.Argument(
         help="Table of products: .csv, .tsv, .jsonl or .parquet, as Shopify, WooCommerce or a "
-        "Google feed has it, or with columns of your own."
+        "Google feed has it, or with columns of your own; or a Google feed as .xml (RSS, Atom)."
     ),
 ]
 Slots = Annotated[
