@@ -30,7 +30,7 @@ def test_the_table_is_read_back(shop: Path) -> None:
     )
     again = call("creative", "describe", out, *LOOK)
     assert "'Kiln & Co'" in again
-    assert "already exists" in call("creative", "describe", out, "--out", out, *LOOK, code=2)
+    assert "exists already" in call("creative", "describe", out, "--out", out, *LOOK, code=2)
     call("creative", "describe", shop / "ads.csv", "--out", out, *LOOK, "--force")
 
 
