@@ -182,7 +182,21 @@ def test_a_column_of_another_kind() -> None:
         with pytest.raises(SchemaError, match="not Struct"):
             read_ads(frame, columns)
     # A guess leaves such a column alone.
-    assert read_ads(frame).columns.title == ""
+    ads = read_ads(frame)
+    assert (ads.columns.title, ads.frame.columns) == ("", ["title"])
+    assert "column title is left apart: no part of an ad has such values" in ads.said
+
+
+def test_guesses_look_at_values() -> None:
+    rows = {"id": [1.0, 2.0], "title": ["A", "B"], "brand": [None, None], "file": ["x", "y.PNG"]}
+    ads = read_ads(pl.DataFrame({**rows, "duration": ["0:30", "1:00"]}))
+    assert ads.columns == AdColumns("id", "title", (), "brand", "", "file", "", "")
+    assert ads.ids == ("1", "2")
+    assert ads.said[-2] == "column duration is left apart: no part of an ad has such values"
+    assert ads.frame.columns == ["duration"]
+    # One of many that is no number is an error of its row, not a reason to pass over the column.
+    with pytest.raises(ValueInvalidError, match="cannot be read as a number"):
+        read_ads(pl.DataFrame({"title": ["A", "B", "C"], "duration": ["3", "4", "5s"]}))
 
 
 def test_other_columns_come_before_what_the_words_tell() -> None:

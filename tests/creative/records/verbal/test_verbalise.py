@@ -259,6 +259,17 @@ def test_sentences_that_are_ours_and_others(text: str, record: AdRecord | None) 
     assert read_verbalised(text) == (record or whole)
 
 
+@pytest.mark.parametrize(
+    "unit",
+    ["'", "\"'", "The scene shows ", ", and the background colors are ", "Scene 1: ", "' ", ". "],
+)
+def test_a_long_text_takes_no_longer_than_its_length(unit: str) -> None:
+    text = "Scene 1: The text shown in the scene is '\"" + unit * (300_000 // len(unit))
+    record = read_verbalised(text)
+    assert len(record.scenes) == 1
+    assert len(verbalised(record)) <= len(text) + 100
+
+
 @pytest.fixture(scope="module")
 def ads(shared_data: Path) -> list[dict[str, Any]]:
     lines = (shared_data / "lambda/ads.jsonl").read_text("utf-8").splitlines()

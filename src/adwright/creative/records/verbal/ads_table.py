@@ -10,6 +10,7 @@ names is not opened here: its place is in `media`, and it lies inside one folder
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ import polars as pl
 from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_columns
 from adwright.creative.records.verbal.ad_media import (
+    IMAGES,
+    VIDEOS,
     MediaFound,
     find_media,
     media_below,
@@ -181,26 +184,31 @@ def _said_of(records: Sequence[AdRecord], media: MediaFound, named: AdColumns) -
 
 
 def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
-    """Of each part the columns whose values can be such a part, where it has to be guessed."""
-    texts = frozenset(name for name, dtype in frame.schema.items() if _is_text(dtype))
-    lists = frozenset(name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String))
-    whole = frozenset(name for name, dtype in frame.schema.items() if dtype.is_integer())
-    usual = set(usual_columns(frame.columns))
-    looked = {
-        name: frame[name].cast(pl.String).drop_nulls().head(_LOOKED) for name in texts & usual
+    """Of each part the columns whose values can be such a part, where it has to be guessed. One of
+    nothing but nulls can be any."""
+    types = frame.schema.items()
+    null = frozenset(name for name, dtype in types if dtype == pl.Null)
+    texts = frozenset(name for name, dtype in types if _is_text(dtype)) | null
+    numeric = frozenset(name for name, dtype in types if dtype.is_numeric()) | null
+    lists = frozenset(name for name, dtype in types if dtype == pl.List(pl.String))
+    filled = {
+        name: frame[name].cast(pl.String).str.strip_chars().replace("", None).drop_nulls()
+        for name in texts & set(usual_columns(frame.columns))
     }
-    files = frozenset(name for name, cells in looked.items() if any(map(media_kind, cells)))
+    media = rf"(?i)({'|'.join(map(re.escape, sorted(IMAGES | VIDEOS)))})$"
+    files = frozenset(name for name, cells in filled.items() if cells.str.contains(media).any())
+    looked = {name: cells.head(_LOOKED) for name, cells in filled.items()}
     numbers = frozenset(name for name, cells in looked.items() if _mostly_numbers(cells))
-    numeric = frozenset(name for name, dtype in frame.schema.items() if dtype.is_numeric())
+    told = frozenset(name for name, cells in looked.items() if _mostly_verbalised(cells))
     return {
-        "id": texts | whole,
+        "id": texts | numeric,
         "title": texts,
         "words": texts | lists,
         "brand": texts,
         "seconds": numeric | numbers,
         "image": files,
         "video": files,
-        "text": frozenset(name for name, cells in looked.items() if _mostly_verbalised(cells)),
+        "text": told,
     }
 
 
@@ -209,15 +217,13 @@ def _is_text(dtype: pl.DataType) -> bool:
 
 
 def _mostly_numbers(cells: pl.Series) -> bool:
-    """Half of the filled cells, so that an error names the others."""
-    filled = cells.str.strip_chars().replace("", None).drop_nulls()
-    read = filled.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
-    return bool(len(filled)) and read.is_not_null().sum() * 2 >= len(filled)
+    """Half of the cells, so that an error names the others."""
+    read = cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    return bool(len(cells)) and read.is_not_null().sum() * 2 >= len(cells)
 
 
 def _mostly_verbalised(cells: pl.Series) -> bool:
-    filled = [cell for cell in cells.to_list() if cell.strip()]
-    return bool(filled) and sum(map(is_verbalised, filled)) * 2 >= len(filled)
+    return bool(len(cells)) and sum(map(is_verbalised, cells.to_list())) * 2 >= len(cells)
 
 
 def _ids(frame: pl.DataFrame, name: str, locate: Locate) -> tuple[str, ...]:

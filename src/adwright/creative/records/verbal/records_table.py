@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.data.checks import Locate, in_file
 from adwright.data.columns import TableInMemory, as_polars, empty_table, from_arrow
@@ -166,6 +166,11 @@ def _record(cells: dict[str, Any], file: str, row: int) -> AdRecord:
             column=error.column,
             value=error.value,
             hint=error.hint,
+        ) from error
+    except ConfigError as error:
+        column = error.where.rpartition(".")[2]
+        raise ValueInvalidError(
+            error.what, file=file, row=row, column=column, hint=error.hint
         ) from error
 
 

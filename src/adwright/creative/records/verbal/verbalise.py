@@ -291,8 +291,13 @@ def _shown_lines(content: str) -> tuple[tuple[str, ...], str]:
     if closed and "', '" not in content[closed.end() - 1 :]:
         listed, rest = closed[0], content[closed.end() :].removeprefix(".")
     lines = [line.replace("\\'", "'").strip() for line in _bare(listed).split("', '")]
-    lines = [line[1:-1] if re.fullmatch('".*\'.*"', line) else line for line in lines]
+    lines = [line[1:-1] if _marked(line) else line for line in lines]
     return tuple(line for line in lines if line), rest
+
+
+def _marked(line: str) -> bool:
+    """Whether it stands in double quotation marks for its apostrophe, as Python writes it."""
+    return len(line) > 2 and line[0] == line[-1] == '"' and "'" in line
 
 
 def _bare(listed: str) -> str:
