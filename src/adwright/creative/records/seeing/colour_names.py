@@ -36,7 +36,7 @@ COLOURS: dict[str, str] = {
     "orange": "orange darkorange coral sandybrown",
     "brown": "#653700 saddlebrown sienna brown chocolate peru",
     "dark brown": "#341c02 #2b1d15",
-    "red": "red crimson tomato orangered",
+    "red": "#e50000 red crimson tomato orangered",
     "dark red": "darkred firebrick indianred",
     "maroon": "maroon #650021",
     "pink": "pink lightpink salmon lightsalmon darksalmon lightcoral mistyrose hotpink",
