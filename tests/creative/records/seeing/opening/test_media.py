@@ -5,6 +5,7 @@ import os
 import random
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -156,10 +157,7 @@ def test_bytes_that_change_by_chance_raise_nothing_else(kind: str) -> None:
         data = bytearray(whole)
         for _ in range(rng.choice((1, 4, 40))):
             data[rng.randrange(len(data))] = rng.randrange(256)
-        try:
-            with opened_media(bytes(data)) as media:
-                is_animation(media)
-                read += picture(media).width > 0
-        except FileUnreadableError as error:
-            assert error.hint
+        with suppress(FileUnreadableError), opened_media(bytes(data)) as media:
+            is_animation(media)
+            read += picture(media).width > 0
     assert read < 60 or kind == "BMP"
