@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from adwright.core.errors import MissingExtraError
 from adwright.creative.records.seeing.lab import lab_of
 
-__all__ = ["COLOURS", "names_of"]
+__all__ = ["COLOURS", "names_of", "palette"]
 
 #: Name to colours, by CSS's name or in hexadecimal.
 COLOURS: dict[str, str] = {
@@ -36,7 +36,7 @@ COLOURS: dict[str, str] = {
     "orange": "orange darkorange coral sandybrown",
     "brown": "#653700 saddlebrown sienna brown chocolate peru",
     "dark brown": "#341c02 #2b1d15",
-    "red": "red crimson tomato orangered",
+    "red": "#e50000 red crimson tomato orangered",
     "dark red": "darkred firebrick indianred",
     "maroon": "maroon #650021",
     "pink": "pink lightpink salmon lightsalmon darksalmon lightcoral mistyrose hotpink",
@@ -70,7 +70,7 @@ def names_of(lab: NDArray[np.float64]) -> NDArray[np.intp]:
 
     Raises MissingExtraError without webcolors.
     """
-    colours, owners = _palette()
+    colours, owners = palette()
     made = np.empty(len(lab), np.intp)
     for start in range(0, len(lab), _PIXELS_AT_A_TIME):
         some = lab[start : start + _PIXELS_AT_A_TIME]
@@ -80,8 +80,8 @@ def names_of(lab: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @cache
-def _palette() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Lab [P, 3] of all colours and the places of their names [P]."""
+def palette() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Lab [P, 3] of all colours and the places of their names [P]. Raises as `names_of`."""
     try:
         from webcolors import hex_to_rgb, name_to_rgb
     except ImportError as error:

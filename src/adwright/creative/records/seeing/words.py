@@ -7,9 +7,9 @@ longer side. What is left out, which is our choice: lines with a confidence belo
 a single letter or digit, which mostly are a cup, a ring or a wheel: of 18 photographs of
 scikit-image, those without text then give none.
 
-Order: lines belong to one row where each overlaps the row's first by half of its height; rows from
-top to bottom, in a row from left to right. Columns of text are thus read across, as a slogan that
-is broken by a picture is meant to be.
+Order: a line belongs to a row where it and the row's first share half of the lower one's height;
+rows from top to bottom, in a row from left to right. Columns of text are thus read across, as a
+slogan that is broken by a picture is meant to be.
 """
 
 from __future__ import annotations
@@ -97,4 +97,4 @@ def in_reading_order(boxes: Sequence[Box]) -> list[int]:
 
 def _share_a_row(one: Box, other: Box) -> bool:
     both = min(one[3], other[3]) - max(one[1], other[1])
-    return both >= 0.5 * max(one[3] - one[1], other[3] - other[1], 1e-9)
+    return both >= 0.5 * min(one[3] - one[1], other[3] - other[1])

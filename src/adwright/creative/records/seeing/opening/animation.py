@@ -49,11 +49,9 @@ def opened_animation(media: Media, settings: SeeingSettings) -> Iterator[Clip]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             opened = Image.open(media.stream, formats=("PNG", "GIF", "WEBP"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # as below
         raise not_watchable(media, str(error)) from error
     with opened:
-        if opened.width * opened.height > MOST_PIXELS:
-            raise not_watchable(media, f"it has {opened.width:,} x {opened.height:,} pixels")
         yield _Animation(media, opened, settings)
 
 
@@ -68,16 +66,23 @@ class _Animation:
         self.width, self.height = opened.size
         self._media, self._opened, self._settings = media, opened, settings
 
+    def _require_few_pixels(self) -> None:
+        # Each frame of a GIF may make it larger.
+        width, height = self._opened.size
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"it has {width:,} x {height:,} pixels")
+
     def frames(self) -> Iterator[Frame]:
         at, thinned, count = 0.0, Thinned(), 0
         most = _MOST_PIXELS_IN_ALL // (self.width * self.height)
         while True:
             try:
                 self._opened.seek(count)
+                self._require_few_pixels()
                 flat = _on_white(self._opened)
             except EOFError:
                 break
-            except (OSError, ValueError, SyntaxError) as error:
+            except Exception as error:  # of damaged bytes, Pillow raises whatever they lead to
                 if not count:
                     raise not_watchable(self._media, str(error)) from error
                 self.notes.append(f"it cannot be read beyond {at:.1f} s")

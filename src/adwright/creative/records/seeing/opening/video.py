@@ -87,6 +87,8 @@ class _Video:
             self.seconds = None
         if self.seconds is not None and self.seconds <= 0:
             self.seconds = None
+        ratio = float(self._stream.sample_aspect_ratio or 1)
+        self._ratio = ratio if 0.1 < ratio < 10 else 1.0
         self.watched = self.seconds is None or self.seconds <= settings.most_seconds
         self.width, self.height = context.width, context.height
 
@@ -178,8 +180,7 @@ class _Video:
 
     def _shown(self, frame: Any) -> tuple[int, int]:
         """Width and height as they are meant to be seen."""
-        ratio = self._stream.sample_aspect_ratio or 1
-        width = round(frame.width * ratio) if 0.1 < ratio < 10 else frame.width
+        width = round(frame.width * self._ratio)
         return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
 
     def _pixels(self, frame: Any, side: int) -> NDArray[np.uint8]:
