@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.metrics.within_tests import best_of_test, lift_share, pair_accuracy, rho_within
+from adwright.metrics.within_tests import (
+    best_of_test,
+    centred_by_test,
+    lift_share,
+    pair_accuracy,
+    rho_by_test,
+    rho_within,
+)
 
 ROW = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(-1, 4))
 ROWS = st.lists(ROW, min_size=1, max_size=40)
@@ -77,23 +84,48 @@ def test_lift_share_is_what_the_picks_win_of_what_there_is(rows: list) -> None:
 
 
 @given(ROWS)
-def test_rho_within_is_spearmans_in_each_test(rows: list) -> None:
+def test_rho_by_test_is_spearmans_in_each_test(rows: list) -> None:
     expected = {}
     for test, members in _by_test(rows).items():
         scores, rates = zip(*members, strict=True)
         if len(set(rates)) > 1:
             level = len(set(scores)) == 1
             expected[test] = 0.0 if level else stats.spearmanr(scores, rates).statistic
-    found = rho_within(*_arrays(rows))
+    found = rho_by_test(*_arrays(rows))
     assert found.tests.tolist() == list(expected)
     np.testing.assert_allclose(found.top, list(expected.values()), atol=1e-12)
+
+
+@given(ROWS)
+def test_rho_within_is_spearmans_of_what_is_left_without_the_means(rows: list) -> None:
+    scores, rates, owners = [], [], []
+    for test, members in _by_test(rows).items():
+        score, rate = zip(*members, strict=True)
+        level = len(set(score)) == 1
+        scores += [0.0 if level else one - np.mean(score) for one in score]
+        rates += [0.0 if len(set(rate)) == 1 else one - np.mean(rate) for one in rate]
+        owners += [test] * len(members)
+    score, rate, owner = centred_by_test(*_arrays(rows))
+    assert owner.tolist() == owners
+    np.testing.assert_allclose(score, scores, atol=1e-12)
+    np.testing.assert_allclose(rate, rates, atol=1e-12)
+    if len(scores) and np.ptp(score.round(9)) and np.ptp(rate.round(9)):
+        assert -1 <= rho_within(*_arrays(rows)) <= 1
+    else:
+        assert np.isnan(rho_within(*_arrays(rows)))
+
+
+def test_rho_within_knows_no_difference_between_tests() -> None:
+    scores, rates = [9, 8, 2, 1], [0.1, 0.3, 0.5, 0.9]
+    assert rho_within(scores, rates, [0, 0, 1, 1]) == pytest.approx(-0.8944271909999159)
+    assert rho_within(scores, rates, [0, 0, 0, 0]) == -1
 
 
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_says_nothing(rows: list, random: object) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)
-    for measure in (best_of_test, lift_share, rho_within):
+    for measure in (best_of_test, lift_share, rho_by_test):
         one, other = measure(*_arrays(rows)), measure(*_arrays(shuffled))
         np.testing.assert_allclose(one.top, other.top, atol=1e-12)
 
@@ -120,7 +152,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueInvalidError, match="not finite"):
         lift_share([1.0, float("inf")], [0.1, 0.2], [0, 0])
     with pytest.raises(DataError, match="expected 2 rows"):
-        rho_within([1.0, 2.0], [0.1], [0, 0])
+        rho_by_test([1.0, 2.0], [0.1], [0, 0])
     with pytest.raises(SchemaError, match="whole numbers"):
         best_of_test([1.0, 2.0], [0.1, 0.2], ["a", "a"])
     with pytest.raises(ValueInvalidError, match="more than 0"):

@@ -23,9 +23,18 @@ import numpy.typing as npt
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.metrics.arrays import as_scores, check_same_length, refuse
-from adwright.metrics.rank_correlation import average_ranks
+from adwright.metrics.rank_correlation import average_ranks, spearman
 
-__all__ = ["BestOfTest", "WithinSums", "best_of_test", "lift_share", "pair_accuracy", "rho_within"]
+__all__ = [
+    "BestOfTest",
+    "WithinSums",
+    "best_of_test",
+    "centred_by_test",
+    "lift_share",
+    "pair_accuracy",
+    "rho_by_test",
+    "rho_within",
+]
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -123,7 +132,7 @@ def lift_share(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike
     return WithinSums(rows.names, picked - mean, rows.highest(rows.rates) - mean)
 
 
-def rho_within(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> WithinSums:
+def rho_by_test(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> WithinSums:
     """Spearman's rho within each test, a test one: top is the rho, bottom 1.
 
     Equal scores throughout a test have rho 0, as any order of them has on average; a test of equal
@@ -136,6 +145,26 @@ def rho_within(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike
     rho = np.divide(product, size, out=np.zeros(len(size)), where=size > 0)
     kept = second > 0
     return WithinSums(rows.names[kept], rho[kept], np.ones(int(kept.sum())))
+
+
+def rho_within(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> float:
+    """Spearman's rho over all rows of tests, of what `centred_by_test` gives; NaN without any.
+
+    Beside `rho_by_test`, tests whose rates lie far apart count for more, and equal scores of a test
+    say that its rows are at its mean.
+    """
+    score, rate, _ = centred_by_test(scores, rates, tests)
+    return spearman(score, rate) if len(score) else float("nan")
+
+
+def centred_by_test(
+    scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike
+) -> tuple[Floats, Floats, Whole]:
+    """scores and rates [M] less the means of their tests, and the test of each, int64 [M]: the rows
+    of tests of two rows or more, by test. Scores of a test that are equal are exactly 0."""
+    rows = _Rows.of(scores, rates, tests)
+    made = [rows.centred(one) * rows.differs(one) for one in (rows.scores, rows.rates)]
+    return made[0], made[1], rows.names[rows.code]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +204,10 @@ class _Rows:
     def is_highest(self, values: Floats) -> npt.NDArray[np.bool_]:
         highest: npt.NDArray[np.bool_] = values == self.highest(values)[self.code]
         return highest
+
+    def differs(self, values: Floats) -> npt.NDArray[np.bool_]:
+        """Whether the values of the row's test are not all equal."""
+        return (self.highest(values) > -self.highest(-values))[self.code]
 
     def centred(self, values: Floats) -> Floats:
         centred: Floats = values - (self.sum(values) / self.sum(np.ones(len(values))))[self.code]
