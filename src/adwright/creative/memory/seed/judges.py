@@ -4,8 +4,9 @@
 
 The rounds chase the own judge, so that its mistakes become the writer's style. A second judge sees
 that only where it makes other mistakes: it has another encoder, and learned from the ads of other
-brands. The own judge may be the writer's base itself, by the vectors that it makes of texts. Neither saw a brand that is watched or held out, or its view of the original ads there were
-a memory of their scores.
+brands. The own judge may be the writer's base itself, by the vectors that it makes of texts.
+Neither saw a brand that is watched or held out, or its view of the original ads there were a memory
+of their scores.
 
 `RidgeJudge` is a linear map from the vector of the ad's text,
 
