@@ -54,7 +54,7 @@ class ModelEncoder:
         require_count("batch", batch)
         self._model, self._batch = model, batch
         self._name = f"{model.info.name} vectors"
-        self._width = model.embed(["width"]).shape[1]
+        self._width: int = model.embed(["width"]).shape[1]
 
     @property
     def name(self) -> str:

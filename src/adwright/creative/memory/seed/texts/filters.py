@@ -146,9 +146,10 @@ class AdFilters:
     def _repeats(self, words: list[str]) -> bool:
         row = max(len(list(same)) for _, same in groupby(words))
         pairs = ngrams(words, 2)
+        shares = [len(set(pairs)) / max(len(pairs), 1)]
         # Words of a long text come again by themselves, pairs of them hardly.
-        counted = [pairs] if len(words) > _LONG else [words, pairs]
-        shares = [len(set(one)) / max(len(one), 1) for one in counted]
+        if len(words) <= _LONG:
+            shares.append(len(set(words)) / len(words))
         return row > self.config.in_a_row or (len(words) > 2 and min(shares) < self.config.distinct)
 
 
