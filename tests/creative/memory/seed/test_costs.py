@@ -38,9 +38,14 @@ def test_steps_are_summed_and_kept(tmp_path: Path, clock: FixedClock) -> None:
 
 def test_a_step_that_fails_is_written_down(tmp_path: Path, clock: FixedClock) -> None:
     ledger = ledger_of(tmp_path, clock)
-    with pytest.raises(KeyError), ledger.step(0, "write") as cost:
-        cost.add(written=3)
-        raise KeyError
+
+    def fail() -> None:
+        with ledger.step(0, "write") as cost:
+            cost.add(written=3)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert ledger_of(tmp_path, clock).total.written == 3
 
 

@@ -112,7 +112,8 @@ def test_a_whole_run_on_a_tiny_model(writer: TunedWriter, tmp_path: Path) -> Non
         CONFIG, rounds=1, samples=2, measured=1, briefs=4, tokens=12, held_most=3, watch_most=3
     )
     judges = WordJudge("zing"), WordJudge("calm")
-    report = run_seed(config, seed_data(24, pool=4), writer, *judges, tmp_path)
+    data = seed_data(24, pool=4)
+    report = run_seed(config, data, writer, *judges, tmp_path)
     assert (report.end, len(report.rounds)) == ("rounds", 2)
     assert report.after is not None
     assert all(one.tune.loss is not None for one in report.rounds)

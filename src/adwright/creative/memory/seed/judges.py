@@ -1,11 +1,12 @@
 """Two judges that know nothing of each other: another encoder, other brands, another kind.
 
-    own, second = two_judges(data.labelled, config, SentenceEncoder(), HashedText(2048))
+    own, second = two_judges(data.labelled, config, ModelEncoder(model), SentenceEncoder())
 
 The rounds chase the own judge, so that its mistakes become the writer's style. A second judge sees
 that only where it makes other mistakes: it has another encoder, and learned from the ads of other
-brands. Neither saw a brand that is watched or held out, or its view of the original ads there were
-a memory of their scores.
+brands. The own judge may be the writer's base itself, by the vectors that it makes of texts.
+Neither saw a brand that is watched or held out, or its view of the original ads there were a memory
+of their scores.
 
 `RidgeJudge` is a linear map from the vector of the ad's text,
 
@@ -26,6 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.judging.judgement import Judgements
 from adwright.creative.memory.seed.config import SeedConfig
@@ -34,13 +36,46 @@ from adwright.creative.memory.seed.texts.ad_text import answer_of
 from adwright.creative.memory.seed.texts.brief import part_of
 from adwright.creative.records.encoders.store import Encoder
 from adwright.creative.records.verbal.record import AdRecord
+from adwright.lm.engine.language_model import LanguageModel
 
-__all__ = ["RidgeJudge", "text_of", "two_judges"]
+__all__ = ["ModelEncoder", "RidgeJudge", "text_of", "two_judges"]
 
 Floats = NDArray[np.float64]
 _PENALTIES = 10.0 ** np.arange(-3, 10)
 _FEWEST = 8
 _USUAL = 0.99
+
+
+class ModelEncoder:
+    """A language model as an encoder of texts: the mean of its last hidden states, of length 1;
+    zeros for an empty text. batch: texts that are computed together."""
+
+    def __init__(self, model: LanguageModel, *, batch: int = 64) -> None:
+        require_count("batch", batch)
+        self._model, self._batch = model, batch
+        self._name = f"{model.info.name} vectors"
+        self._width: int = model.embed(["width"]).shape[1]
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self._name
+
+    @property
+    def width(self) -> int:
+        """D, of its vectors."""
+        return self._width
+
+    def encode(self, contents: Sequence[str], /) -> NDArray[np.float32]:
+        """float32 [B, D]."""
+        made = np.zeros((len(contents), self._width), np.float32)
+        filled = [row for row, text in enumerate(contents) if text]
+        # Texts of one length have no padding.
+        filled.sort(key=lambda row: len(contents[row]))
+        for start in range(0, len(filled), self._batch):
+            rows = filled[start : start + self._batch]
+            made[rows] = self._model.embed([contents[row] for row in rows])
+        return made
 
 
 class RidgeJudge:

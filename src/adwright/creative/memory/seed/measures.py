@@ -25,7 +25,7 @@ from adwright.creative.judging.judgement import AdJudge
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.scoring import judged, scored
-from adwright.creative.memory.seed.texts.ad_text import answer_of, record_of
+from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
 from adwright.creative.memory.seed.texts.filters import AdFilters
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.rank_correlation import spearman
@@ -173,7 +173,7 @@ def _texts(
     written: Sequence[WrittenAds], reasons: Sequence[Sequence[str]], filters: AdFilters
 ) -> TextMeasures:
     every = [
-        (answer_of(record_of(text, ads.brief), ads.brief.kind), text, ads.brief, reason)
+        (said_in(record_of(text, ads.brief), ads.brief.kind), text, ads.brief, reason)
         for ads, why in zip(written, reasons, strict=True)
         for text, reason in zip(ads.texts, why, strict=True)
     ]

@@ -51,6 +51,7 @@ from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedRepor
 from adwright.creative.memory.seed.round_files import Lines, read_json, write_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
 from adwright.creative.memory.seed.scoring import judged, scored
+from adwright.creative.memory.seed.texts.ad_text import said_in
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilters
@@ -120,7 +121,9 @@ class _SeedRun:
         self._config, self._writer, self._out = config, writer, out
         self._own, self._second, self._also = own, second, also
         self._parts = run_parts(data, config)
-        read = [ad.answer for ad in (*self._parts.labelled, *self._parts.pool)]
+        read = [
+            said_in(ad.record, ad.brief.kind) for ad in (*self._parts.labelled, *self._parts.pool)
+        ]
         brands = {ad.brief.brand for ad in data.ads if ad.brief.brand}
         index = CopyIndex(read, n=config.filters.run)
         self._filters = AdFilters(config.filters, index, brands=brands)

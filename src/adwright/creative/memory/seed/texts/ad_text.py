@@ -6,16 +6,28 @@
 
 Content simulation (Harini S I et al., WACV 2025): from brand, title and length to the ad. A slogan
 is written from its brand and what it is of, a headline from its story, a description from the name
-of its product, a video from its title and length.
+of its product, a video from its title and length: orientation, pace, what is said, then of each
+scene a caption, colours, emotions and tags, in the sentences of `verbalised`. Of a video the first
+five scenes are learned (our choice), or a small model would never come to an end.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adwright.creative.memory.seed.texts.brief import AdBrief, BriefKind
 from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.verbal.verbalise import read_verbalised, verbalised
 
-__all__ = ["answer_of", "brief_of", "is_complete", "record_of"]
+__all__ = ["answer_of", "brief_of", "claimed_in", "is_complete", "record_of", "said_in"]
 
+#: Of a video, what its brief tells, and what a writer is not asked for.
+_NOT_WRITTEN = (
+    *("kind", "brand", "title", "words", "seconds", "motion"),
+    *("scene.tone", "scene.style", "scene.complexity", "scene.faces", "scene.start"),
+    "scene.seconds",
+)
+_SCENES = 5
 _QUOTES = "\"'“”‘’«»„`*"
 #: Names that a model puts before its answer.
 _LABELS = ("slogan", "headline", "answer", "tagline", "text", "description")
@@ -47,7 +59,8 @@ def answer_of(record: AdRecord, kind: BriefKind) -> str:
         case "description":
             return " ".join(record.words.split())
         case "video":
-            return ""
+            few = replace(record, scenes=record.scenes[:_SCENES])
+            return " ".join(verbalised(few, leave_out=_NOT_WRITTEN).split())
 
 
 def record_of(text: str, brief: AdBrief) -> AdRecord:
@@ -62,7 +75,26 @@ def record_of(text: str, brief: AdBrief) -> AdRecord:
         case "description":
             return AdRecord(brand=brief.brand, title=brief.subject, words=_plain(text))
         case "video":
-            return AdRecord(kind="video", brand=brief.brand, title=brief.subject)
+            read = read_verbalised(" ".join(text.split()))
+            return replace(
+                read, kind="video", brand=brief.brand, title=brief.subject, seconds=brief.seconds
+            )
+
+
+def said_in(record: AdRecord, kind: BriefKind) -> str:
+    """The words of an ad that its writer chose, without the sentences of the form: for filters."""
+    if kind != "video":
+        return answer_of(record, kind)
+    scenes = (line for one in record.scenes[:_SCENES] for line in (one.caption, *one.words))
+    return "\n".join(filter(None, (record.speech, *scenes)))
+
+
+def claimed_in(record: AdRecord, kind: BriefKind) -> str:
+    """What an ad tells those who see it. A scene may show what no brief tells."""
+    if kind != "video":
+        return answer_of(record, kind)
+    shown = (line for one in record.scenes[:_SCENES] for line in one.words)
+    return "\n".join(filter(None, (record.speech, *shown)))
 
 
 def is_complete(record: AdRecord, kind: BriefKind) -> bool:

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
-from adwright.creative.memory.seed.texts.ad_text import answer_of, record_of
+from adwright.creative.memory.seed.texts.ad_text import claimed_in, record_of, said_in
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex, echo_share
 from adwright.metrics.text.grounding import grounded
@@ -45,6 +45,8 @@ FilterReason = Literal[
     "twice",
     "unlike",
 ]
+#: Words from which on a text is long.
+_LONG = 40
 REASONS: tuple[FilterReason, ...] = get_args(FilterReason)
 
 
@@ -52,17 +54,19 @@ REASONS: tuple[FilterReason, ...] = get_args(FilterReason)
 class FilterConfig:
     """What is asked of an ad.
 
-    least_words, most_words: of it. letters: least share of its characters, blanks aside. distinct:
-    least share of different words, and of different pairs, in it. in_a_row: most times that a word
-    follows itself. copied: most share of its words in copied runs of `run` words. echo: most
-    ROUGE-L with what the brief tells. ground: whether claims are checked. unlike: whether an ad
-    that the own judge calls unlike all it knows is kept out. locale: of the texts.
+    least_words, most_words: of it; video_words: most of a video. letters: least share of its
+    characters, blanks aside. distinct: least share of different words, and of different pairs, in
+    it; of pairs alone in a long one. in_a_row: most times that a word follows itself. copied: most
+    share of its words in copied runs of `run` words. echo: most ROUGE-L with what the brief tells.
+    ground: whether claims are checked. unlike: whether an ad that the own judge calls unlike all it
+    knows is kept out. locale: of the texts.
 
     Raises ConfigError for numbers out of range.
     """
 
     least_words: int = 2
     most_words: int = 40
+    video_words: int = 300
     letters: float = 0.6
     distinct: float = 0.6
     in_a_row: int = 2
@@ -121,7 +125,8 @@ class AdFilters:
             return "empty"
         if cut:
             return "cut"
-        if not asked.least_words <= len(words) <= asked.most_words:
+        most = asked.video_words if brief.kind == "video" else asked.most_words
+        if not asked.least_words <= len(words) <= most:
             return "short" if len(words) < asked.least_words else "long"
         if _letters(ad) < asked.letters:
             return "signs"
@@ -135,20 +140,22 @@ class AdFilters:
 
     def grounded(self, text: str, brief: AdBrief) -> bool:
         """Whether an ad claims only what its brief tells."""
-        return grounded(
-            _ad(text, brief), brief.known, brands=self.brands, locale=self.config.locale
-        )
+        claims = claimed_in(record_of(text, brief), brief.kind)
+        return grounded(claims, brief.known, brands=self.brands, locale=self.config.locale)
 
     def _repeats(self, words: list[str]) -> bool:
         row = max(len(list(same)) for _, same in groupby(words))
         pairs = ngrams(words, 2)
-        shares = [len(set(words)) / len(words), len(set(pairs)) / max(len(pairs), 1)]
+        shares = [len(set(pairs)) / max(len(pairs), 1)]
+        # Words of a long text come again by themselves, pairs of them hardly.
+        if len(words) <= _LONG:
+            shares.append(len(set(words)) / len(words))
         return row > self.config.in_a_row or (len(words) > 2 and min(shares) < self.config.distinct)
 
 
 def _ad(text: str, brief: AdBrief) -> str:
-    """The part of an answer that is the ad."""
-    return answer_of(record_of(text, brief), brief.kind)
+    """What an answer says, without labels and form."""
+    return said_in(record_of(text, brief), brief.kind)
 
 
 def _letters(text: str) -> float:
