@@ -5,8 +5,8 @@
     judge = tune_memory(table, LanguageConfig(out=Path("runs/henry")))
     judge.judge(ads)                                            # Judgements: recall, 0 to 1
 
-Both tasks of `ad_tasks` in one mixture are what the model is tuned on, by any method of `tuning`, as
-`adwright tune run` does it. Some brands are kept out of that: on them it is measured how far off
+Both tasks of `ad_tasks` in one mixture are what the model is tuned on, by any method of `tuning`,
+as `adwright tune run` does it. Some brands are kept out of that: on them it is measured how far off
 the answers are, which makes the interval. An untuned model has none, so its interval is 0 to 1.
 
 The published model has 13 billion weights and eyes; this one reads what `records.seeing` or a user
@@ -60,11 +60,11 @@ _WARMUP = 0.05
 class LanguageConfig:
     """How the language form is tuned.
 
-    model, device: as `adwright tune run` has them. tasks: of the mixture. method: as `adwright tune
-    methods` names it; LoRA with the rank, twice that as its alpha and a little dropout where it is
-    empty. rate, epochs, batch: of the training; a rate of None is the method's own. words: of an ad,
-    at most. tokens: of a row. held: one in so many brands is kept out, for the interval. coverage:
-    of it. out: the folder.
+    model, device: as `adwright tune run` has them. tasks: of the mixture. method: as
+    `adwright tune methods` names it; LoRA with the rank, twice that as its alpha and a little
+    dropout where it is empty. rate, epochs, batch: of the training; a rate of None is the method's
+    own. words: of an ad, at most. tokens: of a row. held: one in so many brands is kept out, for
+    the interval. coverage: of it. out: the folder.
 
     Raises ConfigError for no task, and for numbers out of range.
     """
@@ -194,12 +194,8 @@ def tune_memory(
 
     held = group_folds(table.groups, config.held, seed=config.seed) == 0
     asked = tune_run_of(config)
-    write_rows(
-        config.out / _ROWS,
-        table.some(np.flatnonzero(~held)),
-        tasks=config.tasks,
-        words=config.words,
-    )
+    learned = table.some(np.flatnonzero(~held))
+    write_rows(config.out / _ROWS, learned, tasks=config.tasks, words=config.words)
     run_tuning(asked, resume=resume, overwrite=overwrite)
     judge = LanguageMemory(_opened(config), words=config.words)
     kept = table.some(np.flatnonzero(held))

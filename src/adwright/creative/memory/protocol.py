@@ -3,8 +3,9 @@
     report = measure_memory(table, AdBlocks(BlockConfig()).of(table.records), rng=rng)
     report.brands_out.text(".2f")                  # "0.81 (0.77 to 0.84)"
 
-Of each seed, five folds; every ad is predicted once, by a head that saw none of its fold. Spearman's
-rho is that of all these predictions together with what was found, and the mean of it over seeds.
+Of each seed, five folds; every ad is predicted once, by a head that saw none of its fold.
+Spearman's rho is that of all these predictions together with what was found, and the mean of it
+over seeds.
 
     brands_seen    folds of single ads: the brand's other ads may have been seen
     brands_out     folds of whole brands: what to expect of a new advertiser
