@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class AdBlocks:
         """The blocks of N ads; a row of an ad that lacks a text is zeros there."""
         texts = [_text(ad) for ad in ads]
         scenes = [_scenes(ad) for ad in ads]
-        found = {
+        found: dict[str, NDArray[Any]] = {
             "sentence": self._vectors(texts),
             "surface": np.stack([text_numbers(text) for text in texts]) if ads else _none(),
             "brand": self._vectors([ad.brand.strip() for ad in ads]),
@@ -148,7 +148,7 @@ class _Reader:
     def __init__(self, config: BlockConfig) -> None:
         asked = TorchConfig(config.language, offline=config.offline)
         # Only the torch engine shows inner states, so the model is one of its.
-        self._model: Any = open_model(asked)
+        self._model = cast(Any, open_model(asked))
         self._layer = config.layer
         (first,) = self._model.read(["a"], before=_BEFORE, layer=config.layer)
         self.width = len(SURPRISALS) + len(first.state)

@@ -101,9 +101,8 @@ def write_rows(
     Raises DataError where no row is left.
     """
     rows: list[dict[str, Any]] = []
-    groups = table.groups
-    for row, (ad, score) in enumerate(zip(table.records, table.scores, strict=True)):
-        about = {"group": str(groups[row])}
+    for ad, score, group in zip(table.records, table.scores, table.group_names, strict=True):
+        about = {"group": group}
         if "recall" in tasks:
             prompt = recall_prompt(ad, words=words)
             rows.append({"prompt": prompt, "answer": answer_of(score), "task": "recall", **about})

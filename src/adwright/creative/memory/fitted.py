@@ -11,7 +11,7 @@ tensors.safetensors   scales and coefficients of each block, vectors of the trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ class FittedMemory:
         width = self.novelty.kept.shape[1]
         vectors = np.zeros((len(ads), width), np.float32) if texts is None else texts
         unlike = self.novelty.unlike(vectors) | ~vectors.any(axis=1)
-        made = [self._scores(one).astype(np.float32) for one in (value, low, high)]
-        return Judgements(*made, unlike, self.interval.coverage)
+        middle, least, most = (self._scores(one).astype(np.float32) for one in (value, low, high))
+        return Judgements(middle, least, most, unlike, self.interval.coverage)
 
     def parts(self, ads: Sequence[AdRecord]) -> MemoryParts:
         """What the brand of each of N ads is worth, and what the ad adds, in the unit of the
@@ -183,7 +183,7 @@ def fit_memory(
         measure=table.measure,
         ads=len(table),
         brands=len(np.unique(groups)),
-        data_hash=content_hash([to_jsonable(table.records), table.targets.tolist()]),
+        data_hash=content_hash([*map(asdict, table.records), table.targets.tolist()]),
         seed=seed,
     )
 

@@ -144,8 +144,8 @@ class LanguageMemory:
             low, high = (np.clip(one, 0, 1) for one in self.interval.bounds(value, scales))
             coverage = self.interval.coverage
         unlike = np.array([not (ad.text or ad.scenes or ad.speech) for ad in ads], bool)
-        made = [np.asarray(one, np.float32) for one in (value, low, high)]
-        return Judgements(*made, unlike, coverage)
+        middle, least, most = (np.asarray(one, np.float32) for one in (value, low, high))
+        return Judgements(middle, least, most, unlike, coverage)
 
     def close(self) -> None:
         """Free the model."""

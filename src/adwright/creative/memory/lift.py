@@ -46,7 +46,8 @@ class BrandPart:
         none. keys: of `brand_key`."""
         blocks = {} if vectors is None else {"brand": vectors}
         base = self.name.predict(blocks) if blocks else np.full(len(keys), self.name.intercept)
-        return base + np.array([self.effects.get(key, 0.0) for key in keys])
+        found: Floats = base + np.array([self.effects.get(key, 0.0) for key in keys])
+        return found
 
 
 def brand_key(brand: str) -> str:

@@ -119,14 +119,18 @@ class RecallTable:
         return tuple(record.brand for record in self.records)
 
     @property
-    def groups(self) -> NDArray[np.int64]:
-        """int64 [N], the brand of each ad as a number; case and blanks do not count, and an ad
-        without a brand is one of its own."""
-        keys = [
-            f"b {record.brand.strip().casefold()}" if record.brand.strip() else f"a {one}"
+    def group_names(self) -> tuple[str, ...]:
+        """What is held out together: the brand of each ad, in which case and blanks do not count;
+        an ad without a brand is by itself."""
+        return tuple(
+            f"brand {record.brand.strip().casefold()}" if record.brand.strip() else f"ad {one}"
             for one, record in zip(self.ids, self.records, strict=True)
-        ]
-        _, codes = np.unique(np.array(keys), return_inverse=True)
+        )
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """int64 [N], `group_names` as numbers."""
+        _, codes = np.unique(np.array(self.group_names), return_inverse=True)
         return codes.astype(np.int64)
 
     @property
@@ -257,8 +261,8 @@ def _of_scores(
         kept, lost = _kept(ads, frame)
         total = frame[tries].to_numpy()[kept]
         shares = frame[score].to_numpy()[kept] / total
-        counts = total.astype(np.int64)
-        return _made(ads, kept, shares, shares, counts, "share", said + lost)
+        people = total.astype(np.int64)
+        return _made(ads, kept, shares, shares, people, "share", said + lost)
     scale = told.scale or _scale(score, frame[score])
     if not told.scale:
         said.append(f"its values are read as {_SCALES[scale][0]}")
@@ -270,8 +274,7 @@ def _of_scores(
     kept, lost = _kept(ads, frame)
     values = frame[score].to_numpy()[kept]
     found = shares_of(values)
-    people = frame[names["people"]].to_numpy()[kept] if names["people"] else None
-    counts = None if people is None else people.astype(np.int64)
+    counts = frame[names["people"]].to_numpy()[kept].astype(np.int64) if names["people"] else None
     measure: Measure = "d_prime" if scale == "d_prime" else "share"
     return _made(
         ads, kept, found, values if scale == "d_prime" else found, counts, measure, said + lost
