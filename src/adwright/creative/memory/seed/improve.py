@@ -126,15 +126,15 @@ def _chosen(
     found = []
     for row, ad in enumerate(ads):
         own_first, second_first = _at(first[0], row), _at(first[1], row)
-        at = best.get(row)
-        new = ad.record if at is None else records[at]
+        chosen = best.get(row)
+        new = ad.record if chosen is None else records[chosen]
         found.append(
             ImprovedAd(
                 ad.brief.id,
                 ad.answer,
                 answer_of(new, ad.brief.kind),
-                own_first if at is None else _at(by_own, at),
-                second_first if at is None else _at(by_second, at),
+                own_first if chosen is None else _at(by_own, chosen),
+                second_first if chosen is None else _at(by_second, chosen),
                 own_first,
                 second_first,
                 len(usable[row]),

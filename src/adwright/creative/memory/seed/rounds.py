@@ -60,7 +60,7 @@ from adwright.lm.engine.generation import Usage
 
 __all__ = ["AlsoRows", "run_seed"]
 
-#: Further rows of each tuning, made of the ads that may be learned from: the scores from ads.
+#: Further rows of the first tuning, made of the ads that may be learned from: see `recall_rows`.
 AlsoRows = Callable[[Sequence[KnownAd]], Sequence[WriterRow]]
 #: Settings that may change when a run is gone on with.
 _LATER = ("rounds", "patience", "gain", "budget", "draws")
@@ -274,7 +274,7 @@ class _SeedRun:
             known = [known[place] for place in order]
         different = {(row.messages, row.answer): row for row in (*kept, *known)}
         rows = list(different.values())[: most or None]
-        if self._also is not None:
+        if self._also is not None and not at:
             rows += self._also(self._parts.labelled)
         if not rows:
             raise DataError("a round kept nothing to tune on", hint="loosen the filters")
