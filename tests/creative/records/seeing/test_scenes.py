@@ -72,7 +72,12 @@ def test_frames_that_are_held_for_long_are_cut_too() -> None:
     found = colours(Reel([(0.0, RED), (2.0, BLUE), (4.0, GREEN)], 6.0))
     assert [one.start for one in found.scenes] == [0.0, 2.0, 4.0]
     assert [one.seen for one in found.scenes] == [["R"], ["B"], ["G"]]
-    assert found.motion == "low"
+    assert (found.motion, found.change) == ("low", 0)
+    slow = colours(Reel([(0.0, RED), (0.25, BLUE)], 0.5))
+    still = colours(Reel([(0.0, RED), (0.25, BLUE)], 9.0))
+    assert slow.change is not None
+    assert still.change is not None
+    assert 0 < still.change < 0.1 * slow.change
 
 
 @pytest.mark.parametrize("pictures", [1, 3])
