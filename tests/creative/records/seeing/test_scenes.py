@@ -153,4 +153,4 @@ def test_levels() -> None:
         "medium",
         "high",
     ]
-    assert [motion_level(change) for change in (0, 0.01, 0.04)] == ["low", "medium", "high"]
+    assert [motion_level(change) for change in (0, 0.01, 0.06)] == ["low", "medium", "high"]
