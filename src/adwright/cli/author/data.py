@@ -135,11 +135,9 @@ def data(  # noqa: PLR0913
 ) -> None:
     """Build instruction data for `adwright author tune`, out of what you name.
 
-    Answers come from people where a set has them (categories, intents, attributes, descriptions),
-    and for ads, titles and questions from a teacher, or without one from sentences that are filled
-    with a product's facts. Rows whose text has a number, brand or claim that is not in its input
-    are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
-    With --voice rows and teacher are told it, and texts with a word that it bans are left out.
+    Answers come from people where a set has them, else from a teacher, or without one from
+    sentences that are filled with a product's facts. Rows that claim what their input lacks, or say
+    what the voice bans, are left out and counted. No product is in two of train, valid and test.
 
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
