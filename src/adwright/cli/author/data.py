@@ -24,6 +24,7 @@ from adwright.cli.shared import (
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.plan import InstructionPlan, InstructionReport
     from adwright.authoring.instructions.sources.given import DataSources
     from adwright.lm.engine.language_model import LanguageModel
@@ -134,20 +135,15 @@ def data(  # noqa: PLR0913
 ) -> None:
     """Build instruction data for `adwright author tune`, out of what you name.
 
-    Answers come from people where a set has them (categories, intents, attributes, descriptions),
-    and for ads, titles and questions from a teacher, or without one from sentences that are filled
-    with a product's facts. Rows whose text has a number, brand or claim that is not in its input
-    are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
-    With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
-    tells it, and texts with a word that it bans are left out.
+    Answers come from people where a set has them, else from a teacher, or without one from
+    sentences that are filled with a product's facts. Rows that claim what their input lacks, or say
+    what the voice bans, are left out and counted. No product is in two of train, valid and test.
 
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
     """
-    from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.build import build_instructions
     from adwright.authoring.instructions.plan import InstructionPlan
-    from adwright.core.config import load_toml
 
     files = {
         "pricerunner": pricerunner,
@@ -157,10 +153,9 @@ def data(  # noqa: PLR0913
         "walmart_amazon": walmart_amazon,
         "catalogue": catalogue,
     }
+    own = _own(columns, attribute_columns, locale)
     plan = InstructionPlan(
-        replace(
-            _sources(folder, files, complete_journey), **_own(columns, attribute_columns, locale)
-        ),
+        replace(_sources(folder, files, complete_journey), **own),
         tasks=_names(tasks),
         held_out=_names(held_out),
         most=most,
@@ -168,7 +163,7 @@ def data(  # noqa: PLR0913
         test=test,
         phrasings=phrasings,
         show_missing=not drop_missing,
-        voice=None if voice is None else load_toml(voice, BrandVoice),
+        voice=_voice(voice),
         seed=seed,
     )
     if dry_run:
@@ -215,6 +210,13 @@ def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
         "columns": ProductColumns(**named, attributes=_names(attributes)),
         "locale": locale,
     }
+
+
+def _voice(path: Path | None) -> BrandVoice | None:
+    from adwright.authoring.checks.voice import BrandVoice
+    from adwright.core.config import load_toml
+
+    return None if path is None else load_toml(path, BrandVoice)
 
 
 def _names(text: str) -> tuple[str, ...]:
