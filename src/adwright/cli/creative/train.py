@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from adwright.cli.creative.recall import recall
+from adwright.cli.creative.writer import writer
 
 __all__ = ["app"]
 
@@ -16,3 +17,4 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("recall")(recall)
+app.command("writer")(writer)
