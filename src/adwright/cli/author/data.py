@@ -135,9 +135,12 @@ def data(  # noqa: PLR0913
 ) -> None:
     """Build instruction data for `adwright author tune`, out of what you name.
 
-    Answers come from people where a set has them, else from a teacher, or without one from
-    sentences that are filled with a product's facts. Rows that claim what their input lacks, or say
-    what the voice bans, are left out and counted. No product is in two of train, valid and test.
+    Answers come from people where a set has them (categories, intents, attributes, descriptions),
+    and for ads, titles and questions from a teacher, or without one from sentences that are filled
+    with a product's facts. Rows whose text has a number, brand or claim that is not in its input
+    are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
+    With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
+    tells it, and texts with a word that it bans are left out.
 
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
@@ -153,9 +156,8 @@ def data(  # noqa: PLR0913
         "walmart_amazon": walmart_amazon,
         "catalogue": catalogue,
     }
-    own = _own(columns, attribute_columns, locale)
     plan = InstructionPlan(
-        replace(_sources(folder, files, complete_journey), **own),
+        _sources(folder, files, complete_journey, _own(columns, attribute_columns, locale)),
         tasks=_names(tasks),
         held_out=_names(held_out),
         most=most,
@@ -175,22 +177,24 @@ def data(  # noqa: PLR0913
     _tell(report, out)
 
 
-def _sources(folder: Path | None, files: dict[str, Path | None], journey: bool) -> DataSources:
-    """The sets of the folder, and those that are named."""
+def _sources(
+    folder: Path | None, files: dict[str, Path | None], journey: bool, own: dict[str, Any]
+) -> DataSources:
+    """The sets of the folder, and those that are named. own: what is said of the user's table."""
     from adwright.authoring.instructions.sources.given import DataSources
 
     named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
     if journey:
         named["complete_journey"] = True
     if folder is not None:
-        return replace(DataSources.in_folder(folder), **named)
+        return replace(DataSources.in_folder(folder), **named, **own)
     if not named:
         raise ConfigError(
             "there is nothing named to build from",
             where="adwright author data",
             hint="--folder, --catalogue, or one of the sets; see --help",
         )
-    return DataSources(**named)
+    return DataSources(**named, **own)
 
 
 def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
