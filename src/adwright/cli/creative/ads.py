@@ -104,12 +104,12 @@ class ChosenColumns:
         )
 
 
-def opened_ads(source: Path, chosen: ChosenColumns) -> AdTable:
-    """The ads; what was guessed or put right is said."""
+def opened_ads(source: Path, chosen: ChosenColumns, *, quiet: bool = False) -> AdTable:
+    """The ads; what was guessed or put right is said, unless it was before (quiet)."""
     from adwright.creative.records.verbal.ads_table import read_ads
 
     table = read_ads(source, chosen.columns())
-    for sentence in table.said:
+    for sentence in () if quiet else table.said:
         typer.echo(sentence, err=True)
     return table
 

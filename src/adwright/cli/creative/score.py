@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +26,7 @@ from adwright.cli.creative.ads import (
     opened_ads,
 )
 from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show_table
+from adwright.core.assets import cache_folder
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def score(  # noqa: PLR0913, PLR0917 - one argument per option
             return
         if out is not None:
             allowed_to_replace(out, force=force)
-        found = judged_by(judges, table)
+        asked = _with_images(judges, table, offline=offline)
+        found = judged_by(asked, table)
     _say_unlike(found)
     if out is None:
         _show(table, found)
@@ -127,8 +129,9 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument per option
             _say_dry(table, judges, out)
             return
         allowed_to_replace(out, force=force)
-        found = judged_by(judges, table)
-        shown = shown_ads(table, judges, found, explain=most)
+        asked = _with_images(judges, table, offline=offline)
+        found = judged_by(asked, table)
+        shown = shown_ads(table, asked, found, explain=most)
     _say_unlike(found)
     facts = {name: str(place) for name, place in zip(judges, model, strict=True)}
     write_ads_page(out, shown, title=f"{len(table):,} ads, judged", facts=facts)
@@ -151,6 +154,23 @@ def _opened(folders: Sequence[Path]) -> Iterator[dict[str, AdJudge]]:
                 raise ConfigError("two judges have one name", where=name, hint="name it once")
             judges[name] = judge
         yield judges
+
+
+def _with_images(
+    judges: Mapping[str, AdJudge], table: AdTable, *, offline: bool
+) -> dict[str, AdJudge]:
+    """Judges that were trained with vectors of images are given those of the ads."""
+    from adwright.creative.judging.ad_vectors import IMAGE, WithVectors, image_vectors
+    from adwright.creative.records.encoders.store import VectorStore
+    from adwright.creative.response.fitted import FittedClickRate
+
+    made = dict(judges)
+    for name, judge in judges.items():
+        if isinstance(judge, FittedClickRate) and judge.reads(IMAGE):
+            store = VectorStore(cache_folder() / "vectors")
+            if vectors := image_vectors(table.media, store, offline=offline):
+                made[name] = WithVectors(judge, vectors)
+    return made
 
 
 def _say_dry(table: AdTable, judges: dict[str, AdJudge], out: Path | None) -> None:

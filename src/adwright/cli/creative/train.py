@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from adwright.cli.creative.clicks import clicks
 from adwright.cli.creative.recall import recall
 from adwright.cli.creative.writer import writer
 
@@ -16,5 +17,6 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
+app.command("clicks")(clicks)
 app.command("recall")(recall)
 app.command("writer")(writer)

@@ -16,6 +16,7 @@ import polars as pl
 
 from adwright.core.progress import progress
 from adwright.creative.judging.ablation import ablate
+from adwright.creative.judging.ad_vectors import WithVectors
 from adwright.creative.judging.judgement import AdJudge, Judgements
 from adwright.creative.judging.nearest import PastAd
 from adwright.creative.pages.shown import Answer, Moved, Neighbour, ShownAd, thumbnail
@@ -88,7 +89,7 @@ def shown_ads(
                         judge_name,
                         found[judge_name],
                         row,
-                        _moved(judge, record) if row < first else (),
+                        _moved(judge, record, row) if row < first else (),
                         () if known is None or row >= first else tuple(map(_near, known[row])),
                     )
                 )
@@ -119,7 +120,9 @@ def _answer(
     )
 
 
-def _moved(judge: AdJudge, record: AdRecord) -> tuple[Moved, ...]:
+def _moved(judge: AdJudge, record: AdRecord, row: int) -> tuple[Moved, ...]:
+    if isinstance(judge, WithVectors):
+        judge = judge.of_row(row)
     return tuple(Moved(one.part, one.change) for one in ablate(judge, record)[:_PARTS])
 
 

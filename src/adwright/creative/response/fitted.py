@@ -121,6 +121,10 @@ class FittedClickRate:
         value, low, high = (one.astype(np.float32) for one in (value, low, high))
         return Judgements(value, low, high, unlike.astype(bool), self.calibration.interval.coverage)
 
+    def reads(self, name: str) -> bool:
+        """Whether it was trained with vectors of this name."""
+        return any(one.name == name for one in self.features.vectors)
+
     def log_rates(self, ads: Sequence[AdRecord], vectors: Vectors | None = None) -> Floats:
         """Expected log click rates, float64 [N], by which `judge` orders them."""
         found = [self._encoded(some, more)[0] for some, more in _batches(ads, vectors)]
