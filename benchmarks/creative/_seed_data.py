@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from adwright.authoring.instructions.sources.match_records import read_matches
+from adwright.creative.memory.outcomes import read_recall
 from adwright.creative.memory.seed.pool import KnownAd, SeedData, journey_briefs, known_ads
 from adwright.creative.records.verbal.ads_table import AdColumns, read_ads
 from adwright.creative.records.verbal.record import AdRecord
@@ -45,10 +46,11 @@ def seed_data(sizes: SeedSizes, *, seed: int = 0) -> SeedData:
 
 
 def _slogans(home: Path, most: int) -> tuple[KnownAd, ...]:
-    table = read_ads(
+    """With d' of their counts."""
+    table = read_recall(
         home / "slogans" / "slogans.csv", AdColumns("", "slogan", (), "brand", "", "", "", "")
     )
-    scores = table.frame["d_prime"].to_list()
+    scores = table.targets.tolist()
     ads = known_ads(table.records, table.ids, "slogan", source="slogans", scores=scores)
     return ads[: most or None]
 

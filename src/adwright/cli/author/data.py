@@ -24,6 +24,7 @@ from adwright.cli.shared import (
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.plan import InstructionPlan, InstructionReport
     from adwright.authoring.instructions.sources.given import DataSources
     from adwright.lm.engine.language_model import LanguageModel
@@ -144,10 +145,8 @@ def data(  # noqa: PLR0913
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
     """
-    from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.build import build_instructions
     from adwright.authoring.instructions.plan import InstructionPlan
-    from adwright.core.config import load_toml
 
     files = {
         "pricerunner": pricerunner,
@@ -158,9 +157,7 @@ def data(  # noqa: PLR0913
         "catalogue": catalogue,
     }
     plan = InstructionPlan(
-        replace(
-            _sources(folder, files, complete_journey), **_own(columns, attribute_columns, locale)
-        ),
+        _sources(folder, files, complete_journey, _own(columns, attribute_columns, locale)),
         tasks=_names(tasks),
         held_out=_names(held_out),
         most=most,
@@ -168,7 +165,7 @@ def data(  # noqa: PLR0913
         test=test,
         phrasings=phrasings,
         show_missing=not drop_missing,
-        voice=None if voice is None else load_toml(voice, BrandVoice),
+        voice=_voice(voice),
         seed=seed,
     )
     if dry_run:
@@ -180,22 +177,24 @@ def data(  # noqa: PLR0913
     _tell(report, out)
 
 
-def _sources(folder: Path | None, files: dict[str, Path | None], journey: bool) -> DataSources:
-    """The sets of the folder, and those that are named."""
+def _sources(
+    folder: Path | None, files: dict[str, Path | None], journey: bool, own: dict[str, Any]
+) -> DataSources:
+    """The sets of the folder, and those that are named. own: what is said of the user's table."""
     from adwright.authoring.instructions.sources.given import DataSources
 
     named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
     if journey:
         named["complete_journey"] = True
     if folder is not None:
-        return replace(DataSources.in_folder(folder), **named)
+        return replace(DataSources.in_folder(folder), **named, **own)
     if not named:
         raise ConfigError(
             "there is nothing named to build from",
             where="adwright author data",
             hint="--folder, --catalogue, or one of the sets; see --help",
         )
-    return DataSources(**named)
+    return DataSources(**named, **own)
 
 
 def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
@@ -215,6 +214,13 @@ def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
         "columns": ProductColumns(**named, attributes=_names(attributes)),
         "locale": locale,
     }
+
+
+def _voice(path: Path | None) -> BrandVoice | None:
+    from adwright.authoring.checks.voice import BrandVoice
+    from adwright.core.config import load_toml
+
+    return None if path is None else load_toml(path, BrandVoice)
 
 
 def _names(text: str) -> tuple[str, ...]:

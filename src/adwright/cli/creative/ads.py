@@ -104,24 +104,25 @@ class ChosenColumns:
         )
 
 
-def opened_ads(source: Path, chosen: ChosenColumns) -> AdTable:
-    """The ads; what was guessed or put right is said."""
+def opened_ads(source: Path, chosen: ChosenColumns, *, quiet: bool = False) -> AdTable:
+    """The ads; what was guessed or put right is said, unless it was before (quiet)."""
     from adwright.creative.records.verbal.ads_table import read_ads
 
     table = read_ads(source, chosen.columns())
-    for sentence in table.said:
+    for sentence in () if quiet else table.said:
         typer.echo(sentence, err=True)
     return table
 
 
-def look_at(table: AdTable, wanted: str, *, offline: bool) -> DescribedTable:
-    """What their files show; files that cannot be read are named, and harm no other."""
+def look_at(table: AdTable, wanted: str, *, offline: bool, dry_run: bool = False) -> DescribedTable:
+    """What their files show; files that cannot be read are named, and harm no other. dry_run: the
+    files stay closed."""
     from adwright.creative.records.seeing.describe import Describer
     from adwright.creative.records.seeing.described_table import DescribedTable, describe_table
     from adwright.creative.records.seeing.settings import PARTS, SeeingSettings
 
     if wanted.strip() == "nothing":
-        return DescribedTable(table.records, 0, {})
+        return DescribedTable(table, 0, {})
     names = [name.strip() for name in wanted.split(",")]
     parts = tuple(part for part in PARTS if part in names)
     if unknown := [name for name in names if name not in parts]:
@@ -130,6 +131,8 @@ def look_at(table: AdTable, wanted: str, *, offline: bool) -> DescribedTable:
             where="--look-for",
             hint=f"choose among {', '.join(PARTS)}, or nothing",
         )
+    if dry_run:
+        return DescribedTable(table, 0, {})
     settings = SeeingSettings(parts=parts, offline=offline)
     found = describe_table(table, Describer(cache=cache_folder() / "seen", settings=settings))
     for row, error in list(found.unread.items())[:_NAMED]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import typer
 
 from adwright.cli.creative.describe import describe
+from adwright.cli.creative.score import explain, score
+from adwright.cli.creative.train import app as train
+from adwright.cli.creative.writer import improve
 
 __all__ = ["app"]
 
@@ -18,3 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("describe")(describe)
+app.add_typer(train, name="train")
+app.command("score")(score)
+app.command("explain")(explain)
+app.command("improve")(improve)

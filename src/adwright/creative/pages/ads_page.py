@@ -121,14 +121,14 @@ def _answer(one: Answer) -> dict[str, object]:
     most = max((abs(moved.change) for moved in one.moved), default=0.0)
     bars = [
         _Bar(
-            moved.field,
+            moved.part,
             ("+" if moved.change >= 0 else "") + one.said(moved.change),
             100 * abs(moved.change) / most if most else 0.0,
             moved.change >= 0,
         )
         for moved in one.moved
     ]
-    near = [(near.text, one.said(near.outcome), f"{near.similarity:.2f}") for near in one.near]
+    near = [(near.text, one.said(near.outcome), f"{near.distance:.2f}") for near in one.near]
     return {
         "judge": one.judge,
         "value": one.said(one.value),

@@ -19,19 +19,19 @@ _SIDE = 320
 
 @dataclass(frozen=True)
 class Moved:
-    """What the answer loses where a field is left out: `change` in the judge's unit."""
+    """How much higher the answer is with a part of the ad than without it, in the judge's unit."""
 
-    field: str
+    part: str
     change: float
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A past ad that is near: what it says, what came of it, and how near (a cosine)."""
+    """A past ad that is near: what it says, what became of it, and how far off it is."""
 
     text: str
     outcome: float
-    similarity: float
+    distance: float
 
 
 @dataclass(frozen=True)

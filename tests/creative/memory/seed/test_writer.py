@@ -12,11 +12,11 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 from adwright.core.errors import AdwrightError, ConfigError, DataError
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.creative.memory.seed.writer import TunedWriter, WriterRow
+from adwright.creative.memory.seed.writer import TunedWriter, WriterRow, recall_rows
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import save_tiny
-from tests.support.seed_rounds import CONFIG, WordJudge, seed_data
+from tests.support.seed_rounds import CONFIG, WordJudge, seed_ads, seed_data
 
 BRIEF = AdBrief("b", brand="tea")
 ROWS = [WriterRow(BRIEF.messages(), f"a cup of tea {at}", f"g{at}", "s") for at in range(12)]
@@ -35,6 +35,17 @@ def test_rows_are_conversations() -> None:
     assert told["messages"][1]["content"] == "a cup of tea 0"
     assert (told["group"], told["source"]) == ("g0", "s")
     assert json.loads(WriterRow((), "x").line())["group"] == "x"
+
+
+def test_scores_are_learned_as_two_digits() -> None:
+    scores = (0.07, 1.0, None)
+    ads = tuple(replace(ad, score=score) for ad, score in zip(seed_ads(3), scores, strict=True))
+    first, second = recall_rows(ads)
+    assert (first.answer, second.answer) == ("06", "99")
+    assert ads[0].answer in first.messages[0].content
+    assert (first.group, first.source) == (ads[0].brief.held_by, "recall")
+    with pytest.raises(DataError, match="between 0 and 1"):
+        recall_rows(seed_ads(3))
 
 
 def test_it_tunes_and_then_writes_as_tuned(writer: TunedWriter, tmp_path: Path) -> None:

@@ -8,20 +8,14 @@ brands. The own judge may be the writer's base itself, by the vectors that it ma
 Neither saw a brand that is watched or held out, or its view of the original ads there were a memory
 of their scores.
 
-`RidgeJudge` is a linear map from the vector of the ad's text,
-
-    f(x) = m + w^T (x - x_0),   w = argmin sum_i (y_i - f(x_i))^2 + a |w|^2
-
-a chosen by leave-one-out error among 13 powers of ten, in closed form (Hastie, Tibshirani and
-Friedman 2009, section 7.10: the residual of row i divided by 1 - H_ii). Its interval is that of
-split conformal prediction on these residuals; an ad is unlike all it knows where it lies farther
-from its nearest known ad than all but one in a hundred of these lie from theirs.
+`RidgeJudge` is the ridge of `block_ridge` on the vector of the ad's text, with the interval and the
+novelty of `judging`. Any `AdJudge` may stand in the place of one of them, such as the encoder form
+of `memory.fitted` or a language model that `memory.language` tuned.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +23,10 @@ from numpy.typing import NDArray
 
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
+from adwright.creative.judging.conformal import ConformalInterval
 from adwright.creative.judging.judgement import Judgements
+from adwright.creative.judging.novelty import Novelty
+from adwright.creative.memory.block_ridge import fit_blocks
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.creative.memory.seed.texts.ad_text import answer_of
@@ -40,10 +37,8 @@ from adwright.lm.engine.language_model import LanguageModel
 
 __all__ = ["ModelEncoder", "RidgeJudge", "text_of", "two_judges"]
 
-Floats = NDArray[np.float64]
-_PENALTIES = 10.0 ** np.arange(-3, 10)
-_FEWEST = 8
-_USUAL = 0.99
+_FEWEST = 20
+_TEXT = "text"
 
 
 class ModelEncoder:
@@ -81,8 +76,10 @@ class ModelEncoder:
 class RidgeJudge:
     """See the module. Fitted on N ads, each with a score; ads are read by their text alone.
 
-    encoder: of texts. coverage: of the intervals. Raises DataError for fewer than 8 ads, ads
-    without a score, or scores that are all the same.
+    encoder: of texts. seed: of the folds. coverage: of the intervals, by folds that keep brands
+    whole. Raises DataError for fewer than 20 ads, ads without a score or scores that are all the
+    same, and as `fit_blocks`,
+    `ConformalInterval.fit` and `Novelty.fit`.
     """
 
     def __init__(
@@ -92,9 +89,8 @@ class RidgeJudge:
         *,
         name: str,
         coverage: float = 0.9,
+        seed: int = 0,
     ) -> None:
-        if not 0 < coverage < 1:
-            raise ConfigError("coverage lies between 0 and 1", where=f"coverage {coverage}")
         scores = np.array([np.nan if ad.score is None else ad.score for ad in ads])
         if len(ads) < _FEWEST or np.isnan(scores).any() or float(scores.std()) == 0:
             raise DataError(
@@ -102,16 +98,13 @@ class RidgeJudge:
                 column="score",
                 hint=f"pass at least {_FEWEST} ads with scores that differ",
             )
-        self._encoder, self._name, self._coverage = encoder, name, coverage
-        vectors = encoder.encode([text_of(ad.record) for ad in ads]).astype(np.float64)
-        self._centre, self._mean = vectors.mean(0), float(scores.mean())
-        self._weights, residuals = _ridge(vectors - self._centre, scores - self._mean)
-        #: Rank of the residual that covers so many, of split conformal prediction.
-        rank = min(math.ceil((len(ads) + 1) * coverage), len(ads))
-        self._reach = float(np.sort(np.abs(residuals))[rank - 1])
-        self._known = vectors
-        near = _nearest(vectors, vectors, apart=True)
-        self._usual = float(np.quantile(near, _USUAL))
+        self._encoder, self._name = encoder, name
+        vectors = encoder.encode([text_of(ad.record) for ad in ads])
+        _, groups = np.unique([ad.brief.held_by for ad in ads], return_inverse=True)
+        groups = groups.astype(np.int64)
+        self._ridge = fit_blocks({_TEXT: vectors}, scores, groups, seed=seed)
+        self._interval = ConformalInterval.fit(self._ridge.unseen, scores, coverage=coverage)
+        self._novelty = Novelty.fit(vectors, groups, k=1, seed=seed)
 
     @property
     def name(self) -> str:
@@ -122,13 +115,12 @@ class RidgeJudge:
         """See `AdJudge`."""
         if not ads:
             none = np.empty(0, np.float32)
-            return Judgements(none, none, none, np.empty(0, np.bool_), self._coverage)
-        vectors = self._encoder.encode([text_of(ad) for ad in ads]).astype(np.float64)
-        value = self._mean + (vectors - self._centre) @ self._weights
-        low, high = value - self._reach, value + self._reach
-        strange = _nearest(vectors, self._known, apart=False) > self._usual
-        told = [one.astype(np.float32) for one in (value, low, high)]
-        return Judgements(told[0], told[1], told[2], strange, self._coverage)
+            return Judgements(none, none, none, np.empty(0, np.bool_), self._interval.coverage)
+        vectors = self._encoder.encode([text_of(ad) for ad in ads])
+        value = self._ridge.predict({_TEXT: vectors})
+        told = [one.astype(np.float32) for one in (value, *self._interval.bounds(value))]
+        strange = self._novelty.unlike(vectors)
+        return Judgements(told[0], told[1], told[2], strange, self._interval.coverage)
 
 
 def two_judges(
@@ -167,31 +159,3 @@ def text_of(record: AdRecord) -> str:
 
 def _half(group: str, seed: int) -> int:
     return hashlib.sha256(f"judges:{seed}:{group}".encode()).digest()[0] & 1
-
-
-def _ridge(vectors: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """Weights [D] and leave-one-out residuals [N] of the best penalty; both sides are centred."""
-    left, sizes, right = np.linalg.svd(vectors, full_matrices=False)
-    best: tuple[float, Floats, Floats] | None = None
-    for penalty in _PENALTIES:
-        shrink = sizes**2 / (sizes**2 + penalty)
-        fitted = left @ (shrink * (left.T @ scores))
-        # The mean is fitted too: 1 / N more for each row.
-        own = (left**2) @ shrink + 1 / len(scores)
-        residuals = (scores - fitted) / np.maximum(1 - own, 1e-9)
-        error = float((residuals**2).mean())
-        if best is None or error < best[0]:
-            weights = right.T @ (sizes / (sizes**2 + penalty) * (left.T @ scores))
-            best = error, weights, residuals
-    if best is None:
-        raise DataError("no penalty fits", hint="pass other ads")
-    return best[1], best[2]
-
-
-def _nearest(vectors: Floats, known: Floats, *, apart: bool) -> Floats:
-    """Distance of each vector [N] to the nearest known one; apart: to another row than its own."""
-    squares = (vectors**2).sum(1)[:, None] + (known**2).sum(1) - 2 * vectors @ known.T
-    if apart:
-        np.fill_diagonal(squares, np.inf)
-    nearest: Floats = np.sqrt(np.maximum(squares.min(1), 0))
-    return nearest

@@ -127,8 +127,8 @@ class SeedReport:
             told.append(f"Beyond the writer of before the rounds: {_gain(self.rise)}.")
         if self.after is not None and self.hacked:
             told.append(
-                "Only the judge that the rounds chased sees a gain: the writer found what that "
-                "judge is wrong about. Do not use these ads on its word."
+                "Only the judge that the rounds chased is sure of a gain: the writer may have "
+                "found what that judge is wrong about. Do not use these ads on its word."
             )
         if self.distinct2_ratio is not None and self.chosen:
             told.append(f"Diversity (distinct-2) is {self.distinct2_ratio:.2f} of what it was.")

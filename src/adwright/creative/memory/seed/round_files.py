@@ -2,7 +2,8 @@
 
     OUT/
       seed.json            what the run was asked for, and hashes of its data
-      pool.json            the own judge's view of the ads without a score
+      read.json            what the writer reads, for filters; brands
+      pool.jsonl           the own judge's view of the ads without a score
       round-0/             the seed model; round-1/ and so on the same, with what was written first
         samples.jsonl      what the writer of the round before wrote, a line a brief
         scores.json        reasons of the filters and scores of the own judge
@@ -10,7 +11,8 @@
         writer/            the tuning: rows, run, adapter, report
         watch.jsonl        what the new writer writes for the watched briefs
         round.json         what both judges say of that; the round is done
-      held-before.jsonl, held-after.jsonl      what is written for the held-out briefs at the end
+      held-before-0.jsonl, held-after-N.jsonl  what is written for the held-out briefs at the end
+      held-before.json, held-after.json        what both judges say of that
       costs.jsonl          what each step took
       report.json, report.html
 

@@ -51,7 +51,7 @@ from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedRepor
 from adwright.creative.memory.seed.round_files import Lines, read_json, write_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
 from adwright.creative.memory.seed.scoring import judged, scored
-from adwright.creative.memory.seed.texts.ad_text import said_in
+from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilters
@@ -60,7 +60,7 @@ from adwright.lm.engine.generation import Usage
 
 __all__ = ["AlsoRows", "run_seed"]
 
-#: Further rows of each tuning, made of the ads that may be learned from: the scores from ads.
+#: Further rows of the first tuning, made of the ads that may be learned from: see `recall_rows`.
 AlsoRows = Callable[[Sequence[KnownAd]], Sequence[WriterRow]]
 #: Settings that may change when a run is gone on with.
 _LATER = ("rounds", "patience", "gain", "budget", "draws")
@@ -68,6 +68,8 @@ _LATER = ("rounds", "patience", "gain", "budget", "draws")
 _BETTER = 0.5
 #: Ads that are scored between two writes.
 _CHUNK = 256
+#: Held-out briefs that the page shows.
+_SHOWN = 30
 #: Between the seeds of two things that are written.
 _APART = 1_000_003
 
@@ -124,10 +126,12 @@ class _SeedRun:
         read = [
             said_in(ad.record, ad.brief.kind) for ad in (*self._parts.labelled, *self._parts.pool)
         ]
-        brands = {ad.brief.brand for ad in data.ads if ad.brief.brand}
+        brands = sorted({ad.brief.brand for ad in data.ads if ad.brief.brand})
         index = CopyIndex(read, n=config.filters.run)
         self._filters = AdFilters(config.filters, index, brands=brands)
         self._require_same(data)
+        if not (out / "read.json").exists():
+            write_json(out / "read.json", {"texts": read, "brands": brands})
         self._ledger = CostLedger(out / "costs.jsonl", config.budget, clock)
         self._pool: tuple[KnownAd, ...] = ()
 
@@ -162,8 +166,22 @@ class _SeedRun:
             about=self._about(),
             draws=self._config.draws,
         )
-        write_report(report, self._out)
+        write_report(report, self._out, samples=self._samples(report))
         return report
+
+    def _samples(self, report: SeedReport) -> list[tuple[str, str, str]]:
+        """Brief, original and a usable new ad of the first held-out briefs, for readers."""
+        if report.after is None:
+            return []
+        name = f"held-{'after' if report.chosen else 'before'}-{report.chosen}.jsonl"
+        shown = []
+        for ad, row in zip(self._parts.held, Lines(self._out / name).read(), strict=False):
+            why = self._filters.reasons(row["texts"], ad.brief, cut=row["cut"])
+            good = [text for text, reason in zip(row["texts"], why, strict=True) if not reason]
+            written = record_of(good[0], ad.brief) if good else None
+            text = "" if written is None else said_in(written, ad.brief.kind)
+            shown.append(("; ".join(ad.brief.known), said_in(ad.record, ad.brief.kind), text))
+        return shown[:_SHOWN]
 
     def _stops(self, found: Sequence[RoundResult]) -> bool:
         goals = [one.measured.goal for one in found]
@@ -256,7 +274,7 @@ class _SeedRun:
             known = [known[place] for place in order]
         different = {(row.messages, row.answer): row for row in (*kept, *known)}
         rows = list(different.values())[: most or None]
-        if self._also is not None:
+        if self._also is not None and not at:
             rows += self._also(self._parts.labelled)
         if not rows:
             raise DataError("a round kept nothing to tune on", hint="loosen the filters")

@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.creative.memory.ad_tasks import recall_prompt
+from adwright.creative.memory.digits import answer_of as digits_of
+from adwright.creative.memory.seed.pool import KnownAd
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
@@ -29,7 +32,7 @@ from adwright.lm.engine.weights import SMOLLM2
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun
 
-__all__ = ["SeedWriter", "TuneCost", "TunedWriter", "WriterRow"]
+__all__ = ["SeedWriter", "TuneCost", "TunedWriter", "WriterRow", "recall_rows"]
 
 _ROWS, _REPORT = "rows.jsonl", "report.json"
 
@@ -61,6 +64,21 @@ class TuneCost:
     cpu_seconds: float
     loss: float | None = None
     before: float | None = None
+
+
+def recall_rows(ads: Sequence[KnownAd]) -> tuple[WriterRow, ...]:
+    """The other task of the paper on labelled ads: two digits of recall from the ad, in the words
+    of `ad_tasks`. Raises ValueInvalidError for a score outside 0 to 1."""
+    return tuple(
+        WriterRow(
+            (Message("user", recall_prompt(ad.record)),),
+            digits_of(ad.score),
+            ad.brief.held_by,
+            "recall",
+        )
+        for ad in ads
+        if ad.score is not None
+    )
 
 
 class SeedWriter(Protocol):

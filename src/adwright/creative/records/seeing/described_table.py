@@ -23,19 +23,24 @@ __all__ = ["DescribedTable", "describe_table"]
 
 @dataclass(frozen=True)
 class DescribedTable:
-    """records: of each ad of the table. looked: how many files were looked at. unread: number of
-    the ad to why its file could not be."""
+    """table: the ads with what was seen of them. looked: how many files were looked at. unread:
+    number of the ad to why its file could not be."""
 
-    records: tuple[AdRecord, ...]
+    table: AdTable
     looked: int
     unread: Mapping[int, AdwrightError]
+
+    @property
+    def records(self) -> tuple[AdRecord, ...]:
+        """Of each ad of the table."""
+        return self.table.records
 
 
 def describe_table(table: AdTable, describer: Describer) -> DescribedTable:
     """Look at each file that the table names. Raises as `describe_all`."""
     rows = [row for row, media in enumerate(table.media) if media is not None]
     if not rows:
-        return DescribedTable(table.records, 0, {})
+        return DescribedTable(table, 0, {})
     found = describe_all(describer, [_file(table, row) for row in rows])
     records, unread = list(table.records), {}
     for place, (row, seen) in enumerate(zip(rows, found.records, strict=True)):
@@ -45,7 +50,8 @@ def describe_table(table: AdTable, describer: Describer) -> DescribedTable:
             records[row] = replace(known, absent=(*known.absent, ("media", error.what)))
         else:
             records[row] = _joined(known, seen)
-    return DescribedTable(tuple(records), len(rows) - len(unread), unread)
+    seen_table = replace(table, records=tuple(records))
+    return DescribedTable(seen_table, len(rows) - len(unread), unread)
 
 
 def _file(table: AdTable, row: int) -> AdFile:
