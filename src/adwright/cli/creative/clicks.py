@@ -90,6 +90,7 @@ def clicks(  # noqa: PLR0913, PLR0917 - one argument per option
     from adwright.creative.records.encoders.store import VectorStore
     from adwright.creative.response.click_run import train_clicks
     from adwright.creative.response.fit import ClickRateConfig
+    from adwright.creative.response.inputs.texts import encoded_texts
     from adwright.creative.response.protocol.outcomes import OutcomeColumns, read_outcomes
     from adwright.training.run_settings import require_free, require_writable
 
@@ -121,12 +122,14 @@ def clicks(  # noqa: PLR0913, PLR0917 - one argument per option
     looked: CreativeOutcomes = replace(
         outcomes, records=tuple(records[one] for one in outcomes.ids)
     )
-    store = VectorStore(cache_folder() / "vectors")
+    kept = cache_folder() / "vectors"
+    store = VectorStore(kept)
     vectors = image_vectors([media[one] for one in outcomes.ids], store, offline=offline)
     run = train_clicks(
         looked,
         out,
         ClickRateConfig(seed=seed),
+        texts=encoded_texts(folder=kept, offline=offline),
         vectors=vectors,
         resume=resume,
         stop_now=stop_now,

@@ -22,6 +22,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
 from adwright.creative.response.fitted import FittedClickRate
+from adwright.creative.response.inputs.features import TextVectors
 from adwright.creative.response.measures import is_behind
 from adwright.creative.response.protocol.outcomes import CreativeOutcomes
 from adwright.training.run_settings import require_free
@@ -65,13 +66,14 @@ def train_clicks(
     out: Path,
     config: ClickRateConfig | None = None,
     *,
+    texts: TextVectors | None = None,
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
     resume: bool = False,
     stop_now: bool = False,
     overwrite: bool = False,
     clock: Clock | None = None,
 ) -> ClickRun:
-    """Train and save. vectors, resume, stop_now: as of `fit_click_rate`. overwrite: replace a model
+    """Train and save. texts, vectors, resume, stop_now: as of `fit_click_rate`. overwrite: replace a model
     and its run. Raises ResourceError where there is a model (without `overwrite`), and as
     `fit_click_rate`."""
     if not overwrite:
@@ -79,7 +81,13 @@ def train_clicks(
     if overwrite and not resume and (out / _RUN).exists():
         shutil.rmtree(out / _RUN)
     model = fit_click_rate(
-        outcomes, config, vectors=vectors, out=out / _RUN, resume=resume, stop_now=stop_now
+        outcomes,
+        config,
+        texts=texts,
+        vectors=vectors,
+        out=out / _RUN,
+        resume=resume,
+        stop_now=stop_now,
     )
     identity = model.save(out / _MODEL, overwrite=overwrite, clock=clock)
     told = {"model": identity, "creatives": len(outcomes), "validation": model.measures}
