@@ -39,7 +39,7 @@ def order_measures(answers: npt.ArrayLike, outcomes: CreativeOutcomes) -> dict[s
         scores = np.asarray(answers, np.float64)[rows]
         found["best_of_test"] = best_of_test(scores, some.rate, some.tests).value
         found["pairs"] = pair_accuracy(scores, some.rate, some.tests, apart=APART).value
-        found["rho_within"] = rho_within(scores, some.rate, some.tests).value
+        found["rho_within"] = rho_within(scores, some.rate, some.tests)
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
