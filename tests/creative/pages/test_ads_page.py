@@ -5,7 +5,7 @@ import pytest
 
 from adwright.core.errors import DataError
 from adwright.creative.pages.ads_page import ads_page, record_facts, write_ads_page
-from adwright.creative.pages.shown import Answer, Moved, Neighbour, ShownAd
+from adwright.creative.pages.shown import Moved, Neighbour, ShownAd, ShownAnswer
 from adwright.creative.records.verbal.record import AdRecord, Scene
 
 SCENE = Scene(
@@ -30,7 +30,7 @@ RECORD = AdRecord(
     scenes=(SCENE,) * 14,
     absent=(("speech", "nobody listened"),),
 )
-CLICKS = Answer(
+CLICKS = ShownAnswer(
     "click_rate",
     0.0213,
     0.0101,
@@ -40,7 +40,7 @@ CLICKS = Answer(
     moved=(Moved("title", 0.004), Moved("faces", -0.002)),
     near=(Neighbour("Warm rolls <i>daily</i>", 0.03, 0.91),),
 )
-RECALL = Answer("memorability", 0.61, 0.5, 0.7, percent=False)
+RECALL = ShownAnswer("memorability", 0.61, 0.5, 0.7, percent=False)
 
 
 def test_the_page_shows_the_record_the_answers_and_what_moved_them() -> None:

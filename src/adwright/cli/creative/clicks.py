@@ -36,6 +36,8 @@ from adwright.cli.shared import (
 from adwright.core.assets import cache_folder
 
 if TYPE_CHECKING:
+    from adwright.creative.records.verbal.ads_table import AdTable
+    from adwright.creative.response.click_run import ClickRun
     from adwright.creative.response.protocol.outcomes import CreativeOutcomes
 
 __all__ = ["clicks"]
@@ -86,22 +88,11 @@ def clicks(  # noqa: PLR0913, PLR0917 - one argument per option
     are held out for choices. Columns that say how an ad did are refused as inputs. Beside the
     model stands a ridge on n-grams; where it does as well, that is said.
     """
-    from adwright.creative.judging.ad_vectors import image_vectors
-    from adwright.creative.records.encoders.store import VectorStore
-    from adwright.creative.response.click_run import train_clicks
-    from adwright.creative.response.fit import ClickRateConfig
-    from adwright.creative.response.inputs.texts import encoded_texts
     from adwright.creative.response.protocol.outcomes import OutcomeColumns, read_outcomes
     from adwright.training.run_settings import require_free, require_writable
 
     chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
-    columns = OutcomeColumns(
-        ads=chosen.columns(),
-        impressions=impressions,
-        clicks=clicks_column,
-        test=test,
-        image_id=image_id,
-    )
+    columns = OutcomeColumns(chosen.columns(), impressions, clicks_column, test, "", image_id)
     outcomes = read_outcomes(ads, columns)
     for note in outcomes.notes:
         typer.echo(note, err=True)
@@ -109,28 +100,17 @@ def clicks(  # noqa: PLR0913, PLR0917 - one argument per option
         if not (resume or force):
             require_free(out / "model", "a model")
         require_writable(out)
-        typer.echo(
-            f"{len(outcomes):,} creatives, {outcomes.impressions.sum():,} impressions, "
-            f"{outcomes.clicks.sum():,} clicks"
-        )
+        typer.echo(_counts(outcomes))
         typer.echo(f"Would write {out}")
         return
     replacing = not resume and allowed_to_replace(out / "model", force=force)
     seen = look_at(opened_ads(ads, chosen, quiet=True), look_for, offline=offline).table
-    records = dict(zip(seen.ids, seen.records, strict=True))
-    media = dict(zip(seen.ids, seen.media, strict=True))
-    looked: CreativeOutcomes = replace(
-        outcomes, records=tuple(records[one] for one in outcomes.ids)
-    )
-    kept = cache_folder() / "vectors"
-    store = VectorStore(kept)
-    vectors = image_vectors([media[one] for one in outcomes.ids], store, offline=offline)
-    run = train_clicks(
-        looked,
+    run = _trained(
+        outcomes,
+        seen,
         out,
-        ClickRateConfig(seed=seed),
-        texts=encoded_texts(folder=kept, offline=offline),
-        vectors=vectors,
+        seed=seed,
+        offline=offline,
         resume=resume,
         stop_now=stop_now,
         overwrite=replacing,
@@ -139,3 +119,45 @@ def clicks(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo(sentence)
     typer.echo(f"Saved in {run.folder}")
     typer.echo(f"Next: adwright creative score NEW_ADS --model {out}")
+
+
+def _trained(
+    outcomes: CreativeOutcomes,
+    seen: AdTable,
+    out: Path,
+    *,
+    seed: int,
+    offline: bool,
+    resume: bool,
+    stop_now: bool,
+    overwrite: bool,
+) -> ClickRun:
+    """Train on what the ads say, and on what their files show."""
+    from adwright.creative.judging.ad_vectors import image_vectors
+    from adwright.creative.records.encoders.store import VectorStore
+    from adwright.creative.response.click_run import train_clicks
+    from adwright.creative.response.fit import ClickRateConfig
+    from adwright.creative.response.inputs.texts import encoded_texts
+
+    place = {one: row for row, one in enumerate(seen.ids)}
+    rows = [place[one] for one in outcomes.ids]
+    looked = replace(outcomes, records=tuple(seen.records[row] for row in rows))
+    kept = cache_folder() / "vectors"
+    media = [seen.media[row] for row in rows]
+    return train_clicks(
+        looked,
+        out,
+        ClickRateConfig(seed=seed),
+        texts=encoded_texts(folder=kept, offline=offline),
+        vectors=image_vectors(media, VectorStore(kept), offline=offline),
+        resume=resume,
+        stop_now=stop_now,
+        overwrite=overwrite,
+    )
+
+
+def _counts(outcomes: CreativeOutcomes) -> str:
+    return (
+        f"{len(outcomes):,} creatives, {outcomes.impressions.sum():,} impressions, "
+        f"{outcomes.clicks.sum():,} clicks"
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import DataError
-from adwright.creative.pages.shown import Answer, ShownAd
+from adwright.creative.pages.shown import ShownAd, ShownAnswer
 from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, to_svg
@@ -117,7 +117,7 @@ def _ad(ad: ShownAd) -> dict[str, object]:
     }
 
 
-def _answer(one: Answer) -> dict[str, object]:
+def _answer(one: ShownAnswer) -> dict[str, object]:
     most = max((abs(moved.change) for moved in one.moved), default=0.0)
     bars = [
         _Bar(

@@ -19,7 +19,8 @@ from adwright.creative.judging.ablation import ablate
 from adwright.creative.judging.ad_vectors import WithVectors
 from adwright.creative.judging.judgement import AdJudge, Judgements
 from adwright.creative.judging.nearest import PastAd
-from adwright.creative.pages.shown import Answer, Moved, Neighbour, ShownAd, thumbnail
+from adwright.creative.pages.shown import Moved, Neighbour, ShownAd, ShownAnswer
+from adwright.creative.pages.thumbnails import thumbnail
 from adwright.creative.records.verbal.ads_table import AdTable
 from adwright.creative.records.verbal.record import AdRecord
 
@@ -106,8 +107,8 @@ def _answer(
     row: int,
     moved: tuple[Moved, ...],
     near: tuple[Neighbour, ...],
-) -> Answer:
-    return Answer(
+) -> ShownAnswer:
+    return ShownAnswer(
         name,
         float(found.value[row]),
         float(found.low[row]),

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from adwright.core.errors import FileUnreadableError
-from adwright.creative.records.encoders.images import opened_image
 from adwright.creative.records.verbal.record import AdRecord
 
-__all__ = ["Answer", "Moved", "Neighbour", "ShownAd", "thumbnail"]
-
-_SIDE = 320
+__all__ = ["Moved", "Neighbour", "ShownAd", "ShownAnswer"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShownAnswer:
     """Of one judge on one ad. judge: its name. percent: whether values are shares, to be shown as
     such. better: share of the judge's training ads that it answers lower values for; None where
     nobody knows. unlike: the ad is unlike anything seen in training."""
@@ -63,26 +55,8 @@ class ShownAd:
     name: str
     record: AdRecord
     picture: str = ""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ShownAnswer, ...] = ()
 
-    def answer(self, judge: str) -> Answer | None:
+    def answer(self, judge: str) -> ShownAnswer | None:
         """Of the judge with this name."""
         return next((one for one in self.answers if one.judge == judge), None)
-
-
-def thumbnail(path: Path | None, frames: Sequence[bytes] = ()) -> str:
-    """A small JPEG of an image file as a data address; empty where there is none to show.
-
-    frames: bytes of images to show instead where the file is a film.
-    """
-    data = frames[0] if frames else (path.read_bytes() if path is not None else b"")
-    if not data:
-        return ""
-    try:
-        image = opened_image(data, "" if path is None else str(path))
-    except FileUnreadableError:
-        return ""
-    image.thumbnail((_SIDE, _SIDE))
-    small = io.BytesIO()
-    image.save(small, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode('ascii')}"
