@@ -65,5 +65,5 @@ class RateCalibration:
         """(value, low, high), click rates [N] of log rates [N], at most 1."""
         values = log_rates + self.level
         low, high = self.interval.bounds(values, self.scale(values))
-        value, low, high = (np.minimum(np.exp(one), 1.0) for one in (values, low, high))
+        value, low, high = (np.exp(np.minimum(one, 0.0)) for one in (values, low, high))
         return value, low, high
