@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.creative.memory.seed.texts.brief import part_of
-from adwright.creative.memory.seed.texts.filters import FilterConfig
+from adwright.creative.memory.seed.texts.filters import AdFilterConfig
 from adwright.lm.engine.generation import GenerationConfig
 
 __all__ = ["SeedBudget", "SeedConfig"]
@@ -64,7 +64,7 @@ class SeedConfig:
     batch: int = 8
     draws: int = 1000
     seed: int = 0
-    filters: FilterConfig = field(default_factory=FilterConfig)
+    filters: AdFilterConfig = field(default_factory=AdFilterConfig)
     budget: SeedBudget = field(default_factory=SeedBudget)
 
     def __post_init__(self) -> None:
