@@ -56,7 +56,7 @@ class SeedConfig:
     watch_most: int = 100
     held_most: int = 200
     measured: int = 4
-    patience: int = 1
+    patience: int = 2
     gain: float = 0.0
     temperature: float = 0.9
     top_p: float = 0.95

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from adwright.core.atomic import locked
 from adwright.core.errors import DataError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.creative.judging.judgement import AdJudge, Judgements
@@ -88,15 +89,16 @@ def improve(
     folder = place / f"round-{report['chosen']}" / "writer"
     briefs = [ad.brief for ad in ads]
     told = json.dumps([[one.id, one.known] for one in briefs] + [[str(samples), (folder.name,)]])
-    written = write_ads(
-        briefs,
-        lambda: writer.opened(folder),
-        config,
-        LineFile(place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl"),
-        samples=samples,
-        seed=config.seed,
-        label="improve",
-    )
+    with locked(place / ".lock"):
+        written = write_ads(
+            briefs,
+            lambda: writer.opened(folder),
+            config,
+            LineFile(place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl"),
+            samples=samples,
+            seed=config.seed,
+            label="improve",
+        )
     index = CopyIndex(read["texts"], n=config.filters.run)
     filters = AdFilters(config.filters, index, brands=read["brands"])
     return _chosen(ads, written or (), own, second, filters)

@@ -1,6 +1,7 @@
 """Several ads for each brief, written batch by batch into a file, so that a killed run goes on.
 
-    written = write_ads(briefs, opened, config, LineFile(folder / "samples.jsonl"), samples=6, seed=7)
+    lines = LineFile(folder / "samples.jsonl")
+    written = write_ads(briefs, opened, config, lines, samples=6, seed=7)
 
 All samples of a brief stand in one call, so that an engine that shares beginnings reads the brief
 once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on
@@ -77,7 +78,7 @@ def write_ads(
 def _whole(
     found: Sequence[dict[str, Any]], briefs: Sequence[AdBrief], batch: int, lines: LineFile
 ) -> int:
-    """LineFile of whole batches. Raises ResumeError where they are of other briefs."""
+    """How many lines are of whole batches. Raises ResumeError where they are of other briefs."""
     for row, brief in zip(found, briefs, strict=False):
         if row.get("brief") != brief.id:
             raise ResumeError(
