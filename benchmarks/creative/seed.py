@@ -50,7 +50,7 @@ from adwright.creative.memory.seed.parts import RunParts, run_parts
 from adwright.creative.memory.seed.plan import plan_seed
 from adwright.creative.memory.seed.pool import KnownAd, SeedData
 from adwright.creative.memory.seed.report import SeedReport
-from adwright.creative.memory.seed.round_files import Lines
+from adwright.creative.memory.seed.round_files import LineFile
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.copying import CopyIndex
@@ -210,7 +210,7 @@ def _third(
     filters = AdFilters(config.filters, CopyIndex(known, n=config.filters.run))
     found = []
     for name, at in (("before", 0), ("after", report.chosen)):
-        rows = Lines(out / f"held-{name if report.chosen else 'before'}-{at}.jsonl").read()
+        rows = LineFile(out / f"held-{name if report.chosen else 'before'}-{at}.jsonl").read()
         written = [
             WrittenAds(ad.brief, tuple(row["texts"]), tuple(row["cut"]))
             for ad, row in zip(parts.held, rows, strict=True)

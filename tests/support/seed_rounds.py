@@ -22,7 +22,7 @@ from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd, SeedData, known_ads
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.creative.memory.seed.texts.filters import FilterConfig
+from adwright.creative.memory.seed.texts.filters import AdFilterConfig
 from adwright.creative.memory.seed.writer import TuneCost, WriterRow
 from adwright.creative.records.verbal.record import AdRecord
 from adwright.lm.engine.language_model import LanguageModel
@@ -46,7 +46,7 @@ CONFIG = SeedConfig(
     batch=3,
     patience=5,
     draws=100,
-    filters=FilterConfig(ground=False, copied=1.0),
+    filters=AdFilterConfig(ground=False, copied=1.0),
 )
 
 

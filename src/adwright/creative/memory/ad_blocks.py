@@ -9,8 +9,8 @@
     state       the same             mean hidden state of a middle layer of a language model
     surprisal   the same             how expected its tokens are, and how rare
     surface     the same             length, words, marks
-    scenes      captions, emotions,  vector of sentences
-                tags, words, speech
+    scenes      captions, speech,    vector of sentences
+                emotions, tags, words
     facts       the record           seconds, scenes, pace, faces
     brand       the brand            vector of sentences
 
@@ -51,6 +51,7 @@ Blocks = Mapping[str, NDArray[np.float32]]
 #: Blocks that tell the brand alone.
 BRAND_BLOCKS = ("brand",)
 _BEFORE = 'The slogan of a company: "'
+_SCENES = 300
 
 
 @dataclass(frozen=True)
@@ -184,12 +185,12 @@ def _text(ad: AdRecord) -> str:
 
 
 def _scenes(ad: AdRecord) -> str:
-    """What is seen and said."""
-    seen = [
-        ", ".join(filter(None, [scene.caption, *scene.emotions, *scene.tags, *scene.words]))
-        for scene in ad.scenes
-    ]
-    return "\n".join(part for part in (ad.speech.strip(), *seen) if part)
+    """What is seen and said, the captions of all scenes first, up to so many characters that its
+    vector costs no more than that of the text."""
+    seen = [scene.caption for scene in ad.scenes]
+    words = [" ".join((*one.emotions, *one.tags, *one.words)) for one in ad.scenes]
+    parts = (*seen, ad.speech, *words)
+    return "\n".join(filter(None, map(str.strip, parts)))[:_SCENES].strip()
 
 
 def _none() -> NDArray[np.float64]:

@@ -35,8 +35,8 @@ __all__ = ["CrossFitted", "LinearConfig", "LinearPart", "fit_linear"]
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
-#: Where r begins, and how often it is estimated anew.
-_FIRST_RATIO, _ROUNDS = 3.0, 1
+#: r, of the residuals by which it is estimated.
+_FIRST_RATIO = 3.0
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,13 @@ def fit_linear(
     config = config or LinearConfig()
     check_same_length(len(x), {"y": y, "tests": tests, "folds": folds})
     rows = _Rows(x, y, _own_tests(tests), folds, np.ones(len(y)) if weights is None else weights)
-    ratio = _FIRST_RATIO if config.ratio is None else config.ratio
-    fits = _held_out(rows, ratio, config.penalties)
-    for _ in range(0 if config.ratio is not None else _ROUNDS):
-        ratio = rows.ratio_of(rows.y - fits[1])
-        fits = _held_out(rows, ratio, config.penalties)
-    errors, held_out, penalty, gram, moment = fits
-    solved = _solved(gram, moment, penalty)
-    part = LinearPart(solved[:-1], float(solved[-1]), penalty, ratio)
-    return CrossFitted(part, held_out, errors)
+    plain = _plain_sums(rows)
+    ratio = config.ratio
+    if ratio is None:
+        # Of residuals by any reasonable penalty.
+        middle = config.penalties[len(config.penalties) // 2 :][:1]
+        ratio = rows.ratio_of(rows.y - _held_out(rows, plain, _FIRST_RATIO, middle).answer)
+    return _held_out(rows, plain, ratio, config.penalties).fitted()
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,49 +160,99 @@ def _own_tests(tests: Whole) -> Whole:
     return np.unique(own, return_inverse=True)[1].astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of partly centred rows with a last input of 1: sum of x x^T, of x y and of y^2."""
+
+    gram: Floats
+    moment: Floats
+    square: float
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.gram + other.gram, self.moment + other.moment, self.square + other.square
+        )
+
+    def __sub__(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.gram - other.gram, self.moment - other.moment, self.square - other.square
+        )
+
+    def error(self, solved: Floats) -> float:
+        """Sum of squared errors."""
+        return float(self.square - 2 * self.moment @ solved + solved @ self.gram @ solved)
+
+
+def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _Sums:
+    """Of inputs [n, D], without the last one, outcomes and weights [n]."""
+    root = np.sqrt(weights)
+    longer = np.empty((len(x), x.shape[1] + 1), np.float32)
+    longer[:, :-1] = x
+    longer[:, -1] = 1
+    longer *= root[:, None].astype(np.float32)
+    gram = (longer.T @ longer).astype(np.float64)
+    moment = longer.T.astype(np.float64) @ (root * y)
+    return _Sums(gram, moment, float((weights * y**2).sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """What was held out: its answers [N] by the best penalty, and the error of each penalty."""
+
+    answer: Floats
+    errors: tuple[float, ...]
+    penalty: float
+    ratio: float
+    total: _Sums
+
+    def fitted(self) -> CrossFitted:
+        """With the part of all creatives."""
+        solved = _solved(self.total, self.penalty)
+        part = LinearPart(solved[:-1], float(solved[-1]), self.penalty, self.ratio)
+        return CrossFitted(part, self.answer, self.errors)
+
+
+def _plain_sums(rows: _Rows) -> list[_Sums]:
+    """Of each fold, not centred."""
+    members = (np.flatnonzero(rows.folds == fold) for fold in np.unique(rows.folds))
+    return [_sums_of(rows.x[some], rows.y[some], rows.weights[some]) for some in members]
+
+
 def _held_out(
-    rows: _Rows, ratio: float, penalties: Sequence[float]
-) -> tuple[tuple[float, ...], Floats, float, Floats, Floats]:
-    """(error of each penalty, held-out log rates by the best, it, sum of x x^T, of x y)."""
-    total = rows.total(rows.weights)
-    h = (1 - 1 / np.sqrt(1 + ratio * total))[rows.tests]
-    root = np.sqrt(rows.weights)
-    means = rows.mean_inputs()
-    x = np.empty((len(h), rows.x.shape[1] + 1), np.float32)
-    # In place, part by part: the inputs are the largest thing here.
-    for start in range(0, len(h), 4096):
-        part = slice(start, start + 4096)
-        x[part, :-1] = rows.x[part] - h[part, None].astype(np.float32) * means[rows.tests[part]]
-        x[part, -1] = 1 - h[part]
-        x[part] *= root[part, None].astype(np.float32)
-    y = root * (rows.y - h * rows.mean(rows.y)[rows.tests])
-    members = [np.flatnonzero(rows.folds == fold) for fold in np.unique(rows.folds)]
-    grams = [_product(x[some]) for some in members]
-    moments = [x[some].astype(np.float64).T @ y[some] for some in members]
-    gram, moment = sum(grams[1:], grams[0]), sum(moments[1:], moments[0])
-    errors, answers = [], []
-    for penalty in penalties:
-        answer, error = np.empty(len(y)), 0.0
-        for some, own, cross in zip(members, grams, moments, strict=True):
-            solved = _solved(gram - own, moment - cross, penalty)
-            answer[some] = rows.x[some] @ solved[:-1].astype(np.float32) + solved[-1]
-            error += float(((y[some] - x[some] @ solved.astype(np.float32)) ** 2).sum())
-        errors.append(error / len(y))
-        answers.append(answer)
+    rows: _Rows, plain: Sequence[_Sums], ratio: float, penalties: Sequence[float]
+) -> _HeldOut:
+    """Centring takes (2 h - h^2) W_t mean_t(x) mean_t(x)^T of each test from the plain sums."""
+    folds = np.unique(rows.folds)
+    sums = list(plain)
+    if ratio > 0:
+        total = rows.total(rows.weights)
+        taken = total * (ratio * total / (1 + ratio * total))  # 1 - (1 - h)^2 = r W / (1 + r W)
+        means, mean = rows.mean_inputs(), rows.mean(rows.y)
+        home = np.empty(len(total), np.int64)
+        home[rows.tests] = rows.folds
+        for place, fold in enumerate(folds):
+            some = np.flatnonzero(home == fold)
+            sums[place] = sums[place] - _sums_of(means[some], mean[some], taken[some])
+    whole = sum(sums[1:], sums[0])
+    solutions = [[_solved(whole - own, penalty) for own in sums] for penalty in penalties]
+    errors = tuple(
+        sum(own.error(one) for own, one in zip(sums, solved, strict=True)) / len(rows.y)
+        for solved in solutions
+    )
     best = int(np.argmin(errors))
-    return tuple(errors), answers[best], penalties[best], gram, moment
+    answer = np.empty(len(rows.y))
+    for fold, solved in zip(folds, solutions[best], strict=True):
+        some = np.flatnonzero(rows.folds == fold)
+        answer[some] = rows.x[some] @ solved[:-1].astype(np.float32) + solved[-1]
+    return _HeldOut(answer, errors, penalties[best], ratio, whole)
 
 
-def _product(x: npt.NDArray[np.float32]) -> Floats:
-    return (x.T @ x).astype(np.float64)
-
-
-def _solved(gram: Floats, moment: Floats, penalty: float) -> Floats:
+def _solved(sums: _Sums, penalty: float) -> Floats:
     """[D + 1]: weights, which are penalised, and the bias, which is not."""
-    ridge: Floats = gram.copy()
+    ridge = sums.gram.copy()
     places = np.arange(len(ridge) - 1)
     ridge[places, places] += penalty
     # Where nothing differs, any bias fits.
     ridge[-1, -1] += 1e-9
-    solved: Floats = np.linalg.solve(ridge, moment)
+    solved: Floats = np.linalg.solve(ridge, sums.moment)
     return solved

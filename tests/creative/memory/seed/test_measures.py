@@ -11,13 +11,13 @@ from adwright.core.errors import DataError
 from adwright.creative.memory.seed.measures import Measured, compared, measure
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.copying import CopyIndex
-from adwright.creative.memory.seed.texts.filters import AdFilters, FilterConfig
+from adwright.creative.memory.seed.texts.filters import AdFilterConfig, AdFilters
 from tests.support.seed_rounds import WordJudge, seed_ads
 
 ORIGINALS = seed_ads(3)
 TEXTS = (("zing calm zing", "zing soft rye"), ("calm soft rye", ""), ("red zing rye", "x"))
 OWN, SECOND = WordJudge("zing"), WordJudge("calm")
-FILTERS = AdFilters(FilterConfig(), CopyIndex(["calm soft rye"]))
+FILTERS = AdFilters(AdFilterConfig(), CopyIndex(["calm soft rye"]))
 
 
 def written(texts: tuple[tuple[str, ...], ...] = TEXTS) -> list[WrittenAds]:

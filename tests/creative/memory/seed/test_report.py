@@ -8,11 +8,13 @@ import pytest
 
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError
+from adwright.creative.memory.seed import report as pages
 from adwright.creative.memory.seed.costs import StepCost
 from adwright.creative.memory.seed.measures import Measured, TextMeasures
 from adwright.creative.memory.seed.report import RoundResult, SeedReport, write_report
 from adwright.creative.memory.seed.writer import TuneCost
 from adwright.metrics.bootstrap import Interval
+from adwright.metrics.reports.charts import to_svg
 
 TEXTS = TextMeasures(0.8, {"cut": 3, "long": 5}, 0.5, 0.9, 0.1, 0.95, 1.0, 7.5)
 
@@ -99,13 +101,15 @@ def test_originals_that_score_nothing_have_no_gain() -> None:
     assert "originals score 0" in nothing.line()
 
 
-def test_files_hold_it_all(tmp_path: Path) -> None:
+def test_files_hold_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "to_svg", to_svg)
     write_report(report_of(), tmp_path, samples=[("Brand <x>", "old", "new")])
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["rise"]["value"] == pytest.approx(0.15)
     assert from_jsonable(RoundResult, told["rounds"][1]) == report_of().rounds[1]
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 2
+    assert "Gain over the original ads" in page
     assert "w&lt;b&gt;" in page
     assert "Brand &lt;x&gt;" in page
     assert "long 5, cut 3" in page

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ResourceError, ResumeError
-from adwright.creative.memory.seed.round_files import Lines, read_json, write_json
+from adwright.creative.memory.seed.round_files import LineFile, read_json, write_json
 
 
 def test_values_come_back(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_values_come_back(tmp_path: Path) -> None:
 
 
 def test_lines_are_appended_whole(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "new" / "x.jsonl")
+    lines = LineFile(tmp_path / "new" / "x.jsonl")
     assert lines.read() == []
     lines.keep(3)
     lines.append([{"a": 1}, {"a": "two\nlines"}])
@@ -28,7 +28,7 @@ def test_lines_are_appended_whole(tmp_path: Path) -> None:
 
 
 def test_a_line_without_its_end_is_cut_off(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "x.jsonl")
+    lines = LineFile(tmp_path / "x.jsonl")
     lines.append([{"a": 1}, {"a": 2}])
     with lines.path.open("a") as stream:
         stream.write('{"a": 3')
@@ -45,10 +45,10 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(text)
     with pytest.raises(ResumeError, match=r"x\.jsonl"):
-        Lines(path).read()
+        LineFile(path).read()
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError):
-        Lines(tmp_path / "file" / "x.jsonl").append([{}])
+        LineFile(tmp_path / "file" / "x.jsonl").append([{}])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ResumeError
-from adwright.creative.memory.seed.round_files import Lines
+from adwright.creative.memory.seed.round_files import LineFile
 from adwright.creative.memory.seed.sampling import write_ads
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.lm.engine.generation import Usage
@@ -35,7 +35,7 @@ def echoing() -> Teller:
 def test_each_brief_gets_its_ads_in_batches(tmp_path: Path) -> None:
     model, told = echoing(), list[Usage]()
     found = write_ads(
-        BRIEFS, opening(model), ASKED, Lines(tmp_path / "x"), samples=3, seed=7, told=told.append
+        BRIEFS, opening(model), ASKED, LineFile(tmp_path / "x"), samples=3, seed=7, told=told.append
     )
     assert found is not None
     assert [one.brief.id for one in found] == [one.id for one in BRIEFS]
@@ -49,7 +49,7 @@ def test_each_brief_gets_its_ads_in_batches(tmp_path: Path) -> None:
 def test_what_has_no_end_is_noted(tmp_path: Path) -> None:
     short = replace(ASKED, tokens=5)
     found = write_ads(
-        BRIEFS[:1], opening(echoing()), short, Lines(tmp_path / "x"), samples=1, seed=0
+        BRIEFS[:1], opening(echoing()), short, LineFile(tmp_path / "x"), samples=1, seed=0
     )
     assert found is not None
     assert (found[0].texts, found[0].cut) == (("Brand",), (True,))
@@ -57,7 +57,7 @@ def test_what_has_no_end_is_noted(tmp_path: Path) -> None:
 
 def test_only_what_is_missing_is_written(tmp_path: Path) -> None:
     """Whole batches stay; a batch that was cut off is asked for again as it was."""
-    whole, parts = Lines(tmp_path / "a"), Lines(tmp_path / "b")
+    whole, parts = LineFile(tmp_path / "a"), LineFile(tmp_path / "b")
     write_ads(BRIEFS, opening(echoing()), ASKED, whole, samples=2, seed=1)
     parts.path.write_bytes(b"\n".join(whole.path.read_bytes().split(b"\n")[:3]) + b"\n{")
     model = echoing()
@@ -69,7 +69,7 @@ def test_only_what_is_missing_is_written(tmp_path: Path) -> None:
 
 
 def test_a_spent_budget_ends_it_between_batches(tmp_path: Path) -> None:
-    lines, calls = Lines(tmp_path / "x"), list[int]()
+    lines, calls = LineFile(tmp_path / "x"), list[int]()
 
     def spent() -> bool:
         calls.append(1)
@@ -82,7 +82,7 @@ def test_a_spent_budget_ends_it_between_batches(tmp_path: Path) -> None:
 
 
 def test_a_file_of_other_briefs_is_refused(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "x")
+    lines = LineFile(tmp_path / "x")
     lines.append([{"brief": "other", "texts": [], "cut": []}])
     with pytest.raises(ResumeError, match="'other' where 'b0' is due"):
         write_ads(BRIEFS, opening(echoing()), ASKED, lines, samples=1, seed=0)

@@ -4,7 +4,7 @@ from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.scoring import judged, scored
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
-from adwright.creative.memory.seed.texts.filters import AdFilters, FilterConfig
+from adwright.creative.memory.seed.texts.filters import AdFilterConfig, AdFilters
 from adwright.creative.records.verbal.record import AdRecord
 from tests.support.seed_rounds import WordJudge
 
@@ -16,7 +16,7 @@ WRITTEN = [
 
 def test_only_usable_ads_are_shown_to_the_judge() -> None:
     own = WordJudge("zing", strange="odd")
-    found = scored(WRITTEN, own, AdFilters(FilterConfig(), CopyIndex([])))
+    found = scored(WRITTEN, own, AdFilters(AdFilterConfig(), CopyIndex([])))
     assert own.asked == ["warm and calm", "odd zing here"]
     assert found.reasons == [["", "empty", "unlike"], ["cut"]]
     assert found.scores == [[1.0, None, 2.0], [None]]
@@ -25,7 +25,7 @@ def test_only_usable_ads_are_shown_to_the_judge() -> None:
 
 def test_what_is_unlike_may_be_kept() -> None:
     own = WordJudge("zing", strange="odd")
-    found = scored(WRITTEN, own, AdFilters(FilterConfig(unlike=False), CopyIndex([])))
+    found = scored(WRITTEN, own, AdFilters(AdFilterConfig(unlike=False), CopyIndex([])))
     assert found.usable == [(0, 0), (0, 2)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.creative.memory.seed.texts.brief import part_of
-from adwright.creative.memory.seed.texts.filters import FilterConfig
+from adwright.creative.memory.seed.texts.filters import AdFilterConfig
 from adwright.lm.engine.generation import GenerationConfig
 
 __all__ = ["SeedBudget", "SeedConfig"]
@@ -56,7 +56,7 @@ class SeedConfig:
     watch_most: int = 100
     held_most: int = 200
     measured: int = 4
-    patience: int = 1
+    patience: int = 2
     gain: float = 0.0
     temperature: float = 0.9
     top_p: float = 0.95
@@ -64,7 +64,7 @@ class SeedConfig:
     batch: int = 8
     draws: int = 1000
     seed: int = 0
-    filters: FilterConfig = field(default_factory=FilterConfig)
+    filters: AdFilterConfig = field(default_factory=AdFilterConfig)
     budget: SeedBudget = field(default_factory=SeedBudget)
 
     def __post_init__(self) -> None:

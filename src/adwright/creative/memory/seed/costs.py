@@ -19,7 +19,7 @@ from pathlib import Path
 from adwright.core.clock import Clock
 from adwright.core.errors import ResumeError
 from adwright.creative.memory.seed.config import SeedBudget
-from adwright.creative.memory.seed.round_files import Lines
+from adwright.creative.memory.seed.round_files import LineFile
 
 __all__ = ["CostLedger", "StepCost"]
 
@@ -58,7 +58,7 @@ class CostLedger:
     """The costs of the run in `path`. clock: measures the minutes of this call."""
 
     def __init__(self, path: Path, budget: SeedBudget, clock: Clock) -> None:
-        self._lines, self._budget, self._clock = Lines(path), budget, clock
+        self._lines, self._budget, self._clock = LineFile(path), budget, clock
         self._start = clock.monotonic()
         kept = self._lines.read()
         self._lines.keep(len(kept))

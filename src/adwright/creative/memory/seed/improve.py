@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from adwright.core.atomic import locked
 from adwright.core.errors import DataError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.creative.judging.judgement import AdJudge, Judgements
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd
-from adwright.creative.memory.seed.round_files import Lines, read_json
+from adwright.creative.memory.seed.round_files import LineFile, read_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
 from adwright.creative.memory.seed.scoring import scored
 from adwright.creative.memory.seed.texts.ad_text import answer_of, record_of
@@ -88,15 +89,16 @@ def improve(
     folder = place / f"round-{report['chosen']}" / "writer"
     briefs = [ad.brief for ad in ads]
     told = json.dumps([[one.id, one.known] for one in briefs] + [[str(samples), (folder.name,)]])
-    written = write_ads(
-        briefs,
-        lambda: writer.opened(folder),
-        config,
-        Lines(place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl"),
-        samples=samples,
-        seed=config.seed,
-        label="improve",
-    )
+    with locked(place / ".lock"):
+        written = write_ads(
+            briefs,
+            lambda: writer.opened(folder),
+            config,
+            LineFile(place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl"),
+            samples=samples,
+            seed=config.seed,
+            label="improve",
+        )
     index = CopyIndex(read["texts"], n=config.filters.run)
     filters = AdFilters(config.filters, index, brands=read["brands"])
     return _chosen(ads, written or (), own, second, filters)

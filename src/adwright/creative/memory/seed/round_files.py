@@ -31,7 +31,7 @@ from typing import Any
 from adwright.core.atomic import atomic_write_text, resource_error
 from adwright.core.errors import ResumeError
 
-__all__ = ["Lines", "read_json", "write_json"]
+__all__ = ["LineFile", "read_json", "write_json"]
 
 
 def write_json(path: Path, value: object) -> None:
@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-class Lines:
+class LineFile:
     """JSON objects, one a line, that are appended some at a time."""
 
     def __init__(self, path: Path) -> None:

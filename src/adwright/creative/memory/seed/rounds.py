@@ -48,7 +48,7 @@ from adwright.creative.memory.seed.measures import Measured, measure
 from adwright.creative.memory.seed.parts import run_parts
 from adwright.creative.memory.seed.pool import KnownAd, SeedData
 from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedReport, write_report
-from adwright.creative.memory.seed.round_files import Lines, read_json, write_json
+from adwright.creative.memory.seed.round_files import LineFile, read_json, write_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
 from adwright.creative.memory.seed.scoring import judged, scored
 from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
@@ -175,7 +175,7 @@ class _SeedRun:
             return []
         name = f"held-{'after' if report.chosen else 'before'}-{report.chosen}.jsonl"
         shown = []
-        for ad, row in zip(self._parts.held, Lines(self._out / name).read(), strict=False):
+        for ad, row in zip(self._parts.held, LineFile(self._out / name).read(), strict=False):
             why = self._filters.reasons(row["texts"], ad.brief, cut=row["cut"])
             good = [text for text, reason in zip(row["texts"], why, strict=True) if not reason]
             written = record_of(good[0], ad.brief) if good else None
@@ -189,7 +189,7 @@ class _SeedRun:
 
     def _annotate(self) -> bool:
         """Score the ads that nobody measured, and choose the best; whether the budget sufficed."""
-        ads, lines = self._parts.pool, Lines(self._out / "pool.jsonl")
+        ads, lines = self._parts.pool, LineFile(self._out / "pool.jsonl")
         done = len(lines.read()) // _CHUNK * _CHUNK
         if len(lines.read()) < len(ads):
             lines.keep(done)
@@ -338,7 +338,7 @@ class _SeedRun:
                 briefs,
                 lambda: self._writer.opened(folder),
                 self._config,
-                Lines(path),
+                LineFile(path),
                 samples=samples,
                 seed=self._config.seed + _APART * (at + 1),
                 label=f"round {at}: {path.stem}",

@@ -1,6 +1,7 @@
 """Several ads for each brief, written batch by batch into a file, so that a killed run goes on.
 
-    written = write_ads(briefs, opened, config, Lines(folder / "samples.jsonl"), samples=6, seed=7)
+    lines = LineFile(folder / "samples.jsonl")
+    written = write_ads(briefs, opened, config, lines, samples=6, seed=7)
 
 All samples of a brief stand in one call, so that an engine that shares beginnings reads the brief
 once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on
@@ -17,7 +18,7 @@ from typing import Any
 from adwright.core.errors import ResumeError
 from adwright.core.progress import progress
 from adwright.creative.memory.seed.config import SeedConfig
-from adwright.creative.memory.seed.round_files import Lines
+from adwright.creative.memory.seed.round_files import LineFile
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.lm.engine.generation import Usage
 from adwright.lm.engine.language_model import LanguageModel
@@ -38,7 +39,7 @@ def write_ads(
     briefs: Sequence[AdBrief],
     opened: Callable[[], AbstractContextManager[LanguageModel]],
     config: SeedConfig,
-    lines: Lines,
+    lines: LineFile,
     *,
     samples: int,
     seed: int,
@@ -75,9 +76,9 @@ def write_ads(
 
 
 def _whole(
-    found: Sequence[dict[str, Any]], briefs: Sequence[AdBrief], batch: int, lines: Lines
+    found: Sequence[dict[str, Any]], briefs: Sequence[AdBrief], batch: int, lines: LineFile
 ) -> int:
-    """Lines of whole batches. Raises ResumeError where they are of other briefs."""
+    """How many lines are of whole batches. Raises ResumeError where they are of other briefs."""
     for row, brief in zip(found, briefs, strict=False):
         if row.get("brief") != brief.id:
             raise ResumeError(

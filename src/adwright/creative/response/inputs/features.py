@@ -5,9 +5,9 @@
 
 Fields are: of each text slot a vector of what it says and one of how it is written; of the
 headline, the title or else the first paragraph, also its n-grams, since among titles of one story
-it matters how something is put; a vector of the image where one is given; numbers; categories; bags. A field
-that is the same in all training ads is left out. Values that fewer than `min_count` training ads
-have are unknown.
+it matters how something is put; a vector of the image where one is given; numbers; categories;
+bags. A field that is the same in all training ads is left out. Values that fewer than `min_count`
+training ads have are unknown.
 """
 
 from __future__ import annotations

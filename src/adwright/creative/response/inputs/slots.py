@@ -39,7 +39,7 @@ BAGS = ("foreground", "background", "tone", "style", "complexity", "emotions", "
 #: Numbers of `form_of`.
 FORM_WIDTH = 20
 
-_TAG = re.compile(r"<[^<>]*>")
+_TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _SPACE = re.compile(r"\s+")
 
 

@@ -8,14 +8,14 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
-from adwright.creative.memory.seed.texts.filters import REASONS, AdFilters, FilterConfig
+from adwright.creative.memory.seed.texts.filters import REASONS, AdFilterConfig, AdFilters
 
 BRIEF = AdBrief("b", brand="Mill Lane", subject="Rye bread, 800 g", facts=("Baked at six",))
 READ = ["A little taste of heaven in each cup", "Sip slowly, smile quickly"]
 
 
 def filters(**asked: Any) -> AdFilters:
-    return AdFilters(FilterConfig(**asked), CopyIndex(READ), brands={"Mill Lane", "Zanzi"})
+    return AdFilters(AdFilterConfig(**asked), CopyIndex(READ), brands={"Mill Lane", "Zanzi"})
 
 
 #: A text with its one fault, and what turns that fault off.
@@ -62,7 +62,7 @@ def test_of_two_alike_the_first_may_be_kept() -> None:
 def test_runs_have_their_length() -> None:
     text = "Sip slowly, smile tomorrow, dear friend"
     index = CopyIndex(READ, n=2)
-    assert AdFilters(FilterConfig(copied=0.3), index).reason(text, BRIEF) == "copied"
+    assert AdFilters(AdFilterConfig(copied=0.3), index).reason(text, BRIEF) == "copied"
     assert filters(copied=0.3).reason(text, BRIEF) == ""
 
 
@@ -82,20 +82,20 @@ def test_reasons_are_known_by_name() -> None:
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        FilterConfig(**wrong)
+        AdFilterConfig(**wrong)
 
 
 def test_the_form_of_a_video_is_no_copy_and_its_scenes_no_claims() -> None:
     brief = AdBrief("v", "video", brand="Mill Lane", subject="Rye", seconds=15.0)
     scenes = "Scene 1: The scene shows a red loaf by the door. Scene 2: The scene shows a street."
     form = f"The ad is shot at a low pace. Following are the descriptions of each scene: {scenes}"
-    known = AdFilters(FilterConfig(), CopyIndex(["a dog runs", "a tree"]))
+    known = AdFilters(AdFilterConfig(), CopyIndex(["a dog runs", "a tree"]))
     assert known.reason(form, brief) == ""
     claim = f"The ad is shot at a low pace. The audio in the ad says 20% off . {scenes}"
     assert known.reason(claim, brief) == "ungrounded"
-    copied = AdFilters(FilterConfig(), CopyIndex(["a red loaf by the door", "a street"]))
+    copied = AdFilters(AdFilterConfig(), CopyIndex(["a red loaf by the door", "a street"]))
     assert copied.reason(form, brief) == "copied"
-    assert AdFilters(FilterConfig(video_words=5), CopyIndex([])).reason(form, brief) == "long"
+    assert AdFilters(AdFilterConfig(video_words=5), CopyIndex([])).reason(form, brief) == "long"
     assert known.reason("The ad is shot at a low pace.", brief) == "empty"
 
 
@@ -103,7 +103,7 @@ def test_a_long_text_may_say_a_word_again() -> None:
     words = [f"word{at}" for at in range(30)]
     long = " ".join(f"the {word} of" for word in words[:15])
     brief = AdBrief("d", "description", subject="Rye")
-    asked = FilterConfig(most_words=99, ground=False, distinct=0.5)
+    asked = AdFilterConfig(most_words=99, ground=False, distinct=0.5)
     assert AdFilters(asked, CopyIndex([])).reason(long, brief) == ""
     short = " ".join(f"the {word} of" for word in words[:12])
     assert AdFilters(asked, CopyIndex([])).reason(short, brief) == "repeats"

@@ -1,6 +1,6 @@
 """Which of the written ads may be kept at all, and why the others may not.
 
-    filters = AdFilters(FilterConfig(), CopyIndex(read))
+    filters = AdFilters(AdFilterConfig(), CopyIndex(read))
     filters.reason("Baked at nine.", brief)          # "ungrounded": the brief says six
     filters.reason("Fresh at six.", brief)           # "": it may be kept
 
@@ -25,7 +25,7 @@ from adwright.creative.memory.seed.texts.copying import CopyIndex, echo_share
 from adwright.metrics.text.grounding import grounded
 from adwright.metrics.text.words import ngrams, words_of
 
-__all__ = ["REASONS", "AdFilters", "FilterConfig", "FilterReason"]
+__all__ = ["REASONS", "AdFilterConfig", "AdFilters", "FilterReason"]
 
 #: empty: nothing is left of it. cut: it had no end within the tokens. short, long: too few or many
 #: words. signs: hardly a letter in it. repeats: words or pairs of words come again and again.
@@ -51,7 +51,7 @@ REASONS: tuple[FilterReason, ...] = get_args(FilterReason)
 
 
 @dataclass(frozen=True)
-class FilterConfig:
+class AdFilterConfig:
     """What is asked of an ad.
 
     least_words, most_words: of it; video_words: most of a video. letters: least share of its
@@ -94,7 +94,7 @@ class AdFilters:
     name of another's is found."""
 
     def __init__(
-        self, config: FilterConfig, index: CopyIndex, *, brands: Collection[str] = ()
+        self, config: AdFilterConfig, index: CopyIndex, *, brands: Collection[str] = ()
     ) -> None:
         self.config, self.index, self.brands = config, index, frozenset(brands)
 
