@@ -19,7 +19,7 @@ from adwright.creative.judging.ablation import ablate
 from adwright.creative.judging.ad_vectors import WithVectors
 from adwright.creative.judging.judgement import AdJudge, Judgements
 from adwright.creative.judging.nearest import PastAd
-from adwright.creative.pages.shown import Moved, Neighbour, ShownAd, ShownAnswer
+from adwright.creative.pages.shown import MovedBy, Neighbour, ShownAd, ShownAnswer
 from adwright.creative.pages.thumbnails import thumbnail
 from adwright.creative.records.verbal.ads_table import AdTable
 from adwright.creative.records.verbal.record import AdRecord
@@ -105,7 +105,7 @@ def _answer(
     name: str,
     found: Judgements,
     row: int,
-    moved: tuple[Moved, ...],
+    moved: tuple[MovedBy, ...],
     near: tuple[Neighbour, ...],
 ) -> ShownAnswer:
     return ShownAnswer(
@@ -121,10 +121,10 @@ def _answer(
     )
 
 
-def _moved(judge: AdJudge, record: AdRecord, row: int) -> tuple[Moved, ...]:
+def _moved(judge: AdJudge, record: AdRecord, row: int) -> tuple[MovedBy, ...]:
     if isinstance(judge, WithVectors):
         judge = judge.of_row(row)
-    return tuple(Moved(one.part, one.change) for one in ablate(judge, record)[:_PARTS])
+    return tuple(MovedBy(one.part, one.change) for one in ablate(judge, record)[:_PARTS])
 
 
 def _near(past: PastAd) -> Neighbour:

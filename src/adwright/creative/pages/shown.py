@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from adwright.creative.records.verbal.record import AdRecord
 
-__all__ = ["Moved", "Neighbour", "ShownAd", "ShownAnswer"]
+__all__ = ["MovedBy", "Neighbour", "ShownAd", "ShownAnswer"]
 
 
 @dataclass(frozen=True)
-class Moved:
+class MovedBy:
     """How much higher the answer is with a part of the ad than without it, in the judge's unit."""
 
     part: str
@@ -40,7 +40,7 @@ class ShownAnswer:
     coverage: float = 0.9
     percent: bool = True
     better: float | None = None
-    moved: tuple[Moved, ...] = ()
+    moved: tuple[MovedBy, ...] = ()
     near: tuple[Neighbour, ...] = ()
 
     def said(self, value: float) -> str:
