@@ -5,7 +5,7 @@ import pytest
 
 from adwright.core.errors import DataError
 from adwright.creative.pages.ads_page import ads_page, record_facts, write_ads_page
-from adwright.creative.pages.shown import MovedBy, Neighbour, ShownAd, ShownAnswer
+from adwright.creative.pages.shown import MovedBy, PastLikeIt, ShownAd, ShownAnswer
 from adwright.creative.records.verbal.record import AdRecord, Scene
 
 SCENE = Scene(
@@ -38,7 +38,7 @@ CLICKS = ShownAnswer(
     unlike=True,
     better=0.8,
     moved=(MovedBy("title", 0.004), MovedBy("faces", -0.002)),
-    near=(Neighbour("Warm rolls <i>daily</i>", 0.03, 0.91),),
+    near=(PastLikeIt("Warm rolls <i>daily</i>", 0.03, 0.91),),
 )
 RECALL = ShownAnswer("memorability", 0.61, 0.5, 0.7, percent=False)
 

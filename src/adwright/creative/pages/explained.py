@@ -19,7 +19,7 @@ from adwright.creative.judging.ablation import ablate
 from adwright.creative.judging.ad_vectors import WithVectors
 from adwright.creative.judging.judgement import AdJudge, Judgements
 from adwright.creative.judging.nearest import PastAd
-from adwright.creative.pages.shown import MovedBy, Neighbour, ShownAd, ShownAnswer
+from adwright.creative.pages.shown import MovedBy, PastLikeIt, ShownAd, ShownAnswer
 from adwright.creative.pages.thumbnails import thumbnail
 from adwright.creative.records.verbal.ads_table import AdTable
 from adwright.creative.records.verbal.record import AdRecord
@@ -106,7 +106,7 @@ def _answer(
     found: Judgements,
     row: int,
     moved: tuple[MovedBy, ...],
-    near: tuple[Neighbour, ...],
+    near: tuple[PastLikeIt, ...],
 ) -> ShownAnswer:
     return ShownAnswer(
         name,
@@ -127,5 +127,5 @@ def _moved(judge: AdJudge, record: AdRecord, row: int) -> tuple[MovedBy, ...]:
     return tuple(MovedBy(one.part, one.change) for one in ablate(judge, record)[:_PARTS])
 
 
-def _near(past: PastAd) -> Neighbour:
-    return Neighbour(past.title, past.value, past.distance)
+def _near(past: PastAd) -> PastLikeIt:
+    return PastLikeIt(past.title, past.value, past.distance)

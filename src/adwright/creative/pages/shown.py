@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from adwright.creative.records.verbal.record import AdRecord
 
-__all__ = ["MovedBy", "Neighbour", "ShownAd", "ShownAnswer"]
+__all__ = ["MovedBy", "PastLikeIt", "ShownAd", "ShownAnswer"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class MovedBy:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class PastLikeIt:
     """A past ad that is near: what it says, what became of it, and how far off it is."""
 
     text: str
@@ -41,7 +41,7 @@ class ShownAnswer:
     percent: bool = True
     better: float | None = None
     moved: tuple[MovedBy, ...] = ()
-    near: tuple[Neighbour, ...] = ()
+    near: tuple[PastLikeIt, ...] = ()
 
     def said(self, value: float) -> str:
         """A number of this judge, as people read it."""
