@@ -36,7 +36,9 @@ NAME = "verbaliser"
 SIDE = 1080
 SIZE = (1920, 1080)
 #: Of each timing the fastest counts, as others may use the machine.
-TIMES = 3
+TIMES = 2
+#: So many pictures are looked at once more, out of the cache.
+CACHED = 6
 SECONDS_A_SCENE = 3
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -45,19 +47,16 @@ PHOTOGRAPHS = (
     "chelsea.png",
     "coffee.png",
     "coins.png",
-    "color.png",
     "grass.png",
-    "gravel.png",
     "horse.png",
     "hubble_deep_field.jpg",
-    "ihc.png",
-    "moon.png",
     "motorcycle_left.png",
     "page.png",
     "retina.jpg",
     "rocket.jpg",
-    "text.png",
 )
+#: Of these, only what complexity and tone are taken from.
+OTHERS = ("color.png", "gravel.png", "ihc.png", "moon.png", "text.png")
 #: Of the photographs, what may be said of them; anything else that is said is wrong.
 TRUE_TAGS = {
     "camera.png": {"tripod"},
@@ -84,11 +83,11 @@ PROTOCOL = (
     "CPU milliseconds of one thread. A picture has 1,080 pixels on its longer side, PNG where it "
     "is drawn and JPEG where it is a photograph of scikit-image; the median over pictures of the "
     f"fastest of {TIMES} looks at each, models loaded before; decode: file to pixels; cached: all "
-    "of it again, out of the cache. load: imports and models of a part, once a process. The video "
-    f"is drawn: six scenes of {SECONDS_A_SCENE} s at 20 frames a second, 1,920 x 1,080, H.264; "
-    "scenes: decoding, cuts and motion; the parts look at one picture a scene. Right: what was "
-    "drawn comes back exactly. bits: of complexity, a pixel; lean: of tone. No real ad is among "
-    "them."
+    f"of it again, out of the cache, of {CACHED} pictures. load: imports and models of a part, "
+    f"once a process. The video is drawn: six scenes of {SECONDS_A_SCENE} s at 20 frames a second, "
+    "1,920 x 1,080, H.264; scenes: decoding, cuts and motion; the parts look at one picture a "
+    "scene. Right: what was drawn comes back exactly. bits: of complexity, a pixel; lean: of tone; "
+    "of some photographs these alone. No real ad is among them."
 )
 
 
@@ -97,17 +96,22 @@ def main() -> None:
     loads, parts = loaded()
     files = {**drawn_files(), **photograph_files()}
     rows = [measured(name, data, parts) for name, data in files.items()]
+    for row, data in list(zip(rows, files.values(), strict=True))[:CACHED]:
+        row["cached_ms"] = from_cache(data)
     video, video_rows = of_video(parts)
+    others = [about(name, photograph(name)) for name in OTHERS]
     figures: dict[str, Any] = {f"load_{part}_cpu_ms": ms for part, ms in loads.items()}
     for key in ("decode", *PARTS, "all", "cached"):
-        figures[f"image_{key}_cpu_ms"] = float(np.median([row[f"{key}_ms"] for row in rows]))
+        figures[f"image_{key}_cpu_ms"] = float(
+            np.median([row[f"{key}_ms"] for row in rows if f"{key}_ms" in row])
+        )
     figures |= video | rightness(rows)
     write_result(
         NAME,
         protocol=PROTOCOL,
         data=content_hash({name: sha256_bytes(data) for name, data in files.items()}),
         seeds=[0],
-        rows=[*rows, *video_rows],
+        rows=[*rows, *others, *video_rows],
         figures=figures,
     )
 
@@ -171,21 +175,29 @@ def opened(data: bytes) -> Image.Image:
         return picture(media)
 
 
+def about(name: str, image: Image.Image) -> dict[str, Any]:
+    """What complexity and tone are taken from."""
+    return {"file": name, "bits": bits_a_pixel(image), "lean": lean(image)}
+
+
 def measured(name: str, data: bytes, parts: SeeingParts) -> dict[str, Any]:
     """A row: what a picture costs, and what was seen."""
-    row: dict[str, Any] = {"file": name}
-    row["decode_ms"], image = fastest(partial(opened, data))
+    decode, image = fastest(partial(opened, data))
+    row = about(name, image) | {"decode_ms": decode}
     found: dict[str, Any] = {}
     for part in PARTS:
         row[f"{part}_ms"], found[part] = fastest(partial(parts.look, part, [image]))
     row["all_ms"] = row["decode_ms"] + sum(row[f"{part}_ms"] for part in PARTS)
+    colours = found.pop("colours")
+    return row | {**colours, "said": found["words"], "faces": found["faces"], "tags": found["tags"]}
+
+
+def from_cache(data: bytes) -> float:
+    """CPU milliseconds of a second look."""
     with tempfile.TemporaryDirectory() as folder:
         describer = Describer(cache=folder)
         describer.describe(data)
-        row["cached_ms"], _ = fastest(partial(describer.describe, data))
-    row |= {"bits": bits_a_pixel(image), "lean": lean(image)}
-    colours = found.pop("colours")
-    return row | {**colours, "said": found["words"], "faces": found["faces"], "tags": found["tags"]}
+        return fastest(partial(describer.describe, data))[0]
 
 
 def of_video(parts: SeeingParts) -> tuple[dict[str, float], list[dict[str, Any]]]:
