@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwright.creative.records.seeing.parts import Absent, Parts
+from adwright.creative.records.seeing.parts import Absent, SeeingParts
 from adwright.creative.records.seeing.settings import PARTS, Part, SeeingSettings
 from tests.support.drawn_ads import Shot, drawn, photograph, portrait
 
@@ -14,7 +14,7 @@ FACE = drawn(Shot("ivory", pasted=portrait(120)))
 
 
 def test_findings_of_several_pictures_become_one() -> None:
-    parts = Parts(SeeingSettings())
+    parts = SeeingParts(SeeingSettings())
     pictures = [PLAIN, FACE, photograph("coffee.png")]
     assert parts.look("faces", pictures) == 1
     assert parts.look("faces", [PLAIN]) == 0
@@ -33,7 +33,7 @@ def test_findings_of_several_pictures_become_one() -> None:
     ],
 )
 def test_the_version_follows_what_the_finding_depends_on(part: Part, setting: Any) -> None:
-    before, after = Parts(SeeingSettings()), Parts(SeeingSettings(**setting))
+    before, after = SeeingParts(SeeingSettings()), SeeingParts(SeeingSettings(**setting))
     assert before.version(part) != after.version(part)
     for other in set(PARTS) - {part}:
         assert before.version(other) == after.version(other)
@@ -46,14 +46,14 @@ def test_a_part_without_its_package_is_absent(
     part: Part, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    found = Parts(SeeingSettings()).look(part, [PLAIN])
+    found = SeeingParts(SeeingSettings()).look(part, [PLAIN])
     assert isinstance(found, Absent)
     assert "pip install 'adwright[creative]'" in found.why
 
 
 def test_a_part_without_its_model_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path))
-    parts = Parts(SeeingSettings(offline=True))
+    parts = SeeingParts(SeeingSettings(offline=True))
     for part in ("faces", "tags"):
         found = parts.look(part, [PLAIN])
         assert isinstance(found, Absent)

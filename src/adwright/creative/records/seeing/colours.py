@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.creative.records.seeing.colour_names import COLOURS, names_of
 from adwright.creative.records.seeing.lab import lab_of
 from adwright.creative.records.seeing.opening.media import bounded
@@ -58,6 +59,9 @@ class Colours:
     background: tuple[str, ...]
     tone: Literal["warm", "cool", "neutral"]
     complexity: Literal["low", "medium", "high"]
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 def colours_of(image: Image) -> Colours:

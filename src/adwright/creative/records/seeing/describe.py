@@ -26,7 +26,7 @@ from adwright.creative.records.seeing.opening.media import (
     picture,
 )
 from adwright.creative.records.seeing.opening.video import opened_video
-from adwright.creative.records.seeing.parts import Absent, Parts
+from adwright.creative.records.seeing.parts import Absent, SeeingParts
 from adwright.creative.records.seeing.scenes import watch
 from adwright.creative.records.seeing.settings import PARTS, Part, SeeingSettings
 from adwright.creative.records.verbal.record import AdRecord, Scene
@@ -62,7 +62,7 @@ class Describer:
         chosen = settings or SeeingSettings()
         self.settings = chosen if parts is None else replace(chosen, parts=tuple(parts))
         self._cache = None if cache is None else SeenCache(cache)
-        self._parts = Parts(self.settings)
+        self._parts = SeeingParts(self.settings)
 
     def describe(
         self,

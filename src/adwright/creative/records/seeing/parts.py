@@ -1,6 +1,6 @@
 """The parts that look at pictures, each loaded when it is first needed, or known to be absent.
 
-    parts = Parts(settings)
+    parts = SeeingParts(settings)
     parts.look("words", pictures)        # plain JSON, or Absent with the reason
 
 What a part makes of the pictures of a scene is one finding: colours of the middle one, the lines
@@ -19,7 +19,7 @@ from adwright.creative.records.seeing.settings import Part, SeeingSettings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Absent", "Parts"]
+__all__ = ["Absent", "SeeingParts"]
 
 #: Of the colours.
 _COLOURS_VERSION = "1"
@@ -35,7 +35,7 @@ class Absent:
 _Look = Callable[[Sequence["Image"]], Any]
 
 
-class Parts:
+class SeeingParts:
     """All parts of some settings."""
 
     def __init__(self, settings: SeeingSettings) -> None:

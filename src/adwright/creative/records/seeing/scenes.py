@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import MissingExtraError
 from adwright.creative.records.seeing.opening.frames import Clip, Frame
 from adwright.creative.records.seeing.settings import SeeingSettings
@@ -75,6 +76,9 @@ class Watched(Generic[T]):
     cuts_a_minute: float | None
     change: float | None
     without: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 def watch(
@@ -126,7 +130,7 @@ class _Pass(Generic[T]):
             self._cuts: _Cuts | None = _Cuts()
         except MissingExtraError as error:
             self._cuts, self._without = None, str(error)
-        self._kept = _Kept(settings.pictures_a_scene)
+        self._kept = _SpreadFrames(settings.pictures_a_scene)
         self._motion = _Motion()
         self._scenes: list[FoundScene[T]] = []
         self._start = 0.0
@@ -215,7 +219,7 @@ class _Cuts:
         return [cut.frame_num / 1000 for cut in cuts]
 
 
-class _Kept:
+class _SpreadFrames:
     """Some frames of the present scene, evenly spread over it, however long it becomes."""
 
     def __init__(self, pictures: int) -> None:

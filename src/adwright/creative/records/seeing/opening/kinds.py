@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from adwright.core.config import check_literals
+
 __all__ = ["HEAD_BYTES", "FileKind", "kind_of"]
 
 #: So many bytes from the start are enough.
@@ -68,6 +70,9 @@ class FileKind:
     what: Literal["image", "video", "other"]
     name: str
     reader: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 def kind_of(head: bytes) -> FileKind:
