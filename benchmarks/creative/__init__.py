@@ -1,1 +1,1 @@
-"""Benchmarks of authoring: what is written, how well, and at what cost."""
+"""How creatives will do: click rate, memorability, what is learnt from both."""
