@@ -32,6 +32,7 @@ __all__ = [
     "ClickRule",
     "ConstantRule",
     "FittedRule",
+    "FittedTfidf",
     "LengthRule",
     "TfidfRule",
     "log_rates",
