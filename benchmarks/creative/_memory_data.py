@@ -37,7 +37,7 @@ FILES: Mapping[str, str] = {
 PARTS = tuple(FILES)
 FOLDS = 5
 #: So many sentences, drawn once, are what a language model is tuned on and asked.
-SENTENCES_READ = 500
+SENTENCES_READ = 300
 
 
 def _path(part: str) -> Path:
