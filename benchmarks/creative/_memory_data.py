@@ -37,7 +37,7 @@ FILES: Mapping[str, str] = {
 PARTS = tuple(FILES)
 FOLDS = 5
 #: So many sentences, drawn once, are what a language model is tuned on and asked.
-SENTENCES_READ = 500
+SENTENCES_READ = 300
 
 
 def _path(part: str) -> Path:
@@ -56,7 +56,7 @@ def table_of(part: str) -> RecallTable:
 @cache
 def blocks_of(part: str) -> Mapping[str, NDArray[np.float32]]:
     """What the encoder form reads of them; vectors are kept in the cache folder."""
-    store = VectorStore(cache_folder() / "bench" / "memorability" / "vectors")
+    store = VectorStore(cache_folder() / "bench" / "memorability" / "vectors", shard=128)
     encoders = AdBlocks(BlockConfig(), store)
     found = encoders.of(table_of(part).records)
     encoders.close()

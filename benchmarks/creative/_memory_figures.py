@@ -47,7 +47,7 @@ _PROTOCOL = (
     "alone. Ads: recall after one to three days; content_lift is the rank correlation of the "
     "content's part with what the brand's part leaves, folds of single ads; brand_lift_share the "
     "brand's share of the variance that both explain. Sentences: accuracy. The language forms are "
-    "asked about 500 of the sentences. Intervals of 95 % resample brands (sentences) and are "
+    "asked about 300 of the sentences. Intervals of 95 % resample brands (sentences) and are "
     "widened by the seeds. Bars by the plan: 0.54, 0.13, 0.49."
 )
 
@@ -171,8 +171,10 @@ def _digits() -> dict[str, Any]:
     told: dict[str, Any] = {}
     for system, key in (("few", "_few"), ("zero", "_zero"), ("language", "")):
         found = _answers("sentences", system)
-        if found is not None and found[2] is not None:
-            at, predicted, likeliest = found
+        if found is None:
+            continue
+        at, predicted, likeliest = found
+        if likeliest is not None:
             gain = _rho("sentences", at, predicted).value - _rho("sentences", at, likeliest).value
             told[f"digits_expectation_minus_argmax{key}"] = gain
     return told
@@ -260,7 +262,8 @@ def _difference(part: str, at: NDArray[np.int64], ours: Floats, theirs: Floats) 
 
 def _rhos(predicted: Floats, target: Floats) -> Floats:
     """Of each seed [S]; 0 where a prediction never varies."""
-    return np.nan_to_num(np.array([spearman(one, target) for one in predicted]))
+    found: Floats = np.array([spearman(one, target) for one in predicted])
+    return np.where(np.isnan(found), 0.0, found)
 
 
 def _draws(groups: NDArray[np.int64], draws: int = 500) -> Iterator[NDArray[np.int64]]:

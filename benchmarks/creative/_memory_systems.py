@@ -22,7 +22,7 @@ from sklearn.linear_model import Ridge
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.creative.memory.ad_blocks import AdBlocks, BlockConfig
-from adwright.creative.memory.ad_tasks import few_examples, write_rows
+from adwright.creative.memory.ad_tasks import MemoryTask, few_examples, write_rows
 from adwright.creative.memory.block_ridge import fit_blocks, group_folds
 from adwright.creative.memory.language import LanguageConfig, LanguageMemory, tune_run_of
 from adwright.creative.memory.outcomes import RecallTable
@@ -44,7 +44,7 @@ __all__ = ["SHOTS", "WORDS", "encoder", "few", "language_fold", "minilm", "speed
 
 Floats = NDArray[np.float64]
 
-WORDS, SHOTS = 80, 4
+WORDS, SHOTS = 60, 4
 _ALPHAS = (0.3, 1.0, 3.0, 10.0, 30.0)
 _KINDS: Mapping[str, Mapping[str, Any]] = {
     "letters 1-3": {"analyzer": "char_wb", "ngram_range": (1, 3)},
@@ -140,8 +140,9 @@ def language_fold(fold: int, seed: int, *, rows: int = 0) -> dict[str, Any]:
         kept = read[of[read] != fold][: rows or None]
         held[part] = read[of[read] == fold][: rows or None]
         table = table_of(part).some(kept)
-        # Sentences have no brief: they are no ads.
-        write_rows(out / f"{part}.jsonl", _apart(part, table), words=WORDS)
+        # A slogan's brief is its brand alone, and a sentence has none.
+        tasks: tuple[MemoryTask, ...] = ("recall", "content") if part == "ads" else ("recall",)
+        write_rows(out / f"{part}.jsonl", _apart(part, table), tasks=tasks, words=WORDS)
         texts.append((out / f"{part}.jsonl").read_text("utf-8"))
     atomic_write_text(out / "rows.jsonl", "".join(texts))
     began = time.process_time()

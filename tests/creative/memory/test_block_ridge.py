@@ -79,6 +79,19 @@ def test_predictions_that_were_not_seen_are_of_folds_without_the_group() -> None
     assert not np.allclose(other.unseen, fitted.unseen)
 
 
+def test_what_is_missing_counts_as_the_mean() -> None:
+    blocks, targets, groups = made()
+    blocks["signal"][:10] = np.nan
+    fitted = fit_blocks(blocks, targets, groups)
+    assert np.isfinite(fitted.unseen).all()
+    mean = fitted.blocks["signal"].mean
+    np.testing.assert_allclose(mean, blocks["signal"][10:].mean(0), atol=1e-6)
+    none = np.full((1, 3), np.nan, np.float32)
+    usual = fitted.predict({"signal": mean[None].astype(np.float32)})
+    np.testing.assert_allclose(fitted.predict({"signal": none}), usual, atol=1e-6)
+    assert not fit_blocks({"none": np.full((60, 2), np.nan)}, targets, groups).blocks
+
+
 def test_what_does_not_vary_says_nothing() -> None:
     _, targets, groups = made()
     still = fit_blocks({"still": np.ones((60, 4), np.float32)}, targets, groups)

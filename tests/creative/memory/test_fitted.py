@@ -50,6 +50,10 @@ def test_each_ad_is_judged_by_itself(fitted: FittedMemory) -> None:
     ads = made(seed=1).records[:8]
     whole = fitted.judge(ads).value
     np.testing.assert_allclose(fitted.judge(ads[3:5]).value, whole[3:5], atol=1e-6)
+    bare = (AdRecord(title="fresh tea"), AdRecord(brand="b1"), AdRecord())
+    alone = [float(fitted.judge([ad]).value[0]) for ad in bare]
+    together = fitted.judge([*ads, *bare]).value[-3:]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
     assert len(fitted.judge([])) == 0
     assert len(fitted.parts([]).value) == 0
 

@@ -15,7 +15,8 @@
     brand       the brand            vector of sentences
 
 The language model reads the text once, between quotation marks that follow a few neutral words: on
-slogans that predicts recall better than the bare text. A block that no record has is left out.
+slogans that predicts recall better than the bare text. An ad that lacks a text has NaN there; a
+block that no ad has is left out.
 """
 
 from __future__ import annotations
@@ -96,22 +97,24 @@ class AdBlocks:
         self._language: _Reader | None = None
 
     def of(self, ads: Sequence[AdRecord]) -> dict[str, NDArray[np.float32]]:
-        """The blocks of N ads; a row of an ad that lacks a text is zeros there."""
+        """The blocks of N ads, float32 [N, D] each; NaN in the row of an ad that lacks what a block
+        reads."""
+        if not ads:
+            return {}
         texts = [_text(ad) for ad in ads]
-        scenes = [_scenes(ad) for ad in ads]
         found: dict[str, NDArray[Any]] = {
             "sentence": self._vectors(texts),
-            "surface": np.stack([text_numbers(text) for text in texts]) if ads else _none(),
+            "surface": _rows([text_numbers(text) if text else None for text in texts]),
             "brand": self._vectors([ad.brand.strip() for ad in ads]),
-            "scenes": self._vectors(scenes),
+            "scenes": self._vectors([_scenes(ad) for ad in ads]),
+            "facts": _rows([None if ad.kind == "text" else ad_facts(ad) for ad in ads]),
         }
-        if any(ad.kind != "text" for ad in ads):
-            found["facts"] = np.stack([ad_facts(ad) for ad in ads])
         if self.config.language:
             numbers = len(SURPRISALS)
             read = self._read([text[: self.config.longest].strip() for text in texts])
             found["surprisal"], found["state"] = read[:, :numbers], read[:, numbers:]
-        return {name: block.astype(np.float32) for name, block in found.items() if block.any()}
+        there = {name: block for name, block in found.items() if np.isfinite(block).any()}
+        return {name: block.astype(np.float32) for name, block in there.items()}
 
     def close(self) -> None:
         """Free the language model. Any number of times."""
@@ -130,11 +133,11 @@ class AdBlocks:
         return self._by(self._language, texts)
 
     def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of N texts [N, D], each text encoded once; zeros for an empty one."""
+        """Vectors of N texts [N, D], each text encoded once; NaN for an empty one."""
         if self._store is not None:
-            return np.nan_to_num(self._store.vectors(list(texts), encoder))
+            return self._store.vectors(list(texts), encoder)
         names = list(dict.fromkeys(text for text in texts if text))
-        made = np.zeros((len(texts), encoder.width), np.float32)
+        made = np.full((len(texts), encoder.width), np.nan, np.float32)
         if names:
             place = {name: at for at, name in enumerate(names)}
             vectors = encoder.encode(names)
@@ -193,5 +196,8 @@ def _scenes(ad: AdRecord) -> str:
     return "\n".join(filter(None, map(str.strip, parts)))[:_SCENES].strip()
 
 
-def _none() -> NDArray[np.float64]:
-    return np.empty((0, 0))
+def _rows(found: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64]:
+    """[N, D] of rows [D]; NaN where there is none."""
+    width = next((len(row) for row in found if row is not None), 1)
+    none = np.full(width, np.nan)
+    return np.stack([none if row is None else row for row in found])

@@ -54,9 +54,10 @@ class ScaledBlock:
     coefficients: Floats
 
     def scaled(self, block: NDArray[np.float32]) -> Floats:
-        """float64 [N, D] of a block [N, D]; rows have on average a squared length of 1."""
-        found: Floats = np.clip((block - self.mean) / self.spread, -_CLIP, _CLIP) / self.size
-        return found
+        """float64 [N, D] of a block [N, D]; rows have on average a squared length of 1, and NaN is
+        as the mean."""
+        found = np.nan_to_num(np.clip((block - self.mean) / self.spread, -_CLIP, _CLIP))
+        return np.asarray(found / self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,8 @@ def fit_blocks(
 ) -> BlockRidge:
     """Fit the members and their weights on N ads.
 
-    blocks: name -> float32 [N, D]; a block that does not vary is left out. targets: float64 [N].
+    blocks: name -> float32 [N, D], NaN in rows that lack it; a block that does not vary is left
+    out. targets: float64 [N].
     groups: int64 [N], kept whole by the inner folds, which `seed` draws. weights: float64 [N] of
     the rows, None for equal ones. few: with fewer rows the member of all blocks stands alone.
     Raises DataError with fewer groups than inner folds.
@@ -174,15 +176,18 @@ class _Fit(NamedTuple):
 
 def _scales(block: NDArray[np.float32], share: Floats) -> ScaledBlock | None:
     """How a block is scaled; None where nothing in it varies."""
-    values = block.astype(np.float64)
-    mean = np.average(values, axis=0, weights=share)
-    spread = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=share))
+    there = np.isfinite(block).all(axis=1)
+    if not there.any():
+        return None
+    values, own = block[there].astype(np.float64), share[there]
+    mean = np.average(values, axis=0, weights=own)
+    spread = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=own))
     moves = spread > _STILL
     if not moves.any():
         return None
     spread = np.where(moves, spread, np.inf)
     scaled = np.clip((values - mean) / spread, -_CLIP, _CLIP)
-    size = np.sqrt(np.average((scaled**2).sum(1), weights=share))
+    size = np.sqrt(np.average((scaled**2).sum(1), weights=own))
     return ScaledBlock(mean, spread, float(size), np.zeros(len(mean)))
 
 

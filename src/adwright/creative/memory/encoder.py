@@ -61,7 +61,7 @@ class MemoryHead:
         brand = self.brand.predict(vectors, keys)
         content = _content(blocks, self.texts)
         if not content:
-            return MemoryParts(brand, np.zeros(len(keys)))
+            return MemoryParts(brand, np.full(len(keys), self.content.intercept))
         return MemoryParts(brand, self.content.predict(content))
 
 
@@ -85,7 +85,7 @@ def fit_head(
     content = _content(blocks, texts, own=True)
     left = targets - brand.unseen
     fitted = fit_blocks(content, left, groups, weights=weights, seed=seed)
-    return MemoryHead(brand, fitted, texts)
+    return MemoryHead(brand, fitted, texts[np.isfinite(texts).all(axis=1)])
 
 
 def _content(

@@ -71,7 +71,7 @@ class FittedMemory:
 
     def judge(self, ads: Sequence[AdRecord]) -> Judgements:
         """Recall of N ads, 0 to 1; of a judge of d' its score, see `outcomes`. The interval is that
-        of an ad whose brand is new. An ad without a word is unlike anything seen.
+        of an ad whose brand is new. An ad without a text is unlike anything seen.
 
         Raises as the encoders do.
         """
@@ -83,8 +83,10 @@ class FittedMemory:
         low, high = self.interval.bounds(value, self.scale(value))
         texts = blocks.get(_SENTENCE)
         width = self.novelty.kept.shape[1]
-        vectors = np.zeros((len(ads), width), np.float32) if texts is None else texts
-        unlike = self.novelty.unlike(vectors) | ~vectors.any(axis=1)
+        if texts is None:
+            texts = np.full((len(ads), width), np.nan, np.float32)
+        lacks = ~np.isfinite(texts).all(axis=1)
+        unlike = self.novelty.unlike(np.nan_to_num(texts)) | lacks
         middle, least, most = (self._scores(one).astype(np.float32) for one in (value, low, high))
         return Judgements(middle, least, most, unlike, self.interval.coverage)
 
@@ -173,7 +175,7 @@ def fit_memory(
     keys, groups = [brand_key(brand) for brand in table.brands], table.groups
     head = fit_head(blocks, keys, table.targets, groups, weights=table.weights, seed=seed)
     scale = ResidualScale.fit(unseen, table.targets)
-    texts = blocks.get(_SENTENCE, np.zeros((len(table), 1), np.float32))
+    texts = np.nan_to_num(blocks.get(_SENTENCE, np.zeros((len(table), 1), np.float32)))
     return FittedMemory(
         head=head,
         encoders=encoders,

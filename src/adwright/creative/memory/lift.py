@@ -64,8 +64,8 @@ def fit_brand(
     weights: Floats | None = None,
     seed: int = 0,
 ) -> BrandPart:
-    """Fit both parts on N ads. vectors, keys: as in `predict`; an ad of no brand has the key "".
-    targets: float64 [N]. groups: int64 [N], whose folds the name's part is learned in. weights,
+    """Fit both parts on N ads. vectors, keys: as in `predict`, NaN and "" for no brand. targets:
+    float64 [N]. groups: int64 [N], whose folds the name's part is learned in. weights,
     seed: as in `fit_blocks`."""
     share = np.ones(len(targets)) if weights is None else weights
     blocks = {} if vectors is None else {"brand": vectors}

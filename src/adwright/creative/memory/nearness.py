@@ -20,12 +20,12 @@ def near_numbers(
 ) -> NDArray[np.float32]:
     """Mean cosine to the 1, 3 and 10 nearest training texts and to all: float32 [N, 4].
 
-    vectors: [N, D] of length 1, zeros for no text, whose numbers are zeros. train: [M, D]. own:
+    vectors: [N, D] of length 1, NaN for no text, whose numbers are NaN. train: [M, D]. own:
     `vectors` is `train`, and a text is no neighbour of itself.
     """
-    found = np.zeros((len(vectors), len(NEAREST) + 1), np.float32)
-    known = train[np.any(train != 0, axis=1)]
-    there = np.any(vectors != 0, axis=1)
+    found = np.full((len(vectors), len(NEAREST) + 1), np.nan, np.float32)
+    known = train[np.isfinite(train).all(axis=1)]
+    there = np.isfinite(vectors).all(axis=1)
     if len(known) <= int(own):
         return found
     near = vectors[there] @ known.T  # [n, m]
