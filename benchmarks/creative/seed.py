@@ -139,11 +139,15 @@ def _run(config: SeedConfig, data: SeedData, out: Path, *, keep: bool) -> None:
         judges = two_judges(
             data.labelled, config, ModelEncoder(base), SentenceEncoder(longest=64, offline=True)
         )
+        parts = run_parts(data, config)
+        for judge in judges:
+            found = judge.judge([ad.record for ad in parts.held]).value
+            rho = spearman(found, [ad.score or 0.0 for ad in parts.held])
+            print(f"{judge.name}: rho {rho:.3f} on the held-out originals", flush=True)
         report = run_seed(config, data, writer, *judges, out, also=_both_tasks)
         print(report.text(), flush=True)
         if report.after is None or report.before is None:
             return
-        parts = run_parts(data, config)
         figures = _figures(report, parts)
         figures |= _third(config, parts, report, judges[0], out)
     print(figures, flush=True)
