@@ -69,14 +69,14 @@ _SEED = 0
 _PROTOCOL = (
     "Slogans with d'; a quarter of the brands held out, a tenth watched, by hash. A gain is the "
     "mean of the usable ads over the originals of the same brands less 1, intervals over "
-    "brands; a brand without a usable ad counts as its original. Tuned and written with "
-    "SmolLM2-135M, a small model: a test of the mechanism, not of copywriting. The own judge is "
-    "the writer's base by its vectors of texts, fitted on one half of the brands to learn from; "
-    "the second is MiniLM on the other half, and chooses the round on watched brands; the third "
-    "is hashed n-grams on both halves and chooses nothing. All rounds are run; grounded_share "
-    "is of the ads that pass the filters, grounded_share_unfiltered of all. No review of pairs: "
-    "nobody was asked, and the only language model at hand is the writer's own base. Scores are "
-    "estimates of judges."
+    "brands; brands without a usable ad are left out (answered_share tells). Tuned and written "
+    "with SmolLM2-135M, a small model: a test of the mechanism, not of copywriting. The own "
+    "judge is the writer's base by its vectors of texts, fitted on one half of the brands to "
+    "learn from; the second is MiniLM on the other half, and chooses the round on watched "
+    "brands; the third is hashed n-grams on both halves and chooses nothing. All rounds are "
+    "run; grounded_share is of the ads that pass the filters, grounded_share_unfiltered of all. "
+    "No review of pairs: nobody was asked, and the only language model at hand is the writer's "
+    "own base. Scores are estimates of judges."
 )
 CONFIG = SeedConfig(
     rounds=3,
@@ -139,11 +139,15 @@ def _run(config: SeedConfig, data: SeedData, out: Path, *, keep: bool) -> None:
         judges = two_judges(
             data.labelled, config, ModelEncoder(base), SentenceEncoder(longest=64, offline=True)
         )
+        parts = run_parts(data, config)
+        for judge in judges:
+            found = judge.judge([ad.record for ad in parts.held]).value
+            rho = spearman(found, [ad.score or 0.0 for ad in parts.held])
+            print(f"{judge.name}: rho {rho:.3f} on the held-out originals", flush=True)
         report = run_seed(config, data, writer, *judges, out, also=_both_tasks)
         print(report.text(), flush=True)
         if report.after is None or report.before is None:
             return
-        parts = run_parts(data, config)
         figures = _figures(report, parts)
         figures |= _third(config, parts, report, judges[0], out)
     print(figures, flush=True)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 
 from adwright.core.config import from_jsonable
@@ -29,17 +28,25 @@ def measured(**asked: int) -> Measured:
     return measure(written(), ORIGINALS, OWN, SECOND, FILTERS, at=2, **asked)
 
 
-def test_the_gain_is_that_of_the_sums_and_falls_back_to_the_original() -> None:
+def test_the_gain_is_that_of_the_sums_over_briefs_with_a_usable_ad() -> None:
     found = measured()
     first = [1 + ad.answer.split().count("zing") for ad in ORIGINALS]
     assert found.original_own == tuple(first)
     # The first brief: 3 and 2. The second: copied or empty. The third: a colour, or too short.
-    assert found.own_values == (2.5, first[1], first[2])
+    assert found.counts == (2, 0, 0)
+    assert found.own_values == (2.5, 0.0, 0.0)
     assert found.own is not None
-    assert found.own.value == pytest.approx((2.5 + first[1] + first[2]) / sum(first) - 1)
+    assert found.second is not None
+    assert found.own.value == pytest.approx(2.5 / first[0] - 1)
     assert found.own.low <= found.own.value <= found.own.high
     assert (found.at, found.answered) == (2, pytest.approx(1 / 3))
-    assert found.goal == pytest.approx(np.mean(found.second_values))
+    assert found.goal == found.second.value
+
+
+def test_a_writer_that_writes_nothing_of_use_is_the_worst() -> None:
+    nothing = measure(written((("",),) * 3), ORIGINALS, OWN, SECOND, FILTERS, at=1)
+    assert (nothing.own, nothing.second, nothing.answered, nothing.goal) == (None, None, 0.0, -1.0)
+    assert compared(nothing, measured()) is None
 
 
 def test_texts_are_told_apart_from_judges() -> None:
@@ -77,6 +84,7 @@ def test_originals_without_a_score_have_no_relative_gain() -> None:
     assert found.second is not None
     both = measure(written(), ORIGINALS, OWN, Low("calm"), FILTERS, at=0)
     assert compared(both, both) is None
+    assert both.goal == both.second_values[0] - both.original_second[0]
 
 
 def test_two_writers_are_compared_brief_by_brief() -> None:

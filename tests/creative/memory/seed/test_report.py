@@ -25,11 +25,11 @@ def measured(at: int, own: float, second: float) -> Measured:
         ("a", "b"),
         Interval(own, own - 0.1, own + 0.1),
         Interval(second, second - 0.1, second + 0.1),
+        (3, 1),
         (2.0, 2.0 + at),
         (1.0, 1.0 + second),
         (2.0, 1.0),
         (1.0, 1.0),
-        1.0,
         0.4,
         TEXTS,
     )
@@ -65,6 +65,7 @@ def test_the_table_has_a_line_a_round() -> None:
 
 def test_both_judges_and_the_rise_are_told() -> None:
     told = " ".join(report_of().findings())
+    assert "of which 100% got a usable ad" in told
     assert "+40.0% (+30.0% to +50.0%) by the own judge, +30.0%" in told
     assert "Beyond the writer of before the rounds: +15.0%" in told
     assert "estimates of judges" in told
@@ -98,7 +99,7 @@ def test_a_run_without_an_end_has_no_result() -> None:
 def test_originals_that_score_nothing_have_no_gain() -> None:
     one = result(1, 0.1, 0.1)
     nothing = replace(one, measured=replace(one.measured, own=None))
-    assert "originals score 0" in nothing.line()
+    assert "none to tell" in nothing.line()
 
 
 def test_files_hold_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

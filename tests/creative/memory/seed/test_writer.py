@@ -51,6 +51,7 @@ def test_scores_are_learned_as_two_digits() -> None:
 def test_it_tunes_and_then_writes_as_tuned(writer: TunedWriter, tmp_path: Path) -> None:
     cost = replace(writer, rate=0.05, epochs=4).tune(ROWS, tmp_path / "a", seed=0)
     assert cost.tokens > 500
+    assert not list((tmp_path / "a" / "run").glob("checkpoint-*"))
     assert cost.loss is not None
     assert cost.before is not None
     assert cost.loss < cost.before
@@ -102,8 +103,8 @@ def test_settings_reach_the_tuning(tmp_path: Path) -> None:
     assert (asked.data.max_length, asked.data.valid) == (99, 0.3)
     assert (asked.tune.checkpoint_every, asked.device, asked.seed) == (7, "meta", 4)
     assert asked.data.path == tmp_path / "rows.jsonl"
-    assert TunedWriter("m", "IA3", {}).name == "m, IA3"
-    assert "rank 3" in writer.name
+    assert TunedWriter("m", "IA3", {}, rate=None).name == "m, IA3 (batch 8, epochs 1)"
+    assert writer.name == "m, LoRA (batch 2, epochs 2, rank 3, rate 0.1)"
 
 
 def test_what_cannot_be_tuned_is_refused(writer: TunedWriter, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
     found = measure(written, originals, own, second, filters, at=2)
     found.own.value, found.second.low       # relative gain by each judge, interval over briefs
 
-The gain is sum_b g_b / sum_b o_b - 1: o_b the score of the original ad of brief b, g_b the mean
-score of its usable ads, and o_b again where none is usable, since the original is then what runs.
+The gain is sum_b g_b / sum_b o_b - 1 over the briefs b that have a usable ad: o_b is the score of
+the original ad, g_b the mean score of the usable ones. Briefs without one are told apart
+(`answered`): counted as their originals, they would reward a writer that writes nothing of use.
 The own judge is the reward that the rounds chase, so its gain alone proves nothing: the second
 judge, of another kind, sees neither what is tuned on nor what is kept. Where the first gain rises
 and the second does not, and the two agree less and less on the ads, the writer has found what the
@@ -61,29 +62,39 @@ class TextMeasures:
 class Measured:
     """Of one round's writer on B briefs.
 
-    at: the round. briefs: ids [B]. own, second: relative gain over the originals, None where these
-    score 0 or less together. own_values, second_values: of each brief [B]; original_own,
-    original_second: of its original. answered: share of the briefs with a usable text. agreement:
-    rank correlation of the two judges over usable texts; None for fewer than three, or equal
-    scores.
+    at: the round. briefs: ids [B]. own, second: relative gain over the originals; None where no
+    brief has a usable ad, or the originals score 0 or less together. counts: usable ads of each
+    brief [B]. own_values, second_values: their mean scores [B], 0 without any; original_own,
+    original_second: of the original ads. agreement: rank correlation of the two judges over usable
+    texts; None for fewer than three, or equal scores.
     """
 
     at: int
     briefs: tuple[str, ...]
     own: Interval | None
     second: Interval | None
+    counts: tuple[int, ...]
     own_values: tuple[float, ...]
     second_values: tuple[float, ...]
     original_own: tuple[float, ...]
     original_second: tuple[float, ...]
-    answered: float
     agreement: float | None
     texts: TextMeasures
 
     @property
+    def answered(self) -> float:
+        """Share of the briefs that have a usable ad."""
+        return sum(count > 0 for count in self.counts) / len(self.counts)
+
+    @property
     def goal(self) -> float:
-        """Mean score by the second judge: what tells when to stop."""
-        return float(np.mean(self.second_values))
+        """The second judge's gain, what tells when to stop; where the originals score 0 or less,
+        its mean difference; -1, the loss of everything, where no brief has a usable ad."""
+        if self.second is not None:
+            return self.second.value
+        rows = [row for row, count in enumerate(self.counts) if count]
+        lifts = [self.second_values[row] - self.original_second[row] for row in rows]
+        return float(np.mean(lifts)) if lifts else -1.0
 
 
 def measure(
@@ -114,18 +125,18 @@ def measure(
     by_second, _ = judged(second, usable)
     first = [ad.record for ad in originals]
     own_first, second_first = judged(own, first)[0], judged(second, first)[0]
-    own_values = _by_brief(rows, by_own, own_first)
-    second_values = _by_brief(rows, by_second, second_first)
+    counts = np.bincount(rows, minlength=len(written))
+    own_values, second_values = (_by_brief(rows, one, counts) for one in (by_own, by_second))
     return Measured(
         at,
         tuple(ads.brief.id for ads in written),
-        _gain(own_values, own_first, draws, seed),
-        _gain(second_values, second_first, draws, seed),
+        _gain(own_values, own_first, counts, draws, seed),
+        _gain(second_values, second_first, counts, draws, seed),
+        tuple(counts.tolist()),
         tuple(own_values.tolist()),
         tuple(second_values.tolist()),
         tuple(own_first.tolist()),
         tuple(second_first.tolist()),
-        len(set(rows.tolist())) / len(written),
         _agreement(by_own, by_second),
         _texts(written, found.reasons, filters),
     )
@@ -134,16 +145,18 @@ def measure(
 def compared(
     after: Measured, before: Measured, *, draws: int = 1000, seed: int = 0
 ) -> Interval | None:
-    """Gain by the second judge of one writer less that of another, on the same briefs, paired;
-    None as in `Measured`."""
+    """Gain by the second judge of one writer less that of another, on the briefs that have a usable
+    ad of both, paired; None as in `Measured`."""
     if after.briefs != before.briefs:
         raise DataError("two writers are compared on the same briefs")
-    if sum(before.original_second) <= 0:
+    both = np.minimum(after.counts, before.counts) > 0
+    originals = np.where(both, before.original_second, 0.0)
+    if originals.sum() <= 0:
         return None
     return bootstrap_difference(
-        after.second_values,
-        before.second_values,
-        before.original_second,
+        np.where(both, after.second_values, 0.0),
+        np.where(both, before.second_values, 0.0),
+        originals,
         np.random.default_rng(seed),
         draws,
     )
@@ -155,17 +168,20 @@ def _agreement(one: Floats, other: Floats) -> float | None:
     return None if np.isnan(found) else found
 
 
-def _by_brief(rows: NDArray[np.int64], values: Floats, originals: Floats) -> Floats:
-    """Mean of the usable ads of each brief [B], the original's where there is none."""
-    counts = np.bincount(rows, minlength=len(originals))
-    sums = np.bincount(rows, values, minlength=len(originals))
-    return np.where(counts > 0, sums / np.maximum(counts, 1), originals)
+def _by_brief(rows: NDArray[np.int64], values: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Mean of the usable ads of each brief [B], 0 where there is none."""
+    sums = np.bincount(rows, values, minlength=len(counts)).astype(np.float64)
+    means: Floats = sums / np.maximum(counts, 1)
+    return means
 
 
-def _gain(values: Floats, originals: Floats, draws: int, seed: int) -> Interval | None:
-    if originals.sum() <= 0:
+def _gain(
+    values: Floats, originals: Floats, counts: NDArray[np.int64], draws: int, seed: int
+) -> Interval | None:
+    first = np.where(counts > 0, originals, 0.0)
+    if first.sum() <= 0:
         return None
-    found = bootstrap_ratio(values, originals, np.random.default_rng(seed), draws)
+    found = bootstrap_ratio(values, first, np.random.default_rng(seed), draws)
     return Interval(found.value - 1, found.low - 1, found.high - 1)
 
 

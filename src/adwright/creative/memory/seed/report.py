@@ -36,7 +36,7 @@ _ENDS: Mapping[SeedEnd, str] = {
     "budget": "The budget is spent; the same command goes on from here.",
 }
 _HEADER = (
-    *("round", "own judge", "second judge", "agree", "kept", "usable", "grounded"),
+    *("round", "own judge", "second judge", "agree", "kept", "answered", "usable", "grounded"),
     *("copied", "distinct-1", "distinct-2", "words", "loss"),
 )
 
@@ -71,6 +71,7 @@ class RoundResult:
             _gain(found.second),
             "" if found.agreement is None else f"{found.agreement:.2f}",
             f"{self.kept:,} of {self.sampled:,}" if self.sampled else "",
+            f"{found.answered:.0%}",
             f"{found.texts.usable:.0%}",
             f"{found.texts.grounded:.0%}",
             f"{found.texts.copied:.0%}",
@@ -119,8 +120,9 @@ class SeedReport:
         told = [_ENDS[self.end]]
         if self.after is not None:
             told.append(
-                f"Round {self.chosen} on {len(self.after.briefs):,} held-out briefs, against their "
-                f"original ads: {_gain(self.after.own)} by the own judge, "
+                f"Round {self.chosen} on {len(self.after.briefs):,} held-out briefs, of which "
+                f"{self.after.answered:.0%} got a usable ad, against their original ads: "
+                f"{_gain(self.after.own)} by the own judge, "
                 f"{_gain(self.after.second)} by the second judge."
             )
         if self.rise is not None and self.chosen:
@@ -248,5 +250,5 @@ def _reasons(found: Measured) -> tuple[str, str]:
 
 def _gain(found: Interval | None) -> str:
     if found is None:
-        return "none: originals score 0"
+        return "none to tell"
     return f"{found.value:+.1%} ({found.low:+.1%} to {found.high:+.1%})"

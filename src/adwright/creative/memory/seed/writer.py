@@ -13,6 +13,7 @@ overfitted. The loss is over the answers alone.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
@@ -134,25 +135,29 @@ class TunedWriter:
 
     @property
     def name(self) -> str:
-        """The model and the method."""
-        told = ", ".join(f"{key} {value}" for key, value in sorted(self.settings.items()))
-        return f"{self.model}, {self.method}" + (f" ({told})" if told else "")
+        """The model, the method, and how it is tuned."""
+        named = {**self.settings, "epochs": self.epochs, "batch": self.batch}
+        if self.rate is not None:
+            named["rate"] = self.rate
+        told = ", ".join(f"{key} {value}" for key, value in sorted(named.items()))
+        return f"{self.model}, {self.method} ({told})"
 
     def tune(self, rows: Sequence[WriterRow], folder: Path, *, seed: int) -> TuneCost:
         """See `SeedWriter`. Raises DataError without rows, and as `run_tuning`."""
         if not rows:
             raise DataError("there are no rows to tune on", hint="keep more, or add ads")
         if (folder / _REPORT).is_file():
-            return _cost_of(folder)
+            return _ended(folder)
         text = "".join(row.line() for row in rows)
         file = folder / _ROWS
         if not (file.is_file() and file.read_text("utf-8") == text):
             atomic_write_text(file, text)
+        asked = self.tuning(folder, seed=seed)
         from adwright.training.tuning.run import run_tuning
 
         begun = (folder / "run" / "config.json").is_file()
-        run_tuning(self.tuning(folder, seed=seed), resume=begun)
-        return _cost_of(folder)
+        run_tuning(asked, resume=begun)
+        return _ended(folder)
 
     def tuning(self, folder: Path, *, seed: int) -> TuneRun:
         """The tuning of the rows in `folder`, as `run_tuning` takes it."""
@@ -200,7 +205,10 @@ class TunedWriter:
             yield models[name]
 
 
-def _cost_of(folder: Path) -> TuneCost:
-    """What the report of a tuning that ended says."""
+def _ended(folder: Path) -> TuneCost:
+    """What the report of a tuning that ended says. Its checkpoints, three times as large as the
+    adapter, go."""
+    for checkpoint in (folder / "run").glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
     told = json.loads((folder / _REPORT).read_text("utf-8"))
     return TuneCost(told["tokens"], told["cpu_seconds"], told["valid_nll"], told["base_nll"])
