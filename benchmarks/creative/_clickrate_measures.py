@@ -184,8 +184,11 @@ def cover(outcomes: CreativeOutcomes, low: Floats, high: Floats) -> float:
 def _rho(totals: Floats) -> Floats:
     """[R] correlations of totals [R, 6]."""
     n, a, b, aa, bb, ab = totals.T
-    spread = np.sqrt(np.maximum(aa - a * a / n, 0) * np.maximum(bb - b * b / n, 0))
-    made: Floats = np.divide(ab - a * b / n, spread, out=np.zeros(len(n)), where=spread > 1e-9)
+    first, second = aa - a * a / n, bb - b * b / n
+    # Ranks that are all equal have no variance but what rounding leaves; they say nothing, 0.
+    told = (first > 1e-9 * n) & (second > 1e-9 * n)
+    spread = np.sqrt(np.where(told, first * second, 1.0))
+    made: Floats = np.where(told, (ab - a * b / n) / spread, 0.0)
     return made
 
 

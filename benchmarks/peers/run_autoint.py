@@ -56,7 +56,6 @@ def fitted(meta: dict[str, Any], rate: float, parts: dict[str, dict[str, Array]]
         att_layer_num=meta["layers"],
         att_head_num=meta["heads"],
         dnn_hidden_units=tuple(meta["hidden"]),
-        l2_reg_linear=meta["l2"],
         l2_reg_embedding=meta["l2"],
         l2_reg_dnn=meta["l2"],
         task="regression",
