@@ -141,7 +141,7 @@ def _run(config: SeedConfig, data: SeedData, out: Path, *, keep: bool) -> None:
         )
         parts = run_parts(data, config)
         for judge in judges:
-            found = judge.judge([ad.record for ad in parts.held]).value
+            found = judge.judge([ad.judged for ad in parts.held]).value
             rho = spearman(found, [ad.score or 0.0 for ad in parts.held])
             print(f"{judge.name}: rho {rho:.3f} on the held-out originals", flush=True)
         report = run_seed(config, data, writer, *judges, out, also=_both_tasks)

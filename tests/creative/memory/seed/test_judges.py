@@ -19,7 +19,7 @@ from adwright.creative.memory.seed.judges import (
 from adwright.creative.memory.seed.pool import KnownAd, known_ads
 from adwright.creative.records.encoders.hashed_text import HashedText
 from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.metrics.rank_correlation import spearman
 from tests.support.seed_rounds import seed_ads
@@ -122,8 +122,10 @@ def test_a_language_model_judges_by_its_own_vectors() -> None:
 
 
 def test_a_judge_reads_what_was_written() -> None:
-    assert text_of(AdRecord(brand="B", title="Line", words="Story")) == "Line"
-    assert text_of(AdRecord(brand="B", words="Text")) == "Text"
+    assert text_of(AdRecord(brand="B", title="Tea", words="Text")) == "Tea\nText"
+    assert text_of(AdRecord(brand="B", title="Line")) == "Line"
+    film = AdRecord(kind="video", title="T", pace="low", scenes=(Scene(caption="a loaf"),))
+    assert "The scene shows a loaf." in text_of(film)
 
 
 def test_slogans_of_other_brands_are_judged_better_than_by_chance(shared_data: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.creative.memory.seed.pool import KnownAd, SeedData, journey_briefs, known_ads
+from adwright.creative.memory.seed.texts.ad_text import record_of
 from adwright.creative.records.verbal.ads_table import AdColumns, read_ads
 from adwright.creative.records.verbal.record import AdRecord
 from tests.support.seed_rounds import seed_ads
@@ -27,6 +28,19 @@ def test_ads_of_a_table_come_once_and_whole() -> None:
     ]
     with pytest.raises(DataError, match="4 ads, 3 ids"):
         known_ads(records, list("xyz"), "slogan", source="t")
+
+
+def test_originals_are_judged_as_what_takes_their_place() -> None:
+    """A story is no part of its headline, and the name of a product is one of its description."""
+    record = AdRecord(title="Fresh at six", words="A long story of bread")
+    for kind, title, words in (
+        ("headline", "Fresh at six", ""),
+        ("description", "Fresh at six", "A long story of bread"),
+    ):
+        (ad,) = known_ads([record], ["x"], kind, source="t")  # type: ignore[arg-type]
+        assert (ad.judged.title, ad.judged.words) == (title, words)
+        written = record_of("Warm by noon", ad.brief)
+        assert (written.title == title) == (kind == "description")
 
 
 def test_scores_tell_labelled_ads_from_the_pool() -> None:

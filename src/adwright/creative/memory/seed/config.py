@@ -39,7 +39,8 @@ class SeedConfig:
     watch, held: shares of the groups of briefs, see `brief`; watch_most, held_most: briefs of
     them that are written for, 0 for all; measured: ads for each of them. patience: rounds that may
     bring nothing by the second judge's view. gain: what counts as something, relative.
-    temperature, top_p, tokens: of what is written; a video takes some 600 tokens. batch: briefs of one call. draws: of intervals.
+    temperature, top_p, tokens: of what is written; a video takes some 600 tokens. batch: briefs of
+    one call. draws: of intervals.
 
     Raises ConfigError for numbers out of range.
     """

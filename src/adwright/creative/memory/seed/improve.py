@@ -111,7 +111,7 @@ def _chosen(
     second: AdJudge,
     filters: AdFilters,
 ) -> tuple[ImprovedAd, ...]:
-    originals = [ad.record for ad in ads]
+    originals = [ad.judged for ad in ads]
     first = own.judge(originals), second.judge(originals)
     usable: list[list[int]] = [[] for _ in ads]
     for row, place in scored(written, own, filters).usable:
@@ -129,7 +129,7 @@ def _chosen(
     for row, ad in enumerate(ads):
         own_first, second_first = _at(first[0], row), _at(first[1], row)
         chosen = best.get(row)
-        new = ad.record if chosen is None else records[chosen]
+        new = ad.judged if chosen is None else records[chosen]
         found.append(
             ImprovedAd(
                 ad.brief.id,

@@ -99,7 +99,7 @@ class RidgeJudge:
                 hint=f"pass at least {_FEWEST} ads with scores that differ",
             )
         self._encoder, self._name = encoder, name
-        vectors = encoder.encode([text_of(ad.record) for ad in ads])
+        vectors = encoder.encode([text_of(ad.judged) for ad in ads])
         _, groups = np.unique([ad.brief.held_by for ad in ads], return_inverse=True)
         groups = groups.astype(np.int64)
         self._ridge = fit_blocks({_TEXT: vectors}, scores, groups, seed=seed)
@@ -149,12 +149,11 @@ def two_judges(
 
 
 def text_of(record: AdRecord) -> str:
-    """What a judge of texts reads: the written part alone, since the brand is the same for the
-    original and all that is written for its brief."""
+    """What a judge of texts reads: title and words, of a video its sentences. The brand is left
+    out, since it is the same for the original and for all that is written in its place."""
     if record.kind == "video":
         return answer_of(record, "video")
-    # A slogan and a headline stand in the title, with their subject beside them.
-    return record.title or record.words
+    return "\n".join(filter(None, (record.title, record.words)))
 
 
 def _half(group: str, seed: int) -> int:

@@ -123,7 +123,7 @@ def measure(
     by_own = np.array([found.scores[row][place] for row, place in places], np.float64)
     usable = [record_of(written[row].texts[place], written[row].brief) for row, place in places]
     by_second, _ = judged(second, usable)
-    first = [ad.record for ad in originals]
+    first = [ad.judged for ad in originals]
     own_first, second_first = judged(own, first)[0], judged(second, first)[0]
     counts = np.bincount(rows, minlength=len(written))
     own_values, second_values = (_by_brief(rows, one, counts) for one in (by_own, by_second))

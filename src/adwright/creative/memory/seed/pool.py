@@ -18,7 +18,12 @@ import polars as pl
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
-from adwright.creative.memory.seed.texts.ad_text import answer_of, brief_of, is_complete
+from adwright.creative.memory.seed.texts.ad_text import (
+    answer_of,
+    brief_of,
+    is_complete,
+    record_of,
+)
 from adwright.creative.memory.seed.texts.brief import AdBrief, BriefKind
 from adwright.creative.records.verbal.record import AdRecord
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -49,6 +54,12 @@ class KnownAd:
     def answer(self) -> str:
         """What the writer learns to answer."""
         return answer_of(self.record, self.brief.kind)
+
+    @property
+    def judged(self) -> AdRecord:
+        """The ad as judges are shown it: with what a writer could have answered, and no more, so
+        that originals and what is written in their place are judged alike."""
+        return record_of(self.answer, self.brief)
 
 
 @dataclass(frozen=True)

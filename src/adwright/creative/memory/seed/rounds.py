@@ -199,7 +199,7 @@ class _SeedRun:
                         return False
                     some = ads[start : start + _CHUNK]
                     with self._ledger.step(0, "annotate") as cost:
-                        values, _ = judged(self._own, [ad.record for ad in some])
+                        values, _ = judged(self._own, [ad.judged for ad in some])
                         cost.add(judged=len(some))
                     lines.append(
                         [

@@ -72,7 +72,7 @@ def recall_rows(ads: Sequence[KnownAd]) -> tuple[WriterRow, ...]:
     of `ad_tasks`. Raises ValueInvalidError for a score outside 0 to 1."""
     return tuple(
         WriterRow(
-            (Message("user", recall_prompt(ad.record)),),
+            (Message("user", recall_prompt(ad.judged)),),
             digits_of(ad.score),
             ad.brief.held_by,
             "recall",

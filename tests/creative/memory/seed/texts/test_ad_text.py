@@ -34,8 +34,8 @@ def test_a_brief_and_an_answer_make_the_ad_again(kind: Any, subject: str, answer
     assert answer_of(RECORD, kind) == answer
     assert answer not in brief.messages()[0].content
     again = record_of(answer, brief)
-    assert brief_of(again, kind, id="r", group="g") == brief
     assert answer_of(again, kind) == answer
+    assert again.brand == brief.brand
 
 
 @pytest.mark.parametrize(

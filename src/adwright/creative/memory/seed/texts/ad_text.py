@@ -65,13 +65,14 @@ def answer_of(record: AdRecord, kind: BriefKind) -> str:
 
 def record_of(text: str, brief: AdBrief) -> AdRecord:
     """The ad that an answer stands for, with the brand of its brief, as `answer_of` takes it apart.
+    What a slogan is of, and the story of a headline, are no part of it.
 
     The first line counts, where the kind is of one line; quotes around it and a label before it,
     such as "Slogan:", are no part of the ad.
     """
     match brief.kind:
         case "slogan" | "headline":
-            return AdRecord(brand=brief.brand, title=_line(text), words=brief.subject)
+            return AdRecord(brand=brief.brand, title=_line(text))
         case "description":
             return AdRecord(brand=brief.brand, title=brief.subject, words=_plain(text))
         case "video":
