@@ -39,8 +39,19 @@ def test_it_is_generalised_least_squares(ratio: float) -> None:
     literal = _literal(x, y, tests, weights, ratio, 2.0)
     np.testing.assert_allclose(found.part.weight, literal[:-1], atol=1e-4)
     assert found.part.bias == pytest.approx(literal[-1], abs=1e-4)
+    np.testing.assert_allclose(found.part.predict(x), x @ literal[:-1] + literal[-1], atol=1e-3)
+
+
+def test_fewer_creatives_than_inputs_make_no_difference() -> None:
+    x, y, tests, folds, weights = _drawn(rows=60, width=90)
+    config = LinearConfig(penalties=(2.0,), ratio=1.5)
+    found = fit_linear(x, y, tests, folds, weights, config)
+    literal = _literal(x, y, tests, weights, 1.5, 2.0)
+    np.testing.assert_allclose(found.part.weight, literal[:-1], rtol=1e-3, atol=1e-3)
+    out = folds == 2
+    literal = _literal(x[~out], y[~out], tests[~out], weights[~out], 1.5, 2.0)
     np.testing.assert_allclose(
-        found.part.predict(x), x @ literal[:-1] + literal[-1], atol=1e-3
+        found.held_out[out], x[out] @ literal[:-1] + literal[-1], rtol=1e-3, atol=1e-2
     )
 
 

@@ -96,14 +96,16 @@ def fit_linear(
     """
     config = config or LinearConfig()
     check_same_length(len(x), {"y": y, "tests": tests, "folds": folds})
-    rows = _Rows(x, y, _own_tests(tests), folds, np.ones(len(y)) if weights is None else weights)
+    narrow, back = _narrowed(x)
+    shares = np.ones(len(y)) if weights is None else weights
+    rows = _Rows(narrow, y, _own_tests(tests), folds, shares)
     plain = _plain_sums(rows)
     ratio = config.ratio
     if ratio is None:
         # Of residuals by any reasonable penalty.
         middle = config.penalties[len(config.penalties) // 2 :][:1]
         ratio = rows.ratio_of(rows.y - _held_out(rows, plain, _FIRST_RATIO, middle).answer)
-    return _held_out(rows, plain, ratio, config.penalties).fitted()
+    return _held_out(rows, plain, ratio, config.penalties).fitted(back)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +171,10 @@ class _Sums:
     square: float
 
     def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.gram + other.gram, self.moment + other.moment, self.square + other.square
-        )
+        return _Sums(self.gram + other.gram, self.moment + other.moment, self.square + other.square)
 
     def __sub__(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.gram - other.gram, self.moment - other.moment, self.square - other.square
-        )
+        return _Sums(self.gram - other.gram, self.moment - other.moment, self.square - other.square)
 
     def error(self, solved: Floats) -> float:
         """Sum of squared errors."""
@@ -205,11 +203,27 @@ class _HeldOut:
     ratio: float
     total: _Sums
 
-    def fitted(self) -> CrossFitted:
-        """With the part of all creatives."""
+    def fitted(self, back: npt.NDArray[np.float32] | None) -> CrossFitted:
+        """With the part of all creatives. back: [D, R], to the inputs as they were."""
         solved = _solved(self.total, self.penalty)
-        part = LinearPart(solved[:-1], float(solved[-1]), self.penalty, self.ratio)
+        weight = solved[:-1] if back is None else back.astype(np.float64) @ solved[:-1]
+        part = LinearPart(weight, float(solved[-1]), self.penalty, self.ratio)
         return CrossFitted(part, self.answer, self.errors)
+
+
+def _narrowed(
+    x: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Fewer creatives than inputs span R <= N directions, in which all weights of a ridge lie: the
+    inputs [N, R] along them, and the directions [D, R]. Otherwise the inputs as they are."""
+    if len(x) >= x.shape[1]:
+        return x, None
+    wide = x.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    kept = values > 1e-10 * max(float(values.max(initial=0)), 1e-300)
+    root = np.sqrt(values[kept])
+    back = (wide.T @ vectors[:, kept]) / root
+    return (vectors[:, kept] * root).astype(np.float32), back.astype(np.float32)
 
 
 def _plain_sums(rows: _Rows) -> list[_Sums]:

@@ -115,7 +115,7 @@ class AdFeatures:
         means, scales, numbers = [], [], []
         for name, column in zip(NUMBERS, raw.numbers.T, strict=True):
             there = ~np.isnan(column)
-            if there.any() and (column[there].std() > 0 or not there.all()):
+            if there.any() and (np.ptp(column[there]) > 0 or not there.all()):
                 numbers.append(name)
                 means.append(float(column[there].mean()))
                 scales.append(float(column[there].std()) or 1.0)
@@ -246,7 +246,9 @@ def _columns(names: Sequence[str], rows: Sequence[Sequence[T]]) -> dict[str, lis
 def _field(name: str, array: npt.NDArray[np.float64]) -> VectorField:
     if name.endswith(_FORM):
         # Each place has a variance of 1 / width, so that the vector has a length of about 1.
-        scale = np.maximum(array.std(0), 1e-6) * np.sqrt(FORM_WIDTH)
+        # One that never differed has told nothing, and stays small where it does.
+        spread = np.where(np.ptp(array, 0) > 0, array.std(0), 1.0)
+        scale = spread * np.sqrt(FORM_WIDTH)
         mean = tuple(array.mean(0).tolist())
         return VectorField(name, array.shape[1], mean, tuple(scale.tolist()))
     length = float(np.sqrt((array**2).sum(1).mean())) or 1.0
