@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adwright.creative.records.seeing.parts import Absent, SeeingParts
-from adwright.creative.records.seeing.settings import PARTS, Part, SeeingSettings
+from adwright.creative.records.seeing.settings import PARTS, SeenPart, SeeingSettings
 from tests.support.drawn_ads import Shot, drawn, photograph, portrait
 
 PLAIN = drawn(Shot("white", "red"))
@@ -32,7 +32,7 @@ def test_findings_of_several_pictures_become_one() -> None:
         ("tags", {"tag_probability": 0.5}),
     ],
 )
-def test_the_version_follows_what_the_finding_depends_on(part: Part, setting: Any) -> None:
+def test_the_version_follows_what_the_finding_depends_on(part: SeenPart, setting: Any) -> None:
     before, after = SeeingParts(SeeingSettings()), SeeingParts(SeeingSettings(**setting))
     assert before.version(part) != after.version(part)
     for other in set(PARTS) - {part}:
@@ -43,7 +43,7 @@ def test_the_version_follows_what_the_finding_depends_on(part: Part, setting: An
     ("part", "module"), [("words", "rapidocr"), ("faces", "ai_edge_litert.interpreter")]
 )
 def test_a_part_without_its_package_is_absent(
-    part: Part, module: str, monkeypatch: pytest.MonkeyPatch
+    part: SeenPart, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     found = SeeingParts(SeeingSettings()).look(part, [PLAIN])

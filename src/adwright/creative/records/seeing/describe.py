@@ -28,7 +28,7 @@ from adwright.creative.records.seeing.opening.media import (
 from adwright.creative.records.seeing.opening.video import opened_video
 from adwright.creative.records.seeing.parts import Absent, SeeingParts
 from adwright.creative.records.seeing.scenes import watch
-from adwright.creative.records.seeing.settings import PARTS, Part, SeeingSettings
+from adwright.creative.records.seeing.settings import PARTS, SeenPart, SeeingSettings
 from adwright.creative.records.verbal.record import AdRecord, Scene
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _SIZE_VERSION = _SCENES_VERSION = "1"
 _NEVER = tuple((name, "nothing here looks for it") for name in ("caption", "style", "emotions"))
 _DEAF = ("speech", "nothing here listens")
 
-#: Part, "size" or "scenes" to what was found, plain JSON or `Absent`.
+#: SeenPart, "size" or "scenes" to what was found, plain JSON or `Absent`.
 _Found = dict[str, Any]
 
 
@@ -54,7 +54,7 @@ class Describer:
 
     def __init__(
         self,
-        parts: Sequence[Part] | None = None,
+        parts: Sequence[SeenPart] | None = None,
         *,
         cache: str | Path | None = None,
         settings: SeeingSettings | None = None,

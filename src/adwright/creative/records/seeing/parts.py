@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from adwright.core.errors import AssetError, MissingExtraError
-from adwright.creative.records.seeing.settings import Part, SeeingSettings
+from adwright.creative.records.seeing.settings import SeenPart, SeeingSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,9 +40,9 @@ class SeeingParts:
 
     def __init__(self, settings: SeeingSettings) -> None:
         self._settings = settings
-        self._loaded: dict[Part, _Look | Absent] = {}
+        self._loaded: dict[SeenPart, _Look | Absent] = {}
 
-    def version(self, part: Part) -> str:
+    def version(self, part: SeenPart) -> str:
         """Changes with whatever a finding depends on besides the pictures."""
         # Imported here: each is slow to import, and may not be there.
         settings = self._settings
@@ -62,7 +62,7 @@ class SeeingParts:
 
                 return f"{TagFinder.version}-{settings.tag_probability}"
 
-    def look(self, part: Part, pictures: Sequence[Image]) -> Any:
+    def look(self, part: SeenPart, pictures: Sequence[Image]) -> Any:
         """The finding of a part in the pictures of one scene, plain JSON; `Absent` where it cannot
         look."""
         if part not in self._loaded:
@@ -79,7 +79,7 @@ class SeeingParts:
             self._loaded[part] = Absent(str(error))
             return self._loaded[part]
 
-    def _load(self, part: Part) -> _Look:
+    def _load(self, part: SeenPart) -> _Look:
         settings = self._settings
         match part:
             case "colours":

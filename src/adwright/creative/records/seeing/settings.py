@@ -11,11 +11,11 @@ from typing import Literal, get_args
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 
-__all__ = ["PARTS", "Part", "SeeingSettings"]
+__all__ = ["PARTS", "SeenPart", "SeeingSettings"]
 
 #: colours: names, tone and complexity. words: text on the screen. faces: how many. tags: things.
-Part = Literal["colours", "words", "faces", "tags"]
-PARTS: tuple[Part, ...] = get_args(Part)
+SeenPart = Literal["colours", "words", "faces", "tags"]
+PARTS: tuple[SeenPart, ...] = get_args(SeenPart)
 
 
 @checked
@@ -37,7 +37,7 @@ class SeeingSettings:
     Raises ConfigError for a value outside its range.
     """
 
-    parts: tuple[Part, ...] = PARTS
+    parts: tuple[SeenPart, ...] = PARTS
     word_confidence: float = 0.8
     face_score: float = 0.75
     tag_probability: float = 0.7
