@@ -85,7 +85,7 @@ def best_of_test(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLi
     highest rate, top = |S and B| / |S| and bottom = 1: a row of S is drawn, and any of B is right.
     chance = |B| / n. A test whose rates are all equal has no best and is left out.
     """
-    rows = _Rows.of(scores, rates, tests)
+    rows = _TestRows.of(scores, rates, tests)
     first = rows.is_highest(rows.scores)
     best = rows.is_highest(rows.rates)
     size, chosen = rows.sum(np.ones(len(best))), rows.sum(first)
@@ -106,7 +106,7 @@ def pair_accuracy(
     a pair of equal scores is half right. bottom counts the pairs."""
     if not apart > 0:
         raise ValueInvalidError("pairs are apart by more than 0", column="apart", value=apart)
-    rows = _Rows.of(scores, rates, tests)
+    rows = _TestRows.of(scores, rates, tests)
     left, right = rows.pairs()
     gap = rows.rates[left] - rows.rates[right]
     # A rate is a quotient: what should be apart by exactly that may miss it by a rounding.
@@ -125,7 +125,7 @@ def lift_share(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike
     top = mean rate of the rows of the highest score - mean rate of the test; bottom = highest rate
     - mean rate. Below 0 where the picks are worse than the mean.
     """
-    rows = _Rows.of(scores, rates, tests)
+    rows = _TestRows.of(scores, rates, tests)
     first = rows.is_highest(rows.scores)
     mean = rows.sum(rows.rates) / rows.sum(np.ones(len(first)))
     picked = rows.sum(rows.rates * first) / rows.sum(first)
@@ -138,7 +138,7 @@ def rho_by_test(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLik
     Equal scores throughout a test have rho 0, as any order of them has on average; a test of equal
     rates is left out.
     """
-    rows = _Rows.of(scores, rates, tests)
+    rows = _TestRows.of(scores, rates, tests)
     a, b = (rows.centred(rows.ranks(one)) for one in (rows.scores, rows.rates))
     product, first, second = rows.sum(a * b), rows.sum(a * a), rows.sum(b * b)
     size = np.sqrt(first * second)
@@ -162,13 +162,13 @@ def centred_by_test(
 ) -> tuple[Floats, Floats, Whole]:
     """scores and rates [M] less the means of their tests, and the test of each, int64 [M]: the rows
     of tests of two rows or more, by test. Scores of a test that are equal are exactly 0."""
-    rows = _Rows.of(scores, rates, tests)
+    rows = _TestRows.of(scores, rates, tests)
     made = [rows.centred(one) * rows.differs(one) for one in (rows.scores, rows.rates)]
     return made[0], made[1], rows.names[rows.code]
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _TestRows:
     """Rows sorted by test. code: int64 [N], of the test among names [T]; start: of each test."""
 
     scores: Floats
@@ -178,7 +178,7 @@ class _Rows:
     start: Whole
 
     @classmethod
-    def of(cls, scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> _Rows:
+    def of(cls, scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> _TestRows:
         score = as_scores(scores).astype(np.float64)
         rate = as_scores(rates, name="rates").astype(np.float64)
         group = np.asarray(tests)

@@ -48,7 +48,7 @@ def test_the_cache_stays_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> No
         sizes.append(len(ids))
         return made(net, ids)
 
-    monkeypatch.setattr(branching, "_CACHED", 130)
+    monkeypatch.setattr(branching, "MOST_CACHED", 130)
     monkeypatch.setattr(branching, "PromptBatch", counted)
     other = branched_rows(network, PROMPTS, FIRST, SECOND)
     assert sizes == [1, 1, 2]

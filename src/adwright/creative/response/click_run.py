@@ -73,9 +73,8 @@ def train_clicks(
     overwrite: bool = False,
     clock: Clock | None = None,
 ) -> ClickRun:
-    """Train and save. texts, vectors, resume, stop_now: as of `fit_click_rate`. overwrite: replace a
-    model
-    and its run. Raises ResourceError where there is a model (without `overwrite`), and as
+    """Train and save. texts, vectors, resume, stop_now: as of `fit_click_rate`. overwrite: replace
+    a model and its run. Raises ResourceError where there is a model (without `overwrite`), and as
     `fit_click_rate`."""
     if not overwrite:
         require_free(out / _MODEL, "a model")

@@ -138,14 +138,8 @@ def fit_click_rate(
         net = config.network
         network = seeded(config.seed, lambda: AutoInt(net, features))
         trainee = _ClickRate(network, data, config, data_hash, checkpoint_every)
-        at = train(
-            trainee,
-            trainee.folder(out),
-            resume=resume,
-            stop_now=stop_now,
-            callbacks=callbacks,
-            on_step=on_step,
-        )
+        more = {"resume": resume, "stop_now": stop_now}
+        at = train(trainee, trainee.folder(out), callbacks=callbacks, on_step=on_step, **more)
         share = trainee.best_share()
         say(f"{share:g} of the network's answer is added to the linear part's, by validation")
     first = np.flatnonzero(folds == 0)
@@ -153,16 +147,9 @@ def fit_click_rate(
     if network is not None and share:
         held_out[first] += share * answers_of(network, inputs.take(torch.from_numpy(first)))
     measures = _measured(outcomes, first, held_out, linear, folds, log_rates)
-    if is_behind(measures["model"], measures["simple rule"]):
-        say("on validation a ridge on n-grams orders the creatives as well as the model does")
     rows = first if share else np.arange(len(outcomes))
-    calibration = RateCalibration.fit(
-        held_out[rows],
-        outcomes.clicks[rows],
-        outcomes.impressions[rows],
-        prior,
-        coverage=config.coverage,
-    )
+    counts = outcomes.clicks[rows], outcomes.impressions[rows]
+    calibration = RateCalibration.fit(held_out[rows], *counts, prior, coverage=config.coverage)
     return FittedClickRate(
         features,
         linear.part,
@@ -241,7 +228,10 @@ def _measured(
     simple = fit_linear(grams, log_rates, outcomes.tests, folds, None, plain).held_out
     some = outcomes.take(rows)
     answers = {"model": held_out, "linear part": linear.held_out, "simple rule": simple}
-    return {name: order_measures(answer[rows], some) for name, answer in answers.items()}
+    found = {name: order_measures(answer[rows], some) for name, answer in answers.items()}
+    if is_behind(found["model"], found["simple rule"]):
+        say("on validation a ridge on n-grams orders the creatives as well as the model does")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,7 +98,7 @@ def fit_linear(
     check_same_length(len(x), {"y": y, "tests": tests, "folds": folds})
     narrow, back = _narrowed(x)
     shares = np.ones(len(y)) if weights is None else weights
-    rows = _Rows(narrow, y, _own_tests(tests), folds, shares)
+    rows = _LinearRows(narrow, y, _own_tests(tests), folds, shares)
     plain = _plain_sums(rows)
     ratio = config.ratio
     if ratio is None:
@@ -109,7 +109,7 @@ def fit_linear(
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _LinearRows:
     """What is fitted, by tests numbered from 0."""
 
     x: npt.NDArray[np.float32]
@@ -163,25 +163,29 @@ def _own_tests(tests: Whole) -> Whole:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
+class _LinearSums:
     """Of partly centred rows with a last input of 1: sum of x x^T, of x y and of y^2."""
 
     gram: Floats
     moment: Floats
     square: float
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(self.gram + other.gram, self.moment + other.moment, self.square + other.square)
+    def __add__(self, other: _LinearSums) -> _LinearSums:
+        return _LinearSums(
+            self.gram + other.gram, self.moment + other.moment, self.square + other.square
+        )
 
-    def __sub__(self, other: _Sums) -> _Sums:
-        return _Sums(self.gram - other.gram, self.moment - other.moment, self.square - other.square)
+    def __sub__(self, other: _LinearSums) -> _LinearSums:
+        return _LinearSums(
+            self.gram - other.gram, self.moment - other.moment, self.square - other.square
+        )
 
     def error(self, solved: Floats) -> float:
         """Sum of squared errors."""
         return float(self.square - 2 * self.moment @ solved + solved @ self.gram @ solved)
 
 
-def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _Sums:
+def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _LinearSums:
     """Of inputs [n, D], without the last one, outcomes and weights [n]."""
     root = np.sqrt(weights)
     longer = np.empty((len(x), x.shape[1] + 1), np.float32)
@@ -190,7 +194,7 @@ def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _Sums:
     longer *= root[:, None].astype(np.float32)
     gram = (longer.T @ longer).astype(np.float64)
     moment = longer.T.astype(np.float64) @ (root * y)
-    return _Sums(gram, moment, float((weights * y**2).sum()))
+    return _LinearSums(gram, moment, float((weights * y**2).sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +205,7 @@ class _HeldOut:
     errors: tuple[float, ...]
     penalty: float
     ratio: float
-    total: _Sums
+    total: _LinearSums
 
     def fitted(self, back: npt.NDArray[np.float32] | None) -> CrossFitted:
         """With the part of all creatives. back: [D, R], to the inputs as they were."""
@@ -226,14 +230,14 @@ def _narrowed(
     return (vectors[:, kept] * root).astype(np.float32), back.astype(np.float32)
 
 
-def _plain_sums(rows: _Rows) -> list[_Sums]:
+def _plain_sums(rows: _LinearRows) -> list[_LinearSums]:
     """Of each fold, not centred."""
     members = (np.flatnonzero(rows.folds == fold) for fold in np.unique(rows.folds))
     return [_sums_of(rows.x[some], rows.y[some], rows.weights[some]) for some in members]
 
 
 def _held_out(
-    rows: _Rows, plain: Sequence[_Sums], ratio: float, penalties: Sequence[float]
+    rows: _LinearRows, plain: Sequence[_LinearSums], ratio: float, penalties: Sequence[float]
 ) -> _HeldOut:
     """Centring takes (2 h - h^2) W_t mean_t(x) mean_t(x)^T of each test from the plain sums."""
     folds = np.unique(rows.folds)
@@ -261,7 +265,7 @@ def _held_out(
     return _HeldOut(answer, errors, penalties[best], ratio, whole)
 
 
-def _solved(sums: _Sums, penalty: float) -> Floats:
+def _solved(sums: _LinearSums, penalty: float) -> Floats:
     """[D + 1]: weights, which are penalised, and the bias, which is not."""
     ridge = sums.gram.copy()
     places = np.arange(len(ridge) - 1)

@@ -21,10 +21,10 @@ from adwright.lm.engine.generation import Cancellation
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.torch_engine.network import Network, PromptBatch
 
-__all__ = ["branched_rows"]
+__all__ = ["MOST_CACHED", "branched_rows"]
 
 #: Tokens whose keys and values exist at a time, over all branches: 200 to 400 MB of a small model.
-_CACHED = 8192
+MOST_CACHED = 8192
 
 Floats = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def _batches(prompts: Sequence[Sequence[int]], branches: int, most: int) -> Iter
     """Rows of like length, the longest first, within the bound of the cache."""
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     while order:
-        fit = max(1, _CACHED // (len(prompts[order[0]]) * max(branches, 1)))
+        fit = max(1, MOST_CACHED // (len(prompts[order[0]]) * max(branches, 1)))
         size = min(most, fit)
         yield order[:size]
         order = order[size:]

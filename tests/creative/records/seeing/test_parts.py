@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adwright.creative.records.seeing.parts import Absent, SeeingParts
-from adwright.creative.records.seeing.settings import PARTS, SeenPart, SeeingSettings
+from adwright.creative.records.seeing.settings import PARTS, SeeingSettings, SeenPart
 from tests.support.drawn_ads import Shot, drawn, photograph, portrait
 
 PLAIN = drawn(Shot("white", "red"))

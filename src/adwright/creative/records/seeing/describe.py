@@ -28,7 +28,7 @@ from adwright.creative.records.seeing.opening.media import (
 from adwright.creative.records.seeing.opening.video import opened_video
 from adwright.creative.records.seeing.parts import Absent, SeeingParts
 from adwright.creative.records.seeing.scenes import watch
-from adwright.creative.records.seeing.settings import PARTS, SeenPart, SeeingSettings
+from adwright.creative.records.seeing.settings import PARTS, SeeingSettings, SeenPart
 from adwright.creative.records.verbal.record import AdRecord, Scene
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from adwright.core.errors import AssetError, MissingExtraError
-from adwright.creative.records.seeing.settings import SeenPart, SeeingSettings
+from adwright.creative.records.seeing.settings import SeeingSettings, SeenPart
 
 if TYPE_CHECKING:
     from PIL.Image import Image

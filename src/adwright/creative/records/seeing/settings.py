@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 
-__all__ = ["PARTS", "SeenPart", "SeeingSettings"]
+__all__ = ["PARTS", "SeeingSettings", "SeenPart"]
 
 #: colours: names, tone and complexity. words: text on the screen. faces: how many. tags: things.
 SeenPart = Literal["colours", "words", "faces", "tags"]
