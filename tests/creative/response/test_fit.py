@@ -123,7 +123,7 @@ def test_each_setting_changes_the_answer(model: FittedClickRate) -> None:
 
 
 def test_upworthys_headlines_teach_something(shared_data: Path) -> None:
-    table = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet").head(1500)
+    table = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet").head(800)
     outcomes = read_outcomes(table, UPWORTHY)
     found = fit_click_rate(outcomes, replace(CONFIG, network=None), texts=TEXTS)
     assert found.measures["model"]["rho"] > 0.15
