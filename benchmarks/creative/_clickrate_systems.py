@@ -178,7 +178,7 @@ def _autoint(task: Task, cell: Cell) -> Answer | None:
     return autoint(task, cell, parts, vectors_of(task.outcomes), text_slots(task.outcomes))
 
 
-_SPARSE = {"solver": "sparse_cg", "tol": 1e-4}
+_SPARSE: dict[str, Any] = {"solver": "sparse_cg", "tol": 1e-4}
 _RIDGES = {
     "one text": _ridge(_tfidf(_one_text), **_SPARSE),
     "fields": _ridge(_tfidf(text_slots), **_SPARSE),

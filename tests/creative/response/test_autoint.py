@@ -12,7 +12,7 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.creative.response.autoint import AutoInt, AutoIntConfig, InteractingLayer
 from adwright.creative.response.inputs.encoded import AdInputs
-from adwright.creative.response.inputs.features import AdFeatures, KnownValues, VectorField
+from adwright.creative.response.inputs.features import AdFeatures, FieldValues, VectorField
 
 FEATURES = AdFeatures(
     texts="none",
@@ -20,8 +20,8 @@ FEATURES = AdFeatures(
     numbers=("seconds", "faces"),
     number_means=(0.0, 0.0),
     number_scales=(1.0, 1.0),
-    categories=(KnownValues("brand", ("a", "b")),),
-    bags=(KnownValues("tags", ("x", "y", "z")),),
+    categories=(FieldValues("brand", ("a", "b")),),
+    bags=(FieldValues("tags", ("x", "y", "z")),),
 )
 CONFIG = AutoIntConfig(width=4, layers=2, heads=2, dropout=0.0)
 

@@ -42,7 +42,7 @@ from adwright.creative.response.losses import click_rate_loss
 from adwright.creative.response.measures import is_behind, order_measures
 from adwright.creative.response.protocol.outcomes import CreativeOutcomes
 from adwright.creative.response.protocol.stories import check_split, stories_of, story_folds
-from adwright.creative.response.rates import fit_prior
+from adwright.creative.response.rates import BetaPrior, fit_prior
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.position import RunPosition
@@ -124,22 +124,21 @@ def fit_click_rate(
     stories = stories_of(outcomes)
     folds = _folds(stories, valid, config)
     prior = fit_prior(outcomes.clicks, outcomes.impressions)
-    rates = prior.smoothed(outcomes.clicks, outcomes.impressions)
-    weights = prior.weights(outcomes.impressions)
     features = AdFeatures.fit(outcomes.records, texts, vectors=vectors, min_count=config.min_count)
     inputs = features.encode(outcomes.records, texts, vectors)
     flat = inputs.flat(features.sizes).numpy()
-    log_rates = np.log(rates)
+    log_rates, weights = _log_rates(outcomes, prior)
     linear = fit_linear(flat, log_rates, outcomes.tests, folds, weights, config.linear)
-    data = _Creatives(inputs, linear.held_out, rates, weights, outcomes.tests, folds)
+    data = _Creatives(inputs, linear.held_out, np.exp(log_rates), weights, outcomes.tests, folds)
     data_hash = _hash_of(outcomes, vectors, texts.name, valid)
     network, share, at = None, 0.0, RunPosition()
-    if config.network is not None:
-        net = config.network
+    if (net := config.network) is not None:
         network = seeded(config.seed, lambda: AutoInt(net, features))
         trainee = _ClickRate(network, data, config, data_hash, checkpoint_every)
-        more = {"resume": resume, "stop_now": stop_now}
-        at = train(trainee, trainee.folder(out), callbacks=callbacks, on_step=on_step, **more)
+        run = trainee.folder(out)
+        at = train(
+            trainee, run, resume=resume, stop_now=stop_now, callbacks=callbacks, on_step=on_step
+        )
         share = trainee.best_share()
         say(f"{share:g} of the network's answer is added to the linear part's, by validation")
     first = np.flatnonzero(folds == 0)
@@ -166,6 +165,14 @@ def fit_click_rate(
         data_hash=data_hash,
         seed=config.seed,
     )
+
+
+def _log_rates(
+    outcomes: CreativeOutcomes, prior: BetaPrior
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Logs of the smoothed rates, and what each weighs, float64 [N] both."""
+    rates = prior.smoothed(outcomes.clicks, outcomes.impressions)
+    return np.log(rates), prior.weights(outcomes.impressions)
 
 
 def _folds(

@@ -272,5 +272,5 @@ def _solved(sums: _LinearSums, penalty: float) -> Floats:
     ridge[places, places] += penalty
     # Where nothing differs, any bias fits.
     ridge[-1, -1] += 1e-9
-    solved: Floats = np.linalg.solve(ridge, sums.moment)
+    solved: Floats = np.linalg.solve(ridge, sums.moment).astype(np.float64)
     return solved

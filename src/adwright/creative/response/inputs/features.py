@@ -38,7 +38,7 @@ from adwright.creative.response.inputs.slots import (
     texts_of,
 )
 
-__all__ = ["AdFeatures", "KnownValues", "TextVectors", "VectorField"]
+__all__ = ["AdFeatures", "FieldValues", "TextVectors", "VectorField"]
 
 T = TypeVar("T")
 Vectors = Mapping[str, npt.NDArray[np.float32]]
@@ -75,7 +75,7 @@ class VectorField:
 
 
 @dataclass(frozen=True)
-class KnownValues:
+class FieldValues:
     """The known values of a category or bag."""
 
     name: str
@@ -92,8 +92,8 @@ class AdFeatures:
     numbers: tuple[str, ...]
     number_means: tuple[float, ...]
     number_scales: tuple[float, ...]
-    categories: tuple[KnownValues, ...]
-    bags: tuple[KnownValues, ...]
+    categories: tuple[FieldValues, ...]
+    bags: tuple[FieldValues, ...]
 
     @classmethod
     def fit(
@@ -120,12 +120,12 @@ class AdFeatures:
                 means.append(float(column[there].mean()))
                 scales.append(float(column[there].std()) or 1.0)
         categories = [
-            KnownValues(name, _frequent(Counter(v for v in column if v), min_count))
+            FieldValues(name, _frequent(Counter(v for v in column if v), min_count))
             for name, column in raw.categories.items()
             if len(set(column)) > 1
         ]
         bags = [
-            KnownValues(name, known)
+            FieldValues(name, known)
             for name, column in raw.bags.items()
             if (known := _frequent(Counter(v for bag in column for v in set(bag)), min_count))
         ]
@@ -270,7 +270,7 @@ def _scaled(field: VectorField, array: npt.NDArray[np.float32] | None, ads: int)
     return torch.from_numpy((centred / np.array(field.scale)).astype(np.float32))
 
 
-def _shares(known: KnownValues, bags: Sequence[Sequence[str]]) -> torch.Tensor:
+def _shares(known: FieldValues, bags: Sequence[Sequence[str]]) -> torch.Tensor:
     """float32 [N, V]: of each ad the share of each known value."""
     place = {value: at for at, value in enumerate(known.values)}
     made = np.zeros((len(bags), len(place)), np.float32)
