@@ -51,10 +51,25 @@ def test_other_names_pass(name: str) -> None:
         np.where(np.quantile(RATE, 0.7) < RATE, "strong", "weak"),
         [f"seen {n}, rate {rate:.4f}" for n, rate in enumerate(RATE)],
         [["a", "won"] if best else ["a"] for best in BEST],
+        [{"note": "won" if best else "lost"} for best in BEST],
+        [b"\xff1" if best else b"\xff0" for best in BEST],
         pl.Series([int(rate * 1e9) for rate in RATE]).cast(pl.Datetime("us")),
         np.where(TEST < 40, np.where(BEST, 1.0, 0.0), np.nan),
     ],
-    ids=["rate", "minus", "text", "bool", "words", "half", "inside", "list", "time", "gaps"],
+    ids=[
+        "rate",
+        "minus",
+        "text",
+        "bool",
+        "words",
+        "half",
+        "inside",
+        "list",
+        "struct",
+        "bytes",
+        "time",
+        "gaps",
+    ],
 )
 def test_a_label_is_known_by_what_it_picks(label: object) -> None:
     with pytest.raises(SchemaError, match=r"cannot be an input: .*ads.csv, column x") as error:

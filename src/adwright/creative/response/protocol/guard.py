@@ -156,16 +156,13 @@ def _scores_of(column: pl.Series, rate: Floats, tests: NDArray[np.int64]) -> Ite
         yield _floats(column)
     elif column.dtype.is_temporal():
         yield _floats(column.to_physical())
-    elif column.dtype.is_nested():
-        texts = column.to_frame().select(pl.first().list.eval(pl.element().cast(pl.String)))
-        yield from _scores_of(texts.select(pl.first().list.join("\n")).to_series(), rate, tests)
-        return
     else:
-        text = column.cast(pl.String)
-        numbers = text.str.extract_all(_NUMBER)
+        if column.dtype.is_nested() or column.dtype == pl.Binary:
+            column = pl.Series([None if one is None else str(one) for one in column.to_list()])
+        column = column.cast(pl.String)
+        numbers = column.str.extract_all(_NUMBER)
         for place in range(_NUMBERS):
             yield _floats(numbers.list.get(place, null_on_oob=True).cast(pl.Float64, strict=False))
-        column = text
     yield _by_other_tests(column, rate, tests)
 
 
