@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash
 from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
@@ -63,6 +63,9 @@ class FittedMemory:
     brands: int = 0
     data_hash: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @property
     def name(self) -> str:

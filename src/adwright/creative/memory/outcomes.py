@@ -109,6 +109,9 @@ class RecallTable:
     said: tuple[str, ...] = ()
     name: str = ""
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
     def __len__(self) -> int:
         """N."""
         return len(self.ids)
