@@ -95,8 +95,8 @@ def tfidf(part: str, seed: int) -> dict[str, Any]:
         best = min(tries, key=lambda one: errors[one].min())
         kind, name = best
         alpha = _ALPHAS[int(errors[best].argmin())]
-        found[held] = _fitted(
-            texts[name][kept], table.targets[kept], texts[name][held], kind, alpha
+        (found[held],) = _fitted(
+            texts[name][kept], table.targets[kept], texts[name][held], kind, [alpha]
         )
         chosen.append(f"{kind} of {name}, {alpha}")
     return {"predicted": _plain(found), "chosen": chosen}
@@ -210,9 +210,8 @@ def _errors(
     found = np.zeros(len(_ALPHAS))
     for fold in range(FOLDS):
         kept, held = folds != fold, folds == fold
-        for at, alpha in enumerate(_ALPHAS):
-            guess = _fitted(texts[kept], targets[kept], texts[held], kind, alpha)
-            found[at] += float(((guess - targets[held]) ** 2).sum())
+        guesses = _fitted(texts[kept], targets[kept], texts[held], kind, _ALPHAS)
+        found += ((guesses - targets[held]) ** 2).sum(1)
     return found
 
 
@@ -221,12 +220,13 @@ def _fitted(
     targets: Floats,
     test: NDArray[np.object_],
     kind: str,
-    alpha: float,
+    alphas: Sequence[float],
 ) -> Floats:
+    """What ridges of A alphas say of T texts, float64 [A, T]."""
     reader = TfidfVectorizer(sublinear_tf=True, **_KINDS[kind])
-    matrix = reader.fit_transform(train)
-    model = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-3).fit(matrix, targets)
-    return np.asarray(model.predict(reader.transform(test)))
+    matrix, other = reader.fit_transform(train), reader.transform(test)
+    models = (Ridge(alpha=alpha, solver="sparse_cg", tol=1e-3) for alpha in alphas)
+    return np.stack([model.fit(matrix, targets).predict(other) for model in models])
 
 
 def _remove(out: Path) -> None:

@@ -48,9 +48,8 @@ def test_the_cache_stays_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> No
         sizes.append(len(ids))
         return made(net, ids)
 
-    monkeypatch.setattr(branching, "MOST_CACHED", 130)
     monkeypatch.setattr(branching, "PromptBatch", counted)
-    other = branched_rows(network, PROMPTS, FIRST, SECOND)
+    other = branched_rows(network, PROMPTS, FIRST, SECOND, cached=130)
     assert sizes == [1, 1, 2]
     np.testing.assert_allclose(one[1], other[1], atol=1e-4)
 

@@ -94,7 +94,7 @@ class AdBlocks:
     def __init__(self, config: BlockConfig, store: VectorStore | None = None) -> None:
         self.config, self._store = config, store
         self._sentences: Encoder[str] | None = None
-        self._language: _BlockReader | None = None
+        self._language: _TextReader | None = None
 
     def of(self, ads: Sequence[AdRecord]) -> dict[str, NDArray[np.float32]]:
         """The blocks of N ads, float32 [N, D] each; NaN in the row of an ad that lacks what a block
@@ -129,7 +129,7 @@ class AdBlocks:
 
     def _read(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if self._language is None:
-            self._language = _BlockReader(self.config)
+            self._language = _TextReader(self.config)
         return self._by(self._language, texts)
 
     def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> NDArray[np.float32]:
@@ -146,7 +146,7 @@ class AdBlocks:
         return made
 
 
-class _BlockReader:
+class _TextReader:
     """An `Encoder` of texts by what a language model makes of them: surprisals, then the state."""
 
     def __init__(self, config: BlockConfig) -> None:

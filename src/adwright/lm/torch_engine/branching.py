@@ -21,10 +21,10 @@ from adwright.lm.engine.generation import Cancellation
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.torch_engine.network import Network, PromptBatch
 
-__all__ = ["MOST_CACHED", "branched_rows"]
+__all__ = ["branched_rows"]
 
-#: Tokens whose keys and values exist at a time, over all branches: 200 to 400 MB of a small model.
-MOST_CACHED = 8192
+#: 200 to 400 MB of a small model.
+_CACHED = 8192
 
 Floats = NDArray[np.float64]
 
@@ -36,17 +36,20 @@ def branched_rows(
     second: Sequence[int],
     batch_size: int = 32,
     cancel: Cancellation | None = None,
+    *,
+    cached: int = _CACHED,
 ) -> tuple[Floats, Floats]:
     """log P(first | prompt) [B, F] and log P(second | prompt, first) [B, F, S], over the whole
     vocabulary.
 
     prompts: tokens of B prompts, none empty. first, second: F and S tokens. batch_size: prompts
-    that are read together, less where they are long. Raises ResourceError where it is cancelled,
+    that are read together, less where they are long. cached: tokens whose keys and values exist at
+    a time, over all branches. Raises ResourceError where it is cancelled,
     between two batches.
     """
     found = np.empty((len(prompts), len(first)))
     after = np.empty((len(prompts), len(first), len(second)))
-    for rows in _batches(prompts, len(first), batch_size):
+    for rows in _batches(prompts, cached // max(len(first), 1), batch_size):
         if cancel is not None and cancel.cancelled:
             raise cancelled_score()
         some = [prompts[row] for row in rows]
@@ -76,11 +79,10 @@ def _logs(logits: Tensor, tokens: Sequence[int]) -> Floats:
     return found
 
 
-def _batches(prompts: Sequence[Sequence[int]], branches: int, most: int) -> Iterator[list[int]]:
-    """Rows of like length, the longest first, within the bound of the cache."""
+def _batches(prompts: Sequence[Sequence[int]], tokens: int, most: int) -> Iterator[list[int]]:
+    """Rows of like length, the longest first, of at most so many tokens together."""
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     while order:
-        fit = max(1, MOST_CACHED // (len(prompts[order[0]]) * max(branches, 1)))
-        size = min(most, fit)
+        size = min(most, max(1, tokens // len(prompts[order[0]])))
         yield order[:size]
         order = order[size:]

@@ -23,6 +23,8 @@ __all__ = ["Reading", "read_rows"]
 
 #: Tokens of one pass, with their padding.
 _BATCH_TOKENS = 1024
+#: Rows of logits that exist at a time.
+_HEAD_ROWS = 256
 
 
 class Reading(NamedTuple):
@@ -64,16 +66,28 @@ def _read(
     # Padding lies behind, where a causal network does not look.
     positions = start + torch.arange(ids.shape[1], device=device)[None].expand_as(ids)
     last, inner = network.inner_hidden(ids.to(device), layer, positions=positions, cache=cache)
-    for row, text in enumerate(texts):
-        seen = torch.cat([behind[0, -1:], last[row, : len(text) - 1]])  # [T, D]
-        logs = _taken(network.logits(seen), text)
-        yield Reading(logs, inner[row, : len(text)].float().mean(0).cpu().numpy())
+    # What expects each token: the state behind the one before it. The head is as large as several
+    # layers, so that it sees the texts together.
+    seen = [
+        torch.cat([behind[0, -1:], last[row, : len(text) - 1]]) for row, text in enumerate(texts)
+    ]
+    logs = _taken(network, torch.cat(seen), [token for text in texts for token in text])
+    ends = np.cumsum([len(text) for text in texts])
+    for row, (text, own) in enumerate(zip(texts, np.split(logs, ends[:-1]), strict=True)):
+        yield Reading(own, inner[row, : len(text)].float().mean(0).cpu().numpy())
 
 
-def _taken(logits: Tensor, tokens: Sequence[int]) -> NDArray[np.float64]:
-    chosen = logits.gather(-1, torch.tensor(list(tokens), device=logits.device)[:, None])[:, 0]
-    found: NDArray[np.float64] = (chosen - logits.logsumexp(-1)).double().cpu().numpy()
-    return found
+def _taken(network: Network, hidden: Tensor, tokens: Sequence[int]) -> NDArray[np.float64]:
+    """Log-probability of N tokens by hidden states [N, D]: float64 [N]."""
+    targets = torch.tensor(list(tokens), device=hidden.device)
+    found = []
+    for start in range(0, len(targets), _HEAD_ROWS):
+        rows = slice(start, start + _HEAD_ROWS)
+        logits = network.logits(hidden[rows])  # [n, V]
+        chosen = logits.gather(-1, targets[rows, None])[:, 0]
+        found.append((chosen - logits.logsumexp(-1)).double())
+    logs: NDArray[np.float64] = torch.cat(found).cpu().numpy()
+    return logs
 
 
 def _batches(texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
