@@ -30,9 +30,9 @@ class SeedSizes:
     """slogans: 0 for all. headlines, descriptions, products: of the pool and the catalogue."""
 
     slogans: int = 0
-    headlines: int = 200
-    descriptions: int = 200
-    products: int = 150
+    headlines: int = 300
+    descriptions: int = 150
+    products: int = 100
 
 
 def seed_data(sizes: SeedSizes, *, seed: int = 0) -> SeedData:

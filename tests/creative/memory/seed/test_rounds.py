@@ -12,7 +12,7 @@ from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, DataError, ResumeError
 from adwright.creative.memory.seed.config import SeedBudget
 from adwright.creative.memory.seed.parts import run_parts
-from adwright.creative.memory.seed.pool import KnownAd
+from adwright.creative.memory.seed.pool import KnownAd, SeedData
 from adwright.creative.memory.seed.report import SeedReport
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.texts.ad_text import record_of
@@ -226,6 +226,20 @@ def test_what_the_own_judge_does_not_know_is_not_kept(tmp_path: Path) -> None:
     assert kept
     assert not any("zing" in one["answer"] for one in kept)
     assert "unlike" in (tmp_path / "round-1/scores.json").read_text()
+
+
+def test_no_round_learns_from_a_claim_of_the_pool(judges: Judges, tmp_path: Path) -> None:
+    """What nobody measured is held to what a written ad is."""
+    data = seed_data()
+    claim = replace(data.pool[0].record, title="zing zing zing: 20% off, only 5 left")
+    pool = (*data.pool[1:], *(replace(ad, record=claim) for ad in data.pool[:1]))
+    more = SeedData((*data.labelled, *pool), data.briefs)
+    for ground, learned in ((True, False), (False, True)):
+        writer = RepeatingWriter()
+        filters = replace(CONFIG.filters, ground=ground, in_a_row=9, distinct=0.0)
+        config = replace(CONFIG, rounds=1, pool=1.0, watch=0.1, held=0.1, filters=filters)
+        run_seed(config, more, writer, *judges, tmp_path / str(ground))
+        assert (claim.title in {row.answer for row in writer.rows["round-0"]}) == learned
 
 
 def test_without_ads_of_every_part_nothing_begins(judges: Judges, tmp_path: Path) -> None:

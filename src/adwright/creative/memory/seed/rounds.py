@@ -6,13 +6,13 @@ After Harini S I et al., WACV 2025 (arXiv 2309.00378), whose text beyond the abs
 have: what follows is our reconstruction.
 
 1. Both tasks of the labelled ads go into the writer's first tuning: ads from briefs, and through
-   `also` scores from ads. 2. The own judge scores the ads that nobody measured. 3. The best of them
-   join the first tuning. 4. In each round the writer writes several ads for each brief; filters and
-   the own judge choose; the base is tuned anew on what was kept in all rounds, the best of the pool
-   and the better half of the labelled ads. 5. The new writer writes for briefs that are only
-   watched. The second judge, which chooses nothing that is tuned on, says when no round brought
-   anything; the round that it likes most is measured on briefs that were held out till then, beside
-   the writer of before the rounds.
+`also` scores from ads. 2. The own judge scores the ads that nobody measured, of those that pass
+the filters. 3. The best of them join the first tuning. 4. In each round the writer writes several
+ads for each brief; filters and the own judge choose; the base is tuned anew on what was kept in
+all rounds, the best of the pool and the better half of the labelled ads. 5. The new writer writes
+for briefs that are only watched. The second judge, which chooses nothing that is tuned on, says
+when no round brought anything; the round that it likes most is measured on briefs that were held
+out till then, beside the writer of before the rounds.
 
 The own judge stays as it is over all rounds (our choice), so that scores of rounds can be compared;
 a judge that is tuned with its writer would move the goal. A judge that has seen the held-out ads is
@@ -188,8 +188,14 @@ class _SeedRun:
         return should_stop(goals, patience=self._config.patience, gain=self._config.gain)
 
     def _annotate(self) -> bool:
-        """Score the ads that nobody measured, and choose the best; whether the budget sufficed."""
-        ads, lines = self._parts.pool, LineFile(self._out / "pool.jsonl")
+        """Score the ads that nobody measured, and choose the best; whether the budget sufficed.
+
+        Only those that a written ad may be like: from others a writer learns to claim what no brief
+        tells.
+        """
+        plain = AdFilters(self._config.filters, CopyIndex([]), brands=self._filters.brands)
+        ads = [ad for ad in self._parts.pool if not plain.reason(ad.answer, ad.brief)]
+        lines = LineFile(self._out / "pool.jsonl")
         done = len(lines.read()) // _CHUNK * _CHUNK
         if len(lines.read()) < len(ads):
             lines.keep(done)
