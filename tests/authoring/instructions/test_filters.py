@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.instructions.filters import (
     FilterConfig,
     claims_too_much,
@@ -13,6 +14,7 @@ from adwright.authoring.instructions.filters import (
     has_length,
     holds_personal_data,
     is_grounded,
+    keeps_the_voice,
     speaks_the_language,
     verdict,
 )
@@ -205,3 +207,13 @@ def test_lines_that_leave_nothing_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_form_is_that_of_the_prompt() -> None:
     assert has_form(row("Tea", "classify")) == ""
+
+
+def test_a_voice_leaves_out_what_it_bans() -> None:
+    voice = BrandVoice("calm", banned=("cheap",), required=("Mill Lane",))
+    assert "'cheap' is banned" in keeps_the_voice(row("A cheap tea"), voice)
+    assert keeps_the_voice(row("A plain tea"), voice) == ""
+    assert keeps_the_voice(row("Style: cheap", "attributes"), voice) == ""
+    assert "voice" not in filters_of(FilterConfig(), unsupported_spans)
+    filters = filters_of(FilterConfig(), unsupported_spans, voice=voice)
+    assert "cheap" in filters["voice"](row("A cheap tea"))

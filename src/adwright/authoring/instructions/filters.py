@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from adwright.authoring.checks.accounts import is_card
 from adwright.authoring.checks.language import judge_language
 from adwright.authoring.checks.policy import check_policy
+from adwright.authoring.checks.voice import BrandVoice, check_voice
 from adwright.authoring.instructions.facts import Unsupported, facts_of
 from adwright.authoring.instructions.rows import InstructionRow, request_of
 from adwright.authoring.tasks.answers import read_answer
@@ -36,6 +37,7 @@ __all__ = [
     "has_length",
     "holds_personal_data",
     "is_grounded",
+    "keeps_the_voice",
     "speaks_the_language",
     "verdict",
 ]
@@ -86,10 +88,12 @@ def filters_of(
     config: FilterConfig,
     unsupported: Unsupported,
     *,
+    voice: BrandVoice | None = None,
     bounds: PromptBounds = _BOUNDS,
 ) -> dict[str, RowFilter]:
-    """All filters by name, in the order in which they are asked."""
-    return {
+    """All filters by name, in the order in which they are asked; that of the voice where there is
+    one."""
+    found: dict[str, RowFilter] = {
         "form": lambda row: has_form(row, bounds=bounds),
         "length": lambda row: has_length(row, config),
         "language": speaks_the_language,
@@ -98,6 +102,9 @@ def filters_of(
         "claims": claims_too_much,
         "personal": holds_personal_data,
     }
+    if voice is not None:
+        found["voice"] = lambda row: keeps_the_voice(row, voice)
+    return found
 
 
 def verdict(row: InstructionRow, filters: Mapping[str, RowFilter]) -> dict[str, str]:
@@ -191,6 +198,15 @@ def holds_personal_data(row: InstructionRow) -> str:
             if one.rule == _PERSONAL:
                 return repr(text[one.start : one.end])
     return ""
+
+
+def keeps_the_voice(row: InstructionRow, voice: BrandVoice) -> str:
+    """A text has no word that the brand's voice bans; required ones may be missing, as they are
+    in most texts that people wrote."""
+    if _form(row) != "text":
+        return ""
+    errors = (one for one in check_voice(row.answer, voice) if one.severity == "error")
+    return next((one.message for one in errors), "")
 
 
 def _form(row: InstructionRow) -> str:

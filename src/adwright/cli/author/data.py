@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adwright.cli.author.options import Voice
 from adwright.cli.shared import (
     DryRun,
     Force,
@@ -23,6 +24,7 @@ from adwright.cli.shared import (
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.plan import InstructionPlan, InstructionReport
     from adwright.authoring.instructions.sources.given import DataSources
     from adwright.lm.engine.language_model import LanguageModel
@@ -125,6 +127,7 @@ def data(  # noqa: PLR0913
     server: Server = "",
     served_model: Served = "",
     drop_missing: DropMissing = False,
+    voice: Voice = None,
     offline: Offline = False,
     seed: Seed = 0,
     force: Force = False,
@@ -136,6 +139,8 @@ def data(  # noqa: PLR0913
     and for ads, titles and questions from a teacher, or without one from sentences that are filled
     with a product's facts. Rows whose text has a number, brand or claim that is not in its input
     are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
+    With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
+    tells it, and texts with a word that it bans are left out.
 
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
@@ -152,9 +157,7 @@ def data(  # noqa: PLR0913
         "catalogue": catalogue,
     }
     plan = InstructionPlan(
-        replace(
-            _sources(folder, files, complete_journey), **_own(columns, attribute_columns, locale)
-        ),
+        _sources(folder, files, complete_journey, _own(columns, attribute_columns, locale)),
         tasks=_names(tasks),
         held_out=_names(held_out),
         most=most,
@@ -162,6 +165,7 @@ def data(  # noqa: PLR0913
         test=test,
         phrasings=phrasings,
         show_missing=not drop_missing,
+        voice=_voice(voice),
         seed=seed,
     )
     if dry_run:
@@ -173,22 +177,24 @@ def data(  # noqa: PLR0913
     _tell(report, out)
 
 
-def _sources(folder: Path | None, files: dict[str, Path | None], journey: bool) -> DataSources:
-    """The sets of the folder, and those that are named."""
+def _sources(
+    folder: Path | None, files: dict[str, Path | None], journey: bool, own: dict[str, Any]
+) -> DataSources:
+    """The sets of the folder, and those that are named. own: what is said of the user's table."""
     from adwright.authoring.instructions.sources.given import DataSources
 
     named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
     if journey:
         named["complete_journey"] = True
     if folder is not None:
-        return replace(DataSources.in_folder(folder), **named)
+        return replace(DataSources.in_folder(folder), **named, **own)
     if not named:
         raise ConfigError(
             "there is nothing named to build from",
             where="adwright author data",
             hint="--folder, --catalogue, or one of the sets; see --help",
         )
-    return DataSources(**named)
+    return DataSources(**named, **own)
 
 
 def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
@@ -208,6 +214,13 @@ def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
         "columns": ProductColumns(**named, attributes=_names(attributes)),
         "locale": locale,
     }
+
+
+def _voice(path: Path | None) -> BrandVoice | None:
+    from adwright.authoring.checks.voice import BrandVoice
+    from adwright.core.config import load_toml
+
+    return None if path is None else load_toml(path, BrandVoice)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -26,16 +26,26 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
-from adwright.lm.engine.generation import FURTHER, Cancellation, GenerationConfig, ModelInfo
+from adwright.lm.engine.generation import (
+    FURTHER,
+    Cancellation,
+    GenerationConfig,
+    ModelInfo,
+    Prompt,
+    TokenPrompt,
+)
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.prompts import continuation_ids, require_known, require_room
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import locate, quiet
 from adwright.lm.hf_load import load_hf_model
+from adwright.lm.torch_engine.branching import branched_rows
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.constraint import Grammars
 from adwright.lm.torch_engine.decode import decode
 from adwright.lm.torch_engine.freed_memory import give_back
 from adwright.lm.torch_engine.network import Network
+from adwright.lm.torch_engine.reading import Reading, read_rows
 from adwright.lm.torch_engine.score import embed_rows, score_rows
 from adwright.lm.torch_engine.tuned_network import network_of, tuned_over
 from adwright.tuning.tuned import Tuned
@@ -115,6 +125,51 @@ class TorchModel(TokenEngine):
         with self._lock:
             self._network = None
         give_back()
+
+    def branches(
+        self,
+        prompts: Sequence[Prompt],
+        first: Sequence[int],
+        second: Sequence[int],
+        *,
+        cancel: Cancellation | None = None,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Log-probabilities of tokens `first` after each of B prompts [B, F], and of tokens
+        `second` after each of those [B, F, S]; each prompt is read once, see `branching`.
+
+        Raises ConfigError without a token, or where the model is closed; otherwise as `score`.
+        """
+        self._require_open()
+        if not first or not second:
+            raise ConfigError("there is no token to branch to", where="first, second")
+        require_known([*first, *second], self._vocabulary)
+        rows = self._ids(prompts, room=1)
+        with self._lock, torch.inference_mode():
+            return branched_rows(self._open(), rows, first, second, self._batch_size, cancel)
+
+    def read(self, texts: Sequence[str], *, before: str = "", layer: int = 0) -> list[Reading]:
+        """What the network makes of each of B texts: see `reading`. before: stands before each, and
+        counts for nothing itself.
+
+        Raises ValueInvalidError where a text has no tokens or no room in the context, with its row;
+        ConfigError for a layer that there is not.
+        """
+        self._require_open()
+        head = before or TokenPrompt((self._begin(),))
+        heads = [head] * len(texts)
+        pairs = continuation_ids(self._tokens, heads, list(texts), vocabulary=self._vocabulary)
+        require_room([one + other for one, other in pairs], self.info.context, room=0)
+        rows = [text for _, text in pairs]
+        with self._lock, torch.inference_mode():
+            return read_rows(self._open(), pairs[0][0], rows, layer) if rows else []
+
+    def _begin(self) -> int:
+        begin = self._tokens.begin_id
+        if begin is None:
+            raise ConfigError(
+                "this model has no token to begin a text with", where="before", hint="give a text"
+            )
+        return begin
 
     def _write(
         self,

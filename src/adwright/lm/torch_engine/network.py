@@ -95,6 +95,31 @@ class Network:
         last: Tensor = state[0]
         return last
 
+    def inner_hidden(
+        self, ids: Tensor, layer: int, *, positions: Tensor, cache: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Last hidden states, and those behind `layer`, both [B, L, D], of tokens `ids` int64
+        [B, L] at `positions`; padding may only lie behind. layer: 0 is the embedding, N the last
+        of N. cache: as in `hidden`.
+
+        Raises ConfigError for another layer, and for a network with a method around its backbone.
+        """
+        layers = int(getattr(self._config, "num_hidden_layers", 0))
+        if type(self) is not Network or not 0 <= layer <= layers:
+            raise ConfigError(
+                "this network has no such inner states to read",
+                where=f"layer {layer} of {layers}",
+                hint="name a layer from 0 on of a base, or of a method inside its modules",
+            )
+        state = self._decoder(
+            input_ids=ids,
+            position_ids=positions,
+            use_cache=cache is not None,
+            output_hidden_states=True,
+            **{self._cache_name: cache},
+        )
+        return state[0], state.hidden_states[layer]
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits float32 [N, V] of hidden states [N, D], made contiguous first."""
         hidden, head = hidden.contiguous(), self._head

@@ -83,6 +83,8 @@ class VectorStore:
                 made[row] = vector
             first.pop(key, None)
         missing = list(first)
+        if not missing:
+            return made
         with progress(len(missing), f"encode by {encoder.name}", "contents") as bar:
             for start in range(0, len(missing), self._shard):
                 keys = missing[start : start + self._shard]

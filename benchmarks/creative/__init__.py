@@ -1,0 +1,1 @@
+"""How creatives will do: click rate, memorability, what they are made of."""

@@ -1,0 +1,22 @@
+"""The group of `adwright creative train`."""
+
+from __future__ import annotations
+
+import typer
+
+from adwright.cli.creative.clicks import clicks
+from adwright.cli.creative.recall import recall
+from adwright.cli.creative.writer import writer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help=(
+        "Learn from ads whose clicks or whose recall was counted.\n\n"
+        "Each leaves a run's folder that `score` and `explain` take as --model."
+    ),
+    no_args_is_help=True,
+)
+app.command("clicks")(clicks)
+app.command("recall")(recall)
+app.command("writer")(writer)

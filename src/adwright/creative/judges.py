@@ -1,0 +1,46 @@
+"""Open any judge of ads that was trained, by what lies in its folder.
+
+judge = open_judge("runs/recall")             # of clicks or of recall, whatever was trained there
+judge.judge(records)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.errors import ArtifactError
+from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.memory.fitted import KIND as MEMORY_KIND
+from adwright.creative.memory.fitted import FittedMemory
+from adwright.creative.memory.language import load_language_memory
+from adwright.creative.response.fitted import KIND as CLICK_KIND
+from adwright.creative.response.fitted import FittedClickRate
+
+__all__ = ["JUDGES", "open_judge"]
+
+#: Kind of an artifact to what opens it.
+JUDGES: Mapping[str, Callable[[Path], AdJudge]] = {
+    CLICK_KIND: FittedClickRate.load,
+    MEMORY_KIND: FittedMemory.load,
+}
+_MODEL, _LANGUAGE = "model", "memory.json"
+
+
+def open_judge(folder: str | Path) -> AdJudge:
+    """The judge of a run, or of a model's own folder. Raises ArtifactError where there is none, and
+    as its loader."""
+    place = Path(folder)
+    if (place / _LANGUAGE).is_file():
+        return load_language_memory(place)
+    inside = place / _MODEL
+    home = inside if inside.is_dir() else place
+    artifact = load_artifact(home)
+    if artifact.kind not in JUDGES:
+        raise ArtifactError(
+            f"a model of kind {artifact.kind!r} judges no ads",
+            where=str(home),
+            hint="name a run of `adwright creative train`",
+        )
+    return JUDGES[artifact.kind](home)

@@ -1,0 +1,1 @@
+"""What every judge of an ad shares: answers with intervals, novelty, explanations."""

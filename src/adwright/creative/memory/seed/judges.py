@@ -1,0 +1,160 @@
+"""Two judges that know nothing of each other: another encoder, other brands, another kind.
+
+    own, second = two_judges(data.labelled, config, ModelEncoder(model), SentenceEncoder())
+
+The rounds chase the own judge, so that its mistakes become the writer's style. A second judge sees
+that only where it makes other mistakes: it has another encoder, and learned from the ads of other
+brands. The own judge may be the writer's base itself, by the vectors that it makes of texts.
+Neither saw a brand that is watched or held out, or its view of the original ads there were a memory
+of their scores.
+
+`RidgeJudge` is the ridge of `block_ridge` on the vector of the ad's text, with the interval and the
+novelty of `judging`. Any `AdJudge` may stand in the place of one of them, such as the encoder form
+of `memory.fitted` or a language model that `memory.language` tuned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.config import require_count
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.judging.conformal import ConformalInterval
+from adwright.creative.judging.judgement import Judgements
+from adwright.creative.judging.novelty import Novelty
+from adwright.creative.memory.block_ridge import fit_blocks
+from adwright.creative.memory.seed.config import SeedConfig
+from adwright.creative.memory.seed.pool import KnownAd
+from adwright.creative.memory.seed.texts.ad_text import answer_of
+from adwright.creative.memory.seed.texts.brief import part_of
+from adwright.creative.records.encoders.store import Encoder
+from adwright.creative.records.verbal.record import AdRecord
+from adwright.lm.engine.language_model import LanguageModel
+
+__all__ = ["ModelEncoder", "RidgeJudge", "text_of", "two_judges"]
+
+_FEWEST = 20
+_TEXT = "text"
+
+
+class ModelEncoder:
+    """A language model as an encoder of texts: the mean of its last hidden states, of length 1;
+    zeros for an empty text. batch: texts that are computed together."""
+
+    def __init__(self, model: LanguageModel, *, batch: int = 64) -> None:
+        require_count("batch", batch)
+        self._model, self._batch = model, batch
+        self._name = f"{model.info.name} vectors"
+        self._width: int = model.embed(["width"]).shape[1]
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self._name
+
+    @property
+    def width(self) -> int:
+        """D, of its vectors."""
+        return self._width
+
+    def encode(self, contents: Sequence[str], /) -> NDArray[np.float32]:
+        """float32 [B, D]."""
+        made = np.zeros((len(contents), self._width), np.float32)
+        filled = [row for row, text in enumerate(contents) if text]
+        # Texts of one length have no padding.
+        filled.sort(key=lambda row: len(contents[row]))
+        for start in range(0, len(filled), self._batch):
+            rows = filled[start : start + self._batch]
+            made[rows] = self._model.embed([contents[row] for row in rows])
+        return made
+
+
+class RidgeJudge:
+    """See the module. Fitted on N ads, each with a score; ads are read by their text alone.
+
+    encoder: of texts. seed: of the folds. coverage: of the intervals, by folds that keep brands
+    whole. Raises DataError for fewer than 20 ads, ads without a score or scores that are all the
+    same, and as `fit_blocks`,
+    `ConformalInterval.fit` and `Novelty.fit`.
+    """
+
+    def __init__(
+        self,
+        ads: Sequence[KnownAd],
+        encoder: Encoder[str],
+        *,
+        name: str,
+        coverage: float = 0.9,
+        seed: int = 0,
+    ) -> None:
+        scores = np.array([np.nan if ad.score is None else ad.score for ad in ads])
+        if len(ads) < _FEWEST or np.isnan(scores).any() or float(scores.std()) == 0:
+            raise DataError(
+                f"a judge cannot be fitted on these {len(ads)} ads",
+                column="score",
+                hint=f"pass at least {_FEWEST} ads with scores that differ",
+            )
+        self._encoder, self._name = encoder, name
+        vectors = encoder.encode([text_of(ad.judged) for ad in ads])
+        _, groups = np.unique([ad.brief.held_by for ad in ads], return_inverse=True)
+        groups = groups.astype(np.int64)
+        self._ridge = fit_blocks({_TEXT: vectors}, scores, groups, seed=seed)
+        self._interval = ConformalInterval.fit(self._ridge.unseen, scores, coverage=coverage)
+        self._novelty = Novelty.fit(vectors, groups, k=1, seed=seed)
+
+    @property
+    def name(self) -> str:
+        """As it was given, with the encoder."""
+        return f"{self._name} ({self._encoder.name})"
+
+    def judge(self, ads: Sequence[AdRecord], /) -> Judgements:
+        """See `AdJudge`."""
+        if not ads:
+            none = np.empty(0, np.float32)
+            return Judgements(none, none, none, np.empty(0, np.bool_), self._interval.coverage)
+        vectors = self._encoder.encode([text_of(ad) for ad in ads])
+        value = self._ridge.predict({_TEXT: vectors})
+        told = [one.astype(np.float32) for one in (value, *self._interval.bounds(value))]
+        strange = self._novelty.unlike(vectors)
+        return Judgements(told[0], told[1], told[2], strange, self._interval.coverage)
+
+
+def two_judges(
+    ads: Sequence[KnownAd],
+    config: SeedConfig,
+    own_encoder: Encoder[str],
+    second_encoder: Encoder[str],
+) -> tuple[RidgeJudge, RidgeJudge]:
+    """The own judge and the second one, each fitted on the brands of one half.
+
+    ads: labelled ones. config: tells which brands are watched and held out, of which neither judge
+    sees any. Raises ConfigError where both encoders are one, and as `RidgeJudge`.
+    """
+    if own_encoder.name == second_encoder.name:
+        raise ConfigError(
+            "both judges have one encoder", where=own_encoder.name, hint="take another one"
+        )
+    halves: tuple[list[KnownAd], list[KnownAd]] = ([], [])
+    for ad in ads:
+        group = ad.brief.held_by
+        part = part_of(group, watch=config.watch, held=config.held, seed=config.seed)
+        if part == "train":
+            halves[_half(group, config.seed)].append(ad)
+    own = RidgeJudge(halves[0], own_encoder, name="own judge")
+    return own, RidgeJudge(halves[1], second_encoder, name="second judge")
+
+
+def text_of(record: AdRecord) -> str:
+    """What a judge of texts reads: title and words, of a video its sentences. The brand is left
+    out, since it is the same for the original and for all that is written in its place."""
+    if record.kind == "video":
+        return answer_of(record, "video")
+    return "\n".join(filter(None, (record.title, record.words)))
+
+
+def _half(group: str, seed: int) -> int:
+    return hashlib.sha256(f"judges:{seed}:{group}".encode()).digest()[0] & 1

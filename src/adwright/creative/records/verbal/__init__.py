@@ -1,0 +1,1 @@
+"""What an ad says and shows, as one typed record and as one text."""

@@ -1,0 +1,353 @@
+"""fit_click_rate(): train on creatives that were shown, and say how sure the answers are.
+
+1. Fields, prior and the linear part are fitted; stories are parted into folds, and of each creative
+   a linear part that saw nothing of its story gives a held-out log rate.
+2. AutoInt is trained by the one loop on what those held-out rates miss, on all folds but the first.
+   The first decides when to stop, and which share of AutoInt's answer is added: none of it, where
+   that is best.
+3. The level and the interval come from held-out answers, of the first fold alone where AutoInt has
+   a share. A simple rule, a ridge on hashed n-grams of all text, is measured on the first fold
+   beside the model: where it orders the creatives as well, that is said.
+
+Nothing of a creative but its record and its vectors is read as an input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.errors import DataError
+from adwright.core.hashing import content_hash, sha256_bytes
+from adwright.core.progress import say
+from adwright.creative.judging.novelty import Novelty
+from adwright.creative.records.encoders.hashed_text import HashedText
+from adwright.creative.response.autoint import AutoInt, AutoIntConfig
+from adwright.creative.response.calibration import RateCalibration
+from adwright.creative.response.fitted import FittedClickRate, Reference, answers_of
+from adwright.creative.response.inputs.encoded import AdInputs
+from adwright.creative.response.inputs.features import AdFeatures, TextVectors
+from adwright.creative.response.inputs.texts import encoded_texts
+from adwright.creative.response.linear import CrossFitted, LinearConfig, fit_linear
+from adwright.creative.response.losses import click_rate_loss
+from adwright.creative.response.measures import is_behind, order_measures
+from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+from adwright.creative.response.protocol.stories import check_split, stories_of, story_folds
+from adwright.creative.response.rates import BetaPrior, fit_prior
+from adwright.training.loop.callbacks import Callback
+from adwright.training.loop.loop import train
+from adwright.training.loop.position import RunPosition
+from adwright.training.loop.trainee import LoopConfig, Trainee
+from adwright.training.run_settings import check_ranges, seeded
+
+__all__ = ["ClickRateConfig", "fit_click_rate"]
+
+Vectors = Mapping[str, npt.NDArray[np.float32]]
+#: Shares of AutoInt's answer that are tried.
+_SHARES = (0.0, 0.25, 0.5, 1.0)
+_SIMPLE_PLACES = 1024
+
+
+@checked
+@dataclass(frozen=True)
+class ClickRateConfig:
+    """A click rate and its training.
+
+    network: AutoInt; None trains the linear part alone. linear: its penalties. folds: of stories,
+    the first of which is for choices. min_count: values of categories and bags that fewer creatives
+    have are unknown. epochs: at most so many; patience: stop after so many that are not better.
+    batch: creatives a step, in whole tests. regression: g of the loss. coverage: of the interval.
+    """
+
+    network: AutoIntConfig | None = field(default_factory=AutoIntConfig)
+    linear: LinearConfig = field(default_factory=LinearConfig)
+    folds: int = 5
+    min_count: int = 5
+    epochs: int = 6
+    patience: int = 2
+    batch: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    regression: float = 0.1
+    clip_norm: float = 5.0
+    coverage: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        check_ranges(
+            self,
+            counts=("folds", "min_count", "epochs", "patience", "batch"),
+            positive=("learning_rate", "coverage"),
+            not_negative=("weight_decay", "regression", "clip_norm", "seed"),
+        )
+
+
+def fit_click_rate(
+    outcomes: CreativeOutcomes,
+    config: ClickRateConfig | None = None,
+    *,
+    valid: npt.NDArray[np.int64] | None = None,
+    texts: TextVectors | None = None,
+    vectors: Vectors | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_every: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> FittedClickRate:
+    """Train on creatives and how they did.
+
+    valid: rows for choices, whose stories no other row may share; None takes the first fold. texts:
+    makes vectors of texts, by default MiniLM where it is installed. vectors: further ones, name ->
+    float32 [N, W], NaN where missing, of images for example. out: folder of the run, with
+    config.json, metrics.jsonl and the checkpoint; None keeps nothing. resume, stop_now, callbacks,
+    on_step: as of the loop's `train`. checkpoint_every: steps between checkpoints beside each
+    validation.
+
+    Raises DataError for too few stories or creatives, or none that were clicked, ValueInvalidError
+    for rows of `valid` that share a story with others, ConfigError, ResumeError and ResourceError
+    as `train`.
+    """
+    config = config or ClickRateConfig()
+    texts = texts or encoded_texts()
+    stories = stories_of(outcomes)
+    folds = _folds(stories, valid, config)
+    prior = fit_prior(outcomes.clicks, outcomes.impressions)
+    features = AdFeatures.fit(outcomes.records, texts, vectors=vectors, min_count=config.min_count)
+    inputs = features.encode(outcomes.records, texts, vectors)
+    flat = inputs.flat(features.sizes).numpy()
+    log_rates, weights = _log_rates(outcomes, prior)
+    linear = fit_linear(flat, log_rates, outcomes.tests, folds, weights, config.linear)
+    data = _Creatives(inputs, linear.held_out, np.exp(log_rates), weights, outcomes.tests, folds)
+    data_hash = _hash_of(outcomes, vectors, texts.name, valid)
+    network, share, at = None, 0.0, RunPosition()
+    if (net := config.network) is not None:
+        network = seeded(config.seed, lambda: AutoInt(net, features))
+        trainee = _ClickRate(network, data, config, data_hash, checkpoint_every)
+        run = trainee.folder(out)
+        at = train(
+            trainee, run, resume=resume, stop_now=stop_now, callbacks=callbacks, on_step=on_step
+        )
+        share = trainee.best_share()
+        say(f"{share:g} of the network's answer is added to the linear part's, by validation")
+    first = np.flatnonzero(folds == 0)
+    held_out = linear.held_out.copy()
+    if network is not None and share:
+        held_out[first] += share * answers_of(network, inputs.take(torch.from_numpy(first)))
+    measures = _measured(outcomes, first, held_out, linear, folds, log_rates)
+    rows = first if share else np.arange(len(outcomes))
+    counts = outcomes.clicks[rows], outcomes.impressions[rows]
+    calibration = RateCalibration.fit(held_out[rows], *counts, prior, coverage=config.coverage)
+    return FittedClickRate(
+        features,
+        linear.part,
+        network if share else None,
+        share,
+        calibration,
+        prior,
+        _reference(outcomes, flat, stories, config.seed),
+        texts,
+        config=to_jsonable(config),
+        measures=measures,
+        records=at.records,
+        epoch=at.best_epoch,
+        data_hash=data_hash,
+        seed=config.seed,
+    )
+
+
+def _log_rates(
+    outcomes: CreativeOutcomes, prior: BetaPrior
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Logs of the smoothed rates, and what each weighs, float64 [N] both."""
+    rates = prior.smoothed(outcomes.clicks, outcomes.impressions)
+    return np.log(rates), prior.weights(outcomes.impressions)
+
+
+def _folds(
+    stories: npt.NDArray[np.int64], valid: npt.NDArray[np.int64] | None, config: ClickRateConfig
+) -> npt.NDArray[np.int64]:
+    """The fold of each creative; the first one is for choices."""
+    count = len(np.unique(stories))
+    if count < 2 * config.folds or config.folds < 2:
+        raise DataError(
+            f"{config.folds} folds take {2 * config.folds} stories or more, and 2 folds at least",
+            value=f"{count} stories",
+            hint="creatives that share a test, a title, a text or an image are one story",
+        )
+    if valid is None:
+        return story_folds(stories, config.folds, seed=config.seed)
+    others = np.setdiff1d(np.arange(len(stories)), valid)
+    check_split(others, valid, stories)
+    if not len(valid) or not len(others):
+        raise DataError("both sides of the validation need creatives", value=len(valid))
+    made = np.zeros(len(stories), np.int64)
+    made[others] = 1 + story_folds(stories[others], config.folds - 1 or 1, seed=config.seed)
+    return made
+
+
+def _hash_of(
+    outcomes: CreativeOutcomes,
+    vectors: Vectors | None,
+    texts: str,
+    valid: npt.NDArray[np.int64] | None,
+) -> str:
+    further = {name: sha256_bytes(array.tobytes()) for name, array in (vectors or {}).items()}
+    rows = None if valid is None else sorted(valid.tolist())
+    return content_hash([outcomes.data_hash, further, texts, rows])
+
+
+def _reference(
+    outcomes: CreativeOutcomes,
+    flat: npt.NDArray[np.float32],
+    stories: npt.NDArray[np.int64],
+    seed: int,
+) -> Reference:
+    """What the model keeps of its training ads, for novelty and examples."""
+    novelty = Novelty.fit(flat, stories, seed=seed)
+    some = outcomes.take(novelty.rows)
+    titles = tuple(one.title or one.text.partition("\n")[0] for one in some.records)
+    return Reference(novelty, some.ids, titles, some.rate, some.impressions.astype(np.float64))
+
+
+def _measured(
+    outcomes: CreativeOutcomes,
+    rows: npt.NDArray[np.int64],
+    held_out: npt.NDArray[np.float64],
+    linear: CrossFitted,
+    folds: npt.NDArray[np.int64],
+    log_rates: npt.NDArray[np.float64],
+) -> dict[str, dict[str, float]]:
+    """Of the model, its linear part and the simple rule on the rows for choices."""
+    grams = HashedText(_SIMPLE_PLACES).encode(outcomes.texts)
+    plain = LinearConfig(penalties=(1.0, 3.0, 10.0), ratio=0.0)
+    simple = fit_linear(grams, log_rates, outcomes.tests, folds, None, plain).held_out
+    some = outcomes.take(rows)
+    answers = {"model": held_out, "linear part": linear.held_out, "simple rule": simple}
+    found = {name: order_measures(answer[rows], some) for name, answer in answers.items()}
+    if is_behind(found["model"], found["simple rule"]):
+        say("on validation a ridge on n-grams orders the creatives as well as the model does")
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Creatives:
+    """What is trained on, [N] each; offset: held-out log rates of the linear part."""
+
+    inputs: AdInputs
+    offset: npt.NDArray[np.float64]
+    rates: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    tests: npt.NDArray[np.int64]
+    folds: npt.NDArray[np.int64]
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """offset, rates and weights in float32, and tests."""
+        offset, rates, weights = (
+            torch.from_numpy(one.astype(np.float32))
+            for one in (self.offset, self.rates, self.weights)
+        )
+        return offset, rates, weights, torch.from_numpy(self.tests)
+
+
+class _ClickRate(Trainee[Tensor]):
+    """AutoInt in training; `fit_click_rate` is its only user."""
+
+    kind = "click-rate-checkpoint"
+    goal = "valid_loss"
+    higher_is_better: ClassVar[bool] = False
+    hint = "lower the learning rate or clip_norm"
+
+    def __init__(
+        self,
+        network: AutoInt,
+        data: _Creatives,
+        config: ClickRateConfig,
+        data_hash: str,
+        checkpoint_every: int,
+    ) -> None:
+        self.network, self.data, self.config = network, data, config
+        self.offset, self.smoothed, self.weights, self.tests = data.tensors()
+        self.first = torch.from_numpy(np.flatnonzero(data.folds == 0))
+        rows = np.flatnonzero(data.folds != 0)
+        alone = data.tests[rows] < 0
+        own = np.where(alone, data.tests.max() + 1 + rows, data.tests[rows])
+        order = np.argsort(own, kind="stable")
+        cuts = np.flatnonzero(np.diff(own[order])) + 1
+        #: Rows of each test of the training, and of each creative that is in none.
+        self.groups = np.split(rows[order], cuts)
+        self.steps = max(1, math.ceil(len(rows) / config.batch))
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        loop = LoopConfig(
+            epochs=config.epochs,
+            patience=config.patience,
+            seed=config.seed,
+            clip_norm=config.clip_norm,
+            checkpoint_every=checkpoint_every,
+        )
+        asked = {"fit": to_jsonable(config), "data_hash": data_hash}
+        super().__init__(network, {"adamw": optimiser}, loop, asked)
+
+    def epoch(self, at: RunPosition) -> Iterator[Tensor]:
+        """The rows of each step that is left: whole tests, in equal numbers of tests."""
+        rng = np.random.default_rng([self.config.seed, at.epoch])
+        order = np.array_split(rng.permutation(len(self.groups)), self.steps)
+        for some in order[at.step :]:
+            if len(some):
+                yield torch.from_numpy(np.concatenate([self.groups[group] for group in some]))
+
+    def left(self, at: RunPosition) -> int:
+        """Steps that are left of the epoch."""
+        return min(self.steps, len(self.groups)) - at.step
+
+    def share_of_rate(self, at: RunPosition) -> float:
+        """Half a cosine from 1 to 0 over all epochs."""
+        return (1 + math.cos(math.pi * at.steps / (self.loop.epochs * self.steps))) / 2
+
+    def loss(self, rows: Tensor) -> tuple[Tensor, int]:
+        """Of the creatives `rows`."""
+        scores = self.network(self.data.inputs.take(rows), self.offset[rows])
+        return self._loss(scores, rows), len(rows)
+
+    def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
+        """The loss of a creative of the first fold, with all of the network's answer and with the
+        share of it that does best, which decides."""
+        losses = self._losses()
+        best = min(losses.values())
+        return best, {"valid_loss": best, "valid_whole": losses[1.0], "valid_linear": losses[0.0]}
+
+    def best_share(self) -> float:
+        """Which share of the answer does best on the first fold."""
+        losses = self._losses()
+        return min(losses, key=lambda share: losses[share])
+
+    def _losses(self) -> dict[float, float]:
+        """The loss of a creative of the first fold by share of the network's answer."""
+        first, count = self.first, max(1, len(self.first))
+        answer = torch.from_numpy(answers_of(self.network, self.data.inputs.take(first))).float()
+        offset = self.offset[first]
+        return {
+            share: float(self._loss(offset + share * answer, first)) / count for share in _SHARES
+        }
+
+    def _loss(self, scores: Tensor, rows: Tensor) -> Tensor:
+        return click_rate_loss(
+            scores,
+            self.smoothed[rows],
+            self.weights[rows],
+            self.tests[rows],
+            regression=self.config.regression,
+        )

@@ -1,0 +1,276 @@
+"""The linear part of a click rate: a ridge in which each test has an intercept of its own.
+
+    y_i = b + w . x_i + u_t(i) + e_i,   u_t ~ N(0, r s2),  e_i ~ N(0, s2 / c_i),  w ~ N(0, s2 / p)
+
+y is a log rate, t(i) the test, c_i the weight. What a test's audience, day and story do to all its
+creatives is u_t, so that w is learnt mostly from what differs within tests, which is what a choice
+among creatives needs, and from the means of tests only as much as they tell. Given r this is least
+squares on partly centred rows, with W_t = sum of c_i and means weighted by c:
+
+    x_i - h_t mean_t(x),  y_i - h_t mean_t(y),  h_t = 1 - (1 + r W_t)^(-1/2)
+
+h = 0 is a plain ridge, h = 1 learns within tests alone. r comes from the residuals e of creatives
+whose story was held out, by moments; the penalty p is that of the least partly centred squared
+error there:
+
+    s2 = sum_i c_i (e_i - mean_t(e))^2 / (N - T),   r s2 = mean_t(mean_t(e)^2 - s2 / W_t)
+
+All of it needs sums of x x^T, of each fold once. Letters: N creatives, D inputs, T tests, K folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, DataError
+from adwright.metrics.arrays import check_same_length
+
+__all__ = ["CrossFitted", "LinearConfig", "LinearPart", "fit_linear"]
+
+Floats = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
+
+#: r, of the residuals by which it is estimated.
+_FIRST_RATIO = 3.0
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """penalties: p is chosen among these. ratio: r; None estimates it, 0 is a plain ridge."""
+
+    penalties: tuple[float, ...] = (10.0, 30.0, 100.0)
+    ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if not self.penalties or not all(0 < one < np.inf for one in self.penalties):
+            raise ConfigError("penalties are above 0", where=f"penalties {self.penalties}")
+        if self.ratio is not None and not 0 <= self.ratio < np.inf:
+            raise ConfigError("a ratio of variances is 0 or more", where=f"ratio {self.ratio}")
+
+
+@dataclass(frozen=True, eq=False)
+class LinearPart:
+    """weight: float64 [D]. penalty, ratio: p and r, of which it was fitted."""
+
+    weight: Floats
+    bias: float
+    penalty: float
+    ratio: float
+
+    def predict(self, x: npt.NDArray[np.float32]) -> Floats:
+        """Log rates float64 [N] of inputs [N, D]."""
+        found = x @ self.weight.astype(np.float32)
+        return found.astype(np.float64) + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """part: fitted on all creatives. held_out: float64 [N], the log rate of each by a part that saw
+    nothing of its fold. errors: the mean squared error there of each penalty."""
+
+    part: LinearPart
+    held_out: Floats
+    errors: tuple[float, ...]
+
+
+def fit_linear(
+    x: npt.NDArray[np.float32],
+    y: Floats,
+    tests: Whole,
+    folds: Whole,
+    weights: Floats | None = None,
+    config: LinearConfig | None = None,
+) -> CrossFitted:
+    """Fit on inputs [N, D] and log rates [N].
+
+    tests: [N], below 0 where a creative was in none; it counts as a test of its own. folds: [N],
+    from 0 to K - 1, the fold that each is held out in; tests must not be cut. weights: c [N], 1 by
+    default. Raises DataError for arrays of other lengths, a test in two folds, or fewer than 2
+    folds.
+    """
+    config = config or LinearConfig()
+    check_same_length(len(x), {"y": y, "tests": tests, "folds": folds})
+    narrow, back = _narrowed(x)
+    shares = np.ones(len(y)) if weights is None else weights
+    rows = _LinearRows(narrow, y, _own_tests(tests), folds, shares)
+    plain = _plain_sums(rows)
+    ratio = config.ratio
+    if ratio is None:
+        # Of residuals by any reasonable penalty.
+        middle = config.penalties[len(config.penalties) // 2 :][:1]
+        ratio = rows.ratio_of(rows.y - _held_out(rows, plain, _FIRST_RATIO, middle).answer)
+    return _held_out(rows, plain, ratio, config.penalties).fitted(back)
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearRows:
+    """What is fitted, by tests numbered from 0."""
+
+    x: npt.NDArray[np.float32]
+    y: Floats
+    tests: Whole
+    folds: Whole
+    weights: Floats
+
+    def __post_init__(self) -> None:
+        first = np.full(int(self.tests.max(initial=-1)) + 1, -1)
+        first[self.tests] = self.folds
+        if (first[self.tests] != self.folds).any():
+            raise DataError("a test stands in two folds", hint="fold by story")
+        if len(np.unique(self.folds)) < 2:
+            raise DataError("held-out errors need 2 folds", value=len(np.unique(self.folds)))
+
+    def total(self, values: Floats) -> Floats:
+        """[T], sums."""
+        return np.bincount(self.tests, values).astype(np.float64)
+
+    def mean(self, values: Floats) -> Floats:
+        """[T], weighted means."""
+        found: Floats = self.total(values * self.weights) / self.total(self.weights)
+        return found
+
+    def mean_inputs(self) -> npt.NDArray[np.float32]:
+        """float32 [T, D]."""
+        order = np.argsort(self.tests, kind="stable")
+        starts = np.searchsorted(self.tests[order], np.arange(int(self.tests.max()) + 1))
+        shares = (self.weights / self.total(self.weights)[self.tests]).astype(np.float32)
+        sums: npt.NDArray[np.float32] = np.add.reduceat((self.x * shares[:, None])[order], starts)
+        return sums
+
+    def ratio_of(self, residuals: Floats) -> float:
+        """r by moments; 0 where the tests differ no more than chance has them."""
+        mean, total = self.mean(residuals), self.total(self.weights)
+        tests, several = len(total), np.bincount(self.tests) > 1
+        left = len(residuals) - tests
+        if left < 1 or not several.any():
+            return 0.0
+        inner = float((self.weights * (residuals - mean[self.tests]) ** 2).sum()) / left
+        between = float(np.mean(mean**2 - inner / total))
+        return max(0.0, between / inner) if inner > 0 else 0.0
+
+
+def _own_tests(tests: Whole) -> Whole:
+    """Numbered from 0 without gaps; whoever is in none has a number of his own."""
+    alone = tests < 0
+    own = np.where(alone, int(tests.max(initial=-1)) + 1 + np.arange(len(tests)), tests)
+    return np.unique(own, return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearSums:
+    """Of partly centred rows with a last input of 1: sum of x x^T, of x y and of y^2."""
+
+    gram: Floats
+    moment: Floats
+    square: float
+
+    def __add__(self, other: _LinearSums) -> _LinearSums:
+        return _LinearSums(
+            self.gram + other.gram, self.moment + other.moment, self.square + other.square
+        )
+
+    def __sub__(self, other: _LinearSums) -> _LinearSums:
+        return _LinearSums(
+            self.gram - other.gram, self.moment - other.moment, self.square - other.square
+        )
+
+    def error(self, solved: Floats) -> float:
+        """Sum of squared errors."""
+        return float(self.square - 2 * self.moment @ solved + solved @ self.gram @ solved)
+
+
+def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _LinearSums:
+    """Of inputs [n, D], without the last one, outcomes and weights [n]."""
+    root = np.sqrt(weights)
+    longer = np.empty((len(x), x.shape[1] + 1), np.float32)
+    longer[:, :-1] = x
+    longer[:, -1] = 1
+    longer *= root[:, None].astype(np.float32)
+    gram = (longer.T @ longer).astype(np.float64)
+    moment = longer.T.astype(np.float64) @ (root * y)
+    return _LinearSums(gram, moment, float((weights * y**2).sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """What was held out: its answers [N] by the best penalty, and the error of each penalty."""
+
+    answer: Floats
+    errors: tuple[float, ...]
+    penalty: float
+    ratio: float
+    total: _LinearSums
+
+    def fitted(self, back: npt.NDArray[np.float32] | None) -> CrossFitted:
+        """With the part of all creatives. back: [D, R], to the inputs as they were."""
+        solved = _solved(self.total, self.penalty)
+        weight = solved[:-1] if back is None else back.astype(np.float64) @ solved[:-1]
+        part = LinearPart(weight, float(solved[-1]), self.penalty, self.ratio)
+        return CrossFitted(part, self.answer, self.errors)
+
+
+def _narrowed(
+    x: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Fewer creatives than inputs span R <= N directions, in which all weights of a ridge lie: the
+    inputs [N, R] along them, and the directions [D, R]. Otherwise the inputs as they are."""
+    if len(x) >= x.shape[1]:
+        return x, None
+    wide = x.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    kept = values > 1e-10 * max(float(values.max(initial=0)), 1e-300)
+    root = np.sqrt(values[kept])
+    back = (wide.T @ vectors[:, kept]) / root
+    return (vectors[:, kept] * root).astype(np.float32), back.astype(np.float32)
+
+
+def _plain_sums(rows: _LinearRows) -> list[_LinearSums]:
+    """Of each fold, not centred."""
+    members = (np.flatnonzero(rows.folds == fold) for fold in np.unique(rows.folds))
+    return [_sums_of(rows.x[some], rows.y[some], rows.weights[some]) for some in members]
+
+
+def _held_out(
+    rows: _LinearRows, plain: Sequence[_LinearSums], ratio: float, penalties: Sequence[float]
+) -> _HeldOut:
+    """Centring takes (2 h - h^2) W_t mean_t(x) mean_t(x)^T of each test from the plain sums."""
+    folds = np.unique(rows.folds)
+    sums = list(plain)
+    if ratio > 0:
+        total = rows.total(rows.weights)
+        taken = total * (ratio * total / (1 + ratio * total))  # 1 - (1 - h)^2 = r W / (1 + r W)
+        means, mean = rows.mean_inputs(), rows.mean(rows.y)
+        home = np.empty(len(total), np.int64)
+        home[rows.tests] = rows.folds
+        for place, fold in enumerate(folds):
+            some = np.flatnonzero(home == fold)
+            sums[place] = sums[place] - _sums_of(means[some], mean[some], taken[some])
+    whole = sum(sums[1:], sums[0])
+    solutions = [[_solved(whole - own, penalty) for own in sums] for penalty in penalties]
+    errors = tuple(
+        sum(own.error(one) for own, one in zip(sums, solved, strict=True)) / len(rows.y)
+        for solved in solutions
+    )
+    best = int(np.argmin(errors))
+    answer = np.empty(len(rows.y))
+    for fold, solved in zip(folds, solutions[best], strict=True):
+        some = np.flatnonzero(rows.folds == fold)
+        answer[some] = rows.x[some] @ solved[:-1].astype(np.float32) + solved[-1]
+    return _HeldOut(answer, errors, penalties[best], ratio, whole)
+
+
+def _solved(sums: _LinearSums, penalty: float) -> Floats:
+    """[D + 1]: weights, which are penalised, and the bias, which is not."""
+    ridge = sums.gram.copy()
+    places = np.arange(len(ridge) - 1)
+    ridge[places, places] += penalty
+    # Where nothing differs, any bias fits.
+    ridge[-1, -1] += 1e-9
+    solved: Floats = np.linalg.solve(ridge, sums.moment).astype(np.float64)
+    return solved

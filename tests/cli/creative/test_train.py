@@ -1,0 +1,7 @@
+from tests.support.commands import call
+
+
+def test_each_kind_of_training_has_its_verb() -> None:
+    said = call("creative", "train", "--help")
+    for verb in ("clicks", "recall", "writer"):
+        assert verb in said
