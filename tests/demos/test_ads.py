@@ -20,9 +20,13 @@ async def room() -> AsyncIterator[AdRoom]:
     yield AdRoom(writer, rendered, None, "a script")
 
 
+def nobody(ads: object, page: Path) -> None:
+    """Judges none."""
+
+
 def test_it_writes_ads_a_file_and_a_page(tmp_path: Path) -> None:
     out = tmp_path / "ads"
-    found = ads_demo(AdsDemoConfig(out=out), (TEA, HAM), opened=room)
+    found = ads_demo(AdsDemoConfig(out=out), (TEA, HAM), opened=room, judge=nobody)
     assert [ad.product for ad in found.ads] == [TEA, HAM]
     assert found.model == "a script"
     assert found.counts == counts_of(found.ads)
@@ -35,7 +39,8 @@ def test_it_writes_ads_a_file_and_a_page(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (out / "ads.jsonl").read_text("utf-8").splitlines()]
     assert [line["product"]["title"] for line in lines] == [TEA.title, HAM.title]
     assert "write and check the ads" in found.seconds
-    again = ads_demo(AdsDemoConfig(out=out), (HAM,), opened=room)
+    assert found.judged is None
+    again = ads_demo(AdsDemoConfig(out=out), (HAM,), opened=room, judge=nobody)
     assert "Tea bags" not in again.page.read_text("utf-8")
     remove_ads(out)
     assert not out.exists()

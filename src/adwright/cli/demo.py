@@ -265,6 +265,10 @@ def show_ads(found: AdsDemoResult) -> None:
         header = ("slot", "written, [[what is wrong]]", "found", "shown instead")
         show_table(header, ad_rows(ad), title=ad.product.title)
     typer.echo(found.counts.sentence())
+    if found.judged is not None:
+        typer.echo("\nWould they be clicked, would they be remembered? Of judges of other ads:")
+        show_table(found.judged.header(), found.judged.rows())
+        typer.echo(f"What moved each answer: {found.judged.page}")
 
 
 def _address(page: Path, out: Path) -> str:

@@ -21,6 +21,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import checked, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.demos.ads_judged import JudgedAds, judge_ads
 from adwright.demos.ads_page import AdCounts, write_ads_page
 from adwright.demos.ads_program import AdRoom, ProductAd, open_room, write_ads
 from adwright.demos.folder import claim_folder, remove_ours
@@ -30,6 +31,7 @@ from adwright.training.loop.stage_timer import Stages
 __all__ = ["AdsDemoConfig", "AdsDemoResult", "ads_demo", "counts_of", "journey_shelf", "remove_ads"]
 
 _MARK = "demo.json"
+AdsJudge = Callable[[Sequence[ProductAd], Path], JudgedAds | None]
 RoomOpener = Callable[[], AbstractAsyncContextManager[AdRoom]]
 
 
@@ -51,13 +53,15 @@ class AdsDemoConfig:
 
 @dataclass(frozen=True, eq=False)
 class AdsDemoResult:
-    """The ads, what wrote them, their counts, and the page to read."""
+    """The ads, what wrote them, their counts, and the page to read. judged: what two judges say of
+    them; None where no ad has a headline."""
 
     ads: tuple[ProductAd, ...]
     model: str
     counts: AdCounts
     page: Path
     seconds: dict[str, float]
+    judged: JudgedAds | None = None
 
 
 def ads_demo(
@@ -65,11 +69,13 @@ def ads_demo(
     products: Sequence[Product],
     *,
     opened: RoomOpener | None = None,
+    judge: AdsJudge | None = None,
     clock: Clock | None = None,
 ) -> AdsDemoResult:
     """Write ads for the products into `config.out`; an earlier demonstration there is replaced.
 
-    opened: where they are written, in the place of `open_room`.
+    opened: where they are written, in the place of `open_room`. judge: what judges them, in the
+    place of `judge_ads`.
     Raises MissingExtraError without the extra `lm`, AssetError where the model cannot be had,
     ResourceError where the folder holds something else, DataError without products, ProgramError
     where the model wrote nothing at all.
@@ -87,7 +93,9 @@ def ads_demo(
         lines = (json.dumps(to_jsonable(one), ensure_ascii=False) + "\n" for one in ads)
         atomic_write_text(config.out / "ads.jsonl", "".join(lines))
         write_ads_page(page, ads, counts, model=model, seconds=stages.seconds)
-    return AdsDemoResult(ads, model, counts, page, dict(stages.seconds))
+    with stages.stage("judge the ads"):
+        judged = (judge or judge_ads)(ads, config.out / "judged.html")
+    return AdsDemoResult(ads, model, counts, page, dict(stages.seconds), judged)
 
 
 def counts_of(ads: Sequence[ProductAd]) -> AdCounts:

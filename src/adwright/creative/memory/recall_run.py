@@ -84,5 +84,7 @@ def train_recall(
     report = measure_memory(table, blocks, rng=np.random.default_rng(seed))
     identity = model.save(out / _MODEL, overwrite=overwrite, clock=clock)
     told = {"model": identity, **to_jsonable(report)}
-    atomic_write_text(out / _REPORT, json.dumps(told, indent=1) + "\n")
+    if math.isnan(report.brand_share):
+        told["brand_share"] = None
+    atomic_write_text(out / _REPORT, json.dumps(told, indent=1, allow_nan=False) + "\n")
     return RecallRun(model, identity, out / _MODEL, report)

@@ -72,12 +72,13 @@ def shown_ads(
     near: int = 3,
 ) -> list[ShownAd]:
     """The ads as a page shows them. found: of `judged_by`. explain: so many are explained, the
-    first. near: past ads beside each answer. Raises as the judges do."""
+    first. near: past ads beside each answer, 0 for
+    none. Raises as the judges do."""
     first = min(explain, len(table))
     past = {
         name: judge.nearest(table.records[:first], near)
         for name, judge in judges.items()
-        if isinstance(judge, KnowsPast) and first
+        if isinstance(judge, KnowsPast) and first and near
     }
     shown = []
     with progress(first, "explain", "ads") as bar:
