@@ -43,8 +43,9 @@ _TITLES = {
 _PROTOCOL = (
     "Spearman's rho of out-of-fold predictions, all together: five folds of whole brands (of "
     "sentences, each by itself), three seeds, their mean. Strengths and kinds of features are "
-    "chosen by inner folds of the training brands; which blocks the encoder form has was fixed on "
-    "slogans before ads and sentences were looked at. Slogans: d' of recognition from the text "
+    "chosen by inner folds of the training brands. Which blocks the encoder form has was chosen on "
+    "out-of-fold figures of these slogans and a first look at these ads, so that both are a little "
+    "kind to it; sentences were not looked at. Slogans: d' of recognition from the text "
     "alone. Ads: recall after one to three days; content_lift is the rank correlation of the "
     "content's part with what the brand's part leaves, folds of single ads; brand_lift_share the "
     "brand's share of the variance that both explain. Sentences: accuracy. The language forms are "
