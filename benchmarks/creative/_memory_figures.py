@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
-from adwright.creative.memory.protocol import rho_interval
+from adwright.creative.memory.encoder import MemoryParts
+from adwright.creative.memory.protocol import brand_share_of, rho_interval
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.two_level import MethodInterval, with_seeds
@@ -42,8 +43,9 @@ _TITLES = {
 _PROTOCOL = (
     "Spearman's rho of out-of-fold predictions, all together: five folds of whole brands (of "
     "sentences, each by itself), three seeds, their mean. Strengths and kinds of features are "
-    "chosen by inner folds of the training brands; which blocks the encoder form has was fixed on "
-    "slogans before ads and sentences were looked at. Slogans: d' of recognition from the text "
+    "chosen by inner folds of the training brands. Which blocks the encoder form has was chosen on "
+    "out-of-fold figures of these slogans and a first look at these ads, so that both are a little "
+    "kind to it; sentences were not looked at. Slogans: d' of recognition from the text "
     "alone. Ads: recall after one to three days; content_lift is the rank correlation of the "
     "content's part with what the brand's part leaves, folds of single ads; brand_lift_share the "
     "brand's share of the variance that both explain. Sentences: accuracy. The language forms are "
@@ -148,20 +150,12 @@ def _brands() -> dict[str, Any]:
     def rho(predicted: Floats, left: Floats) -> MethodInterval:
         return rho_interval(predicted, left, groups, rng, draws=_DRAWS)
 
-    total = ((target - target.mean()) ** 2).sum()
-    r2_brand = float(np.mean(1 - ((target - brand) ** 2).sum(1) / total))
-    r2_both = float(np.mean(1 - ((target - brand - content) ** 2).sum(1) / total))
-    explained = max(r2_brand, r2_both)
-    share = (
-        {"brand_lift_share": float(np.clip(r2_brand / explained, 0, 1))} if explained > 0 else {}
-    )
+    parts = [MemoryParts(*pair) for pair in zip(brand, content, strict=True)]
     return {
         **_told("ad_recall_rho_brands_seen", rho(brand + content, target)),
         **_told("content_lift_rho", rho(content, target - brand)),
         **_told("ad_brand_alone_rho_brands_out", rho(out, target)),
-        **share,
-        "r2_brand": r2_brand,
-        "r2_brand_and_content": r2_both,
+        "brand_lift_share": brand_share_of(parts, target),
     }
 
 

@@ -11,7 +11,7 @@ over seeds.
     brands_out     folds of whole brands: what to expect of a new advertiser
     content_lift   folds of single ads: the content's part with what the brand's part leaves
     brand_share    of the variance that brand and content explain, the part that the brand alone
-                   explains, both out of fold: R2_brand / R2_both, from 0 to 1
+                   explains, both out of fold: r2_brand / r2_both, from 0 to 1
 
 Where every brand has one ad, the two kinds of folds are one. Intervals resample brands, and are
 widened by what the seeds show (`metrics.two_level`). Nothing is chosen by these folds: the ridges'
@@ -37,7 +37,14 @@ from adwright.metrics.bootstrap import Interval, draw_counts
 from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.two_level import MethodInterval, with_seeds
 
-__all__ = ["MemoryReport", "Split", "cross_fitted", "measure_memory", "rho_interval"]
+__all__ = [
+    "MemoryReport",
+    "Split",
+    "brand_share_of",
+    "cross_fitted",
+    "measure_memory",
+    "rho_interval",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -131,7 +138,7 @@ def measure_memory(
         brands_out=interval([one.value for one in out], every),
         content_lift=interval([one.content for one in seen], [found - one.brand for one in seen]),
         brand_rho=interval([one.brand for one in out], every),
-        brand_share=_share(seen, found),
+        brand_share=brand_share_of(seen, found),
         seeds=tuple(seeds),
     )
 
@@ -174,15 +181,22 @@ def _rho(predicted: Floats, found: Floats) -> float:
     return 0.0 if np.isnan(rho) else rho
 
 
-def _share(parts: Sequence[MemoryParts], found: Floats) -> float:
-    """R2 of the brand's part over that of both, from 0 to 1; NaN where both explain nothing."""
-    total = float(((found - found.mean()) ** 2).sum())
-    if total == 0:
-        return float("nan")
-    brand = np.mean([1 - ((found - one.brand) ** 2).sum() / total for one in parts])
-    both = np.mean([1 - ((found - one.value) ** 2).sum() / total for one in parts])
-    explained = max(brand, both)
-    return float(np.clip(brand / explained, 0, 1)) if explained > 0 else float("nan")
+def brand_share_of(parts: Sequence[MemoryParts], found: Floats) -> float:
+    """r2 of the brand's part over that of both, from 0 to 1, both means over seeds; NaN where both
+    explain nothing.
+
+    r2 is the squared correlation, 0 where it is negative: what a line of best fit would explain, so
+    that too wide or too narrow a prediction does not count against its order.
+    """
+    brand = float(np.mean([_explained(one.brand, found) for one in parts]))
+    explained = max(brand, float(np.mean([_explained(one.value, found) for one in parts])))
+    return brand / explained if explained > 0 else float("nan")
+
+
+def _explained(predicted: Floats, found: Floats) -> float:
+    if np.ptp(predicted) == 0 or np.ptp(found) == 0:
+        return 0.0
+    return max(float(np.corrcoef(predicted, found)[0, 1]), 0.0) ** 2
 
 
 def _rows(blocks: Mapping[str, NDArray[np.float32]], rows: Ints) -> dict[str, NDArray[np.float32]]:
