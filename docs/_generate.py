@@ -17,6 +17,7 @@ from pathlib import Path
 
 from _authoring import AUTHORING
 from _command_line import cli_page
+from _creative import CREATIVE
 from _delivery import DELIVERY
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
@@ -51,6 +52,7 @@ PAGES = (
             "lifetime",
             "programs",
             "authoring",
+            "judging-ads",
         )
     ),
 )
@@ -65,6 +67,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **LIFETIME,
     **PROGRAMS,
     **AUTHORING,
+    **CREATIVE,
 }
 
 

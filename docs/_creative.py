@@ -1,0 +1,133 @@
+"""The tables of judges of ads, from clickrate.json, memorability.json, seed.json, verbaliser.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from _results import ABSENT, figures_of, number, result, source
+
+PARTS = {"slogans": "slogans, d'", "ads": "video ads, recall", "sentences": "sentences, accuracy"}
+SEEN = {
+    "all": "everything",
+    "decode": "opening",
+    "scenes": "frames, cuts and motion",
+    "colours": "colours, tone, complexity",
+    "words": "text on the screen",
+    "faces": "faces",
+    "tags": "things",
+    "cached": "everything, a second time",
+}
+
+
+def clicks() -> Iterator[str]:
+    """Each system on Upworthy, by folds of stories."""
+    yield "| system | best of a test | pairs | rho | rho within | best, later weeks | 90% cover |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in result("clickrate").get("rows", ()):
+        keys = ("best_of_test_text", "pair_accuracy", "rho_log_ctr", "rho_within")
+        cells = [_with_ends(row, key) for key in keys]
+        cells += [_with_ends(row, "best_of_test_text_time"), _three(row.get("interval_cover_90"))]
+        yield f"| {row['title']} | {' | '.join(cells)} |"
+    yield ""
+    yield _protocol("clickrate", "Click rates are")
+    yield from source("clickrate")
+
+
+def clicks_form() -> Iterator[str]:
+    """The form of the paper's table."""
+    keys = ("mae", "mape", "ndcg10", "ndcg50", "spearman", "kendall")
+    yield "| system | MAE | MAPE | NDCG@10 | NDCG@50 | Spearman | Kendall | training, CPU s |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in result("clickrate").get("rows", ()):
+        cells = [number(row[key]) if key in row else "" for key in keys]
+        yield f"| {row['title']} | {' | '.join(cells)} | {number(row['train_cpu_seconds'], '.0f')} |"
+    yield from source("clickrate")
+
+
+def recall() -> Iterator[str]:
+    """Spearman's rho of each system on each set, brands held out."""
+    yield "| set | system | ads | rho, brands held out |"
+    yield "|---|---|---|---|"
+    for row in result("memorability").get("rows", ()):
+        rho = f"{row['rho']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        seeds = "" if row["seeds"] > 1 else ", one seed"
+        part = PARTS.get(row["part"], row["part"])
+        yield f"| {part} | {row['system']}{seeds} | {row['rows']:,} | {rho} |"
+    figures = figures_of("memorability")
+    if figures:
+        yield ""
+        yield (
+            "Of the video ads, with brands seen: "
+            f"{number(figures.get('ad_recall_rho_brands_seen'), '.3f')}; of the brand's name alone, "
+            f"brands held out: {number(figures.get('ad_brand_alone_rho_brands_out'), '.3f')}; of the "
+            "content beyond its brand: "
+            f"{number(figures.get('content_lift_rho'), '.3f')} "
+            f"({number(figures.get('content_lift_rho_ci'), '.3f')})."
+        )
+    yield ""
+    yield _protocol("memorability", "Recall is")
+    yield from source("memorability")
+
+
+def seed() -> Iterator[str]:
+    """What the rounds of SEED brought, by each judge."""
+    figures = figures_of("seed")
+    yield "| gain of the chosen writer over the original ads | value | interval |"
+    yield "|---|---|---|"
+    for key, said in (
+        ("gain_own_judge", "by the judge that chooses"),
+        ("gain_second_judge", "by the second judge, which no round learns from"),
+        ("gain_third_judge", "by a third one, which chooses nothing"),
+        ("rise_second_judge", "beyond the writer of before the rounds, by the second judge"),
+    ):
+        if key in figures:
+            ends = number(figures.get(f"{key}_ci"), "+.1%")
+            yield f"| {said} | {figures[key]:+.1%} | {ends} |"
+    yield ""
+    yield _protocol("seed", "The rounds are")
+    yield from source("seed")
+
+
+def seeing() -> Iterator[str]:
+    """What looking at a picture and at a second of video costs."""
+    figures = figures_of("verbaliser")
+    yield "| part | CPU-ms a picture | CPU-ms a second of video |"
+    yield "|---|---|---|"
+    for part, said in SEEN.items():
+        image = figures.get(f"image_{part}_cpu_ms")
+        video = figures.get(f"video_{part}_cpu_ms_a_second")
+        if image is not None or video is not None:
+            cells = ["" if one is None else _cost(one) for one in (image, video)]
+            yield f"| {said} | {' | '.join(cells)} |"
+    yield ""
+    yield _protocol("verbaliser", "The cost of looking is")
+    yield from source("verbaliser")
+
+
+def _protocol(name: str, what: str) -> str:
+    return str(result(name).get("protocol", f"{what} {ABSENT}."))
+
+
+def _with_ends(row: Mapping[str, Any], key: str) -> str:
+    if key not in row:
+        return ""
+    ends = row.get(f"{key}_ci")
+    return _three(row[key]) + (f" ({number(ends, '.3f')})" if ends else "")
+
+
+def _three(value: object) -> str:
+    return "" if value is None else number(value, ".3f")
+
+
+def _cost(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+CREATIVE: Mapping[str, Callable[[], Iterator[str]]] = {
+    "judging-clicks": clicks,
+    "judging-clicks-form": clicks_form,
+    "judging-recall": recall,
+    "judging-seed": seed,
+    "judging-seeing": seeing,
+}
