@@ -55,7 +55,7 @@ def test_path_lengths_by_differences() -> None:
                 step = torch.zeros_like(plus)
                 step[at, row, number] = eps
                 up, down = pictures(plus + step), pictures(plus - step)
-                slope = (up - down)[at] / (2 * eps)
+                slope = ((up - down)[at] / (2 * eps)).detach()
                 jacobian[row, number] = (slope * direction[at] / math.sqrt(25)).sum()
         literal.append(math.sqrt(float((jacobian**2).sum(1).mean())))
     torch.testing.assert_close(found, torch.tensor(literal, dtype=torch.float64), rtol=1e-5, atol=0)
