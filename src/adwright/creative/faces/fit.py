@@ -310,7 +310,8 @@ class _Faces(Trainee[Tensor]):
         distance = kernel_distance(self.features.of(pictures), self.judged_by)
         kimg = at.steps * self.config.batch / 1000
         if self.home is not None:
-            save_sheet(self.home / "samples" / f"{kimg:06.0f}.png", pictures[:64])
+            seen = at.steps * self.config.batch
+            save_sheet(self.home / "samples" / f"{seen:09d}.png", pictures[:64])
         measures = {"kid_lite0": distance, "kimg": kimg, **self.shares}
         return distance, measures
 

@@ -34,7 +34,15 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.core.progress import progress
 
-__all__ = ["LABELS", "STYLE", "DrawnPortraits", "draw_portraits", "drawn_options", "redrawn"]
+__all__ = [
+    "LABELS",
+    "STYLE",
+    "DrawnPortraits",
+    "draw_one",
+    "draw_portraits",
+    "drawn_options",
+    "redrawn",
+]
 
 STYLE = "pixel-art"
 #: Of each portrait, in this order.
@@ -92,7 +100,7 @@ def draw_portraits(count: int, *, seed: int, side: int = 32) -> DrawnPortraits:
     pictures = np.empty((count, side, side, 3), np.uint8)
     with progress(count, "draw portraits", "portraits") as bar:
         for at, options in enumerate(told):
-            pictures[at] = _drawn(options, side)
+            pictures[at] = draw_one(options, side)
             bar.advance(1)
     labels = np.array([_labels(options) for options in told], np.float32).reshape(count, -1)
     return DrawnPortraits(pictures, dict(zip(LABELS, labels.T, strict=True)), told)
@@ -185,8 +193,8 @@ def _definition() -> _Definition:
     return _Definition(Style(told), variants, colours)
 
 
-def _drawn(options: Mapping[str, Any], side: int) -> NDArray[np.uint8]:
-    """uint8 [side, side, 3]."""
+def draw_one(options: Mapping[str, Any], side: int) -> NDArray[np.uint8]:
+    """uint8 [side, side, 3] of one portrait, told so."""
     import resvg_py
     from dicebear import Avatar
     from PIL import Image
