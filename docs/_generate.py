@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from _authoring import AUTHORING
 from _command_line import cli_page
 from _delivery import DELIVERY
 from _language_models import LANGUAGE_MODELS
@@ -49,6 +50,7 @@ PAGES = (
             "which-model",
             "lifetime",
             "programs",
+            "authoring",
         )
     ),
 )
@@ -62,6 +64,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **SECURITY,
     **LIFETIME,
     **PROGRAMS,
+    **AUTHORING,
 }
 
 

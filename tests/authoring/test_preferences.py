@@ -58,6 +58,7 @@ def test_an_edit_is_preferred_to_its_draft(drafts: Drafts) -> None:
     assert (row.kind, row.chosen, row.rejected) == ("edit", "Assam for the morning", "Best tea")
     assert (row.reviewer, row.reasons) == ("ann", ("policy",))
     line = json.loads(json.dumps(row.as_json()))
+    assert line["values"] == {"occasion": "Christmas"}
     assert line["chosen"][:-1] == line["rejected"][:-1]
     assert line["chosen"][0]["role"] == "system"
     assert "Calm." in line["chosen"][0]["content"]

@@ -114,7 +114,7 @@ def test_ray_gets_the_same_settings(here: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.toml"], "the run file does not exist"),
+        (["missing.toml"], "the file does not exist"),
         (["--store", "mysql://x/y"], "cannot be kept in"),
         (["--host", "192.0.2.1"], "cannot be listened on"),
     ],

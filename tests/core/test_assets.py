@@ -34,14 +34,16 @@ MEMBERS = {
 }
 
 
-def make_wheel(folder: Path, members: dict[str, bytes] = MEMBERS) -> Path:
+def make_wheel(
+    folder: Path, members: dict[str, bytes] = MEMBERS, tag: str = "py3-none-any"
+) -> Path:
     """A real wheel, small, that pip accepts; its package is named obp like a real asset."""
     info = "obp-9.9.9.dist-info"
     contents = members | {
         f"{info}/METADATA": b"Metadata-Version: 2.1\nName: obp\nVersion: 9.9.9\n"
         b"Requires-Python: <3\nRequires-Dist: no-such-package-anywhere\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-        b"Tag: py3-none-any\n",
+        + f"Tag: {tag}\n".encode(),
     }
     record = [
         f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()}"
@@ -49,7 +51,7 @@ def make_wheel(folder: Path, members: dict[str, bytes] = MEMBERS) -> Path:
         for name, data in contents.items()
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "obp-9.9.9-py3-none-any.whl"
+    path = folder / f"obp-9.9.9-{tag}.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in contents.items():
             archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), data)
@@ -99,6 +101,21 @@ def test_downloads_checks_and_unpacks_the_needed_files(tmp_path: Path, wheel: Pa
     assert files_under(folder) == WANTED
     visible = [path for path in (tmp_path / "cache").iterdir() if path.name[0] != "."]
     assert visible == [folder]
+
+
+def test_a_wheel_for_another_machine_is_had_for_its_data(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel.unlink()
+    other = make_wheel(tmp_path / "index", tag="cp399-cp399-win_arm64")
+    monkeypatch.setitem(ASSETS, "obp", tiny_pin(other))
+    with pytest.raises(AssetError, match="No matching distribution"):
+        asset("obp", cache=tmp_path / "cache")
+    pin = replace(tiny_pin(other), built_for=("3.99", "win_arm64"))
+    monkeypatch.setitem(ASSETS, "obp", pin)
+    with pytest.raises(AssetError, match=r"--python-version 3\.99 --platform win_arm64"):
+        asset("obp", cache=tmp_path / "cache", offline=True)
+    assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
 
 
 def test_leaves_no_wheel_behind(tmp_path: Path, wheel: Path) -> None:

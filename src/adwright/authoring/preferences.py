@@ -8,7 +8,8 @@ variant beside an approved or edited one of the same slot. A line has both as co
 begin with what the model was asked, as trainers of preferences take them:
 
     {"chosen": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}],
-     "rejected": [...], "product": "p1", "slot": "headline", "kind": "edit", ...}
+     "rejected": [...], "product": "p1", "slot": "headline", "kind": "edit",
+     "values": {"occasion": "Christmas"}, ...}
 
 `adwright tune run --messages-field chosen` learns to write as what was chosen.
 
@@ -43,7 +44,7 @@ PreferenceKind = Literal["edit", "variant"]
 @dataclass(frozen=True)
 class PreferenceRow:
     """One text that was preferred to another. prompt: what the model was asked. reasons: of the
-    rejection or edit."""
+    rejection or edit. values: fields of the request beside the product, such as an occasion."""
 
     product: str
     slot: str
@@ -53,6 +54,7 @@ class PreferenceRow:
     rejected: str
     reviewer: str = ""
     reasons: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -68,6 +70,7 @@ class PreferenceRow:
             "kind": self.kind,
             "reviewer": self.reviewer,
             "reasons": list(self.reasons),
+            "values": dict(self.values),
         }
 
 
@@ -102,6 +105,7 @@ def preferences(drafts: Drafts) -> Preferences:
                     draft.text,
                     decision.reviewer,
                     decision.reasons,
+                    draft.values,
                 )
             )
     return Preferences(tuple(rows), unknown)

@@ -22,6 +22,7 @@ from adwright.cli import (
     store,
 )
 from adwright.cli.author import app as author
+from adwright.cli.creative import app as creative
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.lm import app as lm
 from adwright.cli.programs import app as programs
@@ -139,6 +140,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(ads.app, name="ads")
 app.add_typer(retire.app, name="retire")
 app.add_typer(author.app, name="author")
+app.add_typer(creative.app, name="creative")
 app.add_typer(store.app, name="store")
 app.add_typer(lm.app, name="lm")
 app.add_typer(programs.app, name="programs")

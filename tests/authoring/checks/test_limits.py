@@ -29,7 +29,10 @@ def test_the_table_says_where_its_figures_come_from() -> None:
     assert (HEADLINE.fewest_texts, HEADLINE.most_texts) == (3, 15)
     assert all(one.source for one in all_limits())
     assert all(bool(one.read) == (one.basis != "unverified") for one in all_limits())
-    assert limit_named("amazon.title").basis == "platform"
+    read = {one.name for one in all_limits() if one.basis == "platform"}
+    assert read == {"google.shopping_title", "google.shopping_description", "amazon.title"}
+    assert all(one.url.startswith("https://") for one in all_limits() if one.basis != "unverified")
+    assert all(one.note for one in all_limits())
     assert limits_version()
 
 

@@ -35,6 +35,8 @@ def rules(text: str, *facts: str, **more: object) -> list[str]:
         ("Struggling with debt?", "personal-attribute"),
         ("Write to jo@example.com", "personal-data"),
         ("Call +44 20 7946 0958", "personal-data"),
+        ("Pay to DE89 3704 0044 0532 0130 00", "personal-data"),
+        ("Card 4111 1111 1111 1111", "personal-data"),
         ("Click here", "click-bait"),
         ("Now $2.99", "price"),
         ("AMAZING tea", "capitals"),
@@ -57,6 +59,8 @@ def test_each_rule_finds_its_words(text: str, rule: str) -> None:
         "Wait... what? Tea!",
         "A manicure set",
         "The two can 1 Can sit",
+        "Model DE88 3704 0044 0532 0130 00",
+        "Order no. 4111 1111 1111 1112",
     ],
 )
 def test_ordinary_texts_pass(text: str) -> None:

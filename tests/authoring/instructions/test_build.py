@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.instructions.build import (
     build_instructions,
     gathered_examples,
@@ -162,6 +163,20 @@ def test_what_filters_leave_out_is_counted_and_shown(plan: InstructionPlan, tmp_
     ]
     assert {one["filter"] for one in shown} >= {"length"}
     assert all(one["why"] and one["messages"] for one in shown)
+
+
+def test_a_voice_stands_in_each_row_and_leaves_out_what_it_bans(
+    plan: InstructionPlan, tmp_path: Path
+) -> None:
+    voice = BrandVoice("calm and plain", banned=("tent",))
+    spoken = replace(plan, tasks=("ads", "classify"), voice=voice)
+    report = build_instructions(spoken, tmp_path / "out")
+    rows = [row for own in rows_of(tmp_path / "out").values() for row in own]
+    assert all(voice.prompt() in row.turns[0].content for row in rows)
+    assert all("voice" in row.passed for row in rows)
+    assert report.left_out["ads"]["voice"] > 0
+    assert "voice" not in report.left_out.get("classify", {})
+    assert not any("tent" in row.answer for row in rows if row.task == "ads")
 
 
 def test_nothing_left_is_an_error_and_leaves_nothing(plan: InstructionPlan, tmp_path: Path) -> None:

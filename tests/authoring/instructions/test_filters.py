@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.instructions.filters import (
     FilterConfig,
     claims_too_much,
@@ -13,6 +14,7 @@ from adwright.authoring.instructions.filters import (
     has_length,
     holds_personal_data,
     is_grounded,
+    keeps_the_voice,
     speaks_the_language,
     verdict,
 )
@@ -146,6 +148,7 @@ def test_general_answers_are_not_asked_for_facts() -> None:
         "call 020 7946 0958 today",
         "ring +44 20 7946 0958",
         "pay to DE89 3704 0044 0532 0130 00",
+        "pay to gb82west12345698765432",
         "his number is 078-05-1120",
         "card 4111 1111 1111 1111",
         "card 4111111111111111",
@@ -166,6 +169,8 @@ def test_personal_data_are_found(text: str) -> None:
         "user@home cable",
         "hotpoint hm325ff2 54cm wide 50 50",
         "IP66 Weatherproof camera",
+        "part DE88 3704 0044 0532 0130 00",
+        "in22 this test does tell that here",
     ],
 )
 def test_codes_of_goods_are_no_personal_data(text: str) -> None:
@@ -202,3 +207,13 @@ def test_lines_that_leave_nothing_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_form_is_that_of_the_prompt() -> None:
     assert has_form(row("Tea", "classify")) == ""
+
+
+def test_a_voice_leaves_out_what_it_bans() -> None:
+    voice = BrandVoice("calm", banned=("cheap",), required=("Mill Lane",))
+    assert "'cheap' is banned" in keeps_the_voice(row("A cheap tea"), voice)
+    assert keeps_the_voice(row("A plain tea"), voice) == ""
+    assert keeps_the_voice(row("Style: cheap", "attributes"), voice) == ""
+    assert "voice" not in filters_of(FilterConfig(), unsupported_spans)
+    filters = filters_of(FilterConfig(), unsupported_spans, voice=voice)
+    assert "cheap" in filters["voice"](row("A cheap tea"))

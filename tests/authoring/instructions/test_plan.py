@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.instructions.plan import BuildCounts, InstructionPlan
 from adwright.authoring.instructions.sources.given import DataSources
 from adwright.core.config import from_jsonable, to_jsonable
@@ -21,7 +22,8 @@ def test_by_default_it_is_the_six_tasks() -> None:
 
 
 def test_a_plan_can_be_written_and_read() -> None:
-    plan = InstructionPlan(SOURCES, tasks=("ads", "attributes"), held_out=("ads",))
+    voice = BrandVoice("calm", banned=("cheap",))
+    plan = InstructionPlan(SOURCES, tasks=("ads", "attributes"), held_out=("ads",), voice=voice)
     assert from_jsonable(InstructionPlan, to_jsonable(plan)) == plan
 
 
@@ -45,6 +47,11 @@ def test_a_plan_can_be_written_and_read() -> None:
 def test_what_cannot_be_built_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         InstructionPlan(SOURCES, **wrong)
+
+
+def test_the_voice_is_put_into_words() -> None:
+    assert InstructionPlan(SOURCES).voice_text == ""
+    assert InstructionPlan(SOURCES, voice=BrandVoice("calm")).voice_text == "Tone: calm."
 
 
 def test_counts_begin_at_nothing() -> None:

@@ -65,6 +65,16 @@ def test_a_catalogue_becomes_instruction_data(shop: Path, tmp_path: Path) -> Non
     assert row["source"] == "shop"
 
 
+def test_a_voice_is_told_to_the_model(shop: Path, tmp_path: Path) -> None:
+    voice = tmp_path / "voice.toml"
+    voice.write_text('tone = "calm and plain"\n')
+    said(
+        str(tmp_path / "rows"), "--catalogue", str(shop), *OWN, "--most", "5", "--voice", str(voice)
+    )
+    row = json.loads((tmp_path / "rows" / "train.jsonl").read_text().splitlines()[0])
+    assert "Tone: calm and plain." in row["messages"][0]["content"]
+
+
 def test_a_folder_is_replaced_only_with_force(shop: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows"
     words = (str(out), "--catalogue", str(shop), *OWN, "--most", "10")
@@ -97,6 +107,8 @@ def test_a_dry_run_counts_and_writes_nothing(shop: Path, tmp_path: Path) -> None
         (("--catalogue", "{shop}", *OWN, "--teacher", "x", "--server", "http://y"), "one teacher"),
         (("--catalogue", "{shop}", *OWN, "--server", "http://y"), "go together"),
         (("--intention", "{shop}"), "no JSON"),
+        (("--catalogue", "{shop}", *OWN, "--voice", "{shop}"), "TOML"),
+        (("--catalogue", "{shop}", *OWN, "--voice", "{tmp}/voice"), "does not exist"),
     ],
 )
 def test_mistakes_are_told_in_words(

@@ -60,6 +60,18 @@ def test_a_draft_shows_what_changed_and_what_was_found(client: Client) -> None:
     assert "The journal does not have the product." in client.get("/drafts/3").text
 
 
+def test_a_draft_shows_what_the_model_was_told_beside_the_product(
+    client: Client, drafts: Drafts
+) -> None:
+    assert "Told beside it" not in client.get("/drafts/0").text
+    write(drafts, "mug/2", "A mug for camping", "title", values=(("query", f"mug {EVIL}"),))
+    page = client.get("/drafts/4").text
+    assert "Told beside it" in page
+    assert "<dt>query</dt>" in page
+    assert "mug &#34;&#39;&gt;&lt;/textarea&gt;" in page
+    assert "<script>alert" not in page
+
+
 def test_a_draft_is_approved_and_the_next_one_comes(client: Client, drafts: Drafts) -> None:
     page = client.get("/drafts/0?slot=headline")
     answer = post(client, "/drafts/0?slot=headline", seen=seen_of(page), action="approve")

@@ -12,6 +12,7 @@ from adwright.console.review.views import (
     origin_of,
     row_view,
     shop_text,
+    told_of,
     view_of,
 )
 from tests.support.review_page import WordChecks, drafts_of
@@ -73,6 +74,13 @@ def test_megabytes_are_not_shown(tmp_path: Path) -> None:
         drafts.note_products([(long, "h")])
         drafts.write([Draft("p", "headline", 0, "short")])
         assert len(view(drafts, ("p", "headline", 0)).base) == 20_000
+
+
+def test_what_the_model_was_told_beside_the_product() -> None:
+    draft = Draft("p", "title", 0, "x", values=(("search_term", "green tea"), ("note", "x" * 700)))
+    assert told_of(draft)[0] == ("search term", "green tea")
+    assert len(told_of(draft)[1][1]) == 600
+    assert told_of(Draft("p", "title", 0, "x")) == []
 
 
 def test_a_row_is_short(tmp_path: Path) -> None:

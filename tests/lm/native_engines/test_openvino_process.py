@@ -6,7 +6,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from adwright.lm.native_engines.openvino_worker import serve
 class Counting:
     """Counts down from the first token of each prompt, in a thread of its own."""
 
-    def submit(self, request: StepRequest) -> None:
-        if request.ids[0] == 98:
-            raise ValueError("it is not taken")
-        threading.Thread(target=self._count, args=(request,), daemon=True).start()
+    def submit(self, requests: Sequence[StepRequest]) -> None:
+        for request in requests:
+            if request.ids[0] == 98:
+                raise ValueError("it is not taken")
+            threading.Thread(target=self._count, args=(request,), daemon=True).start()
 
     def _count(self, request: StepRequest) -> None:
         left = request.ids[0]
@@ -91,15 +92,15 @@ def ids_of(request: Any) -> list[int]:
 
 
 def test_many_requests_over_one_connection(process: PipelineProcess) -> None:
-    requests = [process.submit([n], {}) for n in (3, 5, 4)]
+    requests = process.submit([([n], {}) for n in (3, 5, 4)])
     assert [ids_of(one) for one in requests] == [[2, 1, 0], [4, 3, 2, 1, 0], [3, 2, 1, 0]]
     assert (process.running, process.health()) == (0, "ready")
     with pytest.raises(ConfigError, match="not taken"):
-        ids_of(process.submit([98], {}))
+        ids_of(*process.submit([([98], {})]))
 
 
 def test_a_dropped_request_ends(process: PipelineProcess) -> None:
-    request = process.submit([10**9], {})
+    (request,) = process.submit([([10**9], {})])
     assert request.next(20) is not None
     assert process.running == 1
     request.drop()
@@ -116,24 +117,24 @@ def test_a_death_is_an_error_and_it_is_started_again() -> None:
         return lives[-1]
 
     with closing(PipelineProcess({"model": "m"}, start=start)) as process:
-        requests = [process.submit([10**9], {}) for _ in range(2)]
+        requests = process.submit([([10**9], {})] * 2)
         assert requests[0].next(20) is not None
         lives[0].kill()
         for one in requests:
             with pytest.raises(ResourceError, match="killed by SIGKILL"):
                 list(one)
-        assert ids_of(process.submit([2], {})) == [1, 0]
+        assert ids_of(*process.submit([([2], {})])) == [1, 0]
         assert process.pid == 2
 
 
 def test_closing_ends_what_runs(process: PipelineProcess) -> None:
-    request = process.submit([10**9], {})
+    (request,) = process.submit([([10**9], {})])
     process.close()
     process.close()
     with pytest.raises(ResourceError, match="closed"):
         list(request)
     with pytest.raises(ResourceError, match="closed"):
-        process.submit([1], {})
+        process.submit([([1], {})])
 
 
 def test_one_that_takes_nothing_is_given_up() -> None:
@@ -147,7 +148,7 @@ def test_one_that_takes_nothing_is_given_up() -> None:
         closing(PipelineProcess({"model": "m"}, start=start, send_seconds=1)) as process,
         pytest.raises(ResourceError),
     ):
-        list(process.submit(long, {}))
+        list(*process.submit([(long, {})]))
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:

@@ -58,11 +58,15 @@ class Pipeline:
     def __init__(self) -> None:
         self.handles: list[Handle] = []
         self.steps = 0
+        self.slow = 0.0
+        self.joined: list[int] = []
         self.broken = False
         self.may_step = threading.Event()
         self.may_step.set()
 
     def add_request(self, _: int, ids: Any, settings: Any) -> Handle:
+        time.sleep(self.slow)
+        self.joined.append(self.steps)
         first = int(ids.data.reshape(-1)[0])
         if first == 96:
             raise OverflowError("it does not fit")
@@ -96,7 +100,7 @@ class Ticket:
         self.arrived: SimpleQueue[StepOutput | Exception] = SimpleQueue()
         settings: Any = SimpleNamespace(max_new_tokens=ids[0])
         self.request = StepRequest(ids, settings, self.arrived.put, shaped)
-        stepper.submit(self.request)
+        stepper.submit([self.request])
 
     def __iter__(self) -> Iterator[StepOutput]:
         while True:
@@ -131,6 +135,22 @@ def test_requests_run_together() -> None:
     assert [ids_of(ticket) for ticket in tickets] == [[2, 1, 0], [4, 3, 2, 1, 0], [3, 2, 1, 0]]
     assert pipeline.steps <= 7
     worker.close()
+    worker.close()
+
+
+def test_no_step_lies_between_those_that_are_submitted_together() -> None:
+    worker, (pipeline,) = make()
+    told: list[list[StepOutput | Exception]] = [[], [], []]
+    settings: Any = SimpleNamespace(max_new_tokens=4)
+    requests = [StepRequest([4], settings, one.append) for one in told]
+    requests[1].dropped = True
+    pipeline.slow = 0.02
+    worker.submit([])
+    worker.submit(requests)
+    last = Ticket(worker, [30])
+    assert ids_of(last)[-1] == 0
+    assert pipeline.joined[:2] == [0, 0]
+    assert [len(one) for one in told] == [4, 1, 4]
     worker.close()
 
 

@@ -47,8 +47,9 @@ class PlatformLimit:
     name: platform.field. most: its longest text, in `unit`. visible: what of it is shown, 0 for
     all. unit: characters, or width, in which a double-width character counts two. fewest_texts,
     most_texts: how many such texts an ad has; most_texts 0: not told. source: the page that
-    decides. basis: how far the figure can be relied on: "platform" was read on that page, "guides"
-    in guides of third parties, "unverified" nowhere. read: in which month; empty: not at all.
+    decides; url: its address. basis: how far `most` can be relied on: "platform" was read on a page
+    of the platform, "guides" in guides of third parties, "unverified" nowhere. read: in which
+    month; empty: not at all. note: what else was compared, and what was not.
 
     Raises ConfigError for numbers that cannot be.
     """
@@ -62,6 +63,8 @@ class PlatformLimit:
     visible: int = 0
     fewest_texts: int = 0
     most_texts: int = 0
+    url: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_literals(self)

@@ -22,6 +22,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
+from adwright.authoring.checks.accounts import account_spans, card_spans
 from adwright.authoring.checks.finding import Finding, Severity
 from adwright.core.config import check_literals
 from adwright.metrics.text.grounding import unsupported_spans
@@ -86,6 +87,7 @@ def check_policy(
         for one in _pattern(rule.words).finditer(text)
         if not (rule.unless_in_facts and _holds(known, one.group()))
     ]
+    found += _accounts(text)
     found += _marks_of_others(text, known, competitors)
     found += _prices(text, facts, locale)
     found += _shouting(text, known)
@@ -103,6 +105,19 @@ def check_policy(
             Finding("policy/punctuation", start, start + 1, "warning", message, "keep one")
         )
     return tuple(found)
+
+
+def _accounts(text: str) -> Iterator[Finding]:
+    """Accounts, and cards that are no part of one: personal data in a form that no word tells."""
+    rule = next(one for one in policy_rules() if one.id == "personal-data")
+    accounts = list(account_spans(text))
+    cards = (
+        (start, end)
+        for start, end in card_spans(text)
+        if not any(first <= start < last for first, last in accounts)
+    )
+    for start, end in (*accounts, *cards):
+        yield Finding(f"policy/{rule.id}", start, end, rule.severity, rule.message, rule.fix)
 
 
 def _marks_of_others(text: str, known: str, competitors: Collection[str]) -> Iterator[Finding]:

@@ -203,7 +203,7 @@ def _taught(
             teacher,
             made,
             config=plan.teacher,
-            voice=plan.voice,
+            voice=plan.voice_text,
             bounds=plan.bounds,
             refused=counts.answers_refused,
         ):
@@ -220,7 +220,7 @@ def _filtered(
     counts: BuildCounts,
 ) -> list[InstructionRow]:
     """A row of each example that all filters let pass."""
-    filters = filters_of(plan.filters, unsupported, bounds=plan.bounds)
+    filters = filters_of(plan.filters, unsupported, voice=plan.voice, bounds=plan.bounds)
     rows, shown = list[InstructionRow](), Counter[tuple[str, str]]()
     with progress(len(examples), "filters", "examples") as bar:
         for row in _rows(plan, examples, instructions, unsupported, counts):
@@ -257,7 +257,7 @@ def _rows(
         for copy in range(1 if example.request.product.title.strip() else _COPIES):
             key = (task, example.source, example.request.product.id, str(copy))
             seed = chosen(able, plan.seed, "instruction", *key)
-            yield row_of(shown, seed, voice=plan.voice, bounds=plan.bounds)
+            yield row_of(shown, seed, voice=plan.voice_text, bounds=plan.bounds)
 
 
 def _without_duplicates(

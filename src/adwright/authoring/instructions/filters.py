@@ -14,8 +14,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from adwright.authoring.checks.accounts import is_card
 from adwright.authoring.checks.language import judge_language
 from adwright.authoring.checks.policy import check_policy
+from adwright.authoring.checks.voice import BrandVoice, check_voice
 from adwright.authoring.instructions.facts import Unsupported, facts_of
 from adwright.authoring.instructions.rows import InstructionRow, request_of
 from adwright.authoring.tasks.answers import read_answer
@@ -35,6 +37,7 @@ __all__ = [
     "has_length",
     "holds_personal_data",
     "is_grounded",
+    "keeps_the_voice",
     "speaks_the_language",
     "verdict",
 ]
@@ -57,9 +60,6 @@ _LETTERS = re.compile(r"\W*[^\W\d_]{2,}(?:['\u2019-][^\W\d_]+)*\W*")
 #: Beside what `checks.policy` knows: telephone numbers of one country, and numbers of cards without
 #: blanks; codes of goods have thirteen or fourteen digits.
 _CALL = re.compile(r"\b(?:tel|phone|call|fax)\b\.?:?\s*\(?0\d[\d\s()./-]{6,}\d", re.IGNORECASE)
-_ACCOUNT = re.compile(
-    r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3}(?![A-Z0-9]))?", re.IGNORECASE
-)
 _CARD = re.compile(r"(?<!\d)[3-6]\d{14,15}(?!\d)")
 
 
@@ -88,10 +88,12 @@ def filters_of(
     config: FilterConfig,
     unsupported: Unsupported,
     *,
+    voice: BrandVoice | None = None,
     bounds: PromptBounds = _BOUNDS,
 ) -> dict[str, RowFilter]:
-    """All filters by name, in the order in which they are asked."""
-    return {
+    """All filters by name, in the order in which they are asked; that of the voice where there is
+    one."""
+    found: dict[str, RowFilter] = {
         "form": lambda row: has_form(row, bounds=bounds),
         "length": lambda row: has_length(row, config),
         "language": speaks_the_language,
@@ -100,6 +102,9 @@ def filters_of(
         "claims": claims_too_much,
         "personal": holds_personal_data,
     }
+    if voice is not None:
+        found["voice"] = lambda row: keeps_the_voice(row, voice)
+    return found
 
 
 def verdict(row: InstructionRow, filters: Mapping[str, RowFilter]) -> dict[str, str]:
@@ -187,29 +192,21 @@ def holds_personal_data(row: InstructionRow) -> str:
     """Neither answer nor input holds what looks like an address, a telephone number, an account or
     a card."""
     for text in (row.answer, row.shown):
-        if _CALL.search(text) or any(_is_card(found[0]) for found in _CARD.finditer(text)):
+        if _CALL.search(text) or any(is_card(found[0]) for found in _CARD.finditer(text)):
             return "the number of a telephone or card"
         for one in check_policy(text, ()):
-            account = _ACCOUNT.match(text, one.start)
-            if one.rule == _PERSONAL and (account is None or _is_account(account[0])):
+            if one.rule == _PERSONAL:
                 return repr(text[one.start : one.end])
     return ""
 
 
-def _is_account(text: str) -> bool:
-    """Whether the check digits of an IBAN are right (ISO 13616); most codes of goods that look like
-    one have others."""
-    plain = "".join(sign for sign in text.upper() if sign.isalnum() and sign.isascii())
-    return int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1
-
-
-def _is_card(digits: str) -> bool:
-    """Whether the digits end in the check digit of cards for payment (Luhn, ISO/IEC 7812-1)."""
-    total = 0
-    for place, sign in enumerate(reversed(digits)):
-        value = int(sign) * (2 if place % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+def keeps_the_voice(row: InstructionRow, voice: BrandVoice) -> str:
+    """A text has no word that the brand's voice bans; required ones may be missing, as they are
+    in most texts that people wrote."""
+    if _form(row) != "text":
+        return ""
+    errors = (one for one in check_voice(row.answer, voice) if one.severity == "error")
+    return next((one.message for one in errors), "")
 
 
 def _form(row: InstructionRow) -> str:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.instructions.filters import FilterConfig
 from adwright.authoring.instructions.sources.given import DataSources
 from adwright.authoring.instructions.teacher import TeacherConfig
@@ -29,7 +30,8 @@ class InstructionPlan:
     shares of the product clusters. phrasings: new instructions of a task, beside the seeds.
     alike: estimated similarity from which on two rows are near-duplicates; title_alike: and two
     titles, on two sides of the split. show_missing: facts that an answer has and its input lacks
-    are shown as details where that can be; where not, the row is left out. voice: of the brand.
+    are shown as details where that can be; where not, the row is left out. voice: of the brand; it
+    stands in every row, the teacher is told it, and texts with a word that it bans are left out.
 
     Raises ConfigError for a task that is unknown or given twice, and for numbers out of range.
     """
@@ -45,7 +47,7 @@ class InstructionPlan:
     alike: float = 0.9
     title_alike: float = 0.9
     show_missing: bool = True
-    voice: str = ""
+    voice: BrandVoice | None = None
     seed: int = 0
     filters: FilterConfig = field(default_factory=FilterConfig)
     bounds: PromptBounds = field(default_factory=PromptBounds)
@@ -72,6 +74,11 @@ class InstructionPlan:
                 hint="most and phrasings from 0, spare from 1, alike above 0 and at most 1, valid "
                 "and test below 1 together",
             )
+
+    @property
+    def voice_text(self) -> str:
+        """What the system turn says of the voice; empty where there is none."""
+        return "" if self.voice is None else self.voice.prompt()
 
     @property
     def looked_at(self) -> int:

@@ -17,7 +17,7 @@ from adwright.authoring.writer.engine.opened import OpenedWriter, WriterModel, a
 from adwright.authoring.writer.plan import make_plan
 from adwright.authoring.writer.recipe import recipe_of, require_same_recipe
 from adwright.authoring.writer.shop.products import ProductTable
-from adwright.core.errors import DataError
+from adwright.core.errors import DataError, ResourceError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 
@@ -68,6 +68,9 @@ def rehearse(
 
     Raises as `run_job`, and AssetError where there is no such adapter.
     """
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise ResourceError("this is not a folder", where=str(folder), hint="name another")
     silent = ScriptedModel(ScriptedConfig())
     opened = OpenedWriter(
         silent, writer.model, "none", writer.adapter, adapter_hash(writer.adapter)
@@ -75,7 +78,7 @@ def rehearse(
     recipe = recipe_of(config, opened, brands=brands_of(table.products))
     with ExitStack() as stack:
         drafts: Drafts | None = None
-        if (Path(folder) / JOURNAL).is_file():
+        if (place / JOURNAL).is_file():
             drafts = stack.enter_context(closing(Drafts.open(folder, reading_only=True)))
             require_same_recipe(drafts, recipe, rewrite=config.rewrite)
         plan = make_plan(table, config, recipe.digests, drafts)

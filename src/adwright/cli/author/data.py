@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adwright.cli.author.options import Voice
 from adwright.cli.shared import (
     DryRun,
     Force,
@@ -125,6 +126,7 @@ def data(  # noqa: PLR0913
     server: Server = "",
     served_model: Served = "",
     drop_missing: DropMissing = False,
+    voice: Voice = None,
     offline: Offline = False,
     seed: Seed = 0,
     force: Force = False,
@@ -136,12 +138,16 @@ def data(  # noqa: PLR0913
     and for ads, titles and questions from a teacher, or without one from sentences that are filled
     with a product's facts. Rows whose text has a number, brand or claim that is not in its input
     are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
+    With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
+    tells it, and texts with a word that it bans are left out.
 
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
     """
+    from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.build import build_instructions
     from adwright.authoring.instructions.plan import InstructionPlan
+    from adwright.core.config import load_toml
 
     files = {
         "pricerunner": pricerunner,
@@ -162,6 +168,7 @@ def data(  # noqa: PLR0913
         test=test,
         phrasings=phrasings,
         show_missing=not drop_missing,
+        voice=None if voice is None else load_toml(voice, BrandVoice),
         seed=seed,
     )
     if dry_run:

@@ -55,7 +55,7 @@ Products = Annotated[
     Path,
     typer.Argument(
         help="Table of products: .csv, .tsv, .jsonl or .parquet, as Shopify, WooCommerce or a "
-        "Google feed has it, or with columns of your own."
+        "Google feed has it, or with columns of your own; or a Google feed as .xml (RSS, Atom)."
     ),
 ]
 Slots = Annotated[
@@ -217,13 +217,17 @@ def pairs_of(option: str, given: list[str] | None) -> tuple[tuple[str, str], ...
 
 def read_labels(path: Path | None) -> tuple[str, ...]:
     """The lines of a file that are not blank, each once. Raises ConfigError where it cannot be
-    read."""
+    read, or has none."""
     if path is None:
         return ()
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise ConfigError(
-            f"the labels cannot be read: {error}", where=str(path), hint="a label a line, in UTF-8"
+            f"the labels cannot be read: {why}", where=str(path), hint="a label a line, in UTF-8"
         ) from error
-    return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not labels:
+        raise ConfigError("the file has no label", where=str(path), hint="write a label a line")
+    return labels

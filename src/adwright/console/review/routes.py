@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from adwright.console.review.desk import REASONS, TEXT_LENGTH, Moved, ReviewDesk
 from adwright.console.review.filters import QueueFilter, read_filter
-from adwright.console.review.views import DoneView, DraftView, facts_of, origin_of
+from adwright.console.review.views import DoneView, DraftView, facts_of, origin_of, told_of
 from adwright.console.shell.pages import see_other
 from adwright.console.shell.state import ConsoleState, Posted, Reviewer, State
 from adwright.web.errors import ApiError
@@ -145,6 +145,7 @@ def _page(
         "reasons": REASONS,
         "origin": origin_of(view.draft),
         "facts": facts_of(view.product),
+        "told": told_of(view.draft),
         "moved": moved,
         "done": None if moved else _done(request, desk),
         **state.known(reviewer, "drafts"),

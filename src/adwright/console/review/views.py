@@ -26,6 +26,7 @@ __all__ = [
     "origin_of",
     "row_view",
     "shop_text",
+    "told_of",
     "view_of",
 ]
 
@@ -129,6 +130,12 @@ def facts_of(product: Product | None) -> list[str]:
     """The facts of a product, as many and as much of each as a person reads."""
     facts = () if product is None else product.facts()
     return [_short(fact, _FACT) for fact in facts[:_FACTS]]
+
+
+def told_of(draft: Draft) -> list[tuple[str, str]]:
+    """What the model was told beside the product, such as a query, as names and values."""
+    given = ((_short(name, _FACT), _short(value, _FACT)) for name, value in draft.values[:_FACTS])
+    return [(name.replace("_", " "), value) for name, value in given]
 
 
 def origin_of(draft: Draft) -> list[tuple[str, str]]:

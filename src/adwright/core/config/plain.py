@@ -59,11 +59,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         text = read_regular(os.path.realpath(path), most=_MOST_BYTES).decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
-            "the run file does not exist", where=str(path), hint="check the path"
+            "the file does not exist", where=str(path), hint="check the path"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the run file cannot be read: {error}",
+            f"the file cannot be read: {error}",
             where=str(path),
             hint="it must be a text file in UTF-8 that you may read",
         ) from error

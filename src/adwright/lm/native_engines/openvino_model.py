@@ -2,8 +2,13 @@
 
 Requests of all callers are computed together, each joins and leaves at any step (continuous
 batching), and the keys and values of a beginning that was seen before are read instead of computed
-again (prefix caching). Beside other work the order of sums differs from run to run, so equal seeds
-give equal answers only where the model's choice is not a close one.
+again (prefix caching).
+
+The prompts of a call join together, so a call that is repeated with equal seeds, with nothing else
+in the pipeline, has equal answers where it reads the same from the cache; `prefix_caching=False`
+sees to that. Otherwise answers differ where the model's choice is a close one: keys and values that
+are read were rounded to eight bits, and beside the requests of others the order of sums may be
+another one.
 
 OpenVINO reads GGUF files by itself, but rounds the float minimum of a group of Q4_1 to a whole
 number, and the model is another one then: hardly an answer stays the same. So the matrices are
@@ -169,7 +174,9 @@ class OpenVinoModel(ProcessEngine[PipelineProcess]):
         config: GenerationConfig,
         cancel: Cancellation | None,
     ) -> Generator[None, None, None]:
-        requests = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
+        requests = self._process.submit(
+            [self._row(one.prompt, row, config) for row, one in enumerate(answers)]
+        )
         try:
             for answer, request in zip(answers, requests, strict=True):
                 yield from _written(answer, request, cancel)
@@ -194,11 +201,13 @@ class OpenVinoModel(ProcessEngine[PipelineProcess]):
             for values in _scored(process, pairs[some], settings, cancel)
         ]
 
-    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> PipelineRequest:
+    def _row(
+        self, ids: list[int], row: int, config: GenerationConfig
+    ) -> tuple[list[int], dict[str, Any]]:
         most = config.max_tokens
         if self._info.context:
             most = min(most, self._info.context - len(ids))
-        return self._process.submit(ids, self._settings(config, row, most=most))
+        return ids, self._settings(config, row, most=most)
 
     def _settings(self, config: GenerationConfig, row: int, *, most: int) -> dict[str, Any]:
         """As `openvino_worker.generation_config` takes them."""
@@ -253,7 +262,7 @@ def _scored(
     cancel: Cancellation | None,
 ) -> Iterator[npt.NDArray[np.float64]]:
     """The log-probabilities of the continuations, computed together."""
-    requests = [process.submit(before + after, settings) for before, after in pairs]
+    requests = process.submit([(before + after, settings) for before, after in pairs])
     try:
         for (_, after), request in zip(pairs, requests, strict=True):
             logprobs: list[float] = []

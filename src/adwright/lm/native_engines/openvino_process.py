@@ -111,23 +111,31 @@ class PipelineProcess:
         """How the process is."""
         return self._lives.health(working=bool(self.running))
 
-    def submit(self, ids: Sequence[int], settings: Mapping[str, Any]) -> PipelineRequest:
-        """Ask for an answer to a prompt of these tokens; settings: see `generation_config`.
+    def submit(
+        self, rows: Sequence[tuple[Sequence[int], Mapping[str, Any]]]
+    ) -> list[PipelineRequest]:
+        """Ask for answers to prompts of tokens, each with its settings, see `generation_config`.
 
-        Raises ResourceError once it is closed, or where the process does not come back in time. Its
-        request raises ConfigError where OpenVINO refuses the request, ResourceError where it fails
-        at it, or the process is gone.
+        They join what is computed together, so that their answers do not depend on how fast they
+        get there. Raises ResourceError once it is closed, or where the process does not come back
+        in time. A request raises ConfigError where OpenVINO refuses it, ResourceError where it
+        fails at it, or the process is gone.
         """
         self._lives.life()
         link = self._link
         if link is None:
             raise ResourceError("OpenVINO has no process", where=_WHERE, hint="ask again")
-        request = PipelineRequest(next(self._idents), link)
+        requests = [PipelineRequest(next(self._idents), link) for _ in rows]
         if not link.live:
             self._lives.moved()
-        link.add(request)
-        link.say({"id": request.ident, "prompt": list(ids), "settings": dict(settings)})
-        return request
+        for request in requests:
+            link.add(request)
+        asked = [
+            {"id": request.ident, "prompt": list(ids), "settings": dict(settings)}
+            for request, (ids, settings) in zip(requests, rows, strict=True)
+        ]
+        link.say({"ask": asked})
+        return requests
 
     def close(self) -> None:
         """End the process, at once and whatever it computes; any number of times."""

@@ -1,4 +1,9 @@
-"""The thread that steps an OpenVINO pipeline: requests join and leave between two steps."""
+"""The thread that steps an OpenVINO pipeline: requests join and leave between two steps.
+
+What is submitted together joins together. A request that joins a step later may find the beginning
+of its prompt in the cache, where keys and values are rounded to eight bits; one that joins at once
+computes it. So the answers would depend on how fast a call's rows arrive.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +67,7 @@ class Stepper:
     ) -> None:
         self._pipeline: Any = pipeline
         self._again = again
-        self._queue: SimpleQueue[StepRequest | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[StepRequest] | None] = SimpleQueue()
         self._live: list[StepRequest] = []
         self._count = 0
         self._closed = False
@@ -75,12 +80,13 @@ class Stepper:
         """Requests that the pipeline works on."""
         return len(self._live)
 
-    def submit(self, request: StepRequest) -> None:
-        """Compute an answer to a prompt of these tokens. Raises ConfigError once it is closed."""
+    def submit(self, requests: Sequence[StepRequest]) -> None:
+        """Compute answers to these; no step lies between them. Raises ConfigError once it is
+        closed."""
         with self._lock:
             if self._closed:
                 raise ConfigError("the model is closed", where="openvino", hint="open it again")
-            self._queue.put(request)
+            self._queue.put(requests)
 
     def join(self) -> None:
         """Return when it computes no more, for whatever reason; no request is left waiting."""
@@ -111,8 +117,8 @@ class Stepper:
                 late = self._queue.get_nowait()
             except Empty:
                 return
-            if late is not None:
-                late.tell(ended)
+            for request in late or ():
+                request.tell(ended)
 
     def _serve(self) -> None:
         while self._admit():
@@ -159,15 +165,16 @@ class Stepper:
         """Take new requests, waiting where there is nothing to do; False at the end."""
         while True:
             try:
-                request = self._queue.get(block=not self._live, timeout=None)
+                requests = self._queue.get(block=not self._live, timeout=None)
             except Empty:
                 return True
-            if request is None:
+            if requests is None:
                 return False
-            if request.dropped:
-                request.tell(StepOutput((), (), ended=True))
-                continue
-            self._take(request)
+            for request in requests:
+                if request.dropped:
+                    request.tell(StepOutput((), (), ended=True))
+                else:
+                    self._take(request)
 
     def _take(self, request: StepRequest) -> None:
         try:

@@ -3,7 +3,7 @@
 It opens the pipeline, takes one connection on its socket file and ends with its lifeline. What goes
 over the connection are lines of JSON, of any number of requests at once:
 
-    {"id": 7, "prompt": [5, 6], "settings": {"max_new_tokens": 3}}     a request
+    {"ask": [{"id": 7, "prompt": [5, 6], "settings": {"max_new_tokens": 3}}]}    requests of a call
     {"drop": 7}                                                        cancel it
     {"ping": 1}                                                        answered {"pong": 1}
     {"id": 7, "ids": [8], "logprobs": [], "ended": false, "full": false}    what a step added
@@ -18,7 +18,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,15 +90,14 @@ def serve(
                 if dropped is not None:
                     dropped.dropped = True
             else:
-                tell = _teller(told["id"], live, say)
+                tells = [_teller(one["id"], live, say) for one in told["ask"]]
+                asked = _asked(told["ask"], tells, settings_of)
+                live |= asked
                 try:
-                    settings = told["settings"]
-                    shaped = "json_schema" in settings or "grammar" in settings
-                    request = StepRequest(told["prompt"], settings_of(settings), tell, shaped)
-                    live[told["id"]] = request
-                    stepper.submit(request)
-                except Exception as error:  # whatever is wrong with one request, the others go on
-                    tell(error if isinstance(error, AdwrightError) else _refused(error))
+                    stepper.submit(list(asked.values()))
+                except Exception as error:  # whatever is wrong with some, the others go on
+                    for request in asked.values():
+                        request.tell(error if isinstance(error, AdwrightError) else _refused(error))
 
 
 def main() -> None:
@@ -125,6 +124,23 @@ def _end_with(stepper: Stepper) -> None:
     """End the process when nothing steps any more, so that the parent starts another."""
     stepper.join()
     os._exit(1)
+
+
+def _asked(
+    rows: Sequence[Mapping[str, Any]],
+    tells: Sequence[Callable[[StepOutput | Exception], None]],
+    settings_of: Callable[[Mapping[str, Any]], Any],
+) -> dict[int, StepRequest]:
+    """The requests of a call, by id, without those whose settings are wrong, which are told so."""
+    asked: dict[int, StepRequest] = {}
+    for row, tell in zip(rows, tells, strict=True):
+        settings = row["settings"]
+        shaped = "json_schema" in settings or "grammar" in settings
+        try:
+            asked[row["id"]] = StepRequest(row["prompt"], settings_of(settings), tell, shaped)
+        except Exception as error:  # whatever is wrong with one, the others go on
+            tell(_refused(error))
+    return asked
 
 
 def _teller(

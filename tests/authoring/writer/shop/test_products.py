@@ -57,6 +57,32 @@ def test_a_google_feed_has_currencies_in_its_prices(tmp_path: Path) -> None:
     assert table.separator == "\t"
 
 
+def test_a_google_feed_as_xml_is_read_as_the_same_as_text(tmp_path: Path) -> None:
+    text = (
+        "id\ttitle\tdescription\tprice\tcolor\tgtin\tavailability\tproduct_detail\n"
+        "1\tNail\t<p>Steel &amp; zinc</p>\t19.99 USD\tgrey\t1\tin_stock\tSize:Length:5 cm\n"
+    )
+    detail = (
+        "<g:product_detail><g:section_name>Size</g:section_name><g:attribute_name>Length"
+        "</g:attribute_name><g:attribute_value>5 cm</g:attribute_value></g:product_detail>"
+    )
+    items = (
+        "<item><g:id>1</g:id><title>Nail</title><g:color>grey</g:color>"
+        "<g:description><![CDATA[<p>Steel &amp; zinc</p>]]></g:description>"
+        f"<g:price>19.99 USD</g:price><g:gtin>1</g:gtin>{detail}</item>"
+        "<item><g:id>2</g:id><title>Broken & more</title></item>"
+        "<item><g:id>3</g:id></item><item><g:id>1</g:id><title>Twice</title></item>"
+    )
+    space = 'xmlns:g="http://base.google.com/ns/1.0"'
+    feed = write(tmp_path / "a.xml", f"<rss {space}><channel>{items}</channel></rss>")
+    table, plain = read_products(feed), read_products(write(tmp_path / "a.tsv", text))
+    assert table.products == plain.products
+    assert (table.shop.name, table.rows) == ("google-feed", {"1": 0})
+    assert [(one.row, one.product) for one in table.bad] == [(1, "2"), (2, "3"), (3, "1")]
+    assert "first in row 0" in table.bad[2].reason
+    assert "not well-formed" in table.bad[0].reason
+
+
 def test_parquet_and_json_lines_are_read(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {"sku": [1, 2], "name": ["Tea", "Cup"], "price": [3.0, 2.5], "size": [["S"], ["M", "L"]]}
@@ -120,6 +146,8 @@ def test_what_is_no_table_of_products_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadableError, match="empty"):
         read_products(write(tmp_path / "a.csv", ""))
     with pytest.raises(SchemaError, match="tables end in"):
+        read_products(write(tmp_path / "a.pdf", "<rss/>"))
+    with pytest.raises(FileUnreadableError, match="no <item> or <entry>"):
         read_products(write(tmp_path / "a.xml", "<rss/>"))
     mapped = read_products(
         write(tmp_path / "a.csv", "nr,naam,kleur\n1,Thee,groen\n"),

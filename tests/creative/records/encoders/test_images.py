@@ -47,6 +47,19 @@ def test_transparency_lies_on_white_and_rotation_is_undone() -> None:
     assert opened_image(saved(Image.new("RGB", (6, 4)), "JPEG", exif=exif)).size == (4, 6)
 
 
+def test_grey_of_16_bits_keeps_its_shades() -> None:
+    deep = Image.fromarray(np.linspace(0, 65535, 256).reshape(16, 16).astype(np.uint16))
+    shown = np.asarray(opened_image(saved(deep)))
+    assert (shown[..., 0].ravel() == np.arange(256)).all()
+
+
+def test_pictures_that_are_open_have_the_vectors_of_their_files() -> None:
+    encoder = ImageEncoder()
+    pictures = [BALL, STRIPES] * 9
+    files = encoder.encode([saved(one) for one in pictures])
+    assert np.allclose(encoder.encode_pictures(iter(pictures), 18), files, atol=1e-4)
+
+
 def test_the_first_frame_of_an_animation_counts() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])

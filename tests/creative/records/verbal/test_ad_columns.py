@@ -53,8 +53,15 @@ def test_what_is_told_is_taken_and_empty_means_none(part: str) -> None:
 
 
 def test_values_that_do_not_fit_are_not_guessed() -> None:
-    found, _ = named(["headline", "title", "body"], unfit=("headline",))
+    found, said = named(["headline", "title", "body"], unfit=("headline",))
     assert (found.title, found.words) == ("title", ("body",))
+    assert said == (
+        "column body is taken as the words",
+        "column headline is left apart: no part of an ad has such values",
+    )
+    # What is told is taken, whatever its values look like.
+    told, _ = named(["headline", "body"], AdColumns(title="headline"), unfit=("headline",))
+    assert told.title == "headline"
 
 
 def test_capitals_do_not_count_in_what_is_told() -> None:

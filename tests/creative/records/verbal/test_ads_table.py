@@ -10,7 +10,8 @@ import pytest
 
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.creative.records.verbal.ads_table import AdColumns, AdTable, read_ads
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.verbal.verbalise import read_verbalised, verbalised
 from adwright.data.sources.bounds import ReadBounds
 
 ROWS: list[dict[str, object]] = [
@@ -181,7 +182,37 @@ def test_a_column_of_another_kind() -> None:
         with pytest.raises(SchemaError, match="not Struct"):
             read_ads(frame, columns)
     # A guess leaves such a column alone.
-    assert read_ads(frame).columns.title == ""
+    ads = read_ads(frame)
+    assert (ads.columns.title, ads.frame.columns) == ("", ["title"])
+    assert "column title is left apart: no part of an ad has such values" in ads.said
+
+
+def test_guesses_look_at_values() -> None:
+    rows = {"id": [1.0, 2.0], "title": ["A", "B"], "brand": [None, None], "file": ["x", "y.PNG"]}
+    ads = read_ads(pl.DataFrame({**rows, "duration": ["0:30", "1:00"]}))
+    assert ads.columns == AdColumns("id", "title", (), "brand", "", "file", "", "")
+    assert ads.ids == ("1", "2")
+    assert ads.said[-2] == "column duration is left apart: no part of an ad has such values"
+    assert ads.frame.columns == ["duration"]
+    # One of many that is no number is an error of its row, not a reason to pass over the column.
+    with pytest.raises(ValueInvalidError, match="cannot be read as a number"):
+        read_ads(pl.DataFrame({"title": ["A", "B", "C"], "duration": ["3", "4", "5s"]}))
+
+
+def test_other_columns_come_before_what_the_words_tell() -> None:
+    text = verbalised(AdRecord(kind="image", brand="A", title="B", words="C", seconds=3))
+    row = {"title": "T", "brand": None, "seconds": 9, "body": "D", "text": text}
+    ads = read_ads([row, {**row, "title": None, "seconds": None, "text": None}])
+    assert ads.records == (
+        AdRecord(kind="video", brand="A", title="T", words="D\nC", seconds=9),
+        AdRecord(words="D"),
+    )
+    # A text of no such sentence is one of the ad's words, unless it is told to be one.
+    assert read_ads([{"title": "T", "text": "Free"}]).records == (
+        AdRecord(title="T", words="Free"),
+    )
+    told = read_ads([{"title": "T", "text": "Free"}], AdColumns(text="text"))
+    assert told.records == (AdRecord(title="T", scenes=(Scene(caption="Free"),)),)
 
 
 def test_outcomes_are_never_guessed_as_a_part(shared_data: Path) -> None:
@@ -205,4 +236,8 @@ def test_ads_in_words(shared_data: Path) -> None:
     assert ads.ids == tuple(str(row["id"]) for row in rows)
     assert [one.brand for one in ads.records] == [row["brand"].strip() for row in rows]
     assert [one.seconds for one in ads.records] == [row["seconds"] for row in rows]
+    assert (ads.columns.text, ads.columns.words) == ("text", ())
+    assert [one.scenes for one in ads.records] == [
+        read_verbalised(row["text"]).scenes for row in rows
+    ]
     assert ads.frame["score"].to_list() == [row["score"] for row in rows]

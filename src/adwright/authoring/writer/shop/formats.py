@@ -4,7 +4,8 @@ Shopify's product CSV has had two headers: the one that its exports had for year
 (HTML), Variant Price) and the one of its template since 2025 (URL handle, Description, Price); both
 are known. WooCommerce's is that of its built-in importer and exporter ("Product CSV Import Schema"
 in its wiki, October 2022, and the column Brands since). Google's is the product data specification
-of Merchant Center, as a tab-separated feed, whose names may have spaces for underscores.
+of Merchant Center, as a tab-separated feed, whose names may have spaces for underscores, or as XML,
+see `feed_xml`.
 
 Names are compared in lower case, letters and digits alone.
 """

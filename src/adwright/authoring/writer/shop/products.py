@@ -1,4 +1,5 @@
-"""Read a table of products: any file that `as_frame` reads, in the columns of a shop.
+"""Read a table of products: any file that `as_frame` reads, in the columns of a shop, or Google's
+feed as XML.
 
     table = read_products(Path("products_export.csv"))
     table.products, table.bad, table.said
@@ -19,6 +20,7 @@ import polars as pl
 
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.writer.shop.encodings import EncodingFound, in_utf8
+from adwright.authoring.writer.shop.feed_xml import XML_ENDINGS, read_feed
 from adwright.authoring.writer.shop.formats import (
     FeedColumns,
     ShopFormat,
@@ -45,7 +47,8 @@ _VARIATION = "variation"
 
 
 class BadProduct(NamedTuple):
-    """A row that makes no product. row: from 0. product: its id, where it has one."""
+    """A row that makes no product. row: from 0; of a feed as XML, the number of the item.
+    product: its id, where it has one."""
 
     row: int
     product: str
@@ -57,8 +60,9 @@ class ProductTable:
     """The products of a table.
 
     path: of its file. frame: all its columns, as they came. shop, columns: how it was read.
-    products: in the order of their rows. rows: row of each. bad: rows that make none. said: what
-    a person should know. encoding: of a text file. separator: of its fields, empty for others.
+    products: in the order of their rows. rows: row of each in `frame`. bad: rows that make none.
+    said: what a person should know. encoding: of a text file. separator: of its fields, empty for
+    others.
     """
 
     path: Path
@@ -87,14 +91,22 @@ def read_products(
     shop: the kind of the table; None for what its columns tell. columns: field -> column, which
     wins. attributes: further columns that are attributes. locale, currency: of rows without their
     own.
-    Raises FileUnreadableError, SchemaError and ConfigError as `as_frame`, `in_utf8` and
-    `name_columns`; FileUnreadableError where there is no row.
+    Raises FileUnreadableError, SchemaError and ConfigError as `as_frame`, `in_utf8`, `read_feed`
+    and `name_columns`; FileUnreadableError where there is no row.
     """
     path = Path(path)
-    frame, encoding, said, separator = _frame(path)
+    feed = None
+    if path.name.lower().removesuffix(".gz").endswith(XML_ENDINGS):
+        feed, shop = read_feed(path), shop or "google-feed"
+        frame, encoding, said, separator = feed.frame, EncodingFound("utf-8"), feed.said, ""
+    else:
+        frame, encoding, said, separator = _frame(path)
     kind = format_of(frame.columns, shop)
     named = name_columns(frame.columns, kind, given=columns, attributes=attributes, file=str(path))
     reader = _ProductRows(frame, kind, named, locale, currency)
+    if feed is not None:
+        reader.places = feed.places
+        reader.bad += [BadProduct(*one) for one in feed.broken]
     reader.read()
     if not reader.products and not reader.bad:
         raise FileUnreadableError(
@@ -107,7 +119,7 @@ def read_products(
         named,
         tuple(reader.products.values()),
         reader.rows,
-        tuple(reader.bad),
+        tuple(sorted(reader.bad)),
         (*said, *reader.said()),
         encoding,
         separator,
@@ -145,6 +157,8 @@ class _ProductRows:
         self.products: dict[str, Product] = {}
         self.rows: dict[str, int] = {}
         self.bad: list[BadProduct] = []
+        #: Of each row, where it stands in its file; empty where that is its number.
+        self.places: Sequence[int] = ()
         self._stripped = self._variations = self._merged = 0
 
     def read(self) -> None:
@@ -203,17 +217,19 @@ class _ProductRows:
         try:
             product, stripped = self._product(found, group)
         except DataError as error:
-            self.bad.append(
-                BadProduct(number, found[:_LONGEST_ID], f"{error.what} [{error.where}]")
-            )
+            why = f"{error.what} [{error.where}]"
+            self.bad.append(BadProduct(self._place(number), found[:_LONGEST_ID], why))
             return
         if product.id in self.products:
-            what = f"the id stands twice, first in row {self.rows[product.id]}"
-            self.bad.append(BadProduct(number, product.id, what))
+            what = f"the id stands twice, first in row {self._place(self.rows[product.id])}"
+            self.bad.append(BadProduct(self._place(number), product.id, what))
             return
         self._stripped += stripped
         self.products[product.id] = product
         self.rows[product.id] = number
+
+    def _place(self, row: int) -> int:
+        return self.places[row] if self.places else row
 
     def _product(self, key: str, group: list[dict[str, Any]]) -> tuple[Product, bool]:
         if not key:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,8 +51,8 @@ def opened_image(data: bytes, where: str = "") -> Image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError(f"it has {image.width:,} x {image.height:,} pixels")
             image.seek(0)
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            upright = _of_8_bits(ImageOps.exif_transpose(image)).convert("RGBA")
+    except Exception as error:  # of damaged bytes, Pillow raises whatever they lead to
         raise FileUnreadableError(
             f"this image cannot be read: {error}",
             file=where,
@@ -79,19 +80,33 @@ class ImageEncoder:
     @torch.inference_mode()
     def encode(self, files: Sequence[bytes]) -> NDArray[np.float32]:
         """float32 [B, D] of the bytes of B image files. Raises as `opened_image`."""
-        made = np.empty((len(files), self.width), np.float32)
-        for start in range(0, len(files), _AT_A_TIME):
-            some = files[start : start + _AT_A_TIME]
-            pixels = np.stack(
-                [_pixels(data, f"image {start + at}") for at, data in enumerate(some)]
-            )
-            made[start : start + len(some)] = self._network(torch.from_numpy(pixels)).numpy()
+        # One after the other: opened, all of them may not fit into memory.
+        opened = (opened_image(data, f"image {at}") for at, data in enumerate(files))
+        return self.encode_pictures(opened, len(files))
+
+    @torch.inference_mode()
+    def encode_pictures(self, pictures: Iterable[Image], count: int) -> NDArray[np.float32]:
+        """float32 [B, D] of B = `count` pictures, RGB, which are open already."""
+        made = np.empty((count, self.width), np.float32)
+        rest = iter(pictures)
+        for start in range(0, count, _AT_A_TIME):
+            pixels = np.stack([_pixels(picture) for picture in islice(rest, _AT_A_TIME)])
+            made[start : start + len(pixels)] = self._network(torch.from_numpy(pixels)).numpy()
         return made
 
 
-def _pixels(data: bytes, where: str) -> NDArray[np.float32]:
+def _of_8_bits(image: Image) -> Image:
+    """Pillow would show each grey value above 255 of a deeper image as white."""
+    if not image.mode.startswith("I"):
+        return image
+    from PIL.Image import fromarray
+
+    values = np.asarray(image).astype(np.int64) >> 8
+    return fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def _pixels(image: Image) -> NDArray[np.float32]:
     """float32 [3, SIDE, SIDE]."""
-    image = opened_image(data, where)
     square = image.resize((SIDE, SIDE), resample=_bicubic())
     values = np.asarray(square, np.float32).transpose(2, 0, 1)
     return (values - np.float32(127)) / np.float32(128)

@@ -103,14 +103,14 @@ def name_ads(
     """
     parts, words = _told(names, columns, file)
     taken = {*parts.values(), *(words or ())}
-    said = []
+    said, unfit = [], set[str]()
     for part, usual in _USUAL.items():
         if parts[part] is not None:
             continue
-        bare = {
-            _bare(name): name for name in reversed(names) if name not in taken and name in fit[part]
-        }
-        guesses = [bare[name] for name in usual if name in bare]
+        bare = {_bare(name): name for name in reversed(names) if name not in taken}
+        known = [bare[name] for name in usual if name in bare]
+        guesses = [name for name in known if name in fit[part]]
+        unfit |= set(known) - set(guesses)
         parts[part] = guesses[0] if guesses else ""
         taken |= set(guesses[:1])
         if guesses[1:] or (guesses and _bare(guesses[0]) != part):
@@ -123,6 +123,8 @@ def name_ads(
             is_are = "columns {} are" if words[1:] else "column {} is"
             said.append(f"{is_are.format(', '.join(words))} taken as the words")
     found = _made(parts, words)
+    apart = [name for name in names if name in unfit and name not in found.told]
+    said += [f"column {name} is left apart: no part of an ad has such values" for name in apart]
     if not set(found.told) - {found.id, found.seconds}:
         raise _nothing(names, file)
     return found, tuple(said)

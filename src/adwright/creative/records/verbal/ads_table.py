@@ -10,8 +10,9 @@ names is not opened here: its place is in `media`, and it lies inside one folder
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -19,12 +20,15 @@ import polars as pl
 from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_columns
 from adwright.creative.records.verbal.ad_media import (
+    IMAGES,
+    VIDEOS,
     MediaFound,
     find_media,
     media_below,
     media_kind,
 )
 from adwright.creative.records.verbal.record import AdKind, AdRecord
+from adwright.creative.records.verbal.verbalise import is_verbalised, read_verbalised
 from adwright.data.checks import Check, Locate, check_unique, in_file, run_checks
 from adwright.data.columns import NOT_IDS, is_category
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
@@ -75,9 +79,11 @@ def read_ads(
     columns: which is which; what is None there is guessed. Without a column of ids, they are the
     numbers of the rows (of a folder, the paths in it). An empty cell, null and NaN are an absent
     part; blanks around a text go; a number as a brand is read as its text; a list of texts is
-    joined, a text a line. folder: in which all files that the table names lie, and against which
-    their paths are read; by default the folder of the table, of a table in memory the working
-    folder. A file that is not there, or a web address, is written into the record's `absent`.
+    joined, a text a line. An ad in words is read by `read_verbalised`; the title, brand and length
+    of other columns come before those that it tells, and its words after theirs. folder: in which
+    all files that the table names lie, and against which their paths are read; by default the
+    folder of the table, of a table in memory the working folder. A file that is not there, or a
+    web address, is written into the record's `absent`.
 
     Raises FileUnreadableError, SchemaError and ValueInvalidError as `as_frame`; SchemaError for a
     column that is not there or whose values cannot be that part; ValueInvalidError, naming the
@@ -113,6 +119,7 @@ def read_ads(
         words or [""] * frame.height,
         seconds,
         media,
+        _texts(frame, named.text or "", table.name),
     )
     rest = frame.drop(named.told)
     said = (*said, *_said_of(records, media, named))
@@ -135,20 +142,26 @@ def _records(
     words: Sequence[str],
     seconds: Sequence[float | None],
     media: MediaFound,
+    texts: Sequence[str],
 ) -> tuple[AdRecord, ...]:
-    rows = zip(titles, brands, words, seconds, media.kinds, media.absent, strict=True)
-    return tuple(
-        AdRecord(
-            # What has a length is a film, whether or not there is a file of it.
-            kind="video" if length is not None and kind == "text" else kind,
-            title=title,
-            brand=brand,
-            words=text,
-            seconds=length,
-            absent=absent,
+    rows = zip(titles, brands, words, seconds, media.kinds, media.absent, texts, strict=True)
+    made = []
+    for title, brand, slots, length, kind, absent, text in rows:
+        read = read_verbalised(text) if text else AdRecord()
+        # What has a length is a film, whether or not there is a file of it.
+        seen = "video" if length is not None else read.kind
+        made.append(
+            replace(
+                read,
+                kind=seen if kind == "text" else kind,
+                title=title or read.title,
+                brand=brand or read.brand,
+                words="\n".join(filter(None, [slots, read.words])),
+                seconds=read.seconds if length is None else length,
+                absent=absent,
+            )
         )
-        for title, brand, text, length, kind, absent in rows
-    )
+    return tuple(made)
 
 
 def _said_of(records: Sequence[AdRecord], media: MediaFound, named: AdColumns) -> tuple[str, ...]:
@@ -171,26 +184,31 @@ def _said_of(records: Sequence[AdRecord], media: MediaFound, named: AdColumns) -
 
 
 def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
-    """Of each part the columns whose values can be such a part, where it has to be guessed."""
-    texts = frozenset(name for name, dtype in frame.schema.items() if _is_text(dtype))
-    lists = frozenset(name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String))
-    whole = frozenset(name for name, dtype in frame.schema.items() if dtype.is_integer())
-    usual = set(usual_columns(frame.columns))
-    looked = {
-        name: frame[name].cast(pl.String).drop_nulls().head(_LOOKED) for name in texts & usual
+    """Of each part the columns whose values can be such a part, where it has to be guessed. One of
+    nothing but nulls can be any."""
+    types = frame.schema.items()
+    null = frozenset(name for name, dtype in types if dtype == pl.Null)
+    texts = frozenset(name for name, dtype in types if _is_text(dtype)) | null
+    numeric = frozenset(name for name, dtype in types if dtype.is_numeric()) | null
+    lists = frozenset(name for name, dtype in types if dtype == pl.List(pl.String))
+    filled = {
+        name: frame[name].cast(pl.String).str.strip_chars().replace("", None).drop_nulls()
+        for name in texts & set(usual_columns(frame.columns))
     }
-    files = frozenset(name for name, cells in looked.items() if any(map(media_kind, cells)))
+    media = rf"(?i)({'|'.join(map(re.escape, sorted(IMAGES | VIDEOS)))})$"
+    files = frozenset(name for name, cells in filled.items() if cells.str.contains(media).any())
+    looked = {name: cells.head(_LOOKED) for name, cells in filled.items()}
     numbers = frozenset(name for name, cells in looked.items() if _mostly_numbers(cells))
-    numeric = frozenset(name for name, dtype in frame.schema.items() if dtype.is_numeric())
+    told = frozenset(name for name, cells in looked.items() if _mostly_verbalised(cells))
     return {
-        "id": texts | whole,
+        "id": texts | numeric,
         "title": texts,
         "words": texts | lists,
         "brand": texts,
         "seconds": numeric | numbers,
         "image": files,
         "video": files,
-        "text": frozenset(),
+        "text": told,
     }
 
 
@@ -199,10 +217,13 @@ def _is_text(dtype: pl.DataType) -> bool:
 
 
 def _mostly_numbers(cells: pl.Series) -> bool:
-    """Half of the filled cells, so that an error names the others."""
-    filled = cells.str.strip_chars().replace("", None).drop_nulls()
-    read = filled.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
-    return bool(len(filled)) and read.is_not_null().sum() * 2 >= len(filled)
+    """Half of the cells, so that an error names the others."""
+    read = cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    return bool(len(cells)) and read.is_not_null().sum() * 2 >= len(cells)
+
+
+def _mostly_verbalised(cells: pl.Series) -> bool:
+    return bool(len(cells)) and sum(map(is_verbalised, cells.to_list())) * 2 >= len(cells)
 
 
 def _ids(frame: pl.DataFrame, name: str, locate: Locate) -> tuple[str, ...]:

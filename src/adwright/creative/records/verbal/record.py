@@ -12,8 +12,9 @@ could not be looked for, and why, so that nothing is guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Literal
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ValueInvalidError
 
 __all__ = ["AdKind", "AdRecord", "Level", "Orientation", "Scene"]
@@ -31,7 +32,7 @@ class Scene:
     caption: a sentence. foreground, background: names of colours, the largest first. tone: warm,
     cool or neutral. style: of photography. complexity: how much there is to see. emotions, tags:
     words. faces: how many can be seen, None where nobody counted. words: text on the screen, a
-    line each. start, seconds: where it lies in the video.
+    line each. start, seconds: where it lies in the video. Raises as `AdRecord`.
     """
 
     caption: str = ""
@@ -48,8 +49,8 @@ class Scene:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        _check_texts(self)
-        _check_choice("complexity", self.complexity, get_args(Level))
+        check_literals(self)
+        _check_tuples(self)
         _check_number("faces", self.faces)
         _check_number("start", self.start)
         _check_number("seconds", self.seconds)
@@ -64,7 +65,8 @@ class AdRecord:
     the picture. pace: cuts in a minute, as a level. motion: how much moves, as a level. scenes:
     of a video in their order, of a picture one. absent: (part, why it could not be looked for).
 
-    Raises ValueInvalidError for a field of another type, an unknown level and a negative number.
+    Raises ConfigError for a field of another type and an unknown choice, ValueInvalidError for what
+    should be a tuple and for a number below 0.
     """
 
     kind: AdKind = "text"
@@ -80,14 +82,9 @@ class AdRecord:
     absent: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        _check_texts(self)
-        _check_choice("kind", self.kind, get_args(AdKind))
-        _check_choice("orientation", self.orientation, get_args(Orientation))
-        _check_choice("pace", self.pace, get_args(Level))
-        _check_choice("motion", self.motion, get_args(Level))
+        check_literals(self)
+        _check_tuples(self)
         _check_number("seconds", self.seconds)
-        if not all(isinstance(scene, Scene) for scene in self.scenes):
-            raise _refused("scenes", self.scenes, "pass a tuple of Scene")
 
     @property
     def text(self) -> str:
@@ -96,21 +93,12 @@ class AdRecord:
         return "\n".join(part for part in (self.title, self.words, *shown) if part)
 
 
-def _check_texts(record: Scene | AdRecord) -> None:
-    """Texts are texts, and tuples of texts are such."""
+def _check_tuples(record: Scene | AdRecord) -> None:
+    """What holds several values is a tuple, so that equal records have equal hashes."""
     for field in fields(record):
         value = getattr(record, field.name)
-        if field.type == "str" and not isinstance(value, str):
-            raise _refused(field.name, value, "pass a str")
-        if field.type == "tuple[str, ...]" and not (
-            isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-        ):
-            raise _refused(field.name, value, "pass a tuple of str")
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise _refused(name, value, f"choose among {', '.join(repr(one) for one in choices)}")
+        if str(field.type).startswith("tuple") and not isinstance(value, tuple):
+            raise _refused(field.name, value, "pass a tuple")
 
 
 def _check_number(name: str, value: float | None) -> None:

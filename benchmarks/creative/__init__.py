@@ -1,0 +1,1 @@
+"""Benchmarks of authoring: what is written, how well, and at what cost."""

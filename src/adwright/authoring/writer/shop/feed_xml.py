@@ -1,0 +1,300 @@
+"""Google's product feed as XML: the items of RSS 2.0, RSS 1.0 or Atom, as rows of its text feed.
+
+    feed = read_feed(Path("feed.xml"))
+    feed.frame, feed.places, feed.broken
+
+A field is an element of Google's namespace, whatever its prefix, or one without a namespace, where
+Google's is missing. Sub-attributes are joined by colons and repeated fields by commas, as in text
+feeds ("RSS 2.0 specification", "Atom 1.0 specification" and "Product data specification" in the
+help of Merchant Center, read in November 2026).
+
+An item that is not well-formed is told with its number and line, and reading goes on at the next
+one. The file may be a stranger's: a document type is refused, so that no entity is ever defined and
+nothing outside the file is read, and its size is bounded before it is parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
+
+import polars as pl
+
+from adwright.authoring.writer.shop.xml_bytes import xml_in_utf8
+from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.data.sources.bounds import USUAL_BOUNDS
+
+__all__ = ["XML_ENDINGS", "BrokenItem", "XmlFeed", "read_feed"]
+
+XML_ENDINGS = (".xml", ".rss", ".atom")
+_GOOGLE = "http://base.google.com/ns/1.0"
+_ATOM = "http://www.w3.org/2005/Atom"
+_PLAIN = frozenset(("", _ATOM, "http://purl.org/rss/1.0/"))
+_ITEMS = frozenset(("item", "entry"))
+#: What stands around items, and declares namespaces for them.
+_AROUND = frozenset(("rss", "RDF", "feed", "channel"))
+_NEXT = re.compile(rb"<(?:[\w.-]{1,40}:)?(?:item|entry)[\s/>]")
+#: What may stand before a document type, and it.
+_DOCTYPE = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
+#: Elements inside each other; a sub-attribute is the second, and marks of HTML a few more.
+_DEPTH = 32
+_LONGEST_ID = 200
+
+
+class BrokenItem(NamedTuple):
+    """An item that is not well-formed. place: its number, from 0. id: where it was read."""
+
+    place: int
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class XmlFeed:
+    """frame: the items, a column for each field. places: the number of each among all items, from
+    0. broken: those that are left out. said: what a person should know."""
+
+    frame: pl.DataFrame
+    places: tuple[int, ...]
+    broken: tuple[BrokenItem, ...]
+    said: tuple[str, ...]
+
+
+def read_feed(path: Path) -> XmlFeed:
+    """The items of a feed.
+
+    Raises FileUnreadableError for a file that is none, has a document type, no item or only broken
+    ones, and as `xml_in_utf8`; SchemaError for more fields than a table may have.
+    """
+    data, said = xml_in_utf8(path)
+    if _DOCTYPE.match(data):  # before a parser sees its entities
+        raise _with_doctype(path)
+    reader = _FeedReader(path, data)
+    reader.read()
+    rows, broken = reader.rows, reader.broken
+    if not rows:
+        first = f": item {broken[0].place}, {broken[0].reason}" if broken else ""
+        raise FileUnreadableError(
+            f"no <item> or <entry> can be read{first}",
+            file=str(path),
+            hint="name a product feed in RSS or Atom, and mend what is told",
+        )
+    names = dict.fromkeys(name for _, row in rows for name in row)
+    if len(names) > USUAL_BOUNDS.columns:
+        raise SchemaError(
+            f"the items have {len(names):,} different fields, the bound is "
+            f"{USUAL_BOUNDS.columns:,}",
+            file=str(path),
+            hint="export fewer fields",
+        )
+    columns = {name: [row.get(name) for _, row in rows] for name in names}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+    places = tuple(place for place, _ in rows)
+    return XmlFeed(frame, places, tuple(broken), (*said, *reader.said))
+
+
+class _Refused(Exception):
+    """What no feed may have; the whole file is refused."""
+
+
+class _Broken(Exception):
+    """What makes an item unreadable. at: where that begins."""
+
+    def __init__(self, reason: str, at: int) -> None:
+        super().__init__(reason)
+        self.at = at
+
+
+@dataclass
+class _Field:
+    """An element of an item while it is read. text: all of it; own: that outside its children."""
+
+    uri: str
+    name: str
+    text: list[str] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
+    children: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def value(self) -> str:
+        """Its text; of sub-attributes all, of a structured text its content."""
+        if not self.children or "".join(self.own).strip():
+            return "".join(self.text).strip()
+        found = [(name, "".join(text).strip()) for name, text in self.children]
+        if self.name.startswith("structured_"):
+            found = [pair for pair in found if pair[0] == "content"]
+        return ":".join(value for _, value in found if value)
+
+
+class _FeedReader:
+    """Parses the items one after the other, and begins anew behind one that is broken."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path, self._data = path, data
+        self.rows: list[tuple[int, dict[str, str]]] = []
+        self.broken: list[BrokenItem] = []
+        self.said: list[str] = []
+        self._spaces: dict[str, str] = {}
+        self._declared: dict[str, str] = {}
+        self._place = -1
+        # The item that is read: where it begins, its fields, its elements that are open.
+        self._begin: int | None = None
+        self._given: list[_Field] = []
+        self._open: list[str] = []
+        self._offset, self._resumed = 0, False
+        self._parser = expat.ParserCreate()
+        # Lines up to a place, so that each is counted once.
+        self._lines, self._counted = 1, 0
+
+    def read(self) -> None:
+        """Read all items."""
+        start = 0
+        while (error := self._parse(start)) is not None:
+            at, reason = error
+            inside = self._begin
+            self._leave_out(at, reason)
+            found = _NEXT.search(self._data, max(at, 1 + (start if inside is None else inside)))
+            if found is None:
+                return
+            start = found.start()
+
+    def _parse(self, start: int) -> tuple[int, str] | None:
+        """Parse from a place on; where it goes wrong, that place and the reason."""
+        parser = expat.ParserCreate("utf-8", " ")
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        parser.StartNamespaceDeclHandler = self._namespace
+        parser.StartElementHandler = self._start_element
+        parser.EndElementHandler = self._end_element
+        parser.CharacterDataHandler = self._characters
+        self._parser, self._begin, self._open = parser, None, []
+        try:
+            if start:
+                root, self._resumed = self._root(), True
+                self._offset = start - len(root)
+                parser.Parse(root, False)
+            parser.Parse(memoryview(self._data)[start:], True)
+        except expat.ExpatError as error:
+            at = min(parser.ErrorByteIndex + self._offset, len(self._data))
+            return at, _in_words(error.code)
+        except _Broken as broken:
+            return broken.at, str(broken)
+        except _Refused as refused:
+            raise _with_doctype(self._path) from refused
+        return None
+
+    def _here(self) -> int:
+        return self._parser.CurrentByteIndex + self._offset
+
+    def _root(self) -> bytes:
+        """A beginning that declares what the file's own did."""
+        spaces = (
+            f" xmlns{':' if prefix else ''}{prefix}={quoteattr(uri)}"
+            for prefix, uri in self._spaces.items()
+        )
+        return f"<feed{''.join(spaces)}>".encode()
+
+    def _leave_out(self, at: int, reason: str) -> None:
+        line = self._line(at)
+        if self._begin is None:
+            # Behind a broken item the ends of what stood around it have no beginning any more.
+            if not self._resumed:
+                self.said.append(f"outside of items the feed is not well-formed: {reason}, {line}")
+            return
+        row = self._row()
+        what = f"the item is not well-formed XML: {reason}, {line}"
+        self.broken.append(BrokenItem(self._place, row.get("id", "")[:_LONGEST_ID], what))
+
+    def _line(self, at: int) -> str:
+        self._lines += self._data.count(b"\n", self._counted, at)
+        self._counted = max(self._counted, at)
+        return f"line {self._lines:,}"
+
+    def _namespace(self, prefix: str | None, uri: str | None) -> None:
+        self._declared[prefix or ""] = uri or ""
+
+    def _start_element(self, name: str, attributes: dict[str, str]) -> None:
+        uri, _, local = name.rpartition(" ")
+        declared, self._declared = self._declared, {}
+        if local in _ITEMS and (uri in _PLAIN or uri == _GOOGLE):
+            if self._begin is not None:
+                raise _Broken("it does not end before the next one begins", self._here())
+            self._begin = self._here()
+            self._place += 1
+            self._given, self._open = [], []
+            return
+        if self._begin is None:
+            if local in _AROUND and not self._resumed:
+                self._spaces |= declared
+            return
+        self._open.append(local)
+        if len(self._open) > _DEPTH:
+            raise _Broken(f"more than {_DEPTH} elements inside each other", self._here())
+        if len(self._open) == 1:
+            self._given.append(_Field(uri, local))
+            if local == "link":
+                self._given[-1].text.append(attributes.get("href", ""))
+            return
+        now = self._given[-1]
+        now.text.append(" ")
+        if len(self._open) == 2:
+            now.children.append((local, []))
+
+    def _characters(self, text: str) -> None:
+        if not self._open or self._begin is None:
+            return
+        now = self._given[-1]
+        now.text.append(text)
+        if len(self._open) == 1:
+            now.own.append(text)
+        else:
+            now.children[-1][1].append(text)
+
+    def _end_element(self, name: str) -> None:
+        if self._begin is None:
+            return
+        if self._open:
+            self._open.pop()
+            if self._open:
+                self._given[-1].text.append(" ")
+            return
+        self.rows.append((self._place, self._row()))
+        self._begin = None
+
+    def _row(self) -> dict[str, str]:
+        """The fields of the item; those of Google's namespace come first."""
+        google, plain = dict[str, list[str]](), dict[str, list[str]]()
+        for one in self._given:
+            side = google if one.uri == _GOOGLE else plain
+            value = one.value()
+            if value and (side is google or one.uri in _PLAIN):
+                side.setdefault(one.name, []).append(value)
+        for other in ("summary", "content"):
+            if other in plain:
+                plain.setdefault("description", plain[other])
+        return {name: ", ".join(values) for name, values in (plain | google).items()}
+
+
+def _refuse_doctype(*_: object) -> None:
+    # `read_feed` has looked for one; this one was hidden from it.
+    raise _Refused
+
+
+def _with_doctype(path: Path) -> FileUnreadableError:
+    return FileUnreadableError(
+        "the file has a document type, which may define entities or name other files",
+        file=str(path),
+        hint="export the feed without <!DOCTYPE ...>",
+    )
+
+
+def _in_words(code: int) -> str:
+    reason = expat.ErrorString(code) or "an error"
+    if code == expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]:
+        return f"{reason} (write &#160; for &nbsp;, or put the text into CDATA)"
+    if code == expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]:
+        return f'{reason} (declare it in the first element: xmlns:g="{_GOOGLE}")'
+    return reason

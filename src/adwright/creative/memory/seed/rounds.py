@@ -1,0 +1,368 @@
+"""SEED: a model writes ads, judges them, and learns from the best, round after round.
+
+    report = run_seed(SeedConfig(), data, TunedWriter(), own, second, "runs/seed")
+
+After Harini S I et al., WACV 2025 (arXiv 2309.00378), whose text beyond the abstract we did not
+have: what follows is our reconstruction.
+
+1. Both tasks of the labelled ads go into the writer's first tuning: ads from briefs, and through
+   `also` scores from ads. 2. The own judge scores the ads that nobody measured. 3. The best of them
+   join the first tuning. 4. In each round the writer writes several ads for each brief; filters and
+   the own judge choose; the base is tuned anew on what was kept in all rounds, the best of the pool
+   and the better half of the labelled ads. 5. The new writer writes for briefs that are only
+   watched. The second judge, which chooses nothing that is tuned on, says when no round brought
+   anything; the round that it likes most is measured on briefs that were held out till then, beside
+   the writer of before the rounds.
+
+The own judge stays as it is over all rounds (our choice), so that scores of rounds can be compared;
+a judge that is tuned with its writer would move the goal. A judge that has seen the held-out ads is
+too sure of the originals: fit both without them, see `judges`.
+
+A run goes on where it was killed, by the same call: see `round_files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adwright.core.atomic import locked
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError, DataError, ResumeError
+from adwright.core.progress import progress, say
+from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.memory.seed.choosing import (
+    best_of,
+    best_round,
+    kept_of,
+    should_stop,
+)
+from adwright.creative.memory.seed.config import SeedConfig
+from adwright.creative.memory.seed.costs import CostLedger
+from adwright.creative.memory.seed.measures import Measured, measure
+from adwright.creative.memory.seed.parts import run_parts
+from adwright.creative.memory.seed.pool import KnownAd, SeedData
+from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedReport, write_report
+from adwright.creative.memory.seed.round_files import Lines, read_json, write_json
+from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
+from adwright.creative.memory.seed.scoring import judged, scored
+from adwright.creative.memory.seed.texts.ad_text import said_in
+from adwright.creative.memory.seed.texts.brief import AdBrief
+from adwright.creative.memory.seed.texts.copying import CopyIndex
+from adwright.creative.memory.seed.texts.filters import AdFilters
+from adwright.creative.memory.seed.writer import SeedWriter, WriterRow
+from adwright.lm.engine.generation import Usage
+
+__all__ = ["AlsoRows", "run_seed"]
+
+#: Further rows of each tuning, made of the ads that may be learned from: the scores from ads.
+AlsoRows = Callable[[Sequence[KnownAd]], Sequence[WriterRow]]
+#: Settings that may change when a run is gone on with.
+_LATER = ("rounds", "patience", "gain", "budget", "draws")
+#: Share of the labelled ads that rounds learn from, the best of each collection.
+_BETTER = 0.5
+#: Ads that are scored between two writes.
+_CHUNK = 256
+#: Between the seeds of two things that are written.
+_APART = 1_000_003
+
+
+def run_seed(
+    config: SeedConfig,
+    data: SeedData,
+    writer: SeedWriter,
+    own: AdJudge,
+    second: AdJudge,
+    out: str | Path,
+    *,
+    also: AlsoRows | None = None,
+    clock: Clock | None = None,
+) -> SeedReport:
+    """Run, or go on with, the rounds in the folder `out`; report.json and report.html are then
+    there.
+
+    own: the judge that chooses. second: the one that stops and measures, of another kind. also: see
+    `AlsoRows`. clock: measures the minutes of the budget.
+    Raises ConfigError where both judges are one; ResumeError where the folder holds a run of other
+    settings, data or judges; DataError where a part of the data is empty; and as writer and judges.
+    What was done by then is kept.
+    """
+    if own is second:
+        raise ConfigError(
+            "the second judge is the first one",
+            where=own.name,
+            hint="pass one of another kind that was fitted on other ads",
+        )
+    place = Path(out)
+    with locked(place / ".lock"):
+        run = _SeedRun(config, data, writer, own, second, place, also, clock or SystemClock())
+        return run.go()
+
+
+class _SeedRun:
+    """One call of `run_seed`."""
+
+    def __init__(
+        self,
+        config: SeedConfig,
+        data: SeedData,
+        writer: SeedWriter,
+        own: AdJudge,
+        second: AdJudge,
+        out: Path,
+        also: AlsoRows | None,
+        clock: Clock,
+    ) -> None:
+        self._config, self._writer, self._out = config, writer, out
+        self._own, self._second, self._also = own, second, also
+        self._parts = run_parts(data, config)
+        read = [
+            said_in(ad.record, ad.brief.kind) for ad in (*self._parts.labelled, *self._parts.pool)
+        ]
+        brands = {ad.brief.brand for ad in data.ads if ad.brief.brand}
+        index = CopyIndex(read, n=config.filters.run)
+        self._filters = AdFilters(config.filters, index, brands=brands)
+        self._require_same(data)
+        self._ledger = CostLedger(out / "costs.jsonl", config.budget, clock)
+        self._pool: tuple[KnownAd, ...] = ()
+
+    def go(self) -> SeedReport:
+        """All rounds that are due, and the report."""
+        found: list[RoundResult] = []
+        end: SeedEnd = "budget"
+        if self._annotate():
+            end = "rounds"
+            for at in range(self._config.rounds + 1):
+                result = self._round(at)
+                if result is None:
+                    end = "budget"
+                    break
+                found.append(result)
+                say(result.line())
+                if self._stops(found):
+                    end = "stopped"
+                    break
+        chosen = best_round([one.measured.goal for one in found]) if found else 0
+        before = after = None
+        if found and end != "budget":
+            before = self._held(0, "before")
+            after = before if chosen == 0 else self._held(chosen, "after")
+        report = SeedReport(
+            end="budget" if end != "budget" and after is None else end,
+            chosen=chosen,
+            rounds=tuple(found),
+            before=before,
+            after=after,
+            costs=self._ledger.steps,
+            about=self._about(),
+            draws=self._config.draws,
+        )
+        write_report(report, self._out)
+        return report
+
+    def _stops(self, found: Sequence[RoundResult]) -> bool:
+        goals = [one.measured.goal for one in found]
+        return should_stop(goals, patience=self._config.patience, gain=self._config.gain)
+
+    def _annotate(self) -> bool:
+        """Score the ads that nobody measured, and choose the best; whether the budget sufficed."""
+        ads, lines = self._parts.pool, Lines(self._out / "pool.jsonl")
+        done = len(lines.read()) // _CHUNK * _CHUNK
+        if len(lines.read()) < len(ads):
+            lines.keep(done)
+            with progress(len(ads) - done, "annotate", "ads") as bar:
+                for start in range(done, len(ads), _CHUNK):
+                    if self._ledger.spent():
+                        return False
+                    some = ads[start : start + _CHUNK]
+                    with self._ledger.step(0, "annotate") as cost:
+                        values, _ = judged(self._own, [ad.record for ad in some])
+                        cost.add(judged=len(some))
+                    lines.append(
+                        [
+                            {"ad": ad.brief.id, "score": value}
+                            for ad, value in zip(some, values.tolist(), strict=True)
+                        ]
+                    )
+                    bar.advance(len(some))
+        scores = [row["score"] for row in lines.read()]
+        asked = self._config
+        self._pool = best_of(ads, scores, share=asked.pool, most=asked.pool_most)
+        return True
+
+    def _round(self, at: int) -> RoundResult | None:
+        """One round, or what is left of it; None where the budget is spent."""
+        folder = self._out / f"round-{at}"
+        told = read_json(folder / "round.json")
+        if told is not None:
+            return from_jsonable(RoundResult, told)
+        if at and not self._choose(at, folder):
+            return None
+        if self._ledger.spent():
+            return None
+        rows = self._rows(at)
+        say(f"round {at}: tune on {len(rows):,} rows")
+        with self._ledger.step(at, "tune") as cost:
+            tuned = self._writer.tune(rows, folder / "writer", seed=self._config.seed + at)
+            cost.add(tuned=tuned.tokens)
+        measured = self._measured(at, self._parts.watch, folder / "watch.jsonl", at)
+        if measured is None:
+            return None
+        sampled = len(self._parts.briefs_of(at, self._config)) if at else 0
+        kept = len(read_json(folder / "kept.json")["ads"]) if at else 0
+        result = RoundResult(at, measured, sampled, kept, len(rows), tuned)
+        write_json(folder / "round.json", asdict(result))
+        return result
+
+    def _choose(self, at: int, folder: Path) -> bool:
+        """Write for the briefs of a round, and keep the best; whether the budget sufficed."""
+        if (folder / "kept.json").is_file():
+            return True
+        briefs = self._parts.briefs_of(at, self._config)
+        written = self._write(at, at - 1, briefs, folder / "samples.jsonl", self._config.samples)
+        if written is None:
+            return False
+        told = read_json(folder / "scores.json")
+        if told is None:
+            with self._ledger.step(at, "score") as cost:
+                found = scored(written, self._own, self._filters)
+                cost.add(judged=sum(one is not None for row in found.scores for one in row))
+            told = asdict(found)
+            write_json(folder / "scores.json", told)
+        kept = kept_of(written, told["reasons"], told["scores"], share=self._config.keep)
+        values = [
+            {"brief": one.brief.id, "answer": one.answer, "score": one.score, "lift": one.lift}
+            for one in kept
+        ]
+        write_json(folder / "kept.json", {"briefs": len(briefs), "ads": values})
+        return True
+
+    def _rows(self, at: int) -> list[WriterRow]:
+        """What round `at` is tuned on: kept ads, the latest first, then those that there are."""
+        labelled = self._parts.labelled
+        if at:
+            scores = [ad.score or 0.0 for ad in labelled]
+            labelled = best_of(labelled, scores, share=_BETTER)
+        known = [_row_of(ad) for ad in (*labelled, *self._pool)]
+        kept = [row for one in range(at, 0, -1) for row in self._kept_rows(one)]
+        most = self._config.rows
+        if most and len(kept) + len(known) > most:
+            order = np.random.default_rng([self._config.seed, at]).permutation(len(known))
+            known = [known[place] for place in order]
+        different = {(row.messages, row.answer): row for row in (*kept, *known)}
+        rows = list(different.values())[: most or None]
+        if self._also is not None:
+            rows += self._also(self._parts.labelled)
+        if not rows:
+            raise DataError("a round kept nothing to tune on", hint="loosen the filters")
+        return rows
+
+    def _kept_rows(self, at: int) -> list[WriterRow]:
+        briefs = {brief.id: brief for brief in self._parts.briefs}
+        kept = read_json(self._out / f"round-{at}" / "kept.json")["ads"]
+        return [
+            WriterRow(
+                briefs[one["brief"]].messages(),
+                one["answer"],
+                briefs[one["brief"]].held_by,
+                f"round {at}",
+            )
+            for one in kept
+        ]
+
+    def _held(self, at: int, name: str) -> Measured | None:
+        """Both judges on the held-out briefs, for which nobody wrote before."""
+        measured = read_json(self._out / f"held-{name}.json")
+        if measured is not None and measured["at"] == at:
+            return from_jsonable(Measured, measured)
+        path = self._out / f"held-{name}-{at}.jsonl"
+        found = self._measured(at, self._parts.held, path, at)
+        if found is not None:
+            write_json(self._out / f"held-{name}.json", asdict(found))
+        return found
+
+    def _measured(
+        self, at: int, originals: Sequence[KnownAd], path: Path, writer: int
+    ) -> Measured | None:
+        briefs = [ad.brief for ad in originals]
+        written = self._write(at, writer, briefs, path, self._config.measured)
+        if written is None:
+            return None
+        with self._ledger.step(at, "measure") as cost:
+            cost.add(judged=2 * (len(originals) + sum(len(ads.texts) for ads in written)))
+            return measure(
+                written,
+                originals,
+                self._own,
+                self._second,
+                self._filters,
+                at=at,
+                draws=self._config.draws,
+                seed=self._config.seed,
+            )
+
+    def _write(
+        self, at: int, writer: int, briefs: Sequence[AdBrief], path: Path, samples: int
+    ) -> tuple[WrittenAds, ...] | None:
+        folder = self._out / f"round-{writer}" / "writer"
+        with self._ledger.step(at, f"write {path.stem}") as cost:
+
+            def told(usage: Usage) -> None:
+                read = usage.prompt_tokens - usage.cached_tokens
+                cost.add(read=read, written=usage.completion_tokens)
+
+            return write_ads(
+                briefs,
+                lambda: self._writer.opened(folder),
+                self._config,
+                Lines(path),
+                samples=samples,
+                seed=self._config.seed + _APART * (at + 1),
+                label=f"round {at}: {path.stem}",
+                told=told,
+                spent=self._ledger.spent,
+            )
+
+    def _about(self) -> dict[str, Any]:
+        parts = self._parts
+        sizes = {
+            "labelled": len(parts.labelled),
+            "pool": len(parts.pool),
+            "briefs": len(parts.briefs),
+            "watched": len(parts.watch),
+            "held out": len(parts.held),
+        }
+        names = {"writer": self._writer.name, "own": self._own.name, "second": self._second.name}
+        return {**names, "ads": sizes, "config": to_jsonable(self._config)}
+
+    def _require_same(self, data: SeedData) -> None:
+        """Write down what is asked for, or refuse to go on with something else."""
+        settings = {k: v for k, v in to_jsonable(self._config).items() if k not in _LATER}
+        asked = {
+            **settings,
+            "writer": self._writer.name,
+            "own": self._own.name,
+            "second": self._second.name,
+            "data_hash": data.digest,
+        }
+        path = self._out / "seed.json"
+        before = read_json(path)
+        if before is None:
+            write_json(path, asked)
+            return
+        differ = [name for name in asked if before.get(name) != asked[name]]
+        if differ:
+            raise ResumeError(
+                f"this folder holds a run with another {', '.join(differ)}",
+                where=str(path),
+                hint="give the same settings and data, or name another folder",
+            )
+
+
+def _row_of(ad: KnownAd) -> WriterRow:
+    return WriterRow(ad.brief.messages(), ad.answer, ad.brief.held_by, ad.source)

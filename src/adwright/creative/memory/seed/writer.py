@@ -1,0 +1,188 @@
+"""The writer that SEED tunes: what a run needs of it, and one on SmolLM2 or any other local model.
+
+    writer = TunedWriter("smollm2-135m-instruct")
+    writer.tune(rows, Path("round-0"), seed=0)            # leaves round-0/tuned
+    with writer.opened(Path("round-0")) as model:         # a LanguageModel
+        model.generate([brief.messages()])
+
+Each round tunes the base anew on all rows of the round, as ReST-EM does (Singh et al., TMLR 2024),
+rather than going on from the adapter of the round before: so no round inherits what an earlier one
+overfitted. The loss is over the answers alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from adwright.core.atomic import atomic_write_text
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.lm.engine.generation import Message
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.weights import SMOLLM2
+
+if TYPE_CHECKING:
+    from adwright.training.tuning.run import TuneRun
+
+__all__ = ["SeedWriter", "TuneCost", "TunedWriter", "WriterRow"]
+
+_ROWS, _REPORT = "rows.jsonl", "report.json"
+
+
+@dataclass(frozen=True)
+class WriterRow:
+    """What a writer is tuned on: turns, and the answer to learn. group: rows that are held out
+    together for the loss that is shown. source: where it is from, for readers."""
+
+    messages: tuple[Message, ...]
+    answer: str
+    group: str = ""
+    source: str = ""
+
+    def line(self) -> str:
+        """As a line of JSON that the tuning reads."""
+        turns = [{"role": one.role, "content": one.content} for one in self.messages]
+        turns.append({"role": "assistant", "content": self.answer})
+        told = {"messages": turns, "group": self.group or self.answer, "source": self.source}
+        return json.dumps(told, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class TuneCost:
+    """What a tuning took. tokens: that were read in training. loss: of the rows that were held out,
+    in nats a token; None without any. before: the same of the untuned base."""
+
+    tokens: int
+    cpu_seconds: float
+    loss: float | None = None
+    before: float | None = None
+
+
+class SeedWriter(Protocol):
+    """What is tuned and writes. name: of the model and how it is tuned, for the record."""
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+        ...
+
+    def tune(self, rows: Sequence[WriterRow], folder: Path, *, seed: int) -> TuneCost:
+        """Tune on rows and keep the result in `folder`; go on where an earlier call was killed,
+        and do nothing where it had ended."""
+        ...
+
+    def opened(self, folder: Path) -> AbstractContextManager[LanguageModel]:
+        """The writer that `tune` left in `folder`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TunedWriter:
+    """A local model under a method of `tuning`, written with by the engine that serves adapters.
+
+    model: as `adwright tune run --model` takes it. method, settings: as `adwright tune methods`
+    names them; LoRA of rank 16 by default. epochs, rate, batch, tokens: of a tuning; tokens of a
+    row. valid: share of the groups of rows whose loss is shown. checkpoint_every: steps. rows: that
+    are written together. threads: 0 takes what fits. device: as torch names it.
+
+    Raises ConfigError for an unknown method or setting, and numbers out of range.
+    """
+
+    model: str = SMOLLM2
+    method: str = "LoRA"
+    settings: Mapping[str, Any] = field(
+        default_factory=lambda: {"rank": 16, "alpha": 32.0, "dropout": 0.05}
+    )
+    epochs: int = 1
+    rate: float | None = 5e-4
+    batch: int = 8
+    tokens: int = 384
+    valid: float = 0.05
+    checkpoint_every: int = 25
+    rows: int = 64
+    threads: int = 0
+    device: str = "cpu"
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if self.rows < 1:
+            raise ConfigError("rows is at least 1", where=f"rows {self.rows}")
+
+    @property
+    def name(self) -> str:
+        """The model and the method."""
+        told = ", ".join(f"{key} {value}" for key, value in sorted(self.settings.items()))
+        return f"{self.model}, {self.method}" + (f" ({told})" if told else "")
+
+    def tune(self, rows: Sequence[WriterRow], folder: Path, *, seed: int) -> TuneCost:
+        """See `SeedWriter`. Raises DataError without rows, and as `run_tuning`."""
+        if not rows:
+            raise DataError("there are no rows to tune on", hint="keep more, or add ads")
+        if (folder / _REPORT).is_file():
+            return _cost_of(folder)
+        text = "".join(row.line() for row in rows)
+        file = folder / _ROWS
+        if not (file.is_file() and file.read_text("utf-8") == text):
+            atomic_write_text(file, text)
+        from adwright.training.tuning.run import run_tuning
+
+        begun = (folder / "run" / "config.json").is_file()
+        run_tuning(self.tuning(folder, seed=seed), resume=begun)
+        return _cost_of(folder)
+
+    def tuning(self, folder: Path, *, seed: int) -> TuneRun:
+        """The tuning of the rows in `folder`, as `run_tuning` takes it."""
+        try:
+            from adwright.training.tuning.config import TuneConfig
+            from adwright.training.tuning.run import TuneRun
+            from adwright.training.tuning.texts import PairsConfig
+            from adwright.tuning.methods import method_of
+        except ImportError as error:
+            raise MissingExtraError("tuning a writer", "lm") from error
+        return TuneRun(
+            data=PairsConfig(
+                folder / _ROWS, group="group", valid=self.valid, max_length=self.tokens
+            ),
+            method=method_of({**self.settings, "kind": self.method}),
+            model=self.model,
+            tune=TuneConfig(
+                epochs=self.epochs,
+                batch=self.batch,
+                micro=self.batch,
+                learning_rate=self.rate,
+                checkpoint_every=self.checkpoint_every,
+            ),
+            seed=seed,
+            out=folder,
+            device=self.device,
+        )
+
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[LanguageModel]:
+        """See `SeedWriter`. Raises AssetError and ArtifactError where there is no such writer."""
+        try:
+            from adwright.lm.serving.adapter_folder import open_base
+            from adwright.lm.serving.config import ServingConfig
+            from adwright.lm.torch_engine.config import TorchConfig
+            from adwright.lm.torch_engine.tuned_network import tuned_folder
+        except ImportError as error:
+            raise MissingExtraError("writing with a model of this machine", "lm") from error
+        base = TorchConfig(
+            self.model, device=self.device, threads=self.threads, offline=self.offline
+        )
+        with closing(open_base(base, ServingConfig(rows=self.rows))) as models:
+            name = f"{folder.name} (writer)"
+            models.add(name, tuned_folder(folder))
+            yield models[name]
+
+
+def _cost_of(folder: Path) -> TuneCost:
+    """What the report of a tuning that ended says."""
+    told = json.loads((folder / _REPORT).read_text("utf-8"))
+    return TuneCost(told["tokens"], told["cpu_seconds"], told["valid_nll"], told["base_nll"])

@@ -1,0 +1,1 @@
+"""Pages that show ads beside what was judged of them."""

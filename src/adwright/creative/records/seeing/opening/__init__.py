@@ -1,0 +1,1 @@
+"""Pictures, videos and animations out of files that anybody may have made."""

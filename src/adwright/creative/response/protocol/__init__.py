@@ -1,0 +1,1 @@
+"""What click rates are learnt from and judged by: outcomes, stories, guards, folds and rules."""

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError, DataError, ResumeError
+from adwright.creative.memory.seed.config import SeedBudget
+from adwright.creative.memory.seed.parts import run_parts
+from adwright.creative.memory.seed.pool import KnownAd
+from adwright.creative.memory.seed.report import SeedReport
+from adwright.creative.memory.seed.rounds import run_seed
+from adwright.creative.memory.seed.texts.ad_text import record_of
+from adwright.creative.memory.seed.writer import WriterRow
+from tests.support.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_data
+
+Judges = tuple[WordJudge, WordJudge]
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """What a run left, costs and times aside."""
+    found = {}
+    for path in sorted(folder.rglob("*.json*")):
+        if path.name not in ("costs.jsonl", "report.json"):
+            found[path.relative_to(folder).as_posix()] = path.read_text()
+    return found
+
+
+@pytest.fixture(scope="module")
+def writer() -> RepeatingWriter:
+    return RepeatingWriter()
+
+
+@pytest.fixture(scope="module")
+def judges() -> Judges:
+    return WordJudge("zing"), WordJudge("calm")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("seed") / "run"
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path, writer: RepeatingWriter, judges: Judges) -> SeedReport:
+    return run_seed(CONFIG, seed_data(), writer, *judges, folder)
+
+
+def test_rounds_chase_the_own_judge(report: SeedReport) -> None:
+    own = [one.measured.own for one in report.rounds]
+    assert (report.end, len(report.rounds)) == ("rounds", 4)
+    assert all(one is not None for one in own)
+    values = [one.value for one in own if one is not None]
+    assert values[3] > values[1] > values[0]
+
+
+def test_a_judge_that_loves_a_word_is_found_out(tmp_path: Path) -> None:
+    """The own judge's gain rises, the second judge sees none, so the run stops and says so."""
+    config = replace(CONFIG, rounds=6, patience=2, gain=0.02)
+    report = run_seed(
+        config, seed_data(), RepeatingWriter(), WordJudge("zing"), WordJudge("calm"), tmp_path
+    )
+    last = report.rounds[-1].measured
+    assert report.end == "stopped"
+    assert len(report.rounds) < 7
+    assert last.own is not None
+    assert last.second is not None
+    assert last.agreement is not None
+    assert last.own.low > 0 >= last.second.low
+    assert last.agreement < 0.3
+    assert any("brought nothing" in line for line in report.findings())
+
+
+def test_no_round_reads_what_is_held_out(
+    report: SeedReport, writer: RepeatingWriter, judges: Judges
+) -> None:
+    parts = run_parts(seed_data(), CONFIG)
+    hidden = {ad.brief.id: ad for ad in (*parts.watch, *parts.held)}
+    answers = {ad.answer for ad in hidden.values()}
+    brands = {ad.brief.brand for ad in hidden.values()}
+    for rows in writer.rows.values():
+        assert not answers & {row.answer for row in rows}
+        assert not any(
+            brand == line.rpartition(": ")[2]
+            for brand in brands
+            for row in rows
+            for line in row.messages[0].content.splitlines()
+        )
+    first_held = writer.asked.index(_prompt(parts.held[0]))
+    assert not any(_prompt(ad) in writer.asked[:first_held] for ad in parts.held)
+    assert len({ad.brief.held_by for ad in parts.held} & {one.held_by for one in parts.briefs}) == 0
+
+
+def test_the_second_judge_sees_no_ad_that_is_tuned_on(
+    report: SeedReport, folder: Path, tmp_path: Path
+) -> None:
+    """With another second judge the rounds choose the same."""
+    other = run_seed(
+        CONFIG, seed_data(), RepeatingWriter(), WordJudge("zing"), WordJudge("soft"), tmp_path
+    )
+    assert len(other.rounds) == len(report.rounds)
+    for at in (1, 2, 3):
+        name = f"round-{at}/kept.json"
+        assert (tmp_path / name).read_text() == (folder / name).read_text()
+
+
+def _prompt(ad: KnownAd) -> str:
+    return f"user: {ad.brief.messages()[0].content}\nassistant: "
+
+
+def test_the_base_is_tuned_anew_on_all_that_was_kept(
+    report: SeedReport, writer: RepeatingWriter, folder: Path
+) -> None:
+    sources = [{row.source for row in writer.rows[f"round-{at}"]} for at in range(4)]
+    assert sources[0] == {"s", "p"}
+    assert sources[3] == {"s", "p", "round 1", "round 2", "round 3"}
+    labelled = [sum(row.source == "s" for row in writer.rows[f"round-{at}"]) for at in (0, 1)]
+    assert labelled[1] == round(labelled[0] / 2)
+    kept = json.loads((folder / "round-2" / "kept.json").read_text())["ads"]
+    assert kept == sorted(kept, key=lambda one: -one["lift"])
+    assert report.rounds[2].kept == len(kept) <= 0.6 * report.rounds[2].sampled
+
+
+def test_a_run_that_has_ended_does_nothing_again(
+    report: SeedReport, folder: Path, judges: Judges
+) -> None:
+    again = RepeatingWriter()
+    assert run_seed(CONFIG, seed_data(), again, *judges, folder).rounds == report.rounds
+    assert (again.rows, again.asked) == ({}, [])
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_more_rounds_go_on_from_the_last(
+    report: SeedReport, judges: Judges, tmp_path: Path
+) -> None:
+    run_seed(replace(CONFIG, rounds=2), seed_data(), RepeatingWriter(), *judges, tmp_path)
+    writer = RepeatingWriter()
+    more = run_seed(CONFIG, seed_data(), writer, *judges, tmp_path)
+    assert list(writer.rows) == ["round-3"]
+    assert more.rounds == report.rounds
+
+
+def test_a_killed_run_ends_with_the_same_files(
+    report: SeedReport, folder: Path, tmp_path: Path
+) -> None:
+    run = [sys.executable, "-m", "tests.support.seed_rounds", str(tmp_path / "run")]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+    told = json.loads(done.stdout)
+    assert told["code"] == 0, done.stderr
+    assert told["killed"] > 5
+    assert files_of(tmp_path / "run") == files_of(folder)
+
+
+def test_budgets_end_a_run_that_then_goes_on(
+    report: SeedReport, folder: Path, judges: Judges, tmp_path: Path
+) -> None:
+    few = replace(CONFIG, budget=SeedBudget(tokens=4000))
+    first = run_seed(few, seed_data(), RepeatingWriter(), *judges, tmp_path)
+    assert (first.end, first.after) == ("budget", None)
+    assert "goes on" in first.text()
+    assert first.rounds == report.rounds[: len(first.rounds)]
+    last = run_seed(CONFIG, seed_data(), RepeatingWriter(), *judges, tmp_path)
+    assert (last.end, last.rounds) == ("rounds", report.rounds)
+    assert files_of(tmp_path) == files_of(folder)
+
+
+def test_minutes_are_those_of_the_clock(judges: Judges, tmp_path: Path) -> None:
+    class Late(FixedClock):
+        def monotonic(self) -> float:
+            self.advance(30)
+            return super().monotonic()
+
+    config = replace(CONFIG, budget=SeedBudget(minutes=1))
+    found = run_seed(config, seed_data(), RepeatingWriter(), *judges, tmp_path, clock=Late())
+    assert (found.end, len(found.rounds)) == ("budget", 0)
+
+
+def test_other_settings_are_refused(report: SeedReport, folder: Path, judges: Judges) -> None:
+    with pytest.raises(ResumeError, match="another samples"):
+        run_seed(replace(CONFIG, samples=2), seed_data(), RepeatingWriter(), *judges, folder)
+    with pytest.raises(ResumeError, match="another data_hash"):
+        run_seed(CONFIG, seed_data(39), RepeatingWriter(), *judges, folder)
+    with pytest.raises(ResumeError, match="another own"):
+        run_seed(CONFIG, seed_data(), RepeatingWriter(), WordJudge("soft"), judges[1], folder)
+
+
+def test_one_judge_cannot_be_both(judges: Judges, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="second judge is the first"):
+        run_seed(CONFIG, seed_data(), RepeatingWriter(), judges[0], judges[0], tmp_path)
+
+
+def test_rows_are_bounded_and_others_may_be_added(judges: Judges, tmp_path: Path) -> None:
+    """What was kept goes before what was there; scores of ads come on top."""
+
+    def also(ads: object) -> list[WriterRow]:
+        assert all(isinstance(ad, KnownAd) and ad.score is not None for ad in ads)  # type: ignore[attr-defined]
+        return [WriterRow((), "07", source="scores")]
+
+    writer = RepeatingWriter()
+    config = replace(CONFIG, rounds=2, rows=12, briefs=9)
+    found = run_seed(config, seed_data(), writer, *judges, tmp_path, also=also)
+    rows = writer.rows["round-2"]
+    assert [len(writer.rows[f"round-{at}"]) for at in range(3)] == [13, 13, 13]
+    assert rows[-1].source == "scores"
+    assert sum(row.source.startswith("round") for row in rows) == min(
+        12, found.rounds[1].kept + found.rounds[2].kept
+    )
+    assert found.rounds[1].sampled == 9
+    samples = [(tmp_path / f"round-{at}/samples.jsonl").read_text() for at in (1, 2)]
+    assert [len(each.splitlines()) for each in samples] == [9, 9]
+    briefs = [[json.loads(line)["brief"] for line in each.splitlines()] for each in samples]
+    assert briefs[0] != briefs[1], "each round draws its briefs"
+
+
+def test_what_the_own_judge_does_not_know_is_not_kept(tmp_path: Path) -> None:
+    own = WordJudge("zing", strange="zing")
+    config = replace(CONFIG, rounds=1)
+    run_seed(config, seed_data(), RepeatingWriter(), own, WordJudge("calm"), tmp_path)
+    kept = json.loads((tmp_path / "round-1/kept.json").read_text())["ads"]
+    assert kept
+    assert not any("zing" in one["answer"] for one in kept)
+    assert "unlike" in (tmp_path / "round-1/scores.json").read_text()
+
+
+def test_without_ads_of_every_part_nothing_begins(judges: Judges, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none is"):
+        run_seed(CONFIG, seed_data(1, pool=0), RepeatingWriter(), *judges, tmp_path / "out")
+    assert not (tmp_path / "out" / "seed.json").exists()
+
+
+def test_answers_are_taken_for_ads() -> None:
+    brief = seed_data().ads[0].brief
+    assert record_of('Slogan: "Warm and calm"\nMore.', brief).title == "Warm and calm"

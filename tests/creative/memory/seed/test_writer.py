@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+from adwright.core.errors import AdwrightError, ConfigError, DataError
+from adwright.creative.memory.seed.rounds import run_seed
+from adwright.creative.memory.seed.texts.brief import AdBrief
+from adwright.creative.memory.seed.writer import TunedWriter, WriterRow
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.tuning.reparameterised.lora import LoRA
+from tests.support.lm.tiny_llama import save_tiny
+from tests.support.seed_rounds import CONFIG, WordJudge, seed_data
+
+BRIEF = AdBrief("b", brand="tea")
+ROWS = [WriterRow(BRIEF.messages(), f"a cup of tea {at}", f"g{at}", "s") for at in range(12)]
+ASKED = GenerationConfig(max_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> TunedWriter:
+    base = save_tiny(tmp_path_factory.mktemp("base") / "model")
+    return TunedWriter(str(base), settings={"rank": 2}, batch=4, tokens=200, valid=0.2, rows=8)
+
+
+def test_rows_are_conversations() -> None:
+    told = json.loads(ROWS[0].line())
+    assert [turn["role"] for turn in told["messages"]] == ["user", "assistant"]
+    assert told["messages"][1]["content"] == "a cup of tea 0"
+    assert (told["group"], told["source"]) == ("g0", "s")
+    assert json.loads(WriterRow((), "x").line())["group"] == "x"
+
+
+def test_it_tunes_and_then_writes_as_tuned(writer: TunedWriter, tmp_path: Path) -> None:
+    cost = replace(writer, rate=0.05, epochs=4).tune(ROWS, tmp_path / "a", seed=0)
+    assert cost.tokens > 500
+    assert cost.loss is not None
+    assert cost.before is not None
+    assert cost.loss < cost.before
+    writer.tune(ROWS, tmp_path / "b", seed=1)
+    texts = []
+    for name in ("a", "b"):
+        with writer.opened(tmp_path / name) as model:
+            found = model.generate([BRIEF.messages()] * 2, ASKED)
+            texts.append(found.texts)
+    assert texts[0] != texts[1]
+
+
+def test_a_tuning_that_ended_is_not_done_again(
+    writer: TunedWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = writer.tune(ROWS, tmp_path, seed=0)
+    monkeypatch.setattr("adwright.training.tuning.run.run_tuning", None)
+    assert writer.tune(ROWS, tmp_path, seed=0) == first
+
+
+def test_a_tuning_that_was_cut_off_goes_on(
+    writer: TunedWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = writer.tune(ROWS, tmp_path / "whole", seed=0)
+    saved = "adwright.tuning.tuned.Tuned.save"
+    with monkeypatch.context() as patch:
+        patch.setattr(saved, lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            writer.tune(ROWS, tmp_path / "cut", seed=0)
+    asked: list[bool] = []
+    from adwright.training.tuning import run
+
+    def noting(tuning: Any, *, resume: bool) -> Any:
+        asked.append(resume)
+        return original(tuning, resume=resume)
+
+    original = run.run_tuning
+    monkeypatch.setattr(run, "run_tuning", noting)
+    again = writer.tune(ROWS, tmp_path / "cut", seed=0)
+    assert asked == [True]
+    assert (again.tokens, again.loss) == (whole.tokens, whole.loss)
+
+
+def test_settings_reach_the_tuning(tmp_path: Path) -> None:
+    writer = TunedWriter("m", settings={"rank": 3}, epochs=2, rate=0.1, batch=2, tokens=99)
+    asked = replace(writer, valid=0.3, checkpoint_every=7, device="meta").tuning(tmp_path, seed=4)
+    assert asked.method == LoRA(rank=3)
+    assert (asked.tune.epochs, asked.tune.learning_rate, asked.tune.batch) == (2, 0.1, 2)
+    assert (asked.data.max_length, asked.data.valid) == (99, 0.3)
+    assert (asked.tune.checkpoint_every, asked.device, asked.seed) == (7, "meta", 4)
+    assert asked.data.path == tmp_path / "rows.jsonl"
+    assert TunedWriter("m", "IA3", {}).name == "m, IA3"
+    assert "rank 3" in writer.name
+
+
+def test_what_cannot_be_tuned_is_refused(writer: TunedWriter, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no rows"):
+        writer.tune([], tmp_path, seed=0)
+    with pytest.raises(ConfigError):
+        TunedWriter("m", "LoRAA").tuning(tmp_path, seed=0)
+    with pytest.raises(ConfigError, match="rows"):
+        TunedWriter(rows=0)
+    with pytest.raises(AdwrightError), writer.opened(tmp_path / "none"):
+        pass
+
+
+def test_a_whole_run_on_a_tiny_model(writer: TunedWriter, tmp_path: Path) -> None:
+    """It writes nothing of use; what counts is that all of it goes through, and comes back."""
+    config = replace(
+        CONFIG, rounds=1, samples=2, measured=1, briefs=4, tokens=12, held_most=3, watch_most=3
+    )
+    judges = WordJudge("zing"), WordJudge("calm")
+    data = seed_data(24, pool=4)
+    report = run_seed(config, data, writer, *judges, tmp_path)
+    assert (report.end, len(report.rounds)) == ("rounds", 2)
+    assert report.after is not None
+    assert all(one.tune.loss is not None for one in report.rounds)
+    assert sum(one.written for one in report.costs) > 0
+    assert (
+        run_seed(config, seed_data(24, pool=4), writer, *judges, tmp_path).rounds == report.rounds
+    )
