@@ -19,6 +19,7 @@ finest 16.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +113,7 @@ class FaceEncoder(nn.Module):
             x = block(x)
             if at in self.taken:
                 found[self.taken[at]] = self.lateral[str(self.taken[at])](x)
-        for coarse, fine in zip(_SIDES, _SIDES[1:], strict=False):
+        for coarse, fine in pairwise(_SIDES):
             found[fine] = found[fine] + functional.interpolate(found[coarse], scale_factor=2.0)
         return found
 
