@@ -10,6 +10,7 @@ from adwright.creative.faces.layers import (
     ModulatedConv,
     Noise,
     blurred,
+    channels_last,
     doubled,
     leaky,
 )
@@ -81,11 +82,20 @@ def test_filters() -> None:
     x = torch.randn(2, 3, 5, 4)
     for pad, gain in (((1, 1), 4.0), ((2, 2), 1.0), ((2, 1), 1.0)):
         torch.testing.assert_close(blurred(x, pad, gain), literal_filter(x, pad, gain))
+    found = blurred(x, (1, 1), step=2)
+    torch.testing.assert_close(found, literal_filter(x, (1, 1), 1.0)[:, :, ::2, ::2])
     spread = torch.zeros(2, 3, 10, 8)
     spread[:, :, ::2, ::2] = x
     torch.testing.assert_close(doubled(x), literal_filter(spread, (2, 1), 4.0))
     flat = doubled(torch.ones(1, 1, 8, 8))
     torch.testing.assert_close(flat[:, :, 2:-2, 2:-2], torch.ones(1, 1, 12, 12))
+
+
+def test_channels_lie_side_by_side() -> None:
+    x = torch.randn(2, 3, 5, 4)
+    assert torch.equal(channels_last(x), x)
+    assert channels_last(x).stride()[1] == 1
+    assert blurred(x, (1, 1)).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_rate_is_equal_in_all_layers() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.creative.faces.generator import GeneratorConfig, channels_at
-from adwright.creative.faces.layers import EqualConv, EqualLinear
+from adwright.creative.faces.layers import EqualConv, EqualLinear, channels_last
 
 __all__ = ["Discriminator", "group_deviation"]
 
@@ -36,14 +36,15 @@ def group_deviation(x: Tensor, group: int = _GROUP) -> Tensor:
 class _Residual(nn.Module):
     def __init__(self, i: int, o: int) -> None:
         super().__init__()
+        half = math.sqrt(0.5)
         self.first = EqualConv(i, i, 3)
-        self.second = EqualConv(i, o, 3, down=True)
-        self.skip = EqualConv(i, o, 1, down=True, activate=False)
+        self.second = EqualConv(i, o, 3, down=True, gain=half)
+        self.skip = EqualConv(i, o, 1, down=True, activate=False, gain=half)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, i, H, W] to [B, o, H / 2, W / 2]."""
         made: Tensor = self.second(self.first(x)) + self.skip(x)
-        return made * math.sqrt(0.5)
+        return made
 
 
 class Discriminator(nn.Module):
@@ -66,7 +67,7 @@ class Discriminator(nn.Module):
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """What each block makes of pictures [B, 3, side, side], the finest first."""
-        made, x = [], self.colours(pictures)
+        made, x = [], self.colours(channels_last(pictures))
         for block in self.blocks:
             x = block(x)
             made.append(x)

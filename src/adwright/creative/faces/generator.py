@@ -29,6 +29,8 @@ from adwright.creative.faces.layers import EqualLinear, ModulatedConv, Noise, do
 
 __all__ = ["Generator", "GeneratorConfig", "channels_at"]
 
+_ROOT = math.sqrt(2)
+
 
 @dataclass(frozen=True)
 class GeneratorConfig:
@@ -78,8 +80,9 @@ class _StyledConv(nn.Module):
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor | None) -> Tensor:
         """[B, i, h, w] to [B, o, side, side]."""
-        x = self.noise(self.conv(x, latent), noise)
-        return leaky(x + self.bias[:, None, None].to(x.dtype))
+        # sqrt 2 is multiplied before the leaky ReLU, where that costs nothing: see `layers.leaky`.
+        x = self.noise(self.conv(x, latent, gain=_ROOT), noise, gain=_ROOT)
+        return leaky(x + (_ROOT * self.bias)[:, None, None].to(x.dtype), gain=1.0)
 
 
 class _ToColours(nn.Module):
