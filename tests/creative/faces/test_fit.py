@@ -1,10 +1,12 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from adwright.core.errors import DataError
+from adwright.core.errors import ConfigError, DataError
 from adwright.creative.faces.fit import FacesConfig, as_pictures, fit_faces
 from adwright.creative.faces.fitted_faces import FittedFaces
 from adwright.creative.faces.generator import GeneratorConfig
@@ -91,9 +93,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
 
 
 def test_a_discriminator_that_has_won_sends_the_run_back(pictures: np.ndarray) -> None:
-    from adwright.core.errors import ConfigError
-
-    lost = FacesConfig(**{**SMALL.__dict__, "runaway": 1e-3})
+    lost = replace(SMALL, runaway=1e-3)
     with pytest.raises(ConfigError, match="no longer a finite number"):
         fit_faces(pictures[8:], pictures[:8], lost)
 
@@ -104,3 +104,38 @@ def test_pictures_of_another_size(pictures: np.ndarray) -> None:
     with pytest.raises(DataError, match="held_out are fewer than two"):
         fit_faces(pictures, pictures[:1], SMALL)
     assert as_pictures(pictures[:2]).shape == (2, 3, 8, 8)
+
+
+def test_augmentation_is_controlled_and_goes_on_with_the_same_bits(
+    trained: tuple[Path, FittedFaces],
+    pictures: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    augment = replace(SMALL, augment=True, augment_kimg=0.1, augment_target=-1.0)
+    whole = fit_faces(pictures[8:], pictures[:8], augment)
+    assert 0 < whole.records[0]["augment_p"] < whole.records[1]["augment_p"] <= 1
+    plain = trained[1].generator.state_dict()
+    assert any(not torch.equal(v, plain[k]) for k, v in whole.generator.state_dict().items())
+
+    def stop(steps: int) -> None:
+        if steps == 7:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        fit_faces(pictures[8:], pictures[:8], augment, out=out, on_step=stop)
+    again = fit_faces(pictures[8:], pictures[:8], augment, out=out, resume=True)
+    assert again.records == whole.records
+    for name, value in whole.generator.state_dict().items():
+        assert torch.equal(again.generator.state_dict()[name], value), name
+    with pytest.raises(ConfigError):
+        replace(SMALL, augment_target=2.0)
+
+
+def test_a_run_may_be_asked_for_more(
+    trained: tuple[Path, FittedFaces], pictures: np.ndarray, tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "run")
+    more = replace(SMALL, kimg=0.12)
+    longer = fit_faces(pictures[8:], pictures[:8], more, out=tmp_path / "run", resume=True)
+    assert [line["kimg"] for line in longer.records] == [0.04, 0.08, 0.12]

@@ -10,6 +10,11 @@ means of the generator's, with a half-life of batch x 10 / 32 thousand pictures.
 A discriminator that has won teaches nothing more. Where the generator's loss, as a running mean,
 exceeds `runaway`, the run goes back to its last checkpoint and both rates are halved.
 
+With `augment` the discriminator reads made and real pictures changed by `augmenting.augment`, as
+often as `augmenting.control` finds right: for a few thousand pictures, which it would learn by
+heart. R1 is then that of the pictures as it reads them (the authors' is of those before; our
+choice).
+
 Every `validate_kimg` thousand pictures the running means are judged by KID against held-out
 pictures, and a sheet of samples is left in the run's folder; the best validation is kept.
 """
@@ -18,7 +23,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +36,8 @@ from torch import Tensor, nn
 from adwright.core.config import checked, to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash, sha256_bytes
+from adwright.creative.faces.augmenting.augment import augmented
+from adwright.creative.faces.augmenting.control import AugmentControl
 from adwright.creative.faces.discriminator import Discriminator
 from adwright.creative.faces.fitted_faces import FittedFaces
 from adwright.creative.faces.generator import Generator, GeneratorConfig
@@ -56,6 +63,7 @@ _MEMORY = 0.98
 #: Of the running mean of path lengths.
 _PATH_DECAY = 0.01
 _ROLLBACKS = 4
+_KIMG = ("validate_kimg", "checkpoint_kimg", "augment_kimg")
 
 
 @checked
@@ -68,7 +76,8 @@ class FacesConfig:
     penalties; path_every 0 leaves path length out. path_weight: of it. mixing: share of pictures
     whose W+ comes of two latents from a random row on. validate_kimg: between validations, on so
     many samples. runaway: of the generator's loss, see the module. checkpoint_kimg: between
-    checkpoints beside those.
+    checkpoints beside those. augment: what the discriminator reads, see the module. augment_target,
+    augment_kimg: target and kimg of `AugmentControl`.
     """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -84,15 +93,23 @@ class FacesConfig:
     checkpoint_kimg: float = 10.0
     samples: int = 300
     runaway: float = 12.0
+    augment: bool = False
+    augment_target: float = 0.6
+    augment_kimg: float = 500.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_ranges(
             self,
             counts=("batch", "r1_every", "samples"),
-            positive=("kimg", "rate", "validate_kimg", "checkpoint_kimg", "runaway"),
+            positive=("kimg", "rate", "runaway", *_KIMG),
             not_negative=("path_every", "path_weight", "mixing", "seed"),
         )
+        self.control()
+
+    def control(self) -> AugmentControl:
+        """Of the augmentation. Raises ConfigError for a target that no mean sign can have."""
+        return AugmentControl(target=self.augment_target, kimg=self.augment_kimg)
 
 
 def as_pictures(pixels: NDArray[np.uint8]) -> Tensor:
@@ -110,12 +127,13 @@ def fit_faces(
     resume: bool = False,
     stop_now: bool = False,
     offline: bool = False,
+    on_step: Callable[[int], None] | None = None,
 ) -> FittedFaces:
     """Train on pictures, uint8 [N, S, S, 3] with S the generator's side; judge by held_out.
 
     about: what they are, kept with the model. out: folder of the run, with config.json,
-    metrics.jsonl, sheets of samples and the checkpoint; None keeps nothing. resume, stop_now: as of
-    the loop's `train`.
+    metrics.jsonl, sheets of samples and the checkpoint; None keeps nothing. resume, stop_now,
+    on_step: as of the loop's `train`.
 
     Raises DataError for pictures of another size; else as the loop's `train`, and as
     `core.assets.asset` for the features of KID.
@@ -135,7 +153,7 @@ def fit_faces(
     folder = None if out is None else Path(out)
     features = PictureFeatures(offline=offline)
     trainee = _Faces(networks, pictures, held_out, config, data_hash, features, folder)
-    at = train(trainee, trainee.folder(out), resume=resume, stop_now=stop_now)
+    at = train(trainee, trainee.folder(out), resume=resume, stop_now=stop_now, on_step=on_step)
     return FittedFaces(
         networks.mean,
         networks.discriminator,
@@ -183,10 +201,9 @@ class _Faces(Trainee[Tensor]):
         self.networks, self.pictures, self.config = networks, pictures, config
         self.features, self.home = features, folder
         self.judged_by = features.of(as_pictures(held_out[: config.samples]))
-        batch = config.batch
-        self.gamma = (
-            usual_gamma(config.generator.side, batch) if config.gamma is None else (config.gamma)
-        )
+        self.control, batch = config.control(), config.batch
+        usual = usual_gamma(config.generator.side, batch)
+        self.gamma = usual if config.gamma is None else config.gamma
         self.per_period = max(1, round(1000 * config.validate_kimg / batch))
         steps = max(1, round(1000 * config.kimg / batch))
         optimisers = {
@@ -228,14 +245,16 @@ class _Faces(Trainee[Tensor]):
         networks, config = self.networks, self.config
         plus = self._plus(len(batch))
         made = networks.generator.pictures(plus, torch.default_generator)
-        of_made = networks.discriminator(made)
+        of_made = networks.discriminator(self._shown(made))
         loss = generator_loss(of_made)
         weights = list(networks.generator.parameters())
         found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
         _put(weights, found)
         with_r1 = at.steps % config.r1_every == 0
-        real = batch.requires_grad_(with_r1)
+        real = self._shown(batch).requires_grad_(with_r1)
         of_real = networks.discriminator(real)
+        if config.augment:
+            self.control.seen(of_real)
         against = discriminator_loss(of_made, of_real)
         total = against
         if with_r1:
@@ -252,6 +271,10 @@ class _Faces(Trainee[Tensor]):
         if float(networks.loss_mean) > config.runaway:
             value = math.nan  # back to the last checkpoint
         return StepLoss(value * len(batch), len(batch))
+
+    def _shown(self, pictures: Tensor) -> Tensor:
+        """What the discriminator reads of pictures, real and made alike."""
+        return augmented(pictures, self.control.p) if self.config.augment else pictures
 
     def _plus(self, batch: int) -> Tensor:
         """W+ [B, rows, D] of fresh latents; a share of them mixed."""
@@ -295,12 +318,14 @@ class _Faces(Trainee[Tensor]):
                 value.lerp_(own[name], 1 - keep)
 
     def state(self) -> dict[str, Any]:
-        """What the next line of metrics says of the penalties."""
-        return dict(self.shares)
+        """What the next line of metrics says of the penalties, and the augmentation's."""
+        return {**self.shares, **({"augment": self.control.state()} if self.config.augment else {})}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """See `state`."""
         self.shares = {name: float(state[name]) for name in self.shares}
+        if self.config.augment:
+            self.control.load_state(state["augment"])
 
     @torch.no_grad()
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
@@ -313,6 +338,8 @@ class _Faces(Trainee[Tensor]):
             seen = at.steps * self.config.batch
             save_sheet(self.home / "samples" / f"{seen:09d}.png", pictures[:64])
         measures = {"kid_lite0": distance, "kimg": kimg, **self.shares}
+        if self.config.augment:
+            measures["augment_p"] = self.control.p
         return distance, measures
 
 
