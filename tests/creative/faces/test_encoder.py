@@ -29,6 +29,14 @@ def test_rows_are_a_latent_and_offsets() -> None:
     torch.testing.assert_close(encoder(pictures[1:2], mean=mean)[0], plus[1], rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_small_pictures_have_a_smaller_pyramid() -> None:
+    small = GeneratorConfig(side=16, wide=8, layers=1, base=64, most=8)
+    encoder = FaceEncoder(small, width=8).eval()
+    assert encoder.sides == [4, 4, 4, 8, 8, 8]
+    assert encoder(torch.randn(2, 3, 16, 16), mean=torch.zeros(8)).shape == (2, 6, 8)
+
+
 def test_the_size_of_offsets_is_the_literal_sum() -> None:
     torch.manual_seed(0)
     plus = torch.randn(4, 5, 8)

@@ -35,3 +35,14 @@ def test_features_of_pictures() -> None:
     assert found.shape == (3, 1280)
     np.testing.assert_allclose(features.of(pictures[1:2])[0], found[1], rtol=1e-3, atol=1e-4)
     assert float(features.enlarged(torch.ones(1, 3, 32, 32)).max()) == pytest.approx(1.0)
+
+
+def test_maps_of_the_network_have_their_gradient() -> None:
+    torch.manual_seed(0)
+    features = PictureFeatures()
+    pictures = (torch.rand(2, 3, 16, 16) * 2 - 1).requires_grad_()
+    maps = features.maps(pictures, side=32)
+    assert [tuple(some.shape) for some in maps] == [(2, 24, 8, 8), (2, 40, 4, 4), (2, 112, 2, 2)]
+    (gradient,) = torch.autograd.grad(maps[-1].square().sum(), pictures)
+    assert bool(gradient.any())
+    assert features.maps(pictures)[0].shape[-1] == 16

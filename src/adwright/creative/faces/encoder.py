@@ -78,6 +78,7 @@ class FaceEncoder(nn.Module):
             )
         self.config = config
         self.stem = nn.Conv2d(3, width // 2, 3, 1, 1)
+        sides = [_SIDES[min(2, row // 3)] for row in range(config.rows)]
         blocks, side, i = [], config.side, width // 2
         self.taken: dict[int, int] = {}
         lateral = {}
@@ -85,12 +86,11 @@ class FaceEncoder(nn.Module):
             o = min(2 * i, 4 * width)
             blocks += [_Block(i, o, 2), _Block(o, o, 1)]
             i, side = o, side // 2
-            if side in _SIDES:
+            if side in sides:
                 self.taken[len(blocks) - 1] = side
                 lateral[str(side)] = nn.Conv2d(o, width, 1)
         self.blocks = nn.ModuleList(blocks)
         self.lateral = nn.ModuleDict(lateral)
-        sides = [_SIDES[min(2, row // 3)] for row in range(config.rows)]
         self.heads = nn.ModuleList(_Head(width, side, config.wide) for side in sides)
         self.sides = sides
 
@@ -113,7 +113,7 @@ class FaceEncoder(nn.Module):
             x = block(x)
             if at in self.taken:
                 found[self.taken[at]] = self.lateral[str(self.taken[at])](x)
-        for coarse, fine in pairwise(_SIDES):
+        for coarse, fine in pairwise(sorted(found)):
             found[fine] = found[fine] + functional.interpolate(found[coarse], scale_factor=2.0)
         return found
 

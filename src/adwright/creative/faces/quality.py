@@ -25,6 +25,8 @@ from adwright.creative.records.encoders.efficientnet import SIDE, EfficientNetLi
 __all__ = ["PictureFeatures", "kernel_distance"]
 
 _AT_A_TIME = 16
+#: Blocks of the network after which the resolution is halved next.
+_ENDS = (2, 4, 10)
 
 
 class PictureFeatures:
@@ -46,11 +48,23 @@ class PictureFeatures:
             made.append(self._network(self.enlarged(some)).double())
         return torch.cat(made).numpy()
 
+    def maps(self, pictures: Tensor, *, side: int = 64) -> list[Tensor]:
+        """What the network makes of pictures [N, 3, H, W], enlarged to side x side, after those
+        blocks that end at a quarter, an eighth and a sixteenth of it; with their gradient."""
+        found, x = [], self._network.stem(self.enlarged(pictures, side=side))
+        for at, block in enumerate(self._network.blocks):
+            x = block(x)
+            if at in _ENDS:
+                found.append(x)
+            if at == _ENDS[-1]:
+                break
+        return found
+
     @staticmethod
-    def enlarged(pictures: Tensor) -> Tensor:
+    def enlarged(pictures: Tensor, *, side: int = SIDE) -> Tensor:
         """As the network reads them, with their gradient."""
         values = (pictures.clamp(-1, 1) + 1) * 127.5
-        large = functional.interpolate(values, (SIDE, SIDE), mode="bilinear", antialias=True)
+        large = functional.interpolate(values, (side, side), mode="bilinear", antialias=True)
         return (large - 127) / 128
 
 
