@@ -27,9 +27,11 @@ from adwright.creative.faces.discriminator import Discriminator
 from adwright.creative.faces.generator import Generator, GeneratorConfig
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
-__all__ = ["FACES_KIND", "FittedFaces"]
+__all__ = ["DRAWN", "FACES_KIND", "FittedFaces"]
 
 FACES_KIND = "faces"
+#: The folder of the portraits that ship with the package: "faces", and "encoder" where it is there.
+DRAWN = Path(__file__).parent / "drawn"
 
 
 @dataclass(frozen=True, eq=False)
