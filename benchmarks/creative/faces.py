@@ -1,4 +1,4 @@
-"""Train tier 0, portraits of 32 pixels, with its encoder, and measure both (about 5 CPU-hours).
+"""Train tier 0, portraits of 32 pixels, with its encoder, and measure both (about 4 CPU-hours).
 
     python -m benchmarks.creative.faces                   what is missing, and the result
     python -m benchmarks.creative.faces --minutes 60      stop after so many; the same call goes on
@@ -76,7 +76,7 @@ class FaceSizes:
             generator=GeneratorConfig(side=32, wide=256, layers=2, base=1024, most=128), kimg=600
         )
     )
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=48))
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=44))
     directions: DirectionSizes = field(default_factory=DirectionSizes)
 
 
@@ -100,7 +100,8 @@ _TRIAL = FaceSizes(
 class _Meter:
     """Counts steps and their CPU-seconds, into a file beside the run; stops it after some minutes.
 
-    What is not kept by a checkpoint is counted again by the next call, as it is trained again.
+    The first step of each call is not counted, for it comes after the set-up. Validations and
+    checkpoints are; so is, twice, what a kill made the run train again.
     """
 
     def __init__(self, path: Path, until: float | None) -> None:
@@ -109,12 +110,14 @@ class _Meter:
         if path.exists():
             steps, seconds = path.read_text("utf-8").split()
             self.steps, self.seconds = int(steps), float(seconds)
-        self._last = time.process_time()
+        self._last: float | None = None
 
     def __call__(self, steps: int) -> None:
         """A step was taken."""
         now = time.process_time()
-        self.steps, self.seconds, self._last = self.steps + 1, self.seconds + now - self._last, now
+        if self._last is not None:
+            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+        self._last = now
         if self.until is not None and time.monotonic() > self.until:
             raise KeyboardInterrupt
 
