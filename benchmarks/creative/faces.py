@@ -344,8 +344,8 @@ def _portraits(path: Path, count: int) -> DrawnPortraits:
     drawn = draw_portraits(count, seed=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".part").open("wb") as file:
-        labels = np.stack([drawn.labels[name] for name in LABELS])
-        np.savez_compressed(file, pictures=drawn.pictures, labels=labels)
+        every = np.stack([drawn.labels[name] for name in LABELS])
+        np.savez_compressed(file, pictures=drawn.pictures, labels=every)
     path.with_suffix(".part").replace(path)
     return replace(drawn, options=())
 

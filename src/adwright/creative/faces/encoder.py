@@ -35,7 +35,7 @@ _WIDTH = 64
 _SIDES = (4, 8, 16)
 
 
-class _Block(nn.Module):
+class _EncoderBlock(nn.Module):
     def __init__(self, i: int, o: int, stride: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(i, o, 3, stride, 1, bias=False)
@@ -50,7 +50,7 @@ class _Block(nn.Module):
         return leaky((self.two(self.second(made)) + self.skip(x)) * math.sqrt(0.5))
 
 
-class _Head(nn.Module):
+class _RowHead(nn.Module):
     """A feature map to one row: halved down to a pixel, then linear."""
 
     def __init__(self, channels: int, side: int, wide: int) -> None:
@@ -84,14 +84,14 @@ class FaceEncoder(nn.Module):
         lateral = {}
         while side > 4:
             o = min(2 * i, 4 * width)
-            blocks += [_Block(i, o, 2), _Block(o, o, 1)]
+            blocks += [_EncoderBlock(i, o, 2), _EncoderBlock(o, o, 1)]
             i, side = o, side // 2
             if side in sides:
                 self.taken[len(blocks) - 1] = side
                 lateral[str(side)] = nn.Conv2d(o, width, 1)
         self.blocks = nn.ModuleList(blocks)
         self.lateral = nn.ModuleDict(lateral)
-        self.heads = nn.ModuleList(_Head(width, side, config.wide) for side in sides)
+        self.heads = nn.ModuleList(_RowHead(width, side, config.wide) for side in sides)
         self.sides = sides
 
     def forward(self, pictures: Tensor, *, mean: Tensor, unlocked: int | None = None) -> Tensor:

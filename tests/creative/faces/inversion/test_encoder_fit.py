@@ -83,6 +83,17 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
             assert torch.equal(again.encoder.state_dict()[name], value), name
 
 
+def test_rows_that_were_never_let_in_stay_without_offset(
+    faces: FittedFaces, pixels: np.ndarray
+) -> None:
+    few = replace(SMALL, pair_steps=2, steps=8, unlock_start=3, unlock_every=4)
+    found = fit_encoder(faces, pixels[8:], pixels[:8], few)
+    assert found.unlocked == few.unlocked(10, SHAPE.rows) == 2
+    plus = found.invert(faces, as_pictures(pixels[:8]))
+    assert not torch.equal(plus[:, 2], plus[:, 0])
+    assert torch.equal(plus[:, 3:], plus[:, :1].expand(-1, SHAPE.rows - 3, -1))
+
+
 def test_each_loss_takes_part(faces: FittedFaces, pixels: np.ndarray) -> None:
     quick = replace(SMALL, pair_steps=0, steps=4, validate_every=4, unlock_start=0)
 

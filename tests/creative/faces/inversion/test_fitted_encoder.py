@@ -17,7 +17,7 @@ def pair() -> tuple[FittedFaces, FittedEncoder]:
     torch.manual_seed(0)
     faces = FittedFaces(Generator(SMALL).requires_grad_(False))
     encoder = FaceEncoder(SMALL, width=8)
-    return faces, FittedEncoder(encoder, hash_of(faces.generator), 8, about="noise")
+    return faces, FittedEncoder(encoder, hash_of(faces.generator), 8, 3, about="noise")
 
 
 def test_pictures_come_back_as_latents(pair: tuple[FittedFaces, FittedEncoder]) -> None:
@@ -41,7 +41,7 @@ def test_what_is_saved_is_read_back(
     encoder.save(tmp_path / "whole")
     again = FittedEncoder.load(tmp_path / "whole")
     assert torch.equal(again.invert(faces, pictures), encoder.invert(faces, pictures))
-    assert (again.about, again.width) == ("noise", 8)
+    assert (again.about, again.width, again.unlocked) == ("noise", 8, 3)
     encoder.save(tmp_path / "half", half=True)
     small = FittedEncoder.load(tmp_path / "half")
     expected = encoder.invert(faces, pictures)

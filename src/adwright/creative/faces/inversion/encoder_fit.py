@@ -120,6 +120,10 @@ class EncoderConfig:
                 f"lite0_side {self.lite0_side} is below 32", where="lite0_side", hint="take 64"
             )
 
+    def unlocked(self, steps: int, rows: int) -> int:
+        """Rows that may have an offset after so many steps, pairs included."""
+        return unlocked_rows(steps - self.pair_steps, self.unlock_start, self.unlock_every, rows)
+
 
 def fit_encoder(
     faces: FittedFaces,
@@ -166,6 +170,8 @@ def fit_encoder(
         networks.encoder,
         hash_of(faces.generator),
         config.width,
+        # Of the weights that are kept, which need not be the last.
+        unlocked=config.unlocked(at.best_step, shape.rows),
         config=to_jsonable(config),
         records=at.records,
         data_hash=data_hash,
@@ -270,9 +276,7 @@ class _Encoder(Trainee[Tensor]):
 
     def _on_pictures(self, pictures: Tensor, at: RunPosition) -> tuple[Tensor, Tensor, int]:
         generator, config = self.faces.generator, self.config
-        done = at.steps - config.pair_steps
-        rows = generator.config.rows
-        free = unlocked_rows(done, config.unlock_start, config.unlock_every, rows)
+        free = config.unlocked(at.steps, generator.config.rows)
         plus = self.networks.encoder(pictures, mean=generator.mean, unlocked=free)
         made = generator.pictures(plus)
         parts = {"l2": config.l2 * pixel_error(made, pictures).mean()}
@@ -324,9 +328,7 @@ class _Encoder(Trainee[Tensor]):
         """Mean L2 of held-out pictures with the rows that are unlocked, and the losses."""
         config, generator = self.config, self.faces.generator
         self.networks.eval()
-        done = at.steps - config.pair_steps
-        rows = generator.config.rows
-        free = unlocked_rows(done, config.unlock_start, config.unlock_every, rows)
+        free = config.unlocked(at.steps, generator.config.rows)
         found, offsets = [], []
         for some in torch.split(self.held, _AT_A_TIME):
             plus = self.networks.encoder(some, mean=generator.mean, unlocked=free)

@@ -52,7 +52,8 @@ def hash_of(generator: Generator) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FittedEncoder:
-    """encoder: of pictures. generator_hash: see `hash_of`. width: of the encoder.
+    """encoder: of pictures. generator_hash: see `hash_of`. width: of the encoder. unlocked: rows
+    that have an offset, those that its training had let in; None for all.
 
     config: of the training, plain values. records: one mapping a validation. data_hash: of the
     pictures. about: of what it was trained on, in words.
@@ -61,6 +62,7 @@ class FittedEncoder:
     encoder: FaceEncoder
     generator_hash: str
     width: int
+    unlocked: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     records: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     data_hash: str = ""
@@ -81,7 +83,8 @@ class FittedEncoder:
         found = []
         for some in torch.split(pictures, _AT_A_TIME):
             with torch.no_grad():
-                plus = self.encoder(some, mean=faces.generator.mean)
+                mean = faces.generator.mean
+                plus = self.encoder(some, mean=mean, unlocked=self.unlocked)
             if refine_steps:
                 plus = refine(
                     faces.generator,
@@ -135,6 +138,7 @@ class FittedEncoder:
             "generator": to_jsonable(self.encoder.config),
             "generator_hash": self.generator_hash,
             "width": self.width,
+            "unlocked": self.unlocked,
             "fit": dict(self.config),
             "about": self.about,
         }
@@ -170,6 +174,7 @@ def _built(artifact: Artifact) -> FittedEncoder:
         encoder,
         config["generator_hash"],
         config["width"],
+        config["unlocked"],
         config=config["fit"],
         records=tuple(json.loads(artifact.text("records.json"))),
         data_hash=artifact.data_hash,
