@@ -210,6 +210,8 @@ def test_of_some_settings_there_may_be_more(tmp_path: Path) -> None:
     run.tidy([])
     assert json.loads(run.config.read_text())["fit"]["epochs"] == 5
     folder_of(path, more).require_same()
+    # Of thousands, such as of pictures, there may be parts.
+    folder_of(path, {**ASKED, "fit": {"epochs": 5.5, "stream": {"window": 8}}}).require_same()
     less = folder_of(path, ASKED)
     with pytest.raises(ResumeError, match=r"epochs was 5 and is now 3.*--stop-now"):
         less.require_same()

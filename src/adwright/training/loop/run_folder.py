@@ -265,4 +265,4 @@ def _flat(
 
 
 def _is_more(was: object, now: object) -> bool:
-    return isinstance(was, int) and isinstance(now, int) and now > was
+    return isinstance(was, int | float) and isinstance(now, int | float) and now > was

@@ -1,0 +1,1 @@
+"""Faces of ads: a generator of portraits, its encoder, directions of change, and their training."""

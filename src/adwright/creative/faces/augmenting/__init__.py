@@ -1,0 +1,1 @@
+"""Adaptive augmentation of what a discriminator reads, where there are few pictures."""

@@ -1,0 +1,183 @@
+"""A trained encoder of portraits into W+: an artifact of kind "faces_encoder".
+
+    encoder = FittedEncoder.load("runs/encoder/model")
+    plus = encoder.invert(faces, pictures)               # W+ [N, rows, D]
+    plus = encoder.invert(faces, pictures, refine_steps=30)
+    encoder.errors(faces, pictures)                      # L2 [N]
+
+Pictures are aligned as those that it was trained on: an unaligned face comes back as another
+person. An encoder belongs to one generator, whose weights it knows by their hash.
+
+manifest.json         the encoder's config, the training's, and the generator's hash
+tensors.safetensors   weights, float16 where `save(half=True)`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adwright.core.artifacts import Artifact, save_artifact
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.core.hashing import content_hash, sha256_bytes
+from adwright.creative.faces.encoder import FaceEncoder
+from adwright.creative.faces.fitted_faces import FittedFaces
+from adwright.creative.faces.generator import Generator, GeneratorConfig
+from adwright.creative.faces.inversion.encoder_losses import pixel_error
+from adwright.creative.faces.inversion.refine import refine
+from adwright.training.model_artifacts import load_trained, load_weights, weights_of
+
+__all__ = ["ENCODER_KIND", "FittedEncoder", "hash_of"]
+
+ENCODER_KIND = "faces_encoder"
+_AT_A_TIME = 64
+
+
+def hash_of(generator: Generator) -> str:
+    """Of its weights as float16, which half of an artifact keeps."""
+    weights = weights_of(generator)
+    return content_hash(
+        {name: sha256_bytes(value.astype(np.float16).tobytes()) for name, value in weights.items()}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEncoder:
+    """encoder: of pictures. generator_hash: see `hash_of`. width: of the encoder. unlocked: rows
+    that have an offset, those that its training had let in; None for all.
+
+    config: of the training, plain values. records: one mapping a validation. data_hash: of the
+    pictures. about: of what it was trained on, in words.
+    """
+
+    encoder: FaceEncoder
+    generator_hash: str
+    width: int
+    unlocked: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    records: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    data_hash: str = ""
+    about: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.encoder.eval()
+
+    def invert(self, faces: FittedFaces, pictures: Tensor, *, refine_steps: int = 0) -> Tensor:
+        """W+ [N, rows, D] of pictures [N, 3, side, side], -1 to 1. refine_steps: of `refine`,
+        with the discriminator's features where there is one.
+
+        Raises ConfigError for another generator than it was trained on, and for pictures of another
+        size.
+        """
+        self._require(faces, pictures)
+        found = []
+        for some in torch.split(pictures, _AT_A_TIME):
+            with torch.no_grad():
+                mean = faces.generator.mean
+                plus = self.encoder(some, mean=mean, unlocked=self.unlocked)
+            if refine_steps:
+                plus = refine(
+                    faces.generator,
+                    some,
+                    plus,
+                    steps=refine_steps,
+                    discriminator=faces.discriminator,
+                ).plus
+            found.append(plus)
+        return torch.cat(found)
+
+    def errors(self, faces: FittedFaces, pictures: Tensor, *, refine_steps: int = 0) -> Tensor:
+        """L2 [N] between pictures, as for `invert`, and what the generator makes of their W+."""
+        plus = self.invert(faces, pictures, refine_steps=refine_steps)
+        parts = zip(torch.split(plus, _AT_A_TIME), torch.split(pictures, _AT_A_TIME), strict=True)
+        with torch.no_grad():
+            return torch.cat([pixel_error(faces.generator.pictures(w), x) for w, x in parts])
+
+    def _require(self, faces: FittedFaces, pictures: Tensor) -> None:
+        if hash_of(faces.generator) != self.generator_hash:
+            raise ConfigError(
+                "the encoder was trained on another generator",
+                where="faces",
+                hint="pass the generator that it was trained on, or train it again",
+            )
+        side = self.encoder.config.side
+        if pictures.dim() != 4 or pictures.shape[1:] != (3, side, side) or not len(pictures):
+            raise ConfigError(
+                f"pictures have shape {tuple(pictures.shape)}",
+                where="pictures",
+                hint=f"pass one or more of 3 x {side} x {side}",
+            )
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        half: bool = False,
+        overwrite: bool = False,
+        clock: Clock | None = None,
+    ) -> str:
+        """Write the artifact, whole or not at all; returns its id. half: weights in float16, of
+        half the size. Raises as `save_artifact`."""
+        tensors = weights_of(self.encoder)
+        if half:
+            tensors = {
+                name: value.astype(np.float16) if value.dtype == np.float32 else value
+                for name, value in tensors.items()
+            }
+        config = {
+            "generator": to_jsonable(self.encoder.config),
+            "generator_hash": self.generator_hash,
+            "width": self.width,
+            "unlocked": self.unlocked,
+            "fit": dict(self.config),
+            "about": self.about,
+        }
+        return save_artifact(
+            folder,
+            kind=ENCODER_KIND,
+            config=config,
+            tensors=tensors,
+            files={"records.json": json.dumps(list(self.records), indent=1)},
+            data_hash=self.data_hash,
+            seed=self.seed,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, source: str | Path | Artifact) -> FittedEncoder:
+        """The model of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _built, kind=ENCODER_KIND, name="encoder of faces")
+
+
+def _built(artifact: Artifact) -> FittedEncoder:
+    config = artifact.config
+    encoder = FaceEncoder(
+        from_jsonable(GeneratorConfig, config["generator"]), width=config["width"]
+    )
+    tensors = {
+        name: value.astype(np.float32) if value.dtype == np.float16 else value
+        for name, value in artifact.tensors.items()
+    }
+    load_weights(encoder, tensors)
+    return FittedEncoder(
+        encoder,
+        config["generator_hash"],
+        config["width"],
+        config["unlocked"],
+        config=config["fit"],
+        records=tuple(json.loads(artifact.text("records.json"))),
+        data_hash=artifact.data_hash,
+        about=config["about"],
+        seed=artifact.seed,
+    )

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError
+from adwright.creative.faces.directions import (
+    Directions,
+    fitted_direction,
+    random_directions,
+    sefa,
+)
+from adwright.creative.faces.generator import Generator, GeneratorConfig
+
+SMALL = GeneratorConfig(side=16, wide=8, layers=2, base=64, most=8)
+
+
+def planted() -> tuple[Generator, torch.Tensor]:
+    """A generator whose styles at rows 1 and 2 read one direction more than any other."""
+    torch.manual_seed(0)
+    generator = Generator(SMALL)
+    direction = torch.tensor([3.0, -4.0, 0, 0, 0, 0, 0, 0]) / 5
+    with torch.no_grad():
+        for row in (1, 2):
+            weight = generator.convs[row].conv.affine.weight
+            weight.mul_(0.1).add_(2 * torch.randn(len(weight), 1) * direction)
+    return generator, direction
+
+
+def test_the_planted_direction_is_found_first() -> None:
+    generator, direction = planted()
+    found = sefa(generator, 3, (1, 2))
+    assert float((found.vectors[0] @ direction).abs()) > 0.99
+    assert float(found.vectors[0].abs().max()) == float(found.vectors[0].max())
+    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(3), atol=1e-5, rtol=0)
+    assert found.strength.tolist() == sorted(found.strength.tolist(), reverse=True)
+
+
+def test_directions_maximise_the_change_of_styles() -> None:
+    generator, _ = planted()
+    found = sefa(generator, 8)
+    weights = [conv.conv.affine.weight.detach() for conv in generator.convs]
+    literal = []
+    for n in found.vectors:
+        change = 0.0
+        for weight in weights:
+            for line in weight:
+                change += float(line @ n / line.norm()) ** 2
+        literal.append(change**0.5)
+    np.testing.assert_allclose(found.strength.numpy(), literal, rtol=1e-4)
+    random = torch.randn(200, 8)
+    for n in random / random.norm(dim=1, keepdim=True):
+        change = sum(float(((w @ n) / w.norm(dim=1)).square().sum()) for w in weights)
+        assert change**0.5 <= literal[0] + 1e-4
+
+
+@torch.no_grad()
+def test_an_edit_of_a_row_changes_no_feature_below_its_resolution() -> None:
+    generator, _ = planted()
+    seen: dict[int, torch.Tensor] = {}
+    for at, conv in enumerate(generator.convs):
+        conv.register_forward_hook(lambda _m, _i, o, at=at: seen.__setitem__(at, o))
+    plus = generator.rows_of(torch.randn(1, 8))
+    generator.pictures(plus)
+    before = dict(seen)
+    found = sefa(generator, 1, (3, 4))
+    generator.pictures(found.edited(plus, torch.ones(1, 1)))
+    assert [torch.equal(seen[at], before[at]) for at in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_edits() -> None:
+    plus = torch.zeros(2, 6, 8)
+    found = Directions(torch.eye(8)[:2], (1, 3), torch.zeros(2))
+    moved = found.edited(plus, torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
+    assert moved[0, 1].tolist() == moved[0, 3].tolist() == [1.0, *[0.0] * 7]
+    assert moved[1, 1].tolist() == [0.0, -2.0, *[0.0] * 6]
+    assert not moved[:, [0, 2, 4, 5]].any()
+    assert not plus.any()
+    with pytest.raises(ConfigError, match="amounts"):
+        found.edited(plus, torch.ones(2, 3))
+
+
+def test_a_direction_that_is_fitted() -> None:
+    torch.manual_seed(0)
+    true = torch.randn(8)
+    latents = torch.randn(2000, 8)
+    found = fitted_direction(latents, latents @ true + 3, ridge=1e-6)
+    torch.testing.assert_close(found, true / true.norm(), atol=1e-3, rtol=0)
+    shrunk = fitted_direction(latents * torch.arange(1, 9), latents @ true, ridge=10.0)
+    assert not torch.allclose(shrunk, found, atol=1e-2)
+    with pytest.raises(ConfigError, match="same everywhere"):
+        fitted_direction(latents, torch.ones(2000))
+
+
+def test_random_directions() -> None:
+    found = random_directions(8, 3, (2,), seed=1)
+    torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(3))
+    assert torch.equal(found.vectors, random_directions(8, 3, (2,), seed=1).vectors)
+    assert not torch.equal(found.vectors, random_directions(8, 3, (2,), seed=2).vectors)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, None), (9, None), (1, (5,)), (1, ()), (1, (-1,))])
+def test_what_is_no_choice(count: int, rows: tuple[int, ...] | None) -> None:
+    with pytest.raises(ConfigError):
+        sefa(planted()[0], count, rows)
