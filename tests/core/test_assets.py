@@ -440,3 +440,13 @@ def test_of_a_cache_that_cannot_be_written_it_says_how_to_name_another(
         with pytest.raises(ResourceError) as caught, naming_the_cache(folder):
             raise full
         assert ("ADWRIGHT_CACHE" in caught.value.hint) is said
+
+
+def test_a_cache_of_a_version_that_read_less_is_filled_up(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less = replace(tiny_pin(wheel), needed=("tiny/data/a.csv",))
+    monkeypatch.setitem(ASSETS, "obp", less)
+    assert len(files_under(asset("obp", cache=tmp_path / "cache"))) == 1
+    monkeypatch.setitem(ASSETS, "obp", replace(less, needed=(*less.needed, "tiny/data/deep/b.csv")))
+    assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
