@@ -62,6 +62,8 @@ def test_a_cut_of_the_edges_moves_the_place() -> None:
     assert moved.outline[0] == (-2, -2)
     assert place.box() == (1, 2, 8, 9)
     assert FacePlace((5, 5), 4).box() == (3, 3, 7, 7)
+    assert FacePlace.of_box(3, 4, 9, 12).pixels((10, 20)) == (2, 4, 10, 10)
+    assert FacePlace.of_box(30, 4, 40, 14).pixels((10, 20)) == (20, 4, 20, 10)
     assert np.allclose(FacePlace((0, 0), 2, 90).corners()[0], [1, -1])
 
 

@@ -5,9 +5,10 @@
 The mesh model sees a square, 1.5 times as large as the face's box, and gives 468 points and a
 confidence that there is a face. It expects the eyes level. So it runs again, as MediaPipe does from
 frame to frame: first on the square of the detector's box, then on a square that is turned, placed
-and sized by the points of the run before, until the turn stays (2 to 5 runs). The iris model sees each eye, in a square 2.3 times as
-wide as the eye, the left eye mirrored, and gives 5 points: 468 to 472 are the right iris, 473 to
-477 the left ("right" and "left" are the person's, "right" stands left in the picture).
+and sized by the points of the run before, until the turn stays (2 to 5 runs). The iris model sees
+each eye, in a square 2.3 times as wide as the eye, the left eye mirrored, and gives 5 points: 468
+to 472 are the right iris, 473 to 477 the left ("right" and "left" are the person's, "right" stands
+left in the picture).
 
 The model that does both in one run (face_landmark_with_attention) has operations of its own that
 LiteRT lacks. Source: Kartynnik et al. 2019, arXiv 1907.06724; Ablavatski et al. 2020, arXiv

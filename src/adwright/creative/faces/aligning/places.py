@@ -104,6 +104,14 @@ class FacePlace:
         (left, top), (right, bottom) = points.min(0), points.max(0)
         return float(left), float(top), float(right), float(bottom)
 
+    def pixels(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """The pixels of `box` within a picture of shape (H, W, ...): left, top, right and bottom,
+        edges as in slices; left = right, or top = bottom, where it is outside."""
+        left, top, right, bottom = self.box()
+        x = [min(max(0, n), shape[1]) for n in (math.floor(left + 0.5), math.ceil(right + 0.5))]
+        y = [min(max(0, n), shape[0]) for n in (math.floor(top + 0.5), math.ceil(bottom + 0.5))]
+        return x[0], y[0], x[1], y[1]
+
     def cut(self, picture: Pixels, pixels: int) -> Pixels:
         """uint8 [pixels, pixels, 3]: the square of a picture uint8 [H, W, 3]."""
         require_picture(picture)

@@ -1,0 +1,55 @@
+"""A drawn scene with faces whose places are known, and a mover of faces that says what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
+from adwright.creative.faces.aligning.paste import PasteSettings
+from adwright.creative.faces.aligning.places import FacePlace
+from tests.support.drawn_ads import Shot, drawn
+
+__all__ = ["BOXES", "PLACES", "ShadeMover", "scene", "scene_context"]
+
+#: Of a logo and a legal line, in the scene of 320 x 240.
+BOXES = (ProtectedBox(4, 4, 44, 24, "logo"), ProtectedBox(60, 220, 300, 236, "legal"))
+PLACES = (FacePlace.of_box(70, 60, 118, 108), FacePlace.of_box(200, 90, 248, 138))
+
+
+@dataclass(frozen=True)
+class ShadeMover:
+    """Moves a crop by adding 40 grey levels times each amount: to red, or to blue."""
+
+    names: tuple[str, ...] = ("smile", "gaze")
+    side: int = 32
+
+    def moved(self, crops: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+        """uint8 [N, 32, 32, 3]; see the class."""
+        shift = np.zeros((len(crops), 1, 1, 3))
+        shift[:, 0, 0, 0], shift[:, 0, 0, 2] = 40 * amounts[:, 0], 40 * amounts[:, 1]
+        return np.clip(crops + shift, 0, 255).astype(np.uint8)
+
+
+def scene() -> np.ndarray:
+    """uint8 [240, 320, 3]: a coloured ground with grain, two faces drawn, a logo, a legal line."""
+    made = np.asarray(drawn(Shot("steelblue", "peru"), (320, 240))).astype(int)
+    made += np.random.default_rng(0).integers(-12, 13, made.shape)
+    for place in PLACES:
+        left, top, right, bottom = place.pixels(made.shape)
+        made[top:bottom, left:right] = [205, 160, 130]
+    for box in BOXES:
+        made[box.top : box.bottom, box.left : box.right] = [250, 250, 20]
+    return np.clip(made, 0, 255).astype(np.uint8)
+
+
+def scene_context(*, protected: bool = True) -> EditContext:
+    """The context of the scene; the faces are its subject."""
+    shape = (240, 320)
+    subject = np.zeros(shape, np.float32)
+    for place in PLACES:
+        left, top, right, bottom = place.pixels(shape)
+        subject[top:bottom, left:right] = 1
+    mask = protected_mask(BOXES, shape) if protected else None
+    return EditContext(mask, subject, PLACES, ShadeMover(), PasteSettings("feather"))
