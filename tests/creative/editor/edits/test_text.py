@@ -69,7 +69,7 @@ def test_it_moves_aside_for_what_is_protected_and_for_faces() -> None:
 
 
 def test_why_it_is_not_written() -> None:
-    full = EditContext(protected_mask([ProtectedBox(0, 60, 300, 140)], (200, 300)))
+    full = EditContext(protected_mask([ProtectedBox(0, 55, 300, 148)], (200, 300)))
     assert "no room" in replace(WORDS, size=0.2, text="Fre").why_not(
         PLAIN[50:150], full.cut(0, 50, 300, 150)
     )

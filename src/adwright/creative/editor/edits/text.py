@@ -42,8 +42,9 @@ _WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 @dataclass(frozen=True)
 class TextOverlay(PictureEdit):
     """text: one line. x, y: of its middle, 0 at the left and top, 1 at the right and bottom of what
-    room there is. size: of the letters, share of the picture's height; less where there is no room. opacity: of ink and plate, 0 is no text. contrast: opacity of the plate. font: path of
-    a TrueType file; Pillow's own by default, which has Latin letters only.
+    room there is. size: of the letters, share of the picture's height; less where there is no room.
+    opacity: of ink and plate, 0 is no text. contrast: opacity of the plate. font: path of a
+    TrueType file; Pillow's own by default, which has Latin letters only.
     """
 
     text: str
