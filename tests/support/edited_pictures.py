@@ -11,16 +11,31 @@ from adwright.creative.faces.aligning.paste import PasteSettings
 from adwright.creative.faces.aligning.places import FacePlace
 from tests.support.drawn_ads import Shot, drawn
 
-__all__ = ["BOXES", "PLACES", "ShadeMover", "scene", "scene_context"]
+__all__ = ["BOXES", "LOCKED", "PLACES", "VECTORS", "ShadeMover", "scene", "scene_context"]
 
 #: Of a logo and a legal line, in the scene of 320 x 240.
 BOXES = (ProtectedBox(4, 4, 44, 24, "logo"), ProtectedBox(60, 220, 300, 236, "legal"))
 PLACES = (FacePlace.of_box(70, 60, 118, 108), FacePlace.of_box(200, 90, 248, 138))
 
 
+#: Directions of a made-up space of 8 dimensions, by which the mover's names are known.
+VECTORS = {
+    "smile": np.eye(8)[0],
+    "gaze": np.eye(8)[1],
+    "pose": np.eye(8)[2],
+    # Lean to the same locked direction, age, by little enough each.
+    "glow": 0.96 * np.eye(8)[3] + 0.28 * np.eye(8)[5],
+    "calm": -0.96 * np.eye(8)[3] + 0.28 * np.eye(8)[5],
+    "age": np.eye(8)[5],
+    "feminine": np.eye(8)[4],
+}
+LOCKED = {"gender": np.eye(8)[4], "age": np.eye(8)[5], "skin": np.eye(8)[6]}
+
+
 @dataclass(frozen=True)
 class ShadeMover:
-    """Moves a crop by adding 40 grey levels times each amount: to red, or to blue."""
+    """Moves a crop by adding 40 grey levels times each amount: of its first name to red, of the
+    second to blue."""
 
     names: tuple[str, ...] = ("smile", "gaze")
     side: int = 32
@@ -30,6 +45,10 @@ class ShadeMover:
         shift = np.zeros((len(crops), 1, 1, 3))
         shift[:, 0, 0, 0], shift[:, 0, 0, 2] = 40 * amounts[:, 0], 40 * amounts[:, 1]
         return np.clip(crops + shift, 0, 255).astype(np.uint8)
+
+    def vector(self, name: str) -> np.ndarray:
+        """float64 [8]: of `VECTORS`."""
+        return VECTORS[name]
 
 
 def scene() -> np.ndarray:

@@ -69,7 +69,8 @@ def with_another_pixel(data: bytes) -> bytes:
         chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + size]))
         at += 12 + size
     pixels = bytearray(zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT")))
-    pixels[len(pixels) // 2] ^= 8
+    # A few bytes into a row, whose first one is its filter.
+    pixels[len(pixels) // 2 + 7] ^= 8
     first = next(at for at, (kind, _) in enumerate(chunks) if kind == b"IDAT")
     kept = [one for one in chunks if one[0] != b"IDAT"]
     kept.insert(first, (b"IDAT", zlib.compress(bytes(pixels))))
@@ -86,7 +87,7 @@ def test_a_pixel_that_is_changed_after_signing_is_found(key: SigningKey) -> None
     one, other = (
         np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in (data, changed)
     )
-    assert 0 < (one != other).any(-1).sum()
+    assert (one != other).any()
     told = read_credentials(changed)
     assert (told.state, told.whole) == ("invalid", False)
     assert "assertion.dataHash.mismatch" in told.problems

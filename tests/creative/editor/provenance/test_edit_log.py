@@ -19,7 +19,7 @@ def record(at: int, moved: float = 0.5) -> EditRecord:
     """From picture `at` to the next; its face is 10 pixels further to the left each time."""
     box = (100 - 10 * at, 20, 140 - 10 * at, 60)
     after = (90 - 10 * at, 20, 130 - 10 * at, 60)
-    face = MovedFace(box, after, {"smile": moved}, "c" * 64)
+    face = MovedFace(box, after, {"smile": moved}, {"age": 0.25}, "c" * 64)
     plan = EditPlan((Exposure(0.1 * at),))
     return EditRecord(HASHES[at], HASHES[at + 1], plan, "Ada", "faces-1", (face,))
 
@@ -106,6 +106,7 @@ def test_a_face_is_traced_to_its_first_picture(log: EditLog) -> None:
     assert (trace.source, trace.steps) == (HASHES[0], 3)
     assert trace.box == (100, 20, 140, 60)
     assert trace.moved == {"smile": 1.5}
+    assert trace.drift == {"age": 0.75}
     assert log.traced(HASHES[3], (300, 20, 340, 60)).steps == 0
     stranger = log.traced("f" * 64, (1, 2, 30, 40))
     assert (stranger.source, stranger.moved) == ("f" * 64, {})

@@ -40,6 +40,10 @@ class FaceMover(Protocol):
         """uint8 [N, side, side, 3] of crops of that shape and amounts [N, K]."""
         ...
 
+    def vector(self, name: str) -> NDArray[np.float64]:
+        """float64 [D]: the direction of one of its names, in the space in which it moves faces."""
+        ...
+
 
 @dataclass(frozen=True)
 class ProtectedBox:

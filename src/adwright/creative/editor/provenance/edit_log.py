@@ -42,12 +42,14 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True)
 class MovedFace:
-    """box: in the source. result_box: in the result. moved: amount of each direction. consent: hash
-    of the manifest's entry that allowed it; empty where nothing was moved."""
+    """box: in the source. result_box: in the result. moved: amount of each direction. drift: what
+    was measured, of each attribute. consent: hash of the manifest's entry that allowed it; empty
+    where nothing was moved."""
 
     box: Box
     result_box: Box
     moved: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, float] = field(default_factory=dict)
     consent: str = ""
 
 
@@ -91,12 +93,14 @@ class LogCheck:
 
 @dataclass(frozen=True)
 class Trace:
-    """Where a face came from: the first picture, its box there, and all that it was moved."""
+    """Where a face came from: the first picture, its box there, and all that it was moved and
+    drifted since, in so many steps."""
 
     source: str
     box: Box
-    moved: dict[str, float]
-    steps: int
+    moved: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
 
 
 class EditLog:
@@ -173,18 +177,20 @@ class EditLog:
         entry made is its own source. Raises as `records`."""
         made = {record.result: record for _, record in self.records()}
         moved: dict[str, float] = {}
+        drift: dict[str, float] = {}
         steps, seen = 0, {picture}
         while (record := made.get(picture)) is not None:
             face = max(record.faces, key=lambda one: overlap(one.result_box, box), default=None)
             if face is None or overlap(face.result_box, box) < _SAME:
                 break
-            for name, amount in face.moved.items():
-                moved[name] = moved.get(name, 0.0) + amount
+            for total, part in ((moved, face.moved), (drift, face.drift)):
+                for name, amount in part.items():
+                    total[name] = total.get(name, 0.0) + amount
             picture, box, steps = record.source, face.box, steps + 1
             if picture in seen:
                 break
             seen.add(picture)
-        return Trace(picture, box, moved, steps)
+        return Trace(picture, box, moved, drift, steps)
 
     def _lines(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Each line with its number; an empty mapping for what is no JSON object."""
