@@ -106,7 +106,8 @@ class EditGuard:
         request.context.require_size_of(request.picture)
         words = _words(request)
         moved = _moves(request.plan)
-        refusals, consents = list(words), {}
+        refusals: list[Refusal] = list(words)
+        consents: dict[int, str] = {}
         if moved and self.manifest is None:
             refusals.append(Refusal("no_manifest", "there is no consent manifest"))
         elif moved:
@@ -129,7 +130,9 @@ class EditGuard:
         if not verdict.allowed:
             return GuardedEdit(verdict)
         done = request.plan.apply(request.picture, request.context)
-        moved = _moves(request.plan)
+        skipped = {one.at for one in done.skipped}
+        made = [edit for at, edit in enumerate(request.plan.edits) if at not in skipped]
+        moved = _moves(EditPlan(tuple(made)))
         drifts, refusals = self._drifts(request, done, moved)
         if refusals:
             return GuardedEdit(Verdict(refusals, None, verdict.consents))

@@ -114,14 +114,15 @@ class DirectionRules:
     ) -> tuple[Refusal, ...]:
         """Why a face is not moved by these amounts of each direction; empty where it may be.
 
-        vectors: of each direction [D], as the model uses it. before: what earlier edits moved it.
+        vectors: of each direction [D], as the model uses it. amounts: of each direction that is
+        used, also where it is taken back again. before: what earlier edits moved it.
         """
         made: list[Refusal] = []
         earlier = {name: value for name, value in (before or {}).items() if value}
         total = dict(earlier)
         for name, amount in amounts.items():
             total[name] = total.get(name, 0.0) + amount
-            refusal = self._of_one(name, vectors.get(name), amount, face)
+            refusal = self._of_one(name, vectors.get(name), face)
             if refusal is not None:
                 made.append(refusal)
         for name, amount in total.items():
@@ -140,9 +141,7 @@ class DirectionRules:
                 made.append(Refusal("mixture", reason, face))
         return tuple(made)
 
-    def _of_one(self, name: str, vector: Vector | None, amount: float, face: int) -> Refusal | None:
-        if not amount:
-            return None
+    def _of_one(self, name: str, vector: Vector | None, face: int) -> Refusal | None:
         if vector is None:
             return Refusal("unknown_direction", f"the model has no direction {name!r}", face)
         length = float(np.linalg.norm(vector))
