@@ -34,8 +34,8 @@ LOCKED = {"gender": np.eye(8)[4], "age": np.eye(8)[5], "skin": np.eye(8)[6]}
 
 @dataclass(frozen=True)
 class ShadeMover:
-    """Moves a crop by adding 40 grey levels times each amount: of its first name to red, of the
-    second to blue."""
+    """Moves a crop by adding 40 grey levels times each amount: of its first, third ... name to red,
+    of the second, fourth ... to blue."""
 
     names: tuple[str, ...] = ("smile", "gaze")
     side: int = 32
@@ -43,7 +43,10 @@ class ShadeMover:
     def moved(self, crops: np.ndarray, amounts: np.ndarray) -> np.ndarray:
         """uint8 [N, 32, 32, 3]; see the class."""
         shift = np.zeros((len(crops), 1, 1, 3))
-        shift[:, 0, 0, 0], shift[:, 0, 0, 2] = 40 * amounts[:, 0], 40 * amounts[:, 1]
+        shift[:, 0, 0, 0], shift[:, 0, 0, 2] = (
+            40 * amounts[:, ::2].sum(1),
+            40 * amounts[:, 1::2].sum(1),
+        )
         return np.clip(crops + shift, 0, 255).astype(np.uint8)
 
     def vector(self, name: str) -> np.ndarray:

@@ -237,6 +237,13 @@ def test_what_is_refused_is_not_made(case: Case) -> None:
     np.testing.assert_array_equal(request.picture, case.picture())
 
 
+def test_a_finder_finds_what_a_request_leaves_out() -> None:
+    guard, request = asked(Case("nobody named", found=(), places=PLACES[:1]))
+    assert guard.verdict(request, NOW).allowed
+    seen = replace(guard, finder=lambda picture: [*PLACES, NEIGHBOUR, NEIGHBOUR])
+    assert [one.code for one in seen.verdict(request, NOW).refusals] == ["other_face"]
+
+
 def world(log: EditLog | None, *, drift: DriftCheck | None = None) -> EditGuard:
     return EditGuard(RULES, ConsentManifest(BOTH), AgeCheck(), drift, log)
 

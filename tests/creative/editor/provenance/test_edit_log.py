@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,11 @@ def test_a_face_is_traced_to_its_first_picture(log: EditLog) -> None:
     assert log.traced(HASHES[3], (300, 20, 340, 60)).steps == 0
     stranger = log.traced("f" * 64, (1, 2, 30, 40))
     assert (stranger.source, stranger.moved) == ("f" * 64, {})
+
+
+def test_an_edit_that_changed_nothing_hides_none(log: EditLog) -> None:
+    log.append(replace(record(2), source=HASHES[3], faces=()))
+    assert log.traced(HASHES[3], (71, 21, 112, 61)).steps == 3
 
 
 def test_a_ring_of_pictures_ends(tmp_path: Path) -> None:

@@ -83,6 +83,9 @@ def test_several_faces_and_each_that_is_not_taken_has_its_reason(aligner: FaceAl
     assert sorted(round(one.place.middle[0], -2) for one in found.faces) == [200, 600]
     assert [one.reason for one in found.skipped] == ["small"]
     assert "< 12" in found.skipped[0].detail
+    places = aligner.places(np.asarray(page))
+    assert len(places) == 3
+    assert places[2].box()[0] == pytest.approx(found.skipped[0].box[0] - 0.5, abs=4)
     low = FaceAligner(AlignLimits(least_eyes=5))
     assert len(low.aligned(np.asarray(page), 32).faces) == 3
 

@@ -20,7 +20,7 @@ picture that neither the manifest nor the log knows is a stranger's, whoever cut
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +44,7 @@ from adwright.creative.editor.provenance.hashes import Box, overlap, picture_has
 from adwright.creative.faces.aligning.masks import face_mask
 from adwright.creative.faces.aligning.places import FacePlace
 
-__all__ = ["EditGuard", "EditRequest", "GuardedEdit", "Verdict"]
+__all__ = ["EditGuard", "EditRequest", "GuardVerdict", "GuardedEdit"]
 
 _SAME = 0.5
 _CROP = 64
@@ -63,7 +63,7 @@ class EditRequest:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardVerdict:
     """refusals: empty where the edit may be made. offered: the plan without moves of faces, where
     these alone are refused. consents: of each face that is moved, the hash of its entry."""
 
@@ -81,7 +81,7 @@ class Verdict:
 class GuardedEdit:
     """done: None where it was refused. seal: of the log's entry, empty without a log."""
 
-    verdict: Verdict
+    verdict: GuardVerdict
     done: EditedPicture | None = None
     record: EditRecord | None = None
     seal: str = ""
@@ -90,15 +90,17 @@ class GuardedEdit:
 @dataclass(frozen=True, eq=False)
 class EditGuard:
     """See the module. manifest: None allows no face. drift: None measures none. log: None knows no
-    earlier edits, so an edit of an edit has no consent."""
+    earlier edits, so an edit of an edit has no consent. finder: finds the faces of a picture, such
+    as `FaceAligner.places`, so that a request is not believed that leaves one out."""
 
     rules: DirectionRules
     manifest: ConsentManifest | None = None
     ages: AgeCheck = field(default_factory=AgeCheck)
     drift: DriftCheck | None = None
     log: EditLog | None = None
+    finder: Callable[[NDArray[np.uint8]], Sequence[FacePlace]] | None = None
 
-    def verdict(self, request: EditRequest, now: datetime) -> Verdict:
+    def verdict(self, request: EditRequest, now: datetime) -> GuardVerdict:
         """What is refused of a request, before anything is changed.
 
         Raises DataError where the context belongs to another picture.
@@ -117,7 +119,7 @@ class EditGuard:
         if moved and refusals and not words:
             kept = (edit for edit in request.plan.edits if not isinstance(edit, FaceMove))
             offered = EditPlan(tuple(kept))
-        return Verdict(tuple(refusals), offered, consents)
+        return GuardVerdict(tuple(refusals), offered, consents)
 
     def edited(
         self, request: EditRequest, clock: Clock, *, approver: str, model: str = ""
@@ -135,7 +137,7 @@ class EditGuard:
         moved = _moves(EditPlan(tuple(made)))
         drifts, refusals = self._drifts(request, done, moved)
         if refusals:
-            return GuardedEdit(Verdict(refusals, None, verdict.consents))
+            return GuardedEdit(GuardVerdict(refusals, None, verdict.consents))
         faces = tuple(
             MovedFace(
                 before.pixels(request.picture.shape),
@@ -167,6 +169,8 @@ class EditGuard:
         places, mover = request.context.places, request.context.mover
         name = picture_hash(request.picture)
         vectors = {} if mover is None else {one: mover.vector(one) for one in mover.names}
+        found = () if self.finder is None else tuple(self.finder(request.picture))
+        everyone = (*places, *request.found, *found)
         for face, amounts in moved.items():
             if face >= len(places):
                 refusals.append(Refusal("no_consent", f"face {face} is not known", face))
@@ -185,7 +189,7 @@ class EditGuard:
                 consents[face] = entry.digest
                 young = self.ages.refusal(entry, place.cut(request.picture, _CROP), face)
                 refusals += [young] if young is not None else []
-            refusals += self._others(request, name, face, now)
+            refusals += self._others(request, name, face, everyone, now)
             refusals += self.rules.refusals(vectors, amounts, face, before=trace.moved)
         return refusals, consents
 
@@ -198,14 +202,25 @@ class EditGuard:
         manifest = self.manifest or ConsentManifest()
         return manifest.entry_for(trace.source, trace.box, crop_hash(picture, place))
 
-    def _others(self, request: EditRequest, name: str, face: int, now: datetime) -> list[Refusal]:
+    def _others(
+        self,
+        request: EditRequest,
+        name: str,
+        face: int,
+        everyone: Sequence[FacePlace],
+        now: datetime,
+    ) -> list[Refusal]:
         """Faces without consent that lie under what a move of this one changes."""
         shape, place = request.picture.shape, request.context.places[face]
         mask, own = face_mask(place, shape, shrink=0), place.pixels(shape)
         made: list[Refusal] = []
-        for other in (*request.context.places, *request.found):
+        seen: list[Box] = [own]
+        for other in everyone:
             left, top, right, bottom = box = other.pixels(shape)
-            if overlap(own, box) >= _SAME or not mask[top:bottom, left:right].any():
+            if max(overlap(one, box) for one in seen) >= _SAME:
+                continue
+            seen.append(box)
+            if not mask[top:bottom, left:right].any():
                 continue
             trace = self._trace(name, box)
             if _consent_refusal(self._entry(request.picture, other, trace), now, face) is not None:

@@ -23,7 +23,8 @@ Our choice: .25 of the length 1 that a whole step has, and a share of .35.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -73,7 +74,6 @@ class DirectionRules:
     most_leak: float = 0.25
     most_share: float = 0.35
     most_moved: float = 1.5
-    _basis: Vector = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -90,7 +90,11 @@ class DirectionRules:
         names = [card.name for card in self.allowed]
         if len(set(names)) != len(names):
             raise ConfigError("a direction has two cards", where="DirectionRules.allowed")
-        object.__setattr__(self, "_basis", _orthonormal(self.locked))
+        _orthonormal(self.locked)  # refuses what is no direction
+
+    @cached_property
+    def _basis(self) -> Vector:
+        return _orthonormal(self.locked)
 
     def leak(self, vector: Vector) -> float:
         """How far a move [D] goes along the locked directions. Raises ConfigError for another D."""

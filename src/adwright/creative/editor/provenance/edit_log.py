@@ -174,19 +174,23 @@ class EditLog:
 
     def traced(self, picture: str, box: Box) -> Trace:
         """Where the face with this box in the picture with this hash came from. A picture that no
-        entry made is its own source. Raises as `records`."""
-        made = {record.result: record for _, record in self.records()}
+        entry made is its own source; of several entries that made it, the first counts. Raises as
+        `records`."""
+        made: dict[str, EditRecord] = {}
+        for _, record in self.records():
+            if record.source != record.result:
+                made.setdefault(record.result, record)
         moved: dict[str, float] = {}
         drift: dict[str, float] = {}
         steps, seen = 0, {picture}
-        while (record := made.get(picture)) is not None:
-            face = max(record.faces, key=lambda one: overlap(one.result_box, box), default=None)
+        while (step := made.get(picture)) is not None:
+            face = max(step.faces, key=lambda one: overlap(one.result_box, box), default=None)
             if face is None or overlap(face.result_box, box) < _SAME:
                 break
             for total, part in ((moved, face.moved), (drift, face.drift)):
                 for name, amount in part.items():
                     total[name] = total.get(name, 0.0) + amount
-            picture, box, steps = record.source, face.box, steps + 1
+            picture, box, steps = step.source, face.box, steps + 1
             if picture in seen:
                 break
             seen.add(picture)

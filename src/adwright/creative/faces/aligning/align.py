@@ -89,6 +89,9 @@ class SkippedFace:
     reason: Reason
     detail: str
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True, eq=False)
 class AlignedFaces:
@@ -143,6 +146,12 @@ class FaceAligner:
             place = place_of_points(points)
             faces.append(AlignedFace(place, place.cut(picture, pixels), points))
         return AlignedFaces(tuple(faces), tuple(skipped))
+
+    def places(self, picture: NDArray[np.uint8]) -> tuple[FacePlace, ...]:
+        """Where all faces of a picture are, also of those that would be skipped: by their box."""
+        found = self.aligned(picture, 8)
+        boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in found.skipped)
+        return (*(face.place for face in found.faces), *boxes)
 
     def _why_not(self, points: FacePoints, shape: tuple[int, ...]) -> tuple[Reason, str] | None:
         limits = self.limits
