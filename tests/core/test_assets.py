@@ -440,3 +440,10 @@ def test_of_a_cache_that_cannot_be_written_it_says_how_to_name_another(
         with pytest.raises(ResourceError) as caught, naming_the_cache(folder):
             raise full
         assert ("ADWRIGHT_CACHE" in caught.value.hint) is said
+
+
+def test_more_is_added(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    less = replace(tiny_pin(wheel), needed=("tiny/data/a.csv",))
+    for pin, count in ((less, 1), (replace(less, needed=(*less.needed, "tiny/data/deep/")), 2)):
+        monkeypatch.setitem(ASSETS, "obp", pin)
+        assert len(files_under(asset("obp", cache=tmp_path / "cache"))) == count

@@ -139,9 +139,14 @@ ASSETS: dict[AssetName, Pin] = {
         "mediapipe",
         "0.10.21",
         "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
-        ("mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",),
+        (
+            "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
+            "mediapipe/modules/face_landmark/face_landmark.tflite",
+            "mediapipe/modules/iris_landmark/iris_landmark.tflite",
+            "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
+        ),
         "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
-        "MediaPipe's detector of faces up to five metres away (Apache-2.0)",
+        "MediaPipe's models of faces, of their points and of people (Apache-2.0)",
         ("3.11", "manylinux_2_28_x86_64"),
     ),
     "timm": Pin(
@@ -186,7 +191,7 @@ def asset(
         _copy_checked(pin, path, None)
     root = cache_folder() if cache is None else cache
     target = root / f"{pin.package}-{pin.version}-{pin.sha256[:12]}"
-    if is_complete(target):
+    if _is_kept(pin, target):
         return target
     offline = offline or os.environ.get("ADWRIGHT_OFFLINE", "") not in ("", "0")
     if path is None and offline:
@@ -197,7 +202,7 @@ def asset(
         )
     with naming_the_cache(root), locked(root / f".{target.name}.lock"):
         # Another process may have finished it while this one waited for the lock.
-        if not is_complete(target):
+        if not _is_kept(pin, target):
             _fetch(pin, target, path)
     return target
 
@@ -246,6 +251,11 @@ def naming_the_cache(root: Path) -> Iterator[None]:
             raise
         hint = f"{error.hint}: ADWRIGHT_CACHE names that of the cache"
         raise ResourceError(error.what, where=error.where, hint=hint) from error
+
+
+def _is_kept(pin: Pin, target: Path) -> bool:
+    """Whether the cache holds it, with what a later version of adwright reads out of the wheel."""
+    return is_complete(target) and all((target / name).exists() for name in pin.needed)
 
 
 def _given_folder(pin: Pin, path: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Edits with bounds: of light and colours, frame, background, text and faces, and plans of them."""

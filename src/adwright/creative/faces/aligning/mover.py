@@ -1,0 +1,88 @@
+"""Crops of faces moved along directions of a generator's W+.
+
+    mover = GeneratorMover(generator, invert, directions, names=("smile", "turn"))
+    moved = mover.moved(crops, amounts)          # uint8 [N, S, S, 3] of amounts float [N, K]
+
+Each crop x is inverted to W+, w = invert(x), and moved by its amounts a along the directions n:
+
+    x' = x + G(w + sum_k a_k n_k) - G(w)
+
+so what the inversion lost is not lost from the crop, and an amount of 0 changes nothing (our
+choice; AdSEE puts G(w + ...) itself in place, which is `residual=False`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.faces.directions import Directions
+from adwright.creative.faces.generator import Generator
+
+__all__ = ["GeneratorMover"]
+
+
+class GeneratorMover:
+    """See the module. invert: from pictures float [N, 3, S, S], -1 to 1, to W+ [N, rows, D].
+
+    names: of the K directions. Raises ConfigError where there are more or fewer, or one twice.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        invert: Callable[[Tensor], Tensor],
+        directions: Directions,
+        *,
+        names: Sequence[str],
+        residual: bool = True,
+    ) -> None:
+        if len(names) != len(directions) or len(set(names)) != len(names):
+            raise ConfigError(
+                f"{len(set(names))} different names for {len(directions)} directions",
+                where="names",
+                hint="name each direction once",
+            )
+        self.names, self.side = tuple(names), generator.config.side
+        self._generator, self._invert = generator, invert
+        self._directions, self._residual = directions, residual
+
+    def vector(self, name: str) -> NDArray[np.float64]:
+        """float64 [D]: the direction of a name, of length 1. Raises ConfigError for another."""
+        if name not in self.names:
+            raise ConfigError(
+                f"there is no direction {name!r}", where="name", hint=f"one of {self.names}"
+            )
+        found = self._directions.vectors[self.names.index(name)]
+        return np.asarray(found.double().numpy())
+
+    @torch.no_grad()
+    def moved(self, crops: NDArray[np.uint8], amounts: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """uint8 [N, S, S, 3] of crops of that shape and amounts [N, K]; S is the generator's side.
+
+        Raises DataError for other shapes.
+        """
+        shape = (len(crops), self.side, self.side, 3)
+        if crops.shape != shape or amounts.shape != (len(crops), len(self.names)):
+            raise DataError(
+                f"crops of shape {crops.shape}, amounts of shape {amounts.shape}",
+                hint=f"pass {shape} and ({len(crops)}, {len(self.names)})",
+            )
+        made, busy = crops.copy(), np.flatnonzero(amounts.any(1))
+        if not len(busy):
+            return made
+        self._generator.eval()
+        x = torch.from_numpy(crops[busy]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        plus = self._invert(x)
+        told = torch.from_numpy(amounts[busy]).to(plus.dtype)
+        new = self._generator.pictures(self._directions.edited(plus, told))
+        if self._residual:
+            new = x + new - self._generator.pictures(plus)
+        values = ((new + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        made[busy] = values.permute(0, 2, 3, 1).numpy()
+        return made

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.faces.aligning.mover import GeneratorMover
+from adwright.creative.faces.directions import Directions, random_directions
+from adwright.creative.faces.generator import Generator, GeneratorConfig
+
+NAMES = ("smile", "turn")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    made = Generator(GeneratorConfig(side=16, wide=16, base=128, most=16)).eval()
+    return made
+
+
+@pytest.fixture(scope="module")
+def directions(generator: Generator) -> Directions:
+    return random_directions(16, 2, (1, 2), seed=3)
+
+
+def inverted(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.mean((1, 2, 3))[:, None, None].expand(-1, 6, 16)
+
+
+def crops(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(40, 200, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def test_it_adds_what_the_generator_changes(generator: Generator, directions: Directions) -> None:
+    mover = GeneratorMover(generator, inverted, directions, names=NAMES)
+    given, amounts = crops(3), np.array([[0.0, 0.0], [2.0, 0.0], [0.0, -2.0]])
+    moved = mover.moved(given, amounts)
+    np.testing.assert_array_equal(moved[0], given[0])
+    with torch.no_grad():
+        x = torch.from_numpy(given[1]).permute(2, 0, 1)[None].float() / 127.5 - 1
+        plus = inverted(x)
+        new = plus.clone()
+        new[:, [1, 2]] += 2 * directions.vectors[0]
+        wanted = x + generator.pictures(new) - generator.pictures(plus)
+    wanted_pixels = ((wanted[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).numpy()
+    assert np.abs(moved[1] - wanted_pixels).max() <= 1
+    assert not np.array_equal(moved[1], given[1])
+
+
+def test_the_other_form_is_the_generators_picture(
+    generator: Generator, directions: Directions
+) -> None:
+    mover = GeneratorMover(generator, inverted, directions, names=NAMES, residual=False)
+    given = crops(1)
+    moved = mover.moved(given, np.array([[1.0, 1.0]]))
+    assert np.abs(moved.astype(int) - given).mean() > 20
+
+
+def test_names_and_shapes_are_checked(generator: Generator, directions: Directions) -> None:
+    mover = GeneratorMover(generator, inverted, directions, names=NAMES)
+    np.testing.assert_allclose(mover.vector("turn"), directions.vectors[1].numpy(), atol=1e-7)
+    with pytest.raises(ConfigError, match="no direction 'age'"):
+        mover.vector("age")
+    with pytest.raises(DataError, match="amounts of shape"):
+        mover.moved(crops(2), np.zeros((2, 3)))
+    with pytest.raises(ConfigError, match="1 different names"):
+        GeneratorMover(generator, inverted, directions, names=("smile", "smile"))
