@@ -1,4 +1,4 @@
-"""The tables of judges of ads, from clickrate.json, memorability.json, seed.json, verbaliser.json."""
+"""The tables of judges of ads: clickrate, memorability, seed and verbaliser of the results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def clicks_form() -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for row in result("clickrate").get("rows", ()):
         cells = [number(row[key]) if key in row else "" for key in keys]
-        yield f"| {row['title']} | {' | '.join(cells)} | {number(row['train_cpu_seconds'], '.0f')} |"
+        cells.append(number(row["train_cpu_seconds"], ".0f"))
+        yield f"| {row['title']} | {' | '.join(cells)} |"
     yield from source("clickrate")
 
 
@@ -57,13 +58,12 @@ def recall() -> Iterator[str]:
     figures = figures_of("memorability")
     if figures:
         yield ""
+        seen = number(figures.get("ad_recall_rho_brands_seen"), ".3f")
+        name = number(figures.get("ad_brand_alone_rho_brands_out"), ".3f")
+        lift = _with_ends(figures, "content_lift_rho")
         yield (
-            "Of the video ads, with brands seen: "
-            f"{number(figures.get('ad_recall_rho_brands_seen'), '.3f')}; of the brand's name alone, "
-            f"brands held out: {number(figures.get('ad_brand_alone_rho_brands_out'), '.3f')}; of the "
-            "content beyond its brand: "
-            f"{number(figures.get('content_lift_rho'), '.3f')} "
-            f"({number(figures.get('content_lift_rho_ci'), '.3f')})."
+            f"Of the video ads, with brands seen: {seen}; of the brand's name alone, brands held "
+            f"out: {name}; of the content beyond its brand: {lift}."
         )
     yield ""
     yield _protocol("memorability", "Recall is")

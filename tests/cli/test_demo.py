@@ -63,7 +63,12 @@ def third(folder: Path) -> RetirementDemoResult:
 
 @pytest.fixture(scope="module")
 def fourth(folder: Path) -> AdsDemoResult:
-    return ads_demo(AdsDemoConfig(out=folder / "out" / "ads"), (TEA, HAM), opened=room, judge=lambda ads, page: None)
+    return ads_demo(
+        AdsDemoConfig(out=folder / "out" / "ads"),
+        (TEA, HAM),
+        opened=room,
+        judge=lambda ads, page: None,
+    )
 
 
 @pytest.fixture

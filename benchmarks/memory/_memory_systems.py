@@ -31,7 +31,7 @@ from adwright.creative.records.verbal.verbalise import verbalised
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.training.tuning.run import run_tuning
-from benchmarks.creative._memory_data import (
+from benchmarks.memory._memory_data import (
     FOLDS,
     PARTS,
     blocks_of,

@@ -1,9 +1,9 @@
 """SEED on SmolLM2-135M: three rounds, judged twice, on slogans of brands held out (35 minutes).
 
-    python -m benchmarks.creative.seed                   the rounds that are missing, and the result
-    python -m benchmarks.creative.seed --plan            what it would do, and roughly what it costs
-    python -m benchmarks.creative.seed --minutes 20      stop after so many; the same call goes on
-    python -m benchmarks.creative.seed --trial           at a tiny size; keeps nothing
+    python -m benchmarks.memory.seed                   the rounds that are missing, and the result
+    python -m benchmarks.memory.seed --plan            what it would do, and roughly what it costs
+    python -m benchmarks.memory.seed --minutes 20      stop after so many; the same call goes on
+    python -m benchmarks.memory.seed --trial           at a tiny size; keeps nothing
 
 A test of the mechanism, not of copywriting: the writer has 135M parameters. The run lies in the
 cache folder and goes on where it was killed.
@@ -63,7 +63,7 @@ from adwright.lm.torch_engine.config import TorchConfig
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.common.result import Figure, write_result
-from benchmarks.creative._seed_data import SeedSizes, seed_data
+from benchmarks.memory._seed_data import SeedSizes, seed_data
 
 _SEED = 0
 _PROTOCOL = (

@@ -1,10 +1,10 @@
 """How well recall of ads is predicted: the encoder form, the language form, and ridges (4 hours).
 
-    python -m benchmarks.creative.memorability                    what is not measured yet, then all
-    python -m benchmarks.creative.memorability --only encoder minilm tfidf speed
-    python -m benchmarks.creative.memorability --only language --seeds 1 --minutes 40
-    python -m benchmarks.creative.memorability --only-summarise   the result of what is finished
-    python -m benchmarks.creative.memorability --trial 8          folds of the language form at a
+    python -m benchmarks.memory.memorability                    what is not measured yet, then all
+    python -m benchmarks.memory.memorability --only encoder minilm tfidf speed
+    python -m benchmarks.memory.memorability --only language --seeds 1 --minutes 40
+    python -m benchmarks.memory.memorability --only-summarise   the result of what is finished
+    python -m benchmarks.memory.memorability --trial 8          folds of the language form at a
                                                                   tiny size; keeps nothing
 
 Every cell is kept under benchmarks/results/cells/memorability as soon as it is measured, and a run
@@ -32,8 +32,8 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from benchmarks.creative._memory_cells import SEEDS, keep, kept, measured, memory_cells
-from benchmarks.creative._memory_figures import summarise
+from benchmarks.memory._memory_cells import SEEDS, keep, kept, measured, memory_cells
+from benchmarks.memory._memory_figures import summarise
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from adwright.core.atomic import atomic_write_text
 from benchmarks.common.result import RESULTS
-from benchmarks.creative._memory_data import FOLDS, PARTS
-from benchmarks.creative._memory_systems import (
+from benchmarks.memory._memory_data import FOLDS, PARTS
+from benchmarks.memory._memory_systems import (
     encoder,
     few,
     language_fold,

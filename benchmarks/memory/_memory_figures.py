@@ -15,8 +15,8 @@ from adwright.metrics.bootstrap import Interval
 from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.two_level import MethodInterval, with_seeds
 from benchmarks.common.result import Lead, write_result
-from benchmarks.creative._memory_cells import SEEDS, MemoryCell, kept
-from benchmarks.creative._memory_data import (
+from benchmarks.memory._memory_cells import SEEDS, MemoryCell, kept
+from benchmarks.memory._memory_data import (
     FOLDS,
     PARTS,
     data_hash,

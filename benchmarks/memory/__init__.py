@@ -1,0 +1,1 @@
+"""How well ads will be remembered, and a writer that learns from it."""
