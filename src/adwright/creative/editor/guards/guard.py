@@ -21,7 +21,7 @@ picture that neither the manifest nor the log knows is a stranger's, whoever cut
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -122,11 +122,19 @@ class EditGuard:
         return GuardVerdict(tuple(refusals), offered, consents)
 
     def edited(
-        self, request: EditRequest, clock: Clock, *, approver: str, model: str = ""
+        self,
+        request: EditRequest,
+        clock: Clock,
+        *,
+        approver: str,
+        model: str = "",
+        finish: Callable[[EditedPicture], NDArray[np.uint8]] | None = None,
     ) -> GuardedEdit:
         """The edit, made where it may be, measured, and sealed in the log.
 
-        Raises as `verdict` and `EditLog.append`; where the log refuses, there is no edit either.
+        finish: makes of the edited picture the one that is kept, of the same size: with a label, or
+        as a file that loses something gives it back. The log knows that one. Raises as `verdict`
+        and `EditLog.append`; where the log refuses, there is no edit either.
         """
         verdict = self.verdict(request, clock.now())
         if not verdict.allowed:
@@ -138,6 +146,9 @@ class EditGuard:
         drifts, refusals = self._drifts(request, done, moved)
         if refusals:
             return GuardedEdit(GuardVerdict(refusals, None, verdict.consents))
+        if finish is not None:
+            done = replace(done, picture=finish(done))
+            done.context.require_size_of(done.picture)
         faces = tuple(
             MovedFace(
                 before.pixels(request.picture.shape),
