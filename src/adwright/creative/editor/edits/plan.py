@@ -12,11 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Discriminator
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
@@ -32,10 +31,9 @@ from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation,
 __all__ = ["AnyEdit", "EditPlan", "EditedPicture", "SkippedEdit"]
 
 #: Every edit that there is; JSON names it by its `kind`.
-AnyEdit = Annotated[
-    Exposure | Contrast | Saturation | Temperature | Crop | BackgroundBlur | TextOverlay | FaceMove,
-    Discriminator("kind"),
-]
+AnyEdit = (
+    Exposure | Contrast | Saturation | Temperature | Crop | BackgroundBlur | TextOverlay | FaceMove
+)
 
 _MOST_EDITS = 32
 
