@@ -136,8 +136,10 @@ def _row(one: _System) -> dict[str, Any]:
     for name in _OF_TEXTS:
         if name in one.found[0]:
             values = one.values(name)
-            ones = np.ones(values.shape[-1])
-            told |= _with_spread(name, two_level_ratio(values, ones, _rng(), _DRAWS))
+            # A text of one word has no pair of words.
+            there = np.isfinite(values).astype(np.float64)
+            spread = two_level_ratio(np.nan_to_num(values), there, _rng(), _DRAWS)
+            told |= _with_spread(name, spread)
     training = [f["training"] for f in one.found if f.get("training")]
     if training:
         told["training_tokens"] = int(np.mean([each["tokens"] for each in training]))
