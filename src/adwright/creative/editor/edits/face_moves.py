@@ -20,13 +20,26 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext, kept
 from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
-from adwright.creative.faces.aligning.align import cut_at
+from adwright.creative.faces.aligning.align import AlignedFace, cut_at
 from adwright.creative.faces.aligning.paste import pasted
 
-__all__ = ["FaceMove"]
+__all__ = ["FaceMove", "FacesToMove"]
 
 Pixels = NDArray[np.uint8]
 _MOST = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class FacesToMove:
+    """N faces cut out of a picture. amounts: float64 [N, K], of all directions of the mover."""
+
+    faces: tuple[AlignedFace, ...]
+    amounts: NDArray[np.float64]
+
+    @property
+    def crops(self) -> Pixels:
+        """uint8 [N, side, side, 3]: what the mover is asked to move."""
+        return np.stack([face.crop for face in self.faces])
 
 
 @dataclass(frozen=True)
@@ -96,22 +109,37 @@ class FaceMove(PictureEdit):
         cut = cut_at(picture, places, 8)
         return f"a face is {cut.skipped[0].reason}: {cut.skipped[0].detail}" if cut.skipped else ""
 
-    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
-        context.require_size_of(picture)
+    def to_move(self, picture: Pixels, context: EditContext) -> FacesToMove | None:
+        """The faces that it moves, cut out, for a mover that is asked about many pictures at once;
+        None where it changes nothing."""
         mover = context.mover
         if self.is_neutral() or mover is None or self.why_not(picture, context):
-            return picture.copy()
+            return None
         places = tuple(context.places[at] for at in self.moved_faces)
         faces = cut_at(picture, places, mover.side).faces
         told = np.zeros((len(faces), len(mover.names)))
         for row, at in enumerate(self.moved_faces):
             for name, amount in zip(self.names, self.amounts[at], strict=True):
                 told[row, mover.names.index(name)] = amount
-        crops = np.stack([face.crop for face in faces])
-        moved = mover.moved(crops, told)
-        if moved.shape != crops.shape:
+        return FacesToMove(tuple(faces), told)
+
+    def put_back(
+        self, picture: Pixels, context: EditContext, asked: FacesToMove, moved: Pixels
+    ) -> Pixels:
+        """The picture with the faces that the mover made of `asked.crops`. Raises DataError for
+        crops of another shape."""
+        if moved.shape != asked.crops.shape:
             raise DataError(
-                f"the model of faces gave crops of shape {moved.shape}", hint=f"{crops.shape}"
+                f"the model of faces gave crops of shape {moved.shape}",
+                hint=f"{asked.crops.shape}",
             )
-        back = pasted(picture, faces, moved, context.paste, protected=context.protected)
+        back = pasted(picture, asked.faces, moved, context.paste, protected=context.protected)
         return kept(picture, back.picture, context)
+
+    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
+        context.require_size_of(picture)
+        asked = self.to_move(picture, context)
+        if asked is None or context.mover is None:
+            return picture.copy()
+        moved = context.mover.moved(asked.crops, asked.amounts)
+        return self.put_back(picture, context, asked, moved)
