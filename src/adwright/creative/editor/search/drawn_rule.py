@@ -96,7 +96,7 @@ class DrawnRule:
             if name not in terms:
                 raise DataError("the rule names an attribute that is not known", column=name)
             log += weight * np.asarray(terms[name], np.float64)
-        return np.exp(np.minimum(log, np.log(self.most)))
+        return np.asarray(np.exp(np.minimum(log, np.log(self.most))), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
