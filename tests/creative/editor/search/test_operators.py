@@ -16,8 +16,7 @@ from adwright.creative.editor.search.operators import (
     rank_chances,
 )
 from adwright.creative.editor.search.settings import GeneticSettings
-from tests.support.picture_judges import ColourJudge
-from tests.support.searches import colour_fitness
+from tests.support.searches import ColourJudge, colour_fitness
 
 RNG = np.random.default_rng(2)
 

@@ -19,7 +19,7 @@ from adwright.creative.editor.search.penalties import (
 )
 from adwright.creative.editor.search.population import EditedBatch, edited_batch
 from tests.support.edited_pictures import PLACES, VECTORS, scene, scene_context
-from tests.support.picture_judges import ColourJudge
+from tests.support.searches import ColourJudge
 
 PLAN = EditPlan((FaceMove.neutral(("smile", "gaze"), 2),))
 RNG = np.random.default_rng(1)
