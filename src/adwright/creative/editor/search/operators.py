@@ -76,15 +76,16 @@ class NearNeutral(Sampling):  # type: ignore[misc]
     ) -> Floats:
         fitness = problem.fitness
         reach = self.settings.init * (fitness.high - fitness.low)
-        drawn = random_state.uniform(-1, 1, (n_samples, len(reach)))
-        made = fitness.on_grid(fitness.neutral + drawn * reach)
+        low = np.maximum(fitness.low, fitness.neutral - reach)
+        high = np.minimum(fitness.high, fitness.neutral + reach)
+        made = fitness.on_grid(random_state.uniform(low, high, (n_samples, len(reach))))
         made[0] = fitness.neutral
         return made
 
 
 class StepMutation(Mutation):  # type: ignore[misc]
-    """Of each plan exactly round(mutated K) values, at least one, move evenly drawn by up to
-    `mutation` of their range."""
+    """Of each plan exactly round(mutated K) values, at least one, move by an amount that is evenly
+    drawn up to `mutation` of their range, and are cut at the bounds."""
 
     def __init__(self, settings: GeneticSettings) -> None:
         super().__init__()

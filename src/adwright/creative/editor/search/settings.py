@@ -1,9 +1,10 @@
 """Settings of the genetic searches, and what any search found.
 
 The defaults are AdSEE's: 30 plans, 5 generations, 10 parents, a fifth of the values mutated; widths
-are ours. AdSEE's code starts within .1 of no edit and mutates by .01 (`GeneticSettings.as_coded()`,
-for a direction, whose range is 3), but with the library and the stepped values that it uses both
-are drawn from the whole range. Here both are what they say.
+are ours, wide enough for five generations to reach the bounds. AdSEE's code starts within .1 of no
+edit and mutates by .01 (`GeneticSettings.as_coded()`, for a direction, whose range is 3), but with
+the library and the stepped values that it uses both are drawn from the whole range. Here both are
+what they say: so narrow, a search goes nowhere in five generations.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class GeneticSettings:
     generations: int = 5
     parents: int = 10
     mutated: float = 0.2
-    init: float = 0.25
-    mutation: float = 0.1
+    init: float = 1.0
+    mutation: float = 0.25
 
     def __post_init__(self) -> None:
         check_literals(self)
