@@ -57,6 +57,25 @@ def test_the_other_form_is_the_generators_picture(
     assert np.abs(moved.astype(int) - given).mean() > 20
 
 
+def test_a_face_that_is_asked_about_many_times_is_inverted_once(
+    generator: Generator, directions: Directions
+) -> None:
+    seen = []
+
+    def counted(pictures: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pictures))
+        return inverted(pictures)
+
+    mover = GeneratorMover(generator, counted, directions, names=NAMES)
+    given = np.concatenate([crops(2), crops(2), crops(1)])
+    amounts = np.random.default_rng(0).uniform(-1.5, 1.5, (5, 2))
+    moved = mover.moved(given, amounts)
+    assert seen == [2]
+    for at in range(5):
+        alone = mover.moved(given[at : at + 1], amounts[at : at + 1])[0]
+        assert np.abs(alone.astype(int) - moved[at]).max() <= 1
+
+
 def test_names_and_shapes_are_checked(generator: Generator, directions: Directions) -> None:
     mover = GeneratorMover(generator, inverted, directions, names=NAMES)
     np.testing.assert_allclose(mover.vector("turn"), directions.vectors[1].numpy(), atol=1e-7)
