@@ -58,9 +58,9 @@ class Life:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        self._connection, _ = self._listener.accept()
-        if self._reads:
-            with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # OSError: ended before anyone came
+            self._connection, _ = self._listener.accept()
+            if self._reads:
                 serve(self._connection, Counting(), dict)  # type: ignore[arg-type]
 
     def gone_within(self, seconds: float) -> bool:
