@@ -9,8 +9,8 @@ one, so whatever is reported carries it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.core.errors import ConfigError
 
-__all__ = ["Ask", "Ranking", "RankingCost", "Target"]
+__all__ = ["Ask", "Ranking", "RankingCost", "Target", "best_first"]
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,15 @@ class Ranking:
 
     order: rows of its listings, the best first, those that were mentioned. scores: of each of its
     listings, the higher the better, where the target has scores. cost: what it took. note: what a
-    reader has to know of this answer, such as "refused".
+    reader has to know of this answer, such as "refused". also: scores by other rules that came
+    with the same work, by the name of the rule.
     """
 
     order: tuple[int, ...]
     scores: tuple[float, ...] | None = None
     cost: RankingCost = RankingCost()
     note: str = ""
+    also: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def rank_of(self, row: int, *, of: int) -> int:
         """The rank of a listing among `of`, from 1; one that was not mentioned has rank of + 1."""
@@ -94,6 +96,11 @@ class Ranking:
         found = np.full(of, of + 1, dtype=np.int64)
         found[list(self.order)] = np.arange(1, len(self.order) + 1)
         return found
+
+    def by(self, rule: str, shown: Sequence[int]) -> Ranking:
+        """The ranking by another rule of `also`; `shown`: the order of the question."""
+        scores = self.also[rule]
+        return Ranking(best_first(scores, shown), scores, self.cost, self.note)
 
 
 @runtime_checkable
@@ -110,3 +117,8 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Free what it holds; any number of times."""
+
+
+def best_first(scores: Sequence[float], shown: Sequence[int]) -> tuple[int, ...]:
+    """The rows by falling score; of equal ones, the one that is shown earlier comes first."""
+    return tuple(sorted(shown, key=lambda row: -scores[row]))
