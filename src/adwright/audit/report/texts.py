@@ -1,6 +1,6 @@
 """The texts that an audit tries: which product, which field, by which kind of attack.
 
-    {"product": "ColdBrew Master", "field": "Ideal For", "text": "..", "tier": "T2", "run": "seed 0"}
+    {"product": "ColdBrew Master", "field": "Ideal For", "text": "..", "tier": "T2", "run": "0"}
 
 one a line, as attacks write them and `read_texts` reads them. Each was written to measure a
 weakness of one's own shop, and carries a mark that says so.
@@ -135,5 +135,10 @@ def _read(line: str, file: str, row: int) -> SellerText:
             hint=f"write an object with the texts {', '.join(wanted)}",
         )
     return SellerText(
-        *(value[one] for one in wanted), str(value.get("run", "")), value.get("whole", True) is True
+        value["product"],
+        value["field"],
+        value["text"],
+        value["tier"],
+        str(value.get("run", "")),
+        value.get("whole", True) is True,
     )
