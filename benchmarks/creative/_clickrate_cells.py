@@ -33,7 +33,7 @@ from adwright.creative.response.protocol.stories import (
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import RESULTS
 
-__all__ = ["FOLDS", "PARTS", "SCRATCH", "WEEK", "Answer", "Cell", "Task", "open_task"]
+__all__ = ["FOLDS", "PARTS", "SCRATCH", "WEEK", "Answer", "Cell", "Task", "log_rates", "open_task"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -114,6 +114,12 @@ class Task:
             train, held = np.flatnonzero(fold != int(part)), np.flatnonzero(fold == int(part))
         check_split(train, held, self.stories)
         return train, held
+
+
+def log_rates(outcomes: CreativeOutcomes) -> Floats:
+    """float64 [N], ln((clicks + 1/2) / (impressions + 1)): finite where nobody clicked."""
+    rates: Floats = np.log((outcomes.clicks + 0.5) / (outcomes.impressions + 1.0))
+    return rates
 
 
 def open_task() -> Task:

@@ -18,9 +18,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.response.protocol.rules import log_rates
 from benchmarks.common.processes import ROOT
-from benchmarks.creative._clickrate_cells import SCRATCH, Answer, Cell, Task
+from benchmarks.creative._clickrate_cells import SCRATCH, Answer, Cell, Task, log_rates
 from benchmarks.peers import environments
 
 __all__ = ["PEER_KEY", "autoint", "codes_of", "hashed_words"]

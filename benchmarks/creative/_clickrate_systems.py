@@ -20,16 +20,9 @@ from sklearn.linear_model import Ridge
 
 from adwright.creative.records.encoders.store import VectorStore
 from adwright.creative.response.protocol.outcomes import CreativeOutcomes
-from adwright.creative.response.protocol.rules import (
-    ClickRule,
-    ConstantRule,
-    LengthRule,
-    TfidfRule,
-    log_rates,
-)
 from adwright.creative.response.protocol.stories import stories_of, story_folds
 from adwright.lm.sentence_encoder import SentenceEncoder
-from benchmarks.creative._clickrate_cells import FOLDS, SCRATCH, Answer, Cell, Task
+from benchmarks.creative._clickrate_cells import FOLDS, SCRATCH, Answer, Cell, Task, log_rates
 from benchmarks.creative._clickrate_ours import ours, ours_key
 from benchmarks.creative._clickrate_peer import PEER_KEY, autoint
 
@@ -70,16 +63,32 @@ def vectors_of(outcomes: CreativeOutcomes) -> NDArray[np.float32]:
     return np.nan_to_num(np.stack(made, 1))
 
 
-def _rule(rule: ClickRule) -> Callable[[Task, Cell], Answer]:
+def _rule(of: Callable[[CreativeOutcomes], Floats]) -> Callable[[Task, Cell], Answer]:
+    """Least squares of the log rate on what `of` makes of creatives: float64 [N, D], D may be 0."""
+
     def answer(task: Task, cell: Cell) -> Answer:
         train, held = task.split(cell.seed, cell.part)
         start = time.process_time()
-        fitted = rule.fit(task.outcomes.take(train), seed=cell.seed)
+        known = task.outcomes.take(train)
+        x = np.concatenate([np.ones((len(train), 1)), of(known)], 1)
+        weights = np.linalg.lstsq(x, log_rates(known), rcond=None)[0][1:]
+        level = _level(x[:, 1:] @ weights, known)
         trained = time.process_time()
-        rates = fitted.rates([task.outcomes.records[row] for row in held])
+        rates = np.exp(of(task.outcomes.take(held)) @ weights + level)
         return Answer(rates, trained - start, time.process_time() - trained)
 
     return answer
+
+
+def _lengths(outcomes: CreativeOutcomes) -> Floats:
+    """float64 [N, 4]: ln(1 + characters) of the title and of the other text, and their squares."""
+    size = [(len(record.title), len(record.words)) for record in outcomes.records]
+    log = np.log1p(np.array(size, np.float64))
+    return np.concatenate([log, log**2], 1)
+
+
+def _nothing(outcomes: CreativeOutcomes) -> Floats:
+    return np.empty((len(outcomes), 0))
 
 
 def _inner(outcomes: CreativeOutcomes, rows: Whole, seed: int) -> tuple[Whole, Whole]:
@@ -185,11 +194,10 @@ _RIDGES = {
     "vectors": _ridge(_dense, dense=True, solver="cholesky"),
 }
 SYSTEMS: Mapping[str, System] = {
-    "constant": System("one rate for all", "1", _rule(ConstantRule())),
-    "length": System("length of the text", "1", _rule(LengthRule())),
+    "constant": System("one rate for all", "1", _rule(_nothing)),
+    "length": System("length of the text", "1", _rule(_lengths)),
     "tfidf_one_text": System("TF-IDF ridge of one text (scikit-learn)", "1", _RIDGES["one text"]),
     "tfidf": System("TF-IDF ridge by field (scikit-learn)", "1", _RIDGES["fields"]),
-    "rule": System("TF-IDF rule of adwright", "1", _rule(TfidfRule(strengths=STRENGTHS))),
     "minilm_ridge": System("MiniLM vectors, ridge (scikit-learn)", "1", _RIDGES["vectors"]),
     "boosting": System("MiniLM vectors, boosting (scikit-learn)", "1", _boosting),
     "autoint_peer": System("AutoInt (DeepCTR-Torch)", PEER_KEY, _autoint),
