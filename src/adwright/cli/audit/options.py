@@ -68,11 +68,11 @@ Own = Annotated[
     typer.Option("--own", help="Declare that this catalogue is your own; attacks need that."),
 ]
 RankerKind = Annotated[
-    Literal["likelihood", "chat"],
+    Literal["likelihood", "chat"] | None,
     typer.Option(
         "--ranker",
         help="likelihood: by how likely the model finds each name as the first of its list, which "
-        "needs no answer of it; chat: by the list that it answers.",
+        "needs no answer of it; chat: by the list that it answers, as an endpoint always is.",
     ),
 ]
 RankerModel = Annotated[
@@ -134,7 +134,7 @@ class CatalogueChoice:
 class TargetChoice:
     """The options of a ranker. seed: of the orders that are averaged over, and of sampling."""
 
-    kind: Literal["likelihood", "chat"] = "likelihood"
+    kind: Literal["likelihood", "chat"] | None = None
     model: str = ""
     url: str = ""
     rule: RankingRule = "sum"
@@ -153,11 +153,11 @@ class TargetChoice:
             raise ConfigError(
                 "an endpoint is asked for a list",
                 where=f"--url {self.url}",
-                hint="add --ranker chat, or leave --url out for a model on this machine",
+                hint="leave --ranker out, or --url for a model on this machine",
             )
         model = open_language_model(self.model, url=self.url, offline=self.offline)
         target: Target
-        if self.kind == "chat":
+        if self.url or self.kind == "chat":
             target = ChatTarget(model, ChatTargetConfig(seed=self.seed))
         else:
             target = LikelihoodTarget(model, LikelihoodConfig(rule=self.rule))

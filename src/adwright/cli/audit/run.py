@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     where: Where = None,
     most: Most = 0,
     own: Own = False,
-    ranker: RankerKind = "likelihood",
+    ranker: RankerKind = None,
     model: RankerModel = "",
     url: RankerUrl = "",
     rule: RuleOption = "sum",
