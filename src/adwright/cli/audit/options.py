@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.shared import name_pairs
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class TargetChoice:
     average: int = 1
     seed: int = 0
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def open(self) -> Target:
         """Open the model and what ranks by it. Raises ConfigError for a likelihood behind an

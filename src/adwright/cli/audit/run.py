@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,10 +30,13 @@ from adwright.cli.audit.tables import show_report
 from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, allowed_to_replace
 from adwright.core.errors import ResourceError
 
-__all__ = ["FAILED", "FailAbove", "Surely", "run"]
+if TYPE_CHECKING:
+    from adwright.audit.report.gate import GateVerdict
+
+__all__ = ["FailAbove", "Surely", "end_by", "run"]
 
 #: Exit code where the gate fails.
-FAILED = 1
+_FAILED = 1
 FailAbove = Annotated[
     float | None,
     typer.Option(
@@ -97,24 +100,34 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
         shop.require_own()
     bounds = None if fail_above is None else GateBounds(fail_above, surely)
     config = AuditRunConfig(orders=orders, seed=seed)
+    choice = TargetChoice(ranker, model, url, rule, average, seed, offline)
     if dry_run:
-        if not (resume or force) and (out / TRIALS).exists():
-            raise ResourceError(
-                "there is an audit already", where=str(out), hint="pass --resume, or --force"
-            )
-        rankings = (len(found) + 1) * orders
+        _require_free(out / TRIALS, free=resume or force)
+        rankings = (len(found) + 1) * orders * average
         typer.echo(f"{len(found)} texts, {orders} orders: {rankings} rankings of {len(shop)}")
         typer.echo(f"Would write {out}")
         return
     if not resume and allowed_to_replace(out / TRIALS, force=force):
         (out / TRIALS).unlink()
-    choice = TargetChoice(ranker, model, url, rule, average, seed, offline)
     with closing(choice.open()) as target:
         made = run_audit(shop, target, found, config, out=out, bounds=bounds)
     show_report(made.report)
     typer.echo(f"Saved in {out}: {', '.join(path.name for path in made.paths)}")
-    if made.verdict is not None:
-        for sentence in made.verdict.sentences:
-            typer.echo(sentence)
-        if not made.verdict.passed:
-            raise typer.Exit(FAILED)
+    end_by(made.verdict)
+
+
+def end_by(verdict: GateVerdict | None) -> None:
+    """Tell a verdict, and leave with exit code 1 where the gate fails."""
+    if verdict is None:
+        return
+    for sentence in verdict.sentences:
+        typer.echo(sentence)
+    if not verdict.passed:
+        raise typer.Exit(_FAILED)
+
+
+def _require_free(path: Path, *, free: bool) -> None:
+    if path.exists() and not free:
+        raise ResourceError(
+            "there is an audit already", where=str(path), hint="pass --resume, or --force"
+        )
