@@ -25,7 +25,7 @@ Order = tuple[int, ...]
 #: choose: to find or choose a text on. score: to measure it on. average: for what averages over
 #: orders by itself.
 OrderPurpose = Literal["choose", "score", "average"]
-_FEW = 7  # of so few products all orders can be listed
+_FEW = 20  # of so few products the orders can be counted
 
 
 def draw_orders(
