@@ -160,9 +160,7 @@ class TextGuard:
         found: Floats = self.formats.unusual(texts) @ self.weights[1:] + self.weights[0]
         return found
 
-    def look(
-        self, texts: Sequence[GuardText], *, alpha: float | None = None
-    ) -> list[GuardVerdict]:
+    def look(self, texts: Sequence[GuardText], *, alpha: float | None = None) -> list[GuardVerdict]:
         """A verdict for each text; an empty one never alarms. alpha: another share of false alarms
         than the config's."""
         alpha = self.config.alpha if alpha is None else alpha

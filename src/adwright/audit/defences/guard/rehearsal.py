@@ -36,11 +36,11 @@ _PIECES = (
     " ship able ward ize ator ified ology ript omin eft ould ound ight ause tain ject form port"
 )
 _CODE = (
-    "{ } ( ) [ ] < > / | \\ ~ ^ ` = == != => -> :: ;; || && ++ -- /* */ </ /> \\n \\\" ]( )] }{ ${ #{"
+    '{ } ( ) [ ] < > / | \\ ~ ^ ` = == != => -> :: ;; || && ++ -- /* */ </ /> \\n \\" ]( )] }{ ${ #{'
     " @ _ __ ** ## %% !! ?? return function def class import null void int String printf"
     " console.log href= src= &nbsp; .format .getElementById useState $_POST \\begin{ \\item"
 )
-_PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~"
+_PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'
 
 
 def rehearse(
