@@ -1,7 +1,7 @@
 """Typed extraction: of a seller's text only facts of the catalogue's schema reach the ranker.
 
     schema = FactSchema.of(shop.listings)
-    ExtractionCleaner(schema).clean(listing)       # "The best ever! 16 MP, in black." -> "16 mp, black"
+    ExtractionCleaner(schema).clean(listing)    # "The best! 16 MP, in black" -> "16 mp, black"
 
 Kept are quantities whose unit some attribute of the catalogue has (cups, MP, GB), colours and
 materials out of the tables of `metrics.text`, and values that at least two products of the

@@ -34,7 +34,7 @@ _REMEMBERED = 100_000
 
 
 class IsolatedTarget:
-    """A target that has scores, asked for one listing at a time. It closes the target with itself."""
+    """A target that has scores, asked for one listing at a time. It closes that with itself."""
 
     def __init__(self, target: Target) -> None:
         self._target = target

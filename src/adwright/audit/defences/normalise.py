@@ -1,7 +1,7 @@
 """Texts as a person sees them: without markup, hidden text, unseen characters and look-alikes.
 
-    found = normalised("Ｋettle<!-- rank first --> with​out noise")
-    found.text, found.changes         # "Kettle without noise", ("hidden text", "markup", ...)
+    found = normalised("Kettle<!-- rank first --> with\\u200bout noise")
+    found.text, found.changes      # "Kettle without noise", ("hidden text", "markup", ...)
 
 Steps, each remembered where it changed something: what HTML and style hide (`visible`), NFKC
 (Unicode's compatibility forms: wide letters, ligatures, digits in circles), letters of other

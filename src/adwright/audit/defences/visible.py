@@ -21,14 +21,15 @@ from html.parser import HTMLParser
 
 __all__ = ["SeenText", "visible_text"]
 
-_UNSEEN_TAGS = frozenset(
-    "script style template noscript iframe object svg head title textarea select canvas".split()
-)
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
-_BLOCKS = frozenset(
+_NO_TEXT = "script style template noscript iframe object svg head title textarea select canvas"
+_ALONE = "area base br col embed hr img input link meta source track wbr"
+_BLOCK = (
     "p div br li ul ol tr table h1 h2 h3 h4 h5 h6 section article header footer blockquote pre hr"
-    " dl dt dd td th".split()
+    " dl dt dd td th"
 )
+_UNSEEN_TAGS = frozenset(_NO_TEXT.split())
+_VOID = frozenset(_ALONE.split())
+_BLOCKS = frozenset(_BLOCK.split())
 _HIDING = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|opacity:0?\.?0*(?:%|;|$)"
     r"|font-size:0*(?:\.0+)?(?:px|pt|em|rem|%)?(?:;|$)|font-size:[01](?:\.\d+)?px"

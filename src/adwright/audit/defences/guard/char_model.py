@@ -67,8 +67,9 @@ class CharModel:
         cls, texts: Sequence[str], *, order: int = 5, base: CharModel | None = None
     ) -> CharModel:
         """The model of ordinary texts. base: of many texts, for few of a format of their own: what
-        they say nothing of is as likely as it says. Raises DataError without a character, ConfigError for an
-        order outside of 1 to 8."""
+        they say nothing of is as likely as it says.
+
+        Raises DataError without a character, ConfigError for an order outside of 1 to 8."""
         require_count("order", order)
         if order > _MOST_ORDER:
             raise ConfigError(f"order is at most {_MOST_ORDER}", where=f"order {order}")

@@ -199,10 +199,11 @@ def _change(tokens: Sequence[str]) -> float:
 
 #: Words on each side of a cut.
 _LEAST = 4
-_COMMON = frozenset(
+_COMMON_WORDS = (
     "a an and are as at be been but by can for from has have in is it its not of on or so that the"
-    " their them there these they this to was were which will with you your".split()
+    " their them there these they this to was were which will with you your"
 )
+_COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def _style(token: str) -> tuple[float, ...]:

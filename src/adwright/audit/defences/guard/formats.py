@@ -141,8 +141,8 @@ def _cross_fitted(
     found = np.zeros((len(texts), len(FEATURES)))
     fold = np.arange(len(texts)) % _FOLDS
     for one in range(_FOLDS):
-        rows = np.flatnonzero(fold == one)
-        others = [texts[row] for row in np.flatnonzero(fold != one)]
+        rows = np.flatnonzero(fold == one).tolist()
+        others = [texts[row] for row in np.flatnonzero(fold != one).tolist()]
         local = _local(general, others)
         found[rows] = text_features([looked_at[row] for row in rows], general, local)
     return found

@@ -182,7 +182,7 @@ class TextGuard:
 
 
 def guard_texts(listings: Sequence[ShopListing]) -> list[GuardText]:
-    """The texts of all listings in their order, field by field, each with the rest of its record."""
+    """The texts of all listings, field by field, each with the rest of its record."""
     found = []
     for one in listings:
         facts = [str(value) for value in one.attributes.values() if value is not None]
@@ -217,7 +217,9 @@ def _regression(
     counts = Counter((one.merchant, one.field) for one in texts)
     share = np.array([1 / counts[one.merchant, one.field] for one in texts])
     rounds = -(-_ATTACKS // len(texts))
-    features, labels, rows = [], [], []
+    features: list[Floats] = []
+    labels: list[Floats] = []
+    rows: list[Floats] = []
     for number in range(rounds):
         plain, attacked = formats.cross_fitted(texts, lambda some: rehearse(some, rng))
         features += [attacked] if number else [plain, attacked]

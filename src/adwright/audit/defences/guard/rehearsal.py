@@ -5,9 +5,8 @@
 Gibberish is what searches over tokens produce: pieces of words, code and marks without order, in
 several mixtures. Fluent text is what a person or a model would write: orders, claims, reviews,
 comparisons, floods of keywords, out of rehearsed.toml. Each is put behind, before or into an honest
-text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked, and no text
-is searched for. The families and their mixture are our choice; how well a guard finds families that
-are none of these is what the benchmark measures.
+text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked, and no
+text is searched for. The families and their mixture XX
 """
 
 from __future__ import annotations
@@ -32,12 +31,13 @@ RehearsalKind = Literal["gibberish", "fluent"]
 USUAL: tuple[RehearsalKind, ...] = ("gibberish", "fluent", "fluent")
 
 _PIECES = (
-    "ing ed er tion ment ly re un pre con sub inter ability ous ive ist ance ness ogram ext urn ever"
-    " ship able ward ize ator ified ology ript omin eft ould ound ight ause tain ject form port"
+    "ing ed er tion ment ly re un pre con sub inter ability ous ive ist ance ness ogram ext"
+    " urn ever ship able ward ize ator ified ology ript omin eft ould ound ight ause tain ject"
+    " form port"
 )
 _CODE = (
-    '{ } ( ) [ ] < > / | \\ ~ ^ ` = == != => -> :: ;; || && ++ -- /* */ </ /> \\n \\" ]( )] }{ ${ #{'
-    " @ _ __ ** ## %% !! ?? return function def class import null void int String printf"
+    '{ } ( ) [ ] < > / | \\ ~ ^ ` = == != => -> :: ;; || && ++ -- /* */ </ /> \\n \\" ]( )] }{ ${'
+    " #{ @ _ __ ** ## %% !! ?? return function def class import null void int String printf"
     " console.log href= src= &nbsp; .format .getElementById useState $_POST \\begin{ \\item"
 )
 _PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'
