@@ -37,7 +37,9 @@ def test_what_a_job_spent_before_counts_once() -> None:
     assert Spending(1, 2.0, 3) + Spending(1, 1.0, 1) == Spending(2, 3.0, 4)
 
 
-@pytest.mark.parametrize(("calls", "seconds"), [(0, 0), (float("nan"), 0), (1, -1), (1, float("inf"))])
+@pytest.mark.parametrize(
+    ("calls", "seconds"), [(0, 0), (float("nan"), 0), (1, -1), (1, float("inf"))]
+)
 def test_budgets_that_are_none_are_refused(calls: float, seconds: float) -> None:
     with pytest.raises(ConfigError):
         AttackBudget(calls, seconds)

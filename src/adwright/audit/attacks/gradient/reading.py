@@ -136,18 +136,15 @@ class SuffixReader:
         """
         prompt, start = base.prompt, base.prompt.start
         ids = torch.tensor([prompt.with_suffix(base.suffix)])
-        cache = self._network.new_cache()
-        for at, (keys, values) in enumerate(base.layers):
-            cache.update(keys[None, :, :start], values[None, :, :start], at)
-        with torch.enable_grad():
-            embedded = (
-                self._embed(ids[:, start:]).detach().requires_grad_(True)
-            )  # [1, N - start, D]
+        before = Branches(_cut(base.layers, np.arange(start)))
+        with torch.enable_grad(), attending(self._model, BRANCHES, attend_branches):
+            # [1, N - start, D]
+            embedded = self._embed(ids[:, start:]).detach().requires_grad_(True)
             state = self._decoder(
                 inputs_embeds=embedded,
                 position_ids=torch.arange(start, ids.shape[1])[None],
-                past_key_values=cache,
-                use_cache=True,
+                use_cache=False,
+                branches=before,
             )[0]
             answer = slice(prompt.answer - 1 - start, -1)
             loss = -self._logs(state[:, answer], ids[:, prompt.answer :]).mean()
