@@ -363,6 +363,8 @@ OPERATIONS = [
     ("POST", "/v1/campaigns"),
     ("GET", "/v1/models"),
     ("GET", "/v1/stops"),
+    ("GET", "/v1/audits"),
+    ("GET", "/v1/audits/{name}"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

@@ -19,6 +19,7 @@ from starlette.types import Scope
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
+from adwright.service import audits
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
 from adwright.service.decide.decider import Decider
@@ -92,6 +93,7 @@ def create_app(
     app.state.service = state
     app.state.connections = Connections(config, metrics)
     app.include_router(routes.router)
+    app.include_router(audits.router)
     add_error_handlers(app)
     app.add_middleware(
         Gate,

@@ -52,6 +52,7 @@ class ServiceConfig(GateLimits):
     poll_seconds: how often the folder of models is looked at. stops_poll_seconds: how often the
         store is asked for stops that other processes took in.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
+    audits: folder with a folder of audits of each tenant, see `service.audits`; empty for none.
     max_in_flight, max_body_bytes, body_seconds, head_seconds and so on: those of `GateLimits`.
 
     Raises ConfigError that names the setting.
@@ -79,6 +80,7 @@ class ServiceConfig(GateLimits):
     poll_seconds: float = 1.0
     stops_poll_seconds: float = 5.0
     drain_seconds: float = 0.0
+    audits: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

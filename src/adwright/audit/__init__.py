@@ -1,0 +1,1 @@
+"""Measure how far the texts of sellers push a product up a model's list, and bound it."""

@@ -1,0 +1,71 @@
+"""Attacks that know the defence (T4): only texts that get through it are tried.
+
+    passes = passing(defence, goal, score=guard.score, limit=guard.threshold)
+    search = adaptive_search(target, defence, goal, orders, meter, passes=passes, model="..")
+
+A defence is measured by who has read it. Black box: the search ranks through the whole stack, so
+that every call pays for the defence too. Where the weights are known, `GradientAttack` takes the
+same `passes` and drops candidates that would be caught, before any is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from adwright.audit.attacks.budget import SpendingMeter
+from adwright.audit.attacks.feedback import RankFeedback
+from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.search import SearchAttack, SearchConfig
+from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.targets.defended import DefendedTarget, ListingCleaner
+from adwright.audit.targets.target import Target
+from adwright.core.errors import ConfigError
+
+__all__ = ["adaptive_search", "passing"]
+
+
+def passing(
+    defence: ListingCleaner,
+    goal: AttackGoal,
+    *,
+    score: Callable[[ShopListing], float] | None = None,
+    limit: float = float("inf"),
+) -> Callable[[str], bool]:
+    """Whether an added text gets through: the defence leaves some of it in the field, and the
+    listing scores no more than `limit`.
+
+    score: how suspicious a listing is, the higher the more. Raises ConfigError for a limit without
+    a score.
+    """
+    if score is None and limit != float("inf"):
+        raise ConfigError(
+            "a limit needs a score that it bounds", where=f"limit {limit}", hint="give the score"
+        )
+    plain = defence.clean(goal.listing).texts.get(goal.field, "")
+
+    def passes(extra: str) -> bool:
+        listing = goal.attacked(extra)
+        if score is not None and not score(listing) <= limit:
+            return False
+        return defence.clean(listing).texts.get(goal.field, "") != plain
+
+    return passes
+
+
+def adaptive_search(
+    target: Target,
+    defence: ListingCleaner,
+    goal: AttackGoal,
+    orders: Sequence[Sequence[int]],
+    meter: SpendingMeter,
+    *,
+    model: str,
+    passes: Callable[[str], bool] | None = None,
+    config: SearchConfig | None = None,
+    seed: int = 0,
+) -> SearchAttack:
+    """A search whose feedback comes through the defence. passes: by default `passing` without a
+    score."""
+    feedback = RankFeedback(DefendedTarget(target, defence), goal, orders, meter)
+    known = passing(defence, goal) if passes is None else passes
+    return SearchAttack(feedback, config, model=model, passes=known, seed=seed)

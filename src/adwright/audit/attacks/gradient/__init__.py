@@ -1,0 +1,1 @@
+"""Attacks that see the weights of the model: gradients choose which tokens to try."""

@@ -1,0 +1,206 @@
+"""Search on rank feedback alone, over phrases and words (T1): what a seller can do who sees lists.
+
+    attack = SearchAttack(feedback, SearchConfig(strategy="tree"), model="..", seed=0)
+    for step in attack.steps():
+        ...
+
+beam: all texts of the beam grow by a piece, lose one, or have one replaced; the best `width` of
+old and new go on. tree: the best text that has no children yet gets `branch` of them, after the
+tree of attacks of Mehrotra et al. (2312.02119), here without a model that writes. Candidates are
+given up early: all are tried in one order, the better ones in the next (`halving`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from adwright.audit.attacks.attack import AttackStep, AttackTier, generator_of, kept_generator
+from adwright.audit.attacks.feedback import RankFeedback
+from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.halving import halved
+from adwright.audit.attacks.pieces import PieceKind, text_pieces
+from adwright.core.config import check_literals, require_count
+from adwright.core.errors import ConfigError, ResumeError
+
+__all__ = ["SearchAttack", "SearchConfig"]
+
+#: A text as the rows of its pieces.
+Pieces = tuple[int, ...]
+_DRAWN = 8  # times that a child is drawn again that is known already
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """strategy: see the module. pieces: what texts are made of. width: of the beam. branch: new
+    texts of a step. longest: pieces of a text. steps: at most. abandon: the share of candidates
+    that goes on from one order to the next. Raises ConfigError that names the setting."""
+
+    strategy: Literal["beam", "tree"] = "beam"
+    pieces: PieceKind = "both"
+    width: int = 4
+    branch: int = 16
+    longest: int = 8
+    steps: int = 40
+    abandon: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name in ("width", "branch", "longest", "steps"):
+            require_count(name, getattr(self, name))
+        if not 0 < self.abandon <= 1:
+            raise ConfigError(
+                "a share above 0 and up to 1 is needed",
+                where=f"abandon {self.abandon}",
+                hint="use 1 to give up none early",
+            )
+
+
+@dataclass
+class _Course:
+    """nodes: texts that were tried in all orders, with their mean rank. grown: those that have
+    children."""
+
+    step: int
+    nodes: dict[Pieces, float]
+    grown: set[Pieces]
+    rng: np.random.Generator
+
+    def best(self) -> Pieces:
+        return min(self.nodes, key=lambda one: (self.nodes[one], len(one), one))
+
+    def state(self) -> dict[str, Any]:
+        nodes = [[list(one), value] for one, value in self.nodes.items()]
+        grown = sorted(list(one) for one in self.grown)
+        return {
+            "step": self.step,
+            "nodes": nodes,
+            "grown": grown,
+            "rng": kept_generator(self.rng),
+        }
+
+
+class SearchAttack:
+    """One search. model: its name. passes: texts that it refuses are never asked, as in an attack
+    that knows the defence; tier is then T4."""
+
+    def __init__(
+        self,
+        feedback: RankFeedback,
+        config: SearchConfig | None = None,
+        *,
+        model: str,
+        passes: Callable[[str], bool] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.model = model
+        self.config = SearchConfig() if config is None else config
+        self._feedback, self._passes, self._seed = feedback, passes, seed
+        self._pool = text_pieces(feedback.goal, self.config.pieces)
+
+    @property
+    def tier(self) -> AttackTier:
+        """T1; T4 where it minds a defence."""
+        return "T1" if self._passes is None else "T4"
+
+    @property
+    def goal(self) -> AttackGoal:
+        """What it is after."""
+        return self._feedback.goal
+
+    def steps(self, state: Mapping[str, Any] | None = None) -> Iterator[AttackStep]:
+        """Begin, or go on behind a step; ends where the budget allows no further step. Raises
+        ResumeError for another state."""
+        course = self._begun(state)
+        orders = len(self._feedback.orders)
+        while course.step < self.config.steps:
+            children = self._children(course)
+            # What the step costs at most: all in one order, a share in each further one.
+            cost = len(children) * (1 + self.config.abandon * (orders - 1)) + orders
+            if not children or not self._feedback.meter.allows(cost):
+                return
+            if not course.nodes:
+                course.nodes[()] = float(self._feedback.mean_ranks([""])[0])
+            texts = [self._text(one) for one in children]
+            trials = halved(
+                len(texts),
+                orders,
+                self._feedback.in_order(texts),
+                share=self.config.abandon,
+                least=min(self.config.width, len(texts)),
+            )
+            for row, value in zip(trials.rows, trials.means, strict=True):
+                course.nodes[children[int(row)]] = float(value)
+            course.step += 1
+            yield self._told(course)
+
+    def _begun(self, state: Mapping[str, Any] | None) -> _Course:
+        if not state:
+            return _Course(0, {}, set(), np.random.default_rng(self._seed))
+        try:
+            nodes = {tuple(map(int, one)): float(value) for one, value in state["nodes"]}
+            grown = {tuple(map(int, one)) for one in state["grown"]}
+            course = _Course(int(state["step"]), nodes, grown, generator_of(state["rng"]))
+            known = all(0 <= piece < len(self._pool) for one in nodes for piece in one)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unreadable(str(error)) from error
+        if not known:
+            raise _unreadable("it has pieces that the search does not know")
+        return course
+
+    def _children(self, course: _Course) -> list[Pieces]:
+        """New texts, none tried before; of the texts that are to grow."""
+        found: dict[Pieces, None] = {}
+        parents = self._parents(course)
+        for _ in range(self.config.branch * _DRAWN):
+            if len(found) == self.config.branch:
+                break
+            parent = parents[int(course.rng.integers(len(parents)))]
+            child = self._changed(parent, course.rng)
+            if child in course.nodes or child in found or not child:
+                continue
+            if self._passes is None or self._passes(self._text(child)):
+                found[child] = None
+        return list(found)
+
+    def _parents(self, course: _Course) -> list[Pieces]:
+        ordered = sorted(course.nodes, key=lambda one: (course.nodes[one], len(one), one))
+        if not ordered:
+            return [()]
+        if self.config.strategy == "beam":
+            return ordered[: self.config.width]
+        young = [one for one in ordered if one not in course.grown]
+        chosen = young[0] if young else ordered[0]
+        course.grown.add(chosen)
+        return [chosen]
+
+    def _changed(self, parent: Pieces, rng: np.random.Generator) -> Pieces:
+        """A piece more, another in its place, or one less."""
+        new = int(rng.integers(len(self._pool)))
+        at = int(rng.integers(len(parent) + 1))
+        kind = rng.random()
+        if not parent or (kind < 0.6 and len(parent) < self.config.longest):
+            return (*parent[:at], new, *parent[at:])
+        at = min(at, len(parent) - 1)
+        if kind < 0.9 or len(parent) == 1:
+            return (*parent[:at], new, *parent[at + 1 :])
+        return (*parent[:at], *parent[at + 1 :])
+
+    def _text(self, pieces: Pieces) -> str:
+        return "".join(f" {self._pool[piece]}" for piece in pieces)
+
+    def _told(self, course: _Course) -> AttackStep:
+        best = course.best()
+        note = f"{len(course.nodes)} texts tried in all orders"
+        return AttackStep(self._text(best), course.nodes[best], course.state(), note)
+
+
+def _unreadable(why: str) -> ResumeError:
+    return ResumeError(
+        f"the state of the search cannot be read: {why}",
+        where="search",
+        hint="begin anew in another folder",
+    )

@@ -1,0 +1,1 @@
+"""Finds texts that were written for a ranker and not for a shopper."""

@@ -1,0 +1,99 @@
+"""One audit from texts to report: orders, trials that are kept, measures, a gate, files.
+
+    run = run_audit(catalogue, target, texts, AuditRunConfig(orders=10), out="runs/audit")
+    run.report.sentences()
+
+The folder holds trials.jsonl, which an interrupted audit goes on from, and the report as JSON, CSV
+and a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue.orders import Order, draw_orders
+from adwright.audit.report.audit_report import AuditReport, make_report
+from adwright.audit.report.gate import GateBounds, GateVerdict, judge
+from adwright.audit.report.page import write_report
+from adwright.audit.report.texts import SellerText
+from adwright.audit.report.trial_log import TrialLog
+from adwright.audit.report.trials import run_trials
+from adwright.audit.targets.target import Target
+from adwright.core.config import require_count
+
+__all__ = ["TRIALS", "AuditRun", "AuditRunConfig", "run_audit", "scoring_orders"]
+
+#: The file of the trials in the folder of an audit.
+TRIALS = "trials.jsonl"
+
+
+@dataclass(frozen=True)
+class AuditRunConfig:
+    """orders: in which each text is scored; texts have to be chosen on others. seed: of orders and
+    intervals. batch: questions asked together. draws, confidence: of the intervals."""
+
+    orders: int = 10
+    seed: int = 0
+    batch: int = 8
+    draws: int = 1000
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("orders", "batch", "draws"):
+            require_count(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class AuditRun:
+    """report: what was found. verdict: of the gate, None without bounds. paths: that were written.
+    resumed: rankings that the folder had already."""
+
+    report: AuditReport
+    verdict: GateVerdict | None
+    paths: tuple[Path, ...]
+    resumed: int
+
+
+def scoring_orders(n: int, config: AuditRunConfig) -> tuple[Order, ...]:
+    """The orders in which n products are scored: drawn apart from those that texts are chosen on,
+    each product in each place equally often where there are as many orders as products."""
+    return draw_orders(n, config.orders, seed=config.seed, purpose="score", balanced=True)
+
+
+def run_audit(
+    catalogue: ShopCatalogue,
+    target: Target,
+    texts: Sequence[SellerText],
+    config: AuditRunConfig | None = None,
+    *,
+    out: str | Path | None = None,
+    request: str = "",
+    bounds: GateBounds | None = None,
+) -> AuditRun:
+    """Try the texts on the target, and measure. out: folder of the run, in which trials that are
+    there are not made again; None writes nothing. request: empty for the catalogue's own. bounds:
+    of a gate.
+
+    Raises as `run_trials`, `judge` and `write_report`; a gate that fails raises nothing.
+    """
+    config = AuditRunConfig() if config is None else config
+    log = TrialLog(None if out is None else Path(out) / TRIALS)
+    orders = scoring_orders(len(catalogue), config)
+    table = run_trials(
+        target, catalogue, texts, orders, request=request, log=log, batch=config.batch
+    )
+    report = make_report(
+        table,
+        target.name,
+        catalogue,
+        seed=config.seed,
+        request=request,
+        draws=config.draws,
+        confidence=config.confidence,
+    )
+    verdict = None if bounds is None else judge(report, bounds)
+    paths = () if out is None else write_report(report, out, verdict=verdict)
+    return AuditRun(report, verdict, paths, log.found)

@@ -1,0 +1,1 @@
+"""What is audited: whatever ranks the products of a catalogue for a shopper."""

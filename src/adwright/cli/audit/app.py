@@ -1,0 +1,23 @@
+"""The group of `adwright audit`."""
+
+from __future__ import annotations
+
+import typer
+
+from adwright.cli.audit.ask import ask
+from adwright.cli.audit.report import report
+from adwright.cli.audit.run import run
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help=(
+        "How far can a seller's text push a product up a model's list, and how is that bounded?\n\n"
+        "`run` tries texts on a catalogue of your own and reports, `report` reads that again and "
+        "fails above a bound. `ask` lets the assistant that is audited answer."
+    ),
+    no_args_is_help=True,
+)
+app.command("run")(run)
+app.command("report")(report)
+app.command("ask")(ask)

@@ -1,0 +1,188 @@
+"""Options that say which catalogue, and who ranks it: shared by the verbs of `adwright audit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from adwright.cli.shared import name_pairs
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.targets.target import Target
+    from adwright.lm.engine.language_model import LanguageModel
+
+__all__ = [
+    "Average",
+    "CatalogueChoice",
+    "CatalogueFile",
+    "FactColumns",
+    "MerchantColumn",
+    "Most",
+    "NameColumn",
+    "Own",
+    "RankerKind",
+    "RankerModel",
+    "RankerUrl",
+    "RankingRule",
+    "RuleOption",
+    "ShopperRequest",
+    "TargetChoice",
+    "TextColumns",
+    "Where",
+    "open_language_model",
+]
+
+RankingRule = Literal["sum", "mean"]
+CatalogueFile = Annotated[
+    Path, typer.Argument(help="The products: JSON lines, CSV or Parquet, a row each.")
+]
+ShopperRequest = Annotated[
+    str,
+    typer.Option("--request", help="What the shopper asks; made of the file's name without it."),
+]
+NameColumn = Annotated[
+    str,
+    typer.Option("--name", help="Column of the names. Columns not named are guessed, and told."),
+]
+FactColumns = Annotated[
+    str, typer.Option("--facts", help="Columns that the shop vouches for, by commas.")
+]
+TextColumns = Annotated[
+    str, typer.Option("--texts-of", help="Columns that sellers write, by commas.")
+]
+MerchantColumn = Annotated[str, typer.Option("--merchant", help="Column of the sellers.")]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", help="Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE."),
+]
+Most = Annotated[
+    int, typer.Option("--most", min=0, help="Only so many rows, the first ones; 0 for all.")
+]
+Own = Annotated[
+    bool,
+    typer.Option("--own", help="Declare that this catalogue is your own; attacks need that."),
+]
+RankerKind = Annotated[
+    Literal["likelihood", "chat"] | None,
+    typer.Option(
+        "--ranker",
+        help="likelihood: by how likely the model finds each name as the first of its list, which "
+        "needs no answer of it; chat: by the list that it answers, as an endpoint always is.",
+    ),
+]
+RankerModel = Annotated[
+    str, typer.Option("--model", help="A model by its usual name, a folder, or its name at --url.")
+]
+RankerUrl = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        help="An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its "
+        "key is read from OPENAI_API_KEY.",
+    ),
+]
+RuleOption = Annotated[
+    RankingRule,
+    typer.Option("--rule", help="Of likelihoods: their sum over a name's tokens, or their mean."),
+]
+Average = Annotated[
+    int,
+    typer.Option("--average", min=1, help="Rank by the mean over so many orders of the products."),
+]
+
+
+@dataclass(frozen=True)
+class CatalogueChoice:
+    """The options of a catalogue."""
+
+    file: Path
+    request: str = ""
+    name: str = ""
+    facts: str = ""
+    texts: str = ""
+    merchant: str = ""
+    where: str | None = None
+    most: int = 0
+    own: bool = False
+
+    def open(self) -> ShopCatalogue:
+        """Read it, and tell what was guessed and left out."""
+        from adwright.audit.catalogue.opened import open_catalogue
+
+        opened = open_catalogue(
+            self.file,
+            request=self.request,
+            name=self.name,
+            attributes=_columns(self.facts),
+            texts=_columns(self.texts),
+            merchant=self.merchant,
+            where=name_pairs("--where", self.where),
+            most=self.most or None,
+            own=self.own,
+        )
+        for sentence in opened.said:
+            typer.echo(sentence, err=True)
+        return opened.catalogue
+
+
+@dataclass(frozen=True)
+class TargetChoice:
+    """The options of a ranker. seed: of the orders that are averaged over, and of sampling."""
+
+    kind: Literal["likelihood", "chat"] | None = None
+    model: str = ""
+    url: str = ""
+    rule: RankingRule = "sum"
+    average: int = 1
+    seed: int = 0
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    def open(self) -> Target:
+        """Open the model and what ranks by it. Raises ConfigError for a likelihood behind an
+        endpoint, which does not tell it."""
+        from adwright.audit.targets.averaged import AveragedTarget
+        from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
+        from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
+
+        if self.url and self.kind == "likelihood":
+            raise ConfigError(
+                "an endpoint is asked for a list",
+                where=f"--url {self.url}",
+                hint="leave --ranker out, or --url for a model on this machine",
+            )
+        model = open_language_model(self.model, url=self.url, offline=self.offline)
+        target: Target
+        if self.url or self.kind == "chat":
+            target = ChatTarget(model, ChatTargetConfig(seed=self.seed))
+        else:
+            target = LikelihoodTarget(model, LikelihoodConfig(rule=self.rule))
+        return target if self.average == 1 else AveragedTarget(target, self.average, seed=self.seed)
+
+
+def open_language_model(name: str, *, url: str = "", offline: bool = False) -> LanguageModel:
+    """The model of the options; torch on this machine, where what prompts share is computed once.
+
+    Raises ConfigError for an endpoint without the name of a model."""
+    from adwright.lm.engine.http import HttpConfig
+    from adwright.lm.engine.weights import SMOLLM2
+    from adwright.lm.open_model import open_model
+    from adwright.lm.torch_engine.config import TorchConfig
+
+    if not url:
+        return open_model(TorchConfig(name or SMOLLM2, offline=offline))
+    if not name:
+        raise ConfigError("which model of the endpoint?", where=f"--url {url}", hint="add --model")
+    return open_model(HttpConfig(url, name))
+
+
+def _columns(text: str) -> tuple[str, ...] | None:
+    return tuple(one.strip() for one in text.split(",") if one.strip()) if text else None

@@ -1,0 +1,60 @@
+"""adwright audit report: read a report again, as a table, a page, and for a gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.audit.run import FailAbove, Surely, end_by
+from adwright.cli.audit.tables import show_report
+from adwright.cli.shared import Force, allowed_to_replace
+from adwright.core.errors import ArtifactError
+
+__all__ = ["report"]
+
+_NAME = "report.json"
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the page anew, with the gate's verdict.")
+    ] = None,
+    fail_above: FailAbove = None,
+    surely: Surely = False,
+    force: Force = False,
+) -> None:
+    """Show what an audit found, and judge it by a bound.
+
+    With --fail-above it exits with 1 where a tier is above it, which fails a job of continuous
+    integration.
+
+        adwright audit report runs/audit --fail-above 20
+    """
+    from adwright.audit.report.audit_report import AuditReport
+    from adwright.audit.report.gate import GateBounds, judge
+    from adwright.audit.report.page import audit_page
+    from adwright.core.atomic import atomic_write_text
+
+    bounds = None if fail_above is None else GateBounds(fail_above, surely)
+    found = AuditReport.from_json(_text(folder / _NAME if folder.is_dir() else folder))
+    verdict = None if bounds is None else judge(found, bounds)
+    show_report(found)
+    if out is not None:
+        allowed_to_replace(out, force=force)
+        atomic_write_text(out, audit_page(found, verdict=verdict))
+        typer.echo(f"Saved {out}")
+    end_by(verdict)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            "there is no report that can be read",
+            where=str(path),
+            hint="name the folder that `adwright audit run` wrote",
+        ) from error

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from adwright.audit.attacks.adaptive import adaptive_search, passing
+from adwright.audit.attacks.search import SearchConfig
+from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.targets.function import FunctionTarget
+from adwright.core.errors import ConfigError
+from tests.support.audit.attacked import ORDERS, counts_praise, meter, tea_goal
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Empties a text that has a word."""
+
+    word: str
+
+    @property
+    def name(self) -> str:
+        return f"drops {self.word}"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        if self.word not in listing.texts["For"]:
+            return listing
+        return listing.with_text("For", "the morning")
+
+
+def length(listing: ShopListing) -> float:
+    return float(len(listing.texts["For"]))
+
+
+def test_a_text_passes_where_something_of_it_is_left() -> None:
+    passes = passing(Drops("best"), tea_goal())
+    assert passes(" good")
+    assert not passes(" best")
+    assert not passes("")
+
+
+def test_a_score_bounds_what_passes() -> None:
+    passes = passing(Drops("best"), tea_goal(), score=length, limit=20)
+    assert passes(" good")
+    assert not passes(" good and very much longer")
+    assert not passing(Drops("x"), tea_goal(), score=lambda one: float("nan"), limit=1)(" a")
+    with pytest.raises(ConfigError, match="needs a score"):
+        passing(Drops("best"), tea_goal(), limit=1.0)
+
+
+def test_the_search_ranks_through_the_defence() -> None:
+    target = FunctionTarget(counts_praise, name="counts praise")
+    config = SearchConfig(branch=8, steps=3)
+    attack = adaptive_search(
+        target, Drops("best"), tea_goal(), ORDERS[:2], meter(), model="m", config=config
+    )
+    steps = list(attack.steps())
+    assert attack.tier == "T4"
+    assert all("best" not in one.text for one in steps)
+    assert steps[-1].value > 1
+
+
+def test_it_finds_what_the_defence_lets_through() -> None:
+    target = FunctionTarget(counts_praise, name="counts praise")
+    config = SearchConfig(branch=12, steps=6)
+    attack = adaptive_search(
+        target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1
+    )
+    last = list(attack.steps())[-1]
+    assert last.value == 1
+    assert "number" not in last.text
+    free = adaptive_search(
+        target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1,
+        passes=lambda text: True,
+    )  # fmt: skip
+    assert list(free.steps())[-1].state != last.state

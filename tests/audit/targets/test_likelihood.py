@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.targets.likelihood import (
+    LikelihoodConfig,
+    LikelihoodTarget,
+    answer_ids,
+    prompt_tokens,
+)
+from adwright.audit.targets.prompts import plain_prompt
+from adwright.audit.targets.target import Ask
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.lm.engine.generation import Scores, TokenPrompt
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from tests.support.audit.shops import released
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+from adwright.lm.torch_engine.model import TorchModel
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+SHOP = (ShopListing("Tea"), ShopListing("Coffee"), ShopListing("Bread"))
+TEA = Ask(SHOP, "Tea?", (2, 0, 1))
+
+
+@pytest.fixture(scope="module")
+def model() -> TorchModel:
+    """With room for a question of three listings."""
+    network = tiny_llama()
+    network.config.max_position_embeddings = 2048
+    return TorchModel(network, tiny_tokens(), name="tiny")
+
+
+class Told(ScriptedModel):
+    """Gives each continuation the log-likelihood that it was told, by its text."""
+
+    def __init__(self, likely: dict[str, float]) -> None:
+        super().__init__(ScriptedConfig())
+        self.likely = likely
+        self.calls = 0
+
+    def score(
+        self,
+        prompts: Sequence[object],
+        continuations: Sequence[str | TokenPrompt],
+        *,
+        cancel: object = None,
+    ) -> Scores:
+        self.calls += 1
+        rows = []
+        for one in continuations:
+            assert isinstance(one, TokenPrompt)
+            ids = one.ids
+            p = self.likely[self.tokens.decode(ids)]
+            rows.append(np.full(len(ids), math.log(p) / len(ids)))
+        return Scores(tuple(rows))
+
+
+def test_scores_are_those_of_a_literal_reference(model: TorchModel) -> None:
+    import torch
+
+    (found,) = LikelihoodTarget(model).scored([TEA])
+    tokens, network = model.tokens, tiny_llama()
+    prompt = list(prompt_tokens(tokens, TEA))
+    for row, one in enumerate(SHOP):
+        name = tokens.encode(f" {one.name}", special=False)
+        with torch.inference_mode():
+            logits = network(torch.tensor([prompt + name])).logits[0].double()
+        logp = logits.log_softmax(-1)
+        expected = sum(float(logp[len(prompt) - 1 + at, token]) for at, token in enumerate(name))
+        assert found.total[row] == pytest.approx(expected, abs=0.02)
+        assert found.mean[row] == pytest.approx(expected / len(name), abs=0.02)
+
+
+def test_a_question_is_one_call_and_its_cost_is_counted(model: TorchModel) -> None:
+    ticks = iter((1.0, 4.0))
+    target = LikelihoodTarget(model, cpu=lambda: next(ticks))
+    other = Ask(SHOP, "Coffee?", (0, 1, 2))
+    first, second = target.rank([TEA, other])
+    names = sum(len(answer_ids(model.tokens, one.name)) for one in SHOP)
+    assert first.cost.tokens_in == len(prompt_tokens(model.tokens, TEA)) + names
+    assert (first.cost.calls, first.cost.tokens_out, first.cost.cpu_seconds) == (1, 0, 1.5)
+    assert LikelihoodTarget(model).rank([other])[0].scores == pytest.approx(second.scores, abs=1e-3)
+    assert LikelihoodTarget(model).rank([]) == []
+    told = Told(dict.fromkeys((" Tea", " Coffee", " Bread"), 0.1))
+    LikelihoodTarget(told).rank([TEA, other, TEA])
+    assert told.calls == 1
+
+
+def test_the_rules_rank_by_sum_or_by_mean() -> None:
+    model = Told({" Tea": 0.3, " Coffee": 0.2, " Bread": 0.01})
+    by_sum = LikelihoodTarget(model).rank([TEA])[0]
+    by_mean = LikelihoodTarget(model, LikelihoodConfig(rule="mean")).rank([TEA])[0]
+    assert by_sum.order == (0, 1, 2)
+    assert by_mean.order == (1, 0, 2)
+    assert by_sum.also == {"mean": by_mean.scores}
+    assert by_mean.also == {"sum": by_sum.scores}
+    assert by_sum.by("mean", TEA.order).order == by_mean.order
+    with pytest.raises(ConfigError):
+        LikelihoodConfig(rule="best")  # type: ignore[arg-type]
+
+
+def test_a_name_does_not_get_the_likelihood_of_names_that_continue_it() -> None:
+    shop = tuple(map(ShopListing, ("Snap", "Snap Pro", "Snap Pro Max", "Snapper", "Can")))
+    likely = {" Snap": 0.5, " Snap Pro": 0.4, " Snap Pro Max": 0.1, " Snapper": 0.05, " Can": 0.06}
+    (found,) = LikelihoodTarget(Told(likely)).scored([Ask(shop, "?", range(5))])
+    assert np.exp(found.total) == pytest.approx([0.05, 0.3, 0.1, 0.05, 0.06])
+
+
+def test_a_name_that_is_always_continued_is_never_meant() -> None:
+    shop = (ShopListing("A"), ShopListing("AB"))
+    (found,) = LikelihoodTarget(Told({" A": 0.5, " AB": 0.5})).scored([Ask(shop, "?", (0, 1))])
+    assert found.total[0] < -27
+    assert np.isfinite(found.total).all()
+
+
+def test_equal_scores_stand_as_they_are_shown() -> None:
+    even = Told(dict.fromkeys((" Tea", " Pot", " Cup"), 0.5))
+    shop = (ShopListing("Tea"), ShopListing("Pot"), ShopListing("Cup"))
+    assert LikelihoodTarget(even).rank([Ask(shop, "?", (2, 0, 1))])[0].order == (2, 0, 1)
+
+
+def test_a_model_without_a_template_is_asked_in_one_text(model: TorchModel) -> None:
+    ids = prompt_tokens(model.tokens, TEA, "plain")
+    assert model.tokens.decode(ids) == plain_prompt(TEA) + "1."
+    plain = LikelihoodTarget(model, LikelihoodConfig(form="plain")).rank([TEA])[0]
+    assert plain.scores != LikelihoodTarget(model).rank([TEA])[0].scores
+
+
+def test_what_has_no_room_is_refused(model: TorchModel) -> None:
+    long = Ask((ShopListing("A" * 9000), ShopListing("B")), "?", (0, 1))
+    with pytest.raises(ValueInvalidError, match="no room"):
+        LikelihoodTarget(TorchModel(tiny_llama(), tiny_tokens(), name="tiny")).rank([long])
+
+
+def test_its_name_names_the_model_and_the_rule() -> None:
+    target = LikelihoodTarget(Told({}), LikelihoodConfig(rule="mean"))
+    assert target.name == "scripted, likelihood of the name (mean)"
+    target.close()
+
+
+def test_released_catalogues_have_names_that_begin_apart(shared_data: object) -> None:
+    from pathlib import Path
+
+    assert isinstance(shared_data, Path)
+    tokens = tiny_tokens()
+    for name in ("coffee_machines", "books", "cameras"):
+        shop = released(shared_data, name)
+        ids = [answer_ids(tokens, one) for one in shop.names]
+        assert len(set(ids)) == 10
+        assert not any(a != b and b[: len(a)] == a for a in ids for b in ids)
+        assert len(draw_orders(len(shop), 3, seed=0)) == 3

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openai", reason="the extra lm is not installed")
+
+from adwright.cli.audit.options import CatalogueChoice, TargetChoice, open_language_model
+from adwright.core.errors import ConfigError
+from tests.support.audit.chats import kettle_files
+
+
+def test_options_choose_columns_and_rows(tmp_path: Path) -> None:
+    file, _ = kettle_files(tmp_path)
+    shop = CatalogueChoice(
+        file, "A pot?", "Name", "Price", "Ideal For, Rating", where="Rating=4.5", most=0
+    )
+    with pytest.raises(Exception, match="1 of 1 rows"):
+        shop.open()
+    found = CatalogueChoice(file, "A pot?", texts="Rating", most=3, own=True).open()
+    assert (len(found), found.own, found.request) == (3, True, "A pot?")
+    assert list(found.listings[0].texts) == ["Rating"]
+
+
+def test_options_choose_who_ranks() -> None:
+    url = "http://127.0.0.1:9/v1"
+    with_mean = TargetChoice(url=url, model="m", average=3, seed=2).open()
+    assert with_mean.name == "m, free answer (temperature 0), mean of 3 orders"
+    with_mean.close()
+    with pytest.raises(ConfigError, match="asked for a list"):
+        TargetChoice("likelihood", url=url, model="m").open()
+    with pytest.raises(ConfigError, match="which model"):
+        open_language_model("", url=url)
