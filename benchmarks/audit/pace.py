@@ -88,16 +88,21 @@ def _goal() -> AttackGoal:
 
 
 def _ours() -> list[dict[str, Any]]:
-    dtype = "float32" if faster_dtype() == torch.float32 else "bfloat16"
-    network, tokens, note = load_causal(TorchConfig(dtype=dtype, threads=1))
+    single = faster_dtype() == torch.float32
+    config = TorchConfig(dtype="float32" if single else "bfloat16", threads=1)
+    network, tokens, note = load_causal(config)
+    dtype = config.dtype
     goal, rows = _goal(), []
     for reading in ("exact", "look"):
-        config = GradientConfig(
-            start="x", candidates=_CANDIDATES, order_count=1, reading=reading
-        )  # fmt: skip
+        settings = GradientConfig(
+            start="x",
+            candidates=_CANDIDATES,
+            order_count=1,
+            reading="exact" if reading == "exact" else "look",
+        )
         place = SuffixPlace(goal, tokens, _START)
         reader = SuffixReader(network)
-        search = SuffixSearch(place, reader, config, allowed_tokens(tokens, reader.vocabulary))
+        search = SuffixSearch(place, reader, settings, allowed_tokens(tokens, reader.vocabulary))
         bases = search.read([place.prompt(_ORDER)], place.first)
         seconds, read = _timed(search, reader, bases)
         prompt = bases[0].prompt
@@ -139,9 +144,10 @@ def _peer(python: str | None) -> list[dict[str, Any]]:
     goal = _goal()
     (ask,) = goal.asks("{optim_str}", [_ORDER])
     messages = [{"role": one.role, "content": one.content} for one in list_messages(ask)]
+    dtypes = ("float32", "bfloat16")
     question = {
         "model": str(smollm2_folder()),
-        "dtypes": ["float32", "bfloat16"],
+        "dtypes": dtypes,
         "messages": messages,
         "target": f"1. {goal.name}",
         "start": _START.strip(),
@@ -166,7 +172,7 @@ def _peer(python: str | None) -> list[dict[str, Any]]:
             "dtype": dtype,
             "note": " ".join(found["versions"]),
         }
-        for dtype in question["dtypes"]
+        for dtype in dtypes
     ]
 
 

@@ -29,7 +29,8 @@ _WORDS = (
 class GradientConfig:
     """tokens: of the suffix. start: what it begins as: stars, letters x, or plain words, which a
         fluent attack needs, since stars that repeat are what a model expects most.
-    steps: at most; a budget may end it before. candidates: that are tried in a step. top_k: tokens of a position among which they are drawn.
+    steps: at most; a budget may end it before. candidates: that are tried in a step. top_k: tokens
+        of a position among which they are drawn.
     swaps: positions that a candidate changes.
     orders: "fixed" takes the mean loss over `order_count` orders and keeps what is best; "shuffled"
         draws a new order for each step and takes the best of the step even if it is worse, as in
