@@ -20,9 +20,9 @@ __all__ = ["ATTACKS", "FORMATS", "UnseenAttacks", "honest_texts"]
 
 #: The merchants whose formats there are.
 FORMATS = ("abt-buy", "walmart-amazon", "pricerunner", "dummyjson", "visibility")
-#: gradient: what published searches ended in. tokens: random ones of a model's vocabulary. fluent: families of
-#: which the guard knows none. templates: those of the audit's first tier, in other words than what
-#: guards are fitted on, but of families like them.
+#: gradient: what published searches ended in. tokens: random ones of a vocabulary. fluent:
+#: families of which the guard knows none. templates: those of the audit's first tier, of families
+#: that guards are fitted on, in other words.
 ATTACKS = ("gradient", "tokens", "fluent", "templates")
 _TOKENS = 25
 _READ = ("override", "authority", "fake_review", "flooding", "comparison")

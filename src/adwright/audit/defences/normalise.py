@@ -34,7 +34,7 @@ TextChange = Literal[
 
 #: Characters of a text beyond which it is cut.
 _LONGEST = 20_000
-_LEVELS = 3
+_ROUNDS = 6
 #: Joiners belong to words of other scripts; between Latin letters they hide something.
 _JOINED = re.compile("(?<=[\x20-\x7e])[\u200c\u200d]+|[\u200c\u200d]+(?=[\x20-\x7e])")
 _UNSEEN = re.compile(
@@ -63,17 +63,23 @@ def normalised(text: str) -> Normalised:
     if len(text) > _LONGEST:
         changes.append("cut")
         text = text[:_LONGEST]
-    # What is written as an entity may be a tag again.
-    for _ in range(_LEVELS):
-        seen = visible_text(text)
-        hidden += seen.hidden
-        changes += ["hidden text"] if seen.hidden else []
-        changes += ["markup"] if seen.markup else []
-        if seen.text == text:
+    # What one step leaves may be something for another: an entity that is a tag again.
+    for _ in range(_ROUNDS):
+        plain = _once(text, changes, hidden)
+        if plain == text:
             break
-        text = seen.text
-    without = _UNSEEN.sub("", _JOINED.sub("", text))
-    changes += ["unseen characters"] if without != text else []
+        text = plain
+    return Normalised(text, tuple(dict.fromkeys(changes)), tuple(hidden))
+
+
+def _once(text: str, changes: list[TextChange], hidden: list[str]) -> str:
+    """The text after each step in turn; what they did is added to the lists."""
+    seen = visible_text(text)
+    hidden += seen.hidden
+    changes += ["hidden text"] if seen.hidden else []
+    changes += ["markup"] if seen.markup else []
+    without = _JOINED.sub("", _UNSEEN.sub("", seen.text))
+    changes += ["unseen characters"] if without != seen.text else []
     forms = unicodedata.normalize("NFKC", without)
     if forms != unicodedata.normalize("NFC", without):
         changes.append("compatibility forms")
@@ -82,7 +88,7 @@ def normalised(text: str) -> Normalised:
     plain = harmless(alike, most=_LONGEST + 100)
     if plain != _BLANK.sub(" ", alike).strip():
         changes.append("words of chat templates")
-    return Normalised(plain, tuple(dict.fromkeys(changes)), tuple(hidden))
+    return plain
 
 
 @dataclass(frozen=True)
