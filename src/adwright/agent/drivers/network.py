@@ -45,9 +45,9 @@ class GatedNetwork:
         self._hops: dict[str, str] = {}
         context.route("**/*", self._on_route)
         context.route_web_socket("**/*", self._on_socket)
-        context.on("request", lambda request: self._open.add(request))
-        context.on("requestfinished", lambda request: self._open.discard(request))
-        context.on("requestfailed", lambda request: self._open.discard(request))
+        context.on("request", self._on_request)
+        context.on("requestfinished", self._on_end)
+        context.on("requestfailed", self._on_end)
         context.on("response", self._on_response)
 
     def watch(self, page: Page, session: CDPSession) -> None:
@@ -155,6 +155,12 @@ class GatedNetwork:
         self._record(PendingRequest("GET", download.url, "download"), _REFUSED_DOWNLOAD)
         with suppress(Exception):
             download.cancel()
+
+    def _on_request(self, request: Request) -> None:
+        self._open.add(request)
+
+    def _on_end(self, request: Request) -> None:
+        self._open.discard(request)
 
     def _on_response(self, response: Any) -> None:
         place = self._places.pop(response.request, -1) - self._offset

@@ -171,7 +171,7 @@ def _node(page: DomDocument, raw: Mapping[str, Any], element: int, text: str) ->
         value = ""
     else:
         value = page.values.get(element, _value(raw, "value"))
-    if role == "combobox" or role == "listbox" or page.tags[element] == "select":
+    if role in ("combobox", "listbox") or page.tags[element] == "select":
         chosen = page.chosen.get(element)
         value = ", ".join(chosen) if chosen else value
     return ScreenNode(
@@ -179,7 +179,7 @@ def _node(page: DomDocument, raw: Mapping[str, Any], element: int, text: str) ->
         role=_ROLES.get(role, role if role.islower() else role.lower()),
         name=name,
         value=value,
-        facts=_facts(page, element),
+        facts=_facts(page, element) | _folding(properties),
         options=tuple(page.options.get(element, ())),
         enabled=not properties.get("disabled", False),
         visible=element in page.visible,
@@ -211,6 +211,16 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
         facts["method"] = method.strip().upper()
         facts["form"] = page.path(form)
     return {key: value for key, value in facts.items() if value or key in ("required", "multiple")}
+
+
+def _folding(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Whether it opens something that is closed now."""
+    found = {}
+    if isinstance(properties.get("expanded"), bool):
+        found["expanded"] = "true" if properties["expanded"] else "false"
+    if properties.get("hasPopup") not in (None, "false", False):
+        found["haspopup"] = str(properties["hasPopup"])
+    return found
 
 
 def _counted(nodes: list[ScreenNode]) -> tuple[ScreenNode, ...]:
