@@ -13,7 +13,7 @@
     element offers__new in offers
       role "link"
       label "New offer"
-      find role "New offer" link
+      find role "New offer" as link
       find css "a[id=\\"new\\"]"
       effect navigate
       to offer_edit
@@ -125,7 +125,7 @@ def _element_lines(element: Element) -> Iterator[str]:
 def _locator_line(locator: Locator) -> str:
     line = f"  find {locator.kind} {_quoted(locator.value)}"
     if locator.role:
-        line += f" {quoted_or_bare(locator.role)}"
+        line += f" as {quoted_or_bare(locator.role)}"
     if (locator.nth, locator.of) != (0, 1):
         line += f" number {locator.nth} of {locator.of}"
     return line + (f" frame {_quoted(locator.frame)}" if locator.frame else "")

@@ -27,8 +27,6 @@ __all__ = ["parse_document", "quoted_or_bare"]
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+|(?P<bad>")')
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-#: What introduces the further parts of a line "find", which no bare role may be.
-_WORDS = ("number", "frame", "of", "in", "by", "needs")
 _TEXTS = {
     "state": {"skeleton": "skeleton", "url": "url_template", "title": "title"},
     "element": {
@@ -47,7 +45,7 @@ _HEADS = ("app", "version", "origin", "start", "state", "element", "edge")
 
 def quoted_or_bare(text: str) -> str:
     """A name as it stands in a line: bare where it is a plain word, else in quotation marks."""
-    if _BARE.fullmatch(text) and text not in _WORDS:
+    if _BARE.fullmatch(text):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
@@ -181,8 +179,8 @@ class _Reader:
             self.fail("a locator is not complete", f"write find KIND TEXT; kinds are {kinds}")
         facts: dict[str, Any] = {"kind": rest[0], "value": rest[1]}
         more = rest[2:]
-        if more and more[0] not in ("number", "frame"):
-            facts["role"] = more.pop(0)
+        if more[:1] == ["as"] and len(more) > 1:
+            facts["role"], more = more[1], more[2:]
         if more[:1] == ["number"]:
             if len(more) < 4 or more[2] != "of":
                 self.fail("the number of a locator is not complete", "write number 0 of 2")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
+from adwright.agent.drivers.fetched import FetchedPage
 from adwright.agent.drivers.network import GatedNetwork
 from adwright.agent.drivers.protocol import (
     Direction,
@@ -34,7 +35,7 @@ from adwright.core.config import check_literals
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-__all__ = ["ChromiumDriver", "DriverSettings", "FetchedPage"]
+__all__ = ["ChromiumDriver", "DriverSettings"]
 
 _LOOK = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 _SCROLL = """(at, [x, y]) => {
@@ -77,16 +78,6 @@ class DriverSettings:
 
     def __post_init__(self) -> None:
         check_literals(self)
-
-
-@dataclass(frozen=True)
-class FetchedPage:
-    """An answer that was read without showing it."""
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class ChromiumDriver:
