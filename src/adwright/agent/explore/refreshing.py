@@ -1,4 +1,4 @@
-"""Brings an exploration up to date: asks each page whether it has changed, and reads those that have.
+"""Brings an exploration up to date: asks each page whether it has changed, and reads it if so.
 
     found = refresh(driver, records, bounds)
     found.changed                       # URLs whose pages were read anew
