@@ -31,7 +31,7 @@ def url_template(url: str) -> str:
         hidden = part and (is_data or len(part) > LONGEST_WORD)
         path += "{}/" if hidden else f"{part}/"
     path = path[:-1] or "/"
-    names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
+    names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name})
     return f"{path}?{'&'.join(names)}" if names else path
 
 

@@ -37,6 +37,9 @@ from adwright.core.progress import progress
 
 __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
 
+#: So many pages of one template that cannot be read are enough.
+_MOST_FAILURES = 3
+
 
 @dataclass(frozen=True)
 class ExploreBounds:
@@ -139,6 +142,7 @@ class _Walk:
         self._known: set[str] = {bounds.start, *first}
         self._opened: Counter[str] = Counter()
         self._same: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._skeletons: set[str] = set()
         self._menus: set[str] = set()
         self.failed: dict[str, str] = {}
@@ -166,18 +170,16 @@ class _Walk:
             try:
                 yield from self._page(url, depth)
             except DriverError as error:
-                self.failed[url] = str(error)
+                self._fail(url, str(error))
         self.left |= {url for url, _ in self._queue}
 
     def _page(self, url: str, depth: int) -> Iterator[PageRecord]:
         answer = self._driver.fetch(url)
         kind = answer.headers.get("content-type", "")
         if answer.status >= 400 or "html" not in kind:
-            self.failed[url] = f"status {answer.status}, {kind or 'no content type'}"
-            return
+            return self._fail(url, f"status {answer.status}, {kind or 'no content type'}")
         if not self._takes(answer.url):
-            self.failed[url] = "it leads out of the scope"
-            return
+            return self._fail(url, "it leads out of the scope")
         self._driver.open(url)
         screen = self._driver.observe()
         record = self._record(url, depth, screen, (), answer)
@@ -188,10 +190,16 @@ class _Walk:
         self._queue_links(record.elements, depth)
         yield from self._open_menus(record, depth)
 
+    def _fail(self, url: str, why: str) -> None:
+        self.failed[url] = why
+        self._refused[url_template(url)] += 1
+
     def _seen_enough(self, url: str) -> bool:
         """Of one template a few are enough. Of a page's other views, such as its sortings, one that
         was no new state is enough, but as long as each is one, all are read."""
         template = url_template(url)
+        if self._refused[template] >= _MOST_FAILURES:
+            return True
         path, _, query = template.partition("?")
         if query:
             return self._opened[path] > 0 and self._same[path] > 0
