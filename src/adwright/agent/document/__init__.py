@@ -1,0 +1,1 @@
+"""What an app can do: its states and elements, written down once, so that scripts can name them."""

@@ -1,0 +1,1 @@
+"""What holds the screen: the interface of all drivers, and one file for each kind of screen."""
