@@ -155,7 +155,7 @@ class AppState:
 
 @dataclass(frozen=True)
 class AppEdge:
-    """Acting on `element` in `source` leads to `target`; needs: elements that must be filled first."""
+    """Acting on `element` in `source` leads to `target`; needs: what must be filled before."""
 
     source: str
     element: str
