@@ -33,7 +33,7 @@ from adwright.agent.language.tree import (
 )
 from adwright.core.config import closest_name
 
-__all__ = ["MOST_RANGE", "ExpressionKinds", "NoteProblem"]
+__all__ = ["MOST_RANGE", "ExpressionKinds", "NoteProblem", "nearest_elements"]
 
 #: What `range` takes at most.
 MOST_RANGE = 1000
@@ -246,7 +246,11 @@ class ExpressionKinds:
             case "match":
                 return replace(kinds[0], sources=frozenset())
             case "inside":
-                return ValueKind("element", names=kinds[1].names)
+                if isinstance(call.arguments[1], ElementUse):
+                    return ValueKind("element", names=kinds[1].names)
+                what = "inside takes an element of the document last"
+                self._note("arguments", what, call.at, f"as in {verb.example}")
+                return None
             case "range":
                 return self._range(call)
             case "secret":

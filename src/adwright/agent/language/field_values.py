@@ -39,11 +39,14 @@ def why_unfit(
     if verb == "choose" and (kind == "truth") != (takes == "switch"):
         hint = "write true or false" if takes == "switch" else "write one of its options"
         return ScriptProblem("wrong_type", f"{name} is a {takes}", hint=hint)
-    if kind == "secret" or takes == "secret":
-        if kind != "secret":
-            hint = 'write secret("name"), and let the user keep it'
-            return ScriptProblem("wrong_type", f"{name} takes a secret alone", hint=hint)
-        return None
+    if kind == "secret":
+        # Into which of them, the keeper of the secret says.
+        if takes in ("secret", "text"):
+            return None
+        return ScriptProblem("wrong_type", f"{name} takes no secret", hint="write the value out")
+    if takes == "secret":
+        hint = 'write secret("name"), and let the user keep it'
+        return ScriptProblem("wrong_type", f"{name} takes a secret alone", hint=hint)
     match term:
         case TextLiteral(text):
             return why_text_unfit(element, text)

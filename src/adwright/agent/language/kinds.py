@@ -162,7 +162,7 @@ _TABLE = (
     ),
     Verb(
         "inside",
-        (_ONE, _ONE),
+        (_ONE, ("element", "elements")),
         "element",
         "plain",
         "inside(row, $offers__edit)",
