@@ -158,6 +158,7 @@ def test_forbidden_effects_are_a_setting() -> None:
 
 def test_a_state_behind_a_write_is_unreachable() -> None:
     kept = tuple(one for one in DOCUMENT.elements if one.name != "offer_edit__delete")
+    assert len(kept) == len(DOCUMENT.elements) - 1
     document = type(DOCUMENT)("shop", "1", (), "home", DOCUMENT.states, kept)
     with pytest.raises(ScriptError) as caught:
         check_script(read_script("tap($offer_delete__confirm)"), document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.agent.language.reach import StateReach
+from adwright.agent.language.reach import StateReach, leads
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()
@@ -17,6 +17,7 @@ def test_links_are_followed_and_writes_are_not() -> None:
 def test_a_state_behind_a_write_is_not_reached() -> None:
     # Without its link home, only the write leads out of the page that deletes.
     kept = tuple(one for one in DOCUMENT.elements if one.name != "offer_delete__home")
+    assert not leads(DOCUMENT.by_name["offer_delete__confirm"])
     document = type(DOCUMENT)("shop", "1", (), "offer_delete", DOCUMENT.states, kept)
     reach = StateReach(document)
     assert reach.from_state("offer_delete") == {"offer_delete"}
@@ -24,6 +25,12 @@ def test_a_state_behind_a_write_is_not_reached() -> None:
     assert reach.is_reachable("mail", {"home", "offers"})
     assert not reach.is_reachable("mail", {"home", "offer_delete"})
     assert not reach.is_reachable("mail", set())
+
+
+def test_which_item_of_a_list_only_a_script_can_say() -> None:
+    kept = tuple(one for one in DOCUMENT.elements if one.name != "offers__new")
+    reach = StateReach(type(DOCUMENT)("shop", "1", (), "home", DOCUMENT.states, kept))
+    assert reach.from_state("home") == {"home", "offers", "mail", "budget", "sign_in"}
 
 
 def test_after_an_act_one_is_where_it_leads() -> None:

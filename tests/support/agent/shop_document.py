@@ -70,6 +70,7 @@ def shop_document(version: str = "1") -> AppDocument:
         _element("home__sign_in", "link", "Sign in", "navigate", target="sign_in"),
         _element("offers__rows", "row", "", "read", many=True),
         _element("offers__edit", "link", "Edit", "navigate", target="offer_edit", many=True),
+        _element("offers__new", "link", "New offer", "navigate", target="offer_edit"),
         _element("offers__home", "link", "Home", "navigate", target="home"),
         _element("offers__search", "textbox", "Search", "draft", value="text"),
         _element("offer_edit__name", "textbox", "Name", "draft", value="text", limits=name),

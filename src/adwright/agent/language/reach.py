@@ -1,7 +1,7 @@
 """Which states a run can be in, and which it can go to without writing anything.
 
 A route uses edges of elements that write nothing and need nothing filled before: what the runner
-does by itself is harmless. Other edges are for scripts alone.
+does by itself is harmless. Which item of a list is meant, only a script can say.
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ from functools import cached_property
 
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
 
-__all__ = ["StateReach"]
+__all__ = ["StateReach", "leads"]
 
 _HARM: tuple[EffectClass, ...] = ("unknown", "destructive", "spend", "message", "commit")
+
+
+def leads(element: Element) -> bool:
+    """Whether a route may use an element: it writes nothing, and there is one of it."""
+    return element.effect in ("navigate", "read") and not element.many
 
 
 class StateReach:
@@ -28,10 +33,10 @@ class StateReach:
     def _next(self) -> Mapping[str, frozenset[str]]:
         found: dict[str, set[str]] = defaultdict(set)
         for edge in self._document.edges:
-            if not edge.needs and not self._document.by_name[edge.element].writes:
+            if not edge.needs and leads(self._document.by_name[edge.element]):
                 found[edge.source].add(edge.target)
         for one in self._document.elements:
-            if one.target and one.effect in ("navigate", "read"):
+            if one.target and leads(one):
                 found[one.state].add(one.target)
         return {state: frozenset(targets) for state, targets in found.items()}
 
