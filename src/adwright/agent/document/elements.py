@@ -155,7 +155,8 @@ class AppState:
 
 @dataclass(frozen=True)
 class AppEdge:
-    """Acting on `element` in `source` leads to `target`; needs: what must be filled before."""
+    """Acting on `element` in `source` leads to `target`. needs: elements that must be filled
+    first."""
 
     source: str
     element: str

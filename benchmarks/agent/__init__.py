@@ -1,0 +1,1 @@
+"""Benchmarks of the agent, and the applications that it operates in them."""

@@ -1,0 +1,66 @@
+"""Packages that only one application needs, in a folder of their own.
+
+    folder = packages("oscar")
+
+Django and its like are nothing that adwright needs: each application gets a folder in the cache,
+which goes before everything else on the path of its process alone. pip fills it once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from adwright.core.assets import derived
+from adwright.core.errors import AssetError
+from adwright.core.hashing import content_hash
+
+__all__ = ["REQUIREMENTS", "PackagesOf", "environment_with", "packages"]
+
+PackagesOf = Literal["oscar", "sqladmin", "miniwob"]
+
+#: What pip installs, pinned; and whether it installs what these need in turn.
+REQUIREMENTS: dict[PackagesOf, tuple[tuple[str, ...], bool]] = {
+    "oscar": (("django-oscar==4.2.1", "django==5.2.19"), True),
+    # What else it needs is what adwright's console needs too.
+    "sqladmin": (("sqladmin==0.32.0", "wtforms==3.2.2", "python-multipart==0.0.34"), False),
+    # Pages only: its own code, which needs a browser's driver of another kind, is not run.
+    "miniwob": (("miniwob==1.1.0",), False),
+}
+
+
+def packages(name: PackagesOf) -> Path:
+    """The folder of the application's packages, made by pip where it is missing.
+
+    Raises AssetError where pip fails, with the last thing that it said.
+    """
+    requirements, whole = REQUIREMENTS[name]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    key = content_hash([*requirements, str(whole), version])[:12]
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+        command += ["--disable-pip-version-check", "--no-input", "--target", str(folder)]
+        command += [] if whole else ["--no-deps"]
+        done = subprocess.run(
+            [*command, *requirements], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise AssetError(
+                f"pip could not install it: {said[-1]}",
+                where=" ".join(requirements),
+                hint="look at pip's index and the network",
+            )
+
+    return derived(f"apps-{name}-{key}", make)
+
+
+def environment_with(*folders: Path) -> dict[str, str]:
+    """The variables of a process that finds modules in `folders` before all others."""
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([*map(str, folders), *([before] if before else [])])
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,134 @@
+"""The distribution's Chromium, with nothing of a person's in it.
+
+    with open_browser() as browser:
+        with browser.driver(gate) as driver:
+            driver.open("http://127.0.0.1:8000/")
+
+One process, and for each driver a context of its own: no cookies, no files, no permission. The
+process is started without a shell. Names of hosts that are not listed are not even looked up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
+from adwright.agent.drivers.protocol import RequestGate
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+__all__ = ["BrowserSettings", "ChromiumBrowser", "launch_options", "open_browser"]
+
+_PROGRAMS = ("chromium", "chromium-browser")
+_OPTIONS = (
+    # One process for all frames of a page: the gate and the snapshot then see each of them.
+    "--disable-site-isolation-trials",
+    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,MediaRouter",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-quic",
+    "--no-pings",
+    "--dns-prefetch-disable",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+)
+
+
+@dataclass(frozen=True)
+class BrowserSettings:
+    """program: of Chromium; empty for the one that the system has. hosts: the only names that are
+    looked up; empty for any, and then the gate alone says what is reached. Raises ConfigError for
+    a host that is none."""
+
+    program: str = ""
+    hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for host in self.hosts:
+            if not host or not host.replace("-", "").replace(".", "").isalnum():
+                raise ConfigError(
+                    f"{host!r} is no name of a host",
+                    where="BrowserSettings.hosts",
+                    hint="write it without a scheme or port, as in ads.example",
+                )
+
+
+class ChromiumBrowser:
+    """A process of Chromium; makes drivers, each as fresh as the first."""
+
+    def __init__(self, browser: Browser, clock: Clock) -> None:
+        self._browser = browser
+        self._clock = clock
+
+    @contextmanager
+    def driver(
+        self, gate: RequestGate, settings: DriverSettings | None = None
+    ) -> Iterator[ChromiumDriver]:
+        """A driver with an empty profile, closed when the block ends."""
+        driver = ChromiumDriver(
+            self._browser, gate, settings or DriverSettings(), clock=self._clock
+        )
+        try:
+            yield driver
+        finally:
+            driver.close()
+
+
+@contextmanager
+def open_browser(
+    settings: BrowserSettings | None = None, *, clock: Clock | None = None
+) -> Iterator[ChromiumBrowser]:
+    """Chromium, until the block ends.
+
+    Raises MissingExtraError without Playwright, ResourceError where there is no Chromium or it does
+    not start.
+    """
+    settings = settings or BrowserSettings()
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError as error:
+        raise MissingExtraError("driving a browser", "agent") from error
+    program = settings.program or next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        raise ResourceError(
+            "there is no Chromium on this machine",
+            where=" or ".join(_PROGRAMS),
+            hint="install the distribution's, as `make browser` does, or name its program",
+        )
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=program, args=launch_options(settings.hosts)
+            )
+        except Error as error:
+            raise ResourceError(
+                f"Chromium does not start: {error.message.splitlines()[0]}",
+                where=program,
+                hint="start it by hand to see why",
+            ) from error
+        try:
+            yield ChromiumBrowser(browser, clock or SystemClock())
+        finally:
+            browser.close()
+
+
+def launch_options(hosts: Sequence[str]) -> list[str]:
+    """The options that Chromium is started with; of `hosts` alone the names are looked up."""
+    options = list(_OPTIONS)
+    if hosts:
+        known = ", ".join(f"EXCLUDE {host}" for host in hosts)
+        options.append(f"--host-resolver-rules=MAP * ~NOTFOUND, {known}")
+    if os.geteuid() == 0:
+        # As root, as in containers, Chromium has no sandbox of its own.
+        options.append("--no-sandbox")
+    return options

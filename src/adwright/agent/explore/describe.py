@@ -1,0 +1,198 @@
+"""A screen as elements of a document: names, locators, types, options, limits and effects.
+
+    page = describe(screen)
+    page.elements[0].element.label, page.elements[0].leads_to
+
+Forms are described, not sent. Labels pass the guard; what a list holds is described once. Names are
+those within the page; `building` gives them the name of their state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adwright.agent.document.elements import (
+    EffectClass,
+    Element,
+    Locator,
+    ValueConstraints,
+    ValueType,
+)
+from adwright.agent.document.groups import FIELDS, READ, NodeGroup, groups_of, item_path
+from adwright.agent.document.guards import guarded
+from adwright.agent.document.naming import element_name, locators_of
+from adwright.agent.document.urls import url_template
+from adwright.agent.drivers.protocol import Screen, ScreenNode
+from adwright.agent.explore.effects import effect_of, leaves_session
+
+__all__ = ["SeenElement", "describe"]
+
+#: Options that a document lists; of longer lists only the first.
+_MOST_OPTIONS = 60
+_DATES = ("date", "datetime-local", "month", "week", "time")
+#: The state of elements whose page has no name yet.
+UNNAMED = "page"
+
+
+@dataclass(frozen=True)
+class SeenElement:
+    """An element of a page that was seen.
+
+    href: where a link of it leads, for the explorer, of a list that of the first; leads_to: the
+    template of that. opens: tapping it shows more of the same page. leaves: it signs out.
+    """
+
+    element: Element
+    href: str = ""
+    leads_to: str = ""
+    opens: bool = False
+    leaves: bool = False
+
+
+def describe(screen: Screen) -> tuple[SeenElement, ...]:
+    """The elements of a screen, in the order of their first nodes; parts without a name, a use or
+    a text are left out."""
+    found: list[SeenElement] = []
+    taken: set[str] = set()
+    for group in groups_of(screen):
+        if not _is_worth(group):
+            continue
+        seen = _seen(group, screen, taken)
+        taken.add(seen.element.name)
+        found.append(seen)
+    return tuple(found)
+
+
+def _is_worth(group: NodeGroup) -> bool:
+    node = group.first
+    if node.role == "generic" and node.facts.get("tag") in ("html", "body", "label"):
+        return False
+    if node.role in READ:
+        return bool(node.text or node.name)
+    return bool(node.name or node.text or node.role in FIELDS or node.facts.get("href"))
+
+
+def _seen(group: NodeGroup, screen: Screen, taken: set[str]) -> SeenElement:
+    node = group.first
+    effect = effect_of(node)
+    href = node.facts.get("href", "") if effect == "navigate" and node.role == "link" else ""
+    action = node.facts.get("action", "") if effect == "navigate" and not href else ""
+    leads = href or action
+    label = "" if group.many and not group.label else guarded(node.name or node.text).text
+    if node.role in READ and (group.many or node.role not in ("heading", "dialog", "alertdialog")):
+        label = ""
+    word = label or _column(node, screen)
+    element = Element(
+        name=element_name(UNNAMED, word, node.role, taken),
+        state=UNNAMED,
+        role=node.role,
+        label=label,
+        locators=_locators(group, screen),
+        value_type=_value_type(node),
+        options=_options(node),
+        constraints=_constraints(node),
+        many=group.many,
+        effect=effect,
+        requests=_requests(node, effect),
+        description=_about(group, screen),
+    )
+    return SeenElement(
+        element,
+        href=href,
+        leads_to=url_template(leads) if leads else "",
+        opens=effect == "read" and node.facts.get("expanded") == "false" and not group.many,
+        leaves=leaves_session(node),
+    )
+
+
+def _locators(group: NodeGroup, screen: Screen) -> tuple[Locator, ...]:
+    node = group.first
+    if not group.many:
+        return locators_of(node)
+    found = []
+    if group.label:
+        found.append(Locator("role", group.label, role=node.role, of=0, frame=node.frame))
+    css = {one.facts.get("css", "") for one in group.nodes}
+    if len(css) == 1 and "" not in css:
+        found.append(Locator("css", css.pop(), of=0, frame=node.frame))
+    path = item_path(group, screen)
+    if path:
+        found.append(Locator("xpath", path, of=0, frame=node.frame))
+    return tuple(found)
+
+
+def _value_type(node: ScreenNode) -> ValueType:
+    kind = node.facts.get("type", "").lower()
+    if node.secret:
+        return "secret"
+    if kind == "file":
+        return "file"
+    if node.role in ("checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"):
+        return "switch"
+    if node.options or node.facts.get("tag") == "select" or node.role in ("listbox",):
+        return "choice"
+    if kind in _DATES:
+        return "date"
+    if kind in ("number", "range") or node.role in ("spinbutton", "slider"):
+        return "number"
+    return "text" if node.role in FIELDS else "none"
+
+
+def _options(node: ScreenNode) -> tuple[str, ...]:
+    return tuple(guarded(one).text for one in node.options[:_MOST_OPTIONS])
+
+
+def _constraints(node: ScreenNode) -> ValueConstraints:
+    facts = node.facts
+    if node.role not in FIELDS and facts.get("type") != "file":
+        return ValueConstraints()
+    most = facts.get("maxlength", "")
+    return ValueConstraints(
+        required="required" in facts,
+        lowest=facts.get("min") or None,
+        highest=facts.get("max") or None,
+        pattern=facts.get("pattern", ""),
+        most_characters=int(most) if most.isascii() and most.isdigit() and len(most) < 9 else None,
+    )
+
+
+def _requests(node: ScreenNode, effect: EffectClass) -> tuple[str, ...]:
+    """What the form says that a button sends; nothing was sent."""
+    if effect in ("read", "draft") or not node.facts.get("action"):
+        return ()
+    method = node.facts.get("method", "GET")
+    return (f"{method} {url_template(node.facts['action']).partition('?')[0]}",)
+
+
+def _about(group: NodeGroup, screen: Screen) -> str:
+    node = group.first
+    said = guarded(node.facts.get("placeholder") or node.facts.get("title") or "").text
+    parts = [said] if said and said != node.name else []
+    if group.many:
+        column = _column(node, screen)
+        parts.append(f"one of a list{f', column {column}' if column else ''}")
+    if len(node.options) > _MOST_OPTIONS:
+        parts.append(f"{len(node.options)} options, the first {_MOST_OPTIONS} are listed")
+    return "; ".join(parts)
+
+
+def _column(node: ScreenNode, screen: Screen) -> str:
+    """The header of the column that a node stands in, where its table has one."""
+    by_key = {one.key: one for one in screen.nodes}
+    cell: ScreenNode | None = node
+    while cell is not None and cell.role not in ("cell", "gridcell"):
+        cell = by_key.get(cell.parent)
+    if cell is None:
+        return ""
+    place = sum(
+        one.parent == cell.parent and one.role in ("cell", "gridcell", "rowheader")
+        for one in screen.nodes[: screen.nodes.index(cell)]
+    )
+    table = cell.facts.get("xpath", "").rpartition("/table")
+    start = f"{table[0]}{table[1]}{table[2].partition('/')[0]}"
+    heads = [
+        one
+        for one in screen.nodes
+        if one.role == "columnheader" and one.facts.get("xpath", "").startswith(start)
+    ]
+    return guarded(heads[place].name).text if place < len(heads) else ""

@@ -1,0 +1,268 @@
+"""Explores an app by reading: opens pages within bounds, looks into menus, and sends no form.
+
+    gate = ReadingGate((origin,), sign_in=(f"{origin}/login/",))
+    with open_browser() as browser, browser.driver(gate) as driver:
+        sign_in(driver, f"{origin}/login/", {"username": user, "password": password})
+        gate.seal()
+        found = explore(driver, PageRecords(folder), ExploreBounds(start=f"{origin}/dashboard/"))
+    document = build_document("Mill Lane", found.records.all, (origin,))
+
+It goes breadth first. Of pages with one URL template a few are opened; where many addresses differ
+in one part alone, that part is taken for data. Menus that a page keeps closed are opened, one
+after the other, and closed by loading the page anew. Links that sign out are never followed; those
+whose words or address speak of deleting, paying or sending only where the bounds say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urldefrag, urlsplit
+
+from adwright.agent.document.finding import find_node
+from adwright.agent.document.groups import skeleton_of
+from adwright.agent.document.urls import in_scope, origin_of, url_template
+from adwright.agent.drivers.fetched import FetchedPage, FetchingDriver
+from adwright.agent.drivers.protocol import DriverError, Screen, ScreenDriver, ScreenNode
+from adwright.agent.explore.content import page_content
+from adwright.agent.explore.describe import SeenElement, describe
+from adwright.agent.explore.effects import word_effect
+from adwright.agent.explore.records import PageRecord, PageRecords
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, DataError
+from adwright.core.progress import progress
+
+__all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
+
+#: So many addresses that differ in one part alone are one template.
+_CROWD = 9
+
+
+@dataclass(frozen=True)
+class ExploreBounds:
+    """start: where it begins. paths: only below these; by default all of the origin. pages: so many
+    in all. a_template: so many of one URL template. depth: so many links from the start. menus: so
+    many are opened on a page. cautious: leave out links whose words or address speak of deleting,
+    paying or sending, although GET ought to change nothing. seconds: then it stops."""
+
+    start: str
+    paths: tuple[str, ...] = ("/",)
+    pages: int = 150
+    a_template: int = 1
+    depth: int = 8
+    menus: int = 12
+    cautious: bool = True
+    seconds: float = 1800.0
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if not origin_of(self.start):
+            raise ConfigError(
+                "the start is no page of a server", where=self.start[:200], hint="use http or https"
+            )
+
+
+@dataclass(frozen=True)
+class Explored:
+    """records: of all pages. failed: URLs that could not be read, and why. left: addresses within
+    the scope that the bounds left out."""
+
+    records: PageRecords
+    failed: Mapping[str, str]
+    left: int
+
+
+def explore(
+    driver: FetchingDriver,
+    records: PageRecords,
+    bounds: ExploreBounds,
+    *,
+    clock: Clock | None = None,
+    first: tuple[str, ...] = (),
+) -> Explored:
+    """Read the app's pages into `records`; what stands there already is not read again.
+
+    first: URLs that are read before all others, whatever the bounds say of their templates.
+    A page that cannot be read is noted, and the others go on.
+    """
+    walk = _Walk(driver, records, bounds, clock or SystemClock(), first)
+    with progress(None, "exploring", "pages") as bar:
+        for _ in walk.run():
+            bar.advance()
+    return Explored(records, walk.failed, len(walk.left))
+
+
+def sign_in(driver: ScreenDriver, url: str, values: Mapping[str, str]) -> None:
+    """Open the page at `url`, fill the fields named in `values` and send their form.
+
+    values: by the name of a field, or by its label. Raises DataError where a field or the button
+    is not there. The gate must let the form through.
+    """
+    driver.open(url)
+    screen = driver.observe()
+    form = ""
+    for name, value in values.items():
+        fields = [one for one in screen.nodes if name in (one.facts.get("name"), one.name)]
+        if len(fields) != 1:
+            raise DataError(
+                f"the page has {len(fields)} fields called {name!r}", file=url, hint="name another"
+            )
+        driver.set_text(fields[0], value)
+        form = fields[0].facts.get("form", form)
+    buttons = [one for one in screen.nodes if _sends(one) and one.facts.get("form") == form]
+    if not buttons:
+        raise DataError("the form has no button that sends it", file=url)
+    driver.tap(buttons[0])
+    driver.observe()
+
+
+def _sends(node: ScreenNode) -> bool:
+    kind = node.facts.get("type", "submit" if node.facts.get("tag") == "button" else "")
+    return node.role == "button" and kind in ("submit", "image")
+
+
+class _Walk:
+    def __init__(
+        self,
+        driver: FetchingDriver,
+        records: PageRecords,
+        bounds: ExploreBounds,
+        clock: Clock,
+        first: tuple[str, ...],
+    ) -> None:
+        self._driver, self._records, self._bounds = driver, records, bounds
+        self._ends, self._clock = clock.monotonic() + bounds.seconds, clock
+        self._origins = (origin_of(bounds.start),)
+        self._queue: deque[tuple[str, int]] = deque(
+            [*((url, 0) for url in first), (bounds.start, 0)]
+        )
+        self._first = frozenset(first)
+        self._known: set[str] = {bounds.start, *first}
+        self._below: dict[str, set[str]] = {}
+        self._opened: Counter[str] = Counter()
+        self._menus: set[tuple[str, str]] = set()
+        self.failed: dict[str, str] = {}
+        self.left: set[str] = set()
+        for record in records.all:
+            if not record.tapped:
+                self._opened[record.template] += 1
+            self._menus |= {("", name) for name in record.tapped}
+
+    def run(self) -> Iterator[PageRecord]:
+        for record in self._records.all:
+            self._known.add(record.url)
+            self._queue_links(record.elements, record.depth)
+        while self._queue and len(self._records) < self._bounds.pages:
+            url, depth = self._queue.popleft()
+            if url in self._records:
+                continue
+            if self._clock.monotonic() > self._ends:
+                self.left.add(url)
+                break
+            seen_enough = self._opened[self._template(url)] >= self._bounds.a_template
+            if seen_enough and url not in self._first:
+                self.left.add(url)
+                continue
+            try:
+                yield from self._page(url, depth)
+            except DriverError as error:
+                self.failed[url] = str(error)
+        self.left |= {url for url, _ in self._queue}
+
+    def _page(self, url: str, depth: int) -> Iterator[PageRecord]:
+        self._opened[self._template(url)] += 1
+        answer = self._driver.fetch(url)
+        kind = answer.headers.get("content-type", "")
+        if answer.status >= 400 or "html" not in kind:
+            self.failed[url] = f"status {answer.status}, {kind or 'no content type'}"
+            return
+        if not self._takes(answer.url):
+            self.failed[url] = "it leads out of the scope"
+            return
+        self._driver.open(url)
+        screen = self._driver.observe()
+        record = self._record(url, depth, screen, (), answer)
+        self._records.add(record)
+        yield record
+        self._queue_links(record.elements, depth)
+        yield from self._open_menus(record, depth)
+
+    def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
+        closed = [one for one in record.elements if one.opens]
+        dirty = False
+        for seen in closed[: self._bounds.menus]:
+            mark = (seen.element.role, seen.element.label or seen.element.name)
+            if mark in self._menus:
+                continue
+            self._menus.add(mark)
+            if dirty:
+                self._driver.open(record.url)
+            screen = self._driver.observe()
+            node = find_node(screen, seen.element)
+            if node is None:
+                continue
+            dirty = True
+            try:
+                self._driver.tap(node)
+                shown = self._driver.observe()
+            except DriverError as error:
+                self.failed[f"{record.url} {seen.element.name}"] = str(error)
+                continue
+            if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
+                continue
+            opened = self._record(record.url, depth, shown, (seen.element.name,), None)
+            if opened.skeleton != record.skeleton:
+                self._records.add(opened)
+                self._queue_links(opened.elements, depth)
+                yield opened
+
+    def _record(
+        self,
+        url: str,
+        depth: int,
+        screen: Screen,
+        tapped: tuple[str, ...],
+        answer: FetchedPage | None,
+    ) -> PageRecord:
+        return PageRecord(
+            url=url,
+            address=screen.url,
+            template=url_template(screen.url),
+            skeleton=skeleton_of(screen),
+            title=screen.title,
+            elements=describe(screen),
+            tapped=tapped,
+            etag="" if answer is None else answer.headers.get("etag", ""),
+            content="" if answer is None else page_content(answer.body),
+            depth=depth,
+        )
+
+    def _queue_links(self, elements: tuple[SeenElement, ...], depth: int) -> None:
+        if depth >= self._bounds.depth:
+            return
+        for seen in elements:
+            url = urldefrag(seen.href)[0]
+            if not url or url in self._known or seen.leaves or not self._takes(url):
+                continue
+            self._known.add(url)
+            path = urlsplit(url).path.rstrip("/")
+            self._below.setdefault(path.rpartition("/")[0] + "/", set()).add(path)
+            if self._bounds.cautious and word_effect(_words_of(seen, url)):
+                self.left.add(url)
+                continue
+            self._queue.append((url, depth + 1))
+
+    def _takes(self, url: str) -> bool:
+        return in_scope(url, self._origins, self._bounds.paths)
+
+    def _template(self, url: str) -> str:
+        crowded = frozenset(path for path, below in self._below.items() if len(below) >= _CROWD)
+        return url_template(url, crowded)
+
+
+def _words_of(seen: SeenElement, url: str) -> str:
+    path = re.sub(r"[^a-zA-Z]+", " ", urlsplit(url).path + " " + urlsplit(url).query)
+    return f"{seen.element.label} {path}"
