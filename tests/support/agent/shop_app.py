@@ -60,7 +60,7 @@ class ShopApp:
             return Answer(409, self._next(path))
         if self.lie == "silent":
             return Answer(303, self._next(path))
-        if found := re.fullmatch(r"/offers/(\d+|new)/", path):
+        if found := re.fullmatch(r"/offers/(\d+)/", path):
             return self._save(found[1], fields)
         if found := re.fullmatch(r"/offers/(\d+)/delete/", path):
             self.offers.pop(int(found[1]), None)
@@ -76,7 +76,7 @@ class ShopApp:
         if not fields.get("name"):
             self.banner = "Name is missing"
             return Answer(200, f"/offers/{key}/")
-        number = max(self.offers, default=0) + 1 if key == "new" else int(key)
+        number = max(self.offers, default=0) + 1 if key == "0" else int(key)
         self.offers[number] = Offer(
             fields["name"], fields.get("share", ""), fields.get("status", ""), "active" in fields
         )
@@ -115,17 +115,17 @@ class ShopApp:
             pairs = zip(links, names, strict=True)
             return [self._link(one, name, f"/{one}/", path) for one, name in pairs]
         if path == "/offers/":
-            return [home, self._link("new", "New offer", "/offers/new/", path), *self._rows()]
+            return [home, self._link("new", "New offer", "/offers/0/", path), *self._rows()]
         if found := re.fullmatch(r"/offers/(\d+)/delete/", path):
             action = f"/offers/{found[1]}/delete/"
             return [home, self._button("confirm", "Yes, delete", action, path)]
-        if found := re.fullmatch(r"/offers/(\d+|new)/", path):
+        if found := re.fullmatch(r"/offers/(\d+)/", path):
             return [home, *self._form(found[1], path)]
         if path == "/mail/":
             fields = [self._field(*one, "", path) for one in (("to", "To"), ("text", "Text"))]
             return [home, *fields, self._button("send", "Send", "/mail/", path)]
         if path == "/budget/":
-            total = f"{self.budget}.00"
+            total, facts = f"{self.budget}.00", self._facts("total", path)
             return [
                 home,
                 self._field("amount", "Amount", "", path, role="spinbutton"),
@@ -152,7 +152,7 @@ class ShopApp:
         return nodes
 
     def _form(self, key: str, path: str) -> list[ScreenNode]:
-        one = Offer("", "", "Open", False) if key == "new" else self.offers.get(int(key))
+        one = Offer("", "", "Open", False) if key == "0" else self.offers.get(int(key))
         if one is None:
             return []
         status = self._field("status", "Status", one.status, path, role="combobox")
@@ -163,7 +163,7 @@ class ShopApp:
             self._field("active", "Active", str(one.active).lower(), path, role="checkbox"),
             self._button("save", "Save", f"/offers/{key}/", path),
         ]
-        if key != "new":
+        if key != "0":
             nodes.append(self._link("delete", "Delete", f"/offers/{key}/delete/", path))
         return nodes
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
@@ -33,8 +34,11 @@ from adwright.agent.policy.secrets import SecretKeeper
 from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
 from adwright.core.config import check_literals
 
-__all__ = ["GateAct", "GateRules", "PolicyGate"]
+__all__ = ["GateAct", "GateMode", "GateRules", "PolicyGate"]
 
+#: "reading": nothing may write. "signing_in": what the script of signing in sends is sent, also in a
+#: dry run, and is counted apart.
+GateMode = Literal["running", "reading", "signing_in"]
 _NAVIGATIONS = ("page", "frame", "redirect", "fetch", "script", "popup", "download")
 
 
@@ -82,12 +86,23 @@ class PolicyGate:
         #: What a dry run would have sent, and what a run has.
         self.would_send: list[PendingChange] = []
         self.written: list[PendingChange] = []
+        self.signed_in: list[PendingChange] = []
         #: Requests that tried to write while nothing acted.
         self.stray: GateDecision | None = None
         self._document = document
         self._confirm = confirm
         self._caps = caps
         self._act: GateAct | None = None
+        self._mode: GateMode = "running"
+
+    @contextmanager
+    def during(self, mode: GateMode) -> Iterator[None]:
+        """Decide in this mode while it lasts."""
+        before, self._mode = self._mode, mode
+        try:
+            yield
+        finally:
+            self._mode = before
 
     @contextmanager
     def acting(self, elements: tuple[Element, ...], before: Mapping[str, str]) -> Iterator[GateAct]:
@@ -140,6 +155,8 @@ class PolicyGate:
         act = self._act
         if act is None:
             return _no("unexpected_write", "something would write while the script does not act")
+        if self._mode == "reading":
+            return _no("effect", f"a check would send {request.method} {request.url}")
         element, documented = self._meant(act, request)
         if element is None or not element.writes:
             name = f"${element.name}" if element else "the key Enter"
@@ -163,6 +180,9 @@ class PolicyGate:
         if key in act.sent:
             return _no("double_submit", "the same request was sent by this act before")
         act.sent.add(key)
+        if self._mode == "signing_in" and documented and effect == "commit":
+            self.signed_in.append(change)
+            return GateDecision(allowed=True)
         if self.rules.dry:
             self.would_send.append(change)
             act.blocked.append(change)
