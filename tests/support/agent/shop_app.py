@@ -115,7 +115,8 @@ class ShopApp:
             pairs = zip(links, names, strict=True)
             return [self._link(one, name, f"/{one}/", path) for one, name in pairs]
         if path == "/offers/":
-            return [home, self._link("new", "New offer", "/offers/0/", path), *self._rows()]
+            search = self._field("search", "Search", "", path)
+            return [home, search, self._link("new", "New offer", "/offers/0/", path), *self._rows()]
         if found := re.fullmatch(r"/offers/(\d+)/delete/", path):
             action = f"/offers/{found[1]}/delete/"
             return [home, self._button("confirm", "Yes, delete", action, path)]
@@ -129,9 +130,7 @@ class ShopApp:
             return [
                 home,
                 self._field("amount", "Amount", "", path, role="spinbutton"),
-                ScreenNode(
-                    "total", "status", "Total", text=total, facts=self._facts("total", path)
-                ),
+                ScreenNode("total", "status", "Total", text=total, facts=facts),
                 self._button("launch", "Launch", "/budget/", path),
             ]
         password = self._field("password", "Password", "", path)

@@ -140,7 +140,7 @@ class ShopDriver:
             name = one.facts.get("name")
             if name and not (one.role == "checkbox" and one.value != "true"):
                 fields[name] = "on" if one.role == "checkbox" else one.value
-        body = repr(fields).encode()
+        body = repr(fields).encode() if fields else b""
         request = PendingRequest(
             "POST", self._url(action), "page", ORIGIN + self._path, body, fields
         )

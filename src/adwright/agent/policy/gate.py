@@ -36,8 +36,8 @@ from adwright.core.config import check_literals
 
 __all__ = ["GateAct", "GateMode", "GateRules", "PolicyGate"]
 
-#: "reading": nothing may write. "signing_in": what the script of signing in sends is sent, also in a
-#: dry run, and is counted apart.
+#: "reading": nothing may write. "signing_in": what the script of signing in sends is sent, in a dry
+#: run too, and is counted apart.
 GateMode = Literal["running", "reading", "signing_in"]
 _NAVIGATIONS = ("page", "frame", "redirect", "fetch", "script", "popup", "download")
 

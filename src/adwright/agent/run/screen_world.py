@@ -120,7 +120,7 @@ class ScreenWorld:
     def items(self, name: str) -> tuple[ElementHandle, ...]:
         """See `ScriptWorld`."""
         element = self._element(name)
-        return items_on(self._be_at(element.state), element)
+        return items_on(self.be_at(element.state), element)
 
     def answer(self, text: str, sources: frozenset[str]) -> None:
         """See `ScriptWorld`."""
@@ -162,7 +162,11 @@ class ScreenWorld:
             _fail("effect", self._gate.stray.reason, "look at what the page sends by itself")
         return screen
 
-    def _be_at(self, state: str) -> Screen:
+    def be_at(self, state: str) -> Screen:
+        """Go to a state by harmless ways, where it is not there already.
+
+        Raises ScriptError where none leads to it, or what was typed would be lost.
+        """
         screen = self._observe()
         if self._page.state == state:
             return screen
@@ -197,7 +201,7 @@ class ScreenWorld:
         self, target: ElementHandle, *, go: bool = True
     ) -> tuple[Screen, ScreenNode, Element]:
         element = self._element(target.name)
-        screen = self._be_at(element.state) if go else self._observe()
+        screen = self.be_at(element.state) if go else self._observe()
         if target.within is not None:
             outer = self._element(target.within.name)
             around = self._node_of(screen, outer, target.within)
