@@ -124,7 +124,9 @@ def test_data_of_a_page_keeps_its_sources() -> None:
 def test_what_is_looked_at_is_told() -> None:
     assert kind("get_text($mail__text)")[2] == ["mail__text"]
     assert kind("match($offers__rows, 'a')")[2] == ["offers__rows"]
-    assert kind("inside(row, $offers__edit)")[2] == []
+    assert kind("$offers__rows[0]")[2] == ["offers__rows"]
+    assert kind("get_text(row)")[2] == ["offers__rows"]
+    assert kind("row")[2] == []
 
 
 def test_nearest_elements_are_those_alike_and_of_the_state() -> None:

@@ -109,7 +109,10 @@ class ExpressionKinds:
             hint = nearest_elements(name, self._document.by_name)
             self._note("unknown_element", f"there is no element ${name}", at, hint)
             return None
-        return ValueKind("elements" if element.many else "element", names=frozenset((name,)))
+        names = frozenset((name,))
+        if element.many:
+            self._visited(names, at)  # the list is read here
+        return ValueKind("elements" if element.many else "element", names=names)
 
     def _list(
         self, items: tuple[Expression, ...], names: Mapping[str, ValueKind], at: SourcePosition
@@ -229,9 +232,9 @@ class ExpressionKinds:
         sources = frozenset[str]().union(*(one.sources for one in kinds))
         if verb.nature == "look":
             looked = kinds[0].names
-            if looked:
+            sources |= looked
+            if looked and kinds[0].name == "element":
                 self._visited(looked, call.at)
-                sources |= looked
         match verb.name:
             case "get_attributes":
                 name = self._literal(call, 1, tuple(ATTRIBUTES))
