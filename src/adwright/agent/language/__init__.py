@@ -1,0 +1,1 @@
+"""The language of scripts: read, checked against a document, and run over plain values."""

@@ -1,0 +1,299 @@
+"""What kind an expression has, with the elements and the page data in it; notes what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from adwright.agent.document.elements import AppDocument
+from adwright.agent.language.kinds import (
+    ATTRIBUTES,
+    DIRECTIONS,
+    NOTHING,
+    VERBS,
+    KindName,
+    ValueKind,
+    Verb,
+)
+from adwright.agent.language.problems import ProblemCode, quoted
+from adwright.agent.language.tree import (
+    BinaryTerm,
+    DecimalLiteral,
+    ElementUse,
+    Expression,
+    IndexedTerm,
+    ListLiteral,
+    SourcePosition,
+    TextLiteral,
+    TruthLiteral,
+    UnaryTerm,
+    VariableUse,
+    VerbCall,
+    WholeLiteral,
+)
+from adwright.core.config import closest_name
+
+__all__ = ["MOST_RANGE", "ExpressionKinds", "NoteProblem", "nearest_elements"]
+
+#: What `range` takes at most.
+MOST_RANGE = 1000
+NoteProblem = Callable[[ProblemCode, str, SourcePosition, str], None]
+
+
+class ExpressionKinds:
+    """note: told of each problem. visited: told of each element that is looked at on the screen, so
+    that the states of the app can be followed."""
+
+    def __init__(
+        self,
+        document: AppDocument,
+        note: NoteProblem,
+        visited: Callable[[frozenset[str], SourcePosition], None],
+    ) -> None:
+        self._document = document
+        self._note = note
+        self._visited = visited
+
+    def kind(self, term: Expression, names: Mapping[str, ValueKind]) -> ValueKind | None:
+        """The kind of `term` where variables have the kinds `names`; None after a problem."""
+        match term:
+            case TextLiteral():
+                return ValueKind("text")
+            case WholeLiteral():
+                return ValueKind("whole")
+            case DecimalLiteral():
+                return ValueKind("number")
+            case TruthLiteral():
+                return ValueKind("truth")
+            case ListLiteral(items):
+                return self._list(items, names, term.at)
+            case VariableUse(name):
+                return self._variable(name, names, term.at)
+            case ElementUse(name):
+                return self._element(name, term.at)
+            case _:
+                return self._composed(term, names)
+
+    def _composed(self, term: Expression, names: Mapping[str, ValueKind]) -> ValueKind | None:
+        match term:
+            case IndexedTerm(sequence, index):
+                return self._indexed(self.kind(sequence, names), self.kind(index, names), term.at)
+            case UnaryTerm(operator, operand):
+                wanted: KindName = "truth" if operator == "not" else "number"
+                found = self.kind(operand, names)
+                return self._wanted(found, (wanted,), operator, term.at)
+            case BinaryTerm():
+                return self._binary(term, names)
+            case VerbCall():
+                return self.call(term, names)
+        return None
+
+    # --- names -------------------------------------------------------------------------
+
+    def _variable(
+        self, name: str, names: Mapping[str, ValueKind], at: SourcePosition
+    ) -> ValueKind | None:
+        if name in names:
+            return names[name]
+        if name in self._document.by_name:
+            hint = f"elements are written ${name}"
+        else:
+            meant = closest_name(name, names)
+            hint = f"did you mean {meant}?" if meant else "give it a value first, on every way here"
+        self._note("unknown_name", f"{name} has no value here", at, hint)
+        return None
+
+    def _element(self, name: str, at: SourcePosition) -> ValueKind | None:
+        element = self._document.by_name.get(name)
+        if element is None:
+            hint = nearest_elements(name, self._document.by_name)
+            self._note("unknown_element", f"there is no element ${name}", at, hint)
+            return None
+        names = frozenset((name,))
+        if element.many:
+            self._visited(names, at)  # the list is read here
+        return ValueKind("elements" if element.many else "element", names=names)
+
+    def _list(
+        self, items: tuple[Expression, ...], names: Mapping[str, ValueKind], at: SourcePosition
+    ) -> ValueKind | None:
+        kinds = [self.kind(one, names) for one in items]
+        item: ValueKind | None = None
+        for one in kinds:
+            if one is None:
+                return None
+            if one.name in ("element", "elements", "secret", "nothing", "list"):
+                hint = "a list holds texts, numbers or truth values"
+                self._note("wrong_type", f"a list cannot hold {one}", at, hint)
+                return None
+            joined = one if item is None else item.joined(one)
+            if joined is None:
+                what = f"a list holds one kind of value, not {item} and {one}"
+                self._note("wrong_type", what, at, "use one kind")
+                return None
+            item = joined
+        return ValueKind("list", item, sources=item.sources if item else frozenset())
+
+    # --- operators ---------------------------------------------------------------------
+
+    def _indexed(
+        self, sequence: ValueKind | None, index: ValueKind | None, at: SourcePosition
+    ) -> ValueKind | None:
+        if sequence is None or index is None:
+            return None
+        if index.name != "whole":
+            self._note("wrong_type", f"an index is a whole number, not {index}", at, "as in [0]")
+            return None
+        if sequence.name == "elements":
+            return replace(sequence, name="element")
+        if sequence.name == "list" and sequence.item:
+            return replace(sequence.item, sources=sequence.item.sources | sequence.sources)
+        self._note("wrong_type", f"{sequence} has no items", at, "index a list")
+        return None
+
+    def _binary(self, term: BinaryTerm, names: Mapping[str, ValueKind]) -> ValueKind | None:
+        left, right = self.kind(term.left, names), self.kind(term.right, names)
+        if left is None or right is None:
+            return None
+        sources, operator = left.sources | right.sources, term.operator
+        gives: KindName = "truth"
+        joined = left.joined(right)
+        plain = joined is not None and joined.name in ("text", "whole", "number", "truth")
+        match operator:
+            case "or" | "and":
+                good = left.name == right.name == "truth"
+            case "==" | "!=":
+                good = plain
+            case "in":
+                within = right.item is None or right.item.joined(left) is not None
+                good = right.name == "list" and within
+                good |= left.name == right.name == "text"
+            case "+" if left.name == right.name == "text":
+                return ValueKind("text", sources=sources)
+            case "+" | "-" | "*":
+                good = plain and joined is not None and joined.name in ("whole", "number")
+                gives = joined.name if joined else "number"
+            case "/":
+                good = plain and joined is not None and joined.name in ("whole", "number")
+                gives = "number"
+            case _:
+                good = plain and joined is not None and joined.name in ("whole", "number")
+        if not good:
+            hint = "turn one into the other with number(...) or text(...)"
+            what = f"{operator} does not go with {left} and {right}"
+            self._note("wrong_type", what, term.at, hint)
+            return None
+        return _kind(gives, sources)
+
+    def _wanted(
+        self,
+        found: ValueKind | None,
+        wanted: Iterable[KindName],
+        what: str,
+        at: SourcePosition,
+    ) -> ValueKind | None:
+        if found is None:
+            return None
+        kinds = [ValueKind(one) for one in wanted]
+        for one in kinds:
+            fits = found.name == "list" if one.name == "list" else one.accepts(found)
+            if fits:
+                return found
+        hint = {"elements": "take one of them, as in x[0], or a loop"}.get(found.name, "")
+        words = " or ".join(str(one) for one in kinds).replace("an empty list", "a list")
+        self._note("wrong_type", f"{what} takes {words}, not {found}", at, hint)
+        return None
+
+    # --- verbs -------------------------------------------------------------------------
+
+    def call(self, call: VerbCall, names: Mapping[str, ValueKind]) -> ValueKind | None:
+        """The kind that a call gives; None after a problem."""
+        verb = VERBS.get(call.verb)
+        if verb is None:
+            meant = closest_name(call.verb, VERBS)
+            hint = f"did you mean {meant}?" if meant else f"verbs are {', '.join(VERBS)}"
+            self._note("unknown_verb", f"there is no verb {quoted(call.verb)}", call.at, hint)
+            return None
+        kinds = [self.kind(one, names) for one in call.arguments]
+        if not verb.fewest <= len(kinds) <= len(verb.takes):
+            count = f"{verb.fewest}" if verb.fewest == len(verb.takes) else "1 or 2"
+            what = f"{verb.name} takes {count} values, not {len(kinds)}"
+            self._note("arguments", what, call.at, f"as in {verb.example}")
+            return None
+        known: list[ValueKind] = []
+        for one, wanted, term in zip(kinds, verb.takes, call.arguments, strict=False):
+            fitting = self._wanted(one, wanted, verb.name, term.at)
+            if fitting is None:
+                return None
+            known.append(fitting)
+        return self._given(verb, call, known)
+
+    def _given(self, verb: Verb, call: VerbCall, kinds: list[ValueKind]) -> ValueKind | None:
+        sources = frozenset[str]().union(*(one.sources for one in kinds))
+        if verb.nature == "look":
+            looked = kinds[0].names
+            sources |= looked
+            if looked and kinds[0].name == "element":
+                self._visited(looked, call.at)
+        match verb.name:
+            case "get_attributes":
+                name = self._literal(call, 1, tuple(ATTRIBUTES))
+                return _kind(ATTRIBUTES[name], sources) if name else None
+            case "scroll":
+                last = len(kinds) - 1
+                if (last == 0) != (kinds[0].name == "text"):
+                    hint = f"as in {verb.example} or scroll($list, 'down')"
+                    self._note("arguments", "scroll takes a direction last", call.at, hint)
+                    return None
+                return _kind("truth", sources) if self._literal(call, last, DIRECTIONS) else None
+            case "match":
+                return replace(kinds[0], sources=frozenset())
+            case "inside":
+                if isinstance(call.arguments[1], ElementUse):
+                    return ValueKind("element", names=kinds[1].names)
+                what = "inside takes an element of the document last"
+                self._note("arguments", what, call.at, f"as in {verb.example}")
+                return None
+            case "range":
+                return self._range(call)
+            case "secret":
+                known = isinstance(call.arguments[0], TextLiteral)
+                if not known:
+                    what = "the name of a secret is written out"
+                    self._note("arguments", what, call.at, f"as in {verb.example}")
+                return ValueKind("secret") if known else None
+            case _:
+                return NOTHING if verb.gives == "nothing" else _kind(verb.gives, sources)
+
+    def _range(self, call: VerbCall) -> ValueKind | None:
+        term = call.arguments[0]
+        if isinstance(term, WholeLiteral) and 1 <= term.value <= MOST_RANGE:
+            return ValueKind("list", ValueKind("whole"))
+        what = f"range takes a number written out, from 1 to {MOST_RANGE:,}"
+        self._note("loop", what, call.at, "as in range(3)")
+        return None
+
+    def _literal(self, call: VerbCall, place: int, allowed: tuple[str, ...]) -> str:
+        term = call.arguments[place]
+        if isinstance(term, TextLiteral) and term.value in allowed:
+            return term.value
+        what = f"{call.verb} takes one of {', '.join(allowed)}, written out"
+        self._note("arguments", what, term.at, f"as in {VERBS[call.verb].example}")
+        return ""
+
+
+def nearest_elements(name: str, known: Iterable[str]) -> str:
+    """A hint that names the elements that may have been meant."""
+    names = list(known)
+    first = closest_name(name, names)
+    others = [
+        one
+        for one in names
+        if one != first and one.split("__")[0] == name.split("__", maxsplit=1)[0]
+    ]
+    found = ", ".join(f"${one}" for one in [*([first] if first else ()), *others[:3]])
+    return f"did you mean {found}?" if found else "the document names none like it"
+
+
+def _kind(name: KindName, sources: frozenset[str]) -> ValueKind:
+    return ValueKind(name, sources=sources)

@@ -1,0 +1,410 @@
+"""Run a checked script over plain values, step by step, within a budget.
+
+    outcome = run_script(checked, document, world, {"code": "SPRING"}, clock=SystemClock())
+
+Nothing of Python is reached: names are keys of a dictionary, verbs are cases of a match, values are
+texts, numbers, truth values, lists and handles. What the checker promised is checked again with the
+values: kinds, the bounds of fields, and where page data goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NoReturn, TypeVar
+
+from adwright.agent.document.elements import WRITING, AppDocument, EffectClass
+from adwright.agent.drivers.protocol import DriverError
+from adwright.agent.language.arithmetic import apply_operator, bounded_text, negated
+from adwright.agent.language.budgets import BudgetMeter, RunBudget
+from adwright.agent.language.checker import CheckedScript
+from adwright.agent.language.field_values import read_decimal, why_text_unfit
+from adwright.agent.language.kinds import VERBS
+from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
+from adwright.agent.language.tree import (
+    Act,
+    Assignment,
+    BinaryTerm,
+    Branch,
+    BreakLoop,
+    DecimalLiteral,
+    ElementUse,
+    Expression,
+    IndexedTerm,
+    ListLiteral,
+    Repetition,
+    ScriptParameter,
+    SourcePosition,
+    Statement,
+    TextLiteral,
+    TruthLiteral,
+    UnaryTerm,
+    VariableUse,
+    VerbCall,
+    WholeLiteral,
+)
+from adwright.agent.language.values import (
+    ArgumentValue,
+    ElementHandle,
+    ScriptValue,
+    ScriptWorld,
+    SecretName,
+    joined_sources,
+)
+from adwright.agent.policy.taint import refused_sources
+from adwright.core.clock import Clock
+
+__all__ = ["RunOutcome", "check_arguments", "run_script"]
+
+T = TypeVar("T")
+#: An item within an item within ...
+_MOST_WITHIN = 4
+_NOTHING = ScriptValue(None)
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run told the user, and what it used."""
+
+    answers: tuple[str, ...]
+    steps: int
+    acts: int
+    writes: int
+
+
+def run_script(
+    checked: CheckedScript,
+    document: AppDocument,
+    world: ScriptWorld,
+    arguments: Mapping[str, ArgumentValue],
+    *,
+    clock: Clock,
+    budget: RunBudget | None = None,
+    on_line: Callable[[int], None] = lambda line: None,
+) -> RunOutcome:
+    """Run the script to its end.
+
+    on_line: told of the line of each statement, before it is done.
+    Raises ScriptError with the line at which it stopped, and why.
+    """
+    values = check_arguments(checked.script.parameters, arguments)
+    if (checked.app, checked.version) != (document.app, document.version):
+        what = f"the script was checked on {checked.app} {checked.version}"
+        hint = f"check it on {document.app} {document.version}"
+        raise ScriptError([ScriptProblem("wrong_state", what, hint=hint)])
+    run = _Run(checked, document, world, BudgetMeter(budget or RunBudget(), clock), on_line)
+    run.values.update(values)
+    run.body(checked.script.body)
+    meter = run.meter
+    return RunOutcome(tuple(run.answers), meter.steps, meter.acts, meter.writes)
+
+
+def check_arguments(
+    parameters: tuple[ScriptParameter, ...], arguments: Mapping[str, ArgumentValue]
+) -> dict[str, ScriptValue]:
+    """The values of a script's parameters. Raises ScriptError for one too many, too few, or of
+    another kind."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "text": (str,),
+        "whole": (int,),
+        "number": (int, Decimal),
+        "truth": (bool,),
+    }
+    known = {one.name: one for one in parameters}
+    for name in arguments:
+        if name not in known:
+            hint = f"it takes {', '.join(known) or 'none'}"
+            what = f"the script has no parameter {quoted(name)}"
+            raise ScriptError([ScriptProblem("arguments", what, hint=hint)])
+    found = {}
+    for name, one in known.items():
+        at, value = one.at, arguments.get(name)
+        if value is None:
+            what = f"the parameter {name} has no value"
+            raise ScriptError([ScriptProblem("arguments", what, at.line, at.column, "pass one")])
+        fits = isinstance(value, kinds[one.kind])
+        if not fits or (isinstance(value, bool) and one.kind != "truth"):
+            what = f"the parameter {name} is a {one.kind}, not {quoted(str(value))}"
+            raise ScriptError([ScriptProblem("wrong_type", what, at.line, at.column)])
+        if isinstance(value, Decimal) and not value.is_finite():
+            what = f"the parameter {name} must be finite"
+            raise ScriptError([ScriptProblem("value", what, at.line, at.column)])
+        found[name] = ScriptValue(bounded_text(value) if isinstance(value, str) else value)
+    return found
+
+
+class _Run:
+    def __init__(
+        self,
+        checked: CheckedScript,
+        document: AppDocument,
+        world: ScriptWorld,
+        meter: BudgetMeter,
+        on_line: Callable[[int], None],
+    ) -> None:
+        self.values: dict[str, ScriptValue] = {}
+        self.answers: list[str] = []
+        self.meter = meter
+        self._rules = checked.rules
+        self._document = document
+        self._world = world
+        self._on_line = on_line
+
+    # --- statements --------------------------------------------------------------------
+
+    def body(self, body: tuple[Statement, ...]) -> bool:
+        """Do statements; false where a break ended them."""
+        for one in body:
+            self._on_line(one.at.line)
+            self._at(one.at, self.meter.step)
+            match one:
+                case Assignment(name, value):
+                    self.values[name] = self._value(value)
+                case Act(call):
+                    self._value(call)
+                case BreakLoop():
+                    return False
+                case Branch():
+                    test = self._truth(one.condition)
+                    if not self.body(one.then if test else one.otherwise):
+                        return False
+                case Repetition():
+                    self._repeat(one)
+        return True
+
+    def _repeat(self, one: Repetition) -> None:
+        items = self._value(one.sequence).data
+        if not isinstance(items, tuple):
+            self._fail("loop", "a loop runs over a list", one.at)
+        most = self._rules.most_items
+        if items and isinstance(items[0].data, ElementHandle) and len(items) > most:
+            hint = "match fewer of them, or raise CheckRules.most_items"
+            what = f"the list has {len(items):,} items; a loop takes at most {most}"
+            self._fail("budget", what, one.at, hint)
+        for item in items:
+            self.values[one.variable] = item
+            if not self.body(one.body):
+                break
+
+    # --- values ------------------------------------------------------------------------
+
+    def _value(self, term: Expression) -> ScriptValue:
+        self._at(term.at, self.meter.step)
+        match term:
+            case TextLiteral() | WholeLiteral() | DecimalLiteral() | TruthLiteral():
+                return ScriptValue(term.value)
+            case ListLiteral(items):
+                return ScriptValue(tuple(map(self._value, items)))
+            case VariableUse(name):
+                if name not in self.values:
+                    self._fail("unknown_name", f"{name} has no value here", term.at)
+                return self.values[name]
+            case ElementUse(name):
+                return self._element(name, term.at)
+            case _:
+                return self._composed(term)
+
+    def _composed(self, term: Expression) -> ScriptValue:
+        match term:
+            case IndexedTerm(sequence, index):
+                return self._indexed(self._value(sequence), self._value(index), term.at)
+            case UnaryTerm("not", operand):
+                value = self._value(operand)
+                return ScriptValue(not self._is_true(value, term.at), value.sources)
+            case UnaryTerm(_, operand):
+                value = self._value(operand)
+                return self._at(term.at, lambda: negated(value))
+            case BinaryTerm(operator, first, second):
+                left = self._value(first)
+                if operator in ("and", "or"):
+                    if self._is_true(left, term.at) == (operator == "or"):
+                        return left
+                    right = self._value(second)
+                    test = self._is_true(right, term.at)
+                    return ScriptValue(test, left.sources | right.sources)
+                right = self._value(second)
+                return self._at(term.at, lambda: apply_operator(operator, left, right))
+            case VerbCall():
+                return self._call(term)
+        self._fail("wrong_type", "this has no value", term.at)
+
+    def _element(self, name: str, at: SourcePosition) -> ScriptValue:
+        element = self._document.by_name.get(name)
+        if element is None:
+            self._fail("unknown_element", f"there is no element ${name}", at)
+        if not element.many:
+            return ScriptValue(ElementHandle(name))
+        items = self._at(at, lambda: self._world.items(name))
+        return ScriptValue(tuple(map(ScriptValue, items)))
+
+    def _indexed(
+        self, sequence: ScriptValue, index: ScriptValue, at: SourcePosition
+    ) -> ScriptValue:
+        items, place = sequence.data, index.data
+        if not isinstance(items, tuple) or not isinstance(place, int):
+            self._fail("wrong_type", "only lists have items, by whole numbers", at)
+        if not 0 <= place < len(items):
+            hint = "indexes begin at 0; test len(...) first"
+            self._fail("index", f"there is no item {place} among {len(items)}", at, hint)
+        item = items[place]
+        return ScriptValue(item.data, item.sources | sequence.sources | index.sources)
+
+    def _truth(self, term: Expression) -> bool:
+        return self._is_true(self._value(term), term.at)
+
+    def _is_true(self, value: ScriptValue, at: SourcePosition) -> bool:
+        if not isinstance(value.data, bool):
+            self._fail("wrong_type", "a truth value is needed", at)
+        return value.data
+
+    # --- verbs -------------------------------------------------------------------------
+
+    def _call(self, call: VerbCall) -> ScriptValue:
+        verb = VERBS.get(call.verb)
+        if verb is None or not verb.fewest <= len(call.arguments) <= len(verb.takes):
+            self._fail("unknown_verb", f"{quoted(call.verb)} cannot be done so", call.at)
+        if call.verb == "inside":
+            return self._inside(call)
+        given = [self._value(one) for one in call.arguments]
+        if verb.nature == "act":
+            return self._act(call, given)
+        sources = joined_sources(given)
+        match call.verb, [one.data for one in given]:
+            case "get_text", [ElementHandle() as target]:
+                text = self._at(call.at, lambda: bounded_text(self._world.text(target)))
+                return ScriptValue(text, sources | {target.name})
+            case "get_attributes", [ElementHandle() as target, str(name)]:
+                found = self._at(call.at, lambda: self._world.attribute(target, name))
+                return ScriptValue(found, sources | {target.name})
+            case "match", [tuple(items), str(wanted)]:
+                return ScriptValue(tuple(one for one in items if _matches(one, wanted)))
+            case "len", [tuple() | str() as measured]:
+                return ScriptValue(len(measured), sources | _looked_at(measured))
+            case "answer", [str() | int() | Decimal() as said]:
+                text = _as_text(said)
+                self.answers.append(text)
+                self._at(call.at, lambda: self._world.answer(text, sources))
+                return _NOTHING
+            case "expect", [bool(test)]:
+                if not test:
+                    self._fail("expectation", "what the script expects is not so", call.at)
+                return _NOTHING
+        return self._convert(call, given)
+
+    def _convert(self, call: VerbCall, given: list[ScriptValue]) -> ScriptValue:
+        sources = joined_sources(given)
+        match call.verb, [one.data for one in given]:
+            case "range", [int(count)]:
+                return ScriptValue(tuple(ScriptValue(one) for one in range(count)))
+            case "secret", [str(name)]:
+                return ScriptValue(SecretName(name))
+            case "number", [str(text)]:
+                number = read_decimal(text)
+                if number is None:
+                    self._fail("value", f"{quoted(text)} is no number", call.at, "as in 12.50")
+                return ScriptValue(number, sources)
+            case "text", [str() | int() | Decimal() as value] if not isinstance(value, bool):
+                return ScriptValue(_as_text(value), sources)
+            case "lower", [str(text)]:
+                return ScriptValue(self._at(call.at, lambda: bounded_text(text.lower())), sources)
+        self._fail("wrong_type", f"{call.verb} does not take these values", call.at)
+
+    def _inside(self, call: VerbCall) -> ScriptValue:
+        item, inner = call.arguments
+        around = self._value(item).data
+        if isinstance(around, ElementHandle) and isinstance(inner, ElementUse):
+            depth, one = 1, around
+            while one.within is not None:
+                depth, one = depth + 1, one.within
+            if depth < _MOST_WITHIN and inner.name in self._document.by_name:
+                return ScriptValue(ElementHandle(inner.name, within=around))
+        hint = f"as in {VERBS['inside'].example}, at most {_MOST_WITHIN} deep"
+        self._fail("wrong_type", "inside takes an item and an element", call.at, hint)
+
+    def _act(self, call: VerbCall, given: list[ScriptValue]) -> ScriptValue:
+        target: ElementHandle | None = None
+        value: str | bool | SecretName | None = None
+        for one in given:
+            match one.data:
+                case ElementHandle() as handle if target is None:
+                    target = handle
+                case bool() | SecretName() as plain:
+                    value = plain
+                case str() | int() | Decimal() as plain:
+                    value = _as_text(plain)
+                case _:
+                    self._fail("wrong_type", f"{call.verb} does not take this", call.at)
+        if target is not None and target.name in self._document.by_name:
+            self._fits(call, target, given[-1], value)
+            effect: EffectClass = self._document.by_name[target.name].effect
+            if call.verb == "scroll":
+                effect = "read"
+        elif call.verb in ("scroll", "back"):
+            effect = "navigate"
+        elif call.verb == "enter":
+            effect = "unknown"  # whether it writes shows at the gate
+        else:
+            self._fail("wrong_type", f"{call.verb} needs an element", call.at)
+        self._at(call.at, lambda: self.meter.act(writes=effect in WRITING and call.verb != "enter"))
+        done = self._at(call.at, lambda: self._world.act(call.verb, target, value))
+        return ScriptValue(done, frozenset((target.name,)) if target else frozenset())
+
+    def _fits(
+        self,
+        call: VerbCall,
+        target: ElementHandle,
+        given: ScriptValue,
+        value: str | bool | SecretName | None,
+    ) -> None:
+        if call.verb not in ("set_text", "choose"):
+            return
+        element = self._document.by_name[target.name]
+        refused = refused_sources(given.sources, element.name, self._rules.flows)
+        if refused:
+            what = f"text of ${refused[0]} would be put into ${element.name}"
+            hint = "have the user allow this flow"
+            self._fail("tainted_write", what, call.at, hint)
+        if isinstance(value, str):
+            problem = why_text_unfit(element, value)
+            if problem is not None:
+                self._fail(problem.code, problem.what, call.at, problem.hint)
+
+    # --- errors ------------------------------------------------------------------------
+
+    def _at(self, at: SourcePosition, do: Callable[[], T]) -> T:
+        """What `do` gives; its error gets this place."""
+        try:
+            return do()
+        except ScriptError as error:
+            first = error.problems[0]
+            if first.line:
+                raise
+            self._raise(ScriptProblem(first.code, first.what, at.line, at.column, first.hint))
+        except DriverError as error:
+            self._raise(ScriptProblem("driver", str(error), at.line, at.column))
+
+    def _fail(self, code: ProblemCode, what: str, at: SourcePosition, hint: str = "") -> NoReturn:
+        self._raise(ScriptProblem(code, what, at.line, at.column, hint))
+
+    def _raise(self, problem: ScriptProblem) -> NoReturn:
+        raise ScriptError([problem])
+
+
+def _matches(item: ScriptValue, wanted: str) -> bool:
+    handle = item.data
+    return isinstance(handle, ElementHandle) and wanted.casefold() in handle.seen.casefold()
+
+
+def _looked_at(measured: str | tuple[ScriptValue, ...]) -> frozenset[str]:
+    """The elements whose number on the screen is told."""
+    if isinstance(measured, str):
+        return frozenset()
+    return frozenset(one.data.name for one in measured if isinstance(one.data, ElementHandle))
+
+
+def _as_text(value: str | int | Decimal) -> str:
+    """A number in plain digits; true and false as scripts write them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)

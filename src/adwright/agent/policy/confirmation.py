@@ -1,0 +1,123 @@
+"""Which writes a person must confirm, and what the person is shown: the request itself.
+
+    change.sentence()       # "destructive: POST /offers/7/; 2 of this run; reason: '' -> 'old'"
+
+What is shown comes from the pending request and from what stood in the fields before, never from a
+model's words. Tokens against forgery are left out, secrets are masked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from adwright.agent.document.elements import WRITING, EffectClass
+from adwright.agent.drivers.protocol import PendingRequest
+from adwright.core.config import check_literals, require_count
+
+__all__ = [
+    "ConfirmRules",
+    "Confirmer",
+    "FieldChange",
+    "PendingChange",
+    "must_ask",
+    "pending_change",
+]
+
+_TOKENS = re.compile(r"csrf|xsrf|authenticity_token|__requestverification|nonce", re.I)
+_MOST_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class ConfirmRules:
+    """ask: effects that are always asked about. bulk: from this write of a run on, each is asked
+    about, whatever its effect."""
+
+    ask: tuple[EffectClass, ...] = ("message", "spend", "destructive", "unknown")
+    bulk: int = 5
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        require_count("bulk", self.bulk)
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """A field of a request. old: what stood there when the page came; None where nobody saw."""
+
+    name: str
+    old: str | None
+    new: str
+
+
+@dataclass(frozen=True)
+class PendingChange:
+    """A write that waits for a yes. element: that the script acts on. number: it is the number-th
+    write of this run. documented: the document knows this request of this element."""
+
+    element: str
+    effect: EffectClass
+    method: str
+    url: str
+    fields: tuple[FieldChange, ...]
+    number: int
+    documented: bool
+
+    def sentence(self) -> str:
+        """The change in one line; long values are shortened, and signs that hide are spelled."""
+        path = urlsplit(self.url)
+        place = path.path + (f"?{path.query}" if path.query else "")
+        parts = [f"{self.effect}: {self.method} {_shown(place)}; {self.number} of this run"]
+        for one in self.fields:
+            if one.old is None:
+                parts.append(f"{_shown(one.name)} = {_shown(one.new, quoted=True)}")
+            elif one.old != one.new:
+                new = _shown(one.new, quoted=True)
+                parts.append(f"{_shown(one.name)}: {_shown(one.old, quoted=True)} -> {new}")
+        if not self.documented:
+            parts.append("this request is not in the document")
+        return "; ".join(parts)
+
+
+#: Asked by the gate; true is a yes. It may take as long as a person does.
+Confirmer: TypeAlias = Callable[[PendingChange], bool]
+
+
+def pending_change(
+    request: PendingRequest,
+    *,
+    element: str,
+    effect: EffectClass,
+    before: Mapping[str, str],
+    number: int,
+    documented: bool,
+    mask: Callable[[str], str] = str,
+) -> PendingChange:
+    """What `request` would change. before: names of fields and what stood in them."""
+    fields = tuple(
+        FieldChange(name, mask(before[name]) if name in before else None, mask(value))
+        for name, value in request.fields.items()
+        if not _TOKENS.search(name)
+    )
+    if not request.fields and request.body:
+        body = request.body[: 4 * _MOST_SHOWN].decode("utf-8", errors="replace")
+        fields = (FieldChange("body", None, mask(body)),)
+    return PendingChange(
+        element, effect, request.method, mask(request.url), fields, number, documented
+    )
+
+
+def must_ask(change: PendingChange, rules: ConfirmRules) -> bool:
+    """Whether a person must say yes to this change."""
+    if change.effect not in WRITING:
+        return True  # a write by what should not write
+    return change.effect in rules.ask or change.number >= rules.bulk or not change.documented
+
+
+def _shown(text: str, *, quoted: bool = False) -> str:
+    short = text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+    visible = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in short)
+    return f"'{visible}'" if quoted else visible

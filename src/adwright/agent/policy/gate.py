@@ -1,0 +1,216 @@
+"""Decide on every request of a run: where it goes, what it may change, and who said yes.
+
+    gate = PolicyGate(rules, document, confirm=ask, caps=ledger, secrets=keeper)
+    driver = open_driver(gate.decide)
+    with gate.acting(element, before) as act:
+        driver.tap(node)
+    act.alarm            # why the run must stop, or None
+    act.written          # what was let through, and may have changed something
+
+A request that may write passes only while the script acts on an element that may, if the document
+knows the request of that element, the caps have room, and a person said yes where one must. In a
+dry run none passes, and each is written down. Whatever goes wrong in here is a no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from adwright.agent.document.elements import AppDocument, EffectClass, Element
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest
+from adwright.agent.policy.caps import CapLedger
+from adwright.agent.policy.confirmation import (
+    Confirmer,
+    ConfirmRules,
+    PendingChange,
+    must_ask,
+    pending_change,
+)
+from adwright.agent.policy.origins import OriginRules, check_origin
+from adwright.agent.policy.secrets import SecretKeeper
+from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
+from adwright.core.config import check_literals
+
+__all__ = ["GateAct", "GateMode", "GateRules", "PolicyGate"]
+
+#: "reading": nothing may write. "signing_in": what the script of signing in sends is sent, in a dry
+#: run too, and is counted apart.
+GateMode = Literal["running", "reading", "signing_in"]
+_NAVIGATIONS = ("page", "frame", "redirect", "fetch", "script", "popup", "download")
+
+
+@dataclass(frozen=True)
+class GateRules:
+    """dry: no request that may write is sent. unknown: acts on elements of unknown effect may
+    write, after a yes."""
+
+    origins: OriginRules
+    confirm: ConfirmRules = field(default_factory=ConfirmRules)
+    dry: bool = False
+    unknown: bool = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+
+@dataclass
+class GateAct:
+    """What happens while the script acts on one element; elements: what the document says of them,
+    several for the key Enter, which may be any of its page."""
+
+    elements: tuple[Element, ...]
+    before: Mapping[str, str]
+    written: list[PendingChange] = field(default_factory=list)
+    blocked: list[PendingChange] = field(default_factory=list)
+    alarm: GateDecision | None = None
+    sent: set[tuple[str, str, bytes]] = field(default_factory=set)
+
+
+class PolicyGate:
+    """The gate of one run. confirm: None says no to all that must be asked about."""
+
+    def __init__(
+        self,
+        rules: GateRules,
+        document: AppDocument,
+        *,
+        confirm: Confirmer | None = None,
+        caps: CapLedger | None = None,
+        secrets: SecretKeeper | None = None,
+    ) -> None:
+        self.rules = rules
+        self.secrets = secrets or SecretKeeper()
+        #: What a dry run would have sent, and what a run has.
+        self.would_send: list[PendingChange] = []
+        self.written: list[PendingChange] = []
+        self.signed_in: list[PendingChange] = []
+        #: Requests that tried to write while nothing acted.
+        self.stray: GateDecision | None = None
+        self._document = document
+        self._confirm = confirm
+        self._caps = caps
+        self._act: GateAct | None = None
+        self._mode: GateMode = "running"
+
+    @contextmanager
+    def during(self, mode: GateMode) -> Iterator[None]:
+        """Decide in this mode while it lasts."""
+        before, self._mode = self._mode, mode
+        try:
+            yield
+        finally:
+            self._mode = before
+
+    @contextmanager
+    def acting(self, elements: tuple[Element, ...], before: Mapping[str, str]) -> Iterator[GateAct]:
+        """While this lasts, the script acts on one of `elements`; before: the names of the fields
+        of the page and what stood in them when it came."""
+        act = GateAct(elements, before)
+        self._act = act
+        try:
+            yield act
+        finally:
+            self._act = None
+
+    def decide(self, request: PendingRequest) -> GateDecision:
+        """Whether a request may leave."""
+        try:
+            decision = check_origin(request, self.rules.origins)
+            if decision.allowed and self._may_write(request):
+                decision = self._decide_write(request)
+        except Exception as error:
+            decision = GateDecision(
+                allowed=False, code="gate_error", reason=f"the gate failed: {type(error).__name__}"
+            )
+        if not decision.allowed and decision.code in ("effect", "unexpected_write", "gate_error"):
+            self._alarm(decision)
+        return decision
+
+    def _alarm(self, decision: GateDecision) -> None:
+        if self._act is None:
+            self.stray = self.stray or decision
+        else:
+            self._act.alarm = self._act.alarm or decision
+
+    def _may_write(self, request: PendingRequest) -> bool:
+        if request.method.upper() not in SAFE_METHODS:
+            return True
+        if self._act is None or request.kind not in _NAVIGATIONS:
+            return False
+        # Apps that write by GET: what the document says of the element counts.
+        for one in self._act.elements:
+            if not one.writes:
+                continue
+            if matching_shape(request.method, request.url, one.requests) is not None:
+                return True
+            unsafe = any(method_of(shape) not in SAFE_METHODS for shape in one.requests)
+            if not unsafe and not self._act.sent:
+                return True
+        return False
+
+    def _decide_write(self, request: PendingRequest) -> GateDecision:
+        act = self._act
+        if act is None:
+            return _no("unexpected_write", "something would write while the script does not act")
+        if self._mode == "reading":
+            return _no("effect", f"a check would send {request.method} {request.url}")
+        element, documented = self._meant(act, request)
+        if element is None or not element.writes:
+            name = f"${element.name}" if element else "the key Enter"
+            shown = f"{request.method} {request.url}"
+            return _no("effect", f"{name} would send {shown}, which the document does not say")
+        effect: EffectClass = element.effect
+        if element.requests and not documented:
+            return _no("effect", f"${element.name} would send {request.method} {request.url}")
+        if effect == "unknown" and not self.rules.unknown:
+            return _no("effect", f"the effect of ${element.name} is unknown")
+        change = pending_change(
+            request,
+            element=element.name,
+            effect=effect,
+            before=act.before,
+            number=len(self.written) + len(self.would_send) + 1,
+            documented=documented,
+            mask=self.secrets.mask,
+        )
+        key = (request.method.upper(), request.url, request.body)
+        if key in act.sent:
+            return _no("double_submit", "the same request was sent by this act before")
+        act.sent.add(key)
+        if self._mode == "signing_in" and documented and effect == "commit":
+            self.signed_in.append(change)
+            return GateDecision(allowed=True)
+        if self.rules.dry:
+            self.would_send.append(change)
+            act.blocked.append(change)
+            return _no("dry_run", "nothing is sent in a dry run")
+        return self._ask(request, change, act)
+
+    def _ask(self, request: PendingRequest, change: PendingChange, act: GateAct) -> GateDecision:
+        if must_ask(change, self.rules.confirm) and not (self._confirm and self._confirm(change)):
+            act.blocked.append(change)
+            act.alarm = act.alarm or _no("refused", f"not confirmed: {change.sentence()}")
+            return _no("refused", "nobody said yes")
+        if self._caps is not None:
+            why = self._caps.reserve(request.method, request.url, request.fields, act.before)
+            if why is not None:
+                act.blocked.append(change)
+                act.alarm = act.alarm or _no("cap", why)
+                return _no("cap", why)
+        self.written.append(change)
+        act.written.append(change)
+        return GateDecision(allowed=True)
+
+    def _meant(self, act: GateAct, request: PendingRequest) -> tuple[Element | None, bool]:
+        """The element that a request is of, and whether the document knows it."""
+        for one in act.elements:
+            if matching_shape(request.method, request.url, one.requests) is not None:
+                return one, True
+        return (act.elements[0], False) if len(act.elements) == 1 else (None, False)
+
+
+def _no(code: str, reason: str) -> GateDecision:
+    return GateDecision(allowed=False, code=code, reason=reason)

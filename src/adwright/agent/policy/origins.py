@@ -1,0 +1,186 @@
+"""Where requests may go: a list of origins, and all else is refused. Pure functions.
+
+    rules = OriginRules(origins=("https://shop.example",))
+    check_origin(PendingRequest("GET", "https://shop.example.evil.test/"), rules).code
+    # "origin"
+
+The list holds for navigations, frames, redirects and everything that pages load. Refused whatever
+the list says: data:, blob:, javascript:, file: and other schemes; user names in URLs; hosts in odd
+notations; service workers and beacons; a URL of another origin inside the path or query of one that
+is allowed, which a proxy, a translator or an open redirect would follow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest
+from adwright.agent.policy.addresses import is_plain_host, is_private_host
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError
+
+__all__ = ["OriginRules", "check_addresses", "check_origin", "origin_of"]
+
+_PORTS = {"http": 80, "https": 443}
+_SOCKETS = {"ws": "http", "wss": "https"}
+_REFUSED_KINDS = {
+    "worker": "service workers answer for the network",
+    "beacon": "beacons are sent when nobody looks",
+}
+#: So often an address may be written in percent signs within itself.
+_MOST_UNQUOTED = 4
+_CONTROLS = re.compile(r"[\x00-\x20\x7f\\]")
+_EMBEDDED = re.compile(
+    r"\b(?:https?|wss?|ftp):|(?:\b[a-z][a-z0-9+.-]*:)?/{2,}"
+    r"|\b(?:javascript|vbscript):|\bdata:[\w/+.-]*[;,]|\b(?:file|blob|filesystem):\w*/?",
+    re.I,
+)
+_HOST_END = re.compile(r"[/?#&;\s\"'<>|,)]")
+
+
+@dataclass(frozen=True)
+class OriginRules:
+    """What may be asked of whom.
+
+    origins: "scheme://host" or "scheme://host:port", in full; "http://127.0.0.1:8000" lists a
+    private address. resources: further origins of which pages may load images, styles and scripts,
+    but that are never opened, posted to or fetched from. sockets, popups, downloads: whether there
+    may be any, to the listed origins. embedding: paths that may carry URLs of other origins.
+    private: hosts of the list whose names may stand for private addresses.
+    """
+
+    origins: tuple[str, ...]
+    resources: tuple[str, ...] = ()
+    sockets: bool = False
+    popups: bool = False
+    downloads: bool = False
+    embedding: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for one in (*self.origins, *self.resources):
+            if origin_of(one) is None or urlsplit(one).path not in ("", "/"):
+                raise ConfigError(
+                    f"{one!r} is no origin",
+                    where="OriginRules.origins",
+                    hint="write scheme://host or scheme://host:port, as in https://shop.example",
+                )
+
+
+def origin_of(url: str) -> str | None:
+    """The origin of an http or https URL, with its port; None of what is none, or written oddly."""
+    parts = _split(url)
+    return None if isinstance(parts, str) else _origin(parts)
+
+
+def check_origin(request: PendingRequest, rules: OriginRules) -> GateDecision:
+    """Whether `request` may go where it goes. Methods are not looked at here."""
+    if request.kind in _REFUSED_KINDS:
+        return _no(request.kind, _REFUSED_KINDS[request.kind])
+    if request.kind == "popup" and not rules.popups:
+        return _no("popup", "popups are not allowed")
+    if request.kind == "download" and not rules.downloads:
+        return _no("download", "downloads are not allowed")
+    parts = _split(request.url, sockets=request.kind == "socket")
+    if isinstance(parts, str):
+        return _no(parts, _REASONS[parts])
+    if request.kind == "socket" and not rules.sockets:
+        return _no("socket", "WebSockets are not allowed")
+    listed = {origin_of(one) for one in rules.origins}
+    if request.kind == "resource" and request.method == "GET":
+        listed |= {origin_of(one) for one in rules.resources}
+    origin = _origin(parts)
+    host = parts.hostname or ""
+    if origin not in listed:
+        private = is_private_host(host)
+        code = "private" if private else "origin"
+        return _no(code, f"{origin} is not listed")
+    if parts.path not in rules.embedding and _embeds_another(parts, listed):
+        return _no("embedded_url", "the address holds the address of another place")
+    return GateDecision(allowed=True)
+
+
+def check_addresses(host: str, addresses: Iterable[str], rules: OriginRules) -> GateDecision:
+    """Whether a listed host may be connected to at these IP addresses, to which its name leads: a
+    public name must not lead into a network unless the rules say so."""
+    found = list(addresses)
+    if not found:
+        return _no("private", f"{host} leads to no address")
+    if host in rules.private or is_private_host(host):
+        return GateDecision(allowed=True)
+    inside = [one for one in found if is_private_host(one)]
+    if inside:
+        return _no("private", f"{host} leads to the private address {inside[0]}")
+    return GateDecision(allowed=True)
+
+
+_REASONS = {
+    "malformed": "the address is not written plainly",
+    "scheme": "only http and https are opened",
+    "userinfo": "the address holds a user name",
+    "host": "the host is not written plainly",
+}
+
+
+def _split(url: str, *, sockets: bool = False) -> SplitResult | str:
+    """The parts of a URL, or a code that says why it is refused."""
+    if _CONTROLS.search(url) or not url.isascii():
+        return "malformed"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "malformed"
+    schemes = _SOCKETS if sockets else _PORTS
+    if parts.scheme not in schemes:
+        return "scheme"
+    if not url[len(parts.scheme) :].startswith("://") or port == 0:
+        return "malformed"
+    if "@" in parts.netloc:
+        return "userinfo"
+    if parts.netloc.endswith(":") or not parts.hostname or not is_plain_host(parts.hostname):
+        return "host"
+    return parts
+
+
+def _origin(parts: SplitResult) -> str:
+    scheme = _SOCKETS.get(parts.scheme, parts.scheme)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}:{parts.port or _PORTS[scheme]}"
+
+
+def _embeds_another(parts: SplitResult, listed: set[str | None]) -> bool:
+    """Whether path, query or fragment hold the address of an origin that is not listed."""
+    text = f"{parts.path}?{parts.query}#{parts.fragment}"
+    for _ in range(_MOST_UNQUOTED):
+        for found in _EMBEDDED.finditer(text.replace("\\", "/")):
+            if not _is_listed(text.replace("\\", "/")[found.start() :], parts, listed):
+                return True
+        plain = unquote(text)
+        if plain == text:
+            return False
+        text = plain
+    return True  # nobody honest writes so
+
+
+def _is_listed(text: str, parts: SplitResult, listed: set[str | None]) -> bool:
+    """Whether what begins with an address begins with a listed one. Two slashes within a path, as
+    in /a//b, are none where no host could stand after them."""
+    scheme, _, rest = text.partition(":") if not text.startswith("/") else (parts.scheme, "", text)
+    if scheme.lower() not in _PORTS:
+        return False
+    host = _HOST_END.split(rest.lstrip("/"), maxsplit=1)[0]
+    if not host:
+        return True
+    if text.startswith("/") and "." not in host and ":" not in host and host != "localhost":
+        return True
+    return origin_of(f"{scheme.lower()}://{host}") in listed
+
+
+def _no(code: str, reason: str) -> GateDecision:
+    return GateDecision(allowed=False, code=code, reason=reason)

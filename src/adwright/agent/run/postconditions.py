@@ -1,0 +1,87 @@
+"""What must be true after a run, asked of the app by a way that the run did not use.
+
+    Postconditions(requests=("POST /offers/{}/",), check=read_script('''
+    param code: text
+    param share: number
+    tap(inside(match($offers__rows, code)[0], $offers__edit))
+    expect(number(get_attributes($offer_edit__share, "value")) == share)
+    '''))
+
+A banner that says "saved" counts for nothing. Each request must have been answered without an
+error, and the check, a script that only reads, must run to its end on pages that are loaded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from adwright.agent.document.elements import AppDocument
+from adwright.agent.drivers.protocol import SeenRequest
+from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
+from adwright.agent.language.problems import ScriptError, ScriptProblem
+from adwright.agent.language.tree import Script
+from adwright.agent.language.values import ArgumentValue
+from adwright.agent.policy.shapes import matching_shape
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError
+
+__all__ = ["Postconditions", "check_postconditions", "missing_requests", "own_arguments"]
+
+_READ_ONLY = CheckRules(
+    forbidden=("commit", "message", "spend", "destructive", "unknown"), most_items=200
+)
+
+
+@dataclass(frozen=True)
+class Postconditions:
+    """requests: shapes that must have been answered with a status from 200 to 399. check: a script
+    without effects, which takes some of the run's parameters; None for no check."""
+
+    requests: tuple[str, ...] = ()
+    check: Script | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for one in self.requests:
+            method, _, path = one.partition(" ")
+            if not method.isupper() or not path.startswith("/"):
+                raise ConfigError(
+                    f"{one!r} is no request",
+                    where="Postconditions.requests",
+                    hint="write METHOD /path, as in POST /offers/{}/",
+                )
+        if not self.requests and self.check is None:
+            raise ConfigError(
+                "there is nothing to check",
+                where="Postconditions",
+                hint="name a request, or write a check",
+            )
+
+
+def check_postconditions(wanted: Postconditions, document: AppDocument) -> CheckedScript | None:
+    """The check, ready to be run. Raises ScriptError where it would do more than read."""
+    return None if wanted.check is None else check_script(wanted.check, document, _READ_ONLY)
+
+
+def missing_requests(
+    wanted: Postconditions, seen: Iterable[SeenRequest]
+) -> tuple[ScriptProblem, ...]:
+    """Those of the requests that were not answered well, one problem each."""
+    answered = [one.request for one in seen if one.decision.allowed and 200 <= one.status < 400]
+    return tuple(
+        ScriptProblem("expectation", f"{shape} was not answered well")
+        for shape in wanted.requests
+        if not any(matching_shape(one.method, one.url, [shape]) for one in answered)
+    )
+
+
+def own_arguments(
+    script: Script, arguments: Mapping[str, ArgumentValue]
+) -> dict[str, ArgumentValue]:
+    """Those of a run's arguments that its check takes. Raises ScriptError for one that is not."""
+    missing = [one.name for one in script.parameters if one.name not in arguments]
+    if missing:
+        what = f"the check takes {missing[0]}, which the run has not"
+        raise ScriptError([ScriptProblem("arguments", what)])
+    return {one.name: arguments[one.name] for one in script.parameters}

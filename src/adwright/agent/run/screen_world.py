@@ -1,0 +1,353 @@
+"""The world of a script that is a screen: finds states and elements, acts through the gate, traces.
+
+Before each act: the state must be the one in which the document knows the element, and the node
+must be the element, see `locate`. After it: what was sent must be what the document says, the
+answer must not be an error, and the state the one that was to come. Else the run stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NoReturn
+from urllib.parse import urljoin
+
+from adwright.agent.document.elements import AppDocument, AppEdge, Element
+from adwright.agent.document.finding import where_am_i
+from adwright.agent.document.routes import find_route
+from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
+from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
+from adwright.agent.language.reach import leads
+from adwright.agent.language.values import ElementHandle, SecretName
+from adwright.agent.policy.gate import GateAct, PolicyGate
+from adwright.agent.policy.refusals import PolicyRefusalError
+from adwright.agent.run.acts import KeepPicture, TracedActs
+from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
+from adwright.agent.run.locate import item_on, items_on, locate, text_of
+from adwright.agent.run.trace import RunTrace, TraceStep
+
+__all__ = ["ScreenWorld", "WorldSettings"]
+
+_DIRECTIONS: Mapping[str, Direction] = {
+    "up": "up",
+    "down": "down",
+    "left": "left",
+    "right": "right",
+}
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """heal: look for elements that are not where they were; heal_writes: also for those that may
+    write, which only a run with postconditions should."""
+
+    heal: bool = False
+    heal_writes: bool = False
+
+
+@dataclass
+class _Page:
+    """What is known of the page that is open: which fields had which values when it came."""
+
+    url: str = ""
+    state: str | None = None
+    before: dict[str, str] = field(default_factory=dict)
+    drafts: set[str] = field(default_factory=set)
+
+
+class ScreenWorld:
+    """A `ScriptWorld` on a driver. line: that of the script that runs, set by the runner."""
+
+    def __init__(
+        self,
+        document: AppDocument,
+        driver: ScreenDriver,
+        gate: PolicyGate,
+        trace: RunTrace,
+        settings: WorldSettings | None = None,
+        *,
+        keep_picture: KeepPicture | None = None,
+    ) -> None:
+        self.line = 0
+        self.healed: list[HealedElement] = []
+        self.acts = TracedActs(document, driver, gate, trace, keep_picture=keep_picture)
+        self._document = document
+        self._driver = driver
+        self._gate = gate
+        self._trace = trace
+        self._settings = settings or WorldSettings()
+        self._ways = _ways(document)
+        self._elements = dict(document.by_name)
+        self._page = _Page()
+
+    # --- what scripts ask --------------------------------------------------------------
+
+    def act(
+        self, verb: str, target: ElementHandle | None, value: str | bool | SecretName | None
+    ) -> bool:
+        """See `ScriptWorld`."""
+        if target is None:
+            return self._without_target(verb, value)
+        screen, node, element = self._find(target)
+        if verb not in ("scroll", "set_text", "choose"):
+            self._require_effect(screen, element, node)
+        return self._do(verb, element, node, value, screen, "script")
+
+    def text(self, target: ElementHandle) -> str:
+        """See `ScriptWorld`."""
+        _, node, _ = self._find(target)
+        return self._driver.read(node) or text_of(node)
+
+    def attribute(self, target: ElementHandle, name: str) -> str | bool:
+        """See `ScriptWorld`."""
+        _, node, _ = self._find(target)
+        match name:
+            case "checked":
+                return node.value == "true" or node.facts.get("checked") == "true"
+            case "selected":
+                return node.facts.get("selected") == "true"
+            case "enabled":
+                return node.enabled
+            case "visible":
+                return node.visible
+            case "label":
+                return node.name
+            case "value":
+                return "" if node.secret else node.value
+        _fail("arguments", f"there is no attribute {quoted(name)}", "")
+
+    def items(self, name: str) -> tuple[ElementHandle, ...]:
+        """See `ScriptWorld`."""
+        element = self._element(name)
+        return items_on(self.be_at(element.state), element)
+
+    def answer(self, text: str, sources: frozenset[str]) -> None:
+        """See `ScriptWorld`."""
+        note = f"from {', '.join(sorted(sources))}" if sources else ""
+        value = self._gate.secrets.mask(text)[:500]
+        self._trace.add(TraceStep(self.line, "answer", "", "script", value=value, note=note))
+
+    # --- where it is -------------------------------------------------------------------
+
+    def look(self) -> None:
+        """See what is there now. Raises ScriptError where the page tried to write by itself."""
+        self._observe()
+
+    def is_at_start(self) -> bool:
+        """Whether the start of the app is there."""
+        return self._page.state == self._document.start
+
+    def go_home(self, *, strict: bool = True) -> Screen:
+        """Open the start of the app. strict: raise ScriptError where something else is there."""
+        start = self._document.state_by_name[self._document.start]
+        if "{}" in start.url_template:
+            _fail("wrong_state", f"the start {start.name} has no address of its own", "")
+        path = start.url_template.partition("?")[0] or "/"
+        url = urljoin(self._document.origins[0], path)
+        self._perform(partial(self._driver.open, url), "open", how="route", value=url)
+        screen = self._observe()
+        if strict and self._page.state != start.name:
+            what = f"{url} shows {self._page.state or 'a page that is not in the document'}"
+            _fail("wrong_state", what, "sign in first, or explore the app anew")
+        return screen
+
+    def _observe(self) -> Screen:
+        screen = self._driver.observe()
+        state = where_am_i(self._document, screen)
+        if screen.url != self._page.url or state != self._page.state:
+            fields = {one.facts["name"]: one.value for one in screen.nodes if "name" in one.facts}
+            self._page = _Page(screen.url, state, fields)
+        if self._gate.stray is not None:
+            _fail("effect", self._gate.stray.reason, "look at what the page sends by itself")
+        return screen
+
+    def be_at(self, state: str) -> Screen:
+        """Go to a state by harmless ways, where it is not there already.
+
+        Raises ScriptError where none leads to it, or what was typed would be lost.
+        """
+        screen = self._observe()
+        if self._page.state == state:
+            return screen
+        if self._page.drafts:
+            names = ", ".join(sorted(self._page.drafts))
+            hint = "send the form first, or go back()"
+            _fail("wrong_state", f"going to {state} would lose what was typed in {names}", hint)
+        route = self._route(self._page.state, state)
+        if route is None:
+            screen = self.go_home()
+            route = self._route(self._document.start, state)
+        if route is None:
+            _fail("unreachable", f"no way leads to {state}", "tap what leads there first")
+        for edge in route:
+            screen, node, element = self._find(ElementHandle(edge.element), go=False)
+            self._require_effect(screen, element, node)
+            self._do("tap", element, node, None, screen, "route")
+            screen = self._observe()
+        if self._page.state != state:
+            _fail("wrong_state", f"the way led to {self._page.state}, not to {state}", "")
+        return screen
+
+    def _route(self, start: str | None, goal: str) -> tuple[AppEdge, ...] | None:
+        return None if start is None else find_route(self._ways, start, goal)
+
+    # --- what it finds -----------------------------------------------------------------
+
+    def _element(self, name: str) -> Element:
+        return self._elements[name]
+
+    def _find(
+        self, target: ElementHandle, *, go: bool = True
+    ) -> tuple[Screen, ScreenNode, Element]:
+        element = self._element(target.name)
+        screen = self.be_at(element.state) if go else self._observe()
+        if target.within is not None:
+            outer = self._element(target.within.name)
+            around = self._node_of(screen, outer, target.within)
+            return screen, locate(screen, element, within=around), element
+        if target.place is not None:
+            return screen, self._node_of(screen, element, target), element
+        try:
+            return screen, locate(screen, element), element
+        except ScriptError as error:
+            healed = self._heal(screen, element, error)
+            return screen, healed.node, healed.after
+
+    def _node_of(self, screen: Screen, element: Element, handle: ElementHandle) -> ScreenNode:
+        if handle.within is not None:
+            around = self._node_of(screen, self._element(handle.within.name), handle.within)
+            return locate(screen, element, within=around)
+        if handle.place is None:
+            return locate(screen, element)
+        return item_on(screen, element, handle)
+
+    def _heal(self, screen: Screen, element: Element, error: ScriptError) -> HealedElement:
+        allowed = self._settings.heal and (self._settings.heal_writes or not element.writes)
+        healed = heal_element(screen, element) if allowed and error.code == "not_found" else None
+        if healed is None:
+            raise error
+        self.healed.append(healed)
+        self._elements[element.name] = healed.after
+        return healed
+
+    def _require_effect(self, screen: Screen, element: Element, node: ScreenNode) -> None:
+        if not node.enabled:
+            _fail("not_found", f"${element.name} is switched off", "fill what it needs first")
+        if not effect_agrees(screen.url, element, node):
+            what = f"${element.name} would do something else than the document says"
+            _fail("effect", what, "look at the page, and correct the document")
+
+    # --- what it does ------------------------------------------------------------------
+
+    def _without_target(self, verb: str, value: str | bool | SecretName | None) -> bool:
+        self._observe()
+        driver = self._driver
+        if verb == "scroll":
+            return self._scroll(None, value)
+        if verb == "back":
+            self._perform(driver.back, "back")
+            self._page.drafts.clear()
+            return False
+        state = self._page.state
+        elements = self._document.elements_of(state) if state else ()
+        self._perform(driver.enter, "enter", elements)
+        return False
+
+    def _scroll(self, node: ScreenNode | None, value: str | bool | SecretName | None) -> bool:
+        direction = _DIRECTIONS.get(str(value))
+        if direction is None:
+            _fail("arguments", f"{quoted(str(value))} is no direction", "")
+        return self._driver.scroll(node, direction)
+
+    def _do(
+        self,
+        verb: str,
+        element: Element,
+        node: ScreenNode,
+        value: str | bool | SecretName | None,
+        screen: Screen,
+        how: str,
+    ) -> bool:
+        driver, shown, typed = self._driver, "", ""
+        match value:
+            case SecretName(name):
+                typed = self._secret_value(name, screen, element, node)
+                shown = f"<secret:{name}>"
+                self.acts.hide(element)
+            case bool():
+                typed = shown = "true" if value else "false"
+            case str():
+                typed = shown = value
+        match verb:
+            case "scroll":
+                return self._scroll(node, value)
+            case "set_text":
+                do = partial(driver.set_text, node, typed)
+            case "choose":
+                do = partial(driver.choose, node, typed)
+            case "long_tap":
+                do = partial(driver.long_tap, node)
+            case _:
+                do = partial(driver.tap, node)
+        before = self._page.state
+        if any(one.after is element for one in self.healed):
+            how = "healed"
+        act = self._perform(do, verb, (element,), name=element.name, how=how, value=shown)
+        if verb in ("set_text", "choose"):
+            self._page.drafts.add(element.name)
+        self._observe()
+        self._require_outcome(verb, element, before, act)
+        return False
+
+    def _perform(
+        self,
+        do: Callable[[], None],
+        verb: str,
+        elements: tuple[Element, ...] = (),
+        *,
+        name: str = "",
+        how: str = "script",
+        value: str = "",
+    ) -> GateAct:
+        step = TraceStep(self.line, verb, name, how, value=value, before=self._page.state or "")
+        act = self.acts.perform(do, step, elements, self._page.before)
+        if act.written:
+            # What stands in the fields now is what was sent.
+            self._page = _Page()
+        return act
+
+    def _secret_value(self, name: str, screen: Screen, element: Element, node: ScreenNode) -> str:
+        try:
+            return self._gate.secrets.fill(name, screen.url, element.name, node)
+        except PolicyRefusalError as error:
+            _fail("refused", error.what, error.hint)
+
+    def _require_outcome(
+        self, verb: str, element: Element, before: str | None, act: GateAct
+    ) -> None:
+        after = self._page.state
+        if act.blocked and self._gate.rules.dry:
+            self._page.drafts.clear()
+            return
+        expected = element.target if verb in ("tap", "long_tap") else None
+        if expected is None and not element.writes:
+            expected = before
+        if expected is not None and after != expected:
+            shown = after or "a page that is not in the document"
+            hint = "the form may have errors" if after == before else "look at the page"
+            code: ProblemCode = "wrong_state" if after == before else "effect"
+            _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+
+
+def _ways(document: AppDocument) -> AppDocument:
+    """The document with the ways that a runner may go by itself, and no other."""
+    elements = tuple(one if leads(one) else replace(one, target=None) for one in document.elements)
+    edges = tuple(
+        one for one in document.edges if not one.needs and leads(document.by_name[one.element])
+    )
+    return replace(document, elements=elements, edges=edges)
+
+
+def _fail(code: ProblemCode, what: str, hint: str) -> NoReturn:
+    raise ScriptError([ScriptProblem(code, what, hint=hint)])

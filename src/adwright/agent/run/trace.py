@@ -1,0 +1,155 @@
+"""What a run did, line by line, in a file whose lines prove each other.
+
+    trace = RunTrace(folder / "trace.jsonl")
+    trace.add(step)
+    trace.end("verified")
+    steps, verdict = read_trace(folder / "trace.jsonl")      # ArtifactCorruptError where changed
+
+Each line holds the hash of the line before it, and the last one the number of lines: a line that is
+changed, left out, moved or added breaks the chain, and so does an end that is cut off. The chain
+shows tampering to who knows its last hash; it is no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adwright.core.atomic import resource_error
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import AdwrightError, ArtifactCorruptError
+
+__all__ = ["FIRST_HASH", "RunTrace", "TraceRequest", "TraceStep", "read_trace"]
+
+FIRST_HASH = "0" * 64
+
+
+@dataclass(frozen=True)
+class TraceRequest:
+    """A request of a step; decision: the code of the gate; status: 0 where nothing came."""
+
+    method: str
+    url: str
+    kind: str
+    decision: str
+    status: int
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """One act of a run. line: of the script. how: "script"; "route" for what the runner did by
+    itself to get there; "healed". locator: kind and value of the first way to the element. before,
+    after: states. value: what was typed, masked. verdict: "ok" or the code of what stopped it.
+    picture: the name of a file beside the trace, empty for none."""
+
+    line: int
+    verb: str
+    element: str
+    how: str
+    locator: str = ""
+    value: str = ""
+    before: str = ""
+    after: str = ""
+    requests: tuple[TraceRequest, ...] = field(default=())
+    verdict: str = "ok"
+    note: str = ""
+    picture: str = ""
+
+
+class RunTrace:
+    """Writes a trace; path None keeps it in memory alone. Raises ResourceError where the file
+    cannot be written."""
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.steps: list[TraceStep] = []
+        self.last_hash = FIRST_HASH
+        self._path = None if path is None else Path(path)
+        if self._path is not None:
+            self._write("", flags=os.O_CREAT | os.O_EXCL)
+
+    def add(self, step: TraceStep) -> None:
+        """One more step."""
+        self.steps.append(step)
+        self._chain({"step": to_jsonable(step)})
+
+    def end(self, verdict: str) -> None:
+        """No more steps."""
+        self._chain({"end": verdict, "steps": len(self.steps)})
+
+    def _chain(self, content: dict[str, Any]) -> None:
+        line = {"before": self.last_hash, **content}
+        self.last_hash = _hash(line)
+        self._write(json.dumps({**line, "hash": self.last_hash}, ensure_ascii=True) + "\n")
+
+    def _write(self, text: str, *, flags: int = 0) -> None:
+        if self._path is None:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | flags, 0o600)
+            try:
+                os.write(descriptor, text.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise resource_error(error, self._path) or error from error
+
+
+def read_trace(path: str | Path) -> tuple[tuple[TraceStep, ...], str]:
+    """The steps of a trace and its verdict.
+
+    Raises ArtifactCorruptError naming the line at which the chain breaks; a trace without its end,
+    as of a run that was killed, is also broken.
+    """
+    before, steps, verdict = FIRST_HASH, [], None
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactCorruptError(
+            f"the trace cannot be read: {error}", where=str(path), hint="check the path"
+        ) from error
+    for number, text in enumerate(lines, 1):
+        line = _parsed(text, path, number)
+        given = line.pop("hash", None)
+        if verdict is not None or line.get("before") != before or given != _hash(line):
+            raise _broken(path, number)
+        before = given
+        if "step" in line:
+            try:
+                steps.append(from_jsonable(TraceStep, line["step"]))
+            except AdwrightError as error:
+                raise _broken(path, number) from error
+        elif line.get("steps") == len(steps):
+            verdict = str(line.get("end"))
+        else:
+            raise _broken(path, number)
+    if verdict is None:
+        raise _broken(path, len(lines) + 1)
+    return tuple(steps), verdict
+
+
+def _parsed(text: str, path: str | Path, number: int) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, number) from error
+    if not isinstance(line, dict):
+        raise _broken(path, number)
+    return line
+
+
+def _broken(path: str | Path, number: int) -> ArtifactCorruptError:
+    return ArtifactCorruptError(
+        "the trace is broken",
+        where=f"{path}, line {number}",
+        hint="it was changed or cut off after the run; do not rely on it",
+    )
+
+
+def _hash(line: dict[str, Any]) -> str:
+    plain = json.dumps(line, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(plain.encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""Which states can be reached without a write."""
+
+from __future__ import annotations
+
+from adwright.agent.language.reach import StateReach, leads
+from tests.support.agent.shop_document import shop_document
+
+DOCUMENT = shop_document()
+REACH = StateReach(DOCUMENT)
+
+
+def test_links_are_followed_and_writes_are_not() -> None:
+    assert REACH.from_state("home") == REACH.everywhere
+    assert REACH.from_state("offer_delete") == REACH.everywhere  # by its link to home
+
+
+def test_a_state_behind_a_write_is_not_reached() -> None:
+    # Without its link home, only the write leads out of the page that deletes.
+    kept = tuple(one for one in DOCUMENT.elements if one.name != "offer_delete__home")
+    assert not leads(DOCUMENT.by_name["offer_delete__confirm"])
+    document = type(DOCUMENT)("shop", "1", (), "offer_delete", DOCUMENT.states, kept)
+    reach = StateReach(document)
+    assert reach.from_state("offer_delete") == {"offer_delete"}
+    assert not reach.is_reachable("mail", {"offer_delete"})
+    assert reach.is_reachable("mail", {"home", "offers"})
+    assert not reach.is_reachable("mail", {"home", "offer_delete"})
+    assert not reach.is_reachable("mail", set())
+
+
+def test_which_item_of_a_list_only_a_script_can_say() -> None:
+    kept = tuple(one for one in DOCUMENT.elements if one.name != "offers__new")
+    reach = StateReach(type(DOCUMENT)("shop", "1", (), "home", DOCUMENT.states, kept))
+    assert reach.from_state("home") == {"home", "offers", "mail", "budget", "sign_in"}
+
+
+def test_after_an_act_one_is_where_it_leads() -> None:
+    by_name = DOCUMENT.by_name
+    assert REACH.after(by_name["offer_edit__save"]) == {"offers"}
+    assert REACH.after(by_name["offer_edit__name"]) == {"offer_edit"}
+
+
+def test_enter_may_do_the_worst_of_its_page() -> None:
+    assert REACH.enter_effect({"offers"}) == "navigate"
+    assert REACH.enter_effect({"offer_edit"}) == "commit"
+    assert REACH.enter_effect({"offer_edit", "offer_delete"}) == "destructive"
+    assert REACH.enter_effect({"sign_in"}) == "unknown"

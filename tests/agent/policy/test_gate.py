@@ -1,0 +1,201 @@
+"""The gate of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adwright.agent.document.elements import AppDocument
+from adwright.agent.drivers.protocol import PendingRequest
+from adwright.agent.policy.caps import CapLedger, CapRules
+from adwright.agent.policy.confirmation import ConfirmRules, PendingChange
+from adwright.agent.policy.gate import GateRules, PolicyGate
+from adwright.agent.policy.origins import OriginRules
+from adwright.core.clock import FixedClock
+from tests.support.agent.shop_document import ORIGIN, shop_document
+
+DOCUMENT = shop_document()
+RULES = GateRules(OriginRules((ORIGIN,)))
+SAVE = DOCUMENT.by_name["offer_edit__save"]
+DELETE = DOCUMENT.by_name["offer_delete__confirm"]
+LINK = DOCUMENT.by_name["home__offers"]
+
+
+def post(path: str, **fields: str) -> PendingRequest:
+    return PendingRequest("POST", ORIGIN + path, fields=fields, body=repr(fields).encode())
+
+
+def get(path: str) -> PendingRequest:
+    return PendingRequest("GET", ORIGIN + path)
+
+
+class Asked:
+    """Says always the same, and remembers what it was asked."""
+
+    def __init__(self, answer: bool) -> None:
+        self.answer = answer
+        self.changes: list[PendingChange] = []
+
+    def __call__(self, change: PendingChange) -> bool:
+        self.changes.append(change)
+        return self.answer
+
+
+def test_reading_passes_and_writing_without_an_act_does_not() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    assert gate.decide(get("/offers/")).allowed
+    assert gate.decide(PendingRequest("GET", "https://evil.test/")).code == "origin"
+    assert gate.stray is None
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post"):
+        request = PendingRequest(method, f"{ORIGIN}/offers/7/", "fetch")
+        assert gate.decide(request).code == "unexpected_write"
+    assert gate.stray is not None
+    assert gate.written == []
+
+
+def test_a_documented_commit_passes_and_is_kept() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    with gate.acting((SAVE,), {"name": "Old"}) as act:
+        assert gate.decide(post("/offers/7/", name="New")).allowed
+        assert gate.decide(get("/offers/")).allowed
+    assert act.alarm is None
+    (change,) = gate.written
+    assert (change.fields[0].old, change.fields[0].new) == ("Old", "New")
+    assert act.written == [change]
+    assert gate.decide(post("/offers/7/", name="New")).code == "unexpected_write"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        SAVE,
+        LINK,
+        replace(SAVE, effect="navigate"),
+        replace(SAVE, effect="unknown"),
+        replace(DOCUMENT.by_name["offer_edit__name"], requests=("POST /other/",)),
+    ],
+    ids=lambda one: f"{one.name}-{one.effect}",
+)
+def test_an_effect_that_is_not_documented_stops_the_run(element: object) -> None:
+    gate = PolicyGate(RULES, DOCUMENT, confirm=Asked(True))
+    path = "/offers/7/delete/" if element is SAVE else "/offers/7/"
+    with gate.acting((element,), {}) as act:  # type: ignore[arg-type]
+        assert gate.decide(post(path)).code == "effect"
+    assert act.alarm is not None
+    assert act.alarm.code == "effect"
+    assert gate.written == []
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_destructive_act_is_asked_about(answer: bool) -> None:
+    asked = Asked(answer)
+    gate = PolicyGate(RULES, DOCUMENT, confirm=asked)
+    with gate.acting((DELETE,), {}) as act:
+        assert gate.decide(post("/offers/7/delete/")).allowed == answer
+    assert [one.effect for one in asked.changes] == ["destructive"]
+    assert (act.alarm is None) == answer
+    assert len(gate.written) == answer
+
+
+def test_without_anybody_to_ask_the_answer_is_no() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    with gate.acting((DELETE,), {}) as act:
+        assert gate.decide(post("/offers/7/delete/")).code == "refused"
+    assert act.alarm is not None
+
+
+def test_many_writes_are_asked_about_one_by_one() -> None:
+    asked = Asked(True)
+    rules = replace(RULES, confirm=ConfirmRules(bulk=3))
+    gate = PolicyGate(rules, DOCUMENT, confirm=asked)
+    for n in range(4):
+        with gate.acting((SAVE,), {}):
+            assert gate.decide(post(f"/offers/{n}/")).allowed
+    assert [one.number for one in asked.changes] == [3, 4]
+
+
+def test_a_request_that_nobody_observed_is_asked_about() -> None:
+    asked = Asked(True)
+    gate = PolicyGate(RULES, DOCUMENT, confirm=asked)
+    with gate.acting((replace(SAVE, requests=()),), {}):
+        assert gate.decide(post("/offers/7/")).allowed
+    assert not asked.changes[0].documented
+
+
+def test_an_unknown_effect_needs_a_rule_and_a_yes() -> None:
+    asked = Asked(True)
+    element = replace(SAVE, effect="unknown")
+    gate = PolicyGate(replace(RULES, unknown=True), DOCUMENT, confirm=asked)
+    with gate.acting((element,), {}):
+        assert gate.decide(post("/offers/7/")).allowed
+    assert len(asked.changes) == 1
+
+
+def test_a_second_submit_is_refused() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    with gate.acting((SAVE,), {}) as act:
+        assert gate.decide(post("/offers/7/", name="a")).allowed
+        assert gate.decide(post("/offers/7/", name="a")).code == "double_submit"
+    assert act.alarm is None
+    assert len(gate.written) == 1
+
+
+def test_a_dry_run_sends_nothing_and_writes_down_all() -> None:
+    gate = PolicyGate(replace(RULES, dry=True), DOCUMENT, confirm=Asked(True))
+    for element, path in ((SAVE, "/offers/7/"), (DELETE, "/offers/7/delete/")):
+        with gate.acting((element,), {}) as act:
+            assert gate.decide(post(path, name="a")).code == "dry_run"
+            assert gate.decide(get("/offers/")).allowed
+        assert act.alarm is None
+    assert [one.url.removeprefix(ORIGIN) for one in gate.would_send] == [
+        "/offers/7/",
+        "/offers/7/delete/",
+    ]
+    assert gate.written == []
+
+
+def test_an_app_that_writes_by_get_is_seen() -> None:
+    link = replace(DELETE, requests=("GET /offers/{}/delete-now/",))
+    gate = PolicyGate(RULES, DOCUMENT, confirm=Asked(False))
+    with gate.acting((link,), {}) as act:
+        assert gate.decide(get("/offers/7/delete-now/")).code == "refused"
+    assert act.alarm is not None
+    dry = PolicyGate(replace(RULES, dry=True), DOCUMENT)
+    with dry.acting((replace(DELETE, requests=()),), {}):
+        assert dry.decide(get("/offers/7/anything/")).code == "dry_run"
+        assert dry.decide(replace(get("/style.css"), kind="resource")).allowed
+
+
+def test_enter_may_send_what_the_page_documents() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    elements = DOCUMENT.elements_of("offer_edit")
+    with gate.acting(elements, {}):
+        assert gate.decide(post("/offers/7/")).allowed
+    with gate.acting(elements, {}) as act:
+        assert gate.decide(post("/elsewhere/")).code == "effect"
+    assert "the key Enter" in (act.alarm.reason if act.alarm else "")
+
+
+def test_caps_refuse(tmp_path: Path) -> None:
+    caps = CapLedger(tmp_path / "caps.json", CapRules(writes_a_run=1), clock=FixedClock())
+    gate = PolicyGate(RULES, DOCUMENT, caps=caps)
+    codes = []
+    for n in range(2):
+        with gate.acting((SAVE,), {}) as act:
+            codes.append(gate.decide(post(f"/offers/{n}/")).code)
+    assert codes == ["allowed", "cap"]
+    assert act.alarm is not None
+    assert act.alarm.code == "cap"
+
+
+def test_a_gate_that_fails_says_no() -> None:
+    def broken(change: PendingChange) -> bool:
+        raise RuntimeError("no terminal")
+
+    gate = PolicyGate(RULES, DOCUMENT, confirm=broken)
+    with gate.acting((DELETE,), {}) as act:
+        assert gate.decide(post("/offers/7/delete/")).code == "gate_error"
+    assert act.alarm is not None
+    assert isinstance(DOCUMENT, AppDocument)

@@ -1,0 +1,71 @@
+"""Where requests may go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwright.agent.drivers.protocol import PendingRequest
+from adwright.agent.policy.origins import OriginRules, check_addresses, check_origin, origin_of
+from adwright.core.errors import ConfigError
+from tests.support.agent.origin_cases import CASES, RULES, OriginCase
+
+SHOP = "https://shop.example"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda one: f"{one.kind}-{one.url}"[:60])
+def test_cases(case: OriginCase) -> None:
+    decision = check_origin(case.request(), RULES)
+    assert (decision.code, decision.allowed) == (case.code, case.code == "allowed")
+    assert decision.allowed or decision.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "case"),
+    [
+        ({"sockets": True}, OriginCase("wss://shop.example/live", kind="socket")),
+        ({"popups": True}, OriginCase(f"{SHOP}/", kind="popup")),
+        ({"downloads": True}, OriginCase(f"{SHOP}/a.zip", kind="download")),
+        ({"embedding": ("/go",)}, OriginCase(f"{SHOP}/go?to=https://evil.test/")),
+        ({"origins": ("https://evil.test",)}, OriginCase("https://evil.test/")),
+        ({"origins": ("http://[::1]:8000",)}, OriginCase("http://[::1]:8000/")),
+        ({"resources": ("https://evil.test",)}, OriginCase("https://evil.test/a", kind="resource")),
+    ],
+)
+def test_each_rule_opens_what_it_names(change: dict[str, object], case: OriginCase) -> None:
+    assert not check_origin(case.request(), RULES).allowed
+    assert check_origin(case.request(), replace(RULES, **change)).allowed
+
+
+def test_what_rules_open_is_still_of_listed_origins() -> None:
+    rules = replace(RULES, sockets=True, popups=True, downloads=True)
+    for url, kind in (("wss://evil.test/", "socket"), ("https://evil.test/", "popup")):
+        assert check_origin(PendingRequest("GET", url, kind), rules).code == "origin"  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=40))
+def test_nothing_but_listed_origins_passes(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://shop.example{text}", f"{SHOP}/{text}"):
+        decision = check_origin(PendingRequest("GET", url), RULES)
+        if decision.allowed:
+            assert origin_of(url) in ("https://shop.example:443", "http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/a", "data:x", "https://"])
+def test_an_origin_is_written_in_full(origin: str) -> None:
+    with pytest.raises(ConfigError, match="no origin"):
+        OriginRules((origin,))
+
+
+def test_a_public_name_must_not_lead_inside() -> None:
+    rules = replace(RULES, private=("intern.example",))
+    assert check_addresses("shop.example", ["93.184.216.34"], RULES).allowed
+    for inside in ("10.0.0.1", "::1", "169.254.169.254"):
+        decision = check_addresses("shop.example", ["93.184.216.34", inside], RULES)
+        assert (decision.allowed, decision.code) == (False, "private")
+    assert not check_addresses("shop.example", [], RULES).allowed
+    assert check_addresses("intern.example", ["10.0.0.1"], rules).allowed
+    assert check_addresses("127.0.0.1", ["127.0.0.1"], RULES).allowed

@@ -1,0 +1,336 @@
+"""Scripts on the screen of the shop in memory: verdicts, and what stops a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from adwright.agent.drivers.protocol import PendingRequest
+from adwright.agent.language.budgets import RunBudget
+from adwright.agent.language.checker import CheckRules, check_script
+from adwright.agent.language.parser import read_script
+from adwright.agent.language.problems import ScriptError
+from adwright.agent.policy.caps import CapLedger, CapRules
+from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.policy.gate import GateRules
+from adwright.agent.policy.origins import OriginRules
+from adwright.agent.policy.secrets import SecretKeeper, SecretRule
+from adwright.agent.run.postconditions import Postconditions
+from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.trace import read_trace
+from adwright.core.clock import FixedClock
+from tests.support.agent.shop_app import Offer, ShopApp
+from tests.support.agent.shop_document import ORIGIN, shop_document
+from tests.support.agent.shop_driver import ShopDriver
+
+DOCUMENT = shop_document()
+POLICY = RunPolicy(GateRules(OriginRules((ORIGIN,))))
+EDIT = """
+param code: text
+param share: number
+tap(inside(match($offers__rows, code)[0], $offers__edit))
+set_text($offer_edit__share, share)
+tap($offer_edit__save)
+"""
+CHECK = """
+param code: text
+param share: number
+tap(inside(match($offers__rows, code)[0], $offers__edit))
+expect(number(get_attributes($offer_edit__share, "value")) == share)
+"""
+ARGUMENTS = {"code": "Spring", "share": Decimal("25")}
+HOLDS = Postconditions(("POST /offers/{}/",), read_script(CHECK))
+
+
+def run(
+    source: str,
+    app: ShopApp,
+    policy: RunPolicy = POLICY,
+    *,
+    arguments: dict[str, object] | None = None,
+    postconditions: Postconditions | None = None,
+    on_page: dict[str, PendingRequest] | None = None,
+    rules: CheckRules | None = None,
+    folder: Path | None = None,
+    budget: RunBudget | None = None,
+) -> RunReport:
+    checked = check_script(read_script(source), DOCUMENT, rules)
+    return run_on_screen(
+        checked,
+        DOCUMENT,
+        lambda gate: ShopDriver(app, gate, on_page=on_page),
+        policy,
+        arguments or {},  # type: ignore[arg-type]
+        clock=FixedClock(),
+        folder=folder,
+        postconditions=postconditions,
+        budget=budget,
+    )
+
+
+def yes(change: PendingChange) -> bool:
+    return True
+
+
+def test_a_write_is_made_and_verified(tmp_path: Path) -> None:
+    app = ShopApp()
+    report = run(EDIT, app, arguments=ARGUMENTS, postconditions=HOLDS, folder=tmp_path / "run")
+    assert (report.verdict, report.problem) == ("verified", None)
+    assert app.offers[7] == Offer("Spring", "25")
+    (change,) = report.written
+    (share,) = [one for one in change.fields if one.name == "share"]
+    assert (share.old, share.new) == ("10", "25")
+    steps, verdict = read_trace(tmp_path / "run" / "trace.jsonl")
+    assert (steps, verdict) == (report.steps, "verified")
+    acts = [(one.verb, one.element, one.how, one.before, one.after) for one in steps]
+    assert acts[:5] == [
+        ("open", "", "route", "", "home"),
+        ("tap", "home__offers", "route", "home", "offers"),
+        ("tap", "offers__edit", "script", "offers", "offer_edit"),
+        ("set_text", "offer_edit__share", "script", "offer_edit", "offer_edit"),
+        ("tap", "offer_edit__save", "script", "offer_edit", "offers"),
+    ]
+    assert [one.decision for one in steps[4].requests] == ["allowed", "allowed"]
+    assert (tmp_path / "run" / steps[4].picture).is_file()
+
+
+def test_without_postconditions_a_run_is_only_done() -> None:
+    app = ShopApp()
+    report = run("answer(len($offers__rows))", app)
+    assert (report.verdict, report.answers) == ("done", ("2",))
+    assert app.writes == []
+
+
+@pytest.mark.parametrize(("lie", "verdict"), [("status", "stopped"), ("silent", "contradicted")])
+def test_a_backend_that_lies_is_caught(lie: str, verdict: str) -> None:
+    app = ShopApp(lie=lie)  # type: ignore[arg-type]
+    report = run(EDIT, app, arguments=ARGUMENTS, postconditions=HOLDS)
+    assert app.banner == "Saved"
+    assert report.verdict == verdict
+    assert report.problem is not None
+    assert report.problem.code in ("effect", "expectation")
+    assert app.offers[7].share == "10"
+
+
+def test_a_form_with_errors_stops_the_run() -> None:
+    app = ShopApp()
+    app.offers[7] = Offer("Spring")
+    source = "tap(inside($offers__rows[0], $offers__edit))\ntap($offer_edit__save)"
+    app.offers[7] = Offer("")
+    report = run(source, app)
+    assert report.verdict == "stopped"
+    assert report.problem is not None
+    assert (report.problem.code, report.problem.line) == ("wrong_state", 2)
+    assert "may have errors" in report.problem.hint
+
+
+def test_a_dry_run_writes_nothing_and_says_all() -> None:
+    app = ShopApp()
+    policy = replace(POLICY, gate=replace(POLICY.gate, dry=True))
+    source = EDIT + 'set_text($mail__to, "a")\ntap($mail__send)\n'
+    report = run(source, app, policy, arguments=ARGUMENTS)
+    assert report.verdict == "dry"
+    assert app.writes == []
+    shapes = [(one.element, one.effect) for one in report.would_send]
+    assert shapes == [("offer_edit__save", "commit"), ("mail__send", "message")]
+    assert ("share", "25") in [(one.name, one.new) for one in report.would_send[0].fields]
+
+
+DELETE = """
+tap(inside($offers__rows[0], $offers__edit))
+tap($offer_edit__delete)
+tap($offer_delete__confirm)
+"""
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_person_decides_on_what_destroys(said: bool) -> None:
+    app = ShopApp()
+    asked: list[str] = []
+
+    def confirm(change: PendingChange) -> bool:
+        asked.append(change.sentence())
+        return said
+
+    report = run(DELETE, app, replace(POLICY, confirm=confirm))
+    assert asked == ["destructive: POST /offers/7/delete/; 1 of this run"]
+    assert report.verdict == ("done" if said else "stopped")
+    assert (7 in app.offers) != said
+
+
+HOSTILE: dict[str, PendingRequest] = {
+    "post": PendingRequest("POST", f"{ORIGIN}/offers/8/delete/", "fetch"),
+    "beacon": PendingRequest("POST", f"{ORIGIN}/mail/", "beacon"),
+}
+
+
+def test_a_page_that_writes_by_itself_stops_the_run() -> None:
+    app = ShopApp()
+    report = run("tap($home__offers)\nback()", app, on_page={"/offers/": HOSTILE["post"]})
+    assert report.verdict == "stopped"
+    assert report.problem is not None
+    assert report.problem.code == "effect"
+    assert app.writes == []
+    report = run("tap($home__offers)", app, on_page={"/": HOSTILE["post"]})
+    assert report.verdict == "stopped"
+    report = run("tap($home__offers)", app, on_page={"/offers/": HOSTILE["beacon"]})
+    assert (report.verdict, app.writes) == ("done", [])
+
+
+def test_a_button_that_does_something_else_is_not_tapped() -> None:
+    app = ShopApp(actions={"Save": "/offers/7/delete/"})
+    report = run(EDIT, app, replace(POLICY, confirm=yes), arguments=ARGUMENTS)
+    assert report.verdict == "stopped"
+    assert report.problem is not None
+    assert report.problem.code == "effect"
+    assert app.writes == []
+
+
+@pytest.mark.parametrize(
+    ("app", "code"),
+    [
+        (ShopApp(labels={"Save": "Delete"}), "identity"),
+        (ShopApp(twins=("Save",)), "ambiguous"),
+        (ShopApp(test_ids={"offer_edit-save": "x", "offer_edit-delete": "offer_edit-save"}), ""),
+        (ShopApp(labels={"Save": "Store"}, test_ids={"offer_edit-save": "x"}), "not_found"),
+    ],
+)
+def test_an_element_that_is_not_surely_the_one_stops_the_run(app: ShopApp, code: str) -> None:
+    report = run(EDIT, app, arguments=ARGUMENTS)
+    assert (report.problem.code if report.problem else "") == code
+    assert bool(app.writes) == (not code)
+
+
+def test_drafts_are_not_lost_in_silence() -> None:
+    source = 'set_text($mail__to, "a")\ntap($offers__new)'
+    report = run(source, ShopApp())
+    assert report.problem is not None
+    assert "would lose what was typed in mail__to" in report.problem.what
+    report = run('set_text($mail__to, "a")\nback()\ntap($offers__new)', ShopApp())
+    assert report.verdict == "done"
+
+
+def test_an_item_that_changed_is_not_taken_for_another() -> None:
+    app = ShopApp()
+    source = "row = $offers__rows[0]\ntap($offers__home)\ntap(inside(row, $offers__edit))"
+    assert run(source, app).verdict == "done"
+
+    class Moving(ShopDriver):
+        def tap(self, node: object) -> None:
+            super().tap(node)  # type: ignore[arg-type]
+            if self.observe().title == "Home":
+                self.app.offers.pop(7, None)
+
+    checked = check_script(read_script(source), DOCUMENT)
+    report = run_on_screen(
+        checked, DOCUMENT, lambda gate: Moving(app, gate), POLICY, {}, clock=FixedClock()
+    )
+    assert report.problem is not None
+    assert report.problem.code in ("identity", "index")
+
+
+def test_budgets_and_caps_stop_a_run(tmp_path: Path) -> None:
+    source = 'for t in ["a", "b"]:\n    set_text($mail__to, t)\n    tap($mail__send)'
+    app = ShopApp()
+    policy = replace(POLICY, confirm=yes)
+    report = run(source, app, policy, budget=RunBudget(writes=1))
+    assert (report.problem and report.problem.code, len(app.mails)) == ("budget", 1)
+    caps = CapLedger(tmp_path / "caps.json", CapRules(writes_a_run=1), clock=FixedClock())
+    report = run(source, app, replace(policy, caps=caps))
+    assert (report.problem and report.problem.code, len(app.mails)) == ("cap", 2)
+
+
+def test_secrets_are_typed_and_never_written_down(tmp_path: Path) -> None:
+    rule = SecretRule("admin", (ORIGIN,), ("sign_in__password",))
+
+    def keeper() -> SecretKeeper:
+        return SecretKeeper((rule,), value_of={"admin": "hunter22"}.__getitem__)
+
+    source = 'set_text($sign_in__password, secret("admin"))\ntap($sign_in__enter)'
+    app = ShopApp()
+    report = run(source, app, replace(POLICY, secrets=keeper()), folder=tmp_path / "run")
+    assert report.verdict == "done"
+    assert app.writes[0][1]["password"] == "hunter22"
+    kept = [path.read_bytes() for path in (tmp_path / "run").iterdir()]
+    assert not any(b"hunter22" in one for one in kept)
+    assert any(b"without password" in one for one in kept)
+    assert "hunter22" not in repr(report)
+    other = 'set_text($mail__text, secret("admin"))'
+    report = run(other, app, replace(POLICY, secrets=keeper()))
+    assert report.problem is not None
+    assert report.problem.code == "refused"
+
+
+def test_a_script_signs_in_where_it_must() -> None:
+    class Guarded(ShopDriver):
+        signed = False
+
+        def _go(self, url: str, **more: object) -> None:
+            if not self.signed and url == f"{ORIGIN}/":
+                url = f"{ORIGIN}/sign-in/"
+            super()._go(url, **more)  # type: ignore[arg-type]
+
+        def _submit(self, action: str) -> None:
+            self.signed = self.signed or action == "/sign-in/"
+            super()._submit(action)
+
+    signing = check_script(
+        read_script('set_text($sign_in__user, "admin")\ntap($sign_in__enter)'), DOCUMENT
+    )
+    checked = check_script(read_script("answer(len($offers__rows))"), DOCUMENT)
+
+    def report(policy: RunPolicy) -> RunReport:
+        return run_on_screen(
+            checked,
+            DOCUMENT,
+            lambda gate: Guarded(ShopApp(), gate),
+            policy,
+            {},
+            clock=FixedClock(),
+        )
+
+    assert report(POLICY).problem is not None
+    dry = replace(POLICY, sign_in=signing, gate=replace(POLICY.gate, dry=True))
+    for policy, verdict in ((replace(POLICY, sign_in=signing), "done"), (dry, "dry")):
+        found = report(policy)
+        assert (found.verdict, found.answers, found.written) == (verdict, ("2",), ())
+
+
+def test_enter_sends_what_the_page_documents() -> None:
+    app = ShopApp()
+    source = 'set_text($mail__to, "a")\nenter()'
+    report = run(source, app, replace(POLICY, confirm=yes))
+    assert (report.verdict, app.mails) == ("done", [("a", "")])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Postconditions(check=read_script("tap($mail__send)")),
+        lambda: Postconditions(check=read_script("tap($nothing)")),
+    ],
+)
+def test_a_check_only_reads(make: Callable[[], Postconditions]) -> None:
+    with pytest.raises(ScriptError):
+        run("back()", ShopApp(), postconditions=make())
+
+
+def test_what_moved_is_healed_and_kept_only_when_verified() -> None:
+    policy = replace(POLICY, heal=True)
+    app = ShopApp(labels={"Save": "SAVE"}, test_ids={"offer_edit-save": "x"})
+    assert run(EDIT, app, arguments=ARGUMENTS, postconditions=HOLDS).verdict == "stopped"
+    report = run(EDIT, app, policy, arguments=ARGUMENTS)
+    assert report.verdict == "stopped"  # nobody would check what was healed
+    report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS)
+    assert report.verdict == "verified"
+    assert [one.before.name for one in report.healed] == ["offer_edit__save"]
+    assert report.document.version == "2"
+    assert report.document.by_name["offer_edit__save"].locators[0].value == "SAVE"
+    assert "healed" in [one.how for one in report.steps]
+    app = ShopApp(labels={"Save": "SAVE"}, test_ids={"offer_edit-save": "x"}, lie="silent")
+    report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS)
+    assert (report.verdict, report.document) == ("contradicted", DOCUMENT)
