@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adwright.core.version import __version__
 
 if TYPE_CHECKING:
+    from adwright.creative.editor.job.run import edit_ads
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
     from adwright.delivery.recommend.run import recommend_all
@@ -37,6 +38,7 @@ __all__ = [
     "Task",
     "__version__",
     "demo",
+    "edit_ads",
     "open_log",
     "recommend_all",
     "response_task",
@@ -55,6 +57,7 @@ _ROOMS = {
     "RunConfig": "adwright.training.ranking.config",
     "Task": "adwright.data.tasks.task",
     "demo": "adwright.demos.ranker",
+    "edit_ads": "adwright.creative.editor.job.run",
     "open_log": "adwright.data.sources.log",
     "recommend_all": "adwright.delivery.recommend.run",
     "response_task": "adwright.training.ranking.config",
