@@ -5,8 +5,8 @@
 
 1  The picture is opened, and what is protected is laid over it; an animation is refused, since an
    edit would keep its first picture alone.
-2  The guard is asked about the ad's words. Where faces may be moved, it is asked about each: a
-   face without consent stays as it is, and the other edits go on.
+2  The guard is asked about the ad's words, and those that are laid over it. Where faces may be
+   moved, it is asked about each: a face without consent stays as it is, and the rest goes on.
 3  Plans are searched on a copy of at most `side` pixels, by the judges on the edited copy.
 4  What was found is done to the whole picture, and judged again there, by the second judge too.
 5  It is kept where it is better by the lower bound, see `settings`; else the ad stays as it is.
@@ -100,7 +100,7 @@ def edit_ad(
         return EditedAd(replace(blank, reason=f"it cannot be read: {error}"))
     context = _context(picture, mask, tools, job)
     words = tools.editor.guard.verdict(
-        EditRequest(picture, EditPlan(), context, ad.record.text), tools.clock.now()
+        EditRequest(picture, job.plan(), context, ad.record.text), tools.clock.now()
     )
     if not words.allowed:
         return EditedAd(_refused(blank, words))
@@ -136,13 +136,13 @@ def edit_ad(
     return EditedAd(done, made.data, found)
 
 
-def checked_ad(ad: AdToEdit, tools: JobTools) -> str:
+def checked_ad(ad: AdToEdit, tools: JobTools, job: EditJob) -> str:
     """Why an ad would not be edited, as far as is known before a search; empty where it would."""
     try:
         picture, mask = _opened(ad, tools.regions)
     except (AdwrightError, OSError) as error:
         return str(error)
-    request = EditRequest(picture, EditPlan(), EditContext(mask), ad.record.text)
+    request = EditRequest(picture, job.plan(), EditContext(mask), ad.record.text)
     refusals = tools.editor.guard.verdict(request, tools.clock.now()).refusals
     return "; ".join(f"{one.code}: {one.reason}" for one in refusals)
 

@@ -107,7 +107,7 @@ class PreparedJob:
         for ad in self.ads:
             if folder.outcome(ad.id, ad.path) is not None:
                 done += 1
-            elif why := checked_ad(ad, tools):
+            elif why := checked_ad(ad, tools, self.job):
                 wrong.append(f"{ad.id}: {why}")
         left = len(self.ads) - done - len(wrong)
         looks = left * (self.job.calls + 1)

@@ -90,10 +90,10 @@ def write_summary(
             sentences=sentences,
             front=fronts[:_FRONTS] if len(names) == 1 else (),
         )
-        edited = [shown[one.ad] for one in order if one.status == "edited" and one.ad in shown]
+        edited = [one.ad for one in order if one.status == "edited" and one.ad in shown][:_SHEET]
         if edited:
             sheet = folder.path / "sheet.png"
-            write_contact_sheet(sheet, edited[:_SHEET])
+            write_contact_sheet(sheet, [shown[name] for name in edited], edited)
     return JobSummary(table, page, sheet)
 
 
