@@ -69,6 +69,14 @@ def test_an_edit_that_changes_nothing_is_none() -> None:
     assert "no edit was found" in decide(edit, EditJob()).reason
 
 
+def test_judges_that_say_the_same_are_one() -> None:
+    alike = JudgedChange("click_rate", 0.02, 0.0201, 0.0001 - 1e-12, 0.0001 + 1e-12)
+    decision = decide(found(alike), EditJob())
+    assert not decision.kept
+    assert "members differ" in decision.reason
+    assert decide(found(replace(alike, after=0.03)), EditJob()).kept
+
+
 def test_the_least_share_is_the_users() -> None:
     assert not decide(found(one(0.0203)), EditJob(least=0.05)).kept
     assert decide(found(one(0.0201)), EditJob(least=0.0)).kept

@@ -2,7 +2,10 @@
 
     kept, reason = decide(found, job)
 
-See `settings` for the rule. Whatever is kept is still a `ESTIMATE`: a reason says so.
+See `settings` for the rule. Judges that all say the same change, to a millionth of what was said
+before, are one judge however many they are: trained on the same ads, they know nothing of how
+unsure they are. Whatever is kept is still an estimate of models: a reason says
+so.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from typing import NamedTuple
 
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.label import ESTIMATE
-from adwright.creative.editor.search.result import FoundEdit
+from adwright.creative.editor.search.result import FoundEdit, JudgedChange
 
 __all__ = ["EditDecision", "decide"]
+
+_ALIKE = 1e-6
 
 
 class EditDecision(NamedTuple):
@@ -28,7 +33,7 @@ def decide(found: FoundEdit, job: EditJob) -> EditDecision:
     first, leave = found.first, "The ad stays as it is: "
     if not found.changed:
         return EditDecision(False, leave + "no edit was found that is better than none.")
-    if first.low is not None:
+    if _is_ensemble(first) and first.low is not None:
         if not first.low > 0:
             return EditDecision(
                 False,
@@ -38,10 +43,16 @@ def decide(found: FoundEdit, job: EditJob) -> EditDecision:
         share = f"{first.relative:+.1%}" if first.before else f"{first.change:+.3g}"
         return EditDecision(
             False,
-            f"{leave}the one judge sees {share}, less than the {job.least:.1%} that it has to be "
-            "without an ensemble.",
+            f"{leave}its judge sees {share}, less than the {job.least:.1%} that it has to be "
+            "without an ensemble whose members differ.",
         )
     if found.second is not None and not found.second.change > 0:
         return EditDecision(False, leave + "the second judge sees no gain.")
     said = "two opinions" if found.second is not None else "no second judge was asked"
     return EditDecision(True, f"Worth a test against the original; {said}; {ESTIMATE}.")
+
+
+def _is_ensemble(change: JudgedChange) -> bool:
+    if change.low is None or change.high is None:
+        return False
+    return change.high - change.low > _ALIKE * abs(change.before)
