@@ -19,6 +19,7 @@ from _authoring import AUTHORING
 from _command_line import cli_page
 from _creative import CREATIVE
 from _delivery import DELIVERY
+from _editing import EDITING
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
 from _programs import PROGRAMS
@@ -53,6 +54,7 @@ PAGES = (
             "programs",
             "authoring",
             "judging-ads",
+            "editing-ads",
         )
     ),
 )
@@ -68,6 +70,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **PROGRAMS,
     **AUTHORING,
     **CREATIVE,
+    **EDITING,
 }
 
 

@@ -17,6 +17,7 @@ from adwright.core.version import __version__
 if TYPE_CHECKING:
     from adwright.audit.catalogue.opened import open_catalogue
     from adwright.audit.report.audit_run import run_audit
+    from adwright.creative.editor.job.run import edit_ads
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
     from adwright.delivery.recommend.run import recommend_all
@@ -39,6 +40,7 @@ __all__ = [
     "Task",
     "__version__",
     "demo",
+    "edit_ads",
     "open_catalogue",
     "open_log",
     "recommend_all",
@@ -60,6 +62,7 @@ _ROOMS = {
     "Task": "adwright.data.tasks.task",
     "demo": "adwright.demos.ranker",
     "open_catalogue": "adwright.audit.catalogue.opened",
+    "edit_ads": "adwright.creative.editor.job.run",
     "open_log": "adwright.data.sources.log",
     "recommend_all": "adwright.delivery.recommend.run",
     "response_task": "adwright.training.ranking.config",

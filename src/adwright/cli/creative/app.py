@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from adwright.cli.creative.describe import describe
+from adwright.cli.creative.edit import edit
 from adwright.cli.creative.score import explain, score
 from adwright.cli.creative.train import app as train
 from adwright.cli.creative.writer import improve
@@ -16,7 +17,8 @@ app = typer.Typer(
         "Will an ad be clicked, will it be remembered, and what of it says so?\n\n"
         "`describe` writes down what ads say and show. `train` learns from ads whose clicks or "
         "recall were counted, `score` answers for new ones, with intervals, and `explain` shows "
-        "on a page what moved each answer. `improve` writes ads that are remembered better."
+        "on a page what moved each answer. `improve` writes ads that are remembered better, `edit` "
+        "edits pictures towards more clicks."
     ),
     no_args_is_help=True,
 )
@@ -25,3 +27,4 @@ app.add_typer(train, name="train")
 app.command("score")(score)
 app.command("explain")(explain)
 app.command("improve")(improve)
+app.command("edit")(edit)

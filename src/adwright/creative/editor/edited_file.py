@@ -48,7 +48,7 @@ from adwright.creative.faces.aligning.subject import SubjectFinder
 from adwright.creative.records.encoders.images import opened_image
 from adwright.creative.records.seeing.opening.media import opened_media
 
-__all__ = ["EditedFile", "FileEditor"]
+__all__ = ["EditedFile", "FileEditor", "opened_picture"]
 
 _SIGNED = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
@@ -56,13 +56,14 @@ _SIGNED = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 @dataclass(frozen=True, eq=False)
 class EditedFile:
     """data: of the file; None where the edit was refused. skipped: edits that could not be done.
-    skipped_faces: faces that were seen and not taken, with the reason."""
+    skipped_faces: faces that were seen and not taken, with the reason. seal: of the log's entry."""
 
     verdict: GuardVerdict
     data: bytes | None = field(default=None, repr=False)
     skipped: tuple[SkippedEdit, ...] = ()
     skipped_faces: tuple[SkippedFace, ...] = ()
     record: EditRecord | None = None
+    seal: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +88,20 @@ class FileEditor:
         plan: EditPlan,
         *,
         text: str = "",
-        protected: Sequence[ProtectedBox] = (),
+        protected: Sequence[ProtectedBox] | NDArray[np.bool_] = (),
         places: Sequence[FacePlace] | None = None,
         form: FileFormat = "PNG",
         title: str = "ad",
     ) -> EditedFile:
         """The edited file of a picture's file.
 
-        text: all words of the ad. places: of its faces, where they are known. form: of the result.
+        text: all words of the ad. protected: boxes, or bool [H, W]. places: of its faces, where
+        they are known. form: of the result.
         Raises FileUnreadableError where the file is no picture, ConfigError where the key cannot
         sign, DataError as the guard does. Nothing is in the log of what raised, but for a key that
         cannot sign: that is known only at the end.
         """
-        original, picture = _opened(source)
+        original, picture = opened_picture(source)
         moves = bool(plan.face_moves())
         found: tuple[FacePlace, ...] = ()
         skipped_faces: tuple[SkippedFace, ...] = ()
@@ -107,7 +109,7 @@ class FileEditor:
             seen = self.aligner.aligned(picture, 8)
             found, skipped_faces = tuple(face.place for face in seen.faces), seen.skipped
         context = EditContext(
-            protected_mask(protected, picture.shape) if protected else None,
+            _mask_of(protected, picture.shape),
             self._subject_of(picture, plan),
             tuple(places) if places is not None else found,
             self.mover,
@@ -131,7 +133,9 @@ class FileEditor:
             return EditedFile(made.verdict, skipped_faces=skipped_faces)
         statement = EditStatement(plan, title, self.model, self.approver, made.seal)
         data = with_credentials(original, files[0], statement, self.key)
-        return EditedFile(made.verdict, data, made.done.skipped, skipped_faces, made.record)
+        return EditedFile(
+            made.verdict, data, made.done.skipped, skipped_faces, made.record, made.seal
+        )
 
     def _subject_of(self, picture: NDArray[np.uint8], plan: EditPlan) -> NDArray[np.float32] | None:
         blurs = any(
@@ -140,8 +144,9 @@ class FileEditor:
         return self.subject.share(picture) if blurs and self.subject is not None else None
 
 
-def _opened(source: str | Path | bytes) -> tuple[bytes, NDArray[np.uint8]]:
-    """The bytes of a file that a statement can name as its parent, and its picture."""
+def opened_picture(source: str | Path | bytes) -> tuple[bytes, NDArray[np.uint8]]:
+    """The bytes of a file that a statement can name as its parent, and its picture, uint8
+    [H, W, 3], upright. Raises FileUnreadableError where the file is no picture."""
     with opened_media(source) as media:
         if media.kind.what != "image":
             raise FileUnreadableError(
@@ -156,3 +161,11 @@ def _opened(source: str | Path | bytes) -> tuple[bytes, NDArray[np.uint8]]:
         image.save(out, "PNG")
         data = out.getvalue()
     return data, np.asarray(image, np.uint8)
+
+
+def _mask_of(
+    protected: Sequence[ProtectedBox] | NDArray[np.bool_], shape: tuple[int, ...]
+) -> NDArray[np.bool_] | None:
+    if isinstance(protected, np.ndarray):
+        return protected
+    return protected_mask(protected, shape) if protected else None

@@ -5,7 +5,13 @@ import pytest
 
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.knobs import PictureEdit
-from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
+from adwright.creative.editor.edits.tones import (
+    TONES,
+    Contrast,
+    Exposure,
+    Saturation,
+    Temperature,
+)
 
 PICTURE = np.random.default_rng(5).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 WEIGHTS = (0.2126, 0.7152, 0.0722)
@@ -67,3 +73,19 @@ def test_neutral_is_the_same_picture_and_near_it_nearly(kind: type[PictureEdit])
     assert same is not PICTURE
     tiny = kind().with_values((1e-6,)).apply(PICTURE, EditContext())
     assert np.abs(tiny.astype(int) - PICTURE).max() <= 1
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_many_at_once_are_each_as_alone(tone: type) -> None:
+    rng = np.random.default_rng(4)
+    pictures = rng.integers(0, 256, (5, 7, 9, 3)).astype(np.uint8)
+    (knob,) = tone().knobs()
+    values = rng.uniform(knob.low, knob.high, 5)
+    together = tone.over(values, pictures)
+    for at, value in enumerate(values):
+        alone = tone().with_values((value,)).apply(pictures[at], EditContext())
+        np.testing.assert_array_equal(together[at], alone)
+        np.testing.assert_array_equal(
+            tone.over(values[at : at + 1], pictures[at : at + 1])[0], alone
+        )
+    assert len({one.tobytes() for one in together}) == 5

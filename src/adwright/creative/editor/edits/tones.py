@@ -10,6 +10,9 @@ luminance Y have the weights of Rec. 709 (.2126, .7152, .0722).
                            three scaled so that Y stays
 
 What leaves 0 to 1 is cut off. Bounds are our choice: what still looks like the same ad.
+
+Each class has `over`, which does the same to many pictures at once, each by a value of its own: a
+population of small copies takes a fraction of the time of one by one, and bit for bit the same.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from numpy.typing import NDArray
 from adwright.creative.editor.edits.context import EditContext, kept
 from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
 
-__all__ = ["Contrast", "Exposure", "Saturation", "Temperature"]
+__all__ = ["TONES", "Contrast", "Exposure", "Saturation", "Temperature"]
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -32,6 +35,10 @@ Floats = NDArray[np.float32]
 _WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 #: Steps in which linear values are turned back: fine enough for every one of 256.
 _STEPS = 1 << 14
+_STOPS = (Knob("stops", -1.0, 1.0),)
+_CONTRAST = (Knob("amount", -0.5, 0.5),)
+_SATURATION = (Knob("amount", -1.0, 1.0),)
+_WARMTH = (Knob("warmth", -1.0, 1.0),)
 
 
 @dataclass(frozen=True)
@@ -45,14 +52,19 @@ class Exposure(PictureEdit):
         check_values(self)
 
     def knobs(self) -> tuple[Knob, ...]:
-        return (Knob("stops", -1.0, 1.0),)
+        return _STOPS
 
     def apply(self, picture: Pixels, context: EditContext) -> Pixels:
         context.require_size_of(picture)
         if self.is_neutral():
             return picture.copy()
-        table = _to_pixels(_linear() * np.float32(2.0**self.stops))
-        return kept(picture, table[picture], context)
+        return kept(picture, self.over(np.array([self.stops]), picture[None])[0], context)
+
+    @staticmethod
+    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
+        """uint8 [N, H, W, 3] of pictures of that shape, each with the value [N] of its own."""
+        gains = (2.0**values).astype(np.float32)
+        return _looked_up(_to_pixels(_linear() * gains[:, None]), pictures)
 
 
 @dataclass(frozen=True)
@@ -66,14 +78,19 @@ class Contrast(PictureEdit):
         check_values(self)
 
     def knobs(self) -> tuple[Knob, ...]:
-        return (Knob("amount", -0.5, 0.5),)
+        return _CONTRAST
 
     def apply(self, picture: Pixels, context: EditContext) -> Pixels:
         context.require_size_of(picture)
         if self.is_neutral():
             return picture.copy()
-        table = 127.5 + (np.arange(256) - 127.5) * (1 + self.amount)
-        return kept(picture, _rounded(table)[picture], context)
+        return kept(picture, self.over(np.array([self.amount]), picture[None])[0], context)
+
+    @staticmethod
+    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
+        """As of `Exposure`."""
+        tables = 127.5 + (np.arange(256) - 127.5) * (1 + values[:, None])
+        return _looked_up(_rounded(tables), pictures)
 
 
 @dataclass(frozen=True)
@@ -87,16 +104,20 @@ class Saturation(PictureEdit):
         check_values(self)
 
     def knobs(self) -> tuple[Knob, ...]:
-        return (Knob("amount", -1.0, 1.0),)
+        return _SATURATION
 
     def apply(self, picture: Pixels, context: EditContext) -> Pixels:
         context.require_size_of(picture)
         if self.is_neutral():
             return picture.copy()
-        values = picture.astype(np.float32)
-        luma = (values @ _WEIGHTS)[..., None]
-        new = luma + (values - luma) * np.float32(1 + self.amount)
-        return kept(picture, _rounded(new), context)
+        return kept(picture, self.over(np.array([self.amount]), picture[None])[0], context)
+
+    @staticmethod
+    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
+        """As of `Exposure`."""
+        seen = pictures.astype(np.float32)
+        luma = _weighed(seen)
+        return _rounded(luma + (seen - luma) * _each(1 + values))
 
 
 @dataclass(frozen=True)
@@ -110,17 +131,47 @@ class Temperature(PictureEdit):
         check_values(self)
 
     def knobs(self) -> tuple[Knob, ...]:
-        return (Knob("warmth", -1.0, 1.0),)
+        return _WARMTH
 
     def apply(self, picture: Pixels, context: EditContext) -> Pixels:
         context.require_size_of(picture)
         if self.is_neutral():
             return picture.copy()
-        light = _linear()[picture]
-        gains = np.array([2 ** (self.warmth / 2), 1, 2 ** (-self.warmth / 2)], np.float32)
-        new = light * gains
-        scale = (light @ _WEIGHTS) / np.maximum(new @ _WEIGHTS, 1e-9)
-        return kept(picture, _to_pixels(np.asarray(new * scale[..., None], np.float32)), context)
+        return kept(picture, self.over(np.array([self.warmth]), picture[None])[0], context)
+
+    @staticmethod
+    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
+        """As of `Exposure`."""
+        light = _linear()[pictures]
+        gains = np.stack([2 ** (values / 2), np.ones(len(values)), 2 ** (-values / 2)], 1)
+        new = light * gains.astype(np.float32)[:, None, None]
+        scale = _weighed(light) / np.maximum(_weighed(new), np.float32(1e-9))
+        return _to_pixels(np.asarray(new * scale, np.float32))
+
+
+#: The edits that have `over`.
+TONES = (Exposure, Contrast, Saturation, Temperature)
+
+
+def _each(values: NDArray[np.float64]) -> Floats:
+    """float32 [N, 1, 1, 1]."""
+    return values.astype(np.float32)[:, None, None, None]
+
+
+def _weighed(values: Floats) -> Floats:
+    """float32 [..., 1]: luma or luminance of [..., 3]. Summed in one order, so that a picture has
+    the same bits among others as alone."""
+    red, green, blue = (values[..., at : at + 1] * _WEIGHTS[at] for at in range(3))
+    made: Floats = red + green + blue
+    return made
+
+
+def _looked_up(tables: Pixels, pictures: Pixels) -> Pixels:
+    """uint8 [N, H, W, 3]: of each picture its values in a table [N, 256] of its own."""
+    made = np.empty_like(pictures)
+    for at, table in enumerate(tables):
+        made[at] = table[pictures[at]]
+    return made
 
 
 @lru_cache(maxsize=1)

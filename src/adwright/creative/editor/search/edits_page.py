@@ -38,21 +38,24 @@ _DETAILS = 50
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
-def write_contact_sheet(path: str | Path, edits: Sequence[FoundEdit]) -> None:
+def write_contact_sheet(
+    path: str | Path, edits: Sequence[FoundEdit], names: Sequence[str] = ()
+) -> None:
     """Write `contact_sheet` as a PNG, whole or not at all."""
     out = io.BytesIO()
-    _image(contact_sheet(edits)).save(out, "PNG")
+    _image(contact_sheet(edits, names)).save(out, "PNG")
     atomic_write_bytes(path, out.getvalue())
 
 
-def contact_sheet(edits: Sequence[FoundEdit]) -> Pixels:
+def contact_sheet(edits: Sequence[FoundEdit], names: Sequence[str] = ()) -> Pixels:
     """uint8 [H, W, 3]: a row an edit, before and after side by side, what the judges say below.
 
-    Raises DataError where there is no edit.
+    names: of the ads, one each, or none. Raises DataError where there is no edit, or another number
+    of names.
     """
-    if not edits:
-        raise DataError("there is no edit to show", hint="give at least one")
-    rows = [_sheet_row(edit) for edit in edits]
+    if not edits or (names and len(names) != len(edits)):
+        raise DataError("there is no edit to show, or a name is missing", hint="give at least one")
+    rows = [_sheet_row(*one) for one in zip(edits, names or [""] * len(edits), strict=True)]
     return np.concatenate(rows)
 
 
@@ -161,7 +164,7 @@ def _cells(one: JudgedChange, role: str) -> tuple[str, ...]:
     )
 
 
-def _sheet_row(edit: FoundEdit) -> Pixels:
+def _sheet_row(edit: FoundEdit, name: str) -> Pixels:
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
@@ -169,6 +172,7 @@ def _sheet_row(edit: FoundEdit) -> Pixels:
     lines = [edit.first.said(), edit.advice]
     if edit.second is not None:
         lines.insert(1, f"second opinion: {edit.second.said()}")
+    lines = [name, *lines] if name else lines
     wide, high = 2 * _SIDE + 3 * _MARGIN, _SIDE + 2 * _MARGIN
     font = ImageFont.load_default(11)
     texts = [part for line in lines for part in textwrap.wrap(line, wide // 6)]

@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import DataError, MissingExtraError
-from adwright.creative.editor.edits.context import EditContext
+from adwright.creative.editor.edits.context import EditContext, kept
 from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.plan import EditedPicture, EditPlan, SkippedEdit
+from adwright.creative.editor.edits.plan import AnyEdit, EditedPicture, EditPlan, SkippedEdit
+from adwright.creative.editor.edits.tones import TONES
 
 __all__ = ["EditedBatch", "applied_to_all", "edited_batch", "squeezed"]
 
+#: Values of pictures that are edited together: beyond it, memory costs more than calls.
+_MOST_VALUES = 1 << 20
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
@@ -90,7 +93,7 @@ def applied_to_all(
             elif not edit.is_neutral() or not isinstance(edit, FaceMove):
                 free.append(at)
         moves = {at: edit for at in free if isinstance(edit := edits[at], FaceMove)}
-        new = _moved(moves, made)
+        new = {**_moved(moves, made), **_toned(edits, free, made)}
         for at in free:
             edit, (before, where) = edits[at], made[at]
             after = new[at] if at in new else edit.apply(before, where)
@@ -99,6 +102,23 @@ def applied_to_all(
         EditedPicture(one, where, tuple(left))
         for (one, where), left in zip(made, skipped, strict=True)
     )
+
+
+def _toned(
+    edits: Sequence[AnyEdit], free: Sequence[int], made: Sequence[tuple[Pixels, EditContext]]
+) -> dict[int, Pixels]:
+    """Of each plan the picture in another tone, all at once, where pictures are small and alike."""
+    busy = [at for at in free if not edits[at].is_neutral()]
+    if len(busy) < 2 or not isinstance(tone := edits[busy[0]], TONES):
+        return {}
+    before = [made[at][0] for at in busy]
+    if len({one.shape for one in before}) > 1 or len(busy) * before[0].size > _MOST_VALUES:
+        return {}
+    values = np.array([edits[at].values()[0] for at in busy])
+    after = tone.over(values, np.stack(before))
+    return {
+        at: kept(old, new, made[at][1]) for at, old, new in zip(busy, before, after, strict=True)
+    }
 
 
 def _moved(moves: dict[int, FaceMove], made: list[tuple[Pixels, EditContext]]) -> dict[int, Pixels]:

@@ -83,7 +83,8 @@ class JudgedChange:
 class FoundEdit:
     """An edit that a search found. first: what the judge says that was searched. second: of the
     one that was not. penalties: of the edit, by name, without weights. calls: pictures judged, in
-    batches. cpu_seconds: of the search, of all threads."""
+    batches. cpu_seconds: of the search, of all threads. reason: why it was kept or not, where that
+    was decided."""
 
     plan: EditPlan
     method: str
@@ -96,6 +97,7 @@ class FoundEdit:
     calls: int
     batches: int
     cpu_seconds: float
+    reason: str = ""
 
     @property
     def changed(self) -> bool:
@@ -109,7 +111,9 @@ class FoundEdit:
 
     @property
     def advice(self) -> str:
-        """What to make of it, in a sentence."""
+        """What to make of it, in a sentence: the reason, where one was given."""
+        if self.reason:
+            return self.reason
         if not self.changed:
             return "Leave the picture as it is: nothing better was found."
         if self.confirmed is None:

@@ -53,8 +53,10 @@ def opened_image(data: bytes, where: str = "") -> Image:
             image.seek(0)
             upright = _of_8_bits(ImageOps.exif_transpose(image)).convert("RGBA")
     except Exception as error:  # of damaged bytes, Pillow raises whatever they lead to
+        unknown = type(error).__name__ == "UnidentifiedImageError"
+        why = "it is none of a kind that is read, or is damaged" if unknown else error
         raise FileUnreadableError(
-            f"this image cannot be read: {error}",
+            f"this image cannot be read: {why}",
             file=where,
             hint=f"{', '.join(_FORMATS)} of at most {_MOST_PIXELS:,} pixels are read",
         ) from error

@@ -1,0 +1,1 @@
+"""Parts of the benchmark of edits: drawn ads and their judges, searches, guards, files."""

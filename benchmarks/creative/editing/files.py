@@ -1,0 +1,132 @@
+"""Files that were edited: is the statement whole, is a changed pixel found, does the rest stay."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adwright.core.clock import SystemClock
+from adwright.creative.editor.edited_file import FileEditor
+from adwright.creative.editor.edits.background import BackgroundBlur
+from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
+from adwright.creative.editor.edits.framing import Crop
+from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.edits.text import TextOverlay
+from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
+from adwright.creative.editor.job.face_model import plain_guard
+from adwright.creative.editor.provenance.content_credentials import read_credentials
+from adwright.creative.editor.provenance.edit_log import EditLog
+from adwright.creative.editor.provenance.signing_keys import made_test_key
+from adwright.creative.editor.provenance.source_type import (
+    FileFormat,
+    digital_source_type,
+    tagged,
+)
+from benchmarks.creative.editing.cells import Rows
+
+__all__ = ["protected_rows", "signed_rows"]
+
+_FORMS: tuple[FileFormat, ...] = ("PNG", "JPEG", "WEBP")
+EVERY = EditPlan(
+    (
+        Exposure(),
+        Contrast(),
+        Saturation(),
+        Temperature(),
+        BackgroundBlur(),
+        Crop(),
+        TextOverlay("Fresh today", opacity=0.5),
+    )
+)
+
+
+def signed_rows(count: int, seed: int) -> Rows:
+    """A row a file: edited, signed, read back by C2PA's own reader, then with one pixel changed,
+    and with one byte changed."""
+    rng, clock = np.random.default_rng(seed), SystemClock()
+    key, rows = made_test_key(clock), []
+    with tempfile.TemporaryDirectory() as folder:
+        log = EditLog(Path(folder) / "edits.jsonl", clock)
+        editor = FileEditor(plain_guard(log), key, clock, "benchmark")
+        for at in range(count):
+            form = _FORMS[at % len(_FORMS)]
+            source = io.BytesIO()
+            Image.fromarray(_scene(rng)).save(source, "PNG")
+            made = editor.edited(source.getvalue(), _plan(rng), form=form)
+            data = made.data or b""
+            told = read_credentials(data)
+            rows.append(
+                {
+                    "form": form,
+                    "valid": told.whole and told.details["log_head"] == made.seal,
+                    "tagged": digital_source_type(data) == "algorithmicallyEnhanced",
+                    "pixel_found": not read_credentials(_pixel_changed(data, form)).whole,
+                    "byte_found": not read_credentials(_byte_changed(data)).whole,
+                }
+            )
+        rows.append({"form": "log", "valid": log.check().whole, "entries": log.check().entries})
+    return rows
+
+
+def protected_rows(count: int, seed: int) -> Rows:
+    """A row a plan of random values of all edits: whether every protected pixel is as it was, and
+    whether any other changed."""
+    rng = np.random.default_rng(seed)
+    rows: Rows = []
+    for _ in range(count):
+        picture = _scene(rng)
+        boxes = [_box(rng, picture.shape) for _ in range(int(rng.integers(1, 4)))]
+        mask = protected_mask(boxes, picture.shape)
+        subject = np.zeros(mask.shape, np.float32)
+        subject[40:80, 50:100] = 1
+        done = _plan(rng).apply(picture, EditContext(mask, subject))
+        left = done.context.protected
+        kept = left is not None and np.array_equal(done.picture[left], picture[mask])
+        rows.append({"untouched": kept, "changed": not np.array_equal(done.picture, picture)})
+    return rows
+
+
+def _scene(rng: np.random.Generator) -> np.ndarray:
+    made = np.full((120, 160, 3), rng.integers(60, 200, 3), np.int64)
+    for _ in range(5):
+        left, top = int(rng.integers(0, 120)), int(rng.integers(0, 80))
+        made[top : top + 40, left : left + 40] = rng.integers(0, 256, 3)
+    return np.clip(made + rng.integers(-10, 11, made.shape), 0, 255).astype(np.uint8)
+
+
+def _plan(rng: np.random.Generator) -> EditPlan:
+    low, high = EVERY.bounds().T
+    return EVERY.with_values(rng.uniform(low, high))
+
+
+def _box(rng: np.random.Generator, shape: tuple[int, ...]) -> ProtectedBox:
+    left, top = int(rng.integers(0, shape[1] - 8)), int(rng.integers(0, shape[0] - 8))
+    right = int(rng.integers(left + 2, min(shape[1], left + 50)))
+    bottom = int(rng.integers(top + 2, min(shape[0], top + 30)))
+    return ProtectedBox(left, top, right, bottom, "logo")
+
+
+def _pixel_changed(data: bytes, form: FileFormat) -> bytes:
+    """The file of the same picture but for one pixel, with the statement cut out and put back:
+    what somebody does who wants to pass it off as signed."""
+    with Image.open(io.BytesIO(data)) as image:
+        picture = np.asarray(image.convert("RGB")).copy()
+    picture[3, 5] ^= 64
+    plain = tagged(picture, form, "algorithmicallyEnhanced")
+    if form == "PNG":
+        begin = data.find(b"caBX") - 4
+        size = int.from_bytes(data[begin : begin + 4], "big") + 12
+        head = plain.find(b"IDAT") - 4
+        return plain[:head] + data[begin : begin + size] + plain[head:]
+    # Of the other formats the statement is not moved: a byte of the picture's data is changed.
+    return _byte_changed(data)
+
+
+def _byte_changed(data: bytes) -> bytes:
+    """With one byte of the last tenth changed, which is picture data in all three formats."""
+    at = len(data) - len(data) // 20
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

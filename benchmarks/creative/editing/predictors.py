@@ -1,0 +1,119 @@
+"""Predictors of drawn ads' click rates: without faces, with latents of the faces, and with the
+attributes that the rule is made of, which is the most that a predictor could know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.assets import cache_folder
+from adwright.creative.editor.search.drawn_rule import DrawnAds, drawn_ads
+from adwright.creative.faces.fit import as_pictures
+from adwright.creative.faces.fitted_faces import FittedFaces
+from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
+from adwright.creative.judging.ad_vectors import IMAGE
+from adwright.creative.records.encoders.images import ImageEncoder
+from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
+from adwright.creative.response.inputs.texts import encoded_texts
+from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+from adwright.metrics.rank_correlation import spearman
+from benchmarks.creative._clickrate_measures import paper_form
+from benchmarks.creative.editing.cells import Rows
+
+__all__ = ["LATENT_PARTS", "face_latents", "predictor_rows"]
+
+#: Principal components of the latents that the predictor is given.
+LATENT_PARTS = 64
+_POOL = 7
+Vectors = Mapping[str, NDArray[np.float32]]
+
+
+def predictor_rows(seed: int, count: int, faces: Path | None) -> Rows:
+    """A row a system, on a fifth of the ads, which no system learned from. faces: folder with a
+    generator and its encoder; None leaves the system with latents out."""
+    ads = drawn_ads(count, seed=_POOL)
+    images = _image_vectors(ads)
+    order = np.random.default_rng(seed).permutation(count)
+    cut = count * 4 // 5
+    train, held = np.sort(order[:cut]), np.sort(order[cut:])
+    outcomes = _outcomes(ads)
+    labels = np.stack([ads.portraits.labels[name] for name in sorted(ads.portraits.labels)], 1)
+    systems: dict[str, Vectors] = {
+        "image": {IMAGE: images},
+        "image and true attributes": {IMAGE: images, "attributes": labels.astype(np.float32)},
+    }
+    if faces is not None:
+        plus = face_latents(ads, faces).reshape(count, -1)
+        systems["image and face latents"] = {IMAGE: images, "faces": _parts(plus, train)}
+    true = outcomes.take(held)
+    rows: Rows = [
+        {"system": "one rate for all", **_form(np.full(len(held), ads.rates[train].mean()), true)}
+    ]
+    for name, vectors in systems.items():
+        start = time.process_time()
+        some = {key: value[train] for key, value in vectors.items()}
+        model = fit_click_rate(
+            outcomes.take(train), ClickRateConfig(seed=seed), texts=encoded_texts("hashed"),
+            vectors=some,
+        )  # fmt: skip
+        told = model.judge(true.records, {key: value[held] for key, value in vectors.items()})
+        rate = told.value.astype(np.float64)
+        rows.append(
+            {
+                "system": name,
+                **_form(rate, true),
+                "spearman_true": spearman(rate, ads.rates[held]),
+                "cpu_seconds": time.process_time() - start,
+            }
+        )
+    return rows
+
+
+def face_latents(ads: DrawnAds, faces: Path) -> NDArray[np.float64]:
+    """float64 [N, rows, D]: W+ of each portrait."""
+    generator = FittedFaces.load(faces / "faces")
+    encoder = FittedEncoder.load(faces / "encoder")
+    found = encoder.invert(generator, as_pictures(ads.pictures))
+    return np.asarray(found.double().numpy())
+
+
+def _form(rates: NDArray[np.float64], outcomes: CreativeOutcomes) -> dict[str, float]:
+    return paper_form(outcomes, [np.arange(len(outcomes))], rates)
+
+
+def _outcomes(ads: DrawnAds) -> CreativeOutcomes:
+    count = len(ads.rates)
+    return CreativeOutcomes(
+        records=tuple(AdRecord(kind="image", title=f"portrait {at}") for at in range(count)),
+        ids=tuple(f"a{at}" for at in range(count)),
+        impressions=np.full(count, ads.impressions, np.int64),
+        clicks=ads.clicks,
+        tests=np.full(count, -1, np.int64),
+    )
+
+
+def _image_vectors(ads: DrawnAds) -> NDArray[np.float32]:
+    """float32 [N, 1280], kept in the cache folder: the same ads serve every seed."""
+    from PIL import Image
+
+    path = cache_folder() / "bench" / "editor" / f"images-{len(ads.rates)}.npy"
+    if path.exists():
+        kept: NDArray[np.float32] = np.load(path)
+        return kept
+    images = (Image.fromarray(one) for one in ads.pictures)
+    found = ImageEncoder().encode_pictures(images, len(ads.rates))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, found)
+    return found
+
+
+def _parts(plus: NDArray[np.float64], train: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32 [N, P]: principal components, fitted on the rows to train on."""
+    mean = plus[train].mean(0)
+    _, _, axes = np.linalg.svd(plus[train] - mean, full_matrices=False)
+    return np.asarray((plus - mean) @ axes[:LATENT_PARTS].T, np.float32)

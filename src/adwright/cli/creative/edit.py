@@ -1,0 +1,227 @@
+"""adwright creative edit: ads' pictures edited towards a higher predicted click rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import typer
+
+from adwright.cli.creative.ads import (
+    LOOK_FOR,
+    Ads,
+    BrandColumn,
+    ChosenColumns,
+    IdColumn,
+    ImageColumn,
+    LookFor,
+    SecondsColumn,
+    TextColumn,
+    TitleColumn,
+    VideoColumn,
+    WordsColumns,
+    look_at,
+    opened_ads,
+)
+from adwright.cli.shared import DryRun, Offline, Seed
+from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adwright.creative.editor.job.run import FaceFiles
+    from adwright.creative.editor.job.settings import EditKind
+    from adwright.creative.editor.provenance.signing_keys import SigningKey
+
+__all__ = ["edit"]
+
+Judges = Annotated[
+    list[Path],
+    typer.Option(
+        "--judge",
+        help="Run of `creative train clicks` on ads with pictures; repeat it for an ensemble, "
+        "whose lower bound is then raised. With pareto also runs of `creative train recall`.",
+    ),
+]
+Second = Annotated[
+    Path | None,
+    typer.Option("--second", help="A judge that the search never asks: trained with another seed."),
+]
+Approver = Annotated[
+    str, typer.Option("--approver", help="Who lets the edits pass; stands in the log.")
+]
+Edits = Annotated[
+    str,
+    typer.Option(
+        "--edits",
+        help="What may be edited, by commas: exposure, contrast, saturation, temperature, "
+        "background_blur, crop, text, faces.",
+    ),
+]
+Protect = Annotated[
+    Path | None,
+    typer.Option(
+        "--protect",
+        help="What stays, such as logo, price and legal line: a table "
+        "(ad,left,top,right,bottom,what) or a folder of masks, white where it stays.",
+    ),
+]
+Faces = Annotated[
+    Path | None,
+    typer.Option("--faces", help="Folder with a model of faces and its encoder; see the page."),
+]
+Directions = Annotated[
+    Path | None,
+    typer.Option("--directions", help="TOML: which directions may be used, which are locked."),
+]
+Consent = Annotated[
+    Path | None, typer.Option("--consent", help="TOML: whose face may be moved, on what ground.")
+]
+
+
+def edit(  # noqa: PLR0913, PLR0917 - one argument per option
+    ads: Ads,
+    judge: Judges,
+    approver: Approver,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the job.")] = Path("edits"),
+    second: Second = None,
+    edits: Edits = "exposure,contrast,saturation,temperature",
+    line: Annotated[str, typer.Option("--line", help="Words that `text` lays over it.")] = "",
+    protect: Protect = None,
+    method: Annotated[
+        Literal["genetic", "random", "ascent", "pareto"],
+        typer.Option("--method", help="Of the search; pareto for judges of several things."),
+    ] = "genetic",
+    calls: Annotated[
+        int, typer.Option("--calls", min=12, help="Edited pictures judged of an ad, at most.")
+    ] = 130,
+    least: Annotated[
+        float,
+        typer.Option(
+            "--least", min=0, help="Share that the click rate has to rise by with a single judge."
+        ),
+    ] = 0.01,
+    form: Annotated[
+        Literal["png", "jpeg", "webp"], typer.Option("--form", help="Of the edited files.")
+    ] = "png",
+    faces: Faces = None,
+    directions: Directions = None,
+    consent: Consent = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="X.509 chain in PEM that signs.")
+    ] = None,
+    private_key: Annotated[
+        Path | None, typer.Option("--private-key", help="Its key in PEM, for your eyes only.")
+    ] = None,
+    id_column: IdColumn = None,
+    title: TitleColumn = None,
+    words: WordsColumns = None,
+    brand: BrandColumn = None,
+    seconds: SecondsColumn = None,
+    image: ImageColumn = None,
+    video: VideoColumn = None,
+    text: TextColumn = None,
+    look_for: LookFor = LOOK_FOR,
+    seed: Seed = 0,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Edit ads' pictures where judges of clicks find that better; every other ad stays as it is.
+
+    Each edited picture is looked at and judged anew. What is predicted is an estimate of models, so
+    an edit is written only where the lower bound is above no edit, and a second judge agrees. Ads
+    about politics and health claims are refused, faces are moved only with consent, and nothing
+    that is protected changes. Edited pictures are signed (C2PA) and tagged (IPTC); a log of edits
+    grows beside them. Originals are never touched: to go back, use them. The same command goes on
+    where it was stopped.
+    """
+    from adwright.creative.editor.job.run import prepared_job
+    from adwright.creative.editor.job.settings import EditJob
+    from adwright.creative.editor.provenance.source_type import FileFormat
+
+    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
+    forms: dict[str, FileFormat] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+    job = EditJob(
+        edits=_kinds(edits),
+        method=method,
+        calls=calls,
+        seed=seed,
+        line=line,
+        form=forms[form],
+        least=least,
+    )
+    model = _faces(faces, directions, consent)
+    key = _key(certificate, private_key)
+    table = opened_ads(ads, chosen)
+    _require_apart(out, ads)
+    seen = look_at(table, look_for, offline=offline, dry_run=dry_run).table
+    with prepared_job(
+        seen,
+        judge,
+        out,
+        approver=approver,
+        second=second,
+        job=job,
+        protected=protect,
+        faces=model,
+        key=key,
+        offline=offline,
+    ) as ready:
+        if dry_run:
+            for sentence in ready.sentences():
+                typer.echo(sentence)
+            return
+        run = ready.run()
+    for one in run.outcomes:
+        if one.status in ("refused", "failed"):
+            typer.echo(f"{one.ad}: {one.reason}", err=True)
+    typer.echo(run.text())
+    typer.echo("To go back, use the originals: they are as they were.")
+
+
+def _kinds(text: str) -> tuple[EditKind, ...]:
+    from adwright.creative.editor.job.settings import EDITS, EditKind
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    kinds: tuple[EditKind, ...] = get_args(EditKind)
+    if unknown := [name for name in names if name not in kinds]:
+        raise ConfigError(
+            f"there is no edit {unknown[0]!r}",
+            where="--edits",
+            hint=f"choose among {', '.join(EDITS)}",
+        )
+    return tuple(kind for kind in EDITS if kind in names)
+
+
+def _faces(folder: Path | None, directions: Path | None, consent: Path | None) -> FaceFiles | None:
+    from adwright.creative.editor.job.run import FaceFiles
+
+    told = (folder, directions, consent)
+    if not any(told):
+        return None
+    if folder is None or directions is None or consent is None:
+        raise ConfigError(
+            "a model of faces, its directions and a consent manifest go together",
+            where="--faces, --directions, --consent",
+            hint="name all three, or none",
+        )
+    return FaceFiles(folder, directions, consent)
+
+
+def _key(certificate: Path | None, private: Path | None) -> SigningKey | None:
+    from adwright.creative.editor.provenance.signing_keys import read_signing_key
+
+    if (certificate is None) != (private is None):
+        raise ConfigError(
+            "a certificate and its key go together",
+            where="--certificate, --private-key",
+            hint="name both, or neither",
+        )
+    return (
+        None if certificate is None or private is None else read_signing_key(certificate, private)
+    )
+
+
+def _require_apart(out: Path, ads: Path) -> None:
+    """Before the files are looked at, which takes long."""
+    from adwright.creative.editor.job.folder import require_apart
+
+    require_apart(out, ads, ())

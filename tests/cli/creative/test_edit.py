@@ -1,0 +1,77 @@
+"""Ads edited by the command, with judges that look through adwright's own encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adwright.creative.editor.provenance.content_credentials import read_credentials
+from tests.support.commands import call
+from tests.support.judged_pictures import picture_judges, shop_windows
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("edit")
+    picture_judges(folder)
+    (folder / "shop").mkdir()
+    for at, picture in enumerate(shop_windows(2, seed=7)):
+        Image.fromarray(picture).save(folder / "shop" / f"{at}.png")
+    (folder / "ads.csv").write_text("id,image\nw0,shop/0.png\nw1,shop/1.png\n", "utf-8")
+    boxes = "ad,left,top,right,bottom,what\n,2,3,40,20,logo\n"
+    (folder / "stays.csv").write_text(boxes, "utf-8")
+    return folder
+
+
+def typed(home: Path, *more: object, code: int = 0) -> str:
+    words = ["creative", "edit", home / "ads.csv", "--judge", home / "a", "--approver", "Ada"]
+    return call(*words, "--look-for", "nothing", "--calls", 12, *more, code=code)
+
+
+def test_a_dry_run_checks_and_writes_nothing(home: Path) -> None:
+    said = typed(home, "--out", home / "dry", "--second", home / "b", "--dry-run")
+    assert "2 ads would be searched" in said
+    assert "about" in said
+    assert "originals stay as they are" in said
+    assert not (home / "dry").exists()
+
+
+def test_pictures_are_edited_and_what_is_protected_stays(home: Path) -> None:
+    out = home / "edits"
+    told = ("--out", out, "--protect", home / "stays.csv", "--least", 0, "--form", "webp")
+    said = typed(home, *told)
+    assert "use the originals" in said
+    row, *_ = json.loads((out / "edits.json").read_text("utf-8"))["ads"]
+    assert row["status"] == "edited"
+    data = (out / row["output"]).read_bytes()
+    assert read_credentials(data).whole
+    with Image.open(out / row["output"]) as new, Image.open(home / "shop" / "0.png") as old:
+        before, after = np.asarray(old.convert("RGB")), np.asarray(new.convert("RGB"))
+    np.testing.assert_array_equal(before[3:20, 2:40], after[3:20, 2:40])
+    assert (before != after).any()
+    assert (out / "sheet.png").is_file()
+    assert "were done before" in typed(home, *told)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--edits", "smell"), "no edit 'smell'"),
+        (("--edits", "text"), "go together"),
+        (("--faces", "faces"), "consent manifest"),
+        (("--certificate", "chain.pem"), "go together"),
+        (("--second", "a"), "one of those"),
+        (("--method", "pareto"), "pareto takes"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    home: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert says in " ".join(typed(home, *more, "--out", "new", code=2).split())
+    assert not (home / "new").exists()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adwright.core.errors import ConfigError
+from adwright.creative.editor.edits.context import ProtectedBox
+from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, checked_ad, edit_ad
+from adwright.creative.editor.job.protected import ProtectedRegions
+from adwright.creative.editor.job.settings import EditJob
+from adwright.creative.editor.provenance.content_credentials import read_credentials
+from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
+from adwright.creative.records.encoders.images import opened_image
+from adwright.creative.records.verbal.record import AdRecord
+
+JOB = EditJob(calls=40, coverage=0.5)
+
+
+def ad(shop: Path, name: str = "0.png", title: str = "Window") -> AdToEdit:
+    return AdToEdit(name, shop / name, AdRecord(kind="image", title=title))
+
+
+def pixels(data: bytes | None) -> np.ndarray:
+    assert data is not None
+    return np.asarray(opened_image(data), np.uint8)
+
+
+def test_an_ad_is_edited_signed_and_logged(shop: Path, tools: JobTools) -> None:
+    before = (shop / "0.png").read_bytes()
+    done = edit_ad(ad(shop), tools, JOB)
+    assert done.outcome.status == "edited"
+    assert done.outcome.first is not None
+    assert done.outcome.first.low is not None
+    assert done.outcome.first.low > 0
+    assert done.outcome.second is not None
+    assert done.outcome.second.change > 0
+    assert (shop / "0.png").read_bytes() == before
+    told = read_credentials(done.data or b"")
+    assert told.whole
+    assert told.details["log_head"] == done.outcome.seal
+    plan = EditPlan.of_json(done.outcome.plan)
+    np.testing.assert_array_equal(pixels(done.data), plan.apply(pixels(before)).picture)
+    assert edit_ad(ad(shop), tools, JOB).outcome.plan == done.outcome.plan
+
+
+def test_what_is_protected_stays(shop: Path, tools: JobTools) -> None:
+    regions = ProtectedRegions({"0.png": (ProtectedBox(5, 6, 30, 40, "price"),)})
+    done = edit_ad(ad(shop), replace(tools, regions=regions), JOB)
+    assert done.outcome.status == "edited"
+    old, new = pixels((shop / "0.png").read_bytes()), pixels(done.data)
+    np.testing.assert_array_equal(old[6:40, 5:30], new[6:40, 5:30])
+    assert (old != new).any()
+    away = ProtectedRegions({"0.png": (ProtectedBox(5, 6, 300, 40),)})
+    wrong = edit_ad(ad(shop), replace(tools, regions=away), JOB).outcome
+    assert (wrong.status, "outside" in wrong.reason) == ("failed", True)
+
+
+def test_the_ad_stays_where_nothing_is_better_by_the_lower_bound(
+    shop: Path, tools: JobTools
+) -> None:
+    sure = replace(JOB, coverage=0.9999)
+    done = edit_ad(ad(shop), tools, sure)
+    assert done.outcome.status == "unchanged"
+    assert done.data is None
+    assert "lower bound" in done.outcome.reason
+    log = tools.editor.guard.log
+    assert log is not None
+    assert log.check().entries == 0
+
+
+def test_words_animations_and_broken_files_are_told(shop: Path, tools: JobTools) -> None:
+    political = ad(shop, title="Vote for Ada")
+    done = edit_ad(political, tools, JOB).outcome
+    assert done.status == "refused"
+    assert done.refusals[0].startswith("political")
+    assert "political" in checked_ad(political, tools, JOB)
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(shop / "moves.gif", save_all=True, append_images=frames[1:])
+    for name, says in (("moves.gif", "animation"), ("bad.png", "read"), ("nowhere.png", "read")):
+        found = edit_ad(ad(shop, name), tools, JOB).outcome
+        assert (found.status, says in found.reason) == ("failed", True), found.reason
+        assert checked_ad(ad(shop, name), tools, JOB)
+    assert checked_ad(ad(shop), tools, JOB) == ""
+
+
+def test_what_is_wrong_with_all_ads_is_raised(shop: Path, tools: JobTools) -> None:
+    key = tools.editor.key
+    wrong = SigningKey(key.chain, made_test_key(tools.clock).private)
+    broken = replace(tools, editor=replace(tools.editor, key=wrong))
+    with pytest.raises(ConfigError, match="cannot be signed"):
+        edit_ad(ad(shop), broken, JOB)
+
+
+def test_a_line_that_claims_health_is_refused(shop: Path, tools: JobTools) -> None:
+    job = replace(JOB, edits=("exposure", "text"), line="Cures diabetes")
+    done = edit_ad(ad(shop), tools, job).outcome
+    assert (done.status, done.calls) == ("refused", 0)
+    assert done.refusals[0].startswith("health_claim")
+    assert "health_claim" in checked_ad(ad(shop), tools, job)
+    fresh = edit_ad(ad(shop), tools, replace(job, line="Fresh today")).outcome
+    assert fresh.status in ("edited", "unchanged")
+    assert "text" in fresh.plan

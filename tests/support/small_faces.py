@@ -1,0 +1,55 @@
+"""A generator of faces that was never trained, its encoder, and a file of directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from adwright.creative.faces.discriminator import Discriminator
+from adwright.creative.faces.encoder import FaceEncoder
+from adwright.creative.faces.fitted_faces import FittedFaces
+from adwright.creative.faces.generator import Generator, GeneratorConfig
+from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder, hash_of
+
+__all__ = ["CONFIG", "DIRECTIONS", "small_faces"]
+
+CONFIG = GeneratorConfig(side=16, wide=8, layers=1, base=64, most=8)
+DIRECTIONS = """
+rows = [1, 2]
+vectors = "vectors.safetensors"
+unknown = ["gender", "age", "ethnicity"]
+
+[[allowed]]
+name = "smile"
+group = "expression"
+vector = "smile"
+
+[[allowed]]
+name = "turn"
+group = "pose"
+sefa = 1
+
+[[locked]]
+group = "skin"
+vector = "skin"
+"""
+
+
+def small_faces(home: Path, *, discriminator: bool = True) -> tuple[Path, Path]:
+    """The folder with both artifacts, and the file of directions beside it."""
+    torch.manual_seed(0)
+    judge = Discriminator(CONFIG) if discriminator else None
+    faces = FittedFaces(Generator(CONFIG).requires_grad_(False), judge, about="noise")
+    faces.save(home / "faces")
+    encoder = FittedEncoder(FaceEncoder(CONFIG, width=8), hash_of(faces.generator), 8)
+    encoder.save(home / "encoder")
+    axes = torch.linalg.qr(torch.randn(8, 8))[0]
+    save_file(
+        {"smile": 2 * axes[0].contiguous(), "skin": axes[1].contiguous()},
+        home / "vectors.safetensors",
+    )
+    path = home / "directions.toml"
+    path.write_text(DIRECTIONS, "utf-8")
+    return home, path
