@@ -30,7 +30,7 @@ from adwright.creative.records.seeing.parts import Absent, SeeingParts
 from adwright.creative.records.seeing.scenes import watch
 from adwright.creative.records.seeing.settings import PARTS, SeeingSettings
 from benchmarks.common.result import write_result
-from tests.support.drawn_ads import Shot, drawn, film, photograph, portrait, saved
+from tests.support.creative.drawn_ads import Shot, drawn, film, photograph, portrait, saved
 
 NAME = "verbaliser"
 SIDE = 1080

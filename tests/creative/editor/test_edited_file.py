@@ -28,8 +28,8 @@ from adwright.creative.editor.provenance.source_type import digital_source_type
 from adwright.creative.faces.aligning.align import FaceAligner
 from adwright.creative.faces.aligning.places import FacePlace
 from adwright.creative.faces.aligning.subject import SubjectFinder
-from tests.support.drawn_ads import Shot, film, photograph, saved
-from tests.support.edited_pictures import LOCKED, VECTORS, ShadeMover
+from tests.support.creative.drawn_ads import Shot, film, photograph, saved
+from tests.support.creative.edited_pictures import LOCKED, VECTORS, ShadeMover
 
 ASTRONAUT = photograph("astronaut.png")
 PICTURE = np.asarray(ASTRONAUT)

@@ -6,7 +6,7 @@ import numpy as np
 
 from adwright.creative.editor.edits.background import BackgroundBlur
 from adwright.creative.editor.edits.context import EditContext
-from tests.support.edited_pictures import scene, scene_context
+from tests.support.creative.edited_pictures import scene, scene_context
 
 
 def test_only_the_background_is_blurred() -> None:

@@ -10,7 +10,7 @@ from adwright.creative.editor.edits.context import (
     kept,
     protected_mask,
 )
-from tests.support.edited_pictures import BOXES, PLACES, scene, scene_context
+from tests.support.creative.edited_pictures import BOXES, PLACES, scene, scene_context
 
 
 def test_the_mask_has_the_boxes() -> None:

@@ -10,7 +10,7 @@ from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.faces.aligning.paste import PasteSettings
 from adwright.creative.faces.aligning.places import FacePlace
-from tests.support.edited_pictures import ShadeMover, scene, scene_context
+from tests.support.creative.edited_pictures import ShadeMover, scene, scene_context
 
 FIRST = (slice(75, 95), slice(85, 105))
 SECOND = (slice(105, 125), slice(215, 235))

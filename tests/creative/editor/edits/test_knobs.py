@@ -10,7 +10,7 @@ from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.framing import Crop
 from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
 from adwright.creative.editor.edits.tones import Exposure
-from tests.support.edited_pictures import scene
+from tests.support.creative.edited_pictures import scene
 
 
 def test_an_edit_is_set_by_its_knobs() -> None:

@@ -15,7 +15,7 @@ from adwright.creative.editor.edits.framing import Crop
 from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.edits.text import TextOverlay
 from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
-from tests.support.edited_pictures import scene, scene_context
+from tests.support.creative.edited_pictures import scene, scene_context
 
 EVERY = EditPlan(
     (

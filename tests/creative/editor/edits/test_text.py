@@ -9,7 +9,7 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
 from adwright.creative.editor.edits.text import TextOverlay, contrast_ratio
-from tests.support.edited_pictures import scene, scene_context
+from tests.support.creative.edited_pictures import scene, scene_context
 
 WORDS = TextOverlay("Fresh today", opacity=1.0)
 PLAIN = np.full((200, 300, 3), 60, np.uint8)

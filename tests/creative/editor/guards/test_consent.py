@@ -14,7 +14,7 @@ from adwright.creative.editor.guards.consent import (
     crop_hash,
 )
 from adwright.creative.editor.provenance.hashes import picture_hash
-from tests.support.edited_pictures import PLACES, scene
+from tests.support.creative.edited_pictures import PLACES, scene
 
 NAME = picture_hash(scene())
 BOX = PLACES[0].pixels(scene().shape)

@@ -26,7 +26,7 @@ from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
 from adwright.creative.faces.aligning.places import FacePlace
-from tests.support.edited_pictures import (
+from tests.support.creative.edited_pictures import (
     LOCKED,
     PLACES,
     VECTORS,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules, vector_hash
-from tests.support.edited_pictures import LOCKED, VECTORS
+from tests.support.creative.edited_pictures import LOCKED, VECTORS
 
 CARDS = tuple(
     DirectionCard.of(name, "expression", VECTORS[name])

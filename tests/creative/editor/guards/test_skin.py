@@ -6,7 +6,7 @@ import pytest
 from adwright.core.errors import DataError
 from adwright.creative.editor.guards.drift import DriftCheck
 from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
-from tests.support.drawn_ads import photograph
+from tests.support.creative.drawn_ads import photograph
 
 FACE = np.asarray(photograph("astronaut.png"))[60:190, 160:290]
 CHECK = DriftCheck(skin_tone, SKIN_LIMITS)

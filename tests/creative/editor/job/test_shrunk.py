@@ -9,7 +9,7 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.job.shrunk import shrunk
 from adwright.creative.faces.aligning.places import FacePlace
-from tests.support.edited_pictures import scene, scene_context
+from tests.support.creative.edited_pictures import scene, scene_context
 
 
 def test_a_small_picture_stays_as_it_is() -> None:

@@ -21,7 +21,7 @@ from adwright.creative.editor.provenance.content_credentials import (
 )
 from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
 from adwright.creative.editor.provenance.source_type import digital_source_type, tagged
-from tests.support.edited_pictures import scene, scene_context
+from tests.support.creative.edited_pictures import scene, scene_context
 
 PLAN = EditPlan((Exposure(0.3), Contrast(), FaceMove(("smile",), ((0.5,),)), Crop(keep=0.9)))
 STATEMENT = EditStatement(PLAN, "Spring ad", "faces-1", "Ada", "a" * 64)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import DataError
 from adwright.creative.editor.provenance.hashes import overlap, picture_hash
-from tests.support.edited_pictures import scene
+from tests.support.creative.edited_pictures import scene
 
 CORNERS = st.tuples(*(st.integers(-20, 40),) * 4)
 

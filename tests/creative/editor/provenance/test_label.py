@@ -6,7 +6,7 @@ import pytest
 from adwright.core.errors import DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.provenance.label import ESTIMATE, LABEL, labelled
-from tests.support.edited_pictures import scene, scene_context
+from tests.support.creative.edited_pictures import scene, scene_context
 
 
 def test_it_stands_in_a_free_corner() -> None:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError
 from adwright.creative.editor.provenance.source_type import digital_source_type, tagged
-from tests.support.drawn_ads import saved
-from tests.support.edited_pictures import scene
+from tests.support.creative.drawn_ads import saved
+from tests.support.creative.edited_pictures import scene
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])

@@ -5,7 +5,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.search.ascent import gradient_ascent
-from tests.support.searches import ColourJudge, SlopedColour, colour_fitness
+from tests.support.creative.searches import ColourJudge, SlopedColour, colour_fitness
 
 
 def test_it_climbs_by_differences_and_by_slopes() -> None:

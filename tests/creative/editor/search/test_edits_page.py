@@ -22,7 +22,7 @@ from adwright.creative.editor.search.penalties import FineNoise
 from adwright.creative.editor.search.picture_judge import EnsembleJudge
 from adwright.creative.editor.search.random_search import random_search
 from adwright.creative.editor.search.result import FoundEdit, find_edit
-from tests.support.searches import ColourJudge, colour_fitness
+from tests.support.creative.searches import ColourJudge, colour_fitness
 
 ENSEMBLE = EnsembleJudge("click_rate", (ColourJudge(200), ColourJudge(210)))
 FRONT = EditFront(

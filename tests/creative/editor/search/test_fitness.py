@@ -22,8 +22,8 @@ from adwright.creative.editor.search.fitness import (
 )
 from adwright.creative.editor.search.picture_judge import EnsembleJudge
 from adwright.creative.editor.search.population import EditedBatch
-from tests.support.edited_pictures import LOCKED, scene, scene_context
-from tests.support.searches import ColourJudge, SlopedColour
+from tests.support.creative.edited_pictures import LOCKED, scene, scene_context
+from tests.support.creative.searches import ColourJudge, SlopedColour
 
 PLAN = EditPlan((Exposure(), Temperature()))
 PICTURE = scene()[::8, ::8].copy()

@@ -8,7 +8,7 @@ import pytest
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.creative.editor.search.genetic import genetic_search, search_parts
 from adwright.creative.editor.search.settings import GeneticSettings
-from tests.support.searches import ColourJudge, colour_fitness
+from tests.support.creative.searches import ColourJudge, colour_fitness
 
 
 def test_it_finds_what_the_judge_likes_in_few_batches() -> None:

@@ -16,7 +16,7 @@ from adwright.creative.editor.search.operators import (
     rank_chances,
 )
 from adwright.creative.editor.search.settings import GeneticSettings
-from tests.support.searches import ColourJudge, colour_fitness
+from tests.support.creative.searches import ColourJudge, colour_fitness
 
 RNG = np.random.default_rng(2)
 

@@ -15,7 +15,7 @@ from adwright.creative.editor.search.pareto import (
     weighted_sums,
 )
 from adwright.creative.editor.search.settings import GeneticSettings
-from tests.support.searches import ColourJudge, colour_fitness
+from tests.support.creative.searches import ColourJudge, colour_fitness
 
 SMALL = GeneticSettings(population=12, generations=4, parents=4)
 

@@ -18,8 +18,8 @@ from adwright.creative.editor.search.penalties import (
     RealnessDrop,
 )
 from adwright.creative.editor.search.population import EditedBatch, edited_batch
-from tests.support.edited_pictures import PLACES, VECTORS, scene, scene_context
-from tests.support.searches import ColourJudge
+from tests.support.creative.edited_pictures import PLACES, VECTORS, scene, scene_context
+from tests.support.creative.searches import ColourJudge
 
 PLAN = EditPlan((FaceMove.neutral(("smile", "gaze"), 2),))
 RNG = np.random.default_rng(1)

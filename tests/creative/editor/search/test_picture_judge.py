@@ -10,7 +10,7 @@ from adwright.creative.editor.search.picture_judge import (
     SlopedJudge,
     checked_answers,
 )
-from tests.support.searches import ColourJudge, SlopedColour
+from tests.support.creative.searches import ColourJudge, SlopedColour
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3)).astype(np.uint8)
 

@@ -14,7 +14,7 @@ from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.edits.text import TextOverlay
 from adwright.creative.editor.edits.tones import Exposure
 from adwright.creative.editor.search.population import applied_to_all, edited_batch, squeezed
-from tests.support.edited_pictures import ShadeMover, scene, scene_context
+from tests.support.creative.edited_pictures import ShadeMover, scene, scene_context
 
 PLAN = EditPlan(
     (

@@ -8,7 +8,7 @@ from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.edits.tones import Exposure
 from adwright.creative.editor.search.fitness import FitnessSettings, PlanFitness
 from adwright.creative.editor.search.random_search import random_search
-from tests.support.searches import PICTURE, ColourJudge, colour_fitness
+from tests.support.creative.searches import PICTURE, ColourJudge, colour_fitness
 
 
 def test_it_judges_so_many_and_keeps_the_best() -> None:

@@ -17,7 +17,7 @@ from adwright.creative.editor.search.picture_judge import EnsembleJudge
 from adwright.creative.editor.search.random_search import random_search
 from adwright.creative.editor.search.result import FoundEdit, edit_at, find_edit, judged_change
 from adwright.creative.editor.search.settings import GeneticSettings, SearchOutcome
-from tests.support.searches import PICTURE, PLAN, ColourJudge, colour_fitness
+from tests.support.creative.searches import PICTURE, PLAN, ColourJudge, colour_fitness
 
 SMALL = GeneticSettings(population=10, generations=2, parents=3)
 TICKS = iter(range(0, 1000, 7))

@@ -21,7 +21,7 @@ from adwright.creative.faces.aligning.landmarks import (
     FacePoints,
 )
 from adwright.creative.faces.aligning.places import FacePlace
-from tests.support.drawn_ads import photograph, portrait
+from tests.support.creative.drawn_ads import photograph, portrait
 
 ASTRONAUT = np.asarray(photograph("astronaut.png"))
 

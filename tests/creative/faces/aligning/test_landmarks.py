@@ -15,7 +15,7 @@ from adwright.creative.faces.aligning.landmarks import (
     FaceMesh,
     FacePoints,
 )
-from tests.support.drawn_ads import photograph
+from tests.support.creative.drawn_ads import photograph
 
 PICTURE = np.asarray(photograph("astronaut.png"))
 #: Of her face, by the detector.

@@ -9,7 +9,7 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.creative.faces.aligning.align import AlignedFace, FaceAligner, cut_at
 from adwright.creative.faces.aligning.paste import PasteSettings, pasted
 from adwright.creative.faces.aligning.places import FacePlace
-from tests.support.drawn_ads import Shot, drawn, photograph
+from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 ASTRONAUT = np.asarray(photograph("astronaut.png"))
 SCENE = np.asarray(drawn(Shot("navy", "orange", "Fresh bread"), (320, 240)))

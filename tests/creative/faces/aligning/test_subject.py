@@ -5,7 +5,7 @@ import pytest
 
 from adwright.core.errors import DataError
 from adwright.creative.faces.aligning.subject import SubjectFinder
-from tests.support.drawn_ads import photograph
+from tests.support.creative.drawn_ads import photograph
 
 
 def test_a_person_stands_out_from_the_background() -> None:

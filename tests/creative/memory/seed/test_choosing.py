@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from adwright.creative.memory.seed.choosing import best_of, best_round, kept_of, should_stop
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.brief import AdBrief
-from tests.support.seed_rounds import seed_ads
+from tests.support.creative.seed_rounds import seed_ads
 
 
 def test_the_best_of_each_collection_are_chosen_in_order() -> None:

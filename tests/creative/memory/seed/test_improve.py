@@ -14,7 +14,13 @@ from adwright.creative.memory.seed.config import SeedBudget
 from adwright.creative.memory.seed.improve import improve
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_ads, seed_data
+from tests.support.creative.seed_rounds import (
+    CONFIG,
+    RepeatingWriter,
+    WordJudge,
+    seed_ads,
+    seed_data,
+)
 
 JUDGES = WordJudge("zing"), WordJudge("calm")
 ADS = seed_ads(12, source="mine")

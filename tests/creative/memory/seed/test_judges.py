@@ -22,7 +22,7 @@ from adwright.creative.records.verbal.ads_table import read_ads
 from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.metrics.rank_correlation import spearman
-from tests.support.seed_rounds import seed_ads
+from tests.support.creative.seed_rounds import seed_ads
 
 
 class Lengths:

@@ -11,7 +11,7 @@ from adwright.creative.memory.seed.measures import Measured, compared, measure
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilterConfig, AdFilters
-from tests.support.seed_rounds import WordJudge, seed_ads
+from tests.support.creative.seed_rounds import WordJudge, seed_ads
 
 ORIGINALS = seed_ads(3)
 TEXTS = (("zing calm zing", "zing soft rye"), ("calm soft rye", ""), ("red zing rye", "x"))

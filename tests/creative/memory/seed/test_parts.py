@@ -7,7 +7,7 @@ import pytest
 from adwright.core.errors import DataError
 from adwright.creative.memory.seed.parts import run_parts
 from adwright.creative.memory.seed.pool import SeedData
-from tests.support.seed_rounds import CONFIG, seed_ads, seed_data
+from tests.support.creative.seed_rounds import CONFIG, seed_ads, seed_data
 
 
 def test_no_group_is_in_two_parts() -> None:

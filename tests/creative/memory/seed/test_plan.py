@@ -9,7 +9,7 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.creative.memory.seed.parts import run_parts
 from adwright.creative.memory.seed.plan import SeedPaces, plan_seed
 from adwright.creative.memory.seed.rounds import run_seed
-from tests.support.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_data
+from tests.support.creative.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_data
 
 
 def test_a_plan_counts_what_a_run_does(tmp_path: Path) -> None:

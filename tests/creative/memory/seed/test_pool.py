@@ -11,7 +11,7 @@ from adwright.creative.memory.seed.pool import KnownAd, SeedData, journey_briefs
 from adwright.creative.memory.seed.texts.ad_text import record_of
 from adwright.creative.records.verbal.ads_table import AdColumns, read_ads
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.seed_rounds import seed_ads
+from tests.support.creative.seed_rounds import seed_ads
 
 
 def test_ads_of_a_table_come_once_and_whole() -> None:

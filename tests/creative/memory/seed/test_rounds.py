@@ -17,7 +17,7 @@ from adwright.creative.memory.seed.report import SeedReport
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.texts.ad_text import record_of
 from adwright.creative.memory.seed.writer import WriterRow
-from tests.support.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_data
+from tests.support.creative.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_data
 
 Judges = tuple[WordJudge, WordJudge]
 ROOT = Path(__file__).resolve().parents[4]
@@ -149,7 +149,7 @@ def test_more_rounds_go_on_from_the_last(
 def test_a_killed_run_ends_with_the_same_files(
     report: SeedReport, folder: Path, tmp_path: Path
 ) -> None:
-    run = [sys.executable, "-m", "tests.support.seed_rounds", str(tmp_path / "run")]
+    run = [sys.executable, "-m", "tests.support.creative.seed_rounds", str(tmp_path / "run")]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
     told = json.loads(done.stdout)
     assert told["code"] == 0, done.stderr

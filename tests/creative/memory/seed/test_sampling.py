@@ -13,7 +13,7 @@ from adwright.creative.memory.seed.sampling import write_ads
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.lm.engine.generation import Usage
 from adwright.lm.engine.language_model import LanguageModel
-from tests.support.seed_rounds import CONFIG
+from tests.support.creative.seed_rounds import CONFIG
 from tests.support.writing import Teller
 
 BRIEFS = [AdBrief(f"b{at}", brand=f"Brand {at}") for at in range(5)]

@@ -6,7 +6,7 @@ from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilterConfig, AdFilters
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.seed_rounds import WordJudge
+from tests.support.creative.seed_rounds import WordJudge
 
 WRITTEN = [
     WrittenAds(AdBrief("a", brand="A"), ("warm and calm", "", "odd zing here"), (False,) * 3),

@@ -15,8 +15,8 @@ from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.writer import TunedWriter, WriterRow, recall_rows
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.tuning.reparameterised.lora import LoRA
+from tests.support.creative.seed_rounds import CONFIG, WordJudge, seed_ads, seed_data
 from tests.support.lm.tiny_llama import save_tiny
-from tests.support.seed_rounds import CONFIG, WordJudge, seed_ads, seed_data
 
 BRIEF = AdBrief("b", brand="tea")
 ROWS = [WriterRow(BRIEF.messages(), f"a cup of tea {at}", f"g{at}", "s") for at in range(12)]

@@ -10,7 +10,7 @@ from adwright.core.assets import ASSETS, asset
 from adwright.core.errors import AssetError
 from adwright.creative.records.encoders.classes import CLASSES, ImageClasses, class_names
 from adwright.creative.records.encoders.images import ImageEncoder
-from tests.support.drawn_ads import photograph
+from tests.support.creative.drawn_ads import photograph
 
 
 def test_probabilities_are_softmax_of_the_last_layer() -> None:

@@ -8,7 +8,7 @@ from adwright.core.errors import FileUnreadableError, ResourceError
 from adwright.creative.records.seeing.batch import AdFile, describe_all
 from adwright.creative.records.seeing.describe import Describer
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.drawn_ads import Shot, drawn, saved
+from tests.support.creative.drawn_ads import Shot, drawn, saved
 
 PICTURE = saved(drawn(Shot("white", "red"), (64, 48)))
 

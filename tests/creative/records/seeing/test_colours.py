@@ -10,7 +10,7 @@ from adwright.creative.records.seeing.colours import (
     lean,
     orientation_of,
 )
-from tests.support.drawn_ads import Shot, drawn, photograph
+from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 
 @pytest.mark.parametrize(

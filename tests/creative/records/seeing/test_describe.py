@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraE
 from adwright.creative.records.seeing.describe import Describer
 from adwright.creative.records.seeing.settings import SeeingSettings
 from adwright.creative.records.verbal.record import AdRecord, Scene
-from tests.support.drawn_ads import Shot, drawn, film, photograph, portrait, saved
+from tests.support.creative.drawn_ads import Shot, drawn, film, photograph, portrait, saved
 
 SHOTS = [
     Shot("ivory", words="Fresh bread", frames=24),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.creative.records.seeing.faces import FaceFinder
-from tests.support.drawn_ads import Shot, drawn, photograph, portrait
+from tests.support.creative.drawn_ads import Shot, drawn, photograph, portrait
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from adwright.creative.records.seeing.parts import Absent, SeeingParts
 from adwright.creative.records.seeing.settings import PARTS, SeeingSettings, SeenPart
-from tests.support.drawn_ads import Shot, drawn, photograph, portrait
+from tests.support.creative.drawn_ads import Shot, drawn, photograph, portrait
 
 PLAIN = drawn(Shot("white", "red"))
 FACE = drawn(Shot("ivory", pasted=portrait(120)))

@@ -12,7 +12,7 @@ from PIL import Image
 from adwright.creative.records.seeing.opening.frames import Clip, Frame
 from adwright.creative.records.seeing.scenes import Watched, motion_level, pace_level, watch
 from adwright.creative.records.seeing.settings import SeeingSettings
-from tests.support.drawn_ads import photograph
+from tests.support.creative.drawn_ads import photograph
 
 RATE = 20
 RED, BLUE, GREEN = (Image.new("RGB", (64, 48), colour) for colour in ("red", "blue", "green"))

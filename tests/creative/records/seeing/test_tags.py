@@ -5,7 +5,7 @@ import pytest
 
 from adwright.creative.records.encoders.classes import CLASSES, class_names
 from adwright.creative.records.seeing.tags import GROUPS, TagFinder, tags_of
-from tests.support.drawn_ads import Shot, drawn, photograph
+from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 ENDS = {
     "dog": {"Chihuahua", "Mexican hairless"},

@@ -10,7 +10,7 @@ from PIL import Image
 
 from adwright.core.errors import MissingExtraError
 from adwright.creative.records.seeing.words import WordReader, in_reading_order
-from tests.support.drawn_ads import Shot, drawn, photograph
+from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 SIDES = st.floats(0, 100)
 SHIFTS = st.floats(-4, 4)

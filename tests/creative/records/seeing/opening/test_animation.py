@@ -9,7 +9,7 @@ from adwright.creative.records.seeing.opening.animation import opened_animation
 from adwright.creative.records.seeing.opening.frames import Clip, Frame
 from adwright.creative.records.seeing.opening.media import opened_media
 from adwright.creative.records.seeing.settings import SeeingSettings
-from tests.support.drawn_ads import saved
+from tests.support.creative.drawn_ads import saved
 
 RED, BLUE = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adwright.creative.records.seeing.opening.frames import Thinned, not_watchable
 from adwright.creative.records.seeing.opening.media import opened_media
-from tests.support.drawn_ads import Shot, drawn, saved
+from tests.support.creative.drawn_ads import Shot, drawn, saved
 
 
 @given(st.lists(st.floats(0, 5), max_size=200))

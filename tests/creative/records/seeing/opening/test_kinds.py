@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adwright.creative.records.seeing.opening.kinds import HEAD_BYTES, kind_of
-from tests.support.drawn_ads import Shot, film, saved
+from tests.support.creative.drawn_ads import Shot, film, saved
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])

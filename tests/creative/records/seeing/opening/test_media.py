@@ -20,7 +20,7 @@ from adwright.creative.records.seeing.opening.media import (
     opened_media,
     picture,
 )
-from tests.support.drawn_ads import Shot, drawn, saved
+from tests.support.creative.drawn_ads import Shot, drawn, saved
 
 BALL = drawn(Shot("navy", "orange"))
 NOISE = Image.effect_noise((64, 64), 60).convert("RGB")

@@ -15,7 +15,7 @@ from adwright.creative.records.seeing.opening.frames import SMALL, Clip, Frame
 from adwright.creative.records.seeing.opening.media import SIDE, opened_media
 from adwright.creative.records.seeing.opening.video import opened_video
 from adwright.creative.records.seeing.settings import SeeingSettings
-from tests.support.drawn_ads import RATE, Shot, film
+from tests.support.creative.drawn_ads import RATE, Shot, film
 
 SHOTS = [Shot("red", frames=20), Shot("blue", frames=20)]
 FILM = film(SHOTS)

@@ -20,7 +20,7 @@ from adwright.creative.response.fit import ClickRateConfig
 from adwright.creative.response.inputs.texts import encoded_texts
 from adwright.creative.response.linear import LinearConfig
 from adwright.creative.response.protocol.outcomes import CreativeOutcomes
-from tests.support.drawn_ads import saved
+from tests.support.creative.drawn_ads import saved
 
 __all__ = ["Brightness", "picture_judges", "shop_window", "shop_windows", "true_rates"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
 from adwright.creative.faces.aligning.paste import PasteSettings
 from adwright.creative.faces.aligning.places import FacePlace
-from tests.support.drawn_ads import Shot, drawn
+from tests.support.creative.drawn_ads import Shot, drawn
 
 __all__ = ["BOXES", "LOCKED", "PLACES", "VECTORS", "ShadeMover", "scene", "scene_context"]
 

@@ -1,6 +1,6 @@
 """SEED without a model: a writer that repeats the words it was tuned on, judges that love a word.
 
-python -m tests.support.seed_rounds FOLDER    # a run whose processes are killed, till it ends
+python -m tests.support.creative.seed_rounds FOLDER   # a run that is killed, till it ends
 """
 
 from __future__ import annotations

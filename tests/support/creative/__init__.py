@@ -1,0 +1,1 @@
+"""What tests of ads, their judges and their edits share."""
