@@ -76,7 +76,8 @@ def read_state(path: str | Path) -> WatchState | None:
         data: dict[str, Any] = json.loads(read_regular(path, most=memory_bytes()))
         if data["format"] != STATE_FORMAT:
             raise ValueError(f"its format is not {STATE_FORMAT}")
-        return from_jsonable(WatchState, data, source=str(path))
+        known = {name: _listing(one) for name, one in data["listings"].items()}
+        return WatchState(str(data["catalogue"]), str(data["target"]), int(data["looks"]), known)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
