@@ -68,7 +68,7 @@ def _dummyjson(folder: Path) -> Iterator[Clustered]:
     for one in json.loads((folder / "products.json").read_text("utf-8")):
         rest = " ".join(str(one.get(key, "")) for key in keys)
         text = GuardText(one["description"], rest, one["title"], "dummyjson", "description")
-            yield one["title"], text
+        yield one["title"], text
 
 
 def _visibility(folder: Path) -> Iterator[Clustered]:
