@@ -23,7 +23,7 @@ HEAD = (
     "| keep out how long each stage took | `adwright --quiet VERB` |",
     "",
     "Results go to standard output, progress and warnings to standard error. Exit codes: 0, 1 for "
-    "a no to a question, 2 for a mistake, 130 after Ctrl-C.",
+    "a no to a question or a gate that fails, 2 for a mistake, 130 after Ctrl-C.",
     "",
 )
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from adwright.core.version import __version__
 
 if TYPE_CHECKING:
+    from adwright.audit.catalogue.opened import open_catalogue
+    from adwright.audit.report.audit_run import run_audit
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
     from adwright.delivery.recommend.run import recommend_all
@@ -37,10 +39,12 @@ __all__ = [
     "Task",
     "__version__",
     "demo",
+    "open_catalogue",
     "open_log",
     "recommend_all",
     "response_task",
     "run",
+    "run_audit",
     "score_file",
     "train",
 ]
@@ -55,10 +59,12 @@ _ROOMS = {
     "RunConfig": "adwright.training.ranking.config",
     "Task": "adwright.data.tasks.task",
     "demo": "adwright.demos.ranker",
+    "open_catalogue": "adwright.audit.catalogue.opened",
     "open_log": "adwright.data.sources.log",
     "recommend_all": "adwright.delivery.recommend.run",
     "response_task": "adwright.training.ranking.config",
     "run": "adwright.training.ranking.run",
+    "run_audit": "adwright.audit.report.audit_run",
     "score_file": "adwright.training.ranking.scoring",
     "train": "adwright.training.ranking.run",
 }

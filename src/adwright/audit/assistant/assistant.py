@@ -24,11 +24,11 @@ from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.language_model import LanguageModel
 
-__all__ = ["AssistantAnswer", "Recommended", "ShopAssistant"]
+__all__ = ["AssistantAnswer", "RecommendedProduct", "ShopAssistant"]
 
 
 @dataclass(frozen=True)
-class Recommended:
+class RecommendedProduct:
     """One product of an answer: its row in the catalogue, its name, and why."""
 
     row: int
@@ -41,7 +41,7 @@ class AssistantAnswer:
     """products: the best first. found: rows that were retrieved, in that order. cost: of all."""
 
     request: str
-    products: tuple[Recommended, ...]
+    products: tuple[RecommendedProduct, ...]
     found: tuple[int, ...]
     cost: RankingCost
 
@@ -110,7 +110,8 @@ class ShopAssistant:
         reasons, spent = self._reasons([read[row] for row in rows], asked, seed)
         names = self.catalogue.names
         products = [
-            Recommended(row, names[row], reason) for row, reason in zip(rows, reasons, strict=True)
+            RecommendedProduct(row, names[row], reason)
+            for row, reason in zip(rows, reasons, strict=True)
         ]
         return AssistantAnswer(asked, tuple(products), found, cost + spent)
 

@@ -35,6 +35,7 @@ from typing import Literal
 
 from adwright.audit.targets.answer_json import ranks_of_json
 from adwright.audit.targets.matching import NameFinder, plain_text
+from adwright.core.config import check_literals
 
 __all__ = ["AnswerForm", "ParsedAnswer", "parse_answer"]
 
@@ -83,9 +84,12 @@ class ParsedAnswer:
     tied: bool = False
     note: str = ""
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True)
-class _Line:
+class _ListLine:
     number: int | None
     rows: tuple[int, ...]
     text: str
@@ -123,7 +127,7 @@ def _parsed(
     return ParsedAnswer(tuple(dict.fromkeys(rows)), how, kept, tied, ", ".join(notes))
 
 
-def _numbered(lines: Sequence[str], finder: NameFinder) -> list[_Line]:
+def _numbered(lines: Sequence[str], finder: NameFinder) -> list[_ListLine]:
     found = []
     for at, line in enumerate(lines):
         match = _NUMBERED.match(line)
@@ -135,7 +139,7 @@ def _numbered(lines: Sequence[str], finder: NameFinder) -> list[_Line]:
         if not re.search(r"[^\W\d_]", rest) and at + 1 < len(lines):
             # The number stands in a line of its own.
             rest = lines[at + 1]
-        found.append(_Line(int(match[1]), _named_first(rest, finder), rest))
+        found.append(_ListLine(int(match[1]), _named_first(rest, finder), rest))
     numbers = [line.number for line in found]
     if len(set(numbers)) == len(numbers):
         found.sort(key=lambda line: line.number or 0)
@@ -148,9 +152,9 @@ def _begins(text: str, finder: NameFinder) -> bool:
     return bool(places) and not re.search(r"[^\W_]", text[: places[0].start])
 
 
-def _listed(lines: Sequence[str], finder: NameFinder) -> list[_Line]:
+def _listed(lines: Sequence[str], finder: NameFinder) -> list[_ListLine]:
     rests = [match["rest"] for line in lines if (match := _LISTED.match(line))]
-    return [_Line(None, _named_first(rest, finder), rest) for rest in rests]
+    return [_ListLine(None, _named_first(rest, finder), rest) for rest in rests]
 
 
 def _named_first(line: str, finder: NameFinder) -> tuple[int, ...]:

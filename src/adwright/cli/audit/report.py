@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.audit.run import FAILED, FailAbove, Surely
+from adwright.cli.audit.run import FailAbove, Surely, end_by
 from adwright.cli.audit.tables import show_report
 from adwright.cli.shared import Force, allowed_to_replace
 from adwright.core.errors import ArtifactError
@@ -46,11 +46,7 @@ def report(
         allowed_to_replace(out, force=force)
         atomic_write_text(out, audit_page(found, verdict=verdict))
         typer.echo(f"Saved {out}")
-    if verdict is not None:
-        for sentence in verdict.sentences:
-            typer.echo(sentence)
-        if not verdict.passed:
-            raise typer.Exit(FAILED)
+    end_by(verdict)
 
 
 def _text(path: Path) -> str:
