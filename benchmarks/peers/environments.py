@@ -26,7 +26,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools", "implicit", "survival"]
+PeerName = Literal[
+    "fuxictr", "deepctr", "recbole", "rechub", "rectools", "implicit", "survival", "nanogcg"
+]
 #: Those whose DIN is compared; of rectools the sequential models are
 #: (sequential/_peers.py), of implicit the item-item models (delivery/item_item.py).
 PEERS: tuple[PeerName, ...] = ("fuxictr", "deepctr", "recbole", "rechub")
@@ -87,6 +89,14 @@ REQUIREMENTS: dict[PeerName, tuple[str, ...]] = {
         "torchmetrics==1.9.0",
     ),
     "implicit": ("implicit==0.7.3", "numpy==2.2.6", "scipy==1.15.3"),
+    # transformers as nanogcg itself bounds it: its prefix cache breaks with later ones.
+    "nanogcg": (
+        *COMMON,
+        "nanogcg==0.3.0",
+        "transformers==4.47.1",
+        "numpy==2.2.6",
+        "scipy==1.15.3",
+    ),
     # SciPy below 1.14: pycox integrates by `simps`, which 1.14 dropped.
     "survival": (
         *COMMON,

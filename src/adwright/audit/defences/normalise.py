@@ -34,6 +34,8 @@ TextChange = Literal[
 
 #: Characters of a text beyond which it is cut.
 _LONGEST = 20_000
+_ROUNDS = 6
+#: What is written as an entity may be a tag again.
 _LEVELS = 3
 #: Joiners belong to words of other scripts; between Latin letters they hide something.
 _JOINED = re.compile("(?<=[\x20-\x7e])[\u200c\u200d]+|[\u200c\u200d]+(?=[\x20-\x7e])")
@@ -63,7 +65,17 @@ def normalised(text: str) -> Normalised:
     if len(text) > _LONGEST:
         changes.append("cut")
         text = text[:_LONGEST]
-    # What is written as an entity may be a tag again.
+    # What one step leaves may be something for another.
+    for _ in range(_ROUNDS):
+        plain = _once(text, changes, hidden)
+        if plain == text:
+            break
+        text = plain
+    return Normalised(text, tuple(dict.fromkeys(changes)), tuple(hidden))
+
+
+def _once(text: str, changes: list[TextChange], hidden: list[str]) -> str:
+    """The text after each step in turn; what they did is added to the lists."""
     for _ in range(_LEVELS):
         seen = visible_text(text)
         hidden += seen.hidden
@@ -72,7 +84,7 @@ def normalised(text: str) -> Normalised:
         if seen.text == text:
             break
         text = seen.text
-    without = _UNSEEN.sub("", _JOINED.sub("", text))
+    without = _JOINED.sub("", _UNSEEN.sub("", text))
     changes += ["unseen characters"] if without != text else []
     forms = unicodedata.normalize("NFKC", without)
     if forms != unicodedata.normalize("NFC", without):
@@ -82,7 +94,7 @@ def normalised(text: str) -> Normalised:
     plain = harmless(alike, most=_LONGEST + 100)
     if plain != _BLANK.sub(" ", alike).strip():
         changes.append("words of chat templates")
-    return Normalised(plain, tuple(dict.fromkeys(changes)), tuple(hidden))
+    return plain
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,9 @@ class Inspection:
 
     @property
     def alarm(self) -> bool:
-        """Whether the guard alarmed, or something was hidden from people."""
-        return bool(self.seen.hidden) or (self.verdict is not None and self.verdict.alarm)
+        """Whether the guard alarmed, or something was hidden from people or posed as letters."""
+        posing = bool(self.seen.hidden) or "look-alikes" in self.seen.changes
+        return posing or (self.verdict is not None and self.verdict.alarm)
 
     def in_words(self) -> str:
         """What a person has to know, one line."""

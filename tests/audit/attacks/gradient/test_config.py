@@ -13,9 +13,11 @@ def test_the_paper_s_settings() -> None:
     assert (paper.reading, paper.start_text) == ("exact", " *" * 30)
 
 
-def test_the_start_is_stars_or_letters() -> None:
+def test_the_start_is_stars_letters_or_words() -> None:
     assert GradientConfig(tokens=3, start="x").start_text == " x x x"
     assert GradientConfig(tokens=2).start_text == " * *"
+    words = GradientConfig(tokens=21, start="words").start_text.split()
+    assert words[:3] == words[18:] == ["and", "it", "is"]
 
 
 @pytest.mark.parametrize(

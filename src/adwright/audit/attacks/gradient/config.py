@@ -19,11 +19,18 @@ from adwright.core.errors import ConfigError
 
 __all__ = ["GradientConfig", "paper_config"]
 
+_WORDS = (
+    *("and", "it", "is", "made", "of", "good", "parts", "and", "works", "well"),
+    *("every", "day", "for", "all", "who", "use", "it", "at"),
+)
+
 
 @dataclass(frozen=True)
 class GradientConfig:
-    """tokens: of the suffix. start: what it begins as. steps: at most; a budget may end it before.
-    candidates: that are tried in a step. top_k: tokens of a position among which they are drawn.
+    """tokens: of the suffix. start: what it begins as: stars, letters x, or plain words, which a
+        fluent attack needs, since stars that repeat are what a model expects most.
+    steps: at most; a budget may end it before. candidates: that are tried in a step. top_k: tokens
+        of a position among which they are drawn.
     swaps: positions that a candidate changes.
     orders: "fixed" takes the mean loss over `order_count` orders and keeps what is best; "shuffled"
         draws a new order for each step and takes the best of the step even if it is worse, as in
@@ -42,7 +49,7 @@ class GradientConfig:
     """
 
     tokens: int = 20
-    start: Literal["stars", "x"] = "stars"
+    start: Literal["stars", "x", "words"] = "stars"
     steps: int = 60
     candidates: int = 64
     top_k: int = 256
@@ -75,7 +82,9 @@ class GradientConfig:
 
     @property
     def start_text(self) -> str:
-        """The text that the suffix begins as, a token a word."""
+        """The text that the suffix begins as, about a token a word."""
+        if self.start == "words":
+            return "".join(f" {_WORDS[at % len(_WORDS)]}" for at in range(self.tokens))
         return (" *" if self.start == "stars" else " x") * self.tokens
 
     @property

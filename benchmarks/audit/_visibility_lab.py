@@ -1,0 +1,75 @@
+"""What the benchmark of visibility attacks: the released catalogues and one small model.
+
+The model is opened once for all cells: by the attacks through its weights, and as the ranker that
+texts are scored with.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adwright.audit.attacks.gradient.precision import faster_dtype
+from adwright.audit.attacks.gradient.reading import SuffixReader
+from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue.opened import open_catalogue
+from adwright.audit.targets.likelihood import LikelihoodTarget
+from adwright.lm.engine.weights import SMOLLM2
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.model import TorchModel, load_causal
+
+__all__ = ["REQUESTS", "VisibilityLab", "shop", "work_folder"]
+
+#: The catalogues of ten products, and what the shopper asks, as in the released code.
+REQUESTS = {
+    "coffee_machines": "I am looking for a coffee machine. Can I get some recommendations?",
+    "books": "I am looking for a book. Can I get some recommendations?",
+    "cameras": "I am looking for a camera. Can I get some recommendations?",
+}
+#: What sellers write; all else is a fact of the shop.
+_TEXTS = ("Description", "Ideal For")
+
+
+@cache
+def shop(name: str) -> ShopCatalogue:
+    """A released catalogue, declared as one's own: its products are fictitious."""
+    data = Path(os.environ.get("ADWRIGHT_DATA", "../shared/data")) / "visibility"
+    source = data / f"{name}.jsonl"
+    opened = open_catalogue(source, request=REQUESTS[name], texts=_TEXTS, name="Name", own=True)
+    return opened.catalogue
+
+
+def work_folder() -> Path:
+    """Where attacks and rankings are kept while a cell is measured: in the cache folder."""
+    cache_folder = os.environ.get("ADWRIGHT_CACHE")
+    base = Path(cache_folder) if cache_folder else Path.home() / ".cache" / "adwright"
+    return base / "visibility"
+
+
+class VisibilityLab:
+    """The model, opened when it is first asked for."""
+
+    @cached_property
+    def loaded(self) -> tuple[Any, Any, str]:
+        """Network, tokens and what a reader has to know of the weights."""
+        dtype = "float32" if faster_dtype() == torch.float32 else "bfloat16"
+        return load_causal(TorchConfig(dtype=dtype, threads=1))
+
+    @cached_property
+    def target(self) -> LikelihoodTarget:
+        """Ranks by the likelihood of names; both rules are kept."""
+        network, tokens, note = self.loaded
+        return LikelihoodTarget(TorchModel(network, tokens, name=SMOLLM2, note=note))
+
+    def reader(self, *, fluent: bool) -> SuffixReader:
+        """Reads suffixes with the same weights."""
+        return SuffixReader(self.loaded[0], fluent=fluent)
+
+    @property
+    def tokens(self) -> Any:
+        """Its tokeniser."""
+        return self.loaded[1]
