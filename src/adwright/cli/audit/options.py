@@ -211,7 +211,6 @@ def open_language_model(name: str, *, url: str = "", offline: bool = False) -> L
 
 def opened_weights(name: str, *, offline: bool = False) -> ModelWeights:
     """The weights of a model on this machine, for attacks by gradient."""
-    from adwright.audit.defences.stack import DefenceStack
     from adwright.audit.found_texts import ModelWeights
     from adwright.lm.engine.weights import SMOLLM2
     from adwright.lm.torch_engine.config import TorchConfig
