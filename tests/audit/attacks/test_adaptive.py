@@ -7,6 +7,7 @@ import pytest
 from adwright.audit.attacks.adaptive import adaptive_search, passing
 from adwright.audit.attacks.search import SearchConfig
 from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.targets.defended import DefendedTarget
 from adwright.audit.targets.function import FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, counts_praise, meter, tea_goal
@@ -28,6 +29,20 @@ class Drops:
         return listing.with_text("For", "the morning")
 
 
+@dataclass(frozen=True)
+class Empties:
+    """Leaves nothing of a field that has a word."""
+
+    word: str
+
+    @property
+    def name(self) -> str:
+        return f"empties at {self.word}"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing.with_text("For", "") if self.word in listing.texts["For"] else listing
+
+
 def length(listing: ShopListing) -> float:
     return float(len(listing.texts["For"]))
 
@@ -37,6 +52,13 @@ def test_a_text_passes_where_something_of_it_is_left() -> None:
     assert passes(" good")
     assert not passes(" best")
     assert not passes("")
+
+
+def test_a_field_that_is_emptied_is_not_passed() -> None:
+    passes = passing(Empties("best"), tea_goal())
+    assert not passes(" the best of all")
+    assert passes(" the good of all")
+    assert not passing(Drops("good"), tea_goal())(" the morning good")
 
 
 def test_a_score_bounds_what_passes() -> None:
@@ -49,7 +71,7 @@ def test_a_score_bounds_what_passes() -> None:
 
 
 def test_the_search_ranks_through_the_defence() -> None:
-    target = FunctionTarget(counts_praise, name="counts praise")
+    target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), Drops("best"))
     config = SearchConfig(branch=8, steps=3)
     attack = adaptive_search(
         target, Drops("best"), tea_goal(), ORDERS[:2], meter(), model="m", config=config
@@ -61,7 +83,7 @@ def test_the_search_ranks_through_the_defence() -> None:
 
 
 def test_it_finds_what_the_defence_lets_through() -> None:
-    target = FunctionTarget(counts_praise, name="counts praise")
+    target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), Drops("number"))
     config = SearchConfig(branch=12, steps=6)
     attack = adaptive_search(
         target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1

@@ -54,6 +54,12 @@ def test_texts_are_scored_in_other_orders_than_they_are_chosen_in() -> None:
     assert all(sorted(rows) == sorted([*range(10)] * 2) for rows in places)
 
 
+def test_few_products_have_few_orders() -> None:
+    assert len(scoring_orders(2, AuditRunConfig())) == 2
+    assert len(scoring_orders(3, AuditRunConfig())) == 6
+    assert len(scoring_orders(4, AuditRunConfig())) == 10
+
+
 @pytest.mark.parametrize("wrong", [{"orders": 0}, {"batch": 0}, {"draws": 0}, {"orders": 1.5}])
 def test_numbers_that_cannot_be(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):

@@ -1,24 +1,8 @@
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-
 from tests.support.audit.chats import kettle_files
 from tests.support.audit.shops import KETTLES
 from tests.support.commands import call
-from tests.support.lm.tiny_llama import tiny_llama, tiny_tokenizer
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of no sense, with room for a question."""
-    folder = tmp_path_factory.mktemp("small")
-    network = tiny_llama()
-    network.config.max_position_embeddings = 4096
-    network.save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def test_an_assistant_names_products_of_the_shop(tmp_path: Path, small: Path) -> None:

@@ -6,6 +6,7 @@ pytest.importorskip("openai", reason="the extra lm is not installed")
 
 from adwright.audit.report.audit_report import AuditReport
 from tests.support.audit.chats import gullible_chat, kettle_files
+from tests.support.audit.shops import KETTLES
 from tests.support.audit.texts import praise, quiet
 from tests.support.commands import call
 
@@ -37,6 +38,43 @@ def test_an_audit_of_an_endpoint(tmp_path: Path) -> None:
     }
 
 
+def test_attacks_write_the_texts_where_none_are_given(tmp_path: Path) -> None:
+    shop, _ = kettle_files(tmp_path)
+    out = tmp_path / "run"
+    usual = ("audit", "run", shop, "--own", "--out", out, "--orders", 2, "--product", "Teapot")
+    with gullible_chat() as (url, server):
+        said = call(*usual, "--tiers", "T0,T1,control", "--calls", 8, "--url", url, "--model", "m")
+        for tier in ("T0", "T1", "control random", "control truthful"):
+            assert tier in said
+        before = len(server.asked)
+        options = ("--tiers", "T0,T1,control", "--calls", 8, "--url", url, "--model", "m")
+        call(*usual, *options, "--resume")
+        assert len(server.asked) == before
+        assert "exists already" in call(*usual, *options, code=2)
+        call(*usual, *options, "--force", "--tiers", "control")
+    assert not (out / "attacks").exists()
+    lines = (out / "texts.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 3
+    assert all("not for publication" in line for line in lines)
+
+
+def test_a_model_of_this_machine_is_attacked_by_gradient_and_defended(
+    tmp_path: Path, small: Path
+) -> None:
+    shop, _ = kettle_files(tmp_path)
+    usual = ("audit", "run", shop, "--own", "--orders", 1, "--model", small)
+    pushed = ("--product", KETTLES[0])
+    said = call(
+        *usual, *pushed, "--out", tmp_path / "plain", "--tiers", "T2", "--calls", 4, "--most", 2
+    )
+    assert "likelihood of the name (sum)" in said
+    assert "T2" in said
+    options = ("--defend", "--eps", 0.25, "--tiers", "control", "--rule", "mean")
+    said = call(*usual, *pushed, "--out", tmp_path / "safe", *options)
+    assert "no guard among the defences" in said
+    assert "texts within 0.25" in said
+
+
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     shop, texts = kettle_files(tmp_path, praise("Steel Kettle"))
     said = call(
@@ -50,6 +88,24 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     again = ("audit", "run", shop, "--own", "--texts", texts, "--out", tmp_path / "run")
     assert "an audit already" in call(*again, "--dry-run", code=2)
     call(*again, "--dry-run", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--own", "--tiers", "T7"), "unknown tier"),
+        (("--own", "--tiers", ""), "no tier"),
+        (("--own", "--product", "Pot"), "no such product"),
+        ((), "not declared as your own"),
+    ],
+)
+def test_attacks_that_cannot_be(tmp_path: Path, options: tuple[str, ...], what: str) -> None:
+    shop, _ = kettle_files(tmp_path)
+    said = call("audit", "run", shop, "--out", tmp_path / "run", *options, code=2)
+    assert what in said
+    told = call("audit", "run", shop, "--own", "--out", tmp_path / "run", "--dry-run")
+    assert "T0, control for 6 products, 10 orders" in told
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

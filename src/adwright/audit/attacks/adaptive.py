@@ -1,15 +1,17 @@
 """Attacks that know the defence (T4): only texts that get through it are tried.
 
     passes = passing(defence, goal, score=guard.score, limit=guard.threshold)
-    search = adaptive_search(target, defence, goal, orders, meter, passes=passes, model="..")
+    behind = DefendedTarget(target, defence)           # or stack.target(target)
+    search = adaptive_search(behind, defence, goal, orders, meter, passes=passes, model="..")
 
-A defence is measured by who has read it. Black box: the search ranks through the whole stack, so
-that every call pays for the defence too. Where the weights are known, `GradientAttack` takes the
+A defence is measured by who has read it. Black box: the search ranks through the whole defence, and
+spends no call on a text that it would drop. Where the weights are known, `GradientAttack` takes the
 same `passes` and drops candidates that would be caught, before any is read.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from adwright.audit.attacks.budget import SpendingMeter
@@ -17,7 +19,7 @@ from adwright.audit.attacks.feedback import RankFeedback
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.audit.attacks.search import SearchAttack, SearchConfig
 from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.defended import DefendedTarget, ListingCleaner
+from adwright.audit.targets.defended import ListingCleaner
 from adwright.audit.targets.target import Target
 from adwright.core.errors import ConfigError
 
@@ -31,8 +33,8 @@ def passing(
     score: Callable[[ShopListing], float] | None = None,
     limit: float = float("inf"),
 ) -> Callable[[str], bool]:
-    """Whether an added text gets through: the defence leaves some of it in the field, and the
-    listing scores no more than `limit`.
+    """Whether an added text gets through: the defence leaves at least half of its words in the
+    field, and the listing scores no more than `limit`.
 
     score: how suspicious a listing is, the higher the more. Raises ConfigError for a limit without
     a score.
@@ -41,13 +43,17 @@ def passing(
         raise ConfigError(
             "a limit needs a score that it bounds", where=f"limit {limit}", hint="give the score"
         )
-    plain = defence.clean(goal.listing).texts.get(goal.field, "")
 
     def passes(extra: str) -> bool:
         listing = goal.attacked(extra)
         if score is not None and not score(listing) <= limit:
             return False
-        return defence.clean(listing).texts.get(goal.field, "") != plain
+        # Words that the seller wrote before stand there anyway, once for each time.
+        left = Counter(defence.clean(listing).texts.get(goal.field, "").split())
+        left.subtract(goal.own_text.split())
+        words = Counter(extra.split())
+        kept = sum(min(count, max(left[word], 0)) for word, count in words.items())
+        return bool(words) and 2 * kept >= sum(words.values())
 
     return passes
 
@@ -64,8 +70,8 @@ def adaptive_search(
     config: SearchConfig | None = None,
     seed: int = 0,
 ) -> SearchAttack:
-    """A search whose feedback comes through the defence. passes: by default `passing` without a
-    score."""
-    feedback = RankFeedback(DefendedTarget(target, defence), goal, orders, meter)
+    """A search whose feedback comes through the defence. target: behind it. passes: by default
+    `passing` without a score."""
+    feedback = RankFeedback(target, goal, orders, meter)
     known = passing(defence, goal) if passes is None else passes
     return SearchAttack(feedback, config, model=model, passes=known, seed=seed)

@@ -35,6 +35,8 @@ TextChange = Literal[
 #: Characters of a text beyond which it is cut.
 _LONGEST = 20_000
 _ROUNDS = 6
+#: What is written as an entity may be a tag again.
+_LEVELS = 3
 #: Joiners belong to words of other scripts; between Latin letters they hide something.
 _JOINED = re.compile("(?<=[\x20-\x7e])[\u200c\u200d]+|[\u200c\u200d]+(?=[\x20-\x7e])")
 _UNSEEN = re.compile(
@@ -63,7 +65,7 @@ def normalised(text: str) -> Normalised:
     if len(text) > _LONGEST:
         changes.append("cut")
         text = text[:_LONGEST]
-    # What one step leaves may be something for another: an entity that is a tag again.
+    # What one step leaves may be something for another.
     for _ in range(_ROUNDS):
         plain = _once(text, changes, hidden)
         if plain == text:
@@ -74,12 +76,16 @@ def normalised(text: str) -> Normalised:
 
 def _once(text: str, changes: list[TextChange], hidden: list[str]) -> str:
     """The text after each step in turn; what they did is added to the lists."""
-    seen = visible_text(text)
-    hidden += seen.hidden
-    changes += ["hidden text"] if seen.hidden else []
-    changes += ["markup"] if seen.markup else []
-    without = _JOINED.sub("", _UNSEEN.sub("", seen.text))
-    changes += ["unseen characters"] if without != seen.text else []
+    for _ in range(_LEVELS):
+        seen = visible_text(text)
+        hidden += seen.hidden
+        changes += ["hidden text"] if seen.hidden else []
+        changes += ["markup"] if seen.markup else []
+        if seen.text == text:
+            break
+        text = seen.text
+    without = _JOINED.sub("", _UNSEEN.sub("", text))
+    changes += ["unseen characters"] if without != text else []
     forms = unicodedata.normalize("NFKC", without)
     if forms != unicodedata.normalize("NFC", without):
         changes.append("compatibility forms")

@@ -9,6 +9,7 @@ and a page.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,10 @@ class AuditRun:
 
 def scoring_orders(n: int, config: AuditRunConfig) -> tuple[Order, ...]:
     """The orders in which n products are scored: drawn apart from those that texts are chosen on,
-    each product in each place equally often where there are as many orders as products."""
-    return draw_orders(n, config.orders, seed=config.seed, purpose="score", balanced=True)
+    each product in each place equally often where there are as many orders as products. Two or
+    three products have fewer orders than may be asked for: then all of them."""
+    count = min(config.orders, math.factorial(min(n, 20)))
+    return draw_orders(n, count, seed=config.seed, purpose="score", balanced=True)
 
 
 def run_audit(

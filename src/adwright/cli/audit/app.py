@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from adwright.cli.audit.ask import ask
+from adwright.cli.audit.certify import certify, verify
 from adwright.cli.audit.report import report
 from adwright.cli.audit.run import run
+from adwright.cli.audit.watch import watch
 
 __all__ = ["app"]
 
@@ -14,10 +16,15 @@ app = typer.Typer(
     help=(
         "How far can a seller's text push a product up a model's list, and how is that bounded?\n\n"
         "`run` tries texts on a catalogue of your own and reports, `report` reads that again and "
-        "fails above a bound. `ask` lets the assistant that is audited answer."
+        "fails above a bound. `certify` bounds what any text can do, and signs it; `verify` checks "
+        "that. `watch` tells what changed since the last look. `ask` lets the assistant that is "
+        "audited answer."
     ),
     no_args_is_help=True,
 )
 app.command("run")(run)
 app.command("report")(report)
+app.command("certify")(certify)
+app.command("verify")(verify)
 app.command("ask")(ask)
+app.command("watch")(watch)

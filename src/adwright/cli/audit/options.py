@@ -14,13 +14,17 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.defences.stack import DefenceStack
+    from adwright.audit.found_texts import ModelWeights
     from adwright.audit.targets.target import Target
     from adwright.lm.engine.language_model import LanguageModel
 
 __all__ = [
     "Average",
+    "Bound",
     "CatalogueChoice",
     "CatalogueFile",
+    "Defend",
     "FactColumns",
     "MerchantColumn",
     "Most",
@@ -35,7 +39,10 @@ __all__ = [
     "TargetChoice",
     "TextColumns",
     "Where",
+    "defences",
+    "defended",
     "open_language_model",
+    "opened_weights",
 ]
 
 RankingRule = Literal["sum", "mean"]
@@ -96,6 +103,19 @@ Average = Annotated[
     typer.Option("--average", min=1, help="Rank by the mean over so many orders of the products."),
 ]
 
+Defend = Annotated[
+    bool,
+    typer.Option(
+        "--defend",
+        help="Put the defences before the ranker: normalised texts, a guard where there are texts "
+        "enough to fit one, each listing by itself, and the bound on what texts may do.",
+    ),
+]
+Bound = Annotated[
+    float,
+    typer.Option("--eps", min=0, help="The most that a text may move a score, in its unit."),
+]
+
 
 @dataclass(frozen=True)
 class CatalogueChoice:
@@ -146,9 +166,9 @@ class TargetChoice:
     def __post_init__(self) -> None:
         check_literals(self)
 
-    def open(self) -> Target:
-        """Open the model and what ranks by it. Raises ConfigError for a likelihood behind an
-        endpoint, which does not tell it."""
+    def open(self, weights: ModelWeights | None = None) -> Target:
+        """Open the model and what ranks by it. weights: of the model where they are loaded already.
+        Raises ConfigError for a likelihood behind an endpoint, which does not tell it."""
         from adwright.audit.targets.averaged import AveragedTarget
         from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
         from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
@@ -159,7 +179,12 @@ class TargetChoice:
                 where=f"--url {self.url}",
                 hint="leave --ranker out, or --url for a model on this machine",
             )
-        model = open_language_model(self.model, url=self.url, offline=self.offline)
+        if weights is None:
+            model = open_language_model(self.model, url=self.url, offline=self.offline)
+        else:
+            from adwright.lm.torch_engine.model import TorchModel
+
+            model = TorchModel(weights.model, weights.tokens, name=weights.name)
         target: Target
         if self.url or self.kind == "chat":
             target = ChatTarget(model, ChatTargetConfig(seed=self.seed))
@@ -182,6 +207,40 @@ def open_language_model(name: str, *, url: str = "", offline: bool = False) -> L
     if not name:
         raise ConfigError("which model of the endpoint?", where=f"--url {url}", hint="add --model")
     return open_model(HttpConfig(url, name))
+
+
+def opened_weights(name: str, *, offline: bool = False) -> ModelWeights:
+    """The weights of a model on this machine, for attacks by gradient."""
+    from adwright.audit.found_texts import ModelWeights
+    from adwright.lm.engine.weights import SMOLLM2
+    from adwright.lm.torch_engine.config import TorchConfig
+    from adwright.lm.torch_engine.model import load_causal
+
+    model, tokens, _ = load_causal(TorchConfig(name or SMOLLM2, offline=offline))
+    return ModelWeights(model, tokens, name or SMOLLM2)
+
+
+def defended(target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0) -> Target:
+    """The target behind the defences, the guard fitted to the catalogue."""
+    return defences(shop, eps=eps, seed=seed).target(target)
+
+
+def defences(honest: ShopCatalogue, *, eps: float | None = None, seed: int = 0) -> DefenceStack:
+    """The defences. honest: the guard is fitted to its texts; where there are not texts enough it
+    is left out, which is told. eps: None without the bound."""
+    import numpy as np
+
+    from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+    from adwright.audit.defences.stack import DefenceStack, StackConfig
+    from adwright.core.errors import DataError
+
+    guard = None
+    try:
+        guard = TextGuard.fit(guard_texts(honest.listings), np.random.default_rng(seed))
+    except DataError as error:
+        typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
+    config = StackConfig(guard=guard is not None, isolated=eps is not None, eps=eps)
+    return DefenceStack(config, guard=guard)
 
 
 def _columns(text: str) -> tuple[str, ...] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +12,10 @@ import typer
 
 from adwright.cli.audit.options import (
     Average,
+    Bound,
     CatalogueChoice,
     CatalogueFile,
+    Defend,
     FactColumns,
     MerchantColumn,
     Most,
@@ -25,18 +29,39 @@ from adwright.cli.audit.options import (
     TargetChoice,
     TextColumns,
     Where,
+    defended,
+    opened_weights,
 )
 from adwright.cli.audit.tables import show_report
 from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, allowed_to_replace
 from adwright.core.errors import ResourceError
 
 if TYPE_CHECKING:
-    from adwright.audit.report.gate import GateVerdict
+    from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.found_texts import AttackPlan, ModelWeights
+    from adwright.audit.report.audit_run import AuditRun
+    from adwright.audit.report.gate import GateBounds, GateVerdict
+    from adwright.audit.report.texts import SellerText
+    from adwright.audit.targets.target import Target
 
-__all__ = ["FailAbove", "Surely", "end_by", "run"]
+__all__ = ["AttackOptions", "FailAbove", "Surely", "end_by", "run"]
 
 #: Exit code where the gate fails.
 _FAILED = 1
+#: What an audit goes on from, and the texts that attacks found.
+_TRIALS, _ATTACKS, _TEXTS = "trials.jsonl", "attacks", "texts.jsonl"
+Tiers = Annotated[
+    str,
+    typer.Option("--tiers", help="Kinds of attacks, by commas: T0, T1, T2, T3, T4, control."),
+]
+Products = Annotated[
+    list[str] | None,
+    typer.Option("--product", help="Only this product is pushed; repeat it for several."),
+]
+Runs = Annotated[int, typer.Option("--runs", min=1, help="Runs of each attack, by its seed.")]
+Calls = Annotated[
+    int, typer.Option("--calls", min=1, help="Calls of the model for each attack that searches.")
+]
 FailAbove = Annotated[
     float | None,
     typer.Option(
@@ -51,10 +76,15 @@ Surely = Annotated[
 
 def run(  # noqa: PLR0913, PLR0917 - one argument per option
     file: CatalogueFile,
-    texts: Annotated[
-        Path, typer.Option("--texts", help="Texts to try, as attacks write them: JSON lines.")
-    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/audit"),
+    texts: Annotated[
+        Path | None,
+        typer.Option("--texts", help="Try these texts, JSON lines, in place of those of attacks."),
+    ] = None,
+    tiers: Tiers = "T0,control",
+    product: Products = None,
+    runs: Runs = 1,
+    calls: Calls = 200,
     request: ShopperRequest = "",
     name: NameColumn = "",
     facts: FactColumns = "",
@@ -68,6 +98,8 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     url: RankerUrl = "",
     rule: RuleOption = "sum",
     average: Average = 1,
+    defend: Defend = False,
+    eps: Bound = 0.5,
     orders: Annotated[
         int, typer.Option("--orders", min=1, help="Orders of the products, each text in each.")
     ] = 10,
@@ -81,39 +113,103 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:
     """Measure how far texts push products up the list of a model.
 
-    Each text is tried in fresh orders of the products, beside the same orders without it. The
-    report says advantage, disadvantage and net for each product and kind of text, over all runs and
-    for the best of them, what other products lost, and what it cost: report.html, report.json and
-    report.csv in the folder. A text is a line of JSON with product, field, text and tier.
+    Attacks write the texts: T0 templates, T1 search on the ranks, T2 by gradient, T3 by gradient
+    and fluent, T4 search through the defence; control: random words, the name again, a truthful
+    sentence. Each text is then tried in fresh orders of the products, beside the same orders
+    without it. The report says advantage, disadvantage and net for each product and kind of text,
+    over all runs and for the best of them, what other products lost, and what it cost: report.html,
+    report.json and report.csv in the folder.
 
-        adwright audit run coffee.jsonl --own --texts texts.jsonl --orders 20
+        adwright audit run coffee.jsonl --own --orders 20
 
-        adwright audit run coffee.jsonl --own --texts texts.jsonl --resume --fail-above 20
+        adwright audit run coffee.jsonl --own --tiers T0,T2 --product "ColdBrew Master" --runs 3
+
+        adwright audit run coffee.jsonl --own --resume --fail-above 20
     """
-    from adwright.audit.report.audit_run import TRIALS, AuditRunConfig, run_audit
-    from adwright.audit.report.gate import GateBounds
-    from adwright.audit.report.texts import read_texts
-
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most, own).open()
-    found = read_texts(texts, shop)
-    if not all(one.control for one in found):
-        shop.require_own()
-    bounds = None if fail_above is None else GateBounds(fail_above, surely)
-    config = AuditRunConfig(orders=orders, seed=seed)
     choice = TargetChoice(ranker, model, url, rule, average, seed, offline)
+    plan = AttackOptions(tiers, tuple(product or ()), runs, calls, seed)
+    found = plan.given(texts, shop)
+    bounds = None if fail_above is None else _bounds(fail_above, surely)
     if dry_run:
-        _require_free(out / TRIALS, free=resume or force)
-        rankings = (len(found) + 1) * orders * average
-        typer.echo(f"{len(found)} texts, {orders} orders: {rankings} rankings of {len(shop)}")
+        _require_free(out, free=resume or force)
+        plan.tell(found, shop, orders)
         typer.echo(f"Would write {out}")
         return
-    if not resume and allowed_to_replace(out / TRIALS, force=force):
-        (out / TRIALS).unlink()
-    with closing(choice.open()) as target:
-        made = run_audit(shop, target, found, config, out=out, bounds=bounds)
+    if not resume:
+        _make_room(out, force=force)
+    weights = opened_weights(model, offline=offline) if plan.white and not url else None
+    with closing(choice.open(weights)) as opened:
+        target = defended(opened, shop, eps=eps, seed=seed) if defend else opened
+        if found is None:
+            found = plan.found(shop, target, out, weights)
+        made = _run(shop, target, found, orders, seed, out, bounds)
     show_report(made.report)
     typer.echo(f"Saved in {out}: {', '.join(path.name for path in made.paths)}")
     end_by(made.verdict)
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """The options of attacks."""
+
+    tiers: str
+    products: tuple[str, ...] = ()
+    runs: int = 1
+    calls: int = 200
+    seed: int = 0
+
+    @property
+    def white(self) -> bool:
+        """Whether a tier needs the weights of the model."""
+        return bool({"T2", "T3"} & set(self.plan.tiers))
+
+    @property
+    def plan(self) -> AttackPlan:
+        """The same for `find_texts`."""
+        from adwright.audit.found_texts import AttackPlan
+
+        tiers = tuple(one.strip() for one in self.tiers.split(",") if one.strip())
+        return AttackPlan(tiers, self.products, self.runs, self.calls, seed=self.seed)
+
+    def given(self, path: Path | None, shop: ShopCatalogue) -> list[SellerText] | None:
+        """The texts of a file; None where attacks are to find them. Raises ConfigError for attacks
+        on a shop that is not one's own, and for products that it lacks."""
+        from adwright.audit.report.texts import read_texts
+
+        if path is None:
+            shop.require_own()
+            for name in self.plan.products:
+                shop.index(name)
+            return None
+        found = read_texts(path, shop)
+        if not all(one.control for one in found):
+            shop.require_own()
+        return found
+
+    def found(
+        self, shop: ShopCatalogue, target: Target, out: Path, weights: ModelWeights | None
+    ) -> list[SellerText]:
+        """What attacks find, also as texts.jsonl in the folder."""
+        from adwright.audit.found_texts import find_texts
+        from adwright.audit.report.texts import write_texts
+
+        texts = find_texts(shop, target, self.plan, folder=out, weights=weights)
+        write_texts(out / _TEXTS, texts)
+        return texts
+
+    def tell(self, given: list[SellerText] | None, shop: ShopCatalogue, orders: int) -> None:
+        """How much work it would be."""
+        if given is not None:
+            rankings = (len(given) + 1) * orders
+            typer.echo(f"{len(given)} texts, {orders} orders: {rankings} rankings of {len(shop)}")
+            return
+        plan = self.plan
+        products = len(plan.products) or len(shop)
+        typer.echo(
+            f"{', '.join(plan.tiers)} for {products} products, {orders} orders; "
+            f"attacks that search have {plan.calls} calls each"
+        )
 
 
 def end_by(verdict: GateVerdict | None) -> None:
@@ -126,8 +222,39 @@ def end_by(verdict: GateVerdict | None) -> None:
         raise typer.Exit(_FAILED)
 
 
-def _require_free(path: Path, *, free: bool) -> None:
-    if path.exists() and not free:
+def _run(
+    shop: ShopCatalogue,
+    target: Target,
+    texts: list[SellerText],
+    orders: int,
+    seed: int,
+    out: Path,
+    bounds: GateBounds | None,
+) -> AuditRun:
+    from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+
+    config = AuditRunConfig(orders=orders, seed=seed)
+    return run_audit(shop, target, texts, config, out=out, bounds=bounds)
+
+
+def _bounds(fail_above: float, surely: bool) -> GateBounds:
+    from adwright.audit.report.gate import GateBounds
+
+    return GateBounds(fail_above, surely)
+
+
+def _require_free(out: Path, *, free: bool) -> None:
+    if not free and any((out / name).exists() for name in (_TRIALS, _ATTACKS)):
         raise ResourceError(
-            "there is an audit already", where=str(path), hint="pass --resume, or --force"
+            "there is an audit already", where=str(out), hint="pass --resume, or --force"
         )
+
+
+def _make_room(out: Path, *, force: bool) -> None:
+    """Remove what an earlier audit would go on from, if the person agrees."""
+    for name in (_TRIALS, _ATTACKS):
+        if allowed_to_replace(out / name, force=force):
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+            else:
+                (out / name).unlink()

@@ -1,0 +1,172 @@
+"""The texts of an audit that nobody brought: attacks find them, on orders of their own.
+
+    texts = find_texts(shop, target, AttackPlan(tiers=("T0", "T1", "control")), folder="runs/audit")
+
+T0 and the controls are written without a look at the ranker: the first template of each kind, and
+random words, the name again, a truthful sentence. T1 searches on rank feedback, T2 and T3 need the
+weights of a model on this machine (`weights`), T4 searches through the target as it is defended.
+Every attack is a job in a folder of its own, which goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from adwright.audit.attacks.adaptive import passing
+from adwright.audit.attacks.attack import Attack, AttackTier
+from adwright.audit.attacks.budget import AttackBudget, SpendingMeter
+from adwright.audit.attacks.controls import control_texts
+from adwright.audit.attacks.feedback import RankFeedback
+from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.run import run_attack
+from adwright.audit.attacks.search import SearchAttack
+from adwright.audit.attacks.templates import TEMPLATES, template_texts
+from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.report.texts import SellerText
+from adwright.audit.targets.defended import DefendedTarget
+from adwright.audit.targets.target import Target
+from adwright.core.config import require_count
+from adwright.core.errors import ConfigError
+
+__all__ = ["AttackPlan", "ModelWeights", "find_texts"]
+
+#: T3: nats of the suffix against nats of the answer.
+_FLUENCY = 0.5
+
+
+@dataclass(frozen=True)
+class ModelWeights:
+    """A causal model of transformers in eval mode and its tokens, as `load_causal` gives them."""
+
+    model: Any
+    tokens: Any
+    name: str
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """tiers: of "T0" to "T4" and "control". products: names, none for all. runs: of each attack,
+    by its seed. calls: of the model, for each of them. orders: that texts are chosen on, fewer
+    where there are not so many. seed: of
+    the first run.
+
+    Raises ConfigError that names the setting.
+    """
+
+    tiers: tuple[str, ...] = ("T0", "control")
+    products: tuple[str, ...] = ()
+    runs: int = 1
+    calls: int = 200
+    orders: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("runs", "calls", "orders"):
+            require_count(name, getattr(self, name))
+        unknown = [one for one in self.tiers if one not in get_args(AttackTier)]
+        if unknown or not self.tiers:
+            raise ConfigError(
+                f"unknown tier {unknown[0]!r}" if unknown else "no tier is asked for",
+                where="tiers",
+                hint=f"use some of {', '.join(get_args(AttackTier))}",
+            )
+
+
+def find_texts(
+    catalogue: ShopCatalogue,
+    target: Target,
+    plan: AttackPlan,
+    *,
+    folder: str | Path | None = None,
+    weights: ModelWeights | None = None,
+) -> list[SellerText]:
+    """The texts of all tiers, products and runs of a plan.
+
+    target: that is attacked; T0 and the controls do not ask it. folder: of the jobs; None keeps
+    nothing. weights: for T2 and T3.
+
+    Raises ConfigError for a catalogue that is not declared as one's own, an unknown product, T2 and
+    T3 without weights, and T4 where the target has no defence; and as `run_attack`.
+    """
+    catalogue.require_own()
+    _require_means(target, plan, weights)
+    rows = [catalogue.index(name) for name in plan.products] or list(range(len(catalogue)))
+    found: list[SellerText] = []
+    for row in rows:
+        goal = AttackGoal(catalogue, row)
+        for tier in plan.tiers:
+            found += _texts(goal, tier, target, plan, folder, weights)
+    return found
+
+
+def _texts(
+    goal: AttackGoal,
+    tier: str,
+    target: Target,
+    plan: AttackPlan,
+    folder: str | Path | None,
+    weights: ModelWeights | None,
+) -> Iterator[SellerText]:
+    if tier == "T0":
+        first = {kind: text for kind, text in reversed(template_texts(goal))}
+        for kind in TEMPLATES:
+            yield SellerText(goal.name, goal.field, goal.own_text + first[kind], tier, kind)
+        return
+    for seed in range(plan.seed, plan.seed + plan.runs):
+        if tier == "control":
+            yield from control_texts(goal, seed=seed)
+            continue
+        meter = SpendingMeter(AttackBudget(calls=plan.calls))
+        attack = _attack(goal, tier, target, replace(plan, seed=seed), meter, weights)
+        place = None if folder is None else Path(folder) / "attacks" / f"{tier}-{goal.row}-{seed}"
+        yield run_attack(attack, meter, folder=place, seed=seed).seller_text()
+
+
+def _attack(
+    goal: AttackGoal,
+    tier: str,
+    target: Target,
+    plan: AttackPlan,
+    meter: SpendingMeter,
+    weights: ModelWeights | None,
+) -> Attack:
+    n = len(goal.catalogue)
+    count = min(plan.orders, math.factorial(min(n, 20)))
+    orders = draw_orders(n, count, seed=plan.seed, purpose="choose", balanced=True)
+    if weights is not None and tier in ("T2", "T3"):
+        from adwright.audit.attacks.gradient.attack import GradientAttack
+        from adwright.audit.attacks.gradient.config import GradientConfig
+        from adwright.audit.attacks.gradient.reading import SuffixReader
+
+        fluency = _FLUENCY if tier == "T3" else 0.0
+        config = GradientConfig(order_count=count, fluency=fluency)
+        reader = SuffixReader(weights.model, fluent=tier == "T3")
+        return GradientAttack(
+            goal, reader, weights.tokens, meter, model=weights.name, config=config, seed=plan.seed
+        )
+    feedback = RankFeedback(target, goal, orders, meter)
+    passes = None
+    if tier == "T4" and isinstance(target, DefendedTarget):
+        passes = passing(target.defence, goal)
+    return SearchAttack(feedback, model=target.name, passes=passes, seed=plan.seed)
+
+
+def _require_means(target: Target, plan: AttackPlan, weights: ModelWeights | None) -> None:
+    white = [one for one in plan.tiers if one in ("T2", "T3")]
+    if white and weights is None:
+        raise ConfigError(
+            f"{white[0]} needs the weights of the model",
+            where="tiers",
+            hint="rank by the likelihood of a model on this machine, or leave it out",
+        )
+    if "T4" in plan.tiers and not isinstance(target, DefendedTarget):
+        raise ConfigError(
+            "T4 knows the defence, and there is none",
+            where="tiers",
+            hint="defend the ranker, or leave T4 out",
+        )

@@ -1,0 +1,1 @@
+"""Goes over a catalogue's changes since the last time, and lists the texts worth a look."""

@@ -1,0 +1,100 @@
+"""adwright audit watch: what changed in a catalogue since the last look, and what moved a rank."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.cli.audit.options import (
+    CatalogueChoice,
+    CatalogueFile,
+    FactColumns,
+    MerchantColumn,
+    NameColumn,
+    RankerKind,
+    RankerModel,
+    RankerUrl,
+    RuleOption,
+    ShopperRequest,
+    TargetChoice,
+    TextColumns,
+    defences,
+)
+from adwright.cli.shared import Offline, Seed
+
+if TYPE_CHECKING:
+    from adwright.audit.targets.target import Target
+
+__all__ = ["watch"]
+
+_FOUND = 1
+
+
+def watch(  # noqa: PLR0913, PLR0917 - one argument per option
+    file: CatalogueFile,
+    state: Annotated[
+        Path, typer.Option("--state", help="What the watch remembers; made at the first look.")
+    ] = Path("watch.json"),
+    honest: Annotated[
+        Path | None,
+        typer.Option(
+            "--honest", help="Products whose texts the guard is fitted to; the same without it."
+        ),
+    ] = None,
+    ranks: Annotated[
+        bool, typer.Option("--ranks/--texts-alone", help="Whether changes are ranked, too.")
+    ] = True,
+    orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of each ranking.")] = 5,
+    least_gain: Annotated[
+        float, typer.Option("--least-gain", help="Ranks from which on a gain alone is told.")
+    ] = 2.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write all changes here, as JSON.")
+    ] = None,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with 1 where a change is suspicious.")
+    ] = False,
+    request: ShopperRequest = "",
+    name: NameColumn = "",
+    facts: FactColumns = "",
+    texts_of: TextColumns = "",
+    merchant: MerchantColumn = "",
+    ranker: RankerKind = None,
+    model: RankerModel = "",
+    url: RankerUrl = "",
+    rule: RuleOption = "sum",
+    seed: Seed = 0,
+    offline: Offline = False,
+) -> None:
+    """Look at a catalogue again: which texts changed, which of them are suspicious, which moved
+    a rank.
+
+    Run it after each delivery of the catalogue. A change is ranked with the text of before in its
+    place, all else as it is now.
+
+        adwright audit watch coffee.jsonl --state watch/coffee.json
+    """
+    from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
+    from adwright.core.atomic import atomic_write_text
+
+    config = WatchConfig(orders, least_gain, seed=seed)
+    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
+    usual = shop
+    if honest is not None:
+        usual = CatalogueChoice(honest, shop.request, name, facts, texts_of, merchant).open()
+    stack = defences(usual, seed=seed)
+    with ExitStack() as opened:
+        target: Target | None = None
+        if ranks:
+            target = TargetChoice(ranker, model, url, rule, seed=seed, offline=offline).open()
+            opened.callback(target.close)
+        report = CatalogueWatch(state, stack, target=target, config=config).look(shop)
+    typer.echo(report.text())
+    if out is not None:
+        atomic_write_text(out, report.to_json())
+        typer.echo(f"Saved {out}")
+    if fail and report.suspicious:
+        raise typer.Exit(_FOUND)
