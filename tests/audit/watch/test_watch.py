@@ -13,7 +13,7 @@ from adwright.audit.defences.stack import DefenceStack, StackConfig
 from adwright.audit.targets.function import FunctionTarget
 from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
 from adwright.core.errors import ConfigError, DataError
-from tests.support.audit_texts import kettles
+from tests.support.audit.defended import kettles
 
 SHOP = ShopCatalogue("kettles", "I want a kettle.", kettles())
 STACK = DefenceStack(StackConfig(guard=False))
