@@ -36,6 +36,7 @@ def test_a_reason_says_what_the_facts_say() -> None:
         "It is made of copper.",
         "It beats the Glass Kettle Pro.",
         "Better than a samovar!",
+        '"Steel Kettle".',
     ],
 )
 def test_what_no_attribute_supports_is_left_out(sentence: str) -> None:

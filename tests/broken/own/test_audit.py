@@ -43,7 +43,7 @@ def told(name: str, command: str, *says: str, code: int = 2) -> Mistake:
 
 
 def run(name: str, words: str, *says: str, shop: str = "shop.csv", code: int = 2) -> Mistake:
-    texts = "" if "--texts " in words else "--texts texts.jsonl"
+    texts = "" if "--texts " in words or "--tiers" in words else "--texts texts.jsonl"
     return told(name, f"run {shop} {texts} --out new --dry-run {words}", *says, code=code)
 
 
@@ -69,6 +69,7 @@ TEXTS = [
 ]
 SETTINGS = [
     run("a bound that is no share", "--own --fail-above 500", "percentage points", "500"),
+    run("a tier that nobody has", "--own --tiers T9", "T9", "T4", shop="shop.csv"),
     run("no orders", "--own --orders 0", "--orders"),
     run("a rule that nobody has", "--own --rule best", "best"),
     told(
@@ -94,6 +95,13 @@ REPORTS = [
     told("no audit", "report nowhere", "no report", "adwright audit run"),
     told("a folder without a report", "report run", "no report"),
     told("a file that is no report", "report other.json", "no report of an audit"),
+    told(
+        "facts in words", "certify shop.csv --facts-by description --out new", "column of numbers"
+    ),
+    told("facts below a bound below 0", "certify shop.csv --eps -1 --out new", "--eps"),
+    told("a certificate that is none", "verify texts.jsonl", "no signed certificate"),
+    told("a key that is none", "certify shop.csv --key other.json --out new", "other.json"),
+    told("a watch of nothing", "watch nowhere.csv --texts-alone --state new", "nowhere.csv"),
     told("nothing asked", "ask shop.csv", "request"),
     told("no products wanted", "ask shop.csv tea -k 0", "-k"),
 ]

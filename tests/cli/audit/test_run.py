@@ -71,7 +71,7 @@ def test_a_model_of_this_machine_is_attacked_by_gradient_and_defended(
     assert "T2" in said
     options = ("--defend", "--eps", 0.25, "--tiers", "control", "--rule", "mean")
     said = call(*usual, *pushed, "--out", tmp_path / "safe", *options)
-    assert "No guard stands before the ranker" in said
+    assert "no guard among the defences" in said
     assert "texts within 0.25" in said
 
 

@@ -90,7 +90,10 @@ def write_reasons(
 
 
 def supported(sentence: str, listing: ShopListing, finder: NameFinder) -> bool:
-    """Whether a sentence claims nothing beyond the attributes, and names no other product."""
+    """Whether a sentence says something, claims nothing beyond the attributes, and names no other
+    product."""
+    if finder.exactly(sentence) is not None:
+        return False  # a name alone is no reason
     named = {finder.names[place.row] for place in finder.find(plain_text(sentence))}
     return named <= {listing.name} and grounded(sentence, facts_of(listing))
 

@@ -17,8 +17,8 @@ app = typer.Typer(
         "How far can a seller's text push a product up a model's list, and how is that bounded?\n\n"
         "`run` tries texts on a catalogue of your own and reports, `report` reads that again and "
         "fails above a bound. `certify` bounds what any text can do, and signs it; `verify` checks "
-        "that. `watch` lists the texts that were changed since the last time and are worth a look. "
-        "`ask` lets the assistant that is audited answer."
+        "that. `watch` tells what changed since the last look. `ask` lets the assistant that is "
+        "audited answer."
     ),
     no_args_is_help=True,
 )
@@ -26,5 +26,5 @@ app.command("run")(run)
 app.command("report")(report)
 app.command("certify")(certify)
 app.command("verify")(verify)
-app.command("watch")(watch)
 app.command("ask")(ask)
+app.command("watch")(watch)

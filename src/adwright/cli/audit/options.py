@@ -14,6 +14,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.defences.stack import DefenceStack
     from adwright.audit.found_texts import ModelWeights
     from adwright.audit.targets.target import Target
     from adwright.lm.engine.language_model import LanguageModel
@@ -38,6 +39,7 @@ __all__ = [
     "TargetChoice",
     "TextColumns",
     "Where",
+    "defences",
     "defended",
     "open_language_model",
     "opened_weights",
@@ -219,8 +221,13 @@ def opened_weights(name: str, *, offline: bool = False) -> ModelWeights:
 
 
 def defended(target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0) -> Target:
-    """The target behind the defences; the guard is fitted to the catalogue, which is taken as
-    honest, where it has texts enough, and else is left out, which is told."""
+    """The target behind the defences, the guard fitted to the catalogue."""
+    return defences(shop, eps=eps, seed=seed).target(target)
+
+
+def defences(honest: ShopCatalogue, *, eps: float | None = None, seed: int = 0) -> DefenceStack:
+    """The defences. honest: the guard is fitted to its texts; where there are not texts enough it
+    is left out, which is told. eps: None without the bound."""
     import numpy as np
 
     from adwright.audit.defences.guard.guard import TextGuard, guard_texts
@@ -229,11 +236,11 @@ def defended(target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0) 
 
     guard = None
     try:
-        guard = TextGuard.fit(guard_texts(shop.listings), np.random.default_rng(seed))
+        guard = TextGuard.fit(guard_texts(honest.listings), np.random.default_rng(seed))
     except DataError as error:
-        typer.echo(f"No guard stands before the ranker: {error.what}.", err=True)
-    stack = DefenceStack(StackConfig(guard=guard is not None, eps=eps), guard=guard)
-    return stack.target(target)
+        typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
+    config = StackConfig(guard=guard is not None, isolated=eps is not None, eps=eps)
+    return DefenceStack(config, guard=guard)
 
 
 def _columns(text: str) -> tuple[str, ...] | None:

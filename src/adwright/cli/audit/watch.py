@@ -1,10 +1,10 @@
-"""adwright audit watch: which texts changed since the last time, and which are worth a look."""
+"""adwright audit watch: what changed in a catalogue since the last look, and what moved a rank."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from adwright.cli.audit.options import (
     CatalogueFile,
     FactColumns,
     MerchantColumn,
-    Most,
     NameColumn,
     RankerKind,
     RankerModel,
@@ -22,42 +21,47 @@ from adwright.cli.audit.options import (
     ShopperRequest,
     TargetChoice,
     TextColumns,
-    Where,
+    defences,
 )
 from adwright.cli.shared import Offline, Seed
-from adwright.core.errors import DataError
+
+if TYPE_CHECKING:
+    from adwright.audit.targets.target import Target
 
 __all__ = ["watch"]
+
+_FOUND = 1
 
 
 def watch(  # noqa: PLR0913, PLR0917 - one argument per option
     file: CatalogueFile,
     state: Annotated[
-        Path, typer.Option("--state", help="What was there the last time; written after a look.")
+        Path, typer.Option("--state", help="What the watch remembers; made at the first look.")
     ] = Path("watch.json"),
-    ranks: Annotated[
-        bool,
+    honest: Annotated[
+        Path | None,
         typer.Option(
-            "--ranks/--texts-alone", help="Whether to rank with the texts of before, too."
+            "--honest", help="Products whose texts the guard is fitted to; the same without it."
         ),
+    ] = None,
+    ranks: Annotated[
+        bool, typer.Option("--ranks/--texts-alone", help="Whether changes are ranked, too.")
     ] = True,
-    orders: Annotated[
-        int, typer.Option("--orders", min=1, help="Orders of the products in each ranking.")
-    ] = 5,
+    orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of each ranking.")] = 5,
     least_gain: Annotated[
-        float, typer.Option("--least-gain", help="Ranks that are worth a look by themselves.")
+        float, typer.Option("--least-gain", help="Ranks from which on a gain alone is told.")
     ] = 2.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write all changes here, as JSON.")
+    ] = None,
     fail: Annotated[
-        bool, typer.Option("--fail", help="Exit with 1 where a text is worth a look.")
+        bool, typer.Option("--fail", help="Exit with 1 where a change is suspicious.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All changed texts as JSON.")] = False,
     request: ShopperRequest = "",
     name: NameColumn = "",
     facts: FactColumns = "",
     texts_of: TextColumns = "",
     merchant: MerchantColumn = "",
-    where: Where = None,
-    most: Most = 0,
     ranker: RankerKind = None,
     model: RankerModel = "",
     url: RankerUrl = "",
@@ -65,32 +69,32 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument per option
     seed: Seed = 0,
     offline: Offline = False,
 ) -> None:
-    """List the texts that were changed since the last time and are worth a look.
+    """Look at a catalogue again: which texts changed, which of them are suspicious, which moved
+    a rank.
 
-    A text is, where something in it is hidden from people, where it looks written for a ranker, or
-    where it moved its product up. The first time there is nothing to compare with, and the texts
-    are taken as they are.
+    Run it after each delivery of the catalogue. A change is ranked with the text of before in its
+    place, all else as it is now.
 
-        adwright audit watch coffee.jsonl --state coffee.watch.json --fail
+        adwright audit watch coffee.jsonl --state watch/coffee.json
     """
-    from adwright.audit.defences.stack import DefenceStack, StackConfig
-    from adwright.audit.watch.state import read_state
-    from adwright.audit.watch.watch import CatalogueWatch, WatchConfig, known_guard
+    from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
+    from adwright.core.atomic import atomic_write_text
 
-    config = WatchConfig(orders=orders, least_gain=least_gain, seed=seed)
-    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most).open()
-    known, guard = read_state(state), None
-    try:
-        guard = known_guard(known, shop, seed=seed)
-    except DataError as error:
-        typer.echo(f"No guard looks at the texts: {error.what}.", err=True)
-    stack = DefenceStack(StackConfig(guard=guard is not None), guard=guard)
+    config = WatchConfig(orders, least_gain, seed=seed)
+    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
+    usual = shop
+    if honest is not None:
+        usual = CatalogueChoice(honest, shop.request, name, facts, texts_of, merchant).open()
+    stack = defences(usual, seed=seed)
     with ExitStack() as opened:
-        target = None
+        target: Target | None = None
         if ranks:
-            choice = TargetChoice(ranker, model, url, rule, seed=seed, offline=offline)
-            target = opened.enter_context(closing(choice.open()))
-        found = CatalogueWatch(state, stack, target=target, config=config).look(shop)
-    typer.echo(found.to_json() if as_json else found.text(), nl=not as_json)
-    if fail and found.suspicious:
-        raise typer.Exit(1)
+            target = TargetChoice(ranker, model, url, rule, seed=seed, offline=offline).open()
+            opened.callback(target.close)
+        report = CatalogueWatch(state, stack, target=target, config=config).look(shop)
+    typer.echo(report.text())
+    if out is not None:
+        atomic_write_text(out, report.to_json())
+        typer.echo(f"Saved {out}")
+    if fail and report.suspicious:
+        raise typer.Exit(_FOUND)
