@@ -23,7 +23,7 @@ from adwright.audit.attacks.goal import AttackGoal
 from adwright.audit.attacks.gradient.attack import GradientAttack, spread_orders
 from adwright.audit.attacks.gradient.config import GradientConfig
 from adwright.audit.attacks.run import run_attack
-from adwright.audit.attacks.search import SearchAttack, SearchConfig
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.attacks.templates import TemplateAttack
 from adwright.audit.catalogue.orders import Order, draw_orders
 from adwright.audit.report.texts import AUDIT_MARK, SellerText
@@ -58,7 +58,7 @@ CONTROLS = ("random", "name", "truthful")
 CALLS = 60
 GRADIENT = GradientConfig(steps=500, candidates=64)
 _FLUENT = GradientConfig(steps=500, candidates=64, start="words", fluency=0.1)
-_SEARCH = SearchConfig(steps=500)
+_SEARCH = RankSearchConfig(steps=500)
 #: Orders that texts are chosen in, and fresh ones that they are scored in.
 _CHOSEN, _SCORED = 3, 10
 

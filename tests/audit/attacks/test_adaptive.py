@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from adwright.audit.attacks.adaptive import adaptive_search, passing
-from adwright.audit.attacks.search import SearchConfig
+from adwright.audit.attacks.search import RankSearchConfig
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.defended import DefendedTarget
 from adwright.audit.targets.function import FunctionTarget
@@ -72,7 +72,7 @@ def test_a_score_bounds_what_passes() -> None:
 
 def test_the_search_ranks_through_the_defence() -> None:
     target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), Drops("best"))
-    config = SearchConfig(branch=8, steps=3)
+    config = RankSearchConfig(branch=8, steps=3)
     attack = adaptive_search(
         target, Drops("best"), tea_goal(), ORDERS[:2], meter(), model="m", config=config
     )
@@ -84,7 +84,7 @@ def test_the_search_ranks_through_the_defence() -> None:
 
 def test_it_finds_what_the_defence_lets_through() -> None:
     target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), Drops("number"))
-    config = SearchConfig(branch=12, steps=6)
+    config = RankSearchConfig(branch=12, steps=6)
     attack = adaptive_search(
         target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from adwright.audit.attacks.run import AttackOutcome, run_attack
-from adwright.audit.attacks.search import SearchAttack, SearchConfig
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.attacks.templates import TemplateAttack
 from adwright.audit.report.texts import AUDIT_MARK, read_texts
 from adwright.core.errors import ConfigError, ResumeError
 from tests.support.audit.attacked import praise_feedback, tea_goal, teas
 
-CONFIG = SearchConfig(branch=6, steps=5)
+CONFIG = RankSearchConfig(branch=6, steps=5)
 
 
 def run(folder: Path | None, *, steps: int = 99, seed: int = 0) -> AttackOutcome:

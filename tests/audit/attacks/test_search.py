@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from adwright.audit.attacks.search import SearchAttack, SearchConfig
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.core.errors import ConfigError, ResumeError
 from tests.support.audit.attacked import praise_feedback
 
 
-def found(config: SearchConfig, *, calls: float = 1000.0, seed: int = 0) -> list[str]:
+def found(config: RankSearchConfig, *, calls: float = 1000.0, seed: int = 0) -> list[str]:
     attack = SearchAttack(praise_feedback(calls), config, model="m", seed=seed)
     return [one.text for one in attack.steps()]
 
 
 @pytest.mark.parametrize("strategy", ["beam", "tree"])
 def test_ranks_alone_lead_to_the_word_that_counts(strategy: str) -> None:
-    config = SearchConfig(strategy=strategy, branch=12, steps=6)  # type: ignore[arg-type]
+    config = RankSearchConfig(strategy=strategy, branch=12, steps=6)  # type: ignore[arg-type]
     attack = SearchAttack(praise_feedback(), config, model="m")
     steps = list(attack.steps())
     assert steps[-1].value == 1
@@ -27,7 +27,7 @@ def test_ranks_alone_lead_to_the_word_that_counts(strategy: str) -> None:
 
 @pytest.mark.parametrize("strategy", ["beam", "tree"])
 def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped(strategy: str) -> None:
-    config = SearchConfig(strategy=strategy, branch=6, steps=5)  # type: ignore[arg-type]
+    config = RankSearchConfig(strategy=strategy, branch=6, steps=5)  # type: ignore[arg-type]
     whole = list(SearchAttack(praise_feedback(), config, model="m").steps())
     state = json.loads(json.dumps(whole[1].state))
     rest = list(SearchAttack(praise_feedback(), config, model="m").steps(state))
@@ -35,18 +35,18 @@ def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped(strategy: str) -> Non
 
 
 def test_each_setting_changes_what_is_tried() -> None:
-    base = SearchConfig(branch=6, steps=4, pieces="words")
+    base = RankSearchConfig(branch=6, steps=4, pieces="words")
     others = [
-        SearchConfig(branch=6, steps=4, pieces="phrases"),
-        SearchConfig(branch=9, steps=4, pieces="words"),
-        SearchConfig(branch=6, steps=3, pieces="words"),
-        SearchConfig(branch=6, steps=4, pieces="words", width=1),
-        SearchConfig(branch=6, steps=4, pieces="words", strategy="tree"),
-        SearchConfig(branch=6, steps=4, pieces="words", longest=1),
-        SearchConfig(branch=6, steps=4, pieces="words", abandon=1.0),
+        RankSearchConfig(branch=6, steps=4, pieces="phrases"),
+        RankSearchConfig(branch=9, steps=4, pieces="words"),
+        RankSearchConfig(branch=6, steps=3, pieces="words"),
+        RankSearchConfig(branch=6, steps=4, pieces="words", width=1),
+        RankSearchConfig(branch=6, steps=4, pieces="words", strategy="tree"),
+        RankSearchConfig(branch=6, steps=4, pieces="words", longest=1),
+        RankSearchConfig(branch=6, steps=4, pieces="words", abandon=1.0),
     ]
 
-    def states(config: SearchConfig) -> list[str]:
+    def states(config: RankSearchConfig) -> list[str]:
         attack = SearchAttack(praise_feedback(row=2), config, model="m")
         return [json.dumps(one.state) for one in attack.steps()]
 
@@ -55,7 +55,7 @@ def test_each_setting_changes_what_is_tried() -> None:
 
 
 def test_seeds_differ() -> None:
-    config = SearchConfig(branch=4, steps=1)
+    config = RankSearchConfig(branch=4, steps=1)
     first = list(SearchAttack(praise_feedback(), config, model="m", seed=1).steps())
     second = list(SearchAttack(praise_feedback(), config, model="m", seed=2).steps())
     assert first[0].state != second[0].state
@@ -63,13 +63,13 @@ def test_seeds_differ() -> None:
 
 def test_it_keeps_to_its_budget() -> None:
     feedback = praise_feedback(calls=40)
-    list(SearchAttack(feedback, SearchConfig(branch=10, steps=50), model="m").steps())
+    list(SearchAttack(feedback, RankSearchConfig(branch=10, steps=50), model="m").steps())
     assert 10 <= feedback.meter.spent.calls <= 40
 
 
 def test_texts_that_are_refused_are_never_asked() -> None:
     feedback = praise_feedback()
-    config = SearchConfig(branch=8, steps=3)
+    config = RankSearchConfig(branch=8, steps=3)
     attack = SearchAttack(feedback, config, model="m", passes=lambda text: "best" not in text)
     steps = list(attack.steps())
     assert attack.tier == "T4"
@@ -83,14 +83,14 @@ def test_texts_that_are_refused_are_never_asked() -> None:
 )
 def test_wrong_settings_are_refused(setting: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
-        SearchConfig(**setting)
+        RankSearchConfig(**setting)
     with pytest.raises(ConfigError, match="strategy"):
-        SearchConfig(strategy="depth")  # type: ignore[arg-type]
+        RankSearchConfig(strategy="depth")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", ["nodes", "grown", "rng", "step"])
 def test_another_state_is_refused(key: str) -> None:
-    attack = SearchAttack(praise_feedback(), SearchConfig(branch=4, steps=2), model="m")
+    attack = SearchAttack(praise_feedback(), RankSearchConfig(branch=4, steps=2), model="m")
     state = dict(next(iter(attack.steps())).state)
     state[key] = [[[9999], 1.0]] if key == "nodes" else None
     with pytest.raises(ResumeError):

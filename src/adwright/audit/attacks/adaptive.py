@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from adwright.audit.attacks.budget import SpendingMeter
 from adwright.audit.attacks.feedback import RankFeedback
 from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.attacks.search import SearchAttack, SearchConfig
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.defended import ListingCleaner
 from adwright.audit.targets.target import Target
@@ -67,7 +67,7 @@ def adaptive_search(
     *,
     model: str,
     passes: Callable[[str], bool] | None = None,
-    config: SearchConfig | None = None,
+    config: RankSearchConfig | None = None,
     seed: int = 0,
 ) -> SearchAttack:
     """A search whose feedback comes through the defence. target: behind it. passes: by default

@@ -77,7 +77,11 @@ def run_attack(
     """
     goal = attack.goal
     goal.catalogue.require_own()
-    kept = None if folder is None else _Kept(Path(folder), _asked(attack, meter, seed, note or {}))
+    kept = (
+        None
+        if folder is None
+        else _KeptAttack(Path(folder), _asked(attack, meter, seed, note or {}))
+    )
     last = None if kept is None or not kept.rows else kept.rows[-1]
     values = [] if kept is None else [float(row["value"]) for row in kept.rows]
     text, value, ended = ("", math.inf, True) if last is None else (last["text"], values[-1], True)
@@ -125,7 +129,7 @@ def _spending(value: Mapping[str, Any]) -> Spending:
     return Spending(float(value["calls"]), float(value["cpu_seconds"]), int(value["trials"]))
 
 
-class _Kept:
+class _KeptAttack:
     """The folder of a job. rows: the steps that it holds."""
 
     def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:

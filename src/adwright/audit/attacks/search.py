@@ -1,6 +1,6 @@
 """Search on rank feedback alone, over phrases and words (T1): what a seller can do who sees lists.
 
-    attack = SearchAttack(feedback, SearchConfig(strategy="tree"), model="..", seed=0)
+    attack = SearchAttack(feedback, RankSearchConfig(strategy="tree"), model="..", seed=0)
     for step in attack.steps():
         ...
 
@@ -26,7 +26,7 @@ from adwright.audit.attacks.pieces import PieceKind, text_pieces
 from adwright.core.config import check_literals, require_count
 from adwright.core.errors import ConfigError, ResumeError
 
-__all__ = ["SearchAttack", "SearchConfig"]
+__all__ = ["RankSearchConfig", "SearchAttack"]
 
 #: A text as the rows of its pieces.
 Pieces = tuple[int, ...]
@@ -34,7 +34,7 @@ _DRAWN = 8  # times that a child is drawn again that is known already
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class RankSearchConfig:
     """strategy: see the module. pieces: what texts are made of. width: of the beam. branch: new
     texts of a step. longest: pieces of a text. steps: at most. abandon: the share of candidates
     that goes on from one order to the next. Raises ConfigError that names the setting."""
@@ -60,7 +60,7 @@ class SearchConfig:
 
 
 @dataclass
-class _Course:
+class _SearchCourse:
     """nodes: texts that were tried in all orders, with their mean rank. grown: those that have
     children."""
 
@@ -90,14 +90,14 @@ class SearchAttack:
     def __init__(
         self,
         feedback: RankFeedback,
-        config: SearchConfig | None = None,
+        config: RankSearchConfig | None = None,
         *,
         model: str,
         passes: Callable[[str], bool] | None = None,
         seed: int = 0,
     ) -> None:
         self.model = model
-        self.config = SearchConfig() if config is None else config
+        self.config = RankSearchConfig() if config is None else config
         self._feedback, self._passes, self._seed = feedback, passes, seed
         self._pool = text_pieces(feedback.goal, self.config.pieces)
 
@@ -137,13 +137,13 @@ class SearchAttack:
             course.step += 1
             yield self._told(course)
 
-    def _begun(self, state: Mapping[str, Any] | None) -> _Course:
+    def _begun(self, state: Mapping[str, Any] | None) -> _SearchCourse:
         if not state:
-            return _Course(0, {}, set(), np.random.default_rng(self._seed))
+            return _SearchCourse(0, {}, set(), np.random.default_rng(self._seed))
         try:
             nodes = {tuple(map(int, one)): float(value) for one, value in state["nodes"]}
             grown = {tuple(map(int, one)) for one in state["grown"]}
-            course = _Course(int(state["step"]), nodes, grown, generator_of(state["rng"]))
+            course = _SearchCourse(int(state["step"]), nodes, grown, generator_of(state["rng"]))
             known = all(0 <= piece < len(self._pool) for one in nodes for piece in one)
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(str(error)) from error
@@ -151,7 +151,7 @@ class SearchAttack:
             raise _unreadable("it has pieces that the search does not know")
         return course
 
-    def _children(self, course: _Course) -> list[Pieces]:
+    def _children(self, course: _SearchCourse) -> list[Pieces]:
         """New texts, none tried before; of the texts that are to grow."""
         found: dict[Pieces, None] = {}
         parents = self._parents(course)
@@ -166,7 +166,7 @@ class SearchAttack:
                 found[child] = None
         return list(found)
 
-    def _parents(self, course: _Course) -> list[Pieces]:
+    def _parents(self, course: _SearchCourse) -> list[Pieces]:
         ordered = sorted(course.nodes, key=lambda one: (course.nodes[one], len(one), one))
         if not ordered:
             return [()]
@@ -192,7 +192,7 @@ class SearchAttack:
     def _text(self, pieces: Pieces) -> str:
         return "".join(f" {self._pool[piece]}" for piece in pieces)
 
-    def _told(self, course: _Course) -> AttackStep:
+    def _told(self, course: _SearchCourse) -> AttackStep:
         best = course.best()
         note = f"{len(course.nodes)} texts tried in all orders"
         return AttackStep(self._text(best), course.nodes[best], course.state(), note)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
 import torch
 from torch.nn import functional
 
-from adwright.audit.attacks.gradient.shared_attention import Branches, attend_branches
+from adwright.audit.attacks.gradient.shared_attention import (
+    Branches,
+    attends_in_branches,
+    branch_attention,
+)
+from tests.support.audit.attacked import tiny_network
 
 B, H, G, D, K = 3, 6, 2, 8, 11
-MODULE: Any = SimpleNamespace(layer_idx=1)
 
 
 def drawn(R: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
@@ -45,23 +49,36 @@ def test_it_is_attention_to_kept_and_own_tokens(R: int, *, hides: bool) -> None:
     hidden = torch.zeros(R, K)
     if hides:
         hidden[: (R + 1) // 2, 4:] = float("-inf")
-    branches = Branches([(kept * 0, values), (kept, values)], hidden if hides else None)
-    found, _ = attend_branches(MODULE, q, k, v, None, scaling=0.3, branches=branches)
+    found = branch_attention(q, k, v, 0.3, (kept, values), hidden if hides else None)
     expected = plainly(q, k, v, (kept, values), hidden, 0.3)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-
-
-def test_the_usual_scale_is_taken_without_one() -> None:
-    q, k, v, kept, values = drawn(4)
-    branches = Branches([(kept, values)] * 2)
-    found, _ = attend_branches(MODULE, q, k, v, None, branches=branches)
-    expected = plainly(q, k, v, (kept, values), torch.zeros(4, K), D**-0.5)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_without_kept_tokens_it_is_causal_attention() -> None:
     q, k, v, *_ = drawn(6)
-    found, _ = attend_branches(MODULE, q, k, v, None, scaling=0.5)
+    found = branch_attention(q, k, v, 0.5)
     wide = [one.repeat_interleave(H // G, 1) for one in (k, v)]
     expected = functional.scaled_dot_product_attention(q, *wide, is_causal=True, scale=0.5)
     torch.testing.assert_close(found, expected.transpose(1, 2), atol=1e-5, rtol=1e-4)
+
+
+def test_a_decoder_takes_branches_within_the_context_and_is_itself_after_it() -> None:
+    model = tiny_network()
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    decoder = model.get_decoder()
+    with torch.no_grad():
+        whole = decoder(input_ids=ids, use_cache=False)[0]
+        cache = decoder(input_ids=ids[:, :3], use_cache=True)[1]
+        layers = [(layer.keys[0], layer.values[0]) for layer in cache.layers]
+        with attends_in_branches(model):
+            rest = decoder(
+                input_ids=ids[:, 3:].expand(2, -1),
+                position_ids=torch.tensor([[3, 4]]).expand(2, -1),
+                use_cache=False,
+                branches=Branches(layers),
+            )[0]
+            bare = decoder(input_ids=ids, use_cache=False)[0]
+        again = decoder(input_ids=ids, use_cache=False)[0]
+    torch.testing.assert_close(rest, whole[:, 3:].expand(2, -1, -1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(bare, whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(again, whole)

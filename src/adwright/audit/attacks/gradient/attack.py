@@ -39,7 +39,7 @@ Kept = tuple[float, tuple[int, ...]]
 
 
 @dataclass
-class _Course:
+class _GradientCourse:
     """Where an attack is. buffer: the best suffixes with their values, the best first."""
 
     step: int
@@ -124,12 +124,14 @@ class GradientAttack:
                 known = chosen.bases
             yield self._told(course, f"loss {chosen.value:.3f}")
 
-    def _begun(self, state: Mapping[str, Any] | None) -> _Course:
+    def _begun(self, state: Mapping[str, Any] | None) -> _GradientCourse:
         if not state:
-            return _Course(0, [(np.inf, self._place.first)], np.random.default_rng(self._seed))
+            return _GradientCourse(
+                0, [(np.inf, self._place.first)], np.random.default_rng(self._seed)
+            )
         try:
             buffer = [(float(value), tuple(suffix)) for value, suffix in state["buffer"]]
-            course = _Course(int(state["step"]), buffer, generator_of(state["rng"]))
+            course = _GradientCourse(int(state["step"]), buffer, generator_of(state["rng"]))
             fits = all(len(suffix) == len(self._place.first) for _, suffix in buffer)
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(str(error)) from error
@@ -137,7 +139,9 @@ class GradientAttack:
             raise _unreadable("its suffixes have another length")
         return course
 
-    def _read_all(self, course: _Course, known: list[ReadPrompt] | None) -> list[ReadPrompt]:
+    def _read_all(
+        self, course: _GradientCourse, known: list[ReadPrompt] | None
+    ) -> list[ReadPrompt]:
         """The prompts with the best suffix: of the fixed orders, or of a new one."""
         suffix, before = course.buffer[0][1], self._reader.tokens_read
         if known is not None:
@@ -151,7 +155,7 @@ class GradientAttack:
         self._add(before, len(read[0].prompt.ids), len(read))
         return read
 
-    def _counted(self, known: list[ReadPrompt], course: _Course) -> ChosenSuffix | None:
+    def _counted(self, known: list[ReadPrompt], course: _GradientCourse) -> ChosenSuffix | None:
         before = self._reader.tokens_read
         chosen = self._search.step(known, course.step % len(known), course.rng)
         self._add(before, len(known[0].prompt.ids), 0 if chosen is None else chosen.trials)
@@ -160,7 +164,7 @@ class GradientAttack:
     def _add(self, before: int, length: int, trials: int) -> None:
         self._meter.add(calls=(self._reader.tokens_read - before) / length, trials=trials)
 
-    def _accepted(self, course: _Course, chosen: ChosenSuffix) -> bool:
+    def _accepted(self, course: _GradientCourse, chosen: ChosenSuffix) -> bool:
         """Take what was chosen into the buffer, if it is good enough; always where the orders
         change, since values of two orders cannot be compared."""
         new = (chosen.value, chosen.suffix)
@@ -174,7 +178,7 @@ class GradientAttack:
             course.buffer = kept[: self.config.buffer]
         return better
 
-    def _told(self, course: _Course, note: str) -> AttackStep:
+    def _told(self, course: _GradientCourse, note: str) -> AttackStep:
         value, suffix = course.buffer[0]
         return AttackStep(self._place.text(suffix), value, course.state(), note)
 

@@ -36,10 +36,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.audit.attacks.gradient.place import PlacedPrompt
-from adwright.audit.attacks.gradient.shared_attention import BRANCHES, Branches, attend_branches
+from adwright.audit.attacks.gradient.shared_attention import Branches, attends_in_branches
 from adwright.core.errors import ConfigError
 from adwright.lm.torch_engine.network import Network
-from adwright.tuning.packing.attention import attending, attends_fully
+from adwright.tuning.packing.attention import attends_fully
 
 __all__ = ["ReadPrompt", "SuffixLosses", "SuffixReader"]
 
@@ -137,7 +137,7 @@ class SuffixReader:
         prompt, start = base.prompt, base.prompt.start
         ids = torch.tensor([prompt.with_suffix(base.suffix)])
         before = Branches(_cut(base.layers, np.arange(start)))
-        with torch.enable_grad(), attending(self._model, BRANCHES, attend_branches):
+        with torch.enable_grad(), attends_in_branches(self._model):
             # [1, N - start, D]
             embedded = self._embed(ids[:, start:]).detach().requires_grad_(True)
             state = self._decoder(
@@ -164,7 +164,7 @@ class SuffixReader:
         # Of a suffix that changes nothing, the last token is read again.
         first = np.where(differs.any(1), differs.argmax(1), suffixes.shape[1] - 1)
         order = np.argsort(-first, kind="stable")
-        with attending(self._model, BRANCHES, attend_branches):
+        with attends_in_branches(self._model):
             for rows in _batches(base.prompt, order, first, quick=quick):
                 again = _reread(base.prompt, int(first[rows].min()), quick=quick)
                 found.answer[rows], found.own[rows] = self._batch(base, suffixes[rows], again)

@@ -1,6 +1,6 @@
 """Attention of many candidates to the keys and values of one prompt, which is never copied.
 
-    with attending(model, "adwright_branches", attend_branches):
+    with attends_in_branches(model):
         decoder(input_ids=ids, position_ids=positions, use_cache=False, branches=Branches(...))
 
 B candidates change a few tokens of a prompt of K tokens. The queries of all of them meet the kept
@@ -15,6 +15,7 @@ products of a short candidate.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["BRANCHES", "Branches", "attend_branches"]
+from adwright.tuning.packing.attention import attending
 
-#: The name under which transformers knows this attention.
-BRANCHES = "adwright_branches"
+__all__ = ["Branches", "attends_in_branches", "branch_attention"]
+
+#: Under which transformers knows this attention.
+_NAME = "adwright_branches"
 #: Up to so many new tokens of a candidate, scores are made for all candidates at once.
 _SHORT = 64
 
@@ -39,7 +42,32 @@ class Branches:
     hidden: Tensor | None = None
 
 
-def attend_branches(
+def attends_in_branches(model: Any) -> AbstractContextManager[None]:
+    """Within the context, the decoder takes `branches=` with the tokens and positions of B
+    candidates, and no cache; each sees the kept tokens and its own. Without `branches` it attends
+    as ever. Raises MissingExtraError without transformers."""
+    return attending(model, _NAME, _attend)
+
+
+def branch_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    kept: tuple[Tensor, Tensor] | None = None,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """Attention of B candidates: query [B, H, R, D], key and value [B, G, R, D] -> [B, R, H, D].
+
+    The R tokens of a candidate are in the order of their positions, so that each sees those before
+    it. kept: keys and values [G, K, D] of tokens that all see. hidden: as in `Branches`.
+    """
+    if kept is None or query.shape[2] > _SHORT:
+        return _copied(query, key, value, kept, hidden, scale)
+    return _shared(query * scale, key, value, kept, hidden)
+
+
+def _attend(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -49,20 +77,12 @@ def attend_branches(
     branches: Branches | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it: query [B, H, R, D], key and value [B, G, R, D] -> [B, R, H, D].
-
-    The R tokens of a candidate are in the order of their positions, so that each sees those before
-    it. Without `branches` there are no kept tokens.
-    """
+    """As transformers calls it."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     layer: Any = module.layer_idx
     kept = None if branches is None else branches.layers[int(layer)]
     hidden = None if branches is None else branches.hidden
-    if kept is None or query.shape[2] > _SHORT:
-        found = _copied(query, key, value, kept, hidden, scale)
-    else:
-        found = _shared(query * scale, key, value, kept, hidden)
-    return found, None
+    return branch_attention(query, key, value, scale, kept, hidden), None
 
 
 def _shared(
