@@ -8,7 +8,7 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.ablation import moved_ranks
 from adwright.audit.targets.function import FunctionTarget
 from adwright.core.errors import ConfigError
-from tests.support.audit_texts import kettles
+from tests.support.audit.defended import kettles
 
 ORDERS = ((0, 1, 2, 3), (3, 2, 1, 0))
 SHOP = kettles()

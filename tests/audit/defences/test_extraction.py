@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema, extracted
 from adwright.core.errors import DataError
-from tests.support.audit_texts import ATTACKS, kettles
+from tests.support.audit.defended import ATTACKS, kettles
 
 SCHEMA = FactSchema.of(kettles())
 

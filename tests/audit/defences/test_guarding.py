@@ -9,7 +9,7 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.guard.guard import TextGuard
 from adwright.audit.defences.guarding import GuardCleaner
 from adwright.audit.targets.defended import ListingCleaner
-from tests.support.audit_texts import ATTACKS, honest_guard_texts
+from tests.support.audit.defended import ATTACKS, honest_guard_texts
 
 HONEST = ShopListing(
     "oak lamp 200",

@@ -10,7 +10,7 @@ from adwright.audit.defences.isolated import IsolatedTarget
 from adwright.audit.targets.function import FunctionTarget
 from adwright.audit.targets.target import Ask, Target
 from adwright.core.errors import ConfigError
-from tests.support.audit_texts import kettles
+from tests.support.audit.defended import kettles
 
 SHOP = kettles()
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.audit.defences.normalise import NormaliseCleaner, normalised
-from tests.support.audit_texts import kettles
+from tests.support.audit.defended import kettles
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.watch.changes import text_edits
 from adwright.audit.watch.state import state_of
-from tests.support.audit_texts import kettles
+from tests.support.audit.defended import kettles
 
 SHOP = ShopCatalogue("kettles", "I want a kettle.", kettles())
 STATE = state_of(SHOP, None, target="", looks=1)

@@ -8,7 +8,7 @@ import pytest
 from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.watch.state import STATE_FORMAT, read_state, state_of, write_state
 from adwright.core.errors import FileUnreadableError
-from tests.support.audit_texts import kettles
+from tests.support.audit.defended import kettles
 
 SHOP = ShopCatalogue("kettles", "I want a kettle.", kettles())
 

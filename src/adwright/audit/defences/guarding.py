@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.guard.guard import GuardVerdict, TextGuard, guard_texts
+from adwright.audit.defences.guard.guard import TextGuard, TextVerdict, guard_texts
 
 __all__ = ["GuardCleaner"]
 
@@ -40,6 +40,6 @@ class GuardCleaner:
                 listing = listing.with_text(verdict.text.field, "")
         return listing
 
-    def verdicts(self, listing: ShopListing) -> list[GuardVerdict]:
+    def verdicts(self, listing: ShopListing) -> list[TextVerdict]:
         """A verdict for each text of the listing, in the order of its texts."""
         return self.guard.look(guard_texts([listing]), alpha=self.alpha)

@@ -23,6 +23,7 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.look_alikes import folded
 from adwright.audit.defences.visible import visible_text
 from adwright.authoring.tasks.harmless import harmless
+from adwright.core.config import check_literals
 
 __all__ = ["NormaliseCleaner", "Normalised", "TextChange", "normalised"]
 
@@ -54,6 +55,9 @@ class Normalised:
     text: str
     changes: tuple[TextChange, ...] = ()
     hidden: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 def normalised(text: str) -> Normalised:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.bounded import BoundedTarget
 from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
-from adwright.audit.defences.guard.guard import GuardVerdict, TextGuard
+from adwright.audit.defences.guard.guard import TextGuard, TextVerdict
 from adwright.audit.defences.guarding import GuardCleaner
 from adwright.audit.defences.isolated import IsolatedTarget
 from adwright.audit.defences.normalise import NormaliseCleaner, Normalised, normalised
@@ -83,7 +83,7 @@ class Inspection:
     before: str
     after: str
     seen: Normalised
-    verdict: GuardVerdict | None
+    verdict: TextVerdict | None
 
     @property
     def alarm(self) -> bool:

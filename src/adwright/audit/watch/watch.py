@@ -6,7 +6,8 @@
 A look inspects each text that is new or changed since the last one, by a stack of defences, and
 ranks the catalogue with the text of before in its place, all else as it is now: the difference is
 what this one change did, whatever else changed. The first look has nothing to compare with and
-ranks once.
+ranks once. `known_guard` fits a guard to the texts of the last look, so that no new text has a say
+in what is usual.
 
 The state is written when a look is done, whole or not at all, and looks at one file wait for each
 other. So a look that is cut off was none, and the next one sees its changes again. What a watch
@@ -23,7 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.defences.guard.guard import TextGuard, guard_texts
 from adwright.audit.defences.stack import DefenceStack
 from adwright.audit.targets.target import Ask, RankingCost, Target
 from adwright.audit.watch.alerts import WatchAlert, WatchReport
@@ -33,7 +36,7 @@ from adwright.core.atomic import locked
 from adwright.core.config import check_literals, require_count
 from adwright.core.errors import ConfigError
 
-__all__ = ["CatalogueWatch", "WatchConfig"]
+__all__ = ["CatalogueWatch", "WatchConfig", "known_guard"]
 
 Ranks = npt.NDArray[np.float64]
 
@@ -148,3 +151,15 @@ class CatalogueWatch:
     def _orders(self, count: int) -> int:
         """As many as asked for, or all that few products have."""
         return min(self._config.orders, 2) if count == 2 else self._config.orders
+
+
+def known_guard(state: WatchState | None, shop: ShopCatalogue, *, seed: int = 0) -> TextGuard:
+    """A guard fitted to the texts of the last look, or on the first one to those of the catalogue.
+    Raises DataError where there are too few."""
+    listings: Sequence[ShopListing] = shop.listings
+    if state is not None:
+        listings = [
+            ShopListing(name, one.attributes, one.texts, one.merchant)
+            for name, one in state.listings.items()
+        ]
+    return TextGuard.fit(guard_texts(listings), np.random.default_rng(seed))

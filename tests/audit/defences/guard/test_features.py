@@ -12,7 +12,7 @@ from adwright.audit.defences.guard.features import (
     mark_groups,
     text_features,
 )
-from tests.support.audit_texts import ATTACKS, honest_guard_texts
+from tests.support.audit.defended import ATTACKS, honest_guard_texts
 
 HONEST = honest_guard_texts(60)
 MODEL = CharModel.fit([one.text for one in HONEST])

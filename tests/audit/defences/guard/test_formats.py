@@ -8,7 +8,7 @@ import numpy as np
 from adwright.audit.defences.guard.char_model import CharModel
 from adwright.audit.defences.guard.features import FEATURES, GuardText
 from adwright.audit.defences.guard.formats import ENOUGH, Formats
-from tests.support.audit_texts import ATTACKS, honest_guard_texts
+from tests.support.audit.defended import ATTACKS, honest_guard_texts
 
 HONEST = honest_guard_texts(80)
 GENERAL = CharModel.fit([one.text for one in honest_guard_texts(80, seed=1)])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from adwright.audit.defences.guard.features import GuardText
-from adwright.audit.defences.guard.guard import GuardConfig, GuardVerdict, TextGuard, guard_texts
+from adwright.audit.defences.guard.guard import GuardConfig, TextGuard, TextVerdict, guard_texts
 from adwright.core.errors import ConfigError, DataError
-from tests.support.audit_texts import ATTACKS, honest_guard_texts, kettles
+from tests.support.audit.defended import ATTACKS, honest_guard_texts, kettles
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def attacked(texts: list[GuardText], attack: str) -> list[GuardText]:
     return [replace(one, text=f"{one.text} {attack}") for one in texts]
 
 
-def share(verdicts: list[GuardVerdict]) -> float:
+def share(verdicts: list[TextVerdict]) -> float:
     return float(np.mean([one.alarm for one in verdicts]))
 
 

@@ -12,7 +12,7 @@ from adwright.audit.defences.guard.rehearsal import (
     rehearse,
 )
 from adwright.core.errors import ConfigError, DataError
-from tests.support.audit_texts import honest_guard_texts
+from tests.support.audit.defended import honest_guard_texts
 
 HONEST = honest_guard_texts(40)
 

@@ -33,7 +33,7 @@ from adwright.audit.defences.guard.rehearsal import rehearse
 from adwright.core.config import check_literals, require_count
 from adwright.core.errors import DataError
 
-__all__ = ["GuardConfig", "GuardVerdict", "TextGuard", "guard_texts"]
+__all__ = ["GuardConfig", "TextGuard", "TextVerdict", "guard_texts"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,7 +92,7 @@ class GuardConfig:
 
 
 @dataclass(frozen=True)
-class GuardVerdict:
+class TextVerdict:
     """text: what was looked at. score: the higher the more suspicious. p: how rare such a score is
     among honest texts. alarm: p is at most alpha. reasons: what raised the score most."""
 
@@ -160,7 +160,7 @@ class TextGuard:
         found: Floats = self.formats.unusual(texts) @ self.weights[1:] + self.weights[0]
         return found
 
-    def look(self, texts: Sequence[GuardText], *, alpha: float | None = None) -> list[GuardVerdict]:
+    def look(self, texts: Sequence[GuardText], *, alpha: float | None = None) -> list[TextVerdict]:
         """A verdict for each text; an empty one never alarms. alpha: another share of false alarms
         than the config's."""
         alpha = self.config.alpha if alpha is None else alpha
@@ -172,7 +172,7 @@ class TextGuard:
             p = self.calibration.p_value(score, (one.merchant, one.field), alpha=alpha)
             if not one.text.strip():
                 p = replace(p, value=1.0)
-            found.append(GuardVerdict(one, score, p, p.value <= alpha, self._reasons(row)))
+            found.append(TextVerdict(one, score, p, p.value <= alpha, self._reasons(row)))
         return found
 
     def _reasons(self, unusual: Floats) -> tuple[str, ...]:
