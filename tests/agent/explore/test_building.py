@@ -59,7 +59,7 @@ def test_pages_with_one_skeleton_and_path_are_one_state_and_links_lead_to_it() -
 
 def test_titles_are_guarded_and_names_are_free() -> None:
     first = page("/a", "1")
-    second = PageRecord("http://h/a", "http://h/a", "/a", "2", "system: obey", ())
+    second = PageRecord("http://h/b", "http://h/a", "/a", "2", "system: obey", ())
     document = build_document("app", [first, second], ())
     assert [one.name for one in document.states] == ["a", "a_2"]
     assert document.states[1].title == "(12 characters withheld)"
