@@ -66,10 +66,10 @@ def _fill(drafts: Drafts) -> None:
         Product(str(row["product_id"]), str(row["product_type"]).title(), brand=str(row["brand"]))
         for row in rows.to_dicts()
     ]
-    drafts.note_products([(one, f"hash-{one.product_id}") for one in products])
+    drafts.note_products([(one, f"hash-{one.id}") for one in products])
     for number, one in enumerate(products):
         for slot in ("headline", "description"):
             text = _TEXTS[(number + len(slot)) % len(_TEXTS)].format(title=one.title)
-            draft = Draft(one.product_id, slot, 0, text)
+            draft = Draft(one.id, slot, 0, text)
             found = WordChecks().check(draft, text).findings
             drafts.write([Draft(**{**vars(draft), "findings": found})])
