@@ -90,7 +90,7 @@ def explore(
     first: URLs that are read before all others, whatever the bounds say of their templates.
     A page that cannot be read is noted, and the others go on.
     """
-    walk = _Walk(driver, records, bounds, clock or SystemClock(), first)
+    walk = _Exploration(driver, records, bounds, clock or SystemClock(), first)
     with progress(None, "exploring", "pages") as bar:
         for _ in walk.run():
             bar.advance()
@@ -126,7 +126,7 @@ def _sends(node: ScreenNode) -> bool:
     return node.role == "button" and kind in ("submit", "image")
 
 
-class _Walk:
+class _Exploration:
     def __init__(
         self,
         driver: FetchingDriver,
