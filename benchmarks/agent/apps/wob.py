@@ -51,13 +51,13 @@ _ADDED = """<script>(() => {
     static now() { return fixed; }
   };
   const tell = what => fetch('/wob-report', {method: 'POST', body: JSON.stringify(what)});
-  const end = core.endEpisode;
+  const begin = core.startEpisode, end = core.endEpisode;
   core.EPISODE_MAX_TIME = 1e8;
   Math.seedrandom('SEED');
   core.startEpisode = () => {
+    begin();
     core.startEpisodeReal();
-    const goal = core.getUtterance();
-    tell({goal: typeof goal === 'string' ? goal : goal.utterance});
+    tell({goal: core.getUtterance()});
   };
   core.endEpisode = (reward, proportional, reason) => {
     if (!WOB_DONE_GLOBAL) tell({reward: reward, reason: reason || ''});
