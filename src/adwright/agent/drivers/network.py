@@ -55,6 +55,7 @@ class GatedNetwork:
         self._page = page
         page.context.on("page", self._on_page)
         page.on("download", self._on_download)
+        session.on("Page.windowOpen", self._on_window)
         session.on("Fetch.requestPaused", lambda event: self._on_paused(session, event))
         session.send("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
 
@@ -62,6 +63,10 @@ class GatedNetwork:
     def busy(self) -> bool:
         """Whether an answer is waited for."""
         return bool(self._open)
+
+    def rest(self) -> None:
+        """Wait no longer for what has not come."""
+        self._open.clear()
 
     def take(self) -> tuple[SeenRequest, ...]:
         """What was decided since the last call."""
@@ -107,10 +112,7 @@ class GatedNetwork:
         # A navigation that opens a page has no frame yet, which is an error of Playwright's.
         with suppress(Exception):
             return request.frame.page is self._page
-        return request.is_navigation_request() and not self._has_other_pages()
-
-    def _has_other_pages(self) -> bool:
-        return self._page is not None and len(self._page.context.pages) > 1
+        return False
 
     def _on_paused(self, session: CDPSession, event: dict[str, Any]) -> None:
         """A step of a redirect is asked about; all else was already."""
@@ -145,9 +147,12 @@ class GatedNetwork:
         else:
             socket.close(code=1008, reason="refused")
 
+    def _on_window(self, event: dict[str, Any]) -> None:
+        """A page opens another one: nothing of that is sent, and `_on_page` closes it."""
+        self._record(PendingRequest("GET", event.get("url", ""), "popup"), _REFUSED_POPUP)
+
     def _on_page(self, page: Page) -> None:
         if page is not self._page:
-            self._record(PendingRequest("GET", page.url, "popup"), _REFUSED_POPUP)
             with suppress(Exception):
                 page.close()
 
