@@ -5,7 +5,7 @@
 
 Nothing is guessed: a locator counts where it leads to exactly one node of the right role, and
 of several that are alike only where there are as many as there were. The first locator that counts
-wins; they are ranked.
+wins; they are ranked. A path alone is no proof where the element has a name.
 """
 
 from __future__ import annotations
@@ -85,6 +85,10 @@ def _matching(screen: Screen, element: Element, locator: Locator) -> list[Screen
         fits = [one for one in screen.nodes if pattern.fullmatch(one.facts.get("xpath", ""))]
     else:
         fits = [one for one in screen.nodes if one.facts.get(fact) == locator.value]
+    named = [one.value for one in element.locators if one.kind == "role"]
+    if fact == "xpath" and named and not element.many:
+        # A path says where something stands, not what it is: it only tells alike nodes apart.
+        fits = [one for one in fits if one.name in named]
     return [one for one in fits if one.role == element.role and one.frame == locator.frame]
 
 

@@ -34,6 +34,7 @@ CONTROLS = FIELDS | frozenset(
 )
 #: Roles that can only be read, and are worth a name.
 READ = frozenset(("heading", "row", "listitem", "alert", "status", "dialog", "alertdialog"))
+_ROWS = frozenset(("row",))
 _ITEMS = frozenset(("row", "listitem", "article", "treeitem", "option", "gridcell", "cell"))
 _INDEX = re.compile(r"\[\d+\]")
 _DIGITS = re.compile(r"\d+")
@@ -69,25 +70,32 @@ class NodeGroup:
 def groups_of(screen: Screen) -> tuple[NodeGroup, ...]:
     """The groups of a screen, in the order of their first nodes; what cannot be seen is left out.
 
-    Nodes are alike where role, frame, path without numbers, and signature agree: of a link the
-    template of its address, of a field its name, digits apart, of all else its label. Alike nodes
-    are a list within rows and items, and from four on anywhere; radio buttons of a form are not.
+    In rows, nodes are alike that stand in the same place of their row. Elsewhere, nodes are alike
+    where role, frame, path without numbers, and signature agree: of a link the template of its
+    address, of a field its name, digits apart, of all else its label. Alike nodes are a list within
+    rows and items, also a single one in a table with headers, and from four on anywhere; radio
+    buttons of a form are not.
     """
     by_key = {one.key: one for one in screen.nodes}
+    headed = {
+        _table_of(one.facts.get("xpath", "")) for one in screen.nodes if one.role == "columnheader"
+    }
     found: dict[tuple[str, ...], list[ScreenNode]] = {}
     for node in screen.nodes:
-        if node.visible and (node.role in CONTROLS or node.role in READ):
-            found.setdefault(_signature(node), []).append(node)
+        if node.visible and _counts(node):
+            found.setdefault(_signature(node, _around(node, by_key, _ROWS)), []).append(node)
     groups = []
     for signature, nodes in found.items():
-        inside = [_item_of(one, by_key) is not None or one.role in _ITEMS for one in nodes]
-        is_list = (all(inside) and len(nodes) > 1) or len(nodes) >= _CROWD
-        if is_list and not (nodes[0].role == "radio" and not all(inside)):
+        first = nodes[0]
+        inside = all(one.role in _ITEMS or _around(one, by_key, _ITEMS) for one in nodes)
+        row = first if first.role == "row" else _around(first, by_key, _ROWS)
+        in_table = row is not None and _table_of(row.facts.get("xpath", "")) in headed
+        is_list = (inside and len(nodes) > 1) or len(nodes) >= _CROWD
+        is_list |= in_table and first.role not in FIELDS
+        if is_list and (first.role != "radio" or inside):
             groups.append(NodeGroup(signature, tuple(nodes), many=True))
         else:
-            groups += [
-                NodeGroup(signature, (one,), many=nodes[0].role in ("row",)) for one in nodes
-            ]
+            groups += [NodeGroup(signature, (one,), many=False) for one in nodes]
     order = {one.key: place for place, one in enumerate(screen.nodes)}
     return tuple(sorted(groups, key=lambda one: order[one.first.key]))
 
@@ -127,12 +135,21 @@ def item_path(group: NodeGroup, screen: Screen) -> str:
     return "/".join(steps)
 
 
-def _signature(node: ScreenNode) -> tuple[str, ...]:
-    path = _bare_path(node.facts.get("xpath", ""))
+def _counts(node: ScreenNode) -> bool:
+    if node.role == "generic":
+        return "clickable" in node.facts and node.facts.get("tag") not in ("html", "body", "label")
+    return node.role in CONTROLS or node.role in READ
+
+
+def _signature(node: ScreenNode, row: ScreenNode | None) -> tuple[str, ...]:
+    path = node.facts.get("xpath", "")
+    before = "" if row is None else row.facts.get("xpath", "")
+    is_below = bool(before) and path.startswith(before)
+    place = _bare_path(before) + path.removeprefix(before) if is_below else _bare_path(path)
     if node.role == "link" and node.facts.get("href"):
-        own = url_template(node.facts["href"])
+        own = "" if is_below else url_template(node.facts["href"])
         # Links to one page under several names, such as the sortings of a table, are several.
-        if "{}" not in own:
+        if own and "{}" not in own:
             own = f"{own} {_DIGITS.sub('#', node.name)}"
     elif node.role in FIELDS:
         own = _DIGITS.sub("{}", node.facts.get("name") or node.name)
@@ -142,7 +159,7 @@ def _signature(node: ScreenNode) -> tuple[str, ...]:
         own = ""
     else:
         own = _DIGITS.sub("#", node.name)
-    return (node.role, node.frame, path, own)
+    return (node.role, node.frame, place, own)
 
 
 @cache
@@ -150,10 +167,17 @@ def _bare_path(path: str) -> str:
     return _INDEX.sub("", path)
 
 
-def _item_of(node: ScreenNode, by_key: Mapping[str, ScreenNode]) -> ScreenNode | None:
+def _around(
+    node: ScreenNode, by_key: Mapping[str, ScreenNode], roles: frozenset[str]
+) -> ScreenNode | None:
+    """The nearest node around it with one of the roles."""
     around = by_key.get(node.parent)
-    while around is not None:
-        if around.role in _ITEMS:
-            return around
+    while around is not None and around.role not in roles:
         around = by_key.get(around.parent)
-    return None
+    return around
+
+
+def _table_of(path: str) -> str:
+    """The path of the table in which a path is, as far as it has one."""
+    head, table, rest = path.rpartition("/table")
+    return f"{head}{table}{rest.partition('/')[0]}" if table else ""

@@ -18,20 +18,20 @@ _DATA = re.compile(r"\d|%|^[0-9a-f-]{16,}$", re.IGNORECASE)
 _VERSION = re.compile(r"v\d{1,2}", re.IGNORECASE)
 
 
-def url_template(url: str, crowded: frozenset[str] = frozenset()) -> str:
+def url_template(url: str) -> str:
     """The path with what looks like data as {}, and the names of the query's parts, sorted.
 
-    Data are parts with a digit (but versions such as v2), escapes, long ones, and all parts right
-    below a path of `crowded`, each ending in "/". The origin and the fragment are left out.
+    Data are parts with a digit (but versions such as v2), escapes and long ones. The origin and the
+    fragment are left out.
     """
     parts = urlsplit(url)
     path = "/"
     for part in parts.path.split("/")[1:]:
         is_data = _DATA.search(part) and not _VERSION.fullmatch(part)
-        hidden = part and (is_data or len(part) > LONGEST_WORD or path in crowded)
+        hidden = part and (is_data or len(part) > LONGEST_WORD)
         path += "{}/" if hidden else f"{part}/"
     path = path[:-1] or "/"
-    names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
+    names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name})
     return f"{path}?{'&'.join(names)}" if names else path
 
 

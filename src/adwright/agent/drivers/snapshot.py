@@ -199,8 +199,13 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
         if own.get(key):
             facts["test_id"] = own[key]
             break
+    if element in page.clickable:
+        facts["clickable"] = "true"
     if "href" in own and page.tags[element] in ("a", "area"):
-        facts["href"] = urljoin(page.base, own["href"].strip())
+        address = own["href"].strip()
+        # A place in this very page, or nothing but what a script does.
+        key = "anchor" if address.startswith("#") else "href"
+        facts[key] = address if key == "anchor" else urljoin(page.base, address)
     form = page.form(element)
     if form is not None:
         outer = page.attributes[form]

@@ -18,7 +18,7 @@ from adwright.agent.document.elements import (
     ValueConstraints,
     ValueType,
 )
-from adwright.agent.document.groups import FIELDS, READ, NodeGroup, groups_of, item_path
+from adwright.agent.document.groups import CONTROLS, FIELDS, READ, NodeGroup, groups_of, item_path
 from adwright.agent.document.guards import guarded
 from adwright.agent.document.naming import element_name, locators_of
 from adwright.agent.document.urls import url_template
@@ -54,8 +54,9 @@ def describe(screen: Screen) -> tuple[SeenElement, ...]:
     a text are left out."""
     found: list[SeenElement] = []
     taken: set[str] = set()
+    wrappers = _wrappers(screen)
     for group in groups_of(screen):
-        if not _is_worth(group):
+        if not _is_worth(group) or group.first.key in wrappers:
             continue
         seen = _seen(group, screen, taken)
         taken.add(seen.element.name)
@@ -65,11 +66,22 @@ def describe(screen: Screen) -> tuple[SeenElement, ...]:
 
 def _is_worth(group: NodeGroup) -> bool:
     node = group.first
-    if node.role == "generic" and node.facts.get("tag") in ("html", "body", "label"):
-        return False
     if node.role in READ:
         return bool(node.text or node.name)
     return bool(node.name or node.text or node.role in FIELDS or node.facts.get("href"))
+
+
+def _wrappers(screen: Screen) -> set[str]:
+    """Items that hold nothing but one control, such as those of a menu: the control says it all."""
+    by_key = {one.key: one for one in screen.nodes}
+    found = set()
+    for node in screen.nodes:
+        around = by_key.get(node.parent)
+        while node.role in CONTROLS and around is not None:
+            if around.role in ("listitem", "row") and around.text in (node.name, node.text):
+                found.add(around.key)
+            around = by_key.get(around.parent)
+    return found
 
 
 def _seen(group: NodeGroup, screen: Screen, taken: set[str]) -> SeenElement:

@@ -86,8 +86,7 @@ def effect_of(node: ScreenNode) -> EffectClass:
         return "draft"
     if found:
         return found
-    opens = "expanded" in facts or "haspopup" in facts or _LOOKS.search(_plain(node.name))
-    return "read" if opens else "unknown"
+    return "read" if _opens(node) else "unknown"
 
 
 def word_effect(text: str) -> EffectClass | None:
@@ -114,9 +113,16 @@ def _of_link(node: ScreenNode) -> EffectClass:
         return "navigate"
     if scheme in ("mailto", "tel", "sms"):
         return "message"
-    if not href:
-        return word_effect(node.name) or ("read" if "expanded" in node.facts else "unknown")
-    return "unknown"
+    if href:
+        return "unknown"
+    opens = len(node.facts.get("anchor", "")) > 1 or _opens(node)
+    return word_effect(node.name) or ("read" if opens else "unknown")
+
+
+def _opens(node: ScreenNode) -> bool:
+    """Whether it only shows more, or less, of the page."""
+    folds = "expanded" in node.facts or "haspopup" in node.facts
+    return folds or bool(_LOOKS.search(_plain(node.name)))
 
 
 def _end_of(url: str) -> str:

@@ -7,8 +7,8 @@
         found = explore(driver, PageRecords(folder), ExploreBounds(start=f"{origin}/dashboard/"))
     document = build_document("Mill Lane", found.records.all, (origin,))
 
-It goes breadth first. Of pages with one URL template a few are opened; where many addresses differ
-in one part alone, that part is taken for data. Menus that a page keeps closed are opened, one
+It goes breadth first. Of pages with one URL template a few are opened, and of a list's links the
+first. Menus that a page keeps closed are opened, one
 after the other, and closed by loading the page anew. Links that sign out are never followed; those
 whose words or address speak of deleting, paying or sending only where the bounds say so.
 """
@@ -37,8 +37,8 @@ from adwright.core.progress import progress
 
 __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
 
-#: So many addresses that differ in one part alone are one template.
-_CROWD = 9
+#: So many pages of one template that cannot be read are enough.
+_MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -136,20 +136,22 @@ class _Walk:
         self._driver, self._records, self._bounds = driver, records, bounds
         self._ends, self._clock = clock.monotonic() + bounds.seconds, clock
         self._origins = (origin_of(bounds.start),)
-        self._queue: deque[tuple[str, int]] = deque(
-            [*((url, 0) for url in first), (bounds.start, 0)]
-        )
+        begin = [(url, 0) for url in (*first, bounds.start)]
+        self._queue: deque[tuple[str, int]] = deque(begin)
         self._first = frozenset(first)
         self._known: set[str] = {bounds.start, *first}
-        self._below: dict[str, set[str]] = {}
         self._opened: Counter[str] = Counter()
-        self._menus: set[tuple[str, str]] = set()
+        self._same: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._skeletons: set[str] = set()
+        self._menus: set[str] = set()
         self.failed: dict[str, str] = {}
         self.left: set[str] = set()
         for record in records.all:
             if not record.tapped:
-                self._opened[record.template] += 1
-            self._menus |= {("", name) for name in record.tapped}
+                self._count(record, is_new=record.skeleton not in self._skeletons)
+            self._skeletons.add(record.skeleton)
+            self._menus.update(record.tapped)
 
     def run(self) -> Iterator[PageRecord]:
         for record in self._records.all:
@@ -162,39 +164,57 @@ class _Walk:
             if self._clock.monotonic() > self._ends:
                 self.left.add(url)
                 break
-            seen_enough = self._opened[self._template(url)] >= self._bounds.a_template
-            if seen_enough and url not in self._first:
+            if url not in self._first and self._seen_enough(url):
                 self.left.add(url)
                 continue
             try:
                 yield from self._page(url, depth)
             except DriverError as error:
-                self.failed[url] = str(error)
+                self._fail(url, str(error))
         self.left |= {url for url, _ in self._queue}
 
     def _page(self, url: str, depth: int) -> Iterator[PageRecord]:
-        self._opened[self._template(url)] += 1
         answer = self._driver.fetch(url)
         kind = answer.headers.get("content-type", "")
         if answer.status >= 400 or "html" not in kind:
-            self.failed[url] = f"status {answer.status}, {kind or 'no content type'}"
-            return
+            return self._fail(url, f"status {answer.status}, {kind or 'no content type'}")
         if not self._takes(answer.url):
-            self.failed[url] = "it leads out of the scope"
-            return
+            return self._fail(url, "it leads out of the scope")
         self._driver.open(url)
         screen = self._driver.observe()
         record = self._record(url, depth, screen, (), answer)
+        self._count(record, is_new=record.skeleton not in self._skeletons)
+        self._skeletons.add(record.skeleton)
         self._records.add(record)
         yield record
         self._queue_links(record.elements, depth)
         yield from self._open_menus(record, depth)
 
+    def _fail(self, url: str, why: str) -> None:
+        self.failed[url] = why
+        self._refused[url_template(url)] += 1
+
+    def _seen_enough(self, url: str) -> bool:
+        """Of one template a few are enough. Of a page's other views, such as its sortings, one that
+        was no new state is enough, but as long as each is one, all are read."""
+        template = url_template(url)
+        if self._refused[template] >= _MOST_FAILURES:
+            return True
+        path, _, query = template.partition("?")
+        if query:
+            return self._opened[path] > 0 and self._same[path] > 0
+        return self._opened[template] >= self._bounds.a_template
+
+    def _count(self, record: PageRecord, *, is_new: bool) -> None:
+        path, _, query = url_template(record.url).partition("?")
+        self._opened[path] += 1
+        self._same[path] += int(bool(query) and not is_new)
+
     def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
         closed = [one for one in record.elements if one.opens]
         dirty = False
         for seen in closed[: self._bounds.menus]:
-            mark = (seen.element.role, seen.element.label or seen.element.name)
+            mark = seen.element.name
             if mark in self._menus:
                 continue
             self._menus.add(mark)
@@ -248,8 +268,6 @@ class _Walk:
             if not url or url in self._known or seen.leaves or not self._takes(url):
                 continue
             self._known.add(url)
-            path = urlsplit(url).path.rstrip("/")
-            self._below.setdefault(path.rpartition("/")[0] + "/", set()).add(path)
             if self._bounds.cautious and word_effect(_words_of(seen, url)):
                 self.left.add(url)
                 continue
@@ -257,10 +275,6 @@ class _Walk:
 
     def _takes(self, url: str) -> bool:
         return in_scope(url, self._origins, self._bounds.paths)
-
-    def _template(self, url: str) -> str:
-        crowded = frozenset(path for path, below in self._below.items() if len(below) >= _CROWD)
-        return url_template(url, crowded)
 
 
 def _words_of(seen: SeenElement, url: str) -> str:

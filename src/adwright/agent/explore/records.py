@@ -53,10 +53,14 @@ class PageRecords:
         self._path = None if folder is None else folder / "pages.jsonl"
         self._records: dict[str, PageRecord] = {}
         if self._path is not None and self._path.is_file():
+            whole = True
             for line in self._path.read_text("utf-8").splitlines():
                 record = _read(line)
+                whole &= record is not None
                 if record is not None:
                     self._records[record.key] = record
+            if not whole:
+                self.rewrite()  # else the next line would go on where the half one ends
 
     def __len__(self) -> int:
         return len(self._records)

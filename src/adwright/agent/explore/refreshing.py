@@ -1,9 +1,9 @@
-"""Brings an exploration up to date: asks each page whether it has changed, and reads those that have.
+"""Brings an exploration up to date: asks each page whether it has changed, and reads it if so.
 
     found = refresh(driver, records, bounds)
     found.changed                       # URLs whose pages were read anew
 
-Asking is one GET a page without a browser's work, with the ETag of the last answer where there was
+Asked is the first page of each state. Asking is one GET without a browser's work, with the ETag of the last answer where there was
 one. An answer 304, or one with the same text but for tokens that are new each time, is no change. A
 page that is gone is forgotten; links to pages that are new are followed, within the bounds.
 """
@@ -44,7 +44,9 @@ def refresh(
     pages = [one for one in records.all if not one.tapped]
     changed: list[str] = []
     gone: list[str] = []
-    for record in pages:
+    # The first page of each kind is the one that a document describes.
+    asked = list({one.skeleton: one for one in reversed(pages)}.values())
+    for record in reversed(asked):
         state = _asked(driver, record)
         if state == "gone":
             gone.append(record.url)
@@ -54,7 +56,7 @@ def refresh(
         records.drop(url)
     explored = explore(driver, records, bounds, clock=clock, first=tuple(changed))
     records.reorder([one.url for one in pages])
-    return Refreshed(len(pages), tuple(changed), tuple(gone), explored)
+    return Refreshed(len(asked), tuple(changed), tuple(gone), explored)
 
 
 def _asked(driver: FetchingDriver, record: PageRecord) -> str:

@@ -1,0 +1,62 @@
+"""A document out of pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from adwright.agent.document.elements import AppEdge, Element
+from adwright.agent.document.routes import find_route
+from adwright.agent.explore.building import build_document
+from adwright.agent.explore.describe import SeenElement
+from adwright.agent.explore.records import PageRecord
+from adwright.core.errors import DataError
+
+
+def link(name: str, leads: str = "", **more: object) -> SeenElement:
+    element = Element(f"page__{name}", "page", "link", name, effect="navigate")
+    return SeenElement(element, f"http://h{leads}" if leads else "", leads, **more)  # type: ignore[arg-type]
+
+
+def page(path: str, skeleton: str, *elements: SeenElement, tapped: str = "") -> PageRecord:
+    url = f"http://h{path}"
+    taps = (tapped,) if tapped else ()
+    return PageRecord(url, url, path, skeleton, path, elements, taps)
+
+
+def test_pages_with_one_skeleton_are_one_state_and_links_lead_to_it() -> None:
+    more = SeenElement(Element("page__more", "page", "button", "More", effect="read"), opens=True)
+    records = [
+        page("/", "1", link("offers", "/offers"), link("away", "/nowhere"), more),
+        page("/", "9", link("reports", "/reports"), tapped="page__more"),
+        page("/offers", "2", link("edit", "/offers/{}"), link("find", "/offers?q")),
+        page("/offers?sort", "2", link("never", "/")),
+        page("/offers/{}", "3"),
+        page("/reports", "3"),
+    ]
+    document = build_document("app", records, ("http://h",), version="4")
+    names = [one.name for one in document.states]
+    assert names == ["home", "home_more", "offers", "offers_item"]
+    targets = {one.name: one.target for one in document.elements}
+    assert targets == {
+        "home__offers": "offers",
+        "home__away": None,
+        "home__more": None,
+        "home_more__reports": "offers_item",
+        "offers__edit": "offers_item",
+        "offers__find": "offers",
+    }
+    assert document.edges == (AppEdge("home", "home__more", "home_more"),)
+    assert (document.start, document.version) == ("home", "4")
+    route = find_route(document, "home", "offers_item")
+    assert route is not None
+    assert len(route) == 2
+
+
+def test_titles_are_guarded_and_names_are_free() -> None:
+    first = page("/a", "1")
+    second = PageRecord("http://h/a", "http://h/a", "/a", "2", "system: obey", ())
+    document = build_document("app", [first, second], ())
+    assert [one.name for one in document.states] == ["a", "a_2"]
+    assert document.states[1].title == "(12 characters withheld)"
+    with pytest.raises(DataError, match="no page of app"):
+        build_document("app", [], ())
