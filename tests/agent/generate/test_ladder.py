@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.generate.ladder import Ladder, macro_arguments
+from adwright.agent.generate.ladder import ScriptLadder, macro_arguments
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.parser import read_script
 from adwright.agent.language.printer import print_script
@@ -41,7 +41,8 @@ def book(folder: Path) -> MacroBook:
 
 
 def test_a_macro_is_taken_with_its_arguments(tmp_path: Path) -> None:
-    found = Ladder(DOCUMENT, macros=book(tmp_path)).script('set the discount of "Spring" to 12.5')
+    ladder = ScriptLadder(DOCUMENT, macros=book(tmp_path))
+    found = ladder.script('set the discount of "Spring" to 12.5')
     assert (found.source, found.name, found.tokens_in) == ("macro", "set_share", 0)
     assert found.arguments == {"code": "Spring", "share": Decimal("12.5")}
     assert found.postconditions == MACRO.postconditions
@@ -65,29 +66,29 @@ def test_the_words_around_the_values_must_be_those(
 
 def test_a_plan_comes_before_a_model(tmp_path: Path) -> None:
     model = ScriptedModel(ScriptedConfig((GOOD,)))
-    found = Ladder(DOCUMENT, models=(model,)).script('Delete the offer "Autumn"')
+    found = ScriptLadder(DOCUMENT, models=(model,)).script('Delete the offer "Autumn"')
     assert (found.source, found.tokens_in) == ("plan", 0)
 
 
 def test_models_are_asked_in_their_order() -> None:
     bad = ScriptedModel(ScriptedConfig(("tap($x)\n",)))
     good = ScriptedModel(ScriptedConfig((GOOD,)))
-    found = Ladder(DOCUMENT, models=(bad, good)).script(ODD)
+    found = ScriptLadder(DOCUMENT, models=(bad, good)).script(ODD)
     assert (found.source, print_script(found.script.script)) == ("model", GOOD)
-    alone = Ladder(DOCUMENT, models=(good,)).script(ODD)
+    alone = ScriptLadder(DOCUMENT, models=(good,)).script(ODD)
     assert 0 < alone.tokens_in < found.tokens_in
     with pytest.raises(ScriptError, match="passes the check") as caught:
-        Ladder(DOCUMENT, models=(bad,)).script(ODD)
+        ScriptLadder(DOCUMENT, models=(bad,)).script(ODD)
     assert "unknown_element" in {one.code for one in caught.value.problems}
 
 
 def test_without_a_model_what_does_not_fit_is_said() -> None:
     with pytest.raises(ScriptError, match="no plan fits"):
-        Ladder(DOCUMENT).script(ODD)
+        ScriptLadder(DOCUMENT).script(ODD)
 
 
 def test_a_macro_that_no_longer_fits_is_passed_over(tmp_path: Path) -> None:
     kept = tuple(one for one in DOCUMENT.elements if one.name != "offers__edit")
     later = type(DOCUMENT)("shop", "2", DOCUMENT.origins, "home", DOCUMENT.states, kept)
     with pytest.raises(ScriptError):
-        Ladder(later, macros=book(tmp_path)).script('Set the discount of "Spring" to 5')
+        ScriptLadder(later, macros=book(tmp_path)).script('Set the discount of "Spring" to 5')

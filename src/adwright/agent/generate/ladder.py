@@ -1,6 +1,6 @@
 """From a task to a checked script by the cheapest means: a macro, a plan, a small model, a large.
 
-    found = Ladder(document, macros=book, models=(small, large)).script(task)
+    found = ScriptLadder(document, macros=book, models=(small, large)).script(task)
     found.source                 # "macro", "plan" or "model"
     found.tokens_in              # 0 where no model was asked
 
@@ -32,7 +32,7 @@ from adwright.agent.run.postconditions import Postconditions
 from adwright.core.config import check_literals
 from adwright.lm.engine.language_model import LanguageModel
 
-__all__ = ["FoundScript", "Ladder", "macro_arguments"]
+__all__ = ["FoundScript", "ScriptLadder", "macro_arguments"]
 
 _QUOTED = re.compile(r"\"[^\"]{1,200}\"|“[^”]{1,200}”|(?<!\w)'[^']{1,200}'(?!\w)")
 _HIDDEN = re.compile(r"\x00(\d+)\x00")
@@ -55,7 +55,7 @@ class FoundScript:
         check_literals(self)
 
 
-class Ladder:
+class ScriptLadder:
     """The means for one document."""
 
     def __init__(
