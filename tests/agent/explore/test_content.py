@@ -18,7 +18,7 @@ def test_tokens_and_times_are_no_change() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"<script nonce='%s'>",
+        b"<a nonce='%s'>",
         b'var csrfToken = "%s";',
         b'<input name="authenticity_token" value=%s>',
     ],

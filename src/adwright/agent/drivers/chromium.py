@@ -150,7 +150,7 @@ class ChromiumDriver:
                 "only pages of a server are opened", where=url[:200], hint="use http or https"
             )
         with self._acting(f"{url[:200]} does not open"):
-            self._page.goto(url, wait_until="domcontentloaded")
+            self._page.goto(url, wait_until="commit")
 
     def tap(self, node: ScreenNode) -> None:
         """A tap or click on it; a link that would open another page opens in this one."""
@@ -297,6 +297,7 @@ class ChromiumDriver:
             if at_rest or self._clock.monotonic() > ends:
                 break
         self._navigating.clear()
+        self._network.rest()
         if not self._page.url.startswith(("http://", "https://", "about:blank")):
             # A page that came from no server: nothing on it is looked at.
             with suppress(_playwright_error()):

@@ -23,7 +23,8 @@ class DomDocument:
     """One document. Nodes are numbers, parents stand before their children.
 
     frame_id: the browser's name of its frame. frames: number of a frame's element, and of the
-    document in it. values: what stands in fields now. chosen: labels of the chosen options.
+    document in it. shadow: nodes at the top of a shadow tree. values: what stands in fields now.
+    chosen: labels of the chosen options.
     """
 
     frame_id: str
@@ -41,6 +42,7 @@ class DomDocument:
     clickable: frozenset[int]
     visible: frozenset[int]
     selected: frozenset[int]
+    shadow: frozenset[int] = frozenset()
     size: tuple[float, float] = (0.0, 0.0)
     scrolled: tuple[float, float] = (0.0, 0.0)
     _paths: dict[int, str] = field(default_factory=dict)
@@ -99,7 +101,7 @@ class DomDocument:
         if node in self._paths:
             return self._paths[node]
         parent = self.parents[node]
-        if self.kinds[node] != _ELEMENT:
+        if self.kinds[node] != _ELEMENT or node in self.shadow:
             found = ""
         elif parent < 0 or self.tags[parent] == "#document":
             found = f"/{self._step(node)}"
@@ -220,6 +222,7 @@ def _document(raw: Mapping[str, Any], strings: list[str]) -> DomDocument:
         clickable=frozenset(nodes["isClickable"]["index"]),
         visible=visible,
         selected=frozenset(nodes["optionSelected"]["index"]),
+        shadow=frozenset(nodes["shadowRootType"]["index"]),
         size=(raw.get("contentWidth", 0.0), raw.get("contentHeight", 0.0)),
         scrolled=(raw.get("scrollOffsetX", 0.0), raw.get("scrollOffsetY", 0.0)),
     )

@@ -43,6 +43,7 @@ class GatedNetwork:
         self._offset = 0
         self._open: set[Request] = set()
         self._hops: dict[str, str] = {}
+        self._popups = 0
         context.route("**/*", self._on_route)
         context.route_web_socket("**/*", self._on_socket)
         context.on("request", self._on_request)
@@ -55,13 +56,19 @@ class GatedNetwork:
         self._page = page
         page.context.on("page", self._on_page)
         page.on("download", self._on_download)
+        session.on("Page.windowOpen", self._on_window)
         session.on("Fetch.requestPaused", lambda event: self._on_paused(session, event))
         session.send("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is waited for."""
-        return bool(self._open)
+        """Whether an answer is waited for, or a popup that will be closed."""
+        return bool(self._open) or self._popups > 0
+
+    def rest(self) -> None:
+        """Wait no longer for what has not come."""
+        self._open.clear()
+        self._popups = 0
 
     def take(self) -> tuple[SeenRequest, ...]:
         """What was decided since the last call."""
@@ -107,10 +114,7 @@ class GatedNetwork:
         # A navigation that opens a page has no frame yet, which is an error of Playwright's.
         with suppress(Exception):
             return request.frame.page is self._page
-        return request.is_navigation_request() and not self._has_other_pages()
-
-    def _has_other_pages(self) -> bool:
-        return self._page is not None and len(self._page.context.pages) > 1
+        return False
 
     def _on_paused(self, session: CDPSession, event: dict[str, Any]) -> None:
         """A step of a redirect is asked about; all else was already."""
@@ -145,11 +149,16 @@ class GatedNetwork:
         else:
             socket.close(code=1008, reason="refused")
 
+    def _on_window(self, event: dict[str, Any]) -> None:
+        """A page is about to open another one, which `_on_page` closes."""
+        self._popups += 1
+        self._record(PendingRequest("GET", event.get("url", ""), "popup"), _REFUSED_POPUP)
+
     def _on_page(self, page: Page) -> None:
         if page is not self._page:
-            self._record(PendingRequest("GET", page.url, "popup"), _REFUSED_POPUP)
             with suppress(Exception):
                 page.close()
+            self._popups = max(0, self._popups - 1)
 
     def _on_download(self, download: Any) -> None:
         self._record(PendingRequest("GET", download.url, "download"), _REFUSED_DOWNLOAD)

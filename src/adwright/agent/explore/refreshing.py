@@ -3,9 +3,10 @@
     found = refresh(driver, records, bounds)
     found.changed                       # URLs whose pages were read anew
 
-Asked is the first page of each state. Asking is one GET without a browser's work, with the ETag of the last answer where there was
-one. An answer 304, or one with the same text but for tokens that are new each time, is no change. A
-page that is gone is forgotten; links to pages that are new are followed, within the bounds.
+Asked is the first page of each state, by one GET without a browser's work, with the ETag of the
+last answer where there was one. An answer 304, or one with the same text but for tokens that are
+new each time, is no change. A page that is gone is forgotten; links to pages that are new are
+followed, within the bounds.
 """
 
 from __future__ import annotations

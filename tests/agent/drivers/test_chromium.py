@@ -1,0 +1,166 @@
+"""In Chromium: acting on a page, waiting for it, and pictures without secrets."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from adwright.agent.drivers.browser import ChromiumBrowser
+from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
+from adwright.agent.drivers.protocol import DriverError, ScreenNode
+from adwright.core.errors import ConfigError
+from tests.support.agent.site.browsing import allow_all, chromium_or_skip, node_of
+from tests.support.agent.site.pages import page
+from tests.support.agent.site.server import SmallSite, small_site
+
+FORM = """<label>Key <input type="password" id="key" value="hush"></label>
+<label>Kind <select><option>A</option><option>Bee</option></select></label>
+<label><input type="checkbox"> Active</label><label>Note <textarea></textarea></label>
+<button type="button" onclick="fetch('/slow').then(() => {
+  document.getElementById('said').textContent = 'done' })">Work</button>
+<button type="button" disabled>Never</button>
+<button type="button" onclick="document.getElementById('said').textContent =
+  confirm('Really?') ? 'yes' : 'no'">Ask</button>
+<button type="button" onmousedown="this.down = Date.now()" onmouseup="
+  document.getElementById('said').textContent = Date.now() - this.down > 800 ? 'long' : 'short'">
+Hold</button><p id="said" role="status">nothing</p>
+<iframe name="ad" srcdoc="<label>Inner <input></label>"></iframe>
+<div id="host"></div><script>document.getElementById('host').attachShadow({mode: 'open'}).innerHTML
+ = '<button onclick="this.textContent = `tapped`">Deep</button>'</script>
+<div style="height: 3000px"></div><a href="/offers" target="_blank">All offers</a>"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[ChromiumBrowser]:
+    with chromium_or_skip() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[SmallSite]:
+    with small_site() as site:
+        site.extra |= {"/form": page("Form", FORM), "/slow": "<p>slow</p>"}
+        yield site
+
+
+@pytest.fixture
+def driver(chromium: ChromiumBrowser, site: SmallSite) -> Iterator[ChromiumDriver]:
+    with chromium.driver(allow_all) as driver:
+        driver.open(f"{site.url}/form")
+        yield driver
+
+
+def said(driver: ChromiumDriver) -> str:
+    (node,) = (one for one in driver.observe().nodes if one.role == "status")
+    return node.text
+
+
+def test_fields_take_values(driver: ChromiumDriver) -> None:
+    screen = driver.observe()
+    assert (screen.title, screen.at_end) == ("Form", False)
+    driver.set_text(node_of(screen, "textbox", "Note"), "two\nlines")
+    driver.choose(node_of(screen, "combobox", "Kind"), "Bee")
+    driver.choose(node_of(screen, "checkbox", "Active"), "true")
+    inner = node_of(screen, "textbox", "Inner")
+    driver.set_text(inner, "in a frame")
+    after = driver.observe()
+    values = {one.name: one.value for one in after.nodes if one.value}
+    assert values == {
+        **{"Note": "two\nlines", "Kind": "Bee", "Active": "true", "Inner": "in a frame"}
+    }
+    assert driver.read(node_of(after, "textbox", "Note")) == "two\nlines"
+    assert driver.read(node_of(after, "checkbox", "Active")) == "true"
+
+
+def test_taps_wait_for_what_they_cause(driver: ChromiumDriver) -> None:
+    screen = driver.observe()
+    driver.tap(node_of(screen, "button", "Work"))
+    assert said(driver) == "done"
+    driver.tap(node_of(screen, "button", "Deep"))
+    assert node_of(driver.observe(), "button", "tapped").facts["tag"] == "button"
+    driver.long_tap(node_of(screen, "button", "Hold"))
+    assert said(driver) == "long"
+    driver.tap(node_of(screen, "link", "All offers"))
+    assert driver.observe().url.endswith("/offers")
+    driver.back()
+    assert driver.observe().title == "Form"
+
+
+def test_dialogs_are_dismissed(
+    driver: ChromiumDriver, chromium: ChromiumBrowser, site: SmallSite
+) -> None:
+    driver.tap(node_of(driver.observe(), "button", "Ask"))
+    assert (said(driver), driver.dialogs) == ("no", ["Really?"])
+    with chromium.driver(allow_all, DriverSettings(dialogs="accept")) as other:
+        other.open(f"{site.url}/form")
+        other.tap(node_of(other.observe(), "button", "Ask"))
+        assert said(other) == "yes"
+
+
+def test_scrolling_says_where_the_end_is(driver: ChromiumDriver) -> None:
+    assert not driver.scroll(None, "down")
+    for _ in range(20):
+        if driver.scroll(None, "down"):
+            break
+    assert driver.observe().at_end
+    assert driver.scroll(None, "left")
+
+
+def test_secrets_are_on_no_picture(driver: ChromiumDriver) -> None:
+    from PIL import Image
+
+    screen = driver.observe()
+    (secret,) = (one for one in screen.nodes if one.secret)
+    assert (secret.value, driver.read(secret)) == ("", "")
+    image = Image.open(io.BytesIO(driver.picture())).convert("RGB")
+    assert image.size == (1280, 800)
+    masked = (255, 0, 255)
+    one = dict(map(reversed, image.getcolors(1 << 20)))[masked]
+    note = node_of(screen, "textbox", "Note")
+    more = Image.open(io.BytesIO(driver.picture((note,)))).convert("RGB")
+    assert dict(map(reversed, more.getcolors(1 << 20)))[masked] > one > 500
+
+
+def test_a_phone_is_narrow_and_has_touch(chromium: ChromiumBrowser, site: SmallSite) -> None:
+    settings = DriverSettings(screen="phone", script="window.fixed = 7")
+    with chromium.driver(allow_all, settings) as driver:
+        driver.open(f"{site.url}/form")
+        driver.tap(node_of(driver.observe(), "button", "Work"))
+        assert said(driver) == "done"
+        picture = driver.picture()
+    assert int.from_bytes(picture[16:20], "big") == 780
+
+
+def test_each_driver_is_fresh(chromium: ChromiumBrowser) -> None:
+    with small_site(key=True) as site:
+        for _ in range(2):
+            with chromium.driver(allow_all) as driver:
+                driver.open(site.url)
+                screen = driver.observe()
+                assert screen.title == "Sign in"
+                driver.set_text(node_of(screen, "textbox", "User"), "ann")
+                driver.set_text(node_of(screen, "textbox", "Password"), "correct horse")
+                driver.enter()
+                assert driver.observe().title == "Home"
+                assert driver.fetch(f"{site.url}/offers").status == 200
+
+
+def test_what_cannot_be_done_is_said(chromium: ChromiumBrowser, site: SmallSite) -> None:
+    with chromium.driver(allow_all, DriverSettings(patience_seconds=0.3)) as driver:
+        for url in ("file:///etc/passwd", "data:text/html,x", "javascript:1", "about:blank"):
+            with pytest.raises(DriverError, match="only pages of a server"):
+                driver.open(url)
+        driver.open(f"{site.url}/form")
+        screen = driver.observe()
+        with pytest.raises(DriverError, match="button 'Never' cannot be tapped"):
+            driver.tap(node_of(screen, "button", "Never"))
+        with pytest.raises(DriverError, match="no list of the page's own"):
+            driver.choose(node_of(screen, "button", "Work"), "A")
+        with pytest.raises(DriverError, match="not on the screen"):
+            driver.tap(ScreenNode("9:9", "button", "Gone"))
+        with pytest.raises(DriverError, match="has no choice 'Cee'"):
+            driver.choose(node_of(screen, "combobox", "Kind"), "Cee")
+    with pytest.raises(ConfigError, match="screen"):
+        DriverSettings(screen="watch")  # type: ignore[arg-type]
