@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from adwright.agent.document.elements import Element, Locator
 from adwright.agent.generate.planner import plan_scripts
 from adwright.agent.language.checker import CheckRules
 from adwright.agent.language.printer import print_script
@@ -78,3 +81,19 @@ def test_plans_are_few_and_ordered() -> None:
     assert 1 <= len(plans) <= 5
     merits = [one.merit for one in plans]
     assert merits == sorted(merits, reverse=True)
+
+
+def test_rows_are_those_around_the_link() -> None:
+    def at(path: str, name: str) -> Element:
+        element = DOCUMENT.by_name[name]
+        return replace(element, locators=(*element.locators, Locator("xpath", path, of=0)))
+
+    head = replace(at("/table/thead/tr", "offers__rows"), name="offers__head")
+    changed = {
+        "offers__rows": at("/table/tbody/tr", "offers__rows"),
+        "offers__edit": at("/table/tbody/tr/td/a", "offers__edit"),
+    }
+    elements = tuple(changed.get(one.name, one) for one in DOCUMENT.elements)
+    document = replace(DOCUMENT, elements=(head, *elements))
+    plans = plan_scripts('Delete the offer "Autumn"', document)
+    assert "match($offers__rows" in print_script(plans[0].script.script)

@@ -47,6 +47,7 @@ def test_a_secret_is_not_read() -> None:
     place = world()
     place.act("set_text", ElementHandle("sign_in__password"), "typed")
     assert place.attribute(ElementHandle("sign_in__password"), "value") == ""
+    assert place.text(ElementHandle("sign_in__password")) == ""
 
 
 def test_scrolling_needs_a_direction() -> None:

@@ -167,17 +167,24 @@ class _Planner:
         ):
             yield [], ""
         for door in self._doors(goal.state):
-            rows = [
-                one
-                for one in self._document.elements_of(door.state)
-                if one.many and one.role in ("row", "listitem", "article")
-            ]
+            rows = self._rows_around(door)
             for value in self._task.values:
-                if value not in used and rows:
-                    row = VerbCall("match", (ElementUse(rows[0].name), TextLiteral(value)))
+                if value not in used and rows is not None:
+                    row = VerbCall("match", (ElementUse(rows.name), TextLiteral(value)))
                     item = IndexedTerm(row, WholeLiteral(0))
                     inner = VerbCall("inside", (item, ElementUse(door.name)))
                     yield [Act(VerbCall("tap", (inner,)))], value
+
+    def _rows_around(self, door: Element) -> Element | None:
+        """The list whose items hold `door`: by their paths, else the first of its state."""
+        rows = [
+            one
+            for one in self._document.elements_of(door.state)
+            if one.many and one.role in ("row", "listitem", "article")
+        ]
+        path = _path(door)
+        around = [one for one in rows if _path(one) and path.startswith(f"{_path(one)}/")]
+        return next(iter(around or rows), None)
 
     def _doors(self, state: str) -> list[Element]:
         """The links of items that lead to a state, itself or over further links."""
@@ -230,6 +237,10 @@ class _Planner:
             for some, values in found:
                 text = VerbCall("get_text", (IndexedTerm(some, WholeLiteral(0)),))
                 yield [Act(VerbCall("answer", (text,)))], (values, 0, close)
+
+
+def _path(element: Element) -> str:
+    return next((one.value for one in element.locators if one.kind == "xpath"), "")
 
 
 def _number(value: Decimal) -> WholeLiteral | DecimalLiteral:
