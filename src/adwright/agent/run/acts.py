@@ -39,6 +39,8 @@ class TracedActs:
         keep_picture: KeepPicture | None = None,
     ) -> None:
         self.seen: list[SeenRequest] = []
+        #: As it was after the last act; None where nobody could look.
+        self.screen: Screen | None = None
         self._document = document
         self._driver = driver
         self._gate = gate
@@ -63,11 +65,12 @@ class TracedActs:
         fields and what stood in them. Raises ScriptError, with line 0.
         """
         failed = ""
+        self.screen = None
         with self._gate.acting(elements, before) as act:
             try:
                 do()
                 # What the page sends once it has been touched belongs to the act.
-                self._driver.observe()
+                self.screen = self._driver.observe()
             except DriverError as error:
                 failed = str(error)
         requests = self._driver.requests()
@@ -102,7 +105,7 @@ class TracedActs:
         self, step: TraceStep, requests: tuple[SeenRequest, ...], problem: ScriptProblem | None
     ) -> None:
         mask = self._gate.secrets.mask
-        screen = self._driver.observe()
+        screen = self.screen or self._driver.observe()
         made = tuple(
             TraceRequest(
                 one.request.method,

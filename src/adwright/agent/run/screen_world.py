@@ -154,11 +154,11 @@ class ScreenWorld:
             _fail("wrong_state", what, "sign in first, or explore the app anew")
         return screen
 
-    def _observe(self) -> Screen:
-        screen = self._driver.observe()
+    def _observe(self, seen: Screen | None = None) -> Screen:
+        screen = seen or self._driver.observe()
         state = where_am_i(self._document, screen)
         if screen.url != self._page.url or state != self._page.state:
-            fields = {one.facts["name"]: one.value for one in screen.nodes if "name" in one.facts}
+            fields = dict(filter(None, map(_sent, screen.nodes)))
             self._page = _Page(screen.url, state, fields)
         if self._gate.stray is not None:
             _fail("effect", self._gate.stray.reason, "look at what the page sends by itself")
@@ -186,7 +186,7 @@ class ScreenWorld:
             screen, node, element = self._find(ElementHandle(edge.element), go=False)
             self._require_effect(screen, element, node)
             self._do("tap", element, node, None, screen, "route")
-            screen = self._observe()
+            screen = self._observe(self.acts.screen)
         if not self._is_like(self._page.state, state):
             _fail("wrong_state", f"the way led to {self._page.state}, not to {state}", "")
         return screen
@@ -307,7 +307,7 @@ class ScreenWorld:
         act = self._perform(do, verb, (element,), name=element.name, how=how, value=shown)
         if verb in ("set_text", "choose"):
             self._page.drafts.add(element.name)
-        self._observe()
+        self._observe(self.acts.screen)
         self._require_outcome(verb, element, before, act)
         return False
 
@@ -349,6 +349,16 @@ class ScreenWorld:
             hint = "the form may have errors" if after == before else "look at the page"
             code: ProblemCode = "wrong_state" if after == before else "effect"
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+
+
+def _sent(node: ScreenNode) -> tuple[str, str] | None:
+    """The name and value with which a field is sent; None of what is not."""
+    name = node.facts.get("name")
+    if not name or node.secret:
+        return None
+    if node.role in ("checkbox", "radio", "switch"):
+        return (name, node.facts.get("value", "on")) if node.value == "true" else None
+    return name, node.value
 
 
 def _ways(document: AppDocument) -> AppDocument:
