@@ -39,6 +39,8 @@ class TracedActs:
         keep_picture: KeepPicture | None = None,
     ) -> None:
         self.seen: list[SeenRequest] = []
+        #: Those of the last act.
+        self.last: tuple[SeenRequest, ...] = ()
         #: As it was after the last act; None where nobody could look.
         self.screen: Screen | None = None
         self._document = document
@@ -73,7 +75,7 @@ class TracedActs:
                 self.screen = self._driver.observe()
             except DriverError as error:
                 failed = str(error)
-        requests = self._driver.requests()
+        requests = self.last = self._driver.requests()
         self.seen += requests
         problem = self._problem(act, failed, requests)
         if step.element and elements and elements[0].locators:

@@ -22,6 +22,7 @@ from adwright.agent.language.reach import leads
 from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
+from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
@@ -349,6 +350,12 @@ class ScreenWorld:
             hint = "the form may have errors" if after == before else "look at the page"
             code: ProblemCode = "wrong_state" if after == before else "effect"
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+        if act.written and after is not None and after == before:
+            # Forms that are accepted are answered by a redirect; those with errors come back.
+            sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]
+            if any(one.request.kind == "page" and one.status == 200 for one in sent):
+                what = f"the form of ${element.name} came back, as forms with errors do"
+                _fail("wrong_state", what, "look at what the page says, and correct the values")
 
 
 def _sent(node: ScreenNode) -> tuple[str, str] | None:
