@@ -102,9 +102,9 @@ def main() -> None:
         "cpu_seconds": round(time.process_time() - start, 1),
     }
     write_result(
-        "agent_language",
+        "fuzz",
         protocol=" ".join((__doc__ or "").partition("fuzz")[2].split()),
-        data=content_hash([*ESCAPES, *(one.url for one in CASES)]),
+        data=content_hash([*map(ascii, ESCAPES), *(one.url for one in CASES)]),
         seeds=(0, cases - 1),
         rows=[{"outcome": name, "texts": count} for name, count in sorted(counts.items())],
         figures=figures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from adwright.agent.language.kinds import NOTHING, VERBS, ValueKind
 from adwright.agent.language.parser import read_script
 from adwright.agent.language.tree import Act, Assignment
+from adwright.core.errors import ConfigError
 
 TEXT, WHOLE, NUMBER = ValueKind("text"), ValueKind("whole"), ValueKind("number")
 LISTS = [ValueKind("list"), ValueKind("list", TEXT), ValueKind("list", WHOLE)]
@@ -32,6 +34,13 @@ def test_joining_keeps_all_sources_and_elements() -> None:
     one = ValueKind("text", names=frozenset("a"), sources=frozenset("x"))
     other = ValueKind("text", names=frozenset("b"), sources=frozenset("y"))
     assert one.joined(other) == ValueKind("text", names=frozenset("ab"), sources=frozenset("xy"))
+
+
+def test_a_verb_takes_known_kinds() -> None:
+    with pytest.raises(ConfigError, match="no kind"):
+        replace(VERBS["tap"], takes=(("object",),))  # type: ignore[arg-type]
+    assert VERBS["tap"].fewest == 1
+    assert VERBS["scroll"].fewest == 1
 
 
 @pytest.mark.parametrize("name", VERBS)

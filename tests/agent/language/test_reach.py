@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adwright.agent.language.reach import StateReach, leads
 from tests.support.agent.shop_document import shop_document
 
@@ -31,6 +33,17 @@ def test_which_item_of_a_list_only_a_script_can_say() -> None:
     kept = tuple(one for one in DOCUMENT.elements if one.name != "offers__new")
     reach = StateReach(type(DOCUMENT)("shop", "1", (), "home", DOCUMENT.states, kept))
     assert reach.from_state("home") == {"home", "offers", "mail", "budget", "sign_in"}
+
+
+def test_states_of_one_address_are_reached_together() -> None:
+    other = replace(DOCUMENT.state_by_name["offer_edit"], name="offer_new", skeleton="x")
+    link = replace(DOCUMENT.by_name["mail__home"], name="offer_new__mail", state="offer_new")
+    document = replace(
+        DOCUMENT, states=(*DOCUMENT.states, other), elements=(*DOCUMENT.elements, link)
+    )
+    reach = StateReach(document)
+    assert "offer_new" in reach.from_state("home")
+    assert reach.after(document.by_name["offers__new"]) == {"offer_edit", "offer_new"}
 
 
 def test_after_an_act_one_is_where_it_leads() -> None:

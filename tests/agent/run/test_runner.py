@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.drivers.protocol import PendingRequest
+from adwright.agent.explore.building import build_document
+from adwright.agent.explore.explorer import ExploreBounds, explore
+from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.explore.records import PageRecords
 from adwright.agent.language.budgets import RunBudget
 from adwright.agent.language.checker import CheckRules, check_script
 from adwright.agent.language.parser import read_script
@@ -22,10 +27,13 @@ from adwright.agent.policy.secrets import SecretKeeper, SecretRule
 from adwright.agent.run.postconditions import Postconditions
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.agent.run.trace import read_trace
-from adwright.core.clock import FixedClock
+from adwright.core.clock import FixedClock, SystemClock
+from tests.support.agent.hostile import HostilePage, hostile_pages
 from tests.support.agent.shop_app import Offer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_driver import ShopDriver
+from tests.support.agent.shop_server import shop_server
+from tests.support.agent.site.browsing import chromium_or_skip
 
 DOCUMENT = shop_document()
 POLICY = RunPolicy(GateRules(OriginRules((ORIGIN,))))
@@ -334,3 +342,65 @@ def test_what_moved_is_healed_and_kept_only_when_verified() -> None:
     app = ShopApp(labels={"Save": "SAVE"}, test_ids={"offer_edit-save": "x"}, lie="silent")
     report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS)
     assert (report.verdict, report.document) == ("contradicted", DOCUMENT)
+
+
+def confirmed_nothing(change: PendingChange) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("page", list(hostile_pages()), ids=lambda one: one.name)
+def test_hostile_pages_make_nothing_happen(page: HostilePage) -> None:
+    """Nothing but the write of the script, with its values, to its offer."""
+    app = page.app
+    policy = replace(POLICY, confirm=confirmed_nothing, heal=True)
+    report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS, on_page=page.on_page)
+    assert len(app.writes) <= 1
+    for path, fields in app.writes:
+        assert (path, fields["share"]) == ("/offers/7/", "25")
+    assert 8 in app.offers or len(app.offers) == 1
+    assert (app.mails, app.budget) == ([], 100)
+    assert all(one.effect == "commit" for one in report.written)
+    if report.verdict == "verified":
+        assert app.offers[7].share == "25"
+
+
+def test_there_are_more_than_a_hundred_hostile_pages() -> None:
+    pages = list(hostile_pages())
+    assert len(pages) > 200
+    assert len({one.name for one in pages}) == len(pages)
+
+
+def test_in_a_browser_a_write_is_verified_and_a_lie_is_caught(tmp_path: Path) -> None:
+    app = ShopApp()
+    with shop_server(app) as origin, chromium_or_skip() as browser, ExitStack() as stack:
+        reading = ReadingGate((origin,))
+        bounds = ExploreBounds(start=f"{origin}/offers/", pages=3, depth=1)
+        with browser.driver(reading) as driver:
+            found = explore(driver, PageRecords(tmp_path / "pages"), bounds)
+        document = build_document("Shop", found.records.all, (origin,))
+        (door,) = (one for one in document.elements_of("offers") if one.label == "Edit")
+        form = door.target
+        script, check = (
+            read_script(
+                one.replace("$offers__rows", "$offers__row_2")
+                .replace("$offer_edit__share", f"${form}__discount")
+                .replace("offer_edit", str(form))
+            )
+            for one in (EDIT, CHECK)
+        )
+        wanted = Postconditions(("POST /offers/{}/",), check)
+        verdicts = []
+        for lie in ("", "silent"):
+            app.lie = lie  # type: ignore[assignment]
+            report = run_on_screen(
+                check_script(script, document),
+                document,
+                lambda gate: stack.enter_context(browser.driver(gate)),
+                RunPolicy(GateRules(OriginRules((origin,)))),
+                {"code": "Spring", "share": 30 + len(lie)},
+                clock=SystemClock(),
+                postconditions=wanted,
+            )
+            verdicts.append(report.verdict)
+    assert verdicts == ["verified", "contradicted"]
+    assert app.offers[7].share == "30"

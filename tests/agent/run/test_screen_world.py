@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adwright.agent.drivers.protocol import ScreenNode
@@ -47,6 +49,7 @@ def test_a_secret_is_not_read() -> None:
     place = world()
     place.act("set_text", ElementHandle("sign_in__password"), "typed")
     assert place.attribute(ElementHandle("sign_in__password"), "value") == ""
+    assert place.text(ElementHandle("sign_in__password")) == ""
 
 
 def test_scrolling_needs_a_direction() -> None:
@@ -68,8 +71,6 @@ def test_a_page_that_is_not_the_start_is_told() -> None:
 def test_what_is_switched_off_is_not_tapped() -> None:
     class Off(ShopApp):
         def page(self, path: str) -> list[ScreenNode]:
-            from dataclasses import replace
-
             return [replace(one, enabled=one.name != "Mail") for one in super().page(path)]
 
     with pytest.raises(ScriptError, match="switched off"):
@@ -104,6 +105,23 @@ def test_a_write_is_healed_only_where_it_is_checked() -> None:
             with pytest.raises(ScriptError):
                 place.act("tap", save, None)
         assert bool(app.writes) == heals
+
+
+def test_a_form_that_comes_back_is_not_saved() -> None:
+    save = replace(DOCUMENT.by_name["offer_edit__save"], target=None)
+    elements = tuple(save if one.name == save.name else one for one in DOCUMENT.elements)
+    document = replace(DOCUMENT, elements=elements)
+    gate = PolicyGate(GateRules(OriginRules((ORIGIN,))), document)
+    for name, fails in (("", True), ("Summer", False)):
+        driver = ShopDriver(ShopApp(), gate.decide)
+        place = ScreenWorld(document, driver, gate, RunTrace())
+        place.go_home()
+        place.act("set_text", ElementHandle("offer_edit__name"), name)
+        if fails:
+            with pytest.raises(ScriptError, match="came back"):
+                place.act("tap", ElementHandle("offer_edit__save"), None)
+        else:
+            place.act("tap", ElementHandle("offer_edit__save"), None)
 
 
 def test_a_link_that_leads_elsewhere_stops_the_run() -> None:

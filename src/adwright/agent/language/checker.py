@@ -71,6 +71,9 @@ class ScriptEffect:
     most: int
     line: int
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True)
 class CheckedScript:

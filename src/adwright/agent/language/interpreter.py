@@ -93,7 +93,7 @@ def run_script(
         what = f"the script was checked on {checked.app} {checked.version}"
         hint = f"check it on {document.app} {document.version}"
         raise ScriptError([ScriptProblem("wrong_state", what, hint=hint)])
-    run = _Run(checked, document, world, BudgetMeter(budget or RunBudget(), clock), on_line)
+    run = _ScriptRun(checked, document, world, BudgetMeter(budget or RunBudget(), clock), on_line)
     run.values.update(values)
     run.body(checked.script.body)
     meter = run.meter
@@ -134,7 +134,7 @@ def check_arguments(
     return found
 
 
-class _Run:
+class _ScriptRun:
     def __init__(
         self,
         checked: CheckedScript,

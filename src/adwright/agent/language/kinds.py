@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError
 
 __all__ = ["ATTRIBUTES", "DIRECTIONS", "NOTHING", "VERBS", "KindName", "ValueKind", "Verb"]
 
@@ -105,6 +106,11 @@ class Verb:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        for kinds in self.takes:
+            for one in kinds:
+                if one not in get_args(KindName):
+                    known = ", ".join(get_args(KindName))
+                    raise ConfigError(f"{one!r} is no kind", where="Verb.takes", hint=known)
 
     @property
     def fewest(self) -> int:

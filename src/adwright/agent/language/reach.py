@@ -1,7 +1,8 @@
 """Which states a run can be in, and which it can go to without writing anything.
 
 A route uses edges of elements that write nothing and need nothing filled before: what the runner
-does by itself is harmless. Which item of a list is meant, only a script can say.
+does by itself is harmless. Which item of a list is meant, only a script can say. States of one URL
+template count as one: what leads to the page of a record may show any of them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,18 @@ class StateReach:
         for one in self._document.elements:
             if one.target and leads(one):
                 found[one.state].add(one.target)
-        return {state: frozenset(targets) for state, targets in found.items()}
+        return {state: self._with_alike(targets) for state, targets in found.items()}
+
+    @cached_property
+    def _alike(self) -> Mapping[str, frozenset[str]]:
+        """States of one address, by each of them: which one comes, only the run shows."""
+        by_template: dict[str, set[str]] = defaultdict(set)
+        for one in self._document.states:
+            by_template[one.url_template or one.name].add(one.name)
+        return {one: frozenset(many) for many in by_template.values() for one in many}
+
+    def _with_alike(self, states: Iterable[str]) -> frozenset[str]:
+        return frozenset[str]().union(*(self._alike[one] for one in states))
 
     @cached_property
     def everywhere(self) -> frozenset[str]:
@@ -48,12 +60,13 @@ class StateReach:
     def from_state(self, state: str) -> frozenset[str]:
         """All states that harmless edges lead to from `state`, itself among them."""
         if state not in self._known:
-            seen, ahead = {state}, [state]
+            seen = set(self._alike[state])
+            ahead = list(seen)
             while ahead:
                 for target in self._next.get(ahead.pop(), frozenset()) - seen:
                     seen.add(target)
                     ahead.append(target)
-            self._known[state] = frozenset(seen)
+            self._known[state] = self._with_alike(seen)
         return self._known[state]
 
     def is_reachable(self, goal: str, here: Iterable[str]) -> bool:
@@ -72,7 +85,7 @@ class StateReach:
         }
         if element.target:
             targets.add(element.target)
-        return frozenset(targets or {element.state})
+        return self._with_alike(targets or {element.state})
 
     def enter_effect(self, states: Iterable[str]) -> EffectClass:
         """What the key Enter may do in one of `states`: the worst of what their elements do."""

@@ -66,6 +66,9 @@ class PendingChange:
     number: int
     documented: bool
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
     def sentence(self) -> str:
         """The change in one line; long values are shortened, and signs that hide are spelled."""
         path = urlsplit(self.url)

@@ -39,6 +39,10 @@ class TracedActs:
         keep_picture: KeepPicture | None = None,
     ) -> None:
         self.seen: list[SeenRequest] = []
+        #: Those of the last act.
+        self.last: tuple[SeenRequest, ...] = ()
+        #: As it was after the last act; None where nobody could look.
+        self.screen: Screen | None = None
         self._document = document
         self._driver = driver
         self._gate = gate
@@ -63,14 +67,15 @@ class TracedActs:
         fields and what stood in them. Raises ScriptError, with line 0.
         """
         failed = ""
+        self.screen = None
         with self._gate.acting(elements, before) as act:
             try:
                 do()
                 # What the page sends once it has been touched belongs to the act.
-                self._driver.observe()
+                self.screen = self._driver.observe()
             except DriverError as error:
                 failed = str(error)
-        requests = self._driver.requests()
+        requests = self.last = self._driver.requests()
         self.seen += requests
         problem = self._problem(act, failed, requests)
         if step.element and elements and elements[0].locators:
@@ -102,7 +107,7 @@ class TracedActs:
         self, step: TraceStep, requests: tuple[SeenRequest, ...], problem: ScriptProblem | None
     ) -> None:
         mask = self._gate.secrets.mask
-        screen = self._driver.observe()
+        screen = self.screen or self._driver.observe()
         made = tuple(
             TraceRequest(
                 one.request.method,

@@ -123,7 +123,7 @@ def run_on_screen(
     trace.end(verdict)
     return RunReport(
         verdict,
-        run.outcome.answers if run.outcome else (),
+        tuple(map(gate.secrets.mask, run.outcome.answers)) if run.outcome else (),
         problem,
         tuple(trace.steps),
         tuple(gate.written),

@@ -22,6 +22,7 @@ from adwright.agent.language.reach import leads
 from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
+from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
@@ -97,6 +98,8 @@ class ScreenWorld:
     def text(self, target: ElementHandle) -> str:
         """See `ScriptWorld`."""
         _, node, _ = self._find(target)
+        if node.secret:
+            return ""
         return self._driver.read(node) or text_of(node)
 
     def attribute(self, target: ElementHandle, name: str) -> str | bool:
@@ -152,11 +155,11 @@ class ScreenWorld:
             _fail("wrong_state", what, "sign in first, or explore the app anew")
         return screen
 
-    def _observe(self) -> Screen:
-        screen = self._driver.observe()
+    def _observe(self, seen: Screen | None = None) -> Screen:
+        screen = seen or self._driver.observe()
         state = where_am_i(self._document, screen)
         if screen.url != self._page.url or state != self._page.state:
-            fields = {one.facts["name"]: one.value for one in screen.nodes if "name" in one.facts}
+            fields = dict(filter(None, map(_sent, screen.nodes)))
             self._page = _Page(screen.url, state, fields)
         if self._gate.stray is not None:
             _fail("effect", self._gate.stray.reason, "look at what the page sends by itself")
@@ -168,7 +171,7 @@ class ScreenWorld:
         Raises ScriptError where none leads to it, or what was typed would be lost.
         """
         screen = self._observe()
-        if self._page.state == state:
+        if self._is_like(self._page.state, state):
             return screen
         if self._page.drafts:
             names = ", ".join(sorted(self._page.drafts))
@@ -184,10 +187,19 @@ class ScreenWorld:
             screen, node, element = self._find(ElementHandle(edge.element), go=False)
             self._require_effect(screen, element, node)
             self._do("tap", element, node, None, screen, "route")
-            screen = self._observe()
-        if self._page.state != state:
+            screen = self._observe(self.acts.screen)
+        if not self._is_like(self._page.state, state):
             _fail("wrong_state", f"the way led to {self._page.state}, not to {state}", "")
         return screen
+
+    def _is_like(self, here: str | None, wanted: str) -> bool:
+        """Whether one is in a state, or in another of the same address: forms of a new and of an
+        old record often differ in one link. Which elements are there is looked at in any case."""
+        if here is None or here == wanted:
+            return here == wanted
+        states = self._document.state_by_name
+        template = states[wanted].url_template
+        return bool(template) and states[here].url_template == template
 
     def _route(self, start: str | None, goal: str) -> tuple[AppEdge, ...] | None:
         return None if start is None else find_route(self._ways, start, goal)
@@ -296,7 +308,7 @@ class ScreenWorld:
         act = self._perform(do, verb, (element,), name=element.name, how=how, value=shown)
         if verb in ("set_text", "choose"):
             self._page.drafts.add(element.name)
-        self._observe()
+        self._observe(self.acts.screen)
         self._require_outcome(verb, element, before, act)
         return False
 
@@ -333,11 +345,27 @@ class ScreenWorld:
         expected = element.target if verb in ("tap", "long_tap") else None
         if expected is None and not element.writes:
             expected = before
-        if expected is not None and after != expected:
+        if expected is not None and not self._is_like(after, expected):
             shown = after or "a page that is not in the document"
             hint = "the form may have errors" if after == before else "look at the page"
             code: ProblemCode = "wrong_state" if after == before else "effect"
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+        if act.written and after is not None and after == before:
+            # Forms that are accepted are answered by a redirect; those with errors come back.
+            sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]
+            if any(one.request.kind == "page" and one.status == 200 for one in sent):
+                what = f"the form of ${element.name} came back, as forms with errors do"
+                _fail("wrong_state", what, "look at what the page says, and correct the values")
+
+
+def _sent(node: ScreenNode) -> tuple[str, str] | None:
+    """The name and value with which a field is sent; None of what is not."""
+    name = node.facts.get("name")
+    if not name or node.secret:
+        return None
+    if node.role in ("checkbox", "radio", "switch"):
+        return (name, node.facts.get("value", "on")) if node.value == "true" else None
+    return name, node.value
 
 
 def _ways(document: AppDocument) -> AppDocument:

@@ -1,0 +1,95 @@
+"""The values in a task: what stands in quotes, numbers, and what follows the name of a field.
+
+    task = read_task('Set the discount of "Spring" to 25 and its status to Closed')
+    task.values                                      # ("Spring", "25", "Closed")
+    task.value_of("Discount")                        # "25"
+
+No model is asked. Only values that the user wrote are found here; what a script may type is limited
+to them, so that no text of a page becomes one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adwright.core.errors import ConfigError
+
+__all__ = ["LONGEST_TASK", "TaskText", "read_task", "task_words"]
+
+LONGEST_TASK = 2_000
+_QUOTED = re.compile(r"\"([^\"]{1,200})\"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
+_NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
+_EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
+_WORD = re.compile(r"\w+")
+_MOST_VALUES = 40
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """A task in the user's words. values: in their order, each once."""
+
+    text: str
+    values: tuple[str, ...]
+
+    def value_of(self, label: str) -> str | None:
+        """The value that follows a label, as in "discount to 25"; None where none does."""
+        label = " ".join(label.split())
+        if not label:
+            return None
+        found: list[tuple[int, int, str]] = []
+        names = re.compile(rf"\b{re.escape(label)}\b", re.I)
+        for at in names.finditer(self.text):
+            for value in self.values:
+                for form in _forms(value):
+                    said = rf"{re.escape(form)}(?!\w)"
+                    link = rf"\s*(?:to be|to|as|is|=|:|at)?\s*{said}"
+                    # "the discount of the offer Spring to 25"
+                    of = rf"\s+(?:of|for)\s+(?:\S+\s+){{1,5}}?(?:to be|to|as|=|at)\s+{said}"
+                    if re.compile(link).match(self.text, at.end()):
+                        found.append((0, at.start(), value))
+                    elif re.compile(of).match(self.text, at.end()):
+                        found.append((1, at.start(), value))
+        return min(found, key=lambda one: one[:2])[2] if found else None
+
+    def has(self, phrase: str) -> bool:
+        """Whether the task has these words, in capitals or not, as words."""
+        return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", self.text, re.I) is not None
+
+    def has_any(self, words: Iterable[str]) -> bool:
+        """Whether it has one of several words."""
+        return any(map(self.has, words))
+
+
+def read_task(text: str) -> TaskText:
+    """The values of a task: quoted texts, addresses, numbers, and names in capitals that do not
+    begin the sentence. Raises ConfigError for a task that is empty or too long."""
+    plain = " ".join(text.split())
+    if not plain or len(plain) > LONGEST_TASK:
+        raise ConfigError(
+            f"a task has 1 to {LONGEST_TASK:,} characters, not {len(plain):,}",
+            where="task",
+            hint="say in one or two sentences what is to be done",
+        )
+    found: list[tuple[int, str]] = []
+    taken: list[tuple[int, int]] = []
+    for pattern in (_QUOTED, _EMAIL, _NAMED, _NUMBER):
+        for one in pattern.finditer(plain):
+            begins = pattern is _NAMED and one.start() == 0
+            if begins or any(start < one.end() and one.start() < end for start, end in taken):
+                continue
+            taken.append(one.span())
+            found.append((one.start(), next(filter(None, one.groups()), one.group())))
+    values = tuple(dict.fromkeys(value for _, value in sorted(found)))
+    return TaskText(plain, values[:_MOST_VALUES])
+
+
+def task_words(text: str) -> frozenset[str]:
+    """The words of a text, in small letters; those with underscores are split."""
+    return frozenset(one.lower() for one in _WORD.findall(text.replace("_", " ")))
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    return (value, f'"{value}"', f"'{value}'", f"“{value}”")

@@ -1,0 +1,99 @@
+"""Plans without a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from adwright.agent.document.elements import Element, Locator
+from adwright.agent.generate.planner import plan_scripts
+from adwright.agent.language.checker import CheckRules
+from adwright.agent.language.printer import print_script
+from tests.support.agent.shop_document import shop_document
+
+DOCUMENT = shop_document()
+
+
+@pytest.mark.parametrize(
+    ("task", "script"),
+    [
+        (
+            'Set the discount of "Spring" to 25',
+            'tap(inside(match($offers__rows, "Spring")[0], $offers__edit))\n'
+            "set_text($offer_edit__share, 25)\ntap($offer_edit__save)\n",
+        ),
+        (
+            "Set the discount of the offer Spring to 12.5 and its status to Closed",
+            'tap(inside(match($offers__rows, "Spring")[0], $offers__edit))\n'
+            "set_text($offer_edit__share, 12.5)\n"
+            'choose($offer_edit__status, "Closed")\ntap($offer_edit__save)\n',
+        ),
+        (
+            'Create a new offer with name "Summer" and discount 5',
+            'set_text($offer_edit__name, "Summer")\nset_text($offer_edit__share, 5)\n'
+            "tap($offer_edit__save)\n",
+        ),
+        (
+            'Delete the offer "Autumn"',
+            'tap(inside(match($offers__rows, "Autumn")[0], $offers__edit))\n'
+            "tap($offer_delete__confirm)\n",
+        ),
+        (
+            'Send a mail to "ann@shop.example" with text "It is done"',
+            'set_text($mail__to, "ann@shop.example")\nset_text($mail__text, "It is done")\n'
+            "tap($mail__send)\n",
+        ),
+        (
+            "Launch the budget with amount 50",
+            "set_text($budget__amount, 50)\ntap($budget__launch)\n",
+        ),
+        (
+            'Deactivate the offer "Spring"',
+            'tap(inside(match($offers__rows, "Spring")[0], $offers__edit))\n'
+            "choose($offer_edit__active, false)\ntap($offer_edit__save)\n",
+        ),
+        ("How many offers are there?", "answer(len($offers__rows))\n"),
+        ("What is the total of the budget?", "answer(get_text($budget__total))\n"),
+    ],
+)
+def test_the_best_plan_does_the_task(task: str, script: str) -> None:
+    plans = plan_scripts(task, DOCUMENT)
+    assert plans
+    assert print_script(plans[0].script.script) == script
+
+
+@pytest.mark.parametrize("task", ["Dance", "Please be so kind", "Set the colour to blue"])
+def test_what_does_not_fit_has_no_plan(task: str) -> None:
+    assert plan_scripts(task, DOCUMENT) == ()
+
+
+def test_a_plan_passes_the_rules() -> None:
+    task = 'Send a mail to "ann@shop.example" with text "It is done"'
+    forbidden = CheckRules(forbidden=("message",))
+    assert all(
+        "mail__send" not in one.script.elements for one in plan_scripts(task, DOCUMENT, forbidden)
+    )
+
+
+def test_plans_are_few_and_ordered() -> None:
+    plans = plan_scripts('Set the name of "Spring" to "Summer" and discount to 5', DOCUMENT)
+    assert 1 <= len(plans) <= 5
+    merits = [one.merit for one in plans]
+    assert merits == sorted(merits, reverse=True)
+
+
+def test_rows_are_those_around_the_link() -> None:
+    def at(path: str, name: str) -> Element:
+        element = DOCUMENT.by_name[name]
+        return replace(element, locators=(*element.locators, Locator("xpath", path, of=0)))
+
+    head = replace(at("/table/thead/tr", "offers__rows"), name="offers__head")
+    changed = {
+        "offers__rows": at("/table/tbody/tr", "offers__rows"),
+        "offers__edit": at("/table/tbody/tr/td/a", "offers__edit"),
+    }
+    elements = tuple(changed.get(one.name, one) for one in DOCUMENT.elements)
+    document = replace(DOCUMENT, elements=(head, *elements))
+    plans = plan_scripts('Delete the offer "Autumn"', document)
+    assert "match($offers__rows" in print_script(plans[0].script.script)

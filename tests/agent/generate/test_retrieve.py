@@ -1,0 +1,57 @@
+"""Elements for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
+from adwright.core.errors import ConfigError
+from tests.support.agent.shop_document import shop_document
+
+DOCUMENT = shop_document()
+INDEX = ElementIndex(DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("Set the discount to 25", {"offer_edit__share", "offer_edit__save", "offers__rows"}),
+        ("Send a mail", {"mail__send", "mail__to", "home__mail"}),
+        ("Delete an offer", {"offer_delete__confirm", "offer_edit__delete"}),
+        ("Launch the budget with an amount", {"budget__launch", "budget__amount"}),
+    ],
+)
+def test_what_a_task_needs_is_among_them(task: str, names: set[str]) -> None:
+    found = INDEX.retrieve(task)
+    assert names <= {one.name for one in found.elements}
+    assert 0 < found.ranked <= 10
+    assert set(found.states) <= {one.name for one in DOCUMENT.states}
+
+
+def test_the_number_is_bounded() -> None:
+    found = INDEX.retrieve("Set the discount to 25", RetrieveConfig(best=2, most=4))
+    assert len(found.elements) <= 4
+    assert found.ranked == 2
+    for wrong in ({"best": 0}, {"most": 0}):
+        with pytest.raises(ConfigError):
+            RetrieveConfig(**wrong)
+
+
+def test_an_encoder_finds_what_shares_no_word() -> None:
+    def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Two axes: whether it is of the mail."""
+        return np.array(
+            [[1, 0] if "mail" in one.lower() or "missive" in one else [0, 1] for one in texts],
+            np.float32,
+        )
+
+    plain = INDEX.ranks("missive")
+    fused = ElementIndex(DOCUMENT, encode=encode).ranks("missive")
+    assert DOCUMENT.elements[plain[0]].state != "mail"
+    assert DOCUMENT.elements[fused[0]].state in ("mail", "home")
+    assert "mail" in DOCUMENT.elements[fused[0]].name
+    assert sorted(fused) == list(range(len(DOCUMENT.elements)))
