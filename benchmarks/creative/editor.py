@@ -47,41 +47,17 @@ _PROTOCOL = (
     f"{SYNTHETIC[0].upper()}{SYNTHETIC[1:]}. "
     "Portraits of 32 pixels, each under a light of its own; clicks of {impressions:,} "
     "impressions are drawn by the rule. The searched judge, three small networks, learned "
-    "from half of {count:,} ads (few: of {few:,}); the second, a ridge on the means of a grid, from the other "
-    "half. {held} further ads a seed are edited: exposure, contrast, saturation, temperature, "
-    "crop, 8 numbers, without a face. Every search judges {calls} pictures; ascent follows "
-    "the judge's slope, three calls a step. The score is the lower bound of the ensemble less "
-    "penalties of noise and of distance from the training pictures, as a share of the "
-    "unedited rate; no penalties: the mean of the ensemble alone. Gains are relative, of all "
-    "ads, also of those that no search changed; real: share of the changed ads whose true "
-    "rate rose. kept: by the rule of `adwright creative edit`, lower bound above none and a "
-    "second judge that agrees. Fronts: of three judges, each of a rule of its own, ten "
-    "generations, against sums at equal calls. Predictors: EfficientNet-Lite0 of the picture, "
-    "a fifth held out. 95% intervals over ads and seeds."
-)
-_SEEDS = (0, 1, 2)
-
-
-@dataclass(frozen=True)
-class EditorSizes:
-    """count, held, epochs, impressions: of `DrawnTask`. few: its count where judges know little.
-    pool: ads of the predictors. signed, protected: files and plans. repeats: of the speed. faced:
-    ads whose faces are searched."""
-
-    count: int = 3000
-    held: int = 30
-    epochs: int = 8
-    impressions: int = 2000
-    few: int = 300
-    pool: int = 1500
-    signed: int = 60
-    protected: int = 300
-    repeats: int = 7
-    faced: int = 20
-
-
-_TRIAL = EditorSizes(
-    count=200, held=3, epochs=1, few=60, pool=200, signed=3, protected=5, repeats=1, faced=1
+    "from half of {count:,} ads (few: of {few:,}); the second, a ridge on the means of a "
+    "grid, from the other half. {held} further ads a seed are edited: exposure, contrast, "
+    "saturation, temperature, crop, 8 numbers, without a face. Every search judges {calls} "
+    "pictures; ascent follows the judge's slope, three calls a step. The score is the lower "
+    "bound of the ensemble less penalties of noise and of distance from the training "
+    "pictures, as a share of the unedited rate; no penalties: the mean of the ensemble "
+    "alone. Gains are relative, of all ads, also of those that no search changed; real: "
+    "share of the changed ads whose true rate rose. kept: by the rule of `adwright creative "
+    "edit`, lower bound above none and a second judge that agrees. Fronts: of three judges, "
+    "each of a rule of its own, ten generations, against sums at equal calls. Predictors: "
+    "EfficientNet-Lite0 of the picture, a fifth held out. 95% intervals over ads and seeds."
 )
 _TASK = ("count", "held", "epochs", "impressions")
 #: Sizes that a part depends on: another size is another cell.
