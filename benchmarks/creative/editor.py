@@ -59,6 +59,30 @@ _PROTOCOL = (
     "each of a rule of its own, ten generations, against sums at equal calls. Predictors: "
     "EfficientNet-Lite0 of the picture, a fifth held out. 95% intervals over ads and seeds."
 )
+_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class EditorSizes:
+    """count, held, epochs, impressions: of `DrawnTask`. few: its count where judges know little.
+    pool: ads of the predictors. signed, protected: files and plans. repeats: of the speed. faced:
+    ads whose faces are searched."""
+
+    count: int = 3000
+    held: int = 30
+    epochs: int = 8
+    impressions: int = 2000
+    few: int = 300
+    pool: int = 1500
+    signed: int = 60
+    protected: int = 300
+    repeats: int = 7
+    faced: int = 20
+
+
+_TRIAL = EditorSizes(
+    count=200, held=3, epochs=1, few=60, pool=200, signed=3, protected=5, repeats=1, faced=1
+)
 _TASK = ("count", "held", "epochs", "impressions")
 #: Sizes that a part depends on: another size is another cell.
 _USES: Mapping[str, tuple[str, ...]] = {
