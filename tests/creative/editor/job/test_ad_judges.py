@@ -24,8 +24,8 @@ from adwright.creative.records.seeing.colours import colours_of
 from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
 from adwright.creative.response.inputs.texts import encoded_texts
+from tests.support.data.judged_pictures import Brightness, shop_windows
 from tests.support.data.small_creatives import small_creatives
-from tests.support.judged_pictures import Brightness, shop_windows
 
 PICTURES = shop_windows(3, seed=1)
 RECORD = AdRecord(

@@ -23,7 +23,7 @@ from adwright.creative.faces.opened_faces import OpenedFaces
 from adwright.creative.records.encoders.images import opened_image
 from adwright.creative.records.verbal.record import AdRecord
 from tests.support.drawn_ads import photograph
-from tests.support.small_faces import small_faces
+from tests.support.models.small_faces import small_faces
 
 ASTRONAUT = np.asarray(photograph("astronaut.png"))
 JOB = EditJob(calls=40, coverage=0.5)

@@ -12,7 +12,7 @@ from adwright.creative.editor.job.shrunk import ShrunkPicture
 from adwright.creative.editor.search.fitness import Weighted
 from adwright.creative.editor.search.population import EditedBatch
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.judged_pictures import shop_windows
+from tests.support.data.judged_pictures import shop_windows
 from tests.support.searches import ColourJudge
 
 SMALL = ShrunkPicture(shop_windows(1, seed=5)[0], EditContext())
