@@ -37,7 +37,8 @@ def gains() -> Iterator[str]:
     figures = figures_of("editor")
     words = {"genetic": "", "genetic, no penalties": "_no_penalties"}
     words |= {"random": "_random", "ascent": "_ascent"}
-    for part, start, said in (("searches", "", ""), ("faces", "face_", "faces, ")):
+    parts = (("searches", "", ""), ("few", "few_", "few ads, "), ("faces", "face_", "faces, "))
+    for part, start, said in parts:
         for row in _rows(part):
             word = words[row["method"]]
             cells = [

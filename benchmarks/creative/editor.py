@@ -47,30 +47,32 @@ _PROTOCOL = (
     f"{SYNTHETIC[0].upper()}{SYNTHETIC[1:]}. "
     "Portraits of 32 pixels, each under a light of its own; clicks of {impressions:,} "
     "impressions are drawn by the rule. The searched judge, three small networks, learned "
-    "from half of {count:,} ads; the second, a ridge on the means of a grid, from the other "
-    "half. {held} further ads a seed are edited: exposure, contrast, saturation, temperature, "
-    "crop, 8 numbers, without a face. Every search judges {calls} pictures; ascent follows "
-    "the judge's slope, three calls a step. The score is the lower bound of the ensemble less "
-    "penalties of noise and of distance from the training pictures, as a share of the "
-    "unedited rate; no penalties: the mean of the ensemble alone. Gains are relative, of all "
-    "ads, also of those that no search changed; real: share of the changed ads whose true "
-    "rate rose. kept: by the rule of `adwright creative edit`, lower bound above none and a "
-    "second judge that agrees. Fronts: of three judges, each of a rule of its own, ten "
-    "generations, against sums at equal calls. Predictors: EfficientNet-Lite0 of the picture, "
-    "a fifth held out. 95% intervals over ads and seeds."
+    "from half of {count:,} ads (few: of {few:,}); the second, a ridge on the means of a "
+    "grid, from the other half. {held} further ads a seed are edited: exposure, contrast, "
+    "saturation, temperature, crop, 8 numbers, without a face. Every search judges {calls} "
+    "pictures; ascent follows the judge's slope, three calls a step. The score is the lower "
+    "bound of the ensemble less penalties of noise and of distance from the training "
+    "pictures, as a share of the unedited rate; no penalties: the mean of the ensemble "
+    "alone. Gains are relative, of all ads, also of those that no search changed; real: "
+    "share of the changed ads whose true rate rose. kept: by the rule of `adwright creative "
+    "edit`, lower bound above none and a second judge that agrees. Fronts: of three judges, "
+    "each of a rule of its own, ten generations, against sums at equal calls. Predictors: "
+    "EfficientNet-Lite0 of the picture, a fifth held out. 95% intervals over ads and seeds."
 )
 _SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
 class EditorSizes:
-    """count, held, epochs, impressions: of `DrawnTask`. pool: ads of the predictors. signed,
-    protected: files and plans. repeats: of the speed. faced: ads whose faces are searched."""
+    """count, held, epochs, impressions: of `DrawnTask`. few: its count where judges know little.
+    pool: ads of the predictors. signed, protected: files and plans. repeats: of the speed. faced:
+    ads whose faces are searched."""
 
     count: int = 3000
     held: int = 30
     epochs: int = 8
     impressions: int = 2000
+    few: int = 300
     pool: int = 1500
     signed: int = 60
     protected: int = 300
@@ -79,9 +81,21 @@ class EditorSizes:
 
 
 _TRIAL = EditorSizes(
-    count=200, held=3, epochs=1, pool=200, signed=3, protected=5, repeats=1, faced=1
+    count=200, held=3, epochs=1, few=60, pool=200, signed=3, protected=5, repeats=1, faced=1
 )
-_SEEDED = ("searches", "fronts", "predictors", "faces")
+_TASK = ("count", "held", "epochs", "impressions")
+#: Sizes that a part depends on: another size is another cell.
+_USES: Mapping[str, tuple[str, ...]] = {
+    "searches": _TASK,
+    "few": ("few", *_TASK[1:]),
+    "fronts": _TASK,
+    "predictors": ("pool",),
+    "speed": (*_TASK, "repeats"),
+    "files": ("signed",),
+    "protected": ("protected",),
+    "faces": (*_TASK, "faced"),
+}
+_SEEDED = ("searches", "few", "fronts", "predictors", "faces")
 _ONCE = ("speed", "guards", "files", "protected")
 
 
@@ -127,6 +141,9 @@ class _Bench:
         sizes, faces = self.sizes, self.faces
         made: dict[str, Callable[[int], Rows]] = {
             "searches": lambda seed: edit_rows(self.task(seed)),
+            "few": lambda seed: edit_rows(
+                DrawnTask(100 + seed, sizes.few, sizes.held, sizes.epochs, sizes.impressions)
+            ),
             "fronts": lambda seed: front_rows(self.task(seed)),
             "predictors": lambda seed: predictor_rows(seed, sizes.pool, faces),
             "speed": lambda seed: speed_rows(self.task(seed), sizes.repeats),
@@ -140,8 +157,10 @@ class _Bench:
 
     def cell(self, part: str, seed: int) -> Cell:
         """With what it depends on."""
-        settings = [asdict(self.sizes), self.model if part in ("predictors", "faces") else ""]
-        return Cell(part, seed, content_hash(settings), self.folder)
+        sizes = asdict(self.sizes)
+        settings = {name: sizes[name] for name in _USES.get(part, ())}
+        model = self.model if part in ("predictors", "faces") else ""
+        return Cell(part, seed, content_hash([settings, model]), self.folder)
 
     def run(self, parts: Sequence[str], *, seeds: Sequence[int], minutes: float) -> None:
         """What is missing of these parts, in order."""
@@ -167,7 +186,11 @@ class _Bench:
                 found[part] = {seed: one for seed, one in rows.items() if one is not None}
         sizes = self.sizes
         protocol = _PROTOCOL.format(
-            impressions=sizes.impressions, count=sizes.count, held=sizes.held, calls=CALLS
+            impressions=sizes.impressions,
+            count=sizes.count,
+            few=sizes.few,
+            held=sizes.held,
+            calls=CALLS,
         )
         if self.faces is None:
             protocol += " Parts with faces wait for the trained generator."

@@ -3,12 +3,13 @@
     python -m benchmarks.creative.faces                   what is missing, and the result
     python -m benchmarks.creative.faces --minutes 60      stop after so many; the same call goes on
     python -m benchmarks.creative.faces --measure         train nothing; measure what is there
+    python -m benchmarks.creative.faces --size 64         tier 1: 64 pixels, 16 CPU-hours or so
     python -m benchmarks.creative.faces --trial           at a tiny size; keeps nothing
 
 All lies in the cache folder, and goes on where it was stopped or killed. --measure takes the best
 weights so far: a look at a run that goes on, whose result then says how far it is. Only a run that
 is complete is put into the package, as float16 and with a model card, and only where all of it has
-at most 6 MB.
+at most 6 MB. Tier 1 stays in the cache folder, as an artifact that the editor takes by its path.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from benchmarks.creative._face_measures import (
 __all__ = ["main"]
 
 _PROTOCOL = (
-    "Portraits of 32 pixels drawn with exact labels; held-out ones are of other seeds. KID on "
+    "Portraits of {side} pixels drawn with exact labels; held-out ones are of other seeds. KID on "
     "EfficientNet-Lite0 features, beside which no published KID stands. Identity: cosine distance "
     "of what a reader of attributes knows of both, a network that the encoder did not see in its "
     "training. A direction is named after the attribute of largest standardised change over "
@@ -80,6 +81,17 @@ class FaceSizes:
     directions: DirectionSizes = field(default_factory=DirectionSizes)
 
 
+#: Of tier 0 and tier 1, by the side of the pictures.
+_SIZES = {
+    32: FaceSizes(),
+    64: FaceSizes(
+        pictures=40_000,
+        faces=FacesConfig(
+            generator=GeneratorConfig(side=64, wide=256, layers=2, base=2048, most=256), kimg=1000
+        ),
+        encoder=EncoderConfig(width=64),
+    ),
+}
 _TRIAL = FaceSizes(
     pictures=400,
     held=80,
@@ -137,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many")
     parser.add_argument("--measure", action="store_true", help="train nothing")
+    parser.add_argument("--size", type=int, choices=_SIZES, default=32, help="pixels (32)")
     parser.add_argument("--trial", action="store_true", help="a tiny size, keeping nothing")
     asked = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -149,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             bench.train(until)
             print(bench.measured()[0])
         return
-    bench = _Bench(FaceSizes(), cache_folder() / "bench" / "faces")
+    name = "faces" if asked.size == 32 else f"faces_{asked.size}"
+    bench = _Bench(_SIZES[asked.size], cache_folder() / "bench" / name)
     if not asked.measure and not bench.train(until):
         print("stopped; the same call goes on")
     elif (bench.folder / "run-faces").exists():
@@ -163,7 +177,8 @@ class _Bench:
 
     def __init__(self, sizes: FaceSizes, folder: Path) -> None:
         self.sizes, self.folder = sizes, folder
-        self.drawn = _portraits(folder / "portraits.npz", sizes.pictures + sizes.held)
+        self.side = sizes.faces.generator.side
+        self.drawn = _portraits(folder / "portraits.npz", sizes.pictures + sizes.held, self.side)
         cut = sizes.pictures
         self.pictures, self.held = self.drawn.pictures[:cut], self.drawn.pictures[cut:]
         self.data = content_hash([sha256_bytes(self.drawn.pictures.tobytes())])
@@ -275,14 +290,15 @@ class _Bench:
         """The result; and of a complete run the package's artifact and the pictures."""
         figures, rows, told = self.measured()
         done = (self.folder / "faces").exists() and (self.folder / "encoder").exists()
-        if done:
+        if done and self.side == 32:
             size = _put(*self.models(), say=lambda text: print(text, flush=True))
             figures["checkpoint_mb"] = size / 1e6
             atomic_write_text(DRAWN / "README.md", face_card({**told, "bytes": size}, figures))
-        self._sheets()
+        if self.side == 32:
+            self._sheets()
         write_result(
-            "faces",
-            protocol=_PROTOCOL.format(latents=self.sizes.directions.latents)
+            "faces" if self.side == 32 else f"faces_{self.side}",
+            protocol=_PROTOCOL.format(side=self.side, latents=self.sizes.directions.latents)
             + ("" if done else " The training is not complete."),
             data=self.data,
             seeds=self.sizes.directions.seeds,
@@ -334,14 +350,14 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _portraits(path: Path, count: int) -> DrawnPortraits:
+def _portraits(path: Path, count: int, side: int) -> DrawnPortraits:
     """So many portraits, drawn once."""
     if path.exists():
         with np.load(path) as kept:
             if len(kept["pictures"]) == count:
                 labels = dict(zip(LABELS, kept["labels"], strict=True))
                 return DrawnPortraits(kept["pictures"], labels, ())
-    drawn = draw_portraits(count, seed=0)
+    drawn = draw_portraits(count, seed=0, side=side)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".part").open("wb") as file:
         every = np.stack([drawn.labels[name] for name in LABELS])

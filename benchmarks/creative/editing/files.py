@@ -65,7 +65,7 @@ def signed_rows(count: int, seed: int) -> Rows:
                     "valid": told.whole and told.details["log_head"] == made.seal,
                     "tagged": digital_source_type(data) == "algorithmicallyEnhanced",
                     "pixel_found": not read_credentials(_pixel_changed(data, form)).whole,
-                    "byte_found": not read_credentials(_byte_changed(data)).whole,
+                    "byte_found": not read_credentials(_byte_changed(data, form)).whole,
                 }
             )
         rows.append({"form": "log", "valid": log.check().whole, "entries": log.check().entries})
@@ -111,22 +111,42 @@ def _box(rng: np.random.Generator, shape: tuple[int, ...]) -> ProtectedBox:
 
 
 def _pixel_changed(data: bytes, form: FileFormat) -> bytes:
-    """The file of the same picture but for one pixel, with the statement cut out and put back:
-    what somebody does who wants to pass it off as signed."""
+    """The file of the same picture but for one pixel, with the old statement put into it: what
+    somebody does who wants to pass it off as signed."""
     with Image.open(io.BytesIO(data)) as image:
         picture = np.asarray(image.convert("RGB")).copy()
     picture[3, 5] ^= 64
     plain = tagged(picture, form, "algorithmicallyEnhanced")
-    if form == "PNG":
-        begin = data.find(b"caBX") - 4
-        size = int.from_bytes(data[begin : begin + 4], "big") + 12
-        head = plain.find(b"IDAT") - 4
-        return plain[:head] + data[begin : begin + size] + plain[head:]
-    # Of the other formats the statement is not moved: a byte of the picture's data is changed.
-    return _byte_changed(data)
+    match form:
+        case "PNG":
+            begin = data.find(b"caBX") - 4
+            size = int.from_bytes(data[begin : begin + 4], "big") + 12
+            head = plain.find(b"IDAT") - 4
+            return plain[:head] + data[begin : begin + size] + plain[head:]
+        case "JPEG":
+            return plain[:2] + _segments(data, 0xEB) + plain[2:]
+    begin = data.find(b"C2PA")
+    size = 8 + int.from_bytes(data[begin + 4 : begin + 8], "little")
+    made = plain + data[begin : begin + size + size % 2]
+    return made[:4] + (len(made) - 8).to_bytes(4, "little") + made[8:]
 
 
-def _byte_changed(data: bytes) -> bytes:
-    """With one byte of the last tenth changed, which is picture data in all three formats."""
-    at = len(data) - len(data) // 20
+def _segments(data: bytes, kind: int) -> bytes:
+    """All segments of a JPEG file that have this marker."""
+    at, found = 2, b""
+    while data[at] == 0xFF and data[at + 1] != 0xDA:
+        size = 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        found += data[at : at + size] if data[at + 1] == kind else b""
+        at += size
+    return found
+
+
+def _byte_changed(data: bytes, form: FileFormat) -> bytes:
+    """With one byte in the middle of the picture's own data changed."""
+    mark, end = {"PNG": (b"IDAT", b"IEND"), "JPEG": (b"\xff\xda", b""), "WEBP": (b"VP8L", b"C2PA")}[
+        form
+    ]
+    first = data.find(mark)
+    last = data.find(end, first) if end else len(data)
+    at = (first + (last if last > first else len(data))) // 2
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

@@ -32,7 +32,7 @@ Number = Callable[[dict[str, Any]], float]
 def figures_of(found: Mapping[str, BySeed]) -> dict[str, Figure]:
     """All figures of the parts that are there."""
     made: dict[str, Figure] = {}
-    for part, start in (("searches", ""), ("faces", "face_")):
+    for part, start in (("searches", ""), ("few", "few_"), ("faces", "face_")):
         if part in found:
             made |= _searches(found[part], start)
     if "fronts" in found:
@@ -60,7 +60,7 @@ def rows_of(found: Mapping[str, BySeed]) -> Rows:
     rows: Rows = [
         {"table": "rules", "name": name, "rule": rule.printed()} for name, rule in RULES.items()
     ]
-    for part in ("searches", "faces"):
+    for part in ("searches", "few", "faces"):
         for method in SAID:
             of = {seed: _of(some, method) for seed, some in found.get(part, {}).items()}
             if of:
@@ -109,11 +109,11 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
         for seed, some in found.items()
     }
     if all(kept.values()):
-        made["kept_share"] = float(
+        made[f"{start}kept_share"] = float(
             np.mean([len(kept[seed]) / len(_of(some, "genetic")) for seed, some in found.items()])
         )
-        made |= _ends("real_share_kept", _mean(kept, lambda row: float(row["truth"] > 0)))
-        made |= _ends("gain_true_kept", _mean(kept, lambda row: row["truth"]))
+        made |= _ends(f"{start}real_share_kept", _mean(kept, lambda row: float(row["truth"] > 0)))
+        made |= _ends(f"{start}gain_true_kept", _mean(kept, lambda row: row["truth"]))
     return made
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from adwright.creative.editor.provenance.content_credentials import read_credentials
 from tests.support.commands import call
-from tests.support.creative.judged_pictures import picture_judges, shop_windows
+from tests.support.data.judged_pictures import picture_judges, shop_windows
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from adwright.creative.faces.named_directions import (
     LockedDirection,
     named_directions,
 )
-from tests.support.creative.small_faces import CONFIG, DIRECTIONS, small_faces
+from tests.support.models.small_faces import CONFIG, DIRECTIONS, small_faces
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.creative.faces.fit import as_pictures
 from adwright.creative.faces.opened_faces import OpenedFaces
-from tests.support.creative.small_faces import small_faces
+from tests.support.models.small_faces import small_faces
 
 CROPS = np.random.default_rng(1).integers(40, 200, (3, 16, 16, 3), dtype=np.uint8)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -28,7 +28,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.creative.editor.job.run import FaceFiles
-    from adwright.creative.editor.job.settings import EditKind
+    from adwright.creative.editor.job.settings import EditJob, EditKind
     from adwright.creative.editor.provenance.signing_keys import SigningKey
 
 __all__ = ["edit"]
@@ -77,40 +77,50 @@ Consent = Annotated[
 ]
 
 
+Line = Annotated[str, typer.Option("--line", help="Words that `text` lays over it.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the job.")]
+Method = Annotated[
+    Literal["genetic", "random", "ascent", "pareto"],
+    typer.Option("--method", help="Of the search; pareto for judges of several things."),
+]
+Calls = Annotated[
+    int, typer.Option("--calls", min=12, help="Edited pictures judged of an ad, at most.")
+]
+Least = Annotated[
+    float,
+    typer.Option(
+        "--least", min=0, help="Share that the click rate has to rise by with a single judge."
+    ),
+]
+Form = Annotated[
+    Literal["png", "jpeg", "webp"], typer.Option("--form", help="Of the edited files.")
+]
+Certificate = Annotated[
+    Path | None, typer.Option("--certificate", help="X.509 chain in PEM that signs.")
+]
+PrivateKey = Annotated[
+    Path | None, typer.Option("--private-key", help="Its key in PEM, for your eyes only.")
+]
+
+
 def edit(  # noqa: PLR0913, PLR0917 - one argument per option
     ads: Ads,
     judge: Judges,
     approver: Approver,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the job.")] = Path("edits"),
+    out: Out = Path("edits"),
     second: Second = None,
     edits: Edits = "exposure,contrast,saturation,temperature",
-    line: Annotated[str, typer.Option("--line", help="Words that `text` lays over it.")] = "",
+    line: Line = "",
     protect: Protect = None,
-    method: Annotated[
-        Literal["genetic", "random", "ascent", "pareto"],
-        typer.Option("--method", help="Of the search; pareto for judges of several things."),
-    ] = "genetic",
-    calls: Annotated[
-        int, typer.Option("--calls", min=12, help="Edited pictures judged of an ad, at most.")
-    ] = 130,
-    least: Annotated[
-        float,
-        typer.Option(
-            "--least", min=0, help="Share that the click rate has to rise by with a single judge."
-        ),
-    ] = 0.01,
-    form: Annotated[
-        Literal["png", "jpeg", "webp"], typer.Option("--form", help="Of the edited files.")
-    ] = "png",
+    method: Method = "genetic",
+    calls: Calls = 130,
+    least: Least = 0.01,
+    form: Form = "png",
     faces: Faces = None,
     directions: Directions = None,
     consent: Consent = None,
-    certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="X.509 chain in PEM that signs.")
-    ] = None,
-    private_key: Annotated[
-        Path | None, typer.Option("--private-key", help="Its key in PEM, for your eyes only.")
-    ] = None,
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
     id_column: IdColumn = None,
     title: TitleColumn = None,
     words: WordsColumns = None,
@@ -133,38 +143,18 @@ def edit(  # noqa: PLR0913, PLR0917 - one argument per option
     grows beside them. Originals are never touched: to go back, use them. The same command goes on
     where it was stopped.
     """
+    from adwright.creative.editor.job.folder import require_apart
     from adwright.creative.editor.job.run import prepared_job
-    from adwright.creative.editor.job.settings import EditJob
-    from adwright.creative.editor.provenance.source_type import FileFormat
 
+    job = _job(edits, line, method, calls, least, form, seed)
+    files, key = _faces(faces, directions, consent), _key(certificate, private_key)
     chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
-    forms: dict[str, FileFormat] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
-    job = EditJob(
-        edits=_kinds(edits),
-        method=method,
-        calls=calls,
-        seed=seed,
-        line=line,
-        form=forms[form],
-        least=least,
-    )
-    model = _faces(faces, directions, consent)
-    key = _key(certificate, private_key)
     table = opened_ads(ads, chosen)
-    _require_apart(out, ads)
+    require_apart(out, ads, ())  # before the files are looked at, which takes long
     seen = look_at(table, look_for, offline=offline, dry_run=dry_run).table
-    with prepared_job(
-        seen,
-        judge,
-        out,
-        approver=approver,
-        second=second,
-        job=job,
-        protected=protect,
-        faces=model,
-        key=key,
-        offline=offline,
-    ) as ready:
+    told: dict[str, Any] = {"approver": approver, "second": second, "job": job, "key": key}
+    told |= {"protected": protect, "faces": files, "offline": offline}
+    with prepared_job(seen, judge, out, **told) as ready:
         if dry_run:
             for sentence in ready.sentences():
                 typer.echo(sentence)
@@ -175,6 +165,30 @@ def edit(  # noqa: PLR0913, PLR0917 - one argument per option
             typer.echo(f"{one.ad}: {one.reason}", err=True)
     typer.echo(run.text())
     typer.echo("To go back, use the originals: they are as they were.")
+
+
+def _job(
+    edits: str,
+    line: str,
+    method: Literal["genetic", "random", "ascent", "pareto"],
+    calls: int,
+    least: float,
+    form: Literal["png", "jpeg", "webp"],
+    seed: int,
+) -> EditJob:
+    from adwright.creative.editor.job.settings import EditJob
+    from adwright.creative.editor.provenance.source_type import FileFormat
+
+    forms: dict[str, FileFormat] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+    return EditJob(
+        edits=_kinds(edits),
+        method=method,
+        calls=calls,
+        seed=seed,
+        line=line,
+        form=forms[form],
+        least=least,
+    )
 
 
 def _kinds(text: str) -> tuple[EditKind, ...]:
@@ -218,10 +232,3 @@ def _key(certificate: Path | None, private: Path | None) -> SigningKey | None:
     return (
         None if certificate is None or private is None else read_signing_key(certificate, private)
     )
-
-
-def _require_apart(out: Path, ads: Path) -> None:
-    """Before the files are looked at, which takes long."""
-    from adwright.creative.editor.job.folder import require_apart
-
-    require_apart(out, ads, ())

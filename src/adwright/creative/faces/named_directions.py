@@ -108,6 +108,9 @@ class NamedDirections:
     locked: dict[Literal["gender", "age", "skin", "ethnicity"], NDArray[np.float64]]
     unknown: tuple[Literal["gender", "age", "skin", "ethnicity"], ...]
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
     def vector(self, name: str) -> NDArray[np.float64]:
         """float64 [D]: of a name. Raises ConfigError for another."""
         if name not in self.names:

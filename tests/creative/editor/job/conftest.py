@@ -18,7 +18,7 @@ from adwright.creative.editor.job.one_ad import JobTools
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
 from adwright.creative.judges import open_judge
-from tests.support.creative.judged_pictures import Brightness, picture_judges, shop_windows
+from tests.support.data.judged_pictures import Brightness, picture_judges, shop_windows
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from adwright.creative.records.seeing.colours import colours_of
 from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
 from adwright.creative.response.inputs.texts import encoded_texts
-from tests.support.creative.judged_pictures import Brightness, shop_windows
+from tests.support.data.judged_pictures import Brightness, shop_windows
 from tests.support.data.small_creatives import small_creatives
 
 PICTURES = shop_windows(3, seed=1)

@@ -9,7 +9,7 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.creative.editor.job.asked_judges import AskedJudges, opened_judges
 from adwright.creative.editor.search.picture_judge import EnsembleJudge
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.creative.judged_pictures import shop_windows
+from tests.support.data.judged_pictures import shop_windows
 
 RECORD = AdRecord(kind="image", title="Bread")
 

@@ -18,7 +18,7 @@ from adwright.creative.editor.provenance.hashes import picture_hash
 from adwright.creative.editor.search.population import edited_batch
 from adwright.creative.faces.opened_faces import OpenedFaces
 from tests.support.creative.edited_pictures import PLACES, scene
-from tests.support.creative.small_faces import small_faces
+from tests.support.models.small_faces import small_faces
 
 PICTURE = scene()
 MOVE = EditPlan((FaceMove(("smile", "turn"), ((0.4, 0.0),)),))

@@ -10,14 +10,22 @@ from PIL import Image
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.edits.context import ProtectedBox
 from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest
+from adwright.creative.editor.job.face_model import FaceTools
 from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, checked_ad, edit_ad
 from adwright.creative.editor.job.protected import ProtectedRegions
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.content_credentials import read_credentials
+from adwright.creative.editor.provenance.hashes import picture_hash
 from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
+from adwright.creative.faces.aligning.align import FaceAligner
+from adwright.creative.faces.opened_faces import OpenedFaces
 from adwright.creative.records.encoders.images import opened_image
 from adwright.creative.records.verbal.record import AdRecord
+from tests.support.creative.drawn_ads import photograph
+from tests.support.models.small_faces import small_faces
 
+ASTRONAUT = np.asarray(photograph("astronaut.png"))
 JOB = EditJob(calls=40, coverage=0.5)
 
 
@@ -105,3 +113,41 @@ def test_a_line_that_claims_health_is_refused(shop: Path, tools: JobTools) -> No
     fresh = edit_ad(ad(shop), tools, replace(job, line="Fresh today")).outcome
     assert fresh.status in ("edited", "unchanged")
     assert "text" in fresh.plan
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> FaceTools:
+    """Of a generator that was never trained, with consent for an astronaut's face."""
+    opened = OpenedFaces.load(*small_faces(tmp_path_factory.mktemp("faces")))
+    aligner = FaceAligner()
+    box = aligner.places(ASTRONAUT)[0].pixels(ASTRONAUT.shape)
+    entry = ConsentEntry("release", "NASA", "declared", picture=picture_hash(ASTRONAUT), box=box)
+    return FaceTools.of(opened, ConsentManifest((entry,)), aligner)
+
+
+def test_a_face_is_moved_with_consent_alone(shop: Path, tools: JobTools, moving: FaceTools) -> None:
+    Image.fromarray(ASTRONAUT).save(shop / "face.png")
+    log = tools.editor.guard.log
+    assert log is not None
+    editor = replace(
+        tools.editor,
+        guard=moving.guard(log),
+        model="m",
+        aligner=moving.aligner,
+        mover=moving.opened.mover,
+    )
+    job = EditJob(edits=("exposure", "faces"), calls=12, coverage=0.5, side=128)
+    told = replace(tools, editor=editor, faces=moving)
+    done = edit_ad(ad(shop, "face.png"), told, job).outcome
+    assert "face_move" in done.plan
+    assert done.status in ("edited", "unchanged", "refused")
+    assert done.notes == ()
+    assert {"latent_distance", "identity_distance"} <= done.penalties.keys()
+    nobody = replace(moving, manifest=ConsentManifest())
+    stranger = replace(told, editor=replace(editor, guard=nobody.guard(log)), faces=nobody)
+    left = edit_ad(ad(shop, "face.png"), stranger, job).outcome
+    assert "face_move" not in left.plan
+    assert "exposure" in left.plan
+    assert left.notes == ("face 0 stays: no entry of the manifest names this face",)
+    none = edit_ad(ad(shop), told, job).outcome
+    assert none.notes == ("no face was found that could be moved",)

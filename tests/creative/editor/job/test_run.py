@@ -14,7 +14,7 @@ from adwright.creative.editor.job.run import FaceFiles, edit_ads, prepared_job
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.records.verbal.ads_table import AdTable, read_ads
-from tests.support.creative.judged_pictures import picture_judges
+from tests.support.data.judged_pictures import picture_judges
 
 JOB = EditJob(calls=12, coverage=0.5)
 

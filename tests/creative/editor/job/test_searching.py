@@ -12,8 +12,8 @@ from adwright.creative.editor.job.shrunk import ShrunkPicture
 from adwright.creative.editor.search.fitness import Weighted
 from adwright.creative.editor.search.population import EditedBatch
 from adwright.creative.records.verbal.record import AdRecord
-from tests.support.creative.judged_pictures import shop_windows
 from tests.support.creative.searches import ColourJudge
+from tests.support.data.judged_pictures import shop_windows
 
 SMALL = ShrunkPicture(shop_windows(1, seed=5)[0], EditContext())
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
+from adwright.core.config import check_literals
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError, ResumeError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.creative.editor.job.outcome import AdOutcome
@@ -41,6 +42,9 @@ class JobFolder:
 
     path: Path
     form: FileFormat = "PNG"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @classmethod
     def opened(
