@@ -105,12 +105,12 @@ class Verb:
     least: int = -1
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for kinds in self.takes:
             for one in kinds:
                 if one not in get_args(KindName):
                     known = ", ".join(get_args(KindName))
                     raise ConfigError(f"{one!r} is no kind", where="Verb.takes", hint=known)
+        check_literals(self)
 
     @property
     def fewest(self) -> int:

@@ -58,7 +58,7 @@ def visible_text(text: str) -> SeenText:
     """What is seen of a text that may hold HTML; entities are written out."""
     if "<" not in text and "&" not in text:
         return SeenText(text)
-    parser = _Reader()
+    parser = _VisibleText()
     parser.feed(text)
     parser.close()
     seen = "".join(parser.seen)
@@ -68,7 +68,7 @@ def visible_text(text: str) -> SeenText:
     return SeenText(seen, tuple(filter(None, hidden)), parser.markup)
 
 
-class _Reader(HTMLParser):
+class _VisibleText(HTMLParser):
     """Collects what is seen and what is not."""
 
     def __init__(self) -> None:
