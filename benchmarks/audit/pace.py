@@ -42,15 +42,15 @@ from benchmarks.peers.environments import build
 _ROOT = Path(__file__).resolve().parents[1]
 _ORDER = (0, 1, 2, 3, 4)
 _CANDIDATES, _STEPS = 64, 2
-#: The peer's whole prompts are slow: so many candidates a step tell its pace as well.
-_PEER_CANDIDATES = 16
+#: Of a step that reads all of them exactly, ours and the peer's, which are slow.
+_EXACT_CANDIDATES = 16
 _START = " x" * 20
 _PROTOCOL = (
     "SmolLM2-135M-Instruct, one thread; the third of five coffee machines is attacked in a prompt "
     "of about 350 tokens, 20 tokens, top 256, one swap. A pace is candidates over CPU-seconds of "
     "whole steps (gradient, drawing, retokenisation check, losses), the mean of two steps. exact: "
-    "every candidate is read exactly. look: candidates are tried by a look, which keeps what lies "
-    "between the text and the answer, and the best is read exactly; one order. nanoGCG 0.3.0 with "
+    "16 candidates a step, every one read exactly. look: 64 are tried by a look, which keeps what "
+    "lies between the text and the answer, and the best is read exactly; one order. nanoGCG 0.3.0 with "
     "its prefix cache and filter, 16 candidates a step in batches of 16, and with both types; the "
     "faster one counts. rank: the ranker of the audit, products ranked per CPU-second in a prompt "
     "of ten."
@@ -96,10 +96,11 @@ def _ours() -> list[dict[str, Any]]:
     for reading in ("exact", "look"):
         settings = GradientConfig(
             start="x",
-            candidates=_CANDIDATES,
+            candidates=_EXACT_CANDIDATES if reading == "exact" else _CANDIDATES,
             order_count=1,
             reading="exact" if reading == "exact" else "look",
         )
+        count = settings.candidates
         place = SuffixPlace(goal, tokens, _START)
         reader = SuffixReader(network)
         search = SuffixSearch(place, reader, settings, allowed_tokens(tokens, reader.vocabulary))
@@ -109,11 +110,11 @@ def _ours() -> list[dict[str, Any]]:
         rows.append(
             {
                 "system": f"ours, {reading}",
-                "pace": round(_CANDIDATES * _STEPS / seconds, 2),
+                "pace": round(count * _STEPS / seconds, 2),
                 "dtype": dtype,
                 "tokens": len(prompt.ids),
                 "tokens_behind": len(prompt.ids) - prompt.end,
-                "tokens_read_a_candidate": round(read / (_CANDIDATES * _STEPS), 1),
+                "tokens_read_a_candidate": round(read / (count * _STEPS), 1),
                 "note": note,
             }
         )
@@ -151,8 +152,8 @@ def _peer(python: str | None) -> list[dict[str, Any]]:
         "messages": messages,
         "target": f"1. {goal.name}",
         "start": _START.strip(),
-        "candidates": _PEER_CANDIDATES,
-        "batch": _PEER_CANDIDATES,
+        "candidates": _EXACT_CANDIDATES,
+        "batch": _EXACT_CANDIDATES,
         "steps": _STEPS,
         "threads": 1,
     }
@@ -167,7 +168,7 @@ def _peer(python: str | None) -> list[dict[str, Any]]:
         {
             "system": "nanoGCG 0.3.0",
             "pace": round(
-                _PEER_CANDIDATES * _STEPS / (found[dtype]["all"] - found[dtype]["first"]), 3
+                _EXACT_CANDIDATES * _STEPS / (found[dtype]["all"] - found[dtype]["first"]), 3
             ),
             "dtype": dtype,
             "note": " ".join(found["versions"]),

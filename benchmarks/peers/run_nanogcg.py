@@ -17,23 +17,41 @@ from pathlib import Path
 import nanogcg
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 
 def main(source: str, out: str) -> None:
     """Write what the module says."""
     ask = json.loads(Path(source).read_text("utf-8"))
     torch.set_num_threads(int(ask["threads"]))
-    tokenizer = AutoTokenizer.from_pretrained(ask["model"])
+    tokenizer, settings = tokenizer_of(Path(ask["model"])), config_of(Path(ask["model"]))
     versions = [nanogcg.__name__, transformers.__version__, torch.__version__]
     found: dict[str, object] = {"versions": versions}
     for dtype in ask["dtypes"]:
         model = AutoModelForCausalLM.from_pretrained(
-            ask["model"], torch_dtype=getattr(torch, dtype)
+            ask["model"], config=settings, torch_dtype=getattr(torch, dtype)
         ).eval()
         seconds = [run(model, tokenizer, ask, steps) for steps in (1, 1 + int(ask["steps"]))]
         found[dtype] = {"first": seconds[0], "all": seconds[1]}
         Path(out).write_text(json.dumps(found), "utf-8")
+
+
+def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokeniser of a folder that a later transformers wrote, whose class this one lacks."""
+    told = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    names = {name: told[name] for name in ("bos_token", "eos_token", "pad_token") if told.get(name)}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)
+    template = folder / "chat_template.jinja"
+    tokenizer.chat_template = told.get("chat_template") or template.read_text("utf-8")
+    return tokenizer
+
+
+def config_of(folder: Path) -> AutoConfig:
+    """The model's settings, with the base of its positions under the name of this transformers."""
+    config = AutoConfig.from_pretrained(folder)
+    told = json.loads((folder / "config.json").read_text("utf-8"))
+    config.rope_theta = told.get("rope_parameters", told)["rope_theta"]
+    return config
 
 
 def run(model: object, tokenizer: object, ask: dict, steps: int) -> float:

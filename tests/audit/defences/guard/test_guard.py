@@ -89,3 +89,14 @@ def test_texts_of_listings_come_with_their_record() -> None:
     assert alpha == GuardText(
         "A quiet kettle for small rooms.", "Alpha 1 l 900 W electric", "Alpha", "one", "Description"
     )
+
+
+def test_texts_of_one_product_stay_together() -> None:
+    """Copies that were learned from would make all others look suspicious."""
+    once = honest_guard_texts(300)
+    copies = [replace(one, text=f"{one.text} ") for one in once]
+    guard = TextGuard.fit([*once, *copies, *copies], np.random.default_rng(0))
+    assert share(guard.look(honest_guard_texts(200, seed=9), alpha=0.1)) < 0.17
+    same = [replace(one, name="x") for one in once]
+    with pytest.raises(DataError, match="of one product"):
+        TextGuard.fit(same, np.random.default_rng(0))

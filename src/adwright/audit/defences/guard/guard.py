@@ -4,11 +4,12 @@
     for one in guard.look(guard_texts(other.listings)):
         if one.alarm: print(one.in_words())
 
-Honest texts are split in three, within each merchant and field: on the first the general model of
-characters is learned, on the second what is usual in each format (`formats`) and a logistic
-regression between these texts and made-up attacks on them (`rehearsal`), on the third nothing: they
-calibrate (`conformal`), so that the share of false alarms is at most alpha for texts that are like
-them, whatever the scores are worth.
+Honest texts are split in three, within each merchant and field, all texts of a name in one part:
+calibration on a product that was learned from would make others look suspicious. On the first part
+the general model of characters is learned, on the second what is usual in each format (`formats`)
+and a logistic regression between these texts and made-up attacks on them (`rehearsal`), on the
+third nothing: they calibrate (`conformal`), so that the share of false alarms is at most alpha for
+texts that are like them, whatever the scores are worth.
 
 A guard is no boundary. It finds gibberish nearly always and fluent attacks often; a text that reads
 like an honest one passes. What bounds the damage is `audit.certificate`.
@@ -139,6 +140,11 @@ class TextGuard:
                 f"a guard needs {_FEWEST} honest texts, and there are {sum(map(len, parts))}",
                 hint="give the texts of more listings",
             )
+        if min(map(len, parts)) < _FEWEST // (2 * _PARTS):
+            raise DataError(
+                "too many of the honest texts are of one product",
+                hint="give the texts of more products",
+            )
         general, usual, held = parts
         words = [text for one in general for text in (one.text, one.rest)]
         model = CharModel.fit(words, order=config.order)
@@ -196,16 +202,23 @@ def guard_texts(listings: Sequence[ShopListing]) -> list[GuardText]:
 def _parts(
     texts: Sequence[GuardText], rng: np.random.Generator, most: int
 ) -> tuple[list[GuardText], ...]:
-    """Three parts, each with a third of every merchant and field, of which `most` are taken."""
+    """Three parts, each with about a third of every merchant and field, of which `most` are taken.
+    Texts of one name share a part."""
     groups: defaultdict[tuple[str, str], list[GuardText]] = defaultdict(list)
-    for one in texts:
-        groups[one.merchant, one.field].append(one)
+    for at in rng.permutation(len(texts)).tolist():
+        one = texts[at]
+        if len(groups[one.merchant, one.field]) < most:
+            groups[one.merchant, one.field].append(one)
     parts: tuple[list[GuardText], ...] = tuple([] for _ in range(_PARTS))
+    part_of: dict[str, int] = {}
     # Small groups begin at different parts, so that none is left with their first texts alone.
     for start, some in enumerate(groups.values()):
-        order = rng.permutation(len(some))[:most]
-        for place, at in enumerate(order.tolist()):
-            parts[(start + place) % _PARTS].append(some[at])
+        sizes = [0] * _PARTS
+        for one in some:
+            least = min(range(_PARTS), key=lambda at: (sizes[at], (at - start) % _PARTS))
+            part = part_of.setdefault(one.name, least) if one.name else least
+            sizes[part] += 1
+            parts[part].append(one)
     return parts
 
 
