@@ -14,14 +14,14 @@ __all__ = ["LONGEST_WORD", "in_scope", "origin_of", "url_template"]
 
 #: A longer part of a path is data, such as the title of a product.
 LONGEST_WORD = 40
-_DATA = re.compile(r"\d|%|^[0-9a-f-]{16,}$", re.IGNORECASE)
+_DATA = re.compile(r"[\d%;,=@:+]|^[0-9a-f-]{16,}$", re.IGNORECASE)
 _VERSION = re.compile(r"v\d{1,2}", re.IGNORECASE)
 
 
 def url_template(url: str) -> str:
     """The path with what looks like data as {}, and the names of the query's parts, sorted.
 
-    Data are parts with a digit (but versions such as v2), escapes and long ones. The origin and the
+    Data are parts with a digit (but versions such as v2), escapes, signs such as ";", and long ones. The origin and the
     fragment are left out.
     """
     parts = urlsplit(url)
