@@ -53,7 +53,7 @@ def pace_job(trial: int = 0) -> dict[str, Any]:
     """Rows and tokens per CPU-second of each way."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as top:
-        table = _table(Path(top), trial or 64)
+        table = _table(Path(top), trial or 192)
         for engine in _ENGINES:
             report = _run(table, Path(top) / engine, WriterModel(engine=engine, threads=1))
             found[engine] = {

@@ -29,6 +29,7 @@ from adwright.lm.engine.weights import SMOLLM2_NOTE, quiet, smollm2_folder
 from adwright.lm.hf_load import load_hf_model
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
+from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import tune
@@ -75,8 +76,11 @@ def adapter(system: str, seed: int, *, rows: int = 0) -> Path:
     folder = SCRATCH / f"{system}-{seed}-{made_of[:8]}"
     if (folder / "manifest.json").is_file() and training_of(folder):
         return folder
+    # In the type that is quick here: the recipe is the same.
+    quick = quick_dtype()
+    config = replace(config, bfloat16=quick == torch.bfloat16)
     with quiet():
-        model: Any = load_hf_model(smollm2_folder(), dtype=torch.bfloat16)
+        model: Any = load_hf_model(smollm2_folder(), dtype=quick)
     tuned = apply(model, METHOD, seed=seed)
     run = folder.with_name(f"{folder.name}-run")
     # Where it was cut off and the cache is still there, it goes on.
@@ -90,6 +94,7 @@ def adapter(system: str, seed: int, *, rows: int = 0) -> Path:
         "cpu_seconds": round(found.seconds, 1),
         "trainable": tuned.count(),
         "base": SMOLLM2_NOTE,
+        "dtype": str(quick).removeprefix("torch."),
     }
     atomic_write_text(folder.with_suffix(".json"), json.dumps(told) + "\n")
     return folder

@@ -50,7 +50,8 @@ _PROTOCOL = (
     "content's part with what the brand's part leaves, folds of single ads; brand_lift_share the "
     "brand's share of the variance that both explain. Sentences: accuracy. The language forms are "
     "asked about 300 of the sentences. Intervals of 95 % resample brands (sentences) and are "
-    "widened by the seeds. Bars by the plan: 0.54, 0.13, 0.49."
+    "widened by the seeds. References, TF-IDF of other settings: slogans .54, ads .13, sentences "
+    ".49."
 )
 
 

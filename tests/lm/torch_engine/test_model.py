@@ -22,7 +22,7 @@ from adwright.lm.engine.generation import Cancellation, GenerationConfig, Messag
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.torch_engine import network
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.lm.torch_engine.model import TorchModel, fitting_dtype
+from adwright.lm.torch_engine.model import TorchModel, fitting_dtype, quick_dtype
 from tests.support.lm.smollm2 import CAPITAL, smollm2
 from tests.support.lm.tiny_llama import VOCABULARY, save_tiny, tiny_llama, tiny_model, tiny_tokens
 
@@ -348,7 +348,8 @@ def test_a_head_that_is_not_the_last_step_is_refused() -> None:
 
 def test_dtype_fits_the_processor() -> None:
     assert fitting_dtype() in (torch.bfloat16, torch.float32)
-    assert fitting_dtype("mps") is torch.float32
+    assert fitting_dtype("mps") is quick_dtype("mps") is torch.float32
+    assert quick_dtype() in (fitting_dtype(), torch.float32)
 
 
 def test_the_real_model_answers() -> None:

@@ -111,9 +111,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny(tmp_path_factory.mktemp("base") / "model"))
 
 
+@pytest.mark.parametrize("quick", [torch.bfloat16, torch.float32])
 def test_a_base_is_loaded_in_the_type_that_its_method_needs(
-    saved: str, monkeypatch: pytest.MonkeyPatch
+    saved: str, monkeypatch: pytest.MonkeyPatch, quick: torch.dtype
 ) -> None:
+    monkeypatch.setattr("adwright.training.tuning.base.quick_dtype", lambda _: quick)
     monkeypatch.setattr("adwright.training.tuning.base.fitting_dtype", lambda _: torch.bfloat16)
     found = {
         (method, dtype): load_base(saved, method, dtype=dtype)[0].dtype
@@ -122,9 +124,11 @@ def test_a_base_is_loaded_in_the_type_that_its_method_needs(
     }
     # What moves by small steps has to be in float32.
     assert [found[method, None] for method in (None, LoRA(), FullTuning())] == [
-        *(torch.bfloat16, torch.bfloat16, torch.float32)
+        *(quick, quick, torch.float32)
     ]
     assert {dtype for (_, asked), dtype in found.items() if asked} == {torch.float16}
+    monkeypatch.setattr("adwright.training.tuning.base.memory_left", lambda: 1000)
+    assert load_base(saved)[0].dtype is torch.bfloat16
 
 
 def test_the_tokenizer_is_that_of_the_base(saved: str) -> None:

@@ -53,7 +53,7 @@ from adwright.tuning.tuned import Tuned
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TorchModel", "fitting_dtype", "load_causal"]
+__all__ = ["TorchModel", "fitting_dtype", "load_causal", "quick_dtype"]
 
 
 def fitting_dtype(device: str = "cpu") -> torch.dtype:
@@ -64,6 +64,16 @@ def fitting_dtype(device: str = "cpu") -> torch.dtype:
     probe = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     has = any(getattr(torch.cpu, name, lambda: False)() for name in probe)
     return torch.bfloat16 if device == "cpu" and has else torch.float32
+
+
+def quick_dtype(device: str = "cpu") -> torch.dtype:
+    """The type in which products of hundreds of rows, as in training, are the quickest.
+
+    Of a processor bfloat16 where it multiplies tiles (AMX), otherwise float32: with the
+    instructions of AVX-512 for bfloat16 alone, torch's large products have half of its speed.
+    """
+    tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return torch.float32 if device == "cpu" and not tiles else fitting_dtype(device)
 
 
 def load_causal(config: TorchConfig) -> tuple[Any, HuggingFaceTokens, str]:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from adwright.core.errors import DataError, MissingExtraError, ResourceError
 from adwright.lm.hf_load import load_hf_tokenizer
-from adwright.lm.torch_engine.model import fitting_dtype
+from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.offsite.sandwich import (
     Sandwich,
     adapter_bytes,
@@ -156,7 +156,7 @@ def train_offsite(
         emulator, tokenizer = received_emulator(came)
         texts, valid = texts_of(tokenizer)
         # Weights that move by small steps have to be in float32.
-        whole = rank == 0 or fitting_dtype() == torch.float32
+        whole = rank == 0 or quick_dtype() == torch.float32
         tuned = Tuned(emulator.float() if whole else emulator, method, seed=config.seed)
         result = tune(tuned, texts, config, run, valid=valid, resume=resume)
         fields = {"ends": method.ends, "rank": rank, "alpha": alpha}

@@ -29,7 +29,7 @@ from adwright.core.errors import (
     ResumeError,
 )
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.torch_engine.model import fitting_dtype
+from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.offsite.address import read_address
 from adwright.training.offsite.offsite_tuning import (
@@ -183,7 +183,7 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
         return train, valid if len(valid) else None
 
     channel = connect(address)
-    in_bfloat16 = asked.tune.bfloat16 or fitting_dtype() == torch.bfloat16
+    in_bfloat16 = asked.tune.bfloat16 or quick_dtype() == torch.bfloat16
     tuned, result = train_offsite(
         channel,
         texts_of,

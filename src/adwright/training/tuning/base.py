@@ -1,4 +1,4 @@
-"""Load the base model that a method tunes: in the type that fits, or in four bits.
+"""Load the base model that a method tunes: in the type that is quick, or in four bits.
 
 In four bits, under an adapter that is trained in float32: QLoRA (Dettmers, Pagnoni, Holtzman &
 Zettlemoyer, 2023, arXiv 2305.14314). Each group of 64 weights w is kept as codes of NF4, the 16
@@ -16,14 +16,16 @@ weight lies in codes too.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.data.sources.bounds import memory_left
 from adwright.lm.engine.weights import locate, quiet
 from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
-from adwright.lm.torch_engine.model import fitting_dtype
+from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned
 
@@ -82,8 +84,9 @@ def load_base(
 
     model: as `adwright lm generate --model` takes it. method: what will tune it, for its checks.
     quantise: "nf4" for four bits on the first CUDA device. dtype: None for float32 where the method
-    moves the base's own weights, whose steps are small, and else for `fitting_dtype`. device: as
-    torch names it; four bits are on the first CUDA device.
+    moves the base's own weights, whose steps are small, and else for `quick_dtype`, unless that
+    is float32 and would take more than a quarter of the memory that is left: then `fitting_dtype`.
+    device: as torch names it; four bits are on the first CUDA device.
     Raises ConfigError for a device that is not there, and as `require_four_bit`, `locate` and
     `load_hf_model`: neither code that a folder brings is run, nor are pickled weights read.
     """
@@ -94,16 +97,24 @@ def load_base(
             require_four_bit(method)
         device_map, quantization = {"": 0}, _four_bits()
         dtype = torch.bfloat16
-    elif dtype is None:
-        whole = method is not None and method.trains_base
-        dtype = torch.float32 if whole else fitting_dtype(device)
     tokenizer = load_tokenizer(model, offline=offline)
     place, note = locate(model, offline=offline)
+    if dtype is None:
+        whole = method is not None and method.trains_base
+        dtype = torch.float32 if whole else _dtype_of(place, device)
     with quiet():
         loaded = load_hf_model(place, dtype=dtype, device_map=device_map, quantization=quantization)
     if not quantise:
         loaded = loaded.to(on)
     return loaded, tokenizer, note
+
+
+def _dtype_of(place: str, device: str) -> torch.dtype:
+    quick = quick_dtype(device)
+    # Weights are stored with two bytes at least; those of a name on a hub are not known yet.
+    stored = sum(file.stat().st_size for file in Path(place).glob("*.safetensors"))
+    fits = 0 < 2 * stored <= memory_left() // 4
+    return quick if fits or quick != torch.float32 else fitting_dtype(device)
 
 
 def require_device(device: str) -> torch.device:

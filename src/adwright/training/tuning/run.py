@@ -47,7 +47,8 @@ from adwright.core.config import check_literals, from_jsonable, load_toml, to_js
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.torch_engine.model import fitting_dtype
+from adwright.lm.torch_engine.freed_memory import give_back
+from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.tuning.base import Quantise, beside_base, in_tokens, load_base
@@ -184,8 +185,12 @@ def run_tuning(
     """
     if tune_with is not None:
         _require_once(asked)
-    with process_group():
-        return _run(asked, tune_with, resume=resume, overwrite=overwrite)
+    try:
+        with process_group():
+            return _run(asked, tune_with, resume=resume, overwrite=overwrite)
+    finally:
+        # The base and its activations, in a program that goes on.
+        give_back()
 
 
 def _require_once(asked: TuneRun) -> None:
@@ -208,7 +213,7 @@ def _run(
     model, tokenizer, note = _opened(asked)
     asked = replace(asked, method=in_tokens(asked.method, tokenizer))
     train, valid = held_apart(asked.data, tokenizer, asked.seed)
-    config = _settled(asked.tune, asked.method, asked.seed, asked.device)
+    config = _settled(asked.tune, asked.method, asked.seed, model)
     # On a resumed run as well, whose report is that of a run that nobody disturbed.
     before = _untuned(model, valid, config) if len(valid) else None
     tuned = _attached(model, asked, train)
@@ -294,7 +299,7 @@ class LoadedJobs:
         self._texts: dict[str, tuple[Texts, Texts]] = {}
         for one in asked.jobs:
             train, valid = self._texts[one.name] = held_apart(one.data, tokenizer, one.seed)
-            config = _settled(one.tune, one.method, one.seed, model.device.type)
+            config = _settled(one.tune, one.method, one.seed, model)
             held = valid if len(valid) else None
             self.jobs.append(Job(one.name, one.method, train, config, held))
 
@@ -363,10 +368,11 @@ def run_jobs(asked: JobsRun, *, resume: bool = False) -> dict[str, TuningReport]
     return LoadedJobs(asked, *load_base(asked.model, device=asked.device)).run(resume=resume)
 
 
-def _settled(config: TuneConfig, method: Method, seed: int, device: str = "cpu") -> TuneConfig:
+def _settled(config: TuneConfig, method: Method, seed: int, model: Any) -> TuneConfig:
     """The config with the run's seed, the method's rate where none is asked for, and in bfloat16
-    where machine and method allow it."""
-    fits = fitting_dtype(device) == torch.bfloat16 and method.mixed_precision
+    where the base is, or the machine is quicker in it, and the method allows it."""
+    types = (model.dtype, quick_dtype(model.device.type))
+    fits = torch.bfloat16 in types and method.mixed_precision
     rate = config.learning_rate or method.default_rate
     return replace(config, seed=seed, learning_rate=rate, bfloat16=config.bfloat16 or fits)
 
