@@ -10,6 +10,8 @@ each state's way from the start is looked for.
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import shutil
 import sqlite3
 from contextlib import closing
@@ -23,6 +25,7 @@ from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.routes import reachable
 from adwright.agent.document.text_format import document_text, parse_document
 from adwright.agent.drivers.browser import ChromiumBrowser, open_browser
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.agent.explore.building import build_document
 from adwright.agent.explore.explorer import ExploreBounds, explore, sign_in
 from adwright.agent.explore.reading_gate import ReadingGate
@@ -44,6 +47,7 @@ PAGES = 200
 @dataclass(frozen=True)
 class _Run:
     seconds: float
+    unsafe: int
     refresh_seconds: float
     rows: int
     sent: int
@@ -65,9 +69,18 @@ def _explored(shop: OscarShop, browser: ChromiumBrowser, folder: Path) -> _Run:
     clock = SystemClock()
     login = f"{shop.url}/dashboard/login/"
     gate = ReadingGate((shop.url,), sign_in=(login,))
-    with browser.driver(gate) as driver:
+    unsafe: list[str] = []
+
+    def watched(request: PendingRequest) -> GateDecision:
+        decision = gate(request)
+        if decision.allowed and request.method not in ("GET", "HEAD"):
+            unsafe.append(request.url)
+        return decision
+
+    with browser.driver(watched) as driver:
         sign_in(driver, login, {"username": EMAIL, "password": PASSWORD})
         gate.seal()
+        unsafe.clear()
         before = rows_of(shop.database)
         start = clock.monotonic()
         records = PageRecords(folder)
@@ -83,6 +96,7 @@ def _explored(shop: OscarShop, browser: ChromiumBrowser, folder: Path) -> _Run:
         refresh_seconds = clock.monotonic() - start
     return _Run(
         seconds,
+        len(unsafe),
         refresh_seconds,
         rows,
         gate.sent,
@@ -99,6 +113,12 @@ def _change(database: Path) -> None:
     with closing(sqlite3.connect(database, timeout=30)) as opened:
         opened.execute("UPDATE communication_communicationeventtype SET name = name || ' (new)'")
         opened.commit()
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of the shop and the browser, which have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _row(run: _Run) -> dict[str, Any]:
@@ -137,7 +157,8 @@ def main() -> None:
             arguments.keep.mkdir(parents=True, exist_ok=True)
             shutil.copytree(folder / "records", arguments.keep, dirs_exist_ok=True)
             (arguments.keep / "document.txt").write_text(document_text(run.document), "utf-8")
-    row = _row(run)
+    # What else ran on the machine: seconds are those of a clock.
+    row = _row(run) | {"load": round(os.getloadavg()[1], 1), "cpu_seconds": round(_cpu_seconds())}
     write_result(
         NAME,
         protocol=" ".join((__doc__ or "").split()),
@@ -151,7 +172,7 @@ def main() -> None:
             "document_states": row["states"],
             "document_elements": row["elements"],
             "document_kilobytes": row["kilobytes"],
-            "document_unsafe_sent": 0 if row["rows_written"] == 0 else row["rows_written"],
+            "document_unsafe_sent": run.unsafe,
         },
         folder=arguments.results,
     )

@@ -20,6 +20,7 @@ from adwright.agent.document.urls import LONGEST_WORD, in_scope, origin_of, url_
         ("http://h/p/tea_12/edit?b=1&a=&b=2", "/p/{}/edit?a&b"),
         ("http://h/p/" + "x" * (LONGEST_WORD + 1), "/p/{}"),
         ("http://h/p/caf%C3%A9/", "/p/{}/"),
+        ("http://h/edit/mill-lane;spring", "/edit/{}"),
     ],
 )
 def test_what_looks_like_data_is_left_out(url: str, template: str) -> None:

@@ -8,21 +8,21 @@ A template is a hint for people and a bound for the explorer, never what a state
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 __all__ = ["LONGEST_WORD", "in_scope", "origin_of", "url_template"]
 
 #: A longer part of a path is data, such as the title of a product.
 LONGEST_WORD = 40
-_DATA = re.compile(r"\d|%|^[0-9a-f-]{16,}$", re.IGNORECASE)
+_DATA = re.compile(r"[\d%;,=@:+]|^[0-9a-f-]{16,}$", re.IGNORECASE)
 _VERSION = re.compile(r"v\d{1,2}", re.IGNORECASE)
 
 
 def url_template(url: str) -> str:
     """The path with what looks like data as {}, and the names of the query's parts, sorted.
 
-    Data are parts with a digit (but versions such as v2), escapes and long ones. The origin and the
-    fragment are left out.
+    Data are parts with a digit (but versions such as v2), escapes, signs such as ";", and long
+    ones. The origin and the fragment are left out.
     """
     parts = urlsplit(url)
     path = "/"
@@ -32,7 +32,7 @@ def url_template(url: str) -> str:
         path += "{}/" if hidden else f"{part}/"
     path = path[:-1] or "/"
     names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name})
-    return f"{path}?{'&'.join(names)}" if names else path
+    return f"{path}?{'&'.join(quote(name, safe='[]') for name in names)}" if names else path
 
 
 def origin_of(url: str) -> str:
