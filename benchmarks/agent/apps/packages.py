@@ -26,7 +26,10 @@ PackagesOf = Literal["oscar", "sqladmin", "miniwob"]
 REQUIREMENTS: dict[PackagesOf, tuple[tuple[str, ...], bool]] = {
     "oscar": (("django-oscar==4.2.1", "django==5.2.19"), True),
     # What else it needs is what adwright's console needs too.
-    "sqladmin": (("sqladmin==0.32.0", "wtforms==3.2.2", "python-multipart==0.0.34"), False),
+    "sqladmin": (
+        ("sqladmin==0.32.0", "wtforms==3.2.2", "python-multipart==0.0.34", "itsdangerous==2.2.0"),
+        False,
+    ),
     # Pages only: its own code, which needs a browser's driver of another kind, is not run.
     "miniwob": (("miniwob==1.1.0",), False),
 }

@@ -18,6 +18,7 @@ __all__ = ["PATIENCE", "running"]
 
 #: Seconds that an application may take to answer for the first time.
 PATIENCE = 120.0
+_ONCE = 5.0
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     ends = time.monotonic() + PATIENCE
     while True:
         try:
-            # The socket listens already, so this waits until somebody answers.
-            with urlopen(url, timeout=PATIENCE):
+            # The socket listens already, so this waits until somebody answers, or has ended.
+            with urlopen(url, timeout=_ONCE):
                 return
         except HTTPError:
             return

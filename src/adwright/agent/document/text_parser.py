@@ -51,7 +51,7 @@ def quoted_or_bare(text: str) -> str:
 
 
 @dataclass
-class _Block:
+class _PartSoFar:
     """A state or an element in the making."""
 
     kind: str
@@ -69,7 +69,7 @@ def parse_document(text: str, *, file: str = "") -> AppDocument:
     nothing here, a text without its end, a fact that stands twice, a value that cannot be, a name
     that nothing bears.
     """
-    reader = _Reader(file)
+    reader = _LineReader(file)
     for number, line in enumerate(text.split("\n"), start=1):
         reader.line = number
         stripped = line.strip()
@@ -78,7 +78,7 @@ def parse_document(text: str, *, file: str = "") -> AppDocument:
     return reader.document()
 
 
-class _Reader:
+class _LineReader:
     """Takes lines in turn."""
 
     def __init__(self, file: str) -> None:
@@ -89,7 +89,7 @@ class _Reader:
         self._states: list[AppState] = []
         self._elements: list[Element] = []
         self._edges: list[AppEdge] = []
-        self._block: _Block | None = None
+        self._block: _PartSoFar | None = None
 
     def fail(self, what: str, hint: str = "", line: int | None = None) -> NoReturn:
         row = self.line if line is None else line
@@ -130,12 +130,12 @@ class _Reader:
                 self.fail(f"{word} stands twice")
             self._head[word] = self._one(word, rest)
         elif word == "state":
-            self._block = _Block("state", self.line, {"name": self._one(word, rest)})
+            self._block = _PartSoFar("state", self.line, {"name": self._one(word, rest)})
         elif word == "element":
             if len(rest) != 3 or rest[1] != "in":
                 self.fail("an element needs a name and a state", "write element NAME in STATE")
             facts = {"name": rest[0], "state": rest[2], "role": "", "label": ""}
-            self._block = _Block("element", self.line, facts)
+            self._block = _PartSoFar("element", self.line, facts)
         else:
             self._edge(rest)
 
@@ -146,7 +146,7 @@ class _Reader:
             self.fail("it needs nothing", "leave out needs, or name elements")
         self._edges.append(AppEdge(rest[0], rest[4], rest[2], tuple(rest[6:])))
 
-    def _fact(self, block: _Block, word: str, rest: list[str]) -> None:
+    def _fact(self, block: _PartSoFar, word: str, rest: list[str]) -> None:
         texts = _TEXTS[block.kind]
         is_element = block.kind == "element"
         if word in texts:

@@ -43,7 +43,6 @@ class GatedNetwork:
         self._offset = 0
         self._open: set[Request] = set()
         self._hops: dict[str, str] = {}
-        self._popups = 0
         context.route("**/*", self._on_route)
         context.route_web_socket("**/*", self._on_socket)
         context.on("request", self._on_request)
@@ -62,13 +61,12 @@ class GatedNetwork:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is waited for, or a popup that will be closed."""
-        return bool(self._open) or self._popups > 0
+        """Whether an answer is waited for."""
+        return bool(self._open)
 
     def rest(self) -> None:
         """Wait no longer for what has not come."""
         self._open.clear()
-        self._popups = 0
 
     def take(self) -> tuple[SeenRequest, ...]:
         """What was decided since the last call."""
@@ -150,15 +148,13 @@ class GatedNetwork:
             socket.close(code=1008, reason="refused")
 
     def _on_window(self, event: dict[str, Any]) -> None:
-        """A page is about to open another one, which `_on_page` closes."""
-        self._popups += 1
+        """A page opens another one: nothing of that is sent, and `_on_page` closes it."""
         self._record(PendingRequest("GET", event.get("url", ""), "popup"), _REFUSED_POPUP)
 
     def _on_page(self, page: Page) -> None:
         if page is not self._page:
             with suppress(Exception):
                 page.close()
-            self._popups = max(0, self._popups - 1)
 
     def _on_download(self, download: Any) -> None:
         self._record(PendingRequest("GET", download.url, "download"), _REFUSED_DOWNLOAD)

@@ -1,7 +1,9 @@
 """Makes a document out of the pages that were seen: states, names, and where elements lead.
 
-Pages with one skeleton are one state. An element leads to the state of the first page that was seen
-under the template of its address; a list leads where its items do.
+Pages with one skeleton and one path are one state: forms that make and that change a thing stay
+apart though they look the same. Where more than six paths share a skeleton, their last parts are
+taken for data, and they are one state, too. An element leads to the state of the first page that
+was seen under the template of its address; a list leads where its items do.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from adwright.agent.explore.describe import UNNAMED
 from adwright.agent.explore.records import PageRecord
 from adwright.core.errors import DataError
 
-__all__ = ["build_document"]
+__all__ = ["CROWD", "build_document", "state_keys"]
+
+#: So many paths with one skeleton are states of their own; more are data. Our choice.
+CROWD = 6
 
 
 def build_document(
@@ -28,30 +33,47 @@ def build_document(
     """
     if not records:
         raise DataError(f"no page of {app} was seen", hint="explore it first")
-    names: dict[str, str] = {}  # of states, by skeleton
+    keys = state_keys(records)
+    names: dict[tuple[str, str], str] = {}  # of states
     states: list[AppState] = []
     by_template: dict[str, str] = {}
     first: list[PageRecord] = []
     for record in records:
-        if record.skeleton not in names:
-            name = _state_name(record, names)
-            names[record.skeleton] = name
+        key = keys[record.key]
+        if key not in names:
+            name = _state_name(record, set(names.values()))
+            names[key] = name
             title = guarded(record.title).text
             states.append(AppState(name, record.skeleton, record.template, title))
             first.append(record)
         if not record.tapped:
-            by_template.setdefault(record.template, names[record.skeleton])
+            by_template.setdefault(record.template, names[key])
     elements: list[Element] = []
     for record in first:
-        elements += _elements(record, names[record.skeleton], by_template)
-    edges = _taps(records, names, {one.name for one in elements})
+        elements += _elements(record, names[keys[record.key]], by_template)
+    of_page = {key: names[state] for key, state in keys.items()}
+    edges = _taps(records, of_page, {one.name for one in elements})
     return AppDocument(
         app, version, origins, states[0].name, tuple(states), tuple(elements), tuple(edges)
     )
 
 
-def _state_name(record: PageRecord, names: dict[str, str]) -> str:
-    taken = set(names.values())
+def state_keys(records: Sequence[PageRecord]) -> dict[str, tuple[str, str]]:
+    """What tells the state of each page from others, by the page's key: skeleton and path."""
+    paths: dict[str, set[str]] = {}
+    for record in records:
+        paths.setdefault(record.skeleton, set()).add(_path(record))
+    return {
+        one.key: (one.skeleton, _path(one) if len(paths[one.skeleton]) <= CROWD else "")
+        for one in records
+    }
+
+
+def _path(record: PageRecord) -> str:
+    return record.template.partition("?")[0]
+
+
+def _state_name(record: PageRecord, taken: set[str]) -> str:
     if not record.tapped:
         return state_name(record.template, taken)
     opened = record.tapped[-1].removeprefix(f"{UNNAMED}__")
@@ -84,9 +106,9 @@ def _taps(records: Sequence[PageRecord], names: dict[str, str], known: set[str])
         before = by_key.get(" ".join((record.url, *record.tapped[:-1])))
         if before is None or before.skeleton == record.skeleton:
             continue
-        source = names[before.skeleton]
+        source = names[before.key]
         element = source + record.tapped[-1].removeprefix(UNNAMED)
         if element in known:
-            edge = AppEdge(source, element, names[record.skeleton])
+            edge = AppEdge(source, element, names[record.key])
             found.setdefault((source, element), edge)
     return list(found.values())

@@ -25,7 +25,7 @@ from adwright.agent.document.urls import url_template
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.agent.explore.effects import effect_of, leaves_session
 
-__all__ = ["SeenElement", "describe"]
+__all__ = ["UNNAMED", "SeenElement", "describe"]
 
 #: Options that a document lists; of longer lists only the first.
 _MOST_OPTIONS = 60

@@ -8,9 +8,10 @@
     document = build_document("Mill Lane", found.records.all, (origin,))
 
 It goes breadth first. Of pages with one URL template a few are opened, and of a list's links the
-first. Menus that a page keeps closed are opened, one
-after the other, and closed by loading the page anew. Links that sign out are never followed; those
-whose words or address speak of deleting, paying or sending only where the bounds say so.
+first; where more than six paths below one had one skeleton, no more of them. Menus that a page
+keeps closed are opened, one after the other, and closed by loading the page anew. Links that sign
+out are never followed; those whose words or address speak of deleting, paying or sending only where
+the bounds say so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urlsplit
 
 from adwright.agent.document.finding import find_node
@@ -26,6 +27,7 @@ from adwright.agent.document.groups import skeleton_of
 from adwright.agent.document.urls import in_scope, origin_of, url_template
 from adwright.agent.drivers.fetched import FetchedPage, FetchingDriver
 from adwright.agent.drivers.protocol import DriverError, Screen, ScreenDriver, ScreenNode
+from adwright.agent.explore.building import CROWD
 from adwright.agent.explore.content import page_content
 from adwright.agent.explore.describe import SeenElement, describe
 from adwright.agent.explore.effects import word_effect
@@ -88,7 +90,7 @@ def explore(
     first: URLs that are read before all others, whatever the bounds say of their templates.
     A page that cannot be read is noted, and the others go on.
     """
-    walk = _Walk(driver, records, bounds, clock or SystemClock(), first)
+    walk = _Exploration(driver, records, bounds, clock or SystemClock(), first)
     with progress(None, "exploring", "pages") as bar:
         for _ in walk.run():
             bar.advance()
@@ -124,7 +126,7 @@ def _sends(node: ScreenNode) -> bool:
     return node.role == "button" and kind in ("submit", "image")
 
 
-class _Walk:
+class _Exploration:
     def __init__(
         self,
         driver: FetchingDriver,
@@ -142,6 +144,8 @@ class _Walk:
         self._known: set[str] = {bounds.start, *first}
         self._opened: Counter[str] = Counter()
         self._same: Counter[str] = Counter()
+        self._alike: Counter[tuple[str, str]] = Counter()
+        self._crowds: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._skeletons: set[str] = set()
         self._menus: set[str] = set()
@@ -201,6 +205,8 @@ class _Walk:
         if self._refused[template] >= _MOST_FAILURES:
             return True
         path, _, query = template.partition("?")
+        if self._crowds[_above(path)] > CROWD:
+            return True
         if query:
             return self._opened[path] > 0 and self._same[path] > 0
         return self._opened[template] >= self._bounds.a_template
@@ -208,6 +214,10 @@ class _Walk:
     def _count(self, record: PageRecord, *, is_new: bool) -> None:
         path, _, query = url_template(record.url).partition("?")
         self._opened[path] += 1
+        if not query:
+            alike = (_above(path), record.skeleton)
+            self._alike[alike] += 1
+            self._crowds[alike[0]] = max(self._crowds[alike[0]], self._alike[alike])
         self._same[path] += int(bool(query) and not is_new)
 
     def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
@@ -234,7 +244,8 @@ class _Walk:
             if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
                 continue
             opened = self._record(record.url, depth, shown, (seen.element.name,), None)
-            if opened.skeleton != record.skeleton:
+            opened = replace(opened, elements=_new_in(opened.elements, record.elements))
+            if opened.skeleton != record.skeleton and opened.elements:
                 self._records.add(opened)
                 self._queue_links(opened.elements, depth)
                 yield opened
@@ -275,6 +286,20 @@ class _Walk:
 
     def _takes(self, url: str) -> bool:
         return in_scope(url, self._origins, self._bounds.paths)
+
+
+def _above(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[0] + "/"
+
+
+def _new_in(
+    shown: tuple[SeenElement, ...], before: tuple[SeenElement, ...]
+) -> tuple[SeenElement, ...]:
+    """What tapping has shown; the rest of the page is described already."""
+    known = {(one.element.role, one.element.label, one.href) for one in before}
+    return tuple(
+        one for one in shown if (one.element.role, one.element.label, one.href) not in known
+    )
 
 
 def _words_of(seen: SeenElement, url: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from adwright.agent.drivers.fetched import FetchingDriver
 from adwright.agent.drivers.protocol import DriverError
+from adwright.agent.explore.building import state_keys
 from adwright.agent.explore.content import page_content
 from adwright.agent.explore.explorer import ExploreBounds, Explored, explore
 from adwright.agent.explore.records import PageRecord, PageRecords
@@ -45,8 +46,9 @@ def refresh(
     pages = [one for one in records.all if not one.tapped]
     changed: list[str] = []
     gone: list[str] = []
-    # The first page of each kind is the one that a document describes.
-    asked = list({one.skeleton: one for one in reversed(pages)}.values())
+    # The first page of each state is the one that a document describes.
+    keys = state_keys(records.all)
+    asked = list({keys[one.key]: one for one in reversed(pages)}.values())
     for record in reversed(asked):
         state = _asked(driver, record)
         if state == "gone":
