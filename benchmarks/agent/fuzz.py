@@ -2,10 +2,11 @@
 
     python -m benchmarks.agent.fuzz [--cases 200000]
 
-Each of the random texts, by seeds from 0 on, and of the known escapes is read, checked against a document and, where
-it passes, run in memory: it must end in a result or in an error of the language, never in an error
-of Python, and must do nothing but what verbs do. Scripts that pass are printed and read again. The
-table of URLs is put to the origin rules. Written: how many there were, and how many got through.
+Each of the random texts, by seeds from 0 on, and of the known escapes is read, checked against a
+document and, where it passes, run in memory: it must end in a result or in an error of the
+language, never in an error of Python, and must do nothing but what verbs do. Scripts that pass are
+printed and read again. The table of URLs is put to the origin rules. Written: how many there were,
+and how many got through.
 """
 
 from __future__ import annotations
