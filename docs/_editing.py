@@ -116,8 +116,10 @@ def _sentence(figures: Mapping[str, Any]) -> str:
     return (
         f"The rule of the command keeps {figures['kept_share']:.0%} of the genetic search's edits; "
         f"of these {_ends(figures, 'real_share_kept', '.0%')} are truly better, by "
-        f"{_ends(figures, 'gain_true_kept', '+.1%')}. With penalties the true gain is "
-        f"{_ends(figures, 'gain_true_minus_no_penalties', '+.1%')} above that without."
+        f"{_ends(figures, 'gain_true_kept', '+.1%')} on average. True gain with penalties less "
+        f"that without, on the same ads: "
+        f"{_ends(figures, 'gain_true_minus_no_penalties', '+.1%')}; where judges learned from few "
+        f"ads: {_ends(figures, 'few_gain_true_minus_no_penalties', '+.1%')}."
     )
 
 

@@ -90,7 +90,9 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
                           ("second", "gain_second_predictor")):  # fmt: skip
             made |= _ends(f"{start}{name}{word}", _mean(of, lambda row, key=key: row[key]))
         real = {seed: [row for row in some if row["changed"]] for seed, some in of.items()}
-        made |= _ends(f"{start}real_share{word}", _mean(real, lambda row: float(row["truth"] > 0)))
+        made |= _share_ends(
+            f"{start}real_share{word}", _mean(real, lambda row: float(row["truth"] > 0))
+        )
         made |= _ends(f"{start}gain_score{word}", _mean(of, lambda row: row["score_gain"]))
     seconds = _mean(
         {seed: _of(some, "genetic") for seed, some in found.items()},
@@ -112,7 +114,9 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
         made[f"{start}kept_share"] = float(
             np.mean([len(kept[seed]) / len(_of(some, "genetic")) for seed, some in found.items()])
         )
-        made |= _ends(f"{start}real_share_kept", _mean(kept, lambda row: float(row["truth"] > 0)))
+        made |= _share_ends(
+            f"{start}real_share_kept", _mean(kept, lambda row: float(row["truth"] > 0))
+        )
         made |= _ends(f"{start}gain_true_kept", _mean(kept, lambda row: row["truth"]))
     return made
 
@@ -233,6 +237,12 @@ def _share(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 def _ends(name: str, found: MethodInterval) -> dict[str, Figure]:
     return {name: found.value, f"{name}_ci": [found.low, found.high]}
+
+
+def _share_ends(name: str, found: MethodInterval) -> dict[str, Figure]:
+    """A share lies between 0 and 1, whatever its interval says."""
+    ends = [float(np.clip(end, 0, 1)) for end in (found.low, found.high)]
+    return {name: found.value, f"{name}_ci": ends}
 
 
 def _mean(of: BySeed, number: Number) -> MethodInterval:
