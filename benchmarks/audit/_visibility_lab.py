@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -56,6 +56,7 @@ class VisibilityLab:
     @cached_property
     def loaded(self) -> tuple[Any, Any, str]:
         """Network, tokens and what a reader has to know of the weights."""
+        dtype: Literal["float32", "bfloat16"]
         dtype = "float32" if faster_dtype() == torch.float32 else "bfloat16"
         return load_causal(TorchConfig(dtype=dtype, threads=1))
 

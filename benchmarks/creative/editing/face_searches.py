@@ -8,6 +8,7 @@ guard is measured by itself.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,8 @@ def face_rows(task: DrawnTask, folder: Path, count: int) -> Rows:
                 ),
             )
             start = time.process_time()
-            found = find_edit(
-                fitness, lambda f, m=method: _search(f, m, task.seed), second=task.second
-            )
+            go = partial(_search, method=method, seed=task.seed)
+            found = find_edit(fitness, go, second=task.second)
             pair = np.stack([picture, found.done.picture])
             said = truth.judge(pair)
             rows.append(

@@ -95,7 +95,8 @@ def _scene(rng: np.random.Generator) -> np.ndarray:
     for _ in range(5):
         left, top = int(rng.integers(0, 120)), int(rng.integers(0, 80))
         made[top : top + 40, left : left + 40] = rng.integers(0, 256, 3)
-    return np.clip(made + rng.integers(-10, 11, made.shape), 0, 255).astype(np.uint8)
+    noisy: np.ndarray = np.clip(made + rng.integers(-10, 11, made.shape), 0, 255)
+    return noisy.astype(np.uint8)
 
 
 def _plan(rng: np.random.Generator) -> EditPlan:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,11 +75,13 @@ class Shader:
         shift = np.zeros((len(crops), 1, 1, 3))
         for at in range(len(self.names)):
             shift[:, 0, 0, at % 3] += self.strength * amounts[:, at]
-        return np.clip(crops + shift, 0, 255).astype(np.uint8)
+        made: np.ndarray = np.clip(crops + shift, 0, 255).astype(np.uint8)
+        return made
 
     def vector(self, name: str) -> np.ndarray:
         """float64 [8]."""
-        return VECTORS[name]
+        found: np.ndarray = VECTORS[name]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,8 @@ class _Room:
         self.guard = EditGuard(self.rules, ConsentManifest(self.entries), log=self.log)
 
     def context(self, picture: np.ndarray, mover: Shader | None = None) -> EditContext:
-        return EditContext(None, None, PLACES, mover or Shader(), PasteSettings("feather"))
+        moves: Any = mover or Shader()
+        return EditContext(None, None, PLACES, moves, PasteSettings("feather"))
 
     def ask(
         self,
@@ -148,7 +152,7 @@ class _Room:
             done = (guard or self.guard).edited(request, self.clock, approver="Ada", model="m")
         except AdwrightError as error:
             return [type(error).__name__], None
-        codes = [one.code for one in done.verdict.refusals]
+        codes: list[str] = [one.code for one in done.verdict.refusals]
         return codes, None if done.done is None else done.done.picture
 
 
@@ -212,14 +216,14 @@ def _consent() -> Iterator[GuardCase]:
     ):
         yield asked(
             "wrong hash or box", name, "no_consent",
-            lambda room, change=change: replace(
+            lambda room, change=change: replace(  # type: ignore[misc]
                 room.guard, manifest=ConsentManifest((replace(room.entries[0], **change),))
             ),
         )  # fmt: skip
     for days in (2, 30, 400):
         yield asked(
             "expired", f"{days} days ago", "expired",
-            lambda room, days=days: replace(
+            lambda room, days=days: replace(  # type: ignore[misc]
                 room.guard,
                 manifest=ConsentManifest(
                     (replace(room.entries[0], until=date.today() - timedelta(days=days)),)
@@ -238,7 +242,7 @@ def _consent() -> Iterator[GuardCase]:
         found = {} if told else {"finder": lambda picture: (near,)}
         yield asked(
             "face in the background", name, "other_face",
-            lambda room, found=found: replace(
+            lambda room, found=found: replace(  # type: ignore[misc]
                 room.guard, manifest=ConsentManifest(room.entries[:1]), **found
             ), **told,
         )  # fmt: skip
@@ -281,14 +285,14 @@ def _directions() -> Iterator[GuardCase]:
     def renamed(room: _Room) -> list[str]:
         class Other(Shader):
             def vector(self, name: str) -> np.ndarray:
-                return VECTORS["pose"] if name == "smile" else VECTORS[name]
+                return Shader.vector(self, "pose" if name == "smile" else name)
 
         return room.ask({"smile": 0.4}, mover=Other())[0]
 
     def renamed_locked(room: _Room) -> list[str]:
         class Other(Shader):
             def vector(self, name: str) -> np.ndarray:
-                return VECTORS["age"] if name == "smile" else VECTORS[name]
+                return Shader.vector(self, "age" if name == "smile" else name)
 
         return room.ask({"smile": 0.4}, mover=Other())[0]
 

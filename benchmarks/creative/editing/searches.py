@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -40,13 +41,12 @@ PLAN = EditPlan((Exposure(), Contrast(), Saturation(), Temperature(), Crop()))
 CALLS = GeneticSettings().calls
 NOISE, CLOUD = 0.1, 0.05
 
-Search = Callable[[PlanFitness, int], SearchOutcome]
 #: Name of each search to whether it has penalties and the lower bound, and how it is done.
-METHODS: Mapping[str, tuple[bool, Search]] = {
-    "genetic": (True, lambda fitness, seed: genetic_search(fitness, seed=seed)),
-    "genetic, no penalties": (False, lambda fitness, seed: genetic_search(fitness, seed=seed)),
-    "random": (True, lambda fitness, seed: random_search(fitness, calls=CALLS, seed=seed)),
-    "ascent": (True, lambda fitness, _: gradient_ascent(fitness, calls=CALLS)),
+METHODS: Mapping[str, tuple[bool, Callable[..., SearchOutcome]]] = {
+    "genetic": (True, genetic_search),
+    "genetic, no penalties": (False, genetic_search),
+    "random": (True, partial(random_search, calls=CALLS)),
+    "ascent": (True, lambda fitness, seed: gradient_ascent(fitness, calls=CALLS)),
 }
 
 
@@ -78,7 +78,8 @@ def edit_rows(task: DrawnTask) -> Rows:
         for name, (penalised, search) in METHODS.items():
             fitness = drawn_fitness(task, row, (task.first,), far, penalised=penalised)
             start = time.process_time()
-            found = find_edit(fitness, lambda f, go=search: go(f, task.seed), second=task.second)
+            go = partial(search, seed=task.seed)
+            found = find_edit(fitness, go, second=task.second)
             seconds = time.process_time() - start
             rows.append(
                 {"ad": row, "method": name, "cpu_seconds": seconds, **_told(task, row, found)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
         of = {seed: _of(some, method) for seed, some in found.items()}
         for key, name in (("predicted", "gain_predicted"), ("truth", "gain_true"),
                           ("second", "gain_second_predictor")):  # fmt: skip
-            made |= _ends(f"{start}{name}{word}", _mean(of, lambda row, key=key: row[key]))
+            made |= _ends(f"{start}{name}{word}", _mean(of, itemgetter(key)))
         real = {seed: [row for row in some if row["changed"]] for seed, some in of.items()}
         made |= _share_ends(
             f"{start}real_share{word}", _mean(real, lambda row: float(row["truth"] > 0))
