@@ -10,13 +10,14 @@ size, a place far outside, or a letter colour equal to the background. Rules of 
 of the text are not known here: who shows the text knows them. An element that is never closed hides
 all that follows, as in a browser.
 
-A "<" that begins no tag is text, as in "screws < 5 mm".
+A "<" that begins no tag is text, as in "screws < 5 mm"; of a tag that never ends nothing is seen.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 
 __all__ = ["SeenText", "visible_text"]
@@ -60,7 +61,7 @@ def visible_text(text: str) -> SeenText:
         return SeenText(text)
     parser = _VisibleText()
     parser.feed(text)
-    parser.close()
+    parser.end()
     seen = "".join(parser.seen)
     if parser.markup:
         seen = _BLANK.sub(" ", seen).strip()
@@ -105,6 +106,16 @@ class _VisibleText(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         (self.hidden if self._is_hidden else self.seen).append(data)
+
+    def end(self) -> None:
+        """Take what was not whole at the end of the text: of a tag nothing is seen, as in a
+        browser. `close` would look for a whole tag at each "<" again."""
+        rest, self.rawdata = self.rawdata, ""
+        if len(rest) > 1 and rest[0] == "<":
+            self.markup = True
+            self.hidden.append(rest)
+        elif rest:
+            self.handle_data(unescape(rest))
 
     def handle_comment(self, data: str) -> None:
         self.markup = True
