@@ -52,8 +52,8 @@ _PROTOCOL = (
     "16 candidates a step, every one read exactly. look: 64 are tried by a look, which keeps what "
     "lies between the text and the answer, and the best is read exactly; one order. nanoGCG 0.3.0 "
     "with its prefix cache and filter, 16 candidates a step in batches of 16, and with both types; "
-    "the faster one counts. rank: the ranker of the audit, products ranked per CPU-second in a prompt "
-    "of ten."
+    "the faster one counts. rank: the ranker of the audit, products ranked per CPU-second in a "
+    "prompt of ten."
 )
 
 
