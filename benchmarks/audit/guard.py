@@ -58,8 +58,10 @@ PROTOCOL = (
     "counted honest texts of the format exceed; figures are means over formats. Unseen: that "
     f"format is kept from the guard; peers: {PEERS} texts of it, unlabelled, say what is usual "
     "there, but calibrate nothing. 4-gram: the largest mean surprisal of 24 characters in a row, "
-    "by a model of characters of the same texts. Who wrote the sentences wrote the guard: other "
-    "attackers may be better."
+    "by a model of characters of the same texts. One split and one seed. Who wrote the sentences "
+    "wrote the guard, and chose its features, the mixture it is fitted on and the measure tpr "
+    "while looking at what it finds of them: they are no held-out test, and other attackers may be "
+    "better."
 )
 
 Floats = npt.NDArray[np.float64]
