@@ -43,6 +43,7 @@ from adwright.creative.records.verbal.record import AdRecord
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype
 
 __all__ = ["BRAND_BLOCKS", "AdBlocks", "BlockConfig", "Blocks"]
 
@@ -150,7 +151,12 @@ class _TextReader:
     """An `Encoder` of texts by what a language model makes of them: surprisals, then the state."""
 
     def __init__(self, config: BlockConfig) -> None:
-        asked = TorchConfig(config.language, offline=config.offline)
+        # Many rows are read at once, for which the type has to be the quick one.
+        asked = TorchConfig(
+            config.language,
+            dtype="auto" if quick_dtype() == fitting_dtype() else "float32",
+            offline=config.offline,
+        )
         # Only the torch engine shows inner states, so the model is one of its.
         self._model = cast(Any, open_model(asked))
         self._layer = config.layer
