@@ -47,7 +47,6 @@ from adwright.core.config import check_literals, from_jsonable, load_toml, to_js
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.torch_engine.freed_memory import give_back
 from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
@@ -185,12 +184,8 @@ def run_tuning(
     """
     if tune_with is not None:
         _require_once(asked)
-    try:
-        with process_group():
-            return _run(asked, tune_with, resume=resume, overwrite=overwrite)
-    finally:
-        # The base and its activations, in a program that goes on.
-        give_back()
+    with process_group():
+        return _run(asked, tune_with, resume=resume, overwrite=overwrite)
 
 
 def _require_once(asked: TuneRun) -> None:

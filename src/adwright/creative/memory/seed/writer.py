@@ -153,10 +153,13 @@ class TunedWriter:
         if not (file.is_file() and file.read_text("utf-8") == text):
             atomic_write_text(file, text)
         asked = self.tuning(folder, seed=seed)
+        from adwright.lm.torch_engine.freed_memory import give_back
         from adwright.training.tuning.run import run_tuning
 
         begun = (folder / "run" / "config.json").is_file()
         run_tuning(asked, resume=begun)
+        # The base and its activations: the next round needs as much again.
+        give_back()
         return _ended(folder)
 
     def tuning(self, folder: Path, *, seed: int) -> TuneRun:
