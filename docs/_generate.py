@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from _audit import AUDIT
 from _authoring import AUTHORING
 from _command_line import cli_page
 from _creative import CREATIVE
@@ -55,6 +56,7 @@ PAGES = (
             "authoring",
             "judging-ads",
             "editing-ads",
+            "visibility",
         )
     ),
 )
@@ -71,6 +73,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **AUTHORING,
     **CREATIVE,
     **EDITING,
+    **AUDIT,
 }
 
 
