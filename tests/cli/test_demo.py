@@ -248,19 +248,24 @@ def test_the_ads_are_skipped_with_a_sentence(
 
 
 def test_the_list_is_not_audited_where_that_cannot_be(
-    asked: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     def missing(config: AuditDemoConfig, sold: object) -> AuditDemoResult:
         raise MissingExtraError("signed certificates", "audit")
 
+    removed: list[Path] = []
     monkeypatch.setattr(audited_module, "audit_demo", missing)
-    without = ["--no-cascade", "--no-retirement", "--out", str(tmp_path)]
-    result = CliRunner().invoke(app, ["demo", *without])
+    monkeypatch.setattr(audited_module, "remove_audit", removed.append)
+    asking = ["demo", "--no-cascade", "--no-retirement", "--out", str(folder / "out")]
+    monkeypatch.setattr(cascade_module, "remove_demo", lambda old: None)
+    monkeypatch.setattr(retirement_module, "remove_retirement", lambda old: None)
+    result = CliRunner().invoke(app, asking)
     assert result.exit_code == 0, result.output
     assert "The list is not audited, since signed certificates needs" in result.output
-    before = len(asked)
-    assert CliRunner().invoke(app, ["demo", *without, "--no-audit"]).exit_code == 0
-    assert len(asked) == before + 2
+    assert CliRunner().invoke(app, [*asking, "--no-audit"]).exit_code == 0
+    assert removed == [folder / "out" / "audit"] * 2
+    # What was ranked and the ads, twice.
+    assert len(asked) == 4
 
 
 def test_what_is_shown_of_the_audit(

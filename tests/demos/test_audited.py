@@ -22,7 +22,7 @@ from adwright.demos.audited import (
 )
 
 SOLD = [
-    SoldProduct(Product(str(at), title, category="Tea"), chance, f"{title} for guests.")
+    SoldProduct(Product(str(at), title, category="Tea"), chance, "For many guests.")
     for at, (title, chance) in enumerate(
         [("Green tea", 0.4), ("Black tea", 0.39), ("Mint tea", 0.2), ("Iced tea", 0.1)]
     )

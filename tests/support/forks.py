@@ -43,6 +43,7 @@ __all__ = ["LIBRARIES", "programs", "python", "ray_worker"]
 LIBRARIES = (
     *("numpy", "polars", "pyarrow.parquet", "pyarrow.compute", "torch", "torch._dynamo"),
     *("pandas", "altair", "pydantic", "typer.testing", "rich.progress"),
+    *("fastapi", "uvicorn", "sqlalchemy.orm"),
     "transformers.models.llama.modeling_llama",
 )
 CALLER = Path(__file__).with_name("forked.py")
