@@ -27,6 +27,7 @@ from adwright.cli.shared import Offline, Seed
 
 if TYPE_CHECKING:
     from adwright.audit.targets.target import Target
+    from adwright.audit.watch.alerts import WatchReport
 
 __all__ = ["watch"]
 
@@ -85,7 +86,6 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from adwright.audit.watch.usual import kept_guard
     from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
-    from adwright.core.atomic import atomic_write_text
 
     config = WatchConfig(orders, least_gain, seed=seed)
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
@@ -99,9 +99,15 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument per option
             target = TargetChoice(ranker, model, url, rule, seed=seed, offline=offline).open()
             opened.callback(target.close)
         report = CatalogueWatch(state, stack, target=target, config=config).look(shop)
+    _tell(report, out)
+    if fail and report.suspicious:
+        raise typer.Exit(_FOUND)
+
+
+def _tell(report: WatchReport, out: Path | None) -> None:
+    from adwright.core.atomic import atomic_write_text
+
     typer.echo(report.text())
     if out is not None:
         atomic_write_text(out, report.to_json())
         typer.echo(f"Saved {out}")
-    if fail and report.suspicious:
-        raise typer.Exit(_FOUND)
