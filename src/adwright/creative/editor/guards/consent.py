@@ -107,6 +107,11 @@ class ConsentManifest:
                 found.append((share, entry))
         return max(found, key=lambda one: one[0])[1] if found else None
 
+    def boxes(self, picture: str) -> tuple[Box, ...]:
+        """Of the faces that entries name in the picture with this hash, in their order."""
+        found = (entry.box for entry in self.entries if entry.picture == picture)
+        return tuple(box for box in found if box is not None)
+
     def minors(self, picture: str, boxes: Sequence[Box]) -> list[bool]:
         """Of each box whether an entry declares the face to be a minor's."""
         entries = (self.entry_for(picture, box) for box in boxes)

@@ -193,7 +193,7 @@ class EditGuard:
                 refusals.append(Refusal("log_broken", error.what, face))
                 continue
             entry = self._entry(request.picture, place, trace)
-            refusal = _consent_refusal(entry, now, face)
+            refusal = _consent_refusal(entry, now, face, trace)
             if refusal is not None:
                 refusals.append(refusal)
             elif entry is not None:
@@ -203,6 +203,25 @@ class EditGuard:
             refusals += self._others(request, name, face, everyone, now)
             refusals += self.rules.refusals(vectors, amounts, face, before=trace.moved)
         return refusals, consents
+
+    def directions_allow(self, request: EditRequest) -> Callable[[EditPlan], bool]:
+        """Whether the rules of directions let a plan of this request pass, for a search that asks
+        it of many: consent, ages and words, which a plan's values do not change, are asked once, by
+        `verdict`. What the log says of the faces is read here. Raises as `EditLog.traced`."""
+        places, mover = request.context.places, request.context.mover
+        vectors = {} if mover is None else {one: mover.vector(one) for one in mover.names}
+        name, shape = picture_hash(request.picture), request.picture.shape
+        before = [self._trace(name, place.pixels(shape)).moved for place in places]
+
+        def allowed(plan: EditPlan) -> bool:
+            """Whether nothing is refused of its moves."""
+            return not any(
+                face >= len(before)
+                or self.rules.refusals(vectors, amounts, face, before=before[face])
+                for face, amounts in _moves(plan).items()
+            )
+
+        return allowed
 
     def _trace(self, name: str, box: Box) -> Trace:
         return Trace(name, box) if self.log is None else self.log.traced(name, box)
@@ -234,7 +253,8 @@ class EditGuard:
             if not mask[top:bottom, left:right].any():
                 continue
             trace = self._trace(name, box)
-            if _consent_refusal(self._entry(request.picture, other, trace), now, face) is not None:
+            entry = self._entry(request.picture, other, trace)
+            if _consent_refusal(entry, now, face, trace) is not None:
                 reason = f"another face, without consent, lies under it, at {box}"
                 made.append(Refusal("other_face", reason, face))
         return made
@@ -288,9 +308,12 @@ def _moves(plan: EditPlan) -> dict[int, dict[str, float]]:
     return made
 
 
-def _consent_refusal(entry: ConsentEntry | None, now: datetime, face: int) -> Refusal | None:
+def _consent_refusal(
+    entry: ConsentEntry | None, now: datetime, face: int, trace: Trace
+) -> Refusal | None:
     if entry is None:
-        return Refusal("no_consent", "no entry of the manifest names this face", face)
+        name = f'picture = "{trace.source}", box = {list(trace.box)}'
+        return Refusal("no_consent", f"no entry of the manifest names this face: {name}", face)
     if entry.has_ended(now):
         return Refusal("expired", f"the consent ended on {entry.until}", face)
     return None

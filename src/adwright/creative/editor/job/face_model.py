@@ -10,12 +10,13 @@ Without it the guard has no manifest, so no face is moved.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adwright.core.errors import DataError
+from adwright.creative.editor.guards.ages import AgeCheck
 from adwright.creative.editor.guards.consent import ConsentManifest
 from adwright.creative.editor.guards.drift import DriftCheck
 from adwright.creative.editor.guards.guard import EditGuard
@@ -48,12 +49,14 @@ def plain_guard(log: EditLog) -> EditGuard:
 @dataclass(frozen=True, eq=False)
 class FaceTools:
     """opened: the model. manifest: of consent. aligner: finds faces. cloud: of the generator's
-    latents."""
+    latents. ages: without an estimate, as none ships, a face is moved only where the manifest
+    declares an adult."""
 
     opened: OpenedFaces
     manifest: ConsentManifest
     aligner: FaceAligner
     cloud: LatentCloud
+    ages: AgeCheck = field(default_factory=AgeCheck)
 
     @classmethod
     def of(
@@ -62,11 +65,20 @@ class FaceTools:
         manifest: ConsentManifest,
         aligner: FaceAligner | None = None,
         *,
+        ages: AgeCheck | None = None,
         offline: bool = False,
     ) -> FaceTools:
         """With adwright's own finder of faces by default."""
         cloud = LatentCloud.of(opened.latents(_SAMPLE, seed=0))
-        return cls(opened, manifest, aligner or FaceAligner(offline=offline), cloud)
+        aligner = aligner or FaceAligner(offline=offline)
+        return cls(opened, manifest, aligner, cloud, ages or AgeCheck())
+
+    def sentence(self) -> str:
+        """How ages are known."""
+        if self.ages.estimate is None:
+            return "no estimate of ages is asked: a face that nobody declared an adult's stays"
+        limit = self.ages.adult + self.ages.margin
+        return f"ages are estimated too: below {limit:g} years a face that is not declared stays"
 
     def rules(self) -> DirectionRules:
         """Which directions may be used."""
@@ -78,10 +90,12 @@ class FaceTools:
         return DirectionRules(cards, named.locked, named.unknown)
 
     def guard(self, log: EditLog) -> EditGuard:
-        """With the manifest, drift of the skin, and a look for faces that a request leaves out."""
+        """With the manifest, ages, drift of the skin, and a look for faces that a request leaves
+        out."""
         return EditGuard(
             self.rules(),
             self.manifest,
+            self.ages,
             drift=DriftCheck(skin_tone, SKIN_LIMITS),
             log=log,
             finder=self.aligner.places,

@@ -43,8 +43,8 @@ _AT_A_TIME = 64
 
 @dataclass(frozen=True, eq=False)
 class FittedEncoder:
-    """encoder: of pictures. generator_hash: see `FittedFaces.weights_hash`. width: of the encoder. unlocked: rows
-    that have an offset, those that its training had let in; None for all.
+    """encoder: of pictures. generator_hash: see `FittedFaces.weights_hash`. width: of the encoder.
+    unlocked: rows that have an offset, those that its training had let in; None for all.
 
     config: of the training, plain values. records: one mapping a validation. data_hash: of the
     pictures. about: of what it was trained on, in words.
