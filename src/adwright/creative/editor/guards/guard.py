@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
 from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.editor.edits.plan import EditedPicture, EditPlan
 from adwright.creative.editor.edits.text import TextOverlay
 from adwright.creative.editor.guards.ad_words import forbidden_words
@@ -117,8 +116,7 @@ class EditGuard:
             refusals += of_faces
         offered = None
         if moved and refusals and not words:
-            kept = (edit for edit in request.plan.edits if not isinstance(edit, FaceMove))
-            offered = EditPlan(tuple(kept))
+            offered = request.plan.without_faces()
         return GuardVerdict(tuple(refusals), offered, consents)
 
     def edited(
@@ -204,14 +202,19 @@ class EditGuard:
             refusals += self.rules.refusals(vectors, amounts, face, before=trace.moved)
         return refusals, consents
 
+    def traces(self, request: EditRequest) -> tuple[Trace, ...]:
+        """Of each face of a request where it came from, and what it was moved and drifted since.
+        Raises as `EditLog.traced`."""
+        name, shape = picture_hash(request.picture), request.picture.shape
+        return tuple(self._trace(name, place.pixels(shape)) for place in request.context.places)
+
     def directions_allow(self, request: EditRequest) -> Callable[[EditPlan], bool]:
         """Whether the rules of directions let a plan of this request pass, for a search that asks
         it of many: consent, ages and words, which a plan's values do not change, are asked once, by
-        `verdict`. What the log says of the faces is read here. Raises as `EditLog.traced`."""
-        places, mover = request.context.places, request.context.mover
+        `verdict`. Raises as `traces`."""
+        mover = request.context.mover
         vectors = {} if mover is None else {one: mover.vector(one) for one in mover.names}
-        name, shape = picture_hash(request.picture), request.picture.shape
-        before = [self._trace(name, place.pixels(shape)).moved for place in places]
+        before = [trace.moved for trace in self.traces(request)]
 
         def allowed(plan: EditPlan) -> bool:
             """Whether nothing is refused of its moves."""
@@ -268,8 +271,7 @@ class EditGuard:
         """Of each face that was moved, what drifted by this edit, and what is refused for it."""
         if self.drift is None or not moved:
             return {}, ()
-        rest = tuple(edit for edit in request.plan.edits if not isinstance(edit, FaceMove))
-        still = EditPlan(rest).apply(request.picture, request.context)
+        still = request.plan.without_faces().apply(request.picture, request.context)
         name, drifts, refusals = picture_hash(request.picture), {}, []
         for face in moved:
             place = done.context.places[face]

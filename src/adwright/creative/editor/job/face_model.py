@@ -9,7 +9,7 @@ Without it the guard has no manifest, so no face is moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,16 +28,20 @@ from adwright.creative.editor.search.fitness import Weighted
 from adwright.creative.editor.search.latent_cloud import LatentCloud
 from adwright.creative.editor.search.penalties import IdentityDistance, LatentDistance
 from adwright.creative.editor.search.picture_judge import Floats, Pixels
-from adwright.creative.editor.search.population import EditedBatch
+from adwright.creative.editor.search.population import EditedBatch, applied_to_all
 from adwright.creative.faces.aligning.align import FaceAligner
 from adwright.creative.faces.aligning.places import FacePlace
 
 if TYPE_CHECKING:
     from adwright.creative.faces.opened_faces import OpenedFaces
 
-__all__ = ["FaceRealnessDrop", "FaceTools", "plain_guard"]
+__all__ = ["FaceDrift", "FaceRealnessDrop", "FaceTools", "plain_guard"]
 
-_SAMPLE = 2000
+_SAMPLE, _CROP = 2000, 64
+#: Of its limit, from which on a drift counts; the whole picture differs a little from its copy.
+_NEAR = 0.9
+#: Weight of a drift: more than any gain.
+_STOPPED = 10.0
 
 
 def plain_guard(log: EditLog) -> EditGuard:
@@ -80,6 +84,11 @@ class FaceTools:
         limit = self.ages.adult + self.ages.margin
         return f"ages are estimated too: below {limit:g} years a face that is not declared stays"
 
+    @property
+    def drift(self) -> DriftCheck:
+        """Of the skin of faces."""
+        return DriftCheck(skin_tone, SKIN_LIMITS)
+
     def rules(self) -> DirectionRules:
         """Which directions may be used."""
         named = self.opened.named
@@ -96,15 +105,21 @@ class FaceTools:
             self.rules(),
             self.manifest,
             self.ages,
-            drift=DriftCheck(skin_tone, SKIN_LIMITS),
+            drift=self.drift,
             log=log,
             finder=self.aligner.places,
         )
 
     def penalties(
-        self, picture: Pixels, places: Sequence[FacePlace], job: EditJob
+        self,
+        picture: Pixels,
+        places: Sequence[FacePlace],
+        job: EditJob,
+        *,
+        drifted: Sequence[Mapping[str, float]] = (),
     ) -> tuple[Weighted, ...]:
-        """Of a search over moves of the faces at these places of the picture."""
+        """Of a search over moves of the faces at these places of the picture. drifted: of each face
+        what earlier edits changed."""
         opened, side = self.opened, self.opened.side
         crops = np.stack([place.cut(picture, side) for place in places])
         named = opened.named
@@ -113,9 +128,53 @@ class FaceTools:
         distance = LatentDistance(self.cloud, opened.plus(crops), vectors, rows)
         made = [Weighted(distance, job.latent)]
         made.append(Weighted(IdentityDistance(opened.embedding, side), job.latent))
+        made.append(Weighted(FaceDrift(self.drift, tuple(drifted)), _STOPPED))
         if opened.faces.discriminator is not None:
             made.append(Weighted(FaceRealnessDrop(opened), job.realness))
         return tuple(made)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceDrift:
+    """A penalty: of the face and the attribute that drift most, the drift as a share of its limit
+    where that is above .9, else 0. So a search stays where the guard will not stop what it finds;
+    measured as the guard does, against the same plan without moves of faces.
+
+    check: of the guard. earlier: of each face what edits before changed; empty for nothing.
+    """
+
+    check: DriftCheck
+    earlier: tuple[Mapping[str, float], ...] = ()
+    name: str = "face_drift"
+
+    def of(self, batch: EditedBatch) -> Floats:
+        """float64 [N]."""
+        moving = [at for at, plan in enumerate(batch.plans) if plan.face_moves()]
+        rest = [
+            EditPlan(
+                tuple(edit for edit in batch.plans[at].edits if not isinstance(edit, FaceMove))
+            )
+            for at in moving
+        ]
+        made = np.zeros(len(batch))
+        still = applied_to_all(rest, batch.original, batch.context)
+        for at, before in zip(moving, still, strict=True):
+            after = batch.done[at]
+            faces = {face for move in batch.plans[at].face_moves() for face in move.moved_faces}
+            shares = [
+                self._share(after.context.places[face], before.picture, after.picture, face)
+                for face in faces
+            ]
+            made[at] = max(shares, default=0.0)
+        return np.where(made > _NEAR, made, 0.0)
+
+    def _share(self, place: FacePlace, before: Pixels, after: Pixels, face: int) -> float:
+        earlier = self.earlier[face] if face < len(self.earlier) else {}
+        drift = self.check.measured(place.cut(before, _CROP), place.cut(after, _CROP), earlier)
+        return max(
+            abs(drift.changes.get(name, np.inf)) / max(limit, 1e-12)
+            for name, limit in self.check.limits.items()
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,8 +199,10 @@ def _limits(
         return (), None
     many = len(moves[0].amounts)
     request = EditRequest(picture, found.plan, found.context, ad.record.text)
-    penalties = tools.faces.penalties(small.picture, small.context.places[:many], job)
-    return penalties, tools.editor.guard.directions_allow(request)
+    guard, places = tools.editor.guard, small.context.places[:many]
+    drifted = [trace.drift for trace in guard.traces(request)]
+    penalties = tools.faces.penalties(small.picture, places, job, drifted=drifted)
+    return penalties, guard.directions_allow(request)
 
 
 def _judged(
