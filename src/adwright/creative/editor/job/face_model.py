@@ -150,12 +150,7 @@ class FaceDrift:
     def of(self, batch: EditedBatch) -> Floats:
         """float64 [N]."""
         moving = [at for at, plan in enumerate(batch.plans) if plan.face_moves()]
-        rest = [
-            EditPlan(
-                tuple(edit for edit in batch.plans[at].edits if not isinstance(edit, FaceMove))
-            )
-            for at in moving
-        ]
+        rest = [batch.plans[at].without_faces() for at in moving]
         made = np.zeros(len(batch))
         still = applied_to_all(rest, batch.original, batch.context)
         for at, before in zip(moving, still, strict=True):
