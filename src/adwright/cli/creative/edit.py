@@ -38,7 +38,8 @@ Judges = Annotated[
     typer.Option(
         "--judge",
         help="Run of `creative train clicks` on ads with pictures; repeat it for an ensemble, "
-        "whose lower bound is then raised. With pareto also runs of `creative train recall`.",
+        "whose lower bound is then raised. With pareto also runs of `creative train recall`, and "
+        "lifetime models that read pictures.",
     ),
 ]
 Second = Annotated[
