@@ -120,6 +120,15 @@ def test_nothing_is_passed_over_in_silence(opened: OpenedFaces) -> None:
     assert covered.notes == ("face 0 stays: what is protected covers it",)
 
 
+def test_a_picture_without_room_for_the_label_keeps_its_faces(opened: OpenedFaces) -> None:
+    mask = np.ones(PICTURE.shape[:2], bool)
+    mask[FIRST[1] : FIRST[3], FIRST[0] : FIRST[2]] = False
+    found = asked(opened, entry(FIRST), mask=mask)
+    assert found.plan == PLAIN
+    (note,) = found.notes
+    assert note.startswith("no face is moved: there is no room for the label")
+
+
 @pytest.mark.parametrize(
     ("adult", "years", "says"),
     [

@@ -7,7 +7,7 @@ Faces are those that the aligner finds, and those that the consent manifest name
 very picture where it finds none: a drawing has a face that no detector of people sees. Each is
 asked about by itself, so one without consent stays and the others are moved. None is passed over
 in silence: what the aligner saw and did not take, what is covered by what stays, and what the guard
-refuses is a note.
+refuses is a note. Where there is no room for the label of a moved face, none is.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.errors import DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.guards.guard import EditGuard, EditRequest
 from adwright.creative.editor.job.face_model import FaceTools
 from adwright.creative.editor.provenance.hashes import Box, overlap, picture_hash
+from adwright.creative.editor.provenance.label import labelled
 from adwright.creative.faces.aligning.masks import face_mask
 from adwright.creative.faces.aligning.places import FacePlace
 
@@ -61,6 +63,8 @@ def faces_of_ad(
     context = replace(context, places=places, mover=tools.opened.mover)
     if not places:
         return FacesOfAd(plain, context, (*notes, "no face was found that could be moved"))
+    if unsaid := _unlabelled(picture, context):
+        return FacesOfAd(plain, context, (*notes, f"no face is moved: {unsaid}"))
     names = tools.opened.named.names
     free: list[FacePlace] = []
     left: list[FacePlace] = []
@@ -102,6 +106,15 @@ def _apart(boxes: tuple[Box, ...], known: list[Box], shape: tuple[int, ...]) -> 
         if inside and max((overlap(box, one) for one in seen), default=0.0) < _SAME:
             seen.append(box)
             yield box
+
+
+def _unlabelled(picture: Pixels, context: EditContext) -> str:
+    """Why a picture with a moved face could not say so; empty where it can."""
+    try:
+        labelled(picture, context)
+    except DataError as error:
+        return error.what
+    return ""
 
 
 def _covered(picture: Pixels, context: EditContext, place: FacePlace) -> list[str]:

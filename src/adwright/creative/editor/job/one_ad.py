@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
-from adwright.core.errors import AdwrightError, FileUnreadableError
+from adwright.core.errors import AdwrightError, DataError, FileUnreadableError
 from adwright.core.hashing import sha256_file
 from adwright.creative.editor.edited_file import FileEditor, opened_picture
 from adwright.creative.editor.edits.context import EditContext
@@ -39,6 +39,7 @@ from adwright.creative.editor.job.protected import ProtectedRegions
 from adwright.creative.editor.job.searching import search_plan
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.job.shrunk import ShrunkPicture, shrunk
+from adwright.creative.editor.provenance.label import labelled
 from adwright.creative.editor.search.fitness import Weighted
 from adwright.creative.editor.search.pareto import EditFront
 from adwright.creative.editor.search.picture_judge import Pixels
@@ -119,15 +120,20 @@ def edit_ad(
     if not decision.kept:
         left = replace(outcome, status="unchanged", reason=decision.reason)
         return EditedAd(left, found=found)
-    made = tools.editor.edited(
-        ad.path,
-        found.plan,
-        text=ad.record.text,
-        protected=mask if mask is not None else (),
-        places=context.places or None,
-        form=job.form,
-        title=ad.id,
-    )
+    try:
+        made = tools.editor.edited(
+            ad.path,
+            found.plan,
+            text=ad.record.text,
+            protected=mask if mask is not None else (),
+            places=context.places or None,
+            form=job.form,
+            title=ad.id,
+        )
+    except DataError:
+        if why := _unsaid(found):
+            return EditedAd(replace(outcome, status="refused", reason=why), found=found)
+        raise
     if made.data is None or made.record is None:
         return EditedAd(_refused(outcome, made.verdict), found=found)
     done = replace(outcome, status="edited", reason=decision.reason, seal=made.seal)
@@ -222,6 +228,17 @@ def _judged(
         second=None if second is None else judged_change(second, pair, coverage=job.coverage),
     )
     return whole, tuple(changes[1:])
+
+
+def _unsaid(found: FoundEdit) -> str:
+    """Why an edit that moves a face cannot say so; empty where it can, or moves none."""
+    if not found.plan.face_moves():
+        return ""
+    try:
+        labelled(found.done.picture, found.done.context)
+    except DataError as error:
+        return f"A moved face has to be said in the picture: {error.what}"
+    return ""
 
 
 def _kept(front: EditFront | None) -> KeptFront | None:
