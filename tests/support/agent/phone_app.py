@@ -53,7 +53,7 @@ class ShopPhone:
     def __init__(self) -> None:
         self.screen = "off"
         self.acts: list[PhoneAct] = []
-        self.offers = ["Spring", "Autumn"]
+        self.offers = ["Spring", "Autumn", "Winter"]
         self.typed = {"offer_name": "", "pin": ""}
         self.active = False
         self.focus = ""
@@ -121,8 +121,10 @@ class ShopPhone:
             *("CheckBox", (0, 200, 1000, 300)),
             **{"id": "active", "text": "Active", "checkable": "true", "checked": on},
         )
-        tops = (500, 400) if self.turned else (400, 500)
-        buttons = [button("Save", tops[0], "save"), button("Delete offer", tops[1], "delete")]
+        names = [("Save", "save"), ("Delete offer", "delete")]
+        if self.turned:
+            names.reverse()
+        buttons = [button(text, top, own) for top, (text, own) in zip((400, 500), names, strict=True)]
         return [field, secret, switch, *buttons]
 
     def _tap(self, act: PhoneAct) -> None:

@@ -96,9 +96,9 @@ def test_lists_have_items_and_things_that_scroll_have_more() -> None:
     phone.screen = "list"
     screen = screen_of(read_ui_tree(phone.dump()), APP)
     items = [one for one in screen.nodes if one.role == "listitem"]
-    assert [one.name for one in items] == ["Spring Delete", "Autumn Delete"]
+    assert [one.name for one in items] == ["Spring Delete", "Autumn Delete", "Winter Delete"]
     bins = [(one.nth, one.of) for one in screen.nodes if one.name == "Delete"]
-    assert bins == [(0, 2), (1, 2)]
+    assert bins == [(0, 3), (1, 3), (2, 3)]
     assert not screen.at_end
 
 

@@ -31,6 +31,7 @@ from adwright.core.regular import read_regular
 __all__ = ["TRANSITIONS", "VIEWS", "RecordedDevice", "Transition", "read_transitions"]
 
 VIEWS, TRANSITIONS = "views", "transitions.jsonl"
+_NEEDED = {"from", "act", "node", "to"}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -118,11 +119,9 @@ def read_transitions(path: Path) -> tuple[Transition, ...]:
     for row, line in enumerate(lines):
         if line.strip():
             try:
-                given = json.loads(line)
-                values = {_KEYS.get(key, key): value for key, value in given.items()}
-                found.append(from_jsonable(Transition, values))
-            except (ValueError, AttributeError, RecursionError, AdwrightError) as error:
-                said = error.what if isinstance(error, AdwrightError) else str(error)
+                found.append(_transition(json.loads(line)))
+            except (ValueError, RecursionError, AdwrightError) as error:
+                said = f"{error.what} {error.where}" if isinstance(error, AdwrightError) else error
                 hint = 'write {"from": ..., "act": ..., "node": ..., "text": ..., "to": ...}'
                 what = f"this is no transition: {said}"
                 raise DataError(what, file=str(path), row=row, hint=hint) from error
@@ -131,7 +130,12 @@ def read_transitions(path: Path) -> tuple[Transition, ...]:
     return tuple(found)
 
 
-_KEYS = {"from": "before", "to": "after"}
+def _transition(given: object) -> Transition:
+    keys = set(given) if isinstance(given, dict) else set()
+    if not isinstance(given, dict) or not keys >= _NEEDED or keys - _NEEDED - {"text"}:
+        raise DataError(f"its keys are {', '.join(sorted(map(str, keys))) or 'none'}")
+    names = {"from": "before", "to": "after"}
+    return from_jsonable(Transition, {names.get(key, key): each for key, each in given.items()})
 
 
 def _tree(path: Path) -> bytes:
