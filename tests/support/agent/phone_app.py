@@ -124,8 +124,8 @@ class ShopPhone:
         names = [("Save", "save"), ("Delete offer", "delete")]
         if self.turned:
             names.reverse()
-        buttons = [button(text, top, own) for top, (text, own) in zip((400, 500), names, strict=True)]
-        return [field, secret, switch, *buttons]
+        placed = zip((400, 500), names, strict=True)
+        return [field, secret, switch, *(button(text, top, own) for top, (text, own) in placed)]
 
     def _tap(self, act: PhoneAct) -> None:
         tree = read_ui_tree(self.dump())

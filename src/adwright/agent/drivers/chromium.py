@@ -131,7 +131,7 @@ class ChromiumDriver:
 
     def observe(self) -> Screen:
         """What is there, once the screen is at rest."""
-        self._rest()
+        self.rest()
         for again in (True, True, False):
             try:
                 return self._look()
@@ -139,7 +139,7 @@ class ChromiumDriver:
                 # A page that comes in the midst of it.
                 if not again:
                     raise _driver_error("the page cannot be looked at", error) from error
-                self._rest()
+                self.rest()
         raise DriverError("the page cannot be looked at")
 
     def _look(self) -> Screen:
@@ -274,6 +274,29 @@ class ChromiumDriver:
         with suppress(Exception):
             self._context.close()
 
+    def rest(self) -> None:
+        """Wait until nothing is navigated and no answer is open, or `rest_seconds` are over."""
+        ends = self._clock.monotonic() + self._settings.rest_seconds
+        while True:
+            try:
+                self._page.evaluate(_LOOK)
+            except _playwright_error():
+                # Another page came in the midst of it; of a page that is gone `observe` speaks.
+                if self._page.is_closed() or self._clock.monotonic() > ends:
+                    return
+                with suppress(_playwright_error()):
+                    self._page.wait_for_load_state("domcontentloaded")
+                continue
+            at_rest = not self._network.busy and not self._navigating
+            if at_rest or self._clock.monotonic() > ends:
+                break
+        self._navigating.clear()
+        self._network.rest()
+        if not self._page.url.startswith(("http://", "https://", "about:blank")):
+            # A page that came from no server: nothing on it is looked at.
+            with suppress(_playwright_error()):
+                self._page.goto("about:blank")
+
     def _at(self, node: ScreenNode) -> Locator:
         place = self._places.get(node.key)
         if place is None:
@@ -296,29 +319,7 @@ class ChromiumDriver:
             yield
         except _playwright_error() as error:
             raise _driver_error(what, error) from error
-        self._rest()
-
-    def _rest(self) -> None:
-        ends = self._clock.monotonic() + self._settings.rest_seconds
-        while True:
-            try:
-                self._page.evaluate(_LOOK)
-            except _playwright_error():
-                # Another page came in the midst of it; of a page that is gone `observe` speaks.
-                if self._page.is_closed() or self._clock.monotonic() > ends:
-                    return
-                with suppress(_playwright_error()):
-                    self._page.wait_for_load_state("domcontentloaded")
-                continue
-            at_rest = not self._network.busy and not self._navigating
-            if at_rest or self._clock.monotonic() > ends:
-                break
-        self._navigating.clear()
-        self._network.rest()
-        if not self._page.url.startswith(("http://", "https://", "about:blank")):
-            # A page that came from no server: nothing on it is looked at.
-            with suppress(_playwright_error()):
-                self._page.goto("about:blank")
+        self.rest()
 
     def _on_dialog(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)

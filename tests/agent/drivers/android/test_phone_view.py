@@ -34,7 +34,7 @@ FORM = """<meta name="viewport" content="width=device-width"><style>button {disp
 <p id="said" role="status">nothing</p><a href="/offers">All offers</a>
 <form action="/offers/1" method="post"><button>Send</button></form>
 <iframe name="ad" srcdoc="<button onclick='this.textContent = `tapped`'>Inner</button>"></iframe>
-<div style="height: 3000px"></div><button type="button" id="low" onclick="
+<div style="height: 1200px"></div><button type="button" id="low" onclick="
   this.textContent = 'deep'">Low</button>"""
 
 
@@ -47,9 +47,10 @@ def chromium() -> Iterator[ChromiumBrowser]:
 @pytest.fixture(scope="module")
 def site() -> Iterator[SmallSite]:
     with small_site() as site:
+        wide = FORM.partition("<style>")[2].replace("1200px", "3000px")
         site.extra |= {
             "/form": page("Form", FORM),
-            "/wide": page("Wide", FORM.partition("<style>")[2]),
+            "/wide": page("Wide", wide),
         }
         yield site
 
@@ -111,8 +112,8 @@ def test_swipes_scroll_and_what_is_below_comes(
     driver = PhoneDriver(ChromiumPhone(page_driver), never)
     driver.open(f"{site.url}{path}")
     assert "Low" not in {one.name for one in driver.observe().nodes}
-    ends = [driver.scroll(None, "down") for _ in range(8)]
-    assert (ends[0], ends[-1]) == (False, True)
+    assert not driver.scroll(None, "down")
+    assert any(driver.scroll(None, "down") for _ in range(6))
     driver.tap(node_of(driver.observe(), "button", "Low"))
     assert node_of(driver.observe(), "button", "deep").visible
     assert not driver.scroll(None, "up")

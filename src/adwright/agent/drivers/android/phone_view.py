@@ -14,7 +14,7 @@ list is no part of the page: its choices cannot be tapped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ _TAPPED = {
 }
 _READ = ("heading", "paragraph", "status", "alert", "cell", "generic")
 _TEXTS = {"textbox", "searchbox", "spinbutton"}
-_LONG_TAP_SECONDS = 1.0
+_LONG_TAP_SECONDS, _STOP_SECONDS = 1.0, 0.1
 _SWIPE_STEPS = 12
 _KEYS = {
     "enter": {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},
@@ -70,7 +70,7 @@ class PageWindow:
 class ChromiumPhone:
     """A `PhoneDevice` over a page; one of `DriverSettings(screen="phone")`, which has touch.
 
-    pause: waits so many seconds, for a long tap.
+    pause: waits so many seconds, while a finger rests.
     """
 
     sees_requests = True
@@ -94,12 +94,13 @@ class ChromiumPhone:
             case "start":
                 self._page.open(act.text)
             case "tap" | "long_tap":
-                self._finger("touchStart", act.x, act.y)
-                if act.kind == "long_tap":
-                    self._pause(_LONG_TAP_SECONDS)
-                self._finger("touchEnd")
+                self._touch([(act.x, act.y)], _LONG_TAP_SECONDS * (act.kind == "long_tap"))
             case "swipe":
-                self._swipe(act)
+                shares = [step / _SWIPE_STEPS for step in range(_SWIPE_STEPS + 1)]
+                wide, high = act.to_x - act.x, act.to_y - act.y
+                line = [(act.x + wide * one, act.y + high * one) for one in shares]
+                # A finger that stops before it leaves throws nothing.
+                self._touch(line, _STOP_SECONDS)
             case "clear":
                 self._send("Input.dispatchKeyEvent", type="keyDown", commands=["selectAll"])
                 self._key("delete")
@@ -109,6 +110,8 @@ class ChromiumPhone:
                 self._key("enter")
             case "back":
                 self._page.back()
+        # What the gate is asked for by then belongs to the act.
+        self._page.rest()
 
     def address(self, package: str) -> str:
         """The address of the page."""
@@ -132,19 +135,17 @@ class ChromiumPhone:
         size = round(seen["clientWidth"] * scale), round(seen["clientHeight"] * scale)
         return PageWindow(*size, scale, seen["offsetX"], seen["offsetY"])
 
-    def _swipe(self, act: PhoneAct) -> None:
-        self._finger("touchStart", act.x, act.y)
-        for step in range(1, _SWIPE_STEPS + 1):
-            share = step / _SWIPE_STEPS
-            x = act.x + round((act.to_x - act.x) * share)
-            self._finger("touchMove", x, act.y + round((act.to_y - act.y) * share))
-        self._finger("touchEnd")
-
-    def _finger(self, kind: str, x: int | None = None, y: int = 0) -> None:
-        # Of the screen's pixels, which a page may be shown larger or smaller in.
-        ratio = self._page.pixel_ratio
-        points = [] if x is None else [{"x": x / ratio, "y": y / ratio}]
-        self._send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    def _touch(self, line: Sequence[tuple[float, float]], rests: float) -> None:
+        """A finger along some points, in pixels of the screen, that rests at the last of them."""
+        # The protocol counts in pixels of CSS, as large as they are shown.
+        scale = self._window().scale
+        for place, (x, y) in enumerate(line):
+            points = [{"x": x / scale, "y": y / scale}]
+            kind = "touchMove" if place else "touchStart"
+            self._send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        if rests:
+            self._pause(rests)
+        self._send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def _key(self, name: str) -> None:
         self._send("Input.dispatchKeyEvent", **({"type": "keyDown"} | _KEYS[name]))

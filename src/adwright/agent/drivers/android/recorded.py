@@ -134,8 +134,9 @@ def _transition(given: object) -> Transition:
     keys = set(given) if isinstance(given, dict) else set()
     if not isinstance(given, dict) or not keys >= _NEEDED or keys - _NEEDED - {"text"}:
         raise DataError(f"its keys are {', '.join(sorted(map(str, keys))) or 'none'}")
-    names = {"from": "before", "to": "after"}
-    return from_jsonable(Transition, {names.get(key, key): each for key, each in given.items()})
+    values = dict(given)
+    values["before"], values["after"] = values.pop("from"), values.pop("to")
+    return from_jsonable(Transition, values)
 
 
 def _tree(path: Path) -> bytes:
