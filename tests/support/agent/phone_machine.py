@@ -23,7 +23,9 @@ from adwright.agent.drivers.android.adb import AdbSettings
 __all__ = ["PhoneMachine", "phone_machine"]
 
 _SCRIPTS = Path(__file__).with_name("phone")
-_ADBD = "/usr/lib/android-sdk/platform-tools/adbd"
+_ADBD = "usr/lib/android-sdk/platform-tools/adbd"
+#: Where `make phone` unpacks it, and where it is installed.
+_PLACES = (Path(__file__).parents[3] / "build" / "adbd", Path("/"))
 _PORT = 5037
 #: One black pixel.
 _PICTURE = bytes.fromhex(
@@ -50,9 +52,9 @@ class PhoneMachine:
 def phone_machine(folder: Path) -> Iterator[PhoneMachine]:
     """A phone until the block ends; skips where it cannot be had."""
     adb = shutil.which("adb")
-    adbd = os.environ.get("ADWRIGHT_ADBD") or (_ADBD if Path(_ADBD).exists() else None)
+    adbd = next((one / _ADBD for one in _PLACES if (one / _ADBD).exists()), None)
     if adb is None or adbd is None:
-        pytest.skip("there is no adb or no adbd: .ci/run fetches Debian's")
+        pytest.skip("there is no adb or no adbd: `make phone` fetches them")
     shutil.copytree(_SCRIPTS, folder / "bin")
     shutil.move(folder / "bin" / "screens", folder / "screens")
     (folder / "picture.png").write_bytes(_PICTURE)
