@@ -35,7 +35,7 @@ from adwright.agent.drivers.protocol import (
 )
 from adwright.core.errors import DataError
 
-__all__ = ["PhoneDriver"]
+__all__ = ["PhoneDriver", "touch_path"]
 
 _METHODS: dict[ActKind, str] = {
     "tap": "TAP",
@@ -215,17 +215,17 @@ class PhoneDriver:
             return
         method, fields = _METHODS[kind], _fields(self._now)
         package = (view.package if view else "") or self._now.package
-        end, what = "", f"the key {kind.capitalize()}"
+        path, what = "", f"the key {kind.capitalize()}"
         if view is not None:
             node = next(one for one in screen_of(self._now, "").nodes if one.key == view.path)
             what = f"{kind.replace('_', ' ')} on {_named(node)}"
-            end = view.short_id or "-".join(node.name.split())
+            path = touch_path(node)
             if typed is not None and view.short_id:
                 fields |= {view.short_id: typed}
             elif typed is not None:
                 fields |= {"typed": typed}
-        url = app_address(package) + quote(end, safe="")
         fields["touch"] = what
+        url = app_address(package) + path
         self._ask(PendingRequest(method, url, "touch", self._screen.url, fields=fields), what)
 
     def _ask(self, request: PendingRequest, what: str) -> None:
@@ -236,6 +236,13 @@ class PhoneDriver:
         self._seen.append(SeenRequest(request, decision))
         if not decision.allowed:
             raise DriverError(f"the gate refuses: {decision.reason}", where=what)
+
+
+def touch_path(node: ScreenNode) -> str:
+    """The path under which the gate is asked about a touch: "save" of "com.shop.ads:id/save", or
+    "Save-all" of a view without a resource id. A document says "TAP /save"."""
+    own = node.facts.get("id", "").rpartition("/")[2]
+    return quote(own or "-".join(node.name.split()), safe="")
 
 
 def _fields(tree: UiTree) -> dict[str, str]:
