@@ -66,7 +66,7 @@ def test_an_app_is_used_over_the_wire(phone: PhoneMachine) -> None:
         ["text", "20%"],
         ["text", "%ssale%s%"],
         ["text", "s"],
-        ["keyevent", "4"],
+        ["keyevent", "111"],
         ["tap", "500", "250"],
     ]
     assert inputs(phone)[6:8] == [["keyevent", "123"], ["keyevent", *["67"] * 11]]
@@ -116,6 +116,19 @@ def test_the_screen_is_waited_for_and_an_old_one_never_shown(phone: PhoneMachine
         hurried.dump()
 
 
+def test_a_keyboard_is_closed_before_one_looks(phone: PhoneMachine) -> None:
+    device = AdbDevice(phone.settings)
+    for state, keys in (("true", ["111"]), ("stuck", ["111", "4"]), ("false", [])):
+        phone.reset()
+        (phone.folder / "keyboard").write_text(state)
+        device.dump()
+        assert [one[1] for one in inputs(phone)] == keys
+        assert (phone.folder / "keyboard").read_text() == "false"
+    (phone.folder / "keyboard").write_text("true")
+    device.views()
+    assert (phone.folder / "keyboard").read_text() == "true"
+
+
 def test_any_text_reaches_the_phone_as_one_argument(phone: PhoneMachine) -> None:
     device = AdbDevice(phone.settings)
     words = [NASTY, "", "-n", "%s", "é\u202e雪", "line\nbreak\ttab", "A=b", "'" * 9]
@@ -146,6 +159,9 @@ def test_what_goes_wrong_on_the_phone_is_told(phone: PhoneMachine) -> None:
     finally:
         (phone.folder / "away.png").rename(phone.folder / "picture.png")
     assert inputs(phone) == []
+    with pytest.raises(DriverError) as caught:
+        device.shell("sh", "-c", "exit 1", "hush")
+    assert "hush" not in str(caught.value)
     slow = AdbDevice(replace(phone.settings, seconds=0.3))
     with pytest.raises(DriverError, match=r"does not answer within 0\.3 seconds"):
         slow.shell("sleep", "1")

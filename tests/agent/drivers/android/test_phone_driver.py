@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.screen_world import ScreenWorld
 from adwright.agent.run.trace import RunTrace
+from adwright.core.clock import FixedClock
 from tests.support.agent.phone_app import APP, ShopPhone, phone_document
 from tests.support.agent.site.browsing import node_of
 
@@ -162,6 +164,33 @@ def test_what_has_moved_is_not_touched() -> None:
     with pytest.raises(DriverError, match="is not on the screen"):
         driver.tap(save)
     assert phone.acts == []
+
+
+def test_a_screen_that_changes_while_a_person_is_asked_is_not_touched() -> None:
+    clock, phone = FixedClock(), ShopPhone()
+    phone.screen = "edit"
+    changes: list[Callable[[], None]] = []
+
+    def asks(request: PendingRequest) -> GateDecision:
+        clock.advance(60)
+        changes.pop()()
+        return GateDecision(True)
+
+    driver = PhoneDriver(phone, asks, clock=clock)
+    save = node_of(driver.observe(), "button", "Save")
+    for change, words in (
+        (lambda: setattr(phone, "turned", True), "is not on the screen"),
+        (lambda: phone.typed.update(offer_name="Other"), "has changed while the gate was asked"),
+    ):
+        phone.turned = False
+        changes.append(change)
+        with pytest.raises(DriverError, match=words):
+            driver.tap(save)
+    assert phone.acts == []
+    phone.turned = False
+    changes.append(lambda: None)
+    driver.tap(save)
+    assert phone.screen == "saved"
 
 
 def test_what_cannot_be_done_is_said() -> None:

@@ -7,7 +7,8 @@
 The client is started without a shell of this machine; a command is a text for the phone's shell, in
 which every argument is quoted, see `shell_command`. It conforms to ADB 34 and to recorded
 UIAutomator trees, and has not yet been run on a device. What a phone cannot do is said: `input`
-types ASCII alone, and no line breaks.
+types ASCII alone, and no line breaks; and while it types, who is signed in on this machine can see
+the text among the arguments of programs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SERIAL = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:\[\]%-]{0,127}")
 _PACKAGE = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+", re.ASCII)
 _ACTIVITY = re.compile(r"\.?[A-Za-z_][\w.$]*", re.ASCII)
 _FILE = "adwright-view.xml"
-_KEYS = {"back": 4, "enter": 66, "end": 123, "delete": 67}
+_KEYS = {"back": 4, "enter": 66, "delete": 67, "escape": 111, "end": 123}
 _LONG_TAP_MS, _SWIPE_MS = 1000, 400
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PICTURE = 64 << 20
@@ -96,7 +97,18 @@ class AdbDevice:
             )
 
     def dump(self) -> bytes:
-        """See `PhoneDevice`; what was written on the phone is deleted there."""
+        """See `PhoneDevice`; a keyboard that is open is closed first.
+
+        It lies over the app, and no tree shows it: a finger would hit its keys.
+        """
+        for key in ("escape", "back"):
+            if "mInputShown=true" not in self.shell("dumpsys", "input_method", checked=False):
+                break
+            self._input("keyevent", _KEYS[key])
+        return self.views()
+
+    def views(self) -> bytes:
+        """The views, without touching anything; what was written on the phone is deleted there."""
         said, file = "", f"{self.settings.folder}/{_FILE}"
         for _ in range(self.settings.dumps):
             # An old file must never be taken for a new one: a dump that fails may say so, and that
@@ -131,7 +143,6 @@ class AdbDevice:
             case "type":
                 for chunk in typing_chunks(act.text):
                     self._input("text", chunk)
-                self._hide_keyboard()
             case "enter" | "back":
                 self._input("keyevent", _KEYS[act.kind])
 
@@ -187,11 +198,6 @@ class AdbDevice:
         if "Exception" in said or said.startswith("Error"):
             raise _failed(f"`input {words[0]}` does not work", said, self.settings.serial)
 
-    def _hide_keyboard(self) -> None:
-        """A keyboard lies over the app, and no tree shows it: a finger would hit its keys."""
-        if "mInputShown=true" in self.shell("dumpsys", "input_method", checked=False):
-            self._input("keyevent", _KEYS["back"])
-
     def _client(
         self,
         words: Sequence[str],
@@ -230,7 +236,9 @@ class AdbDevice:
             raise DriverError(f"the phone answers with more than {most >> 20} MB")
         if checked and done.returncode != 0:
             what = f"adb failed with status {done.returncode}"
-            raise _failed(what, said or done.stdout[:400].decode("utf-8", "replace"), words[-1])
+            # What was sent is not told: it may be a secret that is typed.
+            said = said or done.stdout[:400].decode("utf-8", "replace")
+            raise _failed(what, said, settings.serial)
         return done.stdout + (b"\n" + done.stderr if errors and done.stderr else b"")
 
 

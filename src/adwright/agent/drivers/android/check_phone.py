@@ -118,7 +118,7 @@ def _screen_size(device: AdbDevice) -> str:
 
 
 def _views(device: AdbDevice) -> str:
-    tree = read_ui_tree(device.dump())
+    tree = read_ui_tree(device.views())
     nodes = [one for one in screen_of(tree, "").nodes if one.visible]
     return f"{len(tree.views)} of {tree.package or 'no app'}, {len(nodes)} of them mean something"
 

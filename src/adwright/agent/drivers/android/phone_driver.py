@@ -10,7 +10,8 @@ fields what stands on the screen in fields that have an id. A gate that fails sa
 device sees requests itself, as Chromium does, the gate is asked for these and not for touches.
 
 A tree may be seconds old when a finger comes down. So before each touch one looks again: the view
-must stand where it stood, with the role and the name that it had, and get the touch itself.
+must stand where it stood, with the role and the name that it had, and get the touch itself. Where
+the gate has taken its time, as a person does who is asked, one looks once more.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from adwright.agent.drivers.protocol import (
     ScreenNode,
     SeenRequest,
 )
+from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import DataError
 
 __all__ = ["PhoneDriver", "touch_path"]
@@ -45,13 +47,18 @@ _METHODS: dict[ActKind, str] = {
     "back": "BACK",
 }
 _COVER = (255, 0, 255)
+#: A gate that takes longer has asked a person.
+_AT_ONCE_SECONDS = 0.5
 
 
 class PhoneDriver:
     """gate: asked before each touch, and for each app that is opened, unless the device asks one
     itself."""
 
-    def __init__(self, device: PhoneDevice, gate: RequestGate) -> None:
+    def __init__(
+        self, device: PhoneDevice, gate: RequestGate, *, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._device = device
         self._gate = gate
         self._seen: list[SeenRequest] = []
@@ -85,8 +92,7 @@ class PhoneDriver:
         something else afterwards; what a password field holds cannot be looked at."""
         if node.role != "textbox":
             raise DriverError(f"{_named(node)} takes no text", hint="tap it, or choose a value")
-        view, x, y = self._place(node)
-        self._ask_touch("type", view, None if node.secret else text)
+        view, x, y = self._allowed("type", node, None if node.secret else text)
         self._device.do(PhoneAct("tap", view.path, x, y))
         view = self._find(node, moved=True)
         held = view.text if node.secret else field_value(view)
@@ -150,11 +156,10 @@ class PhoneDriver:
         """The screen as PNG; these nodes, and fields for passwords, are painted over, where they
         stood and where they stand. Empty where there is no Pillow to paint with."""
         hidden = {one.key for one in masked}
-        trees = (self._tree, self._look())
         data = self._device.picture()
         boxes = [
             (view.bounds.left, view.bounds.top, view.bounds.right - 1, view.bounds.bottom - 1)
-            for tree in (*trees, self._look())
+            for tree in (self._tree, self._look())
             for view in tree.views
             if (view.password or view.path in hidden) and not view.bounds.is_empty
         ]
@@ -167,9 +172,22 @@ class PhoneDriver:
     # --- before a touch ----------------------------------------------------------------
 
     def _touch(self, kind: ActKind, node: ScreenNode) -> None:
-        view, x, y = self._place(node)
-        self._ask_touch(kind, view)
+        view, x, y = self._allowed(kind, node)
         self._device.do(PhoneAct(kind, view.path, x, y))
+
+    def _allowed(
+        self, kind: ActKind, node: ScreenNode, typed: str | None = None
+    ) -> tuple[UiView, int, int]:
+        """Where a touch that the gate allows goes to. typed: what is about to be typed."""
+        found = self._place(node)
+        before, began = _fields(self._now), self._clock.monotonic()
+        self._ask_touch(kind, found[0], typed)
+        if self._clock.monotonic() - began > _AT_ONCE_SECONDS:
+            found = self._place(node)
+            if _fields(self._now) != before:
+                what = "the screen has changed while the gate was asked"
+                raise DriverError(what, where=node.key, hint="observe it anew")
+        return found
 
     def _place(self, node: ScreenNode) -> tuple[UiView, int, int]:
         """A view that stands where it stood, and a point at which it gets a touch."""
