@@ -2,6 +2,8 @@
 
 This adbd asks nobody who he is, and gives a root shell to whoever reaches it. So it runs within a
 network namespace that has nothing but its own loopback, together with the client and its server.
+It would also listen on the sockets between virtual machines, which know no namespaces: their port
+is held here as long as it runs.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -66,7 +69,8 @@ def phone_machine(folder: Path) -> Iterator[PhoneMachine]:
         "ADB_MDNS": "0",
     }
     outside = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
-    start = f"ip link set lo up && exec {adbd}"
+    start = f"ip link set lo up && exec setpriv --pdeathsig KILL {adbd}"
+    held = _hold_machine_port()
     with (folder / "adbd.log").open("wb") as log:
         daemon = subprocess.Popen(
             [*outside, "sh", "-c", start], env=place, stdout=log, stderr=log, cwd=folder
@@ -89,6 +93,22 @@ def phone_machine(folder: Path) -> Iterator[PhoneMachine]:
             subprocess.run([client, "kill-server"], capture_output=True, timeout=10, check=False)
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
+        if held is not None:
+            held.close()
+
+
+def _hold_machine_port() -> socket.socket | None:
+    """Port 5555 between virtual machines, bound and not listened at; None where there are none."""
+    try:
+        held = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        held.bind((socket.VMADDR_CID_ANY, 5555))
+    except OSError:
+        held.close()
+        pytest.skip("port 5555 between virtual machines is taken: adbd would listen elsewhere")
+    return held
 
 
 def _connect(client: Path, daemon: subprocess.Popen[bytes], folder: Path) -> None:
