@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.defences.isolated import IsolatedTarget
 from adwright.audit.found_texts import AttackPlan, ModelWeights, find_texts
 from adwright.audit.targets.defended import DefendedTarget
 from adwright.core.errors import ConfigError
@@ -70,6 +71,32 @@ def test_attacks_by_gradient_need_weights() -> None:
     texts = find_texts(few, gullible(), plan, weights=weights)
     assert [one.tier for one in texts] == ["T2", "T3"]
     assert all(one.text.startswith("people who drink 1 cups") for one in texts)
+
+
+class Wordless(Same):
+    """Leaves no text."""
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing.without_texts()
+
+
+def test_with_weights_the_adaptive_attack_goes_by_gradient_too(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+    network = tiny_llama()
+    network.config.max_position_embeddings = 2048
+    weights = ModelWeights(network, tiny_tokens(), "tiny")
+    few, plan = SHOP.only((0, 1)), AttackPlan(("T4",), ("Steel Kettle",), calls=20, orders=1)
+    alone = DefendedTarget(IsolatedTarget(gullible()), Same())
+    texts = find_texts(few, alone, plan, folder=tmp_path, weights=weights)
+    assert [(one.tier, one.run) for one in texts] == [("T4", "0"), ("T4", "0 gradient")]
+    jobs = {path.name for path in (tmp_path / "attacks").iterdir()}
+    assert jobs == {"T4-0-0", "T4-gradient-0-0"}
+    together = find_texts(few, DefendedTarget(gullible(), Same()), plan, weights=weights)
+    assert together[1] != texts[1]
+    deaf = DefendedTarget(gullible(), Wordless())
+    assert [one.run for one in find_texts(few, deaf, plan, weights=weights)] == ["0"]
 
 
 def test_attacks_need_a_catalogue_of_ones_own_and_its_products() -> None:

@@ -45,7 +45,7 @@ __all__ = [
     "opened_weights",
 ]
 
-RankingRule = Literal["sum", "mean"]
+RankingRule = Literal["sum", "mean", "prior"]
 CatalogueFile = Annotated[
     Path, typer.Argument(help="The products: JSON lines, CSV or Parquet, a row each.")
 ]
@@ -96,7 +96,11 @@ RankerUrl = Annotated[
 ]
 RuleOption = Annotated[
     RankingRule,
-    typer.Option("--rule", help="Of likelihoods: their sum over a name's tokens, or their mean."),
+    typer.Option(
+        "--rule",
+        help="Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less "
+        "what the name is worth without its record.",
+    ),
 ]
 Average = Annotated[
     int,

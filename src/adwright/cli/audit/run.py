@@ -114,7 +114,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     """Measure how far texts push products up the list of a model.
 
     Attacks write the texts: T0 templates, T1 search on the ranks, T2 by gradient, T3 by gradient
-    and fluent, T4 search through the defence; control: random words, the name again, a truthful
+    and fluent, T4 both through the defence; control: random words, the name again, a truthful
     sentence. Each text is then tried in fresh orders of the products, beside the same orders
     without it. The report says advantage, disadvantage and net for each product and kind of text,
     over all runs and for the best of them, what other products lost, and what it cost: report.html,
@@ -161,8 +161,8 @@ class AttackOptions:
 
     @property
     def white(self) -> bool:
-        """Whether a tier needs the weights of the model."""
-        return bool({"T2", "T3"} & set(self.plan.tiers))
+        """Whether a tier takes the weights of the model."""
+        return bool({"T2", "T3", "T4"} & set(self.plan.tiers))
 
     @property
     def plan(self) -> AttackPlan:
