@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.found_texts import AttackPlan, ModelWeights, find_texts
+from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders, find_texts
 from adwright.audit.targets.defended import DefendedTarget
+from adwright.audit.targets.function import FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.scripted_targets import gullible, stubborn
 from tests.support.audit.shops import KETTLES, kettles
@@ -104,6 +106,29 @@ def test_attacks_need_a_catalogue_of_ones_own_and_its_products() -> None:
         find_texts(kettles(own=False), gullible(), AttackPlan())
     with pytest.raises(ConfigError, match="no such product"):
         find_texts(SHOP, gullible(), AttackPlan(products=("Pot",)))
+
+
+def test_orders_that_attacks_choose_on_are_told() -> None:
+    shown: list[tuple[str, ...]] = []
+
+    def looks(listings: Sequence[ShopListing], request: str) -> list[str]:
+        shown.append(tuple(one.name for one in listings))
+        return [one.name for one in listings]
+
+    plan = AttackPlan(("T1",), ("Steel Kettle",), runs=2, calls=60, orders=2, seed=5)
+    find_texts(SHOP, FunctionTarget(looks, name="as shown"), plan)
+    told = {tuple(SHOP.names[row] for row in one) for one in choosing_orders(plan, len(SHOP))}
+    assert set(shown) <= told
+    assert choosing_orders(AttackPlan(("T0", "control")), 6) == []
+    assert len(choosing_orders(AttackPlan(("T2",)), 2)) == 2
+
+
+def test_attacks_by_gradient_choose_on_told_orders_too() -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from adwright.audit.attacks.gradient.attack import spread_orders
+
+    told = set(choosing_orders(AttackPlan(("T2",), seed=3), 6))
+    assert all(set(spread_orders(6, row, 3, 3)) <= told for row in range(6))
 
 
 def test_plans_that_cannot_be() -> None:

@@ -27,7 +27,7 @@ from adwright.audit.attacks.run import run_attack
 from adwright.audit.attacks.search import SearchAttack
 from adwright.audit.attacks.templates import TEMPLATES, template_texts
 from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.catalogue.orders import Order, draw_orders
 from adwright.audit.defences.bounded import BoundedTarget
 from adwright.audit.defences.isolated import IsolatedTarget
 from adwright.audit.report.texts import SellerText
@@ -36,7 +36,7 @@ from adwright.audit.targets.target import Target
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 
-__all__ = ["AttackPlan", "ModelWeights", "find_texts"]
+__all__ = ["AttackPlan", "ModelWeights", "choosing_orders", "find_texts"]
 
 _Maker = Callable[
     [AttackGoal, str, Target, "AttackPlan", SpendingMeter, "ModelWeights | None"], Attack | None
@@ -108,6 +108,20 @@ def find_texts(
         for tier in plan.tiers:
             found += _texts(goal, tier, target, plan, folder, weights)
     return found
+
+
+def choosing_orders(plan: AttackPlan, n: int) -> list[Order]:
+    """The orders of n products on which the attacks of a plan may choose: not to be scored on.
+    Templates and controls choose on none."""
+    if not {"T1", "T2", "T3", "T4"} & set(plan.tiers):
+        return []
+    found: dict[Order, None] = {}
+    for seed in range(plan.seed, plan.seed + plan.runs):
+        # A gradient attack takes some of a whole round of places.
+        count = -(-_orders(plan, n) // n) * n
+        drawn = draw_orders(n, count, seed=seed, purpose="choose", balanced=True)
+        found |= dict.fromkeys(drawn)
+    return list(found)
 
 
 def _texts(
