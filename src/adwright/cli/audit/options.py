@@ -241,6 +241,10 @@ def defences(honest: ShopCatalogue, *, eps: float | None = None, seed: int = 0) 
     guard = None
     try:
         guard = TextGuard.fit(guard_texts(honest.listings), np.random.default_rng(seed))
+        if not guard.can_alarm:
+            alpha = guard.config.alpha
+            need = f"it needs some {3 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
+            typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
     config = StackConfig(guard=guard is not None, isolated=eps is not None, eps=eps)
