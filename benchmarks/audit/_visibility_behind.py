@@ -89,6 +89,7 @@ def behind_figures() -> dict[str, Figure]:
     whole = kept(VisibilityCell(catalogue, FACTS))
     eps = _eps()
     if whole is not None:
+        found |= _rule_figures(whole)
         low, high = wilson_interval(
             np.array([whole["alarms"] / whole["looked_at"]]), np.array([whole["looked_at"]])
         )
@@ -132,6 +133,17 @@ def _attack_figures(by_defence: Mapping[str, Mapping[str, RankTable]]) -> dict[s
         minus = _minus(tables.get("T2"), tables.get("random"))
         if minus is not None and defence != "stack":
             found |= _figure(f"t2_minus_control_points_{defence}", minus)
+    return found
+
+
+def _rule_figures(whole: Mapping[str, Any]) -> dict[str, Figure]:
+    """How each rule spreads the first places of the scoring orders without any attack: the largest
+    share of one product, and how many products ever have it."""
+    found: dict[str, Figure] = {}
+    for rule, ranks in whole["ranks"].items():
+        first = (np.array(ranks) == 1).mean(0)
+        found[f"clean_first_most_{rule}"] = round(float(first.max()), 3)
+        found[f"clean_first_products_{rule}"] = int((first > 0).sum())
     return found
 
 
