@@ -131,6 +131,15 @@ def test_attacks_by_gradient_choose_on_told_orders_too() -> None:
     assert all(set(spread_orders(6, row, 3, 3)) <= told for row in range(6))
 
 
+def test_a_search_with_too_few_calls_is_refused_and_finds_nothing_in_silence() -> None:
+    few = AttackPlan(("T1",), ("Steel Kettle",), calls=3, orders=2)
+    with pytest.raises(ConfigError, match="at least 4 calls"):
+        find_texts(SHOP, gullible(), few)
+    (text,) = find_texts(SHOP, gullible(), AttackPlan(("T1",), few.products, calls=4, orders=2))
+    assert text.tier == "T1"
+    assert find_texts(SHOP, gullible(), AttackPlan(("T0",), calls=1))
+
+
 def test_plans_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="unknown tier 'T9'"):
         AttackPlan(("T0", "T9"))

@@ -97,10 +97,11 @@ def find_texts(
     nothing. weights: for T2 and T3, and for the second kind of T4.
 
     Raises ConfigError for a catalogue that is not declared as one's own, an unknown product, T2 and
-    T3 without weights, and T4 where the target has no defence; and as `run_attack`.
+    T3 without weights, T4 where the target has no defence, and for fewer calls than a search needs
+    to try one text; and as `run_attack`.
     """
     catalogue.require_own()
-    _require_means(target, plan, weights)
+    _require_means(target, plan, weights, len(catalogue))
     rows = [catalogue.index(name) for name in plan.products] or list(range(len(catalogue)))
     found: list[SellerText] = []
     for row in rows:
@@ -239,7 +240,15 @@ def _orders(plan: AttackPlan, n: int) -> int:
     return min(plan.orders, math.factorial(min(n, 20)))
 
 
-def _require_means(target: Target, plan: AttackPlan, weights: ModelWeights | None) -> None:
+def _require_means(target: Target, plan: AttackPlan, weights: ModelWeights | None, n: int) -> None:
+    # The product as it is, and one text, in every order.
+    least = 2 * _orders(plan, n)
+    if plan.calls < least and {"T1", "T4"} & set(plan.tiers):
+        raise ConfigError(
+            f"a search in {_orders(plan, n)} orders needs at least {least} calls",
+            where=f"calls {plan.calls}",
+            hint="allow more, or a net of 0 would say nothing",
+        )
     white = [one for one in plan.tiers if one in ("T2", "T3")]
     if white and weights is None:
         raise ConfigError(
