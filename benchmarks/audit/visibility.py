@@ -15,7 +15,17 @@ cut off goes on behind the last step of its attack, which lies in the cache fold
 
 The plan, in CPU-seconds of one thread beside other work; 2.4 a ranking of ten products:
 
-XXPLAN
+    cells          of a catalogue              a cell
+    facts          1                               60
+    T2, T3         10 products x 3 seeds          330   120 calls of 2.5, ten rankings
+    T1             10 x 3                         320
+    T0             10                             115
+    controls       3 x 10                          30
+    T4             10 x 3                          70
+    T4-gradient    10 x 3                         120
+    defended       130                         5 to 60   the first of a product and of a catalogue
+    ci             1, of coffee machines          230
+
 Coffee machines by gradient come first: an hour for one seed. The cells of a catalogue with three
 seeds take about ten hours, of which the three seeds of T2 take three.
 """

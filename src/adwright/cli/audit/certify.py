@@ -35,6 +35,26 @@ if TYPE_CHECKING:
 
 __all__ = ["certify", "verify"]
 
+FactsBy = Annotated[
+    str,
+    typer.Option(
+        "--facts-by",
+        help="Column of numbers that ranks the facts, such as a rating; without it the model ranks "
+        "listings without texts.",
+    ),
+]
+Grades = Annotated[
+    str,
+    typer.Option(
+        "--grades",
+        help="Column of numbers that says how good a product is: shows what other bounds would cost "
+        "and buy.",
+    ),
+]
+Colluders = Annotated[
+    int, typer.Option("--colluders", min=1, help="Products that may work together.")
+]
+
 
 def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     file: CatalogueFile,
@@ -45,28 +65,12 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
         Path, typer.Option("--key", help="Private key (Ed25519, PEM); made where none is there.")
     ] = Path("audit.pem"),
     eps: Bound = 0.5,
-    facts_by: Annotated[
-        str,
-        typer.Option(
-            "--facts-by",
-            help="Column of numbers that ranks the facts, such as a rating; without it the model "
-            "ranks listings without texts.",
-        ),
-    ] = "",
-    grades: Annotated[
-        str,
-        typer.Option(
-            "--grades",
-            help="Column of numbers that says how good a product is: shows what other bounds would "
-            "cost and buy, and writes it as picture and table to --curve.",
-        ),
-    ] = "",
+    facts_by: FactsBy = "",
+    grades: Grades = "",
     curve: Annotated[
-        Path, typer.Option("--curve", help="Folder of that picture and table.")
+        Path, typer.Option("--curve", help="Folder of the picture and table of --grades.")
     ] = Path("curve"),
-    colluders: Annotated[
-        int, typer.Option("--colluders", min=1, help="Products that may work together.")
-    ] = 2,
+    colluders: Colluders = 2,
     request: ShopperRequest = "",
     name: NameColumn = "",
     facts: FactColumns = "",
