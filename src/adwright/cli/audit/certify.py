@@ -47,7 +47,7 @@ Grades = Annotated[
     str,
     typer.Option(
         "--grades",
-        help="Column of numbers that says how good a product is: shows what other bounds would cost "
+        help="Column of numbers, how good a product is: shows what other bounds would cost "
         "and buy.",
     ),
 ]
