@@ -45,7 +45,7 @@ __all__ = [
     "opened_weights",
 ]
 
-RankingRule = Literal["sum", "mean"]
+RankingRule = Literal["sum", "mean", "prior"]
 CatalogueFile = Annotated[
     Path, typer.Argument(help="The products: JSON lines, CSV or Parquet, a row each.")
 ]
@@ -96,7 +96,11 @@ RankerUrl = Annotated[
 ]
 RuleOption = Annotated[
     RankingRule,
-    typer.Option("--rule", help="Of likelihoods: their sum over a name's tokens, or their mean."),
+    typer.Option(
+        "--rule",
+        help="Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less "
+        "what the name is worth without its record.",
+    ),
 ]
 Average = Annotated[
     int,
@@ -237,6 +241,10 @@ def defences(honest: ShopCatalogue, *, eps: float | None = None, seed: int = 0) 
     guard = None
     try:
         guard = TextGuard.fit(guard_texts(honest.listings), np.random.default_rng(seed))
+        if not guard.can_alarm:
+            alpha = guard.config.alpha
+            need = f"it needs some {3 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
+            typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
     config = StackConfig(guard=guard is not None, isolated=eps is not None, eps=eps)
