@@ -48,7 +48,7 @@ __all__ = [
     "opened_weights",
 ]
 
-RankingRule = Literal["sum", "mean"]
+RankingRule = Literal["sum", "mean", "prior"]
 CatalogueFile = Annotated[
     Path, typer.Argument(help="The products: JSON lines, CSV or Parquet, a row each.")
 ]
@@ -99,7 +99,11 @@ RankerUrl = Annotated[
 ]
 RuleOption = Annotated[
     RankingRule,
-    typer.Option("--rule", help="Of likelihoods: their sum over a name's tokens, or their mean."),
+    typer.Option(
+        "--rule",
+        help="Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less "
+        "what the name is worth without its record.",
+    ),
 ]
 Average = Annotated[
     int,
@@ -247,6 +251,10 @@ def guarded_by(guard: Callable[[], TextGuard], *, eps: float | None = None) -> D
     made = None
     try:
         made = guard()
+        if not made.can_alarm:
+            alpha = made.config.alpha
+            need = f"it needs some {3 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
+            typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
     config = StackConfig(guard=made is not None, isolated=eps is not None, eps=eps)
