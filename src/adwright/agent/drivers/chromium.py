@@ -160,14 +160,16 @@ class ChromiumDriver:
         at = self._at(node)
         with self._acting(f"{_named(node)} cannot be tapped"):
             if self._settings.screen == "phone":
-                at.tap()
+                at.tap(no_wait_after=True)
             else:
-                at.click()
+                # What it leads to is waited for below: the gate may ask a person first, and that
+                # may take longer than a page may.
+                at.click(no_wait_after=True)
 
     def long_tap(self, node: ScreenNode) -> None:
         """A tap that lasts a second."""
         with self._acting(f"{_named(node)} cannot be tapped"):
-            self._at(node).click(delay=_LONG_TAP_MS)
+            self._at(node).click(delay=_LONG_TAP_MS, no_wait_after=True)
 
     def set_text(self, node: ScreenNode, text: str) -> None:
         """Make `text` all that stands in a field."""
