@@ -38,6 +38,7 @@ __all__ = [
     "PreparedTask",
     "find_script",
     "keep_task",
+    "keepable",
     "macro_values",
     "prepare_task",
 ]
@@ -110,25 +111,31 @@ def prepare_task(found: FoundScript, task: str, document: AppDocument) -> Prepar
 
 
 def keep_task(name: str, ready: PreparedTask, report: RunReport, book: MacroBook) -> Macro:
-    """Keep a verified run as a macro. Raises ConfigError where there is nothing to keep."""
+    """Keep a verified run as a macro. Raises ConfigError for a run that is not, and what
+    `keepable` raises."""
+    general, wanted = keepable(name, ready)
+    flows = ready.checked.rules.flows
+    macro = macro_of(name, general.task, general.script, wanted, report, flows=flows)
+    book.keep(macro, report.document)
+    return macro
+
+
+def keepable(name: str, ready: PreparedTask) -> tuple[GeneralScript, Postconditions]:
+    """What would be kept as a macro of this name. Raises ConfigError where there is nothing to
+    keep, which is better asked before a run than after it."""
     if ready.found.source == "macro":
         raise ConfigError(
             f"the run was by the macro {ready.found.name} already",
             where=f"--keep {name}",
             hint="leave --keep out",
         )
-    if ready.general is None or ready.general.postconditions is None:
+    if ready.general is None or ready.postconditions is None:
         raise ConfigError(
             "nothing of this task can be looked up afterwards, so no replay could be verified",
             where=f"--keep {name}",
             hint="name each value of the task once, in quotes",
         )
-    general, flows = ready.general, ready.checked.rules.flows
-    macro = macro_of(
-        name, general.task, general.script, ready.general.postconditions, report, flows=flows
-    )
-    book.keep(macro, report.document)
-    return macro
+    return ready.general, ready.postconditions
 
 
 def macro_values(macro: Macro, pairs: Mapping[str, str]) -> dict[str, ArgumentValue]:

@@ -74,7 +74,12 @@ class PendingChange:
         check_literals(self)
 
     def sentence(self) -> str:
-        """The change in one line; long values are shortened, and signs that hide are spelled."""
+        """The change in one line."""
+        return "; ".join(self.lines())
+
+    def lines(self) -> tuple[str, ...]:
+        """What is sent, then each field that differs or of which nobody saw what stood there; long
+        values are shortened, and signs that hide are spelled."""
         path = urlsplit(self.url)
         place = path.path + (f"?{path.query}" if path.query else "")
         parts = [f"{self.effect}: {self.method} {_shown(place)}; {self.number} of this run"]
@@ -86,7 +91,7 @@ class PendingChange:
                 parts.append(f"{_shown(one.name)}: {_shown(one.old, quoted=True)} -> {new}")
         if not self.documented:
             parts.append("this request is not in the document")
-        return "; ".join(parts)
+        return tuple(parts)
 
 
 #: Asked by the gate; true is a yes. It may take as long as a person does.
