@@ -65,12 +65,12 @@ def change_key(run_id: str, change: PendingChange) -> str:
 class HeldRun:
     """One run. patience: seconds that a change waits for an answer."""
 
-    def __init__(self, run_id: str, owner: str, patience: float) -> None:
+    def __init__(self, run_id: str, owner: str, patience: float, told: Any = None) -> None:
         self.run_id = run_id
         self.owner = owner
         self._patience = patience
         self._condition = threading.Condition()
-        self._view = HeldView("running")
+        self._view = HeldView("running", told=told)
         self._answer: bool | None = None
         self._closed = False
 
@@ -132,9 +132,14 @@ class HeldRuns:
         self._threads: dict[str, threading.Thread] = {}
         self._closed = False
 
-    def start(self, owner: str, run_id: str, work: Callable[[HeldRun], Any]) -> HeldRun:
-        """Begin a run. Raises RunsBusyError where the owner has one, or there are too many."""
-        run = HeldRun(run_id, owner, self._patience)
+    def start(
+        self, owner: str, run_id: str, work: Callable[[HeldRun], Any], *, told: Any = None
+    ) -> HeldRun:
+        """Begin a run. told: what there is to say of it from the start.
+
+        Raises RunsBusyError where the owner has one, or there are too many.
+        """
+        run = HeldRun(run_id, owner, self._patience, told)
         with self._lock:
             self._require_room(owner)
             self._runs[run_id] = run

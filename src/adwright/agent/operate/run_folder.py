@@ -46,6 +46,7 @@ class KeptTask:
     arguments: tuple[tuple[str, str], ...] = ()
     tokens_in: int = 0
     tokens_out: int = 0
+    dry: bool = False
 
     def __post_init__(self) -> None:
         check_literals(self)

@@ -96,7 +96,7 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
         ready.checked,
         ready.arguments,
         ready.postconditions,
-        KeptTask(task, found.source, found.name, said, found.tokens_in, found.tokens_out),
+        KeptTask(task, found.source, found.name, said, found.tokens_in, found.tokens_out, dry_run),
     )
     if keep and report.verdict == "verified":
         macro = keep_task(keep, ready, report, files.book)

@@ -71,7 +71,7 @@ def replay(
         checked,
         arguments,
         macro.postconditions,
-        KeptTask(macro.task, "replay", macro.name, said),
+        KeptTask(macro.task, "replay", macro.name, said, dry=dry_run),
     )
     end_by_verdict(report)
 
