@@ -44,6 +44,14 @@ def test_a_person_sees_the_request_and_decides(
     assert "1 fields as they were" in said
 
 
+def test_to_break_off_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    def confirm(text: str, default: object = None) -> bool:
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "confirm", confirm)
+    assert ask_person(CHANGE) is False
+
+
 def test_a_file_decides_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "allow.toml"
     path.write_text('[[allow]]\nrequest = "POST /offers/{}/"\nchanges = ["share"]\n', "utf-8")

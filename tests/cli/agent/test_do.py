@@ -121,6 +121,8 @@ def test_a_model_is_asked_where_nothing_else_fits(
     assert "a model is asked" in said
     assert "script, by model" in said
     assert "answer: 2" in said
-    (config,) = asked
+    call("agent", "do", "Ponder", "--document", "shop.txt", "--adapter", "tuned", "--offline")
+    config, other = asked
+    assert (other.adapter, other.offline, other.url) == ("tuned", True, "")
     assert (config.model, config.url, config.threads) == ("m", "http://127.0.0.1:9/v1", 2)
     assert ModelChoice(none=True).opener is None

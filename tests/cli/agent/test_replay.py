@@ -53,6 +53,10 @@ def test_verify_looks_and_does_nothing(shop: Shop) -> None:
     said = call(*verify)
     assert "offers__rows" in said
     assert "there" in said
+    (shop.folder / "shop.macros").rename(shop.folder / "kept")
+    (shop.folder / "shop.policy.toml").rename(shop.folder / "p.toml")
+    assert "no policy" in call(*verify, code=2)
+    verify += ("--macros", "kept", "--policy", "p.toml")
     shop.app.offers.clear()
     assert "gone" in call(*verify, "--phone", code=1)
     assert shop.app.writes == []

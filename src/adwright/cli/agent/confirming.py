@@ -43,9 +43,12 @@ def confirmer(file: Path | None, document: AppDocument) -> Confirmer:
 
 
 def ask_person(change: PendingChange) -> bool:
-    """Show the pending request, and ask; only a yes is one."""
+    """Show the pending request, and ask; only a yes is one, and Ctrl-C is a no."""
     _show(change, "waits for a yes; nothing is sent yet")
-    return typer.confirm("Send it?", default=False)
+    try:
+        return typer.confirm("Send it?", default=False)
+    except typer.Abort:
+        return False
 
 
 def _show(change: PendingChange, what: str) -> None:
