@@ -59,17 +59,17 @@ _HEADERS = {
 _log = logging.getLogger("adwright.service")
 
 
-class _Body(BaseModel):
+class _AgentBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class AgentAppsOut(_Body):
+class AgentAppsOut(_AgentBody):
     """The names of the tenant's apps."""
 
     apps: list[str]
 
 
-class AgentTaskIn(_Body):
+class AgentTaskIn(_AgentBody):
     """A task."""
 
     app: Annotated[str, Field(pattern=f"^{NAME}$", description="One of GET /v1/agent/apps.")]
@@ -84,13 +84,13 @@ class AgentTaskIn(_Body):
     dry_run: bool = Field(default=False, description="Send nothing that may write; say what.")
 
 
-class AgentAnswerIn(_Body):
+class AgentAnswerIn(_AgentBody):
     """A yes or no to the change that was shown."""
 
     hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the pending change.")]
 
 
-class AgentFieldOut(_Body):
+class AgentFieldOut(_AgentBody):
     """A field of a request. old: null where nobody saw what stood there."""
 
     name: str
@@ -98,7 +98,7 @@ class AgentFieldOut(_Body):
     new: str
 
 
-class AgentChangeOut(_Body):
+class AgentChangeOut(_AgentBody):
     """A request that may write, as it would be sent or was; secrets are masked."""
 
     element: str
@@ -110,7 +110,7 @@ class AgentChangeOut(_Body):
     documented: bool = Field(description="The document knows this request of this element.")
 
 
-class AgentRunOut(_Body):
+class AgentRunOut(_AgentBody):
     """A run."""
 
     run_id: str

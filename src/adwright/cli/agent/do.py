@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from adwright.cli.agent.running import RunOptions, end_by_verdict, show_script
 from adwright.cli.lm.adapters import Adapter
 from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
 from adwright.cli.shared import Offline
+
+if TYPE_CHECKING:
+    from adwright.agent.operate.run_folder import KeptTask
+    from adwright.agent.operate.tasks import PreparedTask
 
 __all__ = ["do"]
 
@@ -69,7 +73,6 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
     Exit codes: 0 where it is verified, done or dry; 1 where you or the policy said no; 3 where it
     stopped; 4 where the app contradicts it; 2 for a mistake, and where no script fits the task.
     """
-    from adwright.agent.operate.run_folder import KeptTask
     from adwright.agent.operate.tasks import find_script, keep_task, keepable, prepare_task
 
     files = AppFiles(document, policy, macros)
@@ -81,24 +84,34 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
         task, app, macros=files.book, open_model=chosen.opener, rules=rules.check_rules()
     )
     ready = prepare_task(found, task, app)
-    named = f"{found.source} {found.name}".strip()
-    show_script(
-        ready.checked,
-        f"by {named}, {found.tokens_in:,} tokens read and {found.tokens_out:,} written",
-        ready.arguments,
-    )
+    _show(ready)
     if keep and not dry_run:
         keepable(keep, ready)
-    said = tuple((name, str(value)) for name, value in ready.arguments.items())
     report = RunOptions(files, confirm_file, folder, dry_run, phone).run(
         app,
         rules,
         ready.checked,
         ready.arguments,
         ready.postconditions,
-        KeptTask(task, found.source, found.name, said, found.tokens_in, found.tokens_out, dry_run),
+        _kept(ready, dry=dry_run),
     )
     if keep and report.verdict == "verified":
         macro = keep_task(keep, ready, report, files.book)
         typer.echo(f"kept as {macro.name}: {macro.task}")
     end_by_verdict(report)
+
+
+def _show(ready: PreparedTask) -> None:
+    found = ready.found
+    tokens = f"{found.tokens_in:,} tokens read and {found.tokens_out:,} written"
+    named = f"{found.source} {found.name}".strip()
+    show_script(ready.checked, f"by {named}, {tokens}", ready.arguments)
+
+
+def _kept(ready: PreparedTask, *, dry: bool) -> KeptTask:
+    from adwright.agent.operate.run_folder import KeptTask
+
+    found = ready.found
+    said = tuple((name, str(value)) for name, value in ready.arguments.items())
+    tokens = (found.tokens_in, found.tokens_out)
+    return KeptTask(ready.task, found.source, found.name, said, *tokens, dry=dry)
