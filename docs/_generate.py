@@ -20,6 +20,7 @@ from _command_line import cli_page
 from _creative import CREATIVE
 from _delivery import DELIVERY
 from _editing import EDITING
+from _faces import FACES
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
 from _programs import PROGRAMS
@@ -71,6 +72,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **AUTHORING,
     **CREATIVE,
     **EDITING,
+    **FACES,
 }
 
 
