@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from _audit import AUDIT
 from _authoring import AUTHORING
 from _command_line import cli_page
 from _creative import CREATIVE
@@ -56,6 +57,7 @@ PAGES = (
             "authoring",
             "judging-ads",
             "editing-ads",
+            "visibility",
         )
     ),
 )
@@ -73,6 +75,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **CREATIVE,
     **EDITING,
     **FACES,
+    **AUDIT,
 }
 
 
