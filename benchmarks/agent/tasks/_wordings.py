@@ -163,9 +163,7 @@ _STOREFRONT: dict[str, tuple[str, ...]] = {
         'Add {quantity} of the product "{title}" to the basket',
     ),
     "price_read": ('What is the price of "{title}"?', 'Tell me the price of the product "{title}"'),
-    "stranger": (
-        'Register with the email address "{mail}" and the password secret "shop"',
-    ),
+    "stranger": ('Register with the email address "{mail}" and the password secret "shop"',),
     "written_review": (
         'Write a review of the product "{title}" with title "{head}", body "{words}", score 1, '
         'name "{name}" and email "{mail}"',

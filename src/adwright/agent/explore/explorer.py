@@ -222,13 +222,11 @@ class _Exploration:
         self._same[path] += int(bool(query) and not is_new)
 
     def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
-        closed = [one for one in record.elements if one.opens]
+        closed = {_menu_of(one, record): one for one in record.elements if one.opens}
+        new = [mark for mark in closed if mark not in self._menus]
         dirty = False
-        for seen in closed[: self._bounds.menus]:
-            own = seen.element.many or seen.element.role != "button"
-            mark = _mark(seen.element.name, record, own=own)
-            if mark in self._menus:
-                continue
+        for mark in new[: self._bounds.menus]:
+            seen = closed[mark]
             self._menus.add(mark)
             if dirty:
                 self._driver.open(record.url)
@@ -288,6 +286,11 @@ class _Exploration:
 
     def _takes(self, url: str) -> bool:
         return in_scope(url, self._origins, self._bounds.paths)
+
+
+def _menu_of(seen: SeenElement, record: PageRecord) -> str:
+    own = seen.element.many or seen.element.role != "button"
+    return _mark(seen.element.name, record, own=own)
 
 
 def _mark(name: str, record: PageRecord, *, own: bool) -> str:

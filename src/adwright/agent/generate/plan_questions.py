@@ -123,7 +123,11 @@ def _fit(one: Element, asked: list[str], forms: DocumentForms) -> float | None:
 
 
 def _is_read(one: Element) -> bool:
-    return one.value_type not in ("none", "secret", "file") or one.role in ("status", "alert", "cell")
+    return one.value_type not in ("none", "secret", "file") or one.role in (
+        "status",
+        "alert",
+        "cell",
+    )
 
 
 def _reading(one: Element, term: Expression) -> Expression:
@@ -143,4 +147,3 @@ def _in_item(door: ItemDoor, value: str) -> Expression:
     if door.door is None or door.door is door.rows:
         return item
     return VerbCall("inside", (item, ElementUse(door.door.name)))
-

@@ -33,7 +33,9 @@ _DELETE = re.compile(
     r"\b(?:delete|remove|erase|discard|get rid of|throw (?:away|out)|take (?:away|out)|has to go)\b",
     re.I,
 )
-_CREATE = re.compile(r"\b(?:new|create|add|set up|register|sign up|open an account|need an?)\b", re.I)
+_CREATE = re.compile(
+    r"\b(?:new|create|add|set up|register|sign up|open an account|need an?)\b", re.I
+)
 #: A "new name" makes nothing new.
 _NEW_PART = re.compile(r"\bnew\s+(?:name|title|code|price|value|text|status|end|start|one)\b", re.I)
 _OFF = re.compile(
@@ -43,6 +45,8 @@ _OFF = re.compile(
 _FOLLOWS = re.compile(
     r"(?:\b(?:to|to be|as|is|be|into|at|with|called|named|say|says|have|has|:|=)|[:=])\s*$", re.I
 )
+_WORDS = re.compile(r"[^\W_]+")
+_OWNS = re.compile(r"\b(?:of|for|on)\s+(?:the\s+)?$", re.I)
 _SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 
 
@@ -50,14 +54,17 @@ _SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 class ValueCue:
     """A value and the terms around it, up to the next value; before: nearest last; after: nearest
     first; earlier: those before the value before it, where no term is between. follows: "to", "is"
-    or their like stand before it, so that it is what something becomes. named: it is only a word in
-    capitals, which may be no value at all."""
+    or their like stand before it, so that it is what something becomes; owns: "of" or "for" does, so
+    that it has what is spoken of. named: it is only a word in capitals, or the last of the task,
+    which may be no value at all."""
 
     value: str
     before: tuple[str, ...]
     after: tuple[str, ...]
     earlier: tuple[str, ...] = ()
+    last: str = ""
     follows: bool = False
+    owns: bool = False
     named: bool = False
 
 
@@ -93,7 +100,17 @@ def read_intent(task: TaskText) -> TaskIntent:
         earlier = cues[-1].before if cues and not terms_of(before) else ()
         follows = _FOLLOWS.search(before) is not None
         around = terms_of(before), terms_of(after), earlier
-        cues.append(ValueCue(value, *around, follows=follows, named=value in task.named))
+        owns = _OWNS.search(before) is not None
+        cues.append(
+            ValueCue(
+                value,
+                *around,
+                last=(_WORDS.findall(before) or [""])[-1].casefold(),
+                follows=follows,
+                owns=owns,
+                named=value in task.named,
+            )
+        )
     return TaskIntent(
         task,
         _kind(plain, has_values=bool(cues)),

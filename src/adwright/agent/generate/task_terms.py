@@ -45,6 +45,8 @@ _NEAR = (
     ("register", "sign up", "join"),
     ("basket", "cart", "bag"),
     ("tax", "vat"),
+    ("active", "activate", "deactivate", "enable", "disable", "enabled", "disabled"),
+    ("public", "publish", "unpublish", "hide", "visible"),
 )
 #: A near word counts so much as the word itself. Our choice.
 _NEARLY = 0.6

@@ -19,20 +19,14 @@ from adwright.agent.document.routes import edges_of, find_route
 from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.reach import leads
-from adwright.agent.language.values import ElementHandle, SecretName, matching_handles
+from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
 from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
-from adwright.agent.run.searching import (
-    MOST_PAGES,
-    SearchWay,
-    next_page,
-    search_ways,
-    with_exact_part,
-)
+from adwright.agent.run.searching import ItemSearch
 from adwright.agent.run.trace import RunTrace, TraceStep
 
 __all__ = ["ScreenWorld", "WorldSettings"]
@@ -134,17 +128,7 @@ class ScreenWorld:
 
     def find(self, name: str, wanted: str) -> ElementHandle:
         """See `ScriptWorld`."""
-        element = self._element(name)
-        screen = self.be_at(element.state)
-        if found := self._the_item(screen, element, wanted):
-            return found
-        for way in search_ways(self._document, element.state, wanted):
-            screen = self.be_at(element.state)
-            if found := self._searched(screen, element, way, wanted):
-                return found
-        if found := self._on_further_pages(element, wanted):
-            return found
-        _fail("not_found", f"no item of ${name} reads {quoted(wanted)}", "look at the list")
+        return ItemSearch(self._document, self.be_at, self._step).find(self._element(name), wanted)
 
     def answer(self, text: str, sources: frozenset[str]) -> None:
         """See `ScriptWorld`."""
@@ -231,47 +215,14 @@ class ScreenWorld:
 
     # --- what it finds -----------------------------------------------------------------
 
-    def _the_item(self, screen: Screen, element: Element, wanted: str) -> ElementHandle | None:
-        handles = matching_handles(items_on(screen, element), wanted)
-        if len(handles) > 1:
-            nodes = [item_on(screen, element, one) for one in handles]
-            handles = with_exact_part(screen, handles, nodes, wanted) or handles
-        if len(handles) > 1:
-            what = f"{len(handles)} items of ${element.name} read {quoted(wanted)}"
-            _fail("ambiguous", what, "name it by a text that no other has")
-        return handles[0] if handles else None
-
-    def _searched(
-        self, screen: Screen, element: Element, way: SearchWay, wanted: str
-    ) -> ElementHandle | None:
-        """The item, after a search for it; None also where there is no such search here."""
-        try:
-            field = locate(screen, way.field)
-            self._do("set_text", way.field, field, wanted, screen, "route")
-            screen = self._observe(self.acts.screen)
-            self._do("tap", way.button, locate(screen, way.button), None, screen, "route")
-        except ScriptError:
-            return None
-        finally:
-            self._page.drafts.clear()
-        return self._the_item(self._observe(self.acts.screen), element, wanted)
-
-    def _on_further_pages(self, element: Element, wanted: str) -> ElementHandle | None:
-        link = next_page(self._document, element.state)
-        if link is None:
-            return None
-        self.go_home()
-        screen = self.be_at(element.state)
-        for _ in range(MOST_PAGES):
-            try:
-                node = locate(screen, link)
-            except ScriptError:
-                return None
-            self._do("tap", link, node, None, screen, "route")
-            screen = self._observe(self.acts.screen)
-            if found := self._the_item(screen, element, wanted):
-                return found
-        return None
+    def _step(self, verb: str, name: str, value: str | None) -> Screen:
+        """An act on the way to an item."""
+        screen, node, element = self._find(ElementHandle(name))
+        self._require_effect(screen, element, node)
+        self._do(verb, element, node, value, screen, "route")
+        if verb == "set_text":
+            self._page.drafts.discard(element.name)
+        return self._observe(self.acts.screen)
 
     def _element(self, name: str) -> Element:
         return self._elements[name]
