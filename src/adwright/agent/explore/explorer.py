@@ -35,6 +35,7 @@ from adwright.agent.explore.records import PageRecord, PageRecords
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
+from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
 __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
@@ -243,9 +244,15 @@ class _Exploration:
                 continue
             if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
                 continue
-            opened = self._record(record.url, depth, shown, (seen.element.name,), None)
+            tapped = (seen.element.name,)
+            opened = self._record(record.url, depth, shown, tapped, None)
             opened = replace(opened, elements=_new_in(opened.elements, record.elements))
-            if opened.skeleton != record.skeleton and opened.elements:
+            if opened.elements:
+                if opened.skeleton == record.skeleton:
+                    # What an item's menu shows is like the rest of its list.
+                    parts = [one.element.name for one in opened.elements]
+                    mixed = content_hash([record.skeleton, *tapped, *parts])
+                    opened = replace(opened, skeleton=mixed[: len(record.skeleton)])
                 self._records.add(opened)
                 self._queue_links(opened.elements, depth)
                 yield opened

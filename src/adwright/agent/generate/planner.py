@@ -49,14 +49,17 @@ _SENDS = re.compile(
     re.I,
 )
 _GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
+_GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
 _ACTS = frozenset(
-    ("set", "chang", "updat", "renam", "delet", "remov", "suspend", "mak", "put", "rais", "giv")
+    ("set", "chang", "updat", "renam", "delet", "remov", "suspend", "mak", "put", "rais", "giv", "off", "not", "longer", "switch", "turn", "want", "need")
 )
 _MAKES = re.compile(r"\b(?:create|add|new)\b", re.I)
 #: What a plan loses, in units of a word that half of all texts have. Our choice.
 _STRANGE_PATH, _STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
 _MAKING, _NO_ITEM = 6.0, 1.5
+#: Of the weight of the task's words; a plan that says less of it is none.
+_LEAST_COVERED = 0.3
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,11 @@ class _FormPlans:
         labels = set(filled.terms) | set(terms_of(goal.label))
         left = {one for one in left if not set(terms_of(one)) <= labels or not terms_of(one)}
         merit -= _UNUSED * len(left)
+        if self._intent.kind == "delete":
+            ways = path | set(terms_of(f"{goal.label} {label}"))
+            is_known &= weights.shared(_GONE, ways) > 0
+        covered = weights.shared(self._terms, near | set(terms_of(goal.label)))
+        is_known &= covered >= _LEAST_COVERED * weights.of(self._terms - _ACTS)
         return body, merit, not left and is_known
 
     def _named_item(self, picked: str, near: set[str]) -> tuple[float, bool]:
@@ -216,7 +224,7 @@ class _FormPlans:
         weights = self._forms.weights
         words = cue.before[-2:] or cue.after[:1]
         shared = weights.shared(words, near)
-        kind = [one for one in words[-1:] if one not in _ACTS]
+        kind = [one for one in words[-1:] if one not in _ACTS and not cue.owns]
         strange = weights.of(kind) - weights.shared(kind, near)
         fit = shared - strange - (_NO_ITEM if cue.follows else 0.0) - (1.0 if cue.named else 0.0)
         is_other = any(one in self._kinds for one in kind) and strange > 0
