@@ -1,10 +1,11 @@
 """Tasks with end states: who solves how many, and at which cost (an hour a system and app).
 
-Tasks at a shop of django-oscar, its dashboard and its phone-sized front, at SQLAdmin over a campaign
-store, and MiniWoB's pages of development. Each is worded by templates that neither rules nor
-training have seen, is given a fresh copy of the app, and is judged by the rows of the database: what
-was asked has happened, and nothing else. Systems: a plan without a model, the macro of a task that
-was solved, a model's script, a plan or else the model, and a step-by-step agent on the same model.
+Tasks at a shop of django-oscar, its dashboard and its phone-sized front, at SQLAdmin over a
+campaign store, and MiniWoB's pages of development. Each is worded by templates that neither rules
+nor training have seen, is given a fresh copy of the app, and is judged by the rows of the database:
+what was asked has happened, and nothing else. Systems: a plan without a model, the macro of a task
+that was solved, a model's script, a plan or else the model, and a step-by-step agent on the same
+model.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from tempfile import TemporaryDirectory
 
 from adwright.agent.drivers.browser import open_browser
 from adwright.lm.engine.language_model import LanguageModel
-from benchmarks.agent.tasks._apps import APPS, AppName, TaskApp, open_app
+from benchmarks.agent.tasks._apps import APPS, TaskApp, open_app
 from benchmarks.agent.tasks._cells import CELLS, CellFile
 from benchmarks.agent.tasks._end_state import rows_by_table
-from benchmarks.agent.tasks._kinds import AgentTask, Wordings
+from benchmarks.agent.tasks._kinds import Wordings
 from benchmarks.agent.tasks._systems import SYSTEMS, SystemName, solve
 from benchmarks.agent.tasks._tasks import app_tasks
 
@@ -41,7 +42,8 @@ def _measure(
     before = rows_by_table(app.pristine)
     for system in systems:
         cells = CellFile(system, app.name, wordings, folder)
-        for task in app_tasks(app.name, wordings, app.pristine):
+        # One of each kind first, so that a run that is ended has seen most of them.
+        for task in sorted(app_tasks(app.name, wordings, app.pristine), key=lambda one: one.seed):
             if task.name in cells or only not in task.name or not goes_on():
                 continue
             app.restore()

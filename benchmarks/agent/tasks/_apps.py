@@ -167,23 +167,25 @@ class TaskApp:
         # Pages that ask whether to delete are only opened, and the database is a copy.
         bounds = ExploreBounds(start=start, paths=self._about.paths, pages=250, cautious=False)
         with ExitStack() as stack:
-            first = (self.url + self._about.first,) if self._about.first else ()
-            records = PageRecords(folder)
-            explore(self.open(gate, stack), records, bounds, first=first)
-            records.reorder((start,))
+            first = (start, self.url + self._about.first) if self._about.first else ()
+            explore(self.open(gate, stack), PageRecords(folder), bounds, first=first)
 
 
 @contextmanager
 def open_app(name: AppName, folder: Path, browser: ChromiumBrowser) -> Iterator[TaskApp]:
     """The application on loopback over a fresh database in `folder`, until the block ends."""
     if name == "admin":
-        with store_pages.store_pages(folder) as pages:
-            with closing(TaskApp(name, pages.url, pages.database, browser)) as app:
-                yield app
+        with (
+            store_pages.store_pages(folder) as pages,
+            closing(TaskApp(name, pages.url, pages.database, browser)) as app,
+        ):
+            yield app
     else:
-        with shop.oscar(folder) as served:
-            with closing(TaskApp(name, served.url, served.database, browser)) as app:
-                yield app
+        with (
+            shop.oscar(folder) as served,
+            closing(TaskApp(name, served.url, served.database, browser)) as app,
+        ):
+            yield app
 
 
 def _key(name: AppName) -> str:

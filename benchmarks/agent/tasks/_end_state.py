@@ -59,8 +59,8 @@ class Gone:
 @dataclass(frozen=True)
 class EndState:
     """What must be so. besides: changes that may come with it. free: tables in which anything may
-    happen, since the app keeps something about the change there. answer: what must have been said; None where nothing is
-    asked."""
+    happen, since the app keeps something about the change there. answer: what must have been said;
+    None where nothing is asked."""
 
     changes: tuple[Changed | Added | Gone, ...] = ()
     besides: tuple[Changed, ...] = ()

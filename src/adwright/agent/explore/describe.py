@@ -40,7 +40,8 @@ class SeenElement:
     """An element of a page that was seen.
 
     href: where a link of it leads, for the explorer, of a list that of the first, and of a form by
-    GET where it leads with what stands in it; leads_to: the template of that. opens: tapping it may show more of the same page. leaves: it signs out.
+    GET where it leads with what stands in it; leads_to: the template of that. opens: tapping it may
+    show more of the same page. leaves: it signs out.
     """
 
     element: Element
@@ -90,13 +91,17 @@ def _wrappers(screen: Screen) -> set[str]:
 def _drawn_over(screen: Screen) -> set[str]:
     """Parts that a page draws over its native lists: forms send the lists, which are described."""
     forms = {one.facts.get("form") for one in screen.nodes if "covered" in one.facts}
-    return {
-        one.key
-        for one in screen.nodes
-        if one.role in ("combobox", "textbox", "listbox")
-        and one.facts.get("form") in forms
-        and one.facts.get("tag") not in ("input", "select", "textarea")
-    } if forms else set()
+    return (
+        {
+            one.key
+            for one in screen.nodes
+            if one.role in ("combobox", "textbox", "listbox")
+            and one.facts.get("form") in forms
+            and one.facts.get("tag") not in ("input", "select", "textarea")
+        }
+        if forms
+        else set()
+    )
 
 
 def _seen(group: NodeGroup, screen: Screen, taken: set[str]) -> SeenElement:

@@ -115,10 +115,18 @@ def _name(filling: _Filling, fields: Sequence[Element], named: Collection[str]) 
     free = [one for one in fields if one.name not in filling.acts and one.value_type == "text"]
     names = [one for one in free if {"nam", "titl"} & set(terms_of(one.label))]
     names += [one for one in free if set(terms_of(one.label)) & set(named)]
+    left = [
+        one.value
+        for one in filling.intent.values
+        if not one.named
+        and not any(_closeness(filling, terms_of(f.label), one) > 0 for f in fields)
+    ]
     for cue in filling.intent.values:
         if cue.value in filling.used or cue.value == filling.picked or not names:
             continue
-        if set(cue.before[-1:]) & set(named) and not cue.follows:
+        says = {*cue.before[-1:], *cue.after[:2]} & set(named)
+        alone = left == [cue.value] and named
+        if (says or alone) and not cue.follows and not cue.named:
             filling.put(names[0], "set_text", TextLiteral(cue.value), filling.weights["nam"])
             filling.used.add(cue.value)
             return

@@ -63,6 +63,11 @@ class DocumentForms:
         return self.reach.from_state(self.document.start)
 
     @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The terms of all paths: words for kinds of items, among others."""
+        return frozenset[str]().union(*(self.path_terms(s.name) for s in self.document.states))
+
+    @cached_property
     def _of_state(self) -> Mapping[str, tuple[Element, ...]]:
         found: dict[str, list[Element]] = {one.name: [] for one in self.document.states}
         for one in self.document.elements:
@@ -201,11 +206,10 @@ class DocumentForms:
         waiting = deque(found)
         while waiting:
             state = waiting.popleft()
-            for source in before.get(state, ()):
-                for one in self._alike(source):
-                    if one not in found:
-                        found[one] = found[state] + 1
-                        waiting.append(one)
+            nearer = {s for before_it in before.get(state, ()) for s in self._alike(before_it)}
+            for source in sorted(nearer - found.keys()):
+                found[source] = found[state] + 1
+                waiting.append(source)
         return found
 
 

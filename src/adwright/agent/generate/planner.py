@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
 from adwright.agent.generate.field_values import FilledForm, fill_form
 from adwright.agent.generate.form_ways import DocumentForms, ItemDoor, column_of
+from adwright.agent.generate.item_names import ACTS, named_item
+from adwright.agent.generate.plan_acts import act_plans
 from adwright.agent.generate.plan_questions import question_plans
 from adwright.agent.generate.task_intent import TaskIntent, read_intent
 from adwright.agent.generate.task_terms import terms_of
@@ -51,13 +53,10 @@ _SENDS = re.compile(
 _GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
 _GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
-_ACTS = frozenset(
-    ("set", "chang", "updat", "renam", "delet", "remov", "suspend", "mak", "put", "rais", "giv", "off", "not", "longer", "switch", "turn", "want", "need")
-)
 _MAKES = re.compile(r"\b(?:create|add|new)\b", re.I)
 #: What a plan loses, in units of a word that half of all texts have. Our choice.
 _STRANGE_PATH, _STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
-_MAKING, _NO_ITEM = 6.0, 1.5
+_MAKING, _OWN_LIST = 6.0, 0.5
 #: Of the weight of the task's words; a plan that says less of it is none.
 _LEAST_COVERED = 0.3
 
@@ -88,7 +87,7 @@ def plan_scripts(
     if intent.kind in ("ask", "count"):
         drafts = list(question_plans(intent, forms))
     else:
-        drafts = list(_FormPlans(intent, forms).plans())
+        drafts = [*_FormPlans(intent, forms).plans(), *act_plans(intent, forms)]
     drafts.sort(key=lambda one: (one[2], one[1]), reverse=True)
     found: dict[object, PlannedScript] = {}
     for body, merit, is_whole in drafts[:_MOST_CHECKS]:
@@ -112,9 +111,6 @@ class _FormPlans:
         self._intent = intent
         self._forms = forms
         self._terms = set(intent.terms)
-        self._kinds = frozenset[str]().union(
-            *(forms.path_terms(one.name) for one in forms.document.states)
-        )
         self._sure = {one.value for one in intent.values if not one.named}
 
     def plans(self) -> Iterator[tuple[list[Statement], float, bool]]:
@@ -144,7 +140,8 @@ class _FormPlans:
         if is_free and (
             self._intent.kind == "create" or not is_of_item or not self._forms.doors(goal.state)
         ):
-            named = self._forms.path_terms(goal.state) if self._intent.kind == "create" else ()
+            named = self._forms.path_terms(goal.state) - _MADE
+            named = named if self._intent.kind == "create" else frozenset()
             filled = fill_form(self._intent, fields, self._forms.weights, picked=None, named=named)
             if filled.acts or self._says(goal):
                 yield self._plan([*filled.acts, last], goal, filled, None, None)
@@ -179,13 +176,15 @@ class _FormPlans:
         weights, forms, is_known = self._forms.weights, self._forms, True
         has = set(forms.terms(goal.state)) | set(filled.terms)
         path = set(forms.path_terms(goal.state))
-        near = set(has)
+        near, merit_of_list = set(has), 0.0
         if door is not None:
             path |= set(forms.path_terms(door.rows.state))
-            near |= set(forms.terms(door.rows.state))
+            if _is_above(forms.path(door.rows.state), forms.path(goal.state)):
+                near |= set(forms.terms(door.rows.state))
+                merit_of_list = _OWN_LIST
             if door.door is not None:
                 near |= set(terms_of(door.door.label))
-        merit = weights.shared(self._terms, near) + filled.score
+        merit = weights.shared(self._terms, near) + filled.score + merit_of_list
         missing = {one for one in path if not weights.shared([one], self._terms)}
         merit -= _STRANGE_PATH * weights.of(missing)
         merit += self._button(goal)
@@ -203,7 +202,7 @@ class _FormPlans:
             merit -= _OPEN * filled.open
         if picked is not None and door is not None:
             listed = forms.terms(door.rows.state) | forms.path_terms(goal.state)
-            fit, is_known = self._named_item(picked, set(listed))
+            fit, is_known = named_item(self._intent, forms, picked, set(listed))
             merit += fit
         taken = filled.used | ({picked} if picked else set()) | ({self._intent.secret} - {""})
         left = self._sure - taken
@@ -214,21 +213,9 @@ class _FormPlans:
             ways = path | set(terms_of(f"{goal.label} {label}"))
             is_known &= weights.shared(_GONE, ways) > 0
         covered = weights.shared(self._terms, near | set(terms_of(goal.label)))
-        is_known &= covered >= _LEAST_COVERED * weights.of(self._terms - _ACTS)
+        known = {one for one in self._terms - ACTS if weights.knows(one)}
+        is_known &= covered >= _LEAST_COVERED * weights.of(known)
         return body, merit, not left and is_known
-
-    def _named_item(self, picked: str, near: set[str]) -> tuple[float, bool]:
-        """How well a value fits as the name of an item: after the word for such items, and not
-        after "to". False where the word before it is that for items of another list."""
-        cue = next(one for one in self._intent.values if one.value == picked)
-        weights = self._forms.weights
-        words = cue.before[-2:] or cue.after[:1]
-        shared = weights.shared(words, near)
-        kind = [one for one in words[-1:] if one not in _ACTS and not cue.owns]
-        strange = weights.of(kind) - weights.shared(kind, near)
-        fit = shared - strange - (_NO_ITEM if cue.follows else 0.0) - (1.0 if cue.named else 0.0)
-        is_other = any(one in self._kinds for one in kind) and strange > 0
-        return fit + (1.0 if cue.owns else 0.0), not is_other
 
     def _button(self, goal: Element) -> float:
         """How well a button fits: it says what the task says, or just that it sends."""
@@ -245,6 +232,12 @@ class _FormPlans:
         if not plain and not said:
             merit -= 1.0 if goal.effect in ("commit", "destructive") else 4.0
         return merit
+
+
+def _is_above(path: str, goal: str) -> bool:
+    """Whether a list's page is the folder of a goal's, or beside it: all items of that kind are on
+    it, and not only those that somebody has looked for."""
+    return goal.startswith(path[: path.rfind("/") + 1] or path)
 
 
 def _what_it_does(body: list[Statement], forms: DocumentForms) -> object:

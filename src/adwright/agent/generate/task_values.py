@@ -73,7 +73,10 @@ class TaskText:
 
 def read_task(text: str) -> TaskText:
     """The values of a task: quoted texts, addresses, numbers, codes such as item-21, a last word
-    after "to", and names in capitals that do not begin a sentence. Raises ConfigError for a task that is empty or too long."""
+    after "to", and names in capitals that do not begin a sentence.
+
+    Raises ConfigError for a task that is empty or too long.
+    """
     plain = " ".join(text.split())
     if not plain or len(plain) > LONGEST_TASK:
         raise ConfigError(

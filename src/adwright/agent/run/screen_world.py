@@ -237,9 +237,16 @@ class ScreenWorld:
         try:
             return screen, self._node_of(screen, element, target), element
         except ScriptError as error:
-            if go and error.code == "not_found" and self._unfold(screen, element, target):
-                screen = self._observe()
-                return screen, self._node_of(screen, element, target), element
+            key = (
+                self._unfold(screen, element, target) if error.code == "not_found" and go else None
+            )
+            if key is not None:
+                screen = self._observe(self.acts.screen)
+                # What was shown has changed the text of its item, which is known by its key.
+                around = next((one for one in screen.nodes if one.key == key), None)
+                if key and around is None:
+                    raise
+                return screen, locate(screen, element, within=around), element
             if target.within is not None:
                 raise
             healed = self._heal(screen, element, error)
@@ -253,9 +260,10 @@ class ScreenWorld:
             return locate(screen, element)
         return item_on(screen, element, handle)
 
-    def _unfold(self, screen: Screen, element: Element, target: ElementHandle) -> bool:
+    def _unfold(self, screen: Screen, element: Element, target: ElementHandle) -> str | None:
         """Tap what the document says to show the element on a page of this path: a tab, or a menu;
-        of an item's menu that of the item."""
+        of an item's menu that of the item. The key of the item, empty for none; None where nothing
+        shows it."""
         for edge in edges_of(self._document):
             opener = self._elements[edge.element]
             fits = edge.target == element.state and opener.effect == "read" and not edge.needs
@@ -263,14 +271,18 @@ class ScreenWorld:
                 continue
             if opener.many and target.within is None:
                 continue
-            around = target.within if opener.many else None
+            key = ""
             try:
+                if target.within is not None:
+                    outer = self._element(target.within.name)
+                    key = self._node_of(screen, outer, target.within).key
+                around = target.within if opener.many else None
                 node = self._node_of(screen, opener, ElementHandle(opener.name, within=around))
             except ScriptError:
                 continue
             self._do("tap", opener, node, None, screen, "route")
-            return True
-        return False
+            return key
+        return None
 
     def _heal(self, screen: Screen, element: Element, error: ScriptError) -> HealedElement:
         allowed = self._settings.heal and (self._settings.heal_writes or not element.writes)
@@ -388,6 +400,11 @@ class ScreenWorld:
             hint = "the form may have errors" if after == before else "look at the page"
             code: ProblemCode = "wrong_state" if after == before else "effect"
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+        sends = element.requests and element.writes and verb == "tap"
+        if sends and not act.written and after == before:
+            what = f"${element.name} sent nothing"
+            hint = "a field that the form requires may be empty, or its value not taken"
+            _fail("wrong_state", what, hint)
         if act.written and after is not None and after == before:
             # Forms that are accepted are answered by a redirect; those with errors come back.
             sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]

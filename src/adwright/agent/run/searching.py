@@ -110,23 +110,23 @@ def form_of(element: Element) -> str | None:
 
 
 def search_ways(document: AppDocument, state: str, wanted: str) -> tuple[SearchWay, ...]:
-    """The searches on the pages of a state's path that stay there, the likeliest field first: one
-    for names of a text, one for numbers of a number."""
+    """The searches that lead to a state's path, those on its own pages first, then the likeliest
+    field first: one for names of a text, one for numbers of a number."""
     path = _path(document, state)
-    here = [one for one in document.elements if _path(document, one.state) == path]
     found: list[tuple[int, SearchWay]] = []
-    for button in here:
+    for button in document.elements:
         if button.role != "button" or button.effect not in ("navigate", "read"):
             continue
         if button.effect == "read" and not _LOOKS.search(button.label):
             continue
-        if _path(document, button.target or state) != path:
+        if _path(document, button.target or button.state) != path:
             continue
-        form = form_of(button)
-        for field in here:
-            fits = field.value_type == "text" and not field.many and field.state == button.state
+        form, far = form_of(button), _path(document, button.state) != path
+        for field in document.elements_of(button.state):
+            fits = field.value_type == "text" and not field.many
             if fits and (form is None or form_of(field) == form):
-                found.append((_rank(field, wanted), SearchWay(field, button)))
+                rank = _rank(field, wanted) + (10 if far else 0)
+                found.append((rank, SearchWay(field, button)))
     ranked = sorted(found, key=lambda one: one[0])
     once = {(one.field.label, one.button.label): one for _, one in reversed(ranked)}
     return tuple(once.values())[::-1][:_MOST_WAYS]
