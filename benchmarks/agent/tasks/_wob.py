@@ -3,7 +3,7 @@
 for cell in wob_cells(browser, seeds=(0, 1)):
     cell["reward"]               # 1.0 where the goal was met
 
-The document of a page is made when it is opened, out of what can be seen: one state. The task is
+The document of a page is made when it is opened: what it shows, and its tabs and menus. The task is
 the page's own sentence. Whether it was done, the page itself tells this program, by a request that
 no script makes.
 """
@@ -14,17 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from adwright.agent.document.elements import AppDocument, AppState, Element
-from adwright.agent.document.groups import skeleton_of
+from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.drivers.protocol import (
-    GateDecision,
-    PendingRequest,
-    RequestGate,
-    Screen,
-    ScreenDriver,
-)
-from adwright.agent.explore.describe import describe
+from adwright.agent.drivers.chromium import ChromiumDriver
+from adwright.agent.drivers.fetched import FetchingDriver
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
+from adwright.agent.explore.building import build_document
+from adwright.agent.explore.explorer import ExploreBounds, explore
+from adwright.agent.explore.records import PageRecords
 from adwright.agent.generate.ladder import ScriptLadder
 from adwright.agent.language.budgets import RunBudget
 from adwright.agent.language.checker import CheckRules
@@ -88,7 +85,7 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
     cell: dict[str, Any] = {"task": f"miniwob/{task}/{seed}", "kind": task, "verdict": "none"}
     with ExitStack() as stack:
 
-        def opened(gate: RequestGate) -> ScreenDriver:
+        def opened(gate: RequestGate) -> ChromiumDriver:
             def asked(request: PendingRequest) -> GateDecision:
                 if request.url == pages.reports:
                     return GateDecision(allowed=True)
@@ -98,8 +95,7 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
 
         driver = opened(lambda request: GateDecision(request.method == "GET"))
         try:
-            driver.open(f"{pages.url}/miniwob/{task}.html")
-            document = _document(task, pages.url, driver.observe())
+            document = _document(task, pages.url, driver)
             cell["text"] = pages.episodes[-1].goal
             rules = CheckRules(forbidden=())
             found = ScriptLadder(document, rules=rules).script(cell["text"])
@@ -125,8 +121,10 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
     return cell
 
 
-def _document(task: str, url: str, screen: Screen) -> AppDocument:
-    """One state, named page, with what the screen shows."""
-    state = AppState("page", skeleton_of(screen), f"/miniwob/{task}.html", screen.title)
-    elements: tuple[Element, ...] = tuple(one.element for one in describe(screen))
-    return AppDocument(task, "1", (url,), "page", (state,), elements)
+def _document(task: str, url: str, driver: FetchingDriver) -> AppDocument:
+    """The page as an app of its own: what it shows, and what its tabs and menus do."""
+    path = f"/miniwob/{task}.html"
+    bounds = ExploreBounds(start=url + path, paths=(path,), pages=12, menus=8, cautious=False)
+    records = PageRecords()
+    explore(driver, records, bounds)
+    return build_document(task, records.all, (url,))

@@ -187,10 +187,12 @@ class ChromiumDriver:
             self._at(node).fill(text)
 
     def choose(self, node: ScreenNode, option: str) -> None:
-        """Choose one of a list by its label; of a switch "true" or "false"."""
+        """Choose one of a list by its label, besides those chosen where it takes several; of a
+        switch "true" or "false"."""
         with self._acting(f"{_named(node)} has no choice {option[:80]!r}"):
             if node.options or node.facts.get("tag") == "select":
-                self._at(node).select_option(label=option)
+                several = node.value.split(", ") if "multiple" in node.facts and node.value else []
+                self._at(node).select_option(label=[*several, option])
             elif option in ("true", "false"):
                 self._at(node).set_checked(option == "true")
             else:

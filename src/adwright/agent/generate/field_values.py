@@ -115,18 +115,15 @@ def _name(filling: _Filling, fields: Sequence[Element], named: Collection[str]) 
     free = [one for one in fields if one.name not in filling.acts and one.value_type == "text"]
     names = [one for one in free if {"nam", "titl"} & set(terms_of(one.label))]
     names += [one for one in free if set(terms_of(one.label)) & set(named)]
-    left = [
-        one.value
+    labels = {term for one in fields for term in terms_of(label_of(one))}
+    bare = [
+        one
         for one in filling.intent.values
-        if not one.named
-        and not any(_closeness(filling, terms_of(f.label), one) > 0 for f in fields)
+        if not one.named and not one.follows and not set(one.before[-1:]) & labels
     ]
-    for cue in filling.intent.values:
-        if cue.value in filling.used or cue.value == filling.picked or not names:
-            continue
-        says = {*cue.before[-1:], *cue.after[:2]} & set(named)
-        alone = left == [cue.value] and named
-        if (says or alone) and not cue.follows and not cue.named:
+    for cue in bare if names else ():
+        says = {*cue.before[-1:], *cue.after[:1]} & set(named)
+        if cue.value != filling.picked and (says or (len(bare) == 1 and named)):
             filling.put(names[0], "set_text", TextLiteral(cue.value), filling.weights["nam"])
             filling.used.add(cue.value)
             return
@@ -144,8 +141,9 @@ def _pairs(
                 continue
             value = _typed(one, cue)
             score = _closeness(filling, label, cue) if value is not None else 0.0
-            if not label and cue.last and cue.last == label_of(one).strip(" *:").casefold():
-                score = 1.0  # a label such as "To"
+            if not label and (not cue.follows or "@" in cue.value):
+                own = label_of(one).strip(" *:").casefold()  # such as "To"
+                score = 1.0 if own and own == cue.last and value is not None else score
             if value is not None and one.value_type == "choice" and score <= 0:
                 score = _LEAST + 0.1  # an option says what it is an option of
             score -= _OF_A_ROW if one.many else 0.0

@@ -37,7 +37,9 @@ _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”")
 _BARE = re.compile(
     r"\b(?:enter|type|write|select|choose|check|tick|pick|click|press)\s+(?:on\s+)?(\S.*)", re.I
 )
-_LEAST = 0.5
+_ROLES = r"(?:button|link|tab|checkbox|option|field|menu|section|icon|textbox)"
+#: What a sign on a button means.
+_SIGNS = {"x": ("close", "\u00d7"), "+": ("add", "expand"), "ok": ("okay",)}
 
 
 def act_plans(
@@ -49,7 +51,7 @@ def act_plans(
     if not any(p.search(masked) for p in (_TAP, _TYPE, _PICK)):
         return
     for state in forms.document.states:
-        elements = forms.document.elements_of(state.name)
+        elements = forms.of_page(state.name)
         body: list[Statement] = []
         merit, missing, used = 0.0, 0, set[str]()
         kind = ""
@@ -125,12 +127,13 @@ def _on(one: Element, kind: str) -> VerbCall:
 
 
 def _words(rest: str) -> list[str]:
-    """What a part without quotes names: the words after its verb."""
+    """What a part without quotes names: the words after its verb, without the word for its role."""
     found = _BARE.search(rest)
     text = found[1] if found else rest
-    text = re.sub(r"^(?:the|on|all|a|an)\s+", "", text.strip(" .!"), flags=re.I)
-    text = re.sub(r"\s+(?:button|link|tab|checkbox|option|field|menu|section|icon)$", "", text)
-    return [text] if text else []
+    text = re.sub(r"\s+from the\b.*$", "", text.strip(" .!"), flags=re.I)
+    text = re.sub(r"^(?:(?:the|on|all|a|an)\s+)+", "", text, flags=re.I)
+    bare = re.sub(rf"^{_ROLES}\s+|\s+{_ROLES}$", "", text, flags=re.I)
+    return [bare] if bare else []
 
 
 def _named(name: str, elements: Sequence[Element], kind: str) -> Element | None:
@@ -144,6 +147,11 @@ def _named(name: str, elements: Sequence[Element], kind: str) -> Element | None:
         and one.role not in ("heading", "row", "listitem")
         and " ".join(one.label.split()).casefold().strip(" .") == folded
     ]
+    if not same and folded in _SIGNS:
+        same = [one for one in elements if one.label.casefold() in _SIGNS[folded]]
+    if not same and folded in ("button", "link", "checkbox", "textbox", "tab"):
+        same = [one for one in elements if one.role == folded and not one.many]
+        same = same if len(same) == 1 else []
     if kind == "pick":
         same.sort(key=lambda one: one.value_type != "switch")
     return same[0] if same else None

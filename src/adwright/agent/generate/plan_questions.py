@@ -96,7 +96,7 @@ def _of_item(
         item = VerbCall("find", (ElementUse(rows.name), TextLiteral(value)))
         inner = VerbCall("inside", (item, ElementUse(one.name)))
         yield [_said(_reading(one, inner))], merit + _about(rows.state, asked, forms), rows.state
-    elif _is_read(one) and one.state not in forms.free:
+    elif _is_read(one) and (one.state not in forms.free or forms.is_of_item(one.state)):
         for door in forms.doors(one.state)[:3]:
             about = max(_about(s, asked, forms) for s in (one.state, door.rows.state))
             reading = _said(_reading(one, ElementUse(one.name)))

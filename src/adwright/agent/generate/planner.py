@@ -184,7 +184,7 @@ class _FormPlans:
                 merit_of_list = _OWN_LIST
             if door.door is not None:
                 near |= set(terms_of(door.door.label))
-        merit = weights.shared(self._terms, near) + filled.score + merit_of_list
+        merit = weights.shared(self._terms - ACTS, near) + filled.score + merit_of_list
         missing = {one for one in path if not weights.shared([one], self._terms)}
         merit -= _STRANGE_PATH * weights.of(missing)
         merit += self._button(goal)

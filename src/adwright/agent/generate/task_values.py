@@ -98,7 +98,8 @@ def read_task(text: str) -> TaskText:
             if pattern in (_NAMED, _BARE):
                 named.append(value)
                 number = _ENDS_IN_NUMBER.search(value)
-                if number:  # "UPC 500123" may be the field UPC and its value
+                # "UPC 500123" may be the field UPC and its value.
+                if number and value[: number.start()].isupper():
                     found.append((one.start() + number.start(1), number[1]))
             found.append((span[0], value))
     values = tuple(dict.fromkeys(value for _, value in sorted(found)))

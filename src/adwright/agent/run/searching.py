@@ -20,7 +20,16 @@ from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptPro
 from adwright.agent.language.values import ElementHandle, matching_handles
 from adwright.agent.run.locate import item_on, items_on
 
-__all__ = ["MOST_PAGES", "ItemSearch", "SearchWay", "form_of", "next_page", "search_ways"]
+__all__ = [
+    "MOST_PAGES",
+    "ItemSearch",
+    "SearchWay",
+    "WayStep",
+    "form_of",
+    "next_page",
+    "search_ways",
+    "the_item",
+]
 
 #: So many further pages of a list are looked through. Our choice.
 MOST_PAGES = 12
