@@ -17,13 +17,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from adwright.agent.drivers.browser import open_browser
+from adwright.core.hashing import content_hash
 from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.open_model import local_config, open_model
+from benchmarks.agent.apps.wob import WOB_TASKS, wob_pages
 from benchmarks.agent.tasks._apps import APPS, TaskApp, open_app
 from benchmarks.agent.tasks._cells import CELLS, CellFile
 from benchmarks.agent.tasks._end_state import rows_by_table
+from benchmarks.agent.tasks._figures import agent_figures, agent_rows
 from benchmarks.agent.tasks._kinds import Wordings
 from benchmarks.agent.tasks._systems import SYSTEMS, SystemName, solve
 from benchmarks.agent.tasks._tasks import app_tasks
+from benchmarks.agent.tasks._wob import INEXPRESSIBLE, wob_cell
+from benchmarks.common.result import RESULTS, write_result
 
 __all__ = ["main"]
 
@@ -61,9 +67,30 @@ def main() -> None:
     parser.add_argument("--wordings", choices=("open", "judged"), default="judged")
     parser.add_argument("--only", default="", help="a part of the names of tasks")
     parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument("--only-summarise", action="store_true")
+    parser.add_argument("--wob-seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--model", default="", help="of systems that ask one, as open_model reads it"
+    )
     parser.add_argument("--cells", type=Path, default=CELLS)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if not arguments.only_summarise:
+        _run(arguments)
+    _summarise(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     ends = time.monotonic() + 60 * arguments.minutes
+
+    def goes_on() -> bool:
+        return time.monotonic() < ends
+
+    models = (
+        (open_model(local_config("auto", arguments.model, threads=1, adapter=arguments.adapter)),)
+        if arguments.model
+        else ()
+    )
     for name in arguments.apps:
         with (
             TemporaryDirectory() as scratch,
@@ -75,10 +102,42 @@ def main() -> None:
                 app,
                 arguments.wordings,
                 arguments.cells,
-                lambda: time.monotonic() < ends,
+                goes_on,
                 arguments.only,
-                (),
+                models,
             )
+    if "plan" in arguments.systems and arguments.wob_seeds:
+        _measure_wob(arguments, goes_on)
+
+
+def _measure_wob(arguments: argparse.Namespace, goes_on: Callable[[], bool]) -> None:
+    cells = CellFile("plan", "miniwob", arguments.wordings, arguments.cells)
+    with open_browser() as browser, wob_pages() as pages:
+        for seed in arguments.wob_seeds:
+            for task in WOB_TASKS:
+                name = f"miniwob/{task}/{seed}"
+                if task in INEXPRESSIBLE or name in cells or arguments.only not in name:
+                    continue
+                if goes_on():
+                    cell = cells.write(wob_cell(browser, pages, task, seed))
+                    print(f"plan {name}: {cell['verdict']} {cell['wrong']}")
+
+
+def _summarise(arguments: argparse.Namespace) -> None:
+    rows = agent_rows(arguments.cells, arguments.wordings)
+    if not rows:
+        return
+    best: SystemName = "ladder" if any(one["system"] == "ladder" for one in rows) else "plan"
+    inexpressible = [{"miniwob": name, "why": why} for name, why in INEXPRESSIBLE.items()]
+    write_result(
+        NAME,
+        protocol=" ".join((__doc__ or "").split()),
+        data=content_hash([one["system"] + one["app"] for one in rows]),
+        seeds=[0],
+        rows=[*rows, *inexpressible],
+        figures=agent_figures(arguments.cells, arguments.wordings, best),
+        folder=arguments.results,
+    )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ no script makes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from adwright.agent.document.elements import AppDocument
@@ -36,6 +38,8 @@ from benchmarks.agent.apps.wob import WOB_TASKS, WobPages, wob_pages
 
 __all__ = ["INEXPRESSIBLE", "wob_cell", "wob_cells"]
 
+#: Seconds for a page to tell of the end, after what moves on it.
+_PATIENCE = 2.0
 _DRAGS = "something is dragged, and there is no verb for that"
 _DRAWN = "what is meant is drawn, and no tool for accessibility sees it"
 _PARTS = "a text has to be taken apart, and scripts only compare, match and measure texts"
@@ -115,6 +119,9 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
             cell["problem"] = str(error.problems[0])
         except AdwrightError as error:
             cell["problem"] = str(error)
+        ends = time.monotonic() + (_PATIENCE if cell["verdict"] == "done" else 0.0)
+        while pages.episodes and pages.episodes[-1].reward is None and time.monotonic() < ends:
+            time.sleep(0.1)
     reward = pages.episodes[-1].reward if pages.episodes else None
     cell["reward"] = 0.0 if reward is None or cell["verdict"] == "none" else reward
     cell["wrong"] = "" if cell["reward"] > 0 else "the goal is not met"
@@ -127,4 +134,6 @@ def _document(task: str, url: str, driver: FetchingDriver) -> AppDocument:
     bounds = ExploreBounds(start=url + path, paths=(path,), pages=12, menus=8, cautious=False)
     records = PageRecords()
     explore(driver, records, bounds)
-    return build_document(task, records.all, (url,))
+    found = build_document(task, records.all, (url,))
+    # A name with a digit is taken for data elsewhere; here it is the page's own.
+    return replace(found, states=tuple(replace(one, url_template=path) for one in found.states))

@@ -124,7 +124,11 @@ class ScreenWorld:
     def items(self, name: str) -> tuple[ElementHandle, ...]:
         """See `ScriptWorld`."""
         element = self._element(name)
-        return items_on(self.be_at(element.state), element)
+        screen = self.be_at(element.state)
+        found = items_on(screen, element)
+        if not found and self._unfold(screen, element, ElementHandle(name)) is not None:
+            found = items_on(self._observe(self.acts.screen), element)
+        return found
 
     def find(self, name: str, wanted: str) -> ElementHandle:
         """See `ScriptWorld`."""
