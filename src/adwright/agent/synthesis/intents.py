@@ -266,7 +266,9 @@ class _Maker:
         found, element = self._known.lists[rows], self._places.document.by_name[rows]
         doors = [one for one in self._places.doors if one.rows.name == rows]
         noun = self._places.noun(doors[0].goals[0] if doors else element.state)
-        if not found.headed and found.count:
+        if found.headed:
+            return
+        if found.count:
             yield TaskIntent("count", element.state, noun, rows, expected=str(found.count))
         words = self._words_of(found.items)
         for word, count in self._some(words, self._config.a_list):

@@ -37,7 +37,7 @@ __all__ = [
 #: "words": templates that learning has not seen; "state": places of an app; "both": neither.
 RowSplit = Literal["learn", "words", "state", "both"]
 #: How many elements the writer is shown, in training and when it is asked.
-WRITER_RETRIEVE = RetrieveConfig(best=6, most=12)
+WRITER_RETRIEVE = RetrieveConfig(best=14, most=26)
 
 
 @dataclass(frozen=True)
