@@ -59,7 +59,8 @@ def where_am_i(document: AppDocument, screen: Screen) -> str | None:
     """The state that a screen shows.
 
     That with its skeleton; of several, that with its URL template. Else, among states with its URL
-    template, that of whose elements most are there, if these are at least LEAST_FOUND of them.
+    template, or where there are none with its path, that of whose elements most are there, if these
+    are at least LEAST_FOUND of them.
     """
     skeleton, template = skeleton_of(screen), url_template(screen.url)
     alike = [one for one in document.states if one.skeleton == skeleton]
@@ -67,6 +68,9 @@ def where_am_i(document: AppDocument, screen: Screen) -> str | None:
         here = [one for one in alike if one.url_template == template]
         return (here or alike)[0].name
     near = [one for one in document.states if one.url_template == template]
+    if not near:
+        path = template.partition("?")[0]
+        near = [one for one in document.states if one.url_template.partition("?")[0] == path]
     shares = {one.name: share_found(document, one.name, screen) for one in near}
     best = max(shares, key=shares.__getitem__, default=None)
     return best if best is not None and shares[best] >= LEAST_FOUND else None

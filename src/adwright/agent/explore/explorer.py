@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urlsplit
 
-from adwright.agent.document.finding import find_node
+from adwright.agent.document.finding import find_nodes
 from adwright.agent.document.groups import skeleton_of
 from adwright.agent.document.urls import in_scope, origin_of, url_template
 from adwright.agent.drivers.fetched import FetchedPage, FetchingDriver
@@ -155,7 +155,8 @@ class _Exploration:
             if not record.tapped:
                 self._count(record, is_new=record.skeleton not in self._skeletons)
             self._skeletons.add(record.skeleton)
-            self._menus.update(record.tapped)
+            for name in record.tapped:
+                self._menus |= {name, _mark(name, record, own=True)}
 
     def run(self) -> Iterator[PageRecord]:
         for record in self._records.all:
@@ -224,17 +225,18 @@ class _Exploration:
         closed = [one for one in record.elements if one.opens]
         dirty = False
         for seen in closed[: self._bounds.menus]:
-            mark = seen.element.name
+            own = seen.element.many or seen.element.role != "button"
+            mark = _mark(seen.element.name, record, own=own)
             if mark in self._menus:
                 continue
             self._menus.add(mark)
             if dirty:
                 self._driver.open(record.url)
             screen = self._driver.observe()
-            node = find_node(screen, seen.element)
-            if node is None:
+            nodes = find_nodes(screen, seen.element)
+            if not nodes:
                 continue
-            dirty = True
+            node, dirty = nodes[0], True
             try:
                 self._driver.tap(node)
                 shown = self._driver.observe()
@@ -286,6 +288,12 @@ class _Exploration:
 
     def _takes(self, url: str) -> bool:
         return in_scope(url, self._origins, self._bounds.paths)
+
+
+def _mark(name: str, record: PageRecord, *, own: bool) -> str:
+    """What tells a menu that was opened. own: it is the page's, as those of items and tabs are;
+    others, as in the head of all pages, are taken for the same everywhere."""
+    return f"{record.template} {name}" if own else name
 
 
 def _above(path: str) -> str:

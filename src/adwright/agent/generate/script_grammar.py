@@ -125,7 +125,7 @@ def _elements(elements: Sequence[Element], choice: GrammarChoice) -> list[tuple[
         names = " | ".join(f'"${one.name}"' for one in lists)
         rules.append(("list", names))
         rules.append(("items", 'list | "match(" list ", " text ")"'))
-        rules.append(("picked", 'items "[" [0-9]{1,2} "]"'))
+        rules.append(("picked", '"find(" list ", " text ")" | items "[" [0-9]{1,2} "]"'))
     settable = _settable(elements)
     if settable:
         forms = [f'"${one.name}, " {_taken(one)}' for one in settable]

@@ -24,15 +24,19 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
 _NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
 _EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
 _WORD = re.compile(r"\w+")
+_ENDS_IN_NUMBER = re.compile(r" (\d+)$")
+_SENTENCE_END = re.compile(r"[.!?:]\s*$")
 _MOST_VALUES = 40
 
 
 @dataclass(frozen=True)
 class TaskText:
-    """A task in the user's words. values: in their order, each once."""
+    """A task in the user's words. values: in their order, each once. named: those of them that are
+    only words in capitals, and may be the name of a field as well."""
 
     text: str
     values: tuple[str, ...]
+    named: tuple[str, ...] = ()
 
     def value_of(self, label: str) -> str | None:
         """The value that follows a label, as in "discount to 25"; None where none does."""
@@ -75,20 +79,32 @@ def read_task(text: str) -> TaskText:
         )
     found: list[tuple[int, str]] = []
     taken: list[tuple[int, int]] = []
+    named: list[str] = []
     for pattern in (_QUOTED, _EMAIL, _NAMED, _NUMBER):
         for one in pattern.finditer(plain):
-            begins = pattern is _NAMED and one.start() == 0
+            begins = pattern is _NAMED and _begins(plain, one.start())
             if begins or any(start < one.end() and one.start() < end for start, end in taken):
                 continue
             taken.append(one.span())
-            found.append((one.start(), next(filter(None, one.groups()), one.group())))
+            value = next(filter(None, one.groups()), one.group())
+            if pattern is _NAMED:
+                named.append(value)
+                number = _ENDS_IN_NUMBER.search(value)
+                if number:  # "UPC 500123" may be the field UPC and its value
+                    found.append((one.start() + number.start(1), number[1]))
+            found.append((one.start(), value))
     values = tuple(dict.fromkeys(value for _, value in sorted(found)))
-    return TaskText(plain, values[:_MOST_VALUES])
+    return TaskText(plain, values[:_MOST_VALUES], tuple(dict.fromkeys(named)))
 
 
 def task_words(text: str) -> frozenset[str]:
     """The words of a text, in small letters; those with underscores are split."""
     return frozenset(one.lower() for one in _WORD.findall(text.replace("_", " ")))
+
+
+def _begins(text: str, place: int) -> bool:
+    """Whether a sentence begins here."""
+    return place == 0 or _SENTENCE_END.search(text[:place]) is not None
 
 
 def _forms(value: str) -> tuple[str, ...]:

@@ -15,17 +15,24 @@ from urllib.parse import urljoin
 
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.finding import where_am_i
-from adwright.agent.document.routes import find_route
+from adwright.agent.document.routes import edges_of, find_route
 from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.reach import leads
-from adwright.agent.language.values import ElementHandle, SecretName
+from adwright.agent.language.values import ElementHandle, SecretName, matching_handles
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
 from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
+from adwright.agent.run.searching import (
+    MOST_PAGES,
+    SearchWay,
+    next_page,
+    search_ways,
+    with_exact_part,
+)
 from adwright.agent.run.trace import RunTrace, TraceStep
 
 __all__ = ["ScreenWorld", "WorldSettings"]
@@ -125,6 +132,20 @@ class ScreenWorld:
         element = self._element(name)
         return items_on(self.be_at(element.state), element)
 
+    def find(self, name: str, wanted: str) -> ElementHandle:
+        """See `ScriptWorld`."""
+        element = self._element(name)
+        screen = self.be_at(element.state)
+        if found := self._the_item(screen, element, wanted):
+            return found
+        for way in search_ways(self._document, element.state, wanted):
+            screen = self.be_at(element.state)
+            if found := self._searched(screen, element, way, wanted):
+                return found
+        if found := self._on_further_pages(element, wanted):
+            return found
+        _fail("not_found", f"no item of ${name} reads {quoted(wanted)}", "look at the list")
+
     def answer(self, text: str, sources: frozenset[str]) -> None:
         """See `ScriptWorld`."""
         note = f"from {', '.join(sorted(sources))}" if sources else ""
@@ -158,7 +179,9 @@ class ScreenWorld:
     def _observe(self, seen: Screen | None = None) -> Screen:
         screen = seen or self._driver.observe()
         state = where_am_i(self._document, screen)
-        if screen.url != self._page.url or state != self._page.state:
+        if screen.url == self._page.url and self._is_like(state, self._page.state or ""):
+            self._page.state = state  # another tab or menu of the page
+        elif screen.url != self._page.url or state != self._page.state:
             fields = dict(filter(None, map(_sent, screen.nodes)))
             self._page = _Page(screen.url, state, fields)
         if self._gate.stray is not None:
@@ -198,13 +221,57 @@ class ScreenWorld:
         if here is None or here == wanted:
             return here == wanted
         states = self._document.state_by_name
-        template = states[wanted].url_template
-        return bool(template) and states[here].url_template == template
+        if wanted not in states:
+            return False
+        path = states[wanted].url_template.partition("?")[0]
+        return bool(path) and states[here].url_template.partition("?")[0] == path
 
     def _route(self, start: str | None, goal: str) -> tuple[AppEdge, ...] | None:
         return None if start is None else find_route(self._ways, start, goal)
 
     # --- what it finds -----------------------------------------------------------------
+
+    def _the_item(self, screen: Screen, element: Element, wanted: str) -> ElementHandle | None:
+        handles = matching_handles(items_on(screen, element), wanted)
+        if len(handles) > 1:
+            nodes = [item_on(screen, element, one) for one in handles]
+            handles = with_exact_part(screen, handles, nodes, wanted) or handles
+        if len(handles) > 1:
+            what = f"{len(handles)} items of ${element.name} read {quoted(wanted)}"
+            _fail("ambiguous", what, "name it by a text that no other has")
+        return handles[0] if handles else None
+
+    def _searched(
+        self, screen: Screen, element: Element, way: SearchWay, wanted: str
+    ) -> ElementHandle | None:
+        """The item, after a search for it; None also where there is no such search here."""
+        try:
+            field = locate(screen, way.field)
+            self._do("set_text", way.field, field, wanted, screen, "route")
+            screen = self._observe(self.acts.screen)
+            self._do("tap", way.button, locate(screen, way.button), None, screen, "route")
+        except ScriptError:
+            return None
+        finally:
+            self._page.drafts.clear()
+        return self._the_item(self._observe(self.acts.screen), element, wanted)
+
+    def _on_further_pages(self, element: Element, wanted: str) -> ElementHandle | None:
+        link = next_page(self._document, element.state)
+        if link is None:
+            return None
+        self.go_home()
+        screen = self.be_at(element.state)
+        for _ in range(MOST_PAGES):
+            try:
+                node = locate(screen, link)
+            except ScriptError:
+                return None
+            self._do("tap", link, node, None, screen, "route")
+            screen = self._observe(self.acts.screen)
+            if found := self._the_item(screen, element, wanted):
+                return found
+        return None
 
     def _element(self, name: str) -> Element:
         return self._elements[name]
@@ -214,15 +281,16 @@ class ScreenWorld:
     ) -> tuple[Screen, ScreenNode, Element]:
         element = self._element(target.name)
         screen = self.be_at(element.state) if go else self._observe()
-        if target.within is not None:
-            outer = self._element(target.within.name)
-            around = self._node_of(screen, outer, target.within)
-            return screen, locate(screen, element, within=around), element
         if target.place is not None:
             return screen, self._node_of(screen, element, target), element
         try:
-            return screen, locate(screen, element), element
+            return screen, self._node_of(screen, element, target), element
         except ScriptError as error:
+            if go and error.code == "not_found" and self._unfold(screen, element, target):
+                screen = self._observe()
+                return screen, self._node_of(screen, element, target), element
+            if target.within is not None:
+                raise
             healed = self._heal(screen, element, error)
             return screen, healed.node, healed.after
 
@@ -233,6 +301,25 @@ class ScreenWorld:
         if handle.place is None:
             return locate(screen, element)
         return item_on(screen, element, handle)
+
+    def _unfold(self, screen: Screen, element: Element, target: ElementHandle) -> bool:
+        """Tap what the document says to show the element on a page of this path: a tab, or a menu;
+        of an item's menu that of the item."""
+        for edge in edges_of(self._document):
+            opener = self._elements[edge.element]
+            fits = edge.target == element.state and opener.effect == "read" and not edge.needs
+            if not fits or not self._is_like(self._page.state, edge.source):
+                continue
+            if opener.many and target.within is None:
+                continue
+            around = target.within if opener.many else None
+            try:
+                node = self._node_of(screen, opener, ElementHandle(opener.name, within=around))
+            except ScriptError:
+                continue
+            self._do("tap", opener, node, None, screen, "route")
+            return True
+        return False
 
     def _heal(self, screen: Screen, element: Element, error: ScriptError) -> HealedElement:
         allowed = self._settings.heal and (self._settings.heal_writes or not element.writes)
