@@ -18,7 +18,14 @@ from adwright.agent.document.elements import AppDocument, Element, Locator
 from adwright.agent.document.elements import ValueConstraints as Limits
 from adwright.agent.document.groups import skeleton_of
 from adwright.agent.document.urls import url_template
-from adwright.agent.drivers.protocol import RequestGate, Screen, ScreenDriver, ScreenNode
+from adwright.agent.drivers.protocol import (
+    GateDecision,
+    PendingRequest,
+    RequestGate,
+    Screen,
+    ScreenDriver,
+    ScreenNode,
+)
 from adwright.agent.explore.building import build_document
 from adwright.agent.explore.describe import describe
 from adwright.agent.explore.records import PageRecord
@@ -78,7 +85,7 @@ class MadeApp:
         """All pages, of each kind the first, as an exploration would have recorded them."""
         records = []
         for path in self._paths():
-            screen = _MadeDriver(self, lambda request: _refuse()).screen_at(path)
+            screen = _MadeDriver(self, _refuse).screen_at(path)
             records.append(
                 PageRecord(
                     ORIGIN + path,
@@ -213,7 +220,7 @@ class MadeApp:
         if key is not None and thing.deletes == "page":
             yield _link("delete", "Delete", f"{base}{key}/delete/", f"{_MAIN}/p[2]/a[1]")
         if key is not None and thing.deletes == "button":
-            yield _button("drop", "Delete", f"{base}{key}/delete/", 40, form="d")
+            yield _button("drop", "Delete", f"{base}{key}/delete/", 1, form="d")
 
     # --- what it stores ------------------------------------------------------------------
 
@@ -264,8 +271,8 @@ class _MadeDriver(ShopDriver):
         self._go(f"{ORIGIN}{node.facts['action']}?{urlencode(sent)}")
 
 
-def _refuse() -> object:
-    raise AssertionError("nothing is sent")
+def _refuse(request: PendingRequest) -> GateDecision:
+    return GateDecision(False, "reading", "nothing is sent")
 
 
 def _drawn(thing: MadeThing, source: random.Random) -> dict[int, dict[str, str]]:
@@ -314,7 +321,8 @@ def _button(
     key: str, name: str, action: str, place: int, *, method: str = "POST", form: str = "f"
 ) -> ScreenNode:
     facts = {"tag": "button", "type": "submit", "form": form, "method": method, "action": action}
-    facts["xpath"] = f"{_MAIN}/form[2]/div[{place}]/button[1]"
+    number = {"s": 1, "f": 2, "d": 3}[form]
+    facts["xpath"] = f"{_MAIN}/form[{number}]/div[{place}]/button[1]"
     return ScreenNode(key, "button", name, text=name, facts=facts)
 
 

@@ -4,7 +4,7 @@
     print_script(checked.script)
 
 The scripts are of the form that the grammar of generation allows, so that what is learned can be
-written: an item is picked by `match(...)[0]`, and ways between pages are left to the run.
+written: an item is picked by `find(...)`, and ways between pages are left to the run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from adwright.agent.language.tree import (
     DecimalLiteral,
     ElementUse,
     Expression,
-    IndexedTerm,
     Operator,
     Script,
     Statement,
@@ -53,6 +52,9 @@ def compose(intent: TaskIntent, document: AppDocument) -> Script:
         case "read":
             read = VerbCall("get_attributes", (ElementUse(intent.asked), TextLiteral("value")))
             body = [*_pick(intent), _act("answer", read)]
+        case "read_cell":
+            inner = VerbCall("inside", (_found(intent), ElementUse(intent.asked)))
+            body = [_act("answer", VerbCall("get_text", (inner,)))]
         case "count":
             body = [_act("answer", VerbCall("len", (ElementUse(intent.rows),)))]
         case "count_some":
@@ -79,8 +81,11 @@ def _done(intent: TaskIntent, document: AppDocument) -> list[Statement]:
 def _pick(intent: TaskIntent) -> list[Statement]:
     if not intent.link:
         return []
-    item = IndexedTerm(_match(intent), WholeLiteral(0))
-    return [_act("tap", VerbCall("inside", (item, ElementUse(intent.link))))]
+    return [_act("tap", VerbCall("inside", (_found(intent), ElementUse(intent.link))))]
+
+
+def _found(intent: TaskIntent) -> VerbCall:
+    return VerbCall("find", (ElementUse(intent.rows), TextLiteral(intent.item)))
 
 
 def _match(intent: TaskIntent) -> VerbCall:

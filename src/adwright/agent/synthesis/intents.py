@@ -20,7 +20,7 @@ from typing import Literal, TypeVar, get_args
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.synthesis.drawn_values import FieldValue, draw_value, said_value
 from adwright.agent.synthesis.known_items import KnownApp, KnownItem
-from adwright.agent.synthesis.places import AppPlaces, FormPlace, ItemDoor, plain_label
+from adwright.agent.synthesis.places import AppPlaces, FormPlace, ItemDoor, column_of, plain_label
 from adwright.core.config import check_literals, require_count
 from adwright.core.hashing import content_hash
 
@@ -34,13 +34,14 @@ __all__ = [
 ]
 
 #: "if_there", "unless_there": done where an item exists, made where none does. "if_value": set
-#: where something else stands there. "look_up": by the app's own search.
+#: where something else stands there. "read_cell": in the list. "look_up": by the app's own search.
 IntentKind = Literal[
     "set",
     "create",
     "send",
     "delete",
     "read",
+    "read_cell",
     "count",
     "count_some",
     "look_up",
@@ -113,7 +114,7 @@ class TaskIntent:
     @property
     def writes(self) -> bool:
         """Whether it changes what the app stores."""
-        return self.kind not in ("read", "count", "count_some", "look_up")
+        return self.kind not in ("read", "read_cell", "count", "count_some", "look_up")
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class _Maker:
             for goal in door.goals:
                 yield from self._reads(door, goal)
         for name in self._known.lists:
+            yield from self._cells(name)
             yield from self._counts(name)
         for search in self._places.searches:
             yield from self._look_ups(search)
@@ -260,6 +262,29 @@ class _Maker:
                     asked=one.name,
                     asked_label=plain_label(one),
                     expected=told[one.name],
+                )
+
+    def _cells(self, rows: str) -> Iterator[TaskIntent]:
+        element = self._places.document.by_name[rows]
+        doors = [one for one in self._places.doors if one.rows.name == rows]
+        noun = self._places.noun(doors[0].goals[0] if doors else element.state)
+        told = [one for one in self._known.lists[rows].items if one.cells]
+        for item in self._some(told, self._config.a_list):
+            columns = [
+                one
+                for one in self._places.columns(element)
+                if item.cells.get(one.name, item.name) != item.name
+            ]
+            for one in self._some(columns, self._config.a_list):
+                yield TaskIntent(
+                    "read_cell",
+                    element.state,
+                    noun,
+                    rows,
+                    item=item.name,
+                    asked=one.name,
+                    asked_label=column_of(one),
+                    expected=item.cells[one.name],
                 )
 
     def _counts(self, rows: str) -> Iterator[TaskIntent]:

@@ -36,10 +36,12 @@ _SHORTEST, _LONGEST = 2, 40
 @dataclass(frozen=True)
 class KnownItem:
     """One item of a list. name: a text that stands in this one alone. pages: by state, then by
-    element, what stands in the fields of its pages; empty where nobody opened them."""
+    element, what stands in the fields of its pages; empty where nobody opened them. cells: by
+    element, what stands in its row."""
 
     name: str
     text: str
+    cells: Mapping[str, str] = field(default_factory=dict)
     pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -144,21 +146,28 @@ class _Looker:
             for door in doors if number < self._pages else ():
                 with suppress(ScriptError, DriverError):
                     pages |= self._of_item(door, name)
-            items.append(KnownItem(name, handle.seen, pages))
+            cells = dict(self._cells(rows, name)) if number < self._pages else {}
+            items.append(KnownItem(name, handle.seen, cells, pages))
         return KnownList(len(handles), heads, tuple(items))
 
     def _of_item(self, door: ItemDoor, name: str) -> dict[str, Mapping[str, str]]:
         self._home()
-        screen = self._world.be_at(door.rows.state)
-        handle = next(
-            one for one in items_on(screen, door.rows) if name.casefold() in one.seen.casefold()
-        )
+        handle = self._world.find(door.rows.name, name)
         self._world.act("tap", ElementHandle(door.link.name, within=handle), None)
         found: dict[str, Mapping[str, str]] = {}
         for goal in door.goals:
             with suppress(ScriptError, DriverError):
                 found[goal] = dict(self._values(goal))
         return found
+
+    def _cells(self, rows: Element, name: str) -> Iterator[tuple[str, str]]:
+        self._home()
+        for one in self._places.columns(rows):
+            with suppress(ScriptError, DriverError):
+                row = self._world.find(rows.name, name)
+                text = self._world.text(ElementHandle(one.name, within=row))
+                if text.strip():
+                    yield one.name, text
 
     def _values(self, state: str) -> Iterator[tuple[str, str]]:
         screen = self._world.be_at(state)

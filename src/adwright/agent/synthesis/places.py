@@ -4,24 +4,25 @@
     places.forms[0].fields, places.forms[0].button       # neighbours in one state, and what sends
     places.doors[0].rows, places.doors[0].link           # a list, and the link of its items
 
-What stands on most pages, such as the menu of an app, is its frame and belongs to no form. A field
-belongs to the first button after it that sends, or, where none follows, to the last before it; a
-document does not say more.
+What stands on most pages, such as the menu of an app, is its frame and belongs to no form. The
+states of one address, such as the tabs of a page, are one place. A field belongs to a button of its
+own form, by their paths, and of several to the plainest: "Save" before "Save and add another".
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.language.reach import StateReach, leads
+from adwright.agent.run.searching import form_of
 from adwright.core.config import check_literals
 
-__all__ = ["AppPlaces", "FormPlace", "ItemDoor", "plain_label", "singular"]
+__all__ = ["AppPlaces", "FormPlace", "ItemDoor", "column_of", "plain_label", "singular"]
 
 _TYPED = ("text", "number", "date", "choice", "switch")
 _ROWS = ("row", "listitem", "article")
@@ -80,33 +81,51 @@ class AppPlaces:
         """The forms that write, with all their fields, in the order of the document; also those
         without any field, such as a question whether to delete."""
         found = []
-        for state in self.document.states:
-            own = self._own(state.name)
+        for state in self.places:
+            own = self._own(state)
             buttons = [one for one in own if _sends(one)]
             fields = self._fields(own)
             for button in buttons:
                 mine = tuple(one for one in fields if _button_of(one, own, buttons) is button)
-                found.append(FormPlace(state.name, mine, button))
+                if mine or button.effect == "destructive":
+                    found.append(FormPlace(state, mine, button))
         return tuple(found)
+
+    @cached_property
+    def places(self) -> tuple[str, ...]:
+        """The first state of each address, in the order of the document."""
+        return tuple(dict.fromkeys(self._main.values()))
+
+    @cached_property
+    def _main(self) -> Mapping[str, str]:
+        """Each state with the first of its address; one with a query where it has one without."""
+        by_path: dict[str, str] = {}
+        states = sorted(self.document.states, key=lambda one: "?" in one.url_template)
+        for one in states:
+            by_path.setdefault(self._path_of(one.name), one.name)
+        return {one.name: by_path[self._path_of(one.name)] for one in self.document.states}
+
+    def _path_of(self, state: str) -> str:
+        template = self.document.state_by_name[state].url_template
+        return template.partition("?")[0] or f"no address {state}"
 
     @cached_property
     def searches(self) -> tuple[FormPlace, ...]:
         """The forms that only look something up in the list of their own state."""
         found = []
-        for state in self.document.states:
-            own = self._own(state.name)
-            buttons = [
-                one
-                for one in own
-                if one.role == "button" and leads(one) and one.target == state.name
-            ]
+        for state in self.places:
+            own = self._own(state)
+            buttons = [one for one in own if one.role == "button" and self._searches(one, state)]
             fields = [one for one in self._fields(own) if one.value_type == "text"]
             sends = [*buttons, *(one for one in own if _sends(one))]
             for button in buttons:
                 mine = tuple(one for one in fields if _button_of(one, own, sends) is button)
-                if mine and self.lists_of(state.name):
-                    found.append(FormPlace(state.name, mine, button))
+                if mine and self.lists_of(state):
+                    found.append(FormPlace(state, mine, button))
         return tuple(found)
+
+    def _searches(self, button: Element, state: str) -> bool:
+        return bool(leads(button) and button.target and self._main[button.target] == state)
 
     @cached_property
     def doors(self) -> tuple[ItemDoor, ...]:
@@ -114,6 +133,8 @@ class AppPlaces:
         found = []
         for one in self.document.elements:
             if not one.many or one.effect not in ("navigate", "read") or one.target is None:
+                continue
+            if self._main[one.state] != one.state:
                 continue
             if not self._is_of_item(one, one.target):
                 continue  # the same page for all items, such as a sorting
@@ -123,12 +144,29 @@ class AppPlaces:
         return tuple(found)
 
     def doors_to(self, state: str) -> tuple[ItemDoor, ...]:
-        """The links of items behind which a state is."""
-        return tuple(one for one in self.doors if state in one.goals)
+        """The links of items behind which a state is, one of each list: that which leads to it
+        most directly."""
+        found: dict[str, ItemDoor] = {}
+        fits = [one for one in self.doors if state in one.goals]
+        for one in sorted(fits, key=lambda one: one.goals.index(state)):
+            found.setdefault(one.rows.name, one)
+        return tuple(found.values())
 
     def lists_of(self, state: str) -> tuple[Element, ...]:
         """The lists of a state whose items can be told apart by a text."""
         return tuple(one for one in self.document.elements_of(state) if one.many and _is_row(one))
+
+    def columns(self, rows: Element) -> tuple[Element, ...]:
+        """The cells of a list's items that are called by their column."""
+        path = _path(rows)
+        return tuple(
+            one
+            for one in self.document.elements_of(rows.state)
+            if one.many
+            and one.role in ("cell", "gridcell")
+            and column_of(one)
+            and _path(one).startswith(f"{path}/")
+        )
 
     def readable(self, state: str) -> tuple[Element, ...]:
         """What can be read in a state: its fields with a label of their own."""
@@ -145,8 +183,18 @@ class AppPlaces:
         return singular(re.sub(r"[-_]", " ", words[-1].lower())) if words else "item"
 
     def _own(self, state: str) -> list[Element]:
-        own = self.document.elements_of(state)
+        """The elements of a place, without the frame."""
+        main = self._main[state]
+        own = [
+            one
+            for other, first in self._main.items()
+            if first == main and (other == main or "?" not in self._template(other))
+            for one in self.document.elements_of(other)
+        ]
         return [one for one in own if one.value_type != "none" or _sign(one) not in self._frame]
+
+    def _template(self, state: str) -> str:
+        return self.document.state_by_name[state].url_template
 
     def _fields(self, own: Sequence[Element]) -> list[Element]:
         labels = Counter(plain_label(one) for one in own if one.value_type != "none")
@@ -162,8 +210,7 @@ class AppPlaces:
         ]
 
     def _is_of_item(self, link: Element, target: str) -> bool:
-        states = self.document.state_by_name
-        path, here = (states[one].url_template.partition("?")[0] for one in (target, link.state))
+        path, here = self._path_of(target), self._path_of(link.state)
         return path != here and ("{}" in path or target not in self.open_states)
 
     def _goals(self, link: Element) -> tuple[str, ...]:
@@ -173,7 +220,7 @@ class AppPlaces:
             for one in self._own(first)
             if leads(one) and one.target and self._is_of_item(one, one.target)
         ]
-        return tuple(dict.fromkeys([first, *further]))
+        return tuple(dict.fromkeys(self._main[one] for one in [first, *further]))
 
     def _rows_around(self, link: Element) -> Element | None:
         rows = self.lists_of(link.state)
@@ -185,6 +232,12 @@ class AppPlaces:
 def plain_label(element: Element) -> str:
     """A label as people say it: small letters, without marks of required fields."""
     return " ".join(re.sub(r"[*:?]+|\(.*?\)", " ", element.label).split()).lower()
+
+
+def column_of(element: Element) -> str:
+    """The column of a cell, as its document notes it; empty of what has none."""
+    found = re.search(r"column (.+)$", element.description)
+    return " ".join(found[1].split()).lower() if found else ""
 
 
 def singular(noun: str) -> str:
@@ -214,10 +267,27 @@ def _button_of(
     field: Element, own: Sequence[Element], buttons: Sequence[Element]
 ) -> Element | None:
     places = {one.name: place for place, one in enumerate(own)}
-    place = places[field.name]
-    after = [one for one in buttons if places[one.name] > place]
-    before = [one for one in buttons if places[one.name] < place]
-    return after[0] if after else before[-1] if before else None
+    form, place = form_of(field), places[field.name]
+    if form:
+        inside = [one for one in buttons if form_of(one) == form]
+        return min(inside, key=_plainness, default=None)
+    fits = [one for one in buttons if not form_of(one)]
+    after = [one for one in fits if places[one.name] > place]
+    if not after:
+        return fits[-1] if fits else None
+    last = places[after[0].name]
+    group = []
+    for one in after:
+        between = own[last + 1 : places[one.name]]
+        if any(other.value_type != "none" for other in between):
+            break
+        group.append(one)
+        last = places[one.name]
+    return min(group, key=_plainness)
+
+
+def _plainness(button: Element) -> tuple[bool, int]:
+    return button.effect == "destructive", len(button.label)
 
 
 def _sign(element: Element) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Rows to tune a writer of scripts on: the very messages that it is asked with, and the script.
+"""Rows to tune a writer of scripts on: the very messages that `TunedWriter` asks, and the script.
 
     rows = tuning_rows(tasks, {digest: document})
     write_tuning_rows(Path("train.jsonl"), rows.learn)
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from adwright.agent.document.elements import AppDocument, Element
-from adwright.agent.generate.prompts import script_messages
+from adwright.agent.generate.prompts import brief_messages, script_messages
 from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
 from adwright.agent.synthesis.synthesise import SynthesisedTask
 from adwright.core.atomic import atomic_write_text
@@ -42,7 +42,8 @@ WRITER_RETRIEVE = RetrieveConfig(best=14, most=26)
 
 @dataclass(frozen=True)
 class TuningRow:
-    """messages: the turns before the answer. script: the answer. elements: that were retrieved."""
+    """messages: the turns before the answer. script: the answer. elements: that were retrieved.
+    document: the hash of that which they are of."""
 
     split: RowSplit
     task: str
@@ -53,6 +54,7 @@ class TuningRow:
     messages: tuple[Message, ...]
     script: str
     elements: tuple[Element, ...]
+    document: str
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -122,7 +124,7 @@ def _rows(
         if not set(task.elements) <= {one.name for one in elements}:
             yield None
             continue
-        messages = tuple(script_messages(words.text, elements, document))
+        messages = tuple(brief_messages(script_messages(words.text, elements, document)))
         split = _split(task, judged=words.use == "judge")
         yield TuningRow(
             split,
@@ -134,6 +136,7 @@ def _rows(
             messages,
             task.script,
             elements,
+            task.document,
         )
 
 

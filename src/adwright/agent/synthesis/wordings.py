@@ -58,6 +58,12 @@ _ASKED = (
     ("Open the {noun} {item} and say what its {asked} is.", "Show me {item}'s {asked}."),
     ("Look up the {asked} of {noun} {item}.", "I need to know the {asked} of {item}."),
 )
+_ASKED_ROW = (
+    ("What is the {asked} of the {noun} {item}?", "Tell me the {asked} of {item}."),
+    ("In the list of {nouns}, what is the {asked} of {item}?", "Read the {asked} of {item}."),
+    ("Which {asked} does the {noun} {item} have?", "Say what {asked} the {nouns} show for {item}."),
+    ("Look at the {nouns}: what {asked} has {item}?", "Report {item}'s {asked}."),
+)
 _COUNTED = (
     ("How many {nouns} are there?", "Count the {nouns}."),
     ("Tell me the number of {nouns}.", "How many {nouns} do we have?"),
@@ -147,6 +153,7 @@ _ALL: Mapping[str, Sequence[tuple[str, str]]] = {
     "send": _SENT,
     "delete": _GONE,
     "read": _ASKED,
+    "read_cell": _ASKED_ROW,
     "count": _COUNTED,
     "count_some": _COUNTED_SOME,
     "look_up": _SEARCHED,
