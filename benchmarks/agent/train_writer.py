@@ -13,6 +13,7 @@ adapter goes to src/adwright/agent/synthesis/adapter, with a card beside it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -30,6 +31,7 @@ from adwright.agent.generate.beam import BeamConfig, write_scripts
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.language.printer import print_script
 from adwright.agent.synthesis.intents import IntentConfig
+from adwright.agent.synthesis.known_items import KnownApp, look_around
 from adwright.agent.synthesis.synthesise import (
     SynthesisConfig,
     document_hash,
@@ -48,9 +50,11 @@ from adwright.agent.synthesis.tuning_rows import (
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import SystemClock
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
+from benchmarks.agent.writer.app_copies import AppCopies, copies
 from benchmarks.agent.writer.card import writer_card
 from benchmarks.agent.writer.made_app import MadeApp
 from benchmarks.agent.writer.made_plan import draw_plan
@@ -61,9 +65,9 @@ __all__ = ["main"]
 NAME = "agent_writer"
 SEED = 11
 #: Made-up apps, and tasks of each; tasks of each real app.
-MADE, EACH, REAL = 110, 12, 130
+MADE, EACH, REAL = 110, 12, 90
 #: Rows to learn from, at most, and to judge each split by.
-ROWS, JUDGED = 2_500, 60
+ROWS, JUDGED = 1_800, 60
 METHOD = {"kind": "LoRA", "rank": 8, "alpha": 16.0, "dropout": 0.0}
 RATE, BATCH, TOKENS = 2e-3, 8, 640
 REAL_APPS = ("admin", "oscar")
@@ -109,6 +113,8 @@ def _make_tasks(minutes: float, *, made_only: bool) -> None:
     if (SCRATCH / "train.jsonl").exists():
         return  # what is learned from stays as it is
     clock = SystemClock()
+    if not made_only:
+        _make_real(clock.monotonic() + 60 * minutes, clock)
     for seed in range(MADE):
         app = MadeApp(draw_plan(seed))
         document = app.document()
@@ -116,19 +122,16 @@ def _make_tasks(minutes: float, *, made_only: bool) -> None:
         intents = IntentConfig(a_form=1, a_list=1, most=EACH, seed=SEED + seed)
         config = SynthesisConfig(intents, learn=2, judge=1, held=8, seed=SEED)
         synthesise(document, app, SCRATCH / "made.jsonl", config, clock=clock)
-    if not made_only:
-        _make_real(clock.monotonic() + 60 * minutes, clock)
 
 
 def _make_real(ends: float, clock: SystemClock) -> None:
     from adwright.agent.drivers.browser import open_browser
-    from benchmarks.agent.writer.app_copies import copies
 
     with TemporaryDirectory() as scratch, open_browser() as browser:
         for left, name in zip((2, 1), REAL_APPS, strict=True):
             with copies(name, browser, Path(scratch) / name) as found:  # type: ignore[arg-type]
                 _keep(found.document)
-                intents = IntentConfig(a_form=2, a_list=2, most=REAL, seed=SEED)
+                intents = IntentConfig(a_form=1, a_list=1, most=REAL, seed=SEED)
                 config = SynthesisConfig(intents, learn=3, judge=1, held=6, seed=SEED)
                 report = synthesise(
                     found.document,
@@ -136,9 +139,19 @@ def _make_real(ends: float, clock: SystemClock) -> None:
                     SCRATCH / f"{name}.jsonl",
                     config,
                     clock=clock,
+                    known=_known(found),
                     seconds=max((ends - clock.monotonic()) / left, 0.0),
                 )
                 print(name, report)
+
+
+def _known(found: AppCopies) -> KnownApp:
+    """What there is in an app, looked up once."""
+    path = SCRATCH / f"known-{found.app.name}-{document_hash(found.document)[:12]}.json"
+    if not path.exists():
+        known = look_around(found.document, found.app, items=6, pages=1)
+        atomic_write_text(path, json.dumps(to_jsonable(known), indent=1) + "\n")
+    return from_jsonable(KnownApp, json.loads(path.read_text("utf-8")))
 
 
 def _keep(document: AppDocument) -> None:
@@ -224,8 +237,6 @@ def _shares(found: Mapping[str, tuple[int, int]]) -> dict[str, int]:
 
 
 def _noted() -> dict[str, Any]:
-    import json
-
     return dict(json.loads((RESULTS / f"{NAME}.json").read_text("utf-8"))["rows"][0])
 
 
@@ -236,11 +247,13 @@ def _scores(
     rows: TuningRows, documents: Mapping[str, AppDocument], adapter: Path, judged: int
 ) -> list[WriterScore]:
     found = []
-    for name, opened in (
-        ("untuned", lambda: open_model(TorchConfig(threads=1))),
-        ("tuned", lambda: open_tuned_writer(adapter, threads=1)),
-    ):
-        with closing(opened()) as model:
+    for name in ("untuned", "tuned"):
+        opened: LanguageModel = (
+            open_tuned_writer(adapter, threads=1)
+            if name == "tuned"
+            else open_model(TorchConfig(threads=1))
+        )
+        with closing(opened) as model:
             for split in get_args(RowSplit)[1:]:
                 drawn = _drawn(rows, split, judged if name == "tuned" else judged // 3)
                 if drawn:

@@ -53,7 +53,8 @@ def writer_card(training: Mapping[str, Any], scores: Sequence[SplitScore]) -> st
         "|---|---|---:|---:|---:|",
     ]
     lines += [
-        f"| {_SPLITS[one.split]} | {one.model} | {one.tasks} | {one.checked:.0%} | {one.solved:.0%} |"
+        f"| {_SPLITS[one.split]} | {one.model} | {one.tasks} | {one.checked:.0%} | "
+        f"{one.solved:.0%} |"
         for one in scores
     ]
     return "\n".join(lines) + "\n" + _END

@@ -191,6 +191,7 @@ class _Maker:
                     item.name,
                     settings,
                     form.button.name,
+                    plain_label(form.button),
                 )
                 yield base
                 yield replace(base, kind="if_there")
@@ -232,6 +233,7 @@ class _Maker:
                     door.link.name,
                     item.name,
                     button=form.button.name,
+                    pressed=plain_label(form.button),
                 )
                 yield base
                 yield replace(base, kind="if_there")

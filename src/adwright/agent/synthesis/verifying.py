@@ -144,10 +144,20 @@ def _why_not_sent(intent: TaskIntent, written: Sequence[PendingChange]) -> str:
     for value in _typed(intent):
         if not any(_is_same(value, text) for text in new):
             return "sent: without a value"
-    moved = [one for one in change.fields if one.old is not None and one.old != one.new]
+    moved = [
+        one
+        for one in change.fields
+        if one.old is not None and one.old != one.new and not _is_button(one.new, intent.pressed)
+    ]
     if len(moved) > len(intent.settings):
         return "sent: with a field that the task does not name"
     return ""
+
+
+def _is_button(value: str, pressed: str) -> bool:
+    """Whether it is what a button adds to its form: its own value."""
+    plain = value.casefold()
+    return bool(plain) and (plain in pressed or pressed in plain)
 
 
 def _why_not_stored(
