@@ -56,6 +56,8 @@ def test_settings_change_what_stands_there() -> None:
 
 def test_what_is_made_has_all_that_is_required() -> None:
     for one in of("create"):
+        if one.state == "sign_in":
+            continue
         assert {"offer_edit__name", "offer_edit__share"} <= {s.field for s in one.settings}
         assert one.link == ""
 

@@ -23,7 +23,7 @@ def test_lost_added_and_unchanged_words_are_not() -> None:
     assert reworded('Delete the offers "Spring" and "Autumn".') == (None,)
     assert reworded("Delete it.") == (None,)
     assert reworded('delete the offer "spring"') == (None,)
-    assert reworded(f'"Spring" {"x" * 2_100}') == (None,)
+    assert reworded("\n") == (None,)
 
 
 def test_each_task_has_its_answer() -> None:
@@ -31,6 +31,6 @@ def test_each_task_has_its_answer() -> None:
         'Drop the offer "Spring".',
         None,
     )
-    assert reworded(tasks=0) == ()
+    assert reworded("x", tasks=0) == ()
     assert rewording_messages(TASK)[1].content == TASK
     assert not keeps_values(TASK, "")

@@ -60,8 +60,9 @@ def test_it_is_a_model_like_any_other() -> None:
     turns = [Message("system", f"{language_help()}\nElements"), Message("user", "x")]
     assert "".join(one.text for one in model.stream(turns)) == SCRIPT
     assert model.generate(["plain"]).texts[0] == SCRIPT
+    assert len(model.score([turns], [SCRIPT]).token_logprobs) == 1
+    assert (model.embed(["plain"]) == inner.embed(["plain"])).all()
     model.close()
-    assert model.health() == "dead"
 
 
 def test_without_an_adapter_there_is_no_writer(tmp_path: Path) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from adwright.agent.synthesis.intents import IntentConfig, TaskIntent, make_intents
+from adwright.agent.synthesis.intents import (
+    FieldSetting,
+    IntentConfig,
+    TaskIntent,
+    make_intents,
+)
 from adwright.agent.synthesis.verifying import SolutionProof, prove, quiet_noise
 from adwright.core.clock import SystemClock
 from tests.agent.synthesis.test_intents import KNOWN
@@ -88,13 +94,10 @@ def side_effect(what: str) -> Callable[[ShopApp], None]:
     ],
 )
 def test_whatever_else_happened_refuses_it(what: str, cause: str) -> None:
-    one = next(
-        one
-        for one in INTENTS
-        if one.kind == "set"
-        and one.item == "Spring"
-        and not any(s.coded or isinstance(s.value, bool) for s in one.settings)
-    )
+    share = FieldSetting("offer_edit__share", "discount", Decimal(33))
+    rows, link, save = "offers__rows", "offers__edit", "offer_edit__save"
+    one = TaskIntent("set", "offer_edit", "offer", rows, link, "Spring", (share,), save)
+    assert proved(one).kept
     assert proved(one, side_effect(what)).cause == cause
     assert proved(one, side_effect(what), noise={"mails", "budget.total", "offers"}).kept
 

@@ -65,7 +65,9 @@ def test_articles_fit(noun: str, words: str) -> None:
 
 
 def test_a_value_that_cannot_be_said_has_no_words() -> None:
-    one = TaskIntent("delete", "s", "offer", "rows", "door", 'a "quoted" name', button="b")
+    one = TaskIntent(
+        "delete", "s", "offer", "rows", "door", 'a "quoted" and “other” one\'s', button="b"
+    )
     assert word_task(one, "learn", 3) == ()
     with pytest.raises(ConfigError):
         TaskWording("x", "set-1", "show")  # type: ignore[arg-type]
