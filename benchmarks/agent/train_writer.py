@@ -25,6 +25,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+import numpy as np
+
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import document_text, read_document
 from adwright.agent.generate.beam import BeamConfig, write_scripts
@@ -47,6 +49,7 @@ from adwright.agent.synthesis.tuning_rows import (
     tuning_rows,
     write_tuning_rows,
 )
+from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import SystemClock
@@ -54,6 +57,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
+from adwright.tuning.storage import KIND
 from benchmarks.agent.writer.app_copies import AppCopies, copies
 from benchmarks.agent.writer.card import writer_card
 from benchmarks.agent.writer.made_app import MadeApp
@@ -101,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _make_tasks(asked.minutes, made_only=asked.made_only)
     rows, documents = _rows()
     training = _trained(rows) if not asked.measure else _noted()
-    adapter = SCRATCH / "run"
+    adapter = _halved()
     scores = _scores(rows, documents, adapter, asked.judged)
     _ship(training, scores, adapter)
 
@@ -297,6 +301,25 @@ def _score(
         round(tokens / count, 1),
         round(seconds, 2),
     )
+
+
+def _halved() -> Path:
+    """The folder of the adapter in float16, which is half as large and what is measured."""
+    found = load_artifact(SCRATCH / "run" / "tuned", kind=KIND)
+    small = {
+        name: one.astype(np.float16) if one.dtype.kind == "f" else one
+        for name, one in found.tensors.items()
+    }
+    folder = SCRATCH / "halved"
+    save_artifact(
+        folder / "tuned",
+        kind=KIND,
+        config=found.config,
+        tensors=small,
+        seed=found.seed,
+        overwrite=True,
+    )
+    return folder
 
 
 def _ship(training: Mapping[str, Any], scores: Sequence[WriterScore], adapter: Path) -> None:

@@ -162,8 +162,8 @@ class _Maker:
                     yield from self._creates(form)
             elif form.button.effect == "destructive":
                 yield from self._deletes(form, doors)
-        for door in self._places.doors:
-            for goal in door.goals:
+        for goal in dict.fromkeys(goal for one in self._places.doors for goal in one.goals):
+            for door in self._places.doors_to(goal):
                 yield from self._reads(door, goal)
         for name in self._known.lists:
             yield from self._cells(name)

@@ -31,6 +31,8 @@ from adwright.core.progress import progress
 __all__ = ["KnownApp", "KnownItem", "KnownList", "look_around", "moved_to", "names_of"]
 
 _SHORTEST, _LONGEST = 2, 40
+#: So many cells of a row are read.
+_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _Looker:
         self._pages = pages
 
     def lists(self) -> Iterator[tuple[str, KnownList]]:
-        rows = [one for state in self._document.states for one in self._places.lists_of(state.name)]
+        rows = [one for state in self._places.places for one in self._places.lists_of(state)]
         rows = [one for one in rows if one.state in self._places.open_states]
         with progress(len(rows), "looking around", "lists") as bar:
             for one in rows:
@@ -146,7 +148,9 @@ class _Looker:
             for door in doors if number < self._pages else ():
                 with suppress(ScriptError, DriverError):
                     pages |= self._of_item(door, name)
-            cells = dict(self._cells(rows, name)) if number < self._pages else {}
+            cells: dict[str, str] = {}
+            with suppress(ScriptError, DriverError):
+                cells |= self._cells(rows, name) if number < self._pages else {}
             items.append(KnownItem(name, handle.seen, cells, pages))
         return KnownList(len(handles), heads, tuple(items))
 
@@ -162,9 +166,9 @@ class _Looker:
 
     def _cells(self, rows: Element, name: str) -> Iterator[tuple[str, str]]:
         self._home()
-        for one in self._places.columns(rows):
+        row = self._world.find(rows.name, name)
+        for one in self._places.columns(rows)[:_COLUMNS]:
             with suppress(ScriptError, DriverError):
-                row = self._world.find(rows.name, name)
                 text = self._world.text(ElementHandle(one.name, within=row))
                 if text.strip():
                     yield one.name, text

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.frame import frame_of
 from adwright.agent.language.reach import StateReach, leads
 from adwright.agent.run.searching import form_of
 from adwright.core.config import check_literals
@@ -26,8 +27,6 @@ __all__ = ["AppPlaces", "FormPlace", "ItemDoor", "column_of", "plain_label", "si
 
 _TYPED = ("text", "number", "date", "choice", "switch")
 _ROWS = ("row", "listitem", "article")
-#: An element of the frame stands in this share of the states, and in more than so many.
-_FRAME_SHARE, _FRAME_LEAST = 0.3, 3
 _LONGEST_LABEL = 40
 _VERBS = frozenset(
     (
@@ -69,7 +68,7 @@ class AppPlaces:
     def __init__(self, document: AppDocument) -> None:
         self.document = document
         self._reach = StateReach(document)
-        self._frame = _frame_of(document)
+        self._frame = frame_of(document)
 
     @cached_property
     def open_states(self) -> frozenset[str]:
@@ -191,7 +190,7 @@ class AppPlaces:
             if first == main and (other == main or "?" not in self._template(other))
             for one in self.document.elements_of(other)
         ]
-        return [one for one in own if one.value_type != "none" or _sign(one) not in self._frame]
+        return [one for one in own if one.name not in self._frame]
 
     def _template(self, state: str) -> str:
         return self.document.state_by_name[state].url_template
@@ -288,16 +287,3 @@ def _button_of(
 
 def _plainness(button: Element) -> tuple[bool, int]:
     return button.effect == "destructive", len(button.label)
-
-
-def _sign(element: Element) -> tuple[str, str, str]:
-    return element.role, element.label, " ".join(element.requests)
-
-
-def _frame_of(document: AppDocument) -> frozenset[tuple[str, str, str]]:
-    counted: Counter[tuple[str, str, str]] = Counter()
-    for state in document.states:
-        counted.update({_sign(one) for one in document.elements_of(state.name)})
-    least = max(_FRAME_LEAST, _FRAME_SHARE * len(document.states))
-    # Buttons such as "Save" stand on many pages too, but send to each page's own address.
-    return frozenset(sign for sign, count in counted.items() if count > least and sign[1])
