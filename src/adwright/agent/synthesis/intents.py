@@ -20,7 +20,7 @@ from typing import Literal, TypeVar, get_args
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.synthesis.drawn_values import FieldValue, draw_value, said_value
 from adwright.agent.synthesis.known_items import KnownApp, KnownItem
-from adwright.agent.synthesis.places import AppPlaces, FormPlace, ItemDoor, column_of, plain_label
+from adwright.agent.synthesis.places import AppPlaces, FormPlace, ListDoor, column_of, plain_label
 from adwright.core.config import check_literals, require_count
 from adwright.core.hashing import content_hash
 
@@ -173,7 +173,7 @@ class _Maker:
 
     # --- writes ------------------------------------------------------------------------
 
-    def _edits(self, form: FormPlace, doors: Sequence[ItemDoor]) -> Iterator[TaskIntent]:
+    def _edits(self, form: FormPlace, doors: Sequence[ListDoor]) -> Iterator[TaskIntent]:
         noun = self._places.noun(form.state)
         for door in doors:
             for group in self._groups(form.fields):
@@ -221,7 +221,7 @@ class _Maker:
             if rows and isinstance(settings[0].value, str):
                 yield replace(made, kind="unless_there", rows=rows, item=settings[0].value)
 
-    def _deletes(self, form: FormPlace, doors: Sequence[ItemDoor]) -> Iterator[TaskIntent]:
+    def _deletes(self, form: FormPlace, doors: Sequence[ListDoor]) -> Iterator[TaskIntent]:
         noun = self._places.noun(form.state)
         for door in doors:
             for item in self._some(self._items(door), self._config.a_form):
@@ -244,7 +244,7 @@ class _Maker:
 
     # --- questions -----------------------------------------------------------------------
 
-    def _reads(self, door: ItemDoor, goal: str) -> Iterator[TaskIntent]:
+    def _reads(self, door: ListDoor, goal: str) -> Iterator[TaskIntent]:
         items = [one for one in self._items(door) if one.pages.get(goal)]
         for item in self._some(items, self._config.a_list):
             told = item.pages[goal]
@@ -349,7 +349,7 @@ class _Maker:
             found.append(FieldSetting(one.name, plain_label(one), value, coded))
         return tuple(found)
 
-    def _items(self, door: ItemDoor) -> tuple[KnownItem, ...]:
+    def _items(self, door: ListDoor) -> tuple[KnownItem, ...]:
         found = self._known.lists.get(door.rows.name)
         return found.items if found else ()
 

@@ -25,7 +25,7 @@ from adwright.agent.run.locate import items_on, locate, text_of
 from adwright.agent.run.screen_world import ScreenWorld
 from adwright.agent.run.trace import RunTrace
 from adwright.agent.synthesis.disposable import DisposableApp
-from adwright.agent.synthesis.places import AppPlaces, ItemDoor
+from adwright.agent.synthesis.places import AppPlaces, ListDoor
 from adwright.core.progress import progress
 
 __all__ = ["KnownApp", "KnownItem", "KnownList", "look_around", "moved_to", "names_of"]
@@ -154,7 +154,7 @@ class _Looker:
             items.append(KnownItem(name, handle.seen, cells, pages))
         return KnownList(len(handles), heads, tuple(items))
 
-    def _of_item(self, door: ItemDoor, name: str) -> dict[str, Mapping[str, str]]:
+    def _of_item(self, door: ListDoor, name: str) -> dict[str, Mapping[str, str]]:
         self._home()
         handle = self._world.find(door.rows.name, name)
         self._world.act("tap", ElementHandle(door.link.name, within=handle), None)

@@ -23,7 +23,7 @@ from adwright.agent.language.reach import StateReach, leads
 from adwright.agent.run.searching import form_of
 from adwright.core.config import check_literals
 
-__all__ = ["AppPlaces", "FormPlace", "ItemDoor", "column_of", "plain_label", "singular"]
+__all__ = ["AppPlaces", "FormPlace", "ListDoor", "column_of", "plain_label", "singular"]
 
 _TYPED = ("text", "number", "date", "choice", "switch")
 _ROWS = ("row", "listitem", "article")
@@ -50,7 +50,7 @@ class FormPlace:
 
 
 @dataclass(frozen=True)
-class ItemDoor:
+class ListDoor:
     """The items of a list, and the link in each of them that leads to its page. goals: the states
     of the item: that of the link, and those that are one further link away."""
 
@@ -127,7 +127,7 @@ class AppPlaces:
         return bool(leads(button) and button.target and self._main[button.target] == state)
 
     @cached_property
-    def doors(self) -> tuple[ItemDoor, ...]:
+    def doors(self) -> tuple[ListDoor, ...]:
         """The links of items, in the order of the document."""
         found = []
         for one in self.document.elements:
@@ -139,13 +139,13 @@ class AppPlaces:
                 continue  # the same page for all items, such as a sorting
             rows = self._rows_around(one)
             if rows is not None and one.role not in _ROWS:
-                found.append(ItemDoor(rows, one, self._goals(one)))
+                found.append(ListDoor(rows, one, self._goals(one)))
         return tuple(found)
 
-    def doors_to(self, state: str) -> tuple[ItemDoor, ...]:
+    def doors_to(self, state: str) -> tuple[ListDoor, ...]:
         """The links of items behind which a state is, one of each list: that which leads to it
         most directly."""
-        found: dict[str, ItemDoor] = {}
+        found: dict[str, ListDoor] = {}
         fits = [one for one in self.doors if state in one.goals]
         for one in sorted(fits, key=lambda one: one.goals.index(state)):
             found.setdefault(one.rows.name, one)
