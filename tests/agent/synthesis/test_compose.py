@@ -10,7 +10,7 @@ from adwright.agent.language.parser import read_script
 from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.synthesis.compose import compose, solve
-from adwright.agent.synthesis.intents import IntentConfig, TaskIntent, make_intents
+from adwright.agent.synthesis.intents import DrawnIntent, IntentConfig, make_intents
 from adwright.agent.synthesis.wordings import needed_values
 from tests.agent.synthesis.test_intents import KNOWN
 from tests.support.agent.shop_document import shop_document
@@ -46,7 +46,7 @@ def test_conditions_hold_what_is_done() -> None:
 
 
 def test_a_cell_is_read_in_its_row() -> None:
-    one = TaskIntent(
+    one = DrawnIntent(
         "read_cell", "offers", "offer", "offers__rows", item="May", asked="offers__edit"
     )
     assert print_script(compose(one, DOCUMENT)) == (

@@ -9,9 +9,9 @@ import pytest
 
 from adwright.agent.synthesis.intents import (
     INTENT_KINDS,
+    DrawnIntent,
     FieldSetting,
     IntentConfig,
-    TaskIntent,
     make_intents,
 )
 from adwright.agent.synthesis.known_items import KnownApp, KnownItem, KnownList
@@ -32,11 +32,11 @@ KNOWN = KnownApp({"offers__rows": KnownList(2, False, ITEMS)})
 
 
 @cache
-def intents(**settings: object) -> tuple[TaskIntent, ...]:
+def intents(**settings: object) -> tuple[DrawnIntent, ...]:
     return make_intents(DOCUMENT, KNOWN, IntentConfig(**settings))  # type: ignore[arg-type]
 
 
-def of(kind: str) -> list[TaskIntent]:
+def of(kind: str) -> list[DrawnIntent]:
     return [one for one in intents(a_form=4) if one.kind == kind]
 
 
@@ -101,9 +101,9 @@ def test_settings_of_the_making_hold() -> None:
     with pytest.raises(ConfigError):
         IntentConfig(kinds=("steal",))  # type: ignore[arg-type]
     with pytest.raises(ConfigError):
-        TaskIntent("steal", "x", "y")  # type: ignore[arg-type]
+        DrawnIntent("steal", "x", "y")  # type: ignore[arg-type]
 
 
 def test_a_script_names_these_elements() -> None:
-    one = TaskIntent("set", "s", "n", "r", "l", "i", (FieldSetting("f", "f", True),), "b")
+    one = DrawnIntent("set", "s", "n", "r", "l", "i", (FieldSetting("f", "f", True),), "b")
     assert one.elements == {"r", "l", "f", "b"}

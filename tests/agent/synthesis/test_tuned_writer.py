@@ -12,7 +12,7 @@ from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.synthesis.tuned_writer import (
     WRITER_ADAPTER,
     WRITER_BEAM,
-    TunedWriter,
+    ScriptWriter,
     open_tuned_writer,
 )
 from adwright.core.errors import AssetError
@@ -41,7 +41,7 @@ def test_the_help_is_left_out_and_nothing_else() -> None:
     document = shop_document()
     task = 'Send a mail with text "Hi"'
     retrieved = ElementIndex(document).retrieve(task, WRITER_BEAM.retrieve)
-    model: LanguageModel = TunedWriter(inner)
+    model: LanguageModel = ScriptWriter(inner)
     found = write_scripts(model, task, document, retrieved, config=WRITER_BEAM)
     assert found.best is not None
     first = inner.asked[0]
@@ -53,7 +53,7 @@ def test_the_help_is_left_out_and_nothing_else() -> None:
 
 def test_it_is_a_model_like_any_other() -> None:
     inner = ScriptedModel(ScriptedConfig((SCRIPT,)))
-    model = TunedWriter(inner)
+    model = ScriptWriter(inner)
     assert (model.info, model.vocabulary) == (inner.info, inner.vocabulary)
     assert model.tokens is inner.tokens
     assert model.health() == "ready"

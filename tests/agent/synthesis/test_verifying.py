@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 
 from adwright.agent.synthesis.intents import (
+    DrawnIntent,
     FieldSetting,
     IntentConfig,
-    TaskIntent,
     make_intents,
 )
 from adwright.agent.synthesis.verifying import SolutionProof, prove, quiet_noise
@@ -25,12 +25,12 @@ DOCUMENT = shop_document()
 INTENTS = make_intents(DOCUMENT, KNOWN, IntentConfig(a_form=2))
 
 
-def first(kind: str) -> TaskIntent:
+def first(kind: str) -> DrawnIntent:
     return next(one for one in INTENTS if one.kind == kind and one.state != "sign_in")
 
 
 def proved(
-    one: TaskIntent, change: Callable[[ShopApp], None] = lambda app: None, **more: object
+    one: DrawnIntent, change: Callable[[ShopApp], None] = lambda app: None, **more: object
 ) -> SolutionProof:
     return prove(one, DOCUMENT, DisposableShop(change), clock=SystemClock(), **more)  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ def side_effect(what: str) -> Callable[[ShopApp], None]:
 def test_whatever_else_happened_refuses_it(what: str, cause: str) -> None:
     share = FieldSetting("offer_edit__share", "discount", Decimal(33))
     rows, link, save = "offers__rows", "offers__edit", "offer_edit__save"
-    one = TaskIntent("set", "offer_edit", "offer", rows, link, "Spring", (share,), save)
+    one = DrawnIntent("set", "offer_edit", "offer", rows, link, "Spring", (share,), save)
     assert proved(one).kept
     assert proved(one, side_effect(what)).cause == cause
     assert proved(one, side_effect(what), noise={"mails", "budget.total", "offers"}).kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.synthesis.intents import IntentConfig, TaskIntent, make_intents
+from adwright.agent.synthesis.intents import DrawnIntent, IntentConfig, make_intents
 from adwright.agent.synthesis.wordings import (
     TEMPLATES,
     TaskWording,
@@ -50,7 +50,7 @@ def test_words_are_drawn_by_the_seed() -> None:
 def test_quotation_marks_come_where_words_alone_do_not_say_it() -> None:
     texts = set()
     for seed in range(20):
-        one = TaskIntent("count_some", "s", "offer", "rows", item="three for less")
+        one = DrawnIntent("count_some", "s", "offer", "rows", item="three for less")
         texts |= {each.text for each in word_task(one, "learn", 2, seed=seed)}
     assert all(f"{mark}three" in text for text in texts for mark in [text[text.find("three") - 1]])
     assert not any(" three for less" in text for text in texts)
@@ -58,14 +58,14 @@ def test_quotation_marks_come_where_words_alone_do_not_say_it() -> None:
 
 @pytest.mark.parametrize(("noun", "words"), [("offer", "an offer"), ("tag", "a tag")])
 def test_articles_fit(noun: str, words: str) -> None:
-    one = TaskIntent("if_there", "s", noun, "rows", "door", "Spring", button="b")
+    one = DrawnIntent("if_there", "s", noun, "rows", "door", "Spring", button="b")
     texts = [each.text for seed in range(9) for each in word_task(one, "learn", 4, seed=seed)]
     assert any(words in text for text in texts)
     assert not any(" a offer" in text for text in texts)
 
 
 def test_a_value_that_cannot_be_said_has_no_words() -> None:
-    one = TaskIntent(
+    one = DrawnIntent(
         "delete", "s", "offer", "rows", "door", 'a "quoted" and “other” one\'s', button="b"
     )
     assert word_task(one, "learn", 3) == ()

@@ -32,13 +32,13 @@ from adwright.agent.language.tree import (
     WholeLiteral,
 )
 from adwright.agent.synthesis.drawn_values import FieldValue
-from adwright.agent.synthesis.intents import FieldSetting, TaskIntent
+from adwright.agent.synthesis.intents import DrawnIntent, FieldSetting
 
 __all__ = ["compose", "solve"]
 
 
 def solve(
-    intent: TaskIntent, document: AppDocument, rules: CheckRules | None = None
+    intent: DrawnIntent, document: AppDocument, rules: CheckRules | None = None
 ) -> CheckedScript:
     """The checked script of an intent, as it reads when it is printed. Raises ScriptError where it
     does not pass."""
@@ -46,7 +46,7 @@ def solve(
     return check_script(script, document, rules)
 
 
-def compose(intent: TaskIntent, document: AppDocument) -> Script:
+def compose(intent: DrawnIntent, document: AppDocument) -> Script:
     """The script of an intent."""
     match intent.kind:
         case "read":
@@ -74,33 +74,33 @@ def compose(intent: TaskIntent, document: AppDocument) -> Script:
     return Script(tuple(body))
 
 
-def _done(intent: TaskIntent, document: AppDocument) -> list[Statement]:
+def _done(intent: DrawnIntent, document: AppDocument) -> list[Statement]:
     return [*_pick(intent), *_settings(intent, document), _tap(intent)]
 
 
-def _pick(intent: TaskIntent) -> list[Statement]:
+def _pick(intent: DrawnIntent) -> list[Statement]:
     if not intent.link:
         return []
     return [_act("tap", VerbCall("inside", (_found(intent), ElementUse(intent.link))))]
 
 
-def _found(intent: TaskIntent) -> VerbCall:
+def _found(intent: DrawnIntent) -> VerbCall:
     return VerbCall("find", (ElementUse(intent.rows), TextLiteral(intent.item)))
 
 
-def _match(intent: TaskIntent) -> VerbCall:
+def _match(intent: DrawnIntent) -> VerbCall:
     return VerbCall("match", (ElementUse(intent.rows), TextLiteral(intent.item)))
 
 
-def _count(intent: TaskIntent) -> VerbCall:
+def _count(intent: DrawnIntent) -> VerbCall:
     return VerbCall("len", (_match(intent),))
 
 
-def _branch(intent: TaskIntent, operator: Operator, then: list[Statement]) -> Branch:
+def _branch(intent: DrawnIntent, operator: Operator, then: list[Statement]) -> Branch:
     return Branch(BinaryTerm(operator, _count(intent), WholeLiteral(0)), tuple(then))
 
 
-def _test(intent: TaskIntent) -> Expression:
+def _test(intent: DrawnIntent) -> Expression:
     """What must stand in the field: the value that was found, or a switch that is as it was."""
     field = ElementUse(intent.asked)
     (one,) = intent.settings
@@ -111,7 +111,7 @@ def _test(intent: TaskIntent) -> Expression:
     return BinaryTerm("==", value, TextLiteral(intent.found))
 
 
-def _settings(intent: TaskIntent, document: AppDocument) -> list[Statement]:
+def _settings(intent: DrawnIntent, document: AppDocument) -> list[Statement]:
     return [_setting(one, document) for one in intent.settings]
 
 
@@ -130,7 +130,7 @@ def _literal(value: FieldValue) -> Expression:
     return TextLiteral(value)
 
 
-def _tap(intent: TaskIntent) -> Statement:
+def _tap(intent: DrawnIntent) -> Statement:
     return _act("tap", ElementUse(intent.button))
 
 

@@ -26,10 +26,10 @@ from adwright.core.hashing import content_hash
 
 __all__ = [
     "INTENT_KINDS",
+    "DrawnIntent",
     "FieldSetting",
     "IntentConfig",
     "IntentKind",
-    "TaskIntent",
     "make_intents",
 ]
 
@@ -71,7 +71,7 @@ class FieldSetting:
 
 
 @dataclass(frozen=True)
-class TaskIntent:
+class DrawnIntent:
     """One task.
 
     state: of the form or list. noun: what its things are called. rows, link, item: the list, the
@@ -136,7 +136,7 @@ class IntentConfig:
 
 def make_intents(
     document: AppDocument, known: KnownApp, config: IntentConfig | None = None
-) -> tuple[TaskIntent, ...]:
+) -> tuple[DrawnIntent, ...]:
     """The intents of a document, in an order drawn by the seed, each once."""
     config = config or IntentConfig()
     maker = _Maker(document, known, config)
@@ -153,7 +153,7 @@ class _Maker:
         self._config = config
         self._random = random.Random(config.seed)
 
-    def all(self) -> Iterator[TaskIntent]:
+    def all(self) -> Iterator[DrawnIntent]:
         for form in self._places.forms:
             doors = [one for one in self._places.doors_to(form.state) if self._items(one)]
             if form.fields:
@@ -173,7 +173,7 @@ class _Maker:
 
     # --- writes ------------------------------------------------------------------------
 
-    def _edits(self, form: FormPlace, doors: Sequence[ListDoor]) -> Iterator[TaskIntent]:
+    def _edits(self, form: FormPlace, doors: Sequence[ListDoor]) -> Iterator[DrawnIntent]:
         noun = self._places.noun(form.state)
         for door in doors:
             for group in self._groups(form.fields):
@@ -182,7 +182,7 @@ class _Maker:
                 settings = self._settings(group, now)
                 if not settings:
                     continue
-                base = TaskIntent(
+                base = DrawnIntent(
                     "set",
                     form.state,
                     noun,
@@ -198,7 +198,7 @@ class _Maker:
                 if len(settings) == 1 and settings[0].field in now and now[settings[0].field]:
                     yield self._if_value(base, now[settings[0].field])
 
-    def _creates(self, form: FormPlace) -> Iterator[TaskIntent]:
+    def _creates(self, form: FormPlace) -> Iterator[DrawnIntent]:
         required = [one for one in form.fields if one.constraints.required or "*" in one.label]
         for group in self._groups(form.fields):
             wanted = [one for one in form.fields if one in group or one in required]
@@ -208,7 +208,7 @@ class _Maker:
                 continue
             noun = self._places.noun(form.state)
             kind: IntentKind = "create" if form.button.effect == "commit" else "send"
-            made = TaskIntent(
+            made = DrawnIntent(
                 kind,
                 form.state,
                 noun,
@@ -221,11 +221,11 @@ class _Maker:
             if rows and isinstance(settings[0].value, str):
                 yield replace(made, kind="unless_there", rows=rows, item=settings[0].value)
 
-    def _deletes(self, form: FormPlace, doors: Sequence[ListDoor]) -> Iterator[TaskIntent]:
+    def _deletes(self, form: FormPlace, doors: Sequence[ListDoor]) -> Iterator[DrawnIntent]:
         noun = self._places.noun(form.state)
         for door in doors:
             for item in self._some(self._items(door), self._config.a_form):
-                base = TaskIntent(
+                base = DrawnIntent(
                     "delete",
                     form.state,
                     noun,
@@ -238,13 +238,13 @@ class _Maker:
                 yield base
                 yield replace(base, kind="if_there")
 
-    def _if_value(self, base: TaskIntent, now: str) -> TaskIntent:
+    def _if_value(self, base: DrawnIntent, now: str) -> DrawnIntent:
         (one,) = base.settings
         return replace(base, kind="if_value", asked=one.field, asked_label=one.label, found=now)
 
     # --- questions -----------------------------------------------------------------------
 
-    def _reads(self, door: ListDoor, goal: str) -> Iterator[TaskIntent]:
+    def _reads(self, door: ListDoor, goal: str) -> Iterator[DrawnIntent]:
         items = [one for one in self._items(door) if one.pages.get(goal)]
         for item in self._some(items, self._config.a_list):
             told = item.pages[goal]
@@ -254,7 +254,7 @@ class _Maker:
                 if told.get(one.name) and one.value_type != "switch"
             ]
             for one in self._some(fields, self._config.a_list):
-                yield TaskIntent(
+                yield DrawnIntent(
                     "read",
                     goal,
                     self._places.noun(goal),
@@ -266,7 +266,7 @@ class _Maker:
                     expected=told[one.name],
                 )
 
-    def _cells(self, rows: str) -> Iterator[TaskIntent]:
+    def _cells(self, rows: str) -> Iterator[DrawnIntent]:
         element = self._places.document.by_name[rows]
         doors = [one for one in self._places.doors if one.rows.name == rows]
         noun = self._places.noun(doors[0].goals[0] if doors else element.state)
@@ -278,7 +278,7 @@ class _Maker:
                 if item.cells.get(one.name, item.name) != item.name
             ]
             for one in self._some(columns, self._config.a_list):
-                yield TaskIntent(
+                yield DrawnIntent(
                     "read_cell",
                     element.state,
                     noun,
@@ -289,21 +289,21 @@ class _Maker:
                     expected=item.cells[one.name],
                 )
 
-    def _counts(self, rows: str) -> Iterator[TaskIntent]:
+    def _counts(self, rows: str) -> Iterator[DrawnIntent]:
         found, element = self._known.lists[rows], self._places.document.by_name[rows]
         doors = [one for one in self._places.doors if one.rows.name == rows]
         noun = self._places.noun(doors[0].goals[0] if doors else element.state)
         if found.headed:
             return
         if found.count:
-            yield TaskIntent("count", element.state, noun, rows, expected=str(found.count))
+            yield DrawnIntent("count", element.state, noun, rows, expected=str(found.count))
         words = self._words_of(found.items)
         for word, count in self._some(words, self._config.a_list):
-            yield TaskIntent(
+            yield DrawnIntent(
                 "count_some", element.state, noun, rows, item=word, expected=str(count)
             )
 
-    def _look_ups(self, search: FormPlace) -> Iterator[TaskIntent]:
+    def _look_ups(self, search: FormPlace) -> Iterator[DrawnIntent]:
         """Search for a name, and count what is found. What comes, only the app knows."""
         rows = self._places.lists_of(search.state)[0]
         known = self._known.lists.get(rows.name)
@@ -311,7 +311,7 @@ class _Maker:
             return
         for item in self._some(known.items, self._config.a_list):
             field = search.fields[0]
-            yield TaskIntent(
+            yield DrawnIntent(
                 "look_up",
                 search.state,
                 self._places.noun(search.state),

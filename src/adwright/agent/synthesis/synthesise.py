@@ -23,7 +23,7 @@ from adwright.agent.document.text_format import document_text
 from adwright.agent.language.printer import print_script
 from adwright.agent.synthesis.compose import compose
 from adwright.agent.synthesis.disposable import DisposableApp
-from adwright.agent.synthesis.intents import IntentConfig, IntentKind, TaskIntent, make_intents
+from adwright.agent.synthesis.intents import DrawnIntent, IntentConfig, IntentKind, make_intents
 from adwright.agent.synthesis.known_items import KnownApp, look_around
 from adwright.agent.synthesis.verifying import SolutionProof, prove, quiet_noise
 from adwright.agent.synthesis.wordings import TaskWording, word_task
@@ -192,7 +192,7 @@ class _Book:
 
 
 def _worded(
-    intent: TaskIntent, document: AppDocument, app: str, digest: str, config: SynthesisConfig
+    intent: DrawnIntent, document: AppDocument, app: str, digest: str, config: SynthesisConfig
 ) -> SynthesisedTask:
     words = word_task(intent, "learn", config.learn, seed=config.seed)
     words += word_task(intent, "judge", config.judge, seed=config.seed)

@@ -35,14 +35,14 @@ from adwright.lm.engine.language_model import Health, LanguageModel, Tokenizer
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
 
-__all__ = ["WRITER_ADAPTER", "WRITER_BEAM", "TunedWriter", "open_tuned_writer"]
+__all__ = ["WRITER_ADAPTER", "WRITER_BEAM", "ScriptWriter", "open_tuned_writer"]
 
 #: The adapter that ships with the package.
 WRITER_ADAPTER = Path(__file__).resolve().parent / "adapter"
 WRITER_BEAM = BeamConfig(scripts=2, max_tokens=220, retrieve=WRITER_RETRIEVE)
 
 
-class TunedWriter:
+class ScriptWriter:
     """A model whose prompts of scripts are told briefly."""
 
     def __init__(self, model: LanguageModel) -> None:
@@ -109,7 +109,7 @@ class TunedWriter:
         self._model.close()
 
 
-def open_tuned_writer(adapter: str | Path = "", *, threads: int = 0) -> TunedWriter:
+def open_tuned_writer(adapter: str | Path = "", *, threads: int = 0) -> ScriptWriter:
     """SmolLM2-135M with an adapter of `benchmarks.agent.train_writer`; that which ships where none
     is named.
 
@@ -122,7 +122,7 @@ def open_tuned_writer(adapter: str | Path = "", *, threads: int = 0) -> TunedWri
             where=str(folder),
             hint="name one, or use a model without one",
         )
-    return TunedWriter(open_model(TorchConfig(adapter=str(folder), threads=threads)))
+    return ScriptWriter(open_model(TorchConfig(adapter=str(folder), threads=threads)))
 
 
 def _brief(prompt: Prompt) -> Prompt:

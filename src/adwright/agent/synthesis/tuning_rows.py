@@ -1,4 +1,4 @@
-"""Rows to tune a writer of scripts on: the very messages that `TunedWriter` asks, and the script.
+"""Rows to tune a writer of scripts on: the very messages that `ScriptWriter` asks, and the script.
 
     rows = tuning_rows(tasks, {digest: document})
     write_tuning_rows(Path("train.jsonl"), rows.learn)

@@ -33,7 +33,7 @@ from adwright.agent.synthesis.disposable import (
     state_changes,
 )
 from adwright.agent.synthesis.drawn_values import FieldValue, said_value
-from adwright.agent.synthesis.intents import TaskIntent
+from adwright.agent.synthesis.intents import DrawnIntent
 from adwright.agent.synthesis.known_items import moved_to
 from adwright.core.clock import Clock
 
@@ -55,7 +55,7 @@ class SolutionProof:
 
 
 def prove(
-    intent: TaskIntent,
+    intent: DrawnIntent,
     document: AppDocument,
     app: DisposableApp,
     *,
@@ -103,7 +103,7 @@ def quiet_noise(document: AppDocument, app: DisposableApp) -> frozenset[str]:
 
 
 def judge_state(
-    intent: TaskIntent,
+    intent: DrawnIntent,
     report: RunReport,
     changes: Sequence[RowChange],
     times: tuple[datetime, datetime],
@@ -120,7 +120,7 @@ def judge_state(
 
 
 def _judge_answer(
-    intent: TaskIntent, report: RunReport, changes: Sequence[RowChange]
+    intent: DrawnIntent, report: RunReport, changes: Sequence[RowChange]
 ) -> SolutionProof:
     if changes or report.written:
         return SolutionProof(False, "stored: a question has written")
@@ -134,7 +134,7 @@ def _judge_answer(
     return SolutionProof(good, "" if good else "answer: it is not what the page said")
 
 
-def _why_not_sent(intent: TaskIntent, written: Sequence[PendingChange]) -> str:
+def _why_not_sent(intent: DrawnIntent, written: Sequence[PendingChange]) -> str:
     if len(written) != 1:
         return f"sent: {len(written)} writes"
     (change,) = written
@@ -161,7 +161,7 @@ def _is_button(value: str, pressed: str) -> bool:
 
 
 def _why_not_stored(
-    intent: TaskIntent, changes: Sequence[RowChange], times: tuple[datetime, datetime]
+    intent: DrawnIntent, changes: Sequence[RowChange], times: tuple[datetime, datetime]
 ) -> str:
     of = {kind: [one for one in changes if one.kind == kind] for kind in ("added", "removed")}
     changed = [one for one in changes if one.kind == "changed"]
@@ -196,7 +196,7 @@ def _why_not_stored(
     return ""
 
 
-def _typed(intent: TaskIntent) -> tuple[FieldValue, ...]:
+def _typed(intent: DrawnIntent) -> tuple[FieldValue, ...]:
     """The values that are sent as they are said: no switches, and no options, which have keys."""
     return tuple(
         one.value for one in intent.settings if not isinstance(one.value, bool) and not one.coded

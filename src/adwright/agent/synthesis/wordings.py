@@ -19,7 +19,7 @@ from typing import Literal
 
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.synthesis.drawn_values import said_value
-from adwright.agent.synthesis.intents import FieldSetting, TaskIntent
+from adwright.agent.synthesis.intents import DrawnIntent, FieldSetting
 from adwright.core.config import check_literals
 
 __all__ = ["TEMPLATES", "TaskWording", "WordingUse", "needed_values", "says_all", "word_task"]
@@ -201,7 +201,7 @@ class TaskWording:
 
 
 def word_task(
-    intent: TaskIntent, use: WordingUse, count: int, *, seed: int = 0
+    intent: DrawnIntent, use: WordingUse, count: int, *, seed: int = 0
 ) -> tuple[TaskWording, ...]:
     """At most `count` wordings of an intent, each of another template. Raises nothing: an intent
     whose values cannot be said so that they are read again has none."""
@@ -220,7 +220,7 @@ def word_task(
     return tuple(found)
 
 
-def needed_values(intent: TaskIntent) -> frozenset[str]:
+def needed_values(intent: DrawnIntent) -> frozenset[str]:
     """The texts that a task must say, since its script types or compares them."""
     texts = {one.value for one in intent.settings if isinstance(one.value, str)}
     numbers = {one.said for one in intent.settings if not isinstance(one.value, str | bool)}
@@ -235,14 +235,14 @@ def says_all(text: str, values: frozenset[str]) -> bool:
     return values <= set(read_task(text).values)
 
 
-def _kind_of_words(intent: TaskIntent) -> str:
+def _kind_of_words(intent: DrawnIntent) -> str:
     switch = len(intent.settings) == 1 and isinstance(intent.settings[0].value, bool)
     if switch and intent.kind == "set":
         return "switch"
     return "if_switch" if switch and intent.kind == "if_value" else intent.kind
 
 
-def _said(intent: TaskIntent, template: str, source: random.Random) -> str:
+def _said(intent: DrawnIntent, template: str, source: random.Random) -> str:
     needed = needed_values(intent)
     for _ in range(_TRIES):
         text = _filled(intent, template, source)
@@ -254,7 +254,7 @@ def _said(intent: TaskIntent, template: str, source: random.Random) -> str:
 
 
 def _filled(
-    intent: TaskIntent, template: str, source: random.Random, quotes: str | None = None
+    intent: DrawnIntent, template: str, source: random.Random, quotes: str | None = None
 ) -> str:
     marks = source.choice(_QUOTES) if quotes is None else quotes
     words = _Words(marks, source)
