@@ -75,6 +75,26 @@ def several() -> Iterator[str]:
         yield f"| {said} | {_ends(figures, key, form)} |"
 
 
+def penalties() -> Iterator[str]:
+    """What penalties spare faces that are moved."""
+    figures = figures_of("editor")
+    yield "| of the genetic search of moves of faces | with penalties | without |"
+    yield "|---|---|---|"
+    for said, key, form in (
+        ("distance in W+ that it adds", "face_latent_distance", ".2f"),
+        ("identity distance", "face_identity_distance", ".3f"),
+        ("edits that drift of the skin would stop", "face_drift_stopped_share", ".0%"),
+    ):
+        cells = [_ends(figures, f"{key}{word}", form) for word in ("", "_no_penalties")]
+        yield f"| {said} | {' | '.join(cells)} |"
+    yield ""
+    quality = number(figures.get("face_reader_quality"), ".2f")
+    yield (
+        "The truth of a moved face is what a reader of attributes sees in it; of their variance on "
+        f"portraits that it did not learn from it explains {quality}."
+    )
+
+
 def guard() -> Iterator[str]:
     """Cases of the guard."""
     yield "| cases | number | to be refused | as documented |"
@@ -137,5 +157,6 @@ EDITING: Mapping[str, Callable[[], Iterator[str]]] = {
     "editing-gains": gains,
     "editing-several": several,
     "editing-guard": guard,
+    "editing-penalties": penalties,
     "editing-predictors": predictors,
 }

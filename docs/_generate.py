@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from _audit import AUDIT
 from _authoring import AUTHORING
 from _command_line import cli_page
 from _creative import CREATIVE
 from _delivery import DELIVERY
 from _editing import EDITING
+from _faces import FACES
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
 from _programs import PROGRAMS
@@ -55,6 +57,7 @@ PAGES = (
             "authoring",
             "judging-ads",
             "editing-ads",
+            "visibility",
         )
     ),
 )
@@ -71,6 +74,8 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **AUTHORING,
     **CREATIVE,
     **EDITING,
+    **FACES,
+    **AUDIT,
 }
 
 

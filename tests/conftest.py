@@ -58,6 +58,15 @@ def no_pictures() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_flushes() -> Iterator[None]:
+    """Nothing waits for the disk: what a process wrote outlives its death without, and no test cuts
+    the power. Tests about flushes put their own in its place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture
 def root() -> Path:
     """The top folder of the repository."""

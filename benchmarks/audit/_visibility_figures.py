@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adwright.audit.report.intervals import crossed_interval
 from adwright.audit.report.measures import TierMeasures, measure_tier
 from adwright.audit.report.trials import RankTable
-from adwright.audit.targets.target import RankingCost
 from adwright.core.hashing import content_hash
 from adwright.metrics.two_level import MethodInterval
-from benchmarks.audit._visibility_cells import (
-    CALLS,
-    CONTROLS,
-    GRADIENT,
-    SEEDS,
-    TIERS,
-    VisibilityCell,
-    kept,
-    seller_text,
-)
+from benchmarks.audit._visibility_attacks import CALLS, GRADIENT
+from benchmarks.audit._visibility_behind import behind_figures, behind_rows
+from benchmarks.audit._visibility_cells import CONTROLS, SEEDS, TIERS
 from benchmarks.audit._visibility_lab import REQUESTS, shop
+from benchmarks.audit._visibility_tables import difference, rank_tables, spent
 from benchmarks.common.result import Figure, Lead, write_result
 
 __all__ = ["summarise"]
 
+RULES = ("sum", "mean", "prior")
+_WRITTEN = (*TIERS, *CONTROLS)
+#: The products that the paper follows: one seldom shown, and one that is usually second.
+_FOLLOWED = ("ColdBrew Master", "QuickBrew Express")
 #: Of "Manipulating LLMs to Increase Product Visibility", recomputed from its released result files,
 #: in percent: net of all runs, net of the best of five chosen on the evaluation data, first places.
 _PAPER = (
@@ -43,83 +39,68 @@ _PAPER = (
 _PROTOCOL = (
     f"One product at a time of ten is attacked in its last text, on a catalogue of fictitious "
     f"products declared as one's own; the ranker is SmolLM2-135M-Instruct, which ranks by the "
-    f"likelihood (sum over tokens) of each name as first item of its list. T0: templates, the best "
-    f"of 18 in two orders. T1: beam search over phrases and words on ranks alone. T2: greedy "
-    f"coordinate gradient, {GRADIENT.tokens} tokens, {GRADIENT.candidates} candidates a step. T3: "
-    f"the same with a weight on how odd the text reads. T1, T2 and T3 may spend {CALLS} readings "
-    f"of the whole prompt each; who reads a part pays that part, a gradient counts three times. "
-    f"Texts are chosen in three orders, and scored in ten fresh ones, the same for all, in which "
-    f"each product stands in each place once. net: share of orders with a better rank less those "
-    f"with a worse one, in percent; mean of all seeds, and the best seed, chosen on one half of "
-    f"the orders and scored on the other. Intervals of 95% over products and orders, crossed. "
-    f"Controls: as many random tokens, the name again, a sentence more that says what the record "
-    f"says. The paper's rows are of other models, 2,000 steps of 512 candidates, five runs, and "
-    f"free generation. A finding on this small model says little of a large one."
+    f"likelihood (sum over tokens) of each name as first item of its list; by the mean, and by "
+    f"the sum less that of names alone (prior), the same texts are ranked beside. T0: "
+    f"templates, the best of 18 in two orders. T1: beam search over phrases and words on ranks "
+    f"alone. T2: greedy coordinate gradient, {GRADIENT.tokens} tokens, {GRADIENT.candidates} "
+    f"candidates a step. T3: the same with a weight on how odd the text reads. T4: the search "
+    f"of T1, and T4-gradient: that of T3, through the stack. T1 to T4 may spend {CALLS} "
+    f"readings of the whole prompt each, behind the stack {CALLS} of the record's own; who "
+    f"reads a part pays that part, a gradient counts three times. Texts are chosen in three "
+    f"orders, and scored in ten fresh ones, the same for all, in which each product stands in "
+    f"each place once. net: share of orders with a better rank less those with a worse one, in "
+    f"percent, of which a product that stands first already can win none; mean of all seeds, "
+    f"and the best seed, chosen on one half of the orders and scored on the other. Intervals "
+    f"of 95% over products and orders, crossed; not over seeds. Controls: as many random "
+    f"tokens, the name again, a sentence more that says what the record says. Defences: "
+    f"normalise, guard (fitted on five merchants' honest texts, none of the catalogue), "
+    f"extract, isolated (each listing in a prompt of its own), bounded (facts, and the text "
+    f"within eps), averaged (mean rank of five orders), and as stack normalise, guard, "
+    f"isolated and bounded. eps loses at most 2% of NDCG against the undefended order on books "
+    f"and cameras. minus_control: net less that of random tokens behind the same defence. "
+    f"ndcg_loss: of NDCG@10 by the shop's ratings less the lowest, without any attack, in "
+    f"percent of the undefended ranker's; below zero where the defence ranks better. "
+    f"audit_minutes_ci: CPU-minutes. The paper's rows are of other models, 2,000 steps of 512 "
+    f"candidates, five runs, and free generation. A finding on this small model says little of "
+    f"a large one."
 )
-
-Floats = NDArray[np.float64]
 
 
 def summarise() -> None:
     """Write benchmarks/results/visibility.json."""
-    found = {name: dict(_tables(name, "sum")) for name in REQUESTS}
-    means = {name: dict(_tables(name, "mean")) for name in REQUESTS}
+    by_rule = {
+        name: {rule: rank_tables(name, rule, _WRITTEN) for rule in RULES} for name in REQUESTS
+    }
     rows: list[dict[str, Any]] = []
-    for name, tables in found.items():
-        for tier, table in tables.items():
-            rows.append(_row(name, tier, table, means[name][tier]))
+    for name, tables in by_rule.items():
+        for tier in tables["sum"]:
+            rows.append(_row(name, tier, {rule: tables[rule][tier] for rule in RULES}))
     for name, model, net, best, before, after in _PAPER:
         row = {"catalogue": name, "tier": "T2", "model": f"{model} (published)", "net": net}
         rows.append(row | {"best": best, "first_before": before, "first_after": after})
-    rows += _products(found.get("coffee_machines", {}))
+    coffee = by_rule["coffee_machines"]
+    rows += _products(coffee["sum"])
+    rows += behind_rows()
     write_result(
         "visibility",
         protocol=_PROTOCOL,
         data=content_hash([shop(name).digest() for name in REQUESTS]),
         seeds=SEEDS,
         rows=rows,
-        figures=_figures(found.get("coffee_machines", {})),
-        leads=list(_leads(found)),
+        figures=_figures(coffee) | behind_figures(),
+        leads=list(_leads({name: tables["sum"] for name, tables in by_rule.items()})),
     )
-
-
-def _tables(catalogue: str, rule: str) -> Iterator[tuple[str, RankTable]]:
-    """The ranks of each tier that was measured at all."""
-    for tier in (*TIERS, *CONTROLS):
-        cells = [
-            (cell, got)
-            for seed in SEEDS
-            for row in range(10)
-            if (got := kept(cell := VisibilityCell(catalogue, row, tier, seed))) is not None
-        ]
-        if cells:
-            cost = RankingCost()
-            yield (
-                tier,
-                RankTable(
-                    tuple(seller_text(cell, got) for cell, got in cells),
-                    np.array([cell.row for cell, _ in cells]),
-                    np.array(cells[0][1]["ranks"][rule]["clean"]),
-                    np.array([got["ranks"][rule]["attacked"] for _, got in cells]),
-                    cost,
-                    cost,
-                ),
-            )
 
 
 def _measures(table: RankTable) -> TierMeasures:
     return measure_tier(table, table.texts[0].tier)
 
 
-def _row(catalogue: str, tier: str, table: RankTable, mean: RankTable) -> dict[str, Any]:
-    own, other = _measures(table), _measures(mean)
-    spent = [
-        got.get("spent", {})
-        for seed in SEEDS
-        for row in range(10)
-        if (got := kept(VisibilityCell(catalogue, row, tier, seed))) is not None
-    ]
+def _row(catalogue: str, tier: str, tables: Mapping[str, RankTable]) -> dict[str, Any]:
+    own = _measures(tables["sum"])
+    costs = list(spent(catalogue, tier))
     return {
+        "kind": "attack",
         "catalogue": catalogue,
         "tier": tier,
         "model": "SmolLM2-135M-Instruct",
@@ -128,7 +109,8 @@ def _row(catalogue: str, tier: str, table: RankTable, mean: RankTable) -> dict[s
         "net": _percent(own.net.value),
         "net_low": _percent(own.net.low),
         "net_high": _percent(own.net.high),
-        "net_mean_rule": _percent(other.net.value),
+        "net_mean_rule": _percent(_measures(tables["mean"]).net.value),
+        "net_prior_rule": _percent(_measures(tables["prior"]).net.value),
         "best": None if own.best is None else _percent(own.best.value),
         "advantage": _percent(own.advantage.value),
         "disadvantage": _percent(own.disadvantage.value),
@@ -136,7 +118,7 @@ def _row(catalogue: str, tier: str, table: RankTable, mean: RankTable) -> dict[s
         "first_after": _percent(own.first_after.value),
         "harm": round(own.harm.value, 2),
         "over_50": own.pushed,
-        **{key: _mean(spent, key) for key in ("calls", "trials", "cpu_seconds")},
+        **{key: _mean(costs, key) for key in ("calls", "trials", "cpu_seconds")},
     }
 
 
@@ -146,11 +128,13 @@ def _products(tables: Mapping[str, RankTable]) -> list[dict[str, Any]]:
         return []
     return [
         {
+            "kind": "product",
             "catalogue": "coffee_machines",
             "tier": "T2",
             "product": one.product,
             "runs": one.runs,
             "net": _percent(one.net.value),
+            "most": _percent(1 - one.first_before),
             "first_before": _percent(one.first_before),
             "first_after": _percent(one.first_after),
             "rank_before": round(one.rank_before, 2),
@@ -161,19 +145,29 @@ def _products(tables: Mapping[str, RankTable]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(coffee: Mapping[str, RankTable]) -> dict[str, Figure]:
-    """The keys of the coffee machines."""
+def _figures(by_rule: Mapping[str, Mapping[str, RankTable]]) -> dict[str, Figure]:
+    """The keys of the coffee machines, undefended."""
     found: dict[str, Figure] = {}
+    coffee = by_rule["sum"]
     if "T2" in coffee:
         own = _measures(coffee["T2"])
         found["sts_net_all_runs"] = _percent(own.net.value)
         found["sts_net_all_runs_ci"] = [_percent(own.net.low), _percent(own.net.high)]
         found["sts_products_over_50"] = own.pushed
         found["sts_products"] = len(own.products)
+        found["sts_runs"] = own.runs
         found["sts_first_before"] = _percent(own.first_before.value)
         found["sts_first_after"] = _percent(own.first_after.value)
-        if own.best is not None:
+        for one in own.products:
+            if one.product in _FOLLOWED:
+                found[f"sts_net_{Lead.word(one.product)}"] = _percent(one.net.value)
+        if own.best is not None and own.runs > len(own.products):
             found["sts_net_best_of_k"] = _percent(own.best.value)
+            found["sts_net_best_of_k_ci"] = [_percent(own.best.low), _percent(own.best.high)]
+        for rule in ("mean", "prior"):
+            other = _measures(by_rule[rule]["T2"])
+            found[f"sts_net_all_runs_{rule}_rule"] = _percent(other.net.value)
+            found[f"sts_products_over_50_{rule}_rule"] = other.pushed
     for key, tier in (("random_tokens", "random"), ("truthful", "truthful"), ("name", "name")):
         if tier in coffee:
             found[f"sts_net_{key}"] = _percent(_measures(coffee[tier]).net.value)
@@ -189,30 +183,22 @@ def _leads(found: Mapping[str, Mapping[str, RankTable]]) -> Iterator[Lead]:
         for other in ("random", "T1", "T3"):
             if "T2" not in tables or other not in tables:
                 continue
-            a, b = _nets(tables["T2"]), _nets(tables[other])
-            both = sorted(set(a) & set(b))
-            if len(both) < 2:
+            table = difference(tables["T2"], tables[other])  # [P, O]
+            if table is None:
                 continue
-            table = np.stack([a[row] - b[row] for row in both]) * 100  # [P, O]
             interval = crossed_interval(table, np.random.default_rng(0))
             yield Lead(
                 f"net_t2_minus_{other.lower()}_{name}",
                 "T2",
                 other,
                 "net, percentage points",
-                f"{name}, {len(both)} products",
+                f"{name}, {len(table)} products",
                 MethodInterval(interval.value, interval.low, interval.high, 1),
             )
 
 
-def _nets(table: RankTable) -> dict[int, Floats]:
-    """Net of each product in each order, mean over its runs: float64 [O]."""
-    signs = np.sign(table.before - table.after).astype(np.float64)
-    return {int(row): signs[table.rows == row].mean(0) for row in np.unique(table.rows)}
-
-
-def _mean(spent: list[dict[str, Any]], key: str) -> float | None:
-    known = [float(one[key]) for one in spent if key in one]
+def _mean(costs: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    known = [float(one[key]) for one in costs if key in one]
     return round(float(np.mean(known)), 1) if known else None
 
 

@@ -17,12 +17,14 @@ from adwright.audit.attacks.gradient.precision import faster_dtype
 from adwright.audit.attacks.gradient.reading import SuffixReader
 from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.catalogue.opened import open_catalogue
-from adwright.audit.targets.likelihood import LikelihoodTarget
+from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, load_causal
 
-__all__ = ["REQUESTS", "VisibilityLab", "shop", "work_folder"]
+__all__ = ["DATA", "REQUESTS", "VisibilityLab", "shop", "work_folder"]
+
+DATA = Path(os.environ.get("ADWRIGHT_DATA", "../shared/data"))
 
 #: The catalogues of ten products, and what the shopper asks, as in the released code.
 REQUESTS = {
@@ -37,8 +39,7 @@ _TEXTS = ("Description", "Ideal For")
 @cache
 def shop(name: str) -> ShopCatalogue:
     """A released catalogue, declared as one's own: its products are fictitious."""
-    data = Path(os.environ.get("ADWRIGHT_DATA", "../shared/data")) / "visibility"
-    source = data / f"{name}.jsonl"
+    source = DATA / "visibility" / f"{name}.jsonl"
     opened = open_catalogue(source, request=REQUESTS[name], texts=_TEXTS, name="Name", own=True)
     return opened.catalogue
 
@@ -62,9 +63,10 @@ class VisibilityLab:
 
     @cached_property
     def target(self) -> LikelihoodTarget:
-        """Ranks by the likelihood of names; both rules are kept."""
+        """Ranks by the likelihood of names; the other rules are kept beside."""
         network, tokens, note = self.loaded
-        return LikelihoodTarget(TorchModel(network, tokens, name=SMOLLM2, note=note))
+        model = TorchModel(network, tokens, name=SMOLLM2, note=note)
+        return LikelihoodTarget(model, LikelihoodConfig(with_prior=True))
 
     def reader(self, *, fluent: bool) -> SuffixReader:
         """Reads suffixes with the same weights."""

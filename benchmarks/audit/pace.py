@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -38,22 +39,25 @@ from adwright.lm.torch_engine.model import TorchModel, load_causal
 from benchmarks.audit._visibility_lab import shop
 from benchmarks.common.result import write_result
 from benchmarks.peers.environments import build
+from benchmarks.peers.harness import ALLOCATOR
 
 _ROOT = Path(__file__).resolve().parents[1]
 _ORDER = (0, 1, 2, 3, 4)
+#: The gradient of a step is shared by its candidates, so that all have as many.
 _CANDIDATES, _STEPS = 64, 2
-#: Of a step that reads all of them exactly, ours and the peer's, which are slow.
-_EXACT_CANDIDATES = 16
+#: Candidates that nanoGCG reads together, as its logits of whole prompts are large.
+_BATCH = 16
 _START = " x" * 20
 _PROTOCOL = (
     "SmolLM2-135M-Instruct, one thread; the third of five coffee machines is attacked in a prompt "
     "of about 350 tokens, 20 tokens, top 256, one swap. A pace is candidates over CPU-seconds of "
-    "whole steps (gradient, drawing, retokenisation check, losses), the mean of two steps. exact: "
-    "16 candidates a step, every one read exactly. look: 64 are tried by a look, which keeps what "
-    "lies between the text and the answer, and the best is read exactly; one order. nanoGCG 0.3.0 "
-    "with its prefix cache and filter, 16 candidates a step in batches of 16, and with both types; "
-    "the faster one counts. rank: the ranker of the audit, products ranked per CPU-second in a "
-    "prompt of ten."
+    "whole steps (gradient, drawing, retokenisation check, losses), the mean of two steps, 64 "
+    "candidates a step. exact: every one is read exactly. look: they are tried by a look, which "
+    "keeps what lies between the text and the answer, an approximation, and the best is read "
+    "exactly; one order. nanoGCG 0.3.0 with its prefix cache and filter, in batches of 16, with "
+    "both types, of which the faster one counts, and with malloc set to keep large blocks, which "
+    "ours does without. rank: the ranker of the audit, products ranked per CPU-second in a prompt "
+    "of ten."
 )
 
 
@@ -96,7 +100,7 @@ def _ours() -> list[dict[str, Any]]:
     for reading in ("exact", "look"):
         settings = GradientConfig(
             start="x",
-            candidates=_EXACT_CANDIDATES if reading == "exact" else _CANDIDATES,
+            candidates=_CANDIDATES,
             order_count=1,
             reading="exact" if reading == "exact" else "look",
         )
@@ -152,8 +156,8 @@ def _peer(python: str | None) -> list[dict[str, Any]]:
         "messages": messages,
         "target": f"1. {goal.name}",
         "start": _START.strip(),
-        "candidates": _EXACT_CANDIDATES,
-        "batch": _EXACT_CANDIDATES,
+        "candidates": _CANDIDATES,
+        "batch": _BATCH,
         "steps": _STEPS,
         "threads": 1,
     }
@@ -162,14 +166,15 @@ def _peer(python: str | None) -> list[dict[str, Any]]:
         source, out = Path(folder) / "ask.json", Path(folder) / "out.json"
         source.write_text(json.dumps(question), "utf-8")
         interpreter = python or str(build("nanogcg"))
-        subprocess.run([interpreter, str(runner), str(source), str(out)], check=True)
+        # None of our packages on its path.
+        kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        own = kept | ALLOCATOR | {"PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1"}
+        subprocess.run([interpreter, str(runner), str(source), str(out)], check=True, env=own)
         found = json.loads(out.read_text("utf-8"))
     return [
         {
             "system": "nanoGCG 0.3.0",
-            "pace": round(
-                _EXACT_CANDIDATES * _STEPS / (found[dtype]["all"] - found[dtype]["first"]), 3
-            ),
+            "pace": round(_CANDIDATES * _STEPS / (found[dtype]["all"] - found[dtype]["first"]), 3),
             "dtype": dtype,
             "note": " ".join(found["versions"]),
         }

@@ -11,7 +11,8 @@ _HEAD = """# Portraits that a network draws
 
 A generator of portraits of 32 pixels (StyleGAN2), and where it is here the encoder that finds the
 latents of such a portrait (e4e). `python -m benchmarks.creative.faces` made both. They are read by
-`FittedFaces.load` and `FittedEncoder.load`.
+`FittedFaces.load` and `FittedEncoder.load`. directions.toml names what faces may be moved along,
+and what never: `adwright creative edit` takes all of it where no other model is named.
 """
 _END = """
 KID is measured on features of EfficientNet-Lite0: it stands beside no published KID, whose features

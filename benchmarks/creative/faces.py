@@ -34,16 +34,19 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash, sha256_bytes
+from adwright.creative.faces.attributes import AttributeReader
 from adwright.creative.faces.fit import FacesConfig, as_pictures, fit_faces
 from adwright.creative.faces.fitted_faces import DRAWN, FittedFaces
 from adwright.creative.faces.generator import GeneratorConfig
 from adwright.creative.faces.inversion.encoder_fit import EncoderConfig, fit_encoder
 from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
+from adwright.creative.faces.opened_faces import OpenedFaces
 from adwright.creative.faces.portraits import LABELS, DrawnPortraits, draw_portraits
 from adwright.creative.faces.quality import PictureFeatures, kernel_distance
 from adwright.creative.faces.sheets import save_sheet
-from benchmarks.common.result import PICTURES, Figure, write_result
+from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
 from benchmarks.creative._face_card import face_card
+from benchmarks.creative._face_directions import put_directions
 from benchmarks.creative._face_measures import (
     DirectionSizes,
     direction_figures,
@@ -158,9 +161,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     until = time.monotonic() + 60 * asked.minutes if asked.minutes else None
     if asked.trial:
         with tempfile.TemporaryDirectory() as folder:
-            bench = _Bench(_TRIAL, Path(folder))
+            place = Path(folder)
+            bench = _Bench(_TRIAL, place, place / "drawn", place / "pictures", place)
             bench.train(until)
-            print(bench.measured()[0])
+            bench.publish()
+            OpenedFaces.load(bench.drawn_home, bench.drawn_home / "directions.toml")
         return
     name = "faces" if asked.size == 32 else f"faces_{asked.size}"
     bench = _Bench(_SIZES[asked.size], cache_folder() / "bench" / name)
@@ -175,8 +180,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 class _Bench:
     """Training and measuring of one size, in one folder."""
 
-    def __init__(self, sizes: FaceSizes, folder: Path) -> None:
+    def __init__(
+        self,
+        sizes: FaceSizes,
+        folder: Path,
+        drawn_home: Path = DRAWN,
+        pictures: Path = PICTURES,
+        results: Path = RESULTS,
+    ) -> None:
         self.sizes, self.folder = sizes, folder
+        self.drawn_home, self.pictures_home, self.results = drawn_home, pictures, results
         self.side = sizes.faces.generator.side
         self.drawn = _portraits(folder / "portraits.npz", sizes.pictures + sizes.held, self.side)
         cut = sizes.pictures
@@ -237,10 +250,11 @@ class _Bench:
         there = self.folder / "encoder"
         return faces, FittedEncoder.load(there) if there.exists() else None
 
-    def measured(self) -> tuple[dict[str, Figure], list[dict[str, Any]], dict[str, Any]]:
-        """Figures, rows of the tables, and what the card says of the training."""
+    def measured(
+        self, faces: FittedFaces, encoder: FittedEncoder | None
+    ) -> tuple[dict[str, Figure], list[dict[str, Any]], AttributeReader]:
+        """Figures, rows of the tables, and the reader of attributes that they were read by."""
         sizes = self.sizes
-        faces, encoder = self.models()
         features, held = PictureFeatures(), as_pictures(self.held)
         half = len(held) // 2
         count = min(half, 500)
@@ -265,7 +279,7 @@ class _Bench:
             found |= told
             save_sheet(self.folder / "reconstructed.png", sheet, columns=12)
             rows += [{"table": "encoder", **line} for line in encoder.records]
-        return found, rows, self._told(faces, encoder)
+        return found, rows, reader
 
     def _told(self, faces: FittedFaces, encoder: FittedEncoder | None) -> dict[str, Any]:
         config, shape = self.sizes.faces, faces.generator.config
@@ -288,12 +302,17 @@ class _Bench:
 
     def publish(self) -> None:
         """The result; and of a complete run the package's artifact and the pictures."""
-        figures, rows, told = self.measured()
-        done = (self.folder / "faces").exists() and (self.folder / "encoder").exists()
+        faces, encoder = self.models()
+        figures, rows, reader = self.measured(faces, encoder)
+        done = (self.folder / "faces").exists() and encoder is not None
         if done and self.side == 32:
-            size = _put(*self.models(), say=lambda text: print(text, flush=True))
+            home = self.drawn_home
+            size = _put(home, faces, encoder, say=lambda text: print(text, flush=True))
+            put_directions(home, faces.generator, reader, count=self.sizes.directions.labelled)
             figures["checkpoint_mb"] = size / 1e6
-            atomic_write_text(DRAWN / "README.md", face_card({**told, "bytes": size}, figures))
+            there = encoder if (home / "encoder").exists() else None
+            told = {**self._told(faces, there), "bytes": size}
+            atomic_write_text(home / "README.md", face_card(told, figures))
         if self.side == 32:
             self._sheets()
         write_result(
@@ -304,6 +323,7 @@ class _Bench:
             seeds=self.sizes.directions.seeds,
             rows=[{"table": "settings", **to_jsonable(self.sizes.faces)}, *rows],
             figures=figures,
+            folder=self.results,
         )
 
     def _sheets(self) -> None:
@@ -319,14 +339,17 @@ class _Bench:
         sheet = Image.new("RGB", (lines[0].width, sum(line.height for line in lines)))
         for at, line in enumerate(lines):
             sheet.paste(line, (0, at * line.height))
-        sheet.save(PICTURES / "faces_stages.png", optimize=True)
+        self.pictures_home.mkdir(exist_ok=True)
+        sheet.save(self.pictures_home / "faces_stages.png", optimize=True)
         there = self.folder / "reconstructed.png"
         if there.exists():
             with Image.open(there) as image:
-                image.save(PICTURES / "faces_inverted.png", optimize=True)
+                image.save(self.pictures_home / "faces_inverted.png", optimize=True)
 
 
-def _put(faces: FittedFaces, encoder: FittedEncoder | None, *, say: Callable[[str], None]) -> int:
+def _put(
+    home: Path, faces: FittedFaces, encoder: FittedEncoder | None, *, say: Callable[[str], None]
+) -> int:
     """Both models into the package, where they have at most 6 MB; their bytes."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -340,9 +363,9 @@ def _put(faces: FittedFaces, encoder: FittedEncoder | None, *, say: Callable[[st
         if size > 1e6 * _MOST_MB:
             raise ValueError(f"the generator has {size / 1e6:.1f} MB, more than {_MOST_MB}")
         for name in ("faces", "encoder"):
-            shutil.rmtree(DRAWN / name, ignore_errors=True)
+            shutil.rmtree(home / name, ignore_errors=True)
             if (folder / name).exists():
-                shutil.copytree(folder / name, DRAWN / name)
+                shutil.copytree(folder / name, home / name)
     return size
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.found_texts import AttackPlan, ModelWeights, find_texts
+from adwright.audit.defences.isolated import IsolatedTarget
+from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders, find_texts
 from adwright.audit.targets.defended import DefendedTarget
+from adwright.audit.targets.function import FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.scripted_targets import gullible, stubborn
 from tests.support.audit.shops import KETTLES, kettles
@@ -72,11 +75,69 @@ def test_attacks_by_gradient_need_weights() -> None:
     assert all(one.text.startswith("people who drink 1 cups") for one in texts)
 
 
+class Wordless(Same):
+    """Leaves no text."""
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing.without_texts()
+
+
+def test_with_weights_the_adaptive_attack_goes_by_gradient_too(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+    network = tiny_llama()
+    network.config.max_position_embeddings = 2048
+    weights = ModelWeights(network, tiny_tokens(), "tiny")
+    few, plan = SHOP.only((0, 1)), AttackPlan(("T4",), ("Steel Kettle",), calls=20, orders=1)
+    alone = DefendedTarget(IsolatedTarget(gullible()), Same())
+    texts = find_texts(few, alone, plan, folder=tmp_path, weights=weights)
+    assert [(one.tier, one.run) for one in texts] == [("T4", "0"), ("T4", "0 gradient")]
+    jobs = {path.name for path in (tmp_path / "attacks").iterdir()}
+    assert jobs == {"T4-0-0", "T4-gradient-0-0"}
+    together = find_texts(few, DefendedTarget(gullible(), Same()), plan, weights=weights)
+    assert together[1] != texts[1]
+    deaf = DefendedTarget(gullible(), Wordless())
+    assert [one.run for one in find_texts(few, deaf, plan, weights=weights)] == ["0"]
+
+
 def test_attacks_need_a_catalogue_of_ones_own_and_its_products() -> None:
     with pytest.raises(ConfigError, match="not declared as your own"):
         find_texts(kettles(own=False), gullible(), AttackPlan())
     with pytest.raises(ConfigError, match="no such product"):
         find_texts(SHOP, gullible(), AttackPlan(products=("Pot",)))
+
+
+def test_orders_that_attacks_choose_on_are_told() -> None:
+    shown: list[tuple[str, ...]] = []
+
+    def looks(listings: Sequence[ShopListing], request: str) -> list[str]:
+        shown.append(tuple(one.name for one in listings))
+        return [one.name for one in listings]
+
+    plan = AttackPlan(("T1",), ("Steel Kettle",), runs=2, calls=60, orders=2, seed=5)
+    find_texts(SHOP, FunctionTarget(looks, name="as shown"), plan)
+    told = {tuple(SHOP.names[row] for row in one) for one in choosing_orders(plan, len(SHOP))}
+    assert set(shown) <= told
+    assert choosing_orders(AttackPlan(("T0", "control")), 6) == []
+    assert len(choosing_orders(AttackPlan(("T2",)), 2)) == 2
+
+
+def test_attacks_by_gradient_choose_on_told_orders_too() -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from adwright.audit.attacks.gradient.attack import spread_orders
+
+    told = set(choosing_orders(AttackPlan(("T2",), seed=3), 6))
+    assert all(set(spread_orders(6, row, 3, 3)) <= told for row in range(6))
+
+
+def test_a_search_with_too_few_calls_is_refused_and_finds_nothing_in_silence() -> None:
+    few = AttackPlan(("T1",), ("Steel Kettle",), calls=3, orders=2)
+    with pytest.raises(ConfigError, match="at least 4 calls"):
+        find_texts(SHOP, gullible(), few)
+    (text,) = find_texts(SHOP, gullible(), AttackPlan(("T1",), few.products, calls=4, orders=2))
+    assert text.tier == "T1"
+    assert find_texts(SHOP, gullible(), AttackPlan(("T0",), calls=1))
 
 
 def test_plans_that_cannot_be() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.cli.demo import show, show_ads, show_cascade
+from adwright.cli.demo import show, show_ads, show_audit, show_cascade
 from adwright.core.errors import MissingExtraError
 from adwright.demos import ads as ads_module
+from adwright.demos import audited as audited_module
 from adwright.demos import cascade as cascade_module
 from adwright.demos import ranker as training_demo
 from adwright.demos import retirement as retirement_module
 from adwright.demos.ads import AdsDemoConfig, AdsDemoResult, ads_demo
 from adwright.demos.ads_page import ad_rows
+from adwright.demos.audited import AuditDemoConfig, AuditDemoResult, SoldProduct, audit_demo
 from adwright.demos.cascade import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
 from adwright.demos.ranker import DemoConfig, DemoResult, demo
 from adwright.demos.retirement import (
@@ -25,6 +28,7 @@ from adwright.demos.retirement import (
 from tests.delivery.cascade.test_build import CONFIG
 from tests.demos.test_ads import room
 from tests.demos.test_ads_program import HAM, TEA
+from tests.demos.test_audited import gullible
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_life_log import SmallLives
 from tests.support.data.small_next_basket import small_task
@@ -71,6 +75,12 @@ def fourth(folder: Path) -> AdsDemoResult:
     )
 
 
+@pytest.fixture(scope="module")
+def fifth(folder: Path) -> AuditDemoResult:
+    sold = [SoldProduct(one, 0.2, f"{one.title} for guests") for one in (TEA, HAM)]
+    return audit_demo(AuditDemoConfig(out=folder / "out" / "audit"), sold, opened=gullible)
+
+
 @pytest.fixture
 def asked(
     monkeypatch: pytest.MonkeyPatch,
@@ -78,9 +88,16 @@ def asked(
     second: CascadeDemoResult,
     third: RetirementDemoResult,
     fourth: AdsDemoResult,
+    fifth: AuditDemoResult,
 ) -> list[Any]:
     """The parts answer with what was made before, and say what they were asked for."""
     found: list[Any] = []
+    shown = first.households[0].shown
+    # The products of the ads are the first ones that were ranked.
+    ads = tuple(
+        replace(ad, product=replace(ad.product, id=one.item_id))
+        for ad, one in zip(fourth.ads, shown, strict=False)
+    )
 
     def one(config: DemoConfig) -> DemoResult:
         found.append(config)
@@ -99,12 +116,21 @@ def asked(
     def four(config: AdsDemoConfig, products: object) -> AdsDemoResult:
         assert products == (TEA, HAM)
         found.append(config)
-        return fourth
+        return replace(fourth, ads=ads)
 
     def shelf(ids: list[str], *, offline: bool = False) -> tuple[object, ...]:
         assert ids == [one.item_id for one in first.households[0].shown]
         return (TEA, HAM)
 
+    def five(config: AuditDemoConfig, sold: list[SoldProduct]) -> AuditDemoResult:
+        assert [(one.product.title, one.chance) for one in sold] == [
+            (ad.product.title, one.probability) for ad, one in zip(ads, shown, strict=False)
+        ]
+        assert all(one.text for one in sold)
+        found.append(config)
+        return fifth
+
+    monkeypatch.setattr(audited_module, "audit_demo", five)
     monkeypatch.setattr(ads_module, "ads_demo", four)
     monkeypatch.setattr(ads_module, "journey_shelf", shelf)
     monkeypatch.setattr(cascade_module, "cascade_demo", two)
@@ -137,6 +163,7 @@ def test_options_reach_all_parts(asked: list[Any], folder: Path) -> None:
         ),
         RetirementDemoConfig(seed=3, offline=True, out=Path(out) / "retirement"),
         AdsDemoConfig(seed=3, offline=True, out=Path(out) / "ads"),
+        AuditDemoConfig(seed=3, offline=True, out=Path(out) / "audit"),
     ]
 
 
@@ -146,12 +173,14 @@ def test_the_pages_are_linked_and_the_end_says_how_to_serve(
     second: CascadeDemoResult,
     third: RetirementDemoResult,
     fourth: AdsDemoResult,
+    fifth: AuditDemoResult,
     folder: Path,
 ) -> None:
     out = folder / "out"
     result = CliRunner().invoke(app, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    for page in ("cascade/cascade.html", "retirement/list.html", "ads/ads.html"):
+    pages = ("cascade/cascade.html", "retirement/list.html", "ads/ads.html", "audit/audited.html")
+    for page in pages:
         assert f'href="{page}"' in first.page.read_text("utf-8")
     text = result.output.replace("\n", "")
     for line in (
@@ -161,22 +190,26 @@ def test_the_pages_are_linked_and_the_end_says_how_to_serve(
         f"adwright serve --models {out}",
         f"adwright retire apply {out / 'retirement' / 'list'}",
         f"The ads: {fourth.page}",
+        f"adwright audit verify {out / 'audit' / 'certificate.json'}",
     ):
         assert line in text
-    parts = first.result.stages, second.seconds, third.seconds, fourth.seconds
+    parts = first.result.stages, second.seconds, third.seconds, fourth.seconds, fifth.seconds
     seconds = sum(sum(part.values()) for part in parts)
     assert f"Done in {seconds:.0f} s" in text
-    assert len(asked) == 4
+    assert len(asked) == 5
     assert "best fatigue rule" in result.output
 
 
 def test_the_further_parts_can_be_left_out(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
-    old, other, ads = (tmp_path / name for name in ("cascade", "retirement", "ads"))
-    for place, mark in ((old, "cascade.json"), (other, "demo.json"), (ads, "demo.json")):
-        place.mkdir()
-        (place / mark).write_text("{}")
+    marks = {
+        "cascade": "cascade.json",
+        **dict.fromkeys(("retirement", "ads", "audit"), "demo.json"),
+    }
+    for name, mark in marks.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / mark).write_text("{}")
     without = ["--no-cascade", "--no-retirement", "--no-ads"]
     result = CliRunner().invoke(app, ["demo", *without, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
@@ -184,9 +217,7 @@ def test_the_further_parts_can_be_left_out(
     assert "adwright publish" not in result.output
     assert "The page to read" in result.output
     assert "adwright retire" not in result.output
-    assert not old.exists()
-    assert not other.exists()
-    assert not ads.exists()
+    assert not any((tmp_path / name).exists() for name in marks)
     assert "The ads:" not in result.output
 
 
@@ -214,6 +245,37 @@ def test_the_ads_are_skipped_with_a_sentence(
     assert said[reason] in result.output.replace("\n", " ").replace("  ", " ")
     assert "The page to read" in result.output
     assert not (tmp_path / "ads").exists()
+
+
+def test_the_list_is_not_audited_where_that_cannot_be(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    def missing(config: AuditDemoConfig, sold: object) -> AuditDemoResult:
+        raise MissingExtraError("signed certificates", "audit")
+
+    removed: list[Path] = []
+    monkeypatch.setattr(audited_module, "audit_demo", missing)
+    monkeypatch.setattr(audited_module, "remove_audit", removed.append)
+    asking = ["demo", "--no-cascade", "--no-retirement", "--out", str(folder / "out")]
+    monkeypatch.setattr(cascade_module, "remove_demo", lambda old: None)
+    monkeypatch.setattr(retirement_module, "remove_retirement", lambda old: None)
+    result = CliRunner().invoke(app, asking)
+    assert result.exit_code == 0, result.output
+    assert "The list is not audited, since signed certificates needs" in result.output
+    assert CliRunner().invoke(app, [*asking, "--no-audit"]).exit_code == 0
+    assert removed == [folder / "out" / "audit"] * 2
+    # What was ranked and the ads, twice.
+    assert len(asked) == 4
+
+
+def test_what_is_shown_of_the_audit(
+    fifth: AuditDemoResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    show_audit(fifth)
+    text = capsys.readouterr().out
+    assert fifth.sentence() in text
+    assert all(cell in text for row in fifth.rows() for cell in row)
 
 
 def test_what_is_shown(first: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from adwright.creative.judges import JUDGES, open_judge
 
 
 def test_what_judges_no_ads_is_refused(tmp_path: Path) -> None:
-    assert set(JUDGES) == {"click_rate", "memorability"}
+    assert set(JUDGES) == {"click_rate", "memorability", "lifetime"}
     save_artifact(tmp_path / "other" / "model", kind="ranker", config={}, tensors={})
     with pytest.raises(ArtifactError, match="judges no ads"):
         open_judge(tmp_path / "other")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import sys
 import threading
@@ -71,34 +70,6 @@ def shared(tmp_path: Path) -> Shared:
     (made.models / "acme" / SETTINGS).write_text('seed = 7\n[policy]\nkind = "softmax"\n')
     publish(made.models, "acme", "v1")
     return made
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two nodes on this machine, each with one CPU."""
-    ray = pytest.importorskip("ray")
-    serve = pytest.importorskip("ray.serve")
-    from ray.cluster_utils import Cluster
-
-    for name, value in on_ray.ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    try:
-        made.add_node(**node)
-        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-        yield
-    finally:
-        serve.shutdown()
-        ray.shutdown()
-        made.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def event(number: int) -> dict[str, Any]:
@@ -194,11 +165,10 @@ def check_no_acknowledged_event_is_lost(client: httpx.Client, shared: Shared, st
 # Ray warns of settings of its own that it will drop, and leaves sockets to the interpreter.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("cluster")
 def test_two_replicas_decide_alike_and_lose_nothing_when_one_is_killed(
-    shared: Shared, tmp_path: Path
+    shared: Shared, tmp_path: Path, serve_port: int
 ) -> None:
-    port = free_port()
+    port = serve_port
     load = loader(shared.folder / "pids")
     with Store.open(shared.url) as store:
         # A connection stays with one replica, so each request makes its own.

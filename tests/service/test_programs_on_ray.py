@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,6 @@ from adwright.service.programs.engine_room import EngineRoom
 from adwright.service.programs.texts import ServedText
 from adwright.service.programs_on_ray import MakeRoom, deploy_programs
 from adwright.web.origin import LOCAL_HOSTS
-from tests.support.ray_nodes import two_nodes
 
 #: The second call waits for a file, so that the core dies between two texts.
 PROGRAM: dict[str, Any] = {
@@ -52,13 +50,6 @@ def scripted_room(pids: Path) -> MakeRoom:
     return make
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def until(
     client: httpx.Client, path: str, holds: Callable[[dict[str, Any]], bool], seconds: float = 120
 ) -> dict[str, Any]:
@@ -80,32 +71,29 @@ def until(
 # Ray warns of settings of its own that it will drop, and leaves sockets to the interpreter.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_programs_go_on_where_the_core_dies(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    pids, port = tmp_path / "pids", free_port()
+def test_programs_go_on_where_the_core_dies(serve_port: int, tmp_path: Path) -> None:
+    pids, port = tmp_path / "pids", serve_port
     pids.mkdir()
     config = ProgramServiceConfig(keep_folder=tmp_path / "kept", allowed_hosts=LOCAL_HOSTS)
-    with two_nodes(monkeypatch):
-        assert deploy_programs(config, scripted_room(pids), cpus=0.25, port=port) == port
-        url, own = f"http://127.0.0.1:{port}", {"Connection": "close"}
-        with httpx.Client(base_url=url, headers=own, timeout=30) as client:
-            made = client.post("/v1/programs", json=PROGRAM)
-            assert made.status_code == 201, made.text
-            path = f"/v1/programs/{made.json()['id']}"
-            until(client, f"{path}/variables/x", lambda one: one["state"] == "set")
-            before = {one.name for one in pids.iterdir()}
-            for pid in before:
-                os.kill(int(pid), signal.SIGKILL)
-            # What was set can be read, and is not written again.
-            found = until(client, f"{path}/variables/x", lambda one: one["state"] == "set")
-            assert found["text"] == "[tea ]"
-            assert {one.name for one in pids.iterdir()} > before
-            events = client.get(f"{path}/trace").json()["events"]
-            assert "placed" not in {one["kind"] for one in events}
-            assert client.put(f"{path}/variables/wait", json={"text": "!"}).status_code == 200
-            done = until(client, path, lambda one: one["state"] == "done")
-            assert done["values"] == {"x": "[tea ]", "y": "[[tea ], !]"}
+    assert deploy_programs(config, scripted_room(pids), cpus=0.25, port=port) == port
+    url, own = f"http://127.0.0.1:{port}", {"Connection": "close"}
+    with httpx.Client(base_url=url, headers=own, timeout=30) as client:
+        made = client.post("/v1/programs", json=PROGRAM)
+        assert made.status_code == 201, made.text
+        path = f"/v1/programs/{made.json()['id']}"
+        until(client, f"{path}/variables/x", lambda one: one["state"] == "set")
+        before = {one.name for one in pids.iterdir()}
+        for pid in before:
+            os.kill(int(pid), signal.SIGKILL)
+        # What was set can be read, and is not written again.
+        found = until(client, f"{path}/variables/x", lambda one: one["state"] == "set")
+        assert found["text"] == "[tea ]"
+        assert {one.name for one in pids.iterdir()} > before
+        events = client.get(f"{path}/trace").json()["events"]
+        assert "placed" not in {one["kind"] for one in events}
+        assert client.put(f"{path}/variables/wait", json={"text": "!"}).status_code == 200
+        done = until(client, path, lambda one: one["state"] == "done")
+        assert done["values"] == {"x": "[tea ]", "y": "[[tea ], !]"}
 
 
 def test_settings_out_of_range_are_refused(tmp_path: Path) -> None:

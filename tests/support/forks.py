@@ -37,15 +37,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LIBRARIES", "programs", "python"]
+__all__ = ["LIBRARIES", "programs", "python", "ray_worker"]
 
 #: What most programs import anyway; one that is not installed is left out.
 LIBRARIES = (
     *("numpy", "polars", "pyarrow.parquet", "pyarrow.compute", "torch", "torch._dynamo"),
     *("pandas", "altair", "pydantic", "typer.testing", "rich.progress"),
+    *("fastapi", "uvicorn", "sqlalchemy.orm"),
     "transformers.models.llama.modeling_llama",
 )
 CALLER = Path(__file__).with_name("forked.py")
+RAY_WORKER = Path(__file__).with_name("ray_worker.py")
 #: As `-W error` puts it into the list of filters.
 ERROR = ("error", None, Warning, None, 0)
 
@@ -53,6 +55,11 @@ ERROR = ("error", None, Warning, None, 0)
 def python() -> str:
     """The command that takes the place of the interpreter's."""
     return str(programs() / "python")
+
+
+def ray_worker() -> str:
+    """The `worker_path` of a node of Ray: what Ray starts as its workers are forks, too."""
+    return str(programs() / RAY_WORKER.name)
 
 
 @cache
@@ -76,6 +83,12 @@ def running() -> Iterator[Path]:
             file = Path(folder) / name
             file.write_text(f'#!/bin/sh\nexec {caller}{first} "$@"\n', encoding="utf-8")
             file.chmod(0o755)
+        worker = [f"{folder}/door", str(RAY_WORKER)]
+        (Path(folder) / RAY_WORKER.name).write_text(
+            f"import sys\nsys.path.insert(0, {str(CALLER.parent)!r})\nfrom forked import main\n"
+            f"main(*{worker!r}, *sys.argv[1:])\n",
+            encoding="utf-8",
+        )
         # Where adwright lies, each program is told by its own environment.
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         with subprocess.Popen(

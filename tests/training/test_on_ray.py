@@ -14,18 +14,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResumeError
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.on_ray import _cause, fit_on_ray, ray_cluster, tune_on_ray
+from adwright.training.on_ray import _cause, fit_on_ray, tune_on_ray
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, tune
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
+from tests.support.ray_nodes import nodes
 
 Config = Callable[..., FitConfig]
 
@@ -58,16 +58,17 @@ def maker(marker: Path | None = None) -> Callable[[Task], nn.Module]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """One that both tests train on: only to start it takes ten seconds of processor time."""
-    ray = pytest.importorskip("ray")
-    given = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    # Workers of Ray give way to all other processes, which are other tests here.
-    given |= {"RAY_worker_niceness": "0"}
-    with environment(given), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")
-        with ray_cluster(2):
+    """One that both tests train on: only to start it takes ten seconds of processor time. What
+    `ray_cluster` starts by itself is seen where `recommend` divides its parts."""
+    pytest.importorskip("ray")
+    settings = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"}
+    settings["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "300"
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        with nodes(patch, 1, cpus=2):
             yield
-        assert not ray.is_initialized()
 
 
 # Ray warns of settings of its own that it will drop.

@@ -12,16 +12,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.guards.drift import DriftCheck
+from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
+from adwright.creative.editor.job.face_model import FaceDrift
 from adwright.creative.editor.search.ascent import gradient_ascent
 from adwright.creative.editor.search.drawn_rule import RuleJudge
 from adwright.creative.editor.search.fitness import FitnessSettings, PlanFitness, Weighted
 from adwright.creative.editor.search.genetic import genetic_search
 from adwright.creative.editor.search.latent_cloud import LatentCloud
-from adwright.creative.editor.search.penalties import FineNoise, LatentDistance
+from adwright.creative.editor.search.penalties import FineNoise, IdentityDistance, LatentDistance
 from adwright.creative.editor.search.picture_judge import Floats, Pixels
 from adwright.creative.editor.search.random_search import random_search
 from adwright.creative.editor.search.result import find_edit
@@ -40,71 +45,106 @@ from benchmarks.creative.editing.searches import CALLS, NOISE
 
 __all__ = ["face_rows"]
 
-_DIRECTIONS, _LATENT, _SAMPLE = 10, 0.05, 2000
+#: Weights as those of `adwright creative edit`.
+_LATENT, _STOPPED = 0.05, 10.0
+_DIRECTIONS, _SAMPLE = 10, 2000
+
+
+_METHODS = ("genetic", "genetic, no penalties", "random", "ascent")
 
 
 def face_rows(task: DrawnTask, folder: Path, count: int) -> Rows:
     """A row an ad and search of moves of its face along ten directions."""
-    faces = FittedFaces.load(folder / "faces")
-    encoder = FittedEncoder.load(folder / "encoder")
-    directions = sefa(faces.generator, _DIRECTIONS)
-    names = tuple(f"direction {at}" for at in range(_DIRECTIONS))
-    mover = GeneratorMover(
-        faces.generator, lambda x: encoder.invert(faces, x), directions, names=names
-    )
-    cloud = LatentCloud.of(
-        faces.generator.latents(_normal(_SAMPLE, faces.generator.config.wide)).detach().numpy()
-    )
-    labels = {name: task.ads.portraits.labels[name] for name in ("smile", "dark_glasses", "hat")}
-    reader = fit_reader(as_pictures(task.ads.pictures), labels, seed=50 + task.seed)
-    rows: Rows = []
-    for row in list(task.held_rows)[:count]:
-        picture = task.ads.pictures[row]
-        side = picture.shape[0]
-        place = FacePlace.of_box(0, 0, side, side)
-        context = EditContext(None, None, (place,), mover, PasteSettings("feather"))
-        plan = EditPlan((FaceMove.neutral(names, 1),))
-        plus = encoder.invert(faces, as_pictures(picture[None])).double().numpy()
-        vectors = {name: mover.vector(name) for name in names}
-        far = LatentDistance(cloud, plus, vectors, directions.rows)
-        truth = RuleJudge(
-            task.ads.rule,
-            task.ads.labels_of(row),
-            reader=lambda pictures: _read(reader, labels, pictures),
+    tools = _Tools(task, folder)
+    return [
+        {"ad": row, "method": method, **tools.searched(row, method)}
+        for row in list(task.held_rows)[:count]
+        for method in _METHODS
+    ]
+
+
+class _Tools:
+    """The model of faces in a folder, and a reader of the attributes that the rule names."""
+
+    def __init__(self, task: DrawnTask, folder: Path) -> None:
+        self.task, self.faces = task, FittedFaces.load(folder / "faces")
+        self.encoder = FittedEncoder.load(folder / "encoder")
+        generator = self.faces.generator
+        self.directions = sefa(generator, _DIRECTIONS)
+        self.names = tuple(f"direction {at}" for at in range(_DIRECTIONS))
+        self.mover = GeneratorMover(generator, self.plus, self.directions, names=self.names)
+        drawn = generator.latents(_normal(_SAMPLE, generator.config.wide)).detach().numpy()
+        self.cloud = LatentCloud.of(drawn)
+        named = ("smile", "dark_glasses", "hat")
+        self.labels = {name: task.ads.portraits.labels[name] for name in named}
+        self.reader = fit_reader(as_pictures(task.ads.pictures), self.labels, seed=50 + task.seed)
+
+    def plus(self, pictures: Tensor) -> Tensor:
+        """W+ [N, rows, D]."""
+        return self.encoder.invert(self.faces, pictures)
+
+    def embedding(self, crops: Pixels) -> Floats:
+        """As `OpenedFaces.embedding`."""
+        found = self.plus(as_pictures(crops)) - self.faces.generator.mean
+        return np.asarray(found.double().reshape(len(crops), -1).numpy())
+
+    def measures(self, picture: Pixels) -> tuple[LatentDistance, IdentityDistance, FaceDrift]:
+        """What a move of the picture's face costs; weights are those of the command."""
+        plus = self.plus(as_pictures(picture[None])).double().numpy()
+        vectors = {name: self.mover.vector(name) for name in self.names}
+        return (
+            LatentDistance(self.cloud, plus, vectors, self.directions.rows),
+            IdentityDistance(self.embedding, self.faces.generator.config.side),
+            FaceDrift(DriftCheck(skin_tone, SKIN_LIMITS)),
         )
-        for method in ("genetic", "genetic, no penalties", "random", "ascent"):
-            plain = method.endswith("no penalties")
-            fitness = PlanFitness(
-                plan,
-                picture,
-                context,
-                judges=(task.first,),
-                penalties=() if plain else (Weighted(FineNoise(), NOISE), Weighted(far, _LATENT)),
-                settings=FitnessSettings(
-                    bound="mean" if plain else "lower",
-                    scales=(float(task.first.judge(picture[None])[0]),),
-                ),
-            )
-            start = time.process_time()
-            go = partial(_search, method=method, seed=task.seed)
-            found = find_edit(fitness, go, second=task.second)
-            pair = np.stack([picture, found.done.picture])
-            said = truth.judge(pair)
-            rows.append(
-                {
-                    "ad": row,
-                    "method": method,
-                    "cpu_seconds": time.process_time() - start,
-                    "calls": found.calls,
-                    "score_gain": found.score_gain,
-                    "predicted": found.first.relative,
-                    "second": float("nan") if found.second is None else found.second.relative,
-                    "truth": float(said[1] / said[0] - 1),
-                    "changed": found.changed,
-                    "reader_quality": float(np.mean(list(reader.quality.values()))),
-                }
-            )
-    return rows
+
+    def searched(self, row: int, method: str) -> dict[str, float | int | bool]:
+        """One search of one ad."""
+        task, picture = self.task, self.task.ads.pictures[row]
+        far, same, drift = self.measures(picture)
+        side, plain = picture.shape[0], method.endswith("no penalties")
+        penalties = (
+            Weighted(FineNoise(), NOISE),
+            Weighted(far, _LATENT),
+            Weighted(same, _LATENT),
+            Weighted(drift, _STOPPED),
+        )
+        place = FacePlace.of_box(0, 0, side, side)
+        fitness = PlanFitness(
+            EditPlan((FaceMove.neutral(self.names, 1),)),
+            picture,
+            EditContext(None, None, (place,), self.mover, PasteSettings("feather")),
+            judges=(task.first,),
+            penalties=() if plain else penalties,
+            settings=FitnessSettings(
+                bound="mean" if plain else "lower",
+                scales=(float(task.first.judge(picture[None])[0]),),
+            ),
+        )
+        start = time.process_time()
+        go = partial(_search, method=method, seed=task.seed)
+        found = find_edit(fitness, go, second=task.second)
+        spent = time.process_time() - start
+        said = self.truth(row).judge(np.stack([picture, found.done.picture]))
+        done = fitness.batch(found.plan.values()[None])
+        return {
+            "cpu_seconds": spent,
+            "calls": found.calls,
+            "score_gain": found.score_gain,
+            "predicted": found.first.relative,
+            "second": float("nan") if found.second is None else found.second.relative,
+            "truth": float(said[1] / said[0] - 1),
+            "changed": found.changed,
+            "latent_distance": float(far.of(done)[0]),
+            "identity_distance": float(same.of(done)[0]),
+            "drift_stopped": bool(drift.of(done)[0] > 1),
+            "reader_quality": float(np.mean(list(self.reader.quality.values()))),
+        }
+
+    def truth(self, row: int) -> RuleJudge:
+        """The rule, on what the reader sees in a moved face."""
+        rule, known = self.task.ads.rule, self.task.ads.labels_of(row)
+        return RuleJudge(rule, known, reader=lambda some: _read(self.reader, self.labels, some))
 
 
 def _search(fitness: PlanFitness, method: str, seed: int) -> SearchOutcome:
@@ -128,7 +168,5 @@ def _read(
     return made
 
 
-def _normal(count: int, wide: int):  # type: ignore[no-untyped-def]
-    import torch
-
+def _normal(count: int, wide: int) -> Tensor:
     return torch.randn(count, wide, generator=torch.Generator().manual_seed(0))

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
+from adwright.core.hashing import sha256_bytes
 from adwright.creative.editor.search.drawn_rule import DrawnAds, drawn_ads
 from adwright.creative.faces.fit import as_pictures
 from adwright.creative.faces.fitted_faces import FittedFaces
@@ -25,36 +27,45 @@ from adwright.metrics.rank_correlation import spearman
 from benchmarks.creative._clickrate_measures import paper_form
 from benchmarks.creative.editing.cells import Rows
 
-__all__ = ["LATENT_PARTS", "face_latents", "predictor_rows"]
+__all__ = ["LATENTS", "LATENT_PARTS", "face_latents", "latent_rows", "predictor_rows"]
 
 #: Principal components of the latents that the predictor is given.
 LATENT_PARTS = 64
+LATENTS = "image and face latents"
 _POOL = 7
 Vectors = Mapping[str, NDArray[np.float32]]
 
 
-def predictor_rows(seed: int, count: int, faces: Path | None) -> Rows:
-    """A row a system, on a fifth of the ads, which no system learned from. faces: folder with a
-    generator and its encoder; None leaves the system with latents out."""
-    ads = drawn_ads(count, seed=_POOL)
-    images = _image_vectors(ads)
-    order = np.random.default_rng(seed).permutation(count)
-    cut = count * 4 // 5
-    train, held = np.sort(order[:cut]), np.sort(order[cut:])
-    outcomes = _outcomes(ads)
+def predictor_rows(seed: int, count: int) -> Rows:
+    """A row a system without faces, on a fifth of the ads, which no system learned from."""
+    ads = _pool(count)
+    train, held = _parted(seed, count)
     labels = np.stack([ads.portraits.labels[name] for name in sorted(ads.portraits.labels)], 1)
-    systems: dict[str, Vectors] = {
-        "image": {IMAGE: images},
-        "image and true attributes": {IMAGE: images, "attributes": labels.astype(np.float32)},
+    flat = np.full(len(held), ads.rates[train].mean())
+    rows: Rows = [{"system": "one rate for all", **_form(flat, _outcomes(ads).take(held))}]
+    more: dict[str, Vectors] = {
+        "image": {},
+        "image and true attributes": {"attributes": labels.astype(np.float32)},
     }
-    if faces is not None:
-        plus = face_latents(ads, faces).reshape(count, -1)
-        systems["image and face latents"] = {IMAGE: images, "faces": _parts(plus, train)}
+    return rows + _measured(seed, ads, more)
+
+
+def latent_rows(seed: int, count: int, faces: Path) -> Rows:
+    """The row of the system with latents of the faces beside the image. faces: folder with a
+    generator and its encoder."""
+    ads, (train, _) = _pool(count), _parted(seed, count)
+    plus = face_latents(count, faces).reshape(count, -1)
+    return _measured(seed, ads, {LATENTS: {"faces": _parts(plus, train)}})
+
+
+def _measured(seed: int, ads: DrawnAds, systems: Mapping[str, Vectors]) -> Rows:
+    """Of each system, which reads the image and what else is named."""
+    count, rows = len(ads.rates), []
+    images, outcomes = _image_vectors(ads), _outcomes(ads)
+    train, held = _parted(seed, count)
     true = outcomes.take(held)
-    rows: Rows = [
-        {"system": "one rate for all", **_form(np.full(len(held), ads.rates[train].mean()), true)}
-    ]
-    for name, vectors in systems.items():
+    for name, more in systems.items():
+        vectors = {IMAGE: images, **more}
         start = time.process_time()
         some = {key: value[train] for key, value in vectors.items()}
         model = fit_click_rate(
@@ -74,12 +85,26 @@ def predictor_rows(seed: int, count: int, faces: Path | None) -> Rows:
     return rows
 
 
-def face_latents(ads: DrawnAds, faces: Path) -> NDArray[np.float64]:
-    """float64 [N, rows, D]: W+ of each portrait."""
+@cache
+def face_latents(count: int, faces: Path) -> NDArray[np.float64]:
+    """float64 [N, rows, D]: W+ of each portrait; the same for every seed."""
+    ads = _pool(count)
     generator = FittedFaces.load(faces / "faces")
     encoder = FittedEncoder.load(faces / "encoder")
     found = encoder.invert(generator, as_pictures(ads.pictures))
     return np.asarray(found.double().numpy())
+
+
+@cache
+def _pool(count: int) -> DrawnAds:
+    return drawn_ads(count, seed=_POOL)
+
+
+def _parted(seed: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to learn from, four fifths, and to judge by."""
+    order = np.random.default_rng(seed).permutation(count)
+    cut = count * 4 // 5
+    return np.sort(order[:cut]), np.sort(order[cut:])
 
 
 def _form(rates: NDArray[np.float64], outcomes: CreativeOutcomes) -> dict[str, float]:
@@ -101,7 +126,8 @@ def _image_vectors(ads: DrawnAds) -> NDArray[np.float32]:
     """float32 [N, 1280], kept in the cache folder: the same ads serve every seed."""
     from PIL import Image
 
-    path = cache_folder() / "bench" / "editor" / f"images-{len(ads.rates)}.npy"
+    name = sha256_bytes(ads.pictures.tobytes())[:16]
+    path = cache_folder() / "bench" / "editor" / f"images-{name}.npy"
     if path.exists():
         kept: NDArray[np.float32] = np.load(path)
         return kept

@@ -14,6 +14,7 @@ from adwright.metrics.two_level import MethodInterval, with_seeds
 from benchmarks.common.result import RESULTS, Figure
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import RULES
+from benchmarks.creative.editing.predictors import LATENTS
 
 __all__ = ["SAID", "figures_of", "rows_of"]
 
@@ -51,8 +52,10 @@ def figures_of(found: Mapping[str, BySeed]) -> dict[str, Figure]:
         rows = found["protected"][0]
         made["protected_untouched"] = _share(rows, "untouched")
         made["protected_plans"] = len(rows)
+    if "faces" in found:
+        made |= _faces(found["faces"])
     if "predictors" in found:
-        made |= _predictors(found["predictors"])
+        made |= _predictors(_all_predictors(found))
     return made
 
 
@@ -66,8 +69,9 @@ def rows_of(found: Mapping[str, BySeed]) -> Rows:
             of = {seed: _of(some, method) for seed, some in found.get(part, {}).items()}
             if of:
                 rows.append({"table": part, "method": method, **_of_method(of)})
-    for name in _systems(found.get("predictors", {})):
-        rows.append({"table": "predictors", "system": name, **_form(found["predictors"], name)})
+    systems = _all_predictors(found)
+    for name in _systems(systems):
+        rows.append({"table": "predictors", "system": name, **_form(systems, name)})
     rows += _upworthy()
     for kind, some in _by_kind(found.get("guards", {}).get(0, [])).items():
         refused = [row for row in some if row["expected"]]
@@ -91,9 +95,10 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
                           ("second", "gain_second_predictor")):  # fmt: skip
             made |= _ends(f"{start}{name}{word}", _mean(of, itemgetter(key)))
         real = {seed: [row for row in some if row["changed"]] for seed, some in of.items()}
-        made |= _share_ends(
-            f"{start}real_share{word}", _mean(real, lambda row: float(row["truth"] > 0))
-        )
+        if any(real.values()):  # of a search that changed no ad there is no share
+            made |= _share_ends(
+                f"{start}real_share{word}", _mean(real, lambda row: float(row["truth"] > 0))
+            )
         made |= _ends(f"{start}gain_score{word}", _mean(of, lambda row: row["score_gain"]))
     seconds = _mean(
         {seed: _of(some, "genetic") for seed, some in found.items()},
@@ -102,7 +107,8 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
     made[f"{start}ga_cpu_seconds_per_ad"] = seconds.value
     for other in ("random", "ascent"):
         name = "random_search" if other == "random" else other
-        made |= _ends(f"{start}gain_ratio_{name}", _ratio(found, "genetic", other))
+        if all(sum(row["score_gain"] for row in _of(some, other)) > 0 for some in found.values()):
+            made |= _ends(f"{start}gain_ratio_{name}", _ratio(found, "genetic", other))
     made |= _ends(
         f"{start}gain_true_minus_no_penalties",
         _paired(found, "genetic", "genetic, no penalties", lambda row: row["truth"]),
@@ -164,16 +170,38 @@ def _files(rows: Rows) -> dict[str, Figure]:
     }
 
 
+def _faces(found: BySeed) -> dict[str, Figure]:
+    """What penalties are for: how far faces were moved, with and without them. The reader is what
+    the truth of a moved face is known by."""
+    made: dict[str, Figure] = {}
+    for method in ("genetic", "genetic, no penalties"):
+        of = {seed: _of(some, method) for seed, some in found.items()}
+        for key in ("latent_distance", "identity_distance"):
+            made |= _ends(f"face_{key}{SAID[method]}", _mean(of, itemgetter(key)))
+        every = [row for some in of.values() for row in some]
+        made[f"face_drift_stopped_share{SAID[method]}"] = _share(every, "drift_stopped")
+    quality = _mean(found, itemgetter("reader_quality"))
+    return {**made, "face_reader_quality": quality.value}
+
+
+def _all_predictors(found: Mapping[str, BySeed]) -> BySeed:
+    """Those without faces, and where it was measured the one with them."""
+    faced = found.get("latents", {})
+    return {
+        seed: [*rows, *faced.get(seed, [])] for seed, rows in found.get("predictors", {}).items()
+    }
+
+
 def _predictors(found: BySeed) -> dict[str, Figure]:
     made: dict[str, Figure] = {}
     for name in _systems(found):
         word = {"image": "image", "image and true attributes": "attributes",
-                "image and face latents": "latents"}.get(name)  # fmt: skip
+                LATENTS: "latents"}.get(name)  # fmt: skip
         if word is not None:
             made[f"predictor_spearman_{word}"] = _form(found, name)["spearman"]
-    if "image and face latents" in _systems(found):
+    if LATENTS in _systems(found):
         gains = [
-            _row(some, "image and face latents")["spearman"] - _row(some, "image")["spearman"]
+            _row(some, LATENTS)["spearman"] - _row(some, "image")["spearman"]
             for some in found.values()
         ]
         value = float(np.mean(gains))

@@ -3,15 +3,16 @@
     texts = find_texts(shop, target, AttackPlan(tiers=("T0", "T1", "control")), folder="runs/audit")
 
 T0 and the controls are written without a look at the ranker: the first template of each kind, and
-random words, the name again, a truthful sentence. T1 searches on rank feedback, T2 and T3 need the
-weights of a model on this machine (`weights`), T4 searches through the target as it is defended.
-Every attack is a job in a folder of its own, which goes on where it was stopped.
+random words, the name again, a truthful sentence. T1 searches on rank feedback. T2 and T3 need the
+weights of a model on this machine (`weights`). T4 searches through the target as it is defended,
+and with weights goes by gradient through the defence, too, each with all of the calls. Every attack
+is a job in a folder of its own, which goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -26,15 +27,20 @@ from adwright.audit.attacks.run import run_attack
 from adwright.audit.attacks.search import SearchAttack
 from adwright.audit.attacks.templates import TEMPLATES, template_texts
 from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.catalogue.orders import Order, draw_orders
+from adwright.audit.defences.bounded import BoundedTarget
+from adwright.audit.defences.isolated import IsolatedTarget
 from adwright.audit.report.texts import SellerText
 from adwright.audit.targets.defended import DefendedTarget
 from adwright.audit.targets.target import Target
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 
-__all__ = ["AttackPlan", "ModelWeights", "find_texts"]
+__all__ = ["AttackPlan", "ModelWeights", "choosing_orders", "find_texts"]
 
+_Maker = Callable[
+    [AttackGoal, str, Target, "AttackPlan", SpendingMeter, "ModelWeights | None"], Attack | None
+]
 #: T3: nats of the suffix against nats of the answer.
 _FLUENCY = 0.5
 
@@ -88,13 +94,14 @@ def find_texts(
     """The texts of all tiers, products and runs of a plan.
 
     target: that is attacked; T0 and the controls do not ask it. folder: of the jobs; None keeps
-    nothing. weights: for T2 and T3.
+    nothing. weights: for T2 and T3, and for the second kind of T4.
 
     Raises ConfigError for a catalogue that is not declared as one's own, an unknown product, T2 and
-    T3 without weights, and T4 where the target has no defence; and as `run_attack`.
+    T3 without weights, T4 where the target has no defence, and for fewer calls than a search needs
+    to try one text; and as `run_attack`.
     """
     catalogue.require_own()
-    _require_means(target, plan, weights)
+    _require_means(target, plan, weights, len(catalogue))
     rows = [catalogue.index(name) for name in plan.products] or list(range(len(catalogue)))
     found: list[SellerText] = []
     for row in rows:
@@ -102,6 +109,20 @@ def find_texts(
         for tier in plan.tiers:
             found += _texts(goal, tier, target, plan, folder, weights)
     return found
+
+
+def choosing_orders(plan: AttackPlan, n: int) -> list[Order]:
+    """The orders of n products on which the attacks of a plan may choose: not to be scored on.
+    Templates and controls choose on none."""
+    if not {"T1", "T2", "T3", "T4"} & set(plan.tiers):
+        return []
+    found: dict[Order, None] = {}
+    for seed in range(plan.seed, plan.seed + plan.runs):
+        # A gradient attack takes some of a whole round of places.
+        count = -(-_orders(plan, n) // n) * n
+        drawn = draw_orders(n, count, seed=seed, purpose="choose", balanced=True)
+        found |= dict.fromkeys(drawn)
+    return list(found)
 
 
 def _texts(
@@ -121,34 +142,37 @@ def _texts(
         if tier == "control":
             yield from control_texts(goal, seed=seed)
             continue
-        meter = SpendingMeter(AttackBudget(calls=plan.calls))
-        attack = _attack(goal, tier, target, replace(plan, seed=seed), meter, weights)
-        place = None if folder is None else Path(folder) / "attacks" / f"{tier}-{goal.row}-{seed}"
-        yield run_attack(attack, meter, folder=place, seed=seed).seller_text()
+        own = replace(plan, seed=seed)
+        for name, make in _makers(tier, weights).items():
+            meter = SpendingMeter(AttackBudget(calls=plan.calls))
+            attack = make(goal, tier, target, own, meter, weights)
+            if attack is None:
+                continue
+            job = f"{name}-{goal.row}-{seed}"
+            place = None if folder is None else Path(folder) / "attacks" / job
+            text = run_attack(attack, meter, folder=place, seed=seed).seller_text()
+            yield replace(text, run=f"{seed}{name.removeprefix(tier).replace('-', ' ')}")
 
 
-def _attack(
+def _makers(tier: str, weights: ModelWeights | None) -> dict[str, _Maker]:
+    """What makes the attacks of a tier, by the name of its folder."""
+    if tier in ("T2", "T3"):
+        return {tier: _by_gradient}
+    if tier == "T4" and weights is not None:
+        return {tier: _by_search, f"{tier}-gradient": _through_defence}
+    return {tier: _by_search}
+
+
+def _by_search(
     goal: AttackGoal,
     tier: str,
     target: Target,
     plan: AttackPlan,
     meter: SpendingMeter,
     weights: ModelWeights | None,
-) -> Attack:
+) -> Attack | None:
     n = len(goal.catalogue)
-    count = min(plan.orders, math.factorial(min(n, 20)))
-    orders = draw_orders(n, count, seed=plan.seed, purpose="choose", balanced=True)
-    if weights is not None and tier in ("T2", "T3"):
-        from adwright.audit.attacks.gradient.attack import GradientAttack
-        from adwright.audit.attacks.gradient.config import GradientConfig
-        from adwright.audit.attacks.gradient.reading import SuffixReader
-
-        fluency = _FLUENCY if tier == "T3" else 0.0
-        config = GradientConfig(order_count=count, fluency=fluency)
-        reader = SuffixReader(weights.model, fluent=tier == "T3")
-        return GradientAttack(
-            goal, reader, weights.tokens, meter, model=weights.name, config=config, seed=plan.seed
-        )
+    orders = draw_orders(n, _orders(plan, n), seed=plan.seed, purpose="choose", balanced=True)
     feedback = RankFeedback(target, goal, orders, meter)
     passes = None
     if tier == "T4" and isinstance(target, DefendedTarget):
@@ -156,7 +180,75 @@ def _attack(
     return SearchAttack(feedback, model=target.name, passes=passes, seed=plan.seed)
 
 
-def _require_means(target: Target, plan: AttackPlan, weights: ModelWeights | None) -> None:
+def _by_gradient(
+    goal: AttackGoal,
+    tier: str,
+    target: Target,
+    plan: AttackPlan,
+    meter: SpendingMeter,
+    weights: ModelWeights | None,
+) -> Attack | None:
+    if weights is None:
+        return None
+    from adwright.audit.attacks.gradient.attack import GradientAttack
+    from adwright.audit.attacks.gradient.config import GradientConfig
+    from adwright.audit.attacks.gradient.reading import SuffixReader
+
+    count = _orders(plan, len(goal.catalogue))
+    config = GradientConfig(order_count=count, fluency=_FLUENCY if tier == "T3" else 0.0)
+    reader = SuffixReader(weights.model, fluent=tier == "T3")
+    return GradientAttack(
+        goal, reader, weights.tokens, meter, model=weights.name, config=config, seed=plan.seed
+    )
+
+
+def _through_defence(
+    goal: AttackGoal,
+    tier: str,
+    target: Target,
+    plan: AttackPlan,
+    meter: SpendingMeter,
+    weights: ModelWeights | None,
+) -> Attack | None:
+    """None where the defence takes out the plain words that the attack begins with: a change of one
+    token will then not get through either."""
+    if weights is None or not isinstance(target, DefendedTarget):
+        return None
+    from adwright.audit.attacks.gradient.attack import GradientAttack
+    from adwright.audit.attacks.gradient.config import GradientConfig
+    from adwright.audit.attacks.gradient.reading import SuffixReader
+
+    count = _orders(plan, len(goal.catalogue))
+    config = GradientConfig(order_count=count, start="words", fluency=_FLUENCY)
+    try:
+        return GradientAttack(
+            goal,
+            SuffixReader(weights.model, fluent=True),
+            weights.tokens,
+            meter,
+            model=f"{weights.name}, through {target.defence.name}",
+            config=config,
+            cleaner=target.defence,
+            alone=isinstance(target.target, IsolatedTarget | BoundedTarget),
+            seed=plan.seed,
+        )
+    except ConfigError:
+        return None
+
+
+def _orders(plan: AttackPlan, n: int) -> int:
+    return min(plan.orders, math.factorial(min(n, 20)))
+
+
+def _require_means(target: Target, plan: AttackPlan, weights: ModelWeights | None, n: int) -> None:
+    # The product as it is, and one text, in every order.
+    least = 2 * _orders(plan, n)
+    if plan.calls < least and {"T1", "T4"} & set(plan.tiers):
+        raise ConfigError(
+            f"a search in {_orders(plan, n)} orders needs at least {least} calls",
+            where=f"calls {plan.calls}",
+            hint="allow more, or a net of 0 would say nothing",
+        )
     white = [one for one in plan.tiers if one in ("T2", "T3")]
     if white and weights is None:
         raise ConfigError(

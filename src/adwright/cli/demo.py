@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.shared import Offline, Seed, console, show_table
-from adwright.core.errors import MissingExtraError
+from adwright.core.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from adwright.demos.ads import AdsDemoResult
+    from adwright.demos.audited import AuditDemoResult
     from adwright.demos.cascade import CascadeDemoResult
     from adwright.demos.ranker import DemoConfig, DemoResult
     from adwright.demos.retirement import RetirementDemoResult
 
-__all__ = ["demo", "register", "show", "show_ads", "show_cascade", "show_retirement"]
+__all__ = ["demo", "register", "show", "show_ads", "show_audit", "show_cascade", "show_retirement"]
 
 Households = Annotated[
     float,
@@ -52,6 +53,12 @@ WithAds = Annotated[
     bool,
     typer.Option("--ads/--no-ads", help="Write ads for what the first household would be shown."),
 ]
+WithAudit = Annotated[
+    bool,
+    typer.Option(
+        "--audit/--no-audit", help="Certify the list of these ads, and try to push one of them."
+    ),
+]
 Requests = Annotated[
     int,
     typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
@@ -75,6 +82,7 @@ def demo(
     cascade: WithCascade = True,
     retirement: WithRetirement = True,
     ads: WithAds = True,
+    audit: WithAudit = True,
     requests: Requests = 1000,
     seed: Seed = 0,
     offline: Offline = False,
@@ -99,10 +107,15 @@ def demo(
     Fourth part, with the extra `lm`: a small language model under an adapter that ships with the
     package writes an ad and a description for each of the ten products of the first household, and
     shows what the checks found in them before and after the repair.
+
+    Fifth part, with the extras `lm` and `audit`: certifies how far any text could move these
+    products in the list of the ranker, and pushes one of them, there and in that of an assistant
+    which reads all texts.
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from adwright.demos.ads import remove_ads
+    from adwright.demos.audited import remove_audit
     from adwright.demos.cascade import remove_demo
     from adwright.demos.ranker import DemoConfig, add_links
     from adwright.demos.ranker import demo as run_demo
@@ -119,8 +132,7 @@ def demo(
     )
     found = run_demo(config)
     show(found)
-    further = {}
-    second = third = fourth = None
+    second = third = fourth = fifth = None
     if cascade:
         second = _second(config, requests)
     else:
@@ -133,16 +145,13 @@ def demo(
         fourth = _fourth(config, found)
     else:
         remove_ads(out / "ads")
-    if second is not None:
-        number = second.measures.requests
-        further[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
-    if third is not None:
-        further[_address(third.page, out)] = "Go on: which displays to stop"
-    if fourth is not None:
-        further[_address(fourth.page, out)] = "Go on: ads for what it would show"
-    if further:
+    if audit and fourth is not None:
+        fifth = _fifth(config, found, fourth)
+    else:
+        remove_audit(out / "audit")
+    if further := _further(out, second, third, fourth, fifth):
         add_links(found, further)
-    _show_end(found, second, third, fourth)
+    _show_end(found, second, third, fourth, fifth)
 
 
 def _second(config: DemoConfig, requests: int) -> CascadeDemoResult:
@@ -195,6 +204,52 @@ def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
         return None
     show_ads(made)
     return made
+
+
+def _fifth(config: DemoConfig, found: DemoResult, fourth: AdsDemoResult) -> AuditDemoResult | None:
+    """The audit of the list; None where its packages are missing, or there is no list."""
+    from adwright.demos.audited import AuditDemoConfig, SoldProduct, audit_demo, remove_audit
+
+    chance = {one.item_id: one.probability for one in found.households[0].shown}
+    sold = [
+        SoldProduct(
+            ad.product,
+            chance[ad.product.id],
+            " ".join(text.repaired.text for text in ad.texts if text.repaired.text),
+        )
+        for ad in fourth.ads
+        if ad.product.id in chance
+    ]
+    asked = AuditDemoConfig(seed=config.seed, offline=config.offline, out=config.out / "audit")
+    try:
+        made = audit_demo(asked, sold)
+    except (MissingExtraError, DataError) as error:
+        remove_audit(asked.out)
+        typer.echo(f"\nThe list is not audited, since {error.what}: {error.hint}.")
+        return None
+    show_audit(made)
+    return made
+
+
+def _further(
+    out: Path,
+    second: CascadeDemoResult | None,
+    third: RetirementDemoResult | None,
+    fourth: AdsDemoResult | None,
+    fifth: AuditDemoResult | None,
+) -> dict[str, str]:
+    """Addresses of the further pages, and what a link says."""
+    found = {}
+    if second is not None:
+        number = second.measures.requests
+        found[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
+    if third is not None:
+        found[_address(third.page, out)] = "Go on: which displays to stop"
+    if fourth is not None:
+        found[_address(fourth.page, out)] = "Go on: ads for what it would show"
+    if fifth is not None:
+        found[_address(fifth.page, out)] = "Go on: what a text could do to the list"
+    return found
 
 
 def show(found: DemoResult) -> None:
@@ -271,6 +326,13 @@ def show_ads(found: AdsDemoResult) -> None:
         typer.echo(f"What moved each answer: {found.judged.page}")
 
 
+def show_audit(found: AuditDemoResult) -> None:
+    """Print the certificate, and what the attack did."""
+    typer.echo()
+    show_table(found.header(), found.rows(), title="What any text could do to the list")
+    typer.echo(found.sentence())
+
+
 def _address(page: Path, out: Path) -> str:
     return page.relative_to(out).as_posix()
 
@@ -280,12 +342,14 @@ def _show_end(
     second: CascadeDemoResult | None,
     third: RetirementDemoResult | None,
     fourth: AdsDemoResult | None,
+    fifth: AuditDemoResult | None,
 ) -> None:
     """Print how long it took, where to read on, and what can be done with the models."""
     seconds = sum(found.result.stages.values())
     seconds += 0 if second is None else sum(second.seconds.values())
     seconds += 0 if third is None else sum(third.seconds.values())
     seconds += 0 if fourth is None else sum(fourth.seconds.values())
+    seconds += 0 if fifth is None else sum(fifth.seconds.values())
     lines = [
         f"\nDone in {seconds:.0f} s. The page to read: {found.page}",
         f"The ranker, to score with: {found.result.folder / 'ranker'}",
@@ -307,5 +371,10 @@ def _show_end(
         ]
     if fourth is not None:
         lines.append(f"The ads: {fourth.page}")
+    if fifth is not None:
+        lines += [
+            f"What a text could do: {fifth.page}",
+            f"  adwright audit verify {fifth.page.parent / 'certificate.json'}",
+        ]
     for line in lines:
         console().print(line, highlight=False, markup=False)

@@ -1,6 +1,6 @@
 """Open any judge of ads that was trained, by what lies in its folder.
 
-judge = open_judge("runs/recall")             # of clicks or of recall, whatever was trained there
+judge = open_judge("runs/recall")             # of clicks, recall or life, what was trained there
 judge.judge(records)
 """
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ArtifactError
 from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.lifetime.hazards.fitted import KIND as LIFE_KIND
+from adwright.creative.lifetime.picture_life import PictureLife
 from adwright.creative.memory.fitted import KIND as MEMORY_KIND
 from adwright.creative.memory.fitted import FittedMemory
 from adwright.creative.memory.language import load_language_memory
@@ -24,6 +26,7 @@ __all__ = ["JUDGES", "open_judge"]
 JUDGES: Mapping[str, Callable[[Path], AdJudge]] = {
     CLICK_KIND: FittedClickRate.load,
     MEMORY_KIND: FittedMemory.load,
+    LIFE_KIND: PictureLife.load,
 }
 _MODEL, _LANGUAGE = "model", "memory.json"
 

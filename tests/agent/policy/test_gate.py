@@ -199,3 +199,40 @@ def test_a_gate_that_fails_says_no() -> None:
         assert gate.decide(post("/offers/7/delete/")).code == "gate_error"
     assert act.alarm is not None
     assert isinstance(DOCUMENT, AppDocument)
+
+
+def touch(what: str, url: str = f"{ORIGIN}/", **fields: str) -> PendingRequest:
+    return PendingRequest(what, url, "touch", fields=fields)
+
+
+def test_a_touch_is_decided_by_what_it_touches() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    with gate.acting((LINK,), {}) as act:
+        assert gate.decide(touch("TAP")).allowed
+    with gate.acting((), {}):
+        assert gate.decide(touch("BACK")).allowed
+    assert (gate.written, act.alarm) == ([], None)
+    for elements in ((DELETE,), (replace(LINK, effect="unknown"),), (LINK, DELETE)):
+        with gate.acting(elements, {}) as act:
+            assert not gate.decide(touch("TAP")).allowed
+        assert act.alarm is not None
+    assert gate.stray is None
+    assert gate.decide(touch("TAP")).code == "unexpected_write"
+    assert gate.stray is not None
+    assert gate.written == []
+
+
+def test_a_touch_that_writes_is_asked_about_and_done_once() -> None:
+    asked = Asked(True)
+    gate = PolicyGate(RULES, DOCUMENT, confirm=asked)
+    with gate.acting((replace(DELETE, requests=()),), {"reason": "new"}):
+        assert gate.decide(touch("TAP", reason="old")).allowed
+        assert gate.decide(touch("TAP", reason="old")).code == "double_submit"
+    (change,) = asked.changes
+    assert (change.method, change.fields[0].old, change.fields[0].new) == ("TAP", "new", "old")
+    dry = PolicyGate(replace(RULES, dry=True), DOCUMENT, confirm=asked)
+    shaped = replace(SAVE, requests=("TAP /save",))
+    with dry.acting((shaped,), {}):
+        assert dry.decide(touch("TAP", f"{ORIGIN}/save")).code == "dry_run"
+        assert dry.decide(touch("TAP", f"{ORIGIN}/other")).code == "effect"
+    assert [one.documented for one in dry.would_send] == [True]

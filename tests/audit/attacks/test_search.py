@@ -61,6 +61,17 @@ def test_seeds_differ() -> None:
     assert first[0].state != second[0].state
 
 
+@pytest.mark.parametrize("calls", [4, 5, 9, 23])
+def test_the_last_step_is_as_small_as_the_budget_asks_for(calls: int) -> None:
+    feedback = praise_feedback(calls=calls)
+    steps = list(SearchAttack(feedback, RankSearchConfig(branch=16), model="m").steps())
+    assert steps
+    assert calls - 2 <= feedback.meter.spent.calls <= calls
+    none = praise_feedback(calls=3)
+    assert list(SearchAttack(none, RankSearchConfig(branch=16), model="m").steps()) == []
+    assert none.meter.spent.calls == 0
+
+
 def test_it_keeps_to_its_budget() -> None:
     feedback = praise_feedback(calls=40)
     list(SearchAttack(feedback, RankSearchConfig(branch=10, steps=50), model="m").steps())

@@ -47,6 +47,25 @@ def test_a_text_moves_its_own_score_by_eps_at_most() -> None:
     assert after.order == (1, 2, 0, 3)
 
 
+def test_facts_are_asked_for_once_for_a_catalogue_and_a_request() -> None:
+    asked: list[str] = []
+
+    def counted(listings: Sequence[ShopListing], request: str) -> list[float]:
+        asked.append(request)
+        return capacity(listings, request)
+
+    texts = IsolatedTarget(FunctionTarget(gullible, name="gullible"))
+    target = BoundedTarget(FunctionTarget(counted, name="capacity"), texts, 0.25)
+    for shop in (SHOP, shouting(3), shouting(5, 1)):
+        target.rank([Ask(shop, "?", range(4)), Ask(shop, "?", (3, 2, 1, 0))])
+    assert asked == ["?"]
+    target.rank([Ask(SHOP, "another", range(4))])
+    (found,) = target.rank([Ask(SHOP[:3], "?", range(3))])
+    assert asked == ["?", "another", "?"]
+    (anew,) = bounded().rank([Ask(SHOP[:3], "?", range(3))])
+    assert found.scores == anew.scores
+
+
 def test_a_wider_bound_lets_it_pass() -> None:
     (found,) = bounded(5.0).rank([Ask(shouting(99), "?", range(4))])
     assert found.order[0] == 0

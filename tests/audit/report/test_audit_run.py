@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.report.audit_report import CHOSEN_ON
 from adwright.audit.report.audit_run import TRIALS, AuditRunConfig, run_audit, scoring_orders
 from adwright.audit.report.gate import GateBounds
 from adwright.core.errors import ConfigError
@@ -58,6 +59,25 @@ def test_few_products_have_few_orders() -> None:
     assert len(scoring_orders(2, AuditRunConfig())) == 2
     assert len(scoring_orders(3, AuditRunConfig())) == 6
     assert len(scoring_orders(4, AuditRunConfig())) == 10
+
+
+def test_few_products_are_scored_in_the_orders_that_are_left() -> None:
+    chosen = draw_orders(3, 3, seed=0, purpose="choose", balanced=True)
+    left = scoring_orders(3, AuditRunConfig(), chosen)
+    assert len(left) == 3
+    assert not set(left) & set(chosen)
+    every = draw_orders(3, 6, seed=0)
+    assert set(scoring_orders(3, AuditRunConfig(), every)) == set(every)
+
+
+def test_a_report_says_where_there_were_no_fresh_orders() -> None:
+    few = SHOP.only((0, 4))
+    every = draw_orders(2, 2, seed=0)
+    report = run_audit(few, gullible(), TEXTS, CONFIG, avoid=every).report
+    assert "of which 2 are those that texts were chosen on" in report.sentences()[1]
+    assert report.notes[CHOSEN_ON] == 2
+    fresh = run_audit(few, gullible(), TEXTS, CONFIG).report
+    assert "that it was not chosen on" in fresh.sentences()[1]
 
 
 @pytest.mark.parametrize("wrong", [{"orders": 0}, {"batch": 0}, {"draws": 0}, {"orders": 1.5}])

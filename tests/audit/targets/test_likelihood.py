@@ -12,6 +12,7 @@ from adwright.audit.targets.likelihood import (
     LikelihoodConfig,
     LikelihoodTarget,
     answer_ids,
+    names_alone,
     prompt_tokens,
 )
 from adwright.audit.targets.prompts import plain_prompt
@@ -28,6 +29,7 @@ from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 
 SHOP = (ShopListing("Tea"), ShopListing("Coffee"), ShopListing("Bread"))
 TEA = Ask(SHOP, "Tea?", (2, 0, 1))
+PRIOR = LikelihoodConfig("prior")
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +41,14 @@ def model() -> TorchModel:
 
 
 class Told(ScriptedModel):
-    """Gives each continuation the log-likelihood that it was told, by its text."""
+    """Gives each continuation the log-likelihood that it was told, by its text; after a prompt
+    without a price, the one of names alone."""
 
-    def __init__(self, likely: dict[str, float]) -> None:
+    def __init__(self, likely: dict[str, float], alone: dict[str, float] | None = None) -> None:
         super().__init__(ScriptedConfig())
         self.likely = likely
-        self.calls = 0
+        self.alone = likely if alone is None else alone
+        self.calls = self.pairs = 0
 
     def score(
         self,
@@ -54,11 +58,14 @@ class Told(ScriptedModel):
         cancel: object = None,
     ) -> Scores:
         self.calls += 1
+        self.pairs += len(prompts)
         rows = []
-        for one in continuations:
+        for prompt, one in zip(prompts, continuations, strict=True):
             assert isinstance(one, TokenPrompt)
+            assert isinstance(prompt, TokenPrompt)
             ids = one.ids
-            p = self.likely[self.tokens.decode(ids)]
+            priced = "Price" in self.tokens.decode(prompt.ids)
+            p = (self.likely if priced else self.alone)[self.tokens.decode(ids)]
             rows.append(np.full(len(ids), math.log(p) / len(ids)))
         return Scores(tuple(rows))
 
@@ -67,6 +74,7 @@ def test_scores_are_those_of_a_literal_reference(model: TorchModel) -> None:
     import torch
 
     (found,) = LikelihoodTarget(model).scored([TEA])
+    assert found.prior is None
     tokens, network = model.tokens, tiny_llama()
     prompt = list(prompt_tokens(tokens, TEA))
     for row, one in enumerate(SHOP):
@@ -87,7 +95,8 @@ def test_a_question_is_one_call_and_its_cost_is_counted(model: TorchModel) -> No
     names = sum(len(answer_ids(model.tokens, one.name)) for one in SHOP)
     assert first.cost.tokens_in == len(prompt_tokens(model.tokens, TEA)) + names
     assert (first.cost.calls, first.cost.tokens_out, first.cost.cpu_seconds) == (1, 0, 1.5)
-    assert LikelihoodTarget(model).rank([other])[0].scores == pytest.approx(second.scores, abs=1e-3)
+    again = LikelihoodTarget(model).rank([other])[0]
+    assert again.scores == pytest.approx(second.scores, abs=1e-3)
     assert LikelihoodTarget(model).rank([]) == []
     told = Told(dict.fromkeys((" Tea", " Coffee", " Bread"), 0.1))
     LikelihoodTarget(told).rank([TEA, other, TEA])
@@ -107,6 +116,70 @@ def test_the_rules_rank_by_sum_or_by_mean() -> None:
         LikelihoodConfig(rule="best")  # type: ignore[arg-type]
 
 
+PRICED = tuple(ShopListing(name, {"Price": 3}) for name in ("Tea", "Coffee", "Bread"))
+
+
+def test_the_prior_is_the_likelihood_of_the_same_names_without_their_records() -> None:
+    with_records = {" Tea": 0.3, " Coffee": 0.2, " Bread": 0.05}
+    alone = {" Tea": 0.6, " Coffee": 0.1, " Bread": 0.05}
+    model = Told(with_records, alone)
+    (found,) = LikelihoodTarget(model, PRIOR).rank([Ask(PRICED, "?", (2, 0, 1))])
+    expected = [math.log(with_records[name] / alone[name]) for name in alone]
+    assert found.scores == pytest.approx(expected)
+    assert found.order == (1, 2, 0)
+    assert set(found.also) == {"sum", "mean"}
+    assert found.by("sum", (2, 0, 1)).order == (0, 1, 2)
+    config = LikelihoodConfig(with_prior=True)
+    (beside,) = LikelihoodTarget(model, config).rank([Ask(PRICED, "?", (2, 0, 1))])
+    assert beside.scores == found.also["sum"]
+    assert beside.also["prior"] == found.scores
+
+
+def test_the_prior_is_read_once_for_a_request_and_an_order() -> None:
+    model = Told(dict.fromkeys((" Tea", " Coffee", " Bread"), 0.1))
+    target = LikelihoodTarget(model, PRIOR)
+    first, second, other = target.rank(
+        [Ask(PRICED, "?", order) for order in ((0, 1, 2), (0, 1, 2), (1, 0, 2))]
+    )
+    assert (first.cost.calls, second.cost.calls, other.cost.calls) == (2, 1, 2)
+    assert first.cost.tokens_in > second.cost.tokens_in
+    assert (model.calls, model.pairs) == (1, 3 * 3 + 2 * 3)
+    texts = tuple(ShopListing(one.name, one.attributes, {"For": "all"}) for one in PRICED)
+    (known,) = target.rank([Ask(texts, "?", (0, 1, 2))])
+    (asked,) = target.rank([Ask(texts, "Another?", (0, 1, 2))])
+    assert (known.cost.calls, asked.cost.calls) == (1, 2)
+
+
+def test_the_prior_of_a_row_is_its_own_whatever_the_order_of_the_rows() -> None:
+    likely = {" Tea": 0.3, " Coffee": 0.2, " Bread": 0.05}
+    target = LikelihoodTarget(Told(likely, {" Tea": 0.1, " Coffee": 0.4, " Bread": 0.5}), PRIOR)
+    (one,) = target.rank([Ask(PRICED, "?", (0, 1, 2))])
+    turned = (PRICED[2], PRICED[0], PRICED[1])
+    (other,) = target.rank([Ask(turned, "?", (1, 2, 0))])
+    assert other.cost.calls == 1
+    assert one.scores is not None
+    assert other.scores is not None
+    assert other.scores == pytest.approx([one.scores[2], one.scores[0], one.scores[1]])
+
+
+def test_names_alone_hold_nothing_that_a_seller_writes_but_names(model: TorchModel) -> None:
+    import torch
+
+    listing = ShopListing("Tea", {"Price": 3}, {"For": "all"}, "north", name_field="Title")
+    bare = names_alone(Ask((listing, ShopListing("Pot")), "Tea?", (1, 0)))
+    assert [one.shown() for one in bare.shown] == ['{"Name": "Pot"}', '{"Title": "Tea"}']
+    (found,) = LikelihoodTarget(model, PRIOR).scored([TEA])
+    prompt = list(prompt_tokens(model.tokens, names_alone(TEA)))
+    network = tiny_llama()
+    for row, one in enumerate(SHOP):
+        name = list(answer_ids(model.tokens, one.name))
+        with torch.inference_mode():
+            logp = network(torch.tensor([prompt + name])).logits[0].double().log_softmax(-1)
+        expected = sum(float(logp[len(prompt) - 1 + at, token]) for at, token in enumerate(name))
+        assert found.prior is not None
+        assert found.prior[row] == pytest.approx(expected, abs=0.02)
+
+
 def test_a_name_does_not_get_the_likelihood_of_names_that_continue_it() -> None:
     shop = tuple(map(ShopListing, ("Snap", "Snap Pro", "Snap Pro Max", "Snapper", "Can")))
     likely = {" Snap": 0.5, " Snap Pro": 0.4, " Snap Pro Max": 0.1, " Snapper": 0.05, " Can": 0.06}
@@ -116,7 +189,8 @@ def test_a_name_does_not_get_the_likelihood_of_names_that_continue_it() -> None:
 
 def test_a_name_that_is_always_continued_is_never_meant() -> None:
     shop = (ShopListing("A"), ShopListing("AB"))
-    (found,) = LikelihoodTarget(Told({" A": 0.5, " AB": 0.5})).scored([Ask(shop, "?", (0, 1))])
+    told = Told({" A": 0.5, " AB": 0.5})
+    (found,) = LikelihoodTarget(told).scored([Ask(shop, "?", (0, 1))])
     assert found.total[0] < -27
     assert np.isfinite(found.total).all()
 

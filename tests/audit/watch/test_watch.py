@@ -11,8 +11,7 @@ from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.stack import DefenceStack, StackConfig
 from adwright.audit.targets.function import FunctionTarget
-from adwright.audit.watch.state import state_of
-from adwright.audit.watch.watch import CatalogueWatch, WatchConfig, known_guard
+from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
 from adwright.core.errors import ConfigError, DataError
 from tests.support.audit.defended import kettles
 
@@ -116,19 +115,3 @@ def test_wrong_files_and_settings_are_refused(tmp_path: Path) -> None:
         WatchConfig(least_gain=0)
     with pytest.raises(ConfigError, match="orders"):
         WatchConfig(orders=0)
-
-
-def test_no_new_text_has_a_say_in_what_is_usual() -> None:
-    many = tuple(
-        replace(kettles()[row % 3], name=f"Kettle {row}").with_text(
-            "Description", f"A quiet kettle of {row} l for small rooms."
-        )
-        for row in range(40)
-    )
-    shop = ShopCatalogue("many", "?", many)
-    state = state_of(shop, None, target="", looks=1)
-    other = replace(shop, listings=tuple(one.without_texts() for one in many))
-    assert (known_guard(state, other).weights == known_guard(None, shop).weights).all()
-    assert (known_guard(state, shop, seed=1).weights != known_guard(state, shop).weights).any()
-    with pytest.raises(DataError, match="a guard needs"):
-        known_guard(None, other)

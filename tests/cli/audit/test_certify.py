@@ -45,6 +45,21 @@ def test_the_script_checks_without_adwright(tmp_path: Path, small: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_other_bounds_are_shown_beside_what_they_cost(tmp_path: Path, small: Path) -> None:
+    shop, _ = kettle_files(tmp_path)
+    usual = ("audit", "certify", shop, "--model", small, "--key", tmp_path / "audit.pem")
+    out, curve = tmp_path / "c.json", tmp_path / "curve"
+    said = call(*usual, "--out", out, "--eps", 0.07, "--grades", "Rating", "--curve", curve)
+    assert "0.07*" in said
+    assert "NDCG" in said
+    assert {one.name for one in curve.iterdir()} == {"curve.svg", "curve.json"}
+    points = json.loads((curve / "curve.json").read_text("utf-8"))
+    assert points["chosen"] == 0.07
+    assert points["points"][0]["eps"] == 0
+    wrong = call(*usual, "--out", tmp_path / "d.json", "--grades", "Price", code=2)
+    assert "--grades Price" in wrong
+
+
 def test_facts_that_cannot_rank(tmp_path: Path) -> None:
     shop, _ = kettle_files(tmp_path)
     said = call("audit", "certify", shop, "--facts-by", "Price", "--out", tmp_path / "c", code=2)

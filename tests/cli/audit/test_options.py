@@ -4,7 +4,14 @@ import pytest
 
 pytest.importorskip("openai", reason="the extra lm is not installed")
 
-from adwright.cli.audit.options import CatalogueChoice, TargetChoice, open_language_model
+from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue.listing import ShopListing
+from adwright.cli.audit.options import (
+    CatalogueChoice,
+    TargetChoice,
+    defences,
+    open_language_model,
+)
 from adwright.core.errors import ConfigError
 from tests.support.audit.chats import kettle_files
 
@@ -30,3 +37,12 @@ def test_options_choose_who_ranks() -> None:
         TargetChoice("likelihood", url=url, model="m").open()
     with pytest.raises(ConfigError, match="which model"):
         open_language_model("", url=url)
+
+
+def test_a_guard_that_cannot_alarm_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    listings = tuple(
+        ShopListing(f"Kettle {row}", {}, {"For": f"boils {row} cups of water in a minute"})
+        for row in range(60)
+    )
+    defences(ShopCatalogue("kettles", "A kettle?", listings))
+    assert "cannot alarm: it needs some 300 honest texts" in capsys.readouterr().err

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from adwright.creative.editor.provenance.content_credentials import read_credentials
+from adwright.creative.faces.fitted_faces import DRAWN
 from tests.support.commands import call
+from tests.support.creative.face_ads import face_ad
 from tests.support.data.judged_pictures import picture_judges, shop_windows
+from tests.support.models.small_faces import small_faces
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +60,44 @@ def test_pictures_are_edited_and_what_is_protected_stays(home: Path) -> None:
     assert "were done before" in typed(home, *told)
 
 
+def test_a_drawn_face_is_moved_with_consent_alone(home: Path) -> None:
+    ads, consent = face_ad(home / "drawn")
+    model, directions = small_faces(home / "model")
+    told = ["creative", "edit", ads, "--judge", home / "a", "--approver", "Ada", "--seed", 1]
+    told += ["--edits", "faces", "--calls", 12, "--least", 0, "--look-for", "nothing"]
+    told += ["--faces", model, "--directions", directions]
+    dry = call(*told, "--consent", consent, "--out", home / "moved", "--dry-run")
+    assert "no estimate of ages is asked" in dry
+    said = call(*told, "--consent", consent, "--out", home / "moved")
+    assert "1 ads" in said
+    (row,) = json.loads((home / "moved" / "edits.json").read_text("utf-8"))["ads"]
+    assert '"face_move"' in row["plan"]
+    assert (row["notes"], row["refusals"]) == ([], [])
+    (home / "nobody.toml").write_text("entries = []\n", "utf-8")
+    left = call(*told, "--consent", home / "nobody.toml", "--out", home / "left")
+    assert "no face was found" in left
+    (row,) = json.loads((home / "left" / "edits.json").read_text("utf-8"))["ads"]
+    assert (row["status"], row["plan"]) == ("refused", "")
+
+
+@pytest.mark.skipif(not (DRAWN / "encoder").exists(), reason="no model of faces ships yet")
+def test_the_model_that_ships_moves_a_drawn_face(home: Path) -> None:
+    ads, consent = face_ad(home / "shipped")
+    told = ["creative", "edit", ads, "--judge", home / "a", "--approver", "Ada", "--least", 0]
+    told += ["--edits", "faces", "--calls", 12, "--look-for", "nothing", "--consent", consent]
+    call(*told, "--out", home / "by_shipped")
+    (row,) = json.loads((home / "by_shipped" / "edits.json").read_text("utf-8"))["ads"]
+    assert '"face_move"' in row["plan"]
+    assert row["notes"] == []
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
         (("--edits", "smell"), "no edit 'smell'"),
         (("--edits", "text"), "go together"),
         (("--faces", "faces"), "consent manifest"),
+        (("--edits", "faces"), "consent manifest"),
         (("--certificate", "chain.pem"), "go together"),
         (("--second", "a"), "one of those"),
         (("--method", "pareto"), "pareto takes"),

@@ -27,3 +27,6 @@ def test_scores() -> None:
     assert network(pictures).shape == (4,)
     assert [tuple(one.shape) for one in network.features(pictures)] == [(4, 8, 8, 8), (4, 8, 4, 4)]
     assert not torch.equal(network(pictures), network(pictures.flip(3)))
+    for at, alone in enumerate(network(pictures, group=1)):
+        copies = pictures[at : at + 1].expand(4, -1, -1, -1)
+        torch.testing.assert_close(network(copies)[0], alone, atol=1e-5, rtol=0)

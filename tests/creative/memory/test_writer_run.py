@@ -5,6 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
 from adwright.core.errors import ArtifactError, DataError, ResumeError
 from adwright.creative.memory import writer_run
 from adwright.creative.memory.seed.config import SeedConfig
@@ -12,6 +14,13 @@ from adwright.creative.memory.seed.pool import SeedData, known_ads
 from adwright.creative.memory.writer_run import rewrite, train_writer
 from adwright.creative.records.verbal.ads_table import read_ads
 from adwright.creative.records.verbal.record import AdRecord
+from tests.support.lm.tiny_llama import save_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The base: what it reads out of ads is not looked at here."""
+    return str(save_tiny(tmp_path_factory.mktemp("base") / "model"))
 
 
 def data(extra: str = "") -> SeedData:
@@ -34,21 +43,23 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> list[SeedData]:
     return asked
 
 
-def test_a_folder_belongs_to_its_data(tmp_path: Path, stopped: list[SeedData]) -> None:
+def test_a_folder_belongs_to_its_data(tmp_path: Path, stopped: list[SeedData], tiny: str) -> None:
     config = SeedConfig(watch=0.1, held=0.1)
-    assert train_writer(data(), "slogan", tmp_path, config) == "report"
-    assert train_writer(data(), "slogan", tmp_path, config) == "report"
+    assert train_writer(data(), "slogan", tmp_path, config, model=tiny) == "report"
+    assert train_writer(data(), "slogan", tmp_path, config, model=tiny) == "report"
     assert len(stopped) == 2
     with pytest.raises(ResumeError, match="another data"):
-        train_writer(data("!"), "slogan", tmp_path, config)
+        train_writer(data("!"), "slogan", tmp_path, config, model=tiny)
     with pytest.raises(ResumeError, match="another kind"):
-        train_writer(data(), "headline", tmp_path, config)
+        train_writer(data(), "headline", tmp_path, config, model=tiny)
+    with pytest.raises(ResumeError, match="another model"):
+        train_writer(data(), "slogan", tmp_path, config)
 
 
-def test_what_cannot_be_rewritten(tmp_path: Path, stopped: list[SeedData]) -> None:
+def test_what_cannot_be_rewritten(tmp_path: Path, stopped: list[SeedData], tiny: str) -> None:
     table = read_ads(pl.DataFrame({"id": ["a"], "title": ["Just tea"]}))
     with pytest.raises(ArtifactError, match="no writer"):
         rewrite(table, tmp_path)
-    train_writer(data(), "description", tmp_path, SeedConfig(watch=0.1, held=0.1))
+    train_writer(data(), "description", tmp_path, SeedConfig(watch=0.1, held=0.1), model=tiny)
     with pytest.raises(DataError, match="what a description needs"):
         rewrite(table, tmp_path)

@@ -14,8 +14,9 @@ from adwright.programs.engines.hosted_engine import EngineBuilder
 from adwright.programs.engines.on_ray import RayEngine
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
+from tests.support.forks import ray_worker
 from tests.support.programs.dispatching import QUICK, SCRIPTED_CURVE
-from tests.support.ray_nodes import two_nodes
+from tests.support.ray_nodes import nodes
 
 PROGRAMS = 24
 
@@ -69,7 +70,7 @@ async def through_the_death_of_a_node(cluster: Any, other: Any) -> None:
         assert texts == [f"[[[tea {one} ] again ] and again ]" for one in range(PROGRAMS)]
         assert sum(dispatcher.stats.deaths.values()) >= 1
         # Without room for it the dead one waits, and is back once a machine joins.
-        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, worker_path=ray_worker())
         end = time.monotonic() + 120
         while not all(dispatcher.stats.alive.values()):
             assert time.monotonic() < end, dispatcher.stats
@@ -101,7 +102,7 @@ async def one_alone() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_every_program_finishes_where_a_node_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    with two_nodes(monkeypatch) as (cluster, other):
+    with nodes(monkeypatch) as (cluster, other):
         asyncio.run(one_alone())
         asyncio.run(through_the_death_of_a_node(cluster, other))
 

@@ -11,7 +11,7 @@ from adwright.creative.faces.discriminator import Discriminator
 from adwright.creative.faces.encoder import FaceEncoder
 from adwright.creative.faces.fitted_faces import FittedFaces
 from adwright.creative.faces.generator import Generator, GeneratorConfig
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder, hash_of
+from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
 
 __all__ = ["CONFIG", "DIRECTIONS", "small_faces"]
 
@@ -43,7 +43,7 @@ def small_faces(home: Path, *, discriminator: bool = True) -> tuple[Path, Path]:
     judge = Discriminator(CONFIG) if discriminator else None
     faces = FittedFaces(Generator(CONFIG).requires_grad_(False), judge, about="noise")
     faces.save(home / "faces")
-    encoder = FittedEncoder(FaceEncoder(CONFIG, width=8), hash_of(faces.generator), 8)
+    encoder = FittedEncoder(FaceEncoder(CONFIG, width=8), faces.weights_hash, 8)
     encoder.save(home / "encoder")
     axes = torch.linalg.qr(torch.randn(8, 8))[0]
     save_file(

@@ -33,7 +33,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import check_literals
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, CDPSession, Locator, Page
 
 __all__ = ["ChromiumDriver", "DriverSettings"]
 
@@ -102,6 +102,7 @@ class ChromiumDriver:
         self._navigating: set[str] = set()
         self._places: Mapping[str, NodePlace] = {}
         self._screen = Screen("about:blank", "", ())
+        self._snapshot: Mapping[str, Any] = {}
         self.dialogs: list[str] = []
         for name in ("frameRequestedNavigation", "frameStartedLoading"):
             self._session.on(f"Page.{name}", lambda event: self._navigating.add(event["frameId"]))
@@ -113,9 +114,24 @@ class ChromiumDriver:
         self._network.watch(self._page, self._session)
         self._page.on("dialog", self._on_dialog)
 
+    @property
+    def session(self) -> CDPSession:
+        """The browser's own protocol, for what stands in a phone's stead."""
+        return self._session
+
+    @property
+    def pixel_ratio(self) -> int:
+        """Pixels of a picture for one of the screen."""
+        return int(_PHONE["device_scale_factor"]) if self._settings.screen == "phone" else 1
+
+    @property
+    def snapshot(self) -> Mapping[str, Any]:
+        """What the last `observe` was made of, as DOMSnapshot.captureSnapshot gave it."""
+        return self._snapshot
+
     def observe(self) -> Screen:
         """What is there, once the screen is at rest."""
-        self._rest()
+        self.rest()
         for again in (True, True, False):
             try:
                 return self._look()
@@ -123,12 +139,13 @@ class ChromiumDriver:
                 # A page that comes in the midst of it.
                 if not again:
                     raise _driver_error("the page cannot be looked at", error) from error
-                self._rest()
+                self.rest()
         raise DriverError("the page cannot be looked at")
 
     def _look(self) -> Screen:
         options = {"computedStyles": list(STYLES), "includeDOMRects": False}
         snapshot = self._session.send("DOMSnapshot.captureSnapshot", options)
+        self._snapshot = snapshot
         trees = {}
         for one in snapshot["documents"]:
             frame = snapshot["strings"][one["frameId"]]
@@ -257,6 +274,29 @@ class ChromiumDriver:
         with suppress(Exception):
             self._context.close()
 
+    def rest(self) -> None:
+        """Wait until nothing is navigated and no answer is open, or `rest_seconds` are over."""
+        ends = self._clock.monotonic() + self._settings.rest_seconds
+        while True:
+            try:
+                self._page.evaluate(_LOOK)
+            except _playwright_error():
+                # Another page came in the midst of it; of a page that is gone `observe` speaks.
+                if self._page.is_closed() or self._clock.monotonic() > ends:
+                    return
+                with suppress(_playwright_error()):
+                    self._page.wait_for_load_state("domcontentloaded")
+                continue
+            at_rest = not self._network.busy and not self._navigating
+            if at_rest or self._clock.monotonic() > ends:
+                break
+        self._navigating.clear()
+        self._network.rest()
+        if not self._page.url.startswith(("http://", "https://", "about:blank")):
+            # A page that came from no server: nothing on it is looked at.
+            with suppress(_playwright_error()):
+                self._page.goto("about:blank")
+
     def _at(self, node: ScreenNode) -> Locator:
         place = self._places.get(node.key)
         if place is None:
@@ -279,29 +319,7 @@ class ChromiumDriver:
             yield
         except _playwright_error() as error:
             raise _driver_error(what, error) from error
-        self._rest()
-
-    def _rest(self) -> None:
-        ends = self._clock.monotonic() + self._settings.rest_seconds
-        while True:
-            try:
-                self._page.evaluate(_LOOK)
-            except _playwright_error():
-                # Another page came in the midst of it; of a page that is gone `observe` speaks.
-                if self._page.is_closed() or self._clock.monotonic() > ends:
-                    return
-                with suppress(_playwright_error()):
-                    self._page.wait_for_load_state("domcontentloaded")
-                continue
-            at_rest = not self._network.busy and not self._navigating
-            if at_rest or self._clock.monotonic() > ends:
-                break
-        self._navigating.clear()
-        self._network.rest()
-        if not self._page.url.startswith(("http://", "https://", "about:blank")):
-            # A page that came from no server: nothing on it is looked at.
-            with suppress(_playwright_error()):
-                self._page.goto("about:blank")
+        self.rest()
 
     def _on_dialog(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)

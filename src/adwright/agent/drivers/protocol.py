@@ -34,7 +34,8 @@ __all__ = [
 
 Direction = Literal["up", "down", "left", "right"]
 #: What asked for it. "page" is a navigation of the main frame, "frame" of another one; "redirect"
-#: is the next step of any of them; "socket" opens a WebSocket.
+#: is the next step of any of them; "socket" opens a WebSocket; "touch" is no request but an act
+#: on a screen whose requests nobody sees.
 RequestKind = Literal[
     "page",
     "frame",
@@ -47,6 +48,7 @@ RequestKind = Literal[
     "download",
     "worker",
     "beacon",
+    "touch",
 ]
 
 

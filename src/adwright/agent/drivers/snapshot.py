@@ -25,7 +25,7 @@ from urllib.parse import urljoin
 from adwright.agent.drivers.dom import DomDocument, read_documents
 from adwright.agent.drivers.protocol import ScreenNode
 
-__all__ = ["STYLES", "NodePlace", "PageNodes", "read_snapshot"]
+__all__ = ["STYLES", "NodePlace", "PageNodes", "counted", "read_snapshot"]
 
 #: Computed styles that the snapshot is asked for, in this order.
 STYLES = ("visibility",)
@@ -96,7 +96,7 @@ def read_snapshot(
                 own = page.attributes[element]
                 name = own.get("name") or own.get("id") or f"frame{number}"
                 waiting.append((inner, f"{frame}/{name}" if frame else name, (*frames, path)))
-    return PageNodes(_counted(nodes), places)
+    return PageNodes(counted(nodes), places)
 
 
 class _Tree:
@@ -275,7 +275,7 @@ def _folding(properties: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _counted(nodes: list[ScreenNode]) -> tuple[ScreenNode, ...]:
+def counted(nodes: Sequence[ScreenNode]) -> tuple[ScreenNode, ...]:
     """With the number of each among those that are alike."""
     of = Counter((one.role, one.name, one.frame) for one in nodes)
     so_far: Counter[tuple[str, str, str]] = Counter()

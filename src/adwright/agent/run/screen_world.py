@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
-from urllib.parse import urljoin
 
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.finding import where_am_i
@@ -168,7 +167,7 @@ class ScreenWorld:
         if "{}" in start.url_template:
             _fail("wrong_state", f"the start {start.name} has no address of its own", "")
         path = start.url_template.partition("?")[0] or "/"
-        url = urljoin(self._document.origins[0], path)
+        url = self._document.origins[0].rstrip("/") + path
         self._perform(partial(self._driver.open, url), "open", how="route", value=url)
         screen = self._observe()
         if strict and self._page.state != start.name:

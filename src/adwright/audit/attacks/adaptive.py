@@ -6,7 +6,9 @@
 
 A defence is measured by who has read it. Black box: the search ranks through the whole defence, and
 spends no call on a text that it would drop. Where the weights are known, `GradientAttack` takes the
-same `passes` and drops candidates that would be caught, before any is read.
+defence as `cleaner` and `alone`: its gradient is that of what the defended ranker reads, the record
+as the defence leaves it and by itself, and candidates that would be changed are dropped before any
+is read. What a filter decides has no gradient; it is minded by dropping.
 """
 
 from __future__ import annotations

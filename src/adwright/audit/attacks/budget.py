@@ -7,7 +7,8 @@
 One call is one reading of a whole prompt by the model. Who has the weights can read less, and pays
 that part: a candidate of which 40 of 800 tokens are read costs 1/20, and a gradient costs three
 times what it reads, since going back takes twice as long as going forward. So tiers are compared
-at equal work of the model. `trials` says how many texts were looked at for it.
+at equal work of the model. A search on ranks counts each ranking that it asks for as one call,
+whatever a defended or averaged ranker reads for it. `trials` says how many texts were looked at.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ given up early: all are tried in one order, the better ones in the next (`halvin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -112,15 +113,13 @@ class SearchAttack:
         return self._feedback.goal
 
     def steps(self, state: Mapping[str, Any] | None = None) -> Iterator[AttackStep]:
-        """Begin, or go on behind a step; ends where the budget allows no further step. Raises
-        ResumeError for another state."""
+        """Begin, or go on behind a step; the last ones have as few new texts as the budget allows,
+        and it ends where that is none. Raises ResumeError for another state."""
         course = self._begun(state)
         orders = len(self._feedback.orders)
         while course.step < self.config.steps:
-            children = self._children(course)
-            # What the step costs at most: all in one order, a share in each further one.
-            cost = len(children) * (1 + self.config.abandon * (orders - 1)) + orders
-            if not children or not self._feedback.meter.allows(cost):
+            children = self._children(course, self._affordable(course))
+            if not children:
                 return
             if not course.nodes:
                 course.nodes[()] = float(self._feedback.mean_ranks([""])[0])
@@ -151,12 +150,27 @@ class SearchAttack:
             raise _unreadable("it has pieces that the search does not know")
         return course
 
-    def _children(self, course: _SearchCourse) -> list[Pieces]:
-        """New texts, none tried before; of the texts that are to grow."""
+    def _affordable(self, course: _SearchCourse) -> int:
+        """How many new texts a step may have."""
+        meter = self._feedback.meter
+        counts = range(self.config.branch, 0, -1)
+        return next((one for one in counts if meter.allows(self._cost(one, course))), 0)
+
+    def _cost(self, count: int, course: _SearchCourse) -> int:
+        """The calls of a step with so many new texts, at most: all in one order, a share of them
+        in each further one; before the first the product as it is."""
+        orders, cost, left = len(self._feedback.orders), count, count
+        for _ in range(orders - 1):
+            left = max(min(self.config.width, left), math.ceil(self.config.abandon * left))
+            cost += left
+        return cost + (0 if course.nodes else orders)
+
+    def _children(self, course: _SearchCourse, count: int) -> list[Pieces]:
+        """At most `count` new texts, none tried before; of the texts that are to grow."""
         found: dict[Pieces, None] = {}
-        parents = self._parents(course)
-        for _ in range(self.config.branch * _DRAWN):
-            if len(found) == self.config.branch:
+        parents = self._parents(course) if count else [()]
+        for _ in range(count * _DRAWN):
+            if len(found) == count:
                 break
             parent = parents[int(course.rng.integers(len(parents)))]
             child = self._changed(parent, course.rng)

@@ -9,15 +9,18 @@
 a comes from a target that never sees a text: it gets the listings without them, in the order of the
 catalogue. t_i is what the texts of product i add in a prompt of its own. So a seller moves one
 number, by eps at most, and `audit.certificate` says exactly how far that reaches. Products of equal
-score stand in the order in which they are shown.
+score stand in the order in which they are shown. No text changes a, so it is asked for once for a
+catalogue and a request, and then remembered.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.certificate.scores import BoundedScores, require_eps
@@ -26,6 +29,11 @@ from adwright.audit.targets.target import Ask, Ranking, RankingCost, Target, bes
 from adwright.core.errors import ConfigError
 
 __all__ = ["BoundedTarget"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Catalogues and requests whose facts are remembered.
+_REMEMBERED = 100
 
 
 class BoundedTarget:
@@ -44,6 +52,7 @@ class BoundedTarget:
         self._facts = facts
         self._texts = texts
         self._cpu = cpu
+        self._known: OrderedDict[tuple[str, ...], Floats] = OrderedDict()
         self.eps = eps
 
     @property
@@ -73,7 +82,20 @@ class BoundedTarget:
     def _scored(
         self, listings: Sequence[ShopListing], request: str
     ) -> tuple[BoundedScores, RankingCost]:
+        facts, spent = self._scored_facts(listings, request)
+        terms, cost = self._texts.text_terms(listings, request)
+        # A text that breaks the scorer must not gain by it.
+        terms = np.where(np.isfinite(terms), terms, -self.eps)
+        return BoundedScores(facts, terms, self.eps), spent + cost
+
+    def _scored_facts(
+        self, listings: Sequence[ShopListing], request: str
+    ) -> tuple[Floats, RankingCost]:
         bare = [one.without_texts() for one in listings]
+        key = (request, *(one.digest() for one in bare))
+        known = self._known.get(key)
+        if known is not None:
+            return known, RankingCost()
         (answer,) = self._facts.rank([Ask(bare, request, range(len(bare)))])
         if answer.scores is None:
             raise ConfigError(
@@ -81,7 +103,7 @@ class BoundedTarget:
                 where=self._facts.name,
                 hint="take one with scores, such as a function",
             )
-        terms, cost = self._texts.text_terms(listings, request)
-        # A text that breaks the scorer must not gain by it.
-        terms = np.where(np.isfinite(terms), terms, -self.eps)
-        return BoundedScores(np.array(answer.scores), terms, self.eps), answer.cost + cost
+        found = self._known[key] = np.array(answer.scores)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found, answer.cost

@@ -31,8 +31,10 @@ from adwright.audit.targets.target import RankingCost
 from adwright.core.errors import ArtifactError
 from adwright.metrics.bootstrap import Interval
 
-__all__ = ["AuditReport", "cell", "make_report", "visible"]
+__all__ = ["CHOSEN_ON", "AuditReport", "cell", "make_report", "visible"]
 
+#: The note of a report whose products are too few for fresh orders, with how many were not.
+CHOSEN_ON = "orders that texts were chosen on"
 _FORMAT = 1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = (
@@ -66,10 +68,13 @@ class AuditReport:
 
     def sentences(self) -> list[str]:
         """What a reader needs first."""
+        fresh = "that it was not chosen on"
+        if CHOSEN_ON in self.notes:
+            fresh = f"of which {self.notes[CHOSEN_ON]} are those that texts were chosen on"
         found = [
             f"Ranked by {visible(self.target)}. A finding of one model says little of another.",
-            f"{self.texts} texts, each in {self.orders} orders of {self.products} products that it "
-            "was not chosen on, beside the same orders without it.",
+            f"{self.texts} texts, each in {self.orders} orders of {self.products} products "
+            f"{fresh}, beside the same orders without it.",
         ]
         for one in self.tiers:
             found.append(

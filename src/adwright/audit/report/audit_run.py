@@ -10,13 +10,13 @@ and a page.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.catalogue.orders import Order, draw_orders
-from adwright.audit.report.audit_report import AuditReport, make_report
+from adwright.audit.report.audit_report import CHOSEN_ON, AuditReport, make_report
 from adwright.audit.report.gate import GateBounds, GateVerdict, judge
 from adwright.audit.report.page import write_report
 from adwright.audit.report.texts import SellerText
@@ -58,12 +58,20 @@ class AuditRun:
     resumed: int
 
 
-def scoring_orders(n: int, config: AuditRunConfig) -> tuple[Order, ...]:
-    """The orders in which n products are scored: drawn apart from those that texts are chosen on,
-    each product in each place equally often where there are as many orders as products. Two or
-    three products have fewer orders than may be asked for: then all of them."""
-    count = min(config.orders, math.factorial(min(n, 20)))
-    return draw_orders(n, count, seed=config.seed, purpose="score", balanced=True)
+def scoring_orders(
+    n: int, config: AuditRunConfig, avoid: Iterable[Sequence[int]] = ()
+) -> tuple[Order, ...]:
+    """The orders in which n products are scored, each product in each place equally often where
+    there are as many orders as products.
+
+    avoid: orders that texts were chosen on. Few products have fewer orders than may be asked for:
+    then all that are left, and where none is left, all of them.
+    """
+    chosen = {tuple(one) for one in avoid}
+    every = math.factorial(min(n, 20))
+    chosen = chosen if len(chosen) < every else set()
+    count = min(config.orders, every - len(chosen))
+    return draw_orders(n, count, seed=config.seed, purpose="score", balanced=True, avoid=chosen)
 
 
 def run_audit(
@@ -75,16 +83,18 @@ def run_audit(
     out: str | Path | None = None,
     request: str = "",
     bounds: GateBounds | None = None,
+    avoid: Sequence[Sequence[int]] = (),
 ) -> AuditRun:
     """Try the texts on the target, and measure. out: folder of the run, in which trials that are
     there are not made again; None writes nothing. request: empty for the catalogue's own. bounds:
-    of a gate.
+    of a gate. avoid: orders that the texts were chosen on, see `scoring_orders`; where products are
+    too few for others, the report says so.
 
     Raises as `run_trials`, `judge` and `write_report`; a gate that fails raises nothing.
     """
     config = AuditRunConfig() if config is None else config
     log = TrialLog(None if out is None else Path(out) / TRIALS)
-    orders = scoring_orders(len(catalogue), config)
+    orders = scoring_orders(len(catalogue), config, avoid)
     table = run_trials(
         target, catalogue, texts, orders, request=request, log=log, batch=config.batch
     )
@@ -97,6 +107,9 @@ def run_audit(
         draws=config.draws,
         confidence=config.confidence,
     )
+    seen = len(set(orders) & {tuple(one) for one in avoid})
+    if seen:
+        report = replace(report, notes={**report.notes, CHOSEN_ON: seen})
     verdict = None if bounds is None else judge(report, bounds)
     paths = () if out is None else write_report(report, out, verdict=verdict)
     return AuditRun(report, verdict, paths, log.found)

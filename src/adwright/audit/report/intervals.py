@@ -9,7 +9,8 @@ counts as often as its product times its order was drawn,
     value_r = sum_po c_rp d_ro x_po / sum_po c_rp d_ro.
 
 It errs on the wide side where products and orders hardly interact. With one product it is the
-interval of that product over orders.
+interval of that product over orders. Where all pairs agree it has no width: of few pairs that is no
+certainty. Runs are averaged before, so that it speaks of the runs that were made.
 
 Letters: P products, O orders, R draws.
 """

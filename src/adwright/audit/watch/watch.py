@@ -6,7 +6,7 @@
 A look inspects each text that is new or changed since the last one, by a stack of defences, and
 ranks the catalogue with the text of before in its place, all else as it is now: the difference is
 what this one change did, whatever else changed. The first look has nothing to compare with and
-ranks once. `known_guard` fits a guard to the texts of the last look, so that no new text has a say
+ranks once. `usual.kept_guard` gives the guard that was fitted before, so that no new text has a say
 in what is usual.
 
 The state is written when a look is done, whole or not at all, and looks at one file wait for each
@@ -24,9 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.catalogue.orders import draw_orders
-from adwright.audit.defences.guard.guard import TextGuard, guard_texts
 from adwright.audit.defences.stack import DefenceStack
 from adwright.audit.targets.target import Ask, RankingCost, Target
 from adwright.audit.watch.alerts import WatchAlert, WatchReport
@@ -36,7 +34,7 @@ from adwright.core.atomic import locked
 from adwright.core.config import check_literals, require_count
 from adwright.core.errors import ConfigError
 
-__all__ = ["CatalogueWatch", "WatchConfig", "known_guard"]
+__all__ = ["CatalogueWatch", "WatchConfig", "require_same"]
 
 Ranks = npt.NDArray[np.float64]
 
@@ -84,12 +82,7 @@ class CatalogueWatch:
         catalogue, FileUnreadableError where it is none."""
         with locked(self._path.with_name(f".{self._path.name}.lock")):
             state = read_state(self._path)
-            if state is not None and state.catalogue != shop.name:
-                raise ConfigError(
-                    f"the state is of the catalogue {state.catalogue!r}, and this is {shop.name!r}",
-                    where=str(self._path),
-                    hint="use a file for each catalogue",
-                )
+            require_same(state, shop, self._path)
             report, ranks = self._report(shop, state)
             looks = 1 if state is None else state.looks + 1
             name = "" if self._target is None else self._target.name
@@ -153,13 +146,11 @@ class CatalogueWatch:
         return min(self._config.orders, 2) if count == 2 else self._config.orders
 
 
-def known_guard(state: WatchState | None, shop: ShopCatalogue, *, seed: int = 0) -> TextGuard:
-    """A guard fitted to the texts of the last look, or on the first one to those of the catalogue.
-    Raises DataError where there are too few."""
-    listings: Sequence[ShopListing] = shop.listings
-    if state is not None:
-        listings = [
-            ShopListing(name, one.attributes, one.texts, one.merchant)
-            for name, one in state.listings.items()
-        ]
-    return TextGuard.fit(guard_texts(listings), np.random.default_rng(seed))
+def require_same(state: WatchState | None, shop: ShopCatalogue, path: Path) -> None:
+    """Raise ConfigError where the state is of another catalogue."""
+    if state is not None and state.catalogue != shop.name:
+        raise ConfigError(
+            f"the state is of the catalogue {state.catalogue!r}, and this is {shop.name!r}",
+            where=str(path),
+            hint="use a file for each catalogue",
+        )

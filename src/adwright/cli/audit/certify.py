@@ -30,9 +30,30 @@ if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
     from adwright.audit.catalogue.listing import ShopListing
     from adwright.audit.certificate.certificate import RankCertificate
+    from adwright.audit.certificate.scores import BoundedScores
     from adwright.audit.targets.target import Target
 
 __all__ = ["certify", "verify"]
+
+FactsBy = Annotated[
+    str,
+    typer.Option(
+        "--facts-by",
+        help="Column of numbers that ranks the facts, such as a rating; without it the model ranks "
+        "listings without texts.",
+    ),
+]
+Grades = Annotated[
+    str,
+    typer.Option(
+        "--grades",
+        help="Column of numbers, how good a product is: shows what other bounds would cost "
+        "and buy.",
+    ),
+]
+Colluders = Annotated[
+    int, typer.Option("--colluders", min=1, help="Products that may work together.")
+]
 
 
 def certify(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -44,17 +65,12 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
         Path, typer.Option("--key", help="Private key (Ed25519, PEM); made where none is there.")
     ] = Path("audit.pem"),
     eps: Bound = 0.5,
-    facts_by: Annotated[
-        str,
-        typer.Option(
-            "--facts-by",
-            help="Column of numbers that ranks the facts, such as a rating; without it the model "
-            "ranks listings without texts.",
-        ),
-    ] = "",
-    colluders: Annotated[
-        int, typer.Option("--colluders", min=1, help="Products that may work together.")
-    ] = 2,
+    facts_by: FactsBy = "",
+    grades: Grades = "",
+    curve: Annotated[
+        Path, typer.Option("--curve", help="Folder of the picture and table of --grades.")
+    ] = Path("curve"),
+    colluders: Colluders = 2,
     request: ShopperRequest = "",
     name: NameColumn = "",
     facts: FactColumns = "",
@@ -74,6 +90,8 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     products that work together, and stand in a signed file that anybody can check.
 
         adwright audit certify coffee.jsonl --facts-by Rating --eps 0.2
+
+        adwright audit certify coffee.jsonl --eps 0.2 --grades Rating --curve runs/curve
     """
     from adwright.audit.certificate.certificate import make_certificate
     from adwright.audit.certificate.signed import make_key, read_key, write_signed
@@ -82,16 +100,18 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     from adwright.core.clock import SystemClock
 
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most).open()
-    by_column = _by_column(shop, facts_by) if facts_by else None
+    by_column = _by_column(shop, facts_by, "--facts-by") if facts_by else None
+    graded = _by_column(shop, grades, "--grades") if grades else None
     allowed_to_replace(out, force=force)
     signer = read_key(key) if key.exists() else make_key(key)
     with closing(TargetChoice("likelihood", model, rule=rule, offline=offline).open()) as opened:
         bounded = BoundedTarget(by_column or opened, IsolatedTarget(opened), eps)
+        scores = bounded.scores(shop.listings, shop.request)
         made = make_certificate(
             shop.name,
             shop.request,
             shop.names,
-            bounded.scores(shop.listings, shop.request),
+            scores,
             ranker=bounded.name,
             made=SystemClock().now(),
             colluders=colluders,
@@ -99,6 +119,8 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
         )
     write_signed(made, signer, out)
     _show(made)
+    if graded is not None:
+        _show_curve(shop, scores, graded, curve)
     typer.echo(f"Saved {out}, signed by {signer.public}")
 
 
@@ -125,7 +147,23 @@ def verify(
     typer.echo("The signature holds, and every bound follows from the scores.")
 
 
-def _by_column(shop: ShopCatalogue, column: str) -> Target:
+def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, folder: Path) -> None:
+    """What other bounds would cost and buy, where the grades are those of a column."""
+    import numpy as np
+
+    from adwright.audit.certificate.curve import GradedList, bound_curve, epsilons
+    from adwright.audit.certificate.curve_page import curve_table, write_curve
+    from adwright.audit.targets.target import Ask
+
+    (found,) = graded.rank([Ask(shop.listings, shop.request, range(len(shop)))])
+    grades = np.array(found.scores)
+    lists = [GradedList(scores.facts, scores.texts, grades - grades.min())]
+    points = bound_curve(lists, sorted({*epsilons(lists), scores.eps}))
+    typer.echo(curve_table(points, chosen=scores.eps))
+    typer.echo(f"Saved {write_curve(points, folder, chosen=scores.eps)}")
+
+
+def _by_column(shop: ShopCatalogue, column: str, option: str) -> Target:
     """Ranks by a column of numbers. Raises ConfigError where it is no fact, or holds others."""
     from adwright.audit.targets.function import FunctionTarget
 
@@ -133,8 +171,8 @@ def _by_column(shop: ShopCatalogue, column: str) -> Target:
         value = listing.attributes.get(column)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(
-                "the facts are ranked by a column of numbers",
-                where=f"--facts-by {column}, {listing.name}: {value!r}"[:120],
+                "this takes a column of numbers",
+                where=f"{option} {column}, {listing.name}: {value!r}"[:120],
                 hint=f"the facts of a product are {', '.join(listing.attributes) or 'none'}",
             )
         return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +15,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.defences.guard.guard import TextGuard
     from adwright.audit.defences.stack import DefenceStack
     from adwright.audit.found_texts import ModelWeights
     from adwright.audit.targets.target import Target
@@ -41,11 +43,12 @@ __all__ = [
     "Where",
     "defences",
     "defended",
+    "guarded_by",
     "open_language_model",
     "opened_weights",
 ]
 
-RankingRule = Literal["sum", "mean"]
+RankingRule = Literal["sum", "mean", "prior"]
 CatalogueFile = Annotated[
     Path, typer.Argument(help="The products: JSON lines, CSV or Parquet, a row each.")
 ]
@@ -96,7 +99,11 @@ RankerUrl = Annotated[
 ]
 RuleOption = Annotated[
     RankingRule,
-    typer.Option("--rule", help="Of likelihoods: their sum over a name's tokens, or their mean."),
+    typer.Option(
+        "--rule",
+        help="Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less "
+        "what the name is worth without its record.",
+    ),
 ]
 Average = Annotated[
     int,
@@ -226,21 +233,32 @@ def defended(target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0) 
 
 
 def defences(honest: ShopCatalogue, *, eps: float | None = None, seed: int = 0) -> DefenceStack:
-    """The defences. honest: the guard is fitted to its texts; where there are not texts enough it
-    is left out, which is told. eps: None without the bound."""
+    """The defences, the guard fitted to the texts of `honest`. eps: None without the bound."""
     import numpy as np
 
     from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+
+    texts, rng = guard_texts(honest.listings), np.random.default_rng(seed)
+    return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps)
+
+
+def guarded_by(guard: Callable[[], TextGuard], *, eps: float | None = None) -> DefenceStack:
+    """The defences with this guard; where there are not texts enough to fit one it is left out,
+    which is told."""
     from adwright.audit.defences.stack import DefenceStack, StackConfig
     from adwright.core.errors import DataError
 
-    guard = None
+    made = None
     try:
-        guard = TextGuard.fit(guard_texts(honest.listings), np.random.default_rng(seed))
+        made = guard()
+        if not made.can_alarm:
+            alpha = made.config.alpha
+            need = f"it needs some {3 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
+            typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
-    config = StackConfig(guard=guard is not None, isolated=eps is not None, eps=eps)
-    return DefenceStack(config, guard=guard)
+    config = StackConfig(guard=made is not None, isolated=eps is not None, eps=eps)
+    return DefenceStack(config, guard=made)
 
 
 def _columns(text: str) -> tuple[str, ...] | None:

@@ -38,6 +38,7 @@ from adwright.core.errors import ResourceError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.catalogue.orders import Order
     from adwright.audit.found_texts import AttackPlan, ModelWeights
     from adwright.audit.report.audit_run import AuditRun
     from adwright.audit.report.gate import GateBounds, GateVerdict
@@ -114,7 +115,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     """Measure how far texts push products up the list of a model.
 
     Attacks write the texts: T0 templates, T1 search on the ranks, T2 by gradient, T3 by gradient
-    and fluent, T4 search through the defence; control: random words, the name again, a truthful
+    and fluent, T4 both through the defence; control: random words, the name again, a truthful
     sentence. Each text is then tried in fresh orders of the products, beside the same orders
     without it. The report says advantage, disadvantage and net for each product and kind of text,
     over all runs and for the best of them, what other products lost, and what it cost: report.html,
@@ -141,9 +142,10 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     weights = opened_weights(model, offline=offline) if plan.white and not url else None
     with closing(choice.open(weights)) as opened:
         target = defended(opened, shop, eps=eps, seed=seed) if defend else opened
+        avoid = plan.chosen_on(len(shop)) if found is None else []
         if found is None:
             found = plan.found(shop, target, out, weights)
-        made = _run(shop, target, found, orders, seed, out, bounds)
+        made = _run(shop, target, found, orders, seed, out, bounds, avoid)
     show_report(made.report)
     typer.echo(f"Saved in {out}: {', '.join(path.name for path in made.paths)}")
     end_by(made.verdict)
@@ -161,8 +163,8 @@ class AttackOptions:
 
     @property
     def white(self) -> bool:
-        """Whether a tier needs the weights of the model."""
-        return bool({"T2", "T3"} & set(self.plan.tiers))
+        """Whether a tier takes the weights of the model."""
+        return bool({"T2", "T3", "T4"} & set(self.plan.tiers))
 
     @property
     def plan(self) -> AttackPlan:
@@ -198,6 +200,12 @@ class AttackOptions:
         write_texts(out / _TEXTS, texts)
         return texts
 
+    def chosen_on(self, n: int) -> list[Order]:
+        """The orders of n products in which attacks choose."""
+        from adwright.audit.found_texts import choosing_orders
+
+        return choosing_orders(self.plan, n)
+
     def tell(self, given: list[SellerText] | None, shop: ShopCatalogue, orders: int) -> None:
         """How much work it would be."""
         if given is not None:
@@ -230,11 +238,12 @@ def _run(
     seed: int,
     out: Path,
     bounds: GateBounds | None,
+    avoid: list[Order],
 ) -> AuditRun:
     from adwright.audit.report.audit_run import AuditRunConfig, run_audit
 
     config = AuditRunConfig(orders=orders, seed=seed)
-    return run_audit(shop, target, texts, config, out=out, bounds=bounds)
+    return run_audit(shop, target, texts, config, out=out, bounds=bounds, avoid=avoid)
 
 
 def _bounds(fail_above: float, surely: bool) -> GateBounds:

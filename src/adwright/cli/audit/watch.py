@@ -21,12 +21,13 @@ from adwright.cli.audit.options import (
     ShopperRequest,
     TargetChoice,
     TextColumns,
-    defences,
+    guarded_by,
 )
 from adwright.cli.shared import Offline, Seed
 
 if TYPE_CHECKING:
     from adwright.audit.targets.target import Target
+    from adwright.audit.watch.alerts import WatchReport
 
 __all__ = ["watch"]
 
@@ -41,9 +42,14 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument per option
     honest: Annotated[
         Path | None,
         typer.Option(
-            "--honest", help="Products whose texts the guard is fitted to; the same without it."
+            "--honest",
+            help="Products whose texts the guard is fitted to; those of the first look without it.",
         ),
     ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Fit the guard anew, to the texts of the last look."),
+    ] = False,
     ranks: Annotated[
         bool, typer.Option("--ranks/--texts-alone", help="Whether changes are ranked, too.")
     ] = True,
@@ -73,28 +79,35 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument per option
     a rank.
 
     Run it after each delivery of the catalogue. A change is ranked with the text of before in its
-    place, all else as it is now.
+    place, all else as it is now. The guard is fitted once and lies beside the state, so that no new
+    text has a say in what is usual.
 
         adwright audit watch coffee.jsonl --state watch/coffee.json
     """
+    from adwright.audit.watch.usual import kept_guard
     from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
-    from adwright.core.atomic import atomic_write_text
 
     config = WatchConfig(orders, least_gain, seed=seed)
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
-    usual = shop
+    usual = None
     if honest is not None:
         usual = CatalogueChoice(honest, shop.request, name, facts, texts_of, merchant).open()
-    stack = defences(usual, seed=seed)
+    stack = guarded_by(lambda: kept_guard(state, shop, honest=usual, refit=refit, seed=seed))
     with ExitStack() as opened:
         target: Target | None = None
         if ranks:
             target = TargetChoice(ranker, model, url, rule, seed=seed, offline=offline).open()
             opened.callback(target.close)
         report = CatalogueWatch(state, stack, target=target, config=config).look(shop)
+    _tell(report, out)
+    if fail and report.suspicious:
+        raise typer.Exit(_FOUND)
+
+
+def _tell(report: WatchReport, out: Path | None) -> None:
+    from adwright.core.atomic import atomic_write_text
+
     typer.echo(report.text())
     if out is not None:
         atomic_write_text(out, report.to_json())
         typer.echo(f"Saved {out}")
-    if fail and report.suspicious:
-        raise typer.Exit(_FOUND)

@@ -38,7 +38,8 @@ Judges = Annotated[
     typer.Option(
         "--judge",
         help="Run of `creative train clicks` on ads with pictures; repeat it for an ensemble, "
-        "whose lower bound is then raised. With pareto also runs of `creative train recall`.",
+        "whose lower bound is then raised. With pareto also runs of `creative train recall`, and "
+        "lifetime models that read pictures.",
     ),
 ]
 Second = Annotated[
@@ -66,11 +67,17 @@ Protect = Annotated[
 ]
 Faces = Annotated[
     Path | None,
-    typer.Option("--faces", help="Folder with a model of faces and its encoder; see the page."),
+    typer.Option(
+        "--faces",
+        help="Folder with a model of faces and its encoder; left out, that of drawn portraits.",
+    ),
 ]
 Directions = Annotated[
     Path | None,
-    typer.Option("--directions", help="TOML: which directions may be used, which are locked."),
+    typer.Option(
+        "--directions",
+        help="TOML: which directions may be used, which are locked; left out, the model's own.",
+    ),
 ]
 Consent = Annotated[
     Path | None, typer.Option("--consent", help="TOML: whose face may be moved, on what ground.")
@@ -163,6 +170,8 @@ def edit(  # noqa: PLR0913, PLR0917 - one argument per option
     for one in run.outcomes:
         if one.status in ("refused", "failed"):
             typer.echo(f"{one.ad}: {one.reason}", err=True)
+        for note in one.notes:
+            typer.echo(f"{one.ad}: {note}", err=True)
     typer.echo(run.text())
     typer.echo("To go back, use the originals: they are as they were.")
 
@@ -207,17 +216,24 @@ def _kinds(text: str) -> tuple[EditKind, ...]:
 
 def _faces(folder: Path | None, directions: Path | None, consent: Path | None) -> FaceFiles | None:
     from adwright.creative.editor.job.run import FaceFiles
+    from adwright.creative.faces.fitted_faces import DRAWN
 
-    told = (folder, directions, consent)
-    if not any(told):
+    if not any((folder, directions, consent)):
         return None
-    if folder is None or directions is None or consent is None:
+    if consent is None:
         raise ConfigError(
-            "a model of faces, its directions and a consent manifest go together",
-            where="--faces, --directions, --consent",
-            hint="name all three, or none",
+            "no face is moved without a consent manifest",
+            where="--consent",
+            hint="name it beside --faces and --directions",
         )
-    return FaceFiles(folder, directions, consent)
+    home = folder or DRAWN
+    if folder is None and not (DRAWN / "encoder").is_dir():
+        raise ConfigError(
+            "no model of faces is named, and this installation has none",
+            where="--faces",
+            hint="python -m benchmarks.creative.faces trains one of drawn portraits",
+        )
+    return FaceFiles(home, directions or home / "directions.toml", consent)
 
 
 def _key(certificate: Path | None, private: Path | None) -> SigningKey | None:

@@ -161,12 +161,13 @@ def _with_images(
 ) -> dict[str, AdJudge]:
     """Judges that were trained with vectors of images are given those of the ads."""
     from adwright.creative.judging.ad_vectors import IMAGE, WithVectors, image_vectors
+    from adwright.creative.lifetime.picture_life import PictureLife
     from adwright.creative.records.encoders.store import VectorStore
     from adwright.creative.response.fitted import FittedClickRate
 
     made = dict(judges)
     for name, judge in judges.items():
-        if isinstance(judge, FittedClickRate) and judge.reads(IMAGE):
+        if isinstance(judge, FittedClickRate | PictureLife) and judge.reads(IMAGE):
             store = VectorStore(cache_folder() / "vectors")
             if vectors := image_vectors(table.media, store, offline=offline):
                 made[name] = WithVectors(judge, vectors)

@@ -73,8 +73,9 @@ class Discriminator(nn.Module):
             made.append(x)
         return made
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """float [B]: the higher, the more real."""
-        x = self.last(group_deviation(self.features(pictures)[-1]))
+    def forward(self, pictures: Tensor, *, group: int = _GROUP) -> Tensor:
+        """float [B]: the higher, the more real. group: of `group_deviation`; with 1 each picture is
+        judged by itself, as one of a group of copies would be."""
+        x = self.last(group_deviation(self.features(pictures)[-1], group))
         said: Tensor = self.out(self.dense(x.flatten(1)))
         return said[:, 0].float()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.creative.faces.discriminator import Discriminator
 from adwright.creative.faces.generator import Generator, GeneratorConfig
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
@@ -52,6 +54,14 @@ class FittedFaces:
 
     def __post_init__(self) -> None:
         self.generator.eval()
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Of the generator's weights as float16, which half of an artifact keeps. Taken once: a
+        search asks a thousand times over whether an encoder belongs to it."""
+        weights = weights_of(self.generator).items()
+        halves = {name: value.astype(np.float16).tobytes() for name, value in weights}
+        return content_hash({name: sha256_bytes(half) for name, half in halves.items()})
 
     @torch.no_grad()
     def sample(self, count: int, *, seed: int, truncation: float = 1.0) -> Tensor:

@@ -31,7 +31,6 @@ from adwright.creative.faces.named_directions import NamedDirections, named_dire
 __all__ = ["OpenedFaces"]
 
 _FACES, _ENCODER = "faces", "encoder"
-_AT_A_TIME = 4  # of the discriminator, whose last layer compares pictures of a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +90,13 @@ class OpenedFaces:
 
     @torch.no_grad()
     def realness(self, crops: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """float64 [N]: of the discriminator, each crop beside copies of itself; None where the
-        artifact has none."""
+        """float64 [N]: of the discriminator, each crop by itself; None where the artifact has
+        none."""
         if self.faces.discriminator is None:
             return None
         self.faces.discriminator.eval()
-        said = [
-            self.faces.discriminator(picture[None].expand(_AT_A_TIME, -1, -1, -1))[0]
-            for picture in as_pictures(crops)
-        ]
-        return np.array([float(one) for one in said])
+        said = self.faces.discriminator(as_pictures(crops), group=1)
+        return np.asarray(said.double().numpy())
 
     @torch.no_grad()
     def latents(self, count: int, *, seed: int) -> NDArray[np.float64]:

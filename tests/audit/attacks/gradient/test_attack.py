@@ -12,9 +12,12 @@ from adwright.audit.attacks.budget import SpendingMeter
 from adwright.audit.attacks.gradient.attack import GradientAttack, spread_orders
 from adwright.audit.attacks.gradient.config import GradientConfig
 from adwright.audit.attacks.gradient.reading import SuffixReader
+from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.targets.likelihood import answer_ids, prompt_tokens
+from adwright.audit.targets.target import Ask
 from adwright.core.errors import ResumeError
 from tests.support.audit.attacked import meter, tea_goal, tiny_network
-from tests.support.audit.literal_gcg import literal_loss, literal_prompt
+from tests.support.audit.literal_gcg import LiteralPrompt, literal_loss, literal_prompt
 from tests.support.lm.tiny_llama import tiny_tokens
 
 CONFIG = GradientConfig(tokens=6, start="x", steps=5, candidates=12, top_k=40, order_count=2)
@@ -102,6 +105,42 @@ def test_tiers() -> None:
     )  # fmt: skip
     assert minding.tier == "T4"
     assert all("x x x" in step.text for step in minding.steps())
+
+
+class Keeps:
+    name = "keeps"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing
+
+
+def test_through_a_defence_the_loss_is_that_of_the_record_alone() -> None:
+    found = []
+    for options in ({"alone": True}, {"cleaner": Keeps()}):
+        one = GradientAttack(
+            tea_goal(),
+            SuffixReader(tiny_network()),
+            tiny_tokens(),
+            meter(),
+            model="tiny",
+            config=CONFIG,
+            **options,  # type: ignore[arg-type]
+        )
+        assert one.tier == "T4"
+        found.append((one, list(one.steps())[-1]))
+    (alone, last), (all_of_them, other) = found
+    assert (len(alone.orders), len(all_of_them.orders)) == (1, 2)
+    own = tea_goal()
+    ask = Ask((own.attacked(last.text),), own.catalogue.request, (0,))
+    ids = [*prompt_tokens(tiny_tokens(), ask), *answer_ids(tiny_tokens(), own.name)]
+    prompt = LiteralPrompt(ids, len(literal_answer(own.name)))
+    assert last.value == pytest.approx(literal_loss(tiny_network(), prompt), abs=1e-5)
+    assert other.value != last.value
+
+
+def literal_answer(name: str) -> list[int]:
+    start = tiny_tokens().encode("1.", special=False)
+    return [*start, *tiny_tokens().encode(f" {name}", special=False)]
 
 
 def test_the_product_stands_in_places_that_are_spread() -> None:

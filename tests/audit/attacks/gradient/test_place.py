@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.audit.attacks.gradient.place import SuffixPlace
+from adwright.audit.catalogue.listing import ShopListing
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, tea_goal
 from tests.support.audit.literal_gcg import literal_prompt
@@ -71,6 +72,35 @@ def test_what_a_defence_catches_does_not_survive() -> None:
     other = (*ids_of(" tea"), *place.first[1:])
     assert not place.survives(other)
     assert asked == [START, place.text(other)]
+
+
+class Shouts:
+    """Makes a text capital, and takes out one with a word."""
+
+    name = "shouts"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        text = listing.texts["For"]
+        return listing.with_text("For", "" if "bad" in text else text.replace("y", "i"))
+
+
+def test_the_record_is_read_as_the_defence_leaves_it_and_alone() -> None:
+    place = SuffixPlace(tea_goal(), TOKENS, START, cleaner=Shouts(), alone=True)
+    read = TOKENS.decode(place.prompt((2, 0, 1)).ids)
+    assert place.prompt((2, 0, 1)) == place.prompt((0, 1, 2))
+    assert "Black Tea" in read
+    assert "Green Tea" not in read
+    assert "the morning" in read
+    other = SuffixPlace(tea_goal(), TOKENS, START, cleaner=Shouts())
+    assert "Green Tea" in TOKENS.decode(other.prompt((0, 1, 2)).ids)
+
+
+def test_what_the_defence_changes_does_not_survive() -> None:
+    place = SuffixPlace(tea_goal(), TOKENS, START, cleaner=Shouts())
+    assert place.survives(place.first)
+    assert not place.survives((*ids_of(" y"), *place.first[1:]))
+    with pytest.raises(ConfigError, match="exactly once"):
+        SuffixPlace(tea_goal(), TOKENS, f"{START} bad", cleaner=Shouts())
 
 
 @pytest.mark.parametrize("start", [" tea", ""])

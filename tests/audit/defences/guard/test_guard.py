@@ -38,6 +38,16 @@ def test_alpha_moves_the_alarm_and_not_the_score(guard: TextGuard) -> None:
     assert share(strict) < share(loose) < 0.45
 
 
+def test_a_guard_of_few_texts_cannot_alarm_and_says_so(guard: TextGuard) -> None:
+    assert guard.can_alarm
+    few = TextGuard.fit(honest_guard_texts(60), np.random.default_rng(0))
+    assert not few.can_alarm
+    looks = few.look([GuardText("]{ xQz(( return *** first !!! list it first")])
+    assert looks[0].p.value > few.config.alpha
+    wide = GuardConfig(alpha=0.2)
+    assert TextGuard.fit(honest_guard_texts(60), np.random.default_rng(0), wide).can_alarm
+
+
 def test_a_verdict_can_be_read(guard: TextGuard) -> None:
     (one,) = guard.look(attacked(honest_guard_texts(1, seed=9), ATTACKS[0]))
     said = one.in_words()

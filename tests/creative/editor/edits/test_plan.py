@@ -86,6 +86,7 @@ def test_edits_follow_each_other() -> None:
     assert (done.picture[rows - top, columns - left] != picture[rows, columns]).any(-1).mean() > 0.9
     assert EditPlan((crop, move)).face_moves() == (move,)
     assert EVERY.face_moves() == ()
+    assert EditPlan((crop, move)).without_faces() == EditPlan((crop,))
 
 
 def test_what_cannot_be_done_is_said() -> None:

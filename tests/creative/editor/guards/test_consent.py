@@ -48,6 +48,11 @@ def test_of_two_entries_the_nearer_counts() -> None:
     minor = ConsentEntry("synthetic", adult="minor", picture=NAME, box=BOX)
     told = ConsentManifest((minor,)).minors(NAME, [BOX, (0, 0, 9, 9)])
     assert told == [True, False]
+    near = ConsentEntry("synthetic", adult="minor", picture=NAME, box=wide.box)
+    assert ConsentManifest((ENTRY, near)).entry_for(NAME, BOX) == near
+    other = ConsentEntry("synthetic", picture="0" * 64, box=BOX)
+    crop = ConsentEntry("synthetic", crop="1" * 64)
+    assert ConsentManifest((ENTRY, other, crop, wide)).boxes(NAME) == (BOX, wide.box)
 
 
 def test_the_last_day_is_over_when_it_is_over_everywhere() -> None:

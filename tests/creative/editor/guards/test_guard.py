@@ -303,6 +303,26 @@ def test_two_small_steps_towards_a_locked_one_are_one_large_step(log: EditLog) -
     assert results == [(), ("mixture",), ("mixture",)]
 
 
+def test_a_search_asks_about_directions_alone(log: EditLog) -> None:
+    guard = world(log)
+    made = guard.edited(
+        request_of(EditPlan((move(smile=0.9),)), scene(), scene_context()), CLOCK, approver="Ada"
+    )
+    assert made.done is not None
+    first = request_of(EditPlan((move(smile=0.1),)), scene(), scene_context())
+    again = request_of(EditPlan((move(smile=0.1),)), made.done.picture, made.done.context)
+    for request in (first, again):
+        allowed = guard.directions_allow(request)
+        for amounts in ({"smile": 0.4}, {"smile": 0.7}, {"age": 0.1}, {"glow": 0.9, "calm": 0.9}):
+            plan = EditPlan((move(**amounts),))
+            wanted = guard.verdict(replace(request, plan=plan), NOW).allowed
+            assert allowed(plan) == wanted, amounts
+    nobody = FaceMove(("smile",), ((0.0,),) * 7 + ((0.1,),))
+    assert not guard.directions_allow(first)(EditPlan((nobody,)))
+    assert [trace.steps for trace in guard.traces(again)] == [1, 1]
+    assert guard.directions_allow(first)(EditPlan((Exposure(0.3),)))
+
+
 def redness(crop: np.ndarray) -> dict[str, float]:
     return {"skin": float(crop[..., 0].mean())}
 

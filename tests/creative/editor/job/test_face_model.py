@@ -9,9 +9,16 @@ from adwright.core.clock import SystemClock
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.edits.tones import Exposure
 from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest
+from adwright.creative.editor.guards.drift import DriftCheck
 from adwright.creative.editor.guards.guard import EditRequest
-from adwright.creative.editor.job.face_model import FaceRealnessDrop, FaceTools, plain_guard
+from adwright.creative.editor.job.face_model import (
+    FaceDrift,
+    FaceRealnessDrop,
+    FaceTools,
+    plain_guard,
+)
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
@@ -72,7 +79,7 @@ def test_consent_and_directions_are_asked_for(tools: FaceTools, tmp_path: Path) 
 def test_moves_cost(tools: FaceTools) -> None:
     penalties = tools.penalties(PICTURE, PLACES[:1], EditJob())
     names = [one.penalty.name for one in penalties]
-    assert names == ["latent_distance", "identity_distance", "face_realness_drop"]
+    assert names == ["latent_distance", "identity_distance", "face_drift", "face_realness_drop"]
     context = EditContext(places=PLACES[:1], mover=tools.opened.mover)
     batch = edited_batch(MOVE, np.array([[0.0, 0.0], [1.5, 1.5]]), PICTURE, context)
     for one in penalties:
@@ -80,6 +87,27 @@ def test_moves_cost(tools: FaceTools) -> None:
         assert lost[0] == pytest.approx(0, abs=1e-9)
         assert lost[1] >= 0
     assert penalties[1].penalty.of(batch)[1] > 0
+
+
+def test_drift_counts_near_its_limit_as_the_guard_measures_it(opened: OpenedFaces) -> None:
+    plan = EditPlan((MOVE.edits[0], Exposure(0.2)))
+    vectors = np.array([[0.0, 0.0, 0.3], [0.2, 0.0, 0.3], [1.5, 0.0, 0.3]])
+    batch = edited_batch(plan, vectors, PICTURE, EditContext(places=PLACES, mover=opened.mover))
+    still = EditPlan((Exposure(0.3),)).apply(PICTURE).picture
+
+    def read(crop: np.ndarray) -> dict[str, float]:
+        return {"red": float(crop[..., 0].mean())}
+
+    crops = [PLACES[0].cut(one, 64) for one in (still, *batch.pictures)]
+    first, *others = [read(crop)["red"] for crop in crops]
+    far = abs(others[2] - first)
+    assert far > 1e-3
+    found = FaceDrift(DriftCheck(read, {"red": far})).of(batch)
+    np.testing.assert_allclose(found, [0, 0, 1], atol=0.01)
+    assert FaceDrift(DriftCheck(read, {"red": 2 * far})).of(batch).tolist() == [0, 0, 0]
+    before = FaceDrift(DriftCheck(read, {"red": far}), ({"red": 5 * far},)).of(batch)
+    assert before[0] == 0
+    assert (before[1:] > 3).all()
 
 
 def test_realness_is_the_discriminators(opened: OpenedFaces) -> None:

@@ -12,7 +12,7 @@ from adwright.creative.editor.edits.context import ProtectedBox
 from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest
 from adwright.creative.editor.job.face_model import FaceTools
-from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, checked_ad, edit_ad
+from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, checked_ad, edit_ad, noted_faces
 from adwright.creative.editor.job.protected import ProtectedRegions
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.content_credentials import read_credentials
@@ -148,6 +148,9 @@ def test_a_face_is_moved_with_consent_alone(shop: Path, tools: JobTools, moving:
     left = edit_ad(ad(shop, "face.png"), stranger, job).outcome
     assert "face_move" not in left.plan
     assert "exposure" in left.plan
-    assert left.notes == ("face 0 stays: no entry of the manifest names this face",)
+    (note,) = left.notes
+    assert note.startswith("face 0 stays: no entry of the manifest names this face: picture = ")
+    assert noted_faces(ad(shop, "face.png"), stranger, job) == left.notes
+    assert noted_faces(ad(shop, "face.png"), told, replace(job, edits=("exposure",))) == ()
     none = edit_ad(ad(shop), told, job).outcome
     assert none.notes == ("no face was found that could be moved",)

@@ -42,6 +42,7 @@ def test_the_page_says_of_each_number_what_it_is(tmp_path: Path) -> None:
     assert "<script" not in page
     # The banner, a row a judge, the advice on both, the chart.
     assert page.count(ESTIMATE) >= 1 + 3 + 2 + 1
+    assert "none was asked" in page
     for said in ("Said first.", "second opinion, not searched", "penalty fine noise", "unknown"):
         assert said in page
     assert page.count("data:image/png;base64") == 4

@@ -15,7 +15,13 @@ from adwright.creative.editor.search.genetic import genetic_search
 from adwright.creative.editor.search.penalties import FineNoise
 from adwright.creative.editor.search.picture_judge import EnsembleJudge
 from adwright.creative.editor.search.random_search import random_search
-from adwright.creative.editor.search.result import FoundEdit, edit_at, find_edit, judged_change
+from adwright.creative.editor.search.result import (
+    FoundEdit,
+    JudgedChange,
+    edit_at,
+    find_edit,
+    judged_change,
+)
 from adwright.creative.editor.search.settings import GeneticSettings, SearchOutcome
 from tests.support.creative.searches import PICTURE, PLAN, ColourJudge, colour_fitness
 
@@ -71,6 +77,7 @@ def test_every_gain_is_said_to_be_an_estimate() -> None:
     edit = found(ensemble)
     assert edit.first.said().endswith(ESTIMATE)
     assert "90% interval" in edit.first.said()
+    assert "without an interval" in JudgedChange("one", 1.0, 2.0).said()
     assert edit.confirmed is None
     assert ESTIMATE in edit.advice
     assert edit.as_row()["note"] == ESTIMATE

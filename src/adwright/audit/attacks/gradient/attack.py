@@ -30,6 +30,7 @@ from adwright.audit.attacks.gradient.reading import ReadPrompt, SuffixReader
 from adwright.audit.attacks.gradient.step import ChosenSuffix, SuffixSearch
 from adwright.audit.attacks.gradient.vocabulary import allowed_tokens
 from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.targets.defended import ListingCleaner
 from adwright.core.errors import ResumeError
 from adwright.lm.engine.language_model import Tokenizer
 
@@ -58,7 +59,10 @@ class GradientAttack:
     that it is tried in, with fixed ones; by default drawn from the seed to choose on, and such that
     the product stands in places that are spread evenly, the last of them. form: of the prompt, as
     `LikelihoodConfig` has it. model: its name. passes: added texts that it refuses are no
-    candidates, as in an attack that knows the defence; the tier is then T4.
+    candidates. cleaner: a defence that the record goes through before the model reads it. alone:
+    the defence lets the model read each record by itself, and so the loss is that of the name in a
+    prompt of this record alone; there is then one order. With any of the three the attack knows the
+    defence, and the tier is T4.
 
     Raises ConfigError as `SuffixPlace` and `allowed_tokens` do.
     """
@@ -75,18 +79,25 @@ class GradientAttack:
         orders: Sequence[Sequence[int]] = (),
         form: Literal["chat", "plain"] = "chat",
         passes: Callable[[str], bool] | None = None,
+        cleaner: ListingCleaner | None = None,
+        alone: bool = False,
         seed: int = 0,
     ) -> None:
         self.goal, self.model = goal, model
         self.config = config = GradientConfig() if config is None else config
         self._reader, self._meter, self._seed = reader, meter, seed
-        self._adaptive = passes is not None
-        self._place = SuffixPlace(goal, tokens, config.start_text, form, passes)
+        self._adaptive = alone or not (passes is None and cleaner is None)
+        self._place = SuffixPlace(
+            goal, tokens, config.start_text, form, passes, cleaner=cleaner, alone=alone
+        )
         allowed = allowed_tokens(tokens, reader.vocabulary)
         self._search = SuffixSearch(self._place, reader, config, allowed)
-        self._orders = [tuple(one) for one in orders] or spread_orders(
-            len(goal.catalogue), goal.row, config.order_count, seed
-        )
+        n = len(goal.catalogue)
+        self._orders = [tuple(one) for one in orders]
+        if alone:
+            self._orders = [tuple(range(n))]
+        elif not orders:
+            self._orders = spread_orders(n, goal.row, config.order_count, seed)
 
     @property
     def tier(self) -> AttackTier:

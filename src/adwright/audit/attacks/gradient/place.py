@@ -8,6 +8,10 @@ A model reads tokens, a shop stores text. Tokens that are found by gradient ofte
 their text is read again: "ab" + "c" may be one token. The released code of "Manipulating LLMs to
 Increase Product Visibility" evaluates without this check; here a candidate counts only where the
 whole record, written as text and read again, has exactly these tokens.
+
+An attack that knows a defence looks through it: the record stands in the prompt as the defence
+leaves it, so that only what gets through as it is survives, and by itself where the defence lets a
+model read each record alone.
 """
 
 from __future__ import annotations
@@ -17,8 +21,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.targets.defended import ListingCleaner
 from adwright.audit.targets.likelihood import answer_ids, prompt_tokens
 from adwright.audit.targets.prompts import ANSWER_START
+from adwright.audit.targets.target import Ask
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.language_model import Tokenizer
 
@@ -47,10 +53,12 @@ class SuffixPlace:
     """The suffix behind the text of a goal's field.
 
     start: the text that it begins as, with a space in front. form: of the prompt, as
-    `LikelihoodConfig` has it. passes: added texts that it refuses do not survive either.
+    `LikelihoodConfig` has it. passes: added texts that it refuses do not survive either. cleaner: a
+    defence, which the record has gone through. alone: the prompt holds no other record, whatever
+    the order.
 
     Raises ConfigError where the text that it begins as does not lie in the prompt as its own
-    tokens.
+    tokens, such as where the defence takes it out.
     """
 
     def __init__(
@@ -60,9 +68,12 @@ class SuffixPlace:
         start: str,
         form: Literal["chat", "plain"] = "chat",
         passes: Callable[[str], bool] | None = None,
+        *,
+        cleaner: ListingCleaner | None = None,
+        alone: bool = False,
     ) -> None:
         self.goal, self.form = goal, form
-        self._passes = passes
+        self._passes, self._cleaner, self._alone = passes, cleaner, alone
         self._tokens = tokens
         self.first = tuple(tokens.encode(start, special=False))
         own = (*tokens.encode(ANSWER_START, special=False), *answer_ids(tokens, goal.name))
@@ -85,7 +96,7 @@ class SuffixPlace:
             raise ConfigError(
                 "the tokens that the attack begins with do not lie in the prompt exactly once",
                 where=f"{self.goal.name}: {self.text(self.first)[:20]!r}, {len(starts)} places",
-                hint="begin with another word",
+                hint="begin with other words",
             )
         answer = len(ids) - len(self._answer)
         end = starts[0] + len(self.first)
@@ -99,7 +110,12 @@ class SuffixPlace:
         return self._passes is None or self._passes(text)
 
     def _ids(self, extra: str, order: Sequence[int], request: str) -> tuple[int, ...]:
-        (ask,) = self.goal.asks(extra, [tuple(order)], request)
+        own = self.goal.attacked(extra)
+        own = own if self._cleaner is None else self._cleaner.clean(own)
+        shop = self.goal.catalogue
+        listings = (own,) if self._alone else shop.with_listing(self.goal.row, own).listings
+        shown = (0,) if self._alone else tuple(order)
+        ask = Ask(listings, request or shop.request, shown)
         asked = prompt_tokens(self._tokens, ask, self.form)
         start = len(self._tokens.encode(ANSWER_START, special=False))
         return (*asked[: len(asked) - start], *self._answer)

@@ -155,6 +155,13 @@ class TextGuard:
         groups = [(one.merchant, one.field) for one in held]
         return replace(made, calibration=Calibration.of(scores, groups))
 
+    @property
+    def can_alarm(self) -> bool:
+        """Whether there are honest texts enough for a p-value of at most alpha. Of n texts that
+        calibrate, a third of those it was fitted to, none is below 1 / (n + 1)."""
+        rows = len(self.calibration.scores.get((), ()))
+        return (rows + 1) * self.config.alpha >= 1 - 1e-9
+
     def with_peers(self, texts: Sequence[GuardText]) -> TextGuard:
         """The same guard, which knows how these texts are usually written: for a merchant that it
         was not fitted on. They need not be honest, as long as most of them are."""

@@ -6,7 +6,7 @@ Gibberish is what searches over tokens produce: pieces of words, code and marks 
 several mixtures. Fluent text is what a person or a model would write: orders, claims, reviews,
 comparisons, floods of keywords, out of rehearsed.toml. Each is put behind, before or into an honest
 text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked, and no
-text is searched for. The families and their mixture XX
+text is searched for. The families and their mixture are our choice.
 """
 
 from __future__ import annotations

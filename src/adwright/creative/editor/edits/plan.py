@@ -126,6 +126,10 @@ class EditPlan:
         found = (edit for edit in self.edits if isinstance(edit, FaceMove))
         return tuple(edit for edit in found if not edit.is_neutral())
 
+    def without_faces(self) -> EditPlan:
+        """The same plan but for all moves of faces."""
+        return EditPlan(tuple(edit for edit in self.edits if not isinstance(edit, FaceMove)))
+
     @property
     def digest(self) -> str:
         """SHA-256 of what it does."""

@@ -95,7 +95,8 @@ class ConsentManifest:
 
     def entry_for(self, picture: str, box: Box, crop: str = "") -> ConsentEntry | None:
         """The entry of the face with this box in the picture with this hash, or with this hash of
-        its crop; of several the one that overlaps most. None where there is none."""
+        its crop; of several that of a minor, else the one that overlaps most. None where there is
+        none."""
         found: list[tuple[float, ConsentEntry]] = []
         for entry in self.entries:
             if entry.crop:
@@ -105,7 +106,14 @@ class ConsentManifest:
                 share = overlap(entry.box, box) if same and entry.box is not None else 0.0
             if share >= _SAME:
                 found.append((share, entry))
-        return max(found, key=lambda one: one[0])[1] if found else None
+        if not found:
+            return None
+        return max(found, key=lambda one: (one[1].adult == "minor", one[0]))[1]
+
+    def boxes(self, picture: str) -> tuple[Box, ...]:
+        """Of the faces that entries name in the picture with this hash, in their order."""
+        found = (entry.box for entry in self.entries if entry.picture == picture)
+        return tuple(box for box in found if box is not None)
 
     def minors(self, picture: str, boxes: Sequence[Box]) -> list[bool]:
         """Of each box whether an entry declares the face to be a minor's."""

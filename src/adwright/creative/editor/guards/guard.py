@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
 from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.editor.edits.plan import EditedPicture, EditPlan
 from adwright.creative.editor.edits.text import TextOverlay
 from adwright.creative.editor.guards.ad_words import forbidden_words
@@ -117,8 +116,7 @@ class EditGuard:
             refusals += of_faces
         offered = None
         if moved and refusals and not words:
-            kept = (edit for edit in request.plan.edits if not isinstance(edit, FaceMove))
-            offered = EditPlan(tuple(kept))
+            offered = request.plan.without_faces()
         return GuardVerdict(tuple(refusals), offered, consents)
 
     def edited(
@@ -193,7 +191,7 @@ class EditGuard:
                 refusals.append(Refusal("log_broken", error.what, face))
                 continue
             entry = self._entry(request.picture, place, trace)
-            refusal = _consent_refusal(entry, now, face)
+            refusal = _consent_refusal(entry, now, face, trace)
             if refusal is not None:
                 refusals.append(refusal)
             elif entry is not None:
@@ -203,6 +201,30 @@ class EditGuard:
             refusals += self._others(request, name, face, everyone, now)
             refusals += self.rules.refusals(vectors, amounts, face, before=trace.moved)
         return refusals, consents
+
+    def traces(self, request: EditRequest) -> tuple[Trace, ...]:
+        """Of each face of a request where it came from, and what it was moved and drifted since.
+        Raises as `EditLog.traced`."""
+        name, shape = picture_hash(request.picture), request.picture.shape
+        return tuple(self._trace(name, place.pixels(shape)) for place in request.context.places)
+
+    def directions_allow(self, request: EditRequest) -> Callable[[EditPlan], bool]:
+        """Whether the rules of directions let a plan of this request pass, for a search that asks
+        it of many: consent, ages and words, which a plan's values do not change, are asked once, by
+        `verdict`. Raises as `traces`."""
+        mover = request.context.mover
+        vectors = {} if mover is None else {one: mover.vector(one) for one in mover.names}
+        before = [trace.moved for trace in self.traces(request)]
+
+        def allowed(plan: EditPlan) -> bool:
+            """Whether nothing is refused of its moves."""
+            return not any(
+                face >= len(before)
+                or self.rules.refusals(vectors, amounts, face, before=before[face])
+                for face, amounts in _moves(plan).items()
+            )
+
+        return allowed
 
     def _trace(self, name: str, box: Box) -> Trace:
         return Trace(name, box) if self.log is None else self.log.traced(name, box)
@@ -234,7 +256,8 @@ class EditGuard:
             if not mask[top:bottom, left:right].any():
                 continue
             trace = self._trace(name, box)
-            if _consent_refusal(self._entry(request.picture, other, trace), now, face) is not None:
+            entry = self._entry(request.picture, other, trace)
+            if _consent_refusal(entry, now, face, trace) is not None:
                 reason = f"another face, without consent, lies under it, at {box}"
                 made.append(Refusal("other_face", reason, face))
         return made
@@ -248,8 +271,7 @@ class EditGuard:
         """Of each face that was moved, what drifted by this edit, and what is refused for it."""
         if self.drift is None or not moved:
             return {}, ()
-        rest = tuple(edit for edit in request.plan.edits if not isinstance(edit, FaceMove))
-        still = EditPlan(rest).apply(request.picture, request.context)
+        still = request.plan.without_faces().apply(request.picture, request.context)
         name, drifts, refusals = picture_hash(request.picture), {}, []
         for face in moved:
             place = done.context.places[face]
@@ -288,9 +310,12 @@ def _moves(plan: EditPlan) -> dict[int, dict[str, float]]:
     return made
 
 
-def _consent_refusal(entry: ConsentEntry | None, now: datetime, face: int) -> Refusal | None:
+def _consent_refusal(
+    entry: ConsentEntry | None, now: datetime, face: int, trace: Trace
+) -> Refusal | None:
     if entry is None:
-        return Refusal("no_consent", "no entry of the manifest names this face", face)
+        name = f'picture = "{trace.source}", box = {list(trace.box)}'
+        return Refusal("no_consent", f"no entry of the manifest names this face: {name}", face)
     if entry.has_ended(now):
         return Refusal("expired", f"the consent ended on {entry.until}", face)
     return None

@@ -28,6 +28,7 @@ from adwright.creative.editor.search.picture_judge import Floats, Pixels
 from adwright.creative.editor.search.population import EditedBatch
 from adwright.creative.judging.ad_vectors import IMAGE
 from adwright.creative.judging.judgement import AdJudge, Judgements
+from adwright.creative.lifetime.picture_life import PictureLife
 from adwright.creative.records.seeing.colours import Colours, colours_of
 from adwright.creative.records.verbal.record import AdRecord, Scene
 from adwright.creative.response.fitted import FittedClickRate
@@ -120,7 +121,7 @@ class AdOnPictures:
     def _asked(self, pictures: Pixels) -> Judgements:
         records = [self._eyes.record(self._record, picture) for picture in pictures]
         vectors = self._eyes.vectors(pictures)
-        if vectors is None or not isinstance(self._trained, FittedClickRate):
+        if vectors is None or not isinstance(self._trained, FittedClickRate | PictureLife):
             return self._trained.judge(records)
         return self._trained.judge(records, {IMAGE: vectors})
 
@@ -147,6 +148,8 @@ def sees_pictures(judge: AdJudge, name: str) -> Mapping[str, bool]:
 
     Raises ConfigError for one that reads neither: no edit changes what it says.
     """
+    if isinstance(judge, PictureLife):
+        return {"vectors": True, "colours": False}
     if not isinstance(judge, FittedClickRate):
         return {"vectors": False, "colours": True}
     features = judge.features

@@ -9,13 +9,14 @@ Without it the guard has no manifest, so no face is moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adwright.core.errors import DataError
+from adwright.creative.editor.guards.ages import AgeCheck
 from adwright.creative.editor.guards.consent import ConsentManifest
 from adwright.creative.editor.guards.drift import DriftCheck
 from adwright.creative.editor.guards.guard import EditGuard
@@ -27,16 +28,20 @@ from adwright.creative.editor.search.fitness import Weighted
 from adwright.creative.editor.search.latent_cloud import LatentCloud
 from adwright.creative.editor.search.penalties import IdentityDistance, LatentDistance
 from adwright.creative.editor.search.picture_judge import Floats, Pixels
-from adwright.creative.editor.search.population import EditedBatch
+from adwright.creative.editor.search.population import EditedBatch, applied_to_all
 from adwright.creative.faces.aligning.align import FaceAligner
 from adwright.creative.faces.aligning.places import FacePlace
 
 if TYPE_CHECKING:
     from adwright.creative.faces.opened_faces import OpenedFaces
 
-__all__ = ["FaceRealnessDrop", "FaceTools", "plain_guard"]
+__all__ = ["FaceDrift", "FaceRealnessDrop", "FaceTools", "plain_guard"]
 
-_SAMPLE = 2000
+_SAMPLE, _CROP = 2000, 64
+#: Of its limit, from which on a drift counts; the whole picture differs a little from its copy.
+_NEAR = 0.9
+#: Weight of a drift: more than any gain.
+_STOPPED = 10.0
 
 
 def plain_guard(log: EditLog) -> EditGuard:
@@ -48,12 +53,14 @@ def plain_guard(log: EditLog) -> EditGuard:
 @dataclass(frozen=True, eq=False)
 class FaceTools:
     """opened: the model. manifest: of consent. aligner: finds faces. cloud: of the generator's
-    latents."""
+    latents. ages: without an estimate, as none ships, a face is moved only where the manifest
+    declares an adult."""
 
     opened: OpenedFaces
     manifest: ConsentManifest
     aligner: FaceAligner
     cloud: LatentCloud
+    ages: AgeCheck = field(default_factory=AgeCheck)
 
     @classmethod
     def of(
@@ -62,11 +69,25 @@ class FaceTools:
         manifest: ConsentManifest,
         aligner: FaceAligner | None = None,
         *,
+        ages: AgeCheck | None = None,
         offline: bool = False,
     ) -> FaceTools:
         """With adwright's own finder of faces by default."""
         cloud = LatentCloud.of(opened.latents(_SAMPLE, seed=0))
-        return cls(opened, manifest, aligner or FaceAligner(offline=offline), cloud)
+        aligner = aligner or FaceAligner(offline=offline)
+        return cls(opened, manifest, aligner, cloud, ages or AgeCheck())
+
+    def sentence(self) -> str:
+        """How ages are known."""
+        if self.ages.estimate is None:
+            return "no estimate of ages is asked: a face that nobody declared an adult's stays"
+        limit = self.ages.adult + self.ages.margin
+        return f"ages are estimated too: below {limit:g} years a face that is not declared stays"
+
+    @property
+    def drift(self) -> DriftCheck:
+        """Of the skin of faces."""
+        return DriftCheck(skin_tone, SKIN_LIMITS)
 
     def rules(self) -> DirectionRules:
         """Which directions may be used."""
@@ -78,19 +99,27 @@ class FaceTools:
         return DirectionRules(cards, named.locked, named.unknown)
 
     def guard(self, log: EditLog) -> EditGuard:
-        """With the manifest, drift of the skin, and a look for faces that a request leaves out."""
+        """With the manifest, ages, drift of the skin, and a look for faces that a request leaves
+        out."""
         return EditGuard(
             self.rules(),
             self.manifest,
-            drift=DriftCheck(skin_tone, SKIN_LIMITS),
+            self.ages,
+            drift=self.drift,
             log=log,
             finder=self.aligner.places,
         )
 
     def penalties(
-        self, picture: Pixels, places: Sequence[FacePlace], job: EditJob
+        self,
+        picture: Pixels,
+        places: Sequence[FacePlace],
+        job: EditJob,
+        *,
+        drifted: Sequence[Mapping[str, float]] = (),
     ) -> tuple[Weighted, ...]:
-        """Of a search over moves of the faces at these places of the picture."""
+        """Of a search over moves of the faces at these places of the picture. drifted: of each face
+        what earlier edits changed."""
         opened, side = self.opened, self.opened.side
         crops = np.stack([place.cut(picture, side) for place in places])
         named = opened.named
@@ -99,9 +128,48 @@ class FaceTools:
         distance = LatentDistance(self.cloud, opened.plus(crops), vectors, rows)
         made = [Weighted(distance, job.latent)]
         made.append(Weighted(IdentityDistance(opened.embedding, side), job.latent))
+        made.append(Weighted(FaceDrift(self.drift, tuple(drifted)), _STOPPED))
         if opened.faces.discriminator is not None:
             made.append(Weighted(FaceRealnessDrop(opened), job.realness))
         return tuple(made)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceDrift:
+    """A penalty: of the face and the attribute that drift most, the drift as a share of its limit
+    where that is above .9, else 0. So a search stays where the guard will not stop what it finds;
+    measured as the guard does, against the same plan without moves of faces.
+
+    check: of the guard. earlier: of each face what edits before changed; empty for nothing.
+    """
+
+    check: DriftCheck
+    earlier: tuple[Mapping[str, float], ...] = ()
+    name: str = "face_drift"
+
+    def of(self, batch: EditedBatch) -> Floats:
+        """float64 [N]."""
+        moving = [at for at, plan in enumerate(batch.plans) if plan.face_moves()]
+        rest = [batch.plans[at].without_faces() for at in moving]
+        made = np.zeros(len(batch))
+        still = applied_to_all(rest, batch.original, batch.context)
+        for at, before in zip(moving, still, strict=True):
+            after = batch.done[at]
+            faces = {face for move in batch.plans[at].face_moves() for face in move.moved_faces}
+            shares = [
+                self._share(after.context.places[face], before.picture, after.picture, face)
+                for face in faces
+            ]
+            made[at] = max(shares, default=0.0)
+        return np.where(made > _NEAR, made, 0.0)
+
+    def _share(self, place: FacePlace, before: Pixels, after: Pixels, face: int) -> float:
+        earlier = self.earlier[face] if face < len(self.earlier) else {}
+        drift = self.check.measured(place.cut(before, _CROP), place.cut(after, _CROP), earlier)
+        return max(
+            abs(drift.changes.get(name, np.inf)) / max(limit, 1e-12)
+            for name, limit in self.check.limits.items()
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@
 1  The picture is opened, and what is protected is laid over it; an animation is refused, since an
    edit would keep its first picture alone.
 2  The guard is asked about the ad's words, and those that are laid over it. Where faces may be
-   moved, it is asked about each: a face without consent stays as it is, and the rest goes on.
+   moved, it is asked about each, see `faces_of_ad`: one without consent stays, the rest goes on.
 3  Plans are searched on a copy of at most `side` pixels, by the judges on the edited copy.
 4  What was found is done to the whole picture, and judged again there, by the second judge too.
 5  It is kept where it is better by the lower bound, see `settings`; else the ad stays as it is.
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
-from adwright.core.errors import AdwrightError, FileUnreadableError
+from adwright.core.errors import AdwrightError, DataError, FileUnreadableError
 from adwright.core.hashing import sha256_file
 from adwright.creative.editor.edited_file import FileEditor, opened_picture
 from adwright.creative.editor.edits.context import EditContext
@@ -33,23 +33,22 @@ from adwright.creative.editor.guards.guard import EditRequest, GuardVerdict
 from adwright.creative.editor.job.asked_judges import AskedJudges, JudgesOfAd
 from adwright.creative.editor.job.decision import decide
 from adwright.creative.editor.job.face_model import FaceTools
+from adwright.creative.editor.job.faces_of_ad import FacesOfAd, faces_of_ad
 from adwright.creative.editor.job.outcome import AdOutcome, KeptFront, with_found
 from adwright.creative.editor.job.protected import ProtectedRegions
 from adwright.creative.editor.job.searching import search_plan
 from adwright.creative.editor.job.settings import EditJob
-from adwright.creative.editor.job.shrunk import shrunk
-from adwright.creative.editor.search.fitness import Weighted, guarded
+from adwright.creative.editor.job.shrunk import ShrunkPicture, shrunk
+from adwright.creative.editor.provenance.label import labelled
+from adwright.creative.editor.search.fitness import Weighted
 from adwright.creative.editor.search.pareto import EditFront
 from adwright.creative.editor.search.picture_judge import Pixels
 from adwright.creative.editor.search.population import squeezed
 from adwright.creative.editor.search.result import FoundEdit, JudgedChange, judged_change
-from adwright.creative.faces.aligning.places import FacePlace
 from adwright.creative.records.seeing.opening.media import is_animation, opened_media
 from adwright.creative.records.verbal.record import AdRecord
 
-__all__ = ["AdToEdit", "EditedAd", "JobTools", "checked_ad", "edit_ad"]
-
-_PROBE = 0.05
+__all__ = ["AdToEdit", "EditedAd", "JobTools", "checked_ad", "edit_ad", "noted_faces"]
 
 
 @dataclass(frozen=True)
@@ -104,32 +103,37 @@ def edit_ad(
     )
     if not words.allowed:
         return EditedAd(_refused(blank, words))
-    plan, context, notes = _plan(picture, context, ad, tools, job)
-    if not plan.edits:
+    faces = _faces(picture, context, ad, tools, job)
+    if not faces.plan.edits:
         return EditedAd(
-            replace(blank, status="refused", reason="no edit is allowed of it", notes=notes)
+            replace(blank, status="refused", reason="no edit is allowed of it", notes=faces.notes)
         )
-    judges = tools.judges.of(ad.record)
-    further, allowed = _limits(picture, context, plan, ad, tools, job)
+    context, judges = faces.context, tools.judges.of(ad.record)
     small = shrunk(picture, context, side=job.side)
-    searched = search_plan(small, plan, judges, job, further, allowed, cpu=cpu)
+    further, allowed = _limits(picture, small, faces, ad, tools, job)
+    searched = search_plan(small, faces.plan, judges, job, further, allowed, cpu=cpu)
     found, others = _judged(picture, context, searched.found, judges, job)
     outcome = replace(
-        with_found(blank, found), others=others, notes=notes, front=_kept(searched.front)
+        with_found(blank, found), others=others, notes=faces.notes, front=_kept(searched.front)
     )
     decision = decide(found, job)
     if not decision.kept:
         left = replace(outcome, status="unchanged", reason=decision.reason)
         return EditedAd(left, found=found)
-    made = tools.editor.edited(
-        ad.path,
-        found.plan,
-        text=ad.record.text,
-        protected=mask if mask is not None else (),
-        places=context.places or None,
-        form=job.form,
-        title=ad.id,
-    )
+    try:
+        made = tools.editor.edited(
+            ad.path,
+            found.plan,
+            text=ad.record.text,
+            protected=mask if mask is not None else (),
+            places=context.places or None,
+            form=job.form,
+            title=ad.id,
+        )
+    except DataError:
+        if why := _unsaid(found):
+            return EditedAd(replace(outcome, status="refused", reason=why), found=found)
+        raise
     if made.data is None or made.record is None:
         return EditedAd(_refused(outcome, made.verdict), found=found)
     done = replace(outcome, status="edited", reason=decision.reason, seal=made.seal)
@@ -145,6 +149,13 @@ def checked_ad(ad: AdToEdit, tools: JobTools, job: EditJob) -> str:
     request = EditRequest(picture, job.plan(), EditContext(mask), ad.record.text)
     refusals = tools.editor.guard.verdict(request, tools.clock.now()).refusals
     return "; ".join(f"{one.code}: {one.reason}" for one in refusals)
+
+
+def noted_faces(ad: AdToEdit, tools: JobTools, job: EditJob) -> tuple[str, ...]:
+    """Which faces of an ad would stay, and why; empty where none would, or none is to be moved.
+    Raises as the file's opening."""
+    picture, mask = _opened(ad, tools.regions)
+    return _faces(picture, EditContext(mask), ad, tools, job).notes
 
 
 def _opened(ad: AdToEdit, regions: ProtectedRegions) -> tuple[Pixels, NDArray[np.bool_] | None]:
@@ -166,60 +177,38 @@ def _context(
     subject = None
     if "background_blur" in job.edits and editor.subject is not None:
         subject = editor.subject.share(picture)
-    places: tuple[FacePlace, ...] = ()
-    mover = None
-    if tools.faces is not None and "faces" in job.edits:
-        places = tuple(face.place for face in tools.faces.aligner.aligned(picture, 8).faces)
-        mover = tools.faces.opened.mover
-    return EditContext(mask, subject, places, mover)
+    return EditContext(mask, subject)
 
 
-def _plan(
+def _faces(
     picture: Pixels, context: EditContext, ad: AdToEdit, tools: JobTools, job: EditJob
-) -> tuple[EditPlan, EditContext, tuple[str, ...]]:
-    """The edits that are searched, the context with the faces that may be moved at its head, and
-    why others are not."""
+) -> FacesOfAd:
+    """The edits that are searched, of faces too where the job moves them."""
     plain = job.plan()
-    if "faces" not in job.edits or tools.faces is None:
-        return plain, context, ()
-    if not context.places:
-        return plain, context, ("no face was found that could be moved",)
-    names = tools.faces.opened.named.names
-    free: list[FacePlace] = []
-    left: list[FacePlace] = []
-    notes: list[str] = []
-    for face, place in enumerate(context.places):
-        amounts = [(0.0,) * len(names)] * face + [(_PROBE, *(0.0,) * (len(names) - 1))]
-        probe = EditPlan((FaceMove(names, tuple(amounts)),))
-        asked = EditRequest(picture, probe, context, ad.record.text)
-        verdict = tools.editor.guard.verdict(asked, tools.clock.now())
-        (free if verdict.allowed else left).append(place)
-        notes += [f"face {face} stays: {one.reason}" for one in verdict.refusals]
-    if not free:
-        return plain, context, tuple(notes)
-    move = FaceMove.neutral(names, len(free))
-    ordered = replace(context, places=(*free, *left))
-    return EditPlan((move, *plain.edits)), ordered, tuple(notes)
+    if tools.faces is None or "faces" not in job.edits:
+        return FacesOfAd(plain, context)
+    now, text = tools.clock.now(), ad.record.text
+    return faces_of_ad(picture, context, plain, text, tools.faces, tools.editor.guard, now)
 
 
 def _limits(
     picture: Pixels,
-    context: EditContext,
-    plan: EditPlan,
+    small: ShrunkPicture,
+    found: FacesOfAd,
     ad: AdToEdit,
     tools: JobTools,
     job: EditJob,
 ) -> tuple[tuple[Weighted, ...], Callable[[EditPlan], bool] | None]:
     """Penalties of moves of faces, and what the guard says of directions while it is searched."""
-    moves = [edit for edit in plan.edits if isinstance(edit, FaceMove)]
+    moves = [edit for edit in found.plan.edits if isinstance(edit, FaceMove)]
     if tools.faces is None or not moves:
         return (), None
-    # Who else is in the picture was asked before: the search asks about directions alone.
-    guard = replace(tools.editor.guard, finder=None)
-    request = EditRequest(picture, plan, context, ad.record.text)
-    small = shrunk(picture, context, side=job.side)
-    penalties = tools.faces.penalties(small.picture, small.context.places, job)
-    return penalties, guarded(guard, request, tools.clock.now())
+    many = len(moves[0].amounts)
+    request = EditRequest(picture, found.plan, found.context, ad.record.text)
+    guard, places = tools.editor.guard, small.context.places[:many]
+    drifted = [trace.drift for trace in guard.traces(request)]
+    penalties = tools.faces.penalties(small.picture, places, job, drifted=drifted)
+    return penalties, guard.directions_allow(request)
 
 
 def _judged(
@@ -239,6 +228,17 @@ def _judged(
         second=None if second is None else judged_change(second, pair, coverage=job.coverage),
     )
     return whole, tuple(changes[1:])
+
+
+def _unsaid(found: FoundEdit) -> str:
+    """Why an edit that moves a face cannot say so; empty where it can, or moves none."""
+    if not found.plan.face_moves():
+        return ""
+    try:
+        labelled(found.done.picture, found.done.context)
+    except DataError as error:
+        return f"A moved face has to be said in the picture: {error.what}"
+    return ""
 
 
 def _kept(front: EditFront | None) -> KeptFront | None:

@@ -27,11 +27,18 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import sha256_file
 from adwright.core.progress import duration, progress
 from adwright.creative.editor.edited_file import FileEditor
+from adwright.creative.editor.guards.ages import AgeCheck
 from adwright.creative.editor.guards.consent import consent_manifest
 from adwright.creative.editor.job.asked_judges import AskedJudges, opened_judges
 from adwright.creative.editor.job.face_model import FaceTools, plain_guard
 from adwright.creative.editor.job.folder import JobFolder, require_apart
-from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, checked_ad, edit_ad
+from adwright.creative.editor.job.one_ad import (
+    AdToEdit,
+    JobTools,
+    checked_ad,
+    edit_ad,
+    noted_faces,
+)
 from adwright.creative.editor.job.outcome import AdOutcome
 from adwright.creative.editor.job.protected import ProtectedRegions, read_protected
 from adwright.creative.editor.job.settings import EditJob
@@ -103,12 +110,14 @@ class PreparedJob:
         about its words; nothing is written. Raises ResumeError and ResourceError as a run."""
         folder = JobFolder.opened(self.out, self.asked, form=self.job.form, write=False)
         tools = self.tools(EditLog(folder.log, SystemClock()))
-        done, wrong = 0, []
+        done, wrong, notes = 0, [], []
         for ad in self.ads:
             if folder.outcome(ad.id, ad.path) is not None:
                 done += 1
             elif why := checked_ad(ad, tools, self.job):
                 wrong.append(f"{ad.id}: {why}")
+            else:
+                notes += [f"{ad.id}: {note}" for note in noted_faces(ad, tools, self.job)]
         left = len(self.ads) - done - len(wrong)
         looks = left * (self.job.calls + 1)
         eyes = _VECTOR_SECONDS * (self.judges.encoder is not None)
@@ -123,6 +132,7 @@ class PreparedJob:
         said += [f"{done:,} are done already"] if done else []
         said += [f"{self.without:,} have no picture"] if self.without else []
         said += [f"would not be edited: {one}" for one in wrong]
+        said += [*notes, *([tools.faces.sentence()] if tools.faces is not None else [])]
         said += [] if self.signed else [_TEST_KEY]
         return [*said, f"Would write {self.out}; originals stay as they are"]
 
@@ -156,6 +166,7 @@ class PreparedJob:
                 bar.advance()
         notes = [self.rule(), f"Every change of a number is a {ESTIMATE}."]
         notes += [] if self.signed else [f"The pictures are {_TEST_KEY}."]
+        notes += [] if tools.faces is None else [f"Of faces, {tools.faces.sentence()}."]
         return EditRun(tuple(outcomes), folder.path, write_summary(folder, outcomes, notes), before)
 
 
@@ -169,6 +180,7 @@ def edit_ads(
     job: EditJob | None = None,
     protected: str | Path | None = None,
     faces: FaceFiles | None = None,
+    ages: AgeCheck | None = None,
     key: SigningKey | None = None,
     offline: bool = False,
     clock: Clock | None = None,
@@ -183,6 +195,7 @@ def edit_ads(
         job=job,
         protected=protected,
         faces=faces,
+        ages=ages,
         key=key,
         offline=offline,
         clock=clock,
@@ -201,6 +214,7 @@ def prepared_job(
     job: EditJob | None = None,
     protected: str | Path | None = None,
     faces: FaceFiles | None = None,
+    ages: AgeCheck | None = None,
     key: SigningKey | None = None,
     offline: bool = False,
     clock: Clock | None = None,
@@ -210,9 +224,10 @@ def prepared_job(
     ads: a table or folder, which is looked at as `describe_table` does, or one that was. judges:
     runs of `train_clicks`, several for an ensemble. out: folder of the job. approver: who lets the
     edits pass, by name, for the log. second: a judge that the search never asks. protected: boxes
-    or masks, see `protected`. faces: needed where faces are moved. key: signs; by default one that
-    nobody trusts. Raises ConfigError, DataError, ArtifactError and the like for what is wrong with
-    what is named; what is wrong with an ad is told of that ad.
+    or masks, see `protected`. faces: needed where faces are moved. ages: with an estimate of your
+    own, for none ships. key: signs; by default one that nobody trusts. Raises ConfigError,
+    DataError, ArtifactError and the like for what is wrong with what is named; what is wrong with
+    an ad is told of that ad.
     """
     job, timer = job or EditJob(), clock or SystemClock()
     if not approver.strip():
@@ -237,7 +252,8 @@ def prepared_job(
     regions = _regions(protected, table)
     several = job.method == "pareto"
     with opened_judges(judges, second, several_objectives=several, offline=offline) as asked:
-        tools = _tools(asked, job, regions, faces, key, approver, timer, offline=offline)
+        moving = None if faces is None else _moving(faces, ages, offline=offline)
+        tools = _tools(asked, job, regions, moving, key, approver, timer, offline=offline)
         yield PreparedJob(
             tuple(chosen),
             len(table) - len(chosen),
@@ -265,7 +281,7 @@ def _tools(
     judges: AskedJudges,
     job: EditJob,
     regions: ProtectedRegions,
-    faces: FaceFiles | None,
+    moving: FaceTools | None,
     key: SigningKey | None,
     approver: str,
     clock: Clock,
@@ -275,11 +291,6 @@ def _tools(
     """Makes the tools of a job whose log is given."""
     signer = key or made_test_key(clock)
     subject = SubjectFinder(offline=offline) if "background_blur" in job.edits else None
-    moving: FaceTools | None = None
-    if faces is not None:
-        opened = OpenedFaces.load(faces.folder, faces.directions)
-        moving = FaceTools.of(opened, consent_manifest(faces.consent), offline=offline)
-        moving.rules()  # refuses a locked group that is not told
 
     def tools(log: EditLog) -> JobTools:
         if moving is None:
@@ -298,6 +309,13 @@ def _tools(
         return JobTools(judges, editor, clock, regions, moving)
 
     return tools
+
+
+def _moving(faces: FaceFiles, ages: AgeCheck | None, *, offline: bool) -> FaceTools:
+    opened = OpenedFaces.load(faces.folder, faces.directions)
+    made = FaceTools.of(opened, consent_manifest(faces.consent), ages=ages, offline=offline)
+    made.rules()  # refuses a locked group that is not told
+    return made
 
 
 def _asked(

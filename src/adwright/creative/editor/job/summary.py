@@ -121,7 +121,7 @@ def _found(folder: JobFolder, outcome: AdOutcome) -> FoundEdit | None:
         calls=outcome.calls,
         batches=outcome.batches,
         cpu_seconds=outcome.cpu_seconds,
-        reason=outcome.reason,
+        reason=" ".join((outcome.reason, *(f"{note}." for note in outcome.notes))),
     )
 
 

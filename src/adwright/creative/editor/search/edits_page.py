@@ -135,6 +135,8 @@ def _shown(name: str, edit: FoundEdit) -> dict[str, object]:
     judges = [_cells(edit.first, "searched")]
     if edit.second is not None:
         judges.append(_cells(edit.second, "second opinion, not searched"))
+    else:
+        judges.append(("second opinion", "", "", "", "none was asked: one model's word", ESTIMATE))
     spent = "" if np.isnan(edit.cpu_seconds) else f", {edit.cpu_seconds:.2f} CPU-seconds"
     return {
         "name": name,
@@ -169,9 +171,8 @@ def _sheet_row(edit: FoundEdit, name: str) -> Pixels:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
         raise MissingExtraError("sheets of pictures", "creative") from error
-    lines = [edit.first.said(), edit.advice]
-    if edit.second is not None:
-        lines.insert(1, f"second opinion: {edit.second.said()}")
+    second = "none was asked" if edit.second is None else edit.second.said()
+    lines = [edit.first.said(), f"second opinion: {second}", edit.advice]
     lines = [name, *lines] if name else lines
     wide, high = 2 * _SIDE + 3 * _MARGIN, _SIDE + 2 * _MARGIN
     font = ImageFont.load_default(11)

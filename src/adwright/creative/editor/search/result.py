@@ -76,6 +76,8 @@ class JudgedChange:
             text += f" ({self.relative:+.1%})"
         if self.low is not None and self.high is not None:
             text += f", change {self.low:+.3g} to {self.high:+.3g} ({self.coverage:.0%} interval)"
+        else:
+            text += ", without an interval: a single judge"
         return f"{text}; {ESTIMATE}"
 
 

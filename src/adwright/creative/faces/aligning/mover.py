@@ -8,7 +8,8 @@ Each crop x is inverted to W+, w = invert(x), and moved by its amounts a along t
     x' = x + G(w + sum_k a_k n_k) - G(w)
 
 so what the inversion lost is not lost from the crop, and an amount of 0 changes nothing (our
-choice; AdSEE puts G(w + ...) itself in place, which is `residual=False`).
+choice; AdSEE puts G(w + ...) itself in place, which is `residual=False`). A search asks about one
+face in batch after batch: of the crops of the last call w and G(w) are remembered.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class GeneratorMover:
         self.names, self.side = tuple(names), generator.config.side
         self._generator, self._invert = generator, invert
         self._directions, self._residual = directions, residual
+        self._known: dict[bytes, tuple[Tensor, Tensor]] = {}
 
     def vector(self, name: str) -> NDArray[np.float64]:
         """float64 [D]: the direction of a name, of length 1. Raises ConfigError for another."""
@@ -77,15 +79,28 @@ class GeneratorMover:
         if not len(busy):
             return made
         self._generator.eval()
-        # A search asks about one face many times over: it is inverted once.
+        # A population asks about one face many times over: it is inverted once.
         each, which = np.unique(crops[busy], axis=0, return_inverse=True)
         rows = torch.from_numpy(which.reshape(-1))
-        x = torch.from_numpy(each).permute(0, 3, 1, 2).float() / 127.5 - 1
-        plus = self._invert(x)
+        plus, lost = self._inverted(each)
         told = torch.from_numpy(amounts[busy]).to(plus.dtype)
         new = self._generator.pictures(self._directions.edited(plus[rows], told))
         if self._residual:
-            new = new + (x - self._generator.pictures(plus))[rows]
+            new = new + lost[rows]
         values = ((new + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         made[busy] = values.permute(0, 2, 3, 1).numpy()
         return made
+
+    def _inverted(self, crops: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """W+ [N, rows, D] of crops [N, S, S, 3], and what the inversion lost, [N, 3, S, S]."""
+        keys = [crop.tobytes() for crop in crops]
+        new = [at for at, key in enumerate(keys) if key not in self._known]
+        found = dict(self._known)
+        if new:
+            x = torch.from_numpy(crops[new]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            plus = self._invert(x)
+            lost = x - self._generator.pictures(plus)
+            found |= dict(zip((keys[at] for at in new), zip(plus, lost, strict=True), strict=True))
+        self._known = {key: found[key] for key in keys}
+        every = self._known.values()
+        return torch.stack([one for one, _ in every]), torch.stack([one for _, one in every])

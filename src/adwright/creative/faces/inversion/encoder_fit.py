@@ -48,7 +48,7 @@ from adwright.creative.faces.inversion.encoder_losses import (
     pair_loss,
     pixel_error,
 )
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder, hash_of
+from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
 from adwright.creative.faces.inversion.latent_pool import LatentPool
 from adwright.creative.faces.quality import PictureFeatures
 from adwright.training.loop.loop import train
@@ -168,7 +168,7 @@ def fit_encoder(
     at = train(trainee, trainee.folder(out), resume=resume, on_step=on_step)
     return FittedEncoder(
         networks.encoder,
-        hash_of(faces.generator),
+        faces.weights_hash,
         config.width,
         # Of the weights that are kept, which need not be the last.
         unlocked=config.unlocked(at.best_step, shape.rows),
@@ -235,7 +235,7 @@ class _Encoder(Trainee[Tensor]):
         asked = {
             "fit": to_jsonable(config),
             "data_hash": data_hash,
-            "generator_hash": hash_of(faces.generator),
+            "generator_hash": faces.weights_hash,
             "identity": identity is not None,
         }
         super().__init__(networks, optimisers, loop, asked)

@@ -28,32 +28,23 @@ from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.creative.faces.encoder import FaceEncoder
 from adwright.creative.faces.fitted_faces import FittedFaces
-from adwright.creative.faces.generator import Generator, GeneratorConfig
+from adwright.creative.faces.generator import GeneratorConfig
 from adwright.creative.faces.inversion.encoder_losses import pixel_error
 from adwright.creative.faces.inversion.refine import refine
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
-__all__ = ["ENCODER_KIND", "FittedEncoder", "hash_of"]
+__all__ = ["ENCODER_KIND", "FittedEncoder"]
 
 ENCODER_KIND = "faces_encoder"
 _AT_A_TIME = 64
 
 
-def hash_of(generator: Generator) -> str:
-    """Of its weights as float16, which half of an artifact keeps."""
-    weights = weights_of(generator)
-    return content_hash(
-        {name: sha256_bytes(value.astype(np.float16).tobytes()) for name, value in weights.items()}
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class FittedEncoder:
-    """encoder: of pictures. generator_hash: see `hash_of`. width: of the encoder. unlocked: rows
-    that have an offset, those that its training had let in; None for all.
+    """encoder: of pictures. generator_hash: see `FittedFaces.weights_hash`. width: of the encoder.
+    unlocked: rows that have an offset, those that its training had let in; None for all.
 
     config: of the training, plain values. records: one mapping a validation. data_hash: of the
     pictures. about: of what it was trained on, in words.
@@ -104,7 +95,7 @@ class FittedEncoder:
             return torch.cat([pixel_error(faces.generator.pictures(w), x) for w, x in parts])
 
     def _require(self, faces: FittedFaces, pictures: Tensor) -> None:
-        if hash_of(faces.generator) != self.generator_hash:
+        if faces.weights_hash != self.generator_hash:
             raise ConfigError(
                 "the encoder was trained on another generator",
                 where="faces",

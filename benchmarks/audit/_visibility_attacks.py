@@ -1,0 +1,159 @@
+"""One attack, or one control, of the benchmark of visibility: its text, its cost and its ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from adwright.audit.attacks.adaptive import adaptive_search
+from adwright.audit.attacks.attack import Attack
+from adwright.audit.attacks.budget import AttackBudget, Spending, SpendingMeter
+from adwright.audit.attacks.controls import control_texts
+from adwright.audit.attacks.feedback import RankFeedback
+from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.gradient.attack import GradientAttack, spread_orders
+from adwright.audit.attacks.gradient.config import GradientConfig
+from adwright.audit.attacks.run import run_attack
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
+from adwright.audit.attacks.templates import TemplateAttack
+from adwright.audit.report.texts import AUDIT_MARK, SellerText
+from adwright.audit.report.trial_log import TrialLog
+from adwright.audit.report.trials import RankTable, run_trials
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError
+from benchmarks.audit._visibility_cells import (
+    ADAPTIVE,
+    CHOSEN,
+    CONTROLS,
+    SCORED,
+    VisibilityCell,
+    scoring_orders,
+)
+from benchmarks.audit._visibility_defences import (
+    chosen_eps,
+    defence_stack,
+    ranks_behind,
+    stack_target,
+)
+from benchmarks.audit._visibility_lab import VisibilityLab, shop, work_folder
+
+__all__ = ["CALLS", "GRADIENT", "attacked", "seller_text"]
+
+#: Readings of the whole prompt that each of T1 to T4 may spend; see `budget`.
+CALLS = 120
+GRADIENT = GradientConfig(steps=500, candidates=64)
+_FLUENT = GradientConfig(steps=500, candidates=64, start="words", fluency=0.1)
+_SEARCH = RankSearchConfig(steps=500)
+
+
+def attacked(
+    cell: VisibilityCell, lab: VisibilityLab, *, calls: float = CALLS, orders: int = SCORED
+) -> dict[str, Any]:
+    """Attack, or write the control, and score the text. calls: of the attack. orders: that it is
+    scored in."""
+    goal = AttackGoal(shop(cell.catalogue), cell.row)
+    full = calls == CALLS and orders == SCORED
+    found: dict[str, Any] = {"audit": AUDIT_MARK}
+    if cell.tier in CONTROLS:
+        controls = control_texts(
+            goal,
+            seed=cell.seed,
+            words=GRADIENT.tokens,
+            tokens=lab.tokens,
+            vocabulary=lab.target.model.vocabulary,
+        )
+        text = controls[CONTROLS.index(cell.tier)]
+    else:
+        text, more = _searched(cell, goal, lab, calls, keeps=full)
+        found |= more
+    found |= {
+        "text": text.text,
+        "added": text.text[len(goal.own_text) :],
+        "tier": text.tier,
+        "model": lab.loaded[2],
+        "dtype": str(lab.loaded[0].dtype),
+    }
+    fresh = scoring_orders(cell.catalogue)[:orders]
+    if cell.tier in ADAPTIVE:
+        behind = ranks_behind("stack", text, cell.catalogue, lab, fresh)
+        return found | {"ranks": {"stack": behind}, "eps": chosen_eps(lab)}
+    log = TrialLog(work_folder() / f"{cell.catalogue}.jsonl") if full else TrialLog()
+    table = run_trials(lab.target, goal.catalogue, [text], fresh, log=log, batch=1)
+    seconds = round(table.attacked_cost.cpu_seconds, 1)
+    return found | {"ranks": _ranks(table, lab), "cpu_seconds_scoring": seconds}
+
+
+def seller_text(cell: VisibilityCell, found: Mapping[str, Any]) -> SellerText:
+    """The text of a cell that was measured, as an audit has it."""
+    goal = AttackGoal(shop(cell.catalogue), cell.row)
+    return SellerText(goal.name, goal.field, found["text"], found["tier"], str(cell.seed))
+
+
+def _searched(
+    cell: VisibilityCell, goal: AttackGoal, lab: VisibilityLab, calls: float, *, keeps: bool
+) -> tuple[SellerText, dict[str, Any]]:
+    """The text that an attack ends in. Where the defences take out the words that the attack by
+    gradient through them begins with, it has none, and the text is the seller's own."""
+    meter = SpendingMeter(AttackBudget(calls))
+    try:
+        attack, settings = _attack(cell, goal, lab, meter)
+    except ConfigError as error:
+        own = SellerText(goal.name, goal.field, goal.own_text, "T4", str(cell.seed))
+        return own, {"spent": asdict(Spending()), "values": [], "refused": error.what}
+    folder = work_folder() / f"{cell.name}-{CALLS}" if keeps else None
+    outcome = run_attack(attack, meter, folder=folder, seed=cell.seed, note=settings)
+    values = [round(value, 4) for value in outcome.values]
+    return outcome.seller_text(), {"spent": asdict(outcome.spent), "values": values}
+
+
+def _attack(
+    cell: VisibilityCell, goal: AttackGoal, lab: VisibilityLab, meter: SpendingMeter
+) -> tuple[Attack, dict[str, Any]]:
+    chosen = spread_orders(len(goal.catalogue), cell.row, CHOSEN, cell.seed)
+    model = lab.target.model.info.name
+    match cell.tier:
+        case "T0":
+            feedback = RankFeedback(lab.target, goal, chosen[:2], meter)
+            return TemplateAttack(feedback, model=model), {}
+        case "T1":
+            feedback = RankFeedback(lab.target, goal, chosen, meter)
+            search = SearchAttack(feedback, _SEARCH, model=model, seed=cell.seed)
+            return search, to_jsonable(_SEARCH)
+        case "T4":
+            # Behind the stack each record is read alone, so that the orders say nothing.
+            attack = adaptive_search(
+                stack_target(cell.catalogue, lab),
+                defence_stack(cell.catalogue, lab),
+                goal,
+                chosen[:1],
+                meter,
+                model=model,
+                config=_SEARCH,
+                seed=cell.seed,
+            )
+            return attack, to_jsonable(_SEARCH)
+    config = GRADIENT if cell.tier == "T2" else _FLUENT
+    through = cell.tier in ADAPTIVE
+    gradient = GradientAttack(
+        goal,
+        lab.reader(fluent=config.fluency > 0),
+        lab.tokens,
+        meter,
+        model=model,
+        config=config,
+        orders=chosen,
+        cleaner=defence_stack(cell.catalogue, lab) if through else None,
+        alone=through,
+        seed=cell.seed,
+    )
+    return gradient, to_jsonable(config)
+
+
+def _ranks(table: RankTable, lab: VisibilityLab) -> dict[str, Any]:
+    """By rule: ranks of all products [O][n] without the text and with it."""
+    rules = {lab.target.config.rule: table, **table.also}
+    return {
+        rule: {"clean": one.clean.tolist(), "attacked": one.attacked[0].tolist()}
+        for rule, one in rules.items()
+    }

@@ -1,0 +1,278 @@
+"""Rows and figures of the defences: attacks behind each, what they cost the shop, and the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adwright.audit.certificate.bounds import rank_bounds
+from adwright.audit.certificate.certificate import make_certificate, read_certificate
+from adwright.audit.certificate.curve import bound_curve, epsilons
+from adwright.audit.certificate.scores import BoundedScores
+from adwright.audit.report.intervals import crossed_interval
+from adwright.audit.report.trials import RankTable
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.calibration import wilson_interval
+from adwright.metrics.graded import graded_ndcg_per_query
+from benchmarks.audit._visibility_cells import (
+    ADAPTIVE,
+    CI,
+    CONTROLS,
+    FACTS,
+    TIERS,
+    VisibilityCell,
+    kept,
+)
+from benchmarks.audit._visibility_defences import DEFENCES, graded_list, tuned_eps
+from benchmarks.audit._visibility_lab import REQUESTS
+from benchmarks.audit._visibility_tables import (
+    AVERAGED,
+    averaged_tables,
+    behind_tables,
+    difference,
+    nets,
+    rank_tables,
+)
+from benchmarks.common.result import Figure
+
+__all__ = ["behind_figures", "behind_rows"]
+
+Floats = NDArray[np.float64]
+#: Without any defence.
+NONE = "none"
+_WRITTEN = (*TIERS, *CONTROLS)
+
+
+def behind_rows() -> list[dict[str, Any]]:
+    """A row for each catalogue, defence and kind of text, and one for each bound that was tried."""
+    rows = []
+    for catalogue in REQUESTS:
+        for defence, tables in _by_defence(catalogue).items():
+            control = tables.get("random")
+            loss = _ndcg_loss(catalogue, defence, tables)
+            for tier, table in tables.items():
+                net, minus = _interval(_net(table)), _minus(table, control)
+                rows.append(
+                    {
+                        "kind": "defence",
+                        "catalogue": catalogue,
+                        "defence": defence,
+                        "tier": tier,
+                        "products": len(nets(table)),
+                        "texts": len(table.texts),
+                        **_ends("net", net),
+                        **_ends("minus_control", minus),
+                        "first_before": round(100 * float((table.before == 1).mean()), 1),
+                        "first_after": round(100 * float((table.after == 1).mean()), 1),
+                        **_ends("ndcg_loss", loss),
+                    }
+                )
+    return [*rows, *_curve_rows()]
+
+
+def behind_figures() -> dict[str, Figure]:
+    """The keys of the coffee machines behind the stack."""
+    catalogue = next(iter(REQUESTS))
+    found: dict[str, Figure] = {}
+    by_defence = _by_defence(catalogue)
+    stack = by_defence.get("stack", {})
+    found |= _attack_figures(by_defence)
+    for defence, tables in by_defence.items():
+        loss = _ndcg_loss(catalogue, defence, tables)
+        if loss is not None and defence != NONE:
+            key = "ndcg_loss_percent" if defence == "stack" else f"ndcg_loss_percent_{defence}"
+            found |= _figure(key, loss)
+    whole = kept(VisibilityCell(catalogue, FACTS))
+    eps = _eps()
+    if whole is not None:
+        found |= _rule_figures(whole)
+        low, high = wilson_interval(
+            np.array([whole["alarms"] / whole["looked_at"]]), np.array([whole["looked_at"]])
+        )
+        found["honest_alarm_share"] = round(whole["alarms"] / whole["looked_at"], 4)
+        found["honest_alarm_share_ci"] = [round(float(low[0]), 4), round(float(high[0]), 4)]
+        if eps is not None:
+            found |= _certificate_figures(whole, eps, stack)
+    audit = kept(VisibilityCell(catalogue, CI))
+    if audit is not None:
+        found["audit_minutes_ci"] = round(audit["minutes_cpu"], 2)
+        found["audit_minutes_ci_wall"] = round(audit["minutes_wall"], 2)
+        found["tiers_run"] = len(audit["tiers"])
+    return found
+
+
+def _by_defence(catalogue: str) -> dict[str, dict[str, RankTable]]:
+    """The tables of each kind of text, by defence; those through the stack are under it."""
+    plain = rank_tables(catalogue, "sum", _WRITTEN)
+    found = {NONE: plain}
+    found |= {name: behind_tables(catalogue, name, _WRITTEN) for name in DEFENCES}
+    found["stack"] |= rank_tables(catalogue, "stack", ADAPTIVE)
+    found[AVERAGED] = averaged_tables(plain)
+    return {name: tables for name, tables in found.items() if tables}
+
+
+def _attack_figures(by_defence: Mapping[str, Mapping[str, RankTable]]) -> dict[str, Figure]:
+    """Attack success less the control's: behind the stack of each tier, the largest of all tiers,
+    and by gradient behind each defence alone."""
+    found: dict[str, Figure] = {}
+    stack = by_defence.get("stack", {})
+    worst: Interval | None = None
+    for tier in (*TIERS, *ADAPTIVE):
+        minus = _minus(stack.get(tier), stack.get("random"))
+        if minus is None:
+            continue
+        found |= _figure(f"defended_minus_control_points_{tier.lower().replace('-', '_')}", minus)
+        worst = minus if worst is None or minus.value > worst.value else worst
+    if worst is not None:
+        found |= _figure("defended_minus_control_points", worst)
+    for defence, tables in by_defence.items():
+        minus = _minus(tables.get("T2"), tables.get("random"))
+        if minus is not None and defence != "stack":
+            found |= _figure(f"t2_minus_control_points_{defence}", minus)
+    return found
+
+
+def _rule_figures(whole: Mapping[str, Any]) -> dict[str, Figure]:
+    """How each rule spreads the first places of the scoring orders without any attack: the largest
+    share of one product, and how many products ever have it."""
+    found: dict[str, Figure] = {}
+    for rule, ranks in whole["ranks"].items():
+        first = (np.array(ranks) == 1).mean(0)
+        found[f"clean_first_most_{rule}"] = round(float(first.max()), 3)
+        found[f"clean_first_products_{rule}"] = int((first > 0).sum())
+    return found
+
+
+def _certificate_figures(
+    whole: Mapping[str, Any], eps: float, stack: Mapping[str, RankTable]
+) -> dict[str, Figure]:
+    """The certificate of the coffee machines, and whether any attack was ever outside of it."""
+    scores = BoundedScores(np.array(whole["facts"]), np.array(whole["texts"]), eps)
+    made = make_certificate(
+        "coffee_machines",
+        REQUESTS["coffee_machines"],
+        whole["names"],
+        scores,
+        ranker="stack",
+        made=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    read, bounds = read_certificate(made.payload()), rank_bounds(scores)
+    found: dict[str, Figure] = {
+        "certificate_share": sum(
+            a == b for a, b in zip(read.best, bounds.best.tolist(), strict=True)
+        )
+        / len(read.names),
+        "certificate_eps": round(eps, 4),
+        "certificate_mean_gain": round(float(bounds.gain.mean()), 2),
+        "certificate_most_gain": int(bounds.gain.max()),
+    }
+    within = {tier: _within(table, bounds.best, bounds.worst) for tier, table in stack.items()}
+    adaptive = [one for tier in ADAPTIVE for one in within.get(tier, ())]
+    if adaptive:
+        found["adaptive_within_bound"] = float(np.mean(adaptive))
+        found["adaptive_rankings"] = len(adaptive)
+    every = [one for some in within.values() for one in some]
+    if every:
+        found["attacks_within_bound"] = float(np.mean(every))
+        found["attack_rankings"] = len(every)
+    return found
+
+
+def _within(table: RankTable, best: ArrayLike, worst: ArrayLike) -> list[bool]:
+    """Of each ranking with a text, whether all products stand within their bounds."""
+    ranks = table.attacked
+    others = np.ones(ranks.shape, bool)
+    np.put_along_axis(
+        others, np.broadcast_to(table.rows[:, None, None], (*ranks.shape[:2], 1)), False, 2
+    )
+    fine = np.where(others, ranks <= np.asarray(worst), ranks >= np.asarray(best))
+    found: list[bool] = fine.all(2).ravel().tolist()
+    return found
+
+
+def _eps() -> float | None:
+    """The bound by what is kept of books and cameras; None where either is not there."""
+    tuning = [kept(VisibilityCell(name, FACTS)) for name in list(REQUESTS)[1:]]
+    known = [one for one in tuning if one is not None]
+    return tuned_eps(known) if len(known) == len(tuning) else None
+
+
+def _curve_rows() -> Iterator[dict[str, Any]]:
+    """Rank gain, bound and NDCG: where the bound is chosen, and on the coffee machines."""
+    eps = _eps()
+    found = {name: kept(VisibilityCell(name, FACTS)) for name in REQUESTS}
+    if eps is None:
+        return
+    first, *others = REQUESTS
+    tuning = [graded_list(one) for name in others if (one := found[name]) is not None]
+    tried = epsilons(tuning)
+    held = [graded_list(one)] if (one := found[first]) is not None else []
+    for name, lists in ((" and ".join(others), tuning), (first, held)):
+        for point in bound_curve(lists, tried) if lists else ():
+            yield {
+                "kind": "bound",
+                "catalogue": name,
+                "eps": round(point.eps, 4),
+                "chosen": point.eps == eps,
+                "mean_gain": round(point.mean_gain, 2),
+                "most_gain": point.most_gain,
+                "mean_loss": round(point.mean_loss, 2),
+                "ndcg": round(point.ndcg, 4),
+                "ndcg_loss": round(point.loss_percent, 2),
+            }
+
+
+def _ndcg_loss(catalogue: str, defence: str, tables: Mapping[str, RankTable]) -> Interval | None:
+    """What a defence takes of NDCG@10 by the shop's ratings without any attack, in percent of the
+    undefended ranker's, over the scoring orders."""
+    whole = kept(VisibilityCell(catalogue, FACTS))
+    if whole is None or defence == NONE:
+        return None
+    before = _ndcg(np.array(whole["ranks"]["sum"]), whole["grades"])
+    after = _ndcg(next(iter(tables.values())).clean, whole["grades"])
+    if len(after) != len(before):
+        before = np.array([before[half :: len(after)].mean() for half in range(len(after))])
+    return _interval((100 * (before - after) / before.mean())[None])
+
+
+def _ndcg(ranks: ArrayLike, grades: list[float]) -> Floats:
+    """[O] of ranks [O, n]."""
+    lists = np.argsort(np.asarray(ranks), axis=1, kind="stable")
+    queries, n = lists.shape
+    return graded_ndcg_per_query(
+        lists,
+        np.arange(queries + 1) * n,
+        np.tile(np.arange(n), queries),
+        np.tile(grades, queries),
+        k=10,
+        gain="linear",
+    )
+
+
+def _net(table: RankTable) -> Floats:
+    return 100 * np.stack(list(nets(table).values()))
+
+
+def _minus(table: RankTable | None, control: RankTable | None) -> Interval | None:
+    """Points of net above random words, over products and orders."""
+    if table is None or control is None or table is control:
+        return None
+    found = difference(table, control)
+    return None if found is None else _interval(found)
+
+
+def _interval(values: Floats) -> Interval:
+    return crossed_interval(values, np.random.default_rng(0))
+
+
+def _ends(name: str, one: Interval | None) -> dict[str, float | None]:
+    parts = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
+    return {key: None if one is None else round(getattr(one, end), 1) for key, end in parts.items()}
+
+
+def _figure(key: str, one: Interval) -> dict[str, Figure]:
+    return {key: round(one.value, 2), f"{key}_ci": [round(one.low, 2), round(one.high, 2)]}

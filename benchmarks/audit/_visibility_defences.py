@@ -1,0 +1,192 @@
+"""The defences of the benchmark of visibility: what a text does behind each by itself, and all.
+
+What cleans texts is measured by ranking what it leaves, so that a text that it does not change
+costs nothing more. The bound on texts is chosen on books and cameras, and used on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue.orders import Order
+from adwright.audit.certificate.curve import GradedList, bound_curve, choose_eps, epsilons
+from adwright.audit.defences.bounded import BoundedTarget
+from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
+from adwright.audit.defences.guard.features import GuardText
+from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+from adwright.audit.defences.guarding import GuardCleaner
+from adwright.audit.defences.isolated import IsolatedTarget
+from adwright.audit.defences.normalise import NormaliseCleaner
+from adwright.audit.defences.stack import DefenceStack, StackConfig
+from adwright.audit.report.texts import CONTROL, SellerText
+from adwright.audit.report.trial_log import TrialLog
+from adwright.audit.report.trials import run_trials
+from adwright.audit.targets.defended import ListingCleaner
+from adwright.audit.targets.target import Target
+from benchmarks.audit._guard_data import honest_texts
+from benchmarks.audit._visibility_cells import FACTS, VisibilityCell, kept, scoring_orders
+from benchmarks.audit._visibility_lab import DATA, REQUESTS, VisibilityLab, shop, work_folder
+
+__all__ = [
+    "DEFENCES",
+    "chosen_eps",
+    "defence_stack",
+    "defended",
+    "facts",
+    "graded_list",
+    "ranks_behind",
+    "stack_target",
+    "tuned_eps",
+]
+
+#: Each by itself, then those of `adwright audit run --defend` together.
+DEFENCES = ("normalise", "guard", "extract", "isolated", "bounded", "stack")
+_CLEANING = DEFENCES[:3]
+#: Of NDCG, that the bound may lose on the catalogues that it is chosen on.
+_MOST_LOSS = 0.02
+_FITTED = 900
+
+
+def facts(catalogue: str, lab: VisibilityLab, orders: Sequence[Order]) -> dict[str, Any]:
+    """A catalogue as it is: the terms of a bounded score, the ranks without any attack by rule, and
+    how many of its texts the guard takes for attacks."""
+    whole = shop(catalogue)
+    bounded = BoundedTarget(lab.target, IsolatedTarget(lab.target), 0.0)
+    scores = bounded.scores(whole.listings, whole.request)
+    log = TrialLog(work_folder() / f"{catalogue}.jsonl")
+    looks = guard(catalogue).look(guard_texts(whole.listings))
+    table = run_trials(lab.target, whole, [_same(whole)], orders, log=log, batch=1)
+    ranks = {lab.target.config.rule: table, **table.also}
+    return {
+        "names": list(whole.names),
+        "facts": scores.facts.tolist(),
+        "texts": scores.texts.tolist(),
+        "ranks": {rule: one.clean.tolist() for rule, one in ranks.items()},
+        "grades": ratings(whole),
+        "alarms": sum(one.alarm for one in looks),
+        "looked_at": len(looks),
+        "model": lab.loaded[2],
+    }
+
+
+def ratings(whole: ShopCatalogue) -> list[float]:
+    """The shop's own relevance: the rating of each product less the lowest."""
+    found = [float(str(one.attributes["Rating"])) for one in whole.listings]
+    return [round(one - min(found), 6) for one in found]
+
+
+def graded_list(found: Mapping[str, Any], rule: str = "sum") -> GradedList:
+    """The terms of a catalogue's scores, graded by the order of the undefended ranker, whose texts
+    are honest."""
+    mean = np.mean(found["ranks"][rule], axis=0)
+    texts, terms = np.array(found["texts"]), np.array(found["facts"])
+    return GradedList(terms, texts, len(mean) - mean)
+
+
+def tuned_eps(tuning: Sequence[Mapping[str, Any]]) -> float:
+    """The smallest bound that loses little of the agreement with the undefended order."""
+    lists = [graded_list(one) for one in tuning]
+    return choose_eps(bound_curve(lists, epsilons(lists)), most_loss=_MOST_LOSS)
+
+
+@cache
+def chosen_eps(lab: VisibilityLab) -> float:
+    """The bound, by what was measured of books and cameras; measured now where it was not."""
+    tuning: list[Mapping[str, Any]] = []
+    for name in list(REQUESTS)[1:]:
+        found = kept(VisibilityCell(name, FACTS))
+        tuning.append(found or facts(name, lab, scoring_orders(name)))
+    return tuned_eps(tuning)
+
+
+@cache
+def guard(catalogue: str) -> TextGuard:
+    """Fitted on honest texts of five merchants, none of this catalogue."""
+    own = set(shop(catalogue).names)
+    fitted: list[GuardText] = []
+    for some in honest_texts(DATA).values():
+        others = [one for _, one in some if one.name not in own]
+        fitted += others[:: max(len(others) // _FITTED, 1)][:_FITTED]
+    return TextGuard.fit(fitted, np.random.default_rng(0))
+
+
+@cache
+def defence_stack(catalogue: str, lab: VisibilityLab) -> DefenceStack:
+    """Normalisation, the guard, each listing by itself, and the bound."""
+    return DefenceStack(StackConfig(eps=chosen_eps(lab)), guard=guard(catalogue))
+
+
+@cache
+def stack_target(catalogue: str, lab: VisibilityLab) -> Target:
+    """The ranker behind the stack."""
+    return defence_stack(catalogue, lab).target(lab.target)
+
+
+def defended(
+    text: SellerText, catalogue: str, lab: VisibilityLab, orders: Sequence[Order]
+) -> dict[str, Any]:
+    """What a text does behind each defence, and what is left of it."""
+    whole = shop(catalogue)
+    attacked = whole.listings[whole.index(text.product)].with_text(text.field, text.text)
+    left = {name: _cleaner(name, catalogue).clean(attacked) for name in _CLEANING}
+    left["stack"] = defence_stack(catalogue, lab).clean(attacked)
+    return {
+        "ranks": {name: ranks_behind(name, text, catalogue, lab, orders) for name in DEFENCES},
+        "left": {name: one.texts[text.field] for name, one in left.items()},
+        "eps": chosen_eps(lab),
+    }
+
+
+def ranks_behind(
+    name: str, text: SellerText, catalogue: str, lab: VisibilityLab, orders: Sequence[Order]
+) -> dict[str, Any]:
+    """Ranks [O][n] behind a defence, without the text and with it."""
+    whole = shop(catalogue)
+    row = whole.index(text.product)
+    other = whole.with_listing(row, whole.listings[row].with_text(text.field, text.text))
+    target, log = _target(name, catalogue, lab), TrialLog()
+    if name in _CLEANING:
+        cleaner = _cleaner(name, catalogue)
+        whole, other = _cleaned(whole, cleaner), _cleaned(other, cleaner)
+        log = TrialLog(work_folder() / f"{catalogue}.jsonl")
+    clean, attacked = (
+        run_trials(target, one, [_same(one)], orders, log=log, batch=1).clean.tolist()
+        for one in (whole, other)
+    )
+    return {"clean": clean, "attacked": attacked}
+
+
+@cache
+def _target(name: str, catalogue: str, lab: VisibilityLab) -> Target:
+    """What ranks behind a defence; behind those that clean, the ranker itself."""
+    if name == "stack":
+        return stack_target(catalogue, lab)
+    if name in _CLEANING:
+        return lab.target
+    alone = IsolatedTarget(lab.target)
+    return alone if name == "isolated" else BoundedTarget(lab.target, alone, chosen_eps(lab))
+
+
+@cache
+def _cleaner(name: str, catalogue: str) -> ListingCleaner:
+    if name == "normalise":
+        return NormaliseCleaner()
+    if name == "guard":
+        return GuardCleaner(guard(catalogue))
+    return ExtractionCleaner(FactSchema.of(shop(catalogue).listings))
+
+
+def _cleaned(whole: ShopCatalogue, cleaner: ListingCleaner) -> ShopCatalogue:
+    return whole.with_listings({row: cleaner.clean(one) for row, one in enumerate(whole.listings)})
+
+
+def _same(whole: ShopCatalogue) -> SellerText:
+    """No change at all, so that trials rank a catalogue as it is."""
+    one = whole.listings[0]
+    field = one.text_fields[-1]
+    return SellerText(one.name, field, one.texts[field], f"{CONTROL} none")

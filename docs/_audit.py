@@ -1,0 +1,118 @@
+"""The tables of the audit: how far texts push products, and what the guard finds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from _results import ABSENT, figures_of, number, result, source
+
+CATALOGUES = {"coffee_machines": "coffee machines", "books": "books", "cameras": "cameras"}
+TIERS = {
+    "T0": "T0, templates",
+    "T1": "T1, search on ranks",
+    "T2": "T2, by gradient",
+    "T3": "T3, by gradient, fluent",
+    "random": "control: random tokens",
+    "name": "control: the name again",
+    "truthful": "control: a truthful sentence",
+}
+FORMATS = {
+    "abt-buy": "Abt-Buy, descriptions",
+    "walmart-amazon": "Walmart-Amazon, titles",
+    "pricerunner": "PriceRunner, titles",
+    "dummyjson": "DummyJSON, descriptions",
+    "visibility": "the audited catalogues",
+}
+SETTINGS = {
+    "seen": "fitted on it",
+    "unseen": "never seen",
+    "unseen, peers": "30 of its texts seen, unlabelled",
+}
+
+
+def attacks() -> Iterator[str]:
+    """Net of each kind of attack, beside the published figures of other models."""
+    rows = [row for row in result("visibility").get("rows", ()) if "product" not in row]
+    yield "| products | model | texts | net, all runs | best run | first before | first after |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows:
+        net = number(row["net"], ".1f")
+        if row.get("net_low") is not None:
+            net += f" ({row['net_low']:.1f} to {row['net_high']:.1f})"
+        cells = [CATALOGUES[row["catalogue"]], row["model"], TIERS[row["tier"]], net]
+        cells += [_percent(row, key) for key in ("best", "first_before", "first_after")]
+        yield f"| {' | '.join(cells)} |"
+    if not rows:
+        yield f"| all | | | {ABSENT} | | | |"
+    yield ""
+    yield result("visibility").get("protocol", f"Attacks on the public catalogues are {ABSENT}.")
+    yield from source("visibility")
+
+
+def products() -> Iterator[str]:
+    """The coffee machines one by one, under the attack by gradient."""
+    rows = [row for row in result("visibility").get("rows", ()) if "product" in row]
+    yield "| product | net | mean rank before | after | first before | first after |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        cells = [row["product"], number(row["net"], ".1f")]
+        cells += [number(row[key], ".2f") for key in ("rank_before", "rank_after")]
+        cells += [_percent(row, key) for key in ("first_before", "first_after")]
+        yield f"| {' | '.join(cells)} |"
+    if not rows:
+        yield f"| all | {ABSENT} | | | | |"
+
+
+def guard() -> Iterator[str]:
+    """What the guard finds of each format, fitted on it and not."""
+    rows = result("guard").get("rows", ())
+    yield (
+        "| format | the guard was | area | gradient | tokens | fluent | templates | false alarms |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        kinds = ("gradient", "tokens", "fluent", "templates")
+        cells = [FORMATS[row["format"]], SETTINGS[row["setting"]], number(row["auroc"], ".3f")]
+        cells += [number(row[f"found_{kind}"], ".0%") for kind in kinds]
+        yield f"| {' | '.join(cells)} | {number(row['honest_alarm'], '.1%')} |"
+    if not rows:
+        yield f"| all | | {ABSENT} | | | | | |"
+    yield ""
+    yield _sentence(figures_of("guard"))
+    yield ""
+    yield result("guard").get("protocol", f"The guard is {ABSENT}.")
+    yield from source("guard")
+
+
+def _sentence(figures: Mapping[str, Any]) -> str:
+    if "honest_alarm_at_1_percent" not in figures:
+        return ""
+    alarms = [
+        f"{number(figures[f'honest_alarm_at_{at}_percent'], '.2%')} "
+        f"({number(figures[f'honest_alarm_at_{at}_percent_ci'], '.2%')}) at {at}%"
+        for at in (1, 5)
+    ]
+    unseen = [
+        number(figures[f"guard_auroc_unseen_format{end}"], ".3f")
+        for end in ("", "_peers", "_4gram")
+    ]
+    return (
+        f"Area: under the curve, attacks of all kinds against honest texts. False alarms of all "
+        f"formats together that it was fitted on: {' and '.join(alarms)}. Mean area of formats "
+        f"that it never saw: {unseen[0]}, with unlabelled texts of them {unseen[1]}, of a model of "
+        f"characters alone {unseen[2]}. It is fitted to {figures['fit_texts']:,} texts in "
+        f"{figures['fit_cpu_seconds']:.0f} CPU-seconds, and reads "
+        f"{figures['texts_per_cpu_second']:,.0f} texts in one."
+    )
+
+
+def _percent(row: Mapping[str, Any], key: str) -> str:
+    return "" if row.get(key) is None else number(row[key], ".1f")
+
+
+AUDIT: Mapping[str, Callable[[], Iterator[str]]] = {
+    "visibility-attacks": attacks,
+    "visibility-products": products,
+    "visibility-guard": guard,
+}
