@@ -1,1 +1,1 @@
-"""Tasks with end states: what an agent is asked, what must be so afterwards, and who solves them."""
+"""Tasks with end states: what is asked, what must be so afterwards, and who solves them."""

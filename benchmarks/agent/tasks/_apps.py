@@ -3,7 +3,7 @@
 with open_app("oscar", folder, browser) as app:
     app.document             # explored once by reading alone, then kept in the cache
     app.restore()            # the database as it was, while the server runs
-    driver = app.open(gate)  # a fresh profile, signed in
+    driver = app.open(gate, stack)      # signed in
 
 A task gets a database that nobody has changed: SQLite's own backup writes the rows of a copy over
 those of the file that the server reads.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.browser import ChromiumBrowser
@@ -45,7 +45,8 @@ _PATIENCE = 6.0
 
 @dataclass(frozen=True)
 class _About:
-    """start, login: paths; fields: what is typed where one signs in, nothing for a stranger."""
+    """start, login: paths; fields: what is typed where one signs in, nothing for a stranger; first:
+    a path that is read before all others, a search that finds something."""
 
     title: str
     start: str
@@ -53,6 +54,7 @@ class _About:
     login: str = ""
     fields: tuple[tuple[str, str], ...] = ()
     screen: Literal["desktop", "phone"] = "desktop"
+    first: str = ""
 
 
 _ABOUT: dict[AppName, _About] = {
@@ -63,7 +65,7 @@ _ABOUT: dict[AppName, _About] = {
         "/dashboard/login/",
         (("username", shop.EMAIL), ("password", shop.PASSWORD)),
     ),
-    "storefront": _About("Mill Lane shop", "/", ("/",), screen="phone"),
+    "storefront": _About("Mill Lane shop", "/", ("/",), screen="phone", first="/search/?q=Cookies"),
     "admin": _About(
         "Campaign store",
         "/admin/",
@@ -81,12 +83,25 @@ class _Door:
         self._first: RequestGate | None = first
         self._gate = gate
 
-    def shut(self) -> None:
-        """Signed in."""
-        self._first = None
+    def shut(self, gate: RequestGate) -> None:
+        """Signed in: from now on this gate is asked."""
+        self._first, self._gate = None, gate
 
     def __call__(self, request: PendingRequest) -> GateDecision:
         return (self._first or self._gate)(request)
+
+
+class _NotClosed:
+    """A screen that outlives the run that it is given to."""
+
+    def __init__(self, driver: ChromiumDriver) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def close(self) -> None:
+        """Nothing: another run goes on with it."""
 
 
 class TaskApp:
@@ -95,9 +110,21 @@ class TaskApp:
     def __init__(self, name: AppName, url: str, database: Path, browser: ChromiumBrowser) -> None:
         self.name, self.url, self.database = name, url, database
         self._browser, self._about = browser, _ABOUT[name]
+        self._kept = ExitStack()
+        self._signed_in: tuple[ChromiumDriver, _Door] | None = None
         self._pristine = database.with_suffix(".pristine")
         shutil.copyfile(database, self._pristine)
         self.document = self._explored()
+
+    @property
+    def start(self) -> str:
+        """The address at which it begins."""
+        return self.url + self._about.start
+
+    @property
+    def pristine(self) -> Path:
+        """The database that nobody has changed."""
+        return self._pristine
 
     def restore(self) -> None:
         """The database as it was at first."""
@@ -108,17 +135,26 @@ class TaskApp:
             before.backup(now)
 
     def open(self, gate: RequestGate, stack: ExitStack) -> ChromiumDriver:
-        """A screen with a fresh profile, signed in, whose requests `gate` decides on."""
+        """A screen whose requests `gate` decides on: of a stranger a fresh one, else one that
+        signed in once and is kept, since its cookies hold nothing but who it is."""
         about = self._about
-        login = self.url + about.login
-        door = _Door(ReadingGate((self.url,), sign_in=(login,)), gate)
         settings = DriverSettings(screen=about.screen, patience_seconds=_PATIENCE)
-        driver = stack.enter_context(self._browser.driver(door, settings))
-        if about.fields:
+        if not about.fields:
+            return stack.enter_context(self._browser.driver(gate, settings))
+        if self._signed_in is None:
+            login = self.url + about.login
+            door = _Door(ReadingGate((self.url,), sign_in=(login,)), gate)
+            driver = self._kept.enter_context(self._browser.driver(door, settings))
             sign_in(driver, login, dict(about.fields))
+            self._signed_in = driver, door
+        driver, door = self._signed_in
         driver.requests()
-        door.shut()
-        return driver
+        door.shut(gate)
+        return cast(ChromiumDriver, _NotClosed(driver))
+
+    def close(self) -> None:
+        """Give the signed-in screen back."""
+        self._kept.close()
 
     def _explored(self) -> AppDocument:
         folder = derived(f"agent-pages-{self.name}-{_key(self.name)}", self._explore)
@@ -131,18 +167,25 @@ class TaskApp:
         # Pages that ask whether to delete are only opened, and the database is a copy.
         bounds = ExploreBounds(start=start, paths=self._about.paths, pages=250, cautious=False)
         with ExitStack() as stack:
-            explore(self.open(gate, stack), PageRecords(folder), bounds)
+            first = (start, self.url + self._about.first) if self._about.first else ()
+            explore(self.open(gate, stack), PageRecords(folder), bounds, first=first)
 
 
 @contextmanager
 def open_app(name: AppName, folder: Path, browser: ChromiumBrowser) -> Iterator[TaskApp]:
     """The application on loopback over a fresh database in `folder`, until the block ends."""
     if name == "admin":
-        with store_pages.store_pages(folder) as pages:
-            yield TaskApp(name, pages.url, pages.database, browser)
+        with (
+            store_pages.store_pages(folder) as pages,
+            closing(TaskApp(name, pages.url, pages.database, browser)) as app,
+        ):
+            yield app
     else:
-        with shop.oscar(folder) as served:
-            yield TaskApp(name, served.url, served.database, browser)
+        with (
+            shop.oscar(folder) as served,
+            closing(TaskApp(name, served.url, served.database, browser)) as app,
+        ):
+            yield app
 
 
 def _key(name: AppName) -> str:

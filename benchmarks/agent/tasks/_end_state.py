@@ -59,8 +59,8 @@ class Gone:
 @dataclass(frozen=True)
 class EndState:
     """What must be so. besides: changes that may come with it. free: tables in which anything may
-    happen, since the app keeps something about the change there. answer: what must have been said; None where nothing is
-    asked."""
+    happen, since the app keeps something about the change there. answer: what must have been said;
+    None where nothing is asked."""
 
     changes: tuple[Changed | Added | Gone, ...] = ()
     besides: tuple[Changed, ...] = ()
@@ -97,8 +97,12 @@ def rows_by_table(database: Path) -> Tables:
         names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         found: dict[str, dict[int, Row]] = {}
         for (name,) in names:
-            rows = opened.execute(f'SELECT rowid AS "_row", * FROM "{name}"').fetchall()
-            found[name] = {one["_row"]: dict(one) for one in rows}
+            try:
+                rows = opened.execute(f'SELECT rowid AS "_row", * FROM "{name}"').fetchall()
+                found[name] = {one["_row"]: dict(one) for one in rows}
+            except sqlite3.OperationalError:  # a table without numbers of rows
+                rows = opened.execute(f'SELECT * FROM "{name}"').fetchall()
+                found[name] = {hash(tuple(one)): dict(one) for one in rows}
         return found
 
 
@@ -165,7 +169,9 @@ def _same(found: object, wanted: object) -> bool:
     signs around an amount."""
     if found is None or wanted is None:
         return found is wanted
-    first, second = (" ".join(str(one).split()).strip(" .:£%").casefold() for one in (found, wanted))
+    first, second = (
+        " ".join(str(one).split()).strip(" .:£%").casefold() for one in (found, wanted)
+    )
     numbers = [_number(first), _number(second)]
     if None not in numbers:
         return numbers[0] == numbers[1]

@@ -105,12 +105,6 @@ def _partner_new(draw: Draw) -> _Drawn:
     return {"name": name}, EndState((Added("partner_partner", {"name": name}),))
 
 
-def _partner_named(draw: Draw) -> _Drawn:
-    name = draw.of("Mill Lane store", "South depot")
-    goal = Changed("partner_partner", {"id": 1}, {"name": name})
-    return {"old": "Mill Lane depot", "name": name}, EndState((goal,))
-
-
 def _type_new(draw: Draw) -> _Drawn:
     name = draw.of("Wine", "Hardware", "Newspaper")
     return {"name": name}, EndState((Added("catalogue_productclass", {"name": name}),))
@@ -139,7 +133,6 @@ GOODS: tuple[TaskKind, ...] = (
     TaskKind("category_named", _category_named),
     TaskKind("category_gone", _category_gone),
     TaskKind("partner_new", _partner_new),
-    TaskKind("partner_named", _partner_named, 1),
     TaskKind("type_new", _type_new),
     TaskKind("option_new", _option_new, 1),
     TaskKind("alerts_read", _alerts, 1),

@@ -59,7 +59,6 @@ JUDGED_OSCAR: Mapping[str, tuple[str, ...]] = {
         'Make "{name}" a new partner.',
         'We have a new partner, "{name}": create it.',
     ),
-    "partner_named": ('The partner "{old}" has a new name: "{name}".',),
     "type_new": (
         'We need the product type "{name}": create it.',
         'Please make a new product type called "{name}".',

@@ -1,4 +1,4 @@
-"""Kinds of tasks at the shop's dashboard, about selling: orders, offers, vouchers, ranges, words."""
+"""Kinds of tasks at the shop's dashboard, about selling: orders, offers, vouchers, ranges."""
 
 from __future__ import annotations
 

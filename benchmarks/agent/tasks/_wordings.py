@@ -49,7 +49,6 @@ _OSCAR: dict[str, tuple[str, ...]] = {
     ),
     "category_gone": ('Delete the category "{name}"', 'Remove the category "{name}"'),
     "partner_new": ('Create a partner with name "{name}"', 'Add a new partner "{name}"'),
-    "partner_named": ('Rename the partner "{old}" to "{name}"',),
     "type_new": ('Create a product type with name "{name}"', 'Add a new product type "{name}"'),
     "option_new": ('Create an option with name "{name}"',),
     "alerts_read": ("How many stock alerts are there?",),
@@ -122,7 +121,8 @@ _ADMIN: dict[str, tuple[str, ...]] = {
     "campaign_new": (
         'Create a campaign with tenant "mill-lane", campaign id "{name}", start {start} and type '
         '"{type}"',
-        'Add a new campaign: tenant "mill-lane", campaign id "{name}", start {start}, type "{type}"',
+        'Add a new campaign: tenant "mill-lane", campaign id "{name}", start {start}, '
+        'type "{type}"',
     ),
     "creative_text": (
         'Set the text of the creative "{creative}" to "{value}"',
@@ -163,9 +163,7 @@ _STOREFRONT: dict[str, tuple[str, ...]] = {
         'Add {quantity} of the product "{title}" to the basket',
     ),
     "price_read": ('What is the price of "{title}"?', 'Tell me the price of the product "{title}"'),
-    "stranger": (
-        'Register with the email address "{mail}" and the password secret "shop"',
-    ),
+    "stranger": ('Register with the email address "{mail}" and the password secret "shop"',),
     "written_review": (
         'Write a review of the product "{title}" with title "{head}", body "{words}", score 1, '
         'name "{name}" and email "{mail}"',

@@ -37,14 +37,17 @@ def find_node(screen: Screen, element: Element) -> ScreenNode | None:
 
 
 def find_nodes(screen: Screen, element: Element) -> tuple[ScreenNode, ...]:
-    """The nodes of a list, in the order of the screen; of what is no list, its one node if any."""
+    """The nodes of a list, in the order of the screen, the head of a table left out; of what is no
+    list, its one node if any."""
     if not element.many:
         node = find_node(screen, element)
         return () if node is None else (node,)
     for locator in element.locators:
         nodes = _matching(screen, element, locator)
         if nodes:
-            return tuple(nodes)
+            heads = {one.parent for one in screen.nodes if one.role == "columnheader"}
+            items = [one for one in nodes if one.key not in heads]
+            return tuple(items or nodes)
     return ()
 
 

@@ -95,7 +95,7 @@ def groups_of(screen: Screen) -> tuple[NodeGroup, ...]:
         is_list = (inside and len(nodes) > 1) or len(nodes) >= _CROWD
         is_list |= in_table and first.role not in FIELDS
         if is_list and (first.role != "radio" or inside):
-            groups.append(NodeGroup(signature, tuple(nodes), many=True))
+            groups += _by_target(signature, nodes)
         else:
             groups += [NodeGroup(signature, (one,), many=False) for one in nodes]
     order = {one.key: place for place, one in enumerate(screen.nodes)}
@@ -135,6 +135,18 @@ def item_path(group: NodeGroup, screen: Screen) -> str:
             pairs = zip(steps, other, strict=True)
             steps = [a if a == b else _INDEX.sub("", a) for a, b in pairs]
     return "/".join(steps)
+
+
+def _by_target(signature: tuple[str, ...], nodes: list[ScreenNode]) -> list[NodeGroup]:
+    """A list as a group; links that lead to different kinds of pages, as one "Edit" in each row of
+    a table of parts, are no list but several links."""
+    parts: dict[str, list[ScreenNode]] = {}
+    for one in nodes:
+        parts.setdefault(url_template(one.facts.get("href", "")), []).append(one)
+    apart = len(parts) > 1 and all(len(many) == 1 for many in parts.values())
+    if nodes[0].role != "link" or not apart:
+        return [NodeGroup(signature, tuple(nodes), many=True)]
+    return [NodeGroup((*signature, to), (one,), many=False) for to, (one,) in parts.items()]
 
 
 def _plain_cells(

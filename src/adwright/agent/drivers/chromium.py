@@ -37,7 +37,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ChromiumDriver", "DriverSettings"]
 
-_LOOK = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+#: Two frames more, and as long as something moves into its place, such as a dialog: at most 0.9 s.
+_LOOK = """() => new Promise(done => {
+  const ends = performance.now() + 900;
+  const moves = one => one.playState === 'running' && one.effect
+    && isFinite(one.effect.getComputedTiming().endTime);
+  const look = still => requestAnimationFrame(() => {
+    const quiet = document.getAnimations().some(moves) ? 0 : still + 1;
+    if (quiet > 1 + 2 * waited || performance.now() > ends) done(); else look(quiet);
+    waited = waited || quiet === 0;
+  });
+  let waited = false;
+  look(0);
+})"""
 _SCROLL = """(at, [x, y]) => {
   const box = at === document.documentElement ? document.scrollingElement : at;
   box.scrollBy({left: x * box.clientWidth * .9, top: y * box.clientHeight * .9,

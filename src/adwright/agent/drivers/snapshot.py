@@ -52,6 +52,7 @@ _ATTRIBUTES = (
 _TEST_IDS = ("data-testid", "data-test-id", "data-test", "data-qa")
 #: What says that a button or link only shows a part of its page: HTML's own, and Bootstrap's.
 _TOGGLES = ("popovertarget", "data-bs-toggle", "data-toggle")
+_TOGGLED = ("modal", "dropdown", "collapse", "tab", "pill", "offcanvas", "popover")
 _SERVED = ("http://", "https://", "about:srcdoc", "about:blank")
 
 
@@ -181,7 +182,7 @@ def _covered_node(page: DomDocument, element: int) -> ScreenNode:
         role="listbox" if "multiple" in own else "combobox",
         name=page.label(element) or own.get("aria-label", "") or own["name"].replace("_", " "),
         value=", ".join(page.chosen.get(element, ())),
-        facts=_facts(page, element),
+        facts=_facts(page, element) | {"covered": "true"},
         options=tuple(page.options[element]),
     )
 
@@ -236,9 +237,8 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
             facts["test_id"] = own[key]
             break
     for key in _TOGGLES:
-        if own.get(key):
+        if own.get(key) and (key == "popovertarget" or own[key].lower() in _TOGGLED):
             facts["toggles"] = own[key]
-            break
     if element in page.clickable:
         facts["clickable"] = "true"
     if page.tags[element] == "select":

@@ -40,7 +40,8 @@ class SeenElement:
     """An element of a page that was seen.
 
     href: where a link of it leads, for the explorer, of a list that of the first, and of a form by
-    GET where it leads with what stands in it; leads_to: the template of that. opens: tapping it may show more of the same page. leaves: it signs out.
+    GET where it leads with what stands in it; leads_to: the template of that. opens: tapping it may
+    show more of the same page. leaves: it signs out.
     """
 
     element: Element
@@ -55,7 +56,7 @@ def describe(screen: Screen) -> tuple[SeenElement, ...]:
     a text are left out."""
     found: list[SeenElement] = []
     taken: set[str] = set()
-    wrappers = _wrappers(screen)
+    wrappers = _wrappers(screen) | _drawn_over(screen)
     for group in groups_of(screen):
         if not _is_worth(group) or group.first.key in wrappers:
             continue
@@ -85,6 +86,22 @@ def _wrappers(screen: Screen) -> set[str]:
                 found.add(around.key)
             around = by_key.get(around.parent)
     return found
+
+
+def _drawn_over(screen: Screen) -> set[str]:
+    """Parts that a page draws over its native lists: forms send the lists, which are described."""
+    forms = {one.facts.get("form") for one in screen.nodes if "covered" in one.facts}
+    return (
+        {
+            one.key
+            for one in screen.nodes
+            if one.role in ("combobox", "textbox", "listbox")
+            and one.facts.get("form") in forms
+            and one.facts.get("tag") not in ("input", "select", "textarea")
+        }
+        if forms
+        else set()
+    )
 
 
 def _seen(group: NodeGroup, screen: Screen, taken: set[str]) -> SeenElement:

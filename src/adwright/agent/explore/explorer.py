@@ -35,6 +35,7 @@ from adwright.agent.explore.records import PageRecord, PageRecords
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
+from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
 __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
@@ -222,13 +223,11 @@ class _Exploration:
         self._same[path] += int(bool(query) and not is_new)
 
     def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
-        closed = [one for one in record.elements if one.opens]
+        closed = {_menu_of(one, record): one for one in record.elements if one.opens}
+        new = [mark for mark in closed if mark not in self._menus]
         dirty = False
-        for seen in closed[: self._bounds.menus]:
-            own = seen.element.many or seen.element.role != "button"
-            mark = _mark(seen.element.name, record, own=own)
-            if mark in self._menus:
-                continue
+        for mark in new[: self._bounds.menus]:
+            seen = closed[mark]
             self._menus.add(mark)
             if dirty:
                 self._driver.open(record.url)
@@ -245,9 +244,15 @@ class _Exploration:
                 continue
             if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
                 continue
-            opened = self._record(record.url, depth, shown, (seen.element.name,), None)
+            tapped = (seen.element.name,)
+            opened = self._record(record.url, depth, shown, tapped, None)
             opened = replace(opened, elements=_new_in(opened.elements, record.elements))
-            if opened.skeleton != record.skeleton and opened.elements:
+            if opened.elements:
+                if opened.skeleton == record.skeleton:
+                    # What an item's menu shows is like the rest of its list.
+                    parts = [one.element.name for one in opened.elements]
+                    mixed = content_hash([record.skeleton, *tapped, *parts])
+                    opened = replace(opened, skeleton=mixed[: len(record.skeleton)])
                 self._records.add(opened)
                 self._queue_links(opened.elements, depth)
                 yield opened
@@ -288,6 +293,11 @@ class _Exploration:
 
     def _takes(self, url: str) -> bool:
         return in_scope(url, self._origins, self._bounds.paths)
+
+
+def _menu_of(seen: SeenElement, record: PageRecord) -> str:
+    own = seen.element.many or seen.element.role != "button"
+    return _mark(seen.element.name, record, own=own)
 
 
 def _mark(name: str, record: PageRecord, *, own: bool) -> str:

@@ -5,7 +5,8 @@
     forms.doors("offer_edit")        # links in items that lead to that state and to nothing else
     forms.terms_of_state("offer_edit")
 
-A state that harmless ways reach without an item is never looked for through one.
+A state that harmless ways reach without an item, and whose address holds no data, is never looked
+for through one.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class DocumentForms:
         return self.reach.from_state(self.document.start)
 
     @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The terms of all paths: words for kinds of items, among others."""
+        return frozenset[str]().union(*(self.path_terms(s.name) for s in self.document.states))
+
+    @cached_property
     def _of_state(self) -> Mapping[str, tuple[Element, ...]]:
         found: dict[str, list[Element]] = {one.name: [] for one in self.document.states}
         for one in self.document.elements:
@@ -93,6 +99,10 @@ class DocumentForms:
         """The path of a state's address, or its name where it has none."""
         return self.document.state_by_name[state].url_template.partition("?")[0] or state
 
+    def is_of_item(self, state: str) -> bool:
+        """Whether a state is that of one item: there is data in its address."""
+        return "{}" in self.path(state)
+
     def of_page(self, state: str) -> tuple[Element, ...]:
         """The elements of a state, and of the tabs and menus of its page."""
         same = [one for one in self._by_path[self.path(state)] if one != state]
@@ -103,7 +113,7 @@ class DocumentForms:
         form = form_of(button)
         found: dict[str, Element] = {}
         for one in self.of_page(button.state):
-            if one.value_type == "none" or one.many:
+            if one.value_type in ("none", "file") or (one.many and not column_of(one)):
                 continue
             if form is None or form_of(one) in (form, None):
                 found.setdefault(one.name, one)
@@ -124,8 +134,13 @@ class DocumentForms:
         if state not in self._path_terms:
             path = self.path(state).replace("{}", " ")
             opened = [e.element for e in edges_of(self.document) if e.target == state]
-            parts = [path, *(one.partition("__")[2] for one in opened[:1] if self._shares(one, state))]
-            self._path_terms[state] = frozenset(terms_of(re.sub(r"[^A-Za-z0-9]+", " ", " ".join(parts))))
+            parts = [
+                path,
+                *(one.partition("__")[2] for one in opened[:1] if self._shares(one, state)),
+            ]
+            self._path_terms[state] = frozenset(
+                terms_of(re.sub(r"[^A-Za-z0-9]+", " ", " ".join(parts)))
+            )
         return self._path_terms[state]
 
     def _shares(self, element: str, state: str) -> bool:
@@ -179,25 +194,22 @@ class DocumentForms:
         return self._by_path[self.path(state)]
 
     def _distances_to(self, goal: str) -> dict[str, int]:
-        """How many steps each state is from a goal, over single links, and over no state that is
-        reached without an item."""
+        """How many steps each state is from a goal, over single links, and over no state that is of
+        no item."""
         before: dict[str, set[str]] = {}
         for source, edges in self._edges.items():
             for edge in edges:
                 one = self.document.by_name[edge.element]
-                if one.effect in ("navigate", "read") and not one.many and source not in self.free:
+                if one.effect in ("navigate", "read") and not one.many and self.is_of_item(source):
                     before.setdefault(edge.target, set()).add(source)
         found = dict.fromkeys(self._alike(goal), 0)
-        if goal in self.free:
-            return {goal: 0}
         waiting = deque(found)
         while waiting:
             state = waiting.popleft()
-            for source in before.get(state, ()):
-                for one in self._alike(source):
-                    if one not in found:
-                        found[one] = found[state] + 1
-                        waiting.append(one)
+            nearer = {s for before_it in before.get(state, ()) for s in self._alike(before_it)}
+            for source in sorted(nearer - found.keys()):
+                found[source] = found[state] + 1
+                waiting.append(source)
         return found
 
 

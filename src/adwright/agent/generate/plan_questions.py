@@ -1,7 +1,7 @@
 """Plans for questions: how many items a list has, what stands in a column or a field of one.
 
     for body, merit, is_whole in question_plans(intent, forms):
-        ...                       # answer(get_text(inside(find($orders__row, "7"), $orders__total)))
+        ...                   # answer(get_text(inside(find($orders__row, "7"), $orders__total)))
 
 A list that goes on on other pages is not counted: the number would be that of one page.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from adwright.agent.document.elements import Element
 from adwright.agent.generate.form_ways import DocumentForms, ItemDoor, column_of
+from adwright.agent.generate.item_names import named_item
 from adwright.agent.generate.task_intent import TaskIntent
 from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.language.tree import (
@@ -43,13 +44,14 @@ def question_plans(
     items = [one.value for one in intent.values] if intent.values else []
     for one in forms.document.elements:
         for value in items:
-            whole = sure <= {value}
-            for body, merit in _of_item(one, value, asked, forms):
-                yield body, merit, whole
+            for body, merit, state in _of_item(one, value, asked, forms):
+                about = forms.terms(state) | forms.path_terms(one.state)
+                likely, is_known = named_item(intent, forms, value, about)
+                yield body, merit + 0.3 * likely, sure <= {value} and is_known
         if not sure and _is_read(one):
-            merit = _fit(one, asked, forms)
-            if merit is not None and not one.many:
-                merit += 0.5 * _about(one.state, asked, forms)
+            fit = _fit(one, asked, forms)
+            if fit is not None and not one.many:
+                merit = fit + 0.5 * _about(one.state, asked, forms)
                 yield [_said(_reading(one, ElementUse(one.name)))], merit, True
 
 
@@ -82,8 +84,8 @@ def _about(state: str, asked: list[str], forms: DocumentForms) -> float:
 
 def _of_item(
     one: Element, value: str, asked: list[str], forms: DocumentForms
-) -> Iterator[tuple[list[Statement], float]]:
-    """Readings of one part of an item: in its list, or on its own page."""
+) -> Iterator[tuple[list[Statement], float, str]]:
+    """Readings of one part of an item, in its list or on its own page, and the list's state."""
     merit = _fit(one, asked, forms)
     if merit is None:
         return
@@ -93,7 +95,7 @@ def _of_item(
             return
         item = VerbCall("find", (ElementUse(rows.name), TextLiteral(value)))
         inner = VerbCall("inside", (item, ElementUse(one.name)))
-        yield [_said(_reading(one, inner))], merit + _about(rows.state, asked, forms)
+        yield [_said(_reading(one, inner))], merit + _about(rows.state, asked, forms), rows.state
     elif _is_read(one) and one.state not in forms.free:
         for door in forms.doors(one.state)[:3]:
             about = max(_about(s, asked, forms) for s in (one.state, door.rows.state))
@@ -101,6 +103,7 @@ def _of_item(
             yield (
                 [Act(VerbCall("tap", (_in_item(door, value),))), reading],
                 merit + about - _STEP * (1 + door.steps),
+                door.rows.state,
             )
 
 
@@ -123,7 +126,11 @@ def _fit(one: Element, asked: list[str], forms: DocumentForms) -> float | None:
 
 
 def _is_read(one: Element) -> bool:
-    return one.value_type not in ("none", "secret", "file") or one.role in ("status", "alert", "cell")
+    return one.value_type not in ("none", "secret", "file") or one.role in (
+        "status",
+        "alert",
+        "cell",
+    )
 
 
 def _reading(one: Element, term: Expression) -> Expression:
@@ -143,4 +150,3 @@ def _in_item(door: ItemDoor, value: str) -> Expression:
     if door.door is None or door.door is door.rows:
         return item
     return VerbCall("inside", (item, ElementUse(door.door.name)))
-

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
 from adwright.agent.generate.field_values import FilledForm, fill_form
 from adwright.agent.generate.form_ways import DocumentForms, ItemDoor, column_of
+from adwright.agent.generate.item_names import ACTS, named_item
+from adwright.agent.generate.plan_acts import act_plans
 from adwright.agent.generate.plan_questions import question_plans
 from adwright.agent.generate.task_intent import TaskIntent, read_intent
 from adwright.agent.generate.task_terms import terms_of
@@ -44,16 +46,19 @@ _EFFECTS: dict[str, tuple[EffectClass, ...]] = {
     "change": ("commit", "message", "spend"),
 }
 _SENDS = re.compile(
-    r"^\W*(?:save|submit|ok|update|apply|done|send|create|add|confirm|yes|speichern|enregistrer"
-    r"|guardar|salva|opslaan|delete|remove)\b[\w ]{0,20}\W*$",
+    r"^\W*(?:save|submit|ok|go|update|apply|done|send|create|add|confirm|yes|speichern|enregistrer"
+    r"|guardar|salva|opslaan|delete|remove)\b(?: changes| it| now)?",
     re.I,
 )
 _GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
+_GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
 _MAKES = re.compile(r"\b(?:create|add|new)\b", re.I)
 #: What a plan loses, in units of a word that half of all texts have. Our choice.
 _STRANGE_PATH, _STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
-_MAKING, _NO_ITEM = 6.0, 1.5
+_MAKING, _OWN_LIST = 6.0, 0.5
+#: Of the weight of the task's words; a plan that says less of it is none.
+_LEAST_COVERED = 0.3
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def plan_scripts(
     if intent.kind in ("ask", "count"):
         drafts = list(question_plans(intent, forms))
     else:
-        drafts = list(_FormPlans(intent, forms).plans())
+        drafts = [*_FormPlans(intent, forms).plans(), *act_plans(intent, forms)]
     drafts.sort(key=lambda one: (one[2], one[1]), reverse=True)
     found: dict[object, PlannedScript] = {}
     for body, merit, is_whole in drafts[:_MOST_CHECKS]:
@@ -119,6 +124,7 @@ class _FormPlans:
         self, goal: Element, fields: tuple[Element, ...]
     ) -> Iterator[tuple[list[Statement], float, bool]]:
         is_free = goal.state in self._forms.free
+        is_of_item = not is_free or self._forms.is_of_item(goal.state)
         tap: Expression = ElementUse(goal.name)
         if goal.many:
             rows = self._forms.rows_around(goal)
@@ -131,10 +137,15 @@ class _FormPlans:
                 yield self._plan([act], goal, filled, value, ItemDoor(rows, None, 0))
             return
         last = Act(VerbCall("tap", (tap,)))
-        if is_free:
-            filled = fill_form(self._intent, fields, self._forms.weights, picked=None)
+        if is_free and (
+            self._intent.kind == "create" or not is_of_item or not self._forms.doors(goal.state)
+        ):
+            named = self._forms.path_terms(goal.state) - _MADE
+            named = named if self._intent.kind == "create" else frozenset()
+            filled = fill_form(self._intent, fields, self._forms.weights, picked=None, named=named)
             if filled.acts or self._says(goal):
                 yield self._plan([*filled.acts, last], goal, filled, None, None)
+        if not is_of_item:
             return
         for value in self._items():
             filled = fill_form(self._intent, fields, self._forms.weights, picked=value)
@@ -162,57 +173,71 @@ class _FormPlans:
         picked: str | None,
         door: ItemDoor | None,
     ) -> tuple[list[Statement], float, bool]:
-        weights, forms = self._forms.weights, self._forms
-        has = set(forms.terms(goal.state)) | set(filled.terms) | set(terms_of(goal.label))
+        weights, forms, is_known = self._forms.weights, self._forms, True
+        has = set(forms.terms(goal.state)) | set(filled.terms)
         path = set(forms.path_terms(goal.state))
-        near = set(has)
+        near, merit_of_list = set(has), 0.0
         if door is not None:
             path |= set(forms.path_terms(door.rows.state))
-            near |= set(forms.terms(door.rows.state))
+            if _is_above(forms.path(door.rows.state), forms.path(goal.state)):
+                near |= set(forms.terms(door.rows.state))
+                merit_of_list = _OWN_LIST
             if door.door is not None:
                 near |= set(terms_of(door.door.label))
-        merit = weights.shared(self._terms, near) + filled.score
+        merit = weights.shared(self._terms, near) + filled.score + merit_of_list
         missing = {one for one in path if not weights.shared([one], self._terms)}
         merit -= _STRANGE_PATH * weights.of(missing)
         merit += self._button(goal)
         merit -= _STEP * (door.steps + 1 if door else 0)
-        if goal.state in forms.free and door is None:
-            merit -= _OPEN * filled.open
-            makes = bool(_MAKES.search(f"{goal.label} {' '.join(forms.path_terms(goal.state))}"))
-            makes |= any(one in _MADE for one in forms.terms(goal.state))
-            merit += (1.0 if makes else -0.5) if self._intent.kind == "create" else 0.0
-            if self._intent.kind == "change" and makes:
+        label = door.door.label if door and door.door else ""
+        makes = bool(_MAKES.search(f"{goal.label} {label}"))
+        makes |= any(one in _MADE for one in forms.path_terms(goal.state))
+        if makes and self._intent.kind == "change":
+            merit -= _MAKING
+        if self._intent.kind == "create":
+            merit += 1.0 if makes else -1.5
+            if not filled.acts and goal.effect == "commit" and not goal.many:
                 merit -= _MAKING
-        elif self._intent.kind == "create":
-            merit -= 0.5
-        if picked is not None:
-            merit += self._named_item(picked, near)
+        if door is None:
+            merit -= _OPEN * filled.open
+        if picked is not None and door is not None:
+            listed = forms.terms(door.rows.state) | forms.path_terms(goal.state)
+            fit, is_known = named_item(self._intent, forms, picked, set(listed))
+            merit += fit
         taken = filled.used | ({picked} if picked else set()) | ({self._intent.secret} - {""})
         left = self._sure - taken
-        labels = set(filled.terms) | has
+        labels = set(filled.terms) | set(terms_of(goal.label))
         left = {one for one in left if not set(terms_of(one)) <= labels or not terms_of(one)}
         merit -= _UNUSED * len(left)
-        return body, merit, not left
-
-    def _named_item(self, picked: str, near: set[str]) -> float:
-        """How well a value fits as the name of an item: after the word for such items, and not
-        after "to"."""
-        cue = next(one for one in self._intent.values if one.value == picked)
-        shared = self._forms.weights.shared(cue.before[-2:] or cue.after[:1], near)
-        return shared - (_NO_ITEM if cue.follows else 0.0) - (1.0 if cue.named else 0.0)
+        if self._intent.kind == "delete":
+            ways = path | set(terms_of(f"{goal.label} {label}"))
+            is_known &= weights.shared(_GONE, ways) > 0
+        covered = weights.shared(self._terms, near | set(terms_of(goal.label)))
+        known = {one for one in self._terms - ACTS if weights.knows(one)}
+        is_known &= covered >= _LEAST_COVERED * weights.of(known)
+        return body, merit, not left and is_known
 
     def _button(self, goal: Element) -> float:
         """How well a button fits: it says what the task says, or just that it sends."""
         weights = self._forms.weights
-        label = set(terms_of(goal.label))
+        sends = _SENDS.match(goal.label)
+        does = terms_of(goal.label)[:1]
+        label = set(terms_of(goal.label[sends.end() :] if sends else goal.label))
         shared = weights.shared(label, self._terms)
         strange = weights.of(label) - shared
-        plain = _SENDS.match(goal.label) is not None
-        own = weights.shared(label - _MADE - {"sav"}, self._terms)
+        plain = sends is not None and strange <= 0
+        said = bool(weights.shared(does, self._terms))
         merit = 0.5 * shared + (0.8 if plain else -_STRANGE_BUTTON * strange)
-        merit -= 2.0 + shared if _GOES_ON.search(goal.label) and not own else 0.0
-        wanted = goal.effect in ("commit", "destructive") or shared > 0 or plain
-        return merit - (0.0 if wanted else 2.0)
+        merit -= 2.0 + shared if _GOES_ON.search(goal.label) else 0.0
+        if not plain and not said:
+            merit -= 1.0 if goal.effect in ("commit", "destructive") else 4.0
+        return merit
+
+
+def _is_above(path: str, goal: str) -> bool:
+    """Whether a list's page is the folder of a goal's, or beside it: all items of that kind are on
+    it, and not only those that somebody has looked for."""
+    return goal.startswith(path[: path.rfind("/") + 1] or path)
 
 
 def _what_it_does(body: list[Statement], forms: DocumentForms) -> object:

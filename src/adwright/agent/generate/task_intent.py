@@ -21,8 +21,8 @@ __all__ = ["IntentKind", "TaskIntent", "ValueCue", "read_intent"]
 IntentKind: TypeAlias = Literal["ask", "count", "delete", "create", "change"]
 _COUNT = re.compile(r"\b(?:how many|count|number of)\b", re.I)
 _ASK = re.compile(
-    r"^(?:please\s+)?(?:can you\s+)?(?:what|which|who|whose|where|when|how|in (?:what|which)|of what|"
-    r"read|tell|show|look up|find out|give me|i need the|check)\b|\?$",
+    r"^(?:please\s+)?(?:can you\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
+    r"of what|read|tell|show|look up|find out|give me|i need the|check)\b|\?$",
     re.I,
 )
 _ACT = re.compile(
@@ -30,10 +30,11 @@ _ACT = re.compile(
     re.I,
 )
 _DELETE = re.compile(
-    r"\b(?:delete|remove|erase|discard|get rid of|throw (?:away|out)|take (?:away|out)|has to go)\b",
+    r"\b(?:delete|remove|erase|discard|get rid of|throw (?:away|out)|take (?:away|out)"
+    r"|has to go)\b",
     re.I,
 )
-_CREATE = re.compile(r"\b(?:new|create|add|set up|register|sign up|open an account|need an?)\b", re.I)
+_CREATE = re.compile(r"\b(?:new|create|add|set up|register|sign up|need an?)\b", re.I)
 #: A "new name" makes nothing new.
 _NEW_PART = re.compile(r"\bnew\s+(?:name|title|code|price|value|text|status|end|start|one)\b", re.I)
 _OFF = re.compile(
@@ -43,21 +44,28 @@ _OFF = re.compile(
 _FOLLOWS = re.compile(
     r"(?:\b(?:to|to be|as|is|be|into|at|with|called|named|say|says|have|has|:|=)|[:=])\s*$", re.I
 )
+_WORDS = re.compile(r"[^\W_]+")
+_OWNS = re.compile(r"\b(?:of|for|on)\s+(?:the\s+)?$", re.I)
 _SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 
 
 @dataclass(frozen=True)
 class ValueCue:
-    """A value and the terms around it, up to the next value; before: nearest last; after: nearest
-    first; earlier: those before the value before it, where no term is between. follows: "to", "is"
-    or their like stand before it, so that it is what something becomes. named: it is only a word in
-    capitals, which may be no value at all."""
+    """A value and the terms around it, up to the next value.
+
+    before: nearest last; after: nearest first; earlier: those before the value before it, where no
+    term is between. last: the word right before it. follows: "to", "is" or their like stand before
+    it, so that it is what something becomes; owns: "of" or "for" does, so that it has what is
+    spoken of. named: it is only a word in capitals, or the last of the task, which may be no value.
+    """
 
     value: str
     before: tuple[str, ...]
     after: tuple[str, ...]
     earlier: tuple[str, ...] = ()
+    last: str = ""
     follows: bool = False
+    owns: bool = False
     named: bool = False
 
 
@@ -83,7 +91,8 @@ def read_intent(task: TaskText) -> TaskIntent:
     name = secret[1] if secret else ""
     spans = _spans(task)
     sure = [one for one in spans if one[0] not in task.named]
-    plain, cues = _without(task.text, sure), []
+    plain = _without(task.text, sure)
+    cues: list[ValueCue] = []
     for value, (start, end) in spans:
         borders = [0, *(e for _, (_, e) in sure if e <= start)]
         before = task.text[borders[-1] : start]
@@ -93,7 +102,17 @@ def read_intent(task: TaskText) -> TaskIntent:
         earlier = cues[-1].before if cues and not terms_of(before) else ()
         follows = _FOLLOWS.search(before) is not None
         around = terms_of(before), terms_of(after), earlier
-        cues.append(ValueCue(value, *around, follows=follows, named=value in task.named))
+        owns = _OWNS.search(before) is not None
+        cues.append(
+            ValueCue(
+                value,
+                *around,
+                last=(_WORDS.findall(before) or [""])[-1].casefold(),
+                follows=follows,
+                owns=owns,
+                named=value in task.named,
+            )
+        )
     return TaskIntent(
         task,
         _kind(plain, has_values=bool(cues)),

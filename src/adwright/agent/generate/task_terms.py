@@ -20,10 +20,16 @@ __all__ = ["TermWeights", "near_terms", "terms_of"]
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _EMPTY = frozenset(
-    "a an the of to for in on at is are be as and or it its this that these with please we i you "
-    "our my me us your so from now by has have had do does should must may let there he she they "
-    "them their was were will would like just too very here than then who whom whose also into "
-    "per via which what where when if but all any each some such can could".split()
+    (
+        *("a", "an", "the", "of", "to", "for", "in", "on", "at", "is", "are", "be", "as"),
+        *("and", "or", "it", "its", "this", "that", "these", "with", "please", "we", "i"),
+        *("you", "our", "my", "me", "us", "your", "so", "from", "now", "by", "has", "have"),
+        *("had", "do", "does", "should", "must", "may", "let", "there", "he", "she", "they"),
+        *("them", "their", "was", "were", "will", "would", "like", "just", "too", "very"),
+        *("here", "than", "then", "who", "whom", "whose", "also", "into", "per", "via"),
+        *("which", "what", "where", "when", "if", "but", "all", "any", "each", "some", "such"),
+        *("can", "could"),
+    )
 )
 #: Words that mean nearly the same where a form asks for it.
 _NEAR = (
@@ -45,6 +51,8 @@ _NEAR = (
     ("register", "sign up", "join"),
     ("basket", "cart", "bag"),
     ("tax", "vat"),
+    ("active", "activate", "deactivate", "enable", "disable", "enabled", "disabled"),
+    ("public", "publish", "unpublish", "hide", "visible"),
 )
 #: A near word counts so much as the word itself. Our choice.
 _NEARLY = 0.6
@@ -76,6 +84,10 @@ class TermWeights:
 
     def __getitem__(self, term: str) -> float:
         return math.log(1 + self._texts / max(self._with.get(term, 1), 1))
+
+    def knows(self, term: str) -> bool:
+        """Whether a text has it, or a near one."""
+        return term in self._with or any(one in self._with for one in near_terms(term))
 
     def of(self, terms: Iterable[str]) -> float:
         """The sum over different terms."""

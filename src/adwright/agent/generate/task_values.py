@@ -20,7 +20,11 @@ __all__ = ["LONGEST_TASK", "TaskText", "read_task", "task_words"]
 
 LONGEST_TASK = 2_000
 _QUOTED = re.compile(r"\"([^\"]{1,200})\"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)")
-_NUMBER = re.compile(r"(?<![\w.])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
+_CODE = re.compile(
+    r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w@-])"
+)
+_BARE = re.compile(r"\b(?:to|as|be|is)\s+([a-z][a-z-]{1,30})\s*[.!?]?$")
+_NUMBER = re.compile(r"(?<![\w.-])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
 _NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
 _EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
 _WORD = re.compile(r"\w+")
@@ -68,8 +72,11 @@ class TaskText:
 
 
 def read_task(text: str) -> TaskText:
-    """The values of a task: quoted texts, addresses, numbers, and names in capitals that do not
-    begin the sentence. Raises ConfigError for a task that is empty or too long."""
+    """The values of a task: quoted texts, addresses, numbers, codes such as item-21, a last word
+    after "to", and names in capitals that do not begin a sentence.
+
+    Raises ConfigError for a task that is empty or too long.
+    """
     plain = " ".join(text.split())
     if not plain or len(plain) > LONGEST_TASK:
         raise ConfigError(
@@ -80,19 +87,20 @@ def read_task(text: str) -> TaskText:
     found: list[tuple[int, str]] = []
     taken: list[tuple[int, int]] = []
     named: list[str] = []
-    for pattern in (_QUOTED, _EMAIL, _NAMED, _NUMBER):
+    for pattern in (_QUOTED, _EMAIL, _CODE, _NAMED, _NUMBER, _BARE):
         for one in pattern.finditer(plain):
             begins = pattern is _NAMED and _begins(plain, one.start())
-            if begins or any(start < one.end() and one.start() < end for start, end in taken):
+            span = one.span(1) if pattern is _BARE else one.span()
+            if begins or any(start < span[1] and span[0] < end for start, end in taken):
                 continue
-            taken.append(one.span())
+            taken.append(span)
             value = next(filter(None, one.groups()), one.group())
-            if pattern is _NAMED:
+            if pattern in (_NAMED, _BARE):
                 named.append(value)
                 number = _ENDS_IN_NUMBER.search(value)
                 if number:  # "UPC 500123" may be the field UPC and its value
                     found.append((one.start() + number.start(1), number[1]))
-            found.append((one.start(), value))
+            found.append((span[0], value))
     values = tuple(dict.fromkeys(value for _, value in sorted(found)))
     return TaskText(plain, values[:_MOST_VALUES], tuple(dict.fromkeys(named)))
 

@@ -62,9 +62,7 @@ def joined_sources(values: Iterable[ScriptValue]) -> frozenset[str]:
     return frozenset[str]().union(*(one.sources for one in values))
 
 
-def matching_handles(
-    handles: Iterable[ElementHandle], wanted: str
-) -> tuple[ElementHandle, ...]:
+def matching_handles(handles: Iterable[ElementHandle], wanted: str) -> tuple[ElementHandle, ...]:
     """The items whose text has `wanted` in it, in capitals or not; where some have it as whole
     words, as "offer-1" is no part of "offer-10", these alone."""
     folded = " ".join(wanted.split()).casefold()

@@ -18,20 +18,14 @@ from adwright.agent.document.routes import edges_of, find_route
 from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.reach import leads
-from adwright.agent.language.values import ElementHandle, SecretName, matching_handles
+from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
 from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
-from adwright.agent.run.searching import (
-    MOST_PAGES,
-    SearchWay,
-    next_page,
-    search_ways,
-    with_exact_part,
-)
+from adwright.agent.run.searching import ItemSearch
 from adwright.agent.run.trace import RunTrace, TraceStep
 
 __all__ = ["ScreenWorld", "WorldSettings"]
@@ -133,17 +127,7 @@ class ScreenWorld:
 
     def find(self, name: str, wanted: str) -> ElementHandle:
         """See `ScriptWorld`."""
-        element = self._element(name)
-        screen = self.be_at(element.state)
-        if found := self._the_item(screen, element, wanted):
-            return found
-        for way in search_ways(self._document, element.state, wanted):
-            screen = self.be_at(element.state)
-            if found := self._searched(screen, element, way, wanted):
-                return found
-        if found := self._on_further_pages(element, wanted):
-            return found
-        _fail("not_found", f"no item of ${name} reads {quoted(wanted)}", "look at the list")
+        return ItemSearch(self._document, self.be_at, self._step).find(self._element(name), wanted)
 
     def answer(self, text: str, sources: frozenset[str]) -> None:
         """See `ScriptWorld`."""
@@ -230,47 +214,14 @@ class ScreenWorld:
 
     # --- what it finds -----------------------------------------------------------------
 
-    def _the_item(self, screen: Screen, element: Element, wanted: str) -> ElementHandle | None:
-        handles = matching_handles(items_on(screen, element), wanted)
-        if len(handles) > 1:
-            nodes = [item_on(screen, element, one) for one in handles]
-            handles = with_exact_part(screen, handles, nodes, wanted) or handles
-        if len(handles) > 1:
-            what = f"{len(handles)} items of ${element.name} read {quoted(wanted)}"
-            _fail("ambiguous", what, "name it by a text that no other has")
-        return handles[0] if handles else None
-
-    def _searched(
-        self, screen: Screen, element: Element, way: SearchWay, wanted: str
-    ) -> ElementHandle | None:
-        """The item, after a search for it; None also where there is no such search here."""
-        try:
-            field = locate(screen, way.field)
-            self._do("set_text", way.field, field, wanted, screen, "route")
-            screen = self._observe(self.acts.screen)
-            self._do("tap", way.button, locate(screen, way.button), None, screen, "route")
-        except ScriptError:
-            return None
-        finally:
-            self._page.drafts.clear()
-        return self._the_item(self._observe(self.acts.screen), element, wanted)
-
-    def _on_further_pages(self, element: Element, wanted: str) -> ElementHandle | None:
-        link = next_page(self._document, element.state)
-        if link is None:
-            return None
-        self.go_home()
-        screen = self.be_at(element.state)
-        for _ in range(MOST_PAGES):
-            try:
-                node = locate(screen, link)
-            except ScriptError:
-                return None
-            self._do("tap", link, node, None, screen, "route")
-            screen = self._observe(self.acts.screen)
-            if found := self._the_item(screen, element, wanted):
-                return found
-        return None
+    def _step(self, verb: str, name: str, value: str | None) -> Screen:
+        """An act on the way to an item."""
+        screen, node, element = self._find(ElementHandle(name))
+        self._require_effect(screen, element, node)
+        self._do(verb, element, node, value, screen, "route")
+        if verb == "set_text":
+            self._page.drafts.discard(element.name)
+        return self._observe(self.acts.screen)
 
     def _element(self, name: str) -> Element:
         return self._elements[name]
@@ -285,9 +236,16 @@ class ScreenWorld:
         try:
             return screen, self._node_of(screen, element, target), element
         except ScriptError as error:
-            if go and error.code == "not_found" and self._unfold(screen, element, target):
-                screen = self._observe()
-                return screen, self._node_of(screen, element, target), element
+            key = (
+                self._unfold(screen, element, target) if error.code == "not_found" and go else None
+            )
+            if key is not None:
+                screen = self._observe(self.acts.screen)
+                # What was shown has changed the text of its item, which is known by its key.
+                around = next((one for one in screen.nodes if one.key == key), None)
+                if key and around is None:
+                    raise
+                return screen, locate(screen, element, within=around), element
             if target.within is not None:
                 raise
             healed = self._heal(screen, element, error)
@@ -301,9 +259,10 @@ class ScreenWorld:
             return locate(screen, element)
         return item_on(screen, element, handle)
 
-    def _unfold(self, screen: Screen, element: Element, target: ElementHandle) -> bool:
+    def _unfold(self, screen: Screen, element: Element, target: ElementHandle) -> str | None:
         """Tap what the document says to show the element on a page of this path: a tab, or a menu;
-        of an item's menu that of the item."""
+        of an item's menu that of the item. The key of the item, empty for none; None where nothing
+        shows it."""
         for edge in edges_of(self._document):
             opener = self._elements[edge.element]
             fits = edge.target == element.state and opener.effect == "read" and not edge.needs
@@ -311,14 +270,18 @@ class ScreenWorld:
                 continue
             if opener.many and target.within is None:
                 continue
-            around = target.within if opener.many else None
+            key = ""
             try:
+                if target.within is not None:
+                    outer = self._element(target.within.name)
+                    key = self._node_of(screen, outer, target.within).key
+                around = target.within if opener.many else None
                 node = self._node_of(screen, opener, ElementHandle(opener.name, within=around))
             except ScriptError:
                 continue
             self._do("tap", opener, node, None, screen, "route")
-            return True
-        return False
+            return key
+        return None
 
     def _heal(self, screen: Screen, element: Element, error: ScriptError) -> HealedElement:
         allowed = self._settings.heal and (self._settings.heal_writes or not element.writes)
@@ -436,6 +399,11 @@ class ScreenWorld:
             hint = "the form may have errors" if after == before else "look at the page"
             code: ProblemCode = "wrong_state" if after == before else "effect"
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+        sends = element.requests and element.writes and verb == "tap"
+        if sends and not act.written and after == before:
+            what = f"${element.name} sent nothing"
+            hint = "a field that the form requires may be empty, or its value not taken"
+            _fail("wrong_state", what, hint)
         if act.written and after is not None and after == before:
             # Forms that are accepted are answered by a redirect; those with errors come back.
             sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]
