@@ -2,6 +2,7 @@
 
     python -m benchmarks.agent.train_writer                    all of it, goes on where it was
     python -m benchmarks.agent.train_writer --minutes 30       at most so long on the real apps
+    python -m benchmarks.agent.train_writer --apps oscar       make no new tasks of the others
     python -m benchmarks.agent.train_writer --measure          measure the adapter that is there
 
 Tasks come from made-up consoles, from the shop's dashboard and from the store's pages, see
@@ -98,11 +99,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="for the real apps")
     parser.add_argument("--measure", action="store_true", help="make and train nothing")
-    parser.add_argument("--made-only", action="store_true", help="leave out the real apps")
+    parser.add_argument("--apps", nargs="*", choices=REAL_APPS, default=REAL_APPS)
     parser.add_argument("--judged", type=int, default=JUDGED, help="tasks of each split")
     asked = parser.parse_args(argv)
     if not asked.measure:
-        _make_tasks(asked.minutes, made_only=asked.made_only)
+        _make_tasks(asked.minutes, asked.apps)
     rows, documents = _rows()
     training = _trained(rows) if not asked.measure else _noted()
     adapter = _halved()
@@ -113,12 +114,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 # --- tasks -----------------------------------------------------------------------------
 
 
-def _make_tasks(minutes: float, *, made_only: bool) -> None:
+def _make_tasks(minutes: float, apps: Sequence[str]) -> None:
     if (SCRATCH / "train.jsonl").exists():
         return  # what is learned from stays as it is
     clock = SystemClock()
-    if not made_only:
-        _make_real(clock.monotonic() + 60 * minutes, clock)
+    _make_real(apps, clock.monotonic() + 60 * minutes, clock)
     for seed in range(MADE):
         app = MadeApp(draw_plan(seed))
         document = app.document()
@@ -128,11 +128,11 @@ def _make_tasks(minutes: float, *, made_only: bool) -> None:
         synthesise(document, app, SCRATCH / "made.jsonl", config, clock=clock)
 
 
-def _make_real(ends: float, clock: SystemClock) -> None:
+def _make_real(apps: Sequence[str], ends: float, clock: SystemClock) -> None:
     from adwright.agent.drivers.browser import open_browser
 
     with TemporaryDirectory() as scratch, open_browser() as browser:
-        for left, name in zip((2, 1), REAL_APPS, strict=True):
+        for done, name in enumerate(apps):
             with copies(name, browser, Path(scratch) / name) as found:  # type: ignore[arg-type]
                 _keep(found.document)
                 intents = IntentConfig(a_form=1, a_list=1, most=REAL, seed=SEED)
@@ -144,7 +144,7 @@ def _make_real(ends: float, clock: SystemClock) -> None:
                     config,
                     clock=clock,
                     known=_known(found),
-                    seconds=max((ends - clock.monotonic()) / left, 0.0),
+                    seconds=max((ends - clock.monotonic()) / (len(apps) - done), 0.0),
                 )
                 print(name, report)
 

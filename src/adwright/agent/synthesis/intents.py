@@ -293,7 +293,8 @@ class _Maker:
         found, element = self._known.lists[rows], self._places.document.by_name[rows]
         doors = [one for one in self._places.doors if one.rows.name == rows]
         noun = self._places.noun(doors[0].goals[0] if doors else element.state)
-        if found.headed:
+        # What is neither opened nor has columns, such as the numbers of pages, nobody counts.
+        if found.headed or not (doors or self._places.columns(element) or element.role == "row"):
             return
         if found.count:
             yield DrawnIntent("count", element.state, noun, rows, expected=str(found.count))

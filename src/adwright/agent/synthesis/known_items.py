@@ -139,8 +139,10 @@ class _Looker:
         doors = [one for one in self._places.doors if one.rows.name == rows.name]
         named = [
             (name, handle)
-            for name, handle in zip(names_of(screen, rows), handles, strict=True)
-            if name
+            for place, (name, handle) in enumerate(
+                zip(names_of(screen, rows), handles, strict=True)
+            )
+            if name and not _is_header(screen, _node_at(screen, rows, place, handle.seen))
         ]
         items = []
         for number, (name, handle) in enumerate(named[: self._items]):
@@ -207,6 +209,10 @@ def _within(screen: Screen, row: ScreenNode | None) -> list[ScreenNode]:
             inside.add(one.key)
             found.append(one)
     return found
+
+
+def _is_header(screen: Screen, row: ScreenNode | None) -> bool:
+    return any(one.role == "columnheader" for one in _within(screen, row))
 
 
 def _candidates(screen: Screen, row: ScreenNode | None) -> Iterator[str]:

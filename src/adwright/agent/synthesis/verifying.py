@@ -13,7 +13,7 @@ time of the run, such as that of the last change, may differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -150,7 +150,7 @@ def _why_not_sent(intent: DrawnIntent, written: Sequence[PendingChange]) -> str:
         if one.old is not None and one.old != one.new and not _is_button(one.new, intent.pressed)
     ]
     if len(moved) > len(intent.settings):
-        return "sent: with a field that the task does not name"
+        return f"sent: {moved[-1].name} was changed too"
     return ""
 
 
@@ -169,9 +169,10 @@ def _why_not_stored(
         return "stored: nothing"
     deletes = not intent.settings
     makes = not intent.link and not deletes
-    if of["added"] and not makes:
+    links = sum(one.coded for one in intent.settings)  # options may be rows of a table of links
+    if len(of["added"]) > links and not makes:
         return f"stored: a row of {of['added'][0].table} was added"
-    if of["removed"] and not deletes:
+    if len(of["removed"]) > links and not deletes:
         return f"stored: a row of {of['removed'][0].table} was removed"
     if changed and (makes or deletes) and intent.kind != "send":
         strange = [one for one in changed if _strange(one, (), times)]
@@ -185,7 +186,7 @@ def _why_not_stored(
     if intent.kind == "send":
         return ""  # what becomes of a message or a payment, only the app knows
     rows = of["added"] if makes else changed
-    if not any(_holds(one.new, one.fields, _typed(intent)) for one in rows):
+    if not _holds(rows, _typed(intent)):
         return "stored: the values are not there"
     if makes:
         return ""
@@ -216,8 +217,9 @@ def _strange(
     ]
 
 
-def _holds(row: Mapping[str, str], fields: Sequence[str], values: Sequence[FieldValue]) -> bool:
-    new = [row.get(name, "") for name in fields]
+def _holds(rows: Sequence[RowChange], values: Sequence[FieldValue]) -> bool:
+    """Whether all values are among what the rows have now and had not before."""
+    new = [one.new.get(name, "") for one in rows for name in one.fields]
     return all(any(_is_same(value, text) for text in new) for value in values)
 
 
