@@ -52,6 +52,24 @@ CLI: list[tuple[str, Make, tuple[str, ...], tuple[str, ...]]] = [
         ("no readable task", "nowhere/task.json", "adwright data import"),
     ),
     (
+        "policy of an agent",
+        raw("shop.policy.toml", '[reach]\norigins = ["http://h"]\n[confirm]\nasks = []\n'),
+        ("agent", "policy", "shop.policy.toml"),
+        ("unknown key", "shop.policy.toml, key confirm.asks", "did you mean ask?"),
+    ),
+    (
+        "document of an agent",
+        raw("shop.txt", 'app "shop"\nstat offers\n'),
+        ("agent", "do", "Count the offers", "--document", "shop.txt"),
+        ("begins no line here", "shop.txt", "did you mean state?"),
+    ),
+    (
+        "run of an agent",
+        raw("run.json", "[]"),
+        ("agent", "report", "."),
+        ("changed after it ended", "run.json", "do not rely on it"),
+    ),
+    (
         "bad row",
         log(kind=["click", "glance", "click"]),
         ("data", "import", "log.parquet", "out"),

@@ -79,9 +79,11 @@ class WobEpisode:
 
 @dataclass
 class WobPages:
-    """The server. episodes: in the order in which pages were loaded. reports: where pages tell."""
+    """The server. episodes: in the order in which pages were loaded. reports: where pages tell.
+    seed: of pages whose address names none."""
 
     url: str = ""
+    seed: int = 0
     episodes: list[WobEpisode] = field(default_factory=list)
 
     @property
@@ -121,7 +123,7 @@ def wob_pages() -> Iterator[WobPages]:
                 return super().do_GET()
             if path.parent != Path("/miniwob") or path.stem not in WOB_TASKS:
                 return self.send_error(404)
-            seed = parse_qs(parts.query).get("seed", ["0"])[0]
+            seed = parse_qs(parts.query).get("seed", [str(pages.seed)])[0]
             pages.episodes.append(WobEpisode(path.stem, seed))
             text = (root / "miniwob" / path.name).read_text("utf-8")
             added = _ADDED.replace("SEED", str(int(seed)))

@@ -21,6 +21,7 @@ from adwright.cli import (
     simulate,
     store,
 )
+from adwright.cli.agent import app as agent
 from adwright.cli.audit import app as audit
 from adwright.cli.author import app as author
 from adwright.cli.creative import app as creative
@@ -143,6 +144,7 @@ app.add_typer(retire.app, name="retire")
 app.add_typer(author.app, name="author")
 app.add_typer(creative.app, name="creative")
 app.add_typer(audit.app, name="audit")
+app.add_typer(agent.app, name="agent")
 app.add_typer(store.app, name="store")
 app.add_typer(lm.app, name="lm")
 app.add_typer(programs.app, name="programs")

@@ -19,7 +19,8 @@ from starlette.types import Scope
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
-from adwright.service import audits
+from adwright.service import agent_runs, audits
+from adwright.service.agent_desk import AgentDesk
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
 from adwright.service.decide.decider import Decider
@@ -91,9 +92,11 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = state
+    app.state.agents = AgentDesk(config, clock)
     app.state.connections = Connections(config, metrics)
     app.include_router(routes.router)
     app.include_router(audits.router)
+    app.include_router(agent_runs.router)
     add_error_handlers(app)
     app.add_middleware(
         Gate,
@@ -134,6 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         state.draining = True
+        await asyncio.to_thread(app.state.agents.close, state.config.stop_seconds)
         await asyncio.to_thread(state.decider.stop)
         await asyncio.to_thread(state.stops.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.models.stop)

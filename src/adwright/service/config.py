@@ -9,11 +9,18 @@ from adwright.web.limits import GateLimits, is_positive, require
 
 __all__ = ["ServiceConfig"]
 
-_COUNTS = ("batch_size", "max_queue", "max_pending_rows", "commit_rows", "model_threads")
+_COUNTS = (
+    "batch_size",
+    "max_queue",
+    "max_pending_rows",
+    "commit_rows",
+    "model_threads",
+    "agent_runs",
+)
 _TIMES = (
     *("deadline_ms", "max_deadline_ms", "poll_seconds", "commit_ms", "hung_seconds"),
     *("events_seconds", "late_store_seconds", "stop_seconds", "store_seconds"),
-    "stops_poll_seconds",
+    *("stops_poll_seconds", "agent_confirm_seconds"),
 )
 _OPTIONAL_TIMES = (
     *("batch_wait_ms", "key_seconds", "key_stale_seconds", "drain_seconds", "grace_ms"),
@@ -53,6 +60,11 @@ class ServiceConfig(GateLimits):
         store is asked for stops that other processes took in.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
     audits: folder with a folder of audits of each tenant, see `service.audits`; empty for none.
+    agents: folder with a folder of apps of each tenant, see `service.agent_desk`; empty for none.
+    agent_runs: runs of the agent at a time, each a browser; of a tenant there is one.
+    agent_confirm_seconds: how long a change waits for a yes; then it is refused.
+    agent_model_url, agent_model: an OpenAI-compatible endpoint, and its model, that may be asked
+        for scripts; empty for kept tasks and plans alone.
     max_in_flight, max_body_bytes, body_seconds, head_seconds and so on: those of `GateLimits`.
 
     Raises ConfigError that names the setting.
@@ -81,6 +93,11 @@ class ServiceConfig(GateLimits):
     stops_poll_seconds: float = 5.0
     drain_seconds: float = 0.0
     audits: str = ""
+    agents: str = ""
+    agent_runs: int = 2
+    agent_confirm_seconds: float = 300.0
+    agent_model_url: str = ""
+    agent_model: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,6 +109,8 @@ class ServiceConfig(GateLimits):
         for name in _OPTIONAL_TIMES:
             value = getattr(self, name)
             require(self, name, math.isfinite(value) and value >= 0, "must not be negative")
+        named = bool(self.agent_model) or not self.agent_model_url
+        require(self, "agent_model", named, "must name the model of agent_model_url")
         require(
             self,
             "deadline_ms",

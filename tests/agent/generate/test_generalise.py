@@ -50,14 +50,14 @@ def test_values_become_parameters_and_a_check_is_made() -> None:
     assert one.task == "Set the discount of {item} to {share}"
     assert print_script(one.script) == (
         "param item: text\nparam share: number\n"
-        "tap(inside(match($offers__rows, item)[0], $offers__edit))\n"
+        "tap(inside(find($offers__rows, item), $offers__edit))\n"
         "set_text($offer_edit__share, share)\ntap($offer_edit__save)\n"
     )
     assert one.postconditions.requests == ("POST /offers/{}/",)
     assert one.postconditions.check is not None
     assert print_script(one.postconditions.check) == (
         "param item: text\nparam share: number\n"
-        "tap(inside(match($offers__rows, item)[0], $offers__edit))\n"
+        "tap(inside(find($offers__rows, item), $offers__edit))\n"
         'expect(number(get_attributes($offer_edit__share, "value")) == share)\n'
     )
 
@@ -81,7 +81,7 @@ def test_a_deletion_is_looked_up(lie: str) -> None:
 
 
 def test_of_a_message_the_request_is_checked() -> None:
-    one = macro('Send a mail to "ann" with text "Hi"')
+    one = macro('Send a mail to "ann@shop.example" with text "Hi"')
     assert one.task == "Send a mail to {to} with text {text}"
     assert one.postconditions.check is None
     app = ShopApp()

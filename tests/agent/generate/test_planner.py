@@ -20,12 +20,12 @@ DOCUMENT = shop_document()
     [
         (
             'Set the discount of "Spring" to 25',
-            'tap(inside(match($offers__rows, "Spring")[0], $offers__edit))\n'
+            'tap(inside(find($offers__rows, "Spring"), $offers__edit))\n'
             "set_text($offer_edit__share, 25)\ntap($offer_edit__save)\n",
         ),
         (
             "Set the discount of the offer Spring to 12.5 and its status to Closed",
-            'tap(inside(match($offers__rows, "Spring")[0], $offers__edit))\n'
+            'tap(inside(find($offers__rows, "Spring"), $offers__edit))\n'
             "set_text($offer_edit__share, 12.5)\n"
             'choose($offer_edit__status, "Closed")\ntap($offer_edit__save)\n',
         ),
@@ -36,7 +36,7 @@ DOCUMENT = shop_document()
         ),
         (
             'Delete the offer "Autumn"',
-            'tap(inside(match($offers__rows, "Autumn")[0], $offers__edit))\n'
+            'tap(inside(find($offers__rows, "Autumn"), $offers__edit))\n'
             "tap($offer_delete__confirm)\n",
         ),
         (
@@ -50,7 +50,7 @@ DOCUMENT = shop_document()
         ),
         (
             'Deactivate the offer "Spring"',
-            'tap(inside(match($offers__rows, "Spring")[0], $offers__edit))\n'
+            'tap(inside(find($offers__rows, "Spring"), $offers__edit))\n'
             "choose($offer_edit__active, false)\ntap($offer_edit__save)\n",
         ),
         ("How many offers are there?", "answer(len($offers__rows))\n"),
@@ -96,4 +96,4 @@ def test_rows_are_those_around_the_link() -> None:
     elements = tuple(changed.get(one.name, one) for one in DOCUMENT.elements)
     document = replace(DOCUMENT, elements=(head, *elements))
     plans = plan_scripts('Delete the offer "Autumn"', document)
-    assert "match($offers__rows" in print_script(plans[0].script.script)
+    assert "find($offers__rows" in print_script(plans[0].script.script)

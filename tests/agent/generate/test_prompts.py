@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adwright.agent.generate.prompts import (
+    brief_messages,
     element_lines,
     language_help,
     repair_messages,
@@ -38,12 +39,27 @@ def test_parameters_are_told() -> None:
 
 def test_an_element_is_one_line() -> None:
     by_name = DOCUMENT.by_name
-    names = ("offer_edit__status", "offers__rows", "offer_edit__save")
+    names = ("offer_edit__status", "offers__rows", "offer_edit__save", "offer_edit__share")
+    names += ("offers__edit", "home__mail", "budget__total")
     assert element_lines([by_name[name] for name in names]) == (
-        '$offer_edit__status combobox "Status" one of "Open", "Closed" draft\n'
-        '$offers__rows row "" list read\n'
-        '$offer_edit__save button "Save" commit leads to offers\n'
+        '$offer_edit__status one of "Open", "Closed"\n'
+        "$offers__rows list\n"
+        "$offer_edit__save commit\n"
+        '$offer_edit__share "Discount" number\n'
+        "$offers__edit in each item to offer_edit\n"
+        "$home__mail to mail\n"
+        "$budget__total read\n"
     )
+    many = replace(by_name["offer_edit__status"], options=tuple("abcdefgh"))
+    assert element_lines([many]).endswith('"f", ...\n')
+
+
+def test_a_model_that_knows_the_language_is_told_no_help() -> None:
+    messages = script_messages("Send a mail", ELEMENTS, DOCUMENT)
+    brief = brief_messages(messages)
+    assert brief[1:] == messages[1:]
+    assert messages[0].content == f"{language_help()}\n{brief[0].content}"
+    assert brief_messages(brief) == brief
 
 
 def test_labels_of_pages_are_data() -> None:

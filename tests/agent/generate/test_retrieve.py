@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from adwright.agent.document.elements import AppState, Element
 from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
 from adwright.core.errors import ConfigError
 from tests.support.agent.shop_document import shop_document
@@ -30,6 +32,28 @@ def test_what_a_task_needs_is_among_them(task: str, names: set[str]) -> None:
     assert names <= {one.name for one in found.elements}
     assert 0 < found.ranked <= 10
     assert set(found.states) <= {one.name for one in DOCUMENT.states}
+
+
+def test_a_form_comes_with_its_button_its_fields_and_its_door() -> None:
+    task = 'Edit "Spring": name "May", discount 25, active on'
+    found = INDEX.retrieve(task, RetrieveConfig(best=1, most=12))
+    names = {one.name for one in found.elements}
+    assert {"offer_edit__name", "offer_edit__share", "offer_edit__active"} <= names
+    assert {"offer_edit__save", "offers__edit", "offers__rows"} <= names
+    assert "offer_edit__status" not in names  # the task does not name it
+    found = INDEX.retrieve("Delete an offer", RetrieveConfig(best=1, most=9))
+    assert {"offer_delete__confirm", "offers__edit"} <= {one.name for one in found.elements}
+
+
+def test_the_frame_and_other_views_are_left_out() -> None:
+    found = INDEX.retrieve("Home of the mail")
+    assert not {one.name for one in found.elements if one.name.endswith("__home")}
+    states = (*DOCUMENT.states, AppState("sorted", "x", "/offers/?sort"))
+    extra = Element("sorted__discount", "sorted", "textbox", "Discount", value_type="text")
+    document = replace(DOCUMENT, states=states, elements=(*DOCUMENT.elements, extra))
+    names = {one.name for one in ElementIndex(document).retrieve("Set the discount").elements}
+    assert "offer_edit__share" in names
+    assert "sorted__discount" not in names
 
 
 def test_the_number_is_bounded() -> None:

@@ -58,6 +58,19 @@ def test_the_request_itself_is_shown() -> None:
     )
 
 
+def test_a_box_that_is_unticked_is_a_change() -> None:
+    found = pending_change(
+        PendingRequest("POST", "http://a/offers/7/", fields={"name": "Spring"}),
+        element="offer__save",
+        effect="commit",
+        before={"name": "Spring", "active": "on", "search": "tea", "csrf_on": "on"},
+        number=1,
+        documented=True,
+    )
+    assert found.lines() == ("commit: POST /offers/7/; 1 of this run", "active: 'on' -> ''")
+    assert found.sentence() == "; ".join(found.lines())
+
+
 def test_a_body_without_fields_is_shown_shortened_and_masked() -> None:
     request = PendingRequest("POST", "http://a/", body=b"hunter2" + b"x" * 2000)
     found = pending_change(

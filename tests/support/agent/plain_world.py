@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adwright.agent.language.problems import ScriptError, ScriptProblem
-from adwright.agent.language.values import ElementHandle, SecretName
+from adwright.agent.language.values import ElementHandle, SecretName, matching_handles
 
 __all__ = ["PlainWorld"]
 
@@ -45,6 +45,12 @@ class PlainWorld:
 
     def items(self, name: str) -> tuple[ElementHandle, ...]:
         return tuple(ElementHandle(name, n, row) for n, row in enumerate(self.rows.get(name, [])))
+
+    def find(self, name: str, wanted: str) -> ElementHandle:
+        found = matching_handles(self.items(name), wanted)
+        if len(found) != 1:
+            raise ScriptError([ScriptProblem("not_found", f"{len(found)} items read {wanted}")])
+        return found[0]
 
     def answer(self, text: str, sources: frozenset[str]) -> None:
         self.said.append((text, sources))

@@ -37,14 +37,17 @@ def find_node(screen: Screen, element: Element) -> ScreenNode | None:
 
 
 def find_nodes(screen: Screen, element: Element) -> tuple[ScreenNode, ...]:
-    """The nodes of a list, in the order of the screen; of what is no list, its one node if any."""
+    """The nodes of a list, in the order of the screen, the head of a table left out; of what is no
+    list, its one node if any."""
     if not element.many:
         node = find_node(screen, element)
         return () if node is None else (node,)
     for locator in element.locators:
         nodes = _matching(screen, element, locator)
         if nodes:
-            return tuple(nodes)
+            heads = {one.parent for one in screen.nodes if one.role == "columnheader"}
+            items = [one for one in nodes if one.key not in heads]
+            return tuple(items or nodes)
     return ()
 
 
@@ -59,7 +62,8 @@ def where_am_i(document: AppDocument, screen: Screen) -> str | None:
     """The state that a screen shows.
 
     That with its skeleton; of several, that with its URL template. Else, among states with its URL
-    template, that of whose elements most are there, if these are at least LEAST_FOUND of them.
+    template, or where there are none with its path, that of whose elements most are there, if these
+    are at least LEAST_FOUND of them.
     """
     skeleton, template = skeleton_of(screen), url_template(screen.url)
     alike = [one for one in document.states if one.skeleton == skeleton]
@@ -67,6 +71,9 @@ def where_am_i(document: AppDocument, screen: Screen) -> str | None:
         here = [one for one in alike if one.url_template == template]
         return (here or alike)[0].name
     near = [one for one in document.states if one.url_template == template]
+    if not near:
+        path = template.partition("?")[0]
+        near = [one for one in document.states if one.url_template.partition("?")[0] == path]
     shares = {one.name: share_found(document, one.name, screen) for one in near}
     best = max(shares, key=shares.__getitem__, default=None)
     return best if best is not None and shares[best] >= LEAST_FOUND else None

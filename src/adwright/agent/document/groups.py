@@ -36,6 +36,7 @@ CONTROLS = FIELDS | frozenset(
 READ = frozenset(("heading", "row", "listitem", "alert", "status", "dialog", "alertdialog"))
 _ROWS = frozenset(("row",))
 _ITEMS = frozenset(("row", "listitem", "article", "treeitem", "option", "gridcell", "cell"))
+_CELLS = frozenset(("cell", "gridcell"))
 _INDEX = re.compile(r"\[\d+\]")
 _DIGITS = re.compile(r"\d+")
 #: From so many that are alike on, they are a list, whatever is around them.
@@ -74,15 +75,16 @@ def groups_of(screen: Screen) -> tuple[NodeGroup, ...]:
     where role, frame, path without numbers, and signature agree: of a link the template of its
     address, of a field its name, digits apart, of all else its label. Alike nodes are a list within
     rows and items, also a single one in a table with headers, and from four on anywhere; radio
-    buttons of a form are not.
+    buttons of a form are not. Cells count in tables with headers, where they hold text alone.
     """
     by_key = {one.key: one for one in screen.nodes}
     headed = {
         _table_of(one.facts.get("xpath", "")) for one in screen.nodes if one.role == "columnheader"
     }
     found: dict[tuple[str, ...], list[ScreenNode]] = {}
+    cells = _plain_cells(screen, by_key, headed)
     for node in screen.nodes:
-        if node.visible and _counts(node):
+        if node.visible and (_counts(node) or node.key in cells):
             found.setdefault(_signature(node, _around(node, by_key, _ROWS)), []).append(node)
     groups = []
     for signature, nodes in found.items():
@@ -93,7 +95,7 @@ def groups_of(screen: Screen) -> tuple[NodeGroup, ...]:
         is_list = (inside and len(nodes) > 1) or len(nodes) >= _CROWD
         is_list |= in_table and first.role not in FIELDS
         if is_list and (first.role != "radio" or inside):
-            groups.append(NodeGroup(signature, tuple(nodes), many=True))
+            groups += _by_target(signature, nodes)
         else:
             groups += [NodeGroup(signature, (one,), many=False) for one in nodes]
     order = {one.key: place for place, one in enumerate(screen.nodes)}
@@ -109,7 +111,7 @@ def skeleton_of(screen: Screen) -> str:
     parts = set()
     for group in groups_of(screen):
         node = group.first
-        is_data = group.many or "{}" in group.signature[3] or node.role in READ
+        is_data = group.many or "{}" in group.signature[3] or node.role in READ | _CELLS
         label = "" if is_data or node.role in FIELDS else _DIGITS.sub("#", group.label)
         parts.add((node.role, group.signature[1], group.signature[3], label, group.many))
     return content_hash(sorted([list(map(str, one)) for one in parts]))[:_DIGEST]
@@ -135,6 +137,33 @@ def item_path(group: NodeGroup, screen: Screen) -> str:
     return "/".join(steps)
 
 
+def _by_target(signature: tuple[str, ...], nodes: list[ScreenNode]) -> list[NodeGroup]:
+    """A list as a group; links that lead to different kinds of pages, as one "Edit" in each row of
+    a table of parts, are no list but several links."""
+    parts: dict[str, list[ScreenNode]] = {}
+    for one in nodes:
+        parts.setdefault(url_template(one.facts.get("href", "")), []).append(one)
+    apart = len(parts) > 1 and all(len(many) == 1 for many in parts.values())
+    if nodes[0].role != "link" or not apart:
+        return [NodeGroup(signature, tuple(nodes), many=True)]
+    return [NodeGroup((*signature, to), (one,), many=False) for to, (one,) in parts.items()]
+
+
+def _plain_cells(
+    screen: Screen, by_key: Mapping[str, ScreenNode], headed: set[str]
+) -> frozenset[str]:
+    """The keys of cells with text and without controls, in tables with headers."""
+    cells = {
+        one.key
+        for one in screen.nodes
+        if one.role in _CELLS and one.text and _table_of(one.facts.get("xpath", "")) in headed
+    }
+    for node in screen.nodes:
+        if node.role in CONTROLS and (cell := _around(node, by_key, _CELLS)) is not None:
+            cells.discard(cell.key)
+    return frozenset(cells)
+
+
 def _counts(node: ScreenNode) -> bool:
     if node.role == "generic":
         return "clickable" in node.facts and node.facts.get("tag") not in ("html", "body", "label")
@@ -155,7 +184,7 @@ def _signature(node: ScreenNode, row: ScreenNode | None) -> tuple[str, ...]:
         own = _DIGITS.sub("{}", node.facts.get("name") or node.name)
         if node.role == "radio":
             own += f" {node.name}"
-    elif node.role in READ:
+    elif node.role in READ or node.role in _CELLS:
         own = ""
     else:
         own = _DIGITS.sub("#", node.name)

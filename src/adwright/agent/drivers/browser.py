@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
@@ -46,15 +47,19 @@ _OPTIONS = (
 @dataclass(frozen=True)
 class BrowserSettings:
     """program: of Chromium; empty for the one that the system has. hosts: the only names that are
-    looked up; empty for any, and then the gate alone says what is reached. Raises ConfigError for
-    a host that is none."""
+    looked up. addresses: names that are not looked up, each with the address that it stands for.
+    Where both are empty any name is, and then the gate alone says what is reached. Raises
+    ConfigError for a host that is none."""
 
     program: str = ""
     hosts: tuple[str, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_literals(self)
-        for host in self.hosts:
+        for address in self.addresses.values():
+            _require_address(address)
+        for host in (*self.hosts, *self.addresses):
             if not host or not host.replace("-", "").replace(".", "").isalnum():
                 raise ConfigError(
                     f"{host!r} is no name of a host",
@@ -108,7 +113,7 @@ def open_browser(
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
-                executable_path=program, args=launch_options(settings.hosts)
+                executable_path=program, args=launch_options(settings.hosts, settings.addresses)
             )
         except Error as error:
             raise ResourceError(
@@ -122,13 +127,29 @@ def open_browser(
             browser.close()
 
 
-def launch_options(hosts: Sequence[str]) -> list[str]:
-    """The options that Chromium is started with; of `hosts` alone the names are looked up."""
+def launch_options(hosts: Sequence[str], addresses: Mapping[str, str] | None = None) -> list[str]:
+    """The options that Chromium is started with; of `hosts` alone the names are looked up, and
+    those of `addresses` are known."""
     options = list(_OPTIONS)
-    if hosts:
-        known = ", ".join(f"EXCLUDE {host}" for host in hosts)
-        options.append(f"--host-resolver-rules=MAP * ~NOTFOUND, {known}")
+    if hosts or addresses:
+        # The first rule that fits a name counts.
+        rules = [f"MAP {host} {_bracketed(one)}" for host, one in (addresses or {}).items()]
+        rules += ["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in hosts)]
+        options.append(f"--host-resolver-rules={', '.join(rules)}")
     if os.geteuid() == 0:
         # As root, as in containers, Chromium has no sandbox of its own.
         options.append("--no-sandbox")
     return options
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _require_address(text: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is no address", where="BrowserSettings.addresses", hint="write an IP address"
+        ) from None

@@ -37,7 +37,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ChromiumDriver", "DriverSettings"]
 
-_LOOK = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+#: Two frames more, and as long as something moves into its place, such as a dialog: at most 0.9 s.
+_LOOK = """() => new Promise(done => {
+  const ends = performance.now() + 900;
+  const moves = one => one.playState === 'running' && one.effect
+    && isFinite(one.effect.getComputedTiming().endTime);
+  const look = still => requestAnimationFrame(() => {
+    const quiet = document.getAnimations().some(moves) ? 0 : still + 1;
+    if (quiet > 1 + 2 * waited || performance.now() > ends) done(); else look(quiet);
+    waited = waited || quiet === 0;
+  });
+  let waited = false;
+  look(0);
+})"""
 _SCROLL = """(at, [x, y]) => {
   const box = at === document.documentElement ? document.scrollingElement : at;
   box.scrollBy({left: x * box.clientWidth * .9, top: y * box.clientHeight * .9,
@@ -177,14 +189,16 @@ class ChromiumDriver:
         at = self._at(node)
         with self._acting(f"{_named(node)} cannot be tapped"):
             if self._settings.screen == "phone":
-                at.tap()
+                at.tap(no_wait_after=True)
             else:
-                at.click()
+                # What it leads to is waited for below: the gate may ask a person first, and that
+                # may take longer than a page may.
+                at.click(no_wait_after=True)
 
     def long_tap(self, node: ScreenNode) -> None:
         """A tap that lasts a second."""
         with self._acting(f"{_named(node)} cannot be tapped"):
-            self._at(node).click(delay=_LONG_TAP_MS)
+            self._at(node).click(delay=_LONG_TAP_MS, no_wait_after=True)
 
     def set_text(self, node: ScreenNode, text: str) -> None:
         """Make `text` all that stands in a field."""
@@ -192,10 +206,12 @@ class ChromiumDriver:
             self._at(node).fill(text)
 
     def choose(self, node: ScreenNode, option: str) -> None:
-        """Choose one of a list by its label; of a switch "true" or "false"."""
+        """Choose one of a list by its label, besides those chosen where it takes several; of a
+        switch "true" or "false"."""
         with self._acting(f"{_named(node)} has no choice {option[:80]!r}"):
             if node.options or node.facts.get("tag") == "select":
-                self._at(node).select_option(label=option)
+                several = node.value.split(", ") if "multiple" in node.facts and node.value else []
+                self._at(node).select_option(label=[*several, option])
             elif option in ("true", "false"):
                 self._at(node).set_checked(option == "true")
             else:

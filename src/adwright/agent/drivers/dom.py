@@ -6,7 +6,7 @@ and numbers from the document's root; within a shadow tree there is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -66,6 +66,13 @@ class DomDocument:
         """Those of them that are chosen."""
         return self._options(lambda node: node in self.selected)
 
+    def sent(self, node: int) -> str:
+        """What a form sends of a native list: the value of its first chosen option."""
+        for one in sorted(self.selected):
+            if self.around(one, "select") == node:
+                return self.attributes[one].get("value", self.text(one))
+        return ""
+
     def _options(self, takes: Any) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
         for node, tag in enumerate(self.tags):
@@ -75,6 +82,13 @@ class DomDocument:
                     label = self.attributes[node].get("label") or self.text(node)
                     found.setdefault(around, []).append(" ".join(label.split()))
         return found
+
+    def above(self, node: int) -> Iterator[int]:
+        """The nodes around a node, from the inside."""
+        node = self.parents[node]
+        while node >= 0:
+            yield node
+            node = self.parents[node]
 
     def around(self, node: int, tag: str) -> int | None:
         """The nearest element of that tag around a node, itself included."""

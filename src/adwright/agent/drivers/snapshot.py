@@ -50,6 +50,9 @@ _ATTRIBUTES = (
     *("placeholder", "target", "rel", "title", "step", "multiple", "ping", "download"),
 )
 _TEST_IDS = ("data-testid", "data-test-id", "data-test", "data-qa")
+#: What says that a button or link only shows a part of its page: HTML's own, and Bootstrap's.
+_TOGGLES = ("popovertarget", "data-bs-toggle", "data-toggle")
+_TOGGLED = ("modal", "dropdown", "collapse", "tab", "pill", "offcanvas", "popover")
 _SERVED = ("http://", "https://", "about:srcdoc", "about:blank")
 
 
@@ -135,7 +138,7 @@ def _nodes_of(
     page: DomDocument, tree: _Tree, frame: str, number: int
 ) -> list[tuple[str, ScreenNode, str]]:
     texts, kept = tree.texts(), dict[str, str]()
-    found = []
+    found, keys = [], dict[int, str]()
     for each in tree.order:
         raw = tree.by_id[each]
         around = kept.get(raw.get("parentId", ""), "")
@@ -144,10 +147,44 @@ def _nodes_of(
         if raw.get("ignored") or element is None or not _is_shown(page, tree, raw, element):
             continue
         key = f"{number}:{raw['backendDOMNodeId']}"
-        kept[each] = key
+        kept[each] = keys[element] = key
         node = _node(page, raw, element, texts[each])
         found.append((key, replace(node, key=key, frame=frame, parent=around), page.path(element)))
+    places = list(keys)
+    for element in _covered(page, keys):
+        node = replace(_covered_node(page, element), key=f"{number}:s{element}", frame=frame)
+        outer = next((keys[one] for one in page.above(element) if one in keys), "")
+        at = next((n for n, one in enumerate(places) if one > element), len(places))
+        places.insert(at, element)
+        found.insert(at, (node.key, replace(node, parent=outer), page.path(element)))
     return found
+
+
+def _covered(page: DomDocument, keys: Mapping[int, str]) -> list[int]:
+    """Native lists that the page shows one of its own for: people choose there, the form sends
+    these. They have a place on the page, a name and options, but are hidden from tools."""
+    return [
+        one
+        for one, tag in enumerate(page.tags)
+        if tag == "select"
+        and one not in keys
+        and one in page.visible
+        and page.attributes[one].get("name")
+        and page.options.get(one)
+        and "disabled" not in page.attributes[one]
+    ]
+
+
+def _covered_node(page: DomDocument, element: int) -> ScreenNode:
+    own = page.attributes[element]
+    return ScreenNode(
+        key="",
+        role="listbox" if "multiple" in own else "combobox",
+        name=page.label(element) or own.get("aria-label", "") or own["name"].replace("_", " "),
+        value=", ".join(page.chosen.get(element, ())),
+        facts=_facts(page, element) | {"covered": "true"},
+        options=tuple(page.options[element]),
+    )
 
 
 def _is_shown(page: DomDocument, tree: _Tree, raw: Mapping[str, Any], element: int) -> bool:
@@ -199,8 +236,15 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
         if own.get(key):
             facts["test_id"] = own[key]
             break
+    for key in _TOGGLES:
+        if own.get(key) and (key == "popovertarget" or own[key].lower() in _TOGGLED):
+            facts["toggles"] = own[key]
     if element in page.clickable:
         facts["clickable"] = "true"
+    if page.tags[element] == "select":
+        facts["chosen"] = page.sent(element)
+    elif own.get("type") in ("checkbox", "radio", "submit") or page.tags[element] == "button":
+        facts["value"] = own.get("value", "")
     if "href" in own and page.tags[element] in ("a", "area"):
         address = own["href"].strip()
         # A place in this very page, or nothing but what a script does.
@@ -219,8 +263,11 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
 
 
 def _folding(properties: Mapping[str, Any]) -> dict[str, str]:
-    """Whether it opens something that is closed now."""
+    """Whether it opens something that is closed now, and whether it is chosen."""
     found = {}
+    for name in ("selected", "pressed"):
+        if properties.get(name) in (True, "true"):
+            found[name] = "true"
     if isinstance(properties.get("expanded"), bool):
         found["expanded"] = "true" if properties["expanded"] else "false"
     if properties.get("hasPopup") not in (None, "false", False):

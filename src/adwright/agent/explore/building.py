@@ -14,6 +14,7 @@ from dataclasses import replace
 from adwright.agent.document.elements import AppDocument, AppEdge, AppState, Element
 from adwright.agent.document.guards import guarded
 from adwright.agent.document.naming import state_name
+from adwright.agent.document.urls import url_template
 from adwright.agent.explore.describe import UNNAMED
 from adwright.agent.explore.records import PageRecord
 from adwright.core.errors import DataError
@@ -37,6 +38,7 @@ def build_document(
     names: dict[tuple[str, str], str] = {}  # of states
     states: list[AppState] = []
     by_template: dict[str, str] = {}
+    by_asked: dict[str, str] = {}  # what leads to another address by a redirect
     first: list[PageRecord] = []
     for record in records:
         key = keys[record.key]
@@ -48,9 +50,10 @@ def build_document(
             first.append(record)
         if not record.tapped:
             by_template.setdefault(record.template, names[key])
+            by_asked.setdefault(url_template(record.url), names[key])
     elements: list[Element] = []
     for record in first:
-        elements += _elements(record, names[keys[record.key]], by_template)
+        elements += _elements(record, names[keys[record.key]], by_asked | by_template)
     of_page = {key: names[state] for key, state in keys.items()}
     edges = _taps(records, of_page, {one.name for one in elements})
     return AppDocument(

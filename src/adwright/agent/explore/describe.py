@@ -10,6 +10,7 @@ those within the page; `building` gives them the name of their state.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urldefrag, urlencode
 
 from adwright.agent.document.elements import (
     EffectClass,
@@ -38,8 +39,9 @@ UNNAMED = "page"
 class SeenElement:
     """An element of a page that was seen.
 
-    href: where a link of it leads, for the explorer, of a list that of the first; leads_to: the
-    template of that. opens: tapping it shows more of the same page. leaves: it signs out.
+    href: where a link of it leads, for the explorer, of a list that of the first, and of a form by
+    GET where it leads with what stands in it; leads_to: the template of that. opens: tapping it may
+    show more of the same page. leaves: it signs out.
     """
 
     element: Element
@@ -54,7 +56,7 @@ def describe(screen: Screen) -> tuple[SeenElement, ...]:
     a text are left out."""
     found: list[SeenElement] = []
     taken: set[str] = set()
-    wrappers = _wrappers(screen)
+    wrappers = _wrappers(screen) | _drawn_over(screen)
     for group in groups_of(screen):
         if not _is_worth(group) or group.first.key in wrappers:
             continue
@@ -68,6 +70,8 @@ def _is_worth(group: NodeGroup) -> bool:
     node = group.first
     if node.role in READ:
         return bool(node.text or node.name)
+    if node.role in ("cell", "gridcell"):
+        return group.many
     return bool(node.name or node.text or node.role in FIELDS or node.facts.get("href"))
 
 
@@ -84,16 +88,35 @@ def _wrappers(screen: Screen) -> set[str]:
     return found
 
 
+def _drawn_over(screen: Screen) -> set[str]:
+    """Parts that a page draws over its native lists: forms send the lists, which are described."""
+    forms = {one.facts.get("form") for one in screen.nodes if "covered" in one.facts}
+    return (
+        {
+            one.key
+            for one in screen.nodes
+            if one.role in ("combobox", "textbox", "listbox")
+            and one.facts.get("form") in forms
+            and one.facts.get("tag") not in ("input", "select", "textarea")
+        }
+        if forms
+        else set()
+    )
+
+
 def _seen(group: NodeGroup, screen: Screen, taken: set[str]) -> SeenElement:
     node = group.first
     effect = effect_of(node)
-    href = node.facts.get("href", "") if effect == "navigate" and node.role == "link" else ""
-    action = node.facts.get("action", "") if effect == "navigate" and not href else ""
-    leads = href or action
+    href = ""
+    if effect == "navigate":
+        href = node.facts.get("href", "") if node.role == "link" else _asked(node, screen)
     label = "" if group.many and not group.label else guarded(node.name or node.text).text
     if node.role in READ and (group.many or node.role not in ("heading", "dialog", "alertdialog")):
         label = ""
-    word = label or _column(node, screen)
+    column = _column(node, screen)
+    if node.role in ("cell", "gridcell"):
+        label = ""
+    word = label or column
     element = Element(
         name=element_name(UNNAMED, word, node.role, taken),
         state=UNNAMED,
@@ -111,10 +134,40 @@ def _seen(group: NodeGroup, screen: Screen, taken: set[str]) -> SeenElement:
     return SeenElement(
         element,
         href=href,
-        leads_to=url_template(leads) if leads else "",
-        opens=effect == "read" and node.facts.get("expanded") == "false" and not group.many,
+        leads_to=url_template(href) if href else "",
+        opens=effect == "read" and _opens(node),
         leaves=leaves_session(node),
     )
+
+
+def _opens(node: ScreenNode) -> bool:
+    """Whether it is closed, or a tab that is not the one in front, or leads within its page."""
+    facts = node.facts
+    if facts.get("selected") == "true" or facts.get("expanded") == "true":
+        return False
+    closed = facts.get("expanded") == "false" or node.role == "tab"
+    return closed or "toggles" in facts or len(facts.get("anchor", "")) > 1
+
+
+def _asked(button: ScreenNode, screen: Screen) -> str:
+    """Where the form of a button leads by GET, with what stands in its fields."""
+    action, form = button.facts.get("action", ""), button.facts.get("form")
+    if not action or form is None:
+        return action
+    pairs = []
+    for one in screen.nodes:
+        name = one.facts.get("name")
+        if one.facts.get("form") != form or not name or one.secret or one.role not in FIELDS:
+            continue
+        if one.role in ("checkbox", "radio", "switch"):
+            if one.value == "true":
+                pairs.append((name, one.facts.get("value", "on")))
+        else:
+            pairs.append((name, one.facts.get("chosen", one.value)))
+    if button.facts.get("name"):
+        pairs.append((button.facts["name"], button.facts.get("value", button.name)))
+    base = urldefrag(action)[0].partition("?")[0]
+    return f"{base}?{urlencode(pairs)}" if pairs else base
 
 
 def _locators(group: NodeGroup, screen: Screen) -> tuple[Locator, ...]:
@@ -170,7 +223,7 @@ def _constraints(node: ScreenNode) -> ValueConstraints:
 
 def _requests(node: ScreenNode, effect: EffectClass) -> tuple[str, ...]:
     """What the form says that a button sends; nothing was sent."""
-    if effect in ("read", "draft") or not node.facts.get("action"):
+    if effect in ("read", "draft") or node.role == "link" or not node.facts.get("action"):
         return ()
     method = node.facts.get("method", "GET")
     return (f"{method} {url_template(node.facts['action']).partition('?')[0]}",)

@@ -25,7 +25,7 @@ _WORDS: tuple[tuple[EffectClass, str], ...] = (
     (
         "destructive",
         r"delet|remov|destroy|eras|discard|purg|wipe|trash|archiv|cancel(?!l?ation pol)|revok"
-        r"|terminat|deactivat|disable|reset|unpublish|uninstall|drop|refund|void|ban\b|block"
+        r"|terminat|deactivat|disable|reset|unpublish|uninstall|drop|refund|void|ban\b|\bblock\b"
         r"|losch|entfern|storn|verwerf|widerruf|sperr"
         r"|supprim|effac|annul|retir(?:er|ez)|revoqu|desactiv"
         r"|elimin|borr(?:ar|a)\b|quitar|anular|cancelar|revocar|cancell|rimuov"
@@ -66,12 +66,14 @@ _LOOKS = re.compile(
 def effect_of(node: ScreenNode) -> EffectClass:
     """The effect class of a node of a screen."""
     role, facts = node.role, node.facts
+    if "toggles" in facts and not facts.get("href") and role in ("link", "button", "tab"):
+        return "read"
     if role == "link":
         return _of_link(node)
     kind = facts.get("type", "").lower()
     if role in FIELDS or (facts.get("tag") in ("input", "select", "textarea") and kind == "file"):
         return "draft"
-    if role in READ or role in ("tab", "treeitem", "disclosuretriangle"):
+    if role in READ or role in ("tab", "treeitem", "disclosuretriangle", "cell", "gridcell"):
         return "read"
     sends = facts.get("form") and (
         (facts.get("tag") == "button" and kind in ("", "submit"))

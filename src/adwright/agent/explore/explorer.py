@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urlsplit
 
-from adwright.agent.document.finding import find_node
+from adwright.agent.document.finding import find_nodes
 from adwright.agent.document.groups import skeleton_of
 from adwright.agent.document.urls import in_scope, origin_of, url_template
 from adwright.agent.drivers.fetched import FetchedPage, FetchingDriver
@@ -35,6 +35,7 @@ from adwright.agent.explore.records import PageRecord, PageRecords
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
+from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
 __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
@@ -155,7 +156,8 @@ class _Exploration:
             if not record.tapped:
                 self._count(record, is_new=record.skeleton not in self._skeletons)
             self._skeletons.add(record.skeleton)
-            self._menus.update(record.tapped)
+            for name in record.tapped:
+                self._menus |= {name, _mark(name, record, own=True)}
 
     def run(self) -> Iterator[PageRecord]:
         for record in self._records.all:
@@ -221,20 +223,19 @@ class _Exploration:
         self._same[path] += int(bool(query) and not is_new)
 
     def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
-        closed = [one for one in record.elements if one.opens]
+        closed = {_menu_of(one, record): one for one in record.elements if one.opens}
+        new = [mark for mark in closed if mark not in self._menus]
         dirty = False
-        for seen in closed[: self._bounds.menus]:
-            mark = seen.element.name
-            if mark in self._menus:
-                continue
+        for mark in new[: self._bounds.menus]:
+            seen = closed[mark]
             self._menus.add(mark)
             if dirty:
                 self._driver.open(record.url)
             screen = self._driver.observe()
-            node = find_node(screen, seen.element)
-            if node is None:
+            nodes = find_nodes(screen, seen.element)
+            if not nodes:
                 continue
-            dirty = True
+            node, dirty = nodes[0], True
             try:
                 self._driver.tap(node)
                 shown = self._driver.observe()
@@ -243,9 +244,15 @@ class _Exploration:
                 continue
             if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
                 continue
-            opened = self._record(record.url, depth, shown, (seen.element.name,), None)
+            tapped = (seen.element.name,)
+            opened = self._record(record.url, depth, shown, tapped, None)
             opened = replace(opened, elements=_new_in(opened.elements, record.elements))
-            if opened.skeleton != record.skeleton and opened.elements:
+            if opened.elements:
+                if opened.skeleton == record.skeleton:
+                    # What an item's menu shows is like the rest of its list.
+                    parts = [one.element.name for one in opened.elements]
+                    mixed = content_hash([record.skeleton, *tapped, *parts])
+                    opened = replace(opened, skeleton=mixed[: len(record.skeleton)])
                 self._records.add(opened)
                 self._queue_links(opened.elements, depth)
                 yield opened
@@ -286,6 +293,17 @@ class _Exploration:
 
     def _takes(self, url: str) -> bool:
         return in_scope(url, self._origins, self._bounds.paths)
+
+
+def _menu_of(seen: SeenElement, record: PageRecord) -> str:
+    own = seen.element.many or seen.element.role != "button"
+    return _mark(seen.element.name, record, own=own)
+
+
+def _mark(name: str, record: PageRecord, *, own: bool) -> str:
+    """What tells a menu that was opened. own: it is the page's, as those of items and tabs are;
+    others, as in the head of all pages, are taken for the same everywhere."""
+    return f"{record.template} {name}" if own else name
 
 
 def _above(path: str) -> str:

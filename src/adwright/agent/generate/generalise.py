@@ -105,7 +105,7 @@ class _Parameters:
             case VerbCall("secret"):
                 return term
             case VerbCall():
-                inner = "item" if term.verb == "match" else name
+                inner = "item" if term.verb in ("match", "find") else name
                 arguments = tuple(self._term(one, inner) for one in term.arguments)
                 return replace(term, arguments=arguments)
             case IndexedTerm(sequence):
@@ -217,8 +217,10 @@ def _element(call: VerbCall, document: AppDocument) -> Element | None:
 
 
 def _picked(call: VerbCall) -> Expression | None:
-    """The match of a tap within an item: of tap(inside(match(...)[0], $edit))."""
+    """The match of a tap within an item: of tap(inside(find(...), $edit))."""
     match call.arguments:
+        case (VerbCall("inside", (VerbCall("find", arguments), _)),):
+            return VerbCall("match", arguments)
         case (VerbCall("inside", (IndexedTerm(VerbCall("match") as found), _)),):
             return found
     return None

@@ -19,6 +19,7 @@ from typing import Literal
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.beam import BeamConfig, write_scripts
+from adwright.agent.generate.form_ways import DocumentForms
 from adwright.agent.generate.planner import plan_scripts
 from adwright.agent.generate.retrieve import ElementIndex, Encode
 from adwright.agent.generate.task_values import TaskText, read_task
@@ -36,6 +37,8 @@ __all__ = ["FoundScript", "ScriptLadder", "macro_arguments"]
 
 _QUOTED = re.compile(r"\"[^\"]{1,200}\"|“[^”]{1,200}”|(?<!\w)'[^']{1,200}'(?!\w)")
 _HIDDEN = re.compile(r"\x00(\d+)\x00")
+#: A plan that another comes nearer to is not sure enough to be run. Our choice.
+_LEAST_LEAD = 0.05
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.I)
 
 
@@ -74,6 +77,7 @@ class ScriptLadder:
         self._config = config or BeamConfig()
         self._rules = rules or CheckRules()
         self._index = ElementIndex(document, encode=encode)
+        self._forms = DocumentForms(document)
 
     def script(self, task: str) -> FoundScript:
         """A script for a task. Raises ScriptError where nothing makes one that passes the check."""
@@ -116,10 +120,10 @@ class ScriptLadder:
         return None
 
     def _plan(self, task: TaskText) -> FoundScript | None:
-        plans = plan_scripts(task.text, self._document, self._rules)
-        if not plans or plans[0].merit[0] < len(task.values):
+        plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
+        if not plans or not plans[0].is_whole:
             return None
-        if len(plans) > 1 and plans[1].merit == plans[0].merit:
+        if len(plans) > 1 and plans[1].is_whole and plans[1].merit >= plans[0].merit - _LEAST_LEAD:
             return None
         return FoundScript(plans[0].script, "plan")
 

@@ -1,248 +1,273 @@
-"""Scripts without a model: from the values and words of a task, and the effects in the document.
+"""Scripts without a model: from the words and values of a task, and the forms of the document.
 
     plans = plan_scripts('Set the discount of "Spring" to 25', document)
     plans[0].script             # a CheckedScript; empty where nothing fits
+    plans[0].is_whole           # it accounts for every value of the task
 
-A plan is: pick the item that the task names, fill the fields whose labels it names, tap the button
-that does what its verb says. Or, of a question: read an element, or count the items of a list. Only
-what passes the check is a plan.
+A plan is: find the item that the task names, fill the fields whose labels stand before its values,
+tap the button that sends the form. Each form of the document is tried with each value as the item,
+and what accounts for most of the task's words wins, rare words first. Or, of a question: read the
+part of an item, a field, or count a list. Only what passes the check is a plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
-from adwright.agent.document.routes import edges_of
-from adwright.agent.generate.task_values import TaskText, read_task, task_words
+from adwright.agent.generate.field_values import FilledForm, fill_form
+from adwright.agent.generate.form_ways import DocumentForms, ItemDoor, column_of
+from adwright.agent.generate.item_names import ACTS, named_item
+from adwright.agent.generate.plan_acts import act_plans
+from adwright.agent.generate.plan_questions import question_plans
+from adwright.agent.generate.task_intent import TaskIntent, read_intent
+from adwright.agent.generate.task_terms import terms_of
+from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
-from adwright.agent.language.field_values import read_decimal
 from adwright.agent.language.problems import ScriptError
-from adwright.agent.language.reach import StateReach
 from adwright.agent.language.tree import (
     Act,
-    DecimalLiteral,
     ElementUse,
     Expression,
-    IndexedTerm,
     Script,
     Statement,
     TextLiteral,
-    TruthLiteral,
     VerbCall,
-    WholeLiteral,
 )
 
 __all__ = ["PlannedScript", "plan_scripts"]
 
-_VERBS: dict[EffectClass, tuple[str, ...]] = {
-    "destructive": ("delete", "remove", "erase", "cancel", "discard"),
-    "message": ("send", "mail", "write", "reply", "notify", "message"),
-    "spend": ("launch", "pay", "buy", "spend", "order", "publish"),
-    "commit": (
-        "set",
-        "change",
-        "update",
-        "save",
-        "create",
-        "add",
-        "rename",
-        "edit",
-        "raise",
-        "lower",
-        "make",
-        "put",
-        "enable",
-        "disable",
-        "activate",
-        "deactivate",
-        "mark",
-    ),
+_MOST_PLANS, _MOST_CHECKS = 5, 25
+_EFFECTS: dict[str, tuple[EffectClass, ...]] = {
+    "delete": ("destructive",),
+    "create": ("commit", "message", "spend"),
+    "change": ("commit", "message", "spend"),
 }
-_NEW = ("new", "create", "add")
-_ON = ("on", "enable", "activate", "check", "tick", "active", "enabled")
-_OFF = ("off", "disable", "deactivate", "uncheck", "untick", "inactive", "disabled", "not")
-_QUESTIONS = ("what", "how many", "how much", "which", "read", "tell me", "show", "count")
-_MOST_PLANS = 5
+_SENDS = re.compile(
+    r"^\W*(?:save|submit|ok|go|update|apply|done|send|create|add|confirm|yes|speichern|enregistrer"
+    r"|guardar|salva|opslaan|delete|remove)\b(?: changes| it| now)?",
+    re.I,
+)
+_GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
+_GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
+_MADE = frozenset(("creat", "add", "new"))
+_MAKES = re.compile(r"\b(?:create|add|new)\b", re.I)
+#: What a plan loses, in units of a word that half of all texts have. Our choice.
+_STRANGE_PATH, _STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
+_MAKING, _OWN_LIST = 6.0, 0.5
+#: Of the weight of the task's words; a plan that says less of it is none.
+_LEAST_COVERED = 0.3
 
 
 @dataclass(frozen=True)
 class PlannedScript:
-    """A plan; merit: how much of the task it accounts for, values first."""
+    """A plan. merit: how much of the task it accounts for. is_whole: every value of the task has
+    its place in it."""
 
     script: CheckedScript
-    merit: tuple[int, int, int]
+    merit: float
+    is_whole: bool
 
 
 def plan_scripts(
-    task: str, document: AppDocument, rules: CheckRules | None = None
+    task: str,
+    document: AppDocument,
+    rules: CheckRules | None = None,
+    *,
+    forms: DocumentForms | None = None,
 ) -> tuple[PlannedScript, ...]:
-    """At most five plans, best first. Raises ConfigError for a task that is none."""
-    planner = _Planner(read_task(task), document)
-    found: dict[Script, PlannedScript] = {}
-    for body, merit in planner.plans():
-        script = Script(tuple(body))
+    """At most five plans, best first. forms: of the document, where they are at hand.
+
+    Raises ConfigError for a task that is none.
+    """
+    intent = read_intent(read_task(task))
+    forms = forms or DocumentForms(document)
+    if intent.kind in ("ask", "count"):
+        drafts = list(question_plans(intent, forms))
+    else:
+        drafts = [*_FormPlans(intent, forms).plans(), *act_plans(intent, forms)]
+    drafts.sort(key=lambda one: (one[2], one[1]), reverse=True)
+    found: dict[object, PlannedScript] = {}
+    for body, merit, is_whole in drafts[:_MOST_CHECKS]:
+        script, what = Script(tuple(body)), _what_it_does(body, forms)
+        if what in found:
+            continue
         try:
             checked = check_script(script, document, rules)
         except ScriptError:
             continue
-        found.setdefault(script, PlannedScript(checked, merit))
-    ranked = sorted(found.values(), key=lambda one: one.merit, reverse=True)
-    return tuple(ranked[:_MOST_PLANS])
+        found[what] = PlannedScript(checked, merit, is_whole)
+        if len(found) == _MOST_PLANS:
+            break
+    return tuple(found.values())
 
 
-class _Planner:
-    def __init__(self, task: TaskText, document: AppDocument) -> None:
-        self._task = task
-        self._words = task_words(task.text)
-        self._document = document
-        self._reach = StateReach(document)
+class _FormPlans:
+    """The plans that write."""
 
-    def plans(self) -> Iterator[tuple[list[Statement], tuple[int, int, int]]]:
-        if self._task.has_any(_QUESTIONS):
-            yield from self._questions()
-        for effect, verbs in _VERBS.items():
-            if self._task.has_any(verbs):
-                for goal in self._document.elements:
-                    if goal.effect == effect and goal.value_type == "none" and not goal.many:
-                        yield from self._writes(goal)
+    def __init__(self, intent: TaskIntent, forms: DocumentForms) -> None:
+        self._intent = intent
+        self._forms = forms
+        self._terms = set(intent.terms)
+        self._sure = {one.value for one in intent.values if not one.named}
 
-    # --- writes ------------------------------------------------------------------------
+    def plans(self) -> Iterator[tuple[list[Statement], float, bool]]:
+        effects = _EFFECTS[self._intent.kind]
+        for goal in self._forms.document.elements:
+            if goal.effect in effects and goal.value_type == "none" and goal.role != "generic":
+                fields = () if goal.effect == "destructive" else self._forms.scope(goal)
+                yield from self._of_goal(goal, fields)
 
-    def _writes(self, goal: Element) -> Iterator[tuple[list[Statement], tuple[int, int, int]]]:
-        fields, used = self._fields(goal)
-        close = len(self._words & task_words(f"{goal.label} {goal.state} {goal.name}"))
-        for pick, named in self._picks(goal, used):
-            tap = Act(VerbCall("tap", (ElementUse(goal.name),)))
-            taken = used | ({named} if named else set())
-            left = sum(one not in taken for one in self._task.values)
-            if fields or named or goal.effect in ("spend", "destructive"):
-                yield [*pick, *fields, tap], (len(taken) - left, len(fields), close)
-
-    def _fields(self, goal: Element) -> tuple[list[Statement], set[str]]:
-        found: list[Statement] = []
-        used: set[str] = set()
-        for one in self._document.elements_of(goal.state):
-            if one.many or one.value_type in ("none", "file", "secret"):
-                continue
-            value = self._value(one)
-            if value is None:
-                continue
-            verb = "choose" if one.value_type in ("choice", "switch") else "set_text"
-            found.append(Act(VerbCall(verb, (ElementUse(one.name), value[0]))))
-            used |= {value[1]} if value[1] else set()
-        return found, used
-
-    def _value(self, field: Element) -> tuple[Expression, str] | None:
-        """What a field gets, and which value of the task that is."""
-        task, label = self._task, field.label
-        if field.value_type == "switch":
-            if not task.has(label) and not task.has_any([one for one in (*_ON, *_OFF)]):
-                return None
-            mentioned = task.has(label) or task.has_any(
-                one for one in (*_ON, *_OFF) if label.lower()[:5] in one
-            )
-            off = task.has_any(_OFF)
-            on = task.has_any(_ON)
-            return (TruthLiteral(not off), "") if mentioned and (off or on) else None
-        said = task.value_of(label)
-        if field.value_type == "choice":
-            options = [one for one in field.options if task.has(one)]
-            if not task.has(label) or len(options) != 1:
-                return None
-            return TextLiteral(options[0]), said if said == options[0] else options[0]
-        if said is None:
-            return None
-        if field.value_type == "number":
-            number = read_decimal(said)
-            return None if number is None else (_number(number), said)
-        return TextLiteral(said), said
-
-    def _picks(self, goal: Element, used: set[str]) -> Iterator[tuple[list[Statement], str]]:
-        """Ways to the page of the goal: that of an item which the task names, or by links alone."""
-        if goal.state in self._reach.from_state(self._document.start) and (
-            self._task.has_any(_NEW) or not self._doors(goal.state)
+    def _of_goal(
+        self, goal: Element, fields: tuple[Element, ...]
+    ) -> Iterator[tuple[list[Statement], float, bool]]:
+        is_free = goal.state in self._forms.free
+        is_of_item = not is_free or self._forms.is_of_item(goal.state)
+        tap: Expression = ElementUse(goal.name)
+        if goal.many:
+            rows = self._forms.rows_around(goal)
+            if rows is None:
+                return
+            for value in self._items():
+                item = VerbCall("find", (ElementUse(rows.name), TextLiteral(value)))
+                act = Act(VerbCall("tap", (VerbCall("inside", (item, ElementUse(goal.name))),)))
+                filled = fill_form(self._intent, (), self._forms.weights, picked=value)
+                yield self._plan([act], goal, filled, value, ItemDoor(rows, None, 0))
+            return
+        last = Act(VerbCall("tap", (tap,)))
+        if is_free and (
+            self._intent.kind == "create" or not is_of_item or not self._forms.doors(goal.state)
         ):
-            yield [], ""
-        for door in self._doors(goal.state):
-            rows = self._rows_around(door)
-            for value in self._task.values:
-                if value not in used and rows is not None:
-                    row = VerbCall("match", (ElementUse(rows.name), TextLiteral(value)))
-                    item = IndexedTerm(row, WholeLiteral(0))
-                    inner = VerbCall("inside", (item, ElementUse(door.name)))
-                    yield [Act(VerbCall("tap", (inner,)))], value
+            named = self._forms.path_terms(goal.state) - _MADE
+            named = named if self._intent.kind == "create" else frozenset()
+            filled = fill_form(self._intent, fields, self._forms.weights, picked=None, named=named)
+            if filled.acts or self._says(goal):
+                yield self._plan([*filled.acts, last], goal, filled, None, None)
+        if not is_of_item:
+            return
+        for value in self._items():
+            filled = fill_form(self._intent, fields, self._forms.weights, picked=value)
+            if not filled.acts and not self._says(goal) and goal.effect != "destructive":
+                continue
+            for door in self._forms.doors(goal.state)[:8]:
+                body = [Act(VerbCall("tap", (_in_item(door, value),))), *filled.acts, last]
+                yield self._plan(body, goal, filled, value, door)
 
-    def _rows_around(self, door: Element) -> Element | None:
-        """The list whose items hold `door`: by their paths, else the first of its state."""
-        rows = [
-            one
-            for one in self._document.elements_of(door.state)
-            if one.many and one.role in ("row", "listitem", "article")
-        ]
-        path = _path(door)
-        around = [one for one in rows if _path(one) and path.startswith(f"{_path(one)}/")]
-        return next(iter(around or rows), None)
+    def _items(self) -> Iterator[str]:
+        for one in self._intent.values:
+            yield one.value
 
-    def _doors(self, state: str) -> list[Element]:
-        """The links of items that lead to a state, itself or over further links."""
-        return [
-            self._document.by_name[edge.element]
-            for edge in edges_of(self._document)
-            if self._document.by_name[edge.element].many
-            and self._document.by_name[edge.element].effect in ("navigate", "read")
-            and state in self._reach.from_state(edge.target)
-            and not self._is_far(edge.target, state)
-        ]
+    def _says(self, goal: Element) -> bool:
+        """Whether the task has the words of a button that is no mere "Save"."""
+        label = set(terms_of(goal.label))
+        own = label - {"sav", "submit", "ok", "ye", "go"}
+        return bool(own) and self._forms.weights.shared(own, self._terms) > 0
 
-    def _is_far(self, start: str, goal: str) -> bool:
-        """Whether the way goes back over the start of the app: then the item does not matter."""
-        near = {start}
-        for _ in range(2):
-            near |= {
-                edge.target
-                for edge in edges_of(self._document)
-                if edge.source in near and edge.target != self._document.start
-            }
-        return goal not in near
+    def _plan(
+        self,
+        body: list[Statement],
+        goal: Element,
+        filled: FilledForm,
+        picked: str | None,
+        door: ItemDoor | None,
+    ) -> tuple[list[Statement], float, bool]:
+        weights, forms, is_known = self._forms.weights, self._forms, True
+        has = set(forms.terms(goal.state)) | set(filled.terms)
+        path = set(forms.path_terms(goal.state))
+        near, merit_of_list = set(has), 0.0
+        if door is not None:
+            path |= set(forms.path_terms(door.rows.state))
+            if _is_above(forms.path(door.rows.state), forms.path(goal.state)):
+                near |= set(forms.terms(door.rows.state))
+                merit_of_list = _OWN_LIST
+            if door.door is not None:
+                near |= set(terms_of(door.door.label))
+        merit = weights.shared(self._terms - ACTS, near) + filled.score + merit_of_list
+        missing = {one for one in path if not weights.shared([one], self._terms)}
+        merit -= _STRANGE_PATH * weights.of(missing)
+        merit += self._button(goal)
+        merit -= _STEP * (door.steps + 1 if door else 0)
+        label = door.door.label if door and door.door else ""
+        makes = bool(_MAKES.search(f"{goal.label} {label}"))
+        makes |= any(one in _MADE for one in forms.path_terms(goal.state))
+        if makes and self._intent.kind == "change":
+            merit -= _MAKING
+        if self._intent.kind == "create":
+            merit += 1.0 if makes else -1.5
+            if not filled.acts and goal.effect == "commit" and not goal.many:
+                merit -= _MAKING
+        if door is None:
+            merit -= _OPEN * filled.open
+        if picked is not None and door is not None:
+            listed = forms.terms(door.rows.state) | forms.path_terms(goal.state)
+            fit, is_known = named_item(self._intent, forms, picked, set(listed))
+            merit += fit
+        taken = filled.used | ({picked} if picked else set()) | ({self._intent.secret} - {""})
+        left = self._sure - taken
+        labels = set(filled.terms) | set(terms_of(goal.label))
+        left = {one for one in left if not set(terms_of(one)) <= labels or not terms_of(one)}
+        merit -= _UNUSED * len(left)
+        if self._intent.kind == "delete":
+            ways = path | set(terms_of(f"{goal.label} {label}"))
+            is_known &= weights.shared(_GONE, ways) > 0
+        covered = weights.shared(self._terms, near | set(terms_of(goal.label)))
+        known = {one for one in self._terms - ACTS if weights.knows(one)}
+        is_known &= covered >= _LEAST_COVERED * weights.of(known)
+        return body, merit, not left and is_known
 
-    # --- questions -----------------------------------------------------------------------
-
-    def _questions(self) -> Iterator[tuple[list[Statement], tuple[int, int, int]]]:
-        counts = self._task.has_any(("how many", "count"))
-        for one in self._document.elements:
-            words = task_words(f"{one.label} {one.name} {one.state}")
-            close = len(self._words & words)
-            use: Expression = ElementUse(one.name)
-            if one.many and close and one.role in ("row", "listitem", "article"):
-                yield from self._about_rows(use, close, counts=counts)
-            elif not one.many and self._task.has(one.label) and one.value_type != "secret":
-                is_field = one.value_type != "none"
-                read = VerbCall("get_text", (use,))
-                if is_field or one.effect == "read":
-                    yield [Act(VerbCall("answer", (read,)))], (0, 1, close)
-
-    def _about_rows(
-        self, rows: Expression, close: int, *, counts: bool
-    ) -> Iterator[tuple[list[Statement], tuple[int, int, int]]]:
-        found: Iterable[tuple[Expression, int]] = [
-            (VerbCall("match", (rows, TextLiteral(one))), 1) for one in self._task.values
-        ]
-        if counts:
-            for some, values in [(rows, 0), *found]:
-                yield [Act(VerbCall("answer", (VerbCall("len", (some,)),)))], (values, 1, close)
-        else:
-            for some, values in found:
-                text = VerbCall("get_text", (IndexedTerm(some, WholeLiteral(0)),))
-                yield [Act(VerbCall("answer", (text,)))], (values, 0, close)
+    def _button(self, goal: Element) -> float:
+        """How well a button fits: it says what the task says, or just that it sends."""
+        weights = self._forms.weights
+        sends = _SENDS.match(goal.label)
+        does = terms_of(goal.label)[:1]
+        label = set(terms_of(goal.label[sends.end() :] if sends else goal.label))
+        shared = weights.shared(label, self._terms)
+        strange = weights.of(label) - shared
+        plain = sends is not None and strange <= 0
+        said = bool(weights.shared(does, self._terms))
+        merit = 0.5 * shared + (0.8 if plain else -_STRANGE_BUTTON * strange)
+        merit -= 2.0 + shared if _GOES_ON.search(goal.label) else 0.0
+        if not plain and not said:
+            merit -= 1.0 if goal.effect in ("commit", "destructive") else 4.0
+        return merit
 
 
-def _path(element: Element) -> str:
-    return next((one.value for one in element.locators if one.kind == "xpath"), "")
+def _is_above(path: str, goal: str) -> bool:
+    """Whether a list's page is the folder of a goal's, or beside it: all items of that kind are on
+    it, and not only those that somebody has looked for."""
+    return goal.startswith(path[: path.rfind("/") + 1] or path)
 
 
-def _number(value: Decimal) -> WholeLiteral | DecimalLiteral:
-    whole = value == value.to_integral_value()
-    return WholeLiteral(int(value)) if whole else DecimalLiteral(value)
+def _what_it_does(body: list[Statement], forms: DocumentForms) -> object:
+    """What a plan comes to, whichever way it takes to its page, and whichever of the states of one
+    address that is."""
+
+    def of(term: object) -> object:
+        match term:
+            case ElementUse(name):
+                one = forms.document.by_name[name]
+                return forms.path(one.state), one.role, one.label, column_of(one)
+            case VerbCall("find", (_, value)):
+                return value
+            case VerbCall("inside", (item, ElementUse(name))) if is_way:
+                return of(item)
+            case VerbCall(verb, arguments):
+                return verb, *(of(one) for one in arguments)
+            case Act(call):
+                return of(call)
+        return term
+
+    found = []
+    for place, one in enumerate(body):
+        is_way = place == 0 and len(body) > 1
+        found.append(of(one))
+    return tuple(found)
+
+
+def _in_item(door: ItemDoor, value: str) -> Expression:
+    item = VerbCall("find", (ElementUse(door.rows.name), TextLiteral(value)))
+    if door.door is None or door.door is door.rows:
+        return item
+    return VerbCall("inside", (item, ElementUse(door.door.name)))

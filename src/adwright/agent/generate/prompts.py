@@ -3,8 +3,11 @@
     messages = script_messages(task, elements, document)
 
 The help is the same for all tasks, and so is the document where it has room as a whole: a prefix
-cache reads them once. Labels of pages are quoted as data, shortened and without signs that hide; a
-model that is told something by them can still name only elements, and what it writes is checked.
+cache reads them once. A model that was tuned on scripts knows the language, and is told the briefer
+form without the help (`brief_messages`). An element is told in the fewest words: its label only
+where its name does not say it, its kind or effect, and where it leads. Labels of pages are data,
+shortened and without signs that hide; a model that is told something by them can still name only
+elements, and what it writes is checked.
 """
 
 from __future__ import annotations
@@ -12,14 +15,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.naming import word_of
 from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ScriptProblem
 from adwright.agent.language.tree import ScriptParameter
 from adwright.lm.engine.generation import Message
 
-__all__ = ["element_lines", "language_help", "repair_messages", "script_messages"]
+__all__ = [
+    "brief_messages",
+    "element_lines",
+    "language_help",
+    "repair_messages",
+    "script_messages",
+]
 
-_LONGEST_LABEL, _MOST_OPTIONS, _LONGEST_EXCERPT = 60, 12, 600
+_LONGEST_LABEL, _MOST_OPTIONS, _LONGEST_EXCERPT = 60, 6, 600
+_ITEMS = ("row", "listitem", "article")
 _EXAMPLE = """for row in match($offers__rows, "Spring"):
     tap(inside(row, $offers__edit))
     set_text($offer_edit__discount, 25)
@@ -40,7 +51,8 @@ def language_help() -> str:
 
 
 def element_lines(elements: Sequence[Element]) -> str:
-    """One line an element: name, role, label, what it takes, effect, where it leads."""
+    """One line an element: its name, its label where the name does not say it, what it takes or
+    does, and where it leads."""
     return "".join(f"{_line(one)}\n" for one in elements)
 
 
@@ -61,6 +73,13 @@ def script_messages(
     return [Message("system", about + element_lines(elements)), Message("user", last)]
 
 
+def brief_messages(messages: Sequence[Message]) -> list[Message]:
+    """The same turns without the help, for a model that has learned the language."""
+    first = messages[0]
+    text = first.content.removeprefix(f"{language_help()}\n")
+    return [Message(first.role, text), *messages[1:]]
+
+
 def repair_messages(
     messages: Sequence[Message], script: str, problems: Sequence[ScriptProblem]
 ) -> list[Message]:
@@ -75,17 +94,22 @@ def repair_messages(
 
 
 def _line(element: Element) -> str:
-    parts = [f"${element.name}", element.role, f'"{_label(element.label)}"']
+    parts = [f"${element.name}"]
+    own = element.name.partition("__")[2]
+    if not own.startswith(word_of(element.label)):
+        parts.append(f'"{_label(element.label)}"')
     if element.many:
-        parts.append("list")
+        parts.append("list" if element.role in _ITEMS else "in each item")
     if element.options:
         options = ", ".join(f'"{_label(one)}"' for one in element.options[:_MOST_OPTIONS])
-        parts.append(f"one of {options}")
+        more = ", ..." if len(element.options) > _MOST_OPTIONS else ""
+        parts.append(f"one of {options}{more}")
     elif element.value_type != "none":
-        parts.append(f"takes {element.value_type}")
-    parts.append(element.effect)
-    if element.target:
-        parts.append(f"leads to {element.target}")
+        parts.append(element.value_type)
+    elif element.effect not in ("navigate", "read") or not (element.target or element.many):
+        parts.append(element.effect)
+    if element.target and element.effect in ("navigate", "read"):
+        parts.append(f"to {element.target}")
     return " ".join(parts)
 
 

@@ -1,15 +1,19 @@
 """Which elements a task is about: 10 to 30 of all, with the way to them.
 
     found = ElementIndex(document).retrieve('Set the discount of "Spring" to 25')
-    found.elements               # best first, then what is on the way or belongs to their forms
+    found.elements               # best first, then what belongs to their forms, and their doors
 
-BM25 over what the document says of each element; with an encoder, the ranks of both are fused
+Each of the best brings what it is of no use without: the button of its form, fields of the form
+that the task names or that must be filled, and the list and link that lead to an item's page.
+What stands on most pages, and other views of the same page, are left out. The rank is that of BM25
+over what the document says of each element; with an encoder, the ranks of both are fused
 (reciprocal rank fusion, Cormack et al. 2009: sum of 1 / (60 + rank)).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,7 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.agent.document.elements import AppDocument, Element
-from adwright.agent.document.routes import find_route
+from adwright.agent.document.frame import frame_of, variants_of
+from adwright.agent.document.routes import edges_of
+from adwright.agent.generate.task_terms import near_terms, terms_of
+from adwright.agent.run.searching import form_of
 from adwright.authoring.describe.bm25 import Bm25
 from adwright.core.config import check_literals, require_count
 
@@ -26,6 +33,9 @@ __all__ = ["ElementIndex", "Encode", "RetrieveConfig", "RetrievedElements"]
 #: Vectors of B texts, float32 [B, D], each of length 1; `SentenceEncoder.encode` is one.
 Encode: TypeAlias = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 _FUSION = 60
+_ITEMS = ("row", "listitem", "article")
+#: So many buttons of a form, and doors of an item's page, are taken.
+_BUTTONS, _DOORS = 2, 2
 #: Words of tasks, and of the elements that are meant by them.
 _EFFECT_WORDS = {
     "commit": "save set change update create add edit submit rename apply",
@@ -73,6 +83,11 @@ class ElementIndex:
     def __init__(self, document: AppDocument, *, encode: Encode | None = None) -> None:
         self._document = document
         self._encode = encode
+        frame, variants = frame_of(document), variants_of(document)
+        self._left_out = frozenset(
+            one.name for one in document.elements if one.name in frame or one.state in variants
+        )
+        self._doors = _doors(document, self._left_out)
         texts = [_text(document, one) for one in document.elements]
         self._bm25 = Bm25(texts)
         self._vectors = encode(texts) if encode is not None and texts else None
@@ -80,15 +95,25 @@ class ElementIndex:
     def retrieve(self, task: str, config: RetrieveConfig | None = None) -> RetrievedElements:
         """The elements that a task is about."""
         config = config or RetrieveConfig()
+        terms = frozenset(terms_of(task))
         elements = self._document.elements
-        order = self.ranks(task)
-        best = [elements[n] for n in order[: config.best]]
-        found = {one.name: one for one in best}
-        for one in [*best]:
-            for other in self._around(one):
+        best: list[Element] = []
+        found: dict[str, Element] = {}
+        for place in self.ranks(task):
+            one = elements[place]
+            if one.name in self._left_out:
+                continue
+            if len(best) >= config.best or len(found) >= config.most:
+                break
+            best.append(one)
+            found.setdefault(one.name, one)
+            for other in self._around(one, terms):
                 found.setdefault(other.name, other)
         kept = tuple(found.values())[: config.most]
-        return RetrievedElements(kept, min(len(best), len(kept)))
+        names = {one.name for one in best}
+        ranked = [one for one in kept if one.name in names]
+        others = [one for one in kept if one.name not in names]
+        return RetrievedElements((*ranked, *others), len(ranked))
 
     def ranks(self, task: str) -> list[int]:
         """The places of all elements in the document, best first; those without a word of the task
@@ -100,26 +125,70 @@ class ElementIndex:
             fused = fused + _reciprocal(near.astype(np.float64))
         return [int(n) for n in np.argsort(-fused, kind="stable")]
 
-    def _around(self, element: Element) -> Iterable[Element]:
-        """What sends a field, what a button needs, the rows of a list, and the way there."""
+    def _around(self, element: Element, terms: frozenset[str]) -> Iterable[Element]:
+        """What sends a field, its neighbours that the task names, the rows of a list, its door."""
         document = self._document
-        same = document.elements_of(element.state)
+        same = [
+            one for one in document.elements_of(element.state) if one.name not in self._left_out
+        ]
+        form = form_of(element)
+        mine = [one for one in same if form_of(one) == form]
         if element.value_type != "none":
-            yield from (one for one in same if one.writes and one.value_type == "none")
-        if element.writes:
-            yield from (one for one in same if one.constraints.required)
+            sends = [one for one in mine if one.value_type == "none" and _sends(one)]
+            yield from sorted(sends, key=lambda one: len(one.label))[:_BUTTONS]
+        if element.value_type != "none" or element.writes:
+            yield from (
+                one
+                for one in mine
+                if one.value_type != "none" and (one.constraints.required or _is_named(one, terms))
+            )
         if element.many:
-            yield from (one for one in same if one.many)
-        yield from self._way(element.state)
+            yield from (one for one in same if one.many and one.role in _ITEMS)
+        for door in self._doors.get(_path(document, element.state), ())[:_DOORS]:
+            yield door
+            yield from (
+                row
+                for row in document.elements_of(door.state)
+                if row.many and row.role in _ITEMS and row is not door
+            )
 
-    def _way(self, state: str) -> Iterable[Element]:
-        document = self._document
-        route = find_route(document, document.start, state) or ()
-        for edge in route:
-            one = document.by_name[edge.element]
-            yield one
-            if one.many:
-                yield from (row for row in document.elements_of(one.state) if row.many)
+
+def _sends(element: Element) -> bool:
+    return element.role == "button" and element.effect not in ("read", "unknown", "draft")
+
+
+def _is_named(element: Element, terms: frozenset[str]) -> bool:
+    """Whether the task has a word of the label, or one that is near it."""
+    own = terms_of(element.label)
+    return any(one in terms or near_terms(one) & terms for one in own)
+
+
+def _path(document: AppDocument, state: str) -> str:
+    return document.state_by_name[state].url_template.partition("?")[0] or state
+
+
+def _doors(document: AppDocument, left_out: frozenset[str]) -> Mapping[str, Sequence[Element]]:
+    """By the path of an item's page, the links of lists that lead to it; where there are none,
+    those that lead to a page one link before it."""
+    direct: dict[str, list[Element]] = defaultdict(list)
+    onward: dict[str, set[str]] = defaultdict(set)
+    for edge in edges_of(document):
+        link = document.by_name[edge.element]
+        if link.name in left_out or link.effect not in ("navigate", "read"):
+            continue
+        source, target = _path(document, edge.source), _path(document, edge.target)
+        if source == target:
+            continue
+        if link.many:
+            direct[target].append(link)
+        else:
+            onward[target].add(source)
+    found = {path: list(links) for path, links in direct.items()}
+    for target, sources in onward.items():
+        if "{}" in target and target not in found:
+            further = [one for source in sorted(sources) for one in direct.get(source, ())]
+            found[target] = list(dict.fromkeys(further))
+    return found
 
 
 def _text(document: AppDocument, element: Element) -> str:

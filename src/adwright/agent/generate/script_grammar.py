@@ -125,7 +125,7 @@ def _elements(elements: Sequence[Element], choice: GrammarChoice) -> list[tuple[
         names = " | ".join(f'"${one.name}"' for one in lists)
         rules.append(("list", names))
         rules.append(("items", 'list | "match(" list ", " text ")"'))
-        rules.append(("picked", 'items "[" [0-9]{1,2} "]"'))
+        rules.append(("picked", '"find(" list ", " text ")" | items "[" [0-9]{1,2} "]"'))
     settable = _settable(elements)
     if settable:
         forms = [f'"${one.name}, " {_taken(one)}' for one in settable]
@@ -135,7 +135,9 @@ def _elements(elements: Sequence[Element], choice: GrammarChoice) -> list[tuple[
         forms = [f'"${one.name}, " {_option(one)}' for one in choosable]
         rules.append(("choose", f'"choose(" ({" | ".join(forms)}) ")"'))
     read = [f'"${one.name}"' for one in elements if not one.many and one.value_type != "secret"]
-    read += ['"row"', *(f'"inside(row, ${one.name})"' for one in _inner(elements))] if lists else []
+    inner = _inner(elements) if lists else []
+    read += ['"row"', *(f'"inside(row, ${one.name})"' for one in inner)] if lists else []
+    read += [f'"inside(" picked ", ${one.name})"' for one in inner]
     read = read or ['"row"']
     rules.append(("read", " | ".join(read)))
     words = [f'"\\"{name}\\""' for name, kind in ATTRIBUTES.items() if kind == "truth"]

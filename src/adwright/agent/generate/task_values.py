@@ -20,19 +20,27 @@ __all__ = ["LONGEST_TASK", "TaskText", "read_task", "task_words"]
 
 LONGEST_TASK = 2_000
 _QUOTED = re.compile(r"\"([^\"]{1,200})\"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)")
-_NUMBER = re.compile(r"(?<![\w.])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
+_CODE = re.compile(
+    r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w@-])"
+)
+_BARE = re.compile(r"\b(?:to|as|be|is)\s+([a-z][a-z-]{1,30})\s*[.!?]?$")
+_NUMBER = re.compile(r"(?<![\w.-])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
 _NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
 _EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
 _WORD = re.compile(r"\w+")
+_ENDS_IN_NUMBER = re.compile(r" (\d+)$")
+_SENTENCE_END = re.compile(r"[.!?:]\s*$")
 _MOST_VALUES = 40
 
 
 @dataclass(frozen=True)
 class TaskText:
-    """A task in the user's words. values: in their order, each once."""
+    """A task in the user's words. values: in their order, each once. named: those of them that are
+    only words in capitals, and may be the name of a field as well."""
 
     text: str
     values: tuple[str, ...]
+    named: tuple[str, ...] = ()
 
     def value_of(self, label: str) -> str | None:
         """The value that follows a label, as in "discount to 25"; None where none does."""
@@ -64,8 +72,11 @@ class TaskText:
 
 
 def read_task(text: str) -> TaskText:
-    """The values of a task: quoted texts, addresses, numbers, and names in capitals that do not
-    begin the sentence. Raises ConfigError for a task that is empty or too long."""
+    """The values of a task: quoted texts, addresses, numbers, codes such as item-21, a last word
+    after "to", and names in capitals that do not begin a sentence.
+
+    Raises ConfigError for a task that is empty or too long.
+    """
     plain = " ".join(text.split())
     if not plain or len(plain) > LONGEST_TASK:
         raise ConfigError(
@@ -75,20 +86,34 @@ def read_task(text: str) -> TaskText:
         )
     found: list[tuple[int, str]] = []
     taken: list[tuple[int, int]] = []
-    for pattern in (_QUOTED, _EMAIL, _NAMED, _NUMBER):
+    named: list[str] = []
+    for pattern in (_QUOTED, _EMAIL, _CODE, _NAMED, _NUMBER, _BARE):
         for one in pattern.finditer(plain):
-            begins = pattern is _NAMED and one.start() == 0
-            if begins or any(start < one.end() and one.start() < end for start, end in taken):
+            begins = pattern is _NAMED and _begins(plain, one.start())
+            span = one.span(1) if pattern is _BARE else one.span()
+            if begins or any(start < span[1] and span[0] < end for start, end in taken):
                 continue
-            taken.append(one.span())
-            found.append((one.start(), next(filter(None, one.groups()), one.group())))
+            taken.append(span)
+            value = next(filter(None, one.groups()), one.group())
+            if pattern in (_NAMED, _BARE):
+                named.append(value)
+                number = _ENDS_IN_NUMBER.search(value)
+                # "UPC 500123" may be the field UPC and its value.
+                if number and value[: number.start()].isupper():
+                    found.append((one.start() + number.start(1), number[1]))
+            found.append((span[0], value))
     values = tuple(dict.fromkeys(value for _, value in sorted(found)))
-    return TaskText(plain, values[:_MOST_VALUES])
+    return TaskText(plain, values[:_MOST_VALUES], tuple(dict.fromkeys(named)))
 
 
 def task_words(text: str) -> frozenset[str]:
     """The words of a text, in small letters; those with underscores are split."""
     return frozenset(one.lower() for one in _WORD.findall(text.replace("_", " ")))
+
+
+def _begins(text: str, place: int) -> bool:
+    """Whether a sentence begins here."""
+    return place == 0 or _SENTENCE_END.search(text[:place]) is not None
 
 
 def _forms(value: str) -> tuple[str, ...]:

@@ -248,10 +248,16 @@ class ExpressionKinds:
                 return _kind("truth", sources) if self._literal(call, last, DIRECTIONS) else None
             case "match":
                 return replace(kinds[0], sources=frozenset())
-            case "inside":
-                if isinstance(call.arguments[1], ElementUse):
-                    return ValueKind("element", names=kinds[1].names)
-                what = "inside takes an element of the document last"
+            case "find" | "inside":
+                place = 0 if verb.name == "find" else 1
+                if isinstance(call.arguments[place], ElementUse):
+                    return ValueKind("element", names=kinds[place].names)
+                part = (
+                    "a list of the document first"
+                    if place == 0
+                    else ("an element of the document last")
+                )
+                what = f"{verb.name} takes {part}"
                 self._note("arguments", what, call.at, f"as in {verb.example}")
                 return None
             case "range":

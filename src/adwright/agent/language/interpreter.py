@@ -51,6 +51,7 @@ from adwright.agent.language.values import (
     ScriptWorld,
     SecretName,
     joined_sources,
+    matching_handles,
 )
 from adwright.agent.policy.taint import refused_sources
 from adwright.core.clock import Clock
@@ -266,6 +267,8 @@ class _ScriptRun:
             self._fail("unknown_verb", f"{quoted(call.verb)} cannot be done so", call.at)
         if call.verb == "inside":
             return self._inside(call)
+        if call.verb == "find":
+            return self._find(call)
         given = [self._value(one) for one in call.arguments]
         if verb.nature == "act":
             return self._act(call, given)
@@ -278,7 +281,7 @@ class _ScriptRun:
                 found = self._at(call.at, lambda: self._world.attribute(target, name))
                 return ScriptValue(found, sources | {target.name})
             case "match", [tuple(items), str(wanted)]:
-                return ScriptValue(tuple(one for one in items if _matches(one, wanted)))
+                return ScriptValue(_matching(items, wanted))
             case "len", [tuple() | str() as measured]:
                 return ScriptValue(len(measured), sources | _looked_at(measured))
             case "answer", [str() | int() | Decimal() as said]:
@@ -309,6 +312,15 @@ class _ScriptRun:
             case "lower", [str(text)]:
                 return ScriptValue(self._at(call.at, lambda: bounded_text(text.lower())), sources)
         self._fail("wrong_type", f"{call.verb} does not take these values", call.at)
+
+    def _find(self, call: VerbCall) -> ScriptValue:
+        rows, term = call.arguments
+        wanted = self._value(term)
+        if not isinstance(rows, ElementUse) or not isinstance(wanted.data, str):
+            self._fail("wrong_type", "find takes a list of the document and a text", call.at)
+        name, text = rows.name, wanted.data
+        self._at(call.at, lambda: self.meter.act(writes=False))
+        return ScriptValue(self._at(call.at, lambda: self._world.find(name, text)))
 
     def _inside(self, call: VerbCall) -> ScriptValue:
         item, inner = call.arguments
@@ -391,9 +403,9 @@ class _ScriptRun:
         raise ScriptError([problem])
 
 
-def _matches(item: ScriptValue, wanted: str) -> bool:
-    handle = item.data
-    return isinstance(handle, ElementHandle) and wanted.casefold() in handle.seen.casefold()
+def _matching(items: tuple[ScriptValue, ...], wanted: str) -> tuple[ScriptValue, ...]:
+    handles = [one.data for one in items if isinstance(one.data, ElementHandle)]
+    return tuple(map(ScriptValue, matching_handles(handles, wanted)))
 
 
 def _looked_at(measured: str | tuple[ScriptValue, ...]) -> frozenset[str]:

@@ -167,6 +167,14 @@ _TABLE = (
         "the items of a list whose text has this in it, in capitals or not",
     ),
     Verb(
+        "find",
+        (("elements",), ("text",)),
+        "element",
+        "look",
+        'find($offers__rows, "Spring")',
+        "the one item with this text, searched for where the page does not show it",
+    ),
+    Verb(
         "inside",
         (_ONE, ("element", "elements")),
         "element",

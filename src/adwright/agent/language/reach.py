@@ -1,8 +1,8 @@
 """Which states a run can be in, and which it can go to without writing anything.
 
 A route uses edges of elements that write nothing and need nothing filled before: what the runner
-does by itself is harmless. Which item of a list is meant, only a script can say. States of one URL
-template count as one: what leads to the page of a record may show any of them.
+does by itself is harmless. Which item of a list is meant, only a script can say. States of one path
+count as one: what leads to the page of a record may show any of them.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class StateReach:
 
     @cached_property
     def _alike(self) -> Mapping[str, frozenset[str]]:
-        """States of one address, by each of them: which one comes, only the run shows."""
+        """States of one path, by each of them: which one comes, only the run shows."""
         by_template: dict[str, set[str]] = defaultdict(set)
         for one in self._document.states:
-            by_template[one.url_template or one.name].add(one.name)
+            by_template[one.url_template.partition("?")[0] or one.name].add(one.name)
         return {one: frozenset(many) for many in by_template.values() for one in many}
 
     def _with_alike(self, states: Iterable[str]) -> frozenset[str]:

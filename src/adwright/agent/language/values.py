@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +16,7 @@ __all__ = [
     "ScriptWorld",
     "SecretName",
     "joined_sources",
+    "matching_handles",
 ]
 
 #: What a parameter of a script is given.
@@ -60,6 +62,16 @@ def joined_sources(values: Iterable[ScriptValue]) -> frozenset[str]:
     return frozenset[str]().union(*(one.sources for one in values))
 
 
+def matching_handles(handles: Iterable[ElementHandle], wanted: str) -> tuple[ElementHandle, ...]:
+    """The items whose text has `wanted` in it, in capitals or not; where some have it as whole
+    words, as "offer-1" is no part of "offer-10", these alone."""
+    folded = " ".join(wanted.split()).casefold()
+    found = [one for one in handles if folded in " ".join(one.seen.split()).casefold()]
+    whole = re.compile(rf"(?<![\w-]){re.escape(folded)}(?![\w-])")
+    exact = [one for one in found if whole.search(" ".join(one.seen.split()).casefold())]
+    return tuple(exact or found)
+
+
 class ScriptWorld(Protocol):
     """What a script acts on: a screen behind a policy, or something in memory.
 
@@ -82,6 +94,10 @@ class ScriptWorld(Protocol):
 
     def items(self, name: str) -> tuple[ElementHandle, ...]:
         """The items that an element stands for, in the order of the screen."""
+        ...
+
+    def find(self, name: str, wanted: str) -> ElementHandle:
+        """The one item of `name` with this text, on the page or where its search leads."""
         ...
 
     def answer(self, text: str, sources: frozenset[str]) -> None:

@@ -29,6 +29,9 @@ __all__ = [
 
 _TOKENS = re.compile(r"csrf|xsrf|authenticity_token|__requestverification|nonce", re.I)
 _MOST_SHOWN = 200
+#: What a browser sends for a box that is ticked, where the page does not say; unticked it sends
+#: nothing.
+_TICKED = ("on", "y", "yes", "true")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class ConfirmRules:
 
 @dataclass(frozen=True)
 class FieldChange:
-    """A field of a request. old: what stood there when the page came; None where nobody saw."""
+    """A field of a request. old: what stood there when the page came; None where nobody saw. new:
+    empty also for a box that was ticked and is no longer sent."""
 
     name: str
     old: str | None
@@ -70,7 +74,12 @@ class PendingChange:
         check_literals(self)
 
     def sentence(self) -> str:
-        """The change in one line; long values are shortened, and signs that hide are spelled."""
+        """The change in one line."""
+        return "; ".join(self.lines())
+
+    def lines(self) -> tuple[str, ...]:
+        """What is sent, then each field that differs or of which nobody saw what stood there; long
+        values are shortened, and signs that hide are spelled."""
         path = urlsplit(self.url)
         place = path.path + (f"?{path.query}" if path.query else "")
         parts = [f"{self.effect}: {self.method} {_shown(place)}; {self.number} of this run"]
@@ -82,7 +91,7 @@ class PendingChange:
                 parts.append(f"{_shown(one.name)}: {_shown(one.old, quoted=True)} -> {new}")
         if not self.documented:
             parts.append("this request is not in the document")
-        return "; ".join(parts)
+        return tuple(parts)
 
 
 #: Asked by the gate; true is a yes. It may take as long as a person does.
@@ -105,6 +114,14 @@ def pending_change(
         for name, value in request.fields.items()
         if not _TOKENS.search(name)
     )
+    if request.fields:
+        # An unticked box is not sent, and that is the change.
+        unticked = (name for name in before if name not in request.fields)
+        fields += tuple(
+            FieldChange(name, mask(before[name]), "")
+            for name in unticked
+            if before[name] in _TICKED and not _TOKENS.search(name)
+        )
     if not request.fields and request.body:
         body = request.body[: 4 * _MOST_SHOWN].decode("utf-8", errors="replace")
         fields = (FieldChange("body", None, mask(body)),)

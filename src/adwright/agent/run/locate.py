@@ -34,8 +34,9 @@ def locate(screen: Screen, element: Element, within: ScreenNode | None = None) -
             hint = "the document must say which of them is meant"
             _fail("ambiguous", f"{len(twins)} elements look like ${element.name}", hint)
         _fail("not_found", f"${element.name} is not on the page", "the page may have changed")
-    if element.label and fold_name(node.name) != fold_name(element.label):
-        what = f"what stands in the place of ${element.name} is called {quoted(node.name)}"
+    shown = node.name or node.text  # what has no name is called what stands in it
+    if element.label and fold_name(shown) != fold_name(element.label):
+        what = f"what stands in the place of ${element.name} is called {quoted(shown)}"
         _fail("identity", what, "look at the page, and correct the document")
     if element.writes:
         _require_sure(seen, element, node)

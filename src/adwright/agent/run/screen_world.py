@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.finding import where_am_i
-from adwright.agent.document.routes import find_route
+from adwright.agent.document.routes import edges_of, find_route
 from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.reach import leads
@@ -25,6 +25,7 @@ from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
+from adwright.agent.run.searching import ItemSearch
 from adwright.agent.run.trace import RunTrace, TraceStep
 
 __all__ = ["ScreenWorld", "WorldSettings"]
@@ -122,7 +123,15 @@ class ScreenWorld:
     def items(self, name: str) -> tuple[ElementHandle, ...]:
         """See `ScriptWorld`."""
         element = self._element(name)
-        return items_on(self.be_at(element.state), element)
+        screen = self.be_at(element.state)
+        found = items_on(screen, element)
+        if not found and self._unfold(screen, element, ElementHandle(name)) is not None:
+            found = items_on(self._observe(self.acts.screen), element)
+        return found
+
+    def find(self, name: str, wanted: str) -> ElementHandle:
+        """See `ScriptWorld`."""
+        return ItemSearch(self._document, self.be_at, self._step).find(self._element(name), wanted)
 
     def answer(self, text: str, sources: frozenset[str]) -> None:
         """See `ScriptWorld`."""
@@ -157,7 +166,9 @@ class ScreenWorld:
     def _observe(self, seen: Screen | None = None) -> Screen:
         screen = seen or self._driver.observe()
         state = where_am_i(self._document, screen)
-        if screen.url != self._page.url or state != self._page.state:
+        if screen.url == self._page.url and self._is_like(state, self._page.state or ""):
+            self._page.state = state  # another tab or menu of the page
+        elif screen.url != self._page.url or state != self._page.state:
             fields = dict(filter(None, map(_sent, screen.nodes)))
             self._page = _Page(screen.url, state, fields)
         if self._gate.stray is not None:
@@ -197,13 +208,24 @@ class ScreenWorld:
         if here is None or here == wanted:
             return here == wanted
         states = self._document.state_by_name
-        template = states[wanted].url_template
-        return bool(template) and states[here].url_template == template
+        if wanted not in states:
+            return False
+        path = states[wanted].url_template.partition("?")[0]
+        return bool(path) and states[here].url_template.partition("?")[0] == path
 
     def _route(self, start: str | None, goal: str) -> tuple[AppEdge, ...] | None:
         return None if start is None else find_route(self._ways, start, goal)
 
     # --- what it finds -----------------------------------------------------------------
+
+    def _step(self, verb: str, name: str, value: str | None) -> Screen:
+        """An act on the way to an item."""
+        screen, node, element = self._find(ElementHandle(name))
+        self._require_effect(screen, element, node)
+        self._do(verb, element, node, value, screen, "route")
+        if verb == "set_text":
+            self._page.drafts.discard(element.name)
+        return self._observe(self.acts.screen)
 
     def _element(self, name: str) -> Element:
         return self._elements[name]
@@ -213,15 +235,23 @@ class ScreenWorld:
     ) -> tuple[Screen, ScreenNode, Element]:
         element = self._element(target.name)
         screen = self.be_at(element.state) if go else self._observe()
-        if target.within is not None:
-            outer = self._element(target.within.name)
-            around = self._node_of(screen, outer, target.within)
-            return screen, locate(screen, element, within=around), element
         if target.place is not None:
             return screen, self._node_of(screen, element, target), element
         try:
-            return screen, locate(screen, element), element
+            return screen, self._node_of(screen, element, target), element
         except ScriptError as error:
+            key = (
+                self._unfold(screen, element, target) if error.code == "not_found" and go else None
+            )
+            if key is not None:
+                screen = self._observe(self.acts.screen)
+                # What was shown has changed the text of its item, which is known by its key.
+                around = next((one for one in screen.nodes if one.key == key), None)
+                if key and around is None:
+                    raise
+                return screen, locate(screen, element, within=around), element
+            if target.within is not None:
+                raise
             healed = self._heal(screen, element, error)
             return screen, healed.node, healed.after
 
@@ -232,6 +262,30 @@ class ScreenWorld:
         if handle.place is None:
             return locate(screen, element)
         return item_on(screen, element, handle)
+
+    def _unfold(self, screen: Screen, element: Element, target: ElementHandle) -> str | None:
+        """Tap what the document says to show the element on a page of this path: a tab, or a menu;
+        of an item's menu that of the item. The key of the item, empty for none; None where nothing
+        shows it."""
+        for edge in edges_of(self._document):
+            opener = self._elements[edge.element]
+            fits = edge.target == element.state and opener.effect == "read" and not edge.needs
+            if not fits or not self._is_like(self._page.state, edge.source):
+                continue
+            if opener.many and target.within is None:
+                continue
+            key = ""
+            try:
+                if target.within is not None:
+                    outer = self._element(target.within.name)
+                    key = self._node_of(screen, outer, target.within).key
+                around = target.within if opener.many else None
+                node = self._node_of(screen, opener, ElementHandle(opener.name, within=around))
+            except ScriptError:
+                continue
+            self._do("tap", opener, node, None, screen, "route")
+            return key
+        return None
 
     def _heal(self, screen: Screen, element: Element, error: ScriptError) -> HealedElement:
         allowed = self._settings.heal and (self._settings.heal_writes or not element.writes)
@@ -349,6 +403,11 @@ class ScreenWorld:
             hint = "the form may have errors" if after == before else "look at the page"
             code: ProblemCode = "wrong_state" if after == before else "effect"
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
+        sends = element.requests and element.writes and verb == "tap"
+        if sends and not act.written and after == before:
+            what = f"${element.name} sent nothing"
+            hint = "a field that the form requires may be empty, or its value not taken"
+            _fail("wrong_state", what, hint)
         if act.written and after is not None and after == before:
             # Forms that are accepted are answered by a redirect; those with errors come back.
             sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]

@@ -1,0 +1,349 @@
+"""Teach a small model to write scripts, on tasks whose solutions were proved (1.5 CPU-hours).
+
+    python -m benchmarks.agent.train_writer                    all of it, goes on where it was
+    python -m benchmarks.agent.train_writer --minutes 30       at most so long on the real apps
+    python -m benchmarks.agent.train_writer --apps oscar       make no new tasks of the others
+    python -m benchmarks.agent.train_writer --measure          measure the adapter that is there
+
+Tasks come from made-up consoles, from the shop's dashboard and from the store's pages, see
+`adwright.agent.synthesis`. Judged are words and states that learning has not seen: how often the
+greedy script, decoded by the grammar, passes the check, and how often it is the solution. The
+adapter goes to src/adwright/agent/synthesis/adapter, with a card beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import numpy as np
+
+from adwright.agent.document.elements import AppDocument
+from adwright.agent.document.text_format import document_text, read_document
+from adwright.agent.generate.beam import BeamConfig, write_scripts
+from adwright.agent.generate.retrieve import ElementIndex
+from adwright.agent.language.printer import print_script
+from adwright.agent.synthesis.intents import IntentConfig
+from adwright.agent.synthesis.known_items import KnownApp, look_around
+from adwright.agent.synthesis.synthesise import (
+    SynthesisConfig,
+    document_hash,
+    read_synthesised,
+    synthesise,
+)
+from adwright.agent.synthesis.tuned_writer import WRITER_ADAPTER, open_tuned_writer
+from adwright.agent.synthesis.tuning_rows import (
+    WRITER_RETRIEVE,
+    RowSplit,
+    TuningRow,
+    TuningRows,
+    tuning_rows,
+    write_tuning_rows,
+)
+from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import SystemClock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.open_model import open_model
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.tuning.storage import KIND
+from benchmarks.agent.writer.app_copies import AppCopies, copies
+from benchmarks.agent.writer.card import writer_card
+from benchmarks.agent.writer.made_app import MadeApp
+from benchmarks.agent.writer.made_plan import draw_plan
+from benchmarks.common.result import RESULTS, write_result
+
+__all__ = ["main"]
+
+NAME = "agent_writer"
+SEED = 11
+#: Made-up apps, and tasks of each; tasks of each real app.
+MADE, EACH, REAL = 110, 12, 90
+#: Rows to learn from, at most, and to judge each split by.
+ROWS, JUDGED = 1_800, 60
+METHOD = {"kind": "LoRA", "rank": 8, "alpha": 16.0, "dropout": 0.0}
+RATE, BATCH, TOKENS = 2e-3, 8, 640
+REAL_APPS = ("admin", "oscar")
+SCRATCH = cache_folder() / "bench" / "agent-writer"
+
+
+@dataclass(frozen=True)
+class WriterScore:
+    """Of the tasks of one split: shares of greedy scripts that pass the check, and that are the
+    solution. tokens_in: of a task."""
+
+    model: str
+    split: RowSplit
+    tasks: int
+    checked: float
+    solved: float
+    tokens_in: float
+    seconds: float
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make tasks, tune, measure, and put the adapter into the package."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60.0, help="for the real apps")
+    parser.add_argument("--measure", action="store_true", help="make and train nothing")
+    parser.add_argument("--apps", nargs="*", choices=REAL_APPS, default=REAL_APPS)
+    parser.add_argument("--judged", type=int, default=JUDGED, help="tasks of each split")
+    asked = parser.parse_args(argv)
+    if not asked.measure:
+        _make_tasks(asked.minutes, asked.apps)
+    rows, documents = _rows()
+    training = _trained(rows) if not asked.measure else _noted()
+    adapter = _halved()
+    scores = _scores(rows, documents, adapter, asked.judged)
+    _ship(training, scores, adapter)
+
+
+# --- tasks -----------------------------------------------------------------------------
+
+
+def _make_tasks(minutes: float, apps: Sequence[str]) -> None:
+    if (SCRATCH / "train.jsonl").exists():
+        return  # what is learned from stays as it is
+    clock = SystemClock()
+    _make_real(apps, clock.monotonic() + 60 * minutes, clock)
+    for seed in range(MADE):
+        app = MadeApp(draw_plan(seed))
+        document = app.document()
+        _keep(document)
+        intents = IntentConfig(a_form=1, a_list=1, most=EACH, seed=SEED + seed)
+        config = SynthesisConfig(intents, learn=2, judge=1, held=8, seed=SEED)
+        synthesise(document, app, SCRATCH / "made.jsonl", config, clock=clock)
+
+
+def _make_real(apps: Sequence[str], ends: float, clock: SystemClock) -> None:
+    from adwright.agent.drivers.browser import open_browser
+
+    with TemporaryDirectory() as scratch, open_browser() as browser:
+        for done, name in enumerate(apps):
+            with copies(name, browser, Path(scratch) / name) as found:  # type: ignore[arg-type]
+                _keep(found.document)
+                intents = IntentConfig(a_form=1, a_list=1, most=REAL, seed=SEED)
+                config = SynthesisConfig(intents, learn=3, judge=1, held=6, seed=SEED)
+                report = synthesise(
+                    found.document,
+                    found.app,
+                    SCRATCH / f"{name}.jsonl",
+                    config,
+                    clock=clock,
+                    known=_known(found),
+                    seconds=max((ends - clock.monotonic()) / (len(apps) - done), 0.0),
+                )
+                print(name, report)
+
+
+def _known(found: AppCopies) -> KnownApp:
+    """What there is in an app, looked up once."""
+    path = SCRATCH / f"known-{found.app.name}-{document_hash(found.document)[:12]}.json"
+    if not path.exists():
+        known = look_around(found.document, found.app, items=6, pages=1)
+        atomic_write_text(path, json.dumps(to_jsonable(known), indent=1) + "\n")
+    return from_jsonable(KnownApp, json.loads(path.read_text("utf-8")))
+
+
+def _keep(document: AppDocument) -> None:
+    path = SCRATCH / "documents" / f"{document_hash(document)}.txt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, document_text(document))
+
+
+def _rows() -> tuple[TuningRows, Mapping[str, AppDocument]]:
+    documents = {
+        path.stem: read_document(path) for path in sorted((SCRATCH / "documents").glob("*.txt"))
+    }
+    tasks = [
+        task
+        for name in (*REAL_APPS, "made")
+        for task in read_synthesised(SCRATCH / f"{name}.jsonl")
+    ]
+    return tuning_rows(tasks, documents), documents
+
+
+# --- training --------------------------------------------------------------------------
+
+
+def _trained(rows: TuningRows) -> dict[str, Any]:
+    """Tune on the rows, or go on with it; what it took."""
+    from adwright.training.tuning.config import TuneConfig
+    from adwright.training.tuning.run import TuneRun, run_tuning
+    from adwright.training.tuning.texts import PairsConfig
+    from adwright.tuning.methods import method_of
+
+    data = SCRATCH / "train.jsonl"
+    if not data.exists():
+        learn = list(rows.of("learn"))
+        random.Random(SEED).shuffle(learn)
+        write_tuning_rows(data, learn[:ROWS])
+    asked = TuneRun(
+        data=PairsConfig(data, group="group", valid=0.02, max_length=TOKENS),
+        method=method_of(METHOD),
+        tune=TuneConfig(
+            epochs=1,
+            batch=BATCH,
+            micro=BATCH,
+            learning_rate=RATE,
+            warmup=0.03,
+            checkpoint_every=20,
+        ),
+        seed=SEED,
+        out=SCRATCH / "run",
+    )
+    begun = time.process_time()
+    report = run_tuning(asked, resume=(asked.out / "run" / "config.json").exists())
+    told = {
+        "base": report.base,
+        "method": report.method,
+        "settings": dict(report.settings),
+        "trainable": report.trainable,
+        "rows": report.texts,
+        "missed": rows.missed,
+        "steps": report.steps,
+        "tokens": report.tokens,
+        "cut": report.cut,
+        "base_nll": report.base_nll,
+        "valid_nll": report.valid_nll,
+        "cpu_seconds": round(max(report.cpu_seconds, time.process_time() - begun), 1),
+    }
+    return told | _shares(_counts_of_tasks())
+
+
+def _counts_of_tasks() -> dict[str, tuple[int, int]]:
+    """By app, the tasks that were kept and refused."""
+    found = {}
+    for name in (*REAL_APPS, "made"):
+        tasks = read_synthesised(SCRATCH / f"{name}.jsonl")
+        kept = sum(not one.cause for one in tasks)
+        found[name] = (kept, len(tasks) - kept)
+    return found
+
+
+def _shares(found: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    told = {f"kept_{name}": kept for name, (kept, _) in found.items()}
+    return told | {f"refused_{name}": refused for name, (_, refused) in found.items()}
+
+
+def _noted() -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{NAME}.json").read_text("utf-8"))["rows"][0])
+
+
+# --- judging ---------------------------------------------------------------------------
+
+
+def _scores(
+    rows: TuningRows, documents: Mapping[str, AppDocument], adapter: Path, judged: int
+) -> list[WriterScore]:
+    found = []
+    for name in ("untuned", "tuned"):
+        opened: LanguageModel = (
+            open_tuned_writer(adapter, threads=1)
+            if name == "tuned"
+            else open_model(TorchConfig(threads=1))
+        )
+        with closing(opened) as model:
+            for split in get_args(RowSplit)[1:]:
+                drawn = _drawn(rows, split, judged if name == "tuned" else judged // 3)
+                if drawn:
+                    found.append(_score(name, split, model, drawn, documents))
+    return found
+
+
+def _drawn(rows: TuningRows, split: RowSplit, count: int) -> list[TuningRow]:
+    fits = list(rows.of(split))
+    return random.Random(f"{SEED} {split}").sample(fits, min(count, len(fits)))
+
+
+def _score(
+    name: str,
+    split: RowSplit,
+    model: LanguageModel,
+    rows: Sequence[TuningRow],
+    documents: Mapping[str, AppDocument],
+) -> WriterScore:
+    config = BeamConfig(scripts=1, repairs=0, max_tokens=220, retrieve=WRITER_RETRIEVE)
+    indexes: dict[str, ElementIndex] = {}
+    checked = solved = tokens = 0
+    begun = time.process_time()
+    for row in rows:
+        document = documents[row.document]
+        if row.document not in indexes:
+            indexes[row.document] = ElementIndex(document)
+        retrieved = indexes[row.document].retrieve(row.task, WRITER_RETRIEVE)
+        found = write_scripts(model, row.task, document, retrieved, config=config)
+        tokens += found.tokens_in
+        checked += found.best is not None
+        solved += found.best is not None and print_script(found.best.script) == row.script
+    count = len(rows)
+    seconds = (time.process_time() - begun) / count
+    return WriterScore(
+        name,
+        split,
+        count,
+        checked / count,
+        solved / count,
+        round(tokens / count, 1),
+        round(seconds, 2),
+    )
+
+
+def _halved() -> Path:
+    """The folder of the adapter in float16, which is half as large and what is measured."""
+    found = load_artifact(SCRATCH / "run" / "tuned", kind=KIND)
+    small = {
+        name: one.astype(np.float16) if one.dtype.kind == "f" else one
+        for name, one in found.tensors.items()
+    }
+    folder = SCRATCH / "halved"
+    save_artifact(
+        folder / "tuned",
+        kind=KIND,
+        config=found.config,
+        tensors=small,
+        seed=found.seed,
+        overwrite=True,
+    )
+    return folder
+
+
+def _ship(training: Mapping[str, Any], scores: Sequence[WriterScore], adapter: Path) -> None:
+    """The result, and the adapter with its card."""
+    size = sum(one.stat().st_size for one in (adapter / "tuned").iterdir())
+    training = {**training, "bytes": size}
+    figures: dict[str, float | int] = {"writer_bytes": size, "writer_rows": training["rows"]}
+    for one in scores:
+        figures |= {
+            f"writer_{one.model}_{one.split}_solved": one.solved,
+            f"writer_{one.model}_{one.split}_checked": one.checked,
+        }
+    write_result(
+        NAME,
+        protocol=" ".join((__doc__ or "").split("\n\n")[2].split()),
+        data="tasks of made-up consoles, of django-oscar 4.2.1 and of SQLAdmin 0.32 over our store",
+        seeds=[SEED],
+        rows=[training, *(asdict(one) for one in scores)],
+        figures=figures,
+    )
+    shutil.rmtree(WRITER_ADAPTER, ignore_errors=True)
+    shutil.copytree(adapter / "tuned", WRITER_ADAPTER / "tuned")
+    atomic_write_text(WRITER_ADAPTER / "README.md", writer_card(training, scores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""The policy of an app, in a TOML file beside its document: what an agent may do there.
+
+    policy = load_policy("shop.policy.toml")
+    policy.require(document)                  # the app's origins are listed
+    policy.gate_rules(dry=True), policy.check_rules(), policy.keeper(os.environ)
+
+What a file leaves out has the careful value: nothing but the listed origins, a person asked about
+everything that writes. Secrets are named by the environment variables that hold them; a value never
+stands in the file. `policy_text` writes a file with all keys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adwright.agent.document.elements import AppDocument, EffectClass
+from adwright.agent.language.budgets import RunBudget
+from adwright.agent.language.checker import CheckRules
+from adwright.agent.policy.caps import CapRules
+from adwright.agent.policy.confirmation import ConfirmRules
+from adwright.agent.policy.gate import GateRules
+from adwright.agent.policy.origins import OriginRules, origin_of
+from adwright.agent.policy.secrets import SecretKeeper, SecretRule
+from adwright.agent.policy.taint import FlowRule
+from adwright.core.config import check_literals, load_toml, require_count
+from adwright.core.errors import ConfigError
+
+__all__ = [
+    "AgentPolicy",
+    "AskedEffects",
+    "SecretEntry",
+    "SignInEntry",
+    "load_policy",
+    "policy_text",
+]
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,79}")
+
+
+@dataclass(frozen=True)
+class AskedEffects:
+    """Which writes a person is asked about. ask: effects; bulk: from this write of a run on, each,
+    whatever its effect."""
+
+    ask: tuple[EffectClass, ...] = ("commit", "message", "spend", "destructive", "unknown")
+    bulk: int = 5
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        require_count("confirm.bulk", self.bulk)
+
+
+@dataclass(frozen=True)
+class SecretEntry:
+    """A secret that scripts name as secret("NAME"). variable: of the environment, with its value.
+    elements: names in the document that it may be typed into. origins: where; empty for all that
+    are listed. masked: only into fields that hide what is typed."""
+
+    name: str
+    variable: str
+    elements: tuple[str, ...]
+    origins: tuple[str, ...] = ()
+    masked: bool = True
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        _require_variable(self.variable, f"secrets {self.name}")
+
+
+@dataclass(frozen=True)
+class SignInEntry:
+    """How one signs in. url: of the page with the form; post: that it is sent to, empty for the
+    same. fields: names or labels of its fields, each with the environment variable of its value."""
+
+    url: str
+    fields: Mapping[str, str]
+    post: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for one in (self.url, self.post or self.url):
+            if origin_of(one) is None:
+                raise ConfigError(
+                    f"{one!r} is no page of a server", where="sign_in.url", hint="use http or https"
+                )
+        if not self.fields:
+            raise ConfigError(
+                "a sign-in fills at least one field",
+                where="sign_in.fields",
+                hint='add one, as in password = "SHOP_PASSWORD", which names a variable',
+            )
+        for name, variable in self.fields.items():
+            _require_variable(variable, f"sign_in.fields, {name}")
+
+    def values(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """What is typed into each field. Raises ConfigError for a variable that is not set."""
+        return {name: _value(one, environment) for name, one in self.fields.items()}
+
+
+@dataclass(frozen=True)
+class AgentPolicy:
+    """All that a person decides about an app beforehand.
+
+    reach: where requests may go. confirm: what is asked about. caps: writes and amounts, of a run
+    and of a day. budget: what one run may use; time in which a person is waited for does not count.
+    flows: data from pages that may go into fields. secrets, sign_in: where values of the
+    environment are typed. unknown: elements of unknown effect may be acted on, after a yes. heal:
+    look for elements that are no longer where they were.
+    """
+
+    reach: OriginRules
+    confirm: AskedEffects = field(default_factory=AskedEffects)
+    caps: CapRules = field(default_factory=CapRules)
+    budget: RunBudget = field(default_factory=RunBudget)
+    flows: tuple[FlowRule, ...] = ()
+    secrets: tuple[SecretEntry, ...] = ()
+    sign_in: SignInEntry | None = None
+    unknown: bool = False
+    heal: bool = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        listed = {origin_of(one) for one in self.reach.origins}
+        if not listed:
+            raise ConfigError(
+                "no origin is listed, so nothing could be opened",
+                where="reach.origins",
+                hint='list that of the app, as in "https://shop.example"',
+            )
+        if self.sign_in is not None:
+            for one in (self.sign_in.url, self.sign_in.post or self.sign_in.url):
+                if origin_of(one) not in listed:
+                    raise ConfigError(
+                        "the sign-in is at an origin that is not listed",
+                        where=f"sign_in.url {one}",
+                        hint="list it in reach.origins",
+                    )
+
+    def require(self, document: AppDocument) -> None:
+        """Raise ConfigError where the app of a document lives at an origin that is not listed."""
+        listed = {origin_of(one) for one in self.reach.origins}
+        for one in document.origins:
+            if origin_of(one) not in listed:
+                raise ConfigError(
+                    f"the policy does not list {one}, where {document.app} lives",
+                    where="reach.origins",
+                    hint="list it, or take the policy of this app",
+                )
+
+    def gate_rules(self, *, dry: bool = False) -> GateRules:
+        """What the gate lets through. dry: nothing that may write."""
+        confirm = ConfirmRules(self.confirm.ask, self.confirm.bulk)
+        return GateRules(self.reach, confirm, dry=dry, unknown=self.unknown)
+
+    def check_rules(self) -> CheckRules:
+        """What scripts are checked by."""
+        return CheckRules(forbidden=() if self.unknown else ("unknown",), flows=self.flows)
+
+    def keeper(self, environment: Mapping[str, str]) -> SecretKeeper:
+        """The secrets, each read from the environment when it is typed."""
+        variables = {one.name: one.variable for one in self.secrets}
+        rules = tuple(
+            SecretRule(one.name, one.origins or self.reach.origins, one.elements, one.masked)
+            for one in self.secrets
+        )
+        return SecretKeeper(rules, value_of=lambda name: environment[variables[name]])
+
+
+def load_policy(path: str | Path) -> AgentPolicy:
+    """The policy of a file. Raises ConfigError naming the file, the key and what to do."""
+    if not Path(path).exists():
+        raise ConfigError(
+            "there is no policy for this app",
+            where=str(path),
+            hint="`adwright agent explore` writes a careful one, `adwright agent policy --example "
+            "URL` prints it; read it before you rely on it",
+        )
+    return load_toml(path, AgentPolicy)
+
+
+def policy_text(origin: str, *, sign_in: SignInEntry | None = None) -> str:
+    """A careful policy as TOML, with all keys. Raises ConfigError for what is no origin."""
+    policy = AgentPolicy(OriginRules((origin,)), sign_in=sign_in)
+    lines = _HEAD.format(
+        origin=json.dumps(origin),
+        ask=json.dumps(list(policy.confirm.ask)),
+        bulk=policy.confirm.bulk,
+        run=policy.caps.writes_a_run,
+        day=policy.caps.writes_a_day,
+        steps=policy.budget.steps,
+        acts=policy.budget.acts,
+        writes=policy.budget.writes,
+        seconds=policy.budget.seconds,
+    )
+    if sign_in is None:
+        return lines + _SIGN_IN
+    fields = "".join(f"{json.dumps(a)} = {json.dumps(b)}\n" for a, b in sign_in.fields.items())
+    post = f"post = {json.dumps(sign_in.post)}\n" if sign_in.post else ""
+    return (
+        f"{lines}\n# Fields, and the environment variables that hold what is typed.\n[sign_in]\n"
+        f"url = {json.dumps(sign_in.url)}\n{post}\n[sign_in.fields]\n{fields}"
+    )
+
+
+_HEAD = """\
+# What an agent may do on this app. What is left out has the value shown here.
+# Effects: commit, message, spend, destructive, unknown.
+
+unknown = false   # true: elements of unknown effect may be acted on, after a yes
+heal = false      # true: look for elements that are no longer where they were
+
+[reach]           # where requests may go; all else is refused, redirects too
+origins = [{origin}]
+resources = []    # further origins of images, styles and scripts
+private = []      # hosts of the list whose names may lead to private addresses
+embedding = []    # paths that may carry addresses of other places
+sockets = false
+popups = false
+downloads = false
+
+[confirm]         # about these a person is asked, with the pending request on the screen
+ask = {ask}
+bulk = {bulk}          # from this write of a run on, about each
+
+[caps]            # change_a_run, change_a_day: of the amounts that are named below
+writes_a_run = {run}
+writes_a_day = {day}
+
+# [[caps.amounts]]
+# request = "POST /campaigns/{{}}/"
+# field = "budget"
+
+[budget]          # of one run; the time in which a person is waited for does not count
+steps = {steps}
+acts = {acts}
+writes = {writes}
+seconds = {seconds}
+
+# [[flows]]       # text of a page may go into a field
+# source = "order__email"
+# sink = "mail__to"
+
+# [[secrets]]     # a script says secret("admin"); its value is read from the environment
+# name = "admin"
+# variable = "SHOP_PASSWORD"
+# elements = ["sign_in__password"]
+"""
+_SIGN_IN = """
+# [sign_in]       # fields, and the environment variables that hold what is typed
+# url = "https://shop.example/login/"
+# fields = {username = "SHOP_USER", password = "SHOP_PASSWORD"}
+"""
+
+
+def _require_variable(name: str, where: str) -> None:
+    if not _VARIABLE.fullmatch(name):
+        # Not repeated: it may be the value that somebody has typed in the place of its name.
+        raise ConfigError(
+            "this is no name of an environment variable",
+            where=where,
+            hint="write the variable's name, in capitals, as SHOP_PASSWORD; its value is read when "
+            "it is typed",
+        )
+
+
+def _value(variable: str, environment: Mapping[str, str]) -> str:
+    found = environment.get(variable, "")
+    if not found:
+        raise ConfigError(
+            f"the environment variable {variable} is not set",
+            where="sign_in.fields",
+            hint=f"export {variable}, or correct the policy",
+        )
+    return found

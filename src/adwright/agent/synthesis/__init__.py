@@ -1,0 +1,1 @@
+"""Tasks with solutions, made from an app's document and proved on copies of the app."""

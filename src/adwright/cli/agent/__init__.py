@@ -1,0 +1,1 @@
+"""adwright agent: an app explored, operated by checked scripts, and replayed."""

@@ -1,0 +1,117 @@
+"""adwright agent do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.cli.agent.options import (
+    AppFiles,
+    ConfirmFile,
+    DocumentFile,
+    EngineUrl,
+    MacroFolder,
+    ModelChoice,
+    NoModel,
+    Phone,
+    PolicyFile,
+    RunFolder,
+)
+from adwright.cli.agent.running import RunOptions, end_by_verdict, show_script
+from adwright.cli.lm.adapters import Adapter
+from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
+from adwright.cli.shared import Offline
+
+if TYPE_CHECKING:
+    from adwright.agent.operate.run_folder import KeptTask
+    from adwright.agent.operate.tasks import PreparedTask
+
+__all__ = ["do"]
+
+
+def do(  # noqa: PLR0913, PLR0917 - one argument per option
+    task: Annotated[
+        str, typer.Argument(help="What is to be done, in one or two sentences; values in quotes.")
+    ],
+    document: DocumentFile,
+    policy: PolicyFile = None,
+    macros: MacroFolder = None,
+    model: Model = DEFAULT_MODEL,
+    engine_url: EngineUrl = "",
+    adapter: Adapter = None,
+    no_model: NoModel = False,
+    threads: Threads = 0,
+    offline: Offline = False,
+    confirm_file: ConfirmFile = None,
+    folder: RunFolder = None,
+    keep: Annotated[
+        str,
+        typer.Option("--keep", help="Keep a verified run under this name, for `replay`."),
+    ] = "",
+    phone: Phone = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Run it, but let no request leave that may write; say what would have been sent. "
+            "Signing in is sent.",
+        ),
+    ] = False,
+) -> None:
+    """Make a script of a task, and run it in a browser.
+
+    A kept task of the same words is taken first, then a plan made by rules; a model is asked only
+    where neither fits. The script is checked against the document, and printed, before anything is
+    tapped. Each change that the policy names waits until you say yes to the request itself, field
+    by field. Afterwards the app is asked by another way whether it is so.
+
+        adwright agent do 'Set the discount of "Spring" to 25' --document shop.txt --dry-run
+
+        adwright agent do 'Set the discount of "Spring" to 25' --document shop.txt --keep discount
+
+    Exit codes: 0 where it is verified, done or dry; 1 where you or the policy said no; 3 where it
+    stopped; 4 where the app contradicts it; 2 for a mistake, and where no script fits the task.
+    """
+    from adwright.agent.operate.tasks import find_script, keep_task, keepable, prepare_task
+
+    files = AppFiles(document, policy, macros)
+    app, rules = files.open()
+    chosen = ModelChoice(
+        model, engine_url, "" if adapter is None else str(adapter), threads, offline, no_model
+    )
+    found = find_script(
+        task, app, macros=files.book, open_model=chosen.opener, rules=rules.check_rules()
+    )
+    ready = prepare_task(found, task, app)
+    _show(ready)
+    if keep and not dry_run:
+        keepable(keep, ready)
+    report = RunOptions(files, confirm_file, folder, dry_run, phone).run(
+        app,
+        rules,
+        ready.checked,
+        ready.arguments,
+        ready.postconditions,
+        _kept(ready, dry=dry_run),
+    )
+    if keep and report.verdict == "verified":
+        macro = keep_task(keep, ready, report, files.book)
+        typer.echo(f"kept as {macro.name}: {macro.task}")
+    end_by_verdict(report)
+
+
+def _show(ready: PreparedTask) -> None:
+    found = ready.found
+    tokens = f"{found.tokens_in:,} tokens read and {found.tokens_out:,} written"
+    named = f"{found.source} {found.name}".strip()
+    show_script(ready.checked, f"by {named}, {tokens}", ready.arguments)
+
+
+def _kept(ready: PreparedTask, *, dry: bool) -> KeptTask:
+    from adwright.agent.operate.run_folder import KeptTask
+
+    found = ready.found
+    said = tuple((name, str(value)) for name, value in ready.arguments.items())
+    tokens = (found.tokens_in, found.tokens_out)
+    return KeptTask(ready.task, found.source, found.name, said, *tokens, dry=dry)

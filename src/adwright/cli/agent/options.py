@@ -1,0 +1,192 @@
+"""Options of the verbs of `adwright agent`, and the files that they stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, ResourceError
+
+if TYPE_CHECKING:
+    from adwright.agent.document.elements import AppDocument
+    from adwright.agent.operate.policy_file import AgentPolicy
+    from adwright.agent.run.macros import MacroBook
+    from adwright.core.clock import Clock
+    from adwright.lm.engine.language_model import LanguageModel
+
+__all__ = [
+    "AppFiles",
+    "ConfirmFile",
+    "DocumentFile",
+    "EngineUrl",
+    "MacroFolder",
+    "ModelChoice",
+    "NoModel",
+    "Phone",
+    "PolicyFile",
+    "RunFolder",
+    "name_values",
+    "new_run_folder",
+]
+
+DocumentFile = Annotated[
+    Path, typer.Option("--document", help="The app's document, which `explore` writes.")
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="The app's policy; by default shop.policy.toml for shop.txt."),
+]
+MacroFolder = Annotated[
+    Path | None,
+    typer.Option("--macros", help="Folder of kept tasks; by default shop.macros for shop.txt."),
+]
+ConfirmFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--confirm-file",
+        help="File of changes that are allowed beforehand, for runs that nobody watches; without "
+        "it each is asked about on the terminal, and refused where there is none.",
+    ),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="For the run: trace, pictures, page; by default a new one."),
+]
+Phone = Annotated[
+    bool, typer.Option("--phone", help="In the viewport of a phone, emulated by Chromium.")
+]
+EngineUrl = Annotated[
+    str,
+    typer.Option(
+        "--engine-url",
+        help="Ask the model of an OpenAI-compatible endpoint, http://HOST:PORT/v1, named by "
+        "--model; its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
+    ),
+]
+NoModel = Annotated[
+    bool, typer.Option("--no-model", help="Only kept tasks and plans; no model is asked.")
+]
+
+
+@dataclass(frozen=True)
+class AppFiles:
+    """The files of an app: those that are not named lie beside its document."""
+
+    document: Path
+    policy: Path | None = None
+    macros: Path | None = None
+    records: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    @property
+    def policy_path(self) -> Path:
+        """Of the policy."""
+        return self.policy or self.document.with_suffix(".policy.toml")
+
+    @property
+    def caps_path(self) -> Path:
+        """Where the writes of the day are counted: beside the policy that bounds them."""
+        name = self.policy_path.name.removesuffix(".toml").removesuffix(".policy")
+        return self.policy_path.with_name(f"{name}.caps.json")
+
+    @property
+    def records_path(self) -> Path:
+        """Of what an exploration has seen."""
+        return self.records or self.document.with_suffix(".records")
+
+    @property
+    def book(self) -> MacroBook:
+        """The kept tasks."""
+        from adwright.agent.run.macros import MacroBook
+
+        return MacroBook(self.macros or self.document.with_suffix(".macros"))
+
+    def open(self) -> tuple[AppDocument, AgentPolicy]:
+        """Read document and policy. Raises ConfigError where they do not belong together."""
+        from adwright.agent.document.text_format import read_document
+        from adwright.agent.operate.policy_file import load_policy
+
+        document, policy = read_document(self.document), load_policy(self.policy_path)
+        policy.require(document)
+        return document, policy
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model may be asked for a script."""
+
+    model: str = DEFAULT_MODEL
+    url: str = ""
+    adapter: str = ""
+    threads: int = 0
+    offline: bool = False
+    none: bool = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if self.none and (self.url or self.adapter):
+            raise ConfigError(
+                "no model is asked, and one is named",
+                where="--no-model",
+                hint="leave it out, or the model",
+            )
+
+    @property
+    def opener(self) -> Callable[[], AbstractContextManager[LanguageModel]] | None:
+        """What opens it, when it is needed; None where none may be asked."""
+        if self.none:
+            return None
+
+        @contextmanager
+        def opened() -> Iterator[LanguageModel]:
+            from adwright.authoring.writer.engine.opened import WriterModel, open_writer
+
+            key = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
+            choice = WriterModel(
+                self.model,
+                adapter=self.adapter,
+                url=self.url,
+                key_variable=key,
+                threads=self.threads,
+                offline=self.offline,
+            )
+            typer.echo("no kept task and no plan fits: a model is asked", err=True)
+            with open_writer(choice) as writer:
+                yield writer.model
+
+        return opened
+
+
+def new_run_folder(folder: Path | None, clock: Clock) -> Path:
+    """The folder of a run. Raises ResourceError where there is a run in it already."""
+    if folder is None:
+        return Path("runs/agent") / f"{clock.now():%Y%m%d-%H%M%S-%f}"
+    if (folder / "trace.jsonl").exists():
+        raise ResourceError(
+            "there is a run already", where=str(folder), hint="name another folder, or none"
+        )
+    return folder
+
+
+def name_values(words: list[str] | None, where: str) -> Mapping[str, str]:
+    """The pairs of words such as share=25; what stands behind the first = is the value. Raises
+    ConfigError, which does not repeat the value."""
+    pairs: dict[str, str] = {}
+    for word in words or ():
+        name, sign, value = word.partition("=")
+        if not sign or not name or name in pairs:
+            raise ConfigError(
+                "each is NAME=VALUE, once", where=f"{where} {name[:40]}", hint="as in share=25"
+            )
+        pairs[name] = value
+    return pairs

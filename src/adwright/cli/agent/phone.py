@@ -1,0 +1,35 @@
+"""adwright agent phone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["phone"]
+
+#: Exit code where the phone cannot be driven.
+_FAILED = 1
+
+
+def phone(
+    serial: Annotated[str, typer.Argument(help="Of the phone, as `adb devices` lists it.")],
+    adb: Annotated[str, typer.Option("--adb", help="The program of ADB's client.")] = "adb",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port of ADB's server.")
+    ] = 5037,
+) -> None:
+    """Look whether a phone can be driven, without opening an app or touching anything.
+
+    The drivers conform to ADB 34 and to recorded UIAutomator trees, and have not been run on a
+    device yet: this is how one tries. Exit code 1 where something does not work.
+
+        adwright agent phone emulator-5554
+    """
+    from adwright.agent.drivers.android.adb import AdbSettings
+    from adwright.agent.drivers.android.check_phone import check_phone
+
+    report = check_phone(AdbSettings(serial, program=adb, port=port))
+    typer.echo(report.text())
+    if not report.works:
+        raise typer.Exit(_FAILED)

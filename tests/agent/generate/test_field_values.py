@@ -1,0 +1,70 @@
+"""Values of a task in the fields of a form."""
+
+from __future__ import annotations
+
+import pytest
+
+from adwright.agent.generate.field_values import FilledForm, fill_form, label_of
+from adwright.agent.generate.form_ways import DocumentForms
+from adwright.agent.generate.task_intent import read_intent
+from adwright.agent.generate.task_values import read_task
+from adwright.agent.language.printer import print_script
+from adwright.agent.language.tree import Script
+from tests.support.agent.shop_document import shop_document
+
+DOCUMENT = shop_document()
+FORMS = DocumentForms(DOCUMENT)
+FIELDS = FORMS.scope(DOCUMENT.by_name["offer_edit__save"])
+
+
+def filled(
+    text: str, *, picked: str | None = None, named: frozenset[str] = frozenset()
+) -> FilledForm:
+    intent = read_intent(read_task(text))
+    return fill_form(intent, FIELDS, FORMS.weights, picked=picked, named=named)
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("Set the discount to 25", "set_text($offer_edit__share, 25)\n"),
+        ("The discount should be 12.5", "set_text($offer_edit__share, 12.5)\n"),
+        ('Rename it to "Summer"', 'set_text($offer_edit__name, "Summer")\n'),
+        ('Set its status to "closed"', 'choose($offer_edit__status, "Closed")\n'),
+        ("Make it not active", "choose($offer_edit__active, false)\n"),
+        ("Make it active", "choose($offer_edit__active, true)\n"),
+        ('Set "Active" to off', "choose($offer_edit__active, false)\n"),
+    ],
+)
+def test_a_value_goes_where_its_label_is(text: str, script: str) -> None:
+    assert print_script(Script(filled(text).acts)) == script
+
+
+def test_each_value_goes_into_one_field() -> None:
+    found = filled('Name "Summer", discount 5')
+    assert (len(found.acts), found.used) == (2, {"Summer", "5"})
+
+
+def test_the_item_is_not_typed() -> None:
+    assert "Spring" not in filled('Set the name of "Spring" to "Summer"', picked="Spring").used
+
+
+def test_a_value_that_does_not_fit_is_left() -> None:
+    assert filled("Set the discount to 900").acts == ()
+    assert filled('Set the status to "Lost"').acts == ()
+
+
+def test_the_name_of_what_is_made() -> None:
+    text = 'Create the offer "Summer"'
+    assert filled(text).acts == ()
+    found = filled(text, named=frozenset(("offer",)))
+    assert print_script(Script(found.acts)) == 'set_text($offer_edit__name, "Summer")\n'
+
+
+def test_what_is_still_open() -> None:
+    assert filled("Set the discount to 25").open == 1
+    assert filled('Set the name to "Tea" and the discount to 25').open == 0
+
+
+def test_what_a_field_is_called() -> None:
+    assert label_of(DOCUMENT.by_name["offer_edit__share"]) == "Discount"

@@ -1,0 +1,62 @@
+"""What the words of a task want."""
+
+from __future__ import annotations
+
+import pytest
+
+from adwright.agent.generate.task_intent import TaskIntent, read_intent
+from adwright.agent.generate.task_values import read_task
+
+
+def intent(text: str) -> TaskIntent:
+    return read_intent(read_task(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("How many offers are there?", "count"),
+        ("Count our offers.", "count"),
+        ('What is the total of the order "7"?', "ask"),
+        ("Tell me the total of order 7", "ask"),
+        ('Delete the offer "Spring"', "delete"),
+        ('Get rid of the offer "Spring"', "delete"),
+        ('Create an offer called "Spring"', "create"),
+        ('Set the discount of "Spring" to 25', "change"),
+        ('Give "Spring" the new name "Summer"', "change"),
+        ('Set the number in stock of "Tea" to 3', "change"),
+    ],
+)
+def test_the_kind_of_a_task(text: str, kind: str) -> None:
+    assert intent(text).kind == kind
+
+
+def test_the_words_around_values() -> None:
+    item, share = intent('Set the discount of the offer "Spring" to 25').values
+    assert (item.value, item.before, item.last) == ("Spring", ("set", "discount", "offer"), "offer")
+    assert (share.value, share.before, share.earlier) == ("25", (), ("set", "discount", "offer"))
+    assert (item.follows, share.follows) == (False, True)
+
+
+def test_what_something_is_said_of() -> None:
+    (item,) = intent('Tell me the price of "Tea"').values
+    assert item.owns
+    (kind,) = intent('Create a campaign of type "email"').values
+    assert not kind.owns
+
+
+def test_words_in_capitals_are_weak() -> None:
+    found = intent('Set the UPC of "Tea" to 500123')
+    assert {one.value: one.named for one in found.values} == {
+        "UPC": True,
+        "Tea": False,
+        "500123": False,
+    }
+    assert "upc" in found.terms
+
+
+def test_switches_and_secrets() -> None:
+    assert intent('Make "Tea" not public').off
+    assert not intent('Make "Tea" public').off
+    found = intent('Register with the password secret "shop"')
+    assert (found.secret, found.values) == ("shop", ())

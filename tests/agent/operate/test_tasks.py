@@ -1,0 +1,126 @@
+"""From the words of a task to a run and a macro."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from adwright.agent.language.printer import print_script
+from adwright.agent.language.problems import ScriptError
+from adwright.agent.operate.policy_file import AgentPolicy
+from adwright.agent.operate.tasks import (
+    PreparedTask,
+    find_script,
+    keep_task,
+    keepable,
+    macro_values,
+    prepare_task,
+)
+from adwright.agent.policy.origins import OriginRules
+from adwright.agent.run.macros import MacroBook
+from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from tests.support.agent.shop_app import ShopApp
+from tests.support.agent.shop_document import ORIGIN, shop_document
+from tests.support.agent.shop_driver import ShopDriver
+
+DOCUMENT = shop_document()
+TASK = 'Set the discount of "Spring" to 25'
+ODD = "Kindly see to the correspondence"
+POLICY = AgentPolicy(OriginRules((ORIGIN,)))
+
+
+def run(ready: PreparedTask, app: ShopApp, answer: bool = True) -> RunReport:
+    return run_on_screen(
+        ready.checked,
+        DOCUMENT,
+        lambda gate: ShopDriver(app, gate),
+        RunPolicy(POLICY.gate_rules(), confirm=lambda change: answer),
+        ready.arguments,
+        clock=FixedClock(),
+        postconditions=ready.postconditions,
+    )
+
+
+def prepared(task: str, book: MacroBook | None = None) -> PreparedTask:
+    return prepare_task(find_script(task, DOCUMENT, macros=book), task, DOCUMENT)
+
+
+def test_a_plan_is_verified_kept_and_found_again(tmp_path: Path) -> None:
+    book, app = MacroBook(tmp_path), ShopApp()
+    ready = prepared(TASK, book)
+    assert (ready.found.source, ready.arguments) == (
+        "plan",
+        {"item": "Spring", "share": Decimal(25)},
+    )
+    report = run(ready, app)
+    assert (report.verdict, app.offers[7].share) == ("verified", "25")
+    macro = keep_task("discount", ready, report, book)
+    assert book.macro("discount") == macro
+    again = prepared('Set the discount of "Autumn" to 15', book)
+    assert (again.found.source, again.found.name, again.general) == ("macro", "discount", None)
+    assert run(again, app).verdict == "verified"
+    assert app.offers[8].share == "15"
+    with pytest.raises(ConfigError, match="by the macro discount already"):
+        keep_task("twice", again, report, book)
+
+
+def test_a_lie_is_seen_and_a_no_is_one(tmp_path: Path) -> None:
+    assert run(prepared(TASK), ShopApp(lie="silent")).verdict == "contradicted"
+    app = ShopApp()
+    report = run(prepared(TASK), app, answer=False)
+    assert (report.verdict, app.writes) == ("stopped", [])
+    with pytest.raises(ConfigError, match="stopped, not verified"):
+        keep_task("discount", prepared(TASK), report, MacroBook(tmp_path))
+
+
+def test_what_only_reads_has_nothing_to_be_verified() -> None:
+    ready = prepared("How many offers are there?")
+    assert (ready.postconditions, run(ready, ShopApp()).answers) == (None, ("2",))
+    with pytest.raises(ConfigError, match="no replay could be verified"):
+        keepable("count", ready)
+
+
+def test_a_model_is_opened_only_where_it_must_be() -> None:
+    opened: list[bool] = []
+
+    @contextmanager
+    def open_model() -> Iterator[LanguageModel]:
+        opened.append(True)
+        yield ScriptedModel(ScriptedConfig(('set_text($mail__to, "a")\ntap($mail__send)\n',)))
+
+    assert find_script(TASK, DOCUMENT, open_model=open_model).source == "plan"
+    assert opened == []
+    found = find_script(ODD, DOCUMENT, open_model=open_model)
+    assert (found.source, opened) == ("model", [True])
+    assert found.tokens_in > 0
+    with pytest.raises(ScriptError, match="no plan fits"):
+        find_script(ODD, DOCUMENT)
+    ready = prepare_task(found, ODD, DOCUMENT)
+    # The words of the task hold no value, so the script stays as it is; its request is looked at.
+    assert print_script(ready.checked.script).startswith('set_text($mail__to, "a")')
+    assert ready.postconditions is not None
+    assert ready.postconditions.requests == ("POST /mail/",)
+
+
+def test_arguments_of_a_macro_are_texts_of_a_kind(tmp_path: Path) -> None:
+    book = MacroBook(tmp_path)
+    ready = prepared(TASK)
+    macro = keep_task("discount", ready, run(ready, ShopApp()), book)
+    given = macro_values(macro, {"item": "Autumn", "share": "12.5"})
+    assert given == {"item": "Autumn", "share": Decimal("12.5")}
+    for pairs, said in (
+        ({"item": "a", "share": "many"}, "no number"),
+        ({"item": "a"}, "'share' is missing"),
+        ({"item": "a", "share": "1", "shar": "1"}, "no parameter 'shar'"),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            macro_values(macro, pairs)
+        assert "share" in caught.value.hint

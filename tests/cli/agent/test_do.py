@@ -1,0 +1,128 @@
+"""adwright agent do."""
+
+from __future__ import annotations
+
+import pytest
+
+from adwright.agent.operate.run_folder import read_run
+from adwright.cli.agent.options import ModelChoice
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from tests.cli.agent.conftest import Shop
+from tests.support.commands import call
+
+TASK = 'Set the discount of "Spring" to 25'
+DO = ("agent", "do", TASK, "--document", "shop.txt", "--no-model")
+
+
+def test_a_task_is_done_after_a_yes_and_kept(shop: Shop) -> None:
+    said = call(*DO, "--confirm-file", shop.allow("share"), "--folder", "run", "--keep", "discount")
+    assert "script, by plan, 0 tokens read" in said
+    assert "may write: commit by $offer_edit__save" in said
+    assert "share: '10' -> '25'" in said
+    assert "kept as discount: Set the discount of {item} to {share}" in said
+    run = read_run(shop.folder / "run")
+    assert (run.report.verdict, run.task.task, run.task.source) == ("verified", TASK, "plan")
+    assert run.mark in said
+    assert shop.app.offers[7].share == "25"
+    assert (shop.folder / "shop.caps.json").exists()
+    again = call(*DO, "--confirm-file", shop.allow("share"))
+    assert "script, by macro discount" in again
+    assert (shop.folder / "runs/agent").is_dir()
+
+
+def test_without_somebody_to_ask_the_answer_is_no(shop: Shop) -> None:
+    said = call(*DO, code=1)
+    assert "nobody can be asked here: commit: POST /offers/7/" in said
+    assert 'changes = ["share"]' in said
+    assert "stopped" in said
+    assert shop.app.writes == []
+    said = call(*DO, "--confirm-file", shop.allow("status"), code=1)
+    assert "not allowed" in said
+    assert shop.app.writes == []
+
+
+def test_a_dry_run_sends_nothing(shop: Shop) -> None:
+    said = call(*DO, "--dry-run", "--keep", "discount")
+    assert "would send: commit: POST /offers/7/" in said
+    assert shop.app.writes == []
+    assert not (shop.folder / "shop.macros").exists()
+
+
+def test_verdicts_are_exit_codes(shop: Shop) -> None:
+    shop.app.lie = "silent"
+    assert "contradicted" in call(*DO, "--confirm-file", shop.allow("share"), code=4)
+    shop.app.lie = "status"
+    said = call(*DO, "--confirm-file", shop.allow("share"), code=3)
+    assert "answered with status 409" in said
+
+
+def test_questions_are_answered(shop: Shop) -> None:
+    said = call("agent", "do", "How many offers are there?", "--document", "shop.txt", "--no-model")
+    assert "answer: 2" in said
+    assert "may write: nothing" in said
+
+
+def test_mistakes_are_told_before_anything_is_tapped(shop: Shop) -> None:
+    usual = ("--document", "shop.txt", "--no-model")
+    assert "no plan fits" in call("agent", "do", "Sing a song", *usual, code=2)
+    said = call("agent", "do", "How many offers?", *usual, "--keep", "count", code=2)
+    assert "no replay could be verified" in said
+    assert "no such option" in call("agent", "do", TASK, *usual, "--yes", code=2).lower()
+    assert "no model is asked" in call(*DO, "--engine-url", "http://h/v1", code=2)
+    (shop.folder / "run").mkdir()
+    (shop.folder / "run/trace.jsonl").touch()
+    assert "a run already" in call(*DO, "--folder", "run", code=2)
+    (shop.folder / "shop.policy.toml").unlink()
+    assert "there is no policy" in call(*DO, code=2)
+    assert "cannot be read" in call("agent", "do", TASK, "--document", "none.txt", code=2)
+    assert shop.policies == []
+
+
+def test_a_policy_for_another_app_is_refused(shop: Shop) -> None:
+    other = shop.folder / "other.toml"
+    other.write_text('[reach]\norigins = ["http://other.test"]\n', "utf-8")
+    assert "does not list" in call(*DO, "--policy", other, code=2)
+
+
+def test_a_phone_and_macros_elsewhere(shop: Shop) -> None:
+    allowed = shop.allow("share")
+    call(*DO, "--phone", "--macros", "kept", "--keep", "discount", "--confirm-file", allowed)
+    assert (shop.folder / "kept/discount.json").is_file()
+    assert getattr(shop.settings[-1], "screen", "") == "phone"
+
+
+def test_elements_that_moved_are_healed_where_the_policy_says_so(shop: Shop) -> None:
+    shop.app.labels["Offers"], shop.app.test_ids["home-offers"] = "OFFERS", "x"
+    assert "stopped" in call(*DO, "--confirm-file", shop.allow("share"), code=3)
+    policy = shop.folder / "shop.policy.toml"
+    policy.write_text(policy.read_text("utf-8").replace("heal = false", "heal = true"), "utf-8")
+    said = call(*DO, "--confirm-file", shop.allow("share"), "--folder", "run")
+    assert "review this" in said
+    assert "changed element home__offers: locators" in said
+    assert (shop.folder / "run/document.txt").is_file()
+
+
+def test_a_model_is_asked_where_nothing_else_fits(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    asked: list[object] = []
+
+    @contextmanager
+    def open_writer(config: object):
+        asked.append(config)
+        model = ScriptedModel(ScriptedConfig(("answer(len($offers__rows))\n",)))
+        yield type("Opened", (), {"model": model})
+
+    monkeypatch.setattr("adwright.authoring.writer.engine.opened.open_writer", open_writer)
+    options = ("--model", "m", "--engine-url", "http://127.0.0.1:9/v1", "--threads", 2)
+    said = call("agent", "do", "Ponder the shelves", "--document", "shop.txt", *options)
+    assert "a model is asked" in said
+    assert "script, by model" in said
+    assert "answer: 2" in said
+    call("agent", "do", "Ponder", "--document", "shop.txt", "--adapter", "tuned", "--offline")
+    config, other = asked
+    assert (other.adapter, other.offline, other.url) == ("tuned", True, "")
+    assert (config.model, config.url, config.threads) == ("m", "http://127.0.0.1:9/v1", 2)
+    assert ModelChoice(none=True).opener is None

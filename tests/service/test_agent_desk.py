@@ -1,0 +1,148 @@
+"""Runs of tenants, in their folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adwright.agent.operate.held_runs import RunsBusyError
+from adwright.agent.run.macros import MacroBook
+from adwright.core.clock import SystemClock
+from adwright.core.errors import ConfigError
+from adwright.service.agent_desk import AgentDesk, DeskRun, NoSuchAppError
+from adwright.service.config import ServiceConfig
+from tests.support.agent.shop_app import ShopApp
+from tests.support.agent.shop_desk import shop_desk, shop_folder
+from tests.support.service.small_shop import wait_until
+
+TASK = 'Set the discount of "Spring" to 25'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ServiceConfig:
+    shop_folder(tmp_path)
+    return ServiceConfig(agents=str(tmp_path), agent_confirm_seconds=30.0)
+
+
+def in_state(desk: AgentDesk, run_id: str, *states: str) -> DeskRun:
+    def found() -> DeskRun:
+        run = desk.find("acme", run_id)
+        assert run is not None
+        return run
+
+    wait_until(lambda: found().view.state in states)
+    return found()
+
+
+def test_a_run_waits_is_confirmed_and_is_found_by_the_next_process(config: ServiceConfig) -> None:
+    app = ShopApp()
+    desk = shop_desk(app, config)
+    assert desk.apps("acme") == ["shop"]
+    run = desk.begin("acme", "shop", TASK, dry_run=False)
+    waiting = in_state(desk, run.run_id, "waiting")
+    assert (waiting.told.source, waiting.told.task, app.writes) == ("plan", TASK, [])
+    assert "tap($offer_edit__save)" in waiting.told.script
+    assert desk.find("umbrella", run.run_id) is None
+    assert not desk.answer("umbrella", run.run_id, waiting.view.key, yes=True)
+    assert not desk.answer("acme", run.run_id, "0" * 64, yes=True)
+    assert desk.answer("acme", run.run_id, waiting.view.key, yes=True)
+    ended = in_state(desk, run.run_id, "ended")
+    assert ended.kept is not None
+    assert (ended.kept.report.verdict, app.offers[7].share) == ("verified", "25")
+    later = shop_desk(ShopApp(), config).find("acme", run.run_id)
+    assert later is not None
+    assert (later.told, later.kept) == (ended.told, ended.kept)
+    (Path(config.agents) / "acme/shop/runs" / run.run_id / "trace.jsonl").write_text("x", "utf-8")
+    assert shop_desk(ShopApp(), config).find("acme", run.run_id) is None
+
+
+def test_a_no_and_the_end_of_the_process_send_nothing(config: ServiceConfig) -> None:
+    app = ShopApp()
+    desk = shop_desk(app, config)
+    first = desk.begin("acme", "shop", TASK, dry_run=False)
+    with pytest.raises(RunsBusyError):
+        desk.begin("acme", "shop", TASK, dry_run=False)
+    waiting = in_state(desk, first.run_id, "waiting")
+    assert desk.answer("acme", first.run_id, waiting.view.key, yes=False)
+    in_state(desk, first.run_id, "ended")
+    second = desk.begin("acme", "shop", TASK, dry_run=False)
+    in_state(desk, second.run_id, "waiting")
+    desk.close(10.0)
+    for run in (first, second):
+        ended = in_state(desk, run.run_id, "ended")
+        assert ended.kept is not None
+        assert ended.kept.report.problem is not None
+        assert (ended.kept.report.verdict, ended.kept.report.problem.code) == ("stopped", "refused")
+    assert app.writes == []
+
+
+def test_what_nobody_answers_is_refused(config: ServiceConfig) -> None:
+    app = ShopApp()
+    desk = shop_desk(app, replace(config, agent_confirm_seconds=0.02))
+    run = desk.begin("acme", "shop", TASK, dry_run=False)
+    assert in_state(desk, run.run_id, "ended").view.outcome.verdict == "stopped"
+    assert app.writes == []
+
+
+def test_every_write_is_asked_about_whatever_the_policy_says(config: ServiceConfig) -> None:
+    path = Path(config.agents) / "acme/shop/policy.toml"
+    text = path.read_text("utf-8").replace('["commit", ', "[").replace("bulk = 5", "bulk = 99")
+    path.write_text(text, "utf-8")
+    desk = shop_desk(ShopApp(), config)
+    run = desk.begin("acme", "shop", TASK, dry_run=False)
+    assert in_state(desk, run.run_id, "waiting", "ended").view.state == "waiting"
+    desk.close(10.0)
+
+
+def test_a_dry_run_does_not_wait(config: ServiceConfig) -> None:
+    app = ShopApp()
+    desk = shop_desk(app, config)
+    run = desk.begin("acme", "shop", TASK, dry_run=True)
+    ended = in_state(desk, run.run_id, "ended")
+    assert ended.kept is not None
+    assert (ended.kept.report.verdict, ended.told.dry_run, app.writes) == ("dry", True, [])
+    assert len(ended.kept.report.would_send) == 1
+
+
+def test_a_task_that_nothing_fits_ends_with_why(config: ServiceConfig) -> None:
+    desk = shop_desk(ShopApp(), config)
+    run = desk.begin("acme", "shop", "Sing a song", dry_run=False)
+    ended = in_state(desk, run.run_id, "ended")
+    assert (ended.kept, ended.told.script) == (None, "")
+    assert "no plan fits" in ended.view.error
+
+
+def test_kept_tasks_of_the_app_are_taken(config: ServiceConfig, tmp_path: Path) -> None:
+    from adwright.agent.language.parser import read_script
+    from adwright.agent.run.macros import Macro
+    from adwright.agent.run.postconditions import Postconditions
+    from tests.support.agent.shop_document import shop_document
+
+    script = read_script('set_text($mail__to, "ann")\ntap($mail__send)\n')
+    macro = Macro("post", "Post it", "shop", "1", script, Postconditions(("POST /mail/",)))
+    MacroBook(tmp_path / "acme/shop/macros").keep(macro, shop_document())
+    app = ShopApp()
+    desk = shop_desk(app, config)
+    run = desk.begin("acme", "shop", "Post it", dry_run=False)
+    waiting = in_state(desk, run.run_id, "waiting")
+    assert (waiting.told.source, waiting.told.name) == ("macro", "post")
+    desk.answer("acme", run.run_id, waiting.view.key, yes=True)
+    in_state(desk, run.run_id, "ended")
+    assert app.mails == [("ann", "")]
+
+
+def test_only_what_is_there_is_operated(config: ServiceConfig, tmp_path: Path) -> None:
+    desk = shop_desk(ShopApp(), config)
+    for tenant, app in (("acme", "none"), ("umbrella", "shop"), ("..", "acme"), ("acme", "..")):
+        with pytest.raises(NoSuchAppError):
+            desk.begin(tenant, app, TASK, dry_run=False)
+    assert AgentDesk(ServiceConfig(), SystemClock()).apps("acme") == []
+    assert desk.find("acme", "../../x") is None
+    other = shop_folder(tmp_path, app="other")
+    (other / "policy.toml").write_text('[reach]\norigins = ["http://other.test"]\n', "utf-8")
+    with pytest.raises(ConfigError, match="does not list"):
+        desk.begin("acme", "other", TASK, dry_run=False)
+    (other / "policy.toml").unlink()
+    assert desk.apps("acme") == ["shop"]
