@@ -38,8 +38,8 @@ _OSCAR: Mapping[str, tuple[str, ...]] = {
         'We no longer sell "{title}", delete the product.',
     ),
     "product_new": (
-        'We now sell "{title}" (UPC {upc}). Create the Grocery product.',
-        'Make a new Grocery product: title "{title}", UPC {upc}.',
+        'We now sell "{title}" (UPC {upc}), category "{shelf}". Create the Grocery product.',
+        'Make a new Grocery product: title "{title}", UPC {upc}, category "{shelf}".',
     ),
     "product_upc_read": (
         'Which UPC does the product "{title}" have?',
@@ -52,10 +52,6 @@ _OSCAR: Mapping[str, tuple[str, ...]] = {
     "category_named": (
         'The category "{old}" should be called "{name}".',
         'Give the category "{old}" the name "{name}".',
-    ),
-    "category_gone": (
-        'Please delete the whole category "{name}".',
-        'The category "{name}" is no longer needed, remove it.',
     ),
     "partner_new": (
         'Make "{name}" a new partner.',
