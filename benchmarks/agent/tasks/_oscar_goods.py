@@ -75,8 +75,10 @@ def _product_upc(draw: Draw) -> _Drawn:
 def _product_new(draw: Draw) -> _Drawn:
     title = f"{draw.of('Fig', 'Date', 'Pear')} {draw.of('Jam', 'Chutney')}, {draw.number(2, 9)}00 g"
     upc = str(draw.number(500_000, 999_999))
+    shelf = draw.of("Hispanic", "Bag Snacks", "Frozen Pizza")
     goal = Added("catalogue_product", {"title": title, "upc": upc})
-    return {"title": title, "upc": upc}, EndState((goal,), free=(*_BESIDE, "partner_stockrecord"))
+    kept = (*_BESIDE, "partner_stockrecord", "catalogue_productcategory")
+    return {"title": title, "upc": upc, "shelf": shelf}, EndState((goal,), free=kept)
 
 
 def _category_new(draw: Draw) -> _Drawn:
@@ -89,15 +91,6 @@ def _category_named(draw: Draw) -> _Drawn:
     name = draw.of("World Food", "Deep Frozen", "Nibbles")
     goal = Changed("catalogue_category", {"id": key}, {"name": name}, (*_FORM, "slug"))
     return {"old": old, "name": name}, EndState((goal,))
-
-
-def _category_gone(draw: Draw) -> _Drawn:
-    key, name = draw.row("SELECT id, name FROM catalogue_category WHERE id IN (3, 6, 9, 10)")
-    goal = EndState(
-        (Gone("catalogue_category", {"id": key}),),
-        free=("catalogue_productcategory",),
-    )
-    return {"name": name}, goal
 
 
 def _partner_new(draw: Draw) -> _Drawn:
@@ -131,7 +124,6 @@ GOODS: tuple[TaskKind, ...] = (
     TaskKind("product_upc_read", _product_upc),
     TaskKind("category_new", _category_new),
     TaskKind("category_named", _category_named),
-    TaskKind("category_gone", _category_gone),
     TaskKind("partner_new", _partner_new),
     TaskKind("type_new", _type_new),
     TaskKind("option_new", _option_new, 1),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.agent.tasks._admin_judged import JUDGED_ADMIN
 from benchmarks.agent.tasks._apps import AppName
+from benchmarks.agent.tasks._judged import JUDGED
 from benchmarks.agent.tasks._kinds import AgentTask, TaskKind, Wordings, drawn_tasks
 from benchmarks.agent.tasks._oscar_goods import GOODS
-from benchmarks.agent.tasks._oscar_judged import JUDGED_OSCAR, JUDGED_STOREFRONT
 from benchmarks.agent.tasks._oscar_sales import SALES
 from benchmarks.agent.tasks._store_kinds import ADMIN, STOREFRONT
 from benchmarks.agent.tasks._wordings import OPEN
@@ -21,14 +20,9 @@ KINDS: Mapping[AppName, tuple[TaskKind, ...]] = {
     "storefront": STOREFRONT,
     "admin": ADMIN,
 }
-_JUDGED: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
-    "oscar": JUDGED_OSCAR,
-    "storefront": JUDGED_STOREFRONT,
-    "admin": JUDGED_ADMIN,
-}
 
 
 def app_tasks(app: AppName, wordings: Wordings, database: Path) -> tuple[AgentTask, ...]:
     """The tasks of an app. database: one that nobody has changed."""
-    words = OPEN if wordings == "open" else _JUDGED
+    words = OPEN if wordings == "open" else JUDGED
     return tuple(drawn_tasks(app, KINDS[app], words[app], database))

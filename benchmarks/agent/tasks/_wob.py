@@ -100,7 +100,8 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
         driver = opened(lambda request: GateDecision(request.method == "GET"))
         try:
             document = _document(task, pages.url, driver)
-            cell["text"] = pages.episodes[-1].goal
+            goal: Any = pages.episodes[-1].goal  # some pages tell its parts as well
+            cell["text"] = str(goal["utterance"] if isinstance(goal, dict) else goal)
             rules = CheckRules(forbidden=())
             found = ScriptLadder(document, rules=rules).script(cell["text"])
             cell["script"] = print_script(found.script.script)

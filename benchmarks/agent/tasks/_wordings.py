@@ -35,8 +35,9 @@ _OSCAR: dict[str, tuple[str, ...]] = {
     ),
     "product_gone": ('Delete the product "{title}"', 'Remove the product "{title}"'),
     "product_new": (
-        'Create a new product of type Grocery with title "{title}" and UPC {upc}',
-        'Add a product with the title "{title}" and the UPC {upc}',
+        'Create a new product of type Grocery with title "{title}", UPC {upc} and category '
+        '"{shelf}"',
+        'Add a product with the title "{title}", the UPC {upc} and the category "{shelf}"',
     ),
     "product_upc_read": (
         'What is the UPC of the product "{title}"?',
@@ -47,7 +48,6 @@ _OSCAR: dict[str, tuple[str, ...]] = {
         'Rename the category "{old}" to "{name}"',
         'Set the name of the category "{old}" to "{name}"',
     ),
-    "category_gone": ('Delete the category "{name}"', 'Remove the category "{name}"'),
     "partner_new": ('Create a partner with name "{name}"', 'Add a new partner "{name}"'),
     "type_new": ('Create a product type with name "{name}"', 'Add a new product type "{name}"'),
     "option_new": ('Create an option with name "{name}"',),

@@ -79,3 +79,39 @@ def test_menus_and_signing_out_are_known() -> None:
         ("Reports", False, False),
     ]
     assert one(seen, "log_out").href == ""
+
+
+def test_a_form_by_get_leads_where_its_fields_say() -> None:
+    form = {"form": "/f", "action": "http://h/offers/?old=1", "method": "GET"}
+    word = replace(node("w", "textbox", "Word", "/f/i", name="q", **form), value="tea cup")
+    kind = replace(
+        node("k", "combobox", "Kind", "/f/s", tag="select", name="kind", chosen="2", **form),
+        options=("A", "B"),
+        value="B",
+    )
+    go = node("b", "button", "Search", "/f/b", tag="button", **form)
+    found = one(describe(screen(word, kind, go)), "search")
+    assert found.href == "http://h/offers/?q=tea+cup&kind=2"
+    assert found.leads_to == "/offers/?kind&q"
+
+
+def test_what_may_show_more_of_its_page() -> None:
+    tabs = [
+        node("a", "tab", "First", "/a", selected="true"),
+        node("b", "tab", "Second", "/b"),
+        node("c", "link", "Delete", "/c", anchor="#", toggles="modal"),
+        node("d", "link", "Part", "/d", anchor="#part"),
+    ]
+    seen = describe(screen(*tabs))
+    assert [each.opens for each in seen] == [False, True, True, True]
+    assert one(seen, "delete").element.effect == "read"
+
+
+def test_what_is_drawn_over_a_native_list_is_left_out() -> None:
+    native = replace(
+        node("n", "combobox", "Status", "/f/s", tag="select", covered="true", **FORM),
+        options=("Open", "Closed"),
+    )
+    drawn = node("d", "combobox", "Open", "/f/span", tag="span", **FORM)
+    assert [each.element.label for each in describe(screen(native, drawn))] == ["Status"]
+    assert len(describe(screen(replace(native, facts=drawn.facts | {"tag": "select"}), drawn))) == 2

@@ -242,3 +242,13 @@ def test_any_text_runs_or_is_refused(seed: int) -> None:
         clock = FixedClock()
         steps = run_script(checked, DOCUMENT, world(), arguments, clock=clock, budget=budget).steps
     assert steps <= 500
+
+
+def test_the_one_item_with_a_text_is_found() -> None:
+    seen = world()
+    run('tap(inside(find($offers__rows, "Autumn"), $offers__edit))', seen)
+    assert seen.done == [("tap", "offers__rows[1] offers__edit", None)]
+    with pytest.raises(ScriptError, match="0 items"):
+        run('answer(get_text(find($offers__rows, "Winter")))', world())
+    with pytest.raises(ScriptError, match="find takes a list"):
+        check_script(read_script('rows = $offers__rows\ntap(find(rows, "Spring"))'), DOCUMENT)

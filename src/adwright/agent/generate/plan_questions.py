@@ -44,7 +44,10 @@ def question_plans(
     items = [one.value for one in intent.values] if intent.values else []
     for one in forms.document.elements:
         for value in items:
-            for body, merit, state in _of_item(one, value, asked, forms):
+            cue = next(cue for cue in intent.values if cue.value == value)
+            kind = set() if cue.owns else set(cue.before[-1:])
+            wanted = [term for term in asked if term not in kind] or asked
+            for body, merit, state in _of_item(one, value, wanted, forms):
                 about = forms.terms(state) | forms.path_terms(one.state)
                 likely, is_known = named_item(intent, forms, value, about)
                 yield body, merit + 0.3 * likely, sure <= {value} and is_known

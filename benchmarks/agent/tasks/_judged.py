@@ -1,12 +1,14 @@
-"""Words of the judged tasks at the shop: neither rules nor training may look at them."""
+"""Words of the judged tasks: neither rules nor training may look at them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["JUDGED_OSCAR", "JUDGED_STOREFRONT"]
+from benchmarks.agent.tasks._apps import AppName
 
-JUDGED_OSCAR: Mapping[str, tuple[str, ...]] = {
+__all__ = ["JUDGED"]
+
+_OSCAR: Mapping[str, tuple[str, ...]] = {
     "product_title": (
         'Please give the product "{title}" the new title "{value}".',
         'The product called "{title}" should have the title "{value}".',
@@ -36,8 +38,8 @@ JUDGED_OSCAR: Mapping[str, tuple[str, ...]] = {
         'We no longer sell "{title}", delete the product.',
     ),
     "product_new": (
-        'We now sell "{title}" (UPC {upc}). Create the Grocery product.',
-        'Make a new Grocery product: title "{title}", UPC {upc}.',
+        'We now sell "{title}" (UPC {upc}), category "{shelf}". Create the Grocery product.',
+        'Make a new Grocery product: title "{title}", UPC {upc}, category "{shelf}".',
     ),
     "product_upc_read": (
         'Which UPC does the product "{title}" have?',
@@ -50,10 +52,6 @@ JUDGED_OSCAR: Mapping[str, tuple[str, ...]] = {
     "category_named": (
         'The category "{old}" should be called "{name}".',
         'Give the category "{old}" the name "{name}".',
-    ),
-    "category_gone": (
-        'Please delete the whole category "{name}".',
-        'The category "{name}" is no longer needed, remove it.',
     ),
     "partner_new": (
         'Make "{name}" a new partner.',
@@ -121,7 +119,7 @@ JUDGED_OSCAR: Mapping[str, tuple[str, ...]] = {
     "review_rejected": ('The review "{review}" should get the status "{value}".',),
     "review_gone": ('Please delete the review with the title "{review}".',),
 }
-JUDGED_STOREFRONT: Mapping[str, tuple[str, ...]] = {
+_STOREFRONT: Mapping[str, tuple[str, ...]] = {
     "basket_one": (
         'I would like to buy one "{title}": add it to my basket.',
         'Please put one "{title}" in my basket.',
@@ -135,4 +133,76 @@ JUDGED_STOREFRONT: Mapping[str, tuple[str, ...]] = {
     "written_review": (
         'Review the product "{title}" as {name} ({mail}): title "{head}", score 1, body "{words}".',
     ),
+}
+_ADMIN: Mapping[str, tuple[str, ...]] = {
+    "campaign_type": (
+        'The campaign "{campaign}" should be of type "{type}".',
+        'Make "{type}" the type of the campaign "{campaign}".',
+        'Please switch the campaign "{campaign}" to the type "{type}".',
+    ),
+    "campaign_start": (
+        'Let the campaign "{campaign}" have the start {time}.',
+        'The start of the campaign "{campaign}" has moved to {time}.',
+    ),
+    "campaign_end": (
+        'The campaign "{campaign}" should have its end at {time}.',
+        'Extend the campaign "{campaign}": the end is now {time}.',
+    ),
+    "campaign_new": (
+        'Set up the campaign "{name}" for the tenant "mill-lane": start {start}, type "{type}".',
+        'We need a new campaign of type "{type}" with campaign id "{name}" and start {start}; the '
+        'tenant is "mill-lane".',
+        'For tenant "mill-lane", create a campaign with the campaign id "{name}", type "{type}" '
+        "and start {start}.",
+    ),
+    "creative_text": (
+        'The creative "{creative}" should say "{value}" as its text.',
+        'Rewrite the creative "{creative}": text "{value}".',
+        'Put the text "{value}" into the creative "{creative}".',
+    ),
+    "creative_item": (
+        'The creative "{creative}" belongs to item id "{value}".',
+        'Let the creative "{creative}" have the item id "{value}".',
+        'Correct the item id of the creative "{creative}": it is "{value}".',
+    ),
+    "creative_campaign": (
+        'Move the creative "{creative}" to the campaign id "{value}".',
+        'The creative "{creative}" should be in the campaign "{value}".',
+    ),
+    "creative_gone": (
+        'We do not need the creative "{creative}" any more, delete it.',
+        'Please get rid of the creative "{creative}".',
+    ),
+    "creative_new": (
+        'Make a creative "{name}" of tenant "mill-lane" for the item id "{item}" that has the text '
+        '"{words}".',
+        'New creative, please: creative id "{name}", tenant "mill-lane", text "{words}", item id '
+        '"{item}".',
+        'For tenant "mill-lane", add the creative id "{name}" with text "{words}" and item id '
+        '"{item}".',
+    ),
+    "tenant_new": (
+        'A new tenant joins us: "{name}", created {created}.',
+        'Set up the tenant "{name}" with created at {created}.',
+    ),
+    "type_read": (
+        'Which type does the campaign "{campaign}" have?',
+        'Of what type is the campaign "{campaign}"?',
+    ),
+    "item_read": (
+        'Which item id does the creative "{creative}" have?',
+        'Look up the item id of creative "{creative}".',
+    ),
+    "text_read": (
+        'Which text does the creative "{creative}" have?',
+        'Read me the text of the creative "{creative}".',
+    ),
+    "campaigns_read": ("Count the campaigns.",),
+    "tenants_read": ("What is the number of tenants?",),
+}
+#: By app and kind.
+JUDGED: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
+    "oscar": _OSCAR,
+    "storefront": _STOREFRONT,
+    "admin": _ADMIN,
 }
