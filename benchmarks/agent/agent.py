@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    ends = time.monotonic() + 60 * arguments.minutes
+    ends: float = time.monotonic() + 60 * arguments.minutes
 
     def goes_on() -> bool:
         return time.monotonic() < ends

@@ -71,7 +71,8 @@ def take_steps(task: str, app: TaskApp, model: LanguageModel, *, most: int = MOS
 def page_lines(screen: Screen) -> tuple[list[str], list[ScreenNode]]:
     """What a model sees of a screen: a line for each part that can be acted on or read, and the
     parts by number; long pages are cut."""
-    lines, parts = [], []
+    lines: list[str] = []
+    parts: list[ScreenNode] = []
     for one in screen.nodes:
         shown = one.visible and (one.role in CONTROLS or one.role in ("heading", "cell", "alert"))
         words = " ".join((one.name or one.text).split())[:_LONGEST]
@@ -97,7 +98,8 @@ class _Steps:
         """Step after step."""
         clock = SystemClock()
         start = clock.monotonic()
-        verdict, answers, problem = "stopped", (), f"not done after {most} steps"
+        verdict, problem = "stopped", f"not done after {most} steps"
+        answers: tuple[str, ...] = ()
         for _ in range(most):
             lines, parts = page_lines(self._driver.observe())
             act = self._asked(lines)
