@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi import Path as InPath
@@ -51,6 +51,9 @@ __all__ = [
 
 router = APIRouter(route_class=BodyRoute)
 _BUSY_SECONDS = 30.0
+_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
     "Referrer-Policy": "no-referrer",
@@ -229,8 +232,7 @@ async def refuse_agent_run(
 @router.get(
     "/v1/agent/runs/{run_id}/report",
     summary="What a run did, as a page",
-    response_class=HTMLResponse,
-    responses=error_docs(401, 404, 409, 422, 429, 503),
+    responses=_PAGE | error_docs(401, 404, 409, 422, 429, 503),
     tags=["agent"],
 )
 async def agent_report(run_id: RunId, tenant: Tenant, state: State, desk: Desk) -> HTMLResponse:
