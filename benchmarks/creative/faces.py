@@ -1,9 +1,10 @@
-"""Train tier 0, portraits of 32 pixels, with its encoder, and measure both (about 4 CPU-hours).
+"""Train tier 0, portraits of 32 pixels, with its encoder, and measure both (about 3 CPU-hours).
 
     python -m benchmarks.creative.faces                   what is missing, and the result
     python -m benchmarks.creative.faces --minutes 60      stop after so many; the same call goes on
     python -m benchmarks.creative.faces --measure         train nothing; measure what is there
     python -m benchmarks.creative.faces --size 64         tier 1: 64 pixels, 16 CPU-hours or so
+    python -m benchmarks.creative.faces --threads 2       both trainings on two cores
     python -m benchmarks.creative.faces --trial           at a tiny size; keeps nothing
 
 All lies in the cache folder, and goes on where it was stopped or killed. --measure takes the best
@@ -15,7 +16,6 @@ at most 6 MB. Tier 1 stays in the cache folder, as an artifact that the editor t
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import tempfile
@@ -77,7 +77,7 @@ class FaceSizes:
     held: int = 2_000
     faces: FacesConfig = field(
         default_factory=lambda: FacesConfig(
-            generator=GeneratorConfig(side=32, wide=256, layers=2, base=1024, most=128), kimg=600
+            generator=GeneratorConfig(side=32, wide=256, layers=2, base=1024, most=128), kimg=400
         )
     )
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(width=44))
@@ -148,14 +148,14 @@ class _Meter:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train what is missing, measure, and write benchmarks/results/faces.json."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many")
     parser.add_argument("--measure", action="store_true", help="train nothing")
     parser.add_argument("--size", type=int, choices=_SIZES, default=32, help="pixels (32)")
+    parser.add_argument("--threads", type=int, default=1, help="of the trainings (1)")
     parser.add_argument("--trial", action="store_true", help="a tiny size, keeping nothing")
     asked = parser.parse_args(argv)
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     # A shell that starts this in the background has Ctrl-C ignored: a stop has to be one for all.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     until = time.monotonic() + 60 * asked.minutes if asked.minutes else None
