@@ -15,11 +15,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from adwright.core.assets import cache_folder
+from adwright.core.hashing import content_hash
 from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.attributed_sequences import build_sequences_task
 from adwright.data.tasks.movielens import build_movielens_task
@@ -30,6 +31,7 @@ from benchmarks.common.result import Lead
 from benchmarks.peers.environments import PEERS, PeerName
 from benchmarks.peers.harness import ALLOCATOR, PeerFailedError, run_peer
 from benchmarks.ranking import _runs as runs
+from benchmarks.ranking._kept import Kept, keep_run, kept_place, read_run
 from benchmarks.ranking._peers import export_exchange, run_ours, smaller
 
 __all__ = ["run_all", "summarise"]
@@ -46,6 +48,7 @@ SIZES = {
 TIMEOUT = 3600.0
 #: Within so much of the best peer's GAUC, a peer counts as one of equal quality.
 EQUAL = 0.001
+_QUALITY = ("auc", "gauc", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,48 @@ def run_all(seeds: Sequence[int] | None = None) -> None:
 
 
 def _run(comparison: Comparison, seed: int) -> None:
+    libraries: tuple[Literal["adwright"] | PeerName, ...] = ("adwright", *PEERS)
+    names = [name for name in libraries if not _result(comparison, name, seed).exists()]
+    if not names:
+        return
     task = _task(comparison.data)
-    data = _folder(comparison, "data")
-    exchange = export_exchange(task, data, max_history=comparison.max_history)
+    exchange = export_exchange(
+        task, _folder(comparison, "data"), max_history=comparison.max_history
+    )
     config = {**comparison.config(seed), "max_history": comparison.max_history}
-    run_ours(task, config, _folder(comparison, "adwright", seed), ALLOCATOR)
-    for name in PEERS:
+    for name in names:
+        out = _folder(comparison, name, seed)
         try:
-            out = _folder(comparison, name, seed)
-            run_peer(name, exchange, comparison.config(seed), out, TIMEOUT)
+            if name == "adwright":
+                run_ours(task, config, out, ALLOCATOR)
+            else:
+                run_peer(name, exchange, comparison.config(seed), out, TIMEOUT)
+            _keep(comparison, task, out, _result(comparison, name, seed))
         except PeerFailedError as error:
             print(f"{comparison.name}: {name} failed: {error}")
+
+
+def _keep(comparison: Comparison, task: Task, out: Path, path: Path) -> None:
+    """Keep what a run of a library found: speeds, memory and, where it was measured, quality."""
+    record = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    parts = None
+    if comparison.measures_quality:
+        rows = task.rows("test").select("user_id", "label").collect()
+        label, user = rows["label"].to_numpy(), rows["user_id"].rle_id().to_numpy()
+        scores = np.load(out / "scores.npy").astype(np.float64)
+        parts = group_auc_parts(label, scores, user)
+        record["quality"] = {
+            "auc": auc(label, scores),
+            "gauc": parts.mean,
+            "log_loss": log_loss(label, np.clip(scores, 1e-7, 1 - 1e-7)),
+        }
+    keep_run(path, record, parts)
+
+
+def _result(comparison: Comparison, name: str, seed: int) -> Path:
+    """Where what a run found is kept: other settings are another run."""
+    key = content_hash({**comparison.config(seed), "max_history": comparison.max_history})
+    return kept_place("din_peers", f"{comparison.name}-{name}-{seed}-{key[:8]}")
 
 
 def _folder(comparison: Comparison, name: str, seed: int | None = None) -> Path:
@@ -191,16 +225,16 @@ def _lead(comparison: Comparison, key: str, ours: _Library, name: str, other: _L
 def _libraries(comparison: Comparison) -> dict[str, _Library]:
     found = {}
     for name in ("adwright", *PEERS):
-        folders = [_folder(comparison, name, seed) for seed in comparison.seeds]
-        done = [folder for folder in folders if (folder / "result.json").exists()]
+        kept = [read_run(_result(comparison, name, seed)) for seed in comparison.seeds]
+        done = [one for one in kept if one is not None]
         if done:
             found[name] = _library(comparison, name, done)
     return found
 
 
-def _library(comparison: Comparison, name: PeerName | str, folders: list[Path]) -> _Library:
+def _library(comparison: Comparison, name: PeerName | str, done: Sequence[Kept]) -> _Library:
     """Speeds and memory: the median of the seeds; quality: the mean, and by seed."""
-    runs_of = [json.loads((f / "result.json").read_text(encoding="utf-8")) for f in folders]
+    runs_of = [one.record for one in done]
 
     def middle(key: str) -> float:
         return float(np.median([one[key] for one in runs_of]))
@@ -211,7 +245,7 @@ def _library(comparison: Comparison, name: PeerName | str, folders: list[Path]) 
     row = {
         "comparison": comparison.name,
         "library": name,
-        "seeds": len(folders),
+        "seeds": len(done),
         "train_rows": runs_of[0]["train_rows"],
         "score_rows": runs_of[0]["score_rows"],
         "train_rows_per_cpu_second": middle("train_rows_per_cpu_second"),
@@ -220,17 +254,9 @@ def _library(comparison: Comparison, name: PeerName | str, folders: list[Path]) 
         "peak_train_gb": peak("train"),
         "peak_score_gb": peak("score"),
     }
-    parts = []
     if comparison.measures_quality:
-        rows = _task(comparison.data).rows("test").select("user_id", "label").collect()
-        label, user = rows["label"].to_numpy(), rows["user_id"].rle_id().to_numpy()
-        scores = [np.load(folder / "scores.npy").astype(np.float64) for folder in folders]
-        parts = [group_auc_parts(label, score, user) for score in scores]
-        by_seed = {
-            "auc": [auc(label, score) for score in scores],
-            "gauc": [one.mean for one in parts],
-            "log_loss": [log_loss(label, np.clip(score, 1e-7, 1 - 1e-7)) for score in scores],
-        }
+        by_seed = {key: [one["quality"][key] for one in runs_of] for key in _QUALITY}
         row |= {key: float(np.mean(values)) for key, values in by_seed.items()}
         row["by_seed"] = by_seed
+    parts = [one.parts for one in done if one.parts is not None]
     return _Library(row, parts)

@@ -3,12 +3,12 @@
     python -m benchmarks.ranking._runs VARIANT SEED     one run, into the cache folder
 
 Each run trains on weeks 1-44 with 5% of the negatives, validates on weeks 45-48 and scores
-every impression of weeks 49-53, with histories of natural length.
+every impression of weeks 49-53, with histories of natural length. What it found is kept beside the
+results (`_kept`); checkpoints lie in the cache folder.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,25 +16,28 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from adwright.core.assets import cache_folder
-from adwright.core.atomic import atomic_write_text
+from adwright.core.config import to_jsonable
+from adwright.core.hashing import content_hash
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
+from adwright.metrics.calibration import expected_calibration_error
+from adwright.metrics.classification import auc, group_auc_parts, log_loss
+from adwright.models.calibration import fit_calibrator, undo_negative_sampling
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
 from benchmarks.common.processes import ROOT, command
+from benchmarks.ranking._kept import Kept, keep_run, kept_place, read_run
 
 SEEDS = (0, 1, 2, 3, 4)
-#: Variants whose validation scores are kept, to fit a calibrator.
+#: Variants that are calibrated, on the validation weeks.
 CALIBRATED = ("base", "din")
 RATE = 0.05
 STREAM = StreamConfig(groups_per_batch=16, rows_per_group=64, window=8, negative_rate=RATE)
@@ -125,20 +128,17 @@ def run_all(
         time.sleep(0.5)
 
 
-def load(name: str, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """A finished run's record and its probabilities of the validation and test rows."""
-    record = json.loads(_result(name, seed).read_text(encoding="utf-8"))
-    with np.load(_result(name, seed).with_name("scores.npz")) as scores:
-        return record, dict(scores)
-
-
-def is_done(name: str, seed: int) -> bool:
-    """Whether this run is finished."""
-    return _result(name, seed).exists()
+def load(name: str, seed: int) -> Kept | None:
+    """What a run found; None where it is not finished."""
+    return read_run(_result(name, seed))
 
 
 def _result(name: str, seed: int) -> Path:
-    return runs_folder() / f"{name}-{seed}" / "result.json"
+    """Where it is kept: other settings are another run."""
+    variant = VARIANTS[name]
+    about = {"m": to_jsonable(variant.model), "f": to_jsonable(replace(variant.fit, seed=seed))}
+    key = content_hash({**about, "households": variant.households, "rate": RATE})
+    return kept_place("din", f"{name}-{seed}-{key[:8]}")
 
 
 def run_one(name: str, seed: int) -> None:
@@ -148,7 +148,7 @@ def run_one(name: str, seed: int) -> None:
     variant = VARIANTS[name]
     task = response_task(variant.households)
     model = DIN(variant.model, task.spec, task.item_table)
-    folder = _result(name, seed).parent
+    folder = runs_folder() / _result(name, seed).stem
     started = time.process_time()
     config = replace(variant.fit, seed=seed)
     resumed = (folder / "run").exists()
@@ -156,10 +156,9 @@ def run_one(name: str, seed: int) -> None:
     trained = time.process_time()
     test = predict(model, task, "test")
     scored = time.process_time()
-    scores: dict[str, Any] = {"test": test.probability}
-    if name in CALIBRATED:
-        scores["valid"] = predict(model, task, "valid").probability
-    np.savez(folder / "scores.npz", **scores)
+    p = undo_negative_sampling(test.probability, RATE)
+    user = task.rows("test").select("user_id").collect()["user_id"].rle_id().to_numpy()
+    parts = group_auc_parts(test.label, p, user)
     record = {
         "variant": name,
         "seed": seed,
@@ -168,8 +167,21 @@ def run_one(name: str, seed: int) -> None:
         "resumed": resumed,
         "train_and_validate_cpu_seconds": trained - started,
         "score_rows_per_cpu_second": len(test.label) / (scored - trained),
+        "about": variant.about,
+        "gauc": parts.mean,
+        "auc": auc(test.label, p),
+        "log_loss": log_loss(test.label, p),
     }
-    atomic_write_text(_result(name, seed), json.dumps(record, indent=1))
+    if name in CALIBRATED:
+        # Isotonic calibration on the validation weeks, measured on the test weeks.
+        valid = predict(model, task, "valid")
+        before = undo_negative_sampling(valid.probability, RATE)
+        calibrated = fit_calibrator("isotonic", valid.label, before)(p)
+        record |= {
+            "ece_calibrated": expected_calibration_error(test.label, calibrated),
+            "log_loss_calibrated": log_loss(test.label, calibrated),
+        }
+    keep_run(_result(name, seed), record, parts)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@
     python -m benchmarks.ranking.din --part peers      FuxiCTR, DeepCTR-Torch, RecBole, torch-rechub
     python -m benchmarks.ranking.din --part peers --seed 2    one seed of ours and of theirs
 
-Finished runs lie in the cache folder under bench/ and are not run again; the result file is
-written from whatever is finished, so a stopped benchmark publishes what it has.
+What finished runs found is kept in benchmarks/results/cells, and they are not run again; the result
+file is written from whatever is finished, so a stopped benchmark publishes what it has.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 
 from adwright.data.tasks.task import Split
-from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
+from adwright.metrics.classification import GroupAuc, group_auc_parts
 from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.baselines import fit_logistic
-from adwright.models.calibration import fit_calibrator, undo_negative_sampling
 from benchmarks.common.result import Lead, write_result
 from benchmarks.ranking import _compare as compare
 from benchmarks.ranking import _runs as runs
@@ -101,17 +99,11 @@ def _measured(
     for name, variant in runs.VARIANTS.items():
         if variant.households != households:
             continue
-        for seed in filter(lambda seed: runs.is_done(name, seed), runs.SEEDS):
-            record, scores = runs.load(name, seed)
-            p = undo_negative_sampling(scores["test"], runs.RATE)
-            found = group_auc_parts(test["label"], p, test["user"])
-            parts.setdefault(name, []).append(found)
-            row = {**record, "about": variant.about, "gauc": found.mean}
-            row |= {"auc": auc(test["label"], p), "log_loss": log_loss(test["label"], p)}
-            if "valid" in scores:
-                row |= _calibrated(scores, test["label"])
-                ece += [row["ece_calibrated"]] if name == "din" else []
-            table.append(row)
+        for kept in filter(None, (runs.load(name, seed) for seed in runs.SEEDS)):
+            if kept.parts is not None:
+                parts.setdefault(name, []).append(kept.parts)
+            table.append(kept.record)
+            ece += [kept.record["ece_calibrated"]] if name == "din" else []
     return table, parts, {"ece_calibrated": max(ece)} if ece else {}
 
 
@@ -166,18 +158,6 @@ def _logistic(test: dict[str, Array]) -> Array:
         train["label"].to_numpy(),
     )
     return model(test["popularity"], test["frequency"])
-
-
-def _calibrated(scores: dict[str, Array], label: Array) -> dict[str, float]:
-    """Isotonic calibration on the validation weeks, measured on the test weeks."""
-    valid = runs.response_task().rows("valid").select("label").collect()["label"].to_numpy()
-    p = undo_negative_sampling(scores["valid"], runs.RATE)
-    calibrator = fit_calibrator("isotonic", valid, p)
-    calibrated = calibrator(undo_negative_sampling(scores["test"], runs.RATE))
-    return {
-        "ece_calibrated": expected_calibration_error(label, calibrated),
-        "log_loss_calibrated": log_loss(label, calibrated),
-    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The training runs behind sequential/hstu_quality.py: what is trained, and its measures.
 
-A run lies in the cache folder under bench/hstu_quality and is taken up where it was cut off; a
-finished one is read back. CPU-seconds are of this process, all pieces of a run together.
+A run lies in the cache folder under bench/hstu_quality and is taken up where it was cut off. What a
+finished one found is kept beside the results, as float32, and read back: it takes more hours than a
+machine is there for. CPU-seconds are of this process, all pieces of a run together.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
 from benchmarks.common.next_basket import keep, read
+from benchmarks.common.result import RESULTS
 
 SCRATCH = cache_folder() / "bench" / "hstu_quality"
+KEPT = RESULTS / "cells" / "hstu_quality"
 #: What a line of a run's records has beside the measures: the goal, and CPU-seconds so far.
 _GOAL, _SPENT = "goal", "cpu_seconds"
 Model = HSTU | SASRec
@@ -72,9 +75,9 @@ def measured(
     if not path.exists():
         if not run:
             return None
-        values, seconds = _run(path.with_suffix(""), variant, seed, sequences, measure, validate)
+        values, seconds = _run(SCRATCH / path.stem, variant, seed, sequences, measure, validate)
         kept = {key: value for key, value in values.items() if curve or key != "curve"}
-        keep(path, kept, seconds)
+        keep(path, {key: np.asarray(value, np.float32) for key, value in kept.items()}, seconds)
         means = {key: round(float(np.nanmean(v)), 4) for key, v in kept.items()}
         print(path.stem, means, f"{seconds:.0f} CPU-s", flush=True)
     return read([path])[0]
@@ -91,7 +94,7 @@ def _path(name: str, variant: Variant, seed: int, sequences: ItemSequences) -> P
         "f": to_jsonable(replace(variant.fit, seed=seed)),
         "d": sequences.data_hash,
     }
-    return SCRATCH / f"{name}-{seed}-{content_hash(about)[:12]}.npz"
+    return KEPT / f"{name}-{seed}-{content_hash(about)[:12]}.npz"
 
 
 def _run(
