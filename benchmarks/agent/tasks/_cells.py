@@ -9,11 +9,12 @@ or the file, to have it measured again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from adwright.lm.engine.language_model import LanguageModel
 from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._kinds import AgentTask, Wordings
 from benchmarks.agent.tasks._solved import Solved
@@ -40,9 +41,13 @@ class CellFile:
         """All cells, in the order in which they were measured."""
         return list(self._kept.values())
 
-    def keep(self, task: AgentTask, solved: Solved, wrong: str) -> dict[str, Any]:
-        """Write one down. wrong: what is wrong with the end state, or empty."""
-        about = {"task": task.name, "kind": task.kind, "text": task.text}
+    def keep(
+        self, task: AgentTask, solved: Solved, wrong: str, models: Sequence[LanguageModel] = ()
+    ) -> dict[str, Any]:
+        """Write one down. wrong: what is wrong with the end state, or empty. models: that could be
+        asked."""
+        asked = "; ".join(one.info.note or one.info.name for one in models)
+        about = {"task": task.name, "kind": task.kind, "text": task.text, "model": asked}
         return self.write(about | {"wrong": wrong} | asdict(solved))
 
     def write(self, cell: dict[str, Any]) -> dict[str, Any]:
