@@ -168,9 +168,7 @@ def _try_out() -> None:
         for one in scores:
             print(one)
         size = len((plan.shipped / "README.md").read_text("utf-8"))
-        print(
-            f"the adapter opens ({note.strip('; ')}), with a card of {size} letters; nothing is kept"
-        )
+        print(f"the adapter opens ({note.strip('; ')}), its card has {size} letters; all is gone")
 
 
 # --- tasks -----------------------------------------------------------------------------

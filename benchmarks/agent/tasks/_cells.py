@@ -29,7 +29,9 @@ CELLS = RESULTS / "agent"
 class CellFile:
     """The cells of one system on one app."""
 
-    def __init__(self, system: SystemName, app: AppName | str, wordings: Wordings, folder: Path):
+    def __init__(
+        self, system: SystemName | str, app: AppName | str, wordings: Wordings, folder: Path
+    ):
         self.path = folder / f"{system}-{app}-{wordings}.jsonl"
         self._kept = {one["task"]: one for one in self._read()}
 
