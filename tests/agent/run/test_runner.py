@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
-from adwright.agent.drivers.protocol import PendingRequest, ScreenNode
+from adwright.agent.drivers.protocol import PendingRequest
 from adwright.agent.explore.building import build_document
 from adwright.agent.explore.explorer import ExploreBounds, explore
 from adwright.agent.explore.reading_gate import ReadingGate
@@ -30,7 +29,7 @@ from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.agent.run.trace import read_trace
 from adwright.core.clock import FixedClock, SystemClock
 from tests.support.agent.hostile import HostilePage, hostile_pages
-from tests.support.agent.shop_app import Answer, Offer, ShopApp
+from tests.support.agent.shop_app import Offer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_driver import ShopDriver
 from tests.support.agent.shop_server import shop_server
@@ -374,47 +373,6 @@ def test_what_was_renamed_is_looked_up_under_its_new_name() -> None:
     app.lie = "silent"
     report = run(RENAME, app, policy, arguments=names, postconditions=wanted)
     assert report.verdict == "contradicted"  # the old name is still there
-
-
-def test_a_page_that_asks_to_confirm_is_answered_once() -> None:
-    class Asking(ShopApp):
-        """Saving an offer is asked about; the page may say something else than was sent."""
-
-        asked: dict[str, str] | None = None
-        says: Mapping[str, str] = MappingProxyType({})
-
-        def post(self, path: str, fields: Mapping[str, str]) -> Answer:
-            if path.startswith("/offers/") and "sure" not in fields:
-                self.asked = {**fields, **self.says, "sure": "yes"}
-                return Answer(200, path)
-            self.asked = None
-            return super().post(path, fields)
-
-        def page(self, path: str) -> list[ScreenNode]:
-            if self.asked is None:
-                return super().page(path)
-            hidden = [
-                ScreenNode(name, "hidden", "", value, facts={"name": name}, visible=False)
-                for name, value in self.asked.items()
-            ]
-            facts = {"action": path, "method": "post", "form": "/f"}
-            return [*hidden, ScreenNode("sure", "button", "Yes", facts=facts)]
-
-    policy = replace(POLICY, confirm=yes, heal=True)
-    app = Asking()
-    report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS)
-    assert (report.verdict, app.offers[7].share) == ("verified", "25")
-    assert [one.note for one in report.steps if one.how == "healed"] == ["a page asks to confirm"]
-    app = Asking()
-    app.says = {"share": "99"}
-    report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS)
-    assert report.verdict == "stopped"
-    assert report.problem is not None
-    assert "not what was sent" in report.problem.what
-    assert app.writes == []
-    app = Asking()
-    report = run(EDIT, app, replace(policy, heal=False), arguments=ARGUMENTS, postconditions=HOLDS)
-    assert (report.verdict, app.writes) == ("stopped", [])
 
 
 def confirmed_nothing(change: PendingChange) -> bool:
