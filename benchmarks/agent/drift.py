@@ -1,4 +1,4 @@
-"""Apps that have changed since they were explored: are known tasks still done, and nothing else?
+"""Apps that have changed since they were explored: are known tasks still done? (an hour)
 
 The shop's dashboard and the campaign store's pages are explored as they are. Known are the tasks
 whose scripts, by the planner, reach their end states there; these scripts are then run on variants
@@ -102,7 +102,13 @@ def _keep(
     cells: CellFile, key: str, task: AgentTask, drift: Drift, done: dict[str, Any], wrong: str
 ) -> None:
     also = wrong.startswith("something else changed")
-    cell = {"task": key, "kind": task.kind, "drift": drift.kind, "seed": drift.seed, "wrong": wrong}
+    cell: dict[str, Any] = {
+        "task": key,
+        "kind": task.kind,
+        "drift": drift.kind,
+        "seed": drift.seed,
+        "wrong": wrong,
+    }
     cell |= {one: value for one, value in done.items() if one != "wrong_acts"}
     cell["wrong_acts"] = done["wrong_acts"] + also
     cells.write(cell)

@@ -124,20 +124,18 @@ def _does(screen: Screen, document: AppDocument, element: Element, node: ScreenN
 def _has_its_company(
     nodes: Sequence[ScreenNode], document: AppDocument, element: Element, node: ScreenNode
 ) -> bool:
-    """Whether as many parts of its role do the same here as in the document: then its place among
-    them tells which it is."""
-    states = _states_beside(document, element)
+    """Whether its place tells which it is: its form has as many parts of its role as the document
+    says, or no other part of its role leads where it does."""
     others = [
         one
-        for one in document.elements
-        if one.state == element.state and one.role == element.role and not one.many
+        for one in document.elements_of(element.state)
+        if one.role == element.role and not one.many
     ]
     if element.requests:
-        documented = sum(one.requests == element.requests for one in others)
         form = node.facts.get("form")
+        documented = sum(one.requests == element.requests for one in others)
         return documented == sum(one.facts.get("form") == form for one in nodes)
-    documented = sum(one.target == element.target for one in others)
-    return bool(states) and documented == 1
+    return sum(one.target == element.target for one in others) == 1
 
 
 def _states_beside(document: AppDocument, element: Element) -> frozenset[str]:
