@@ -22,6 +22,7 @@ from adwright.agent.run.renamed import heal_in_row, heal_missed, heal_renamed
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import SystemClock
 from tests.support.agent.drift.kinds import KINDS, Drift, DriftKind
+from tests.support.agent.drift.pages import drifted_page
 from tests.support.agent.drift.proxy import DriftingProxy, drifting
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
@@ -67,7 +68,6 @@ def test_a_field_is_the_same_by_its_mark_and_its_place() -> None:
         (replace(RENAMED, role="textbox"),),
         (replace(RENAMED, visible=False),),
         (replace(RENAMED, secret=True),),
-        (replace(RENAMED, name="Name"), replace(RENAMED, key="3", facts={})),  # in two places
         (replace(RENAMED, facts={"css": "input[name='share']"}),),  # one sign alone
         (replace(RENAMED, facts={"xpath": "/f/input[2]"}),),
         # Mark and place lead to different fields, and the old name stands elsewhere.
@@ -79,12 +79,14 @@ def test_a_field_is_the_same_by_its_mark_and_its_place() -> None:
     ],
 )
 def test_one_sign_is_not_enough(nodes: tuple[ScreenNode, ...]) -> None:
-    if nodes and nodes[0].name == "Name":
-        other = replace(SHARE, name="offer_edit__other", label="Name")
-        document = replace(DOCUMENT, elements=(*DOCUMENT.elements, other))
-        assert heal_renamed(screen(*nodes), document, SHARE) is None
-    else:
-        assert heal_renamed(screen(*nodes), DOCUMENT, SHARE) is None
+    assert heal_renamed(screen(*nodes), DOCUMENT, SHARE) is None
+
+
+def test_the_name_of_another_part_is_not_taken() -> None:
+    other = replace(SHARE, name="offer_edit__tax", label="Tax")
+    document = replace(DOCUMENT, elements=(*DOCUMENT.elements, other))
+    assert heal_renamed(screen(RENAMED), document, SHARE) is not None
+    assert heal_renamed(screen(replace(RENAMED, name="TAX")), document, SHARE) is None
 
 
 def test_a_button_must_send_what_it_sent() -> None:
@@ -131,6 +133,26 @@ def test_in_an_item_the_column_and_the_link_tell() -> None:
     assert heal_in_row(place, DOCUMENT, named, row) == cells[1]
     assert heal_in_row(place, DOCUMENT, replace(named, description="column Price"), row) is None
     assert heal_in_row(place, DOCUMENT, replace(named, effect="commit"), row) is None
+
+
+SMALL = b"""<!doctype html><html><body><form method="post" action="/a/">
+<div><label for="t">Title</label><input id="t" name="title"></div>
+<div><label for="p">Price</label><input id="p" name="price"></div>
+<input type="submit" name="do" value="Save"></form>
+<table><tr><th>A</th><th>B</th><th>C</th></tr><tr><td>1</td><td>2</td><td>3</td></tr></table>
+</body></html>"""
+
+
+@pytest.mark.parametrize("kind", [one for one in KINDS if one not in ("none", "confirm")])
+def test_a_drift_is_the_same_each_time_and_leaves_what_is_sent(kind: DriftKind) -> None:
+    plain = drifted_page(SMALL, Drift()).decode()
+    pages = [drifted_page(SMALL, Drift(kind, seed)).decode() for seed in (0, 0, 1, 2, 3)]
+    assert pages[0] == pages[1]
+    assert len({plain, *pages}) > 1
+    for page in pages:
+        assert all(page.count(f'name="{name}"') == 1 for name in ("title", "price", "do"))
+        assert page.count('action="/a/"') == 1
+        assert ('name="clerk_reference"' in page) == (kind == "extra")
 
 
 # --- on pages, in a browser --------------------------------------------------------------

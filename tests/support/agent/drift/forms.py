@@ -62,7 +62,8 @@ def confirmation_page(address: str, fields: Sequence[tuple[str, str]], kind: str
 
 def _side_by_side(form: HtmlElement) -> list[list[HtmlElement]]:
     """Groups of elements with one parent and tag that hold a field each, and no button."""
-    found: dict[tuple[int, str], list[HtmlElement]] = defaultdict(list)
+    found: dict[tuple[str, str], list[HtmlElement]] = defaultdict(list)
+    tree = form.getroottree()
     for field in form.iter("input", "select", "textarea"):
         if not _fills(field):
             continue
@@ -74,7 +75,9 @@ def _side_by_side(form: HtmlElement) -> list[list[HtmlElement]]:
             around = parent
         above = around.getparent()
         if above is not None and around.tag in _GROUPS and not _holds_button(around):
-            found[id(above), str(around.tag)].append(around)
+            groups = found[tree.getpath(above), str(around.tag)]
+            if around not in groups:
+                groups.append(around)
     return [groups for groups in found.values() if len(groups) >= _FEWEST]
 
 
