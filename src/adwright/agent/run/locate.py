@@ -76,8 +76,8 @@ def text_of(node: ScreenNode) -> str:
 
 
 def fold_name(name: str) -> str:
-    """A name without capitals and doubled blanks, to compare it."""
-    return " ".join(name.split()).casefold()
+    """A name without capitals, doubled blanks and the marks of what is required, to compare it."""
+    return " ".join(name.split()).strip(" *:").casefold() or name.strip()
 
 
 def _within(screen: Screen, element: Element, around: ScreenNode) -> ScreenNode:
