@@ -142,6 +142,16 @@ def test_a_second_submit_is_refused() -> None:
     assert len(gate.written) == 1
 
 
+def test_what_is_confirmed_must_be_what_was_sent() -> None:
+    made = PolicyGate(RULES, DOCUMENT, confirm=Asked(True))
+    with made.acting((SAVE,), {}, {"name": "New"}) as act:
+        assert made.decide(post("/offers/7/", name="Else")).code == "effect"
+        assert act.alarm is not None
+    with made.acting((SAVE,), {}, {"name": "New"}) as act:
+        assert made.decide(post("/offers/7/", name="New", sure="1")).allowed
+        assert act.alarm is None
+
+
 def test_a_dry_run_sends_nothing_and_writes_down_all() -> None:
     gate = PolicyGate(replace(RULES, dry=True), DOCUMENT, confirm=Asked(True))
     for element, path in ((SAVE, "/offers/7/"), (DELETE, "/offers/7/delete/")):

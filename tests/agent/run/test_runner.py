@@ -344,6 +344,37 @@ def test_what_moved_is_healed_and_kept_only_when_verified() -> None:
     assert (report.verdict, report.document) == ("contradicted", DOCUMENT)
 
 
+RENAME = """
+param item: text
+param name: text
+tap(inside(find($offers__rows, item), $offers__edit))
+set_text($offer_edit__name, name)
+tap($offer_edit__save)
+"""
+RENAMED = """
+param item: text
+param name: text
+tap(inside(find($offers__rows, item), $offers__edit))
+expect(get_attributes($offer_edit__name, "value") == name)
+"""
+
+
+def test_what_was_renamed_is_looked_up_under_its_new_name() -> None:
+    wanted = Postconditions(("POST /offers/{}/",), read_script(RENAMED))
+    names = {"item": "Spring", "name": "May"}
+    policy = replace(POLICY, confirm=yes)
+    app = ShopApp()
+    report = run(RENAME, app, policy, arguments=names, postconditions=wanted)
+    assert (report.verdict, app.offers[7].name) == ("verified", "May")
+    report = run(RENAME, ShopApp(lie="silent"), policy, arguments=names, postconditions=wanted)
+    assert report.verdict == "contradicted"
+    app = ShopApp()
+    app.offers[9] = Offer("May day")
+    app.lie = "silent"
+    report = run(RENAME, app, policy, arguments=names, postconditions=wanted)
+    assert report.verdict == "contradicted"  # the old name is still there
+
+
 def confirmed_nothing(change: PendingChange) -> bool:
     return False
 

@@ -17,16 +17,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.routes import edges_of
 from adwright.agent.generate.task_terms import TermWeights, terms_of
 from adwright.agent.language.reach import StateReach
 from adwright.agent.run.searching import form_of, next_page
 
-__all__ = ["DocumentForms", "ItemDoor", "column_of"]
+__all__ = ["DocumentForms", "ItemDoor"]
 
 _ROWS = ("row", "listitem", "article")
-_COLUMN = re.compile(r"\bcolumn (.+?)(?:;|$)")
 _FURTHEST = 4
 
 
@@ -38,12 +38,6 @@ class ItemDoor:
     rows: Element
     door: Element | None
     steps: int
-
-
-def column_of(element: Element) -> str:
-    """The header of the column in which a list's parts stand, or empty."""
-    found = _COLUMN.search(element.description)
-    return found[1].strip() if found else ""
 
 
 class DocumentForms:

@@ -59,10 +59,12 @@ class GateRules:
 @dataclass
 class GateAct:
     """What happens while the script acts on one element; elements: what the document says of them,
-    several for the key Enter, which may be any of its page."""
+    several for the key Enter, which may be any of its page. repeats: fields that must be sent with
+    these values, since this act only confirms what was sent before."""
 
     elements: tuple[Element, ...]
     before: Mapping[str, str]
+    repeats: Mapping[str, str] = field(default_factory=dict)
     written: list[PendingChange] = field(default_factory=list)
     blocked: list[PendingChange] = field(default_factory=list)
     alarm: GateDecision | None = None
@@ -105,10 +107,15 @@ class PolicyGate:
             self._mode = before
 
     @contextmanager
-    def acting(self, elements: tuple[Element, ...], before: Mapping[str, str]) -> Iterator[GateAct]:
+    def acting(
+        self,
+        elements: tuple[Element, ...],
+        before: Mapping[str, str],
+        repeats: Mapping[str, str] | None = None,
+    ) -> Iterator[GateAct]:
         """While this lasts, the script acts on one of `elements`; before: the names of the fields
-        of the page and what stood in them when it came."""
-        act = GateAct(elements, before)
+        of the page and what stood in them when it came. repeats: see `GateAct`."""
+        act = GateAct(elements, before, repeats or {})
         self._act = act
         try:
             yield act
@@ -167,6 +174,8 @@ class PolicyGate:
             shown = f"{request.method} {request.url}"
             return _no("effect", f"{name} would send {shown}, which the document does not say")
         effect: EffectClass = element.effect
+        if any(request.fields.get(name) != value for name, value in act.repeats.items()):
+            return _no("effect", "what would be confirmed is not what was sent")
         if element.requests and not documented:
             return _no("effect", f"${element.name} would send {request.method} {request.url}")
         if effect == "unknown" and not self.rules.unknown:

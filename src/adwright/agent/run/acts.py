@@ -60,15 +60,16 @@ class TracedActs:
         step: TraceStep,
         elements: tuple[Element, ...],
         before: Mapping[str, str],
+        repeats: Mapping[str, str] | None = None,
     ) -> GateAct:
         """Do it, and add `step` to the trace, with what came of it.
 
         elements: what the script acts on, or all of a page for the key Enter. before: names of
-        fields and what stood in them. Raises ScriptError, with line 0.
+        fields and what stood in them. repeats: see `GateAct`. Raises ScriptError, with line 0.
         """
         failed = ""
         self.screen = None
-        with self._gate.acting(elements, before) as act:
+        with self._gate.acting(elements, before, repeats) as act:
             try:
                 do()
                 # What the page sends once it has been touched belongs to the act.
@@ -126,7 +127,7 @@ class TracedActs:
             after=where_am_i(self._document, screen) or "",
             requests=made,
             verdict=problem.code if problem else "ok",
-            note=mask(problem.what) if problem else "",
+            note=mask(problem.what) if problem else step.note,
             picture=self._picture(screen),
         )
         self._trace.add(step)
