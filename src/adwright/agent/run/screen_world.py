@@ -21,6 +21,7 @@ from adwright.agent.language.reach import leads
 from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
+from adwright.agent.policy.sent_form import SentForm, sent_form
 from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
@@ -49,12 +50,14 @@ class WorldSettings:
 
 @dataclass
 class _Page:
-    """What is known of the page that is open: which fields had which values when it came."""
+    """What is known of the page that is open: which fields had which values when it came, and the
+    names with which those are sent that the script filled in."""
 
     url: str = ""
     state: str | None = None
     before: dict[str, str] = field(default_factory=dict)
     drafts: set[str] = field(default_factory=set)
+    typed: set[str] = field(default_factory=set)
 
 
 class ScreenWorld:
@@ -358,9 +361,11 @@ class ScreenWorld:
         before = self._page.state
         if any(one.after is element for one in self.healed):
             how = "healed"
-        act = self._perform(do, verb, (element,), name=element.name, how=how, value=shown)
+        form = sent_form(screen, node, self._page.typed)
+        act = self._perform(do, verb, (element,), form, name=element.name, how=how, value=shown)
         if verb in ("set_text", "choose"):
             self._page.drafts.add(element.name)
+            self._page.typed.add(node.facts.get("name", ""))
         self._observe(self.acts.screen)
         self._require_outcome(verb, element, before, act)
         return False
@@ -370,13 +375,14 @@ class ScreenWorld:
         do: Callable[[], None],
         verb: str,
         elements: tuple[Element, ...] = (),
+        form: SentForm | None = None,
         *,
         name: str = "",
         how: str = "script",
         value: str = "",
     ) -> GateAct:
         step = TraceStep(self.line, verb, name, how, value=value, before=self._page.state or "")
-        act = self.acts.perform(do, step, elements, self._page.before)
+        act = self.acts.perform(do, step, elements, self._page.before, form)
         if act.written:
             # What stands in the fields now is what was sent.
             self._page = _Page()
