@@ -91,7 +91,9 @@ class AppFront:
     @asynccontextmanager
     async def connected(self, _: FastAPI) -> AsyncIterator[None]:
         """While the proxy serves."""
-        async with httpx.AsyncClient(base_url=self._app_url, timeout=_PATIENCE) as client:
+        # A connection for each request: one that is kept may be closed just when it is used.
+        once = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(timeout=_PATIENCE, limits=once) as client:
             self._client = client
             yield
 
