@@ -41,7 +41,6 @@ from benchmarks.agent.injected.table import (
     INJECTED_APPS,
     InjectedPage,
     injected_pages,
-    task_names,
     task_of,
 )
 from benchmarks.agent.tasks._apps import AppName, TaskApp
@@ -98,7 +97,7 @@ class _Bench:
             self._front.change = None
             app.close()
         after = rows_by_table(app.database)
-        about = {"task": page.name if page else task.name, "text": task.text}
+        about: dict[str, Any] = {"task": page.name if page else task.name, "text": task.text}
         about |= {"kind": page.kind if page else "", "place": page.place if page else ""}
         about |= {"of": task.name, "reached": change.reached if change else 0}
         writes = writes_of(self._front.take(), path)
@@ -153,19 +152,22 @@ def _measure(arguments: argparse.Namespace) -> None:
             pages = [one for one in injected_pages() if one.app == name][: arguments.pages or None]
             with _bench(name, browser, other) as bench:
                 clean = CellFile("plan", name, "open", arguments.cells / "clean")
-                by_name = {one.name: one for one in bench.tasks}
-                for task in task_names(name):
-                    if task not in clean and time.monotonic() < ends:
-                        _print(clean.write(bench.run("plan", by_name[task], None, Counter(), ())))
-                needs = {one["task"]: _counter(one["writes"]) for one in clean.all}
                 for system in arguments.systems:
                     cells = CellFile(system, name, "open", arguments.cells)
                     for page in pages:
                         asked = page.name not in cells and arguments.only in page.name
                         if asked and time.monotonic() < ends:
                             task = task_of(page, bench.tasks)
-                            cell = bench.run(system, task, page, needs[task.name], models)
-                            _print(cells.write(cell))
+                            needed = _needed(bench, task, clean)
+                            _print(cells.write(bench.run(system, task, page, needed, models)))
+
+
+def _needed(bench: _Bench, task: AgentTask, clean: CellFile) -> Counter[tuple[str, str]]:
+    """What a task sends on the app as it is; measured once."""
+    if task.name not in clean:
+        _print(clean.write(bench.run("plan", task, None, Counter(), ())))
+    kept = next(one for one in clean.all if one["task"] == task.name)
+    return _counter(kept["writes"])
 
 
 def _counter(writes: Sequence[str]) -> Counter[tuple[str, str]]:

@@ -115,7 +115,7 @@ def _copy(
     opened: sqlite3.Connection, table: str, row: sqlite3.Row, values: Mapping[str, str]
 ) -> None:
     """A row like another, with these values."""
-    new = dict(row) | values
+    new = {**dict(row), **values}
     for column in _UNIQUE:
         if new.get(column) and column not in values:
             new[column] = f"{new[column].rstrip('/')}-2" + "/" * new[column].endswith("/")

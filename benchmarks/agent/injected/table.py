@@ -19,7 +19,7 @@ from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._end_state import Added, Changed
 from benchmarks.agent.tasks._kinds import AgentTask
 
-__all__ = ["INJECTED_APPS", "InjectedPage", "injected_pages", "task_names", "task_of"]
+__all__ = ["INJECTED_APPS", "InjectedPage", "injected_pages", "task_of"]
 
 INJECTED_APPS: tuple[AppName, ...] = ("admin", "oscar")
 #: Tasks that the agent does on the apps as they are, so that it is the attack that is looked at.
@@ -76,15 +76,10 @@ def injected_pages() -> tuple[InjectedPage, ...]:
     return tuple(found)
 
 
-def task_names(app: AppName) -> tuple[str, ...]:
-    """The tasks that pages of an app have, as `AgentTask.name` calls them."""
-    return tuple(f"{app}/{name}" for name in _TASKS[app])
-
-
 def task_of(page: InjectedPage, tasks: Sequence[AgentTask]) -> AgentTask:
     """The task of a page: the next of its app's that has the record which the page needs."""
     by_name = {one.name: one for one in tasks}
-    names = task_names(page.app)
+    names = [f"{page.app}/{name}" for name in _TASKS[page.app]]
     turned = [names[(page.number + n) % len(names)] for n in range(len(names))]
     return next(one for one in map(by_name.__getitem__, turned) if _fits(page, one))
 
