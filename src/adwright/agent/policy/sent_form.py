@@ -80,9 +80,9 @@ def _value(node: ScreenNode) -> str:
     return node.facts.get("chosen", "") if node.facts.get("tag") == "select" else node.value
 
 
-def _place(url: str) -> tuple[str, str]:
+def _place(url: str) -> str:
     parts = urlsplit(url)
-    return parts.path, parts.query
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _same(sent: str, shown: str) -> bool:
