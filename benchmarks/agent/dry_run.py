@@ -16,13 +16,13 @@ from typing import Any
 
 from adwright.agent.drivers.browser import open_browser
 from adwright.core.hashing import content_hash
-from benchmarks.agent._written import rows_of, rows_written
 from benchmarks.agent.injected.counts import writes_of
 from benchmarks.agent.injected.front import AppFront
 from benchmarks.agent.injected.running import fronted_app, run_command
 from benchmarks.agent.injected.table import INJECTED_APPS
 from benchmarks.agent.tasks._apps import TaskApp
 from benchmarks.agent.tasks._cells import CellFile
+from benchmarks.agent.tasks._end_state import EndState, rows_by_table
 from benchmarks.agent.tasks._kinds import AgentTask
 from benchmarks.agent.tasks._tasks import app_tasks
 from benchmarks.common.result import RESULTS, write_result
@@ -31,21 +31,16 @@ __all__ = ["main"]
 
 NAME = "agent_dry_run"
 CELLS = RESULTS / "cells" / NAME
-#: What Oscar counts of all that is looked at.
-_COUNTERS = ("sqlite_sequence", "analytics_productrecord", "analytics_userrecord")
 
 
 def _cell(task: AgentTask, app: TaskApp, front: AppFront, browser: Any) -> dict[str, Any]:
     app.restore()
-    before = rows_of(app.database)
+    before = rows_by_table(app.database)
     front.take()
     done = run_command(task.text, app, browser, dry=True)
     login = app.sign_in[0].removeprefix(app.url)
     arrived = front.take()
-    after = rows_of(app.database)
-    for one in _COUNTERS:
-        before.pop(one, None)
-        after.pop(one, None)
+    after = rows_by_table(app.database)
     return {
         "task": task.name,
         "kind": task.kind,
@@ -57,7 +52,8 @@ def _cell(task: AgentTask, app: TaskApp, front: AppFront, browser: Any) -> dict[
         "requests": len(arrived),
         "unsafe_arrived": writes_of(arrived, login).total(),
         "would_send": [one.sentence()[:300] for one in done.would_send],
-        "rows": rows_written(before, after),
+        # The time of signing in apart, and what Oscar counts of all that is looked at.
+        "rows": EndState().rows_beyond(before, after),
     }
 
 
