@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.drivers.protocol import PendingRequest
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
 from adwright.agent.explore.building import build_document
 from adwright.agent.explore.explorer import ExploreBounds, explore
 from adwright.agent.explore.reading_gate import ReadingGate
@@ -187,6 +187,25 @@ def test_a_page_that_writes_by_itself_stops_the_run() -> None:
     assert report.verdict == "stopped"
     report = run("tap($home__offers)", app, on_page={"/offers/": HOSTILE["beacon"]})
     assert (report.verdict, app.writes) == ("done", [])
+
+
+def test_a_page_that_sends_other_values_than_were_typed_stops_the_run() -> None:
+    app = ShopApp()
+
+    def opened(gate: RequestGate) -> ShopDriver:
+        def changed(request: PendingRequest) -> GateDecision:
+            cheap = {**request.fields, "share": "90"} if request.fields else {}
+            return gate(replace(request, fields=cheap))
+
+        return ShopDriver(app, changed)
+
+    checked = check_script(read_script(EDIT), DOCUMENT)
+    policy = replace(POLICY, confirm=yes)
+    report = run_on_screen(checked, DOCUMENT, opened, policy, ARGUMENTS, clock=FixedClock())
+    assert report.verdict == "stopped"
+    assert report.problem is not None
+    assert "'25' stands there" in report.problem.what
+    assert (report.written, app.writes) == ((), [])
 
 
 def test_a_button_that_does_something_else_is_not_tapped() -> None:

@@ -83,6 +83,14 @@ class DocumentForms:
         return {state: tuple(edges) for state, edges in found.items()}
 
     @cached_property
+    def _openers(self) -> Mapping[str, str]:
+        """By state, the first element that leads there."""
+        found: dict[str, str] = {}
+        for edge in edges_of(self.document):
+            found.setdefault(edge.target, edge.element)
+        return found
+
+    @cached_property
     def weights(self) -> TermWeights:
         """Over the labels of all fields and buttons, and the words of all states."""
         texts = [f"{one.label} {column_of(one)}" for one in self.document.elements]
@@ -127,14 +135,10 @@ class DocumentForms:
         """The terms of a state's path, and of the part of the page that it is."""
         if state not in self._path_terms:
             path = self.path(state).replace("{}", " ")
-            opened = [e.element for e in edges_of(self.document) if e.target == state]
-            parts = [
-                path,
-                *(one.partition("__")[2] for one in opened[:1] if self._shares(one, state)),
-            ]
-            self._path_terms[state] = frozenset(
-                terms_of(re.sub(r"[^A-Za-z0-9]+", " ", " ".join(parts)))
-            )
+            opener = self._openers.get(state)
+            if opener is not None and self._shares(opener, state):
+                path += f" {opener.partition('__')[2]}"
+            self._path_terms[state] = frozenset(terms_of(re.sub(r"[^A-Za-z0-9]+", " ", path)))
         return self._path_terms[state]
 
     def _shares(self, element: str, state: str) -> bool:

@@ -31,6 +31,7 @@ from adwright.agent.policy.confirmation import (
 )
 from adwright.agent.policy.origins import OriginRules, check_origin
 from adwright.agent.policy.secrets import SecretKeeper
+from adwright.agent.policy.sent_form import SentForm
 from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
 from adwright.core.config import check_literals
 
@@ -59,11 +60,12 @@ class GateRules:
 @dataclass
 class GateAct:
     """What happens while the script acts on one element; elements: what the document says of them,
-    several for the key Enter, which may be any of its page. repeats: fields that must be sent with
-    these values, since this act only confirms what was sent before."""
+    several for the key Enter, which may be any of its page. form: what may be sent by it. repeats:
+    fields that must be sent with these values, since this act only confirms what was sent before."""
 
     elements: tuple[Element, ...]
     before: Mapping[str, str]
+    form: SentForm = field(default_factory=SentForm)
     repeats: Mapping[str, str] = field(default_factory=dict)
     written: list[PendingChange] = field(default_factory=list)
     blocked: list[PendingChange] = field(default_factory=list)
@@ -111,11 +113,13 @@ class PolicyGate:
         self,
         elements: tuple[Element, ...],
         before: Mapping[str, str],
+        form: SentForm | None = None,
         repeats: Mapping[str, str] | None = None,
     ) -> Iterator[GateAct]:
         """While this lasts, the script acts on one of `elements`; before: the names of the fields
-        of the page and what stood in them when it came. repeats: see `GateAct`."""
-        act = GateAct(elements, before, repeats or {})
+        of the page and what stood in them when it came. form: None where nothing is known of it.
+        repeats: see `GateAct`."""
+        act = GateAct(elements, before, form or SentForm(), repeats or {})
         self._act = act
         try:
             yield act
@@ -166,6 +170,8 @@ class PolicyGate:
         act = self._act
         if act is None:
             return _no("unexpected_write", "something would write while the script does not act")
+        if act.alarm is not None:
+            return _no("stopped", "nothing more is sent by an act that raised an alarm")
         if self._mode == "reading":
             return _no("effect", f"a check would send {request.method} {request.url}")
         element, documented = self._meant(act, request)
@@ -176,8 +182,10 @@ class PolicyGate:
         effect: EffectClass = element.effect
         if any(request.fields.get(name) != value for name, value in act.repeats.items()):
             return _no("effect", "what would be confirmed is not what was sent")
-        if element.requests and not documented:
-            return _no("effect", f"${element.name} would send {request.method} {request.url}")
+        other = f"would send {request.method} {request.url}" if element.requests else ""
+        why = act.form.why_not(request, element.requests) if documented else other
+        if why:
+            return _no("effect", f"${element.name} {why}")
         if effect == "unknown" and not self.rules.unknown:
             return _no("effect", f"the effect of ${element.name} is unknown")
         change = pending_change(
@@ -189,7 +197,9 @@ class PolicyGate:
             documented=documented,
             mask=self.secrets.mask,
         )
-        key = (request.method.upper(), request.url, request.body)
+        # A form is sent once, whatever stands in it; a script of a page may send several things.
+        body = b"" if act.form.address else request.body
+        key = (request.method.upper(), request.url, body)
         if key in act.sent:
             return _no("double_submit", "the same request was sent by this act before")
         act.sent.add(key)

@@ -18,7 +18,7 @@ from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode, 
 from adwright.agent.explore.effects import word_effect
 from adwright.agent.policy.shapes import SAFE_METHODS
 
-__all__ = ["confirming_button", "first_sent", "repeated", "sent_fields"]
+__all__ = ["came_back", "confirming_button", "first_sent", "repeated", "sent_fields"]
 
 
 def first_sent(requests: Iterable[SeenRequest]) -> PendingRequest | None:
@@ -48,6 +48,12 @@ def confirming_button(screen: Screen, element: Element, sent: PendingRequest) ->
         return None
     says = word_effect(node.name)
     return node if says is None or says == element.effect else None
+
+
+def came_back(requests: Iterable[SeenRequest]) -> bool:
+    """Whether a form was answered by a page: one that is accepted is answered by a redirect."""
+    sent = [one for one in requests if one.request.method not in SAFE_METHODS]
+    return any(one.request.kind == "page" and one.status == 200 for one in sent)
 
 
 def sent_fields(nodes: Iterable[ScreenNode]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.finding import where_am_i
@@ -21,9 +21,15 @@ from adwright.agent.language.reach import own_ways
 from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
-from adwright.agent.policy.shapes import SAFE_METHODS
+from adwright.agent.policy.sent_form import SentForm, sent_form
 from adwright.agent.run.acts import KeepPicture, TracedActs
-from adwright.agent.run.confirming import confirming_button, first_sent, repeated, sent_fields
+from adwright.agent.run.confirming import (
+    came_back,
+    confirming_button,
+    first_sent,
+    repeated,
+    sent_fields,
+)
 from adwright.agent.run.heal import HealedElement, effect_agrees
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
 from adwright.agent.run.renamed import heal_in_row, heal_missed
@@ -32,12 +38,7 @@ from adwright.agent.run.trace import RunTrace, TraceStep
 
 __all__ = ["ScreenWorld", "WorldSettings"]
 
-_DIRECTIONS: Mapping[str, Direction] = {
-    "up": "up",
-    "down": "down",
-    "left": "left",
-    "right": "right",
-}
+_DIRECTIONS: Mapping[str, Direction] = {one: one for one in get_args(Direction)}
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,14 @@ class WorldSettings:
 
 @dataclass
 class _Page:
-    """What is known of the page that is open: which fields had which values when it came."""
+    """What is known of the page that is open: which fields had which values when it came, and the
+    names with which those are sent that the script filled in."""
 
     url: str = ""
     state: str | None = None
     before: dict[str, str] = field(default_factory=dict)
     drafts: set[str] = field(default_factory=set)
+    typed: set[str] = field(default_factory=set)
 
 
 class ScreenWorld:
@@ -75,10 +78,8 @@ class ScreenWorld:
         self.line = 0
         self.healed: list[HealedElement] = []
         self.acts = TracedActs(document, driver, gate, trace, keep_picture=keep_picture)
-        self._document = document
-        self._driver = driver
-        self._gate = gate
-        self._trace = trace
+        self._document, self._driver = document, driver
+        self._gate, self._trace = gate, trace
         self._settings = settings or WorldSettings()
         self._ways = own_ways(document)
         self._elements = dict(document.by_name)
@@ -370,9 +371,11 @@ class ScreenWorld:
         before, fields = self._page.state, self._page.before
         if any(one.after is element for one in self.healed):
             how = "healed"
-        act = self._perform(do, verb, (element,), name=element.name, how=how, value=shown)
+        form = sent_form(screen, node, self._page.typed)
+        act = self._perform(do, verb, (element,), form, name=element.name, how=how, value=shown)
         if verb in ("set_text", "choose"):
             self._page.drafts.add(element.name)
+            self._page.typed.add(node.facts.get("name", ""))
         self._observe(self.acts.screen)
         if act.written and self._settings.heal_writes and self._settings.heal:
             act = self._confirm(element, act, fields)
@@ -389,7 +392,7 @@ class ScreenWorld:
             return act
         step = TraceStep(self.line, "tap", element.name, "healed", note="a page asks to confirm")
         again = partial(self._driver.tap, node)
-        act = self.acts.perform(again, step, (element,), fields, repeated(sent, fields))
+        act = self.acts.perform(again, step, (element,), fields, repeats=repeated(sent, fields))
         self._page = _Page()
         self._observe(self.acts.screen)
         return act
@@ -399,13 +402,14 @@ class ScreenWorld:
         do: Callable[[], None],
         verb: str,
         elements: tuple[Element, ...] = (),
+        form: SentForm | None = None,
         *,
         name: str = "",
         how: str = "script",
         value: str = "",
     ) -> GateAct:
         step = TraceStep(self.line, verb, name, how, value=value, before=self._page.state or "")
-        act = self.acts.perform(do, step, elements, self._page.before)
+        act = self.acts.perform(do, step, elements, self._page.before, form)
         if act.written:
             # What stands in the fields now is what was sent.
             self._page = _Page()
@@ -434,15 +438,11 @@ class ScreenWorld:
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
         sends = element.requests and element.writes and verb == "tap"
         if sends and not act.written and after == before:
-            what = f"${element.name} sent nothing"
             hint = "a field that the form requires may be empty, or its value not taken"
-            _fail("wrong_state", what, hint)
-        if act.written and after is not None and after == before:
-            # Forms that are accepted are answered by a redirect; those with errors come back.
-            sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]
-            if any(one.request.kind == "page" and one.status == 200 for one in sent):
-                what = f"the form of ${element.name} came back, as forms with errors do"
-                _fail("wrong_state", what, "look at what the page says, and correct the values")
+            _fail("wrong_state", f"${element.name} sent nothing", hint)
+        if act.written and after is not None and after == before and came_back(self.acts.last):
+            what = f"the form of ${element.name} came back, as forms with errors do"
+            _fail("wrong_state", what, "look at what the page says, and correct the values")
 
 
 def _fail(code: ProblemCode, what: str, hint: str) -> NoReturn:
