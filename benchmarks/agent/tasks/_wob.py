@@ -132,7 +132,7 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
 def _document(task: str, url: str, driver: FetchingDriver) -> AppDocument:
     """The page as an app of its own: what it shows, and what its tabs and menus do."""
     path = f"/miniwob/{task}.html"
-    bounds = ExploreBounds(start=url + path, paths=(path,), pages=12, menus=8, cautious=False)
+    bounds = ExploreBounds(start=url + path, paths=(path,), pages=24, menus=8, tries=3, cautious=False)
     records = PageRecords()
     explore(driver, records, bounds)
     found = build_document(task, records.all, (url,))

@@ -78,6 +78,11 @@ class ActTargets:
             if not re.search(rf"\b{pattern}\b", words, re.I):
                 continue
             same = [one for one in self.all if one.role in roles and not one.many]
+            areas = [one for one in same if _tag(one) == "textarea"]
+            if "area" in pattern:
+                same = areas
+            elif place is None and 0 < len(areas) < len(same):
+                same = [one for one in same if one not in areas]
             if place is None:
                 return same[0] if len(same) == 1 else None
             return same[place] if -len(same) <= place < len(same) else None
@@ -160,6 +165,12 @@ def alike(one: Element, rest: str) -> float:
     label = set(terms_of(f"{one.label} {one.description}")) or set(terms_of(one.name))
     has = set(terms_of(rest))
     return len(label & has) / len(label) if label else 0.0
+
+
+def _tag(one: Element) -> str:
+    """The tag of an element, as the end of its path says."""
+    path = next((at.value for at in one.locators if at.kind == "xpath"), "")
+    return path.rpartition("/")[2].partition("[")[0]
 
 
 def _share(label: Iterable[str], terms: Collection[str]) -> float:

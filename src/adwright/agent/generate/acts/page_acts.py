@@ -113,11 +113,13 @@ class PageActs:
         fields = [one for one in self.targets.fields() if one.name not in self._used]
         here = [one for one in fields if one.state == self.here]
         ranked = sorted(fields, key=lambda one: -alike(one, rest))
-        if ranked and alike(ranked[0], rest) > 0:
-            return ranked[0]
         into = _INTO.search(rest)
         placed = self.targets.nth(into[1] if into else rest, part.nth)
-        if placed is not None and placed in fields:
+        if placed in fields and part.nth is not None:
+            return placed
+        if ranked and alike(ranked[0], rest) > 0:
+            return ranked[0]
+        if placed in fields:
             return placed
         left = here or fields
         is_said = bool(part.values) or part.kind in ("copy", "paste") or self._copied is not None
@@ -126,8 +128,8 @@ class PageActs:
     def _copy(self, rest: str) -> bool:
         """What is copied: the text of a field, or the value beside a name in a table."""
         said = _COPIES.search(rest)
-        words = _INTO.sub("", said[1]) if said else rest
-        one = self.targets.nth(said[1] if said else rest, None) if said else None
+        words = re.sub(r"^the\s+", "", _INTO.sub("", said[1]) if said else rest)
+        one = self.targets.nth(words, None) if said else None
         if one is not None and one.value_type == "text":
             self._used.add(one.name)
             self._copied = VerbCall("get_text", (ElementUse(one.name),))
@@ -208,7 +210,7 @@ class PageActs:
 
     def _likely(self, name: str, part: TaskPart) -> bool:
         """The button, tab or link whose words the part has."""
-        if part.values and part.kind == "pick":
+        if part.nth is not None or (part.values and part.kind == "pick"):
             return False
         found = self.targets.likest(terms_of(f"{part.rest} {name}"), _is_tapped)
         return found is not None and self.do(Act(_on(found[0])), _LIKELY * found[1])

@@ -22,7 +22,7 @@ __all__ = ["PartKind", "TaskPart", "read_parts"]
 PartKind: TypeAlias = Literal["find", "type", "pick", "tap", "copy", "paste", "look", "do"]
 _CUT = re.compile(r"(?:[,;.]\s+|\s+)(?:and then|and|then)\s+|[,;.]\s+|\s+(?=to find\b)|\n+", re.I)
 _VERBS: tuple[tuple[PartKind, re.Pattern[str]], ...] = (
-    ("look", re.compile(r"\b(?:switch between|scroll|look (?:in|through|at)|browse)\b", re.I)),
+    ("look", re.compile(r"\b(?:switch between|scroll (?:down|up|to|through)|look (?:in|through|at)|browse)\b", re.I)),
     ("copy", re.compile(r"\bcopy\b", re.I)),
     ("paste", re.compile(r"\bpaste\b", re.I)),
     ("find", re.compile(r"\b(?:find|locate|look for|search out)\b|^(?:for|of) the\b", re.I)),
