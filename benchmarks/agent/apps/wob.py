@@ -6,7 +6,7 @@
         wob.episodes[-1].reward          # 1.0 where the goal was met
 
 The pages come unchanged out of the package `miniwob`; what is added to each when it is served sets
-the seed, stops the clock, leaves the curtain out that a person taps first, and tells this server
+the seed, sets the clock to one day, leaves the curtain out that a person taps first, and tells this server
 the goal when an episode begins and the reward when it ends. An agent's gate has to let exactly
 `wob.reports` through. Of the tasks only the development set is served: every second one in
 alphabetical order, from the first on. The others are for evaluation.
@@ -47,8 +47,8 @@ WOB_TASKS: tuple[str, ...] = (
 _ADDED = """<script>(() => {
   const fixed = Date.UTC(2026, 0, 15, 12), Real = Date;
   window.Date = class extends Real {
-    constructor(...given) { if (given.length) super(...given); else super(fixed); }
-    static now() { return fixed; }
+    constructor(...given) { if (given.length) super(...given); else super(fixed + Math.floor(performance.now())); }
+    static now() { return fixed + Math.floor(performance.now()); }
   };
   const tell = what => fetch('/wob-report', {method: 'POST', body: JSON.stringify(what)});
   const begin = core.startEpisode, end = core.endEpisode;

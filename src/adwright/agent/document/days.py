@@ -1,7 +1,7 @@
 """Days as people write them, for tasks and for calendars of pages.
 
-    read_day("3/31/2026"), read_day("31 March 2026")        # the same date
-    month_in("March 2026")                                  # (2026, 3)
+read_day("3/31/2026"), read_day("31 March 2026")        # the same date
+month_in("March 2026")                                  # (2026, 3)
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def read_day(text: str) -> date | None:
         if re.fullmatch(r"\d{1,2}\.\d{1,2}\.\d{4}", plain):
             return date(numbers[2], numbers[1], numbers[0])
         month = _MONTH.search(plain)
-        if month and len(numbers) == 2 and re.fullmatch(r"[A-Za-z]+\W+\d+\W+\d+|\d+\W+\w+\W+\d+", plain):
+        if (
+            month
+            and len(numbers) == 2
+            and re.fullmatch(r"[A-Za-z]+\W+\d+\W+\d+|\d+\W+\w+\W+\d+", plain)
+        ):
             return date(numbers[1], _number(month[0]), numbers[0])
     except ValueError:
         return None

@@ -81,4 +81,7 @@ def _day(screen: Screen, day: date) -> ScreenNode:
 
 def _is_called(node: ScreenNode, pattern: re.Pattern[str]) -> bool:
     clickable = node.role in ("link", "button") or "clickable" in node.facts
-    return clickable and pattern.match(node.name or node.text or node.facts.get("title", "")) is not None
+    return (
+        clickable
+        and pattern.match(node.name or node.text or node.facts.get("title", "")) is not None
+    )

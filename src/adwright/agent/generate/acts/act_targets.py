@@ -162,7 +162,9 @@ def named_words(rest: str) -> list[str]:
 
 def alike(one: Element, rest: str) -> float:
     """The share of a label's terms that a part has."""
-    label = set(terms_of(f"{one.label} {one.description}")) or set(terms_of(one.name))
+    label = set(terms_of(f"{one.label} {one.description}")) or set(
+        terms_of(one.name.partition("__")[2])
+    )
     has = set(terms_of(rest))
     return len(label & has) / len(label) if label else 0.0
 

@@ -35,7 +35,8 @@ _RECORDS = ("row", "listitem", "article")
 _PARTS = ("generic", "button", "link", "menuitem", "listitem")
 _PART, _OPENED = 1.5, 1.2
 _MOST_TIMES = 10
-_OF = re.compile(r"\b(?:by|from|of|for|user)\s+$", re.I)
+#: Whose an item is, where a capital letter alone says that it is a name.
+_OWNER = re.compile(r"\b([A-Z][\w-]+)['’]s\b|\b(?:by|from|of)\s+([A-Z][\w-]+)")
 
 
 class ItemActs(PageActs):
@@ -56,7 +57,9 @@ class ItemActs(PageActs):
 
     def _remember(self, part: TaskPart) -> bool:
         """The item that a part names; a part that names none needs no act."""
-        values = self.values_of(part)
+        values = self.values_of(part) or tuple(
+            found[1] or found[2] for found in _OWNER.finditer(part.plain)
+        )
         if not values:
             return not re.search(r"\d", part.rest)
         rows = self.targets.lists(_RECORDS)
@@ -89,9 +92,7 @@ class ItemActs(PageActs):
             self.tap(VerbCall("inside", (around, ElementUse(one.name))), _PART)
         return True
 
-    def _part_for(
-        self, rows: Element, part: TaskPart, values: Sequence[str]
-    ) -> Element | None:
+    def _part_for(self, rows: Element, part: TaskPart, values: Sequence[str]) -> Element | None:
         """The part of an item that is called so, or whose words are nearest; else one of what
         opens when the item is tapped."""
 
@@ -124,8 +125,7 @@ class ItemActs(PageActs):
     def _opens(self, rows: Element, state: str) -> bool:
         """Whether tapping an item leads to a state."""
         return any(
-            edge.element == rows.name and edge.target == state
-            for edge in self.forms.document.edges
+            edge.element == rows.name and edge.target == state for edge in self.forms.document.edges
         )
 
     def _then_typed(self, tapped: Element, part: TaskPart, values: Sequence[str]) -> bool:
@@ -136,8 +136,12 @@ class ItemActs(PageActs):
             return not values
         self.here = fields[0].state
         for value in values:
-            ranked = sorted(fields, key=lambda one: -alike(one, part.rest))
-            if len(fields) > 1 and alike(ranked[0], part.rest) <= 0:
+            said = f"{{}} {bare_name(value)}"
+            at = [
+                one for one in fields if said.format(bare_name(one.label)) in bare_name(part.plain)
+            ]
+            ranked = at or sorted(fields, key=lambda one: -alike(one, part.rest))
+            if len(fields) > 1 and not at and alike(ranked[0], part.rest) <= 0:
                 return False
             act = VerbCall("set_text", (ElementUse(ranked[0].name), TextLiteral(value)))
             self.do(Act(act), 1.0)

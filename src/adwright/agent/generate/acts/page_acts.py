@@ -1,7 +1,7 @@
 """The acts of a plan on one page: what is typed, ticked, chosen and tapped.
 
-    acts = PageActs(intent, forms, "page")
-    acts.add(part)               # whether there is an act for it; acts.body has it then
+acts = PageActs(intent, forms, "page")
+acts.add(part)               # whether there is an act for it; acts.body has it then
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.language.field_values import read_decimal, why_text_unfit
 from adwright.agent.language.tree import (
     Act,
+    BinaryTerm,
     Branch,
     ElementUse,
     Expression,
@@ -28,7 +29,6 @@ from adwright.agent.language.tree import (
     TruthLiteral,
     VerbCall,
     WholeLiteral,
-    BinaryTerm,
 )
 
 __all__ = ["PageActs"]
@@ -73,6 +73,15 @@ class PageActs:
     def tap(self, one: Expression, merit: float) -> bool:
         """Add a tap."""
         return self.do(Act(VerbCall("tap", (one,))), merit)
+
+    def send_rest(self) -> None:
+        """Send what was filled in last, where one button does that and no part has spoken of it: who
+        fills in a form wants it to be sent."""
+        last = self.body[-1] if self.body else None
+        if isinstance(last, Act) and last.call.verb in ("set_text", "choose"):
+            one = self.targets.sending(self.here)
+            if one is not None:
+                self.tap(ElementUse(one.name), 0.0)
 
     def values_of(self, part: TaskPart) -> tuple[str, ...]:
         """What stands in quotes, or else the values of the task that its words have."""

@@ -41,6 +41,7 @@ def act_plans(
         seen.add(path)
         plan = ItemActs(intent, forms, state.name)
         missing = sum(not _is_done(plan, part) for part in parts)
+        plan.send_rest()
         if plan.body:
             yield plan.body, plan.merit - _MISSING * missing, not missing
 

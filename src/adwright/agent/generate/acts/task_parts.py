@@ -22,7 +22,13 @@ __all__ = ["PartKind", "TaskPart", "read_parts"]
 PartKind: TypeAlias = Literal["find", "type", "pick", "tap", "copy", "paste", "look", "do"]
 _CUT = re.compile(r"(?:[,;.]\s+|\s+)(?:and then|and|then)\s+|[,;.]\s+|\s+(?=to find\b)|\n+", re.I)
 _VERBS: tuple[tuple[PartKind, re.Pattern[str]], ...] = (
-    ("look", re.compile(r"\b(?:switch between|scroll (?:down|up|to|through)|look (?:in|through|at)|browse)\b", re.I)),
+    (
+        "look",
+        re.compile(
+            r"\b(?:switch between|scroll (?:down|up|to|through)|look (?:in|through|at)|browse)\b",
+            re.I,
+        ),
+    ),
     ("copy", re.compile(r"\bcopy\b", re.I)),
     ("paste", re.compile(r"\bpaste\b", re.I)),
     ("find", re.compile(r"\b(?:find|locate|look for|search out)\b|^(?:for|of) the\b", re.I)),
@@ -80,7 +86,7 @@ def read_parts(text: str) -> tuple[TaskPart, ...]:
         if not part or not part.strip(" .,!?"):
             continue
         own = _verb(part)
-        kind = own or kind
+        kind = own or ("do" if kind in ("find", "look") else kind)
         values = tuple(words[int(n)] for n in _HIDDEN.findall(part))
         rest = " ".join(_HIDDEN.sub(" ", part).split())
         if kind == "tap" and not values and _PLURAL.search(rest):
