@@ -49,6 +49,7 @@ _PARTS = "a text has to be taken apart, and scripts only compare, match and meas
 _PLACE = "a place in a picture is tapped, not an element"
 #: Tasks that no script can do, and why.
 INEXPRESSIBLE: Mapping[str, str] = {
+    "ascending-numbers": "the numbers vanish with the first tap, and places must be remembered",
     "circle-center": _PLACE,
     "click-pie": _DRAWN,
     "click-shape": _DRAWN,
@@ -62,13 +63,14 @@ INEXPRESSIBLE: Mapping[str, str] = {
     "find-word": _PARTS,
     "highlight-text-2": "text is marked with the mouse, and there is no verb for that",
     "identify-shape": _DRAWN,
-    "number-checkboxes": "boxes are ticked so that they look like a digit",
+    "login-user-popup": "a password stands in the task; scripts take those alone that a user keeps",
+    "number-checkboxes": "boxes are ticked as in a picture, which no tool for accessibility sees",
     "resize-textarea": _DRAGS,
     "scroll-text": _PARTS,
     "simple-algebra": _PARTS,
     "terminal": "keys go to a page without a field, and there is no verb for that",
-    "text-transform": "letters are turned and shifted so that only eyes read them",
-    "use-colorwheel-2": _PLACE,
+    "text-transform": "letters are turned and shifted, as puzzles that are meant to stop programs",
+    "use-colorwheel-2": _DRAWN,
     "use-slider-2": _DRAGS,
     "visual-addition": _DRAWN,
 }

@@ -158,6 +158,7 @@ def _plain_cells(
         for one in screen.nodes
         if one.role in _CELLS and one.text and _table_of(one.facts.get("xpath", "")) in headed
     } | _values_of_pairs(screen, headed)
+    cells |= {one.key for one in screen.nodes if one.role == "cell" and "column" in one.facts}
     for node in screen.nodes:
         if node.role in CONTROLS and (cell := _around(node, by_key, _CELLS)) is not None:
             cells.discard(cell.key)
@@ -203,7 +204,7 @@ def _signature(node: ScreenNode, row: ScreenNode | None) -> tuple[str, ...]:
         if node.role == "radio":
             own += f" {node.name}"
     elif node.role in READ or node.role in _CELLS:
-        own = ""
+        own = node.facts.get("column", "")
     else:
         own = _DIGITS.sub("#", node.name)
     return (node.role, node.frame, place, own)

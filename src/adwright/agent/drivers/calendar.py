@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from itertools import pairwise
 
 from adwright.agent.document.days import month_in
 from adwright.agent.drivers.protocol import DriverError, Screen, ScreenDriver, ScreenNode
@@ -54,7 +55,7 @@ def _month(screen: Screen) -> tuple[int, int] | None:
     """The month of the calendar's heading: in one node, or in two beside each other."""
     texts = [one.text or one.name for one in screen.nodes if one.visible]
     short = [one for one in texts if len(one) <= _LONGEST_HEADING]
-    for one in (*short, *(f"{a} {b}" for a, b in zip(short, short[1:], strict=False))):
+    for one in (*short, *(f"{a} {b}" for a, b in pairwise(short))):
         if re.fullmatch(r"[A-Za-z]+,? \d{4}", one.strip()) and (found := month_in(one)):
             return found
     return None

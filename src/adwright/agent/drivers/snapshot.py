@@ -184,8 +184,8 @@ def _with_blocks(
     names = {one: keys.get(one) or f"{number}:b{one}" for one in blocks}
     made: list[tuple[str, ScreenNode, str]] = []
     seen: set[int] = set()
-    for key, node, path in found:
-        element = of_key.get(key)
+    for key, shown, path in found:
+        element, node = of_key.get(key), shown
         inside = [one for one in page.above(element) if one in blocks] if element else []
         for one in reversed(inside):
             if one not in seen and one not in keys:
@@ -193,13 +193,23 @@ def _with_blocks(
                 made.append((names[one], _block(page, one, names[one], frame), page.path(one)))
         if element in blocks:
             seen.add(element)
-            facts = {**node.facts, "block": "true"}
-            node = replace(node, role="listitem", name="", text=_shown(page, element), facts=facts)
-        if inside:
-            outer = of_key.get(node.parent, -1)
-            node = replace(node, parent=names[inside[0]]) if outer < inside[0] else node
+            facts = {**shown.facts, "block": "true"}
+            node = replace(shown, role="listitem", name="", text=_shown(page, element), facts=facts)
+        elif inside and element is not None and _is_part(page, shown, element):
+            column = hint_of(page, element)
+            node = replace(shown, role="cell", facts={**shown.facts, "column": column})
+        if inside and of_key.get(shown.parent, -1) < inside[0]:
+            node = replace(node, parent=names[inside[0]])
         made.append((key, node, path))
     return made
+
+
+def _is_part(page: DomDocument, node: ScreenNode, element: int) -> bool:
+    """Whether it is a text of a record, called by its class: as a cell of a table is by its
+    column."""
+    plain = node.role == "generic" and "clickable" not in node.facts and bool(node.text)
+    holds = any(page.kinds[one] == ELEMENT for one in page.children[element])
+    return plain and not holds and bool(hint_of(page, element))
 
 
 def _is_control(node: ScreenNode) -> bool:

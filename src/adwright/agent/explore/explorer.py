@@ -54,9 +54,9 @@ _MOST_FAILURES = 3
 class ExploreBounds:
     """start: where it begins. paths: only below these; by default all of the origin. pages: so many
     in all. a_template: so many of one URL template. depth: so many links from the start. menus: so
-    many are opened on a page. tries: so many taps deep, parts of unknown effect are tried as well; of
-    copies that may be spoilt alone. cautious: leave out links whose words or address speak of deleting,
-    paying or sending, although GET ought to change nothing. seconds: then it stops."""
+    many are opened on a page. tries: so many taps deep, parts of unknown effect are tried as well;
+    of copies that may be spoilt alone. cautious: leave out links whose words or address speak of
+    deleting, paying or sending, although GET ought to change nothing. seconds: then it stops."""
 
     start: str
     paths: tuple[str, ...] = ("/",)

@@ -102,9 +102,9 @@ def _of_names(best: BestOf, targets: ActTargets) -> list[Statement] | None:
     """Of parts of a page that are called by numbers and are of one role."""
     alike: dict[str, list[Element]] = {}
     for one in targets.all:
-        if not one.many and one.role in ("generic", "button", "link"):
-            if number_in(one.label) is not None:
-                alike.setdefault(one.role, []).append(one)
+        is_tapped = not one.many and one.role in ("generic", "button", "link")
+        if is_tapped and number_in(one.label) is not None:
+            alike.setdefault(one.role, []).append(one)
     several = [many for many in alike.values() if len(many) > 1]
     if len(several) != 1:
         return None

@@ -75,8 +75,8 @@ class PageActs:
         return self.do(Act(VerbCall("tap", (one,))), merit)
 
     def send_rest(self) -> None:
-        """Send what was filled in last, where one button does that and no part has spoken of it: who
-        fills in a form wants it to be sent."""
+        """Send what was filled in last, where one button does that and no part has spoken of it:
+        who fills in a form wants it to be sent."""
         last = self.body[-1] if self.body else None
         if isinstance(last, Act) and last.call.verb in ("set_text", "choose"):
             one = self.targets.sending(self.here)
