@@ -99,7 +99,7 @@ class WobPages:
         return f"{self.url}/miniwob/{task}.html?seed={seed}"
 
     def heard(self, told: dict[str, object]) -> None:
-        """What the page that was loaded last tells; of a page that begins anew, the first counts."""
+        """What the page that was loaded last tells; where it begins anew, the first counts."""
         for key, value in told.items():
             if getattr(self.episodes[-1], key) in ("", None):
                 setattr(self.episodes[-1], key, value)

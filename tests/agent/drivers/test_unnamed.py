@@ -13,17 +13,16 @@ Tree: TypeAlias = "tuple[str, dict[str, str], list[Tree | str]]"
 
 
 def dom(tree: Tree) -> DomDocument:
-    page = DomDocument(
-        *("", "", "", ""),
-        *([], [], [], [], [], {}, {}, {}),
-        *(frozenset(), frozenset(), frozenset()),
-    )
+    parents: list[int] = []
+    kinds: list[int] = []
+    none = frozenset[int]()
+    page = DomDocument("", "", "", "", parents, kinds, [], [], [], {}, {}, {}, none, none, none)
 
     def add(one: Tree | str, parent: int) -> None:
         number = len(page.tags)
         is_text = isinstance(one, str)
-        page.parents.append(parent)  # type: ignore[attr-defined]
-        page.kinds.append(TEXT if is_text else ELEMENT)  # type: ignore[attr-defined]
+        parents.append(parent)
+        kinds.append(TEXT if is_text else ELEMENT)
         page.tags.append("#text" if isinstance(one, str) else one[0])
         page.texts.append(one if isinstance(one, str) else "")
         page.attributes.append({} if isinstance(one, str) else one[1])

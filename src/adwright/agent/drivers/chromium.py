@@ -193,6 +193,9 @@ class ChromiumDriver:
             if self._settings.screen == "phone":
                 at.tap(no_wait_after=True)
             else:
+                if node.role == "generic" and not node.text:
+                    at.hover()  # icons are often drawn anew once they are pointed at
+                    self.rest()
                 # What it leads to is waited for below: the gate may ask a person first, and that
                 # may take longer than a page may.
                 at.click(no_wait_after=True)

@@ -17,7 +17,7 @@ from adwright.agent.document.elements import Element
 from adwright.agent.generate.acts.act_targets import alike, bare_name
 from adwright.agent.generate.acts.best_item import read_best
 from adwright.agent.generate.acts.page_acts import PageActs
-from adwright.agent.generate.acts.task_parts import TaskPart
+from adwright.agent.generate.acts.task_parts import ActPart
 from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.language.tree import (
     Act,
@@ -45,7 +45,7 @@ class ItemActs(PageActs):
     _item: tuple[Element, str] | None = None
     _opened = False
 
-    def add(self, part: TaskPart) -> bool:
+    def add(self, part: ActPart) -> bool:
         """See `PageActs`."""
         if part.kind == "find":
             return self._remember(part)
@@ -55,7 +55,7 @@ class ItemActs(PageActs):
             return self._pick(part) if read_best(part.rest) else False
         return super().add(part)
 
-    def _remember(self, part: TaskPart) -> bool:
+    def _remember(self, part: ActPart) -> bool:
         """The item that a part names; a part that names none needs no act."""
         values = self.values_of(part) or tuple(
             found[1] or found[2] for found in _OWNER.finditer(part.plain)
@@ -68,7 +68,7 @@ class ItemActs(PageActs):
         self._item = (rows[0], values[0])
         return True
 
-    def _of_item(self, part: TaskPart) -> bool:
+    def _of_item(self, part: ActPart) -> bool:
         """An act on a part of an item: of the one in mind, or of those that the part names."""
         values = list(self.values_of(part))
         item, times = self._item, max(part.times, 1)
@@ -92,7 +92,7 @@ class ItemActs(PageActs):
             self.tap(VerbCall("inside", (around, ElementUse(one.name))), _PART)
         return True
 
-    def _part_for(self, rows: Element, part: TaskPart, values: Sequence[str]) -> Element | None:
+    def _part_for(self, rows: Element, part: ActPart, values: Sequence[str]) -> Element | None:
         """The part of an item that is called so, or whose words are nearest; else one of what
         opens when the item is tapped."""
 
@@ -128,7 +128,7 @@ class ItemActs(PageActs):
             edge.element == rows.name and edge.target == state for edge in self.forms.document.edges
         )
 
-    def _then_typed(self, tapped: Element, part: TaskPart, values: Sequence[str]) -> bool:
+    def _then_typed(self, tapped: Element, part: ActPart, values: Sequence[str]) -> bool:
         """What the part says to write, on what the tap has shown, and its sending."""
         shown = [e.target for e in self.forms.document.edges if e.element == tapped.name]
         fields = [one for state in shown for one in self.targets.fields(state)]

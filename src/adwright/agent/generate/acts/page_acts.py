@@ -12,7 +12,7 @@ from adwright.agent.document.days import read_day
 from adwright.agent.document.elements import Element
 from adwright.agent.generate.acts.act_targets import ActTargets, alike, named_words
 from adwright.agent.generate.acts.best_item import best_act, read_best
-from adwright.agent.generate.acts.task_parts import TaskPart
+from adwright.agent.generate.acts.task_parts import ActPart
 from adwright.agent.generate.form_ways import DocumentForms
 from adwright.agent.generate.task_intent import TaskIntent
 from adwright.agent.generate.task_terms import terms_of
@@ -53,7 +53,7 @@ class PageActs:
         self._used: set[str] = set()
         self._copied: Expression | None = None
 
-    def add(self, part: TaskPart) -> bool:
+    def add(self, part: ActPart) -> bool:
         """Find the act of a part; false where there is none."""
         match part.kind:
             case "copy":
@@ -83,7 +83,7 @@ class PageActs:
             if one is not None:
                 self.tap(ElementUse(one.name), 0.0)
 
-    def values_of(self, part: TaskPart) -> tuple[str, ...]:
+    def values_of(self, part: ActPart) -> tuple[str, ...]:
         """What stands in quotes, or else the values of the task that its words have."""
         if part.values:
             return part.values
@@ -95,7 +95,7 @@ class PageActs:
 
     # --- what is typed -----------------------------------------------------------------
 
-    def _type(self, part: TaskPart) -> bool:
+    def _type(self, part: ActPart) -> bool:
         if self._copied is not None and part.kind == "paste":
             return self._type_into(self._copied, part.rest, part)
         source = _COPIES.search(part.rest)
@@ -106,7 +106,7 @@ class PageActs:
             return False
         return self._type_into(TextLiteral(values[0]), part.rest, part)
 
-    def _type_into(self, value: Expression, rest: str, part: TaskPart) -> bool:
+    def _type_into(self, value: Expression, rest: str, part: ActPart) -> bool:
         one = self._field(rest, part)
         if one is None:
             return False
@@ -117,7 +117,7 @@ class PageActs:
         act = Act(VerbCall("set_text", (ElementUse(one.name), literal)))
         return self.do(act, 1.0 + alike(one, rest))
 
-    def _field(self, rest: str, part: TaskPart) -> Element | None:
+    def _field(self, rest: str, part: ActPart) -> Element | None:
         """The field that the words name, or the one that is left, of this kind if they say one."""
         fields = [one for one in self.targets.fields() if one.name not in self._used]
         here = [one for one in fields if one.state == self.here]
@@ -158,7 +158,7 @@ class PageActs:
 
     # --- what is chosen and tapped -----------------------------------------------------
 
-    def _pick(self, part: TaskPart) -> bool:
+    def _pick(self, part: ActPart) -> bool:
         best = read_best(part.rest)
         if best is not None:
             found = best_act(best, part.rest, self.targets, self.forms)
@@ -176,7 +176,7 @@ class PageActs:
             return self._sent(part)
         return all([self._one(name, part) for name in names])
 
-    def _placed(self, part: TaskPart) -> bool:
+    def _placed(self, part: ActPart) -> bool:
         """'the 3rd radio button', 'the second link', 'the button'."""
         one = self.targets.nth(part.rest, part.nth)
         if one is None or (part.nth is None and self.targets.named(part.rest, part.kind)):
@@ -185,7 +185,7 @@ class PageActs:
             return False
         return self.do(Act(_on(one)), _NAMED)
 
-    def _one(self, name: str, part: TaskPart) -> bool:
+    def _one(self, name: str, part: ActPart) -> bool:
         """The act on what has this name."""
         one = self.targets.named(name, part.kind)
         if one is not None:
@@ -217,14 +217,14 @@ class PageActs:
             tries = [Branch(is_there, (Act(VerbCall("tap", (first,))),), tuple(tries))]
         return self.do(tries[0], _LISTED)
 
-    def _likely(self, name: str, part: TaskPart) -> bool:
+    def _likely(self, name: str, part: ActPart) -> bool:
         """The button, tab or link whose words the part has."""
         if part.nth is not None or (part.values and part.kind == "pick"):
             return False
         found = self.targets.likest(terms_of(f"{part.rest} {name}"), _is_tapped)
         return found is not None and self.do(Act(_on(found[0])), _LIKELY * found[1])
 
-    def _sent(self, part: TaskPart) -> bool:
+    def _sent(self, part: ActPart) -> bool:
         """The one button that sends, where the part says to and no button is called so."""
         one = self.targets.sending(self.here) if _SUBMITS.search(part.rest) else None
         return one is not None and self.tap(ElementUse(one.name), _SENT)
@@ -253,5 +253,5 @@ def _as_field_takes(one: Element, value: Expression) -> Expression | None:
     return None if why_text_unfit(one, value.value) is not None else value
 
 
-def _ordinal(value: str, part: TaskPart) -> bool:
+def _ordinal(value: str, part: ActPart) -> bool:
     return part.nth is not None and re.fullmatch(r"\d+(?:st|nd|rd|th)", value) is not None

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from adwright.agent.generate.acts.best_item import read_best
 from adwright.agent.generate.acts.item_acts import ItemActs
-from adwright.agent.generate.acts.task_parts import TaskPart, read_parts
+from adwright.agent.generate.acts.task_parts import ActPart, read_parts
 from adwright.agent.generate.form_ways import DocumentForms
 from adwright.agent.generate.task_intent import TaskIntent
 from adwright.agent.generate.task_terms import terms_of
@@ -46,7 +46,7 @@ def act_plans(
             yield plan.body, plan.merit - _MISSING * missing, not missing
 
 
-def _is_done(plan: ItemActs, part: TaskPart) -> bool:
+def _is_done(plan: ItemActs, part: ActPart) -> bool:
     """Whether a part has its act now, or needs none."""
     if part.kind == "look" or not (terms_of(part.rest) or part.values):
         return True

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from adwright.core.config import check_literals
 
-__all__ = ["PartKind", "TaskPart", "read_parts"]
+__all__ = ["ActPart", "PartKind", "read_parts"]
 
 #: "find": an item that is spoken of. "copy", "paste": text of the page. "look": where to search,
 #: which needs no act. "do": anything that a button may be called.
@@ -55,7 +55,7 @@ _PLURAL = re.compile(r"\b(?:sections|tabs|panels|menus|pages)\b", re.I)
 
 
 @dataclass(frozen=True)
-class TaskPart:
+class ActPart:
     """rest: its words, what was in quotes left out. values: that. plain: all of it, quotes and all.
     nth: which of several, from 0, -1 the last; None where it does not say. times: with how many
     items it is done; 0 where it does not say. own: whether the verb is its own."""
@@ -72,7 +72,7 @@ class TaskPart:
         check_literals(self)
 
 
-def read_parts(text: str) -> tuple[TaskPart, ...]:
+def read_parts(text: str) -> tuple[ActPart, ...]:
     """The parts of a task, in their order."""
     words: list[str] = []
 
@@ -80,7 +80,7 @@ def read_parts(text: str) -> tuple[TaskPart, ...]:
         words.append(next(filter(None, found.groups())))
         return f"\x00{len(words) - 1}\x00"
 
-    found: list[TaskPart] = []
+    found: list[ActPart] = []
     kind: PartKind = "do"
     for part in _CUT.split(_ONE_WORD.sub(hide, text)):
         if not part or not part.strip(" .,!?"):
@@ -94,7 +94,7 @@ def read_parts(text: str) -> tuple[TaskPart, ...]:
         times = _TIMES.search(rest)
         count = _COUNTS.get(times[1].lower(), 0) or int(times[1]) if times else 0
         plain = _HIDDEN.sub(lambda at: words[int(at[1])], part).strip()
-        found.append(TaskPart(kind, rest, values, plain, _nth(rest), count, own is not None))
+        found.append(ActPart(kind, rest, values, plain, _nth(rest), count, own is not None))
     return tuple(found)
 
 
