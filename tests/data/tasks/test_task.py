@@ -16,7 +16,7 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.data.features import Feature, fit_spec
-from adwright.data.tasks.task import SPLITS, Split, Task, ActPart, cached_task, write_task_parts
+from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
 from tests.support.data.small_log import FEATURES, Tables, make_tables, write
 
 
@@ -131,7 +131,7 @@ def test_parts_give_the_same_files_as_the_whole(tmp_path: Path, tables: Tables) 
     def parts() -> Any:
         for start in range(0, len(users), 4):
             mine = pl.col("user_id").is_in(users[start : start + 4])
-            yield ActPart(tables.rows.filter(mine), tables.events)
+            yield TaskPart(tables.rows.filter(mine), tables.events)
 
     made = write_task_parts(
         tmp_path / "parts",
@@ -257,7 +257,7 @@ def test_broken_tables_are_refused_and_leave_nothing(tmp_path: Path, name: str) 
     assert list(tmp_path.iterdir()) == []
 
 
-def part_error(folder: Path, parts: list[ActPart]) -> None:
+def part_error(folder: Path, parts: list[TaskPart]) -> None:
     write_task_parts(
         folder,
         name="n",
@@ -271,10 +271,10 @@ def part_error(folder: Path, parts: list[ActPart]) -> None:
 
 def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueInvalidError, match="a user comes in two parts"):
-        part_error(tmp_path / "task", [ActPart(ROWS, EVENTS), ActPart(ROWS[:1], EVENTS)])
-    other = ActPart(ROWS[:1].with_columns(user_id=pl.lit("new")).drop("price"), EVENTS)
+        part_error(tmp_path / "task", [TaskPart(ROWS, EVENTS), TaskPart(ROWS[:1], EVENTS)])
+    other = TaskPart(ROWS[:1].with_columns(user_id=pl.lit("new")).drop("price"), EVENTS)
     with pytest.raises(SchemaError, match="two parts differ"):
-        part_error(tmp_path / "task", [ActPart(ROWS, EVENTS), other])
+        part_error(tmp_path / "task", [TaskPart(ROWS, EVENTS), other])
     with pytest.raises(ValueInvalidError, match="no training rows"):
         part_error(tmp_path / "task", [])
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,7 @@ from adwright.data.ranges import ranges, run_starts
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.personal import PERSONAL_FEATURES, personal
-from adwright.data.tasks.task import SPLITS, Split, Task, ActPart, cached_task, write_task_parts
+from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["ChoiceConfig", "build_choice_task", "choice_catalogue", "choice_features"]
 
@@ -110,7 +110,7 @@ def choice_features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
     )
 
 
-def _parts(source: NextBasket, config: ChoiceConfig, people: int = 500) -> Iterator[ActPart]:
+def _parts(source: NextBasket, config: ChoiceConfig, people: int = 500) -> Iterator[TaskPart]:
     """The rows and events of some users at a time."""
     rng = np.random.default_rng(config.seed)
     chosen = np.sort(np.concatenate([_drawn(source, config, split, rng) for split in SPLITS]))
@@ -119,7 +119,7 @@ def _parts(source: NextBasket, config: ChoiceConfig, people: int = 500) -> Itera
     for first in range(0, len(source.users), people):
         mine = chosen[(user >= first) & (user < first + people)]
         if len(mine):
-            yield ActPart(_rows(source, mine, config.draws, share, rng), _events(source, mine))
+            yield TaskPart(_rows(source, mine, config.draws, share, rng), _events(source, mine))
 
 
 def _drawn(

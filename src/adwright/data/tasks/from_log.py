@@ -35,7 +35,7 @@ from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_ite
 from adwright.data.sources.log import Log
 from adwright.data.tasks.day_popularity import popularity_by_day
 from adwright.data.tasks.split import split_by_time
-from adwright.data.tasks.task import Task, ActPart, cached_task, write_task_parts
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["LogTaskConfig", "build_log_task", "build_task_of_log", "log_features"]
 
@@ -255,7 +255,7 @@ def _cut(events: pl.LazyFrame, config: LogTaskConfig) -> _Cut:
 
 def _parts(
     events: pl.LazyFrame, config: LogTaskConfig, cut: _Cut, rows_per_part: int
-) -> Iterator[ActPart]:
+) -> Iterator[TaskPart]:
     """Rows and events of some users at a time: those whose hash falls into the same part."""
     n_parts = -(-cut.impressions // rows_per_part)
     popularity = popularity_by_day(_taken(events, config.responses))
@@ -273,7 +273,7 @@ def _parts(
             if rows.height:
                 past = taken.filter(pl.col("kind").is_in(config.history))
                 past = past.sort("time", "event_id").select("user_id", "item_id", "time")
-                yield ActPart(rows, past)
+                yield TaskPart(rows, past)
             bar.advance(rows.height)
     # Before the folder stands under its name.
     check_splits(counts, cut.valid_from, cut.test_from, (cut.first, cut.last))

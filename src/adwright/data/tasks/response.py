@@ -32,7 +32,7 @@ from adwright.data.ranges import ranges, run_starts
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.shelves import SHELF, promoted_on
 from adwright.data.tasks.split import split_by_time
-from adwright.data.tasks.task import Task, ActPart, cached_task, write_task_parts
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["RESPONSE_FEATURES", "ResponseConfig", "build_response_task", "response_parts"]
 
@@ -116,7 +116,7 @@ def build_response_task(
 
 def response_parts(
     source: CompleteJourney, config: ResponseConfig, *, rows_per_part: int = 1_000_000
-) -> Iterator[ActPart]:
+) -> Iterator[TaskPart]:
     """The task's rows and events, some households at a time, by ascending household.
 
     rows_per_part: a part ends with the household that brings it to so many rows.
@@ -137,7 +137,7 @@ def response_parts(
             mine = pl.col("household_id").is_in(part[1])
             events = bought.filter(mine)
             rows = _rows(visits.filter(mine), promoted, events, config)
-            yield ActPart(
+            yield TaskPart(
                 rows, events.select(user_id="household_id", item_id="product_id", time="time")
             )
             bar.advance(rows.height)

@@ -40,7 +40,7 @@ __all__ = [
     "SPLITS",
     "Split",
     "Task",
-    "ActPart",
+    "TaskPart",
     "cached_folder",
     "cached_task",
     "write_task",
@@ -187,7 +187,7 @@ def write_task(
         name=name,
         protocol=protocol,
         data_hash=data_hash,
-        parts=[ActPart(rows, events)],
+        parts=[TaskPart(rows, events)],
         items=items,
         features=features,
         history=history,
@@ -195,7 +195,7 @@ def write_task(
     )
 
 
-class ActPart(NamedTuple):
+class TaskPart(NamedTuple):
     """Some users, whole: all of their rows and all of their events."""
 
     rows: pl.DataFrame
@@ -231,7 +231,7 @@ def write_task_parts(
     name: str,
     protocol: str,
     data_hash: str,
-    parts: Iterable[ActPart],
+    parts: Iterable[TaskPart],
     items: pl.DataFrame,
     features: Sequence[Feature],
     history: Sequence[str] = RESPONSE_KINDS,
@@ -272,7 +272,7 @@ def write_task_parts(
 
 
 def _write_splits(
-    folder: Path, parts: Iterable[ActPart], rows_per_group: int
+    folder: Path, parts: Iterable[TaskPart], rows_per_group: int
 ) -> dict[str, dict[str, int]]:
     schemas: tuple[pl.Schema, pl.Schema] | None = None
     seen: set[object] = set()
@@ -301,7 +301,7 @@ def _write_splits(
     }
 
 
-def _check(part: ActPart) -> None:
+def _check(part: TaskPart) -> None:
     rows, events = part
     _check_columns("rows", rows, ROW_COLUMNS)
     _check_columns("events", events, EVENT_COLUMNS)
@@ -381,7 +381,7 @@ def _fits(column: str, dtype: pl.DataType) -> bool:
     return dtype == pl.String or dtype.is_integer() or is_category(dtype)
 
 
-def _check_like_first(schemas: tuple[pl.Schema, pl.Schema], part: ActPart) -> None:
+def _check_like_first(schemas: tuple[pl.Schema, pl.Schema], part: TaskPart) -> None:
     for what, first, table in zip(("rows", "events"), schemas, part, strict=True):
         if table.schema != first:
             differing = {*table.schema.items()} ^ {*first.items()}

@@ -34,7 +34,7 @@ from adwright.data.sources.log import Log
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, build_next_item
-from adwright.data.tasks.task import SPLITS, Task, ActPart, cached_task, write_task_parts
+from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
 from adwright.data.time import MICROSECONDS_PER_DAY
 
 __all__ = ["DrawnConfig", "build_drawn_task", "drawn_task"]
@@ -139,7 +139,7 @@ def _features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
 
 def _parts(
     task: NextBasket, config: DrawnConfig, draws: Draws, visits_per_part: int
-) -> Iterator[ActPart]:
+) -> Iterator[TaskPart]:
     rng = np.random.default_rng(config.seed)
     visits = np.arange(len(task))
     rows = len(task.targets) * (1 + draws.number)
@@ -159,7 +159,7 @@ def _parts(
         for start, end in zip(bounds, [*bounds[1:], len(visits)], strict=True):
             mine = visits[start:end]
             if len(mine):
-                yield ActPart(_rows(task, mine, draws, share, taken, rng), _events(task, mine))
+                yield TaskPart(_rows(task, mine, draws, share, taken, rng), _events(task, mine))
             bar.advance(len(mine))
 
 
