@@ -243,6 +243,8 @@ def _about(group: NodeGroup, screen: Screen) -> str:
 
 def _column(node: ScreenNode, screen: Screen) -> str:
     """The header of the column that a node stands in, where its table has one."""
+    if node.facts.get("column"):
+        return guarded(node.facts["column"]).text
     by_key = {one.key: one for one in screen.nodes}
     cell: ScreenNode | None = node
     while cell is not None and cell.role not in ("cell", "gridcell"):
