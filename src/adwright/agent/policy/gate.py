@@ -61,7 +61,7 @@ class GateRules:
 class GateAct:
     """What happens while the script acts on one element; elements: what the document says of them,
     several for the key Enter, which may be any of its page. form: what may be sent by it. repeats:
-    fields that must be sent with these values, since this act only confirms what was sent before."""
+    fields that must be sent with these values, as this act only confirms what was sent before."""
 
     elements: tuple[Element, ...]
     before: Mapping[str, str]
@@ -180,10 +180,10 @@ class PolicyGate:
             shown = f"{request.method} {request.url}"
             return _no("effect", f"{name} would send {shown}, which the document does not say")
         effect: EffectClass = element.effect
-        if any(request.fields.get(name) != value for name, value in act.repeats.items()):
-            return _no("effect", "what would be confirmed is not what was sent")
         other = f"would send {request.method} {request.url}" if element.requests else ""
         why = act.form.why_not(request, element.requests) if documented else other
+        if any(request.fields.get(name) != value for name, value in act.repeats.items()):
+            why = "would confirm something else than was sent"
         if why:
             return _no("effect", f"${element.name} {why}")
         if effect == "unknown" and not self.rules.unknown:
