@@ -13,7 +13,7 @@ import re
 from datetime import date
 from itertools import pairwise
 
-from adwright.agent.document.days import month_in
+from adwright.agent.drivers.days import month_in
 from adwright.agent.drivers.protocol import DriverError, Screen, ScreenDriver, ScreenNode
 
 __all__ = ["pick_day"]

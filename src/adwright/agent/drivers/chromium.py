@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
-from adwright.agent.document.days import read_day
 from adwright.agent.drivers.calendar import pick_day
+from adwright.agent.drivers.days import read_day
 from adwright.agent.drivers.fetched import FetchedPage
 from adwright.agent.drivers.network import GatedNetwork
 from adwright.agent.drivers.protocol import (

@@ -13,9 +13,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import Element
 from adwright.agent.generate.acts.act_targets import ActTargets
-from adwright.agent.generate.form_ways import DocumentForms, column_of
+from adwright.agent.generate.form_ways import DocumentForms
 from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.language.field_values import number_in
 from adwright.agent.language.tree import (

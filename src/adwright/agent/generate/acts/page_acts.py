@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from adwright.agent.document.days import read_day
 from adwright.agent.document.elements import Element
+from adwright.agent.drivers.days import read_day
 from adwright.agent.generate.acts.act_targets import ActTargets, alike, named_words
 from adwright.agent.generate.acts.best_item import best_act, read_best
 from adwright.agent.generate.acts.task_parts import ActPart
