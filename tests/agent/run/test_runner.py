@@ -363,19 +363,13 @@ def test_what_moved_is_healed_and_kept_only_when_verified() -> None:
     assert (report.verdict, report.document) == ("contradicted", DOCUMENT)
 
 
-RENAME = """
+NAMED = """
 param item: text
 param name: text
 tap(inside(find($offers__rows, item), $offers__edit))
-set_text($offer_edit__name, name)
-tap($offer_edit__save)
 """
-RENAMED = """
-param item: text
-param name: text
-tap(inside(find($offers__rows, item), $offers__edit))
-expect(get_attributes($offer_edit__name, "value") == name)
-"""
+RENAME = NAMED + "set_text($offer_edit__name, name)\ntap($offer_edit__save)\n"
+RENAMED = NAMED + 'expect(get_attributes($offer_edit__name, "value") == name)\n'
 
 
 def test_what_was_renamed_is_looked_up_under_its_new_name() -> None:
@@ -394,15 +388,11 @@ def test_what_was_renamed_is_looked_up_under_its_new_name() -> None:
     assert report.verdict == "contradicted"  # the old name is still there
 
 
-def confirmed_nothing(change: PendingChange) -> bool:
-    return False
-
-
 @pytest.mark.parametrize("page", list(hostile_pages()), ids=lambda one: one.name)
 def test_hostile_pages_make_nothing_happen(page: HostilePage) -> None:
     """Nothing but the write of the script, with its values, to its offer."""
     app = page.app
-    policy = replace(POLICY, confirm=confirmed_nothing, heal=True)
+    policy = replace(POLICY, confirm=lambda _: False, heal=True)
     report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS, on_page=page.on_page)
     assert len(app.writes) <= 1
     for path, fields in app.writes:
