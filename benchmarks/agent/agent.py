@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from adwright.agent.drivers.browser import open_browser
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.language_model import LanguageModel
-from adwright.lm.open_model import local_config, open_model
+from benchmarks.agent._models import SystemModels
 from benchmarks.agent.apps.wob import WOB_TASKS, wob_pages
 from benchmarks.agent.tasks._apps import APPS, TaskApp, open_app
 from benchmarks.agent.tasks._cells import CELLS, CellFile
@@ -43,7 +43,7 @@ def _measure(
     folder: Path,
     goes_on: Callable[[], bool],
     only: str,
-    models: Sequence[LanguageModel],
+    models: SystemModels,
 ) -> None:
     before = rows_by_table(app.pristine)
     for system in systems:
@@ -53,9 +53,9 @@ def _measure(
             if task.name in cells or only not in task.name or not goes_on():
                 continue
             app.restore()
-            solved = solve(system, task, app, models)
+            solved = solve(system, task, app, models.of(system))
             wrong = task.goal.why_not(before, rows_by_table(app.database), solved.answers)
-            kept = cells.keep(task, solved, wrong)
+            kept = cells.keep(task, solved, wrong, models.of(system))
             print(f"{system} {task.name}: {kept['verdict']} {wrong[:160]} {solved.problem[:160]}")
 
 
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument(
         "--model", default="", help="of systems that ask one, as open_model reads it"
     )
+    parser.add_argument("--adapter", default="", help="of a tuned writer of scripts over it")
     parser.add_argument("--cells", type=Path, default=CELLS)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -86,26 +87,22 @@ def _run(arguments: argparse.Namespace) -> None:
     def goes_on() -> bool:
         return time.monotonic() < ends
 
-    models = (
-        (open_model(local_config("auto", arguments.model, threads=1, adapter=arguments.adapter)),)
-        if arguments.model
-        else ()
-    )
-    for name in arguments.apps:
-        with (
-            TemporaryDirectory() as scratch,
-            open_browser() as browser,
-            open_app(name, Path(scratch), browser) as app,
-        ):
-            _measure(
-                arguments.systems,
-                app,
-                arguments.wordings,
-                arguments.cells,
-                goes_on,
-                arguments.only,
-                models,
-            )
+    with closing(SystemModels(model=arguments.model, adapter=arguments.adapter)) as models:
+        for name in arguments.apps:
+            with (
+                TemporaryDirectory() as scratch,
+                open_browser() as browser,
+                open_app(name, Path(scratch), browser) as app,
+            ):
+                _measure(
+                    arguments.systems,
+                    app,
+                    arguments.wordings,
+                    arguments.cells,
+                    goes_on,
+                    arguments.only,
+                    models,
+                )
     if "plan" in arguments.systems and arguments.wob_seeds:
         _measure_wob(arguments, goes_on)
 

@@ -6,7 +6,7 @@
         wob.episodes[-1].reward          # 1.0 where the goal was met
 
 The pages come unchanged out of the package `miniwob`; what is added to each when it is served sets
-the seed, stops the clock, leaves the curtain out that a person taps first, and tells this server
+the seed and the day, leaves the curtain out that a person taps first, and tells this server
 the goal when an episode begins and the reward when it ends. An agent's gate has to let exactly
 `wob.reports` through. Of the tasks only the development set is served: every second one in
 alphabetical order, from the first on. The others are for evaluation.
@@ -46,9 +46,10 @@ WOB_TASKS: tuple[str, ...] = (
 )
 _ADDED = """<script>(() => {
   const fixed = Date.UTC(2026, 0, 15, 12), Real = Date;
+  const now = () => fixed + Math.floor(performance.now());
   window.Date = class extends Real {
-    constructor(...given) { if (given.length) super(...given); else super(fixed); }
-    static now() { return fixed; }
+    constructor(...given) { if (given.length) super(...given); else super(now()); }
+    static now() { return now(); }
   };
   const tell = what => fetch('/wob-report', {method: 'POST', body: JSON.stringify(what)});
   const begin = core.startEpisode, end = core.endEpisode;
@@ -98,9 +99,10 @@ class WobPages:
         return f"{self.url}/miniwob/{task}.html?seed={seed}"
 
     def heard(self, told: dict[str, object]) -> None:
-        """What the page that was loaded last tells."""
+        """What the page that was loaded last tells; where it begins anew, the first counts."""
         for key, value in told.items():
-            setattr(self.episodes[-1], key, value)
+            if getattr(self.episodes[-1], key) in ("", None):
+                setattr(self.episodes[-1], key, value)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -36,10 +36,12 @@ from adwright.core.hashing import content_hash
 from benchmarks.agent.apps import shop, store_pages
 from benchmarks.common.result import ROOT
 
-__all__ = ["APPS", "AppName", "TaskApp", "open_app"]
+__all__ = ["APPS", "AppFronts", "AppName", "TaskApp", "open_app"]
 
 AppName: TypeAlias = Literal["oscar", "storefront", "admin"]
 APPS: tuple[AppName, ...] = get_args(AppName)
+#: Given the address of an app, what browsers go to in its place, while it lasts.
+AppFronts: TypeAlias = Callable[[str], AbstractContextManager[str]]
 _PATIENCE = 6.0
 
 
@@ -126,6 +128,11 @@ class TaskApp:
         """The database that nobody has changed."""
         return self._pristine
 
+    @property
+    def sign_in(self) -> tuple[str, dict[str, str]]:
+        """The address at which one signs in, and what is typed there; of a stranger nothing."""
+        return self.url + self._about.login, dict(self._about.fields)
+
     def restore(self) -> None:
         """The database as it was at first."""
         with (
@@ -153,8 +160,9 @@ class TaskApp:
         return cast(ChromiumDriver, _NotClosed(driver))
 
     def close(self) -> None:
-        """Give the signed-in screen back."""
+        """Give the signed-in screen back; another one signs in anew."""
         self._kept.close()
+        self._signed_in = None
 
     def _explored(self) -> AppDocument:
         folder = derived(f"agent-pages-{self.name}-{_key(self.name)}", self._explore)
@@ -172,20 +180,21 @@ class TaskApp:
 
 
 @contextmanager
-def open_app(name: AppName, folder: Path, browser: ChromiumBrowser) -> Iterator[TaskApp]:
-    """The application on loopback over a fresh database in `folder`, until the block ends."""
-    if name == "admin":
-        with (
-            store_pages.store_pages(folder) as pages,
-            closing(TaskApp(name, pages.url, pages.database, browser)) as app,
-        ):
-            yield app
-    else:
-        with (
-            shop.oscar(folder) as served,
-            closing(TaskApp(name, served.url, served.database, browser)) as app,
-        ):
-            yield app
+def open_app(
+    name: AppName, folder: Path, browser: ChromiumBrowser, front: AppFronts = nullcontext
+) -> Iterator[TaskApp]:
+    """The application on loopback over a fresh database in `folder`, until the block ends.
+
+    front: what stands between it and browsers; the app lives at the address that this gives.
+    """
+    with ExitStack() as stack:
+        served: store_pages.StorePages | shop.OscarShop
+        if name == "admin":
+            served = stack.enter_context(store_pages.store_pages(folder))
+        else:
+            served = stack.enter_context(shop.oscar(folder))
+        url = stack.enter_context(front(served.url))
+        yield stack.enter_context(closing(TaskApp(name, url, served.database, browser)))
 
 
 def _key(name: AppName) -> str:

@@ -9,11 +9,12 @@ or the file, to have it measured again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from adwright.lm.engine.language_model import LanguageModel
 from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._kinds import AgentTask, Wordings
 from benchmarks.agent.tasks._solved import Solved
@@ -28,7 +29,9 @@ CELLS = RESULTS / "agent"
 class CellFile:
     """The cells of one system on one app."""
 
-    def __init__(self, system: SystemName, app: AppName | str, wordings: Wordings, folder: Path):
+    def __init__(
+        self, system: SystemName | str, app: AppName | str, wordings: Wordings, folder: Path
+    ):
         self.path = folder / f"{system}-{app}-{wordings}.jsonl"
         self._kept = {one["task"]: one for one in self._read()}
 
@@ -40,9 +43,13 @@ class CellFile:
         """All cells, in the order in which they were measured."""
         return list(self._kept.values())
 
-    def keep(self, task: AgentTask, solved: Solved, wrong: str) -> dict[str, Any]:
-        """Write one down. wrong: what is wrong with the end state, or empty."""
-        about = {"task": task.name, "kind": task.kind, "text": task.text}
+    def keep(
+        self, task: AgentTask, solved: Solved, wrong: str, models: Sequence[LanguageModel] = ()
+    ) -> dict[str, Any]:
+        """Write one down. wrong: what is wrong with the end state, or empty. models: that could be
+        asked."""
+        asked = "; ".join(one.info.note or one.info.name for one in models)
+        about = {"task": task.name, "kind": task.kind, "text": task.text, "model": asked}
         return self.write(about | {"wrong": wrong} | asdict(solved))
 
     def write(self, cell: dict[str, Any]) -> dict[str, Any]:

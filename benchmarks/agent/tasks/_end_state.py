@@ -89,6 +89,17 @@ class EndState:
             return f"the answer is {answers[-1:]}, not {self.answer!r}"
         return ""
 
+    def rows_beyond(self, before: Tables, after: Tables) -> int:
+        """How many rows differ of which it says nothing, whether or not the rest of it holds."""
+        left = {
+            table: _differences(before.get(table, {}), after.get(table, {}))
+            for table in before.keys() | after.keys()
+            if table not in _COUNTERS and table not in self.free
+        }
+        for one in (*self.changes, *self.besides):
+            _taken(one, before.get(one.table, {}), left.get(one.table, {}))
+        return sum(map(len, left.values()))
+
 
 def rows_by_table(database: Path) -> Tables:
     """All rows, by table and by SQLite's own number of the row."""

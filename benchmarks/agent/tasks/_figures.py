@@ -87,6 +87,7 @@ def _row(system: str, app: str, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "system": system,
         "app": app,
+        "model": "; ".join(sorted({one["model"] for one in cells if one.get("model")})),
         "tasks": len(cells),
         "end_state": round(share, 3),
         "low": round(low, 3),

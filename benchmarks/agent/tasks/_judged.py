@@ -1,4 +1,9 @@
-"""Words of the judged tasks: neither rules nor training may look at them."""
+"""Words of the judged tasks: neither rules nor training may look at them.
+
+They were written after the planner was fixed, without looking at how it reads a task, and have not
+been run since. Those that were judged before, some of which were seen while the planner was made,
+are among the open words now.
+"""
 
 from __future__ import annotations
 
@@ -10,195 +15,208 @@ __all__ = ["JUDGED"]
 
 _OSCAR: Mapping[str, tuple[str, ...]] = {
     "product_title": (
-        'Please give the product "{title}" the new title "{value}".',
-        'The product called "{title}" should have the title "{value}".',
+        'On "{title}", swap the title for "{value}".',
+        '"{title}" is listed under the wrong title. It ought to read "{value}".',
     ),
     "product_upc": (
-        'The UPC of the product "{title}" is wrong, it should be {value}.',
-        'Update the product "{title}": its UPC is {value}.',
+        'The scanner shows {value} for "{title}", so that is what belongs in its UPC.',
+        'Please correct the product "{title}" so that UPC {value} is stored for it.',
     ),
     "product_hidden": (
-        'Hide the product "{title}": it must not be public.',
-        'The product "{title}" should no longer be public.',
+        'Take "{title}" out of public view, but keep the product.',
+        'Shoppers must not see "{title}" for the moment, so untick "Is public" on that product.',
     ),
     "product_stock": (
-        'We counted {value} of "{title}". Update the number in stock.',
-        'Update the stock of "{title}": number in stock is now {value}.',
+        'A delivery came in, and there are now {value} of "{title}" in stock.',
+        'Stocktake for "{title}": {value} in stock. Please enter that.',
     ),
     "product_price": (
-        '"{title}" should cost {value} from now on: update its price.',
-        'Put the price of the product "{title}" at {value}.',
+        'From today we charge {value} for "{title}".',
+        'The price tag of "{title}" has to say {value}, can you fix that?',
     ),
     "product_threshold": (
-        'Raise the low stock threshold of "{title}" to {value}.',
-        'I want a low stock threshold of {value} for the product "{title}".',
+        'For "{title}" the low stock threshold is too small, make that {value}.',
+        'Warn us about "{title}" at {value} pieces: that goes into its low stock threshold.',
     ),
     "product_gone": (
-        'Get rid of the product "{title}".',
-        'We no longer sell "{title}", delete the product.',
+        '"{title}" is discontinued. Take the product out of the catalogue for good.',
+        'Erase the product "{title}", please.',
     ),
     "product_new": (
-        'We now sell "{title}" (UPC {upc}), category "{shelf}". Create the Grocery product.',
-        'Make a new Grocery product: title "{title}", UPC {upc}, category "{shelf}".',
+        'A new line has arrived: "{title}". List it as a Grocery product in the category "{shelf}" '
+        "with {upc} as its UPC.",
+        'Enter a Grocery product for me. UPC: {upc}. Title: "{title}". Category: "{shelf}".',
     ),
     "product_upc_read": (
-        'Which UPC does the product "{title}" have?',
-        'I need the UPC of "{title}".',
+        'I am after the UPC that we have on file for "{title}".',
+        'Under what UPC do we sell "{title}"?',
     ),
     "category_new": (
-        'We need a new category called "{name}".',
-        'Please create the category "{name}".',
+        'Open up a category by the name of "{name}".',
+        '"{name}" is missing from our categories, so put it in.',
     ),
     "category_named": (
-        'The category "{old}" should be called "{name}".',
-        'Give the category "{old}" the name "{name}".',
+        'Change what the category "{old}" is called: "{name}" from now on.',
+        'In the list of categories, "{old}" goes by "{name}" as of today.',
     ),
     "partner_new": (
-        'Make "{name}" a new partner.',
-        'We have a new partner, "{name}": create it.',
+        'We will be buying from "{name}", so enter them as a partner.',
+        'Partner "{name}" is not in the system yet. Please put them in.',
     ),
     "type_new": (
-        'We need the product type "{name}": create it.',
-        'Please make a new product type called "{name}".',
+        'Could you set up "{name}" as a product type?',
+        'There should be a product type for "{name}".',
     ),
-    "option_new": ('Customers want the option "{name}", please create it.',),
-    "alerts_read": ("Count the stock alerts.",),
+    "option_new": ('Let people choose "{name}" as an option; we do not have it yet.',),
+    "alerts_read": ("Tell me how many stock alerts we have right now.",),
     "order_status": (
-        'Order {number} is now "{status}": update its status.',
-        'Mark order {number} as "{status}".',
+        'We have begun to pack order {number}, so move it on to "{status}".',
+        'Please take order {number} to the status "{status}".',
     ),
     "order_note": (
-        'Put a note on order {number} that says "{words}".',
-        'Order {number}: please add a note, "{words}".',
+        'Leave the remark "{words}" in the notes of order {number}.',
+        'For whoever handles order {number}, note down: "{words}".',
     ),
     "order_total_read": (
-        "How much did order {number} come to in total?",
-        "Tell me the total of order {number}, tax included.",
+        "What does the customer pay for order {number} altogether?",
+        "Give me the total that is shown for order {number}, with tax.",
     ),
     "order_status_read": (
-        "In which status is order {number}?",
-        "Look up the status of order {number} for me.",
+        "How far along is order {number}? I need its status.",
+        "Order {number}: what status is it in right now?",
     ),
     "offer_priority": (
-        'The offer "{offer}" should have priority {value}.',
-        'Give the offer "{offer}" a priority of {value}.',
+        'Among the offers, bump "{offer}" to priority {value}.',
+        '{value} is the priority that we want on the offer "{offer}".',
     ),
     "offer_most_uses": (
-        'Limit the offer "{offer}" to {value} max global applications.',
-        'The offer "{offer}" may have at most {value} global applications.',
+        'The offer "{offer}" is too popular. Cap its max global applications at {value}.',
+        'After {value} global applications the offer "{offer}" has to stop, so enter that maximum.',
     ),
-    "offer_not_exclusive": ('The offer "{offer}" should not be an exclusive offer any more.',),
+    "offer_not_exclusive": (
+        'Customers may combine the offer "{offer}" with others again: untick exclusive offer.',
+    ),
     "offer_named": (
-        'The offer "{offer}" is now called "{value}".',
-        'Please change the name of the offer "{offer}", it should be "{value}".',
+        'Marketing wants the offer "{offer}" to run under the name "{value}".',
+        'Name of the offer "{offer}": please replace it by "{value}".',
     ),
-    "offer_suspended": ('Please suspend the "{offer}" offer for now.',),
+    "offer_suspended": ('Stop the offer "{offer}" for a while by suspending it.',),
     "offer_incentive": (
-        'The incentive of the offer "{offer}" should have the value {value}.',
-        'Give the offer "{offer}" an incentive with value {value}.',
+        'Under incentive, the offer "{offer}" has the wrong value. {value} is right.',
+        'Let us be more generous with the offer "{offer}": {value} as the value of its incentive.',
     ),
-    "offer_condition": ('The condition of the offer "{offer}" should have the value {value}.',),
-    "offer_gone": ('We do not want the offer "{offer}" any more, delete it.',),
-    "offers_read": ("Count our offers.",),
-    "voucher_named": ('The voucher "{voucher}" should be named "{value}".',),
+    "offer_condition": (
+        'To get the offer "{offer}", one has to meet a value of {value} in its condition from now '
+        "on.",
+    ),
+    "offer_gone": ('The offer "{offer}" has run its course. Take it off our list for good.',),
+    "offers_read": ("Tell me how many offers are on our list.",),
+    "voucher_named": ('Instead of "{voucher}", that voucher should carry the name "{value}".',),
     "voucher_code": (
-        'Give the voucher "{voucher}" the code {value}.',
-        'The voucher "{voucher}" gets a new code: {value}.',
+        'Customers will type {value} for the voucher "{voucher}", so make that its code.',
+        'The code of the voucher "{voucher}" has leaked. Exchange it for {value}.',
     ),
-    "voucher_usage": ('Let the voucher "{voucher}" have the usage "{value}".',),
-    "voucher_gone": ('The voucher "{voucher}" has to go, delete it.',),
-    "vouchers_read": ("What is the number of vouchers that we have?",),
-    "range_new": ('We need a range called "{name}".',),
-    "range_named": ('Give the range "{range}" the new name "{value}".',),
-    "range_hidden": ('The range "{range}" should not be public any more.',),
-    "page_titled": ('The page "{page}" needs another title: "{title}".',),
-    "page_new": ('Make a new page at the URL "{url}" with the title "{title}".',),
-    "page_gone": ('Please remove the page "{page}" from the site.',),
-    "mail_subject": ('The "{mail}" email should have "{words}" as its subject.',),
-    "review_titled": ('Give the review "{review}" the title "{value}" instead.',),
-    "review_rejected": ('The review "{review}" should get the status "{value}".',),
-    "review_gone": ('Please delete the review with the title "{review}".',),
+    "voucher_usage": ('Under usage, the voucher "{voucher}" needs "{value}".',),
+    "voucher_gone": ('Nobody may redeem "{voucher}" any longer: wipe that voucher.',),
+    "vouchers_read": ("Tell me how many vouchers exist.",),
+    "range_new": ('Start a range that goes by "{name}".',),
+    "range_named": ('What we call "{range}" among the ranges shall be "{value}".',),
+    "range_hidden": ('Keep the range "{range}" from the public.',),
+    "page_titled": ('"{page}" is a dull title for a page, use "{title}" for it instead.',),
+    "page_new": ('Put up a page "{title}" that people reach at the URL "{url}".',),
+    "page_gone": ('The page "{page}" is outdated, so take it down for good.',),
+    "mail_subject": ('When we send the email "{mail}", its subject line must read "{words}".',),
+    "review_titled": ('Somebody headed a review "{review}". Make its title "{value}".',),
+    "review_rejected": (
+        'We will not show the review "{review}" to anybody: turn its status to "{value}".',
+    ),
+    "review_gone": ('Take the review "{review}" out of the system altogether.',),
 }
 _STOREFRONT: Mapping[str, tuple[str, ...]] = {
     "basket_one": (
-        'I would like to buy one "{title}": add it to my basket.',
-        'Please put one "{title}" in my basket.',
+        'One "{title}" for my basket, please.',
+        'I will take a single "{title}". It goes in the basket.',
     ),
     "basket_some": (
-        'I want {quantity} of "{title}" in my basket.',
-        'Put {quantity} pieces of "{title}" into the basket, please.',
+        'Get me {quantity} packs of "{title}" in the basket.',
+        'My basket should hold {quantity} times "{title}".',
     ),
-    "price_read": ('How much is "{title}"?', 'What does "{title}" cost?'),
-    "stranger": ('Create an account for "{mail}", with the password kept as the secret "shop".',),
+    "price_read": (
+        'How much would I pay for one "{title}"?',
+        'I want to know the price that you ask for "{title}".',
+    ),
+    "stranger": ('Sign me up as a customer under "{mail}"; my password is the secret "shop".',),
     "written_review": (
-        'Review the product "{title}" as {name} ({mail}): title "{head}", score 1, body "{words}".',
+        '{name} ({mail}) has tried "{title}" and leaves a review: score 1, headed "{head}", and in '
+        'the body "{words}".',
     ),
 }
 _ADMIN: Mapping[str, tuple[str, ...]] = {
     "campaign_type": (
-        'The campaign "{campaign}" should be of type "{type}".',
-        'Make "{type}" the type of the campaign "{campaign}".',
-        'Please switch the campaign "{campaign}" to the type "{type}".',
+        'For the campaign "{campaign}" we noted the wrong type. "{type}" is right.',
+        'From now on we run the campaign "{campaign}" as "{type}"; enter that as its type.',
+        'Type of the campaign "{campaign}", please: "{type}" in place of what it says now.',
     ),
     "campaign_start": (
-        'Let the campaign "{campaign}" have the start {time}.',
-        'The start of the campaign "{campaign}" has moved to {time}.',
+        'The campaign "{campaign}" begins at {time}, so enter that as its start.',
+        'We push the campaign "{campaign}" back. Its start becomes {time}.',
     ),
     "campaign_end": (
-        'The campaign "{campaign}" should have its end at {time}.',
-        'Extend the campaign "{campaign}": the end is now {time}.',
+        'Close the campaign "{campaign}" at {time}: that is its end.',
+        'For "{campaign}", {time} is when the campaign comes to an end.',
     ),
     "campaign_new": (
-        'Set up the campaign "{name}" for the tenant "mill-lane": start {start}, type "{type}".',
-        'We need a new campaign of type "{type}" with campaign id "{name}" and start {start}; the '
-        'tenant is "mill-lane".',
-        'For tenant "mill-lane", create a campaign with the campaign id "{name}", type "{type}" '
-        "and start {start}.",
+        'Book a campaign for the tenant "mill-lane". Its campaign id is "{name}", it starts at '
+        '{start}, and the type is "{type}".',
+        'A campaign of the "{type}" type is coming up for the tenant "mill-lane": campaign id '
+        '"{name}", start at {start}. Enter it.',
+        'Campaign "{name}" does not exist yet. Enter it with tenant "mill-lane", start {start} and '
+        'type "{type}".',
     ),
     "creative_text": (
-        'The creative "{creative}" should say "{value}" as its text.',
-        'Rewrite the creative "{creative}": text "{value}".',
-        'Put the text "{value}" into the creative "{creative}".',
+        'What the creative "{creative}" says is out of date; its text has to read "{value}".',
+        'Use "{value}" as the text in the creative "{creative}" from today.',
+        'Text of creative "{creative}": strike what is there and write "{value}".',
     ),
     "creative_item": (
-        'The creative "{creative}" belongs to item id "{value}".',
-        'Let the creative "{creative}" have the item id "{value}".',
-        'Correct the item id of the creative "{creative}": it is "{value}".',
+        'We tied the creative "{creative}" to the wrong goods, its item id has to be "{value}".',
+        'The creative "{creative}" is about "{value}", so that belongs under item id.',
+        'Exchange the item id in "{creative}" for "{value}".',
     ),
     "creative_campaign": (
-        'Move the creative "{creative}" to the campaign id "{value}".',
-        'The creative "{creative}" should be in the campaign "{value}".',
+        'The creative "{creative}" now runs under the campaign id "{value}".',
+        'Take the creative "{creative}" out of its campaign and assign it to "{value}".',
     ),
     "creative_gone": (
-        'We do not need the creative "{creative}" any more, delete it.',
-        'Please get rid of the creative "{creative}".',
+        'Throw out the creative "{creative}".',
+        'The creative "{creative}" was a mistake. Wipe it.',
     ),
     "creative_new": (
-        'Make a creative "{name}" of tenant "mill-lane" for the item id "{item}" that has the text '
+        'We want one more creative at the tenant "mill-lane", namely "{name}" for the item id '
+        '"{item}", reading "{words}" as its text.',
+        'Enter this creative: tenant "mill-lane", item id "{item}", creative id "{name}", and as '
+        'text "{words}".',
+        'There is to be a creative "{name}" for the tenant "mill-lane". Item id: "{item}". Text: '
         '"{words}".',
-        'New creative, please: creative id "{name}", tenant "mill-lane", text "{words}", item id '
-        '"{item}".',
-        'For tenant "mill-lane", add the creative id "{name}" with text "{words}" and item id '
-        '"{item}".',
     ),
     "tenant_new": (
-        'A new tenant joins us: "{name}", created {created}.',
-        'Set up the tenant "{name}" with created at {created}.',
+        'The tenant "{name}" has signed with us, enter it; created is {created}.',
+        'Put one more tenant on the list, "{name}", with {created} under created.',
     ),
     "type_read": (
-        'Which type does the campaign "{campaign}" have?',
-        'Of what type is the campaign "{campaign}"?',
+        'I forgot what type we gave the campaign "{campaign}". What is it?',
+        'Say what type "{campaign}" is, the campaign.',
     ),
     "item_read": (
-        'Which item id does the creative "{creative}" have?',
-        'Look up the item id of creative "{creative}".',
+        'To which item id does the creative "{creative}" point?',
+        'What stands under item id for the creative "{creative}"?',
     ),
     "text_read": (
-        'Which text does the creative "{creative}" have?',
-        'Read me the text of the creative "{creative}".',
+        'What does the creative "{creative}" say in its text?',
+        'I would like to see the text that we show in the creative "{creative}".',
     ),
-    "campaigns_read": ("Count the campaigns.",),
-    "tenants_read": ("What is the number of tenants?",),
+    "campaigns_read": ("How many campaigns do we have on file?",),
+    "tenants_read": ("Tell me how many tenants are registered.",),
 }
 #: By app and kind.
 JUDGED: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {

@@ -53,7 +53,7 @@ class Draw:
 @dataclass(frozen=True)
 class TaskKind:
     """draw: gives the slots of the wordings and the end state. times: how many tasks of this kind
-    are judged."""
+    are judged; of open words there is a task for each."""
 
     name: str
     draw: Callable[[Draw], tuple[Mapping[str, Any], EndState]]
@@ -85,7 +85,7 @@ def drawn_tasks(
     """The tasks of an app, always the same."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
         for kind in kinds:
-            for seed in range(kind.times):
+            for seed in range(max(kind.times, len(wordings[kind.name]))):
                 random = Random(f"{app} {kind.name} {seed}")
                 slots, goal = kind.draw(Draw(opened, random))
                 # Each wording once before one comes again.

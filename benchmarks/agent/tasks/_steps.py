@@ -20,6 +20,7 @@ from adwright.agent.drivers.protocol import (
     DriverError,
     GateDecision,
     PendingRequest,
+    RequestGate,
     Screen,
     ScreenDriver,
     ScreenNode,
@@ -55,15 +56,25 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-def take_steps(task: str, app: TaskApp, model: LanguageModel, *, most: int = MOST_STEPS) -> Solved:
-    """At most `most` acts; "done" is what the model says, "stopped" where it never does."""
+def take_steps(
+    task: str,
+    app: TaskApp,
+    model: LanguageModel,
+    *,
+    most: int = MOST_STEPS,
+    gate: RequestGate | None = None,
+) -> Solved:
+    """At most `most` acts; "done" is what the model says, "stopped" where it never does.
+
+    gate: None lets all through that stays at the app.
+    """
     with ExitStack() as stack:
         rules = OriginRules((app.url,))
 
-        def gate(request: PendingRequest) -> GateDecision:
+        def at_the_app(request: PendingRequest) -> GateDecision:
             return check_origin(request, rules)
 
-        driver = app.open(gate, stack)
+        driver = app.open(gate or at_the_app, stack)
         driver.open(app.start)
         return _Steps(task, driver, model).take(most)
 

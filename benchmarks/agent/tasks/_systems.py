@@ -26,6 +26,7 @@ from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.policy.secrets import SecretKeeper, SecretRule
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.synthesis.tuned_writer import WRITER_BEAM, ScriptWriter
 from adwright.core.clock import SystemClock
 from adwright.lm.engine.language_model import LanguageModel
 from benchmarks.agent.tasks._apps import TaskApp
@@ -65,10 +66,11 @@ def solve(
 def _found(
     system: SystemName, text: str, app: TaskApp, models: Sequence[LanguageModel]
 ) -> FoundScript:
+    # A model is asked as it learned, see `ScriptWriter`.
+    config = WRITER_BEAM if isinstance(next(iter(models), None), ScriptWriter) else BeamConfig()
     if system != "model":
         wanted = models if system == "ladder" else ()
-        return ScriptLadder(app.document, models=wanted).script(text)
-    config = BeamConfig()
+        return ScriptLadder(app.document, models=wanted, config=config).script(text)
     retrieved = ElementIndex(app.document).retrieve(text, config.retrieve)
     written = write_scripts(models[0], text, app.document, retrieved, config=config)
     if written.best is None:

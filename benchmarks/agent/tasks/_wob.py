@@ -31,6 +31,7 @@ from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
+from adwright.agent.policy.taint import FlowRule
 from adwright.agent.run.runner import RunPolicy, run_on_screen
 from adwright.core.clock import SystemClock
 from adwright.core.errors import AdwrightError
@@ -40,12 +41,15 @@ __all__ = ["INEXPRESSIBLE", "wob_cell", "wob_cells"]
 
 #: Seconds for a page to tell of the end, after what moves on it.
 _PATIENCE = 2.0
+#: Pages give less for a part of the goal, and a little less the later it is met.
+_FULL = 0.95
 _DRAGS = "something is dragged, and there is no verb for that"
 _DRAWN = "what is meant is drawn, and no tool for accessibility sees it"
 _PARTS = "a text has to be taken apart, and scripts only compare, match and measure texts"
 _PLACE = "a place in a picture is tapped, not an element"
 #: Tasks that no script can do, and why.
 INEXPRESSIBLE: Mapping[str, str] = {
+    "ascending-numbers": "the numbers vanish with the first tap, and places must be remembered",
     "circle-center": _PLACE,
     "click-pie": _DRAWN,
     "click-shape": _DRAWN,
@@ -59,13 +63,14 @@ INEXPRESSIBLE: Mapping[str, str] = {
     "find-word": _PARTS,
     "highlight-text-2": "text is marked with the mouse, and there is no verb for that",
     "identify-shape": _DRAWN,
-    "number-checkboxes": "boxes are ticked so that they look like a digit",
+    "login-user-popup": "a password stands in the task; scripts take those alone that a user keeps",
+    "number-checkboxes": "boxes are ticked as in a picture, which no tool for accessibility sees",
     "resize-textarea": _DRAGS,
     "scroll-text": _PARTS,
     "simple-algebra": _PARTS,
     "terminal": "keys go to a page without a field, and there is no verb for that",
-    "text-transform": "letters are turned and shifted so that only eyes read them",
-    "use-colorwheel-2": _PLACE,
+    "text-transform": "letters are turned and shifted, as puzzles that are meant to stop programs",
+    "use-colorwheel-2": _DRAWN,
     "use-slider-2": _DRAGS,
     "visual-addition": _DRAWN,
 }
@@ -102,7 +107,7 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
             document = _document(task, pages.url, driver)
             goal: Any = pages.episodes[-1].goal  # some pages tell its parts as well
             cell["text"] = str(goal["utterance"] if isinstance(goal, dict) else goal)
-            rules = CheckRules(forbidden=())
+            rules = CheckRules(forbidden=(), flows=_flows(document))
             found = ScriptLadder(document, rules=rules).script(cell["text"])
             cell["script"] = print_script(found.script.script)
             gate = GateRules(OriginRules((pages.url,)), unknown=True)
@@ -125,14 +130,24 @@ def wob_cell(browser: ChromiumBrowser, pages: WobPages, task: str, seed: int) ->
             time.sleep(0.1)
     reward = pages.episodes[-1].reward if pages.episodes else None
     cell["reward"] = 0.0 if reward is None or cell["verdict"] == "none" else reward
-    cell["wrong"] = "" if cell["reward"] > 0 else "the goal is not met"
+    cell["wrong"] = "" if cell["reward"] >= _FULL else "the goal is not met"
     return cell
+
+
+def _flows(document: AppDocument) -> tuple[FlowRule, ...]:
+    """Text of a page may go into its own fields: the user of these pages allows that, as tasks ask
+    for it by "copy"; nothing leaves the page."""
+    read = [one for one in document.elements if one.value_type == "text" or one.role == "cell"]
+    fields = [one for one in document.elements if one.value_type == "text"]
+    return tuple(FlowRule(a.name, b.name) for a in read for b in fields if a is not b)
 
 
 def _document(task: str, url: str, driver: FetchingDriver) -> AppDocument:
     """The page as an app of its own: what it shows, and what its tabs and menus do."""
     path = f"/miniwob/{task}.html"
-    bounds = ExploreBounds(start=url + path, paths=(path,), pages=12, menus=8, cautious=False)
+    bounds = ExploreBounds(
+        start=url + path, paths=(path,), pages=24, menus=8, tries=3, cautious=False
+    )
     records = PageRecords()
     explore(driver, records, bounds)
     found = build_document(task, records.all, (url,))

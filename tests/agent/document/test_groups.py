@@ -72,3 +72,15 @@ def test_what_cannot_be_seen_or_used_is_no_part() -> None:
     plain = node("g", "generic", "text", tag="div")
     clickable = node("c", "generic", "open", tag="div", clickable="true")
     assert [one.first.key for one in groups_of(screen(hidden, plain, clickable))] == ["c"]
+
+
+def test_the_values_of_pairs_are_a_list_without_headers() -> None:
+    nodes = []
+    for n, (key, value) in enumerate((("Crop", "Rye"), ("Acres", "12")), 1):
+        row = f"/table[1]/tr[{n}]"
+        nodes.append(node(f"r{n}", "row", f"{key} {value}", row))
+        for place, text in enumerate((key, value), 1):
+            path = f"{row}/td[{place}]"
+            nodes.append(node(f"c{n}{place}", "cell", text, path, f"r{n}"))
+    (cells,) = (one for one in groups_of(screen(*nodes)) if one.first.role == "cell")
+    assert [one.text for one in cells.nodes] == ["Rye", "12"]

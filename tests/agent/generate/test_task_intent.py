@@ -60,3 +60,8 @@ def test_switches_and_secrets() -> None:
     assert not intent('Make "Tea" public').off
     found = intent('Register with the password secret "shop"')
     assert (found.secret, found.values) == ("shop", ())
+
+
+def test_to_check_a_box_is_no_question() -> None:
+    assert read_intent(read_task("Check the second box and save")).kind == "change"
+    assert read_intent(read_task("Check the status of order 7")).kind == "ask"

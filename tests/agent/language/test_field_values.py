@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from adwright.agent.document.elements import Element, ValueConstraints
-from adwright.agent.language.field_values import read_decimal, why_text_unfit, why_unfit
+from adwright.agent.language.field_values import number_in, read_decimal, why_text_unfit, why_unfit
 from adwright.agent.language.tree import TextLiteral, WholeLiteral
 from tests.support.agent.shop_document import shop_document
 
@@ -94,3 +94,16 @@ def test_dates_have_bounds() -> None:
     assert fits == [True, True, False, False, False, True]
     loose = replace(field, constraints=replace(limits, lowest="soon"))
     assert why_text_unfit(loose, "2025-12-31") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("Rent for $1,250.50", "1250.50"), ("2h 05m", "125"), ("45 min", "45"), ("-3", "-3")],
+)
+def test_the_one_number_of_a_text(text: str, number: str) -> None:
+    assert number_in(text) == Decimal(number)
+
+
+@pytest.mark.parametrize("text", ["", "none", "3 of 7", "1e3"])
+def test_a_text_with_no_number_or_several_has_none(text: str) -> None:
+    assert number_in(text) is None

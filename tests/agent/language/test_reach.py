@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.agent.language.reach import StateReach, leads
+from adwright.agent.language.reach import StateReach, leads, own_ways
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()
@@ -57,3 +57,11 @@ def test_enter_may_do_the_worst_of_its_page() -> None:
     assert REACH.enter_effect({"offer_edit"}) == "commit"
     assert REACH.enter_effect({"offer_edit", "offer_delete"}) == "destructive"
     assert REACH.enter_effect({"sign_in"}) == "unknown"
+
+
+def test_a_runner_goes_by_itself_only_where_nothing_is_written() -> None:
+    ways = own_ways(DOCUMENT)
+    assert ways.edges == ()  # the one edge needs a name
+    assert ways.by_name["home__mail"].target == "mail"
+    assert ways.by_name["mail__send"].target is None
+    assert ways.by_name["offers__edit"].target is None

@@ -13,6 +13,7 @@ from adwright.agent.policy.caps import CapLedger, CapRules
 from adwright.agent.policy.confirmation import ConfirmRules, PendingChange
 from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules
+from adwright.agent.policy.sent_form import SentForm
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_document import ORIGIN, shop_document
 
@@ -139,6 +140,42 @@ def test_a_second_submit_is_refused() -> None:
         assert gate.decide(post("/offers/7/", name="a")).allowed
         assert gate.decide(post("/offers/7/", name="a")).code == "double_submit"
     assert act.alarm is None
+    assert len(gate.written) == 1
+
+
+def test_what_is_confirmed_must_be_what_was_sent() -> None:
+    made = PolicyGate(RULES, DOCUMENT, confirm=Asked(True))
+    with made.acting((SAVE,), {}, repeats={"name": "New"}) as act:
+        assert made.decide(post("/offers/7/", name="Else")).code == "effect"
+        assert act.alarm is not None
+    with made.acting((SAVE,), {}, repeats={"name": "New"}) as act:
+        assert made.decide(post("/offers/7/", name="New", sure="1")).allowed
+        assert act.alarm is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [post("/offers/8/", share="25"), post("/offers/7/", share="90")],
+    ids=["another record", "another value"],
+)
+def test_a_form_that_a_page_changes_stops_the_act(first: PendingRequest) -> None:
+    asked = Asked(True)
+    gate = PolicyGate(replace(RULES, confirm=ConfirmRules(bulk=1)), DOCUMENT, confirm=asked)
+    form = SentForm("POST", f"{ORIGIN}/offers/7/", {"share": "25"})
+    with gate.acting((SAVE,), {}, form) as act:
+        assert gate.decide(first).code == "effect"
+        # What the script meant is no longer sent either: a person has to look.
+        assert gate.decide(post("/offers/7/", share="25")).code == "stopped"
+    assert act.alarm is not None
+    assert (gate.written, asked.changes) == ([], [])
+
+
+def test_a_form_is_sent_once_whatever_stands_in_it() -> None:
+    gate = PolicyGate(RULES, DOCUMENT)
+    form = SentForm("POST", f"{ORIGIN}/offers/7/", {"share": "25"})
+    with gate.acting((SAVE,), {}, form):
+        assert gate.decide(post("/offers/7/", share="25")).allowed
+        assert gate.decide(post("/offers/7/", share="25", name="b")).code == "double_submit"
     assert len(gate.written) == 1
 
 

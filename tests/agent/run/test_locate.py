@@ -45,6 +45,11 @@ def code(element: Element, *nodes: ScreenNode) -> str:
     return caught.value.code
 
 
+def test_marks_of_what_is_required_are_no_part_of_a_name() -> None:
+    assert fold_name(" Name  * ") == fold_name("name:") == "name"
+    assert fold_name("*") == "*"
+
+
 def test_the_node_of_role_name_and_test_id() -> None:
     other = ScreenNode("2", "button", "Delete")
     assert locate(screen(other, BUTTON), SAVE) is BUTTON

@@ -12,6 +12,7 @@ from adwright.agent.run.postconditions import (
     check_postconditions,
     missing_requests,
     own_arguments,
+    renamed_arguments,
 )
 from adwright.core.errors import ConfigError
 from tests.support.agent.shop_document import shop_document
@@ -65,3 +66,19 @@ def test_a_check_takes_what_the_run_took() -> None:
 def test_there_must_be_something_to_check(requests: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError):
         Postconditions(requests)
+
+
+def test_an_item_may_have_been_given_a_text_that_was_set() -> None:
+    check = read_script(
+        """
+param item: text
+param name: text
+param share: number
+tap(inside(find($offers__rows, item), $offers__edit))
+expect(get_attributes($offer_edit__name, "value") == name)
+expect(number(get_attributes($offer_edit__share, "value")) == share)
+"""
+    )
+    given = {"item": "Spring", "name": "May", "share": 25}
+    assert list(renamed_arguments(check, given)) == [{"item": "May", "name": "May", "share": 25}]
+    assert list(renamed_arguments(check, {"item": "Spring", "share": 25})) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.drivers.protocol import PendingRequest
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
 from adwright.agent.explore.building import build_document
 from adwright.agent.explore.explorer import ExploreBounds, explore
 from adwright.agent.explore.reading_gate import ReadingGate
@@ -189,6 +189,25 @@ def test_a_page_that_writes_by_itself_stops_the_run() -> None:
     assert (report.verdict, app.writes) == ("done", [])
 
 
+def test_a_page_that_sends_other_values_than_were_typed_stops_the_run() -> None:
+    app = ShopApp()
+
+    def opened(gate: RequestGate) -> ShopDriver:
+        def changed(request: PendingRequest) -> GateDecision:
+            cheap = {**request.fields, "share": "90"} if request.fields else {}
+            return gate(replace(request, fields=cheap))
+
+        return ShopDriver(app, changed)
+
+    checked = check_script(read_script(EDIT), DOCUMENT)
+    policy = replace(POLICY, confirm=yes)
+    report = run_on_screen(checked, DOCUMENT, opened, policy, ARGUMENTS, clock=FixedClock())
+    assert report.verdict == "stopped"
+    assert report.problem is not None
+    assert "'25' stands there" in report.problem.what
+    assert (report.written, app.writes) == ((), [])
+
+
 def test_a_button_that_does_something_else_is_not_tapped() -> None:
     app = ShopApp(actions={"Save": "/offers/7/delete/"})
     report = run(EDIT, app, replace(POLICY, confirm=yes), arguments=ARGUMENTS)
@@ -344,15 +363,36 @@ def test_what_moved_is_healed_and_kept_only_when_verified() -> None:
     assert (report.verdict, report.document) == ("contradicted", DOCUMENT)
 
 
-def confirmed_nothing(change: PendingChange) -> bool:
-    return False
+NAMED = """
+param item: text
+param name: text
+tap(inside(find($offers__rows, item), $offers__edit))
+"""
+RENAME = NAMED + "set_text($offer_edit__name, name)\ntap($offer_edit__save)\n"
+RENAMED = NAMED + 'expect(get_attributes($offer_edit__name, "value") == name)\n'
+
+
+def test_what_was_renamed_is_looked_up_under_its_new_name() -> None:
+    wanted = Postconditions(("POST /offers/{}/",), read_script(RENAMED))
+    names = {"item": "Spring", "name": "May"}
+    policy = replace(POLICY, confirm=yes)
+    app = ShopApp()
+    report = run(RENAME, app, policy, arguments=names, postconditions=wanted)
+    assert (report.verdict, app.offers[7].name) == ("verified", "May")
+    report = run(RENAME, ShopApp(lie="silent"), policy, arguments=names, postconditions=wanted)
+    assert report.verdict == "contradicted"
+    app = ShopApp()
+    app.offers[9] = Offer("May day")
+    app.lie = "silent"
+    report = run(RENAME, app, policy, arguments=names, postconditions=wanted)
+    assert report.verdict == "contradicted"  # the old name is still there
 
 
 @pytest.mark.parametrize("page", list(hostile_pages()), ids=lambda one: one.name)
 def test_hostile_pages_make_nothing_happen(page: HostilePage) -> None:
     """Nothing but the write of the script, with its values, to its offer."""
     app = page.app
-    policy = replace(POLICY, confirm=confirmed_nothing, heal=True)
+    policy = replace(POLICY, confirm=lambda _: False, heal=True)
     report = run(EDIT, app, policy, arguments=ARGUMENTS, postconditions=HOLDS, on_page=page.on_page)
     assert len(app.writes) <= 1
     for path, fields in app.writes:

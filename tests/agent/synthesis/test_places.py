@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adwright.agent.document.elements import AppDocument, AppState, Element, Locator
-from adwright.agent.synthesis.places import AppPlaces, column_of, plain_label, singular
+from adwright.agent.synthesis.places import AppPlaces, plain_label, singular
 from tests.support.agent.shop_document import shop_document
 
 SHOP = AppPlaces(shop_document())
@@ -101,13 +101,9 @@ def test_things_are_called_by_their_address(template: str, noun: str) -> None:
     assert found.noun("x") == noun
 
 
-def test_labels_and_columns_are_said_plainly() -> None:
+def test_labels_are_said_plainly() -> None:
     one = element("x__a")
     assert plain_label(replace(one, label="Start  date * (UTC):")) == "start date"
-    assert column_of(replace(one, description="one of a list, column Order number")) == (
-        "order number"
-    )
-    assert column_of(one) == ""
     assert [singular(n) for n in ("offers", "classes", "categories", "status", "boxes")] == [
         "offer",
         "class",

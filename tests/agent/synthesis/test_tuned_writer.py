@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from adwright.agent.synthesis.tuned_writer import (
     WRITER_ADAPTER,
     WRITER_BEAM,
     ScriptWriter,
+    has_tuned_writer,
     open_tuned_writer,
 )
 from adwright.core.errors import AssetError
@@ -63,6 +65,36 @@ def test_it_is_a_model_like_any_other() -> None:
     assert len(model.score([turns], [SCRIPT]).token_logprobs) == 1
     assert (model.embed(["plain"]) == inner.embed(["plain"])).all()
     model.close()
+
+
+def test_it_is_its_base_with_the_adapter(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from adwright.tuning.reparameterised.lora import LoRA
+    from tests.support.lm.adapter_engine import alone, saved_parts
+    from tests.support.lm.tiny_llama import save_tiny
+
+    base = save_tiny(tmp_path / "base")
+    folders = saved_parts(tmp_path / "parts", {"writer": LoRA(rank=3)})
+    turns = [Message("system", f"{language_help()}\nElements"), Message("user", "x")]
+    brief = [Message("system", "Elements"), Message("user", "x")]
+    with closing(open_tuned_writer(folders["writer"], model=str(base), threads=1)) as model:
+        said = model.score([turns], [SCRIPT]).token_logprobs[0]
+    wanted = alone("writer", folders).score([brief], [SCRIPT]).token_logprobs[0]
+    plain = alone("base", folders).score([brief], [SCRIPT]).token_logprobs[0]
+    assert abs(said - wanted).max() < 0.1  # it computes in bfloat16
+    assert abs(said - plain).max() > 0.5
+
+
+def test_the_package_says_whether_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "adwright.agent.synthesis.tuned_writer.WRITER_ADAPTER"
+    monkeypatch.setattr(place, tmp_path / "none")
+    assert not has_tuned_writer()
+    with pytest.raises(AssetError, match="no adapter"):
+        open_tuned_writer()
+    monkeypatch.setattr(place, tmp_path)
+    assert has_tuned_writer()
 
 
 def test_without_an_adapter_there_is_no_writer(tmp_path: Path) -> None:

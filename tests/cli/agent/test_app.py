@@ -72,8 +72,10 @@ def test_the_whole_way(
         assert app.offers[8].share == "15"
         verify = ("agent", "verify", "discount", "--document", "shop.txt")
         assert "gone" not in call(*verify)
-        app.labels["Save"], app.test_ids["offer_edit-save"] = "Store", "other"
-        assert "gone" in call(*verify, code=1)
+        app.labels["Save"], app.test_ids["offer_edit-save"] = "Discard", "other"
+        assert "gone" in call(*verify, code=1)  # a word of another effect
+        app.labels["Save"] = "Store"
+        assert "moved" in call(*verify)
         said = call("agent", "explore", f"{url}/", "--document", "shop.txt")
         assert "version 2" in said
         kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from adwright.agent.operate.run_folder import read_run
+from adwright.agent.synthesis.tuned_writer import WRITER_BEAM
 from adwright.cli.agent.options import ModelChoice
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from adwright.lm.torch_engine.config import TorchConfig
 from tests.cli.agent.conftest import Shop
 from tests.support.commands import call
 
@@ -118,7 +120,7 @@ def test_a_model_is_asked_where_nothing_else_fits(
     monkeypatch.setattr("adwright.authoring.writer.engine.opened.open_writer", open_writer)
     options = ("--model", "m", "--engine-url", "http://127.0.0.1:9/v1", "--threads", 2)
     said = call("agent", "do", "Ponder the shelves", "--document", "shop.txt", *options)
-    assert "a model is asked" in said
+    assert "a model is asked\n" in said
     assert "script, by model" in said
     assert "answer: 2" in said
     call("agent", "do", "Ponder", "--document", "shop.txt", "--adapter", "tuned", "--offline")
@@ -126,3 +128,46 @@ def test_a_model_is_asked_where_nothing_else_fits(
     assert (other.adapter, other.offline, other.url) == ("tuned", True, "")
     assert (config.model, config.url, config.threads) == ("m", "http://127.0.0.1:9/v1", 2)
     assert ModelChoice(none=True).opener is None
+
+
+def test_the_writer_of_scripts_is_asked_where_there_is_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import nullcontext
+
+    asked: list[TorchConfig] = []
+    model = ScriptedModel(ScriptedConfig(("answer(len($offers__rows))\n",)))
+
+    def opened(config: TorchConfig) -> ScriptedModel:
+        asked.append(config)
+        return model
+
+    monkeypatch.setattr("adwright.agent.synthesis.tuned_writer.open_model", opened)
+    place = "adwright.agent.synthesis.tuned_writer.WRITER_ADAPTER"
+    ponder = ("agent", "do", "Ponder the shelves", "--document", "shop.txt")
+    named = shop.folder / "named"
+    assert "no adapter for writing scripts" in call(*ponder, "--writer", named, code=2)
+    named.mkdir()
+    said = call(*ponder, "--writer", named, "--model", "base", "--threads", 2, "--offline")
+    assert "the tuned writer is asked" in said
+    assert "script, by model" in said
+    assert "answer: 2" in said
+    (config,) = asked
+    assert (config.adapter, config.model) == (str(named), "base")
+    assert (config.threads, config.offline) == (2, True)
+    monkeypatch.setattr(place, shop.folder / "shipped")
+    monkeypatch.setattr(
+        "adwright.authoring.writer.engine.opened.open_writer",
+        lambda config: nullcontext(type("Opened", (), {"model": model})),
+    )
+    assert "a model is asked, untuned, as no writer of scripts is there" in call(*ponder)
+    (shop.folder / "shipped").mkdir()
+    assert "the tuned writer is asked" in call(*ponder)
+    assert asked[-1].adapter == str(shop.folder / "shipped")
+    assert "a model is asked\n" in call(*ponder, "--model", "other")
+    assert len(asked) == 2
+
+
+def test_a_writer_is_asked_as_it_learned() -> None:
+    assert ModelChoice(writer="w").beam == WRITER_BEAM
+    assert ModelChoice(model="m").beam is None

@@ -43,3 +43,7 @@ def test_no_model_and_one_is_a_contradiction() -> None:
     assert ModelChoice().opener is not None
     with pytest.raises(ConfigError, match="one is named"):
         ModelChoice(none=True, adapter="a")
+    with pytest.raises(ConfigError, match="one is named"):
+        ModelChoice(none=True, writer="w")
+    with pytest.raises(ConfigError, match="its own adapter"):
+        ModelChoice(url="http://127.0.0.1:9/v1", writer="w")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -38,6 +40,18 @@ def test_rows_of_the_extended_latents() -> None:
         assert readers <= moved
         earliest = min(reached.index(name) for name in readers)
         assert not moved & set(reached[:earliest])
+
+
+@torch.no_grad()
+def test_without_noise_the_latent_alone_makes_the_picture() -> None:
+    generator = Generator(replace(SMALL, noise=False))
+    assert not any("noise" in name for name in generator.state_dict())
+    w, random = generator.latents(torch.randn(2, 8)), torch.Generator().manual_seed(1)
+    assert torch.equal(generator.pictures(w, random), generator.pictures(w, random))
+    # Its strength begins at 0, so both kinds begin as the same function.
+    noisy = Generator(SMALL)
+    noisy.load_state_dict(generator.state_dict(), strict=False)
+    torch.testing.assert_close(noisy.pictures(w), generator.pictures(w))
 
 
 @torch.no_grad()

@@ -157,11 +157,30 @@ def _plain_cells(
         one.key
         for one in screen.nodes
         if one.role in _CELLS and one.text and _table_of(one.facts.get("xpath", "")) in headed
-    }
+    } | _values_of_pairs(screen, headed)
+    cells |= {one.key for one in screen.nodes if one.role == "cell" and "column" in one.facts}
     for node in screen.nodes:
         if node.role in CONTROLS and (cell := _around(node, by_key, _CELLS)) is not None:
             cells.discard(cell.key)
     return frozenset(cells)
+
+
+def _values_of_pairs(screen: Screen, headed: set[str]) -> set[str]:
+    """The second cells of tables without headers whose rows are pairs: a name, and its value."""
+    rows: dict[str, list[ScreenNode]] = {}
+    for one in screen.nodes:
+        if one.role in _CELLS and _table_of(one.facts.get("xpath", "")) not in headed:
+            rows.setdefault(one.parent, []).append(one)
+    tables: dict[str, list[list[ScreenNode]]] = {}
+    for cells in rows.values():
+        tables.setdefault(_table_of(cells[0].facts.get("xpath", "")), []).append(cells)
+    return {
+        cells[1].key
+        for many in tables.values()
+        if len(many) > 1 and all(len(cells) == 2 and cells[0].text for cells in many)
+        for cells in many
+        if cells[1].text
+    }
 
 
 def _counts(node: ScreenNode) -> bool:
@@ -185,7 +204,7 @@ def _signature(node: ScreenNode, row: ScreenNode | None) -> tuple[str, ...]:
         if node.role == "radio":
             own += f" {node.name}"
     elif node.role in READ or node.role in _CELLS:
-        own = ""
+        own = node.facts.get("column", "")
     else:
         own = _DIGITS.sub("#", node.name)
     return (node.role, node.frame, place, own)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
+from adwright.agent.drivers.calendar import pick_day
+from adwright.agent.drivers.days import read_day
 from adwright.agent.drivers.fetched import FetchedPage
 from adwright.agent.drivers.network import GatedNetwork
 from adwright.agent.drivers.protocol import (
@@ -191,6 +193,9 @@ class ChromiumDriver:
             if self._settings.screen == "phone":
                 at.tap(no_wait_after=True)
             else:
+                if node.role == "generic" and not node.text:
+                    at.hover()  # icons are often drawn anew once they are pointed at
+                    self.rest()
                 # What it leads to is waited for below: the gate may ask a person first, and that
                 # may take longer than a page may.
                 at.click(no_wait_after=True)
@@ -201,7 +206,11 @@ class ChromiumDriver:
             self._at(node).click(delay=_LONG_TAP_MS, no_wait_after=True)
 
     def set_text(self, node: ScreenNode, text: str) -> None:
-        """Make `text` all that stands in a field."""
+        """Make `text` all that stands in a field; where that takes no typing but opens a calendar,
+        choose the day that the text is."""
+        day = read_day(text) if "readonly" in node.facts else None
+        if day is not None:
+            return pick_day(self, node, day)
         with self._acting(f"{_named(node)} takes no such text"):
             self._at(node).fill(text)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-__all__ = ["DomDocument", "read_documents"]
+__all__ = ["ELEMENT", "TEXT", "DomDocument", "read_documents"]
 
-_ELEMENT, _TEXT, _FRAGMENT = 1, 3, 11
+#: Kinds of nodes.
+ELEMENT, TEXT = 1, 3
 #: What an id made by a program has, and one made by a person mostly has not.
 _MANY_DIGITS = 3
 
@@ -100,12 +101,12 @@ class DomDocument:
 
     def text(self, node: int) -> str:
         """All text in a node."""
-        if self.kinds[node] == _TEXT:
+        if self.kinds[node] == TEXT:
             return self.texts[node]
         parts, stack = [], [node]
         while stack:
             each = stack.pop()
-            if self.kinds[each] == _TEXT:
+            if self.kinds[each] == TEXT:
                 parts.append(self.texts[each])
             stack.extend(reversed(self.children[each]))
         return " ".join(" ".join(parts).split())
@@ -115,7 +116,7 @@ class DomDocument:
         if node in self._paths:
             return self._paths[node]
         parent = self.parents[node]
-        if self.kinds[node] != _ELEMENT or node in self.shadow:
+        if self.kinds[node] != ELEMENT or node in self.shadow:
             found = ""
         elif parent < 0 or self.tags[parent] == "#document":
             found = f"/{self._step(node)}"
@@ -130,7 +131,7 @@ class DomDocument:
         same = [
             one
             for one in (self.children[parent] if parent >= 0 else [node])
-            if self.tags[one] == tag and self.kinds[one] == _ELEMENT
+            if self.tags[one] == tag and self.kinds[one] == ELEMENT
         ]
         # Elements of SVG have a namespace, which a bare name does not match.
         drawn = self.around(node, "svg") is not None
@@ -169,7 +170,7 @@ class DomDocument:
         parts, stack = [], [found]
         while stack:
             each = stack.pop()
-            if self.kinds[each] == _TEXT:
+            if self.kinds[each] == TEXT:
                 parts.append(self.texts[each])
             if self.tags[each] not in fields:
                 stack.extend(reversed(self.children[each]))

@@ -22,8 +22,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin
 
-from adwright.agent.drivers.dom import DomDocument, read_documents
+from adwright.agent.drivers.dom import ELEMENT, TEXT, DomDocument, read_documents
 from adwright.agent.drivers.protocol import ScreenNode
+from adwright.agent.drivers.unnamed import blocks_of, hint_of, nearby_label
 
 __all__ = ["STYLES", "NodePlace", "PageNodes", "counted", "read_snapshot"]
 
@@ -31,6 +32,8 @@ __all__ = ["STYLES", "NodePlace", "PageNodes", "counted", "read_snapshot"]
 STYLES = ("visibility",)
 #: Of the text in a node.
 _MOST_TEXT = 300
+#: What has no more characters, and no letter, is a sign, such as "+", and is called so.
+_SIGN = 2
 _SKIPPED = {"none", "InlineTextBox", "StaticText", "MenuListPopup", "ListMarker", "LineBreak"}
 _ROLES = {
     "RootWebArea": "document",
@@ -47,8 +50,10 @@ _ROLES = {
 _SWITCHES = {"checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"}
 _ATTRIBUTES = (
     *("id", "name", "type", "required", "min", "max", "pattern", "maxlength", "autocomplete"),
-    *("placeholder", "target", "rel", "title", "step", "multiple", "ping", "download"),
+    *("readonly", "placeholder", "target", "rel", "title", "step", "multiple", "ping", "download"),
 )
+_ICONS = ("span", "i", "div", "svg", "img", "b", "em")
+_FLAGS = ("required", "multiple", "readonly")
 _TEST_IDS = ("data-testid", "data-test-id", "data-test", "data-qa")
 #: What says that a button or link only shows a part of its page: HTML's own, and Bootstrap's.
 _TOGGLES = ("popovertarget", "data-bs-toggle", "data-toggle")
@@ -151,13 +156,83 @@ def _nodes_of(
         node = _node(page, raw, element, texts[each])
         found.append((key, replace(node, key=key, frame=frame, parent=around), page.path(element)))
     places = list(keys)
-    for element in _covered(page, keys):
-        node = replace(_covered_node(page, element), key=f"{number}:s{element}", frame=frame)
+    for element in sorted((*_covered(page, keys), *_icons(page, keys))):
+        made = _covered_node if page.tags[element] == "select" else _icon
+        node = replace(made(page, element), key=f"{number}:s{element}", frame=frame)
         outer = next((keys[one] for one in page.above(element) if one in keys), "")
         at = next((n for n, one in enumerate(places) if one > element), len(places))
         places.insert(at, element)
         found.insert(at, (node.key, replace(node, parent=outer), page.path(element)))
-    return found
+        keys[element] = node.key
+    return _with_blocks(page, found, keys, number, frame)
+
+
+def _with_blocks(
+    page: DomDocument,
+    found: list[tuple[str, ScreenNode, str]],
+    keys: Mapping[int, str],
+    number: int,
+    frame: str,
+) -> list[tuple[str, ScreenNode, str]]:
+    """The nodes with boxes that are records as items of a list, and what is in them inside them."""
+    by_key = {key: node for key, node, _ in found}
+    controls = (one for one, key in keys.items() if _is_control(by_key[key]))
+    blocks = blocks_of(page, controls)
+    if not blocks:
+        return found
+    of_key = {key: element for element, key in keys.items()}
+    names = {one: keys.get(one) or f"{number}:b{one}" for one in blocks}
+    made: list[tuple[str, ScreenNode, str]] = []
+    seen: set[int] = set()
+    for key, shown, path in found:
+        element, node = of_key.get(key), shown
+        inside = [one for one in page.above(element) if one in blocks] if element else []
+        for one in reversed(inside):
+            if one not in seen and one not in keys:
+                seen.add(one)
+                made.append((names[one], _block(page, one, names[one], frame), page.path(one)))
+        if element in blocks:
+            seen.add(element)
+            facts = {**shown.facts, "block": "true"}
+            node = replace(shown, role="listitem", name="", text=_shown(page, element), facts=facts)
+        elif inside and element is not None and _is_part(page, shown, element):
+            column = hint_of(page, element)
+            node = replace(shown, role="cell", facts={**shown.facts, "column": column})
+        if inside and of_key.get(shown.parent, -1) < inside[0]:
+            node = replace(node, parent=names[inside[0]])
+        made.append((key, node, path))
+    return made
+
+
+def _is_part(page: DomDocument, node: ScreenNode, element: int) -> bool:
+    """Whether it is a text of a record, called by its class: as a cell of a table is by its
+    column."""
+    plain = node.role == "generic" and "clickable" not in node.facts and bool(node.text)
+    holds = any(page.kinds[one] == ELEMENT for one in page.children[element])
+    return plain and not holds and bool(hint_of(page, element))
+
+
+def _is_control(node: ScreenNode) -> bool:
+    tag = node.facts.get("tag")
+    clickable = "clickable" in node.facts and tag not in ("html", "body", "label")
+    return node.visible and (node.role == "button" or (node.role == "generic" and clickable))
+
+
+def _block(page: DomDocument, element: int, key: str, frame: str) -> ScreenNode:
+    facts = {**_facts(page, element), "block": "true"}
+    return ScreenNode(key, "listitem", "", facts=facts, frame=frame, text=_shown(page, element))
+
+
+def _shown(page: DomDocument, element: int) -> str:
+    """The text of a box that can be seen."""
+    parts, stack = [], [element]
+    while stack:
+        each = stack.pop()
+        if page.kinds[each] == TEXT:
+            parts.append(page.texts[each])
+        elif each == element or each in page.visible or page.kinds[each] != ELEMENT:
+            stack.extend(reversed(page.children[each]))
+    return " ".join(" ".join(parts).split())[:_MOST_TEXT]
 
 
 def _covered(page: DomDocument, keys: Mapping[int, str]) -> list[int]:
@@ -187,6 +262,24 @@ def _covered_node(page: DomDocument, element: int) -> ScreenNode:
     )
 
 
+def _icons(page: DomDocument, keys: Mapping[int, str]) -> list[int]:
+    """What is drawn, can be clicked, holds nothing, and is hidden from tools: they name it by
+    nothing, so it is called after its class."""
+    return [
+        one
+        for one in sorted(page.clickable & page.visible)
+        if one not in keys
+        and page.tags[one] in _ICONS
+        and not any(page.kinds[inner] == ELEMENT for inner in page.children[one])
+        and not page.text(one)
+        and hint_of(page, one)
+    ]
+
+
+def _icon(page: DomDocument, element: int) -> ScreenNode:
+    return ScreenNode("", "generic", hint_of(page, element), facts=_facts(page, element))
+
+
 def _is_shown(page: DomDocument, tree: _Tree, raw: Mapping[str, Any], element: int) -> bool:
     role = _value(raw, "role")
     if role in _SKIPPED or page.tags[element] in ("option", "optgroup", "#document"):
@@ -201,7 +294,11 @@ def _node(page: DomDocument, raw: Mapping[str, Any], element: int, text: str) ->
     secret = page.tags[element] == "input" and (
         kind == "password" or own.get("autocomplete", "").endswith("password")
     )
-    name = " ".join(_value(raw, "name").split())
+    name = " ".join(_value(raw, "name").split()) or nearby_label(page, element)
+    if not name and element in page.clickable and role in ("generic", "button", "image", "img"):
+        role = "button" if role == "button" else "generic"  # a picture that is clicked is an icon
+        is_sign = len(text) <= _SIGN and not any(one.isalnum() for one in text)
+        name = (text or hint_of(page, element)) if is_sign else ""
     if role in _SWITCHES:
         value = "true" if properties.get("checked") in (True, "true") else "false"
     elif secret:
@@ -259,7 +356,7 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
         facts["action"] = urljoin(page.base, action.strip())
         facts["method"] = method.strip().upper()
         facts["form"] = page.path(form)
-    return {key: value for key, value in facts.items() if value or key in ("required", "multiple")}
+    return {key: value for key, value in facts.items() if value or key in _FLAGS}
 
 
 def _folding(properties: Mapping[str, Any]) -> dict[str, str]:

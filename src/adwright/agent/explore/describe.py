@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urldefrag, urlencode
 
+from adwright.agent.document.columns import header_of
 from adwright.agent.document.elements import (
     EffectClass,
     Element,
@@ -243,21 +244,5 @@ def _about(group: NodeGroup, screen: Screen) -> str:
 
 def _column(node: ScreenNode, screen: Screen) -> str:
     """The header of the column that a node stands in, where its table has one."""
-    by_key = {one.key: one for one in screen.nodes}
-    cell: ScreenNode | None = node
-    while cell is not None and cell.role not in ("cell", "gridcell"):
-        cell = by_key.get(cell.parent)
-    if cell is None:
-        return ""
-    place = sum(
-        one.parent == cell.parent and one.role in ("cell", "gridcell", "rowheader")
-        for one in screen.nodes[: screen.nodes.index(cell)]
-    )
-    table = cell.facts.get("xpath", "").rpartition("/table")
-    start = f"{table[0]}{table[1]}{table[2].partition('/')[0]}"
-    heads = [
-        one
-        for one in screen.nodes
-        if one.role == "columnheader" and one.facts.get("xpath", "").startswith(start)
-    ]
-    return guarded(heads[place].name).text if place < len(heads) else ""
+    said = node.facts.get("column")
+    return guarded(said).text if said else header_of(screen, node)

@@ -73,6 +73,9 @@ def effect_of(node: ScreenNode) -> EffectClass:
     kind = facts.get("type", "").lower()
     if role in FIELDS or (facts.get("tag") in ("input", "select", "textarea") and kind == "file"):
         return "draft"
+    is_box = "block" in facts and "clickable" in facts  # what its script does, nobody knows
+    if role in READ and is_box:
+        return "unknown"
     if role in READ or role in ("tab", "treeitem", "disclosuretriangle", "cell", "gridcell"):
         return "read"
     sends = facts.get("form") and (

@@ -32,10 +32,16 @@ from adwright.agent.explore.content import page_content
 from adwright.agent.explore.describe import SeenElement, describe
 from adwright.agent.explore.effects import word_effect
 from adwright.agent.explore.records import PageRecord, PageRecords
+from adwright.agent.explore.views import (
+    kind_of,
+    may_be_tried,
+    mixed_skeleton,
+    new_in,
+    tried_to_send,
+)
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
-from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
 __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
@@ -48,8 +54,9 @@ _MOST_FAILURES = 3
 class ExploreBounds:
     """start: where it begins. paths: only below these; by default all of the origin. pages: so many
     in all. a_template: so many of one URL template. depth: so many links from the start. menus: so
-    many are opened on a page. cautious: leave out links whose words or address speak of deleting,
-    paying or sending, although GET ought to change nothing. seconds: then it stops."""
+    many are opened on a page. tries: so many taps deep, parts of unknown effect are tried as well;
+    of copies that may be spoilt alone. cautious: leave out links whose words or address speak of
+    deleting, paying or sending, although GET ought to change nothing. seconds: then it stops."""
 
     start: str
     paths: tuple[str, ...] = ("/",)
@@ -57,6 +64,7 @@ class ExploreBounds:
     a_template: int = 1
     depth: int = 8
     menus: int = 12
+    tries: int = 0
     cautious: bool = True
     seconds: float = 1800.0
 
@@ -150,6 +158,8 @@ class _Exploration:
         self._refused: Counter[str] = Counter()
         self._skeletons: set[str] = set()
         self._menus: set[str] = set()
+        self._sends: set[str] = set()
+        self._ways: dict[str, tuple[SeenElement, ...]] = {}
         self.failed: dict[str, str] = {}
         self.left: set[str] = set()
         for record in records.all:
@@ -223,39 +233,69 @@ class _Exploration:
         self._same[path] += int(bool(query) and not is_new)
 
     def _open_menus(self, record: PageRecord, depth: int) -> Iterator[PageRecord]:
-        closed = {_menu_of(one, record): one for one in record.elements if one.opens}
+        tries = len(record.tapped) < self._bounds.tries
+        closed = {
+            _menu_of(one, record): one
+            for one in record.elements
+            if one.opens or (tries and may_be_tried(one))
+        }
         new = [mark for mark in closed if mark not in self._menus]
-        dirty = False
+        dirty = bool(record.tapped)
         for mark in new[: self._bounds.menus]:
             seen = closed[mark]
             self._menus.add(mark)
-            if dirty:
-                self._driver.open(record.url)
-            screen = self._driver.observe()
-            nodes = find_nodes(screen, seen.element)
-            if not nodes:
+            if kind_of(seen) in self._sends:
                 continue
-            node, dirty = nodes[0], True
             try:
-                self._driver.tap(node)
-                shown = self._driver.observe()
+                if dirty:
+                    self._go_back_to(record)
+                opened = self._tapped(seen, record, depth)
             except DriverError as error:
                 self.failed[f"{record.url} {seen.element.name}"] = str(error)
+                dirty = True
                 continue
-            if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
-                continue
-            tapped = (seen.element.name,)
-            opened = self._record(record.url, depth, shown, tapped, None)
-            opened = replace(opened, elements=_new_in(opened.elements, record.elements))
-            if opened.elements:
-                if opened.skeleton == record.skeleton:
-                    # What an item's menu shows is like the rest of its list.
-                    parts = [one.element.name for one in opened.elements]
-                    mixed = content_hash([record.skeleton, *tapped, *parts])
-                    opened = replace(opened, skeleton=mixed[: len(record.skeleton)])
+            dirty = True
+            if opened is not None:
                 self._records.add(opened)
                 self._queue_links(opened.elements, depth)
                 yield opened
+                if opened.tapped and len(opened.tapped) <= self._bounds.tries:
+                    yield from self._open_menus(opened, depth)
+
+    def _go_back_to(self, record: PageRecord) -> None:
+        """Load a page anew, and show again what was tapped on it."""
+        self._driver.open(record.url)
+        for seen in self._ways.get(record.key, ()):
+            self._driver.tap(self._first_node(seen))
+
+    def _first_node(self, seen: SeenElement) -> ScreenNode:
+        nodes = find_nodes(self._driver.observe(), seen.element)
+        if not nodes:
+            raise DriverError("it is not there any more", where=seen.element.name)
+        return nodes[0]
+
+    def _tapped(self, seen: SeenElement, record: PageRecord, depth: int) -> PageRecord | None:
+        """What tapping a part shows; None where that is nothing new, or another page, or where it
+        tried to send something."""
+        node, screen = self._first_node(seen), self._driver.observe()
+        self._driver.requests()
+        self._driver.tap(node)
+        shown = self._driver.observe()
+        if not seen.opens and tried_to_send(self._driver.requests()):
+            self._sends.add(kind_of(seen))
+            return None
+        if urldefrag(shown.url)[0] != urldefrag(screen.url)[0]:
+            return None
+        tapped = (*record.tapped, seen.element.name)
+        opened = self._record(record.url, depth, shown, tapped, None)
+        opened = replace(opened, elements=new_in(opened.elements, record.elements))
+        if not opened.elements:
+            return None
+        before = [one for one in self._records.all if one.url == record.url]
+        if any(one.skeleton == opened.skeleton for one in before):
+            opened = replace(opened, skeleton=mixed_skeleton(record.skeleton, opened))
+        self._ways[opened.key] = (*self._ways.get(record.key, ()), seen)
+        return opened
 
     def _record(
         self,
@@ -308,16 +348,6 @@ def _mark(name: str, record: PageRecord, *, own: bool) -> str:
 
 def _above(path: str) -> str:
     return path.rstrip("/").rpartition("/")[0] + "/"
-
-
-def _new_in(
-    shown: tuple[SeenElement, ...], before: tuple[SeenElement, ...]
-) -> tuple[SeenElement, ...]:
-    """What tapping has shown; the rest of the page is described already."""
-    known = {(one.element.role, one.element.label, one.href) for one in before}
-    return tuple(
-        one for one in shown if (one.element.role, one.element.label, one.href) not in known
-    )
 
 
 def _words_of(seen: SeenElement, url: str) -> str:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import Element
-from adwright.agent.generate.form_ways import column_of
 from adwright.agent.generate.task_intent import TaskIntent, ValueCue
 from adwright.agent.generate.task_terms import TermWeights, near_terms, terms_of
 from adwright.agent.language.field_values import read_decimal, why_text_unfit

@@ -17,16 +17,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.routes import edges_of
 from adwright.agent.generate.task_terms import TermWeights, terms_of
 from adwright.agent.language.reach import StateReach
 from adwright.agent.run.searching import form_of, next_page
 
-__all__ = ["DocumentForms", "ItemDoor", "column_of"]
+__all__ = ["DocumentForms", "ItemDoor"]
 
 _ROWS = ("row", "listitem", "article")
-_COLUMN = re.compile(r"\bcolumn (.+?)(?:;|$)")
 _FURTHEST = 4
 
 
@@ -38,12 +38,6 @@ class ItemDoor:
     rows: Element
     door: Element | None
     steps: int
-
-
-def column_of(element: Element) -> str:
-    """The header of the column in which a list's parts stand, or empty."""
-    found = _COLUMN.search(element.description)
-    return found[1].strip() if found else ""
 
 
 class DocumentForms:
@@ -87,6 +81,14 @@ class DocumentForms:
         for edge in edges_of(self.document):
             found.setdefault(edge.source, []).append(edge)
         return {state: tuple(edges) for state, edges in found.items()}
+
+    @cached_property
+    def _openers(self) -> Mapping[str, str]:
+        """By state, the first element that leads there."""
+        found: dict[str, str] = {}
+        for edge in edges_of(self.document):
+            found.setdefault(edge.target, edge.element)
+        return found
 
     @cached_property
     def weights(self) -> TermWeights:
@@ -133,14 +135,10 @@ class DocumentForms:
         """The terms of a state's path, and of the part of the page that it is."""
         if state not in self._path_terms:
             path = self.path(state).replace("{}", " ")
-            opened = [e.element for e in edges_of(self.document) if e.target == state]
-            parts = [
-                path,
-                *(one.partition("__")[2] for one in opened[:1] if self._shares(one, state)),
-            ]
-            self._path_terms[state] = frozenset(
-                terms_of(re.sub(r"[^A-Za-z0-9]+", " ", " ".join(parts)))
-            )
+            opener = self._openers.get(state)
+            if opener is not None and self._shares(opener, state):
+                path += f" {opener.partition('__')[2]}"
+            self._path_terms[state] = frozenset(terms_of(re.sub(r"[^A-Za-z0-9]+", " ", path)))
         return self._path_terms[state]
 
     def _shares(self, element: str, state: str) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import Element
-from adwright.agent.generate.form_ways import DocumentForms, ItemDoor, column_of
+from adwright.agent.generate.form_ways import DocumentForms, ItemDoor
 from adwright.agent.generate.item_names import named_item
 from adwright.agent.generate.task_intent import TaskIntent
 from adwright.agent.generate.task_terms import terms_of

@@ -16,11 +16,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
+from adwright.agent.generate.acts.plan_acts import act_plans
 from adwright.agent.generate.field_values import FilledForm, fill_form
-from adwright.agent.generate.form_ways import DocumentForms, ItemDoor, column_of
+from adwright.agent.generate.form_ways import DocumentForms, ItemDoor
 from adwright.agent.generate.item_names import ACTS, named_item
-from adwright.agent.generate.plan_acts import act_plans
 from adwright.agent.generate.plan_questions import question_plans
 from adwright.agent.generate.task_intent import TaskIntent, read_intent
 from adwright.agent.generate.task_terms import terms_of

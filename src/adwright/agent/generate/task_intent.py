@@ -22,7 +22,8 @@ IntentKind: TypeAlias = Literal["ask", "count", "delete", "create", "change"]
 _COUNT = re.compile(r"\b(?:how many|count|number of)\b", re.I)
 _ASK = re.compile(
     r"^(?:please\s+)?(?:can you\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
-    r"of what|read|tell|show|look up|find out|give me|i need the|check)\b|\?$",
+    r"of what|read|tell|show|look up|find out|give me|i need the"
+    r"|check(?!.*\b(?:box(?:es)?|checkbox(?:es)?|radio|button|option)\b))\b|\?$",
     re.I,
 )
 _ACT = re.compile(

@@ -5,6 +5,7 @@ What is known only when the script runs is checked again then, with the value.
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
@@ -18,10 +19,14 @@ from adwright.agent.language.tree import (
     WholeLiteral,
 )
 
-__all__ = ["read_decimal", "why_text_unfit", "why_unfit"]
+__all__ = ["number_in", "read_decimal", "why_text_unfit", "why_unfit"]
 
 _TEXTUAL = ("text", "number", "date", "secret")
 _MOST_NUMBER_CHARACTERS = 40
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]{0,15}(?:\.\d{1,9})?(?![\w.]*\d)")
+_DURATION = re.compile(
+    r"(?:(\d{1,4})\s*h(?:ours?|rs?)?\b)?\s*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?\b)?", re.I
+)
 
 
 def why_unfit(
@@ -95,6 +100,19 @@ def read_decimal(text: str) -> Decimal | None:
         return None
     # An exponent could make a number that takes a gigabyte to print.
     return found if found.is_finite() and "e" not in plain.lower() and "_" not in plain else None
+
+
+def number_in(text: str) -> Decimal | None:
+    """The one number in a text, with words or a currency around it; of a duration such as "3h 20m"
+    the minutes. None where there is none, or several."""
+    if (number := read_decimal(text)) is not None:
+        return number
+    plain = " ".join(text.split())[:200]
+    whole = _DURATION.fullmatch(plain)
+    if whole and (whole[1] or whole[2]):
+        return Decimal(60 * int(whole[1] or 0) + int(whole[2] or 0))
+    found = _NUMBER.findall(plain)
+    return read_decimal(found[0]) if len(found) == 1 else None
 
 
 def _why_no_number(element: Element, text: str) -> ScriptProblem | None:

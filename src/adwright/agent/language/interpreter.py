@@ -19,7 +19,7 @@ from adwright.agent.drivers.protocol import DriverError
 from adwright.agent.language.arithmetic import apply_operator, bounded_text, negated
 from adwright.agent.language.budgets import BudgetMeter, RunBudget
 from adwright.agent.language.checker import CheckedScript
-from adwright.agent.language.field_values import read_decimal, why_text_unfit
+from adwright.agent.language.field_values import number_in, why_text_unfit
 from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.tree import (
@@ -303,7 +303,7 @@ class _ScriptRun:
             case "secret", [str(name)]:
                 return ScriptValue(SecretName(name))
             case "number", [str(text)]:
-                number = read_decimal(text)
+                number = number_in(text)
                 if number is None:
                     self._fail("value", f"{quoted(text)} is no number", call.at, "as in 12.50")
                 return ScriptValue(number, sources)

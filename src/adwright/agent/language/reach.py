@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
 
-__all__ = ["StateReach", "leads"]
+__all__ = ["StateReach", "leads", "own_ways"]
 
 _HARM: tuple[EffectClass, ...] = ("unknown", "destructive", "spend", "message", "commit")
 
@@ -91,3 +92,12 @@ class StateReach:
         """What the key Enter may do in one of `states`: the worst of what their elements do."""
         found = {one.effect for state in states for one in self._document.elements_of(state)}
         return next((one for one in _HARM if one in found), "navigate")
+
+
+def own_ways(document: AppDocument) -> AppDocument:
+    """The document with the ways that a runner may go by itself, and no other."""
+    elements = tuple(one if leads(one) else replace(one, target=None) for one in document.elements)
+    edges = tuple(
+        one for one in document.edges if not one.needs and leads(document.by_name[one.element])
+    )
+    return replace(document, elements=elements, edges=edges)

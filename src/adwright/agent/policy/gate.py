@@ -31,6 +31,7 @@ from adwright.agent.policy.confirmation import (
 )
 from adwright.agent.policy.origins import OriginRules, check_origin
 from adwright.agent.policy.secrets import SecretKeeper
+from adwright.agent.policy.sent_form import SentForm
 from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
 from adwright.core.config import check_literals
 
@@ -59,10 +60,13 @@ class GateRules:
 @dataclass
 class GateAct:
     """What happens while the script acts on one element; elements: what the document says of them,
-    several for the key Enter, which may be any of its page."""
+    several for the key Enter, which may be any of its page. form: what may be sent by it. repeats:
+    fields that must be sent with these values, as this act only confirms what was sent before."""
 
     elements: tuple[Element, ...]
     before: Mapping[str, str]
+    form: SentForm = field(default_factory=SentForm)
+    repeats: Mapping[str, str] = field(default_factory=dict)
     written: list[PendingChange] = field(default_factory=list)
     blocked: list[PendingChange] = field(default_factory=list)
     alarm: GateDecision | None = None
@@ -105,10 +109,17 @@ class PolicyGate:
             self._mode = before
 
     @contextmanager
-    def acting(self, elements: tuple[Element, ...], before: Mapping[str, str]) -> Iterator[GateAct]:
+    def acting(
+        self,
+        elements: tuple[Element, ...],
+        before: Mapping[str, str],
+        form: SentForm | None = None,
+        repeats: Mapping[str, str] | None = None,
+    ) -> Iterator[GateAct]:
         """While this lasts, the script acts on one of `elements`; before: the names of the fields
-        of the page and what stood in them when it came."""
-        act = GateAct(elements, before)
+        of the page and what stood in them when it came. form: None where nothing is known of it.
+        repeats: see `GateAct`."""
+        act = GateAct(elements, before, form or SentForm(), repeats or {})
         self._act = act
         try:
             yield act
@@ -159,6 +170,8 @@ class PolicyGate:
         act = self._act
         if act is None:
             return _no("unexpected_write", "something would write while the script does not act")
+        if act.alarm is not None:
+            return _no("stopped", "nothing more is sent by an act that raised an alarm")
         if self._mode == "reading":
             return _no("effect", f"a check would send {request.method} {request.url}")
         element, documented = self._meant(act, request)
@@ -167,8 +180,12 @@ class PolicyGate:
             shown = f"{request.method} {request.url}"
             return _no("effect", f"{name} would send {shown}, which the document does not say")
         effect: EffectClass = element.effect
-        if element.requests and not documented:
-            return _no("effect", f"${element.name} would send {request.method} {request.url}")
+        other = f"would send {request.method} {request.url}" if element.requests else ""
+        why = act.form.why_not(request, element.requests) if documented else other
+        if any(request.fields.get(name) != value for name, value in act.repeats.items()):
+            why = "would confirm something else than was sent"
+        if why:
+            return _no("effect", f"${element.name} {why}")
         if effect == "unknown" and not self.rules.unknown:
             return _no("effect", f"the effect of ${element.name} is unknown")
         change = pending_change(
@@ -180,7 +197,9 @@ class PolicyGate:
             documented=documented,
             mask=self.secrets.mask,
         )
-        key = (request.method.upper(), request.url, request.body)
+        # A form is sent once, whatever stands in it; a script of a page may send several things.
+        body = b"" if act.form.address else request.body
+        key = (request.method.upper(), request.url, body)
         if key in act.sent:
             return _no("double_submit", "the same request was sent by this act before")
         act.sent.add(key)

@@ -18,6 +18,7 @@ from adwright.agent.document.finding import where_am_i
 from adwright.agent.drivers.protocol import DriverError, Screen, ScreenDriver, SeenRequest
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem
 from adwright.agent.policy.gate import GateAct, PolicyGate
+from adwright.agent.policy.sent_form import SentForm
 from adwright.agent.run.trace import RunTrace, TraceRequest, TraceStep
 
 __all__ = ["KeepPicture", "TracedActs"]
@@ -60,15 +61,18 @@ class TracedActs:
         step: TraceStep,
         elements: tuple[Element, ...],
         before: Mapping[str, str],
+        form: SentForm | None = None,
+        repeats: Mapping[str, str] | None = None,
     ) -> GateAct:
         """Do it, and add `step` to the trace, with what came of it.
 
         elements: what the script acts on, or all of a page for the key Enter. before: names of
-        fields and what stood in them. Raises ScriptError, with line 0.
+        fields and what stood in them. form: what a tap may send. repeats: see `GateAct`. Raises
+        ScriptError, with line 0.
         """
         failed = ""
         self.screen = None
-        with self._gate.acting(elements, before) as act:
+        with self._gate.acting(elements, before, form, repeats) as act:
             try:
                 do()
                 # What the page sends once it has been touched belongs to the act.
@@ -126,7 +130,7 @@ class TracedActs:
             after=where_am_i(self._document, screen) or "",
             requests=made,
             verdict=problem.code if problem else "ok",
-            note=mask(problem.what) if problem else "",
+            note=mask(problem.what) if problem else step.note,
             picture=self._picture(screen),
         )
         self._trace.add(step)

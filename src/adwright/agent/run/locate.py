@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NoReturn
 
+from adwright.agent.document.columns import column_of, header_of
 from adwright.agent.document.elements import Element
 from adwright.agent.document.finding import find_node, find_nodes
 from adwright.agent.drivers.protocol import Screen, ScreenNode
@@ -26,7 +27,7 @@ def locate(screen: Screen, element: Element, within: ScreenNode | None = None) -
     """The node of an element. Raises ScriptError: "not_found", "ambiguous" or "identity"."""
     seen = replace(screen, nodes=tuple(one for one in screen.nodes if one.visible))
     if within is not None:
-        return _within(seen, element, within)
+        return _in_its_column(seen, element, _within(seen, element, within))
     node = find_node(seen, element)
     if node is None:
         twins = _alike(seen, element)
@@ -75,8 +76,8 @@ def text_of(node: ScreenNode) -> str:
 
 
 def fold_name(name: str) -> str:
-    """A name without capitals and doubled blanks, to compare it."""
-    return " ".join(name.split()).casefold()
+    """A name without capitals, doubled blanks and the marks of what is required, to compare it."""
+    return " ".join(name.split()).strip(" *:").casefold() or name.strip()
 
 
 def _within(screen: Screen, element: Element, around: ScreenNode) -> ScreenNode:
@@ -99,6 +100,16 @@ def _within(screen: Screen, element: Element, around: ScreenNode) -> ScreenNode:
     if len(found) > 1:
         _fail("ambiguous", f"the item holds {len(found)} of ${element.name}", "")
     return found[0]
+
+
+def _in_its_column(screen: Screen, element: Element, node: ScreenNode) -> ScreenNode:
+    """The node; ScriptError where it stands under another header than the document says."""
+    wanted = column_of(element)
+    header = header_of(screen, node) if wanted else ""
+    if header and fold_name(header) != fold_name(wanted):
+        what = f"${element.name} would be read under {quoted(header)}, not {quoted(wanted)}"
+        _fail("identity", what, "look at the columns, and correct the document")
+    return node
 
 
 def _alike(screen: Screen, element: Element) -> list[ScreenNode]:

@@ -9,24 +9,39 @@
 
 A banner that says "saved" counts for nothing. Each request must have been answered without an
 error, and the check, a script that only reads, must run to its end on pages that are loaded anew.
+Of an item that was given another name, the check looks under that one where the old one is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import SeenRequest
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
 from adwright.agent.language.problems import ScriptError, ScriptProblem
-from adwright.agent.language.tree import Script
+from adwright.agent.language.tree import (
+    Act,
+    BinaryTerm,
+    Expression,
+    IndexedTerm,
+    Script,
+    VariableUse,
+    VerbCall,
+)
 from adwright.agent.language.values import ArgumentValue
 from adwright.agent.policy.shapes import matching_shape
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
-__all__ = ["Postconditions", "check_postconditions", "missing_requests", "own_arguments"]
+__all__ = [
+    "Postconditions",
+    "check_postconditions",
+    "missing_requests",
+    "own_arguments",
+    "renamed_arguments",
+]
 
 _READ_ONLY = CheckRules(
     forbidden=("commit", "message", "spend", "destructive", "unknown"), most_items=200
@@ -85,3 +100,32 @@ def own_arguments(
         what = f"the check takes {missing[0]}, which the run has not"
         raise ScriptError([ScriptProblem("arguments", what)])
     return {one.name: arguments[one.name] for one in script.parameters}
+
+
+def renamed_arguments(
+    check: Script, arguments: Mapping[str, ArgumentValue]
+) -> Iterator[dict[str, ArgumentValue]]:
+    """The arguments of a check with which it looks for its item under a text that was set: what is
+    picked by a text is then picked by one that a field is compared with."""
+    calls = [one.call for one in check.body if isinstance(one, Act)]
+    picked = {name for call in calls if call.verb == "tap" for name in _names(call, within="pick")}
+    compared = {name for call in calls if call.verb == "expect" for name in _names(call)}
+    for name in sorted(picked):
+        for other in sorted(compared - picked):
+            if isinstance(arguments.get(name), str) and isinstance(arguments.get(other), str):
+                yield {**arguments, name: arguments[other]}
+
+
+def _names(term: Expression, *, within: str = "") -> Iterator[str]:
+    """The parameters in a term; within "pick": only those that say which item is meant."""
+    match term:
+        case VariableUse(name) if not within:
+            yield name
+        case VerbCall(verb, arguments):
+            inner = "" if verb in ("match", "find") else within
+            for one in arguments:
+                yield from _names(one, within=inner)
+        case IndexedTerm(sequence):
+            yield from _names(sequence, within=within)
+        case BinaryTerm(_, left, right):
+            yield from (*_names(left, within=within), *_names(right, within=within))

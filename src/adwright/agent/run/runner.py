@@ -33,6 +33,7 @@ from adwright.agent.run.postconditions import (
     check_postconditions,
     missing_requests,
     own_arguments,
+    renamed_arguments,
 )
 from adwright.agent.run.screen_world import ScreenWorld, WorldSettings
 from adwright.agent.run.trace import RunTrace, TraceStep
@@ -203,11 +204,13 @@ class _ScreenRun:
         if missing or check is None:
             return missing[0] if missing else None
         try:
-            with self._gate.during("reading"):
-                world.line = 0
-                world.go_home()
-                self._script(world, check, own_arguments(check.script, arguments), None)
-                world.look()
+            own = own_arguments(check.script, arguments)
+            try:
+                self._look_up(world, check, own)
+            except ScriptError as error:
+                if error.code not in ("not_found", "index"):
+                    raise
+                self._look_up_renamed(world, check, own, error)
         except ScriptError as error:
             first = error.problems[0]
             what = f"the check after the run: {first.what}"
@@ -215,6 +218,29 @@ class _ScreenRun:
         except DriverError as error:
             return ScriptProblem("driver", f"the check after the run: {error}")
         return None
+
+    def _look_up(
+        self, world: ScreenWorld, check: CheckedScript, own: Mapping[str, ArgumentValue]
+    ) -> None:
+        with self._gate.during("reading"):
+            world.line = 0
+            world.go_home()
+            self._script(world, check, own, None)
+            world.look()
+
+    def _look_up_renamed(
+        self,
+        world: ScreenWorld,
+        check: CheckedScript,
+        own: Mapping[str, ArgumentValue],
+        error: ScriptError,
+    ) -> None:
+        """The item is no longer there under its name: it may have been given another."""
+        for renamed in renamed_arguments(check.script, own):
+            with suppress(ScriptError):
+                self._look_up(world, check, renamed)
+                return
+        raise error
 
     def close(self) -> None:
         """Give the screen back."""

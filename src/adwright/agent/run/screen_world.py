@@ -8,34 +8,37 @@ answer must not be an error, and the state the one that was to come. Else the ru
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.finding import where_am_i
 from adwright.agent.document.routes import edges_of, find_route
 from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
-from adwright.agent.language.reach import leads
+from adwright.agent.language.reach import own_ways
 from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
-from adwright.agent.policy.shapes import SAFE_METHODS
+from adwright.agent.policy.sent_form import SentForm, sent_form
 from adwright.agent.run.acts import KeepPicture, TracedActs
-from adwright.agent.run.heal import HealedElement, effect_agrees, heal_element
+from adwright.agent.run.confirming import (
+    came_back,
+    confirming_button,
+    first_sent,
+    repeated,
+    sent_fields,
+)
+from adwright.agent.run.heal import HealedElement, effect_agrees
 from adwright.agent.run.locate import item_on, items_on, locate, text_of
+from adwright.agent.run.renamed import heal_in_row, heal_missed
 from adwright.agent.run.searching import ItemSearch
 from adwright.agent.run.trace import RunTrace, TraceStep
 
 __all__ = ["ScreenWorld", "WorldSettings"]
 
-_DIRECTIONS: Mapping[str, Direction] = {
-    "up": "up",
-    "down": "down",
-    "left": "left",
-    "right": "right",
-}
+_DIRECTIONS: Mapping[str, Direction] = {one: one for one in get_args(Direction)}
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class WorldSettings:
 
 @dataclass
 class _Page:
-    """What is known of the page that is open: which fields had which values when it came."""
+    """What is known of the page that is open: which fields had which values when it came, and the
+    names with which those are sent that the script filled in."""
 
     url: str = ""
     state: str | None = None
     before: dict[str, str] = field(default_factory=dict)
     drafts: set[str] = field(default_factory=set)
+    typed: set[str] = field(default_factory=set)
 
 
 class ScreenWorld:
@@ -73,12 +78,10 @@ class ScreenWorld:
         self.line = 0
         self.healed: list[HealedElement] = []
         self.acts = TracedActs(document, driver, gate, trace, keep_picture=keep_picture)
-        self._document = document
-        self._driver = driver
-        self._gate = gate
-        self._trace = trace
+        self._document, self._driver = document, driver
+        self._gate, self._trace = gate, trace
         self._settings = settings or WorldSettings()
-        self._ways = _ways(document)
+        self._ways = own_ways(document)
         self._elements = dict(document.by_name)
         self._page = _Page()
 
@@ -169,8 +172,7 @@ class ScreenWorld:
         if screen.url == self._page.url and self._is_like(state, self._page.state or ""):
             self._page.state = state  # another tab or menu of the page
         elif screen.url != self._page.url or state != self._page.state:
-            fields = dict(filter(None, map(_sent, screen.nodes)))
-            self._page = _Page(screen.url, state, fields)
+            self._page = _Page(screen.url, state, sent_fields(screen.nodes))
         if self._gate.stray is not None:
             _fail("effect", self._gate.stray.reason, "look at what the page sends by itself")
         return screen
@@ -251,7 +253,7 @@ class ScreenWorld:
                     raise
                 return screen, locate(screen, element, within=around), element
             if target.within is not None:
-                raise
+                return screen, self._heal_in_row(screen, element, target.within, error), element
             healed = self._heal(screen, element, error)
             return screen, healed.node, healed.after
 
@@ -289,12 +291,23 @@ class ScreenWorld:
 
     def _heal(self, screen: Screen, element: Element, error: ScriptError) -> HealedElement:
         allowed = self._settings.heal and (self._settings.heal_writes or not element.writes)
-        healed = heal_element(screen, element) if allowed and error.code == "not_found" else None
+        healed = heal_missed(screen, self._document, element, error.code) if allowed else None
         if healed is None:
             raise error
         self.healed.append(healed)
         self._elements[element.name] = healed.after
         return healed
+
+    def _heal_in_row(
+        self, screen: Screen, element: Element, item: ElementHandle, error: ScriptError
+    ) -> ScreenNode:
+        if not self._settings.heal or error.code not in ("not_found", "identity"):
+            raise error
+        row = self._node_of(screen, self._element(item.name), item)
+        node = heal_in_row(screen, self._document, element, row)
+        if node is None:
+            raise error
+        return node
 
     def _require_effect(self, screen: Screen, element: Element, node: ScreenNode) -> None:
         if not node.enabled:
@@ -355,28 +368,48 @@ class ScreenWorld:
                 do = partial(driver.long_tap, node)
             case _:
                 do = partial(driver.tap, node)
-        before = self._page.state
+        before, fields = self._page.state, self._page.before
         if any(one.after is element for one in self.healed):
             how = "healed"
-        act = self._perform(do, verb, (element,), name=element.name, how=how, value=shown)
+        form = sent_form(screen, node, self._page.typed)
+        act = self._perform(do, verb, (element,), form, name=element.name, how=how, value=shown)
         if verb in ("set_text", "choose"):
             self._page.drafts.add(element.name)
+            self._page.typed.add(node.facts.get("name", ""))
         self._observe(self.acts.screen)
+        if act.written and self._settings.heal_writes and self._settings.heal:
+            act = self._confirm(element, act, fields)
         self._require_outcome(verb, element, before, act)
         return False
+
+    def _confirm(self, element: Element, act: GateAct, fields: Mapping[str, str]) -> GateAct:
+        """Where the app asks whether to do what was sent: say yes, if the person does again."""
+        screen, sent = self.acts.screen, first_sent(self.acts.last)
+        if self._page.state is not None or screen is None or sent is None:
+            return act
+        node = confirming_button(screen, element, sent)
+        if node is None:
+            return act
+        step = TraceStep(self.line, "tap", element.name, "healed", note="a page asks to confirm")
+        again = partial(self._driver.tap, node)
+        act = self.acts.perform(again, step, (element,), fields, repeats=repeated(sent, fields))
+        self._page = _Page()
+        self._observe(self.acts.screen)
+        return act
 
     def _perform(
         self,
         do: Callable[[], None],
         verb: str,
         elements: tuple[Element, ...] = (),
+        form: SentForm | None = None,
         *,
         name: str = "",
         how: str = "script",
         value: str = "",
     ) -> GateAct:
         step = TraceStep(self.line, verb, name, how, value=value, before=self._page.state or "")
-        act = self.acts.perform(do, step, elements, self._page.before)
+        act = self.acts.perform(do, step, elements, self._page.before, form)
         if act.written:
             # What stands in the fields now is what was sent.
             self._page = _Page()
@@ -405,34 +438,11 @@ class ScreenWorld:
             _fail(code, f"${element.name} led to {shown}, not to {expected}", hint)
         sends = element.requests and element.writes and verb == "tap"
         if sends and not act.written and after == before:
-            what = f"${element.name} sent nothing"
             hint = "a field that the form requires may be empty, or its value not taken"
-            _fail("wrong_state", what, hint)
-        if act.written and after is not None and after == before:
-            # Forms that are accepted are answered by a redirect; those with errors come back.
-            sent = [one for one in self.acts.last if one.request.method not in SAFE_METHODS]
-            if any(one.request.kind == "page" and one.status == 200 for one in sent):
-                what = f"the form of ${element.name} came back, as forms with errors do"
-                _fail("wrong_state", what, "look at what the page says, and correct the values")
-
-
-def _sent(node: ScreenNode) -> tuple[str, str] | None:
-    """The name and value with which a field is sent; None of what is not."""
-    name = node.facts.get("name")
-    if not name or node.secret:
-        return None
-    if node.role in ("checkbox", "radio", "switch"):
-        return (name, node.facts.get("value", "on")) if node.value == "true" else None
-    return name, node.value
-
-
-def _ways(document: AppDocument) -> AppDocument:
-    """The document with the ways that a runner may go by itself, and no other."""
-    elements = tuple(one if leads(one) else replace(one, target=None) for one in document.elements)
-    edges = tuple(
-        one for one in document.edges if not one.needs and leads(document.by_name[one.element])
-    )
-    return replace(document, elements=elements, edges=edges)
+            _fail("wrong_state", f"${element.name} sent nothing", hint)
+        if act.written and after is not None and after == before and came_back(self.acts.last):
+            what = f"the form of ${element.name} came back, as forms with errors do"
+            _fail("wrong_state", what, "look at what the page says, and correct the values")
 
 
 def _fail(code: ProblemCode, what: str, hint: str) -> NoReturn:

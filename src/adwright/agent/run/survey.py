@@ -20,8 +20,9 @@ from adwright.agent.language.checker import CheckedScript
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.reach import StateReach
 from adwright.agent.policy.gate import GateRules, PolicyGate
-from adwright.agent.run.heal import effect_agrees, heal_element
+from adwright.agent.run.heal import effect_agrees
 from adwright.agent.run.locate import items_on, locate
+from adwright.agent.run.renamed import heal_missed
 from adwright.agent.run.runner import OpenDriver
 from adwright.agent.run.screen_world import ScreenWorld
 from adwright.agent.run.trace import RunTrace
@@ -78,7 +79,7 @@ def _survey(
         except (ScriptError, DriverError) as error:
             found |= _all(here, "unseen", str(error))
             continue
-        found |= {one.name: _look(screen, one) for one in here}
+        found |= {one.name: _look(screen, document, one) for one in here}
     return tuple(found[one.name] for one in wanted)
 
 
@@ -88,14 +89,14 @@ def _all(
     return {one.name: SurveyedElement(one.name, status, note) for one in elements}
 
 
-def _look(screen: Screen, element: Element) -> SurveyedElement:
+def _look(screen: Screen, document: AppDocument, element: Element) -> SurveyedElement:
     if element.many:
         count = len(items_on(screen, element))
         return SurveyedElement(element.name, "there" if count else "gone", f"{count} items")
     try:
         node = locate(screen, element)
     except ScriptError as error:
-        moved = error.code == "not_found" and heal_element(screen, element) is not None
+        moved = heal_missed(screen, document, element, error.code) is not None
         return SurveyedElement(element.name, "moved" if moved else "gone", error.what)
     if not effect_agrees(screen.url, element, node):
         return SurveyedElement(element.name, "changed", "it would do something else")

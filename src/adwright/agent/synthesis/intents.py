@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, TypeVar, get_args
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.synthesis.drawn_values import FieldValue, draw_value, said_value
 from adwright.agent.synthesis.known_items import KnownApp, KnownItem
-from adwright.agent.synthesis.places import AppPlaces, FormPlace, ListDoor, column_of, plain_label
+from adwright.agent.synthesis.places import AppPlaces, FormPlace, ListDoor, plain_label
 from adwright.core.config import check_literals, require_count
 from adwright.core.hashing import content_hash
 
@@ -285,7 +286,7 @@ class _Maker:
                     rows,
                     item=item.name,
                     asked=one.name,
-                    asked_label=column_of(one),
+                    asked_label=column_of(one).lower(),
                     expected=item.cells[one.name],
                 )
 

@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.document.frame import frame_of
 from adwright.agent.language.reach import StateReach, leads
 from adwright.agent.run.searching import form_of
 from adwright.core.config import check_literals
 
-__all__ = ["AppPlaces", "FormPlace", "ListDoor", "column_of", "plain_label", "singular"]
+__all__ = ["AppPlaces", "FormPlace", "ListDoor", "plain_label", "singular"]
 
 _TYPED = ("text", "number", "date", "choice", "switch")
 _ROWS = ("row", "listitem", "article")
@@ -231,12 +232,6 @@ class AppPlaces:
 def plain_label(element: Element) -> str:
     """A label as people say it: small letters, without marks of required fields."""
     return " ".join(re.sub(r"[*:?]+|\(.*?\)", " ", element.label).split()).lower()
-
-
-def column_of(element: Element) -> str:
-    """The column of a cell, as its document notes it; empty of what has none."""
-    found = re.search(r"column (.+)$", element.description)
-    return " ".join(found[1].split()).lower() if found else ""
 
 
 def singular(noun: str) -> str:

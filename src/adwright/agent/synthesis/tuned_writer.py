@@ -32,10 +32,17 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
 )
 from adwright.lm.engine.language_model import Health, LanguageModel, Tokenizer
+from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
 
-__all__ = ["WRITER_ADAPTER", "WRITER_BEAM", "ScriptWriter", "open_tuned_writer"]
+__all__ = [
+    "WRITER_ADAPTER",
+    "WRITER_BEAM",
+    "ScriptWriter",
+    "has_tuned_writer",
+    "open_tuned_writer",
+]
 
 #: The adapter that ships with the package.
 WRITER_ADAPTER = Path(__file__).resolve().parent / "adapter"
@@ -109,9 +116,16 @@ class ScriptWriter:
         self._model.close()
 
 
-def open_tuned_writer(adapter: str | Path = "", *, threads: int = 0) -> ScriptWriter:
-    """SmolLM2-135M with an adapter of `benchmarks.agent.train_writer`; that which ships where none
-    is named.
+def has_tuned_writer() -> bool:
+    """Whether this package ships with an adapter."""
+    return WRITER_ADAPTER.is_dir()
+
+
+def open_tuned_writer(
+    adapter: str | Path = "", *, model: str = SMOLLM2, threads: int = 0, offline: bool = False
+) -> ScriptWriter:
+    """A model with an adapter of `benchmarks.agent.train_writer`; with that which ships where none
+    is named. model: what the adapter was trained on. offline: never download.
 
     Raises AssetError where there is none, and as `open_model`.
     """
@@ -122,7 +136,8 @@ def open_tuned_writer(adapter: str | Path = "", *, threads: int = 0) -> ScriptWr
             where=str(folder),
             hint="name one, or use a model without one",
         )
-    return ScriptWriter(open_model(TorchConfig(adapter=str(folder), threads=threads)))
+    asked = TorchConfig(model, adapter=str(folder), threads=threads, offline=offline)
+    return ScriptWriter(open_model(asked))
 
 
 def _brief(prompt: Prompt) -> Prompt:

@@ -17,6 +17,7 @@ from adwright.cli.agent.options import (
     Phone,
     PolicyFile,
     RunFolder,
+    Writer,
 )
 from adwright.cli.agent.running import RunOptions, end_by_verdict, show_script
 from adwright.cli.lm.adapters import Adapter
@@ -40,6 +41,7 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
     model: Model = DEFAULT_MODEL,
     engine_url: EngineUrl = "",
     adapter: Adapter = None,
+    writer: Writer = None,
     no_model: NoModel = False,
     threads: Threads = 0,
     offline: Offline = False,
@@ -77,11 +79,15 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
 
     files = AppFiles(document, policy, macros)
     app, rules = files.open()
-    chosen = ModelChoice(
-        model, engine_url, "" if adapter is None else str(adapter), threads, offline, no_model
-    )
+    named = ["" if one is None else str(one) for one in (adapter, writer)]
+    chosen = ModelChoice(model, engine_url, named[0], threads, offline, no_model, named[1])
     found = find_script(
-        task, app, macros=files.book, open_model=chosen.opener, rules=rules.check_rules()
+        task,
+        app,
+        macros=files.book,
+        open_model=chosen.opener,
+        config=chosen.beam,
+        rules=rules.check_rules(),
     )
     ready = prepare_task(found, task, app)
     _show(ready)

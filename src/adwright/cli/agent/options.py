@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ from adwright.core.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
+    from adwright.agent.generate.beam import BeamConfig
     from adwright.agent.operate.policy_file import AgentPolicy
     from adwright.agent.run.macros import MacroBook
     from adwright.core.clock import Clock
@@ -33,6 +34,7 @@ __all__ = [
     "Phone",
     "PolicyFile",
     "RunFolder",
+    "Writer",
     "name_values",
     "new_run_folder",
 ]
@@ -69,6 +71,14 @@ EngineUrl = Annotated[
         "--engine-url",
         help="Ask the model of an OpenAI-compatible endpoint, http://HOST:PORT/v1, named by "
         "--model; its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
+    ),
+]
+Writer = Annotated[
+    Path | None,
+    typer.Option(
+        "--writer",
+        help="Ask --model with this adapter, which learned to write scripts; by default with the "
+        "one that comes with adwright, if it does and no other model is named.",
     ),
 ]
 NoModel = Annotated[
@@ -123,7 +133,7 @@ class AppFiles:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model may be asked for a script."""
+    """Which model may be asked for a script. writer: folder of a tuned writer of scripts."""
 
     model: str = DEFAULT_MODEL
     url: str = ""
@@ -131,40 +141,77 @@ class ModelChoice:
     threads: int = 0
     offline: bool = False
     none: bool = False
+    writer: str = ""
 
     def __post_init__(self) -> None:
         check_literals(self)
-        if self.none and (self.url or self.adapter):
+        if self.none and (self.url or self.adapter or self.writer):
             raise ConfigError(
                 "no model is asked, and one is named",
                 where="--no-model",
                 hint="leave it out, or the model",
             )
+        if self.writer and (self.url or self.adapter):
+            raise ConfigError(
+                "a writer of scripts is a model of this machine with its own adapter",
+                where=f"--writer {self.writer}",
+                hint="leave it out, or --engine-url and --adapter",
+            )
+
+    @property
+    def is_default(self) -> bool:
+        """Whether none is named."""
+        return self.model == DEFAULT_MODEL and not (self.url or self.adapter or self.writer)
+
+    @property
+    def asks_writer(self) -> bool:
+        """Whether a tuned writer would be asked: the one that is named, or that which ships."""
+        from adwright.agent.synthesis.tuned_writer import has_tuned_writer
+
+        return bool(self.writer) or (not self.none and self.is_default and has_tuned_writer())
+
+    @property
+    def beam(self) -> BeamConfig | None:
+        """How it is asked; None as any model is."""
+        from adwright.agent.synthesis.tuned_writer import WRITER_BEAM
+
+        return WRITER_BEAM if self.asks_writer else None
 
     @property
     def opener(self) -> Callable[[], AbstractContextManager[LanguageModel]] | None:
         """What opens it, when it is needed; None where none may be asked."""
         if self.none:
             return None
+        return self._writer if self.asks_writer else self._model
 
-        @contextmanager
-        def opened() -> Iterator[LanguageModel]:
-            from adwright.authoring.writer.engine.opened import WriterModel, open_writer
+    @contextmanager
+    def _writer(self) -> Iterator[LanguageModel]:
+        from adwright.agent.synthesis.tuned_writer import open_tuned_writer
 
-            key = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
-            choice = WriterModel(
-                self.model,
-                adapter=self.adapter,
-                url=self.url,
-                key_variable=key,
-                threads=self.threads,
-                offline=self.offline,
-            )
-            typer.echo("no kept task and no plan fits: a model is asked", err=True)
-            with open_writer(choice) as writer:
-                yield writer.model
+        typer.echo("no kept task and no plan fits: the tuned writer is asked", err=True)
+        opened = open_tuned_writer(
+            self.writer, model=self.model, threads=self.threads, offline=self.offline
+        )
+        with closing(opened) as model:
+            yield model
 
-        return opened
+    @contextmanager
+    def _model(self) -> Iterator[LanguageModel]:
+        from adwright.authoring.writer.engine.opened import WriterModel, open_writer
+
+        key = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
+        choice = WriterModel(
+            self.model,
+            adapter=self.adapter,
+            url=self.url,
+            key_variable=key,
+            threads=self.threads,
+            offline=self.offline,
+        )
+        why = ", untuned, as no writer of scripts is there" if self.is_default else ""
+        typer.echo(f"no kept task and no plan fits: a model is asked{why}", err=True)
+        with open_writer(choice) as writer:
+            yield writer.model
 
 
 def new_run_folder(folder: Path | None, clock: Clock) -> Path:

@@ -36,6 +36,8 @@ _ROOT = math.sqrt(2)
 class GeneratorConfig:
     """side: pixels, a power of 2 from 8 on. wide: D, of z and w. layers: of the mapping. base,
     most: a layer at side s has min(base / s, most) channels. mean_decay: of the running mean of w.
+    noise: added to what each convolution makes. Without it the latent alone makes the picture: for
+    drawings, which have no texture of chance (our choice).
     """
 
     side: int = 32
@@ -44,6 +46,7 @@ class GeneratorConfig:
     base: int = 2048
     most: int = 192
     mean_decay: float = 0.995
+    noise: bool = True
 
     def __post_init__(self) -> None:
         if self.side < 8 or self.side & (self.side - 1):
@@ -72,16 +75,20 @@ def channels_at(side: int, base: int, most: int) -> int:
 class _StyledConv(nn.Module):
     """Modulated convolution, noise, bias, leaky ReLU."""
 
-    def __init__(self, i: int, o: int, side: int, wide: int, *, up: bool = False) -> None:
+    def __init__(
+        self, i: int, o: int, side: int, wide: int, *, noise: bool, up: bool = False
+    ) -> None:
         super().__init__()
         self.conv = ModulatedConv(i, o, 3, wide, up=up)
-        self.noise = Noise(side)
+        self.noise = Noise(side) if noise else None
         self.bias = nn.Parameter(torch.zeros(o))
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor | None) -> Tensor:
         """[B, i, h, w] to [B, o, side, side]."""
         # sqrt 2 is multiplied before the leaky ReLU, where that costs nothing: see `layers.leaky`.
-        x = self.noise(self.conv(x, latent, gain=_ROOT), noise, gain=_ROOT)
+        x = self.conv(x, latent, gain=_ROOT)
+        if self.noise is not None:
+            x = self.noise(x, noise, gain=_ROOT)
         return leaky(x + (_ROOT * self.bias)[:, None, None].to(x.dtype), gain=1.0)
 
 
@@ -104,20 +111,20 @@ class Generator(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.config, wide = config, config.wide
+        self.config, wide, noise = config, config.wide, config.noise
         self.mapping = nn.ModuleList(
             EqualLinear(wide, wide, rate=0.01, activate=True) for _ in range(config.layers)
         )
         self.register_buffer("mean", torch.zeros(wide))
         i = channels_at(4, config.base, config.most)
         self.constant = nn.Parameter(torch.randn(i, 4, 4))
-        self.convs = nn.ModuleList([_StyledConv(i, i, 4, wide)])
+        self.convs = nn.ModuleList([_StyledConv(i, i, 4, wide, noise=noise)])
         self.colours = nn.ModuleList([_ToColours(i, wide)])
         side = 8
         while side <= config.side:
             o = channels_at(side, config.base, config.most)
-            self.convs.append(_StyledConv(i, o, side, wide, up=True))
-            self.convs.append(_StyledConv(o, o, side, wide))
+            self.convs.append(_StyledConv(i, o, side, wide, noise=noise, up=True))
+            self.convs.append(_StyledConv(o, o, side, wide, noise=noise))
             self.colours.append(_ToColours(o, wide))
             i, side = o, 2 * side
 
@@ -164,7 +171,7 @@ class Generator(nn.Module):
     def _noise(
         self, batch: int, noise: torch.Generator | Sequence[Tensor] | None
     ) -> Sequence[Tensor | None]:
-        if noise is None:
+        if noise is None or not self.config.noise:
             return [None] * len(self.convs)
         if not isinstance(noise, torch.Generator):
             return noise

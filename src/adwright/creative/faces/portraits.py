@@ -5,8 +5,10 @@
     drawn.labels["smile"]   # 0 or 1 of each
 
 Each portrait is of the style pixel-art of `dicebear-styles` (CC0 1.0), which is drawn on a grid of
-16 x 16: parts and colours are drawn here from a seeded generator and passed on, so their names are
-known. What a label says is read from the options that were drawn, never from the picture.
+16 x 16, and enlarged from that with soft edges: with hard ones, every picture that a generator
+makes differs from every real one in the same way, by its edges, whatever it shows. Parts and
+colours are drawn here from a seeded generator and passed on, so their names are known. What a label
+says is read from the options that were drawn, never from the picture.
 
     smile          the mouth is one of the happy ones
     glasses        it wears some; dark_glasses: with dark lenses
@@ -58,6 +60,8 @@ LABELS = (
     "clothes",
     "background",
 )
+#: Squares of the style, along one side.
+_GRID = 16
 #: How often a portrait has the part.
 _SHARES = {"glasses": 0.3, "beard": 0.2, "hat": 0.2}
 _BACKGROUNDS = (
@@ -94,8 +98,8 @@ def draw_portraits(count: int, *, seed: int, side: int = 32) -> DrawnPortraits:
     side: pixels. About 3 CPU-ms each. Raises MissingExtraError without what draws them, ConfigError
     for a side below 16.
     """
-    if side < 16:
-        raise ConfigError(f"side {side} is below 16", where="side", hint="take 32")
+    if side < _GRID:
+        raise ConfigError(f"side {side} is below {_GRID}", where="side", hint="take 32")
     told = tuple(drawn_options(np.random.default_rng([seed, at])) for at in range(count))
     pictures = np.empty((count, side, side, 3), np.uint8)
     with progress(count, "draw portraits", "portraits") as bar:
@@ -200,6 +204,7 @@ def draw_one(options: Mapping[str, Any], side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     svg = Avatar(_definition().style, dict(options)).to_string()
-    data = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side))
+    data = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=_GRID, height=_GRID))
     with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"), np.uint8)
+        enlarged = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+        return np.asarray(enlarged, np.uint8)

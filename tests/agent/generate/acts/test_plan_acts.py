@@ -12,8 +12,8 @@ from adwright.agent.document.elements import (
     Locator,
     ValueType,
 )
+from adwright.agent.generate.acts.plan_acts import act_plans
 from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.generate.plan_acts import act_plans
 from adwright.agent.generate.task_intent import read_intent
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.printer import print_script

@@ -1,0 +1,48 @@
+"""The models of the systems that ask one, each opened when it is first needed.
+
+with closing(SystemModels(model="", adapter="")) as models:
+    models.of("ladder")         # the tuned writer where there is one, else the model as it is
+"""
+
+from __future__ import annotations
+
+from adwright.agent.synthesis.tuned_writer import has_tuned_writer, open_tuned_writer
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.weights import SMOLLM2
+from adwright.lm.open_model import local_config, open_model
+from benchmarks.agent.tasks._systems import SystemName
+
+__all__ = ["SystemModels"]
+
+
+class SystemModels:
+    """model: as `open_model` reads it; empty for the default one. adapter: of a tuned writer; empty
+    for that of the package, which a model that is named is asked without."""
+
+    def __init__(self, *, model: str = "", adapter: str = "") -> None:
+        self._model, self._adapter = model, adapter
+        self._opened: dict[bool, LanguageModel] = {}
+
+    def of(self, system: SystemName) -> tuple[LanguageModel, ...]:
+        """What a system may ask. Scripts are written by the tuned writer where there is one; steps
+        are taken by the model as it is."""
+        if system in ("plan", "macro"):
+            return ()
+        tuned = bool(self._adapter) or (not self._model and has_tuned_writer())
+        writes = system != "steps" and tuned
+        if writes not in self._opened:
+            if system != "steps" and not writes:
+                print(f"no tuned writer is there: {self._model or SMOLLM2} is asked as it is")
+            self._opened[writes] = self._open(writes=writes)
+        return (self._opened[writes],)
+
+    def close(self) -> None:
+        """Close those that were opened."""
+        for one in self._opened.values():
+            one.close()
+
+    def _open(self, *, writes: bool) -> LanguageModel:
+        model = self._model or SMOLLM2
+        if writes:
+            return open_tuned_writer(self._adapter, model=model, threads=1)
+        return open_model(local_config("auto", model, threads=1))

@@ -1,0 +1,1 @@
+"""Plans for tasks that say what to do act by act."""
