@@ -139,7 +139,7 @@ def test_a_page_that_asks_to_confirm_is_answered_once() -> None:
     report = run(app, heal=True)
     assert report.verdict == "stopped"
     assert report.problem is not None
-    assert "not what was sent" in report.problem.what
+    assert "else than was sent" in report.problem.what
     assert app.writes == []
     app = Asking()
     report = run(app, heal=False)

@@ -129,4 +129,5 @@ def mean_life(curves: LifeCurves) -> Floats:
     """float32 [N]: see the module; of units alive at age 0."""
     survival, edges = curves.survival, curves.edges
     middle = (survival[:, :-1] + survival[:, 1:]) / 2
-    return np.asarray(edges[0] + middle @ np.diff(edges), np.float32)
+    # Not by @: for so few numbers it may warn of invalid ones where there are none.
+    return np.asarray(edges[0] + (middle * np.diff(edges)).sum(1), np.float32)
