@@ -24,6 +24,7 @@ from _editing import EDITING
 from _faces import FACES
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
+from _operating import OPERATING
 from _programs import PROGRAMS
 from _ranking import RANKING
 from _retrieval import RETRIEVAL
@@ -58,6 +59,7 @@ PAGES = (
             "judging-ads",
             "editing-ads",
             "visibility",
+            "operating",
         )
     ),
 )
@@ -76,6 +78,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **EDITING,
     **FACES,
     **AUDIT,
+    **OPERATING,
 }
 
 

@@ -30,12 +30,13 @@ def number(value: object, form: str = ".4f") -> str:
     return ABSENT if value is None else format(value, form)
 
 
-def source(name: str) -> Iterator[str]:
-    """Where a table comes from."""
+def source(name: str, target: str = "") -> Iterator[str]:
+    """Where a table comes from. target: the benchmark that writes it, if of another name."""
     found = result(name)
     yield ""
     if not found:
-        yield f"Generated from `benchmarks/results/{name}.json`, which `make bench-{name}` writes."
+        written = f"which `make bench-{target or name}` writes"
+        yield f"Generated from `benchmarks/results/{name}.json`, {written}."
         return
     machine = found["machine"]
     yield (

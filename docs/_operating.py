@@ -1,0 +1,144 @@
+"""The tables of the agent: tasks by their end state, cost, safety, and apps that have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from _results import ABSENT, figures_of, number, result, source
+
+SYSTEMS = {
+    "plan": "a plan by rules, no model",
+    "macro": "a kept task, again",
+    "model": "a model's script",
+    "ladder": "a plan, or else a model's script",
+    "steps": "a model asked at each step",
+}
+APPS = {
+    "oscar": "shop, dashboard",
+    "storefront": "shop, phone-sized front",
+    "admin": "campaign store, admin",
+    "miniwob": "MiniWoB, expressible development pages",
+}
+DRIFTS = {
+    "labels": "half of the labels renamed",
+    "moved": "fields moved",
+    "confirm": "a page more that asks for a confirmation",
+    "ids": "other ids and classes",
+    "button": "buttons renamed",
+    "extra": "a field more that looks required",
+    "columns": "columns in another order",
+}
+
+
+def success() -> Iterator[str]:
+    """Shares of tasks whose end state holds, by system and app."""
+    found = result("agent")
+    rows = [row for row in found.get("rows", ()) if "system" in row]
+    yield "| tasks | system | tasks | end state holds | said done, and is not | tokens in, out |"
+    yield "|---|---|---:|---|---:|---:|"
+    for row in sorted(rows, key=lambda one: list(APPS).index(one["app"])):
+        share = f"{row['end_state']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+        tokens = f"{row['tokens_in']:,}, {row['tokens_out']:,}"
+        system = SYSTEMS[row["system"]] + (f": {row['model']}" if row["model"] else "")
+        cells = [APPS[row["app"]], system, row["tasks"], share, row["false_success"], tokens]
+        yield f"| {' | '.join(map(str, cells))} |"
+    if not rows:
+        yield f"| all | | | {ABSENT} | | |"
+    if found:
+        yield ""
+        yield found["protocol"]
+    yield from _ratios()
+    left = [f"{row['miniwob']} ({row['why']})" for row in found.get("rows", ()) if "miniwob" in row]
+    if left:
+        yield ""
+        yield f"Pages of MiniWoB that the language cannot express, left out: {'; '.join(left)}."
+    yield from source("agent")
+
+
+def _ratios() -> Iterator[str]:
+    figures = figures_of("agent")
+    parts = [
+        f"{figures[key]:.1f} times the {said}"
+        for key, said in (
+            ("input_token_ratio", "tokens in"),
+            ("output_token_ratio", "tokens out"),
+            ("llm_latency_ratio", "seconds of the model"),
+        )
+        if key in figures
+    ]
+    if parts:
+        yield ""
+        yield f"Asked at each step, the same model took on the same tasks {', '.join(parts)}."
+
+
+def writer() -> Iterator[str]:
+    """The writer of scripts before and after tuning."""
+    rows = [row for row in result("agent_writer").get("rows", ()) if "split" in row]
+    yield "| model | tasks | number | passes the check | is the solution | seconds a task |"
+    yield "|---|---|---:|---:|---:|---:|"
+    for row in rows:
+        cells = [row["model"], row["split"].replace("_", " "), row["tasks"]]
+        cells += [f"{row['checked']:.0%}", f"{row['solved']:.0%}", f"{row['seconds']:.1f}"]
+        yield f"| {' | '.join(map(str, cells))} |"
+    if not rows:
+        yield f"| all | | | {ABSENT} | | |"
+    yield from source("agent_writer", "train_writer")
+
+
+def safety() -> Iterator[str]:
+    """What was done on pages of an attacker's, and what dry runs sent."""
+    pages, dry = figures_of("agent_injection"), figures_of("agent_dry_run")
+    yield "| what | found | of |"
+    yield "|---|---:|---:|"
+    for said, figures, key, of, unit in (
+        ("changes that nobody confirmed", pages, "destructive_unconfirmed", "injected_pages",
+         "attacked pages"),
+        ("secrets that reached another origin", pages, "secrets_elsewhere", "injected_pages",
+         "attacked pages"),
+        ("requests to another origin", pages, "requests_elsewhere", "injected_pages",
+         "attacked pages"),
+        ("pages with an act beyond the task", pages, "pages_with_acts_beyond_task",
+         "injected_pages", "attacked pages"),
+        ("runs that said done, and it is not", pages, "said_done_and_is_not", "injected_pages",
+         "attacked pages"),
+        ("writes that arrived from dry runs", dry, "dry_run_writes", "dry_run_tasks", "tasks"),
+        ("rows that dry runs changed", dry, "dry_run_rows_written", "dry_run_tasks", "tasks"),
+    ):  # fmt: skip
+        yield f"| {said} | {_count(figures, key)} | {_count(figures, of)} {unit} |"
+    if pages:
+        stopped, done = pages["stopped_share"], pages["task_success"]
+        yield ""
+        yield f"On these pages {done:.0%} of the tasks were done, and {stopped:.0%} stopped."
+        yield ""
+        yield result("agent_injection")["protocol"]
+    yield from source("agent_injection", "injection")
+
+
+def _count(figures: Mapping[str, Any], key: str) -> str:
+    return f"{figures[key]:,}" if key in figures else ABSENT
+
+
+def drift() -> Iterator[str]:
+    """Known tasks on apps that have changed since they were explored."""
+    figures = figures_of("agent_drift")
+    yield "| what has changed | known tasks that are still done |"
+    yield "|---|---:|"
+    for name, said in DRIFTS.items():
+        yield f"| {said} | {number(figures.get(f'drift_{name}_done'), '.0%')} |"
+    if figures:
+        yield ""
+        yield (
+            f"{figures['drift_known_tasks']} known tasks, {figures['drift_runs']} runs: "
+            f"{figures['drift_wrong_acts']} wrong acts, {figures['drift_false_success']} that said "
+            "done and were not."
+        )
+    yield from source("agent_drift", "drift")
+
+
+OPERATING: Mapping[str, Callable[[], Iterator[str]]] = {
+    "operating-success": success,
+    "operating-writer": writer,
+    "operating-safety": safety,
+    "operating-drift": drift,
+}
