@@ -29,6 +29,9 @@ Hold</button><p id="said" role="status">nothing</p>
 <iframe name="ad" srcdoc="<label>Inner <input></label>"></iframe>
 <div id="host"></div><script>document.getElementById('host').attachShadow({mode: 'open'}).innerHTML
  = '<button onclick="this.textContent = `tapped`">Deep</button>'</script>
+<script>function bin() { document.getElementById('said').textContent = 'binned' }</script>
+<div onmouseenter="this.innerHTML = '<i class=fa-bin onclick=bin()>&nbsp;</i>'">
+<i class="fa-bin" style="cursor: pointer" onclick="return false">&nbsp;</i></div>
 <div style="height: 3000px"></div><a href="/offers" target="_blank">All offers</a>"""
 
 
@@ -55,6 +58,12 @@ def driver(chromium: ChromiumBrowser, site: SmallSite) -> Iterator[ChromiumDrive
 def said(driver: ChromiumDriver) -> str:
     (node,) = (one for one in driver.observe().nodes if one.role == "status")
     return node.text
+
+
+def test_an_icon_that_is_drawn_anew_once_pointed_at_is_tapped(driver: ChromiumDriver) -> None:
+    (icon,) = (one for one in driver.observe().nodes if "bin" in one.name)
+    driver.tap(icon)
+    assert said(driver) == "binned"
 
 
 def test_fields_take_values(driver: ChromiumDriver) -> None:
