@@ -13,7 +13,7 @@ from adwright.metrics.two_level import MethodInterval
 from benchmarks.claims._rows import ClaimRow, claim_rows
 from benchmarks.claims._sentences import faults, pages, passages
 from benchmarks.claims.claims import lines
-from benchmarks.common.result import ROOT, Lead, write_result
+from benchmarks.common.result import ROOT, Lead, published, write_result
 
 
 def row(low: float, high: float, **changed: Any) -> ClaimRow:
@@ -140,6 +140,29 @@ def test_leads_of_a_result_file_are_rows(tmp_path: Path) -> None:
     assert rows["made/gauc_a_minus_b"].seeds == 5
     assert rows["made/x_minus_y"].words() == "level, of these trainings"
     assert rows["made/best_minus_peer"].words() == "not told: no interval"
+
+
+def test_a_part_of_which_nothing_is_new_stays_as_it_was_published(tmp_path: Path) -> None:
+    lead = Lead("old_a_minus_b", "a", "b", "AUC", "a set", MethodInterval(0.1, 0.05, 0.2, 3))
+    write_result(
+        "both",
+        protocol="p",
+        data="d",
+        seeds=[0],
+        rows=[{"part": "old", "auc": 0.7}, {"part": "new", "auc": 0.8}],
+        figures={"old_auc": 0.7, "new_auc": 0.8},
+        leads=[lead],
+        folder=tmp_path,
+    )
+
+    def is_old(key: str) -> bool:
+        return key.startswith("old_")
+
+    rows, figures, leads = published("both", lambda row: row["part"] == "old", is_old, tmp_path)
+    assert rows == [{"part": "old", "auc": 0.7}]
+    assert figures == {"old_auc": 0.7, **lead.figures()}
+    assert leads == [lead]
+    assert published("none", bool, is_old, tmp_path) == ([], {}, [])
 
 
 def test_intervals_that_were_published_apart_are_put_beside_each_other(tmp_path: Path) -> None:

@@ -7,16 +7,25 @@ import math
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.two_level import MethodInterval
 
-__all__ = ["PICTURES", "RESULTS", "ROOT", "Lead", "machine", "write_result"]
+__all__ = [
+    "PICTURES",
+    "RESULTS",
+    "ROOT",
+    "Lead",
+    "Published",
+    "machine",
+    "published",
+    "write_result",
+]
 
 #: The folder of this checkout.
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +73,31 @@ class Lead:
         about: dict[str, Any] = {"key": self.key, "a": self.a, "b": self.b, "measure": self.measure}
         about |= {"data": self.data, "seeds": self.found.seeds, "lower": self.lower}
         return {**about, **{end: getattr(self.found, end) for end in ("value", "low", "high")}}
+
+
+class Published(NamedTuple):
+    """What of a result stands, or is to be written."""
+
+    rows: list[dict[str, Any]]
+    figures: dict[str, Any]
+    leads: list[Lead]
+
+
+def published(
+    name: str,
+    of_row: Callable[[Mapping[str, Any]], bool],
+    of_key: Callable[[str], bool],
+    folder: Path = RESULTS,
+) -> Published:
+    """The part of NAME.json that a benchmark of several parts keeps, where nothing of it was
+    measured anew; empty where there is no file. of_row, of_key: whether a row, or a figure or
+    lead of that key, is of the part."""
+    path = folder / f"{name}.json"
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    rows = [row for row in found.get("rows", ()) if of_row(row)]
+    figures = {key: value for key, value in found.get("figures", {}).items() if of_key(key)}
+    leads = [Lead.of(row) for row in found.get("leads", ()) if of_key(row["key"])]
+    return Published(rows, figures, leads)
 
 
 def write_result(

@@ -27,7 +27,7 @@ from adwright.data.tasks.movielens import build_movielens_task
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
 from adwright.metrics.two_level import two_level_difference
-from benchmarks.common.result import Lead
+from benchmarks.common.result import Lead, Published, published
 from benchmarks.peers.environments import PEERS, PeerName
 from benchmarks.peers.harness import ALLOCATOR, PeerFailedError, run_peer
 from benchmarks.ranking import _runs as runs
@@ -49,6 +49,8 @@ TIMEOUT = 3600.0
 #: Within so much of the best peer's GAUC, a peer counts as one of equal quality.
 EQUAL = 0.001
 _QUALITY = ("auc", "gauc", "log_loss")
+_MARGIN = "gauc_minus_best_peer"
+_RATIOS = {"train": "train_ratio_best_peer", "score": "score_ratio_best_peer"}
 
 
 @dataclass(frozen=True)
@@ -184,36 +186,55 @@ class _Library:
         return np.stack([one.impressions * one.auc for one in self.parts])
 
 
-def summarise() -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
-    """Rows of all finished comparisons, the ratios against the best peers, and our leads."""
-    table: list[dict[str, Any]] = []
-    figures: dict[str, Any] = {}
-    leads: list[Lead] = []
-    ratios: dict[str, list[float]] = {"train": [], "score": []}
+def summarise() -> Published:
+    """Rows of all finished comparisons, the ratios against the best peers, and our leads; of a
+    comparison of which nothing is here, what was published."""
+    table, figures, leads = Published([], {}, [])
+    smallest: dict[str, list[float]] = {}
     for comparison in COMPARISONS:
         found = _libraries(comparison)
-        table += [one.row for one in found.values()]
-        if "adwright" not in found or len(found) == 1:
-            continue
-        key, ours = comparison.name.replace("-", "_"), found.pop("adwright")
-        peers = [one.row for one in found.values()]
-        if comparison.measures_quality:
-            best = max(row["gauc"] for row in peers)
-            peers = [row for row in peers if row["gauc"] >= best - EQUAL]
-            figures[f"{key}_gauc_minus_best_peer"] = ours.row["gauc"] - best
-            leads += [_lead(comparison, key, ours, name, one) for name, one in found.items()]
-        for stage in ("train", "score"):
-            speed = f"{stage}_rows_per_cpu_second"
-            ratio = ours.row[speed] / max(row[speed] for row in peers)
-            figures[f"{key}_{stage}_ratio_best_peer"] = ratio
-            if comparison.measures_quality and not comparison.max_history:
-                ratios[stage].append(ratio)
-    margins = [value for key, value in figures.items() if key.endswith("_gauc_minus_best_peer")]
-    if margins and ratios["train"]:
-        figures["gauc_minus_best_peer"] = min(margins)
-        figures["train_ratio_best_peer"] = min(ratios["train"])
-        figures["score_ratio_best_peer"] = min(ratios["score"])
-    return table, figures, leads
+        part = _compared(comparison, found) if found else _before(comparison)
+        table, figures, leads = table + part.rows, figures | part.figures, leads + part.leads
+        key = _key(comparison)
+        for measure in (_MARGIN, *_RATIOS.values()):
+            speed = measure != _MARGIN
+            counts = comparison.measures_quality and not (speed and comparison.max_history)
+            if counts and f"{key}_{measure}" in part.figures:
+                smallest.setdefault(measure, []).append(part.figures[f"{key}_{measure}"])
+    return Published(table, figures | {key: min(of) for key, of in smallest.items()}, leads)
+
+
+def _compared(comparison: Comparison, found: dict[str, _Library]) -> Published:
+    """Of one comparison."""
+    figures: dict[str, Any] = {}
+    leads: list[Lead] = []
+    table, key = [one.row for one in found.values()], _key(comparison)
+    others = {name: one for name, one in found.items() if name != "adwright"}
+    if "adwright" not in found or not others:
+        return Published(table, figures, leads)
+    ours, peers = found["adwright"], [one.row for one in others.values()]
+    if comparison.measures_quality:
+        best = max(row["gauc"] for row in peers)
+        peers = [row for row in peers if row["gauc"] >= best - EQUAL]
+        figures[f"{key}_{_MARGIN}"] = ours.row["gauc"] - best
+        leads = [_lead(comparison, key, ours, name, one) for name, one in others.items()]
+    for stage, ratio in _RATIOS.items():
+        speed = f"{stage}_rows_per_cpu_second"
+        figures[f"{key}_{ratio}"] = ours.row[speed] / max(row[speed] for row in peers)
+    return Published(table, figures, leads)
+
+
+def _key(comparison: Comparison) -> str:
+    """What its figures begin with."""
+    return comparison.name.replace("-", "_")
+
+
+def _before(comparison: Comparison) -> Published:
+    """What was published of it."""
+    name, key = comparison.name, f"{_key(comparison)}_"
+    return published(
+        "din", lambda row: row.get("comparison") == name, lambda of: of.startswith(key)
+    )
 
 
 def _lead(comparison: Comparison, key: str, ours: _Library, name: str, other: _Library) -> Lead:

@@ -19,14 +19,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adwright.core.hashing import content_hash
-from benchmarks.common.result import RESULTS, Lead, write_result
+from benchmarks.common.result import Lead, Published, published, write_result
 from benchmarks.sequential import _journey as journey
 from benchmarks.sequential import _ml1m as ml1m
 from benchmarks.sequential import _movielens as ml
@@ -117,14 +116,13 @@ def _measured(
     return *ranking.rows_and_figures(), ranking.task_hash()
 
 
-def _before(part: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
-    """Rows, figures and leads of a part of which nothing is here, as they were published."""
-    path = RESULTS / "hstu_quality.json"
-    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    rows = [row for row in found.get("rows", ()) if _part(row["data"], row["model"]) == part]
-    leads = [Lead.of(row) for row in found.get("leads", ()) if _part_of_key(row["key"]) == part]
-    figures = {k: v for k, v in found.get("figures", {}).items() if _part_of_key(k) == part}
-    return rows, figures, leads
+def _before(part: str) -> Published:
+    """What was published of a part."""
+    return published(
+        "hstu_quality",
+        lambda row: _part(row["data"], row["model"]) == part,
+        lambda key: _part_of_key(key) == part,
+    )
 
 
 def _part(data: str, model: str) -> str:
