@@ -118,12 +118,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--measure", action="store_true", help="make and train nothing")
     parser.add_argument("--trial", action="store_true", help="small, quick, and kept nowhere")
     parser.add_argument("--apps", nargs="*", choices=REAL_APPS, default=REAL_APPS)
+    parser.add_argument("--rows", type=int, default=usual.rows, help="to learn from, at most")
     parser.add_argument("--judged", type=int, default=usual.judged, help="tasks of each split")
     asked = parser.parse_args(argv)
     if asked.trial:
         _try_out()
         return
-    plan = replace(usual, minutes=asked.minutes, apps=tuple(asked.apps), judged=asked.judged)
+    plan = replace(
+        usual,
+        minutes=asked.minutes,
+        apps=tuple(asked.apps),
+        judged=asked.judged,
+        rows=asked.rows,
+    )
     _make(plan, measure=asked.measure)
 
 
