@@ -10,8 +10,9 @@ from _results import ABSENT, figures_of, number, result, source
 SYSTEMS = {
     "plan": "a plan by rules, no model",
     "macro": "a kept task, again",
-    "model": "a model's script",
-    "ladder": "a plan, or else a model's script",
+    "model": "a tuned model's script",
+    "untuned": "a script of the model as it is",
+    "ladder": "a plan, or else a tuned model's script",
     "steps": "a model asked at each step",
 }
 APPS = {

@@ -24,14 +24,15 @@ class SystemModels:
         self._opened: dict[bool, LanguageModel] = {}
 
     def of(self, system: SystemName) -> tuple[LanguageModel, ...]:
-        """What a system may ask. Scripts are written by the tuned writer where there is one; steps
-        are taken by the model as it is."""
+        """What a system may ask. Scripts are written by the tuned writer where there is one, but
+        for "untuned"; steps are taken by the model as it is."""
         if system in ("plan", "macro"):
             return ()
         tuned = bool(self._adapter) or (not self._model and has_tuned_writer())
-        writes = system != "steps" and tuned
+        as_it_is = system in ("untuned", "steps")
+        writes = tuned and not as_it_is
         if writes not in self._opened:
-            if system != "steps" and not writes:
+            if not (writes or as_it_is):
                 print(f"no tuned writer is there: {self._model or SMOLLM2} is asked as it is")
             self._opened[writes] = self._open(writes=writes)
         return (self._opened[writes],)

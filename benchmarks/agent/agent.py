@@ -4,8 +4,8 @@ Tasks at a shop of django-oscar, its dashboard and its phone-sized front, at SQL
 campaign store, and MiniWoB's pages of development. Each is worded by templates that neither rules
 nor training have seen, is given a fresh copy of the app, and is judged by the rows of the database:
 what was asked has happened, and nothing else. Systems: a plan without a model, the macro of a task
-that was solved, a model's script, a plan or else the model, and a step-by-step agent on the same
-model.
+that was solved, the script of a model that was tuned to write them, that of the model as it is, a
+plan or else the tuned model, and a step-by-step agent on the same model as it is.
 """
 
 from __future__ import annotations

@@ -55,7 +55,9 @@ def agent_figures(folder: Path, wordings: Wordings, best: SystemName) -> dict[st
     if every:
         false = sum(one["verdict"] in _SAID_DONE and bool(one["wrong"]) for one in every)
         found["false_success_share"] = false / len(every)
-    return found | _ratios(folder, wordings, best)
+    alone = _ratios(folder, wordings, "model") if best != "model" else {}
+    ours = _ratios(folder, wordings, best)
+    return found | ours | {f"model_{key}": value for key, value in alone.items()}
 
 
 def _ratios(folder: Path, wordings: Wordings, best: SystemName) -> dict[str, float]:

@@ -36,8 +36,9 @@ from benchmarks.agent.tasks._steps import take_steps
 
 __all__ = ["SYSTEMS", "SystemName", "solve"]
 
-#: "ladder": a plan, else the model.
-SystemName: TypeAlias = Literal["plan", "macro", "model", "ladder", "steps"]
+#: "model": a model's script, tuned to write them where there is such a writer; "untuned": the model
+#: as it is. "ladder": a plan, else the model.
+SystemName: TypeAlias = Literal["plan", "macro", "model", "untuned", "ladder", "steps"]
 SYSTEMS: tuple[SystemName, ...] = get_args(SystemName)
 _SECRET = "a secret of eleven words"
 _BUDGET = RunBudget(acts=60, writes=6, seconds=120.0)
@@ -68,7 +69,7 @@ def _found(
 ) -> FoundScript:
     # A model is asked as it learned, see `ScriptWriter`.
     config = WRITER_BEAM if isinstance(next(iter(models), None), ScriptWriter) else BeamConfig()
-    if system != "model":
+    if system not in ("model", "untuned"):
         wanted = models if system == "ladder" else ()
         return ScriptLadder(app.document, models=wanted, config=config).script(text)
     retrieved = ElementIndex(app.document).retrieve(text, config.retrieve)
