@@ -28,9 +28,10 @@ from pathlib import Path
 import torch
 
 from adwright.core.assets import cache_folder
-from adwright.core.hashing import content_hash, sha256_file
+from adwright.core.hashing import content_hash, sha256_bytes, sha256_file
 from adwright.creative.editor.search.drawn_rule import SYNTHETIC
 from adwright.creative.faces.fitted_faces import DRAWN
+from adwright.creative.faces.portraits import draw_portraits
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.creative.editing.cells import KEPT, Cell, Rows
 from benchmarks.creative.editing.drawn import RULES, DrawnTask
@@ -104,6 +105,8 @@ _USES: Mapping[str, tuple[str, ...]] = {
 _SEEDED = ("searches", "few", "fronts", "predictors", "latents", "faces")
 #: Parts that the trained generator is needed for.
 _FACED = ("latents", "faces")
+#: Parts whose ads are drawn: other drawings are another cell.
+_DRAWN = ("searches", "few", "fronts", "predictors", "latents", "speed", "faces")
 _ONCE = ("speed", "guards", "files", "protected")
 
 
@@ -172,7 +175,8 @@ class _Bench:
         sizes = asdict(self.sizes)
         settings = {name: sizes[name] for name in _USES.get(part, ())}
         model = self.model if part in _FACED else ""
-        return Cell(part, seed, content_hash([settings, model]), self.folder)
+        drawn = [_drawn()] if part in _DRAWN else []
+        return Cell(part, seed, content_hash([settings, model, *drawn]), self.folder)
 
     def run(self, parts: Sequence[str], *, seeds: Sequence[int], minutes: float) -> None:
         """What is missing of these parts, in order."""
@@ -217,6 +221,12 @@ class _Bench:
             figures=figures_of(found),
             folder=folder,
         )
+
+
+@cache
+def _drawn() -> str:
+    """Hash of how portraits are drawn."""
+    return sha256_bytes(draw_portraits(8, seed=0).pictures.tobytes())
 
 
 def _faces() -> Path | None:
