@@ -90,6 +90,9 @@ class FaceMove(PictureEdit):
         rows = [tuple(map(float, values[at : at + many])) for at in range(0, len(values), many)]
         return replace(self, amounts=tuple(rows))
 
+    def is_neutral(self) -> bool:
+        return not self.moved_faces
+
     @property
     def moved_faces(self) -> tuple[int, ...]:
         """Numbers of the faces that it changes."""

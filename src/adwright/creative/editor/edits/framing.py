@@ -22,6 +22,12 @@ __all__ = ["Crop"]
 
 Pixels = NDArray[np.uint8]
 _LEAST_SIDE = 16
+_KNOBS = (
+    Knob("aspect", 0.5, 2.0, 1.0),
+    Knob("keep", 0.6, 1.0, 1.0),
+    Knob("x", -1.0, 1.0),
+    Knob("y", -1.0, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,7 @@ class Crop(PictureEdit):
         check_values(self)
 
     def knobs(self) -> tuple[Knob, ...]:
-        return (
-            Knob("aspect", 0.5, 2.0, 1.0),
-            Knob("keep", 0.6, 1.0, 1.0),
-            Knob("x", -1.0, 1.0),
-            Knob("y", -1.0, 1.0),
-        )
+        return _KNOBS
 
     def frame(self, shape: tuple[int, ...], context: EditContext) -> tuple[int, int, int, int]:
         """Left, top, right and bottom in a picture of shape (H, W, ...), edges as in slices."""

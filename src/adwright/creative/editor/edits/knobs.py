@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -68,13 +68,17 @@ class PictureEdit:
                 where=type(self).__name__,
                 hint=f"pass {', '.join(knob.name for knob in knobs)}",
             )
+        # A search does this for each edit of each plan. What the knobs do not name was checked when
+        # `self` was made, so the bounds alone are checked again.
+        made: E = object.__new__(type(self))
         told = {knob.name: float(value) for knob, value in zip(knobs, values, strict=True)}
-        made: E = replace(self, **told)  # type: ignore[type-var]
+        vars(made).update(vars(self) | told)
+        _check_bounds(made)
         return made
 
     def is_neutral(self) -> bool:
         """Whether it changes nothing, whatever the picture."""
-        return self.values() == tuple(knob.neutral for knob in self.knobs())
+        return all(getattr(self, knob.name) == knob.neutral for knob in self.knobs())
 
     def why_not(self, picture: NDArray[np.uint8], context: EditContext) -> str:
         """Why it cannot be done to this picture; empty where it can."""
@@ -92,6 +96,10 @@ class PictureEdit:
 def check_values(edit: PictureEdit) -> None:
     """Raise ConfigError where a value of an edit is outside its bounds, or no number."""
     check_literals(edit)
+    _check_bounds(edit)
+
+
+def _check_bounds(edit: PictureEdit) -> None:
     for knob, value in zip(edit.knobs(), edit.values(), strict=True):
         if not math.isfinite(value) or not knob.low <= value <= knob.high:
             raise ConfigError(

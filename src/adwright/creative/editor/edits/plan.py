@@ -92,17 +92,16 @@ class EditPlan:
         """The same plan with these K values. Raises ConfigError for fewer, more, or others than
         the bounds allow."""
         rest = [float(value) for value in vector]
-        if len(rest) != len(self.knobs()):
+        counts = [len(edit.knobs()) for edit in self.edits]
+        if len(rest) != sum(counts):
             raise ConfigError(
-                f"{len(rest)} values for {len(self.knobs())} knobs",
-                where="vector",
-                hint="see knobs()",
+                f"{len(rest)} values for {sum(counts)} knobs", where="vector", hint="see knobs()"
             )
         made: list[Any] = []
-        for edit in self.edits:
-            many = len(edit.knobs())
-            made.append(edit.with_values(rest[:many]))
-            rest = rest[many:]
+        begin = 0
+        for edit, many in zip(self.edits, counts, strict=True):
+            made.append(edit.with_values(rest[begin : begin + many]))
+            begin += many
         return EditPlan(tuple(made))
 
     def apply(

@@ -30,6 +30,8 @@ from adwright.creative.editor.search.population import EditedBatch
 __all__ = ["FineNoise", "IdentityDistance", "LatentDistance", "RealnessDrop"]
 
 _WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
+#: Pictures that are blurred by one call of OpenCV, which takes so many channels.
+_CHANNELS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,17 +142,20 @@ class FineNoise:
 
     def of(self, batch: EditedBatch) -> Floats:
         """float64 [N]."""
-        before = np.log(self.share(batch.unedited))
-        return np.array(
-            [max(0.0, float(np.log(self.share(one)) - before)) for one in batch.pictures]
-        )
+        shares = self.shares(np.concatenate([batch.unedited[None], batch.pictures]))
+        return np.asarray(np.maximum(np.log(shares[1:]) - np.log(shares[0]), 0.0))
 
-    def share(self, picture: Pixels) -> float:
-        """The share of fine detail of one picture uint8 [H, W, 3]."""
+    def shares(self, pictures: Pixels) -> Floats:
+        """float64 [N]: the share of fine detail of each picture, uint8 [N, H, W, 3]."""
         try:
             import cv2
         except ImportError as error:
             raise MissingExtraError("edits of pictures", "creative") from error
-        luma = picture.astype(np.float64) @ _WEIGHTS
-        fine = luma - cv2.GaussianBlur(luma, (0, 0), self.sigma)
-        return float(((fine**2).mean() + 1) / (luma.var() + 1))
+        found = [np.zeros(0)]
+        for some in range(0, len(pictures), _CHANNELS):
+            part = pictures[some : some + _CHANNELS].astype(np.float64) @ _WEIGHTS
+            # A channel a picture: all of them are blurred by one call.
+            luma = np.moveaxis(part, 0, -1)
+            fine = luma - cv2.GaussianBlur(luma, (0, 0), self.sigma).reshape(luma.shape)
+            found.append(((fine**2).mean((0, 1)) + 1) / (luma.var((0, 1)) + 1))
+        return np.concatenate(found)
