@@ -1,4 +1,4 @@
-"""In Chromium: parts of unknown effect are tried where that is asked for, and what sends is left."""
+"""In Chromium: parts of unknown effect are tried where asked for, and what sends is left alone."""
 
 from __future__ import annotations
 
