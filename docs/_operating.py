@@ -76,7 +76,7 @@ def _ratios() -> Iterator[str]:
 def writer() -> Iterator[str]:
     """The writer of scripts before and after tuning."""
     rows = [row for row in result("agent_writer").get("rows", ()) if "split" in row]
-    yield "| model | tasks | number | passes the check | is the solution | seconds a task |"
+    yield "| model | unseen | tasks | passes the check | is the solution | seconds a task |"
     yield "|---|---|---:|---:|---:|---:|"
     for row in rows:
         cells = [row["model"], row["split"].replace("_", " "), row["tasks"]]
