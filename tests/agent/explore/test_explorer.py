@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -191,7 +191,7 @@ def notes() -> Iterator[SmallSite]:
 
 def tried(
     chromium: ChromiumBrowser, site: SmallSite, folder: Path, tries: int
-) -> tuple[PageRecord, ...]:
+) -> Sequence[PageRecord]:
     bounds = ExploreBounds(f"{site.url}/notes", paths=("/notes",), tries=tries)
     with chromium.driver(ReadingGate((site.url,))) as driver:
         return explore(driver, PageRecords(folder), bounds).records.all
