@@ -143,13 +143,20 @@ class TaskApp:
 
     def open(self, gate: RequestGate, stack: ExitStack) -> ChromiumDriver:
         """A screen whose requests `gate` decides on: of a stranger a fresh one, else one that
-        signed in once and is kept, since its cookies hold nothing but who it is."""
+        signed in and is kept, since its cookies hold nothing but who it is. Where the run before
+        signed out, it signs in anew."""
         about = self._about
         settings = DriverSettings(screen=about.screen, patience_seconds=_PATIENCE)
         if not about.fields:
             return stack.enter_context(self._browser.driver(gate, settings))
+        login = self.url + about.login
+        if self._signed_in is not None:
+            driver, door = self._signed_in
+            door.shut(ReadingGate((self.url,)))
+            driver.open(self.start)
+            if driver.observe().url.startswith(login):
+                self.close()
         if self._signed_in is None:
-            login = self.url + about.login
             door = _Door(ReadingGate((self.url,), sign_in=(login,)), gate)
             driver = self._kept.enter_context(self._browser.driver(door, settings))
             sign_in(driver, login, dict(about.fields))

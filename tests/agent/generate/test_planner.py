@@ -97,3 +97,13 @@ def test_rows_are_those_around_the_link() -> None:
     document = replace(DOCUMENT, elements=(head, *elements))
     plans = plan_scripts('Delete the offer "Autumn"', document)
     assert "find($offers__rows" in print_script(plans[0].script.script)
+
+
+def test_nobody_is_signed_out_by_a_task_that_does_not_say_so() -> None:
+    save = DOCUMENT.by_name["offer_edit__save"]
+    out = replace(save, name="offer_edit__log_out", label="Log out")
+    document = replace(DOCUMENT, elements=(*DOCUMENT.elements, out))
+    plans = plan_scripts('Take "Autumn" out of the offers for good', document)
+    assert not any(out.name in one.script.elements for one in plans)
+    plans = plan_scripts('Edit "Autumn" and log out', document)
+    assert any(out.name in one.script.elements for one in plans)

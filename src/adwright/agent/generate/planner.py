@@ -54,6 +54,8 @@ _SENDS = re.compile(
 _GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
 _GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
+#: Ends the session: of no task that does not say so, "take it out of the list" least of all.
+_LEAVES = re.compile(r"\b(?:log|sign)[ -]?(?:out|off)\b", re.I)
 _MAKES = re.compile(r"\b(?:create|add|new)\b", re.I)
 #: What a plan loses, in units of a word that half of all texts have. Our choice.
 _STRANGE_PATH, _STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
@@ -116,7 +118,10 @@ class _FormPlans:
 
     def plans(self) -> Iterator[tuple[list[Statement], float, bool]]:
         effects = _EFFECTS[self._intent.kind]
+        leaves = bool(_LEAVES.search(self._intent.task.text))
         for goal in self._forms.document.elements:
+            if _LEAVES.search(goal.label) and not leaves:
+                continue
             if goal.effect in effects and goal.value_type == "none" and goal.role != "generic":
                 fields = () if goal.effect == "destructive" else self._forms.scope(goal)
                 yield from self._of_goal(goal, fields)
