@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.beam import BeamConfig, BeamFound, rank_scripts, write_scripts
+from adwright.agent.generate.beam import (
+    BeamConfig,
+    BeamFound,
+    rank_scripts,
+    strange_numbers,
+    write_scripts,
+)
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.checker import CheckRules
@@ -105,3 +111,19 @@ def test_settings_are_checked() -> None:
     for wrong in ({"scripts": 0}, {"repairs": 3}, {"repairs": -1}):
         with pytest.raises(ConfigError):
             BeamConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("task", "strange"),
+    [
+        ("It begins at 1786502179", ("178650217",)),
+        ("It begins at 178650217, and costs 1,200.50", ()),
+        ("It begins in a hundred years", ()),
+    ],
+)
+def test_a_number_that_lost_a_digit_is_seen(task: str, strange: tuple[str, ...]) -> None:
+    script = 'set_text($a__start, 178650217)\nset_text($a__name, "Number 3")\ntap($a__save)\n'
+    assert strange_numbers(script, task) == strange
+    if strange == ():
+        more = script + "set_text($a__price[0], 1200.5)\n"
+        assert strange_numbers(more, "178650217 and 1,200.50") == ()

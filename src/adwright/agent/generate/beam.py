@@ -5,15 +5,18 @@
     found.tokens_in, found.tokens_out
 
 The first answer is the likeliest, the others are drawn. Answers are decoded by the grammar of the
-task's elements where the engine can do that. A script that is refused is mended at most twice, from
-the codes of its problems. Which is best: one that passes the check, then that with more of the
-task's values, then with fewer writes, then the shorter.
+task's elements where the engine can do that. One that types a number that the task does not have
+is refused. A script that is refused is mended at most twice, from the codes of its problems. Which
+is best: one that passes the check, then that with more of the task's values, then with fewer
+writes, then the shorter.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.generate.prompts import repair_messages, script_messages
@@ -29,7 +32,14 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, Message
 from adwright.lm.engine.language_model import LanguageModel
 
-__all__ = ["BeamConfig", "BeamFound", "WrittenScript", "rank_scripts", "write_scripts"]
+__all__ = [
+    "BeamConfig",
+    "BeamFound",
+    "WrittenScript",
+    "rank_scripts",
+    "strange_numbers",
+    "write_scripts",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,10 @@ class BeamConfig:
                 where="BeamConfig",
                 hint="more repairs than two have not helped anybody",
             )
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_TYPED = re.compile(r"set_text\(.*, -?(\d+(?:\.\d+)?)\)")
 
 
 @dataclass(frozen=True)
@@ -160,7 +174,21 @@ class _Beam:
             checked = check_script(script, self._document, self._rules)
         except ScriptError as error:
             return WrittenScript(plain, None, error.problems)
+        strange = strange_numbers(print_script(script), self._task.text)
+        if strange:
+            told = ScriptProblem(
+                "expected", f"{strange[0]} is no number of the task", 1, 1, "copy its numbers"
+            )
+            return WrittenScript(plain, None, (told,))
         return WrittenScript(print_script(script), checked)
+
+
+def strange_numbers(script: str, task: str) -> tuple[str, ...]:
+    """Numbers that a script types and the task does not have: small models drop digits. Of a task
+    without figures none is strange, as it may say them in words."""
+    known = {Decimal(one) for one in _NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3}\b)", "", task))}
+    typed = _TYPED.findall(script)
+    return tuple(one for one in typed if known and Decimal(one) not in known)
 
 
 def rank_scripts(scripts: Sequence[WrittenScript], task: TaskText) -> tuple[WrittenScript, ...]:
