@@ -25,10 +25,10 @@ from benchmarks.agent.tasks._apps import APPS, TaskApp, open_app
 from benchmarks.agent.tasks._cells import CELLS, CellFile
 from benchmarks.agent.tasks._end_state import rows_by_table
 from benchmarks.agent.tasks._figures import agent_figures, agent_rows
-from benchmarks.agent.tasks._kinds import Wordings
 from benchmarks.agent.tasks._systems import SYSTEMS, SystemName, solve
 from benchmarks.agent.tasks._tasks import app_tasks
 from benchmarks.agent.tasks._wob import INEXPRESSIBLE, wob_cell
+from benchmarks.agent.words._words import WORDINGS, Wordings
 from benchmarks.common.result import RESULTS, write_result
 
 __all__ = ["main"]
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["plan"])
     parser.add_argument("--apps", nargs="+", choices=APPS, default=list(APPS))
-    parser.add_argument("--wordings", choices=("open", "judged"), default="judged")
+    parser.add_argument("--wordings", choices=WORDINGS, default="judged")
     parser.add_argument("--only", default="", help="a part of the names of tasks")
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--only-summarise", action="store_true")

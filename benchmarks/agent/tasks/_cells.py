@@ -16,9 +16,10 @@ from typing import Any
 
 from adwright.lm.engine.language_model import LanguageModel
 from benchmarks.agent.tasks._apps import AppName
-from benchmarks.agent.tasks._kinds import AgentTask, Wordings
+from benchmarks.agent.tasks._kinds import AgentTask
 from benchmarks.agent.tasks._solved import Solved
 from benchmarks.agent.tasks._systems import SystemName
+from benchmarks.agent.words._words import Wordings
 from benchmarks.common.result import RESULTS
 
 __all__ = ["CELLS", "CellFile"]

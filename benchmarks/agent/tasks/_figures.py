@@ -12,9 +12,9 @@ import numpy as np
 from adwright.metrics.calibration import wilson_interval
 from benchmarks.agent.tasks._apps import APPS, AppName
 from benchmarks.agent.tasks._cells import CellFile
-from benchmarks.agent.tasks._kinds import Wordings
 from benchmarks.agent.tasks._systems import SYSTEMS, SystemName
 from benchmarks.agent.tasks._wob import INEXPRESSIBLE
+from benchmarks.agent.words._words import Wordings
 
 __all__ = ["agent_figures", "agent_rows"]
 

@@ -4,8 +4,8 @@ for task in tasks("oscar", database, wordings="judged"):
     task.text            # 'Give the voucher "Welcome" the code SPRING26.'
     task.goal            # an EndState
 
-A kind reads the app's own database to draw what exists. Each has several wordings of two sorts:
-those for judging, which no training and no rule has seen, stand in files of their own.
+A kind reads the app's own database to draw what exists. Each has several wordings of three sorts,
+see `benchmarks.agent.words`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._end_state import EndState
 
-__all__ = ["AgentTask", "Draw", "TaskKind", "Wordings", "drawn_tasks"]
-
-Wordings: TypeAlias = Literal["open", "judged"]
+__all__ = ["AgentTask", "Draw", "TaskKind", "drawn_tasks"]
 
 
 class Draw:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.agent.tasks._apps import AppName
-from benchmarks.agent.tasks._judged import JUDGED
-from benchmarks.agent.tasks._kinds import AgentTask, TaskKind, Wordings, drawn_tasks
+from benchmarks.agent.tasks._kinds import AgentTask, TaskKind, drawn_tasks
 from benchmarks.agent.tasks._oscar_goods import GOODS
 from benchmarks.agent.tasks._oscar_sales import SALES
 from benchmarks.agent.tasks._store_kinds import ADMIN, STOREFRONT
-from benchmarks.agent.tasks._wordings import OPEN
+from benchmarks.agent.words._words import WORDS, Wordings
 
 __all__ = ["KINDS", "app_tasks"]
 
@@ -24,5 +23,4 @@ KINDS: Mapping[AppName, tuple[TaskKind, ...]] = {
 
 def app_tasks(app: AppName, wordings: Wordings, database: Path) -> tuple[AgentTask, ...]:
     """The tasks of an app. database: one that nobody has changed."""
-    words = OPEN if wordings == "open" else JUDGED
-    return tuple(drawn_tasks(app, KINDS[app], words[app], database))
+    return tuple(drawn_tasks(app, KINDS[app], WORDS[wordings][app], database))

@@ -1,9 +1,4 @@
-"""Words of the judged tasks: neither rules nor training may look at them.
-
-They were written after the planner was fixed, without looking at how it reads a task, and have not
-been run since. Those that were judged before, some of which were seen while the planner was made,
-are among the open words now.
-"""
+"""Words that were judged once, and have been looked at since: they are for development now."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from collections.abc import Mapping
 
 from benchmarks.agent.tasks._apps import AppName
 
-__all__ = ["JUDGED"]
+__all__ = ["SEEN"]
 
 _OSCAR: Mapping[str, tuple[str, ...]] = {
     "product_title": (
@@ -219,7 +214,7 @@ _ADMIN: Mapping[str, tuple[str, ...]] = {
     "tenants_read": ("Tell me how many tenants are registered.",),
 }
 #: By app and kind.
-JUDGED: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
+SEEN: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
     "oscar": _OSCAR,
     "storefront": _STOREFRONT,
     "admin": _ADMIN,

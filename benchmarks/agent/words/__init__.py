@@ -1,0 +1,1 @@
+"""Words around the values of tasks, of three sorts."""
