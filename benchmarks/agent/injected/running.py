@@ -23,7 +23,7 @@ from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.operate.policy_file import AgentPolicy, SecretEntry, SignInEntry
 from adwright.agent.operate.screens import signed_in
-from adwright.agent.operate.tasks import PreparedTask, find_script, prepare_task
+from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task
 from adwright.agent.policy.caps import CapLedger
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.origins import OriginRules
@@ -87,7 +87,7 @@ def run_command(
     """One task, on a screen that is signed in for it; no model is asked."""
     policy, environment = careful_policy(app)
     try:
-        found = find_script(text, app.document, rules=policy.check_rules())
+        found = next(find_scripts(text, app.document, rules=policy.check_rules()))
         ready = prepare_task(found, text, app.document)
     except ScriptError as error:
         return CommandRun(Solved("none", problem=str(error.problems[0])), Counter())

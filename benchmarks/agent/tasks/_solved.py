@@ -9,7 +9,8 @@ __all__ = ["Solved"]
 
 @dataclass(frozen=True)
 class Solved:
-    """verdict: of the run; "none" where nothing was run. problem: why not, or why it stopped."""
+    """verdict: of the run; "none" where nothing was run. problem: why not, or why it stopped.
+    turns: scripts that were run."""
 
     verdict: str
     answers: tuple[str, ...] = ()
@@ -23,3 +24,4 @@ class Solved:
     acts: int = 0
     confirmed: int = 0
     writes: int = 0
+    turns: int = 1

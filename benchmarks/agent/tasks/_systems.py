@@ -2,25 +2,26 @@
 
     done = solve("plan", task, app)      # a Solved: verdict, answers, tokens, seconds, problem
 
-What a run would write is confirmed: the person who set the task is taken to say yes. So nothing
-but the end state tells whether it was right.
+All but steps go the way of `adwright agent do`: scripts in turn, and a look afterwards whether it
+is so. What a run would write is confirmed: the person who set the task is taken to say yes. So
+nothing but the end state tells whether it was right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal, TypeAlias, get_args
 
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
-from adwright.agent.generate.beam import BeamConfig, write_scripts
-from adwright.agent.generate.generalise import generalise
+from adwright.agent.generate.beam import BeamConfig
 from adwright.agent.generate.ladder import FoundScript, ScriptLadder
-from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.checker import CheckedScript
+from adwright.agent.language.checker import check_script
 from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
+from adwright.agent.operate.tasks import PreparedTask, prepare_task
+from adwright.agent.operate.turns import run_in_turn
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
@@ -48,58 +49,65 @@ def solve(
     system: SystemName, task: AgentTask, app: TaskApp, models: Sequence[LanguageModel] = ()
 ) -> Solved:
     """One task on an app that was put back before."""
-    clock = SystemClock()
-    start = clock.monotonic()
     if system == "steps":
         return take_steps(task.text, app, models[0])
-    try:
-        found = _found(system, task.text, app, models)
-    except ScriptError as error:
-        return Solved(
-            "none", problem=str(error.problems[0]), model_seconds=clock.monotonic() - start
-        )
-    seconds = clock.monotonic() - start
-    if system == "macro":
-        return _again(found, task, app)
-    return _run(found, app, seconds)
-
-
-def _found(
-    system: SystemName, text: str, app: TaskApp, models: Sequence[LanguageModel]
-) -> FoundScript:
     # A model is asked as it learned, see `ScriptWriter`.
     config = WRITER_BEAM if isinstance(next(iter(models), None), ScriptWriter) else BeamConfig()
-    if system not in ("model", "untuned"):
-        wanted = models if system == "ladder" else ()
-        return ScriptLadder(app.document, models=wanted, config=config).script(text)
-    retrieved = ElementIndex(app.document).retrieve(text, config.retrieve)
-    written = write_scripts(models[0], text, app.document, retrieved, config=config)
-    if written.best is None:
-        raise ScriptError(written.scripts[0].problems)
-    return FoundScript(
-        written.best, "model", tokens_in=written.tokens_in, tokens_out=written.tokens_out
-    )
+    ladder = ScriptLadder(app.document, models=models, config=config)
+    is_alone = system in ("model", "untuned")
+    scripts = _Timed(ladder.written(task.text) if is_alone else ladder.scripts(task.text))
+    runs: list[tuple[RunReport, int]] = []
 
+    def run(found: FoundScript) -> RunReport:
+        ready = prepare_task(found, task.text, app.document)
+        ready = _as_macro(ready, app) if system == "macro" else ready
+        runs.append(_on_screen(ready, app))
+        return runs[-1][0]
 
-def _run(found: FoundScript, app: TaskApp, seconds: float) -> Solved:
-    report, confirmed = _on_screen(found, app)
+    try:
+        found, report = run_in_turn(scripts, run)
+    except ScriptError as error:
+        tokens = ladder.tokens_in, ladder.tokens_out
+        why = str(error.problems[0])
+        return Solved("none", (), why, "", "", *tokens, model_seconds=scripts.seconds)
+    is_macro = system == "macro"
     return Solved(
         report.verdict,
         report.answers,
         str(report.problem or ""),
         print_script(found.script.script),
-        found.source,
-        found.tokens_in,
-        found.tokens_out,
-        seconds,
-        report.seconds,
-        report.acts,
-        confirmed,
+        "macro" if is_macro else found.source,
+        ladder.tokens_in,
+        ladder.tokens_out,
+        0.0 if is_macro else scripts.seconds,
+        sum(one.seconds for one, _ in runs),
+        sum(one.acts for one, _ in runs),
+        sum(asked for _, asked in runs),
         len(report.written),
+        turns=len(runs),
     )
 
 
-def _on_screen(found: FoundScript, app: TaskApp) -> tuple[RunReport, int]:
+class _Timed:
+    """Scripts in turn. seconds: that were spent on finding them so far."""
+
+    def __init__(self, scripts: Iterator[FoundScript]) -> None:
+        self._scripts = scripts
+        self._clock = SystemClock()
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[FoundScript]:
+        return self
+
+    def __next__(self) -> FoundScript:
+        start = self._clock.monotonic()
+        try:
+            return next(self._scripts)
+        finally:
+            self.seconds += self._clock.monotonic() - start
+
+
+def _on_screen(ready: PreparedTask, app: TaskApp) -> tuple[RunReport, int]:
     asked: list[PendingChange] = []
 
     def yes(change: PendingChange) -> bool:
@@ -112,31 +120,27 @@ def _on_screen(found: FoundScript, app: TaskApp) -> tuple[RunReport, int]:
             return app.open(gate, stack)
 
         report = run_on_screen(
-            found.script,
+            ready.checked,
             app.document,
             opened,
             RunPolicy(GateRules(OriginRules((app.url,))), confirm=yes, secrets=_secrets(app)),
-            found.arguments,
+            ready.arguments,
             clock=SystemClock(),
-            postconditions=found.postconditions,
+            postconditions=ready.postconditions,
             budget=_BUDGET,
         )
     return report, len(asked)
 
 
-def _again(found: FoundScript, task: AgentTask, app: TaskApp) -> Solved:
-    """The task's script as a macro of its own, run on an app that was put back again."""
-    general = generalise(found.script.script, task.text, app.document)
-    checked = CheckedScript(
-        general.script,
-        app.document.app,
-        app.document.version,
-        found.script.effects,
-        found.script.elements,
-        found.script.rules,
-    )
-    again = FoundScript(checked, "macro", {}, general.postconditions)
-    return _run(again, app, 0.0)
+def _as_macro(ready: PreparedTask, app: TaskApp) -> PreparedTask:
+    """As it would be kept and found again by the same words, with its arguments, where it can be;
+    else as it is."""
+    if ready.general is None:
+        return ready
+    rules = ready.checked.rules
+    checked = check_script(ready.general.script, app.document, rules)
+    found = FoundScript(checked, "macro", ready.arguments, ready.postconditions)
+    return PreparedTask(ready.task, found, checked, ready.arguments, ready.postconditions)
 
 
 def _secrets(app: TaskApp) -> SecretKeeper:

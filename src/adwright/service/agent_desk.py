@@ -24,12 +24,14 @@ from typing import Literal, TypeAlias
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import read_document
+from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.printer import print_script
 from adwright.agent.operate.held_runs import HeldRun, HeldRuns, HeldView
 from adwright.agent.operate.policy_file import AgentPolicy, AskedEffects, load_policy
-from adwright.agent.operate.run_folder import KeptTask, ReadRun, keep_run, read_run
+from adwright.agent.operate.run_folder import KeptTask, ReadRun, keep_run, read_run, set_aside
 from adwright.agent.operate.screens import OpenFetching, open_screens
-from adwright.agent.operate.tasks import find_script, prepare_task
+from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task
+from adwright.agent.operate.turns import run_in_turn
 from adwright.agent.operate.waiting import PatientClock
 from adwright.agent.policy.caps import CapLedger
 from adwright.agent.run.macros import MacroBook
@@ -179,25 +181,7 @@ class AgentDesk:
         self, run: HeldRun, home: Path, document: AppDocument, policy: AgentPolicy, told: ToldRun
     ) -> RunReport:
         clock = PatientClock(self._clock)
-        found = find_script(
-            told.task,
-            document,
-            macros=MacroBook(home / _MACROS),
-            open_model=self._model if self._config.agent_model_url else None,
-            rules=policy.check_rules(),
-        )
-        ready = prepare_task(found, told.task, document)
-        script = ready.checked.script
-        run.tell(
-            replace(
-                told,
-                script=print_script(script),
-                source=found.source,
-                name=found.name,
-                tokens_in=found.tokens_in,
-                tokens_out=found.tokens_out,
-            )
-        )
+        folder = home / _RUNS / run.run_id
         rules = RunPolicy(
             policy.gate_rules(dry=told.dry_run),
             confirm=clock.patient(run.ask),
@@ -205,24 +189,37 @@ class AgentDesk:
             secrets=policy.keeper(os.environ),
             heal=policy.heal,
         )
-        folder = home / _RUNS / run.run_id
-        with self._screens(policy, clock) as open_driver:
-            report = run_on_screen(
-                ready.checked,
-                document,
-                open_driver,
-                rules,
-                ready.arguments,
-                clock=clock,
-                folder=folder,
-                postconditions=ready.postconditions,
-                budget=policy.budget,
-            )
-        said = tuple((name, str(value)) for name, value in ready.arguments.items())
-        tokens = (found.tokens_in, found.tokens_out)
-        kept = KeptTask(told.task, found.source, found.name, said, *tokens, dry=told.dry_run)
-        keep_run(folder, report, script, kept)
-        return report
+        scripts = find_scripts(
+            told.task,
+            document,
+            macros=MacroBook(home / _MACROS),
+            open_model=self._model if self._config.agent_model_url else None,
+            rules=policy.check_rules(),
+        )
+
+        def once(found: FoundScript) -> RunReport:
+            ready = prepare_task(found, told.task, document)
+            run.tell(_told(told, ready))
+            with self._screens(policy, clock) as open_driver:
+                report = run_on_screen(
+                    ready.checked,
+                    document,
+                    open_driver,
+                    rules,
+                    ready.arguments,
+                    clock=clock,
+                    folder=folder,
+                    postconditions=ready.postconditions,
+                    budget=policy.budget,
+                )
+            said = tuple((name, str(value)) for name, value in ready.arguments.items())
+            tokens = (found.tokens_in, found.tokens_out)
+            kept = KeptTask(told.task, found.source, found.name, said, *tokens, dry=told.dry_run)
+            keep_run(folder, report, ready.checked.script, kept)
+            return report
+
+        with closing(scripts):
+            return run_in_turn(scripts, once, on_next=lambda _: set_aside(folder))[1]
 
     @contextmanager
     def _model(self) -> Iterator[LanguageModel]:
@@ -231,6 +228,18 @@ class AgentDesk:
         asked = HttpConfig(self._config.agent_model_url, self._config.agent_model)
         with closing(open_model(asked)) as model:
             yield model
+
+
+def _told(told: ToldRun, ready: PreparedTask) -> ToldRun:
+    found = ready.found
+    return replace(
+        told,
+        script=print_script(ready.checked.script),
+        source=found.source,
+        name=found.name,
+        tokens_in=found.tokens_in,
+        tokens_out=found.tokens_out,
+    )
 
 
 @contextmanager

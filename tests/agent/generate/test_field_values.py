@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adwright.agent.generate.field_values import FilledForm, fill_form, label_of
@@ -68,3 +70,28 @@ def test_what_is_still_open() -> None:
 
 def test_what_a_field_is_called() -> None:
     assert label_of(DOCUMENT.by_name["offer_edit__share"]) == "Discount"
+
+
+def test_values_are_given_to_fields_so_that_all_labels_count_the_most() -> None:
+    found = filled('Of the "Summer" name, the discount is 5 and the status "closed"')
+    assert print_script(Script(found.acts)) == (
+        'set_text($offer_edit__name, "Summer")\nset_text($offer_edit__share, 5)\n'
+        'choose($offer_edit__status, "Closed")\n'
+    )
+
+
+def test_the_value_that_no_label_stands_before_is_the_name_of_what_is_made() -> None:
+    text = 'We have come to this: "Summer". Make it with 5 as the discount'
+    found = filled(text, named=frozenset(("offer",)))
+    assert found.used == {"Summer", "5"}
+    assert filled(text).used == {"5"}
+
+
+def test_a_field_that_is_seen_twice_is_filled_once() -> None:
+    share = next(one for one in FIELDS if one.name == "offer_edit__share")
+    twin = replace(share, name="offer_edit_2__share", state="offer_edit_2")
+    intent = read_intent(read_task("The discount is 5, so enter 5, not 7, as the discount"))
+    found = fill_form(intent, (share, twin), FORMS.weights, picked=None)
+    assert [print_script(Script((one,))) for one in found.acts] == [
+        "set_text($offer_edit__share, 5)\n"
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from adwright.agent.generate.script_grammar import GrammarChoice, script_grammar
@@ -101,3 +103,19 @@ def test_a_grammar_needs_elements_once() -> None:
     for wrong in ({"longest": 0}, {"statements": 0}, {"deepest": 6}):
         with pytest.raises(ConfigError):
             GrammarChoice(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("set_text($offer_edit__share, 12.5)\n", True),
+        ("set_text($offer_edit__share, 1786502179)\n", True),
+        ("set_text($offer_edit__share, 178650217)\n", False),
+        ("set_text($offer_edit__share, 12)\n", False),
+    ],
+)
+def test_numbers_may_be_held_to_those_of_a_task(text: str, is_one: bool) -> None:
+    numbers = (Decimal("12.5"), Decimal(1786502179))
+    held = script_grammar(ELEMENTS, GrammarChoice(numbers=numbers))
+    assert accepts(held, text) == is_one
+    assert accepts(script_grammar(ELEMENTS, GrammarChoice(numbers=())), text)

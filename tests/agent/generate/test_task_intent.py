@@ -25,6 +25,20 @@ def intent(text: str) -> TaskIntent:
         ('Set the discount of "Spring" to 25', "change"),
         ('Give "Spring" the new name "Summer"', "change"),
         ('Set the number in stock of "Tea" to 3', "change"),
+        ("Could you set the price to 5?", "change"),
+        ("Would you please tell me the total of order 7?", "ask"),
+        ("Let us know the total of order 7", "ask"),
+        ("I would like to see the text of the ad", "ask"),
+        ("Say which type it has", "ask"),
+        ('What it says is out of date; it has to read "Tea"', "change"),
+        ('Wipe the offer "Spring"', "delete"),
+        ('Take "Spring" off our list for good', "delete"),
+        ('Take "Spring" out of public view', "change"),
+        ('Put one more tenant on the list, "farm"', "create"),
+        ('Partner "Farm" is not in the system yet', "create"),
+        ('Take "Farm" on: enter it as a partner', "create"),
+        ('We run it as "sms"; enter it as its type', "change"),
+        ("Two of it are not in stock", "change"),
     ],
 )
 def test_the_kind_of_a_task(text: str, kind: str) -> None:
@@ -65,3 +79,16 @@ def test_switches_and_secrets() -> None:
 def test_to_check_a_box_is_no_question() -> None:
     assert read_intent(read_task("Check the second box and save")).kind == "change"
     assert read_intent(read_task("Check the status of order 7")).kind == "ask"
+
+
+def test_what_is_swapped_becomes_what_stands_behind_for() -> None:
+    item, name = intent('On "Tea", swap the title for "Coffee"').values
+    assert (item.follows, name.follows, name.owns) == (False, True, False)
+    (item,) = intent('Tell me the price for "Tea"').values
+    assert item.owns
+
+
+def test_what_is_kept_from_sight_is_off() -> None:
+    assert intent('Keep the range "Tea" from the public').off
+    assert intent('Take "Tea" out of public view').off
+    assert not intent('Keep the range "Tea" public').off

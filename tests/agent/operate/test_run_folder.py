@@ -13,9 +13,10 @@ from adwright.agent.operate.run_folder import (
     ReadRun,
     keep_run,
     read_run,
+    set_aside,
     write_report,
 )
-from adwright.agent.operate.tasks import find_script, prepare_task
+from adwright.agent.operate.tasks import find_scripts, prepare_task
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
@@ -40,7 +41,7 @@ class PicturedShop(ShopDriver):
 def kept(folder: Path, *, heal: bool = True) -> tuple[RunReport, str]:
     document = shop_document()
     app = ShopApp(labels={"Offers": "OFFERS"}, test_ids={"home-offers": "x"})
-    ready = prepare_task(find_script(TASK, document), TASK, document)
+    ready = prepare_task(next(find_scripts(TASK, document)), TASK, document)
     report = run_on_screen(
         ready.checked,
         document,
@@ -108,3 +109,13 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[]", "utf-8")
     with pytest.raises(ArtifactCorruptError, match="cannot be read"):
         read_run(tmp_path)
+
+
+def test_a_run_makes_room_for_another(tmp_path: Path) -> None:
+    for number in (1, 2):
+        folder = tmp_path / "run"
+        folder.mkdir()
+        (folder / "trace.jsonl").write_text(str(number))
+        moved = set_aside(folder)
+        assert (moved.name, folder.exists()) == (f"run-tried-{number}", False)
+        assert (moved / "trace.jsonl").read_text() == str(number)

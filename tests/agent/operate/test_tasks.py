@@ -14,7 +14,7 @@ from adwright.agent.language.problems import ScriptError
 from adwright.agent.operate.policy_file import AgentPolicy
 from adwright.agent.operate.tasks import (
     PreparedTask,
-    find_script,
+    find_scripts,
     keep_task,
     keepable,
     macro_values,
@@ -50,7 +50,7 @@ def run(ready: PreparedTask, app: ShopApp, answer: bool = True) -> RunReport:
 
 
 def prepared(task: str, book: MacroBook | None = None) -> PreparedTask:
-    return prepare_task(find_script(task, DOCUMENT, macros=book), task, DOCUMENT)
+    return prepare_task(next(find_scripts(task, DOCUMENT, macros=book)), task, DOCUMENT)
 
 
 def test_a_plan_is_verified_kept_and_found_again(tmp_path: Path) -> None:
@@ -96,13 +96,18 @@ def test_a_model_is_opened_only_where_it_must_be() -> None:
         opened.append(True)
         yield ScriptedModel(ScriptedConfig(('set_text($mail__to, "a")\ntap($mail__send)\n',)))
 
-    assert find_script(TASK, DOCUMENT, open_model=open_model).source == "plan"
+    scripts = find_scripts(TASK, DOCUMENT, open_model=open_model)
+    assert next(scripts).source == "plan"
     assert opened == []
-    found = find_script(ODD, DOCUMENT, open_model=open_model)
+    # The model leaves out what the task says, which leaves the plans.
+    assert {one.source for one in scripts} <= {"plan"}
+    assert opened == [True]
+    opened.clear()
+    found = next(find_scripts(ODD, DOCUMENT, open_model=open_model))
     assert (found.source, opened) == ("model", [True])
     assert found.tokens_in > 0
     with pytest.raises(ScriptError, match="no plan fits"):
-        find_script(ODD, DOCUMENT)
+        next(find_scripts(ODD, DOCUMENT))
     ready = prepare_task(found, ODD, DOCUMENT)
     # The words of the task hold no value, so the script stays as it is; its request is looked at.
     assert print_script(ready.checked.script).startswith('set_text($mail__to, "a")')
@@ -124,3 +129,14 @@ def test_arguments_of_a_macro_are_texts_of_a_kind(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=said) as caught:
             macro_values(macro, pairs)
         assert "share" in caught.value.hint
+
+
+def test_what_cannot_be_a_macro_is_looked_up_as_it_was_written() -> None:
+    task = 'The discount of "Spring", 25 it is; of "Spring" 25'
+    found = next(find_scripts(TASK, DOCUMENT))
+    ready = prepare_task(found, task, DOCUMENT)
+    assert (ready.general, ready.arguments, ready.checked) == (None, {}, found.script)
+    assert ready.postconditions is not None
+    assert ready.postconditions.check is not None
+    assert run(ready, ShopApp()).verdict == "verified"
+    assert run(ready, ShopApp(lie="silent")).verdict == "contradicted"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode
-from adwright.agent.policy.sent_form import SentForm, sent_form
+from adwright.agent.policy.sent_form import SentForm, left_behind, sent_form
 
 HERE = "https://shop.example/offers/7/"
 SHAPES = ("POST /offers/{}/",)
@@ -78,3 +78,11 @@ def test_what_sends_no_form_has_no_address(node: ScreenNode) -> None:
     assert (form.method, form.address) == ("", "")
     assert form.why_not(request(HERE.replace("7", "8"), share="25"), SHAPES) == ""
     assert form.why_not(request(share="90"), SHAPES) != ""
+
+
+def test_a_button_leaves_the_fields_of_other_forms_behind() -> None:
+    filled = {"offer__name": "/html/form", "offer__note": "/html/form[2]"}
+    assert left_behind(filled, SAVE) == "offer__note"
+    assert left_behind({"offer__name": "/html/form", "offer__q": ""}, SAVE) == ""
+    for other in ({"type": "button"}, {"method": "GET"}, {"form": ""}):
+        assert left_behind(filled, replace(SAVE, facts=FACTS | other)) == ""

@@ -15,7 +15,7 @@ from adwright.agent.explore.building import build_document
 from adwright.agent.explore.explorer import ExploreBounds, explore
 from adwright.agent.explore.reading_gate import ReadingGate
 from adwright.agent.explore.records import PageRecords
-from adwright.agent.operate.tasks import find_script, prepare_task
+from adwright.agent.operate.tasks import find_scripts, prepare_task
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.renamed import heal_in_row, heal_missed, heal_renamed
@@ -188,7 +188,7 @@ def document(
 
 
 def _run(chromium: ChromiumBrowser, proxy: DriftingProxy, document: AppDocument) -> RunReport:
-    ready = prepare_task(find_script(TASK, document), TASK, document)
+    ready = prepare_task(next(find_scripts(TASK, document)), TASK, document)
     policy = RunPolicy(GateRules(OriginRules((proxy.url,))), confirm=lambda change: True, heal=True)
     proxy.arrived.clear()
     with ExitStack() as stack:

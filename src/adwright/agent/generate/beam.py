@@ -5,24 +5,24 @@
     found.tokens_in, found.tokens_out
 
 The first answer is the likeliest, the others are drawn. Answers are decoded by the grammar of the
-task's elements where the engine can do that. One that types a number that the task does not have
-is refused. A script that is refused is mended at most twice, from the codes of its problems. Which
-is best: one that passes the check, then that with more of the task's values, then with fewer
-writes, then the shorter.
+task's elements where the engine can do that. Refused is what does not pass the check, and what is
+not of the task (`task_fit`): a number that it does not have, a value that is left out, a question
+without an answer. A script that is refused is mended at most twice, from the codes of its problems.
+Which is best: one that is not refused, then that with fewer writes, then the shorter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.generate.prompts import repair_messages, script_messages
 from adwright.agent.generate.retrieve import RetrieveConfig, RetrievedElements
 from adwright.agent.generate.script_grammar import GrammarChoice, script_grammar
-from adwright.agent.generate.task_values import TaskText, read_task
+from adwright.agent.generate.task_fit import task_numbers, why_unfit
+from adwright.agent.generate.task_intent import TaskIntent, read_intent
+from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
 from adwright.agent.language.parser import read_script
 from adwright.agent.language.printer import print_script
@@ -37,7 +37,6 @@ __all__ = [
     "BeamFound",
     "WrittenScript",
     "rank_scripts",
-    "strange_numbers",
     "write_scripts",
 ]
 
@@ -45,7 +44,7 @@ __all__ = [
 @dataclass(frozen=True)
 class BeamConfig:
     """scripts: answers to the first prompt. repairs: times that the best refused one is mended.
-    constrained: decode by the grammar; only_values: texts come from the task alone. max_tokens,
+    constrained: decode by the grammar; only_values: texts and numbers are the task's. max_tokens,
     temperature, seed: of the drawn answers."""
 
     scripts: int = 4
@@ -65,10 +64,6 @@ class BeamConfig:
                 where="BeamConfig",
                 hint="more repairs than two have not helped anybody",
             )
-
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_TYPED = re.compile(r"set_text\(.*, -?(\d+(?:\.\d+)?)\)")
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ def write_scripts(
     Raises what the model raises; ConfigError for a task that is none.
     """
     config, rules = config or BeamConfig(), rules or CheckRules()
-    beam = _Beam(model, read_task(task), document, retrieved.elements, config, rules)
+    beam = _Beam(model, read_intent(read_task(task)), document, retrieved.elements, config, rules)
     return beam.search()
 
 
@@ -117,33 +112,34 @@ class _Beam:
     def __init__(
         self,
         model: LanguageModel,
-        task: TaskText,
+        intent: TaskIntent,
         document: AppDocument,
         elements: Sequence[Element],
         config: BeamConfig,
         rules: CheckRules,
     ) -> None:
         self._model = model
-        self._task = task
+        self._intent = intent
         self._document = document
         self._config = config
         self._rules = rules
-        self._messages = script_messages(task.text, elements, document)
+        self._messages = script_messages(intent.task.text, elements, document)
         self._in = self._out = 0
-        texts = task.values if config.only_values else None
-        choice = GrammarChoice(texts=texts)
+        choice = GrammarChoice()
+        if config.only_values:
+            choice = GrammarChoice(intent.task.values, task_numbers(intent.task))
         self._grammar = script_grammar(elements, choice) if config.constrained else None
 
     def search(self) -> BeamFound:
         found = [self._checked(one) for one in self._answers(self._messages, self._config.scripts)]
-        ranked = rank_scripts(found, self._task)
+        ranked = rank_scripts(found)
         repairs = 0
         while ranked[0].checked is None and repairs < self._config.repairs:
             repairs += 1
             refused = ranked[0]
             messages = repair_messages(self._messages, refused.text, refused.problems)
             answers = self._answers(messages, 1, seed=repairs)
-            ranked = rank_scripts([*map(self._checked, answers), *ranked], self._task)
+            ranked = rank_scripts([*map(self._checked, answers), *ranked])
         return BeamFound(ranked, self._in, self._out, repairs)
 
     def _answers(self, messages: list[Message], count: int, *, seed: int = 0) -> list[str]:
@@ -174,32 +170,18 @@ class _Beam:
             checked = check_script(script, self._document, self._rules)
         except ScriptError as error:
             return WrittenScript(plain, None, error.problems)
-        strange = strange_numbers(print_script(script), self._task.text)
-        if strange:
-            told = ScriptProblem(
-                "expected", f"{strange[0]} is no number of the task", 1, 1, "copy its numbers"
-            )
-            return WrittenScript(plain, None, (told,))
-        return WrittenScript(print_script(script), checked)
+        unfit = why_unfit(self._intent, checked, self._document)
+        return WrittenScript(print_script(script), None if unfit else checked, unfit)
 
 
-def strange_numbers(script: str, task: str) -> tuple[str, ...]:
-    """Numbers that a script types and the task does not have: small models drop digits. Of a task
-    without figures none is strange, as it may say them in words."""
-    known = {Decimal(one) for one in _NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3}\b)", "", task))}
-    typed = _TYPED.findall(script)
-    return tuple(one for one in typed if known and Decimal(one) not in known)
-
-
-def rank_scripts(scripts: Sequence[WrittenScript], task: TaskText) -> tuple[WrittenScript, ...]:
+def rank_scripts(scripts: Sequence[WrittenScript]) -> tuple[WrittenScript, ...]:
     """Equal ones once, best first; of those that are as good, that which came first."""
     once = list({one.text: one for one in reversed(scripts)}.values())[::-1]
 
-    def merit(one: WrittenScript) -> tuple[int, int, int, int]:
+    def merit(one: WrittenScript) -> tuple[int, int, int]:
         if one.checked is None:
-            return (1, len(one.problems), 0, 0)
-        missing = sum(value not in one.text for value in task.values)
-        return (0, missing, one.checked.most_writes, len(one.text))
+            return (1, len(one.problems), 0)
+        return (0, one.checked.most_writes, len(one.text))
 
     return tuple(sorted(once, key=merit))
 

@@ -6,14 +6,17 @@
     filled.score                     # how much of the task's words that accounts for
 
 A value goes where the words before it are those of the label; each field takes one value, each
-value goes into one field. A list takes a value that is one of its options; a switch follows its
-label and words such as "not".
+value goes into one field, so that all labels together account for the most. A list takes a value
+that is one of its options; a switch follows its label and words such as "not".
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import Element
@@ -93,14 +96,15 @@ def fill_form(
     Values in quotes, numbers and addresses are put first, words in capitals only where their label
     stands before them.
     """
+    fields = _without_twins(fields)
     filling = _Filling(intent, weights, picked)
     _name(filling, fields, named)
-    for score, cue, one, value in _pairs(filling, fields):
-        if one.name not in filling.acts and cue.value not in filling.used:
-            verb = "choose" if one.value_type in ("choice", "switch") else "set_text"
-            filling.put(one, verb, value, score)
-            filling.used.add(cue.value)
+    for score, cue, one, value in _best_pairs(_pairs(filling, fields), filling):
+        verb = "choose" if one.value_type in ("choice", "switch") else "set_text"
+        filling.put(one, verb, value, score)
+        filling.used.add(cue.value)
     _mentioned(filling, fields)
+    _name_left(filling, fields, named)
     order = [one.name for one in fields if one.name in filling.acts]
     open_ = sum(
         one.constraints.required and one.name not in filling.acts and one.value_type != "switch"
@@ -108,6 +112,14 @@ def fill_form(
     )
     acts = tuple(filling.acts[name] for name in order)
     return FilledForm(acts, frozenset(filling.used), frozenset(filling.terms), filling.score, open_)
+
+
+def _without_twins(fields: Sequence[Element]) -> Sequence[Element]:
+    """Fields of one label in several states are one, seen again with another tab or record."""
+    first: dict[str, str] = {}
+    for one in fields:
+        first.setdefault(label_of(one).casefold(), one.state)
+    return [one for one in fields if first[label_of(one).casefold()] == one.state or not one.label]
 
 
 def _name(filling: _Filling, fields: Sequence[Element], named: Collection[str]) -> None:
@@ -119,7 +131,9 @@ def _name(filling: _Filling, fields: Sequence[Element], named: Collection[str]) 
     bare = [
         one
         for one in filling.intent.values
-        if not one.named and not one.follows and not set(one.before[-1:]) & labels
+        if not one.named
+        and not one.follows
+        and (not set(one.before[-1:]) & labels or _says_all(one, named))
     ]
     for cue in bare if names else ():
         says = {*cue.before[-1:], *cue.after[:1]} & set(named)
@@ -127,6 +141,30 @@ def _name(filling: _Filling, fields: Sequence[Element], named: Collection[str]) 
             filling.put(names[0], "set_text", TextLiteral(cue.value), filling.weights["nam"])
             filling.used.add(cue.value)
             return
+
+
+def _says_all(cue: ValueCue, named: Collection[str]) -> bool:
+    """Whether the two words before it are terms of what is made: 'a product type for "Tools"'."""
+    return len(cue.before) > 1 and set(cue.before[-2:]) <= set(named)
+
+
+def _name_left(filling: _Filling, fields: Sequence[Element], named: Collection[str]) -> None:
+    """The only value that no label stands before is the name of what is made."""
+    left = [
+        one.value
+        for one in filling.intent.values
+        if not one.named and one.value not in filling.used and one.value != filling.picked
+    ]
+    names = [
+        one
+        for one in fields
+        if one.value_type == "text"
+        and one.name not in filling.acts
+        and {"nam", "titl"} & set(terms_of(one.label))
+    ]
+    if named and filling.acts and len(left) == 1 and names:
+        filling.put(names[0], "set_text", TextLiteral(left[0]), _LEAST)
+        filling.used.add(left[0])
 
 
 def _pairs(
@@ -150,6 +188,26 @@ def _pairs(
             if value is not None and score > _LEAST:
                 found.append((score, cue, one, value))
     return sorted(found, key=lambda one: -one[0])
+
+
+def _best_pairs(
+    pairs: list[tuple[float, ValueCue, Element, Expression]], filling: _Filling
+) -> list[tuple[float, ValueCue, Element, Expression]]:
+    """Those of the assignment of most merit: each value once, each field once."""
+    free = [
+        one for one in pairs if one[2].name not in filling.acts and one[1].value not in filling.used
+    ]
+    names = list(dict.fromkeys(one[2].name for one in free))
+    values = list(dict.fromkeys(one[1].value for one in free))
+    merits = np.zeros((len(names), len(values)))
+    best: dict[tuple[int, int], tuple[float, ValueCue, Element, Expression]] = {}
+    for pair in free:
+        at = names.index(pair[2].name), values.index(pair[1].value)
+        if at not in best:
+            best[at], merits[at] = pair, pair[0]
+    rows, columns = linear_sum_assignment(merits, maximize=True)
+    taken = [best[at] for at in zip(rows.tolist(), columns.tolist(), strict=True) if at in best]
+    return sorted(taken, key=lambda one: -one[0])
 
 
 def _closeness(filling: _Filling, label: tuple[str, ...], cue: ValueCue) -> float:

@@ -43,7 +43,7 @@ from adwright.agent.language.tree import (
 )
 from adwright.agent.run.postconditions import Postconditions, check_postconditions
 
-__all__ = ["GeneralScript", "generalise"]
+__all__ = ["GeneralScript", "generalise", "looked_up"]
 
 _Literal = TextLiteral | WholeLiteral | DecimalLiteral
 
@@ -76,6 +76,14 @@ def generalise(script: Script, task: str, document: AppDocument) -> GeneralScrip
     template = renaming.template() if renaming else read.text
     calls = [one.call for one in body if isinstance(one, Act)] if simple else []
     return GeneralScript(template, general, _wanted(script, calls, general, document))
+
+
+def looked_up(script: Script, document: AppDocument) -> Postconditions | None:
+    """What to check after a script as it stands, without parameters; None where nothing that is
+    written can be looked up. Raises ScriptError where the script does not fit the document."""
+    acts = [one.call for one in script.body if isinstance(one, Act)]
+    calls = acts if len(acts) == len(script.body) and not script.parameters else []
+    return _wanted(script, calls, script, document)
 
 
 class _Parameters:

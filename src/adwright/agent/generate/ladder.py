@@ -7,14 +7,18 @@
 A macro is taken where the task reads like its own but for the values, which become its arguments.
 A plan is taken where it accounts for every value of the task and no other plan does as well. Models
 are asked in their order, each only where the one before wrote nothing that passes the check.
+
+`scripts` goes on: the plans that come after, then models. It is for tasks whose first script stops
+before it has written anything, because the app has no such item: the words meant something else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Literal
 
 from adwright.agent.document.elements import AppDocument
@@ -37,14 +41,16 @@ __all__ = ["FoundScript", "ScriptLadder", "macro_arguments"]
 
 _QUOTED = re.compile(r"\"[^\"]{1,200}\"|“[^”]{1,200}”|(?<!\w)'[^']{1,200}'(?!\w)")
 _HIDDEN = re.compile(r"\x00(\d+)\x00")
-#: A plan that another comes nearer to is not sure enough to be run. Our choice.
-_LEAST_LEAD = 0.05
+#: A plan that another comes nearer to is not sure enough to be run, nor is one of less than this
+#: share of the best one's merit. Our choice.
+_LEAST_LEAD, _LEAST_SHARE = 0.05, 0.5
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.I)
 
 
 @dataclass(frozen=True)
 class FoundScript:
-    """A script for a task, ready to be run with `arguments`. postconditions: of its macro."""
+    """A script for a task, ready to be run with `arguments`. postconditions: of its macro.
+    tokens_in, tokens_out: that were spent since the script before it in turn."""
 
     script: CheckedScript
     source: Literal["macro", "plan", "model"]
@@ -59,7 +65,7 @@ class FoundScript:
 
 
 class ScriptLadder:
-    """The means for one document."""
+    """The means for one document. tokens_in, tokens_out: of all that models were asked so far."""
 
     def __init__(
         self,
@@ -78,30 +84,60 @@ class ScriptLadder:
         self._rules = rules or CheckRules()
         self._index = ElementIndex(document, encode=encode)
         self._forms = DocumentForms(document)
+        self.tokens_in = self.tokens_out = 0
 
     def script(self, task: str) -> FoundScript:
         """A script for a task. Raises ScriptError where nothing makes one that passes the check."""
+        return next(self.scripts(task))
+
+    def scripts(self, task: str) -> Iterator[FoundScript]:
+        """All scripts for a task, the likeliest first; models are asked when their turn comes.
+
+        A macro is the only one: its words are those of the task. Raises ScriptError where there is
+        none at all.
+        """
         read = read_task(task)
-        found = self._macro(read) or self._plan(read)
-        if found is not None:
-            return found
-        retrieved = self._index.retrieve(task, self._config.retrieve)
+        macro = self._macro(read)
+        if macro is not None:
+            yield macro
+            return
+        is_any = False
+        for found in self._plans(read):
+            is_any = True
+            yield found
+        try:
+            yield from self.written(task)
+        except ScriptError:
+            if not is_any:
+                raise
+
+    def written(self, task: str) -> Iterator[FoundScript]:
+        """Scripts of models alone: those of the first that writes any that passes, best first.
+
+        Raises ScriptError where none does.
+        """
+        text = read_task(task).text
+        what = "no plan fits the task"
+        problems: Sequence[ScriptProblem] = ()
+        if self._models:
+            what = "no script for this task passes the check"
+            retrieved = self._index.retrieve(text, self._config.retrieve)
         tokens_in = tokens_out = 0
-        problems: tuple[ScriptProblem, ...] = ()
         for model in self._models:
             written = write_scripts(
-                model, task, self._document, retrieved, config=self._config, rules=self._rules
+                model, text, self._document, retrieved, config=self._config, rules=self._rules
             )
             tokens_in += written.tokens_in
             tokens_out += written.tokens_out
-            if written.best is not None:
-                return FoundScript(
-                    written.best, "model", tokens_in=tokens_in, tokens_out=tokens_out
-                )
+            self.tokens_in += written.tokens_in
+            self.tokens_out += written.tokens_out
+            passing = [one.checked for one in written.scripts if one.checked is not None]
+            for script in passing:
+                yield FoundScript(script, "model", tokens_in=tokens_in, tokens_out=tokens_out)
+                tokens_in = tokens_out = 0
+            if passing:
+                return
             problems = written.scripts[0].problems
-        what = (
-            "no script for this task passes the check" if self._models else "no plan fits the task"
-        )
         hint = "say the task with the names of fields, and its values in quotes"
         raise ScriptError([ScriptProblem("expected", what, hint=hint), *problems])
 
@@ -119,13 +155,15 @@ class ScriptLadder:
             return FoundScript(checked, "macro", arguments, macro.postconditions, name)
         return None
 
-    def _plan(self, task: TaskText) -> FoundScript | None:
+    def _plans(self, task: TaskText) -> Iterator[FoundScript]:
+        """Whole plans, best first, up to one that another comes too near to."""
         plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
-        if not plans or not plans[0].is_whole:
-            return None
-        if len(plans) > 1 and plans[1].is_whole and plans[1].merit >= plans[0].merit - _LEAST_LEAD:
-            return None
-        return FoundScript(plans[0].script, "plan")
+        for plan, after in pairwise([*plans, None]):
+            if plan is None or not plan.is_whole or plan.merit < _LEAST_SHARE * plans[0].merit:
+                return
+            if after is not None and after.is_whole and after.merit >= plan.merit - _LEAST_LEAD:
+                return
+            yield FoundScript(plan.script, "plan")
 
 
 def macro_arguments(macro: Macro, task: TaskText) -> dict[str, ArgumentValue] | None:

@@ -46,7 +46,7 @@ def question_plans(
     for one in forms.document.elements:
         for value in items:
             cue = next(cue for cue in intent.values if cue.value == value)
-            kind = set() if cue.owns else set(cue.before[-1:])
+            kind = set() if cue.owns else set(cue.before[-1:]) & set(forms.kinds)
             wanted = [term for term in asked if term not in kind] or asked
             for body, merit, state in _of_item(one, value, wanted, forms):
                 about = forms.terms(state) | forms.path_terms(one.state)

@@ -51,12 +51,15 @@ _SENDS = re.compile(
     r"|guardar|salva|opslaan|delete|remove)\b(?: changes| it| now)?",
     re.I,
 )
+_KEEPS = re.compile(
+    r"^\W*(?:save|apply|update|speichern|enregistrer|guardar|salva|opslaan)\b", re.I
+)
 _GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
 _GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
 #: Ends the session: of no task that does not say so, "take it out of the list" least of all.
 _LEAVES = re.compile(r"\b(?:log|sign)[ -]?(?:out|off)\b", re.I)
-_MAKES = re.compile(r"\b(?:create|add|new)\b", re.I)
+_MAKES = re.compile(r"\b(?:create|add(?! to\b)|new)\b", re.I)
 #: What a plan loses, in units of a word that half of all texts have. Our choice.
 _STRANGE_PATH, _STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
 _MAKING, _OWN_LIST = 6.0, 0.5
@@ -167,8 +170,10 @@ class _FormPlans:
 
     def _says(self, goal: Element) -> bool:
         """Whether the task has the words of a button that is no mere "Save"."""
+        if _KEEPS.match(goal.label):
+            return False  # saves what nobody has changed
         label = set(terms_of(goal.label))
-        own = label - {"sav", "submit", "ok", "ye", "go"}
+        own = label - {"submit", "ok", "ye", "go"}
         return bool(own) and self._forms.weights.shared(own, self._terms) > 0
 
     def _plan(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from adwright.agent.document.elements import Element
 from adwright.agent.language.kinds import ATTRIBUTES
@@ -30,12 +31,14 @@ _MOST_OPTIONS = 60
 class GrammarChoice:
     """What scripts may hold.
 
-    texts: the only texts that may be written, such as the values of a task; None for any text, to
-    `longest` characters. parameters: of the script, which come first as they are. deepest: blocks
-    within blocks. statements: in one block. answers: whether it may answer and expect.
+    texts, numbers: the only ones that may be written, such as those of a task; None for any text to
+    `longest` characters, and any number. parameters: of the script, which come first as they are.
+    deepest: blocks within blocks. statements: in one block. answers: whether it may answer and
+    expect.
     """
 
     texts: tuple[str, ...] | None = None
+    numbers: tuple[Decimal, ...] | None = None
     parameters: tuple[ScriptParameter, ...] = ()
     longest: int = 80
     deepest: int = 2
@@ -106,7 +109,9 @@ def _values(choice: GrammarChoice) -> list[tuple[str, str]]:
         texts.append(rf'"\"" [^"\\\x00-\x1f\x7f]{{0,{choice.longest}}} "\""')
     given = [one for one in choice.parameters if one.kind == "text"]
     texts += [f'"{one.name}"' for one in given]
-    numbers = ['[0-9]{1,9} ("." [0-9]{1,2})?']
+    numbers = [_quoted(f"{one:f}") for one in choice.numbers or ()]
+    # A task may say its numbers in words; then there is none to hold to.
+    numbers = numbers or ['[0-9]{1,15} ("." [0-9]{1,6})?']
     numbers += [f'"{one.name}"' for one in choice.parameters if one.kind in PARAMETER_KINDS[1:3]]
     truths = ['"true"', '"false"']
     truths += [f'"{one.name}"' for one in choice.parameters if one.kind == "truth"]

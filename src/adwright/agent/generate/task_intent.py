@@ -20,10 +20,19 @@ __all__ = ["IntentKind", "TaskIntent", "ValueCue", "read_intent"]
 
 IntentKind: TypeAlias = Literal["ask", "count", "delete", "create", "change"]
 _COUNT = re.compile(r"\b(?:how many|count|number of)\b", re.I)
+#: What a request begins with that has the form of a question.
+_POLITE = re.compile(
+    r"^(?:please\s+)?(?:can|could|would|will)\s+(?:you|we|somebody|someone)\s+"
+    r"(?:please\s+|kindly\s+|be so kind (?:and|as to)\s+)?",
+    re.I,
+)
 _ASK = re.compile(
-    r"^(?:please\s+)?(?:can you\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
-    r"of what|read|tell|show|look up|find out|give me|i need the"
-    r"|check(?!.*\b(?:box(?:es)?|checkbox(?:es)?|radio|button|option)\b))\b|\?$",
+    r"^(?:please\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
+    r"of what|read|tell|show|look up|find out|give me|i need the|let (?:me|us) know"
+    r"|say (?:what|which|who|whose|where|when|how)"
+    r"|(?:i|we)(?:'d| would)? (?:like|want|need|wish) to (?:know|see|hear|learn)"
+    r"|(?:i am|i'm|we are|we're) after"
+    r"|check(?!.*\b(?:box(?:es)?|checkbox(?:es)?|radio|button|option)\b))\b",
     re.I,
 )
 _ACT = re.compile(
@@ -31,22 +40,39 @@ _ACT = re.compile(
     re.I,
 )
 _DELETE = re.compile(
-    r"\b(?:delete|remove|erase|discard|get rid of|throw (?:away|out)|take (?:away|out)"
-    r"|has to go)\b",
+    r"\b(?:delete|remove|erase|discard|wipe|purge|scrap|get rid of|do away with"
+    r"|throw (?:away|out)|take away|has to go"
+    r"|take out(?! of (?:public |plain )?(?:view|sight)))\b"
+    r"|\btake\b.{1,60}\b(?:off|out|down)\b.{0,40}\b(?:for good|altogether|permanently)\b",
     re.I,
 )
-_CREATE = re.compile(r"\b(?:new|create|add|set up|register|sign up|need an?)\b", re.I)
+_CREATE = re.compile(
+    r"\b(?:new|create|add|set up|register|sign(?:ed)? up|need an?|one more|another|missing from"
+    r"|(?:book|start|open|make|launch|put up) an?|(?:enter|list|add) (?:it|them) as an?"
+    r"|enter (?:an?|this|it|them)(?! as)|there should be an?"
+    r"|not (?:yet )?in (?:the|our) (?:system|list|shop|store|catalogue|app)"
+    r"|(?:not|n't) (?:have|exist)(?: \w+)? yet)\b",
+    re.I,
+)
 #: A "new name" makes nothing new.
 _NEW_PART = re.compile(r"\bnew\s+(?:name|title|code|price|value|text|status|end|start|one)\b", re.I)
 _OFF = re.compile(
-    r"\b(?:not|no longer|off|disable|deactivate|untick|uncheck|hide|never|without|stop|false|no)\b",
+    r"\b(?:not|no longer|off|disable|deactivate|untick|uncheck|hide|never|without|stop|false|no)\b"
+    r"|\bkeep\b.{1,60}\b(?:from|out of)\b|\bout of (?:public )?(?:view|sight)\b",
     re.I,
 )
 _FOLLOWS = re.compile(
-    r"(?:\b(?:to|to be|as|is|be|into|at|with|called|named|say|says|have|has|:|=)|[:=])\s*$", re.I
+    r"(?:\b(?:to|to be|as|is|be|into|at|with|by|called|named|says?|reads?|have|has|becomes?)|[:=])"
+    r"\s*$",
+    re.I,
 )
 _WORDS = re.compile(r"[^\W_]+")
-_OWNS = re.compile(r"\b(?:of|for|on)\s+(?:the\s+)?$", re.I)
+_OWNS = re.compile(r"\b(?:of|for|on|in)\s+(?:the\s+)?$", re.I)
+#: "Swap the title for X": what stands behind "for" is what it becomes.
+_SWAPS = re.compile(r"\b(?:swap|exchange|replace|trade|substitute)\b", re.I)
+_FOR = re.compile(r"\bfor\s+$", re.I)
+#: "What it says is out of date; it has to read X" is no question.
+_DEMAND = re.compile(r"\b(?:has|have|ought|needs?) to\b|\b(?:must|should)\b", re.I)
 _SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 
 
@@ -101,9 +127,10 @@ def read_intent(task: TaskText) -> TaskIntent:
         if value == name:
             continue
         earlier = cues[-1].before if cues and not terms_of(before) else ()
-        follows = _FOLLOWS.search(before) is not None
+        swaps = _FOR.search(before) is not None and _SWAPS.search(plain) is not None
+        follows = swaps or _FOLLOWS.search(before) is not None
         around = terms_of(before), terms_of(after), earlier
-        owns = _OWNS.search(before) is not None
+        owns = not swaps and _OWNS.search(before) is not None
         cues.append(
             ValueCue(
                 value,
@@ -125,7 +152,7 @@ def read_intent(task: TaskText) -> TaskIntent:
 
 
 def _kind(plain: str, *, has_values: bool) -> IntentKind:
-    asks = _ASK.search(plain.strip()) is not None
+    asks = _asks(plain.strip())
     if _COUNT.search(plain) and (asks or not _ACT.search(plain)) and not has_values:
         return "count"
     if asks:
@@ -133,6 +160,16 @@ def _kind(plain: str, *, has_values: bool) -> IntentKind:
     if _DELETE.search(plain):
         return "delete"
     return "create" if _CREATE.search(_NEW_PART.sub(" ", plain)) else "change"
+
+
+def _asks(plain: str) -> bool:
+    """Whether it is a question; "Could you set it to 5?" is none."""
+    polite = _POLITE.match(plain)
+    if polite:
+        return _ASK.match(plain[polite.end() :]) is not None
+    if plain.endswith("?"):
+        return True
+    return _ASK.match(plain) is not None and not _DEMAND.search(plain)
 
 
 def _spans(task: TaskText) -> list[tuple[str, tuple[int, int]]]:

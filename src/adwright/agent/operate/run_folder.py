@@ -30,7 +30,7 @@ from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigErro
 from adwright.core.hashing import sha256_bytes, sha256_file
 from adwright.core.regular import read_regular
 
-__all__ = ["KeptRun", "KeptTask", "ReadRun", "keep_run", "read_run", "write_report"]
+__all__ = ["KeptRun", "KeptTask", "ReadRun", "keep_run", "read_run", "set_aside", "write_report"]
 
 _RUN, _TRACE, _PAGE = "run.json", "trace.jsonl", "report.html"
 _MOST_BYTES = 64 << 20
@@ -129,6 +129,17 @@ def read_run(folder: Path, mark: str = "") -> ReadRun:
         if not picture.is_file() or sha256_file(picture) != digest:
             raise _broken(picture, "the picture is gone, or another one")
     return ReadRun(kept.task, script, replace(kept.report, steps=steps), found)
+
+
+def set_aside(folder: Path) -> Path:
+    """Give a run's folder another name, as another run of its task takes its place; the new one."""
+    for number in range(1, 100):
+        other = folder.with_name(f"{folder.name}-tried-{number}")
+        if not other.exists():
+            return folder.rename(other)
+    raise ConfigError(
+        "too many runs were set aside here", where=str(folder), hint="name another folder"
+    )
 
 
 def write_report(path: Path, run: ReadRun, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """A task from its words to a run with a verdict, and to a macro that does it again.
 
-    found = find_script(task, document, macros=book, open_model=None, rules=policy.check_rules())
+    scripts = find_scripts(task, document, macros=book, rules=policy.check_rules())
+    found = next(scripts)                        # the others: see `operate.turns`
     ready = prepare_task(found, task, document)
     report = run_on_screen(ready.checked, document, open_driver, run_policy, ready.arguments,
                            postconditions=ready.postconditions, clock=clock)
@@ -12,13 +13,13 @@ true afterwards, and a run that did it is "verified" rather than "done".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.beam import BeamConfig
-from adwright.agent.generate.generalise import GeneralScript, generalise
+from adwright.agent.generate.generalise import GeneralScript, generalise, looked_up
 from adwright.agent.generate.ladder import FoundScript, ScriptLadder, macro_arguments
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
@@ -36,14 +37,14 @@ from adwright.lm.engine.language_model import LanguageModel
 __all__ = [
     "OpenLanguageModel",
     "PreparedTask",
-    "find_script",
+    "find_scripts",
     "keep_task",
     "keepable",
     "macro_values",
     "prepare_task",
 ]
 
-#: Opens the model that may be asked; called only where no macro and no plan fits.
+#: Opens the model that may be asked; called only when no macro and no plan is left.
 OpenLanguageModel = Callable[[], AbstractContextManager[LanguageModel]]
 
 
@@ -63,7 +64,7 @@ class PreparedTask:
         check_literals(self)
 
 
-def find_script(
+def find_scripts(
     task: str,
     document: AppDocument,
     *,
@@ -71,20 +72,29 @@ def find_script(
     open_model: OpenLanguageModel | None = None,
     config: BeamConfig | None = None,
     rules: CheckRules | None = None,
-) -> FoundScript:
-    """A script by the cheapest means. open_model: None asks no model.
+) -> Generator[FoundScript]:
+    """Scripts by the cheapest means, the likeliest first. open_model: None asks no model; it is
+    opened when its turn comes.
 
     Raises ScriptError where nothing makes one that passes the check, and what the model raises.
     """
     cheap = ScriptLadder(document, macros=macros, rules=rules)
+    found: FoundScript | None = None
     try:
-        return cheap.script(task)
+        for found in cheap.scripts(task):
+            yield found
     except ScriptError:
         if open_model is None:
             raise
+    if open_model is None or (found is not None and found.source == "macro"):
+        return
     with open_model() as model:
-        ladder = ScriptLadder(document, macros=macros, models=(model,), config=config, rules=rules)
-        return ladder.script(task)
+        ladder = ScriptLadder(document, models=(model,), config=config, rules=rules)
+        try:
+            yield from ladder.written(task)
+        except ScriptError:
+            if found is None:
+                raise
 
 
 def prepare_task(found: FoundScript, task: str, document: AppDocument) -> PreparedTask:
@@ -104,9 +114,8 @@ def prepare_task(found: FoundScript, task: str, document: AppDocument) -> Prepar
     except ScriptError:
         arguments = None
     if arguments is None:
-        # The words do not give its values back: run it as it was written, and look at requests.
-        rest = Postconditions(wanted.requests) if wanted.requests else None
-        return PreparedTask(task, found, own, postconditions=rest)
+        # The words do not give its values back: run it, and check it, as it was written.
+        return PreparedTask(task, found, own, postconditions=looked_up(own.script, document))
     return PreparedTask(task, found, checked, arguments, wanted, general)
 
 

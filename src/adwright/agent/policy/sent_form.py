@@ -19,7 +19,7 @@ from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode
 from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape
 from adwright.core.config import check_literals
 
-__all__ = ["SentForm", "sent_form"]
+__all__ = ["SentForm", "left_behind", "sent_form"]
 
 #: Roles of fields that are sent as they stand there.
 _SENT_AS_SHOWN = ("textbox", "searchbox", "spinbutton", "combobox", "listbox")
@@ -68,11 +68,27 @@ def sent_form(screen: Screen, node: ScreenNode, typed: Collection[str]) -> SentF
         and not one.secret
         and "multiple" not in one.facts
     }
-    kind = node.facts.get("type", "submit" if node.facts.get("tag") == "button" else "")
-    method = node.facts.get("method", "").upper()
-    if kind not in ("submit", "image") or not method or method in SAFE_METHODS:
+    method = _sends(node)
+    if not method:
         return SentForm(fields={key: one for key, one in fields.items() if key in typed})
     return SentForm(method, node.facts.get("action", ""), fields)
+
+
+def left_behind(filled: Mapping[str, str], node: ScreenNode) -> str:
+    """The first of the elements that were filled, with their forms, which a button does not send as
+    it sends another form; empty where there is none, or where it sends no form by itself."""
+    form = node.facts.get("form")
+    if not form or not _sends(node):
+        return ""
+    return next((name for name, other in filled.items() if other and other != form), "")
+
+
+def _sends(node: ScreenNode) -> str:
+    """The method by which a button sends its form; empty where it sends none, or only reads."""
+    kind = node.facts.get("type", "submit" if node.facts.get("tag") == "button" else "")
+    method = node.facts.get("method", "").upper()
+    is_sent = kind in ("submit", "image") and method not in SAFE_METHODS
+    return method if is_sent else ""
 
 
 def _value(node: ScreenNode) -> str:

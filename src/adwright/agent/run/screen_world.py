@@ -21,7 +21,7 @@ from adwright.agent.language.reach import own_ways
 from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate
 from adwright.agent.policy.refusals import PolicyRefusalError
-from adwright.agent.policy.sent_form import SentForm, sent_form
+from adwright.agent.policy.sent_form import SentForm, left_behind, sent_form
 from adwright.agent.run.acts import KeepPicture, TracedActs
 from adwright.agent.run.confirming import (
     came_back,
@@ -58,7 +58,7 @@ class _Page:
     url: str = ""
     state: str | None = None
     before: dict[str, str] = field(default_factory=dict)
-    drafts: set[str] = field(default_factory=set)
+    drafts: dict[str, str] = field(default_factory=dict)
     typed: set[str] = field(default_factory=set)
 
 
@@ -125,7 +125,7 @@ class ScreenWorld:
 
     def items(self, name: str) -> tuple[ElementHandle, ...]:
         """See `ScriptWorld`."""
-        element = self._element(name)
+        element = self._elements[name]
         screen = self.be_at(element.state)
         found = items_on(screen, element)
         if not found and self._unfold(screen, element, ElementHandle(name)) is not None:
@@ -134,7 +134,7 @@ class ScreenWorld:
 
     def find(self, name: str, wanted: str) -> ElementHandle:
         """See `ScriptWorld`."""
-        return ItemSearch(self._document, self.be_at, self._step).find(self._element(name), wanted)
+        return ItemSearch(self._document, self.be_at, self._step).find(self._elements[name], wanted)
 
     def answer(self, text: str, sources: frozenset[str]) -> None:
         """See `ScriptWorld`."""
@@ -226,16 +226,13 @@ class ScreenWorld:
         self._require_effect(screen, element, node)
         self._do(verb, element, node, value, screen, "route")
         if verb == "set_text":
-            self._page.drafts.discard(element.name)
+            self._page.drafts.pop(element.name, None)
         return self._observe(self.acts.screen)
-
-    def _element(self, name: str) -> Element:
-        return self._elements[name]
 
     def _find(
         self, target: ElementHandle, *, go: bool = True
     ) -> tuple[Screen, ScreenNode, Element]:
-        element = self._element(target.name)
+        element = self._elements[target.name]
         screen = self.be_at(element.state) if go else self._observe()
         if target.place is not None:
             return screen, self._node_of(screen, element, target), element
@@ -259,7 +256,7 @@ class ScreenWorld:
 
     def _node_of(self, screen: Screen, element: Element, handle: ElementHandle) -> ScreenNode:
         if handle.within is not None:
-            around = self._node_of(screen, self._element(handle.within.name), handle.within)
+            around = self._node_of(screen, self._elements[handle.within.name], handle.within)
             return locate(screen, element, within=around)
         if handle.place is None:
             return locate(screen, element)
@@ -279,7 +276,7 @@ class ScreenWorld:
             key = ""
             try:
                 if target.within is not None:
-                    outer = self._element(target.within.name)
+                    outer = self._elements[target.within.name]
                     key = self._node_of(screen, outer, target.within).key
                 around = target.within if opener.many else None
                 node = self._node_of(screen, opener, ElementHandle(opener.name, within=around))
@@ -303,7 +300,7 @@ class ScreenWorld:
     ) -> ScreenNode:
         if not self._settings.heal or error.code not in ("not_found", "identity"):
             raise error
-        row = self._node_of(screen, self._element(item.name), item)
+        row = self._node_of(screen, self._elements[item.name], item)
         node = heal_in_row(screen, self._document, element, row)
         if node is None:
             raise error
@@ -315,6 +312,9 @@ class ScreenWorld:
         if not effect_agrees(screen.url, element, node):
             what = f"${element.name} would do something else than the document says"
             _fail("effect", what, "look at the page, and correct the document")
+        if left := left_behind(self._page.drafts, node):
+            what = f"${element.name} sends another form than that of ${left}"
+            _fail("wrong_state", what, "tap the button of the form that was filled")
 
     # --- what it does ------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ class ScreenWorld:
         form = sent_form(screen, node, self._page.typed)
         act = self._perform(do, verb, (element,), form, name=element.name, how=how, value=shown)
         if verb in ("set_text", "choose"):
-            self._page.drafts.add(element.name)
+            self._page.drafts[element.name] = node.facts.get("form", "")
             self._page.typed.add(node.facts.get("name", ""))
         self._observe(self.acts.screen)
         if act.written and self._settings.heal_writes and self._settings.heal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,8 +26,10 @@ from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
 from adwright.cli.shared import Offline
 
 if TYPE_CHECKING:
+    from adwright.agent.generate.ladder import FoundScript
     from adwright.agent.operate.run_folder import KeptTask
     from adwright.agent.operate.tasks import PreparedTask
+    from adwright.agent.run.runner import RunReport
 
 __all__ = ["do"]
 
@@ -65,8 +68,10 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
 
     A kept task of the same words is taken first, then a plan made by rules; a model is asked only
     where neither fits. The script is checked against the document, and printed, before anything is
-    tapped. Each change that the policy names waits until you say yes to the request itself, field
-    by field. Afterwards the app is asked by another way whether it is so.
+    tapped. Where it stops because the app has no such item, and nothing was sent, the next one is
+    tried, four in all; the folder of the run before is kept beside it. Each change that the policy
+    names waits until you say yes to the request itself, field by field. Afterwards the app
+    is asked by another way whether it is so.
 
         adwright agent do 'Set the discount of "Spring" to 25' --document shop.txt --dry-run
 
@@ -75,13 +80,26 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
     Exit codes: 0 where it is verified, done or dry; 1 where you or the policy said no; 3 where it
     stopped; 4 where the app contradicts it; 2 for a mistake, and where no script fits the task.
     """
-    from adwright.agent.operate.tasks import find_script, keep_task, keepable, prepare_task
+    from adwright.agent.operate.tasks import find_scripts, keep_task, keepable, prepare_task
+    from adwright.agent.operate.turns import run_in_turn
 
     files = AppFiles(document, policy, macros)
     app, rules = files.open()
     named = ["" if one is None else str(one) for one in (adapter, writer)]
     chosen = ModelChoice(model, engine_url, named[0], threads, offline, no_model, named[1])
-    found = find_script(
+    options = RunOptions(files, confirm_file, folder, dry_run, phone)
+    tried: list[PreparedTask] = []
+
+    def run(found: FoundScript) -> RunReport:
+        ready = prepare_task(found, task, app)
+        _show(ready)
+        if keep and not dry_run:
+            keepable(keep, ready)
+        tried.append(ready)
+        kept = _kept(ready, dry=dry_run)
+        return options.run(app, rules, ready.checked, ready.arguments, ready.postconditions, kept)
+
+    scripts = find_scripts(
         task,
         app,
         macros=files.book,
@@ -89,22 +107,19 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
         config=chosen.beam,
         rules=rules.check_rules(),
     )
-    ready = prepare_task(found, task, app)
-    _show(ready)
-    if keep and not dry_run:
-        keepable(keep, ready)
-    report = RunOptions(files, confirm_file, folder, dry_run, phone).run(
-        app,
-        rules,
-        ready.checked,
-        ready.arguments,
-        ready.postconditions,
-        _kept(ready, dry=dry_run),
-    )
+    _, report = run_in_turn(scripts, run, on_next=lambda _: _make_room(folder))
     if keep and report.verdict == "verified":
-        macro = keep_task(keep, ready, report, files.book)
+        macro = keep_task(keep, tried[-1], report, files.book)
         typer.echo(f"kept as {macro.name}: {macro.task}")
     end_by_verdict(report)
+
+
+def _make_room(folder: Path | None) -> None:
+    """Before the next script is run. folder: that was named for the run."""
+    from adwright.agent.operate.run_folder import set_aside
+
+    kept = f"; that run is kept in {set_aside(folder)}" if folder is not None else ""
+    typer.echo(f"nothing was sent, and another script may fit{kept}")
 
 
 def _show(ready: PreparedTask) -> None:

@@ -1,0 +1,70 @@
+"""Whether a script is one for the task."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from adwright.agent.generate.task_fit import task_numbers, why_unfit
+from adwright.agent.generate.task_intent import read_intent
+from adwright.agent.generate.task_values import read_task
+from adwright.agent.language.checker import check_script
+from adwright.agent.language.parser import read_script
+from tests.support.agent.shop_document import shop_document
+
+DOCUMENT = shop_document()
+OPEN = 'tap(inside(find($offers__rows, "Spring"), $offers__edit))\n'
+SAVE = "tap($offer_edit__save)\n"
+SHARE = f"{OPEN}set_text($offer_edit__share, 25)\n{SAVE}"
+GONE = f"{OPEN}tap($offer_edit__delete)\ntap($offer_delete__confirm)\n"
+READ = 'answer(get_text(find($offers__rows, "Spring")))\n'
+
+
+def said(task: str, script: str) -> list[str]:
+    checked = check_script(read_script(script), DOCUMENT)
+    return [one.what for one in why_unfit(read_intent(read_task(task)), checked, DOCUMENT)]
+
+
+def test_numbers_of_a_task_are_those_in_figures() -> None:
+    found = task_numbers(read_task("Set 1,200.50 and 25% of item-7, on 2026-03-01"))
+    assert found == tuple(map(Decimal, ("1200.50", "25", "7", "2026", "03", "01")))
+
+
+@pytest.mark.parametrize(
+    ("task", "problems"),
+    [
+        ('Set the discount of "Spring" to 25', []),
+        ('Set the discount of "Spring" to a great many', []),
+        (
+            'Set the discount of "Spring" to 250',
+            ["25 is no number of the task", "the task's '250' is not used"],
+        ),
+        ('Set the discount of "Autumn" to 25', ["the task's 'Autumn' is not used"]),
+        # The label of an element is no value, and a word in capitals may be none.
+        ('Set "Discount" of "Spring" at Easter to 25', []),
+    ],
+)
+def test_values_are_those_of_the_task_and_all_of_them(task: str, problems: list[str]) -> None:
+    assert said(task, SHARE) == problems
+
+
+def test_a_question_is_answered_and_nothing_is_written_for_it() -> None:
+    assert said('What is the discount of "Spring"?', READ) == []
+    assert said('What is the discount of "Spring"?', OPEN) == [
+        "the task is a question, and nothing is answered"
+    ]
+    assert said('What is the discount of "Spring"?', READ + GONE) == [
+        "the task is a question, and the script writes"
+    ]
+
+
+def test_what_is_to_be_deleted_is_not_read_instead() -> None:
+    assert said('Delete the offer "Spring"', GONE) == []
+    assert said('Delete the offer "Spring"', READ) == ["nothing is sent"]
+
+
+def test_places_are_told() -> None:
+    checked = check_script(read_script(SHARE), DOCUMENT)
+    task = read_intent(read_task('Set the discount of "Spring" to 17'))
+    assert [one.line for one in why_unfit(task, checked, DOCUMENT)] == [2, 1]
