@@ -4,6 +4,7 @@ check.
     general = generalise(script, 'Set the discount of "Spring" to 25', document)
     general.task                 # "Set the discount of {item} to {discount}"
     general.script               # param item: text / param discount: number / ...
+    general.arguments            # {"item": "Spring", "discount": Decimal(25)}
     general.postconditions       # the requests of its buttons, and a script that looks again
 
 Values that the task names become parameters where the script holds them as literals; others stay.
@@ -15,8 +16,8 @@ neither again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from adwright.agent.document.elements import AppDocument, Element
@@ -41,20 +42,23 @@ from adwright.agent.language.tree import (
     VerbCall,
     WholeLiteral,
 )
+from adwright.agent.language.values import ArgumentValue
 from adwright.agent.run.postconditions import Postconditions, check_postconditions
 
-__all__ = ["GeneralScript", "generalise", "looked_up"]
+__all__ = ["GeneralScript", "generalise"]
 
 _Literal = TextLiteral | WholeLiteral | DecimalLiteral
 
 
 @dataclass(frozen=True)
 class GeneralScript:
-    """postconditions: None where nothing that was written can be looked up."""
+    """postconditions: None where nothing that was written can be looked up. arguments: with which
+    it does what the script did."""
 
     task: str
     script: Script
     postconditions: Postconditions | None
+    arguments: Mapping[str, ArgumentValue] = field(default_factory=dict)
 
 
 def generalise(script: Script, task: str, document: AppDocument) -> GeneralScript:
@@ -75,15 +79,8 @@ def generalise(script: Script, task: str, document: AppDocument) -> GeneralScrip
     general = Script(tuple(body), tuple(parameters))
     template = renaming.template() if renaming else read.text
     calls = [one.call for one in body if isinstance(one, Act)] if simple else []
-    return GeneralScript(template, general, _wanted(script, calls, general, document))
-
-
-def looked_up(script: Script, document: AppDocument) -> Postconditions | None:
-    """What to check after a script as it stands, without parameters; None where nothing that is
-    written can be looked up. Raises ScriptError where the script does not fit the document."""
-    acts = [one.call for one in script.body if isinstance(one, Act)]
-    calls = acts if len(acts) == len(script.body) and not script.parameters else []
-    return _wanted(script, calls, script, document)
+    wanted = _wanted(script, calls, general, document)
+    return GeneralScript(template, general, wanted, renaming.arguments if renaming else {})
 
 
 class _Parameters:
@@ -91,6 +88,7 @@ class _Parameters:
 
     def __init__(self, task: TaskText) -> None:
         self.parameters: list[ScriptParameter] = []
+        self.arguments: dict[str, ArgumentValue] = {}
         self._task = task
         self._by_value: dict[str, str] = {}
 
@@ -134,6 +132,8 @@ class _Parameters:
                 known, number = f"{name}_{number}", number + 1
             self._by_value[value] = known
             self.parameters.append(ScriptParameter(known, kind))
+            is_text = isinstance(term, TextLiteral)
+            self.arguments[known] = term.value if is_text else Decimal(term.value)
         elif ScriptParameter(known, kind) not in self.parameters:
             return term  # once as a text and once as a number: one of them stays
         return VariableUse(known)

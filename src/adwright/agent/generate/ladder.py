@@ -158,8 +158,11 @@ class ScriptLadder:
     def _plans(self, task: TaskText) -> Iterator[FoundScript]:
         """Whole plans, best first, up to one that another comes too near to."""
         plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
+        best = plans[0].merit if plans else 0.0
         for plan, after in pairwise([*plans, None]):
-            if plan is None or not plan.is_whole or plan.merit < _LEAST_SHARE * plans[0].merit:
+            if plan is None or not plan.is_whole:
+                return
+            if plan is not plans[0] and (best <= 0 or plan.merit < _LEAST_SHARE * best):
                 return
             if after is not None and after.is_whole and after.merit >= plan.merit - _LEAST_LEAD:
                 return

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.beam import BeamConfig
-from adwright.agent.generate.generalise import GeneralScript, generalise, looked_up
+from adwright.agent.generate.generalise import GeneralScript, generalise
 from adwright.agent.generate.ladder import FoundScript, ScriptLadder, macro_arguments
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
@@ -106,17 +106,16 @@ def prepare_task(found: FoundScript, task: str, document: AppDocument) -> Prepar
     wanted = general.postconditions
     if wanted is None:
         return PreparedTask(task, found, own)
-    like = Macro("task", general.task, document.app, document.version, general.script, wanted)
-    arguments = macro_arguments(like, read_task(task))
     try:
         checked = check_script(general.script, document, own.rules)
         check_postconditions(wanted, document)
     except ScriptError:
-        arguments = None
-    if arguments is None:
-        # The words do not give its values back: run it, and check it, as it was written.
-        return PreparedTask(task, found, own, postconditions=looked_up(own.script, document))
-    return PreparedTask(task, found, checked, arguments, wanted, general)
+        rest = Postconditions(wanted.requests) if wanted.requests else None
+        return PreparedTask(task, found, own, postconditions=rest)
+    like = Macro("task", general.task, document.app, document.version, general.script, wanted)
+    # Words that do not give the values back make no macro; they are known all the same.
+    kept = general if macro_arguments(like, read_task(task)) == general.arguments else None
+    return PreparedTask(task, found, checked, general.arguments, wanted, kept)
 
 
 def keep_task(name: str, ready: PreparedTask, report: RunReport, book: MacroBook) -> Macro:

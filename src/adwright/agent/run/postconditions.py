@@ -24,6 +24,7 @@ from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.agent.language.tree import (
     Act,
     BinaryTerm,
+    ElementUse,
     Expression,
     IndexedTerm,
     Script,
@@ -38,6 +39,7 @@ from adwright.core.errors import ConfigError
 __all__ = [
     "Postconditions",
     "check_postconditions",
+    "compared_fields",
     "missing_requests",
     "own_arguments",
     "renamed_arguments",
@@ -91,6 +93,14 @@ def missing_requests(
     )
 
 
+def compared_fields(check: Script) -> frozenset[str]:
+    """The fields that a check compares with something."""
+    calls = [one.call for one in check.body if isinstance(one, Act)]
+    return frozenset(
+        name for call in calls if call.verb == "expect" for name in _fields(call.arguments)
+    )
+
+
 def own_arguments(
     script: Script, arguments: Mapping[str, ArgumentValue]
 ) -> dict[str, ArgumentValue]:
@@ -114,6 +124,19 @@ def renamed_arguments(
         for other in sorted(compared - picked):
             if isinstance(arguments.get(name), str) and isinstance(arguments.get(other), str):
                 yield {**arguments, name: arguments[other]}
+
+
+def _fields(term: object) -> Iterator[str]:
+    match term:
+        case VerbCall("get_attributes", (ElementUse(name), *_)):
+            yield name
+        case VerbCall(_, arguments):
+            yield from _fields(arguments)
+        case BinaryTerm(_, left, right):
+            yield from (*_fields(left), *_fields(right))
+        case tuple():
+            for one in term:
+                yield from _fields(one)
 
 
 def _names(term: Expression, *, within: str = "") -> Iterator[str]:

@@ -4,8 +4,8 @@
                            {"code": "SPRING"}, clock=SystemClock(), folder=Path("run"))
     report.verdict         # "verified", "done", "dry", "stopped" or "contradicted"
 
-"verified" is said only where postconditions hold on pages loaded anew; without any, a script that
-came to its end is "done". No model is called here.
+"verified" is said only where postconditions hold on pages loaded anew; without any, or where a form
+adds what it does not show again, a script that came to its end is "done". No model is called here.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from adwright.agent.run.heal import HealedElement, apply_healings
 from adwright.agent.run.postconditions import (
     Postconditions,
     check_postconditions,
+    compared_fields,
     missing_requests,
     own_arguments,
     renamed_arguments,
@@ -119,7 +120,8 @@ def run_on_screen(
     )
     if postconditions is not None and verdict == "done":
         problem = run.verify(postconditions, check, arguments)
-        verdict = "contradicted" if problem else "verified"
+        done: RunVerdict = "verified" if run.is_looked_up or check is None else "done"
+        verdict = "contradicted" if problem else done
     run.close()
     trace.end(verdict)
     return RunReport(
@@ -147,6 +149,7 @@ class _ScreenRun:
         clock: Clock,
     ) -> None:
         self.outcome: RunOutcome | None = None
+        self.is_looked_up = False
         self._document = document
         self._gate = gate
         self._trace = trace
@@ -201,7 +204,9 @@ class _ScreenRun:
         if world is None:
             return ScriptProblem("driver", "there is no screen")
         missing = missing_requests(wanted, world.acts.seen)
-        if missing or check is None:
+        fields = compared_fields(check.script) if check else frozenset()
+        self.is_looked_up = check is not None and not (fields and fields <= world.adding)
+        if missing or check is None or not self.is_looked_up:
             return missing[0] if missing else None
         try:
             own = own_arguments(check.script, arguments)

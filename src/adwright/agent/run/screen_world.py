@@ -63,7 +63,8 @@ class _Page:
 
 
 class ScreenWorld:
-    """A `ScriptWorld` on a driver. line: that of the script that runs, set by the runner."""
+    """A `ScriptWorld` on a driver. line: that of the script that runs, set by the runner. adding:
+    fields that were filled, and are of a form that adds something: they are required, and empty."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class ScreenWorld:
         *,
         keep_picture: KeepPicture | None = None,
     ) -> None:
-        self.line = 0
+        self.line, self.adding = 0, set[str]()
         self.healed: list[HealedElement] = []
         self.acts = TracedActs(document, driver, gate, trace, keep_picture=keep_picture)
         self._document, self._driver = document, driver
@@ -320,23 +321,21 @@ class ScreenWorld:
 
     def _without_target(self, verb: str, value: str | bool | SecretName | None) -> bool:
         self._observe()
-        driver = self._driver
         if verb == "scroll":
             return self._scroll(None, value)
         if verb == "back":
-            self._perform(driver.back, "back")
+            self._perform(self._driver.back, "back")
             self._page.drafts.clear()
             return False
         state = self._page.state
         elements = self._document.elements_of(state) if state else ()
-        self._perform(driver.enter, "enter", elements)
+        self._perform(self._driver.enter, "enter", elements)
         return False
 
     def _scroll(self, node: ScreenNode | None, value: str | bool | SecretName | None) -> bool:
-        direction = _DIRECTIONS.get(str(value))
-        if direction is None:
-            _fail("arguments", f"{quoted(str(value))} is no direction", "")
-        return self._driver.scroll(node, direction)
+        if direction := _DIRECTIONS.get(str(value)):
+            return self._driver.scroll(node, direction)
+        _fail("arguments", f"{quoted(str(value))} is no direction", "")
 
     def _do(
         self,
@@ -373,6 +372,8 @@ class ScreenWorld:
             how = "healed"
         form = sent_form(screen, node, self._page.typed)
         act = self._perform(do, verb, (element,), form, name=element.name, how=how, value=shown)
+        if verb == "set_text" and element.constraints.required and not node.value:
+            self.adding.add(element.name)
         if verb in ("set_text", "choose"):
             self._page.drafts[element.name] = node.facts.get("form", "")
             self._page.typed.add(node.facts.get("name", ""))
