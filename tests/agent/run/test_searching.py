@@ -130,3 +130,17 @@ def test_it_is_searched_for_and_then_looked_for_on_further_pages() -> None:
             made.by_name["offers__rows"], "Tea"
         )
     assert MOST_PAGES > 1
+
+
+def test_a_search_that_finds_any_of_the_words_is_made_with_fewer() -> None:
+    made = document()
+    asked: list[str | None] = []
+
+    def step(verb: str, name: str, value: str | None) -> Screen:
+        asked.append(value)
+        return screen("Oat Bites, 10 OZ") if "Oat Bites" in asked else screen("Milk")
+
+    rows = made.by_name["offers__rows"]
+    search = ItemSearch(made, lambda state: screen("Mug"), step)
+    assert search.find(rows, "Oat Bites, 10 OZ").seen == "Oat Bites, 10 OZ"
+    assert [one for one in asked if one] == ["Oat Bites, 10 OZ", "Oat Bites"]

@@ -38,6 +38,7 @@ _FORM = re.compile(r"^(.*/form(?:\[\d+\])?)(?:/|$)")
 _LOOKS = re.compile(r"\b(?:search|find|look up|filter|suche|chercher|buscar|cerca|zoek)", re.I)
 _NUMBERED = re.compile(r"\b(?:no|nr|number|code|sku|upc|ean|id)\b", re.I)
 _NAMED = re.compile(r"\b(?:name|title|search|text|keyword|query|q|find)\b", re.I)
+_REST = re.compile(r"[,;:(\[|]")
 _NEXT = re.compile(r"^\W*(?:next(?: page)?|weiter|suivant|siguiente|›|»|>|→)\W*$", re.I)
 
 #: Does a verb with an element of the document, and a value, on the way to an item.
@@ -64,18 +65,20 @@ class ItemSearch:
         """The item. Raises ScriptError "not_found", or "ambiguous" where several may be meant."""
         found = the_item(self._be_at(element.state), element, wanted)
         for way in search_ways(self._document, element.state, wanted):
-            if found is None:
-                found = self._searched(element, way, wanted)
+            for words in _words_for(wanted):
+                found = found or self._searched(element, way, wanted, words)
         found = found or self._on_further_pages(element, wanted)
         if found is None:
             what = f"no item of ${element.name} reads {quoted(wanted)}"
             _fail("not_found", what, "look at the list")
         return found
 
-    def _searched(self, element: Element, way: SearchWay, wanted: str) -> ElementHandle | None:
-        """The item, after a search for it; None also where there is no such search here."""
+    def _searched(
+        self, element: Element, way: SearchWay, wanted: str, words: str
+    ) -> ElementHandle | None:
+        """The item, after a search for words; None also where there is no such search here."""
         try:
-            self._step("set_text", way.field.name, wanted)
+            self._step("set_text", way.field.name, words)
             screen = self._step("tap", way.button.name, None)
         except ScriptError:
             return None
@@ -147,6 +150,13 @@ def next_page(document: AppDocument, state: str) -> Element | None:
         if one.role == "link" and one.effect == "navigate" and _NEXT.match(one.label):
             return one
     return None
+
+
+def _words_for(wanted: str) -> tuple[str, ...]:
+    """What to search for: the text, then what stands before its first comma or bracket, as many
+    searches find anything that has one of the words."""
+    first = _REST.split(wanted, maxsplit=1)[0].strip()
+    return (wanted, first) if first and first != wanted.strip() else (wanted,)
 
 
 def _with_exact_part(
