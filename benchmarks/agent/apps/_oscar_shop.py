@@ -67,6 +67,8 @@ def _fill(products: Path) -> None:
             name="Order placed",
             email_subject_template="Your order {{ order.number }}",
             email_body_template="Thank you.",
+            # The form of the dashboard requires it.
+            email_body_html_template="<p>Thank you.</p>",
         )
         get_model("flatpages", "FlatPage").objects.create(
             url="/about/", title="About Mill Lane", content="A small shop."

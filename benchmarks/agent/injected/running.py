@@ -19,11 +19,13 @@ from adwright.agent.drivers.browser import ChromiumBrowser
 from adwright.agent.drivers.chromium import DriverSettings
 from adwright.agent.drivers.fetched import FetchingDriver
 from adwright.agent.drivers.protocol import RequestGate
+from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.operate.policy_file import AgentPolicy, SecretEntry, SignInEntry
 from adwright.agent.operate.screens import signed_in
 from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task
+from adwright.agent.operate.turns import run_in_turn
 from adwright.agent.policy.caps import CapLedger
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.origins import OriginRules
@@ -86,22 +88,14 @@ def run_command(
 ) -> CommandRun:
     """One task, on a screen that is signed in for it; no model is asked."""
     policy, environment = careful_policy(app)
-    try:
-        found = next(find_scripts(text, app.document, rules=policy.check_rules()))
-        ready = prepare_task(found, text, app.document)
-    except ScriptError as error:
-        return CommandRun(Solved("none", problem=str(error.problems[0])), Counter())
     asked: list[PendingChange] = []
+    runs: list[tuple[PreparedTask, RunReport]] = []
 
     def yes(change: PendingChange) -> bool:
         asked.append(change)
         return True
 
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-
-        def driver(gate: RequestGate) -> FetchingDriver:
-            return stack.enter_context(browser.driver(gate, _SETTINGS))
-
+    with TemporaryDirectory() as folder:
         clock = SystemClock()
         rules = RunPolicy(
             policy.gate_rules(dry=dry),
@@ -110,18 +104,35 @@ def run_command(
             secrets=policy.keeper(environment),
             heal=policy.heal,
         )
-        report = run_on_screen(
-            ready.checked,
-            app.document,
-            lambda gate: signed_in(driver, gate, policy, environment),
-            rules,
-            ready.arguments,
-            clock=clock,
-            postconditions=ready.postconditions,
-            budget=policy.budget,
-        )
+
+        def run(found: FoundScript) -> RunReport:
+            ready = prepare_task(found, text, app.document)
+            with ExitStack() as stack:
+
+                def driver(gate: RequestGate) -> FetchingDriver:
+                    return stack.enter_context(browser.driver(gate, _SETTINGS))
+
+                report = run_on_screen(
+                    ready.checked,
+                    app.document,
+                    lambda gate: signed_in(driver, gate, policy, environment),
+                    rules,
+                    ready.arguments,
+                    clock=clock,
+                    postconditions=ready.postconditions,
+                    budget=policy.budget,
+                )
+            runs.append((ready, report))
+            return report
+
+        try:
+            run_in_turn(find_scripts(text, app.document, rules=policy.check_rules()), run)
+        except ScriptError as error:
+            return CommandRun(Solved("none", problem=str(error.problems[0])), Counter())
+    ready, report = runs[-1]
     places = Counter((one.method, one.url.removeprefix(app.url)) for one in asked)
-    return CommandRun(_solved(report, ready, len(asked)), places, report.would_send)
+    would_send = tuple(change for _, one in runs for change in one.would_send)
+    return CommandRun(_solved(report, ready, len(asked)), places, would_send)
 
 
 def _solved(report: RunReport, ready: PreparedTask, confirmed: int) -> Solved:
