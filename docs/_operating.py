@@ -59,18 +59,19 @@ def success() -> Iterator[str]:
 
 def _ratios() -> Iterator[str]:
     figures = figures_of("agent")
-    parts = [
-        f"{figures[key]:.1f} times the {said}"
-        for key, said in (
-            ("input_token_ratio", "tokens in"),
-            ("output_token_ratio", "tokens out"),
-            ("llm_latency_ratio", "seconds of the model"),
-        )
-        if key in figures
-    ]
-    if parts:
-        yield ""
-        yield f"Asked at each step, the same model took on the same tasks {', '.join(parts)}."
+    for prefix, who in (("", "a plan or else the tuned model"), ("model_", "the tuned model alone")):
+        parts = [
+            f"{figures[prefix + key]:,.1f} times the {said}"
+            for key, said in (
+                ("input_token_ratio", "tokens in"),
+                ("output_token_ratio", "tokens out"),
+                ("llm_latency_ratio", "seconds of the model"),
+            )
+            if prefix + key in figures
+        ]
+        if parts:
+            yield ""
+            yield f"Of what {who} took, a model that is asked at each step took {', '.join(parts)}."
 
 
 def writer() -> Iterator[str]:
