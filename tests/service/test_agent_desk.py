@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from adwright.agent.document.elements import AppDocument
+from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.operate.held_runs import RunsBusyError
+from adwright.agent.operate.run_folder import read_run
+from adwright.agent.operate.tasks import find_scripts
 from adwright.agent.run.macros import MacroBook
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
@@ -146,3 +151,25 @@ def test_only_what_is_there_is_operated(config: ServiceConfig, tmp_path: Path) -
         desk.begin("acme", "other", TASK, dry_run=False)
     (other / "policy.toml").unlink()
     assert desk.apps("acme") == ["shop"]
+
+
+def test_the_next_script_takes_the_place_of_one_that_found_nothing(
+    config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(task: str, document: AppDocument, **more: object) -> Generator[FoundScript]:
+        for name in ("Lost", "Spring"):
+            yield from find_scripts(f'Set the discount of "{name}" to 25', document)
+
+    monkeypatch.setattr("adwright.service.agent_desk.find_scripts", two)
+    app = ShopApp()
+    desk = shop_desk(app, config)
+    run = desk.begin("acme", "shop", TASK, dry_run=False)
+    waiting = in_state(desk, run.run_id, "waiting")
+    assert desk.answer("acme", run.run_id, waiting.view.key, yes=True)
+    ended = in_state(desk, run.run_id, "ended")
+    assert ended.kept is not None
+    assert (ended.kept.report.verdict, app.offers[7].share) == ("verified", "25")
+    aside = Path(config.agents) / "acme/shop/runs" / f"{run.run_id}-tried-1"
+    kept = read_run(aside)
+    assert kept.report.problem is not None
+    assert (kept.report.verdict, kept.report.problem.code) == ("stopped", "not_found")

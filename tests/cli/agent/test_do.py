@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
+from adwright.agent.document.elements import AppDocument
+from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.operate.run_folder import read_run
+from adwright.agent.operate.tasks import find_scripts
 from adwright.agent.synthesis.tuned_writer import WRITER_BEAM
 from adwright.cli.agent.options import ModelChoice
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
@@ -30,6 +35,22 @@ def test_a_task_is_done_after_a_yes_and_kept(shop: Shop) -> None:
     again = call(*DO, "--confirm-file", shop.allow("share"))
     assert "script, by macro discount" in again
     assert (shop.folder / "runs/agent").is_dir()
+
+
+def test_another_script_takes_its_turn_where_one_found_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(task: str, document: AppDocument, **more: object) -> Generator[FoundScript]:
+        for name in ("Lost", "Spring"):
+            yield from find_scripts(f'Set the discount of "{name}" to 25', document)
+
+    monkeypatch.setattr("adwright.agent.operate.tasks.find_scripts", two)
+    said = call(*DO, "--confirm-file", shop.allow("share"), "--folder", "run")
+    assert "problem: no item of $offers__rows reads 'Lost'" in said
+    assert "nothing was sent, and another script may fit; that run is kept in run-tried-1" in said
+    assert "share: '10' -> '25'" in said
+    assert read_run(shop.folder / "run-tried-1").report.verdict == "stopped"
+    assert read_run(shop.folder / "run").report.verdict == "verified"
 
 
 def test_without_somebody_to_ask_the_answer_is_no(shop: Shop) -> None:
