@@ -57,7 +57,24 @@ def agent_figures(folder: Path, wordings: Wordings, best: SystemName) -> dict[st
         found["false_success_share"] = false / len(every)
     alone = _ratios(folder, wordings, "model") if best != "model" else {}
     ours = _ratios(folder, wordings, best)
-    return found | ours | {f"model_{key}": value for key, value in alone.items()}
+    found |= ours | {f"model_{key}": value for key, value in alone.items()}
+    return found | _again(folder, wordings)
+
+
+def _again(folder: Path, wordings: Wordings) -> dict[str, Any]:
+    """Of known tasks, done a second time: tokens, and seconds over those of the first."""
+    first = {c["task"]: c for app in APPS for c in CellFile("plan", app, wordings, folder).all}
+    again = [c for app in APPS for c in CellFile("macro", app, wordings, folder).all]
+    known = [one for one in again if one["task"] in first and holds(first[one["task"]])]
+    if not known:
+        return {}
+    before = sum(first[one["task"]]["page_seconds"] for one in known)
+    return {
+        "second_run_tasks": len(known),
+        "second_run_end_state": sum(map(holds, known)) / len(known),
+        "second_run_tokens": sum(one["tokens_in"] + one["tokens_out"] for one in known),
+        "replay_seconds_over_page": sum(one["page_seconds"] for one in known) / before,
+    }
 
 
 def _ratios(folder: Path, wordings: Wordings, best: SystemName) -> dict[str, float]:
