@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pytest
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
+from adwright.agent.language.checker import check_script
+from adwright.agent.language.parser import read_script
 from adwright.agent.operate.held_runs import RunsBusyError
 from adwright.agent.operate.run_folder import read_run
 from adwright.agent.operate.tasks import find_scripts
@@ -156,9 +158,11 @@ def test_only_what_is_there_is_operated(config: ServiceConfig, tmp_path: Path) -
 def test_the_next_script_takes_the_place_of_one_that_found_nothing(
     config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def two(task: str, document: AppDocument, **more: object) -> Generator[FoundScript]:
-        for name in ("Lost", "Spring"):
-            yield from find_scripts(f'Set the discount of "{name}" to 25', document)
+    def two(task: str, document: AppDocument, **more: object) -> Iterator[FoundScript]:
+        # Among links that all say "Edit" there is no "Spring".
+        other = read_script('tap(find($offers__edit, "Spring"))\ntap($offer_edit__save)\n')
+        yield FoundScript(check_script(other, document), "plan")
+        yield from find_scripts(task, document)
 
     monkeypatch.setattr("adwright.service.agent_desk.find_scripts", two)
     app = ShopApp()

@@ -126,7 +126,7 @@ def run_command(
             return report
 
         try:
-            run_in_turn(find_scripts(text, app.document, rules=policy.check_rules()), run)
+            run_in_turn(text, find_scripts(text, app.document, rules=policy.check_rules()), run)
         except ScriptError as error:
             return CommandRun(Solved("none", problem=str(error.problems[0])), Counter())
     ready, report = runs[-1]

@@ -65,7 +65,7 @@ def solve(
         return runs[-1][0]
 
     try:
-        found, report = run_in_turn(scripts, run)
+        found, report = run_in_turn(task.text, scripts, run)
     except ScriptError as error:
         tokens = ladder.tokens_in, ladder.tokens_out
         why = str(error.problems[0])

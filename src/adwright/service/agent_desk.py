@@ -199,6 +199,8 @@ class AgentDesk:
 
         def once(found: FoundScript) -> RunReport:
             ready = prepare_task(found, told.task, document)
+            if (folder / "run.json").exists():
+                set_aside(folder)
             run.tell(_told(told, ready))
             with self._screens(policy, clock) as open_driver:
                 report = run_on_screen(
@@ -218,8 +220,7 @@ class AgentDesk:
             keep_run(folder, report, ready.checked.script, kept)
             return report
 
-        with closing(scripts):
-            return run_in_turn(scripts, once, on_next=lambda _: set_aside(folder))[1]
+        return run_in_turn(told.task, scripts, once)[1]
 
     @contextmanager
     def _model(self) -> Iterator[LanguageModel]:

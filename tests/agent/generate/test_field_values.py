@@ -81,7 +81,7 @@ def test_values_are_given_to_fields_so_that_all_labels_count_the_most() -> None:
 
 
 def test_the_value_that_no_label_stands_before_is_the_name_of_what_is_made() -> None:
-    text = 'We have come to this: "Summer". Make it with 5 as the discount'
+    text = 'Here is "Summer". Make it an offer with 5 as the discount'
     found = filled(text, named=frozenset(("offer",)))
     assert found.used == {"Summer", "5"}
     assert filled(text).used == {"5"}

@@ -28,7 +28,18 @@ def said(task: str, script: str) -> list[str]:
 
 def test_numbers_of_a_task_are_those_in_figures() -> None:
     found = task_numbers(read_task("Set 1,200.50 and 25% of item-7, on 2026-03-01"))
-    assert found == tuple(map(Decimal, ("1200.50", "25", "7", "2026", "03", "01")))
+    assert found == tuple(map(Decimal, ("1200.50", "25", "2026")))
+    assert task_numbers(read_task("Set it to 12,50")) == (Decimal("12.5"),)
+    assert task_numbers(read_task('Set the share of "Spring 5" to zero')) == ()
+
+
+def test_what_cannot_stand_in_a_script_is_not_asked_of_it() -> None:
+    choose = f"{OPEN}choose($offer_edit__active, false)\n{SAVE}"
+    assert said('Set "Active" of "Spring" to "off"', choose) == []
+    assert said("How many offers have a discount over 10?", "answer(len($offers__rows))\n") == []
+    assert said('Set the discount of "Spring" to 1,250.50', OPEN + SAVE) == [
+        "the task's '1,250.50' is not used"
+    ]
 
 
 @pytest.mark.parametrize(

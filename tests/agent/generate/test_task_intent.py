@@ -9,7 +9,7 @@ from adwright.agent.generate.task_values import read_task
 
 
 def intent(text: str) -> TaskIntent:
-    return read_intent(read_task(text))
+    return read_intent(read_task(text), ("tenant", "offer"))
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,27 @@ def intent(text: str) -> TaskIntent:
         ('Wipe the offer "Spring"', "delete"),
         ('Take "Spring" off our list for good', "delete"),
         ('Take "Spring" out of public view', "change"),
+        ('Take the offer "Spring" off our list for good', "delete"),
+        ('Take the discount off "Spring" for good', "change"),
         ('Put one more tenant on the list, "farm"', "create"),
+        ('Add one: another "Jam"', "create"),
+        ('Enter a discount of 25 for "Spring"', "change"),
+        ('There should be a discount of 25 on "Spring"', "change"),
+        ('One more change: "Spring" gets the discount 25', "change"),
+        ('Open an offer "Spring" and set its discount to 25', "change"),
+        ('Make an offer "Spring" inactive', "change"),
+        ('Move "Spring" to another status, "Closed"', "change"),
+        ('Take something off the price of "Spring" for good', "change"),
+        ('Take 10% off the discount of "Spring" permanently', "change"),
+        ('Let me know if "Autumn" has to be closed', "ask"),
+        ('Find out whether "Spring" needs to be closed', "ask"),
+        ('Tell me whether "Spring" should be active', "ask"),
+        ("Show me all offers that should be closed", "ask"),
+        ('Could you find the discount of "Spring"?', "ask"),
+        ('Can you get me the total of the order "7"?', "ask"),
+        ('I would like to see the discount of "Spring" raised to 25', "change"),
         ('Partner "Farm" is not in the system yet', "create"),
-        ('Take "Farm" on: enter it as a partner', "create"),
+        ('Take "Farm" on: enter it as a tenant', "create"),
         ('We run it as "sms"; enter it as its type', "change"),
         ("Two of it are not in stock", "change"),
     ],

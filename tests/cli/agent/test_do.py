@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
 
 import pytest
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
+from adwright.agent.language.checker import check_script
+from adwright.agent.language.parser import read_script
 from adwright.agent.operate.run_folder import read_run
 from adwright.agent.operate.tasks import find_scripts
 from adwright.agent.synthesis.tuned_writer import WRITER_BEAM
@@ -40,17 +42,19 @@ def test_a_task_is_done_after_a_yes_and_kept(shop: Shop) -> None:
 def test_another_script_takes_its_turn_where_one_found_nothing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def two(task: str, document: AppDocument, **more: object) -> Generator[FoundScript]:
-        for name in ("Lost", "Spring"):
-            yield from find_scripts(f'Set the discount of "{name}" to 25', document)
+    def two(task: str, document: AppDocument, **more: object) -> Iterator[FoundScript]:
+        # Among links that all say "Edit" there is no "Spring".
+        other = read_script('tap(find($offers__edit, "Spring"))\ntap($offer_edit__save)\n')
+        yield FoundScript(check_script(other, document), "plan")
+        yield from find_scripts(task, document)
 
     monkeypatch.setattr("adwright.agent.operate.tasks.find_scripts", two)
     said = call(*DO, "--confirm-file", shop.allow("share"), "--folder", "run")
-    assert "problem: no item of $offers__rows reads 'Lost'" in said
-    assert "nothing was sent, and another script may fit; that run is kept in run-tried-1" in said
+    assert "problem: no item of $offers__edit reads 'Spring'" in said
+    assert "nothing was sent, and another script may fit:" in said
     assert "share: '10' -> '25'" in said
-    assert read_run(shop.folder / "run-tried-1").report.verdict == "stopped"
-    assert read_run(shop.folder / "run").report.verdict == "verified"
+    assert read_run(shop.folder / "run").report.verdict == "stopped"
+    assert read_run(shop.folder / "run-2").report.verdict == "verified"
 
 
 def test_without_somebody_to_ask_the_answer_is_no(shop: Shop) -> None:

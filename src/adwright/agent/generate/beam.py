@@ -127,7 +127,7 @@ class _Beam:
         self._in = self._out = 0
         choice = GrammarChoice()
         if config.only_values:
-            choice = GrammarChoice(intent.task.values, task_numbers(intent.task))
+            choice = GrammarChoice(intent.task.values, task_numbers(intent.task) or None)
         self._grammar = script_grammar(elements, choice) if config.constrained else None
 
     def search(self) -> BeamFound:

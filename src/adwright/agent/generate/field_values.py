@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-from scipy.optimize import linear_sum_assignment
+from typing import TypeAlias
 
 from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import Element
@@ -43,6 +41,10 @@ _NEAREST, _BEFORE, _AFTER, _ANYWHERE = 1.6, 1.2, 0.7, 0.45
 #: Of a label's words that the task does not have.
 _STRANGE, _FOLLOWS, _SCATTERED = 0.35, 0.5, 0.8
 _LEAST, _OF_A_ROW = 0.25, 0.5
+#: What stands behind these is there already.
+_TO_WHAT = ("to", "for", "of", "on", "in", "at")
+#: Of more values of a task the likeliest pairs are taken one by one.
+_MOST_WEIGHED = 10
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class FilledForm:
 def label_of(one: Element) -> str:
     """What a field is called: its label, else the header of its column, else its hint."""
     return one.label or column_of(one) or one.description.partition(";")[0]
+
+
+#: How well a value fits, the value, the field, and what is typed.
+_Pair: TypeAlias = tuple[float, ValueCue, Element, Expression]
 
 
 @dataclass
@@ -149,11 +155,13 @@ def _says_all(cue: ValueCue, named: Collection[str]) -> bool:
 
 
 def _name_left(filling: _Filling, fields: Sequence[Element], named: Collection[str]) -> None:
-    """The only value that no label stands before is the name of what is made."""
+    """The only value that no label stands before is the name of what is made, where the task says
+    what that is: 'here is "Jam": list it as a product with 5 as its price'."""
     left = [
         one.value
         for one in filling.intent.values
         if not one.named and one.value not in filling.used and one.value != filling.picked
+        if one.last not in _TO_WHAT
     ]
     names = [
         one
@@ -162,14 +170,13 @@ def _name_left(filling: _Filling, fields: Sequence[Element], named: Collection[s
         and one.name not in filling.acts
         and {"nam", "titl"} & set(terms_of(one.label))
     ]
-    if named and filling.acts and len(left) == 1 and names:
+    says = set(named) & set(filling.intent.terms)
+    if says and filling.acts and len(left) == 1 and names:
         filling.put(names[0], "set_text", TextLiteral(left[0]), _LEAST)
         filling.used.add(left[0])
 
 
-def _pairs(
-    filling: _Filling, fields: Iterable[Element]
-) -> list[tuple[float, ValueCue, Element, Expression]]:
+def _pairs(filling: _Filling, fields: Iterable[Element]) -> list[_Pair]:
     """All ways to put one value into one field, the likeliest first."""
     found = []
     for one in fields:
@@ -190,24 +197,31 @@ def _pairs(
     return sorted(found, key=lambda one: -one[0])
 
 
-def _best_pairs(
-    pairs: list[tuple[float, ValueCue, Element, Expression]], filling: _Filling
-) -> list[tuple[float, ValueCue, Element, Expression]]:
-    """Those of the assignment of most merit: each value once, each field once."""
+def _best_pairs(pairs: Sequence[_Pair], filling: _Filling) -> list[_Pair]:
+    """Those that together have the most merit: each value once, each field once."""
     free = [
         one for one in pairs if one[2].name not in filling.acts and one[1].value not in filling.used
     ]
-    names = list(dict.fromkeys(one[2].name for one in free))
     values = list(dict.fromkeys(one[1].value for one in free))
-    merits = np.zeros((len(names), len(values)))
-    best: dict[tuple[int, int], tuple[float, ValueCue, Element, Expression]] = {}
-    for pair in free:
-        at = names.index(pair[2].name), values.index(pair[1].value)
-        if at not in best:
-            best[at], merits[at] = pair, pair[0]
-    rows, columns = linear_sum_assignment(merits, maximize=True)
-    taken = [best[at] for at in zip(rows.tolist(), columns.tolist(), strict=True) if at in best]
-    return sorted(taken, key=lambda one: -one[0])
+    if len(values) > _MOST_WEIGHED:
+        taken: list[_Pair] = []
+        for one in free:
+            if all(one[2].name != o[2].name and one[1].value != o[1].value for o in taken):
+                taken.append(one)
+        return taken
+    by_field: dict[str, list[_Pair]] = {}
+    for one in free:
+        by_field.setdefault(one[2].name, []).append(one)
+    # The best choice for each set of values, field by field.
+    best: dict[int, tuple[float, tuple[_Pair, ...]]] = {0: (0.0, ())}
+    for ways in by_field.values():
+        for used, (merit, chosen) in list(best.items()):
+            for pair in ways:
+                bit = 1 << values.index(pair[1].value)
+                more = merit + pair[0]
+                if not used & bit and more > best.get(used | bit, (0.0, ()))[0]:
+                    best[used | bit] = more, (*chosen, pair)
+    return sorted(max(best.values(), key=lambda one: one[0])[1], key=lambda one: -one[0])
 
 
 def _closeness(filling: _Filling, label: tuple[str, ...], cue: ValueCue) -> float:

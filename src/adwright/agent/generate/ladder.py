@@ -8,8 +8,8 @@ A macro is taken where the task reads like its own but for the values, which bec
 A plan is taken where it accounts for every value of the task and no other plan does as well. Models
 are asked in their order, each only where the one before wrote nothing that passes the check.
 
-`scripts` goes on: the plans that come after, then models. It is for tasks whose first script stops
-before it has written anything, because the app has no such item: the words meant something else.
+`scripts` goes on with the plans that come after, or with all that a model wrote. It is for tasks
+whose first script stops because a list has no such item: another list may (`operate.turns`).
 """
 
 from __future__ import annotations
@@ -105,11 +105,8 @@ class ScriptLadder:
         for found in self._plans(read):
             is_any = True
             yield found
-        try:
+        if not is_any:
             yield from self.written(task)
-        except ScriptError:
-            if not is_any:
-                raise
 
     def written(self, task: str) -> Iterator[FoundScript]:
         """Scripts of models alone: those of the first that writes any that passes, best first.

@@ -88,8 +88,8 @@ def plan_scripts(
 
     Raises ConfigError for a task that is none.
     """
-    intent = read_intent(read_task(task))
     forms = forms or DocumentForms(document)
+    intent = read_intent(read_task(task), forms.kinds)
     if intent.kind in ("ask", "count"):
         drafts = list(question_plans(intent, forms))
     else:

@@ -33,13 +33,22 @@ from adwright.agent.language.tree import (
 __all__ = ["task_numbers", "why_unfit"]
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_IN_WORDS = re.compile(
+    r"\b(?:zero|none|nothing|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
+    r"|hundred|thousand|half|twice|double|third|quarter)\b",
+    re.I,
+)
+_SWITCHED = frozenset(("on", "off", "yes", "no", "true", "false"))
 
 
 def task_numbers(task: TaskText) -> tuple[Decimal, ...]:
-    """The numbers that a task has in figures, each once; those within words and dates too."""
-    found = _NUMBER.findall(_THOUSANDS.sub("", task.text))
-    return tuple(dict.fromkeys(map(Decimal, found)))
+    """The numbers among the values of a task, each once; none where it may say others in words, as
+    in "to zero" or "half of it"."""
+    if _IN_WORDS.search(task.text):
+        return ()
+    found = (read_decimal(one.removesuffix("%")) for one in task.values)
+    return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
 def why_unfit(
@@ -56,7 +65,9 @@ def why_unfit(
 
 
 def _strange_numbers(task: TaskText, script: Script) -> Iterator[ScriptProblem]:
-    known = task_numbers(task)
+    known = set(task_numbers(task))
+    if known:
+        known |= {Decimal(one) for one in _NUMBER.findall(task.text)}
     for call in _calls(script, "set_text"):
         for one in call.arguments[1:]:
             number = one.value if isinstance(one, WholeLiteral | DecimalLiteral) else None
@@ -83,7 +94,9 @@ def _left_out(
             or (number is not None and number in numbers)
             or (bool(terms) and terms <= labels)
         )
-        if not is_there and not cue.named:
+        is_bound = intent.kind in ("ask", "count") and number is not None  # "over 10"
+        is_needed = not (cue.named or is_bound or cue.value.casefold() in _SWITCHED)
+        if is_needed and not is_there:
             yield _problem(f"the task's {quoted(cue.value)} is not used", "use each of its values")
 
 

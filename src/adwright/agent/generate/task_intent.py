@@ -9,6 +9,7 @@ with the words around it.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -30,7 +31,6 @@ _ASK = re.compile(
     r"^(?:please\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
     r"of what|read|tell|show|look up|find out|give me|i need the|let (?:me|us) know"
     r"|say (?:what|which|who|whose|where|when|how)"
-    r"|(?:i|we)(?:'d| would)? (?:like|want|need|wish) to (?:know|see|hear|learn)"
     r"|(?:i am|i'm|we are|we're) after"
     r"|check(?!.*\b(?:box(?:es)?|checkbox(?:es)?|radio|button|option)\b))\b",
     re.I,
@@ -42,18 +42,29 @@ _ACT = re.compile(
 _DELETE = re.compile(
     r"\b(?:delete|remove|erase|discard|wipe|purge|scrap|get rid of|do away with"
     r"|throw (?:away|out)|take away|has to go"
-    r"|take out(?! of (?:public |plain )?(?:view|sight)))\b"
-    r"|\btake\b.{1,60}\b(?:off|out|down)\b.{0,40}\b(?:for good|altogether|permanently)\b",
+    r"|take out(?! of (?:public |plain )?(?:view|sight)))\b",
+    re.I,
+)
+#: "Take it off our list for good"; but not "take something off the price for good".
+_TAKEN = re.compile(
+    r"\btake\s+(?:(?:it|them|that|this|the\s+(\w+))\s+)?(?:off|out of|down)\b"
+    r"(?! (?:the )?(?:price|cost|total)).{0,40}\b(?:for good|altogether|permanently)\b",
     re.I,
 )
 _CREATE = re.compile(
-    r"\b(?:new|create|add|set up|register|sign(?:ed)? up|need an?|one more|another|missing from"
-    r"|(?:book|start|open|make|launch|put up) an?|(?:enter|list|add) (?:it|them) as an?"
-    r"|enter (?:an?|this|it|them)(?! as)|there should be an?"
+    r"\b(?:new|create|add|set up|register|sign(?:ed)? up|need an?|missing from"
     r"|not (?:yet )?in (?:the|our) (?:system|list|shop|store|catalogue|app)"
-    r"|(?:not|n't) (?:have|exist)(?: \w+)? yet)\b",
+    r"|(?:not|n't) exist yet)\b",
     re.I,
 )
+#: Of what is no kind of item they make nothing: "enter a discount", "another status".
+_MAYBE_CREATE = re.compile(
+    r"\b(?:one more|another|(?:book|start|launch|put up|enter|list it as|enter (?:it|them) as) an?"
+    r"|there should be an?|enter this)\b",
+    re.I,
+)
+#: So many words behind it the kind of item may stand.
+_NEAR_KIND = 3
 #: A "new name" makes nothing new.
 _NEW_PART = re.compile(r"\bnew\s+(?:name|title|code|price|value|text|status|end|start|one)\b", re.I)
 _OFF = re.compile(
@@ -72,7 +83,16 @@ _OWNS = re.compile(r"\b(?:of|for|on|in)\s+(?:the\s+)?$", re.I)
 _SWAPS = re.compile(r"\b(?:swap|exchange|replace|trade|substitute)\b", re.I)
 _FOR = re.compile(r"\bfor\s+$", re.I)
 #: "What it says is out of date; it has to read X" is no question.
-_DEMAND = re.compile(r"\b(?:has|have|ought|needs?) to\b|\b(?:must|should)\b", re.I)
+_DEMAND = re.compile(
+    r"^(?:please\s+)?(?:what|which|who|whose|where|when|how)\b"
+    r"(?:.*[;.:,].*\b(?:(?:has|have|ought|needs?) to|must|should)\b|.*\bshall be\b)",
+    re.I | re.S,
+)
+#: "Could you find the total?" is one.
+_LOOK = re.compile(r"^(?:find|see|get (?:me|us)|look|name|confirm|explain)\b", re.I)
+_WISH = re.compile(
+    r"^(?:i|we)(?:'d| would)? (?:like|want|need|wish) to (?:know|see|hear|learn)\b", re.I
+)
 _SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 
 
@@ -112,8 +132,9 @@ class TaskIntent:
         check_literals(self)
 
 
-def read_intent(task: TaskText) -> TaskIntent:
-    """What the words of a task want."""
+def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
+    """What the words of a task want. kinds: terms for kinds of items of the app, where it is known:
+    who asks for "another offer" wants one made, who asks for "another status" does not."""
     secret = _SECRET.search(task.text)
     name = secret[1] if secret else ""
     spans = _spans(task)
@@ -143,7 +164,7 @@ def read_intent(task: TaskText) -> TaskIntent:
         )
     return TaskIntent(
         task,
-        _kind(plain, has_values=bool(cues)),
+        _kind(plain, cues, kinds),
         tuple(cues),
         terms_of(plain),
         _OFF.search(plain) is not None,
@@ -151,25 +172,35 @@ def read_intent(task: TaskText) -> TaskIntent:
     )
 
 
-def _kind(plain: str, *, has_values: bool) -> IntentKind:
-    asks = _asks(plain.strip())
-    if _COUNT.search(plain) and (asks or not _ACT.search(plain)) and not has_values:
+def _kind(plain: str, cues: Sequence[ValueCue], kinds: Collection[str]) -> IntentKind:
+    asks = _asks(plain.strip(), becomes=any(one.follows for one in cues))
+    if _COUNT.search(plain) and (asks or not _ACT.search(plain)) and not cues:
         return "count"
     if asks:
         return "ask"
-    if _DELETE.search(plain):
+    taken = _TAKEN.search(plain)
+    if _DELETE.search(plain) or (taken and set(terms_of(taken[1] or "")) <= set(kinds)):
         return "delete"
-    return "create" if _CREATE.search(_NEW_PART.sub(" ", plain)) else "change"
+    rest = _NEW_PART.sub(" ", plain)
+    maybe = any(
+        set(terms_of(rest[one.end() :])[:_NEAR_KIND]) & set(kinds)
+        for one in _MAYBE_CREATE.finditer(rest)
+    )
+    return "create" if maybe or _CREATE.search(rest) else "change"
 
 
-def _asks(plain: str) -> bool:
-    """Whether it is a question; "Could you set it to 5?" is none."""
+def _asks(plain: str, *, becomes: bool) -> bool:
+    """Whether it is a question; "Could you set it to 5?" is none. becomes: something is to become
+    one of its values."""
     polite = _POLITE.match(plain)
     if polite:
-        return _ASK.match(plain[polite.end() :]) is not None
+        rest = plain[polite.end() :]
+        return _ASK.match(rest) is not None or _LOOK.match(rest) is not None
     if plain.endswith("?"):
         return True
-    return _ASK.match(plain) is not None and not _DEMAND.search(plain)
+    if _WISH.match(plain):
+        return not becomes
+    return _ASK.match(plain) is not None and not _DEMAND.match(plain)
 
 
 def _spans(task: TaskText) -> list[tuple[str, tuple[int, int]]]:

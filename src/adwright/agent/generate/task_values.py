@@ -24,10 +24,13 @@ _CODE = re.compile(
     r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w@-])"
 )
 _BARE = re.compile(
-    r"\b(?:to|as|be|is)\s+(?!(?:new|right|wrong|correct|gone|missing|needed|fine|over)\b)"
+    r"\b(?:(?:to|as|be)\s+|is\s+(?!(?:new|right|wrong|correct|gone|missing|needed|fine|over)\b))"
     r"([a-z][a-z-]{1,30})\s*[.!?]?$"
 )
-_NUMBER = re.compile(r"(?<![\w.-])-?\d{1,12}(?:[.,]\d{1,6})?(?!\w|[.,]\d)")
+_NUMBER = re.compile(
+    r"(?<![\w.-])(?<!\d,)-?(?:\d{1,3}(?:,\d{2,3}){0,3},\d{3}(?:\.\d{1,6})?|\d{1,12}(?:[.,]\d{1,6})?)"
+    r"(?!\w|[.,]\d)"
+)
 _NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
 _EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
 _WORD = re.compile(r"\w+")

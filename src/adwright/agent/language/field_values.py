@@ -23,6 +23,8 @@ __all__ = ["number_in", "read_decimal", "why_text_unfit", "why_unfit"]
 
 _TEXTUAL = ("text", "number", "date", "secret")
 _MOST_NUMBER_CHARACTERS = 40
+_DECIMAL_COMMA = re.compile(r"[-+]?\d{1,15},\d{1,2}")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{2,3}){0,6},\d{3}(?:\.\d*)?")
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]{0,15}(?:\.\d{1,9})?(?![\w.]*\d)")
 _DURATION = re.compile(
     r"(?:(\d{1,4})\s*h(?:ours?|rs?)?\b)?\s*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?\b)?", re.I
@@ -90,8 +92,13 @@ def why_text_unfit(element: Element, text: str) -> ScriptProblem | None:
 
 
 def read_decimal(text: str) -> Decimal | None:
-    """The number that a text is, with blanks and commas of thousands around it; None for none."""
-    plain = text.strip().replace(",", "")
+    """The number that a text is, with blanks around it, commas of thousands, or a comma before one
+    or two decimals; None for none."""
+    plain = text.strip()
+    if _DECIMAL_COMMA.fullmatch(plain):
+        plain = plain.replace(",", ".")
+    elif _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
     if not plain.isascii() or len(plain) > _MOST_NUMBER_CHARACTERS:
         return None
     try:

@@ -26,7 +26,7 @@ from adwright.agent.run.runner import RunReport
 from adwright.agent.run.trace import read_trace
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import check_literals, from_jsonable, to_jsonable
-from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigError
+from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigError, ResourceError
 from adwright.core.hashing import sha256_bytes, sha256_file
 from adwright.core.regular import read_regular
 
@@ -133,13 +133,17 @@ def read_run(folder: Path, mark: str = "") -> ReadRun:
 
 def set_aside(folder: Path) -> Path:
     """Give a run's folder another name, as another run of its task takes its place; the new one."""
-    for number in range(1, 100):
-        other = folder.with_name(f"{folder.name}-tried-{number}")
-        if not other.exists():
-            return folder.rename(other)
-    raise ConfigError(
-        "too many runs were set aside here", where=str(folder), hint="name another folder"
-    )
+    number = 1
+    while (other := folder.with_name(f"{folder.name}-tried-{number}")).exists():
+        number += 1
+    try:
+        return folder.rename(other)
+    except OSError as error:
+        raise ResourceError(
+            f"the folder of a run cannot be moved: {error.strerror}",
+            where=str(folder),
+            hint="look at its rights, and at what else uses it",
+        ) from error
 
 
 def write_report(path: Path, run: ReadRun, folder: Path) -> None:

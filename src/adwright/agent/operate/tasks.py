@@ -13,7 +13,7 @@ true afterwards, and a run that did it is "verified" rather than "done".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -44,7 +44,7 @@ __all__ = [
     "prepare_task",
 ]
 
-#: Opens the model that may be asked; called only when no macro and no plan is left.
+#: Opens the model that may be asked; called only where no macro and no plan fits.
 OpenLanguageModel = Callable[[], AbstractContextManager[LanguageModel]]
 
 
@@ -72,29 +72,22 @@ def find_scripts(
     open_model: OpenLanguageModel | None = None,
     config: BeamConfig | None = None,
     rules: CheckRules | None = None,
-) -> Generator[FoundScript]:
+) -> Iterator[FoundScript]:
     """Scripts by the cheapest means, the likeliest first. open_model: None asks no model; it is
-    opened when its turn comes.
+    opened only where no macro and no plan fits, and closed before its scripts are given.
 
     Raises ScriptError where nothing makes one that passes the check, and what the model raises.
     """
-    cheap = ScriptLadder(document, macros=macros, rules=rules)
-    found: FoundScript | None = None
     try:
-        for found in cheap.scripts(task):
-            yield found
+        yield from ScriptLadder(document, macros=macros, rules=rules).scripts(task)
+        return
     except ScriptError:
         if open_model is None:
             raise
-    if open_model is None or (found is not None and found.source == "macro"):
-        return
     with open_model() as model:
         ladder = ScriptLadder(document, models=(model,), config=config, rules=rules)
-        try:
-            yield from ladder.written(task)
-        except ScriptError:
-            if found is None:
-                raise
+        written = list(ladder.written(task))
+    yield from written
 
 
 def prepare_task(found: FoundScript, task: str, document: AppDocument) -> PreparedTask:

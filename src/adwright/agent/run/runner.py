@@ -205,7 +205,7 @@ class _ScreenRun:
             return ScriptProblem("driver", "there is no screen")
         missing = missing_requests(wanted, world.acts.seen)
         fields = compared_fields(check.script) if check else frozenset()
-        self.is_looked_up = check is not None and not (fields and fields <= world.adding)
+        self.is_looked_up = check is not None and not fields & world.adding
         if missing or check is None or not self.is_looked_up:
             return missing[0] if missing else None
         try:

@@ -309,7 +309,7 @@ class ScreenWorld:
 
     def _require_effect(self, screen: Screen, element: Element, node: ScreenNode) -> None:
         if not node.enabled:
-            _fail("not_found", f"${element.name} is switched off", "fill what it needs first")
+            _fail("wrong_state", f"${element.name} is switched off", "fill what it needs first")
         if not effect_agrees(screen.url, element, node):
             what = f"${element.name} would do something else than the document says"
             _fail("effect", what, "look at the page, and correct the document")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,8 +69,8 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
 
     A kept task of the same words is taken first, then a plan made by rules; a model is asked only
     where neither fits. The script is checked against the document, and printed, before anything is
-    tapped. Where it stops because the app has no such item, and nothing was sent, the next one is
-    tried, four in all; the folder of the run before is kept beside it. Each change that the policy
+    tapped. Where it stops because a list has no such item, and nothing was sent, the next one looks
+    in another, four in all; with --folder run, in run-2 and so on. Each change that the policy
     names waits until you say yes to the request itself, field by field. Afterwards the app
     is asked by another way whether it is so.
 
@@ -92,12 +93,15 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
 
     def run(found: FoundScript) -> RunReport:
         ready = prepare_task(found, task, app)
+        if tried:
+            typer.echo("nothing was sent, and another script may fit:")
         _show(ready)
         if keep and not dry_run:
             keepable(keep, ready)
         tried.append(ready)
+        own = options if folder is None else replace(options, folder=_numbered(folder, len(tried)))
         kept = _kept(ready, dry=dry_run)
-        return options.run(app, rules, ready.checked, ready.arguments, ready.postconditions, kept)
+        return own.run(app, rules, ready.checked, ready.arguments, ready.postconditions, kept)
 
     scripts = find_scripts(
         task,
@@ -107,19 +111,17 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
         config=chosen.beam,
         rules=rules.check_rules(),
     )
-    _, report = run_in_turn(scripts, run, on_next=lambda _: _make_room(folder))
+    _, report = run_in_turn(task, scripts, run)
     if keep and report.verdict == "verified":
         macro = keep_task(keep, tried[-1], report, files.book)
         typer.echo(f"kept as {macro.name}: {macro.task}")
     end_by_verdict(report)
 
 
-def _make_room(folder: Path | None) -> None:
-    """Before the next script is run. folder: that was named for the run."""
-    from adwright.agent.operate.run_folder import set_aside
-
-    kept = f"; that run is kept in {set_aside(folder)}" if folder is not None else ""
-    typer.echo(f"nothing was sent, and another script may fit{kept}")
+def _numbered(folder: Path, number: int) -> Path:
+    """Of the second script run-2, for run."""
+    whole = folder.resolve()
+    return folder if number == 1 else whole.with_name(f"{whole.name}-{number}")
 
 
 def _show(ready: PreparedTask) -> None:

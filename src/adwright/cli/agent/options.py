@@ -188,7 +188,7 @@ class ModelChoice:
     def _writer(self) -> Iterator[LanguageModel]:
         from adwright.agent.synthesis.tuned_writer import open_tuned_writer
 
-        typer.echo("no kept task and no plan is left: the tuned writer is asked", err=True)
+        typer.echo("no kept task and no plan fits: the tuned writer is asked", err=True)
         opened = open_tuned_writer(
             self.writer, model=self.model, threads=self.threads, offline=self.offline
         )
@@ -209,7 +209,7 @@ class ModelChoice:
             offline=self.offline,
         )
         why = ", untuned, as no writer of scripts is there" if self.is_default else ""
-        typer.echo(f"no kept task and no plan is left: a model is asked{why}", err=True)
+        typer.echo(f"no kept task and no plan fits: a model is asked{why}", err=True)
         with open_writer(choice) as writer:
             yield writer.model
 
