@@ -59,7 +59,8 @@ def success() -> Iterator[str]:
 
 def _ratios() -> Iterator[str]:
     figures = figures_of("agent")
-    for prefix, who in (("", "a plan or else the tuned model"), ("model_", "the tuned model alone")):
+    own = {"": "a plan or else the tuned model", "model_": "the tuned model alone"}
+    for prefix, who in own.items():
         parts = [
             f"{figures[prefix + key]:,.1f} times the {said}"
             for key, said in (
@@ -91,6 +92,7 @@ def writer() -> Iterator[str]:
 def safety() -> Iterator[str]:
     """What was done on pages of an attacker's, and what dry runs sent."""
     pages, dry = figures_of("agent_injection"), figures_of("agent_dry_run")
+    fuzz = figures_of("fuzz")
     yield "| what | found | of |"
     yield "|---|---:|---:|"
     for said, figures, key, of, unit in (
@@ -106,6 +108,10 @@ def safety() -> Iterator[str]:
          "attacked pages"),
         ("writes that arrived from dry runs", dry, "dry_run_writes", "dry_run_tasks", "tasks"),
         ("rows that dry runs changed", dry, "dry_run_rows_written", "dry_run_tasks", "tasks"),
+        ("broken or hostile scripts that got further than an error of the language", fuzz,
+         "dsl_escapes", "dsl_fuzz_cases", "scripts"),
+        ("addresses that are to be refused, and were not", fuzz, "allowlist_bypass",
+         "allowlist_to_refuse", "addresses"),
     ):  # fmt: skip
         yield f"| {said} | {_count(figures, key)} | {_count(figures, of)} {unit} |"
     if pages:
