@@ -144,7 +144,26 @@ def drift() -> Iterator[str]:
     yield from source("agent_drift", "drift")
 
 
+def exploration() -> Iterator[str]:
+    """How long a document of a real app takes, and how large it is."""
+    found = figures_of("explore")
+    if not found:
+        yield f"The dashboard of a shop of django-oscar: {ABSENT}."
+        return
+    yield (
+        f"The dashboard of a shop of django-oscar with 200 products: {found['document_states']} "
+        f"states and {found['document_elements']:,} elements in "
+        f"{found['document_seconds_oscar']:.0f} seconds, a text of "
+        f"{found['document_kilobytes']:,.0f} kB; {found['document_writes']} rows of its database "
+        f"were changed by that, and {found['document_unsafe_sent']} requests sent that may write. "
+        f"After a change of one page it was brought up to date in {found['refresh_seconds']:.0f} "
+        "seconds."
+    )
+    yield from source("explore")
+
+
 OPERATING: Mapping[str, Callable[[], Iterator[str]]] = {
+    "operating-explore": exploration,
     "operating-success": success,
     "operating-writer": writer,
     "operating-safety": safety,
