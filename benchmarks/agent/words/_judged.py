@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.agent.tasks._apps import AppName
-
 __all__ = ["JUDGED"]
 
 _OSCAR: Mapping[str, tuple[str, ...]] = {
@@ -215,7 +213,7 @@ _ADMIN: Mapping[str, tuple[str, ...]] = {
     "tenants_read": ("How many tenants do we have?",),
 }
 #: By app and kind.
-JUDGED: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
+JUDGED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "oscar": _OSCAR,
     "storefront": _STOREFRONT,
     "admin": _ADMIN,

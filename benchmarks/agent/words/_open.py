@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.agent.tasks._apps import AppName
-
 __all__ = ["OPEN"]
 
 _OSCAR: dict[str, tuple[str, ...]] = {
@@ -362,13 +360,13 @@ _ADMIN_MORE: dict[str, tuple[str, ...]] = {
     "campaigns_read": ("Count the campaigns.",),
     "tenants_read": ("What is the number of tenants?",),
 }
-_ALL: Mapping[AppName, tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]] = {
+_ALL: Mapping[str, tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]] = {
     "oscar": (_OSCAR, _OSCAR_MORE),
     "admin": (_ADMIN, _ADMIN_MORE),
     "storefront": (_STOREFRONT, _STOREFRONT_MORE),
 }
 #: By app and kind, those of the first before those that came later.
-OPEN: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
+OPEN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     app: {kind: (*words, *more[kind]) for kind, words in first.items()}
     for app, (first, more) in _ALL.items()
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.agent.tasks._apps import AppName
-
 __all__ = ["SEEN"]
 
 _OSCAR: Mapping[str, tuple[str, ...]] = {
@@ -214,7 +212,7 @@ _ADMIN: Mapping[str, tuple[str, ...]] = {
     "tenants_read": ("Tell me how many tenants are registered.",),
 }
 #: By app and kind.
-SEEN: Mapping[AppName, Mapping[str, tuple[str, ...]]] = {
+SEEN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "oscar": _OSCAR,
     "storefront": _STOREFRONT,
     "admin": _ADMIN,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
-from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.words._judged import JUDGED
 from benchmarks.agent.words._open import OPEN
 from benchmarks.agent.words._seen import SEEN
@@ -19,7 +18,7 @@ __all__ = ["WORDINGS", "WORDS", "Wordings"]
 
 Wordings: TypeAlias = Literal["open", "seen", "judged"]
 WORDINGS: tuple[Wordings, ...] = get_args(Wordings)
-WORDS: Mapping[Wordings, Mapping[AppName, Mapping[str, tuple[str, ...]]]] = {
+WORDS: Mapping[Wordings, Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "open": OPEN,
     "seen": SEEN,
     "judged": JUDGED,

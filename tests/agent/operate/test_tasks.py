@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from adwright.agent.generate.ladder import FoundScript
+from adwright.agent.language.checker import check_script
+from adwright.agent.language.parser import read_script
 from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.operate.policy_file import AgentPolicy
@@ -22,12 +25,13 @@ from adwright.agent.operate.tasks import (
 )
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.macros import MacroBook
+from adwright.agent.run.postconditions import Postconditions
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from tests.support.agent.shop_app import ShopApp
+from tests.support.agent.shop_app import Offer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_driver import ShopDriver
 
@@ -138,3 +142,17 @@ def test_what_cannot_be_a_macro_is_looked_up_all_the_same() -> None:
     assert ready.postconditions.check is not None
     assert run(ready, ShopApp()).verdict == "verified"
     assert run(ready, ShopApp(lie="silent")).verdict == "contradicted"
+
+
+def test_what_a_form_adds_is_not_looked_for_in_its_field() -> None:
+    assert DOCUMENT.by_name["offer_edit__name"].constraints.required
+    open_first = "tap(inside($offers__rows[0], $offers__edit))\n"
+    script = f'{open_first}set_text($offer_edit__name, "Summer")\ntap($offer_edit__save)\n'
+    check = f'{open_first}expect(get_attributes($offer_edit__name, "value") == "Winter")\n'
+    wanted = Postconditions(("POST /offers/{}/",), read_script(check))
+    found = FoundScript(check_script(read_script(script), DOCUMENT), "plan")
+    ready = PreparedTask(TASK, found, found.script, postconditions=wanted)
+    assert run(ready, ShopApp()).verdict == "contradicted"
+    app = ShopApp()
+    app.offers[7] = Offer("")  # a required field that is empty is one for something new
+    assert (run(ready, app).verdict, app.offers[7].name) == ("done", "Summer")

@@ -444,22 +444,3 @@ def test_in_a_browser_a_write_is_verified_and_a_lie_is_caught(tmp_path: Path) ->
             verdicts.append(report.verdict)
     assert verdicts == ["verified", "contradicted"]
     assert app.offers[7].share == "30"
-
-
-def test_what_a_form_adds_is_not_looked_for_in_its_field() -> None:
-    name = DOCUMENT.by_name["offer_edit__name"]
-    assert name.constraints.required
-    source = (
-        "tap(inside($offers__rows[0], $offers__edit))\n"
-        'set_text($offer_edit__name, "Summer")\ntap($offer_edit__save)\n'
-    )
-    check = read_script(
-        "tap(inside($offers__rows[0], $offers__edit))\n"
-        'expect(get_attributes($offer_edit__name, "value") == "Winter")\n'
-    )
-    wanted = Postconditions(("POST /offers/{}/",), check)
-    assert run(source, ShopApp(), postconditions=wanted).verdict == "contradicted"
-    app = ShopApp()
-    app.offers[7] = Offer("")  # a required field that is empty is one for something new
-    report = run(source, app, postconditions=wanted)
-    assert (report.verdict, app.offers[7].name) == ("done", "Summer")

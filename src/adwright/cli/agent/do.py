@@ -27,7 +27,11 @@ from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
 from adwright.cli.shared import Offline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adwright.agent.document.elements import AppDocument
     from adwright.agent.generate.ladder import FoundScript
+    from adwright.agent.operate.policy_file import AgentPolicy
     from adwright.agent.operate.run_folder import KeptTask
     from adwright.agent.operate.tasks import PreparedTask
     from adwright.agent.run.runner import RunReport
@@ -92,16 +96,11 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
     tried: list[PreparedTask] = []
 
     def run(found: FoundScript) -> RunReport:
-        ready = prepare_task(found, task, app)
-        if tried:
-            typer.echo("nothing was sent, and another script may fit:")
-        _show(ready)
+        tried.append(prepare_task(found, task, app))
+        _show(tried)
         if keep and not dry_run:
-            keepable(keep, ready)
-        tried.append(ready)
-        own = options if folder is None else replace(options, folder=_numbered(folder, len(tried)))
-        kept = _kept(ready, dry=dry_run)
-        return own.run(app, rules, ready.checked, ready.arguments, ready.postconditions, kept)
+            keepable(keep, tried[-1])
+        return _run(tried, options, app, rules)
 
     scripts = find_scripts(
         task,
@@ -124,17 +123,31 @@ def _numbered(folder: Path, number: int) -> Path:
     return folder if number == 1 else whole.with_name(f"{whole.name}-{number}")
 
 
-def _show(ready: PreparedTask) -> None:
+def _run(
+    tried: Sequence[PreparedTask], options: RunOptions, app: AppDocument, policy: AgentPolicy
+) -> RunReport:
+    """Run the last one."""
+    ready, folder = tried[-1], options.folder
+    if folder is not None:
+        options = replace(options, folder=_numbered(folder, len(tried)))
+    kept = _kept(ready, [one.found for one in tried], dry=options.dry)
+    return options.run(app, policy, ready.checked, ready.arguments, ready.postconditions, kept)
+
+
+def _show(tried: Sequence[PreparedTask]) -> None:
+    ready = tried[-1]
+    if len(tried) > 1:
+        typer.echo("nothing was sent, and another script may fit:")
     found = ready.found
     tokens = f"{found.tokens_in:,} tokens read and {found.tokens_out:,} written"
     named = f"{found.source} {found.name}".strip()
     show_script(ready.checked, f"by {named}, {tokens}", ready.arguments)
 
 
-def _kept(ready: PreparedTask, *, dry: bool) -> KeptTask:
+def _kept(ready: PreparedTask, tried: Sequence[FoundScript], *, dry: bool) -> KeptTask:
     from adwright.agent.operate.run_folder import KeptTask
 
     found = ready.found
     said = tuple((name, str(value)) for name, value in ready.arguments.items())
-    tokens = (found.tokens_in, found.tokens_out)
+    tokens = (sum(one.tokens_in for one in tried), sum(one.tokens_out for one in tried))
     return KeptTask(ready.task, found.source, found.name, said, *tokens, dry=dry)
