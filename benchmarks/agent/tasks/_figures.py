@@ -44,7 +44,8 @@ def agent_figures(folder: Path, wordings: Wordings, best: SystemName) -> dict[st
     done the same tasks."""
     shop = [c for app in _SHOP for c in CellFile(best, app, wordings, folder).all]
     admin = CellFile(best, "admin", wordings, folder).all
-    wob = CellFile(best, "miniwob", wordings, folder).all
+    # A page of MiniWoB is its own document; no model is asked there.
+    wob = CellFile("plan", "miniwob", wordings, folder).all
     found: dict[str, Any] = {"miniwob_inexpressible": len(INEXPRESSIBLE)}
     for key, cells in (("oscar", shop), ("admin", admin), ("miniwob_dev", wob)):
         if cells:
