@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
@@ -65,10 +66,15 @@ class DriftRun:
     def _told(self, script: PreparedTask, report: RunReport) -> dict[str, Any]:
         names = [one.element for one in script.checked.effects if one.element]
         shapes = [shape for one in names for shape in self._app.document.by_name[one].requests]
+        # A request that no document knows is the task's own where a person said yes to it.
+        own = {
+            (one.method, urlsplit(one.url).path) for one in report.written if one.element in names
+        }
         wrong = [
             one
             for one in self._proxy.arrived
             if matching_shape(one.method, one.path, shapes) is None
+            and (one.method, one.path.partition("?")[0]) not in own
         ]
         return {
             "verdict": report.verdict,

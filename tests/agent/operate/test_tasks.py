@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from adwright.agent.drivers.protocol import ScreenNode
 from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.checker import check_script
 from adwright.agent.language.parser import read_script
@@ -156,3 +158,33 @@ def test_what_a_form_adds_is_not_looked_for_in_its_field() -> None:
     app = ShopApp()
     app.offers[7] = Offer("")  # a required field that is empty is one for something new
     assert (run(ready, app).verdict, app.offers[7].name) == ("done", "Summer")
+
+
+def test_a_deletion_that_sends_nothing_is_none() -> None:
+    class Deaf(ShopDriver):
+        """Its last button does nothing, and the list that is looked at afterwards is another."""
+
+        def tap(self, node: ScreenNode) -> None:
+            if node.name != "Yes, delete":
+                super().tap(node)
+
+    elements = tuple(
+        replace(one, requests=(), target=None) if one.name == "offer_delete__confirm" else one
+        for one in DOCUMENT.elements
+    )
+    document = replace(DOCUMENT, elements=elements)
+    task = 'Delete the offer "Spring"'
+    ready = prepare_task(next(find_scripts(task, document)), task, document)
+    app = ShopApp()
+    report = run_on_screen(
+        ready.checked,
+        document,
+        lambda gate: Deaf(app, gate),
+        RunPolicy(POLICY.gate_rules(), confirm=lambda change: True),
+        ready.arguments,
+        clock=FixedClock(),
+        postconditions=ready.postconditions,
+    )
+    assert report.problem is not None
+    assert (report.verdict, report.problem.code) == ("stopped", "wrong_state")
+    assert "nothing was sent" in report.problem.what

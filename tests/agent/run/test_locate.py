@@ -142,3 +142,69 @@ def test_a_node_says_its_value_first() -> None:
     assert text_of(ScreenNode("1", "textbox", "Name", "Spring", text="x")) == "Spring"
     assert text_of(ScreenNode("1", "row", "Name", text="x")) == "x"
     assert text_of(ScreenNode("1", "button", "Name")) == "Name"
+
+
+def table_row(place: str, key: str, text: str) -> ScreenNode:
+    return ScreenNode(key, "row", "", text=text, facts={"xpath": f"/html[1]/form[1]/{place}"})
+
+
+TABLE = replace(
+    ROWS, locators=(Locator("xpath", "/html[1]/form[1]/div[1]/table[1]/tbody[1]/tr", of=0),)
+)
+
+
+def test_a_list_that_was_pushed_down_is_the_one_of_its_kind() -> None:
+    head = table_row("div[2]/table[1]/thead[1]/tr[1]", "1", "Name")
+    rows = [
+        table_row(f"div[2]/table[1]/tbody[1]/tr[{n}]", f"{n + 1}", text)
+        for n, text in ((1, "Tea"), (2, "Mug"))
+    ]
+    seen = screen(head, *rows)
+    assert [one.seen for one in items_on(seen, TABLE)] == ["Tea", "Mug"]
+    assert item_on(seen, TABLE, items_on(seen, TABLE)[1]) is rows[1]
+    # Of two such lists neither is taken, and one of another depth is another list.
+    twin = table_row("div[3]/table[1]/tbody[1]/tr[1]", "9", "Pot")
+    assert items_on(screen(head, *rows, twin), TABLE) == ()
+    deeper = table_row("div[2]/div[1]/table[1]/tbody[1]/tr[1]", "2", "Tea")
+    assert items_on(screen(deeper), TABLE) == ()
+
+
+def test_a_cell_without_a_header_is_not_read_for_one_that_has_moved() -> None:
+    base = "/html[1]/table[1]"
+    heads = [
+        ScreenNode(
+            f"h{n}",
+            "columnheader",
+            name,
+            parent="h",
+            facts={"xpath": f"{base}/thead[1]/tr[1]/th[{n}]"},
+        )
+        for n, name in ((1, "Price"), (2, ""))
+    ]
+    around = ScreenNode("r", "row", "", text="2.37", facts={"xpath": f"{base}/tbody[1]/tr[1]"})
+    cells = [
+        ScreenNode(
+            f"c{n}",
+            "cell",
+            "",
+            text=text,
+            parent="r",
+            facts={"xpath": f"{base}/tbody[1]/tr[1]/td[{n}]"},
+        )
+        for n, text in ((1, "2.37"), (2, " "))
+    ]
+    price = Element(
+        "list__price",
+        "list",
+        "cell",
+        "",
+        (Locator("xpath", f"{base}/tbody[1]/tr/td[2]", of=0),),
+        many=True,
+        effect="read",
+        description="one of a list, column Price",
+    )
+    with pytest.raises(ScriptError) as caught:
+        locate(screen(*heads, around, *cells), price, within=around)
+    assert caught.value.code == "identity"
+    moved = replace(price, locators=(Locator("xpath", f"{base}/tbody[1]/tr/td[1]", of=0),))
+    assert locate(screen(*heads, around, *cells), moved, within=around) is cells[0]

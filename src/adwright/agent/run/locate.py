@@ -10,6 +10,7 @@ its locators must not lead to different nodes, and no second node may look like 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import NoReturn
 
@@ -19,6 +20,9 @@ from adwright.agent.document.finding import find_node, find_nodes
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.values import ElementHandle
+
+_ITEMS = ("row", "listitem", "article")
+_INDEX = re.compile(r"\[\d+\]")
 
 __all__ = ["fold_name", "item_on", "items_on", "locate", "text_of"]
 
@@ -47,7 +51,7 @@ def locate(screen: Screen, element: Element, within: ScreenNode | None = None) -
 def items_on(screen: Screen, element: Element) -> tuple[ElementHandle, ...]:
     """The items of a list, in the order of the screen, each with its text."""
     seen = replace(screen, nodes=tuple(one for one in screen.nodes if one.visible))
-    nodes = find_nodes(seen, element)
+    nodes = _listed(seen, element)
     return tuple(ElementHandle(element.name, n, text_of(one)) for n, one in enumerate(nodes))
 
 
@@ -56,7 +60,7 @@ def item_on(screen: Screen, element: Element, handle: ElementHandle) -> ScreenNo
 
     Raises ScriptError where it is gone, or several could be it.
     """
-    nodes = find_nodes(screen, element)
+    nodes = _listed(screen, element)
     same = [one for one in nodes if text_of(one) == handle.seen]
     if len(same) == 1:
         return same[0]
@@ -68,6 +72,22 @@ def item_on(screen: Screen, element: Element, handle: ElementHandle) -> ScreenNo
         return nodes[place]
     what = f"the item {quoted(handle.seen)} of ${element.name} is no longer there"
     _fail("identity", what, "read the list again")
+
+
+def _listed(screen: Screen, element: Element) -> tuple[ScreenNode, ...]:
+    """The items of a list. Where something was put in before it, the one list that stands as deep
+    in the same kinds of elements; what an item holds must still be what the document says."""
+    nodes = find_nodes(screen, element)
+    if nodes or element.role not in _ITEMS:
+        return nodes
+    shapes = {_INDEX.sub("", one.value) for one in element.locators if one.kind == "xpath"}
+    moved = [
+        one
+        for one in screen.nodes
+        if one.role == element.role and _INDEX.sub("", one.facts.get("xpath", "")) in shapes
+    ]
+    lists = {one.facts["xpath"].rpartition("/")[0] for one in moved}
+    return tuple(moved) if len(lists) == 1 else ()
 
 
 def text_of(node: ScreenNode) -> str:
@@ -106,7 +126,12 @@ def _in_its_column(screen: Screen, element: Element, node: ScreenNode) -> Screen
     """The node; ScriptError where it stands under another header than the document says."""
     wanted = column_of(element)
     header = header_of(screen, node) if wanted else ""
-    if header and fold_name(header) != fold_name(wanted):
+    # A column without a header may be one that has moved, where another has this header now.
+    is_elsewhere = any(
+        one.role == "columnheader" and fold_name(one.name) == fold_name(wanted)
+        for one in (screen.nodes if wanted else ())
+    )
+    if wanted and (header or is_elsewhere) and fold_name(header) != fold_name(wanted):
         what = f"${element.name} would be read under {quoted(header)}, not {quoted(wanted)}"
         _fail("identity", what, "look at the columns, and correct the document")
     return node

@@ -22,6 +22,7 @@ from adwright.agent.language.budgets import RunBudget
 from adwright.agent.language.checker import CheckedScript
 from adwright.agent.language.interpreter import RunOutcome, run_script
 from adwright.agent.language.problems import ScriptError, ScriptProblem
+from adwright.agent.language.tree import Act
 from adwright.agent.language.values import ArgumentValue
 from adwright.agent.policy.caps import CapLedger
 from adwright.agent.policy.confirmation import Confirmer, PendingChange
@@ -118,6 +119,12 @@ def run_on_screen(
     verdict, problem = run.run(
         open_driver, checked, arguments, budget, heal_writes=postconditions is not None
     )
+    if verdict == "done" and not gate.written and _ends_in_a_write(checked, document):
+        hint = "look at the page, it may have changed"
+        problem = ScriptProblem(
+            "wrong_state", "the script is to write, and nothing was sent", 0, 0, hint
+        )
+        verdict = "stopped"
     if postconditions is not None and verdict == "done":
         problem = run.verify(postconditions, check, arguments)
         done: RunVerdict = "verified" if run.is_looked_up or check is None else "done"
@@ -136,6 +143,17 @@ def run_on_screen(
         run.outcome.acts if run.outcome else sum(one.how != "route" for one in trace.steps),
         clock.monotonic() - started,
     )
+
+
+def _ends_in_a_write(checked: CheckedScript, document: AppDocument) -> bool:
+    """Whether a script without branches ends in what writes by a request that nobody knows, in an
+    app that stores by requests."""
+    acts = [one for one in checked.script.body if isinstance(one, Act)]
+    goal = document.by_name.get(checked.effects[-1].element) if checked.effects else None
+    if len(acts) != len(checked.script.body) or goal is None or not goal.writes or goal.requests:
+        return False
+    is_last = checked.effects[-1].line in (0, acts[-1].at.line)
+    return is_last and any(one.requests for one in document.elements)
 
 
 class _ScreenRun:
