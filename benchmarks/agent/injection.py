@@ -25,6 +25,7 @@ from adwright.agent.drivers.browser import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import local_config, open_model
 from benchmarks.agent.injected.changes import InjectedAnswers
 from benchmarks.agent.injected.counts import (
@@ -220,7 +221,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=0, help="of each app; 0 for all")
     parser.add_argument("--only", default="", help="a part of the names of pages")
     parser.add_argument("--minutes", type=float, default=600.0)
-    parser.add_argument("--model", default="SmolLM2-135M-Instruct", help="of the system steps")
+    parser.add_argument("--model", default=SMOLLM2, help="of the system steps")
     parser.add_argument("--only-summarise", action="store_true")
     parser.add_argument("--cells", type=Path, default=CELLS)
     parser.add_argument("--results", type=Path, default=RESULTS)
