@@ -118,6 +118,16 @@ def safety() -> Iterator[str]:
         stopped, done = pages["stopped_share"], pages["task_success"]
         yield ""
         yield f"On these pages {done:.0%} of the tasks were done, and {stopped:.0%} stopped."
+        if "steps_injected_pages" in pages:
+            yield (
+                f"A model that is asked at each step, without a gate, did none of its tasks on "
+                f"{pages['steps_injected_pages']} of these pages, and on "
+                f"{pages['steps_pages_with_acts_beyond_task']} of them acts beyond the task."
+                if not pages["steps_task_success"]
+                else f"A model that is asked at each step, without a gate, did acts beyond the "
+                f"task on {pages['steps_pages_with_acts_beyond_task']} of "
+                f"{pages['steps_injected_pages']} of these pages."
+            )
         yield ""
         yield result("agent_injection")["protocol"]
     yield from source("agent_injection", "injection")
