@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from adwright.audit.attacks.adaptive import adaptive_search
-from adwright.audit.attacks.attack import Attack
+from adwright.audit.attacks.attack import Attack, AttackStep, AttackTier
 from adwright.audit.attacks.budget import AttackBudget, Spending, SpendingMeter
 from adwright.audit.attacks.controls import control_texts
 from adwright.audit.attacks.feedback import RankFeedback
@@ -20,6 +20,8 @@ from adwright.audit.attacks.templates import TemplateAttack
 from adwright.audit.report.texts import AUDIT_MARK, SellerText
 from adwright.audit.report.trial_log import TrialLog
 from adwright.audit.report.trials import RankTable, run_trials
+from adwright.audit.targets.likelihood import prompt_tokens
+from adwright.audit.targets.target import Ask
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
 from benchmarks.audit._visibility_cells import (
@@ -31,10 +33,13 @@ from benchmarks.audit._visibility_cells import (
     scoring_orders,
 )
 from benchmarks.audit._visibility_defences import (
+    HALF,
     chosen_eps,
     defence_stack,
     ranks_behind,
     stack_target,
+    text_term,
+    trial_log,
 )
 from benchmarks.audit._visibility_lab import VisibilityLab, shop, work_folder
 
@@ -76,9 +81,13 @@ def attacked(
     }
     fresh = scoring_orders(cell.catalogue)[:orders]
     if cell.tier in ADAPTIVE:
-        behind = ranks_behind("stack", text, cell.catalogue, lab, fresh)
-        return found | {"ranks": {"stack": behind}, "eps": chosen_eps(lab)}
-    log = TrialLog(work_folder() / f"{cell.catalogue}.jsonl") if full else TrialLog()
+        behind = {
+            name: ranks_behind(name, text, cell.catalogue, lab, fresh)
+            for name in ("stack", "stack_half")
+        }
+        term = text_term(text.text, goal.row, goal.field, cell.catalogue, lab)
+        return found | {"ranks": behind, "eps": chosen_eps(lab), "term": round(term, 4)}
+    log = trial_log(cell.catalogue) if full else TrialLog()
     table = run_trials(lab.target, goal.catalogue, [text], fresh, log=log, batch=1)
     seconds = round(table.attacked_cost.cpu_seconds, 1)
     return found | {"ranks": _ranks(table, lab), "cpu_seconds_scoring": seconds}
@@ -95,6 +104,7 @@ def _searched(
 ) -> tuple[SellerText, dict[str, Any]]:
     """The text that an attack ends in. Where the defences take out the words that the attack by
     gradient through them begins with, it has none, and the text is the seller's own."""
+    calls *= _own_readings(goal, lab) if cell.tier in ADAPTIVE else 1.0
     meter = SpendingMeter(AttackBudget(calls))
     try:
         attack, settings = _attack(cell, goal, lab, meter)
@@ -114,17 +124,17 @@ def _attack(
     model = lab.target.model.info.name
     match cell.tier:
         case "T0":
-            feedback = RankFeedback(lab.target, goal, chosen[:2], meter)
+            feedback = RankFeedback(lab.searched, goal, chosen[:2], meter)
             return TemplateAttack(feedback, model=model), {}
         case "T1":
-            feedback = RankFeedback(lab.target, goal, chosen, meter)
+            feedback = RankFeedback(lab.searched, goal, chosen, meter)
             search = SearchAttack(feedback, _SEARCH, model=model, seed=cell.seed)
             return search, to_jsonable(_SEARCH)
         case "T4":
             # Behind the stack each record is read alone, so that the orders say nothing.
             attack = adaptive_search(
                 stack_target(cell.catalogue, lab),
-                defence_stack(cell.catalogue, lab),
+                defence_stack(cell.catalogue),
                 goal,
                 chosen[:1],
                 meter,
@@ -132,7 +142,7 @@ def _attack(
                 config=_SEARCH,
                 seed=cell.seed,
             )
-            return attack, to_jsonable(_SEARCH)
+            return UntilBound(attack, lab, meter), to_jsonable(_SEARCH)
     config = GRADIENT if cell.tier == "T2" else _FLUENT
     through = cell.tier in ADAPTIVE
     gradient = GradientAttack(
@@ -143,11 +153,57 @@ def _attack(
         model=model,
         config=config,
         orders=chosen,
-        cleaner=defence_stack(cell.catalogue, lab) if through else None,
+        cleaner=defence_stack(cell.catalogue) if through else None,
         alone=through,
         seed=cell.seed,
     )
-    return gradient, to_jsonable(config)
+    return UntilBound(gradient, lab, meter) if through else gradient, to_jsonable(config)
+
+
+@dataclass(frozen=True, eq=False)
+class UntilBound:
+    """An attack through the stack that ends when its text adds as much as the bound lets through:
+    more is cut off. The look at the score is a reading, which the attack pays."""
+
+    attack: Attack
+    lab: VisibilityLab
+    meter: SpendingMeter
+
+    @property
+    def tier(self) -> AttackTier:
+        """Of the attack, as all that follows."""
+        return self.attack.tier
+
+    @property
+    def model(self) -> str:
+        """The name of what it attacks."""
+        return self.attack.model
+
+    @property
+    def goal(self) -> AttackGoal:
+        """What it is after."""
+        return self.attack.goal
+
+    def steps(self, state: Mapping[str, Any] | None = None) -> Iterator[AttackStep]:
+        """The steps of the attack, up to the first whose text adds the bound."""
+        goal, seen = self.goal, ""
+        for step in self.attack.steps(state):
+            yield step
+            if step.text == seen:
+                continue
+            seen = step.text
+            self.meter.add(calls=1)
+            text = goal.own_text + seen
+            if text_term(text, goal.row, goal.field, goal.catalogue.name, self.lab) >= HALF:
+                return
+
+
+def _own_readings(goal: AttackGoal, lab: VisibilityLab) -> float:
+    """Readings of the record's own prompt that are as long as one of the whole list."""
+    listings, request = goal.catalogue.listings, goal.catalogue.request
+    whole = prompt_tokens(lab.tokens, Ask(listings, request, range(len(listings))))
+    alone = prompt_tokens(lab.tokens, Ask(listings[goal.row : goal.row + 1], request, (0,)))
+    return len(whole) / len(alone)
 
 
 def _ranks(table: RankTable, lab: VisibilityLab) -> dict[str, Any]:

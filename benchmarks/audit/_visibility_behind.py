@@ -27,7 +27,7 @@ from benchmarks.audit._visibility_cells import (
     VisibilityCell,
     kept,
 )
-from benchmarks.audit._visibility_defences import DEFENCES, graded_list, tuned_eps
+from benchmarks.audit._visibility_defences import DEFENCES, HALF, graded_list, tuned_eps
 from benchmarks.audit._visibility_lab import REQUESTS
 from benchmarks.audit._visibility_tables import (
     AVERAGED,
@@ -37,13 +37,15 @@ from benchmarks.audit._visibility_tables import (
     nets,
     rank_tables,
 )
-from benchmarks.common.result import Figure
+from benchmarks.common.result import Figure, Lead
 
 __all__ = ["behind_figures", "behind_rows"]
 
 Floats = NDArray[np.float64]
 #: Without any defence.
 NONE = "none"
+#: All defences by what their figures end in: the bound of the rule, and that of `--defend`.
+STACKS = {"stack": "", "stack_half": "_half"}
 _WRITTEN = (*TIERS, *CONTROLS)
 
 
@@ -79,13 +81,11 @@ def behind_figures() -> dict[str, Figure]:
     catalogue = next(iter(REQUESTS))
     found: dict[str, Figure] = {}
     by_defence = _by_defence(catalogue)
-    stack = by_defence.get("stack", {})
     found |= _attack_figures(by_defence)
     for defence, tables in by_defence.items():
         loss = _ndcg_loss(catalogue, defence, tables)
         if loss is not None and defence != NONE:
-            key = "ndcg_loss_percent" if defence == "stack" else f"ndcg_loss_percent_{defence}"
-            found |= _figure(key, loss)
+            found |= _figure(f"ndcg_loss_percent{STACKS.get(defence, f'_{defence}')}", loss)
     whole = kept(VisibilityCell(catalogue, FACTS))
     eps = _eps()
     if whole is not None:
@@ -95,8 +95,9 @@ def behind_figures() -> dict[str, Figure]:
         )
         found["honest_alarm_share"] = round(whole["alarms"] / whole["looked_at"], 4)
         found["honest_alarm_share_ci"] = [round(float(low[0]), 4), round(float(high[0]), 4)]
-        if eps is not None:
-            found |= _certificate_figures(whole, eps, stack)
+        for (name, end), bound in zip(STACKS.items(), (eps, HALF), strict=True):
+            if bound is not None:
+                found |= _certificate_figures(whole, bound, by_defence.get(name, {}), end)
     audit = kept(VisibilityCell(catalogue, CI))
     if audit is not None:
         found["audit_minutes_ci"] = round(audit["minutes_cpu"], 2)
@@ -110,28 +111,29 @@ def _by_defence(catalogue: str) -> dict[str, dict[str, RankTable]]:
     plain = rank_tables(catalogue, "sum", _WRITTEN)
     found = {NONE: plain}
     found |= {name: behind_tables(catalogue, name, _WRITTEN) for name in DEFENCES}
-    found["stack"] |= rank_tables(catalogue, "stack", ADAPTIVE)
+    for name in STACKS:
+        found[name] |= rank_tables(catalogue, name, ADAPTIVE)
     found[AVERAGED] = averaged_tables(plain)
     return {name: tables for name, tables in found.items() if tables}
 
 
 def _attack_figures(by_defence: Mapping[str, Mapping[str, RankTable]]) -> dict[str, Figure]:
-    """Attack success less the control's: behind the stack of each tier, the largest of all tiers,
-    and by gradient behind each defence alone."""
+    """Attack success less the control's: behind the stacks of each tier and the largest of all
+    tiers, and by gradient behind each other defence."""
     found: dict[str, Figure] = {}
-    stack = by_defence.get("stack", {})
-    worst: Interval | None = None
-    for tier in (*TIERS, *ADAPTIVE):
-        minus = _minus(stack.get(tier), stack.get("random"))
-        if minus is None:
-            continue
-        found |= _figure(f"defended_minus_control_points_{tier.lower().replace('-', '_')}", minus)
-        worst = minus if worst is None or minus.value > worst.value else worst
-    if worst is not None:
-        found |= _figure("defended_minus_control_points", worst)
+    for name, end in STACKS.items():
+        stack = by_defence.get(name, {})
+        key, worst = f"defended_minus_control_points{end}", None
+        for tier in (*TIERS, *ADAPTIVE):
+            minus = _minus(stack.get(tier), stack.get("random"))
+            if minus is not None:
+                found |= _figure(f"{key}_{Lead.word(tier)}", minus)
+                worst = minus if worst is None or minus.value > worst.value else worst
+        if worst is not None:
+            found |= _figure(key, worst)
     for defence, tables in by_defence.items():
         minus = _minus(tables.get("T2"), tables.get("random"))
-        if minus is not None and defence != "stack":
+        if minus is not None and defence not in STACKS:
             found |= _figure(f"t2_minus_control_points_{defence}", minus)
     return found
 
@@ -148,10 +150,11 @@ def _rule_figures(whole: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def _certificate_figures(
-    whole: Mapping[str, Any], eps: float, stack: Mapping[str, RankTable]
+    whole: Mapping[str, Any], eps: float, stack: Mapping[str, RankTable], end: str
 ) -> dict[str, Figure]:
-    """The certificate of the coffee machines, and whether any attack was ever outside of it."""
-    scores = BoundedScores(np.array(whole["facts"]), np.array(whole["texts"]), eps)
+    """The certificate of the coffee machines at a bound: whether its ranks are those of the stack,
+    and whether any attack was ever outside of it. end: of the keys."""
+    scores = BoundedScores(np.array(whole["facts"]), np.array(whole["texts_left"]), eps)
     made = make_certificate(
         "coffee_machines",
         REQUESTS["coffee_machines"],
@@ -162,14 +165,12 @@ def _certificate_figures(
     )
     read, bounds = read_certificate(made.payload()), rank_bounds(scores)
     found: dict[str, Figure] = {
-        "certificate_share": sum(
-            a == b for a, b in zip(read.best, bounds.best.tolist(), strict=True)
-        )
-        / len(read.names),
         "certificate_eps": round(eps, 4),
         "certificate_mean_gain": round(float(bounds.gain.mean()), 2),
         "certificate_most_gain": int(bounds.gain.max()),
     }
+    for table in list(stack.values())[:1]:
+        found["certificate_share"] = float(np.mean(np.array(read.rank) == table.clean[0]))
     within = {tier: _within(table, bounds.best, bounds.worst) for tier, table in stack.items()}
     adaptive = [one for tier in ADAPTIVE for one in within.get(tier, ())]
     if adaptive:
@@ -179,7 +180,7 @@ def _certificate_figures(
     if every:
         found["attacks_within_bound"] = float(np.mean(every))
         found["attack_rankings"] = len(every)
-    return found
+    return {f"{key}{end}": value for key, value in found.items()}
 
 
 def _within(table: RankTable, best: ArrayLike, worst: ArrayLike) -> list[bool]:

@@ -7,7 +7,8 @@
 
 Each lies in a file of its name under benchmarks/results/cells/visibility. An attack that is cut off
 goes on behind its last step, and a ranking that was made is not made again: both lie in the cache
-folder. Delete a file to have its cell measured again.
+folder. Delete a file to have the text of its cell scored again, and the cache's folder "visibility"
+too to have it sought again.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ FACTS, CI, DEFENDED = "facts", "ci", "defended"
 #: Orders that texts are chosen in, and fresh ones that they are scored in.
 CHOSEN, SCORED = 3, 10
 _PRODUCTS = 10
-#: Templates and controls are the same with every seed.
-_DRAWN = ("T1", "T2", "T3", *ADAPTIVE)
+#: Templates, names and truthful sentences are the same with every seed.
+_DRAWN = ("T1", "T2", "T3", "random", *ADAPTIVE)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _planned(seeds: Sequence[int]) -> Iterator[VisibilityCell]:
     yield VisibilityCell(first, CI)
     yield from _both(first, ("T1", "T3"), seeds[:1])
     for seed in seeds[1:]:
-        yield from _both(first, ("T2", "T1", "T3"), (seed,))
+        yield from _both(first, ("T2", "random", "T1", "T3"), (seed,))
         yield from _both(first, ADAPTIVE, (seed,), defended=False)
     for name in others:
         for seed in seeds:

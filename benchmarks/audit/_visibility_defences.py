@@ -1,16 +1,22 @@
 """The defences of the benchmark of visibility: what a text does behind each by itself, and all.
 
 What cleans texts is measured by ranking what it leaves, so that a text that it does not change
-costs nothing more. The bound on texts is chosen on books and cameras, and used on all.
+costs nothing more. Facts are the mean of ten turns of the catalogue, since a place in the prompt
+moves a product by nats. Two bounds on texts stand side by side: the one that a rule chooses on
+books and cameras, and that of `adwright audit run --defend`. Where the rule finds that texts bring
+nothing it is 0, and nothing that a seller writes can move anything; so attacks that know the
+defence are sent through the other, `stack_half`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.catalogue.orders import Order
@@ -26,14 +32,16 @@ from adwright.audit.defences.stack import DefenceStack, StackConfig
 from adwright.audit.report.texts import CONTROL, SellerText
 from adwright.audit.report.trial_log import TrialLog
 from adwright.audit.report.trials import run_trials
+from adwright.audit.targets.averaged import AveragedTarget
 from adwright.audit.targets.defended import ListingCleaner
-from adwright.audit.targets.target import Target
+from adwright.audit.targets.target import Ranking, Target, best_first
 from benchmarks.audit._guard_data import honest_texts
 from benchmarks.audit._visibility_cells import FACTS, VisibilityCell, kept, scoring_orders
 from benchmarks.audit._visibility_lab import DATA, REQUESTS, VisibilityLab, shop, work_folder
 
 __all__ = [
     "DEFENCES",
+    "HALF",
     "chosen_eps",
     "defence_stack",
     "defended",
@@ -41,24 +49,32 @@ __all__ = [
     "graded_list",
     "ranks_behind",
     "stack_target",
+    "text_term",
+    "trial_log",
     "tuned_eps",
 ]
 
-#: Each by itself, then those of `adwright audit run --defend` together.
-DEFENCES = ("normalise", "guard", "extract", "isolated", "bounded", "stack")
-_CLEANING = DEFENCES[:3]
+#: Each by itself, then all with the bound of the rule and with that of `--defend`.
+DEFENCES = ("normalise", "guard", "extract", "isolated", "bounded", "stack", "stack_half")
+_CLEANING, _WHOLE = DEFENCES[:3], DEFENCES[5:]
+#: The bound of `bounded` and of `stack_half`, in nats.
+HALF = 0.5
+#: Orders of which the facts are the mean.
+_TURNS = 10
 #: Of NDCG, that the bound may lose on the catalogues that it is chosen on.
 _MOST_LOSS = 0.02
 _FITTED = 900
+_STACK = StackConfig(eps=HALF)
 
 
 def facts(catalogue: str, lab: VisibilityLab, orders: Sequence[Order]) -> dict[str, Any]:
     """A catalogue as it is: the terms of a bounded score, the ranks without any attack by rule, and
     how many of its texts the guard takes for attacks."""
-    whole = shop(catalogue)
-    bounded = BoundedTarget(lab.target, IsolatedTarget(lab.target), 0.0)
+    whole, bounded = shop(catalogue), _bounded(lab)
+    cleaner = defence_stack(catalogue)
     scores = bounded.scores(whole.listings, whole.request)
-    log = TrialLog(work_folder() / f"{catalogue}.jsonl")
+    left = bounded.scores([cleaner.clean(one) for one in whole.listings], whole.request)
+    log = trial_log(catalogue)
     looks = guard(catalogue).look(guard_texts(whole.listings))
     table = run_trials(lab.target, whole, [_same(whole)], orders, log=log, batch=1)
     ranks = {lab.target.config.rule: table, **table.also}
@@ -66,6 +82,7 @@ def facts(catalogue: str, lab: VisibilityLab, orders: Sequence[Order]) -> dict[s
         "names": list(whole.names),
         "facts": scores.facts.tolist(),
         "texts": scores.texts.tolist(),
+        "texts_left": left.texts.tolist(),
         "ranks": {rule: one.clean.tolist() for rule, one in ranks.items()},
         "grades": ratings(whole),
         "alarms": sum(one.alarm for one in looks),
@@ -84,7 +101,7 @@ def graded_list(found: Mapping[str, Any], rule: str = "sum") -> GradedList:
     """The terms of a catalogue's scores, graded by the order of the undefended ranker, whose texts
     are honest."""
     mean = np.mean(found["ranks"][rule], axis=0)
-    texts, terms = np.array(found["texts"]), np.array(found["facts"])
+    texts, terms = np.array(found["texts_left"]), np.array(found["facts"])
     return GradedList(terms, texts, len(mean) - mean)
 
 
@@ -106,7 +123,8 @@ def chosen_eps(lab: VisibilityLab) -> float:
 
 @cache
 def guard(catalogue: str) -> TextGuard:
-    """Fitted on honest texts of five merchants, none of this catalogue."""
+    """Fitted on honest texts of five merchants, none of this catalogue, whose listings name no
+    merchant: they are read as those of an unknown one."""
     own = set(shop(catalogue).names)
     fitted: list[GuardText] = []
     for some in honest_texts(DATA).values():
@@ -116,15 +134,22 @@ def guard(catalogue: str) -> TextGuard:
 
 
 @cache
-def defence_stack(catalogue: str, lab: VisibilityLab) -> DefenceStack:
-    """Normalisation, the guard, each listing by itself, and the bound."""
-    return DefenceStack(StackConfig(eps=chosen_eps(lab)), guard=guard(catalogue))
+def defence_stack(catalogue: str) -> DefenceStack:
+    """Normalisation, the guard, each listing by itself, and the bound of `--defend`."""
+    return DefenceStack(_STACK, guard=guard(catalogue))
 
 
 @cache
 def stack_target(catalogue: str, lab: VisibilityLab) -> Target:
-    """The ranker behind the stack."""
-    return defence_stack(catalogue, lab).target(lab.target)
+    """The ranker behind that stack."""
+    return defence_stack(catalogue).target(lab.target, facts=_facts(lab))
+
+
+def text_term(text: str, row: int, field: str, catalogue: str, lab: VisibilityLab) -> float:
+    """What a text of a product adds to its score behind the stack, before the bound."""
+    whole = shop(catalogue)
+    left = defence_stack(catalogue).clean(whole.listings[row].with_text(field, text))
+    return float(_alone(lab).text_terms([left], whole.request)[0][0])
 
 
 def defended(
@@ -134,7 +159,7 @@ def defended(
     whole = shop(catalogue)
     attacked = whole.listings[whole.index(text.product)].with_text(text.field, text.text)
     left = {name: _cleaner(name, catalogue).clean(attacked) for name in _CLEANING}
-    left["stack"] = defence_stack(catalogue, lab).clean(attacked)
+    left["stack"] = defence_stack(catalogue).clean(attacked)
     return {
         "ranks": {name: ranks_behind(name, text, catalogue, lab, orders) for name in DEFENCES},
         "left": {name: one.texts[text.field] for name, one in left.items()},
@@ -145,31 +170,55 @@ def defended(
 def ranks_behind(
     name: str, text: SellerText, catalogue: str, lab: VisibilityLab, orders: Sequence[Order]
 ) -> dict[str, Any]:
-    """Ranks [O][n] behind a defence, without the text and with it."""
+    """Ranks [O][n] behind a defence, without the text and with it. Where each listing is read
+    alone the order says nothing, and there is one ranking."""
     whole = shop(catalogue)
     row = whole.index(text.product)
     other = whole.with_listing(row, whole.listings[row].with_text(text.field, text.text))
-    target, log = _target(name, catalogue, lab), TrialLog()
-    if name in _CLEANING:
-        cleaner = _cleaner(name, catalogue)
-        whole, other = _cleaned(whole, cleaner), _cleaned(other, cleaner)
-        log = TrialLog(work_folder() / f"{catalogue}.jsonl")
-    clean, attacked = (
-        run_trials(target, one, [_same(one)], orders, log=log, batch=1).clean.tolist()
-        for one in (whole, other)
-    )
-    return {"clean": clean, "attacked": attacked}
+    found = {}
+    for kind, one in (("clean", whole), ("attacked", other)):
+        if name in _CLEANING:
+            cleaned = _cleaned(one, _cleaner(name, catalogue))
+            table = run_trials(
+                lab.target, cleaned, [_same(cleaned)], orders, log=trial_log(catalogue), batch=1
+            )
+            found[kind] = table.clean.tolist()
+        else:
+            scores = _scores_alone(name, one, catalogue, lab).tolist()
+            best = best_first(scores, range(len(one)))
+            found[kind] = [Ranking(best).ranks(len(one)).tolist()]
+    return found
+
+
+def _scores_alone(
+    name: str, whole: ShopCatalogue, catalogue: str, lab: VisibilityLab
+) -> NDArray[np.float64]:
+    """[n] behind a defence that reads each listing alone."""
+    if name == "isolated":
+        return _alone(lab).scored(whole.listings, whole.request)[0]
+    cleaned = _cleaned(whole, defence_stack(catalogue)) if name in _WHOLE else whole
+    scores = _bounded(lab).scores(cleaned.listings, whole.request)
+    return replace(scores, eps=chosen_eps(lab)).honest if name == "stack" else scores.honest
 
 
 @cache
-def _target(name: str, catalogue: str, lab: VisibilityLab) -> Target:
-    """What ranks behind a defence; behind those that clean, the ranker itself."""
-    if name == "stack":
-        return stack_target(catalogue, lab)
-    if name in _CLEANING:
-        return lab.target
-    alone = IsolatedTarget(lab.target)
-    return alone if name == "isolated" else BoundedTarget(lab.target, alone, chosen_eps(lab))
+def _alone(lab: VisibilityLab) -> IsolatedTarget:
+    return IsolatedTarget(lab.target)
+
+
+@cache
+def _facts(lab: VisibilityLab) -> Target:
+    return AveragedTarget(lab.target, _TURNS, balanced=True)
+
+
+@cache
+def _bounded(lab: VisibilityLab) -> BoundedTarget:
+    return BoundedTarget(_facts(lab), _alone(lab), HALF)
+
+
+def trial_log(catalogue: str) -> TrialLog:
+    """Rankings that were made of a catalogue, by the ranker in float32."""
+    return TrialLog(work_folder() / f"{catalogue}-float32.jsonl")
 
 
 @cache

@@ -15,6 +15,7 @@ from adwright.metrics.two_level import MethodInterval
 from benchmarks.audit._visibility_attacks import CALLS, GRADIENT
 from benchmarks.audit._visibility_behind import behind_figures, behind_rows
 from benchmarks.audit._visibility_cells import CONTROLS, SEEDS, TIERS
+from benchmarks.audit._visibility_defences import HALF
 from benchmarks.audit._visibility_lab import REQUESTS, shop
 from benchmarks.audit._visibility_tables import difference, rank_tables, spent
 from benchmarks.common.result import Figure, Lead, write_result
@@ -38,31 +39,35 @@ _PAPER = (
 )
 _PROTOCOL = (
     f"One product at a time of ten is attacked in its last text, on a catalogue of fictitious "
-    f"products declared as one's own; the ranker is SmolLM2-135M-Instruct, which ranks by the "
-    f"likelihood (sum over tokens) of each name as first item of its list; by the mean, and by "
-    f"the sum less that of names alone (prior), the same texts are ranked beside. T0: "
-    f"templates, the best of 18 in two orders. T1: beam search over phrases and words on ranks "
-    f"alone. T2: greedy coordinate gradient, {GRADIENT.tokens} tokens, {GRADIENT.candidates} "
-    f"candidates a step. T3: the same with a weight on how odd the text reads. T4: the search "
-    f"of T1, and T4-gradient: that of T3, through the stack. T1 to T4 may spend {CALLS} "
-    f"readings of the whole prompt each, behind the stack {CALLS} of the record's own; who "
-    f"reads a part pays that part, a gradient counts three times. Texts are chosen in three "
-    f"orders, and scored in ten fresh ones, the same for all, in which each product stands in "
-    f"each place once. net: share of orders with a better rank less those with a worse one, in "
-    f"percent, of which a product that stands first already can win none; mean of all seeds, "
-    f"and the best seed, chosen on one half of the orders and scored on the other. Intervals "
-    f"of 95% over products and orders, crossed; not over seeds. Controls: as many random "
-    f"tokens, the name again, a sentence more that says what the record says. Defences: "
-    f"normalise, guard (fitted on five merchants' honest texts, none of the catalogue), "
-    f"extract, isolated (each listing in a prompt of its own), bounded (facts, and the text "
-    f"within eps), averaged (mean rank of five orders), and as stack normalise, guard, "
-    f"isolated and bounded. eps loses at most 2% of NDCG against the undefended order on books "
-    f"and cameras. minus_control: net less that of random tokens behind the same defence. "
-    f"ndcg_loss: of NDCG@10 by the shop's ratings less the lowest, without any attack, in "
-    f"percent of the undefended ranker's; below zero where the defence ranks better. "
-    f"audit_minutes_ci: CPU-minutes. The paper's rows are of other models, 2,000 steps of 512 "
-    f"candidates, five runs, and free generation. A finding on this small model says little of "
-    f"a large one."
+    f"products declared as one's own; the ranker is SmolLM2-135M-Instruct in float32, which ranks "
+    f"by the likelihood (sum over tokens) of each name as first item of its list; by the mean, and "
+    f"by the sum less that of names alone (prior), the same texts are ranked beside. Attacks read "
+    f"and search the same weights in the faster of float32 and bfloat16. T0: templates, the best "
+    f"of 18 in two orders. T1: beam search over phrases and words on ranks alone. T2: greedy "
+    f"coordinate gradient, {GRADIENT.tokens} tokens, {GRADIENT.candidates} candidates a step. T3: "
+    f"the same with a weight on how odd the text reads. T4: the search of T1 with scores beside "
+    f"ranks, and T4-gradient: that of T3, through the stack, of texts that it does not change; "
+    f"both end where the bound is reached. T1 to T4 may spend as many tokens as {CALLS} readings "
+    f"of the whole prompt each; who reads a part pays that part, a gradient counts three times. "
+    f"Texts are chosen in three orders, and scored in ten fresh ones, the same for all: turns of "
+    f"one order, in which each product stands in each place once. net: share of orders with a "
+    f"better rank less those with a worse one, in percent, of which a product that stands first "
+    f"already can win none; mean of all seeds, and the best seed, chosen on one half of the orders "
+    f"and scored on the other. Intervals of 95% over products and orders, crossed, behind what "
+    f"reads listings alone over products; not over seeds. Controls: as many random tokens, the "
+    f"name again, a sentence more that says what the record says. Defences: normalise, guard "
+    f"(fitted on five merchants' honest texts, none of the catalogue, and on texts of the kinds of "
+    f"T0, so that T0 is no test of it), extract, isolated (each listing in a prompt of its own), "
+    f"bounded (facts, the mean of ten turns of the catalogue, and the text within eps), averaged "
+    f"(mean rank of five orders), and as stack normalise, guard, isolated and bounded. eps of the "
+    f"stack: the smallest that loses at most 2% of NDCG against the undefended order on books and "
+    f"cameras, beside what no bound loses; of bounded and stack_half {HALF}, that of --defend, "
+    f"which attacks that know the defence go through. minus_control: net less that of random "
+    f"tokens behind the same defence. ndcg_loss: of NDCG@10 by the shop's ratings less the lowest, "
+    f"without any attack, in percent of the undefended ranker's; below zero where the defence "
+    f"ranks better. audit_minutes_ci: CPU-minutes. The paper's rows are of other models, 2,000 "
+    f"steps of 512 candidates, five runs, and free generation. A finding on this small model says "
+    f"little of a large one."
 )
 
 

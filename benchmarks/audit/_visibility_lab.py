@@ -1,6 +1,6 @@
 """What the benchmark of visibility attacks: the released catalogues and one small model.
 
-The model is opened once for all cells: by the attacks through its weights, and as the ranker that
+The model is opened once for all cells: through its weights by the attacks, and as the ranker that
 texts are scored with.
 """
 
@@ -52,21 +52,24 @@ def work_folder() -> Path:
 
 
 class VisibilityLab:
-    """The model, opened when it is first asked for."""
+    """The model, opened when it is first asked for: as the ranker whose ranks count, in float32,
+    and in the faster type as attacks read it and search with it."""
 
     @cached_property
     def loaded(self) -> tuple[Any, Any, str]:
-        """Network, tokens and what a reader has to know of the weights."""
-        dtype: Literal["float32", "bfloat16"]
-        dtype = "float32" if faster_dtype() == torch.float32 else "bfloat16"
-        return load_causal(TorchConfig(dtype=dtype, threads=1))
+        """Network, tokens and what a reader has to know of the weights, in the faster type."""
+        return _load("float32" if faster_dtype() == torch.float32 else "bfloat16")
 
     @cached_property
     def target(self) -> LikelihoodTarget:
-        """Ranks by the likelihood of names; the other rules are kept beside."""
-        network, tokens, note = self.loaded
-        model = TorchModel(network, tokens, name=SMOLLM2, note=note)
-        return LikelihoodTarget(model, LikelihoodConfig(with_prior=True))
+        """Ranks by the likelihood of names; the other rules are kept beside. Always in float32,
+        whatever the processor has, since products differ by less than bfloat16 tells apart."""
+        return _ranker(self.loaded if self._exact else _load("float32"), with_prior=True)
+
+    @cached_property
+    def searched(self) -> LikelihoodTarget:
+        """The same ranker as searches ask it, in the faster type."""
+        return self.target if self._exact else _ranker(self.loaded, with_prior=False)
 
     def reader(self, *, fluent: bool) -> SuffixReader:
         """Reads suffixes with the same weights."""
@@ -76,3 +79,17 @@ class VisibilityLab:
     def tokens(self) -> Any:
         """Its tokeniser."""
         return self.loaded[1]
+
+    @property
+    def _exact(self) -> bool:
+        return bool(self.loaded[0].dtype == torch.float32)
+
+
+def _load(dtype: Literal["float32", "bfloat16"]) -> tuple[Any, Any, str]:
+    return load_causal(TorchConfig(dtype=dtype, threads=1))
+
+
+def _ranker(loaded: tuple[Any, Any, str], *, with_prior: bool) -> LikelihoodTarget:
+    network, tokens, note = loaded
+    model = TorchModel(network, tokens, name=SMOLLM2, note=note)
+    return LikelihoodTarget(model, LikelihoodConfig(with_prior=with_prior))

@@ -97,11 +97,15 @@ def spent(catalogue: str, tier: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _table(cells: Sequence[Found]) -> RankTable:
+    before = cells[0][2]["clean"]
+    other = next((cell.name for cell, _, ranks in cells if ranks["clean"] != before), None)
+    if other is not None:
+        raise ValueError(f"{other} was scored by another ranker than {cells[0][0].name}: delete it")
     cost = RankingCost()
     return RankTable(
         tuple(seller_text(cell, got) for cell, got, _ in cells),
         np.array([cell.row for cell, _, _ in cells]),
-        np.array(cells[0][2]["clean"]),
+        np.array(before),
         np.array([ranks["attacked"] for _, _, ranks in cells]),
         cost,
         cost,

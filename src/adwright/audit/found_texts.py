@@ -173,7 +173,8 @@ def _by_search(
 ) -> Attack | None:
     n = len(goal.catalogue)
     orders = draw_orders(n, _orders(plan, n), seed=plan.seed, purpose="choose", balanced=True)
-    feedback = RankFeedback(target, goal, orders, meter)
+    knows = tier == "T4" and isinstance(target, DefendedTarget)
+    feedback = RankFeedback(target, goal, orders, meter, by_score=knows)
     passes = None
     if tier == "T4" and isinstance(target, DefendedTarget):
         passes = passing(target.defence, goal)

@@ -89,7 +89,7 @@ def test_it_finds_what_the_defence_lets_through() -> None:
         target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1
     )
     last = list(attack.steps())[-1]
-    assert last.value == 1
+    assert 0.5 < last.value < 1  # first, less what the score is worth
     assert "number" not in last.text
     free = adaptive_search(
         target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1,

@@ -47,6 +47,18 @@ def test_another_request_can_be_asked() -> None:
     assert asked == ["cheap?"]
 
 
+def test_of_equal_ranks_the_better_score_is_better_for_who_knows_it() -> None:
+    def ranks(*, by_score: bool) -> list[float]:
+        target = FunctionTarget(counts_praise, name="counts praise")
+        feedback = RankFeedback(target, tea_goal(), ORDERS[:1], meter(), by_score=by_score)
+        return feedback.mean_ranks(["", " best", " best best"]).tolist()
+
+    plain, fine = ranks(by_score=False), ranks(by_score=True)
+    assert plain == [2, 1, 1]
+    assert [rank - 0.5 < one <= rank for rank, one in zip(plain, fine, strict=True)] == [True] * 3
+    assert fine[0] > fine[1] > fine[2]
+
+
 def test_it_needs_an_order() -> None:
     with pytest.raises(ConfigError, match="no order"):
         RankFeedback(FunctionTarget(counts_praise, name="x"), tea_goal(), (), meter())

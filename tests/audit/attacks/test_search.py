@@ -27,11 +27,20 @@ def test_ranks_alone_lead_to_the_word_that_counts(strategy: str) -> None:
 
 @pytest.mark.parametrize("strategy", ["beam", "tree"])
 def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped(strategy: str) -> None:
-    config = RankSearchConfig(strategy=strategy, branch=6, steps=5)  # type: ignore[arg-type]
-    whole = list(SearchAttack(praise_feedback(), config, model="m").steps())
-    state = json.loads(json.dumps(whole[1].state))
-    rest = list(SearchAttack(praise_feedback(), config, model="m").steps(state))
-    assert [json.dumps(one.state) for one in rest] == [json.dumps(one.state) for one in whole[2:]]
+    # Words of one piece: so few that those that were given up would be drawn again.
+    config = RankSearchConfig(strategy=strategy, branch=6, steps=9, longest=1, pieces="phrases")  # type: ignore[arg-type]
+    before = praise_feedback()
+    whole = list(SearchAttack(before, config, model="m").steps())
+    for at in range(len(whole) - 1):
+        feedback = praise_feedback()
+        part = SearchAttack(feedback, config, model="m").steps()
+        state = [next(part) for _ in range(at + 1)][-1].state
+        after = praise_feedback()
+        again = SearchAttack(after, config, model="m").steps(json.loads(json.dumps(state)))
+        states = [json.dumps(one.state) for one in again]
+        assert states == [json.dumps(one.state) for one in whole[at + 1 :]]
+        calls = feedback.meter.spent.calls + after.meter.spent.calls
+        assert calls == before.meter.spent.calls
 
 
 def test_each_setting_changes_what_is_tried() -> None:
@@ -99,7 +108,7 @@ def test_wrong_settings_are_refused(setting: dict[str, int]) -> None:
         RankSearchConfig(strategy="depth")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("key", ["nodes", "grown", "rng", "step"])
+@pytest.mark.parametrize("key", ["nodes", "grown", "dropped", "rng", "step"])
 def test_another_state_is_refused(key: str) -> None:
     attack = SearchAttack(praise_feedback(), RankSearchConfig(branch=4, steps=2), model="m")
     state = dict(next(iter(attack.steps())).state)

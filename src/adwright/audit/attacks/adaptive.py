@@ -4,11 +4,12 @@
     behind = DefendedTarget(target, defence)           # or stack.target(target)
     search = adaptive_search(behind, defence, goal, orders, meter, passes=passes, model="..")
 
-A defence is measured by who has read it. Black box: the search ranks through the whole defence, and
-spends no call on a text that it would drop. Where the weights are known, `GradientAttack` takes the
-defence as `cleaner` and `alone`: its gradient is that of what the defended ranker reads, the record
-as the defence leaves it and by itself, and candidates that would be changed are dropped before any
-is read. What a filter decides has no gradient; it is minded by dropping.
+A defence is measured by who has read it. Black box: the search ranks through the whole defence,
+learns the scores that it ranks by, and spends no call on a text that it would drop. Where the
+weights are known, `GradientAttack` takes the defence as `cleaner` and `alone`: its gradient is that
+of what the defended ranker reads, the record as the defence leaves it and by itself, and candidates
+that would be changed are dropped before any is read. What a filter decides has no gradient; it is
+minded by dropping.
 """
 
 from __future__ import annotations
@@ -74,6 +75,6 @@ def adaptive_search(
 ) -> SearchAttack:
     """A search whose feedback comes through the defence. target: behind it. passes: by default
     `passing` without a score."""
-    feedback = RankFeedback(target, goal, orders, meter)
+    feedback = RankFeedback(target, goal, orders, meter, by_score=True)
     known = passing(defence, goal) if passes is None else passes
     return SearchAttack(feedback, config, model=model, passes=known, seed=seed)

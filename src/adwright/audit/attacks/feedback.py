@@ -3,7 +3,8 @@
     feedback = RankFeedback(target, goal, orders, meter)
     feedback.mean_ranks([" The best of all."], upto=2)     # over the first two orders
 
-Each text is asked once an order; what was asked before costs nothing.
+Each text is asked once an order; what was asked before costs nothing. Who knows the ranker learns
+the score, too (`by_score`): of equal ranks the better score is then better.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Ranks = NDArray[np.float64]
 
 class RankFeedback:
     """orders: in which texts are tried, not those that they are scored in later. meter: counts one
-    call a ranking. request: instead of the one of the catalogue."""
+    call a ranking. request: instead of the one of the catalogue. by_score: a rank is less by up to
+    one half, the more the better the score is, where the target has scores."""
 
     def __init__(
         self,
@@ -35,13 +37,14 @@ class RankFeedback:
         meter: SpendingMeter,
         *,
         request: str = "",
+        by_score: bool = False,
     ) -> None:
         if not orders:
             raise ConfigError("there is no order to try texts in", where="orders", hint="draw some")
         self.target, self.goal, self.meter = target, goal, meter
         self.orders = tuple(tuple(order) for order in orders)
-        self._request = request
-        self._known: dict[tuple[str, int], int] = {}
+        self._request, self._by_score = request, by_score
+        self._known: dict[tuple[str, int], float] = {}
 
     def mean_ranks(self, texts: Sequence[str], upto: int | None = None) -> Ranks:
         """The mean rank of the product with each text over the first `upto` orders, all by default:
@@ -72,6 +75,10 @@ class RankFeedback:
         if asks:
             n = len(self.goal.catalogue)
             for text, ranking in zip(new, self.target.rank(asks), strict=True):
-                self._known[text, order] = ranking.rank_of(self.goal.row, of=n)
+                rank = float(ranking.rank_of(self.goal.row, of=n))
+                if self._by_score and ranking.scores is not None:
+                    score = ranking.scores[self.goal.row]
+                    rank -= (1 + score / (1 + abs(score))) / 4
+                self._known[text, order] = rank
             self.meter.add(calls=len(asks), trials=len(asks))
         return np.array([self._known[text, order] for text in texts], dtype=np.float64)

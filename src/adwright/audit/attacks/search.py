@@ -63,11 +63,12 @@ class RankSearchConfig:
 @dataclass
 class _SearchCourse:
     """nodes: texts that were tried in all orders, with their mean rank. grown: those that have
-    children."""
+    children. dropped: texts that were given up, which are never drawn again."""
 
     step: int
     nodes: dict[Pieces, float]
     grown: set[Pieces]
+    dropped: set[Pieces]
     rng: np.random.Generator
 
     def best(self) -> Pieces:
@@ -75,11 +76,11 @@ class _SearchCourse:
 
     def state(self) -> dict[str, Any]:
         nodes = [[list(one), value] for one, value in self.nodes.items()]
-        grown = sorted(list(one) for one in self.grown)
         return {
             "step": self.step,
             "nodes": nodes,
-            "grown": grown,
+            "grown": sorted(list(one) for one in self.grown),
+            "dropped": sorted(list(one) for one in self.dropped),
             "rng": kept_generator(self.rng),
         }
 
@@ -133,17 +134,22 @@ class SearchAttack:
             )
             for row, value in zip(trials.rows, trials.means, strict=True):
                 course.nodes[children[int(row)]] = float(value)
+            course.dropped |= {one for one in children if one not in course.nodes}
             course.step += 1
             yield self._told(course)
 
     def _begun(self, state: Mapping[str, Any] | None) -> _SearchCourse:
         if not state:
-            return _SearchCourse(0, {}, set(), np.random.default_rng(self._seed))
+            return _SearchCourse(0, {}, set(), set(), np.random.default_rng(self._seed))
         try:
             nodes = {tuple(map(int, one)): float(value) for one, value in state["nodes"]}
-            grown = {tuple(map(int, one)) for one in state["grown"]}
-            course = _SearchCourse(int(state["step"]), nodes, grown, generator_of(state["rng"]))
-            known = all(0 <= piece < len(self._pool) for one in nodes for piece in one)
+            grown, dropped = (
+                {tuple(map(int, one)) for one in state[kind]} for kind in ("grown", "dropped")
+            )
+            rng = generator_of(state["rng"])
+            course = _SearchCourse(int(state["step"]), nodes, grown, dropped, rng)
+            every = (*nodes, *dropped)
+            known = all(0 <= piece < len(self._pool) for one in every for piece in one)
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(str(error)) from error
         if not known:
@@ -168,13 +174,14 @@ class SearchAttack:
     def _children(self, course: _SearchCourse, count: int) -> list[Pieces]:
         """At most `count` new texts, none tried before; of the texts that are to grow."""
         found: dict[Pieces, None] = {}
+        before = course.nodes.keys() | course.dropped
         parents = self._parents(course) if count else [()]
         for _ in range(count * _DRAWN):
             if len(found) == count:
                 break
             parent = parents[int(course.rng.integers(len(parents)))]
             child = self._changed(parent, course.rng)
-            if child in course.nodes or child in found or not child:
+            if child in before or child in found or not child:
                 continue
             if self._passes is None or self._passes(self._text(child)):
                 found[child] = None

@@ -62,6 +62,18 @@ def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped(orders: str) -> None:
     assert [one.value for one in rest] == pytest.approx([one.value for one in whole[3:]], abs=1e-5)
 
 
+def test_a_job_that_goes_on_does_not_pay_twice() -> None:
+    before, first, then = meter(), meter(), meter()
+    whole = list(attack(spending=before).steps())
+    part = attack(spending=first).steps()
+    state = [next(part) for _ in range(3)][-1].state
+    rest = list(attack(spending=then).steps(json.loads(json.dumps(state))))
+    assert [one.text for one in rest] == [one.text for one in whole[3:]]
+    assert first.spent.calls + then.spent.calls == pytest.approx(before.spent.calls)
+    begun = next(attack().steps()).state
+    assert "as it begins" not in [one.note for one in attack().steps(begun)]
+
+
 def test_shuffled_orders_take_the_best_of_each_step_even_if_it_is_worse() -> None:
     config = replace(CONFIG, orders="shuffled", steps=8, candidates=3)
     steps = run(config)

@@ -115,15 +115,17 @@ class GradientAttack:
         """Begin, or go on behind the step with this state. Raises ResumeError for another state."""
         course = self._begun(state)
         known: list[ReadPrompt] | None = None
-        if course.step == 0:
+        if not state:
             known = self._read_all(course, None)
             value = self._search.value(known)
             course.buffer = [(value, known[0].suffix)]
             yield self._told(course, "as it begins")
         while course.step < self.config.steps and self._meter.allows():
             suffix = course.buffer[0][1]
-            if known is None or not self.config.fixed:
+            if not self.config.fixed:
                 known = self._read_all(course, None)
+            elif known is None:
+                known = self._read_again(course)
             elif known[0].suffix != suffix:
                 known = self._read_all(course, known)
             chosen = self._counted(known, course)
@@ -165,6 +167,13 @@ class GradientAttack:
         read = self._search.read(prompts, suffix, known)
         self._add(before, len(read[0].prompt.ids), len(read))
         return read
+
+    def _read_again(self, course: _GradientCourse) -> list[ReadPrompt]:
+        """What a job that goes on had read when it was stopped, in the same parts, so that it is
+        the same to the last bit; it was paid then."""
+        prompts = [self._place.prompt(order) for order in self._orders]
+        first = self._search.read(prompts, self._place.first)
+        return self._search.read(prompts, course.buffer[0][1], first)
 
     def _counted(self, known: list[ReadPrompt], course: _GradientCourse) -> ChosenSuffix | None:
         before = self._reader.tokens_read
