@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from _results import ABSENT, figures_of, number, result, source
@@ -16,6 +16,19 @@ TIERS = {
     "random": "control: random tokens",
     "name": "control: the name again",
     "truthful": "control: a truthful sentence",
+    "T4": "T4, search through the stack",
+    "T4-gradient": "T4, by gradient through the stack",
+}
+DEFENCES = {
+    "none": "none",
+    "normalise": "normalised",
+    "guard": "guard",
+    "extract": "typed facts alone",
+    "averaged": "mean of five orders",
+    "isolated": "each listing alone",
+    "bounded": "facts, texts within .5",
+    "stack_half": "all, texts within .5",
+    "stack": "all, the bound by the rule",
 }
 FORMATS = {
     "abt-buy": "Abt-Buy, descriptions",
@@ -33,7 +46,7 @@ SETTINGS = {
 
 def attacks() -> Iterator[str]:
     """Net of each kind of attack, beside the published figures of other models."""
-    rows = [row for row in result("visibility").get("rows", ()) if "product" not in row]
+    rows = [row for row in _rows() if row.get("kind", "attack") == "attack"]
     yield "| products | model | texts | net, all runs | best run | first before | first after |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
@@ -52,7 +65,7 @@ def attacks() -> Iterator[str]:
 
 def products() -> Iterator[str]:
     """The coffee machines one by one, under the attack by gradient."""
-    rows = [row for row in result("visibility").get("rows", ()) if "product" in row]
+    rows = _of_kind("product")
     yield "| product | net | mean rank before | after | first before | first after |"
     yield "|---|---|---|---|---|---|"
     for row in rows:
@@ -62,6 +75,45 @@ def products() -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
     if not rows:
         yield f"| all | {ABSENT} | | | | |"
+
+
+def defences() -> Iterator[str]:
+    """What each text does to the coffee machines behind each defence, and what that costs."""
+    found = {
+        (row["defence"], row["tier"]): row
+        for row in _of_kind("defence")
+        if row["catalogue"] == "coffee_machines"
+    }
+    yield (
+        "| defence | texts | net | less the net of random tokens | first before | first after "
+        "| NDCG@10 lost |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for defence, tier in ((a, b) for a in DEFENCES for b in TIERS if (a, b) in found):
+        row = found[defence, tier]
+        cells = [DEFENCES[defence], TIERS[tier], _span(row, "net"), _span(row, "minus_control")]
+        cells += [_percent(row, key) for key in ("first_before", "first_after")]
+        cells.append(f"{row['ndcg_loss']:.1f}%" if row["ndcg_loss"] is not None else "")
+        yield f"| {' | '.join(cells)} |"
+    if not found:
+        yield f"| all | | {ABSENT} | | | | |"
+
+
+def bounds() -> Iterator[str]:
+    """What a bound costs and buys: where it is chosen, and on the coffee machines."""
+    rows = _of_kind("bound")
+    if rows:
+        yield "![Ranks that a text can buy, and NDCG lost, by bound](_static/visibility_bounds.svg)"
+        yield ""
+    yield "| products | bound | ranks that a text can win, mean | most | NDCG@10 lost |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        names = " and ".join(CATALOGUES[one] for one in row["catalogue"].split(" and "))
+        eps = f"{row['eps']:.3f}{', chosen' if row['chosen'] else ''}"
+        gain = f"{row['mean_gain']:.2f} | {row['most_gain']}"
+        yield f"| {names} | {eps} | {gain} | {row['ndcg_loss']:.1f}% |"
+    if not rows:
+        yield f"| all | {ABSENT} | | | |"
 
 
 def guard() -> Iterator[str]:
@@ -107,6 +159,20 @@ def _sentence(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _rows() -> Sequence[Mapping[str, Any]]:
+    rows: Sequence[Mapping[str, Any]] = result("visibility").get("rows", ())
+    return rows
+
+
+def _of_kind(kind: str) -> list[Mapping[str, Any]]:
+    return [row for row in _rows() if row.get("kind") == kind]
+
+
+def _span(row: Mapping[str, Any], key: str) -> str:
+    value, low, high = (row.get(f"{key}{end}") for end in ("", "_low", "_high"))
+    return "" if value is None else f"{value:.1f} ({low:.1f} to {high:.1f})"
+
+
 def _percent(row: Mapping[str, Any], key: str) -> str:
     return "" if row.get(key) is None else number(row[key], ".1f")
 
@@ -114,5 +180,7 @@ def _percent(row: Mapping[str, Any], key: str) -> str:
 AUDIT: Mapping[str, Callable[[], Iterator[str]]] = {
     "visibility-attacks": attacks,
     "visibility-products": products,
+    "visibility-defences": defences,
+    "visibility-bounds": bounds,
     "visibility-guard": guard,
 }

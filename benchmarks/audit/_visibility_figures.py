@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
+import polars as pl
 
 from adwright.audit.report.intervals import crossed_interval
 from adwright.audit.report.measures import TierMeasures, measure_tier
 from adwright.audit.report.trials import RankTable
+from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
+from adwright.metrics.reports.charts import to_svg
 from adwright.metrics.two_level import MethodInterval
 from benchmarks.audit._visibility_attacks import CALLS, GRADIENT
 from benchmarks.audit._visibility_behind import behind_figures, behind_rows
@@ -18,7 +22,7 @@ from benchmarks.audit._visibility_cells import CONTROLS, SEEDS, TIERS
 from benchmarks.audit._visibility_defences import HALF
 from benchmarks.audit._visibility_lab import REQUESTS, shop
 from benchmarks.audit._visibility_tables import difference, rank_tables, spent
-from benchmarks.common.result import Figure, Lead, write_result
+from benchmarks.common.result import PICTURES, Figure, Lead, write_result
 
 __all__ = ["summarise"]
 
@@ -95,6 +99,24 @@ def summarise() -> None:
         figures=_figures(coffee) | behind_figures(),
         leads=list(_leads({name: tables["sum"] for name, tables in by_rule.items()})),
     )
+    _draw([row for row in rows if row.get("kind") == "bound"])
+
+
+def _draw(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What a text can win at most, and what the shop loses, by bound, a line a catalogue."""
+    if not rows:
+        return
+    frame = pl.DataFrame(rows)
+    panels = []
+    for key, title in (("mean_gain", "ranks, mean"), ("ndcg_loss", "NDCG@10 lost, percent")):
+        base = alt.Chart(frame).encode(
+            x=alt.X("eps:Q", title="bound, nats"),
+            y=alt.Y(f"{key}:Q", title=title),
+            color=alt.Color("catalogue:N", title=None),
+        )
+        panels.append(base.mark_line(point=True).properties(width=300, height=220))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(PICTURES / "visibility_bounds.svg", to_svg(alt.hconcat(*panels)))
 
 
 def _measures(table: RankTable) -> TierMeasures:
