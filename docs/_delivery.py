@@ -289,11 +289,12 @@ def rules() -> Iterator[str]:
 
 
 def rules_beside() -> Iterator[str]:
-    """The best network of other results beside item-item, on the same log."""
+    """A network of other results beside item-item, on the same log."""
     sequences, towers = figures_of("hstu_quality"), result("two_tower").get("rows", ())
-    of_beauty = [row["all/ndcg10"][0] for row in towers if row.get("data") == "beauty"]
+    beauty = [row for row in towers if (row.get("data"), row.get("share")) == ("beauty", 100)]
+    masked = [row["all/ndcg10"][0] for row in beauty if row["model"].startswith("correlated")]
     networks = {
-        "beauty": ("two towers, random masking", max(of_beauty, default=None)),
+        "beauty": ("two towers, correlated masking", max(masked, default=None)),
         "ml-latest-small": ("HSTU, 2 blocks", sequences.get("small_position_ndcg10")),
         "ml-1m": ("HSTU, large", sequences.get("ml1m_hstu_large_ndcg10")),
         "complete-journey": ("HSTU with a part for own items", sequences.get("cj_ndcg10_hstu")),

@@ -17,7 +17,7 @@ MEASURES = {
     "cold recall@500": "cold/recall500",
     "unseen recall@50": "unseen/recall50",
 }
-NONE = ("no second task", "two-tower, no second task")
+NONE = ("no second task",)
 
 
 def two_tower() -> Iterator[str]:

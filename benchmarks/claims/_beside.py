@@ -40,7 +40,8 @@ def _rule(log: str, rule: str, *, best: bool = False) -> End:
 
 
 def _towers(data: str, model: str, key: str) -> End:
-    return End(model, "two_tower", key, {"data": data, "model": model})
+    where = {"data": data, "share": "100", "model": model}
+    return End(model, "two_tower", key, where)
 
 
 def _hstu(data: str, model: str, key: str = "ndcg10") -> End:
@@ -53,12 +54,12 @@ def _tuned(method: str) -> End:
 
 LOGS = ("beauty", "lastfm", "ml-latest-small", "ml-1m", "complete-journey")
 _NETWORKS = {
-    "beauty": _towers("beauty", "random masking", "all/ndcg10"),
+    "beauty": _towers("beauty", "correlated masking", "all/ndcg10"),
     "ml-latest-small": _hstu("small", "HSTU, no time"),
     "ml-1m": _hstu("ml1m", "HSTU, large"),
     "complete-journey": _hstu("journey", "HSTU, own part", "all_ndcg10"),
 }
-_TOWER, _OFTEN = "two-tower, no second task", "personal frequency"
+_TOWER, _OFTEN = "no second task", "personal frequency"
 BESIDE: tuple[Beside, ...] = (
     Beside(
         "cascade-exhaustive",

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -116,9 +117,12 @@ def write_result(
     protocol: what was measured and how, for a reader of the table. data: hash of the data.
     rows: the table, one mapping of plain values per row. figures: flat, key to a number or to
     the two ends of an interval. leads: what is compared; each is two figures more.
-    Raises ValueError where a figure is neither, or not finite.
+    Raises ValueError where a figure is neither, or not finite, and where two leads have one key.
     """
     every: dict[str, Figure] = dict(figures)
+    for key, number in Counter(lead.key for lead in leads).items():
+        if number > 1:
+            raise ValueError(f"{number} leads are called {key}: rename them")
     for lead in leads:
         every |= lead.figures()
     result: dict[str, Any] = {

@@ -198,12 +198,7 @@ def _summary(
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     labels = int(row.task.count.sum())
-    prefix = "" if row.data == "journey" else f"{row.data}_"
-    # The cell where the paper's claim is on_test has names of its own.
-    decisive = (row.data, row.share) == ("beauty", 10)
-    prefix = (
-        "label10_" if decisive else f"{prefix}{f'label{row.share}_' if row.share < 100 else ''}"
-    )
+    prefix = _prefix(row.data, row.share)
     # A slice that no target is in has no measures.
     keys = [key for key, found in row.runs["none"][0].items() if not np.isnan(found).all()]
     for model, runs in row.runs.items():
@@ -239,6 +234,15 @@ def _summary(
             figures[f"{prefix}tail_recall50_{model}"] = line["tail/recall50"][0]
         rows.append(line)
     return rows, figures, leads
+
+
+def _prefix(data: str, share: int) -> str:
+    """What keys of a cell begin with. The cell where the paper's claim is on test, and all labels
+    of Complete Journey, have names of their own."""
+    if (data, share) == ("beauty", 10):
+        return "label10_"
+    part = "" if share == 100 else f"label{share}_"
+    return part if (data, share) == ("journey", 100) else f"{data}_{part}"
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
