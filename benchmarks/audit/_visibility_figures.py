@@ -208,7 +208,7 @@ def _figures(by_rule: Mapping[str, Mapping[str, RankTable]]) -> dict[str, Figure
 def _leads(found: Mapping[str, Mapping[str, RankTable]]) -> Iterator[Lead]:
     """The gradient against what it has to beat, on the products that both have."""
     for name, tables in found.items():
-        for other in ("random", "T1", "T3"):
+        for other in ("random", "T0", "T1", "T3"):
             if "T2" not in tables or other not in tables:
                 continue
             table = difference(tables["T2"], tables[other])  # [P, O]
