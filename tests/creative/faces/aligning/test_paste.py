@@ -98,6 +98,17 @@ def test_outside_the_mask_every_pixel_is_the_same(
     assert bool(back.skipped) == (not back.mask.any())
 
 
+@pytest.mark.parametrize("wide", [1, 2, 3])
+def test_a_sliver_of_a_face_is_put_back(wide: int) -> None:
+    (one,) = cut_at(SCENE, (FacePlace.of_box(100, 60, 160, 120),), 32).faces
+    protected = np.ones((240, 320), bool)
+    protected[:, 130 : 130 + wide] = False
+    back = pasted(SCENE, [one], 255 - one.crop[None], PasteSettings(), protected=protected)
+    assert not back.skipped
+    assert back.mask.any(0).sum() == wide
+    assert difference(back.picture, SCENE)[~back.mask].max() == 0
+
+
 def test_several_faces_are_put_back_each_in_its_place() -> None:
     boxes = [(20, 20, 60, 60), (100, 40, 164, 104), (250, 150, 282, 182)]
     faces = cut_at(SCENE, tuple(FacePlace.of_box(*box) for box in boxes), 32).faces

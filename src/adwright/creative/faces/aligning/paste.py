@@ -13,7 +13,8 @@ How it is joined, `blend`:
 
     seamless   the gradients of the face, with the picture's colours along the edge of the mask
                (Poisson image editing, Perez et al., SIGGRAPH 2003, by OpenCV); light differences
-               disappear, and the colour of the whole face follows that of its surroundings
+               disappear, and the colour of the whole face follows that of its surroundings; a
+               sliver of one or two pixels is feathered
     feather    the face itself, mixed with the picture over `feather` of the square's side
 """
 
@@ -38,6 +39,8 @@ Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 #: Fewer pixels are no face, and OpenCV's solver needs some.
 _LEAST_PIXELS = 16
+#: Width and height of a mask that can be pasted seamlessly.
+_LEAST_SIDE = 3
 #: Grey levels of change from which on nothing of the old face shows.
 _MUCH = np.float32(32)
 #: Crop pixels on one of the picture's, from which on they are averaged first.
@@ -131,9 +134,11 @@ def _put(
         change = new - _warped(face.crop, face.place, corner, inside.shape)
         new = part + change + _share(change, face.place) * (new - part - change)
     whole = np.clip(np.rint(new), 0, 255).astype(np.uint8)
+    # A sliver has no inside that colours could be carried to, and OpenCV refuses it.
+    sliver = min(np.ptp(np.argwhere(inside), axis=0)) + 1 < _LEAST_SIDE
     joined = (
         _seamless(whole, part, inside)
-        if settings.blend == "seamless"
+        if settings.blend == "seamless" and not sliver
         else _feathered(whole, part, inside, settings.feather * face.place.side)
     )
     part[inside] = joined[inside]
