@@ -34,6 +34,7 @@ from benchmarks.audit._visibility_tables import (
     averaged_tables,
     behind_tables,
     difference,
+    in_points,
     nets,
     rank_tables,
 )
@@ -274,7 +275,7 @@ def _ndcg(ranks: ArrayLike, grades: list[float]) -> Floats:
 
 
 def _net(table: RankTable) -> Floats:
-    return 100 * np.stack(list(nets(table).values()))
+    return in_points(list(nets(table).values()))
 
 
 def _minus(table: RankTable | None, control: RankTable | None) -> Interval | None:

@@ -57,8 +57,8 @@ _PROTOCOL = (
     f"one order, in which each product stands in each place once. net: share of orders with a "
     f"better rank less those with a worse one, in percent, of which a product that stands first "
     f"already can win none; mean of all seeds, and the best seed, chosen on one half of the orders "
-    f"and scored on the other. Intervals of 95% over products and orders, crossed, behind what "
-    f"reads listings alone over products; not over seeds. Controls: as many random tokens, the "
+    f"and scored on the other. Intervals of 95% over products, runs of each and orders, crossed, "
+    f"behind what reads listings alone over products and runs. Controls: as many random tokens, the "
     f"name again, a sentence more that says what the record says. Defences: normalise, guard "
     f"(fitted on five merchants' honest texts, none of the catalogue, and on texts of the kinds of "
     f"T0, so that T0 is no test of it), extract, isolated (each listing in a prompt of its own), "
@@ -215,13 +215,14 @@ def _leads(found: Mapping[str, Mapping[str, RankTable]]) -> Iterator[Lead]:
             if table is None:
                 continue
             interval = crossed_interval(table, np.random.default_rng(0))
+            runs = int(np.isfinite(table).any(2).sum(0).min())
             yield Lead(
                 f"net_t2_minus_{other.lower()}_{name}",
                 "T2",
                 other,
                 "net, percentage points",
-                f"{name}, {len(table)} products",
-                MethodInterval(interval.value, interval.low, interval.high, 1),
+                f"{name}, {table.shape[1]} products",
+                MethodInterval(interval.value, interval.low, interval.high, runs),
             )
 
 

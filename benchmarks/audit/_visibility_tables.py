@@ -18,6 +18,7 @@ __all__ = [
     "averaged_tables",
     "behind_tables",
     "difference",
+    "in_points",
     "nets",
     "rank_tables",
     "spent",
@@ -75,17 +76,33 @@ def averaged_tables(tables: Mapping[str, RankTable]) -> dict[str, RankTable]:
 
 
 def nets(table: RankTable) -> dict[int, Floats]:
-    """Net of each product in each order, mean over its runs: float64 [O]."""
+    """Net of each run of each product in each order: float64 [K, O]."""
     signs = np.sign(table.before - table.after).astype(np.float64)
-    return {int(row): signs[table.rows == row].mean(0) for row in np.unique(table.rows)}
+    return {int(row): signs[table.rows == row] for row in np.unique(table.rows)}
+
+
+def in_points(found: Sequence[Floats]) -> Floats:
+    """Nets of products [K, O] as one table in points [K, P, O], NaN where a product has fewer."""
+    table = np.full((max(map(len, found)), len(found), found[0].shape[1]), np.nan)
+    for at, one in enumerate(found):
+        table[: len(one), at] = 100 * one
+    return table
 
 
 def difference(one: RankTable, other: RankTable) -> Floats | None:
-    """Net of one less that of the other in points [P, O], of the products that both have; None
-    where those are fewer than two."""
+    """Net of one less that of the other in points [K, P, O], of the products that both have; None
+    where those are fewer than two. Runs stand beside each other by their seeds' order, and one that
+    the other lacks beside its first again, as templates have one for all seeds."""
     a, b = nets(one), nets(other)
     both = sorted(set(a) & set(b))
-    return 100 * np.stack([a[row] - b[row] for row in both]) if len(both) > 1 else None
+    if len(both) < 2:
+        return None
+    return in_points([_paired(a[row], b[row]) for row in both])
+
+
+def _paired(a: Floats, b: Floats) -> Floats:
+    runs = np.arange(max(len(a), len(b)))
+    return a[runs % len(a)] - b[runs % len(b)]
 
 
 def spent(catalogue: str, tier: str) -> Iterator[Mapping[str, Any]]:

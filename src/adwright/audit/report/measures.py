@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 class ProductMeasures:
     """One product and tier, means over runs and orders; shares from 0 to 1.
 
-    net: with its interval over orders. best: see the module, None with one order. first_before,
+    net: with its interval over runs and orders. best: see the module, None with one order. first_before,
     first_after: shares of orders in which it stands first. rank_before, rank_after: means. text: of
     the run that is best on all orders, for a reader.
     """
@@ -59,8 +59,8 @@ class ProductMeasures:
 class TierMeasures:
     """A tier over its products, each product with the same weight.
 
-    net, advantage, disadvantage, harm, first_before, first_after: with intervals over products and
-    orders. best: net of the best run, None with one order. losers: share of the other products
+    net, advantage, disadvantage, harm, first_before, first_after: with intervals over products, runs
+    and orders. best: net of the best run, None with one order. losers: share of the other products
     that lost places, on average over trials. pushed: products whose net is above a half.
     """
 
@@ -100,9 +100,9 @@ def measure_tier(
     rng = np.random.default_rng([seed, len(kept)])
 
     def interval(values: Sequence[Floats]) -> Interval:
-        return crossed_interval(np.stack(values), rng, draws=draws, confidence=confidence)
+        return crossed_interval(_beside(values), rng, draws=draws, confidence=confidence)
 
-    best = [one.best for one in every]
+    best = [one.best[None] for one in every]
     products = tuple(one.measures(rng, draws, confidence) for one in every)
     return TierMeasures(
         tier,
@@ -110,7 +110,7 @@ def measure_tier(
         interval([one.net for one in every]),
         interval([one.advantage for one in every]),
         interval([one.disadvantage for one in every]),
-        interval(best) if np.isfinite(np.stack(best)).all() else None,
+        interval(best) if np.isfinite(np.concatenate(best)).all() else None,
         interval([one.harm for one in every]),
         interval([one.first_before for one in every]),
         interval([one.first_after for one in every]),
@@ -122,29 +122,28 @@ def measure_tier(
 
 
 class _OfProduct:
-    """The texts of one product and tier: what they did in each order, float64 [O], mean of runs."""
+    """The texts of one product and tier: what each did in each order, float64 [k, O]."""
 
     def __init__(self, table: RankTable, kept: Sequence[int], row: int) -> None:
         self.runs = len(kept)
         before, after = table.before[kept], table.after[kept]  # [k, O]
         won, lost = after < before, after > before
-        self.advantage: Floats = won.mean(0)
-        self.disadvantage: Floats = lost.mean(0)
-        self.net: Floats = self.advantage - self.disadvantage
-        self.first_before: Floats = (before == 1).mean(0)
-        self.first_after: Floats = (after == 1).mean(0)
+        self.advantage: Floats = won.astype(np.float64)
+        self.disadvantage: Floats = lost.astype(np.float64)
+        self.net = self.advantage - self.disadvantage
+        self.first_before: Floats = (before == 1).astype(np.float64)
+        self.first_after: Floats = (after == 1).astype(np.float64)
         self.rank_before, self.rank_after = float(before.mean()), float(after.mean())
         others = np.delete(table.attacked[kept] - table.clean[None], row, axis=2)  # [k, O, n - 1]
-        self.harm: Floats = others.mean(axis=(0, 2))
+        self.harm: Floats = others.mean(axis=2)
         self.losers = float((others > 0).mean())
-        self.by_run = won.astype(np.float64) - lost  # [k, O]
-        self.best = _best(self.by_run)
-        chosen = int(np.argmax(self.by_run.mean(1)))
+        self.best = _best(self.net)  # [O]
+        chosen = int(np.argmax(self.net.mean(1)))
         self.text = table.texts[kept[chosen]].text
         self.product = table.texts[kept[0]].product
 
     def measures(self, rng: np.random.Generator, draws: int, confidence: float) -> ProductMeasures:
-        net = crossed_interval(self.net[None], rng, draws=draws, confidence=confidence)
+        net = crossed_interval(self.net[:, None], rng, draws=draws, confidence=confidence)
         best = float(self.best.mean())
         return ProductMeasures(
             self.product,
@@ -160,6 +159,14 @@ class _OfProduct:
             self.rank_after,
             self.text,
         )
+
+
+def _beside(values: Sequence[Floats]) -> Floats:
+    """Runs [k, O] of each product as one table [K, P, O]; NaN where a product has fewer runs."""
+    found = np.full((max(map(len, values)), len(values), values[0].shape[1]), np.nan)
+    for at, one in enumerate(values):
+        found[: len(one), at] = one
+    return found
 
 
 def _best(by_run: Floats) -> Floats:
