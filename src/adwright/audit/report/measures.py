@@ -36,9 +36,9 @@ Floats = npt.NDArray[np.float64]
 class ProductMeasures:
     """One product and tier, means over runs and orders; shares from 0 to 1.
 
-    net: with its interval over runs and orders. best: see the module, None with one order. first_before,
-    first_after: shares of orders in which it stands first. rank_before, rank_after: means. text: of
-    the run that is best on all orders, for a reader.
+    net: with its interval over runs and orders. best: see the module, None with one order.
+    first_before, first_after: shares of orders in which it stands first. rank_before, rank_after:
+    means. text: of the run that is best on all orders, for a reader.
     """
 
     product: str
@@ -59,9 +59,9 @@ class ProductMeasures:
 class TierMeasures:
     """A tier over its products, each product with the same weight.
 
-    net, advantage, disadvantage, harm, first_before, first_after: with intervals over products, runs
-    and orders. best: net of the best run, None with one order. losers: share of the other products
-    that lost places, on average over trials. pushed: products whose net is above a half.
+    net, advantage, disadvantage, harm, first_before, first_after: with intervals over products,
+    runs and orders. best: net of the best run, None with one order. losers: share of the other
+    products that lost places, on average over trials. pushed: products whose net is above a half.
     """
 
     tier: str
