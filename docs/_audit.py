@@ -18,6 +18,7 @@ TIERS = {
     "truthful": "control: a truthful sentence",
     "T4": "T4, search through the stack",
     "T4-gradient": "T4, by gradient through the stack",
+    "T4-facts": "T4, search of facts through the stack",
     "any": "any",
 }
 DEFENCES = {
@@ -29,6 +30,7 @@ DEFENCES = {
     "isolated": "each listing alone",
     "bounded": "facts, texts within .5",
     "stack_half": "all, texts within .5",
+    "stack_facts": "all and typed facts, texts within .5",
     "stack": "all, the bound by the rule",
     "rating": "no model: by rating",
 }

@@ -29,6 +29,7 @@ from benchmarks.audit._visibility_cells import (
     CHOSEN,
     CONTROLS,
     SCORED,
+    TYPED,
     VisibilityCell,
     scoring_orders,
 )
@@ -81,11 +82,12 @@ def attacked(
     }
     fresh = scoring_orders(cell.catalogue)[:orders]
     if cell.tier in ADAPTIVE:
+        typed = cell.tier == TYPED
         behind = {
             name: ranks_behind(name, text, cell.catalogue, lab, fresh)
-            for name in ("stack", "stack_half")
+            for name in (("stack_facts",) if typed else ("stack", "stack_half"))
         }
-        term = text_term(text.text, goal.row, goal.field, cell.catalogue, lab)
+        term = text_term(text, cell.catalogue, lab, typed=typed)
         return found | {"ranks": behind, "eps": chosen_eps(lab), "term": round(term, 4)}
     log = trial_log(cell.catalogue) if full else TrialLog()
     table = run_trials(lab.target, goal.catalogue, [text], fresh, log=log, batch=1)
@@ -130,11 +132,12 @@ def _attack(
             feedback = RankFeedback(lab.searched, goal, chosen, meter)
             search = SearchAttack(feedback, _SEARCH, model=model, seed=cell.seed)
             return search, to_jsonable(_SEARCH)
-        case "T4":
+        case "T4" | "T4-facts":
+            typed = cell.tier == TYPED
             # Behind the stack each record is read alone, so that the orders say nothing.
             attack = adaptive_search(
-                stack_target(cell.catalogue, lab),
-                defence_stack(cell.catalogue),
+                stack_target(cell.catalogue, lab, typed=typed),
+                defence_stack(cell.catalogue, typed=typed),
                 goal,
                 chosen[:1],
                 meter,
@@ -142,7 +145,7 @@ def _attack(
                 config=_SEARCH,
                 seed=cell.seed,
             )
-            return UntilBound(attack, lab, meter), to_jsonable(_SEARCH)
+            return UntilBound(attack, lab, meter, typed), to_jsonable(_SEARCH)
     config = GRADIENT if cell.tier == "T2" else _FLUENT
     through = cell.tier in ADAPTIVE
     gradient = GradientAttack(
@@ -168,6 +171,7 @@ class UntilBound:
     attack: Attack
     lab: VisibilityLab
     meter: SpendingMeter
+    typed: bool = False
 
     @property
     def tier(self) -> AttackTier:
@@ -193,8 +197,8 @@ class UntilBound:
                 continue
             seen = step.text
             self.meter.add(calls=1)
-            text = goal.own_text + seen
-            if text_term(text, goal.row, goal.field, goal.catalogue.name, self.lab) >= HALF:
+            text = SellerText(goal.name, goal.field, goal.own_text + seen, "T4", "")
+            if text_term(text, goal.catalogue.name, self.lab, typed=self.typed) >= HALF:
                 return
 
 

@@ -45,8 +45,9 @@ __all__ = ["behind_figures", "behind_rows"]
 Floats = NDArray[np.float64]
 #: Without any defence.
 NONE = "none"
-#: All defences by what their figures end in: the bound of the rule, and that of `--defend`.
-STACKS = {"stack": "", "stack_half": "_half"}
+#: All defences by what their figures end in: the bound of the rule, that of `--defend`, and that
+#: with typed facts alone.
+STACKS = {"stack": "", "stack_half": "_half", "stack_facts": "_typed"}
 _WRITTEN = (*TIERS, *CONTROLS)
 
 
@@ -115,7 +116,7 @@ def behind_figures() -> dict[str, Figure]:
         )
         found["honest_alarm_share"] = round(whole["alarms"] / whole["looked_at"], 4)
         found["honest_alarm_share_ci"] = [round(float(low[0]), 4), round(float(high[0]), 4)]
-        for (name, end), bound in zip(STACKS.items(), (eps, HALF), strict=True):
+        for (name, end), bound in zip(STACKS.items(), (eps, HALF, HALF), strict=True):
             if bound is not None:
                 found |= _certificate_figures(whole, bound, by_defence.get(name, {}), end)
     audit = kept(VisibilityCell(catalogue, CI))
@@ -174,7 +175,8 @@ def _certificate_figures(
 ) -> dict[str, Figure]:
     """The certificate of the coffee machines at a bound: whether its ranks are those of the stack,
     and whether any attack was ever outside of it. end: of the keys."""
-    scores = BoundedScores(np.array(whole["facts"]), np.array(whole["texts_left"]), eps)
+    left = whole["texts_left_typed" if end == STACKS["stack_facts"] else "texts_left"]
+    scores = BoundedScores(np.array(whole["facts"]), np.array(left), eps)
     made = make_certificate(
         "coffee_machines",
         REQUESTS["coffee_machines"],

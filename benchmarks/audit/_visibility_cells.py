@@ -34,6 +34,7 @@ __all__ = [
     "SCORED",
     "SEEDS",
     "TIERS",
+    "TYPED",
     "VisibilityCell",
     "attack_cells",
     "keep",
@@ -45,8 +46,9 @@ __all__ = [
 CELLS = RESULTS / "cells" / "visibility"
 SEEDS = (0, 1, 2)
 TIERS = ("T0", "T1", "T2", "T3")
-#: Through the stack of defences: by search, and by gradient.
-ADAPTIVE = ("T4", "T4-gradient")
+TYPED = "T4-facts"
+#: Through the stack of defences: by search, and by gradient; of facts, where nothing else is left.
+ADAPTIVE = ("T4", "T4-gradient", TYPED)
 CONTROLS = ("random", "name", "truthful")
 FACTS, CI, DEFENDED = "facts", "ci", "defended"
 #: Orders that texts are chosen in, and fresh ones that they are scored in.

@@ -5,7 +5,8 @@ costs nothing more. Facts are the mean of ten turns of the catalogue, since a pl
 moves a product by nats. Two bounds on texts stand side by side: the one that a rule chooses on
 books and cameras, and that of `adwright audit run --defend`. Where the rule finds that texts bring
 nothing it is 0, and nothing that a seller writes can move anything; so attacks that know the
-defence are sent through the other, `stack_half`.
+defence are sent through the other, `stack_half`, and through `stack_facts`, which keeps typed facts
+alone of what the other lets through.
 """
 
 from __future__ import annotations
@@ -54,8 +55,12 @@ __all__ = [
     "tuned_eps",
 ]
 
-#: Each by itself, then all with the bound of the rule and with that of `--defend`.
-DEFENCES = ("normalise", "guard", "extract", "isolated", "bounded", "stack", "stack_half")
+#: Each by itself, then all with the bound of the rule, with that of `--defend`, and with that and
+#: `--typed-facts`.
+DEFENCES = (
+    *("normalise", "guard", "extract", "isolated", "bounded"),
+    *("stack", "stack_half", "stack_facts"),
+)
 _CLEANING, _WHOLE = DEFENCES[:3], DEFENCES[5:]
 #: The bound of `bounded` and of `stack_half`, in nats.
 HALF = 0.5
@@ -65,15 +70,20 @@ _TURNS = 10
 _MOST_LOSS = 0.02
 _FITTED = 900
 _STACK = StackConfig(eps=HALF)
+_TYPED = "stack_facts"
 
 
 def facts(catalogue: str, lab: VisibilityLab, orders: Sequence[Order]) -> dict[str, Any]:
     """A catalogue as it is: the terms of a bounded score, the ranks without any attack by rule, and
     how many of its texts the guard takes for attacks."""
     whole, bounded = shop(catalogue), _bounded(lab)
-    cleaner = defence_stack(catalogue)
     scores = bounded.scores(whole.listings, whole.request)
-    left = bounded.scores([cleaner.clean(one) for one in whole.listings], whole.request)
+    left = {
+        typed: bounded.scores(
+            _cleaned(whole, defence_stack(catalogue, typed=typed)).listings, whole.request
+        ).texts.tolist()
+        for typed in (False, True)
+    }
     log = trial_log(catalogue)
     looks = guard(catalogue).look(guard_texts(whole.listings))
     table = run_trials(lab.target, whole, [_same(whole)], orders, log=log, batch=1)
@@ -82,7 +92,8 @@ def facts(catalogue: str, lab: VisibilityLab, orders: Sequence[Order]) -> dict[s
         "names": list(whole.names),
         "facts": scores.facts.tolist(),
         "texts": scores.texts.tolist(),
-        "texts_left": left.texts.tolist(),
+        "texts_left": left[False],
+        "texts_left_typed": left[True],
         "ranks": {rule: one.clean.tolist() for rule, one in ranks.items()},
         "grades": ratings(whole),
         "alarms": sum(one.alarm for one in looks),
@@ -134,34 +145,48 @@ def guard(catalogue: str) -> TextGuard:
 
 
 @cache
-def defence_stack(catalogue: str) -> DefenceStack:
-    """Normalisation, the guard, each listing by itself, and the bound of `--defend`."""
-    return DefenceStack(_STACK, guard=guard(catalogue))
+def defence_stack(catalogue: str, *, typed: bool = False) -> DefenceStack:
+    """Normalisation, the guard, each listing by itself, and the bound of `--defend`. typed: with
+    typed extraction."""
+    schema = FactSchema.of(shop(catalogue).listings) if typed else None
+    config = replace(_STACK, extract=typed)
+    return DefenceStack(config, guard=guard(catalogue), schema=schema)
 
 
 @cache
-def stack_target(catalogue: str, lab: VisibilityLab) -> Target:
+def stack_target(catalogue: str, lab: VisibilityLab, *, typed: bool = False) -> Target:
     """The ranker behind that stack."""
-    return defence_stack(catalogue).target(lab.target, facts=_facts(lab))
+    return defence_stack(catalogue, typed=typed).target(lab.target, facts=_facts(lab))
 
 
-def text_term(text: str, row: int, field: str, catalogue: str, lab: VisibilityLab) -> float:
+def text_term(
+    text: SellerText, catalogue: str, lab: VisibilityLab, *, typed: bool = False
+) -> float:
     """What a text of a product adds to its score behind the stack, before the bound."""
     whole = shop(catalogue)
-    left = defence_stack(catalogue).clean(whole.listings[row].with_text(field, text))
+    listing = whole.listings[whole.index(text.product)].with_text(text.field, text.text)
+    left = defence_stack(catalogue, typed=typed).clean(listing)
     return float(_alone(lab).text_terms([left], whole.request)[0][0])
 
 
 def defended(
-    text: SellerText, catalogue: str, lab: VisibilityLab, orders: Sequence[Order]
+    text: SellerText,
+    catalogue: str,
+    lab: VisibilityLab,
+    orders: Sequence[Order],
+    known: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a text does behind each defence, and what is left of it."""
+    """What a text does behind each defence, and what is left of it. known: ranks by defence that
+    were measured before."""
     whole = shop(catalogue)
     attacked = whole.listings[whole.index(text.product)].with_text(text.field, text.text)
     left = {name: _cleaner(name, catalogue).clean(attacked) for name in _CLEANING}
     left["stack"] = defence_stack(catalogue).clean(attacked)
     return {
-        "ranks": {name: ranks_behind(name, text, catalogue, lab, orders) for name in DEFENCES},
+        "ranks": {
+            name: known.get(name) or ranks_behind(name, text, catalogue, lab, orders)
+            for name in DEFENCES
+        },
         "left": {name: one.texts[text.field] for name, one in left.items()},
         "eps": chosen_eps(lab),
     }
@@ -196,7 +221,8 @@ def _scores_alone(
     """[n] behind a defence that reads each listing alone."""
     if name == "isolated":
         return _alone(lab).scored(whole.listings, whole.request)[0]
-    cleaned = _cleaned(whole, defence_stack(catalogue)) if name in _WHOLE else whole
+    stack = defence_stack(catalogue, typed=name == _TYPED)
+    cleaned = _cleaned(whole, stack) if name in _WHOLE else whole
     scores = _bounded(lab).scores(cleaned.listings, whole.request)
     return replace(scores, eps=chosen_eps(lab)).honest if name == "stack" else scores.honest
 

@@ -39,7 +39,7 @@ def rank_tables(catalogue: str, rule: str, tiers: Sequence[str]) -> dict[str, Ra
         cells = [
             (cell, got, got["ranks"][rule])
             for cell in attack_cells(catalogue, (tier,))
-            if (got := kept(cell)) is not None
+            if (got := kept(cell)) is not None and rule in got["ranks"]
         ]
         if cells:
             found[tier] = _table(cells)
@@ -53,7 +53,9 @@ def behind_tables(catalogue: str, defence: str, tiers: Sequence[str]) -> dict[st
         cells = [
             (cell, got, behind["ranks"][defence])
             for cell in attack_cells(catalogue, (tier,))
-            if (got := kept(cell)) is not None and (behind := kept(_defended(cell))) is not None
+            if (got := kept(cell)) is not None
+            and (behind := kept(_defended(cell))) is not None
+            and defence in behind["ranks"]
         ]
         if cells:
             found[tier] = _table(cells)

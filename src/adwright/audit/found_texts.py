@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from adwright.audit.attacks.adaptive import passing
+from adwright.audit.attacks.adaptive import adaptive_search
 from adwright.audit.attacks.attack import Attack, AttackTier
 from adwright.audit.attacks.budget import AttackBudget, SpendingMeter
 from adwright.audit.attacks.controls import control_texts
@@ -173,12 +173,12 @@ def _by_search(
 ) -> Attack | None:
     n = len(goal.catalogue)
     orders = draw_orders(n, _orders(plan, n), seed=plan.seed, purpose="choose", balanced=True)
-    knows = tier == "T4" and isinstance(target, DefendedTarget)
-    feedback = RankFeedback(target, goal, orders, meter, by_score=knows)
-    passes = None
     if tier == "T4" and isinstance(target, DefendedTarget):
-        passes = passing(target.defence, goal)
-    return SearchAttack(feedback, model=target.name, passes=passes, seed=plan.seed)
+        return adaptive_search(
+            target, target.defence, goal, orders, meter, model=target.name, seed=plan.seed
+        )
+    feedback = RankFeedback(target, goal, orders, meter)
+    return SearchAttack(feedback, model=target.name, seed=plan.seed)
 
 
 def _by_gradient(

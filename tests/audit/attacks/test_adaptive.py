@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from adwright.audit.attacks.adaptive import adaptive_search, passing
 from adwright.audit.attacks.search import RankSearchConfig
 from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
 from adwright.audit.targets.defended import DefendedTarget
 from adwright.audit.targets.function import FunctionTarget
 from adwright.core.errors import ConfigError
@@ -96,3 +98,21 @@ def test_it_finds_what_the_defence_lets_through() -> None:
         passes=lambda text: True,
     )  # fmt: skip
     assert list(free.steps())[-1].state != last.state
+
+
+def test_before_typed_extraction_it_searches_facts() -> None:
+    goal = tea_goal()
+    cleaner = ExtractionCleaner(FactSchema.of(goal.catalogue.listings))
+    assert passing(cleaner, goal)(" red, wood")
+    assert not passing(cleaner, goal)(" the best of all")
+
+    def likes_wood(listings: Sequence[ShopListing], request: str) -> list[float]:
+        return [float("wood" in one.texts["For"]) for one in listings]
+
+    target = DefendedTarget(FunctionTarget(likes_wood, name="wood"), cleaner)
+    config = RankSearchConfig(branch=32, steps=8)
+    attack = adaptive_search(
+        target, cleaner, goal, ORDERS[:1], meter(2000), model="m", config=config
+    )
+    *_, last = attack.steps()
+    assert "wood" in last.text

@@ -17,6 +17,14 @@ def test_words_come_from_praise_request_and_records() -> None:
     assert all(len(one.split()) <= 2 for one in words)
 
 
+def test_facts_are_colours_materials_and_what_attributes_say() -> None:
+    facts = text_pieces(tea_goal(), "facts")
+    assert {"red", "wood"} <= set(facts)
+    assert {"4", "5"} <= set(facts)  # prices
+    assert not {"best", "None"} & set(facts)
+    assert len(set(facts)) == len(facts)
+
+
 def test_both_are_both_each_once_and_always_alike() -> None:
     both = text_pieces(tea_goal())
     phrases, words = text_pieces(tea_goal(), "phrases"), text_pieces(tea_goal(), "words")

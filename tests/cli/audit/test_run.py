@@ -73,6 +73,10 @@ def test_a_model_of_this_machine_is_attacked_by_gradient_and_defended(
     said = call(*usual, *pushed, "--out", tmp_path / "safe", *options)
     assert "no guard among the defences" in said
     assert "texts within 0.25" in said
+    said = call(*usual, *pushed, "--out", tmp_path / "facts", *options, "--typed-facts")
+    assert "typed extraction" in said
+    alone = call(*usual, "--out", tmp_path / "alone", "--typed-facts", code=2)
+    assert "add --defend" in alone
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:

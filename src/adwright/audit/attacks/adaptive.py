@@ -14,12 +14,15 @@ minded by dropping.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from adwright.audit.attacks.budget import SpendingMeter
 from adwright.audit.attacks.feedback import RankFeedback
 from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.pieces import text_pieces
 from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.defended import ListingCleaner
@@ -27,6 +30,9 @@ from adwright.audit.targets.target import Target
 from adwright.core.errors import ConfigError
 
 __all__ = ["adaptive_search", "passing"]
+
+#: The share of pieces of which a search can still put texts together.
+_FEW = 0.1
 
 
 def passing(
@@ -52,9 +58,9 @@ def passing(
         if score is not None and not score(listing) <= limit:
             return False
         # Words that the seller wrote before stand there anyway, once for each time.
-        left = Counter(defence.clean(listing).texts.get(goal.field, "").split())
-        left.subtract(goal.own_text.split())
-        words = Counter(extra.split())
+        left = Counter(_words(defence.clean(listing).texts.get(goal.field, "")))
+        left.subtract(_words(goal.own_text))
+        words = Counter(_words(extra))
         kept = sum(min(count, max(left[word], 0)) for word, count in words.items())
         return bool(words) and 2 * kept >= sum(words.values())
 
@@ -74,7 +80,16 @@ def adaptive_search(
     seed: int = 0,
 ) -> SearchAttack:
     """A search whose feedback comes through the defence. target: behind it. passes: by default
-    `passing` without a score."""
+    `passing` without a score. config: for its pieces facts are taken where few of them get through
+    by themselves, as before typed extraction."""
     feedback = RankFeedback(target, goal, orders, meter, by_score=True)
     known = passing(defence, goal) if passes is None else passes
+    config = RankSearchConfig() if config is None else config
+    pool = text_pieces(goal, config.pieces)
+    if sum(known(f" {one}") for one in pool) < _FEW * len(pool):
+        config = replace(config, pieces="facts")
     return SearchAttack(feedback, config, model=model, passes=known, seed=seed)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

@@ -3,7 +3,9 @@
     pool = text_pieces(goal, "phrases")
 
 Words are those of praise and those of the request and of the competing records, since a model that
-matches words to the request can be swayed by them.
+matches words to the request can be swayed by them. Facts are what a defence by typed extraction
+takes for some: colours, materials, and what the catalogue's attributes say, true of the product or
+not.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import re
 from typing import Literal
 
 from adwright.audit.attacks.goal import AttackGoal
+from adwright.metrics.text.lexicon import lexicon
 
 __all__ = ["PieceKind", "text_pieces"]
 
-PieceKind = Literal["phrases", "words", "both"]
+PieceKind = Literal["phrases", "words", "both", "facts"]
 
 _PHRASES = (
     "The best choice of all.",
@@ -52,7 +55,9 @@ _MOST_WORDS = 60
 
 
 def text_pieces(goal: AttackGoal, kind: PieceKind = "both") -> tuple[str, ...]:
-    """The pieces for a product, in a fixed order, each once."""
+    """The pieces for a product, in a fixed order, each once. both: phrases and words."""
+    if kind == "facts":
+        return _facts(goal)
     words = {"name": goal.name, "request": goal.catalogue.request}
     phrases = [one.format(**words) for one in _PHRASES]
     if kind == "phrases":
@@ -62,3 +67,16 @@ def text_pieces(goal: AttackGoal, kind: PieceKind = "both") -> tuple[str, ...]:
     found = [word for text in texts for word in re.findall(r"[A-Za-z][\w-]{3,}", text)]
     single = list(dict.fromkeys([*_PRAISE, *own, *found]))[: len(_PRAISE) + _MOST_WORDS]
     return tuple(dict.fromkeys(single if kind == "words" else [*phrases, *single]))
+
+
+def _facts(goal: AttackGoal) -> tuple[str, ...]:
+    terms = lexicon("en").terms.values()
+    said = [
+        one.key
+        for some in terms
+        for one in some
+        if one.kind in ("colour", "material") and " " not in one.key
+    ]
+    values = [value for one in goal.catalogue.listings for value in one.attributes.values()]
+    said += [str(value) for value in values if value is not None]
+    return tuple(dict.fromkeys(said))

@@ -53,7 +53,7 @@ def crossed_interval(
         )
     table = table.reshape(-1, *table.shape[-2:])
     there = np.isfinite(table)
-    made = there.any(2)  # [K, P]
+    made: npt.NDArray[np.bool_] = np.any(there, axis=2)  # [K, P]
     flat = np.where(there, table, 0.0).reshape(-1, table.shape[2])  # [K P, O]
     known = there.reshape(flat.shape).astype(np.float64)
     drawn = []

@@ -15,6 +15,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.defences.extraction import FactSchema
     from adwright.audit.defences.guard.guard import TextGuard
     from adwright.audit.defences.stack import DefenceStack
     from adwright.audit.found_texts import ModelWeights
@@ -40,6 +41,7 @@ __all__ = [
     "ShopperRequest",
     "TargetChoice",
     "TextColumns",
+    "TypedFacts",
     "Where",
     "defences",
     "defended",
@@ -116,6 +118,14 @@ Defend = Annotated[
         "--defend",
         help="Put the defences before the ranker: normalised texts, a guard where there are texts "
         "enough to fit one, each listing by itself, and the bound on what texts may do.",
+    ),
+]
+TypedFacts = Annotated[
+    bool,
+    typer.Option(
+        "--typed-facts",
+        help="With --defend: of a seller's text only quantities, colours, materials and categories "
+        "reach the ranker, in English.",
     ),
 ]
 Bound = Annotated[
@@ -227,24 +237,41 @@ def opened_weights(name: str, *, offline: bool = False) -> ModelWeights:
     return ModelWeights(model, tokens, name or SMOLLM2)
 
 
-def defended(target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0) -> Target:
-    """The target behind the defences, the guard fitted to the catalogue."""
-    return defences(shop, eps=eps, seed=seed).target(target)
+def defended(
+    target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0, typed_facts: bool = False
+) -> Target:
+    """The target behind the defences, the guard fitted to the catalogue. typed_facts: whether facts
+    alone are left of texts."""
+    from adwright.audit.defences.extraction import FactSchema
+
+    schema = FactSchema.of(shop.listings) if typed_facts else None
+    return defences(shop, eps=eps, seed=seed, schema=schema).target(target)
 
 
-def defences(honest: ShopCatalogue, *, eps: float | None = None, seed: int = 0) -> DefenceStack:
+def defences(
+    honest: ShopCatalogue,
+    *,
+    eps: float | None = None,
+    seed: int = 0,
+    schema: FactSchema | None = None,
+) -> DefenceStack:
     """The defences, the guard fitted to the texts of `honest`. eps: None without the bound."""
     import numpy as np
 
     from adwright.audit.defences.guard.guard import TextGuard, guard_texts
 
     texts, rng = guard_texts(honest.listings), np.random.default_rng(seed)
-    return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps)
+    return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps, schema=schema)
 
 
-def guarded_by(guard: Callable[[], TextGuard], *, eps: float | None = None) -> DefenceStack:
+def guarded_by(
+    guard: Callable[[], TextGuard],
+    *,
+    eps: float | None = None,
+    schema: FactSchema | None = None,
+) -> DefenceStack:
     """The defences with this guard; where there are not texts enough to fit one it is left out,
-    which is told."""
+    which is told. schema: of typed extraction, None without."""
     from adwright.audit.defences.stack import DefenceStack, StackConfig
     from adwright.core.errors import DataError
 
@@ -257,8 +284,10 @@ def guarded_by(guard: Callable[[], TextGuard], *, eps: float | None = None) -> D
             typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
-    config = StackConfig(guard=made is not None, isolated=eps is not None, eps=eps)
-    return DefenceStack(config, guard=made)
+    config = StackConfig(
+        guard=made is not None, extract=schema is not None, isolated=eps is not None, eps=eps
+    )
+    return DefenceStack(config, guard=made, schema=schema)
 
 
 def _columns(text: str) -> tuple[str, ...] | None:

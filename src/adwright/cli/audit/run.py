@@ -28,13 +28,14 @@ from adwright.cli.audit.options import (
     ShopperRequest,
     TargetChoice,
     TextColumns,
+    TypedFacts,
     Where,
     defended,
     opened_weights,
 )
 from adwright.cli.audit.tables import show_report
 from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, allowed_to_replace
-from adwright.core.errors import ResourceError
+from adwright.core.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
@@ -100,6 +101,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     rule: RuleOption = "sum",
     average: Average = 1,
     defend: Defend = False,
+    typed_facts: TypedFacts = False,
     eps: Bound = 0.5,
     orders: Annotated[
         int, typer.Option("--orders", min=1, help="Orders of the products, each text in each.")
@@ -132,6 +134,10 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     plan = AttackOptions(tiers, tuple(product or ()), runs, calls, seed)
     found = plan.given(texts, shop)
     bounds = None if fail_above is None else _bounds(fail_above, surely)
+    if typed_facts and not defend:
+        raise ConfigError(
+            "there are no defences to add them to", where="--typed-facts", hint="add --defend"
+        )
     if dry_run:
         _require_free(out, free=resume or force)
         plan.tell(found, shop, orders)
@@ -141,7 +147,9 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
         _make_room(out, force=force)
     weights = opened_weights(model, offline=offline) if plan.white and not url else None
     with closing(choice.open(weights)) as opened:
-        target = defended(opened, shop, eps=eps, seed=seed) if defend else opened
+        target: Target = opened
+        if defend:
+            target = defended(opened, shop, eps=eps, seed=seed, typed_facts=typed_facts)
         avoid = plan.chosen_on(len(shop)) if found is None else []
         if found is None:
             found = plan.found(shop, target, out, weights)
