@@ -120,6 +120,22 @@ def bounds() -> Iterator[str]:
         yield f"| all | {ABSENT} | | | |"
 
 
+def certificates() -> Iterator[str]:
+    """What certificates cost, and that no attack was outside of one."""
+    found = figures_of("certificate")
+    if not found:
+        yield f"What certificates cost is {ABSENT}."
+        return
+    yield (
+        f"Bounds of a million products take {found['certificate_million_bounds_cpu_seconds']:.1f} "
+        f"CPU-seconds, and the whole certificate, signed, written and read back with every bound "
+        f"computed anew, {found['certificate_million_cpu_seconds']:.0f}. Of "
+        f"{found['certificate_attacks']:,} attacks on lists of 2 to 25 products, by one, by three "
+        f"and by all, {found['certificate_attacks_outside']} were outside of their bounds."
+    )
+    yield from source("certificate")
+
+
 def guard() -> Iterator[str]:
     """What the guard finds of each format, fitted on it and not."""
     rows = result("guard").get("rows", ())
@@ -186,5 +202,6 @@ AUDIT: Mapping[str, Callable[[], Iterator[str]]] = {
     "visibility-products": products,
     "visibility-defences": defences,
     "visibility-bounds": bounds,
+    "visibility-certificates": certificates,
     "visibility-guard": guard,
 }

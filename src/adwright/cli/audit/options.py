@@ -27,6 +27,7 @@ __all__ = [
     "Bound",
     "CatalogueChoice",
     "CatalogueFile",
+    "DefenceChoice",
     "Defend",
     "FactColumns",
     "MerchantColumn",
@@ -44,7 +45,6 @@ __all__ = [
     "TypedFacts",
     "Where",
     "defences",
-    "defended",
     "guarded_by",
     "open_language_model",
     "opened_weights",
@@ -237,15 +237,30 @@ def opened_weights(name: str, *, offline: bool = False) -> ModelWeights:
     return ModelWeights(model, tokens, name or SMOLLM2)
 
 
-def defended(
-    target: Target, shop: ShopCatalogue, *, eps: float, seed: int = 0, typed_facts: bool = False
-) -> Target:
-    """The target behind the defences, the guard fitted to the catalogue. typed_facts: whether facts
-    alone are left of texts."""
-    from adwright.audit.defences.extraction import FactSchema
+@dataclass(frozen=True)
+class DefenceChoice:
+    """The options of the defences. typed_facts: whether facts alone are left of texts. Raises
+    ConfigError for these without the others."""
 
-    schema = FactSchema.of(shop.listings) if typed_facts else None
-    return defences(shop, eps=eps, seed=seed, schema=schema).target(target)
+    defend: bool
+    eps: float
+    typed_facts: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.typed_facts and not self.defend:
+            raise ConfigError(
+                "there are no defences to add them to", where="--typed-facts", hint="add --defend"
+            )
+
+    def before(self, target: Target, shop: ShopCatalogue) -> Target:
+        """The target behind the defences, the guard fitted to the catalogue."""
+        from adwright.audit.defences.extraction import FactSchema
+
+        if not self.defend:
+            return target
+        schema = FactSchema.of(shop.listings) if self.typed_facts else None
+        return defences(shop, eps=self.eps, seed=self.seed, schema=schema).target(target)
 
 
 def defences(

@@ -15,6 +15,7 @@ from adwright.cli.audit.options import (
     Bound,
     CatalogueChoice,
     CatalogueFile,
+    DefenceChoice,
     Defend,
     FactColumns,
     MerchantColumn,
@@ -30,12 +31,11 @@ from adwright.cli.audit.options import (
     TextColumns,
     TypedFacts,
     Where,
-    defended,
     opened_weights,
 )
 from adwright.cli.audit.tables import show_report
 from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, allowed_to_replace
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ResourceError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
@@ -130,14 +130,11 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright audit run coffee.jsonl --own --resume --fail-above 20
     """
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most, own).open()
+    safe = DefenceChoice(defend, eps, typed_facts, seed)
     choice = TargetChoice(ranker, model, url, rule, average, seed, offline)
     plan = AttackOptions(tiers, tuple(product or ()), runs, calls, seed)
     found = plan.given(texts, shop)
     bounds = None if fail_above is None else _bounds(fail_above, surely)
-    if typed_facts and not defend:
-        raise ConfigError(
-            "there are no defences to add them to", where="--typed-facts", hint="add --defend"
-        )
     if dry_run:
         _require_free(out, free=resume or force)
         plan.tell(found, shop, orders)
@@ -147,12 +144,9 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
         _make_room(out, force=force)
     weights = opened_weights(model, offline=offline) if plan.white and not url else None
     with closing(choice.open(weights)) as opened:
-        target: Target = opened
-        if defend:
-            target = defended(opened, shop, eps=eps, seed=seed, typed_facts=typed_facts)
+        target = safe.before(opened, shop)
         avoid = plan.chosen_on(len(shop)) if found is None else []
-        if found is None:
-            found = plan.found(shop, target, out, weights)
+        found = plan.found(shop, target, out, weights) if found is None else found
         made = _run(shop, target, found, orders, seed, out, bounds, avoid)
     show_report(made.report)
     typer.echo(f"Saved in {out}: {', '.join(path.name for path in made.paths)}")
