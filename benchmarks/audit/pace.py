@@ -56,8 +56,8 @@ _PROTOCOL = (
     "keeps what lies between the text and the answer, an approximation, and the best is read "
     "exactly; one order. nanoGCG 0.3.0 with its prefix cache and filter, in batches of 16, with "
     "both types, of which the faster one counts, and with malloc set to keep large blocks, which "
-    "ours does without. rank: the ranker of the audit, products ranked per CPU-second in a prompt "
-    "of ten."
+    "ours does without. Other work ran on the second thread of the core. rank: the ranker of "
+    "the audit, products ranked per CPU-second in a prompt of ten."
 )
 
 
