@@ -22,7 +22,7 @@ from adwright.audit.attacks.gradient.config import GradientConfig
 from adwright.audit.attacks.run import run_attack
 from adwright.core.atomic import atomic_write_text
 from benchmarks.audit._unseen_attacks import GRADIENT_TEXTS
-from benchmarks.audit._visibility_lab import REQUESTS, VisibilityLab, shop
+from benchmarks.audit.pushed.lab import REQUESTS, VisibilityLab, shop
 
 __all__ = ["main"]
 

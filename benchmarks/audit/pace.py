@@ -36,7 +36,7 @@ from adwright.audit.targets.prompts import list_messages
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, load_causal
-from benchmarks.audit._visibility_lab import shop
+from benchmarks.audit.pushed.lab import shop
 from benchmarks.common.result import write_result
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR

@@ -42,8 +42,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.audit._visibility_attacks import CALLS, attacked, seller_text
-from benchmarks.audit._visibility_cells import (
+from benchmarks.audit.pushed.attacks import CALLS, attacked, seller_text
+from benchmarks.audit.pushed.cells import (
     CI,
     FACTS,
     SCORED,
@@ -54,10 +54,10 @@ from benchmarks.audit._visibility_cells import (
     scoring_orders,
     visibility_cells,
 )
-from benchmarks.audit._visibility_ci import ci_audit
-from benchmarks.audit._visibility_defences import DEFENCES, defended, facts
-from benchmarks.audit._visibility_figures import summarise
-from benchmarks.audit._visibility_lab import VisibilityLab
+from benchmarks.audit.pushed.ci import ci_audit
+from benchmarks.audit.pushed.defences import DEFENCES, defended, facts
+from benchmarks.audit.pushed.figures import summarise
+from benchmarks.audit.pushed.lab import VisibilityLab
 
 _TRIED = 2
 

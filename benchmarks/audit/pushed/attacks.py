@@ -24,7 +24,7 @@ from adwright.audit.targets.likelihood import prompt_tokens
 from adwright.audit.targets.target import Ask
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
-from benchmarks.audit._visibility_cells import (
+from benchmarks.audit.pushed.cells import (
     ADAPTIVE,
     CHOSEN,
     CONTROLS,
@@ -33,7 +33,7 @@ from benchmarks.audit._visibility_cells import (
     VisibilityCell,
     scoring_orders,
 )
-from benchmarks.audit._visibility_defences import (
+from benchmarks.audit.pushed.defences import (
     HALF,
     chosen_eps,
     defence_stack,
@@ -42,7 +42,7 @@ from benchmarks.audit._visibility_defences import (
     text_term,
     trial_log,
 )
-from benchmarks.audit._visibility_lab import VisibilityLab, shop, work_folder
+from benchmarks.audit.pushed.lab import VisibilityLab, shop, work_folder
 
 __all__ = ["CALLS", "GRADIENT", "attacked", "seller_text"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from adwright.audit.report.trials import RankTable
 from adwright.audit.targets.target import RankingCost
-from benchmarks.audit._visibility_attacks import seller_text
-from benchmarks.audit._visibility_cells import VisibilityCell, attack_cells, kept
+from benchmarks.audit.pushed.attacks import seller_text
+from benchmarks.audit.pushed.cells import VisibilityCell, attack_cells, kept
 
 __all__ = [
     "AVERAGED",

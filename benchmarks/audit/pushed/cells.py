@@ -21,7 +21,7 @@ from typing import Any
 from adwright.audit.attacks.gradient.attack import spread_orders
 from adwright.audit.catalogue.orders import Order, draw_orders
 from adwright.core.atomic import atomic_write_text
-from benchmarks.audit._visibility_lab import REQUESTS
+from benchmarks.audit.pushed.lab import REQUESTS
 from benchmarks.common.result import RESULTS
 
 __all__ = [

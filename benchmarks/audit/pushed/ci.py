@@ -16,7 +16,7 @@ from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders
 from adwright.audit.report.audit_run import AuditRunConfig, run_audit
 from adwright.audit.report.gate import GateBounds
 from adwright.lm.engine.weights import SMOLLM2
-from benchmarks.audit._visibility_lab import VisibilityLab, shop
+from benchmarks.audit.pushed.lab import VisibilityLab, shop
 
 __all__ = ["ci_audit"]
 

@@ -18,7 +18,7 @@ from adwright.audit.report.trials import RankTable
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.calibration import wilson_interval
 from adwright.metrics.graded import graded_ndcg_per_query
-from benchmarks.audit._visibility_cells import (
+from benchmarks.audit.pushed.cells import (
     ADAPTIVE,
     CI,
     CONTROLS,
@@ -27,9 +27,9 @@ from benchmarks.audit._visibility_cells import (
     VisibilityCell,
     kept,
 )
-from benchmarks.audit._visibility_defences import DEFENCES, HALF, graded_list, tuned_eps
-from benchmarks.audit._visibility_lab import REQUESTS
-from benchmarks.audit._visibility_tables import (
+from benchmarks.audit.pushed.defences import DEFENCES, HALF, graded_list, tuned_eps
+from benchmarks.audit.pushed.lab import REQUESTS
+from benchmarks.audit.pushed.tables import (
     AVERAGED,
     averaged_tables,
     behind_tables,

@@ -37,8 +37,8 @@ from adwright.audit.targets.averaged import AveragedTarget
 from adwright.audit.targets.defended import ListingCleaner
 from adwright.audit.targets.target import Ranking, Target, best_first
 from benchmarks.audit._guard_data import honest_texts
-from benchmarks.audit._visibility_cells import FACTS, VisibilityCell, kept, scoring_orders
-from benchmarks.audit._visibility_lab import DATA, REQUESTS, VisibilityLab, shop, work_folder
+from benchmarks.audit.pushed.cells import FACTS, VisibilityCell, kept, scoring_orders
+from benchmarks.audit.pushed.lab import DATA, REQUESTS, VisibilityLab, shop, work_folder
 
 __all__ = [
     "DEFENCES",

@@ -16,12 +16,12 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.metrics.reports.charts import to_svg
 from adwright.metrics.two_level import MethodInterval
-from benchmarks.audit._visibility_attacks import CALLS, GRADIENT
-from benchmarks.audit._visibility_behind import behind_figures, behind_rows
-from benchmarks.audit._visibility_cells import CONTROLS, SEEDS, TIERS
-from benchmarks.audit._visibility_defences import HALF
-from benchmarks.audit._visibility_lab import REQUESTS, shop
-from benchmarks.audit._visibility_tables import difference, rank_tables, spent
+from benchmarks.audit.pushed.attacks import CALLS, GRADIENT
+from benchmarks.audit.pushed.behind import behind_figures, behind_rows
+from benchmarks.audit.pushed.cells import CONTROLS, SEEDS, TIERS
+from benchmarks.audit.pushed.defences import HALF
+from benchmarks.audit.pushed.lab import REQUESTS, shop
+from benchmarks.audit.pushed.tables import difference, rank_tables, spent
 from benchmarks.common.result import PICTURES, Figure, Lead, write_result
 
 __all__ = ["summarise"]
