@@ -127,15 +127,20 @@ def read_key(path: str | Path) -> AuditKey:
 
 
 def signed_text(certificate: RankCertificate, key: AuditKey) -> str:
-    """The certificate with its signature, as JSON."""
+    """The certificate with its signature, as JSON with a product a line."""
     payload = certificate.payload()
     signature = {
         "algorithm": ALGORITHM,
         "public_key": key.public,
         "value": key.private.sign(_bytes(payload)).hex(),
     }
-    whole = {"certificate": payload, "signature": signature}
-    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    head = write({name: value for name, value in payload.items() if name != "products"})
+    products = ",\n".join(map(write, payload["products"]))
+    return (
+        f'{{"certificate": {head[:-1]},\n"products": [\n{products}\n]}},\n'
+        f'"signature": {write(signature)}}}\n'
+    )
 
 
 def write_signed(certificate: RankCertificate, key: AuditKey, path: str | Path) -> Path:
