@@ -137,7 +137,7 @@ def certificates() -> Iterator[str]:
 
 
 def pace() -> Iterator[str]:
-    """Candidates a second of the attack by gradient, beside nanoGCG."""
+    """Candidates a second of the attack by gradient, beside nanoGCG; minutes of a small audit."""
     found = figures_of("pace")
     if not found:
         yield f"The pace of the attack by gradient is {ABSENT}."
@@ -151,6 +151,14 @@ def pace() -> Iterator[str]:
         f"all exactly, it is {found['gcg_exact_pace_over_nanogcg']:.1f} times as fast."
     )
     yield from source("pace")
+    audit = figures_of("visibility")
+    if "audit_minutes_ci" in audit:
+        yield ""
+        yield (
+            f"An audit as continuous integration may run it, {audit['tiers_run']} tiers with few "
+            f"calls, two of four coffee machines pushed, without defences and behind them, takes "
+            f"{audit['audit_minutes_ci']:.1f} CPU-minutes (`benchmarks/audit/pushed/ci.py`)."
+        )
 
 
 def guard() -> Iterator[str]:
