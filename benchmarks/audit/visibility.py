@@ -111,7 +111,8 @@ def _measured(
         found = facts(cell.catalogue, lab, fresh)
     elif cell.defended:
         before = kept(cell.attack) or attacked(cell.attack, lab, calls=calls, orders=orders)
-        known = kept(cell) or {"ranks": {}, "cpu_seconds": 0.0}
+        full = calls == CALLS and orders == SCORED
+        known = (kept(cell) if full else None) or {"ranks": {}, "cpu_seconds": 0.0}
         began -= known["cpu_seconds"]
         found = defended(seller_text(cell, before), cell.catalogue, lab, fresh, known["ranks"])
     else:

@@ -145,7 +145,7 @@ def _attack(
                 config=_SEARCH,
                 seed=cell.seed,
             )
-            return UntilBound(attack, lab, meter, typed), to_jsonable(_SEARCH)
+            return UntilBound(attack, lab, meter, typed), to_jsonable(attack.config)
     config = GRADIENT if cell.tier == "T2" else _FLUENT
     through = cell.tier in ADAPTIVE
     gradient = GradientAttack(

@@ -33,8 +33,8 @@ from benchmarks.audit.pushed.tables import (
     AVERAGED,
     averaged_tables,
     behind_tables,
+    by_product,
     difference,
-    in_points,
     nets,
     rank_tables,
 )
@@ -70,8 +70,8 @@ def behind_rows() -> list[dict[str, Any]]:
                         "texts": len(table.texts),
                         **_ends("net", net),
                         **_ends("minus_control", minus),
-                        "first_before": round(100 * float((table.before == 1).mean()), 1),
-                        "first_after": round(100 * float((table.after == 1).mean()), 1),
+                        "first_before": _first(table, table.before),
+                        "first_after": _first(table, table.after),
                         **_ends("ndcg_loss", loss),
                     }
                 )
@@ -276,8 +276,14 @@ def _ndcg(ranks: ArrayLike, grades: list[float]) -> Floats:
     )
 
 
+def _first(table: RankTable, ranks: NDArray[np.int64]) -> float:
+    """Share of first places in percent, each product with the same weight."""
+    found = by_product(table, (ranks == 1).astype(np.float64))
+    return round(100 * float(np.mean(list(found.values()))), 1)
+
+
 def _net(table: RankTable) -> Floats:
-    return in_points(list(nets(table).values()))
+    return 100 * np.stack(list(nets(table).values()))
 
 
 def _minus(table: RankTable | None, control: RankTable | None) -> Interval | None:

@@ -116,10 +116,13 @@ def kept(cell: VisibilityCell) -> dict[str, Any] | None:
 
 
 def keep(cell: VisibilityCell, found: Mapping[str, Any]) -> None:
-    """Keep what was found, whole or not at all."""
+    """Keep what was found, whole or not at all. What stood behind defences of an attack that was
+    sought anew is of another text, and goes."""
     CELLS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, ensure_ascii=False) + "\n"
     atomic_write_text(CELLS / f"{cell.name}.json", text)
+    if not cell.defended and cell.tier not in (FACTS, CI):
+        (CELLS / f"{replace(cell, defended=True).name}.json").unlink(missing_ok=True)
 
 
 def scoring_orders(catalogue: str) -> tuple[Order, ...]:

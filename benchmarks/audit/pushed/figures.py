@@ -21,7 +21,7 @@ from benchmarks.audit.pushed.behind import behind_figures, behind_rows
 from benchmarks.audit.pushed.cells import CONTROLS, SEEDS, TIERS
 from benchmarks.audit.pushed.defences import HALF
 from benchmarks.audit.pushed.lab import REQUESTS, shop
-from benchmarks.audit.pushed.tables import difference, rank_tables, spent
+from benchmarks.audit.pushed.tables import difference, rank_tables, seeds, spent
 from benchmarks.common.result import PICTURES, Figure, Lead, write_result
 
 __all__ = ["summarise"]
@@ -59,11 +59,12 @@ _PROTOCOL = (
     f"one order, in which each product stands in each place once. net: share of orders with a "
     f"better rank less those with a worse one, in percent, of which a product that stands first "
     f"already can win none; mean of all seeds, and the best seed, chosen on one half of the orders "
-    f"and scored on the other. Intervals of 95% over products, runs of each and orders, crossed, "
-    f"behind what reads listings alone over products and runs. Controls: as many random tokens, "
-    f"the name again, a sentence more that says what the record says. Defences: normalise, guard "
-    f"(fitted on five merchants' honest texts, none of the catalogue, and on texts of the kinds of "
-    f"T0, so that T0 is no test of it), extract, isolated (each listing in a prompt of its own), "
+    f"and scored on the other. Intervals of 95% over products and orders, crossed, behind what "
+    f"reads listings alone over products; runs of a product are averaged before. Controls: as many "
+    f"random tokens, the name again, a sentence more that says what the record says. Defences: "
+    f"normalise, guard (fitted on five merchants' honest texts, none of the catalogue, and on "
+    f"texts of the kinds of T0, so that T0 is no test of it), extract, isolated (each listing "
+    f"in a prompt of its own), "
     f"bounded (facts, the mean of ten turns of the catalogue, and the text within eps), averaged "
     f"(mean rank of five orders), and as stack normalise, guard, isolated and bounded. eps of the "
     f"stack: the smallest that loses at most 2% of NDCG against the undefended order on books and "
@@ -218,13 +219,15 @@ def _leads(found: Mapping[str, Mapping[str, RankTable]]) -> Iterator[Lead]:
             if table is None:
                 continue
             interval = crossed_interval(table, np.random.default_rng(0))
-            runs = int(np.isfinite(table).any(2).sum(0).min())
+            runs = seeds(tables["T2"])
+            # Templates are the same with every seed.
+            runs = runs if other == "T0" else min(runs, seeds(tables[other]))
             yield Lead(
                 f"net_t2_minus_{other.lower()}_{name}",
                 "T2",
                 other,
                 "net, percentage points",
-                f"{name}, {table.shape[1]} products",
+                f"{name}, {len(table)} products",
                 MethodInterval(interval.value, interval.low, interval.high, runs),
             )
 

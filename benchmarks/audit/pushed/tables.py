@@ -17,10 +17,11 @@ __all__ = [
     "AVERAGED",
     "averaged_tables",
     "behind_tables",
+    "by_product",
     "difference",
-    "in_points",
     "nets",
     "rank_tables",
+    "seeds",
     "spent",
 ]
 
@@ -78,33 +79,27 @@ def averaged_tables(tables: Mapping[str, RankTable]) -> dict[str, RankTable]:
 
 
 def nets(table: RankTable) -> dict[int, Floats]:
-    """Net of each run of each product in each order: float64 [K, O]."""
+    """Net of each product in each order, mean over its runs: float64 [O]."""
     signs = np.sign(table.before - table.after).astype(np.float64)
-    return {int(row): signs[table.rows == row] for row in np.unique(table.rows)}
+    return by_product(table, signs)
 
 
-def in_points(found: Sequence[Floats]) -> Floats:
-    """Nets of products [K, O] as one table in points [K, P, O], NaN where a product has fewer."""
-    table = np.full((max(map(len, found)), len(found), found[0].shape[1]), np.nan)
-    for at, one in enumerate(found):
-        table[: len(one), at] = 100 * one
-    return table
+def by_product(table: RankTable, values: Floats) -> dict[int, Floats]:
+    """Of values of texts [T, O] the mean of each product [O]."""
+    return {int(row): values[table.rows == row].mean(0) for row in np.unique(table.rows)}
 
 
 def difference(one: RankTable, other: RankTable) -> Floats | None:
-    """Net of one less that of the other in points [K, P, O], of the products that both have; None
-    where those are fewer than two. Runs stand beside each other by their seeds' order, and one that
-    the other lacks beside its first again, as templates have one for all seeds."""
+    """Net of one less that of the other in points [P, O], of the products that both have; None
+    where those are fewer than two."""
     a, b = nets(one), nets(other)
     both = sorted(set(a) & set(b))
-    if len(both) < 2:
-        return None
-    return in_points([_paired(a[row], b[row]) for row in both])
+    return 100 * np.stack([a[row] - b[row] for row in both]) if len(both) > 1 else None
 
 
-def _paired(a: Floats, b: Floats) -> Floats:
-    runs = np.arange(max(len(a), len(b)))
-    return a[runs % len(a)] - b[runs % len(b)]
+def seeds(table: RankTable) -> int:
+    """Runs of the product that has fewest."""
+    return int(np.unique(table.rows, return_counts=True)[1].min())
 
 
 def spent(catalogue: str, tier: str) -> Iterator[Mapping[str, Any]]:

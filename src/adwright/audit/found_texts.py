@@ -150,8 +150,10 @@ def _texts(
                 continue
             job = f"{name}-{goal.row}-{seed}"
             place = None if folder is None else Path(folder) / "attacks" / job
-            text = run_attack(attack, meter, folder=place, seed=seed).seller_text()
-            yield replace(text, run=f"{seed}{name.removeprefix(tier).replace('-', ' ')}")
+            outcome = run_attack(attack, meter, folder=place, seed=seed)
+            run = f"{seed}{name.removeprefix(tier).replace('-', ' ')}"
+            run += "" if outcome.values else " without a text that gets through"
+            yield replace(outcome.seller_text(), run=run)
 
 
 def _makers(tier: str, weights: ModelWeights | None) -> dict[str, _Maker]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import pytest
 
 from adwright.audit.attacks.adaptive import adaptive_search, passing
-from adwright.audit.attacks.search import RankSearchConfig
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
 from adwright.audit.targets.defended import DefendedTarget
 from adwright.audit.targets.function import FunctionTarget
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, ResumeError
 from tests.support.audit.attacked import ORDERS, counts_praise, meter, tea_goal
 
 
@@ -116,3 +116,40 @@ def test_before_typed_extraction_it_searches_facts() -> None:
     )
     *_, last = attack.steps()
     assert "wood" in last.text
+    assert passing(cleaner, goal)(last.text)
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """Leaves texts that end in one of its words as they are, and nothing of others."""
+
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return "keeps"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        text = listing.texts["For"]
+        return listing if text.endswith(self.words) else listing.with_text("For", "")
+
+
+def test_where_few_pieces_pass_and_no_fact_does_those_few_are_searched() -> None:
+    strict, goal = Keeps(("best", "ideal")), tea_goal()
+    target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), strict)
+    attack = adaptive_search(target, strict, goal, ORDERS[:1], meter(), model="m")
+    *_, last = attack.steps()
+    assert "best" in last.text
+
+
+def test_a_search_does_not_go_on_with_other_pieces() -> None:
+    strict, goal = Keeps(("best", "ideal")), tea_goal()
+    target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), strict)
+
+    def search(defence: Keeps) -> SearchAttack:
+        return adaptive_search(target, defence, goal, ORDERS[:1], meter(), model="m")
+
+    state = next(iter(search(strict).steps())).state
+    assert next(iter(search(strict).steps(state)), None) is not None
+    with pytest.raises(ResumeError, match="other pieces"):
+        next(iter(search(Keeps(("best", "top"))).steps(state)))

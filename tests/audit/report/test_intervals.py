@@ -28,31 +28,6 @@ def test_the_interval_is_that_of_a_literal_pigeonhole_bootstrap() -> None:
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.08)
 
 
-def test_runs_are_drawn_within_their_products_as_a_literal_loop_draws_them() -> None:
-    rng = np.random.default_rng(3)
-    values = rng.normal(size=(3, 6, 1)) + 0.3 * rng.normal(size=(1, 6, 8)) + rng.normal(size=(6, 1))
-    values[2, 1] = values[1:, 4] = np.nan  # two runs, and one
-    found = crossed_interval(values, np.random.default_rng(1), draws=4000)
-    drawn, rng = [], np.random.default_rng(2)
-    for _ in range(4000):
-        products = rng.integers(0, 6, 6)
-        runs = {row: np.flatnonzero(np.isfinite(values[:, row, 0])) for row in set(products)}
-        means = {
-            row: values[rng.choice(some, len(some)), row].mean(0) for row, some in runs.items()
-        }
-        table = np.stack([means[row] for row in products])
-        drawn.append(table[:, rng.integers(0, 8, 8)].mean())
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    assert found.value == pytest.approx(np.nanmean(values, 0).mean())
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.08)
-    # The means of the runs alone say less than there is to doubt.
-    assert crossed_interval(np.nanmean(values, 0), rng).width < found.width
-    same = np.repeat(np.nanmean(values, 0)[None], 3, axis=0)
-    calm = crossed_interval(same, np.random.default_rng(4))
-    one = crossed_interval(same[0], np.random.default_rng(4))
-    assert (calm.low, calm.high) == pytest.approx((one.low, one.high))
-
-
 def test_products_and_orders_both_widen_it() -> None:
     rng = np.random.default_rng(0)
     by_product = np.repeat(rng.normal(size=(10, 1)), 40, axis=1)

@@ -91,3 +91,20 @@ def test_seed_draws_and_confidence_move_the_interval_alone() -> None:
     assert measure_tier(table, "T1") == usual
     assert all(one.net.value == usual.net.value for one in others)
     assert all(one != usual for one in others)
+
+
+def test_of_one_product_runs_by_seed_are_resampled_and_kinds_are_not() -> None:
+    clean, won, same = [[1, 2]] * 4, [[2, 1]] * 4, [[1, 2]] * 4
+    kinds = measure_tier(table_of(clean, [won, same], "T0 1 a", "T0 1 b"), "T0")
+    assert (kinds.net.low, kinds.net.value, kinds.net.high) == (0.5, 0.5, 0.5)
+    seeds = measure_tier(table_of(clean, [won, same], "T2 1 0", "T2 1 1"), "T2")
+    assert (seeds.net.low, seeds.net.value, seeds.net.high) == (0.0, 0.5, 1.0)
+    assert seeds.products[0].net == seeds.net
+
+
+def test_methods_of_one_seed_are_averaged() -> None:
+    clean, won, same = [[1, 2]] * 2, [[2, 1]] * 2, [[1, 2]] * 2
+    table = table_of(clean, [won, same, same], "T4 1 0", "T4 1 0", "T4 1 1")
+    tier = measure_tier(table, "T4")
+    assert (tier.net.value, tier.runs) == (0.25, 3)
+    assert tier.products[0].advantage == 0.25

@@ -45,6 +45,17 @@ def test_the_script_checks_without_adwright(tmp_path: Path, small: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_texts_are_certified_as_the_defences_leave_them(tmp_path: Path, small: Path) -> None:
+    shop, _ = kettle_files(tmp_path)
+    out = tmp_path / "certificate.json"
+    usual = ("audit", "certify", shop, "--model", small, "--key", tmp_path / "k.pem", "--out", out)
+    call(*usual, "--facts-by", "Rating", "--defend", "--typed-facts")
+    made = json.loads(out.read_text("utf-8"))["certificate"]
+    assert made["ranker"].endswith("behind normalisation, typed extraction")
+    plain = call(*usual, "--facts-by", "Rating", "--typed-facts", "--force", code=2)
+    assert "add --defend" in plain
+
+
 def test_other_bounds_are_shown_beside_what_they_cost(tmp_path: Path, small: Path) -> None:
     shop, _ = kettle_files(tmp_path)
     usual = ("audit", "certify", shop, "--model", small, "--key", tmp_path / "audit.pem")

@@ -8,8 +8,8 @@ from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.cli.audit.options import (
     CatalogueChoice,
+    DefenceChoice,
     TargetChoice,
-    defences,
     open_language_model,
 )
 from adwright.core.errors import ConfigError
@@ -44,5 +44,17 @@ def test_a_guard_that_cannot_alarm_is_told(capsys: pytest.CaptureFixture[str]) -
         ShopListing(f"Kettle {row}", {}, {"For": f"boils {row} cups of water in a minute"})
         for row in range(60)
     )
-    defences(ShopCatalogue("kettles", "A kettle?", listings))
+    DefenceChoice(defend=True, eps=0.5, typed_facts=False, seed=0).stack(
+        ShopCatalogue("kettles", "A kettle?", listings)
+    )
     assert "cannot alarm: it needs some 300 honest texts" in capsys.readouterr().err
+
+
+def test_typed_facts_need_defences_and_facts() -> None:
+    with pytest.raises(ConfigError, match="no defences"):
+        DefenceChoice(defend=False, eps=0.5, typed_facts=True, seed=0)
+    listings = tuple(ShopListing(name, {}, {"For": "tea"}) for name in ("Kettle", "Pot"))
+    bare = ShopCatalogue("kettles", "A kettle?", listings)
+    with pytest.raises(ConfigError, match="no listing has an attribute") as caught:
+        DefenceChoice(defend=True, eps=0.5, typed_facts=True, seed=0).checked(bare)
+    assert caught.value.where == "--typed-facts"

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from adwright.audit.attacks.budget import SpendingMeter
 from adwright.audit.attacks.feedback import RankFeedback
@@ -80,15 +79,17 @@ def adaptive_search(
     seed: int = 0,
 ) -> SearchAttack:
     """A search whose feedback comes through the defence. target: behind it. passes: by default
-    `passing` without a score. config: for its pieces facts are taken where few of them get through
-    by themselves, as before typed extraction."""
+    `passing` without a score. Where few pieces of the config get through by themselves, as before
+    typed extraction, texts are made of those and of facts that do."""
     feedback = RankFeedback(target, goal, orders, meter, by_score=True)
     known = passing(defence, goal) if passes is None else passes
     config = RankSearchConfig() if config is None else config
     pool = text_pieces(goal, config.pieces)
-    if sum(known(f" {one}") for one in pool) < _FEW * len(pool):
-        config = replace(config, pieces="facts")
-    return SearchAttack(feedback, config, model=model, passes=known, seed=seed)
+    through = [one for one in pool if known(f" {one}")]
+    if len(through) < _FEW * len(pool):
+        through += [one for one in text_pieces(goal, "facts") if known(f" {one}")]
+        pool = tuple(dict.fromkeys(through)) or pool
+    return SearchAttack(feedback, config, model=model, passes=known, pool=pool, seed=seed)
 
 
 def _words(text: str) -> list[str]:

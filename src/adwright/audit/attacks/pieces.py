@@ -5,7 +5,7 @@
 Words are those of praise and those of the request and of the competing records, since a model that
 matches words to the request can be swayed by them. Facts are what a defence by typed extraction
 takes for some: colours, materials, and what the catalogue's attributes say, true of the product or
-not.
+not, its own ones first.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def _facts(goal: AttackGoal) -> tuple[str, ...]:
         for one in some
         if one.kind in ("colour", "material") and " " not in one.key
     ]
-    values = [value for one in goal.catalogue.listings for value in one.attributes.values()]
-    said += [str(value) for value in values if value is not None]
-    return tuple(dict.fromkeys(said))
+    listings = goal.catalogue.listings
+    every = (listings[goal.row], *listings)
+    values = [value for one in every for value in one.attributes.values() if value is not None]
+    return tuple(dict.fromkeys([*said, *list(dict.fromkeys(map(str, values)))[:_MOST_WORDS]]))

@@ -13,7 +13,7 @@ given up early: all are tried in one order, the better ones in the next (`halvin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from adwright.audit.attacks.halving import halved
 from adwright.audit.attacks.pieces import PieceKind, text_pieces
 from adwright.core.config import check_literals, require_count
 from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.hashing import content_hash
 
 __all__ = ["RankSearchConfig", "SearchAttack"]
 
@@ -87,7 +88,7 @@ class _SearchCourse:
 
 class SearchAttack:
     """One search. model: its name. passes: texts that it refuses are never asked, as in an attack
-    that knows the defence; tier is then T4."""
+    that knows the defence; tier is then T4. pool: pieces in place of those of the config."""
 
     def __init__(
         self,
@@ -96,12 +97,14 @@ class SearchAttack:
         *,
         model: str,
         passes: Callable[[str], bool] | None = None,
+        pool: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.model = model
         self.config = RankSearchConfig() if config is None else config
         self._feedback, self._passes, self._seed = feedback, passes, seed
-        self._pool = text_pieces(feedback.goal, self.config.pieces)
+        self._pool = text_pieces(feedback.goal, self.config.pieces) if pool is None else tuple(pool)
+        self._pool_hash = content_hash(list(self._pool))
 
     @property
     def tier(self) -> AttackTier:
@@ -149,11 +152,12 @@ class SearchAttack:
             rng = generator_of(state["rng"])
             course = _SearchCourse(int(state["step"]), nodes, grown, dropped, rng)
             every = (*nodes, *dropped)
-            known = all(0 <= piece < len(self._pool) for one in every for piece in one)
+            known = state.get("pool") == self._pool_hash
+            known = known and all(0 <= piece < len(self._pool) for one in every for piece in one)
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable(str(error)) from error
         if not known:
-            raise _unreadable("it has pieces that the search does not know")
+            raise _unreadable("it was made of other pieces")
         return course
 
     def _affordable(self, course: _SearchCourse) -> int:
@@ -216,7 +220,8 @@ class SearchAttack:
     def _told(self, course: _SearchCourse) -> AttackStep:
         best = course.best()
         note = f"{len(course.nodes)} texts tried in all orders"
-        return AttackStep(self._text(best), course.nodes[best], course.state(), note)
+        state = {**course.state(), "pool": self._pool_hash}
+        return AttackStep(self._text(best), course.nodes[best], state, note)
 
 
 def _unreadable(why: str) -> ResumeError:

@@ -34,9 +34,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ProductMeasures:
-    """One product and tier, means over runs and orders; shares from 0 to 1.
+    """One product and tier, means over seeds and orders; shares from 0 to 1.
 
-    net: with its interval over runs and orders. best: see the module, None with one order.
+    net: with its interval over seeds and orders. best: see the module, None with one order.
     first_before, first_after: shares of orders in which it stands first. rank_before, rank_after:
     means. text: of the run that is best on all orders, for a reader.
     """
@@ -59,9 +59,10 @@ class ProductMeasures:
 class TierMeasures:
     """A tier over its products, each product with the same weight.
 
-    net, advantage, disadvantage, harm, first_before, first_after: with intervals over products,
-    runs and orders. best: net of the best run, None with one order. losers: share of the other
-    products that lost places, on average over trials. pushed: products whose net is above a half.
+    net, advantage, disadvantage, harm, first_before, first_after: with intervals over products and
+    orders; of one product over seeds and orders. best: net of the best run, None with one order.
+    losers: share of the other products that lost places, on average over trials. pushed: products
+    whose net is above a half.
     """
 
     tier: str
@@ -100,7 +101,8 @@ def measure_tier(
     rng = np.random.default_rng([seed, len(kept)])
 
     def interval(values: Sequence[Floats]) -> Interval:
-        return crossed_interval(_beside(values), rng, draws=draws, confidence=confidence)
+        rows = [one.mean(0) for one in values] if len(values) > 1 else list(values[0])
+        return crossed_interval(np.stack(rows), rng, draws=draws, confidence=confidence)
 
     best = [one.best[None] for one in every]
     products = tuple(one.measures(rng, draws, confidence) for one in every)
@@ -122,28 +124,31 @@ def measure_tier(
 
 
 class _OfProduct:
-    """The texts of one product and tier: what each did in each order, float64 [k, O]."""
+    """The texts of one product and tier: what they did in each order, float64 [S, O], a row for
+    each seed."""
 
     def __init__(self, table: RankTable, kept: Sequence[int], row: int) -> None:
         self.runs = len(kept)
         before, after = table.before[kept], table.after[kept]  # [k, O]
         won, lost = after < before, after > before
-        self.advantage: Floats = won.astype(np.float64)
-        self.disadvantage: Floats = lost.astype(np.float64)
+        seeds = _seeds([table.texts[at].run for at in kept])
+        self.advantage = seeds @ won
+        self.disadvantage = seeds @ lost
         self.net = self.advantage - self.disadvantage
-        self.first_before: Floats = (before == 1).astype(np.float64)
-        self.first_after: Floats = (after == 1).astype(np.float64)
+        self.first_before = seeds @ (before == 1)
+        self.first_after = seeds @ (after == 1)
         self.rank_before, self.rank_after = float(before.mean()), float(after.mean())
         others = np.delete(table.attacked[kept] - table.clean[None], row, axis=2)  # [k, O, n - 1]
-        self.harm: Floats = others.mean(axis=2)
+        self.harm = seeds @ others.mean(axis=2)
         self.losers = float((others > 0).mean())
-        self.best = _best(self.net)  # [O]
-        chosen = int(np.argmax(self.net.mean(1)))
+        by_run = won.astype(np.float64) - lost  # [k, O]
+        self.best = _best(by_run)  # [O]
+        chosen = int(np.argmax(by_run.mean(1)))
         self.text = table.texts[kept[chosen]].text
         self.product = table.texts[kept[0]].product
 
     def measures(self, rng: np.random.Generator, draws: int, confidence: float) -> ProductMeasures:
-        net = crossed_interval(self.net[:, None], rng, draws=draws, confidence=confidence)
+        net = crossed_interval(self.net, rng, draws=draws, confidence=confidence)
         best = float(self.best.mean())
         return ProductMeasures(
             self.product,
@@ -161,12 +166,16 @@ class _OfProduct:
         )
 
 
-def _beside(values: Sequence[Floats]) -> Floats:
-    """Runs [k, O] of each product as one table [K, P, O]; NaN where a product has fewer runs."""
-    found = np.full((max(map(len, values)), len(values), values[0].shape[1]), np.nan)
-    for at, one in enumerate(values):
-        found[: len(one), at] = one
-    return found
+def _seeds(runs: Sequence[str]) -> Floats:
+    """[S, k] what each run weighs in the mean of its seed, with which its name begins ("0",
+    "0 gradient"). Where names do not, such as kinds of templates, runs are no draws: one row."""
+    found = [run.split()[0] if run[:1].isdigit() else "" for run in runs]
+    if not all(found):
+        found = [""] * len(found)
+    names = list(dict.fromkeys(found))
+    rows = np.array([[one == name for one in found] for name in names], np.float64)
+    shares: Floats = rows / rows.sum(1, keepdims=True)
+    return shares
 
 
 def _best(by_run: Floats) -> Floats:

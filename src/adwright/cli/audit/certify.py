@@ -12,6 +12,8 @@ from adwright.cli.audit.options import (
     Bound,
     CatalogueChoice,
     CatalogueFile,
+    DefenceChoice,
+    Defend,
     FactColumns,
     MerchantColumn,
     Most,
@@ -21,6 +23,7 @@ from adwright.cli.audit.options import (
     ShopperRequest,
     TargetChoice,
     TextColumns,
+    TypedFacts,
     Where,
 )
 from adwright.cli.shared import Force, Offline, allowed_to_replace, show_table
@@ -65,6 +68,8 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
         Path, typer.Option("--key", help="Private key (Ed25519, PEM); made where none is there.")
     ] = Path("audit.pem"),
     eps: Bound = 0.5,
+    defend: Defend = False,
+    typed_facts: TypedFacts = False,
     facts_by: FactsBy = "",
     grades: Grades = "",
     curve: Annotated[
@@ -87,7 +92,8 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
 
     A product's score is that of its facts, and what its own text adds in a prompt of its own,
     clipped to eps. So the best and the worst rank that texts can bring are known exactly, also for
-    products that work together, and stand in a signed file that anybody can check.
+    products that work together, and stand in a signed file that anybody can check. --defend scores
+    the texts as the defences leave them, as in an audit with it.
 
         adwright audit certify coffee.jsonl --facts-by Rating --eps 0.2
 
@@ -102,17 +108,19 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most).open()
     by_column = _by_column(shop, facts_by, "--facts-by") if facts_by else None
     graded = _by_column(shop, grades, "--grades") if grades else None
+    safe = DefenceChoice(defend, eps, typed_facts, seed=0).checked(shop)
     allowed_to_replace(out, force=force)
     signer = read_key(key) if key.exists() else make_key(key)
     with closing(TargetChoice("likelihood", model, rule=rule, offline=offline).open()) as opened:
         bounded = BoundedTarget(by_column or opened, IsolatedTarget(opened), eps)
-        scores = bounded.scores(shop.listings, shop.request)
+        read, behind = safe.cleaned(shop)
+        scores = bounded.scores(read, shop.request)
         made = make_certificate(
             shop.name,
             shop.request,
             shop.names,
             scores,
-            ranker=bounded.name,
+            ranker=bounded.name + behind,
             made=SystemClock().now(),
             colluders=colluders,
             digest=shop.digest(),

@@ -15,6 +15,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue.catalogue import ShopCatalogue
+    from adwright.audit.catalogue.listing import ShopListing
     from adwright.audit.defences.extraction import FactSchema
     from adwright.audit.defences.guard.guard import TextGuard
     from adwright.audit.defences.stack import DefenceStack
@@ -44,7 +45,6 @@ __all__ = [
     "TextColumns",
     "TypedFacts",
     "Where",
-    "defences",
     "guarded_by",
     "open_language_model",
     "opened_weights",
@@ -253,30 +253,44 @@ class DefenceChoice:
                 "there are no defences to add them to", where="--typed-facts", hint="add --defend"
             )
 
+    def checked(self, shop: ShopCatalogue) -> DefenceChoice:
+        """Itself. Raises ConfigError where the catalogue has no facts to take types from."""
+        if self.typed_facts:
+            self._schema(shop)
+        return self
+
     def before(self, target: Target, shop: ShopCatalogue) -> Target:
         """The target behind the defences, the guard fitted to the catalogue."""
-        from adwright.audit.defences.extraction import FactSchema
+        return self.stack(shop, eps=self.eps).target(target) if self.defend else target
 
+    def cleaned(self, shop: ShopCatalogue) -> tuple[list[ShopListing], str]:
+        """The listings as the defences leave them, and what to add to the ranker's name."""
         if not self.defend:
-            return target
-        schema = FactSchema.of(shop.listings) if self.typed_facts else None
-        return defences(shop, eps=self.eps, seed=self.seed, schema=schema).target(target)
+            return list(shop.listings), ""
+        stack = self.stack(shop)
+        return [stack.clean(one) for one in shop.listings], f", behind {stack.name}"
 
+    def stack(self, shop: ShopCatalogue, *, eps: float | None = None) -> DefenceStack:
+        """The defences. eps: None without the bound."""
+        import numpy as np
 
-def defences(
-    honest: ShopCatalogue,
-    *,
-    eps: float | None = None,
-    seed: int = 0,
-    schema: FactSchema | None = None,
-) -> DefenceStack:
-    """The defences, the guard fitted to the texts of `honest`. eps: None without the bound."""
-    import numpy as np
+        from adwright.audit.defences.guard.guard import TextGuard, guard_texts
 
-    from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+        texts, rng = guard_texts(shop.listings), np.random.default_rng(self.seed)
+        schema = self._schema(shop) if self.typed_facts else None
+        return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps, schema=schema)
 
-    texts, rng = guard_texts(honest.listings), np.random.default_rng(seed)
-    return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps, schema=schema)
+    @staticmethod
+    def _schema(shop: ShopCatalogue) -> FactSchema:
+        from adwright.audit.defences.extraction import FactSchema
+        from adwright.core.errors import DataError
+
+        try:
+            return FactSchema.of(shop.listings)
+        except DataError as error:
+            raise ConfigError(
+                error.what, where="--typed-facts", hint="name columns by --facts, or leave it out"
+            ) from error
 
 
 def guarded_by(

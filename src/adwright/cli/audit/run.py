@@ -130,7 +130,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright audit run coffee.jsonl --own --resume --fail-above 20
     """
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most, own).open()
-    safe = DefenceChoice(defend, eps, typed_facts, seed)
+    safe = DefenceChoice(defend, eps, typed_facts, seed).checked(shop)
     choice = TargetChoice(ranker, model, url, rule, average, seed, offline)
     plan = AttackOptions(tiers, tuple(product or ()), runs, calls, seed)
     found = plan.given(texts, shop)
