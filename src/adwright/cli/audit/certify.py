@@ -25,6 +25,7 @@ from adwright.cli.audit.options import (
     TextColumns,
     TypedFacts,
     Where,
+    facts_ranker,
 )
 from adwright.cli.shared import Force, Offline, allowed_to_replace, show_table
 from adwright.core.errors import ConfigError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from adwright.audit.catalogue.listing import ShopListing
     from adwright.audit.certificate.certificate import RankCertificate
     from adwright.audit.certificate.scores import BoundedScores
+    from adwright.audit.defences.bounded import BoundedTarget
     from adwright.audit.targets.target import Target
 
 __all__ = ["certify", "verify"]
@@ -43,7 +45,7 @@ FactsBy = Annotated[
     typer.Option(
         "--facts-by",
         help="Column of numbers that ranks the facts, such as a rating; without it the model ranks "
-        "listings without texts.",
+        "listings without texts, in ten turns of their order.",
     ),
 ]
 Grades = Annotated[
@@ -101,8 +103,6 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from adwright.audit.certificate.certificate import make_certificate
     from adwright.audit.certificate.signed import make_key, read_key, write_signed
-    from adwright.audit.defences.bounded import BoundedTarget
-    from adwright.audit.defences.isolated import IsolatedTarget
     from adwright.core.clock import SystemClock
 
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most).open()
@@ -112,7 +112,7 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     allowed_to_replace(out, force=force)
     signer = read_key(key) if key.exists() else make_key(key)
     with closing(TargetChoice("likelihood", model, rule=rule, offline=offline).open()) as opened:
-        bounded = BoundedTarget(by_column or opened, IsolatedTarget(opened), eps)
+        bounded = _bounded(opened, by_column or facts_ranker(opened, shop), eps)
         read, behind = safe.cleaned(shop)
         scores = bounded.scores(read, shop.request)
         made = make_certificate(
@@ -130,6 +130,13 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
     if graded is not None:
         _show_curve(shop, scores, graded, curve)
     typer.echo(f"Saved {out}, signed by {signer.public}")
+
+
+def _bounded(opened: Target, by_facts: Target, eps: float) -> BoundedTarget:
+    from adwright.audit.defences.bounded import BoundedTarget
+    from adwright.audit.defences.isolated import IsolatedTarget
+
+    return BoundedTarget(by_facts, IsolatedTarget(opened), eps)
 
 
 def verify(

@@ -45,10 +45,14 @@ __all__ = [
     "TextColumns",
     "TypedFacts",
     "Where",
+    "facts_ranker",
     "guarded_by",
     "open_language_model",
     "opened_weights",
 ]
+
+#: Orders of which the facts are the mean.
+_TURNS = 10
 
 RankingRule = Literal["sum", "mean", "prior"]
 CatalogueFile = Annotated[
@@ -261,7 +265,9 @@ class DefenceChoice:
 
     def before(self, target: Target, shop: ShopCatalogue) -> Target:
         """The target behind the defences, the guard fitted to the catalogue."""
-        return self.stack(shop, eps=self.eps).target(target) if self.defend else target
+        if not self.defend:
+            return target
+        return self.stack(shop, eps=self.eps).target(target, facts=facts_ranker(target, shop))
 
     def cleaned(self, shop: ShopCatalogue) -> tuple[list[ShopListing], str]:
         """The listings as the defences leave them, and what to add to the ranker's name."""
@@ -291,6 +297,14 @@ class DefenceChoice:
             raise ConfigError(
                 error.what, where="--typed-facts", hint="name columns by --facts, or leave it out"
             ) from error
+
+
+def facts_ranker(target: Target, shop: ShopCatalogue) -> Target:
+    """What scores the facts under a bound: the mean of turns of the catalogue, since a place in a
+    prompt moves a product by more than texts may. It closes the target with itself."""
+    from adwright.audit.targets.averaged import AveragedTarget
+
+    return AveragedTarget(target, min(len(shop), _TURNS), balanced=True)
 
 
 def guarded_by(
