@@ -103,6 +103,26 @@ def defences() -> Iterator[str]:
         yield f"| all | | {ABSENT} | | | | |"
 
 
+def others() -> Iterator[str]:
+    """T2 behind each defence on the other catalogues, and what each costs there."""
+    rows = [
+        row
+        for row in _of_kind("defence")
+        if row["catalogue"] != "coffee_machines" and row["tier"] in ("T2", "any")
+    ]
+    yield "| products | defence | net of T2 | less the net of random tokens | NDCG@10 lost |"
+    yield "|---|---|---|---|---|"
+    for catalogue, defence in ((a, b) for a in CATALOGUES for b in DEFENCES):
+        for row in rows:
+            if (row["catalogue"], row["defence"]) == (catalogue, defence):
+                cells = [CATALOGUES[catalogue], DEFENCES[defence]]
+                cells += [_span(row, "net"), _span(row, "minus_control")]
+                cells.append(f"{row['ndcg_loss']:.1f}%" if row["ndcg_loss"] is not None else "")
+                yield f"| {' | '.join(cells)} |"
+    if not rows:
+        yield f"| all | | {ABSENT} | | |"
+
+
 def bounds() -> Iterator[str]:
     """What a bound costs and buys: where it is chosen, and on the coffee machines."""
     rows = _of_kind("bound")
@@ -226,6 +246,7 @@ AUDIT: Mapping[str, Callable[[], Iterator[str]]] = {
     "visibility-attacks": attacks,
     "visibility-products": products,
     "visibility-defences": defences,
+    "visibility-others": others,
     "visibility-bounds": bounds,
     "visibility-pace": pace,
     "visibility-certificates": certificates,
