@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from adwright.audit.attacks.adaptive import adaptive_search
@@ -13,7 +13,7 @@ from adwright.audit.attacks.controls import control_texts
 from adwright.audit.attacks.feedback import RankFeedback
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.audit.attacks.gradient.attack import GradientAttack, spread_orders
-from adwright.audit.attacks.gradient.config import GradientConfig
+from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config
 from adwright.audit.attacks.run import run_attack
 from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.attacks.templates import TemplateAttack
@@ -49,7 +49,9 @@ __all__ = ["CALLS", "GRADIENT", "attacked", "seller_text"]
 #: Readings of the whole prompt that each of T1 to T4 may spend; see `budget`.
 CALLS = 120
 GRADIENT = GradientConfig(steps=500, candidates=64)
-_FLUENT = GradientConfig(steps=500, candidates=64, start="words", fluency=0.1)
+_FLUENT = fluent_config(GRADIENT)
+#: A guard lets less odd text through alone.
+_THROUGH = replace(_FLUENT, fluency=0.1)
 _SEARCH = RankSearchConfig(steps=500)
 
 
@@ -146,8 +148,8 @@ def _attack(
                 seed=cell.seed,
             )
             return UntilBound(attack, lab, meter, typed), to_jsonable(attack.config)
-    config = GRADIENT if cell.tier == "T2" else _FLUENT
     through = cell.tier in ADAPTIVE
+    config = _THROUGH if through else GRADIENT if cell.tier == "T2" else _FLUENT
     gradient = GradientAttack(
         goal,
         lab.reader(fluent=config.fluency > 0),

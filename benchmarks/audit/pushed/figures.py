@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from adwright.audit.attacks.gradient.config import FLUENCY
 from adwright.audit.report.intervals import crossed_interval
 from adwright.audit.report.measures import TierMeasures, measure_tier
 from adwright.audit.report.trials import RankTable
@@ -49,8 +50,9 @@ _PROTOCOL = (
     f"and search the same weights in the faster of float32 and bfloat16. T0: templates, the best "
     f"of 18 in two orders. T1: beam search over phrases and words on ranks alone. T2: greedy "
     f"coordinate gradient, {GRADIENT.tokens} tokens, {GRADIENT.candidates} candidates a step. T3: "
-    f"the same with a weight on how odd the text reads. T4: the search of T1 with scores beside "
-    f"ranks, and T4-gradient: that of T3, through the stack, of texts that it does not change; "
+    f"the same with a weight of {FLUENCY} on how odd the text reads, chosen on two books. T4: the "
+    f"search of T1 with scores beside ranks, and T4-gradient: that of T3 with a weight of .1, "
+    f"through the stack, of texts that it does not change; "
     f"T4-facts: the search through stack_facts, over colours, materials and what attributes of the "
     f"catalogue say, true or not; all end where the bound is reached. T1 to T4 may spend as many "
     f"tokens as {CALLS} readings of the whole prompt each; who reads a part pays that "

@@ -41,8 +41,6 @@ __all__ = ["AttackPlan", "ModelWeights", "choosing_orders", "find_texts"]
 _Maker = Callable[
     [AttackGoal, str, Target, "AttackPlan", SpendingMeter, "ModelWeights | None"], Attack | None
 ]
-#: T3: nats of the suffix against nats of the answer.
-_FLUENCY = 0.5
 
 
 @dataclass(frozen=True)
@@ -194,11 +192,12 @@ def _by_gradient(
     if weights is None:
         return None
     from adwright.audit.attacks.gradient.attack import GradientAttack
-    from adwright.audit.attacks.gradient.config import GradientConfig
+    from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config
     from adwright.audit.attacks.gradient.reading import SuffixReader
 
     count = _orders(plan, len(goal.catalogue))
-    config = GradientConfig(order_count=count, fluency=_FLUENCY if tier == "T3" else 0.0)
+    config = GradientConfig(order_count=count)
+    config = fluent_config(config) if tier == "T3" else config
     reader = SuffixReader(weights.model, fluent=tier == "T3")
     return GradientAttack(
         goal, reader, weights.tokens, meter, model=weights.name, config=config, seed=plan.seed
@@ -218,11 +217,11 @@ def _through_defence(
     if weights is None or not isinstance(target, DefendedTarget):
         return None
     from adwright.audit.attacks.gradient.attack import GradientAttack
-    from adwright.audit.attacks.gradient.config import GradientConfig
+    from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config
     from adwright.audit.attacks.gradient.reading import SuffixReader
 
     count = _orders(plan, len(goal.catalogue))
-    config = GradientConfig(order_count=count, start="words", fluency=_FLUENCY)
+    config = fluent_config(GradientConfig(order_count=count))
     try:
         return GradientAttack(
             goal,

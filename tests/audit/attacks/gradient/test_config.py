@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.attacks.gradient.config import GradientConfig, paper_config
+from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config, paper_config
 from adwright.core.errors import ConfigError
 
 
@@ -18,6 +18,12 @@ def test_the_start_is_stars_letters_or_words() -> None:
     assert GradientConfig(tokens=2).start_text == " * *"
     words = GradientConfig(tokens=21, start="words").start_text.split()
     assert words[:3] == words[18:] == ["and", "it", "is"]
+
+
+def test_a_fluent_attack_begins_as_words_and_minds_how_they_read() -> None:
+    fluent = fluent_config(GradientConfig(tokens=3, steps=7))
+    assert (fluent.tokens, fluent.steps, fluent.start_text) == (3, 7, " and it is")
+    assert fluent.fluency > 0
 
 
 @pytest.mark.parametrize(

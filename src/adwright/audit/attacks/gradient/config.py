@@ -11,13 +11,18 @@ Product Visibility" is 2404.07981).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
-__all__ = ["GradientConfig", "paper_config"]
+__all__ = ["FLUENCY", "GradientConfig", "fluent_config", "paper_config"]
+
+#: Nats of the suffix against nats of the answer. At .1 an attack of 120 readings of the prompt won
+#: nothing on ten coffee machines; at .03 it won -20 and 100 percent on two books (with a pool of
+#: 4,096 tokens 60 and 10).
+FLUENCY = 0.03
 
 _WORDS = (
     *("and", "it", "is", "made", "of", "good", "parts", "and", "works", "well"),
@@ -91,6 +96,11 @@ class GradientConfig:
     def fixed(self) -> bool:
         """Whether the orders stay the same."""
         return self.orders == "fixed"
+
+
+def fluent_config(config: GradientConfig) -> GradientConfig:
+    """The same for text that reads less odd: begins as plain words, and is weighed by FLUENCY."""
+    return replace(config, start="words", fluency=FLUENCY)
 
 
 def paper_config() -> GradientConfig:
