@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from adwright.audit.attacks.adaptive import adaptive_search
@@ -50,8 +50,6 @@ __all__ = ["CALLS", "GRADIENT", "attacked", "seller_text"]
 CALLS = 120
 GRADIENT = GradientConfig(steps=500, candidates=64)
 _FLUENT = fluent_config(GRADIENT)
-#: A guard lets less odd text through alone.
-_THROUGH = replace(_FLUENT, fluency=0.1)
 _SEARCH = RankSearchConfig(steps=500)
 
 
@@ -148,8 +146,8 @@ def _attack(
                 seed=cell.seed,
             )
             return UntilBound(attack, lab, meter, typed), to_jsonable(attack.config)
+    config = GRADIENT if cell.tier == "T2" else _FLUENT
     through = cell.tier in ADAPTIVE
-    config = _THROUGH if through else GRADIENT if cell.tier == "T2" else _FLUENT
     gradient = GradientAttack(
         goal,
         lab.reader(fluent=config.fluency > 0),
