@@ -13,8 +13,7 @@ weights that are kept, 0 or 1 / (1 - p):
 
 The backward pass computes P again, as in FlashAttention (Dao et al., NeurIPS 2022, algorithm 4),
 and draws M again from the same seed, which comes from torch's generator: equal seeds give
-equal results, and memory is O(L) a sequence. A draw of 64 bits serves four weights. So p is
-rounded to a multiple of 2^-16, and the weights that stay are scaled by what it was rounded to.
+equal results, and memory is O(L) a sequence. p is rounded as `dropout` rounds it.
 
 Products are of the operands' type, the softmax of float32 or float64. Differentiable once.
 """
@@ -27,6 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from adwright.models.kernels.dropout import draw_kept, share_kept
 
 __all__ = ["dropped_attention"]
 
@@ -53,9 +54,7 @@ class _Tiles:
         self.q, self.k, self.v = (x.detach().flatten(0, 1) for x in (q, k, v))  # [N, L, D]
         self.scale = q.shape[-1] ** -0.5
         self.dtype = torch.promote_types(q.dtype, torch.float32)
-        # Of 16 random bits, from -2^15 on, the lowest are dropped.
-        dropped = min(round(dropout * 2**16), 2**16 - 1)
-        self.least, self.share = dropped - 2**15, 1 - dropped / 2**16
+        self.rate, self.share = dropout, share_kept(dropout)
         self.generator = torch.Generator().manual_seed(seed)
 
     def __iter__(self) -> Iterator[tuple[slice, slice, slice]]:
@@ -78,9 +77,8 @@ class _Tiles:
 
     def lost(self, weights: Tensor) -> Tensor:
         """Which of the weights are dropped: bool, the next ones of the generator."""
-        words = torch.empty(-(-weights.numel() // 4), dtype=torch.int64)
-        words.random_(-(2**63), None, generator=self.generator)
-        return (words.view(torch.int16)[: weights.numel()] < self.least).view(weights.shape)
+        kept = draw_kept(weights.shape, self.rate, like=weights, generator=self.generator)
+        return kept.logical_not_()
 
 
 class _Dropped(torch.autograd.Function):

@@ -49,6 +49,7 @@ from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
 from adwright.models.kernels.attention_spec import CAUSAL
+from adwright.models.kernels.dropout import dropout
 from adwright.models.kernels.silu_attention import Kernel
 from adwright.models.ranking.activation_unit import Activation
 from adwright.models.ranking.candidate_attention import Readings, candidate_attention, readings_of
@@ -195,8 +196,8 @@ class HSTUTarget(nn.Module):
         weights of each head and layer [T, D + blocks H]."""
         config = self.config
         sums: list[Tensor] = []
-        x = functional.dropout(x, config.dropout, self.training)
-        y = functional.dropout(y, config.dropout, self.training)
+        x = dropout(x, config.dropout, self.training)
+        y = dropout(y, config.dropout, self.training)
         tokens = SequenceTokens(x, readings.offsets, 0, torch.arange(len(x)), None, None)
         for number, layer in enumerate(self._layers()):
             past, mine = layer.project(x), layer.project(y)

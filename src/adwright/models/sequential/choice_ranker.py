@@ -34,6 +34,7 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
+from adwright.models.kernels.dropout import dropout
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon_cache import layers_of
 from adwright.models.sequential.sequence_model import SequenceModel, SequenceTokens
@@ -161,7 +162,7 @@ def choice_logits(model: HSTURanker, choices: Choices) -> Tensor:
     model.require_place(int(past.items.lengths.max()) if len(past) else 0)
     history, owner = model.tokens(past), items.owner()
     mine = model.candidates(items.values, past.items.lengths[owner])
-    mine = functional.dropout(mine, config.dropout, model.training)
+    mine = dropout(mine, config.dropout, model.training)
     now = None
     if past.next_time is not None:
         now = past.next_time[past.items.offsets[1:] - 1][owner]

@@ -41,6 +41,7 @@ from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
+from adwright.models.kernels.dropout import draw_kept, dropout, scaled
 from adwright.models.kernels.fused import fused_for, remembered
 from adwright.models.kernels.silu_attention import AttentionSpec, Kernel, silu_attention
 from adwright.models.sequential.sequence_model import (
@@ -199,7 +200,7 @@ class HSTULayer(nn.Module):
     def merge(self, u: Tensor, attended: Tensor, x: Tensor) -> Tensor:
         """u [T, H Dv], A V [T, H, Dv] and the layer's input x [T, D] to its output [T, D]."""
         gated = self.gate(u, attended)
-        kept = functional.dropout(gated, self.config.dropout, self.training)
+        kept = dropout(gated, self.config.dropout, self.training)
         return x + cast("Tensor", self.w2(kept))
 
     def biased(self, scores: Tensor, distance: Tensor, bucket: Tensor | None) -> Tensor:
@@ -265,7 +266,8 @@ class _Saving(torch.autograd.Function):
         kept, mask = layer.gate(parts.u, attended), None
         rate = layer.config.dropout
         if layer.training and rate:
-            kept, mask = torch.native_dropout(kept, rate, True)
+            mask = draw_kept(kept.shape, rate, like=kept)
+            kept = scaled(kept, mask, rate)
         ctx.rest = layer, replace(tokens, x=x[:0]), spec
         ctx.save_for_backward(x, before, attended, mask, w1, w2)
         return x + functional.linear(kept, w2)
@@ -290,10 +292,8 @@ class _Saving(torch.autograd.Function):
         near = above.to(gated.dtype)
         d_gated, kept = near @ w2.to(gated.dtype), gated.detach()
         if mask is not None:
-            dropped = torch.ops.aten.native_dropout_backward
-            d_gated, kept = (
-                dropped(one, mask, 1 / (1 - layer.config.dropout)) for one in (d_gated, kept)
-            )
+            rate = layer.config.dropout
+            d_gated, kept = (scaled(one, mask, rate) for one in (d_gated, kept))
         d_before, *of_used = torch.autograd.grad(gated, [before, *used], d_gated)
         found = iter(of_used)
         of_tables = [next(found) if any(table is one for one in used) else None for table in tables]

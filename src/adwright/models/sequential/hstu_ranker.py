@@ -29,6 +29,7 @@ from torch.nn import functional
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.models.kernels.dropout import dropout
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
 from adwright.models.sequential.sequence_model import Encoded, SequenceInput, SequenceTokens
 
@@ -114,7 +115,7 @@ class HSTURanker(nn.Module):
         known: SequenceTokens = self.input(batch, batch.time)
         acted = self.action(batch.action) * self.config.width**0.5
         acted = acted + self.input.position[self.input.places(batch)]
-        acted = functional.dropout(acted, self.config.dropout, self.training)
+        acted = dropout(acted, self.config.dropout, self.training)
         twice = 1 + (known.event >= 0).long()
         each = torch.arange(len(twice), device=twice.device)
         source = torch.repeat_interleave(each, twice)

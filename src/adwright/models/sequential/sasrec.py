@@ -28,6 +28,7 @@ from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.bucketed import by_group, gathered
+from adwright.models.kernels.dropout import dropout
 from adwright.models.kernels.dropped_attention import dropped_attention
 from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
 
@@ -105,13 +106,13 @@ class SASRecBlock(nn.Module):
 
     def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
         """x [T, D] of sequences at `offsets` to [T, D]."""
-        rate = self.dropout if self.training else 0.0
+        rate, training = self.dropout, self.training
         q, k, v = self.qkv(self.norms[0](x)).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        weights = self.attention_dropout if self.training else 0.0
+        weights = self.attention_dropout if training else 0.0
         seen = causal_attention(q, k, v, offsets, dropout=weights).flatten(1)
-        x = x + functional.dropout(self.out(seen), rate)
-        hidden = functional.dropout(functional.relu(self.wide(self.norms[1](x))), rate)
-        return x + functional.dropout(self.narrow(hidden), rate)
+        x = x + dropout(self.out(seen), rate, training)
+        hidden = dropout(functional.relu(self.wide(self.norms[1](x))), rate, training)
+        return x + dropout(self.narrow(hidden), rate, training)
 
 
 class SASRec(SequenceModel):

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from adwright.core.config import with_overrides
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.models.kernels.dropout import dropout
 from adwright.models.retrieval.retriever import counts_tensor
 from adwright.models.sequential.losses import LossConfig, next_item_loss, unit
 from adwright.models.sequential.repeats import Repeats, last_own_items
@@ -188,7 +188,7 @@ class SequenceInput(nn.Module):
         here = offsets.device
         event = torch.arange(len(events), device=here)
         if not number:
-            x = functional.dropout(events, config.dropout, self.training)
+            x = dropout(events, config.dropout, self.training)
             return SequenceTokens(x, offsets, 0, event, batch.time, query_time)
         if batch.context is None or batch.context.shape[1] != number:
             raise ValueInvalidError(
@@ -216,7 +216,7 @@ class SequenceInput(nn.Module):
 
         blank = event.new_full((at_context.numel(),), -1)
         return SequenceTokens(
-            functional.dropout(x, config.dropout, self.training),
+            dropout(x, config.dropout, self.training),
             offsets,
             number,
             torch.cat([blank, event])[order],
