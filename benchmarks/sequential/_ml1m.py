@@ -115,7 +115,8 @@ def curve_rows(sequences: ItemSequences) -> list[dict[str, Any]]:
         for candidate in choice.candidates:
             found = _validated(name, candidate, sequences, run=False)
             if found is not None:
-                curve = [[int(e), round(s / 3600, 3), round(g, 4)] for e, s, g in found["curve"]]
+                lines = found["curve"].tolist()
+                curve = [[int(e), round(s / 3600, 3), round(g, 4)] for e, s, g in lines]
                 about = {"dropout": candidate.dropout, "epochs": candidate.epochs}
                 rows.append({"data": "ml1m-valid", "model": choice.about, **about, "curve": curve})
     return rows

@@ -7,7 +7,8 @@
 The peer has an environment of its own (peers/environments.py) and gets the sequences as a file;
 _hstu_rectools.py trains and ranks there, on one thread, and leaves each person's rank of the
 test event by epoch. It trains on all but the last event of each person, so on the validation
-event too, for a fixed number of epochs: nothing is chosen by what it is measured with.
+event too, for a fixed number of epochs: nothing is chosen by what it is measured with. What a
+finished training found is kept beside the results.
 """
 
 from __future__ import annotations
@@ -33,14 +34,24 @@ from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import Ranks, hit_rate_per_user, ndcg_per_user
 from benchmarks.common.next_basket import by_seed, interval, keep, method_difference, read
-from benchmarks.common.result import Lead
+from benchmarks.common.result import RESULTS, Lead
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-__all__ = ["PEER_PROTOCOL", "PeerModel", "figures_of", "leads_of", "peer_rows", "peers"]
+__all__ = [
+    "PEER_PROTOCOL",
+    "PeerModel",
+    "figures_of",
+    "leads_of",
+    "peer_rows",
+    "peers",
+    "title",
+    "train",
+]
 
 PeerModel = Literal["hstu", "sasrec"]
 SCRATCH = cache_folder() / "bench" / "hstu_peers"
+KEPT = RESULTS / "cells" / "hstu_peers"
 PEER_PROTOCOL = (
     "RecTools 0.19 with the settings that its HSTU tutorial has for ML-1M (sequences of 200, "
     "2 blocks of 1 head, width 50, dropout .2, cosine at temperature .05, 128 sampled negatives, "
@@ -111,7 +122,7 @@ def peer_rows(
         rows.append(
             {
                 "data": "ml1m",
-                "model": f"{TITLES[name]} of RecTools",
+                "model": title(name),
                 **measures,
                 "epochs": done,
                 "seconds_epoch": float(found["seconds"]) / done,
@@ -122,25 +133,20 @@ def peer_rows(
     return rows
 
 
-def figures_of(sequences: ItemSequences, ours: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """The figures of the contract, of the last rankings that are there; ours: runs of
-    `_hstu_ml.runs_of`, against RecTools' HSTU."""
+def figures_of(sequences: ItemSequences) -> dict[str, Any]:
+    """The figures of the contract, of the trainings that are there."""
     figures: dict[str, Any] = {}
-    found = peers(sequences, train=False)
-    for name, values in found.items():
+    for name, values in peers(sequences, train=False).items():
         prefix = "rectools" if name == "hstu" else f"rectools_{name}"
         figures[f"{prefix}_ndcg10"] = float(values["ndcg10"].mean())
         figures[f"{prefix}_hr10"] = float(values["hr10"].mean())
-        seconds = float(values["seconds"]) / float(values["epochs"])
-        figures[f"{prefix}_cpu_seconds_epoch"] = seconds
         figures[f"{prefix}_epochs"] = int(values["epochs"])
-        for mine in (f"{name}", f"{name}_large"):
-            if runs := ours.get(mine):
-                run = min(runs, key=lambda one: float(one["seconds_epoch"]))
-                key = f"ml1m_{mine}_minus_{prefix}"
-                figures[f"{key}_speed_ratio"] = seconds / float(run["seconds_epoch"])
-                figures[f"{key}_total_cpu_ratio"] = float(values["seconds"] / run["seconds"])
     return figures
+
+
+def title(name: PeerModel) -> str:
+    """What the tables call it."""
+    return f"{TITLES[name]} of RecTools"
 
 
 def leads_of(sequences: ItemSequences, ours: Mapping[str, Sequence[Any]]) -> list[Lead]:
@@ -152,7 +158,7 @@ def leads_of(sequences: ItemSequences, ours: Mapping[str, Sequence[Any]]) -> lis
             if runs := ours.get(mine, []):
                 a = by_seed(runs)["ndcg10"]
                 found = method_difference(a, values["ndcg10"][None], np.arange(a.shape[1]))
-                about = (mine, f"{TITLES[name]} of RecTools", "NDCG@10", "ml1m", found)
+                about = (mine, title(name), "NDCG@10", "ml1m", found)
                 leads.append(Lead(f"ml1m_{mine}_minus_{prefix}_ndcg10", *about))
     return leads
 
@@ -168,13 +174,18 @@ def peers(
 
     ndcg10, hr10, hr50, rank: [U] of the test events, in the order of the people, for paired
     differences. epochs, seconds (CPU, of training), peak_bytes. by_epoch: [K, 5], see above.
-    train: False trains nothing, and gives the last ranking of a model that is not finished.
+    train: False trains nothing, and leaves out what is not finished.
     """
     names = [name for name in get_args(PeerModel) if only in (None, name)]
     if train:
         return {name: read([trained(name, sequences, epochs)])[0] for name in names}
-    found = {name: measured(run_folder(name, sequences, 0)) for name in names}
-    return {name: values for name, values in found.items() if values}
+    found = {name: read([kept(name, sequences, epochs)]) for name in names}
+    return {name: values[0] for name, values in found.items() if values}
+
+
+def kept(name: PeerModel, sequences: ItemSequences, epochs: int, seed: int = 0) -> Path:
+    """Where the measures of a finished training lie."""
+    return KEPT / f"{run_folder(name, sequences, seed).name}-{epochs}.npz"
 
 
 def trained(name: PeerModel, sequences: ItemSequences, epochs: int, seed: int = 0) -> Path:
@@ -183,14 +194,13 @@ def trained(name: PeerModel, sequences: ItemSequences, epochs: int, seed: int = 
     Two processes that want the same model wait for each other. Raises CalledProcessError where
     the peer fails; its output lies in log.txt of the run.
     """
-    folder = run_folder(name, sequences, seed)
-    path = folder.with_name(f"{folder.name}-{epochs}.npz")
+    folder, path = run_folder(name, sequences, seed), kept(name, sequences, epochs, seed)
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _run(name, folder, exported(sequences), epochs, seed)
+        train(name, folder, sequences, epochs=epochs, seed=seed)
     values = measured(folder, epochs)
     if not values:
         raise SystemExit(f"{name} has no ranking of epoch {epochs}: ask for a multiple of {EVERY}")
@@ -199,14 +209,11 @@ def trained(name: PeerModel, sequences: ItemSequences, epochs: int, seed: int = 
     return path
 
 
-def measured(folder: Path, epochs: int = 0) -> dict[str, Any]:
-    """The measures of a run at the ranking after `epochs`, 0 for the last one; none, no key."""
-    if not (folder / "state.json").exists():
-        return {}
+def measured(folder: Path, epochs: int) -> dict[str, Any]:
+    """The measures of a run at the ranking after `epochs`; none, no key."""
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     with np.load(folder / "ranks.npz", allow_pickle=False) as stored:
         ranks = {int(key): stored[key] for key in stored}
-    epochs = epochs or max(ranks, default=0)
     if epochs not in ranks:
         return {}
     spent = np.cumsum(state["epoch_seconds"])
@@ -254,13 +261,15 @@ def exported(sequences: ItemSequences) -> Path:
     return path
 
 
-def _run(name: PeerModel, folder: Path, data: Path, epochs: int, seed: int) -> None:
-    """Train up to `epochs` in the peer's environment."""
+def train(
+    name: PeerModel, folder: Path, sequences: ItemSequences, *, epochs: int, seed: int
+) -> None:
+    """Train up to `epochs` in the peer's environment, from the folder's checkpoint on."""
     config = {"model": name, "settings": SETTINGS[name], "seed": seed}
     text = json.dumps(config | {"epochs": epochs, "every": EVERY}, indent=1)
     atomic_write_text(folder / "config.json", text)
     command = [str(build("rectools")), str(Path(__file__).with_name("_rectools.py"))]
-    command += [str(data), str(folder / "config.json"), str(folder)]
+    command += [str(exported(sequences)), str(folder / "config.json"), str(folder)]
     # The allocator keeps its blocks, as for the other peers; padded steps gain from that.
     environment = os.environ | ALLOCATOR | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     environment |= {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}

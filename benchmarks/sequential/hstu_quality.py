@@ -3,13 +3,15 @@
     python -m benchmarks.sequential.hstu_quality                    what is missing, then the result
     python -m benchmarks.sequential.hstu_quality --part ml1m        ML-1M by position, no result
     python -m benchmarks.sequential.hstu_quality --part ml1m --only hstu_large --seed 1
+    python -m benchmarks.sequential.hstu_quality --part pace        CPU-seconds an epoch, in turns
     python -m benchmarks.sequential.hstu_quality --plan             what of ML-1M is missing
     python -m benchmarks.sequential.hstu_quality --only-summarise   the result of what is finished
 
 Parts: ml1m, small (MovieLens with times), rectools (ML-1M), journey (next basket), ranking (the
-response task). A run may be killed at any moment: it goes on from its last epoch. Of ML-1M, the
-dropout and epochs of a model are chosen on validation first, then each seed is trained. A part of
-which nothing is here keeps what was published of it.
+response task), and pace, for a quiet machine. A run may be killed at any moment: it goes on from
+its last epoch. Of ML-1M, the dropout and epochs of a model are chosen on validation first, then
+each seed is trained. Where only what is finished is summarised, rows and figures of other models
+stay as they were published.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ from benchmarks.sequential import _ml1m as ml1m
 from benchmarks.sequential import _movielens as ml
 from benchmarks.sequential import _peers as rectools
 from benchmarks.sequential import _ranking as ranking
+from benchmarks.sequential._pace import PACE, paced, take_pace
 
 PARTS = ("ml1m", "small", "rectools", "journey", "ranking")
 PROTOCOL = (
     f"{ml.ML1M} {rectools.PEER_PROTOCOL} {ml.SMALL} {journey.PROTOCOL} {ranking.PROTOCOL} "
     "Intervals: 95%, over seeds and people; of a model with one seed over people, and of that "
-    "training alone. CPU-seconds an epoch: of the seed that was disturbed least by other work."
+    f"training alone. {PACE}"
 )
 #: The figures of the contract, and which of ours they are.
 CONTRACT = {
@@ -52,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
     parser.add_argument("--seed", type=int, help="this one alone; no result")
-    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--part", choices=(*PARTS, "pace"))
     parser.add_argument("--only", help="this model of the part alone")
     parser.add_argument("--only-summarise", action="store_true")
     parser.add_argument("--plan", action="store_true")
@@ -64,19 +67,22 @@ def main() -> None:
     if asked.plan:
         _plan(Path(shared), asked.seeds)
         return
+    if asked.part == "pace":
+        take_pace(ml.sequences_of("ml1m", Path(shared)), asked.only)
+        return
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     leads: list[Lead] = []
     hashes: dict[str, str] = {}
     for part in PARTS:
         if asked.part in (None, part):
-            more, some, others, data = _measured(part, Path(shared), asked)
-            if not more:
-                more, some, others = _before(part)
-            rows, figures, leads = rows + more, figures | some, leads + others
-            hashes |= {part: data}
+            found, hashes[part] = _measured(part, Path(shared), asked)
+            if asked.only_summarise:
+                found = _beside(found, _before(part))
+            rows, figures, leads = rows + found.rows, figures | found.figures, leads + found.leads
     if asked.part or asked.only or asked.seed is not None:
         return
+    paced(rows, figures)
     write_result(
         "hstu_quality",
         protocol=PROTOCOL,
@@ -88,10 +94,8 @@ def main() -> None:
     )
 
 
-def _measured(
-    part: str, shared: Path, asked: argparse.Namespace
-) -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead], str]:
-    """Rows, figures, leads and the hash of the data of a part."""
+def _measured(part: str, shared: Path, asked: argparse.Namespace) -> tuple[Published, str]:
+    """What was measured of a part, and the hash of its data."""
     run, only = not asked.only_summarise, asked.only
     seeds = range(asked.seeds) if asked.seed is None else [asked.seed]
     if part in ("ml1m", "small"):
@@ -99,21 +103,33 @@ def _measured(
         sequences, rows = ml.sequences_of(part, shared), ml.rows_of(part, runs)
         rows += ml1m.curve_rows(sequences) if part == "ml1m" else []
         leads = ml.leads_of(part, runs)
-        return rows, ml.figures_of(part, runs), leads, sequences.data_hash
+        return Published(rows, ml.figures_of(part, runs), leads), sequences.data_hash
     if part == "rectools":
         sequences = ml.sequences_of("ml1m", shared)
         ours = ml.runs_of("ml1m", shared, seeds, None, run=False)
         rows = rectools.peer_rows(sequences, only=only, train=run)
         leads = rectools.leads_of(sequences, ours)
-        return rows, rectools.figures_of(sequences, ours), leads, sequences.data_hash
+        return Published(rows, rectools.figures_of(sequences), leads), sequences.data_hash
     if part == "journey":
         found = journey.runs_of(seeds, only, run=run)
-        return *journey.rows_and_figures(found), journey.task_hash()
+        return Published(*journey.rows_and_figures(found)), journey.task_hash()
     for name in ranking.VARIANTS:
         for seed in seeds:
             if run and only in (None, name):
                 ranking.trained(name, ranking.SHARE, seed)
-    return *ranking.rows_and_figures(), ranking.task_hash()
+    return Published(*ranking.rows_and_figures()), ranking.task_hash()
+
+
+def _beside(new: Published, old: Published) -> Published:
+    """What was measured anew, and of what was published all that it does not replace."""
+    done = {(row["data"], row["model"]) for row in new.rows}
+    keys = {lead.key for lead in new.leads}
+    rows = [row for row in old.rows if (row["data"], row["model"]) not in done]
+    for data, model in sorted({(row["data"], row["model"]) for row in rows}):
+        print(f"as published before: {data}, {model}")
+    leads = [lead for lead in old.leads if lead.key not in keys]
+    figures = {key: old.figures[key] for key in old.figures if key.removesuffix("_ci") not in keys}
+    return Published(new.rows + rows, figures | new.figures, new.leads + leads)
 
 
 def _before(part: str) -> Published:

@@ -23,6 +23,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
@@ -35,6 +36,7 @@ from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.reports.charts import to_svg
 from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.losses import EXACT_BELOW
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
@@ -43,7 +45,6 @@ from adwright.training.sequential.visit_ranks import visit_scorer
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import PICTURES, write_result
 from benchmarks.sequential import _journey as journey
-from benchmarks.sequential._flops import training_flops
 from benchmarks.sequential._runs import Model, Values, build
 
 SCRATCH = cache_folder() / "bench" / "hstu_scaling"
@@ -300,6 +301,42 @@ def draw(points: list[dict[str, Any]], figures: dict[str, Any]) -> None:
         panels.append(panel.properties(title=title, width=300, height=240))
     PICTURES.mkdir(parents=True, exist_ok=True)
     atomic_write_text(PICTURES / "hstu_scaling.svg", to_svg(alt.hconcat(*panels)))
+
+
+def training_flops(
+    config: HSTUConfig | SASRecConfig, lengths: NDArray[np.int64], items: int, batch: int
+) -> float:
+    """Floating-point operations of training one epoch over sequences of `lengths` (int64 [W]),
+    `batch` a step, with a softmax over `items`, from the formulas.
+
+    A product of [a, b] with [b, c] counts 2 a b c; a backward pass counts twice the forward one.
+    Causal attention is counted on the pairs that are seen. Embeddings, norms, activations and the
+    optimiser are left out: they move bytes rather than multiply.
+    """
+    tokens = float(lengths.sum())
+    asked = tokens
+    if config.loss.positions:
+        asked = min(tokens, config.loss.positions * -(-len(lengths) // batch))
+    pairs = float((lengths * (lengths + 1) / 2).sum())
+    width = config.width
+    match config:
+        case HSTUConfig():
+            qk, v = config.heads * config.qk_width, config.heads * config.v_width
+            weights = width * (2 * v + 2 * qk) + v * width * (3 if config.concat else 1)
+            seen = qk + v
+        case SASRecConfig():
+            weights = 4 * width**2 + 2 * width * (config.hidden or width)
+            seen = 2 * width
+    layer = 2 * weights * tokens + 2 * seen * pairs
+    return 3 * (config.blocks * layer + 2 * asked * width * _candidates(config, items))
+
+
+def _candidates(config: Any, items: int) -> int:
+    """Items that each position is compared with."""
+    exact = config.loss.kind == "exact" or (config.loss.kind == "auto" and items < EXACT_BELOW)
+    if exact:
+        return items
+    return int(config.loss.negatives if config.loss.kind == "per_position" else config.loss.shared)
 
 
 if __name__ == "__main__":
