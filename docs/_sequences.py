@@ -15,16 +15,33 @@ BASKETS |= {"new": "new_recall50"}
 
 def quality(data: str, columns: Mapping[str, str]) -> Iterator[str]:
     """One set of hstu_quality: ml1m, small or journey."""
-    yield f"| model | {' | '.join(columns)} | CPU-s an epoch | epochs |"
-    yield "|---|" + "---|" * (len(columns) + 2)
+    yield f"| model | {' | '.join(columns)} | CPU-s an epoch | epochs | seeds |"
+    yield "|---|" + "---|" * (len(columns) + 3)
     rows = [row for row in result("hstu_quality").get("rows", ()) if row["data"] == data]
     for row in rows:
         cells = [_measured(row, key) for key in columns.values()]
         cells.append(number(row["seconds_epoch"], ".0f") if "seconds_epoch" in row else "")
         cells.append(number(row["epochs"], ".0f") if "epochs" in row else "")
+        cells.append(number(row.get("seeds", 1), ".0f"))
         yield f"| {row['model']} | {' | '.join(cells)} |"
     if not rows:
-        yield f"| {ABSENT} |" + " |" * (len(columns) + 2)
+        yield f"| {ABSENT} |" + " |" * (len(columns) + 3)
+    yield from source("hstu_quality")
+
+
+def settings() -> Iterator[str]:
+    """What each candidate of ML-1M was worth on the validation events."""
+    yield "| model | dropout | epochs | CPU-hours | NDCG@10 of validation |"
+    yield "|---|---|---|---|---|"
+    rows = [row for row in result("hstu_quality").get("rows", ()) if row["data"] == "ml1m-valid"]
+    for row in rows:
+        epochs, hours, goal = row["curve"][-1]
+        yield (
+            f"| {row['model']} | {row['dropout']:g} | {epochs} | {number(hours, '.2f')} | "
+            f"{number(goal)} |"
+        )
+    if not rows:
+        yield f"| {ABSENT} | | | | |"
     yield from source("hstu_quality")
 
 
@@ -171,6 +188,7 @@ def _with_interval(figures: Mapping[str, Any], key: str, form: str) -> str:
 SEQUENCES: Mapping[str, Callable[[], Iterator[str]]] = {
     "hstu-optimiser": hstu_optimiser,
     "hstu-ml1m": partial(quality, "ml1m", MOVIES),
+    "hstu-ml1m-settings": settings,
     "hstu-small": partial(quality, "small", MOVIES),
     "hstu-journey": partial(quality, "journey", BASKETS),
     "hstu-ranking": ranking,

@@ -13,16 +13,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import altair as alt
 import numpy as np
+import polars as pl
 
+from adwright.core.atomic import atomic_write_text
 from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.metrics.reports.charts import to_svg
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.validation import validation
+from benchmarks.common.result import PICTURES
 from benchmarks.sequential._runs import Model, Values, Variant, is_done, measured
 
-__all__ = ["MODELS", "Candidate", "Choice", "chosen", "curve_rows", "plan", "validate_all"]
+__all__ = [
+    "MODELS",
+    "Candidate",
+    "Choice",
+    "chosen",
+    "curve_rows",
+    "draw_curves",
+    "plan",
+    "validate_all",
+]
 
 _FIT = SequentialConfig(schedule="linear", validate_every=5, precision="bfloat16")
 _LARGE = HSTUConfig(width=128, heads=2, qk_width=64, v_width=64, blocks=4, time=False)
@@ -120,6 +134,27 @@ def curve_rows(sequences: ItemSequences) -> list[dict[str, Any]]:
                 about = {"dropout": candidate.dropout, "epochs": candidate.epochs}
                 rows.append({"data": "ml1m-valid", "model": choice.about, **about, "curve": curve})
     return rows
+
+
+def draw_curves(rows: Iterable[Mapping[str, Any]]) -> None:
+    """docs/_static/hstu_ml1m.svg: the curves of `curve_rows`, a dash for each dropout."""
+    points = [
+        {"model": row["model"], "dropout": f"{row['dropout']:g}", "hours": hours, "ndcg": ndcg}
+        for row in rows
+        if row["data"] == "ml1m-valid"
+        for _, hours, ndcg in row["curve"]
+    ]
+    if not points:
+        return
+    x = alt.X("hours:Q", title="CPU-hours of training", scale=alt.Scale(zero=True))
+    y = alt.Y("ndcg:Q", title="NDCG@10, validation", scale=alt.Scale(zero=False, nice=False))
+    color, dash = alt.Color("model:N", title=None), alt.StrokeDash("dropout:N")
+    chart = alt.Chart(pl.DataFrame(points))
+    lines = chart.mark_line().encode(x, y, color, dash)
+    both = lines + chart.mark_point(filled=True).encode(x, y, color)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    whole = both.properties(width=440, height=280)
+    atomic_write_text(PICTURES / "hstu_ml1m.svg", to_svg(whole))
 
 
 def plan(sequences: ItemSequences, seeds: Iterable[int]) -> list[tuple[str, str, float]]:

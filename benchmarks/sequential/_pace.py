@@ -61,9 +61,14 @@ def paced(rows: list[dict[str, Any]], figures: dict[str, Any]) -> None:
     rounds: Mapping[str, list[float]] = json.loads(FILE.read_text("utf-8"))["rounds"]
     whole = {}
     for row in rows:
-        if row["data"] == "ml1m" and row["model"] in rounds:
-            row["seconds_epoch"] = min(rounds[row["model"]])
-            whole[row["model"]] = row["seconds_epoch"] * row["epochs"]
+        if row["model"] not in rounds:
+            continue
+        seconds = min(rounds[row["model"]])
+        if row["data"] == "ml1m":
+            row["seconds_epoch"] = seconds
+            whole[row["model"]] = seconds * row["epochs"]
+        if row["data"] == "ml1m-valid":
+            row["curve"] = [[e, round(e * seconds / 3600, 3), goal] for e, _, goal in row["curve"]]
     peer = rectools.title("hstu")
     figures["rectools_cpu_seconds_epoch"] = min(rounds[peer])
     for name, choice in MODELS.items():

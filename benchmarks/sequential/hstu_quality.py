@@ -83,6 +83,7 @@ def main() -> None:
     if asked.part or asked.only or asked.seed is not None:
         return
     paced(rows, figures)
+    ml1m.draw_curves(rows)
     write_result(
         "hstu_quality",
         protocol=PROTOCOL,
