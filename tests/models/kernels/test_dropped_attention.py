@@ -39,13 +39,16 @@ def mask_of(q: Tensor, k: Tensor, seed: int, rate: float = RATE) -> Tensor:
     return torch.where(plain > 0, dropped / plain.clamp(min=1e-300), 0.0)
 
 
-@pytest.fixture(params=[(128, 1 << 20), (5, 64)], ids=["usual tiles", "small tiles"])
-def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", request.param[0])
-    monkeypatch.setattr(module, "CELLS", request.param[1])
+WAYS = {"whole": (256, 128, 1 << 20), "tiles": (1, 128, 1 << 20), "small tiles": (1, 5, 64)}
 
 
-@pytest.mark.usefixtures("tiles")
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in zip(("LONG", "ROWS", "CELLS"), request.param, strict=True):
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("length", [1, 2, 7, 21, 150])
 def test_values_and_gradients_are_the_formulas(length: int) -> None:
     q, k, v = operands(length)
@@ -60,7 +63,7 @@ def test_values_and_gradients_are_the_formulas(length: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.usefixtures("tiles")
+@pytest.mark.usefixtures("ways")
 def test_the_mask_drops_at_the_rate_and_keeps_the_mean() -> None:
     q, k, _ = operands(60, number=4)
     mask = mask_of(q, k, seed=1)
@@ -78,6 +81,7 @@ def test_the_mask_drops_at_the_rate_and_keeps_the_mean() -> None:
     assert not torch.equal(mask[0], mask[1])
 
 
+@pytest.mark.usefixtures("ways")
 def test_the_seed_alone_decides() -> None:
     q, k, v = (x.detach() for x in operands(20))
     runs = []
@@ -88,12 +92,14 @@ def test_the_seed_alone_decides() -> None:
     assert not torch.equal(runs[0], runs[2])
 
 
+@pytest.mark.usefixtures("ways")
 def test_without_dropout_it_is_torchs() -> None:
     q, k, v = operands(33)
     expected = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     torch.testing.assert_close(dropped_attention(q, k, v, 0.0), expected)
 
 
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_other_types_are_as_near_as_they_can_be(dtype: torch.dtype) -> None:
     q, k, v = (x.detach() for x in operands(40))
@@ -109,3 +115,16 @@ def test_other_types_are_as_near_as_they_can_be(dtype: torch.dtype) -> None:
     for one, other in zip(*found, strict=True):
         assert one.dtype == dtype
         assert float((one.double() - other).abs().max() / other.abs().max()) < tolerance
+
+
+@pytest.mark.usefixtures("ways")
+def test_operands_of_float32_are_multiplied_as_bfloat16_where_that_is_asked_for() -> None:
+    small = [x.detach().float().requires_grad_() for x in operands(40)]
+    found = []
+    for asked in (True, False):
+        torch.manual_seed(2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=asked):
+            out = dropped_attention(small[0], small[1], small[2], RATE)
+        found.append([out.detach(), *torch.autograd.grad(out.double().square().sum(), small)])
+    for one, other in zip(*found, strict=True):
+        assert float((one.double() - other).abs().max() / other.abs().max()) < 0.06

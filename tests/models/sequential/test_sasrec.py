@@ -93,7 +93,7 @@ def test_attention_of_nothing_is_nothing() -> None:
     assert causal_attention(nothing, nothing, nothing, offsets).shape == (0, 2, 3)
 
 
-def test_long_sequences_with_dropout_take_the_kernel_of_ours(
+def test_sequences_with_dropout_take_the_kernel_of_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[int, float]] = []
@@ -103,13 +103,12 @@ def test_long_sequences_with_dropout_take_the_kernel_of_ours(
         return dropped_attention(q, k, v, dropout)
 
     monkeypatch.setattr(sasrec, "dropped_attention", told)
-    monkeypatch.setattr(sasrec, "LONG", 8)
     lengths = torch.tensor([3, 0, 16, 9])
     q, k, v = torch.randn(3, int(lengths.sum()), 2, 4).requires_grad_().unbind()
     offsets = lengths_to_offsets(lengths)
     found = causal_attention(q, k, v, offsets, dropout=0.5)
     assert found.shape == v.shape
-    assert {length for length, _ in asked} == {8, 16}
+    assert {length for length, _ in asked} >= {8, 16}
     assert {dropout for _, dropout in asked} == {0.5}
     # Without dropout, or where all of it is kept, the numbers are those of torch's own.
     asked.clear()

@@ -35,16 +35,12 @@ from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, S
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 
 
-#: Sequences of so many tokens, with dropout, take the kernel of ours on a CPU.
-LONG = 256
-
-
 @checked
 @dataclass(frozen=True)
 class SASRecConfig(SequenceConfig):
     """hidden: width of the FFN, 0 for that of the model. attention_dropout: of the softmax's
-    weights, None for `dropout`; on a CPU `dropped_attention` computes it for long sequences, as
-    torch's flash kernel knows none there.
+    weights, None for `dropout`; on a CPU `dropped_attention` computes it, as torch's flash kernel
+    knows none there.
     """
 
     kind: ClassVar[str] = "sasrec"
@@ -81,7 +77,7 @@ def causal_attention(
     def attend(operands: list[Tensor], index: Tensor, _: Tensor) -> Tensor:
         # Places beyond the end come after every real token, so none of these sees them.
         queries, keys, values = (gathered(x, index) for x in operands)  # each [G, H, L, D]
-        if dropout and q.device.type == "cpu" and index.shape[1] >= LONG:
+        if dropout and q.device.type == "cpu":
             return dropped_attention(queries, keys, values, dropout).transpose(1, 2)
         return functional.scaled_dot_product_attention(
             queries, keys, values, dropout_p=dropout, is_causal=True
