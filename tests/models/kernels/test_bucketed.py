@@ -3,6 +3,8 @@ test_hstu_attention."""
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,6 @@ from adwright.models.kernels.bucketed import (
     GROUP_PAIRS,
     LEAST_STEP,
     by_group,
-    gathered,
     length_groups,
     missing_to_compile,
 )
@@ -65,33 +66,31 @@ def test_without_headers_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Python.h" in missing_to_compile()
 
 
-def test_gathered_lays_heads_before_tokens() -> None:
-    x = torch.arange(2 * 5 * 3.0).view(5, 2, 3)
-    index = torch.tensor([[0, 4], [2, 2], [1, 3]])
-    found = gathered(x, index)
-    assert found.shape == (3, 2, 2, 3)
-    for g in range(3):
-        for place in range(2):
-            assert torch.equal(found[g, :, place], x[index[g, place]])
-
-
 def test_groups_come_back_in_the_order_of_the_tokens() -> None:
     """Sums before each token, of which the padding must be none."""
     lengths = torch.tensor([3, 0, 40, 9, 1, 17])
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    x = torch.randn(int(offsets[-1]), 2, 4, dtype=torch.float64)
+    x = torch.randn(int(offsets[-1]), 2, 4, dtype=torch.float64).requires_grad_()
     rows_seen: list[int] = []
 
     def attend(operands: list[Tensor], index: Tensor, rows: Tensor) -> Tensor:
         rows_seen.extend(rows.tolist())
-        (padded,) = operands
-        assert not padded[-1].any()
-        return gathered(padded, index).cumsum(2).transpose(1, 2)
+        (mine,) = operands
+        for g, head, place in product(range(len(index)), range(2), range(index.shape[1])):
+            at = int(index[g, place])
+            expected = x[at, head] if at < len(x) else torch.zeros(4, dtype=x.dtype)
+            assert torch.equal(mine[g, head, place], expected)
+        return mine.cumsum(2)
+
+    def summed(operands: list[Tensor], *_: Tensor) -> Tensor:
+        return operands[0].cumsum(2)
 
     found = by_group([x], offsets[:-1], lengths, attend)
     assert sorted(rows_seen) == [0, 2, 3, 4, 5]
     for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         torch.testing.assert_close(found[start:end], x[start:end].cumsum(0))
+    torch.autograd.gradcheck(lambda x: by_group([x], offsets[:-1], lengths, summed), x)
+    torch.autograd.gradgradcheck(lambda x: by_group([x**2], offsets[:-1], lengths, summed), x)
 
 
 def test_no_token_at_all_still_has_a_gradient_for_everything() -> None:

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,12 +30,11 @@ __all__ = [
     "bucketed",
     "by_group",
     "compiled",
-    "gathered",
     "length_groups",
     "missing_to_compile",
 ]
 
-#: What computes a group: q, k, v, index, bounds and terms to [G, L, H, Dv].
+#: What computes a group: q, k, v [G, H, L, ..], index, bounds and terms to [G, H, L, Dv].
 Group = Callable[[Tensor, Tensor, Tensor, Tensor, Bounds, Terms], Tensor]
 
 #: Lengths are padded to a multiple of a sixteenth of their power of two, and of this.
@@ -120,40 +120,77 @@ def by_group(
     """Attend in groups of about equal length: [E, H, Dv] of the E tokens.
 
     operands: [E, H, ..]. start, length: int64 [U] of the sequences, not all empty.
-    attend(operands, index, rows): [G, L, H, Dv] of the G sequences `rows`, whose tokens are
-    index int64 [G, L]; it gets the operands with a row of zeros at E, which the places beyond the
-    end of a sequence read.
+    attend(operands, index, rows): [G, H, L, Dv] of the G sequences `rows`, whose tokens are
+    index int64 [G, L]; it gets the operands as [G, H, L, ..]. Beyond the end of a sequence the
+    index is E, and the operands are zero.
     """
-    order, out = [], []
-    tokens, device = len(operands[0]), operands[0].device
-    operands = [torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in operands]
+    tokens, heads, *_ = operands[0].shape
+    device, head = operands[0].device, torch.arange(heads, device=length.device)
+    shapes, order, groups = [], [], []
     for longest, rows in length_groups(length):
         local = torch.arange(longest, device=length.device)
-        real = local < length[rows, None]  # [G, L]
-        index = torch.where(real, start[rows, None] + local, tokens)
-        order.append(index[real])
-        out.append(attend(operands, index, rows).flatten(0, 1)[real.flatten().to(device)])
-    every = torch.arange(tokens, device=length.device)
-    place = torch.empty_like(every)
-    place[torch.cat(order)] = every
-    return torch.cat(out).index_select(0, place.to(device))
+        index = torch.where(local < length[rows, None], start[rows, None] + local, tokens)
+        place = torch.where(index < tokens, index * heads, tokens * heads)[:, None]
+        order.append(place + head[:, None] * (index < tokens)[:, None])  # [G, H, L]
+        shapes.append(order[-1].shape)
+        groups.append((index, rows))
+    # All groups are laid out at once, and their results back, by one look-up each.
+    there = torch.cat([one.flatten() for one in order])
+    back = torch.empty(tokens * heads + 1, dtype=torch.int64, device=length.device)
+    back[there] = torch.arange(len(there), device=length.device)
+    there, back = there.to(device), back[:-1].to(device)
+    sizes = [one.numel() for one in order]
+    parts = [torch.split(_laid_out(x, there, back), sizes) for x in operands]
+    out = []
+    for shape, (index, rows), *mine in zip(shapes, groups, *parts, strict=True):
+        found = attend([one.view(*shape, -1) for one in mine], index, rows)
+        out.append(found.flatten(0, 2))
+    result: Tensor = _Unpadded.apply(torch.cat(out), there, back)  # type: ignore[no-untyped-call]
+    return result.view(tokens, heads, -1)
 
 
-def gathered(x: Tensor, index: Tensor) -> Tensor:
-    """x [E, H, D] at index [G, L], to [G, H, L, D]."""
-    return x.index_select(0, index.flatten()).view(*index.shape, *x.shape[1:]).transpose(1, 2)
+def _laid_out(x: Tensor, there: Tensor, back: Tensor) -> Tensor:
+    found: Tensor = _Padded.apply(x.flatten(0, 1), there, back)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Padded(torch.autograd.Function):
+    """Rows of x [N, D] at `there` int64 [P], zeros where that is N. back int64 [N]: where each row
+    went, so that the gradient too is looked up, and nothing is added row by row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(there, back)
+        found = x.index_select(0, there.clamp(max=len(x) - 1))
+        return found.index_fill_(0, (there == len(x)).nonzero()[:, 0], 0)
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        return _Unpadded.apply(above, *ctx.saved_tensors), None, None  # type: ignore[no-untyped-call]
+
+
+class _Unpadded(torch.autograd.Function):
+    """The way back: rows of x [P, D] at `back`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(there, back)
+        return x.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        return _Padded.apply(above, *ctx.saved_tensors), None, None  # type: ignore[no-untyped-call]
 
 
 def _group(q: Tensor, k: Tensor, v: Tensor, index: Tensor, bounds: Bounds, terms: Terms) -> Tensor:
-    """Attention of the tokens index [G, L], to [G, L, H, Dv]; a place at E holds zeros."""
-    queries, keys, values = (gathered(x, index) for x in (q, k, v))  # [G, H, L, D]
-    scores = (queries @ keys.transpose(2, 3)).mul(terms.alpha)
+    """Attention of q, k and v [G, H, L, ..], whose tokens are index [G, L], to [G, H, L, Dv]."""
+    scores = (q @ k.transpose(2, 3)).mul(terms.alpha)
     scores = scores.to(torch.promote_types(v.dtype, torch.float32))
     bias, admitted = _bias(index, bounds, terms, scores.dtype)
     if bias is not None:
         scores = scores + bias
     weights = torch.nn.functional.silu(scores) * (admitted * terms.scale)
-    return (weights.to(v.dtype) @ values).transpose(1, 2)
+    return weights.to(v.dtype) @ v
 
 
 def _bias(

@@ -27,7 +27,7 @@ from torch.nn import functional
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.bucketed import by_group, gathered
+from adwright.models.kernels.bucketed import by_group
 from adwright.models.kernels.dropout import dropout
 from adwright.models.kernels.dropped_attention import dropped_attention
 from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
@@ -74,14 +74,14 @@ def causal_attention(
     if not len(q):
         return v
 
-    def attend(operands: list[Tensor], index: Tensor, _: Tensor) -> Tensor:
+    def attend(operands: list[Tensor], *_: Tensor) -> Tensor:
         # Places beyond the end come after every real token, so none of these sees them.
-        queries, keys, values = (gathered(x, index) for x in operands)  # each [G, H, L, D]
+        queries, keys, values = operands
         if dropout and q.device.type == "cpu":
-            return dropped_attention(queries, keys, values, dropout).transpose(1, 2)
+            return dropped_attention(queries, keys, values, dropout)
         return functional.scaled_dot_product_attention(
             queries, keys, values, dropout_p=dropout, is_causal=True
-        ).transpose(1, 2)
+        )
 
     return by_group([q, k, v], offsets[:-1], offsets.diff(), attend)
 
