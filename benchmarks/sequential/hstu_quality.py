@@ -74,11 +74,13 @@ def main() -> None:
     figures: dict[str, Any] = {}
     leads: list[Lead] = []
     hashes: dict[str, str] = {}
+    anew: set[str] = set()
     for part in PARTS:
         if asked.part in (None, part):
             found, hashes[part] = _measured(part, Path(shared), asked)
+            anew |= {row["model"] for row in found.rows if row["data"] == "ml1m"}
             if asked.only_summarise:
-                found = _beside(found, _before(part))
+                found = _beside(found, _before(part), anew)
             rows, figures, leads = rows + found.rows, figures | found.figures, leads + found.leads
     if asked.part or asked.only or asked.seed is not None:
         return
@@ -121,15 +123,18 @@ def _measured(part: str, shared: Path, asked: argparse.Namespace) -> tuple[Publi
     return Published(*ranking.rows_and_figures()), ranking.task_hash()
 
 
-def _beside(new: Published, old: Published) -> Published:
-    """What was measured anew, and of what was published all that it does not replace."""
+def _beside(new: Published, old: Published, anew: set[str]) -> Published:
+    """What was measured anew, and of what was published all that it does not replace; no old
+    comparison of a model of ML-1M that was measured `anew`."""
     done = {(row["data"], row["model"]) for row in new.rows}
     keys = {lead.key for lead in new.leads}
     rows = [row for row in old.rows if (row["data"], row["model"]) not in done]
     for data, model in sorted({(row["data"], row["model"]) for row in rows}):
         print(f"as published before: {data}, {model}")
-    leads = [lead for lead in old.leads if lead.key not in keys]
-    figures = {key: old.figures[key] for key in old.figures if key.removesuffix("_ci") not in keys}
+    starts = [f"ml1m_{k}_minus_" for k, choice in ml1m.MODELS.items() if choice.about in anew]
+    keep = [key for key in old.figures if not any(key.startswith(start) for start in starts)]
+    leads = [lead for lead in old.leads if lead.key not in keys and lead.key in keep]
+    figures = {key: old.figures[key] for key in keep if key.removesuffix("_ci") not in keys}
     return Published(new.rows + rows, figures | new.figures, new.leads + leads)
 
 
