@@ -63,7 +63,7 @@ class _Whole(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         queries, keys, values = (x.detach().flatten(0, 1) for x in (q, k, v))  # [N, L, D]
         length, scale = q.shape[2], q.shape[3] ** -0.5
-        ahead = torch.full((length, length), -torch.inf, dtype=q.dtype).triu_(1)
+        ahead = q.new_full((length, length), -torch.inf).triu_(1)
         weights = torch.softmax(torch.baddbmm(ahead, queries * scale, keys.transpose(1, 2)), -1)
         kept = draw_kept(weights.shape, dropout, like=weights)
         ctx.save_for_backward(queries, keys, values, weights, kept)
