@@ -148,6 +148,7 @@ def draw_curves(rows: Iterable[Mapping[str, Any]]) -> None:
     if not points:
         return
     x = alt.X("hours:Q", title="CPU-hours of training", scale=alt.Scale(zero=True))
+    x = x.axis(tickCount=6)
     y = alt.Y("ndcg:Q", title="NDCG@10, validation", scale=alt.Scale(zero=False, nice=False))
     color, dash = alt.Color("model:N", title=None), alt.StrokeDash("dropout:N")
     chart = alt.Chart(pl.DataFrame(points))
