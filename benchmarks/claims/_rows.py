@@ -124,7 +124,8 @@ def _ends(end: End, folder: Path) -> tuple[float, float, float] | None:
     found = [
         _interval(row, end.key)
         for row in rows
-        if all(str(row.get(key, "")).startswith(value) for key, value in end.where.items())
+        if end.key in row
+        and all(str(row.get(key, "")).startswith(value) for key, value in end.where.items())
     ]
     return None if not found else max(found) if end.best else found[0]
 
