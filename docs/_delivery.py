@@ -352,7 +352,7 @@ def funnel() -> Iterator[str]:
     keys = ("sets", "sets_not_below_best_rule", "sets_best_of_all")
     sets, kept, best = (number(figures.get(key), "d") for key in keys)
     yield f"Of {sets} logs what serves is not below the best rule or an own part on {kept}, and"
-    yield f"ahead of every rule and library on {best}."
+    yield f"beyond the interval ahead of every rule and library on {best}."
     yield ""
     yield result("funnel").get("protocol", f"The cascade of a log is {ABSENT}.")
     yield from source("funnel")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from _results import ABSENT, figures_of, number, result, source
+from _results import ABSENT, figures_of, number, result, source, verdict
 
 MODELS = {
     "din": "**DIN**",
@@ -38,12 +38,13 @@ def din_choices() -> Iterator[str]:
     found, figures = result("din"), figures_of("din")
     about = {row["variant"]: row["about"] for row in found.get("rows", ()) if "variant" in row}
     variants = [name for name in about if name.startswith("third_") and name != "third_din"]
-    yield "| DIN with | group AUC | default ahead by (95% interval) |"
-    yield "|---|---|---|"
-    yield f"| its defaults | {number(figures.get('gauc_third_din'))} | |"
+    yield "| DIN with | group AUC | default ahead by (95% interval) | verdict |"
+    yield "|---|---|---|---|"
+    yield f"| its defaults | {number(figures.get('gauc_third_din'))} | | |"
     for name in variants:
-        lead = number(figures.get(f"gauc_third_din_minus_{name}_ci"), "+.4f")
-        yield f"| {about[name]} | {number(figures.get(f'gauc_{name}'))} | {lead} |"
+        ends = figures.get(f"gauc_third_din_minus_{name}_ci")
+        lead, said = number(ends, "+.4f"), verdict(ends, "default better", "default worse")
+        yield f"| {about[name]} | {number(figures.get(f'gauc_{name}'))} | {lead} | {said} |"
     yield from source("din")
 
 
@@ -64,10 +65,12 @@ def mba() -> Iterator[str]:
 
 def din_peers() -> Iterator[str]:
     """DIN beside peer libraries, on the same rows."""
-    rows = [row for row in result("din").get("rows", ()) if "library" in row]
-    heads = ("training, rows per CPU-second", "scoring", "group AUC", "peak memory, GB")
-    yield f"| data | library | {' | '.join(heads)} |"
-    yield "|---|---|---|---|---|---|"
+    found = result("din")
+    rows = [row for row in found.get("rows", ()) if "library" in row]
+    leads = {(lead["data"], lead["b"]): lead for lead in found.get("leads", ())}
+    heads = ("training, rows per CPU-second", "scoring", "group AUC", "ours ahead by", "seeds")
+    yield f"| data | library | {' | '.join(heads)} | peak memory, GB |"
+    yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         speeds = (row["train_rows_per_cpu_second"], row["score_rows_per_cpu_second"])
         cells = (
@@ -75,12 +78,22 @@ def din_peers() -> Iterator[str]:
             row["library"],
             *(number(speed, ",.0f") for speed in speeds),
             number(row["gauc"]) if "gauc" in row else "speed only",
+            _ahead(leads.get((row["comparison"], row["library"]))),
+            str(row.get("seeds", 1)),
             number(max(row["peak_train_gb"], row["peak_score_gb"]), ".1f"),
         )
         yield f"| {' | '.join(cells)} |"
     if not rows:
-        yield f"| {ABSENT} | | | | | |"
+        yield f"| {ABSENT} | | | | | | | |"
     yield from source("din")
+
+
+def _ahead(lead: Mapping[str, Any] | None) -> str:
+    """A lead with its interval and verdict; empty where there is none."""
+    if lead is None:
+        return ""
+    ends = (lead["low"], lead["high"])
+    return f"{lead['value']:+.4f} ({ends[0]:+.4f} to {ends[1]:+.4f}): {verdict(ends)}"
 
 
 def din_defaults() -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ def number(value: object, form: str = ".4f") -> str:
     if isinstance(value, list):
         return " to ".join(format(end, form) for end in value)
     return ABSENT if value is None else format(value, form)
+
+
+def verdict(
+    ends: Sequence[float] | None, above: str = "ahead", below: str = "behind"
+) -> str:
+    """In words, of the two ends of a difference: `level` where 0 lies between them."""
+    if ends is None:
+        return ABSENT
+    return above if ends[0] > 0 else below if ends[1] < 0 else "level"
 
 
 def source(name: str, target: str = "") -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from _results import ABSENT, figures_of, number, result, source
+from _results import ABSENT, figures_of, number, result, source, verdict
 
 NAMES = {"beauty": "Beauty", "lastfm": "lastfm", "journey": "Complete Journey"}
 #: Measures of the table, by their heads.
@@ -48,15 +48,17 @@ def leads() -> Iterator[str]:
     if rows:
         yield "![Recall@50 above no second task, by labels an item](_static/self_supervision.svg)"
         yield ""
-    yield "| data | labels an item | masking | recall@50 above none | the same, tail | verdict |"
-    yield "|---|---|---|---|---|---|"
+    heads = ("data", "labels an item", "masking", "recall@50 above none", "tail", "head")
+    yield f"| {' | '.join(heads)} | verdict |"
+    yield "|---|---|---|---|---|---|---|"
     for row in rows:
-        lead, tail = row["minus_none/all/recall50"], row["minus_none/tail/recall50"]
+        lead = row["minus_none/all/recall50"]
         cells = [NAMES[row["data"]], f"{row['labels_an_item']:.1f} ({row['share']}%)"]
-        cells += [row["model"], _relative(row, rows_of(row, NONE), lead), _signed(tail)]
-        yield f"| {' | '.join([*cells, _verdict(lead)])} |"
+        cells += [row["model"], _relative(row, rows_of(row, NONE), lead)]
+        cells += [_signed(row.get(f"minus_none/{part}/recall50")) for part in ("tail", "head")]
+        yield f"| {' | '.join([*cells, _words(row)])} |"
     if not rows:
-        yield f"| {ABSENT} | | | | | |"
+        yield f"| {ABSENT} | | | | | | |"
     figures = figures_of("two_tower")
     keys = {
         "recall@50": "label10_recall50_cfm_minus_none_ci",
@@ -87,18 +89,23 @@ def _value(row: Mapping[str, Any], key: str) -> str:
     return "" if value is None else f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _signed(value: Sequence[float]) -> str:
+def _words(row: Mapping[str, Any]) -> str:
+    """Of all items, and of the head where that differs."""
+    all_, head = (
+        verdict(lead[1:], "better", "worse") if (lead := row.get(f"minus_none/{of}/recall50")) else ""
+        for of in ("all", "head")
+    )
+    return all_ if head in ("", "level", all_) else f"{all_}, head {head}"
+
+
+def _signed(value: Sequence[float] | None) -> str:
+    if not value or value[0] is None:
+        return ""
     return f"{value[0]:+.4f} ({value[1]:+.4f} to {value[2]:+.4f})"
 
 
 def _relative(row: Mapping[str, Any], none: Mapping[str, Any], lead: Sequence[float]) -> str:
     return f"{_signed(lead)}, {lead[0] / max(none['all/recall50'][0], 1e-9):+.1%}"
-
-
-def _verdict(lead: Sequence[float]) -> str:
-    if lead[1] > 0:
-        return "better"
-    return "worse" if lead[2] < 0 else "level"
 
 
 RETRIEVAL: Mapping[str, Callable[[], Iterator[str]]] = {

@@ -87,7 +87,7 @@ def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
     return PooledLog(
         rows,
         all(lead.high >= 0 for lead in own),
-        all(lead.value > 0 for (kind, _), lead in leads.items() if kind in ("rule", "peer")),
+        all(lead.low > 0 for (kind, _), lead in leads.items() if kind in ("rule", "peer")),
         figures,
         [_row(name, kind, what, lead) for (kind, what), lead in leads.items() if kind != "served"],
     )

@@ -49,7 +49,7 @@ PROTOCOL = (
     "ours, which are few epochs of its, and an hour where there is such a row, one seed. It is "
     "left out where the log is too large for that. Not below: the upper "
     "end of the interval of what serves less each rule and each of its own parts is not below 0. "
-    "Best of all: ahead of every rule and every peer in NDCG@10."
+    "Best of all: the lower end is above 0 of every rule and every peer in NDCG@10."
 )
 _CLOCKS = {
     True: "The minutes of the training (5) are those of the processor on one thread, since the "

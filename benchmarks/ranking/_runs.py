@@ -74,14 +74,17 @@ VARIANTS = {
     "third_softmax": Variant("softmax weights", DINConfig(weight="softmax"), FIT, THIRD),
     # By events, as these runs were counted; benchmarks/ranking/mba.py sweeps the paper's count.
     "third_mba": Variant(
-        "MBA, lambda 1", DINConfig(), replace(FIT, decay=1.0, decay_counts="events"), THIRD
+        "MBA by events, lambda 1",
+        DINConfig(),
+        replace(FIT, decay=1.0, decay_counts="events"),
+        THIRD,
     ),
     "third_random_start": Variant(
         "unit starts at random", DINConfig(similarity_start=False), FIT, THIRD
     ),
     "third_two_epochs": Variant("two epochs", DINConfig(), TWICE, THIRD),
     "third_two_epochs_mba": Variant(
-        "two epochs, MBA, lambda 1",
+        "two epochs, MBA by events, lambda 1",
         DINConfig(),
         replace(TWICE, decay=1.0, decay_counts="events"),
         THIRD,

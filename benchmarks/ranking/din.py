@@ -102,7 +102,7 @@ def _measured(
         for kept in filter(None, (runs.load(name, seed) for seed in runs.SEEDS)):
             if kept.parts is not None:
                 parts.setdefault(name, []).append(kept.parts)
-            table.append(kept.record)
+            table.append({**kept.record, "about": variant.about})
             ece += [kept.record["ece_calibrated"]] if name == "din" else []
     return table, parts, {"ece_calibrated": max(ece)} if ece else {}
 
