@@ -30,9 +30,7 @@ def number(value: object, form: str = ".4f") -> str:
     return ABSENT if value is None else format(value, form)
 
 
-def verdict(
-    ends: Sequence[float] | None, above: str = "ahead", below: str = "behind"
-) -> str:
+def verdict(ends: Sequence[float] | None, above: str = "ahead", below: str = "behind") -> str:
     """In words, of the two ends of a difference: `level` where 0 lies between them."""
     if ends is None:
         return ABSENT

@@ -91,11 +91,13 @@ def _value(row: Mapping[str, Any], key: str) -> str:
 
 def _words(row: Mapping[str, Any]) -> str:
     """Of all items, and of the head where that differs."""
-    all_, head = (
-        verdict(lead[1:], "better", "worse") if (lead := row.get(f"minus_none/{of}/recall50")) else ""
-        for of in ("all", "head")
-    )
-    return all_ if head in ("", "level", all_) else f"{all_}, head {head}"
+    said = {}
+    for part in ("all", "head"):
+        lead = row.get(f"minus_none/{part}/recall50")
+        said[part] = verdict(lead[1:], "better", "worse") if lead else "level"
+    if said["head"] in ("level", said["all"]):
+        return said["all"]
+    return f"{said['all']}, head {said['head']}"
 
 
 def _signed(value: Sequence[float] | None) -> str:

@@ -1,6 +1,7 @@
 """The sentences of the documentation that claim a lead, and the rows that they stand on.
 
-A paragraph or a line of a list that says who is ahead carries a mark that no reader sees:
+A paragraph, or a line of a list or a table, that says who is ahead carries a mark that no reader
+sees:
 
     <!-- claim: din/gauc_din_minus_base ahead; item_item/lastfm_x level -->
 
@@ -26,22 +27,22 @@ _LEFT_OUT = ("cli.md", "changelog.md", "floors.md", "errors.md")
 CLAIMS = re.compile(
     r"\b((?<!who is )ahead(?! of the log)|(is|are|be) behind|(?<!to )beats?|wins|outperforms?|"
     r"(better|worse|higher|lower) than|as good as|gains? overall|the better for it|less alike|"
-    r"finds? (more|\w+ times)|holds? more of|the lowest|makes no difference|two are not told apart|"
-    r"costs nothing (here|that can be measured here))\b",
+    r"finds? (more|\w+ times)|holds? more of|the lowest|steeper|makes no difference|"
+    r"two are not told apart|costs nothing (here|that can be measured here))\b",
     re.IGNORECASE,
 )
 _MARK = re.compile(r"<!-- claim: (.*?) -->", re.DOTALL)
 _TRAININGS = re.compile(r"\b(training|trainings|seed|seeds|single runs?)\b")
 _HIDDEN = re.compile(
-    r"^(`{3,}).*?^\1`*[ ]*$|<!-- generated:.*?<!-- end -->|^\|.*?$|^#.*?$",
+    r"^(`{3,}).*?^\1`*[ ]*$|<!-- generated:.*?<!-- end -->|^#.*?$",
     re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A paragraph, or a line of a list, without its marks. marks: (row, verdict), or ("none", why).
-    place: PAGE:LINE."""
+    """A paragraph, or a line of a list or a table, without its marks. place: PAGE:LINE. marks:
+    (row, verdict), or ("none", why)."""
 
     place: str
     text: str
@@ -60,11 +61,12 @@ def pages() -> list[Path]:
 
 
 def passages(page: str, text: str) -> Iterator[Passage]:
-    """Of a page: what a reader reads as text. Code, tables and generated parts are left out."""
+    """Of a page: what was written by hand. Code, and parts generated from the results, are left
+    out."""
     # Line by line the same length, so that places stay.
     shown = _HIDDEN.sub(lambda match: "\n" * match[0].count("\n"), text)
     start = 0
-    for part in re.split(r"(\n[ ]*\n|\n(?=[ ]*(?:[-*]|\d+\.) ))", shown):
+    for part in re.split(r"(\n[ ]*\n|\n(?=[ ]*(?:[-*] |\d+\. |\|)))", shown):
         if part.strip():
             line = shown.count("\n", 0, start) + 1
             marks = tuple(

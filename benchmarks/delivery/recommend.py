@@ -225,9 +225,7 @@ def _top(name: Ours, known: ItemSequences, data: str) -> TopItems:
             from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 
             task = build_next_item(Path(os.environ["ADWRIGHT_DATA"]) / data)
-            towers = TwoTower(
-                TwoTowerConfig(width=WIDTH, views="none"), task.spec, task.items, task.count
-            )
+            towers = TwoTower(TwoTowerConfig(width=WIDTH), task.spec, task.items, task.count)
             return RetrieverTop(RetrieverArtifact.of(towers, task), unseen=True)
 
 

@@ -99,7 +99,7 @@ VARIANTS = {
     ),
     "hstu_plain": Variant("HSTU", replace(_HSTU, popularity=False, repeats=False), _FIT),
 }
-_TOWERS = (TwoTowerConfig(views="none"), RetrievalConfig(epochs=2, batch=256, validation_visits=0))
+_TOWERS = (TwoTowerConfig(), RetrievalConfig(epochs=2, batch=256, validation_visits=0))
 
 
 def runs_of(seeds: Iterable[int], only: str | None, *, run: bool) -> dict[str, list[Any]]:

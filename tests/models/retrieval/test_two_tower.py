@@ -21,7 +21,7 @@ from adwright.models.retrieval.two_tower import (
 )
 from tests.support.data.small_next_basket import small_task
 
-CONFIG = TwoTowerConfig(width=8, hidden=12, view_items=6, days=(0.0, 2.0))
+CONFIG = TwoTowerConfig(views="correlated", width=8, hidden=12, view_items=6, days=(0.0, 2.0))
 TASK = small_task()
 
 
@@ -193,7 +193,7 @@ def test_it_learns_one_batch_by_heart() -> None:
         {"views": "spread_out"},
         {"views": "random"},
         {"alpha": 5.0},
-        {"view_temperature": 0.1},
+        {"view_temperature": 0.05},
         {"view_temperature": 1.0},
         {"view_items": 3},
         {"sharing": "partial"},

@@ -26,7 +26,7 @@ CONFIG = RetrievalConfig(
 
 def _model(seed: int = 0) -> TwoTower:
     torch.manual_seed(seed)
-    config = TwoTowerConfig(width=8, hidden=16, view_items=8, temperature=0.2)
+    config = TwoTowerConfig(views="correlated", width=8, hidden=16, view_items=8, temperature=0.2)
     return TwoTower(config, TASK.spec, TASK.items, TASK.count)
 
 

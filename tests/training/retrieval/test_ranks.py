@@ -51,7 +51,7 @@ def test_the_best_of_several_vectors_counts() -> None:
 
 def test_a_model_scores_the_whole_catalogue() -> None:
     torch.manual_seed(0)
-    config = TwoTowerConfig(width=8, hidden=8, view_items=4)
+    config = TwoTowerConfig(views="correlated", width=8, hidden=8, view_items=4)
     model = TwoTower(config, TASK.spec, TASK.items, TASK.count).eval()
     visits = TASK.visits("test")
     scores = catalogue_vectors(model, TASK)(visits)

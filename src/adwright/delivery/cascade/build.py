@@ -91,9 +91,7 @@ class BuildConfig:
     Raises ConfigError where a model and its training do not belong together.
     """
 
-    retriever: TwoTowerConfig | HSTUConfig = field(
-        default_factory=lambda: TwoTowerConfig(views="none")
-    )
+    retriever: TwoTowerConfig | HSTUConfig = field(default_factory=TwoTowerConfig)
     retriever_fit: RetrievalConfig | SequentialConfig = field(
         default_factory=lambda: RetrievalConfig(epochs=2, batch=256, validation_visits=0)
     )

@@ -126,7 +126,7 @@ class MultiInterest(nn.Module):
         super().__init__()
         self.config = config
         towers = TwoTowerConfig(
-            width=config.width, hidden=config.hidden, views="none", embedding=config.embedding
+            width=config.width, hidden=config.hidden, embedding=config.embedding
         )
         self.item = ItemTower(spec, items, towers)
         self.tables = nn.ModuleList(config.embedding.table(f) for f in spec.coded_rows)

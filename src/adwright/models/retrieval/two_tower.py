@@ -79,7 +79,8 @@ class TwoTowerConfig:
 
     width: D of the vectors. hidden: of each tower's MLP. days: half-lives of the decayed sums
     of the history; 0 stands for no decay. temperature: tau of the main loss.
-    views: what the item tower learns beside the main loss (see the module).
+    views: what the item tower learns beside the main loss (see the module); by default nothing,
+    as it helped in few of the cases that were measured (`training.retrieval.second_task`).
     alpha, view_temperature, view_items: weight, tau and batch of the second task.
     information: how `views` "correlated" counts what features share, "raw" or "normalised"; see
     `masking`. sharing: "full", views and item tower share all layers; "partial", all but the last.
@@ -99,9 +100,9 @@ class TwoTowerConfig:
     hidden: int = 128
     days: tuple[float, ...] = (0.0, 30.0, 5.0)
     temperature: float = 0.07
-    views: Views = "correlated"
-    alpha: float = 0.1
-    view_temperature: float = 0.4
+    views: Views = "none"
+    alpha: float = 0.3
+    view_temperature: float = 0.1
     view_items: int = 512
     information: Information = "raw"
     sharing: Sharing = "full"

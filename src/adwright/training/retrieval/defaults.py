@@ -70,9 +70,7 @@ class _Visits(NamedTuple):
 def two_tower_defaults(task: NextBasket) -> Defaults[TwoTowerConfig, RetrievalConfig]:
     """Two towers without a second task, and their training."""
     found = _counted(task)
-    model = TwoTowerConfig(
-        views="none", embedding=_embedding(task.spec), days=(0.0, *_half_lives(found.gap))
-    )
+    model = TwoTowerConfig(embedding=_embedding(task.spec), days=(0.0, *_half_lives(found.gap)))
     return Defaults(model, *_fit(found, f"half-lives of {_lengths(model.days[1:], found.unit)}"))
 
 

@@ -37,7 +37,7 @@ class RetrainConfig:
     """model, fit: of the two towers. test_visits: at most so many later baskets are measured. k: of
     the recall."""
 
-    model: TwoTowerConfig = field(default_factory=lambda: TwoTowerConfig(views="none"))
+    model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     fit: RetrievalConfig = field(
         default_factory=lambda: RetrievalConfig(
             epochs=1, visits_per_epoch=20_000, validation_visits=0, max_history=100
