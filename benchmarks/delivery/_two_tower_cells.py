@@ -37,9 +37,8 @@ DATA = ("beauty", "lastfm", "journey")
 SHARES = (1, 3, 10, 30, 100)
 #: An item with so many training labels belongs to the head, one without any is cold.
 HEAD = 20
-#: The share where a data set begins, and those of a data set of which trainings take minutes.
+#: The share where a data set begins.
 FIRST = 10
-FEWER_SHARES = {"journey": (1, 10, 100)}
 DEPTH = 500
 #: At most so many passes over the labels: fewer labels, more passes and fewer steps.
 EPOCHS = {1: 40, 3: 30, 10: 15, 30: 10, 100: 6}
@@ -84,11 +83,6 @@ class Cell:
 
 class NotRun(Exception):
     """A training that is not there, and was not to be made."""
-
-
-def shares_of(data: str) -> tuple[int, ...]:
-    """The shares of a data set, ascending."""
-    return FEWER_SHARES.get(data, SHARES)
 
 
 def open_task(name: str) -> NextBasket | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adwright.data.tasks.next_basket import NextBasket
-from benchmarks.delivery._two_tower_cells import FIRST, Cell, shares_of, trained, with_share
+from benchmarks.delivery._two_tower_cells import FIRST, SHARES, Cell, trained, with_share
 
 WEIGHTS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 TEMPERATURES = (0.07, 0.1, 0.2)
@@ -44,11 +44,9 @@ class Choice:
 Found = dict[Setting, float]
 
 
-def neighbour(data: str, share: int) -> int:
+def neighbour(share: int) -> int:
     """The share whose choice another begins with, one step nearer to `FIRST`."""
-    shares = shares_of(data)
-    at = shares.index(share)
-    return shares[at + (1 if share < FIRST else -1)]
+    return SHARES[SHARES.index(share) + (1 if share < FIRST else -1)]
 
 
 def choose(data: str, task: NextBasket, share: int, *, run: bool = True) -> Choice:
@@ -69,7 +67,7 @@ def choose(data: str, task: NextBasket, share: int, *, run: bool = True) -> Choi
 
     start = Setting(1.0, 0.1)
     if share != FIRST:
-        start = choose(data, task, neighbour(data, share), run=run).cfm
+        start = choose(data, task, neighbour(share), run=run).cfm
     found = valid([start], [0])
     while more := [s for s in _beside(_best(found)[0]) if s not in found]:
         found |= valid(more, [0])
