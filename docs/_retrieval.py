@@ -1,4 +1,4 @@
-"""The tables of self-supervised retrieval, from benchmarks/results/two_tower.json."""
+"""The tables of self-supervised retrieval, from two_tower.json and second_task.json."""
 
 from __future__ import annotations
 
@@ -110,7 +110,48 @@ def _relative(row: Mapping[str, Any], none: Mapping[str, Any], lead: Sequence[fl
     return f"{_signed(lead)}, {lead[0] / max(none['all/recall50'][0], 1e-9):+.1%}"
 
 
+def by_rule() -> Iterator[str]:
+    """What the command does with nothing said, above no second task; and how it ranks new items."""
+    found = result("second_task")
+    leads = {lead["key"]: lead for lead in found.get("leads", ())}
+    heads = (
+        "weights by seed",
+        "recall@50",
+        "above none",
+        "tail",
+        "head",
+        "cold, by default embedding",
+    )
+    yield f"| data | labels an item | {' | '.join(heads)} | verdict |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    rows = [row for row in found.get("rows", ()) if "unseen_items" in row]
+    for row in rows:
+        key = f"{row['data']}{row['share']}"
+        lead = leads[f"{key}_all_recall50_rule_minus_none"]
+        cells = [NAMES[row["data"]], f"{row['labels_an_item']:.1f} ({row['share']}%)"]
+        cells += [
+            ", ".join(f"{weight:g}" for weight in row["weights"]),
+            _value(row, "all/recall50"),
+        ]
+        cells += [_signed(_ends(lead))]
+        for slice_ in ("tail", "head"):
+            cells.append(_signed(_ends(leads.get(f"{key}_{slice_}_recall50_rule_minus_none"))))
+        cells.append(_signed(_ends(leads.get(f"{key}_cold_recall500_default_minus_own"))))
+        said = verdict((lead["low"], lead["high"]), "better", "worse")
+        yield f"| {' | '.join([*cells, said])} |"
+    if not rows:
+        yield f"| {ABSENT} | | | | | | | | |"
+    yield ""
+    yield found.get("protocol", "")
+    yield from source("second_task")
+
+
+def _ends(lead: Mapping[str, Any] | None) -> Sequence[float] | None:
+    return None if lead is None else [lead[end] for end in ("value", "low", "high")]
+
+
 RETRIEVAL: Mapping[str, Callable[[], Iterator[str]]] = {
     "two-tower": two_tower,
     "two-tower-leads": leads,
+    "second-task": by_rule,
 }

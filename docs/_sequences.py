@@ -22,7 +22,7 @@ def quality(data: str, columns: Mapping[str, str]) -> Iterator[str]:
         cells = [_measured(row, key) for key in columns.values()]
         cells.append(number(row["seconds_epoch"], ".0f") if "seconds_epoch" in row else "")
         cells.append(number(row["epochs"], ".0f") if "epochs" in row else "")
-        cells.append(number(row.get("seeds", 1), ".0f"))
+        cells.append(number(row.get("seeds", 1) or "", ""))
         yield f"| {row['model']} | {' | '.join(cells)} |"
     if not rows:
         yield f"| {ABSENT} |" + " |" * (len(columns) + 3)

@@ -207,7 +207,7 @@ def _summary(
             "labels": labels,
             "labels_an_item": round(labels / (len(row.task.items) - 1), 2),
             "model": MODELS.get(model, RULE_NAMES.get(model, model)),
-            "seeds": len(runs),
+            "seeds": 0 if model in RULES else len(runs),
         }
         if model in ("cfm", "rfm"):
             line |= vars(getattr(row.choice, model))

@@ -54,6 +54,7 @@ PROTOCOL = (
     "often and how long ago the household had it, have a voice in the score "
     "(`adwright.models.sequential.repeats`)."
 )
+RULES = {"popularity": popularity, "frequency": frequency}
 LOSS = LossConfig("exact", positions=1024)
 _FIT = SequentialConfig(
     epochs=3,
@@ -99,6 +100,9 @@ VARIANTS = {
     ),
     "hstu_plain": Variant("HSTU", replace(_HSTU, popularity=False, repeats=False), _FIT),
 }
+#: Of every model, as its row says it.
+NAMES = {"popularity": "popularity", "frequency": "personal frequency", "two_tower": "two towers"}
+NAMES |= {name: variant.about for name, variant in VARIANTS.items()}
 _TOWERS = (TwoTowerConfig(), RetrievalConfig(epochs=2, batch=256, validation_visits=0))
 
 
@@ -116,7 +120,7 @@ def runs_of(seeds: Iterable[int], only: str | None, *, run: bool) -> dict[str, l
         return visit_validation(model, task, asked)()
 
     runs: dict[str, list[Any]] = {}
-    for name, rule in (("popularity", popularity), ("frequency", frequency)):
+    for name, rule in RULES.items():
         path = SCRATCH / f"journey-{name}-{task.data_hash[:8]}.npz"
         if run and only in (None, name) and not path.exists():
             keep(path, _measures(rule(task), task, visits), 0.0)
@@ -187,17 +191,19 @@ def rows_and_figures(
     """The table, the figures of the contract as far as the runs are there, and HSTU's leads."""
     task = build_next_basket(CompleteJourney.open())
     person = task.visit_user[task.visits("test")]
-    names = {"popularity": "popularity", "frequency": "personal frequency"}
-    names |= {"two_tower": "two towers"} | {name: v.about for name, v in VARIANTS.items()}
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     leads: list[Lead] = []
     models = {name: by_seed(found) for name, found in runs.items() if found}
-    for rule in ("popularity", "frequency"):  # no seed
+    for rule in RULES:  # no seed
         if rule in models:
             models[rule] = {key: one[0] for key, one in models[rule].items()}
     for name, mean in models.items():
-        row: dict[str, Any] = {"data": "journey", "model": names[name], "seeds": len(runs[name])}
+        row: dict[str, Any] = {
+            "data": "journey",
+            "model": NAMES[name],
+            "seeds": 0 if name in RULES else len(runs[name]),
+        }
         measures = [key for key in mean if key.endswith(("_recall50", "_ndcg10"))]
         row |= {key: [round(x, 5) for x in interval(mean[key], person)] for key in measures}
         plain = ("epochs", "best_epoch", "valid", "seconds_epoch")
@@ -208,6 +214,6 @@ def rows_and_figures(
         if name != "hstu" and "hstu" in models:
             for key in measures:
                 found = method_difference(models["hstu"][key], mean[key], person)
-                about = (names["hstu"], names[name], key, "next basket", found)
+                about = (NAMES["hstu"], NAMES[name], key, "next basket", found)
                 leads.append(Lead(f"cj_{key}_hstu_minus_{name}", *about))
     return rows, figures, leads

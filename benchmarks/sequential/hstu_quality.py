@@ -78,7 +78,7 @@ def main() -> None:
     for part in PARTS:
         if asked.part in (None, part):
             found, hashes[part] = _measured(part, Path(shared), asked)
-            anew |= {row["model"] for row in found.rows if row["data"] == "ml1m"}
+            anew |= {row["model"] for row in found.rows if row["data"] in ("ml1m", "journey")}
             if asked.only_summarise:
                 found = _beside(found, _before(part), anew)
             rows, figures, leads = rows + found.rows, figures | found.figures, leads + found.leads
@@ -125,14 +125,16 @@ def _measured(part: str, shared: Path, asked: argparse.Namespace) -> tuple[Publi
 
 def _beside(new: Published, old: Published, anew: set[str]) -> Published:
     """What was measured anew, and of what was published all that it does not replace; no old
-    comparison of a model of ML-1M that was measured `anew`."""
+    comparison of a model of ML-1M or Complete Journey that was measured `anew`."""
     done = {(row["data"], row["model"]) for row in new.rows}
     keys = {lead.key for lead in new.leads}
     rows = [row for row in old.rows if (row["data"], row["model"]) not in done]
     for data, model in sorted({(row["data"], row["model"]) for row in rows}):
         print(f"as published before: {data}, {model}")
-    starts = [f"ml1m_{k}_minus_" for k, choice in ml1m.MODELS.items() if choice.about in anew]
-    keep = [key for key in old.figures if not any(key.startswith(start) for start in starts)]
+    starts = tuple(f"ml1m_{k}_minus_" for k, choice in ml1m.MODELS.items() if choice.about in anew)
+    others = tuple(f"_minus_{k}" for k, about in journey.NAMES.items() if about in anew)
+    of_lead = {key: key.removesuffix("_ci") for key in old.figures}
+    keep = [k for k, of in of_lead.items() if not (of.startswith(starts) or of.endswith(others))]
     leads = [lead for lead in old.leads if lead.key not in keys and lead.key in keep]
     figures = {key: old.figures[key] for key in keep if key.removesuffix("_ci") not in keys}
     return Published(new.rows + rows, figures | new.figures, new.leads + leads)
