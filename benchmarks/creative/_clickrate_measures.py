@@ -124,6 +124,15 @@ class Measured:
         moments = self.moments(measure)
         return with_seeds(_drawn(moments, rng), _rho(moments.sum(1)))
 
+    def by_seed(self, measure: str) -> list[float]:
+        """The values that `interval` is the mean of."""
+        if measure in RATIOS:
+            tops, bottoms = self.sums(measure)
+            found = tops.sum(1) / bottoms.sum(1)
+        else:
+            found = _rho(self.moments(measure).sum(1))
+        return [round(float(one), 6) for one in found]
+
     def less(self, other: Measured, measure: str) -> MethodInterval:
         """This less `other`, paired: a draw takes the same stories for both, and a seed parted them
         into the same folds."""

@@ -124,8 +124,10 @@ def _row(task: Task, name: str, found: _Found, folds: Measured, later: Measured)
         for seed, rates in zip(found.seeds, folds.rates, strict=True)
     ]
     row |= {key: float(np.mean([form[key] for form in forms])) for key in forms[0]}
+    row["by_seed"] = {}
     for measure in (*RATIOS, *RHOS):
         for suffix, of in (("", folds), ("_time", later)):
+            row["by_seed"][f"{measure}{suffix}"] = of.by_seed(measure)
             interval = of.interval(measure)
             row[f"{measure}{suffix}"] = interval.value
             row[f"{measure}{suffix}_ci"] = [interval.low, interval.high]
