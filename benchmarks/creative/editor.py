@@ -40,7 +40,7 @@ from benchmarks.creative.editing.files import protected_rows, signed_rows
 from benchmarks.creative.editing.guard_cases import guard_rows
 from benchmarks.creative.editing.predictors import latent_rows, predictor_rows
 from benchmarks.creative.editing.searches import CALLS, edit_rows, front_rows, speed_rows
-from benchmarks.creative.editing.summary import figures_of, rows_of
+from benchmarks.creative.editing.summary import figures_of, leads_of, rows_of
 
 __all__ = ["main"]
 
@@ -219,6 +219,7 @@ class _Bench:
             seeds=seeds,
             rows=rows_of(found),
             figures=figures_of(found),
+            leads=leads_of(found),
             folder=folder,
         )
 

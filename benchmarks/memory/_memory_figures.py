@@ -75,13 +75,14 @@ def summarise() -> None:
                     "rho": round(interval.value, 4),
                     "low": round(interval.low, 4),
                     "high": round(interval.high, 4),
+                    "by_seed": _rounded(_rhos(predicted, table_of(part).targets[at])),
                 }
             )
             if likeliest is not None:
                 rows[-1]["rho_likeliest"] = round(_rho(part, at, likeliest).value, 4)
             key = _KEYS[part] if system == "encoder" else f"{_KEYS[part]}_{system}"
             figures |= _told(key, interval)
-    figures |= _brands() | _digits() | _cover() | _speed() | _costs()
+    figures |= _brands() | _cover() | _speed() | _costs()
     write_result(
         "memorability",
         protocol=_PROTOCOL,
@@ -89,7 +90,7 @@ def summarise() -> None:
         seeds=SEEDS,
         rows=rows,
         figures=figures,
-        leads=[lead for part in PARTS for lead in _leads(part)],
+        leads=[*(lead for part in PARTS for lead in _leads(part)), *_digits()],
     )
 
 
@@ -132,6 +133,10 @@ def _rho(part: str, at: NDArray[np.int64], predicted: Floats) -> MethodInterval:
     return rho_interval(predicted, table.targets[at], table.groups[at], rng, draws=_DRAWS)
 
 
+def _rounded(values: Floats) -> list[float]:
+    return [round(float(value), 4) for value in values]
+
+
 def _told(key: str, interval: MethodInterval) -> dict[str, Any]:
     return {key: interval.value, f"{key}_ci": [interval.low, interval.high]}
 
@@ -160,19 +165,21 @@ def _brands() -> dict[str, Any]:
     }
 
 
-def _digits() -> dict[str, Any]:
+def _digits() -> Iterator[Lead]:
     """Gain of the expectation over the likeliest answer, on sentences: of the tuned model where it
     is whole, and of the untuned ones."""
-    told: dict[str, Any] = {}
-    for system, key in (("few", "_few"), ("zero", "_zero"), ("language", "")):
+    for system, end in (("few", "_few"), ("zero", "_zero"), ("language", "")):
         found = _answers("sentences", system)
         if found is None:
             continue
         at, predicted, likeliest = found
-        if likeliest is not None:
-            gain = _rho("sentences", at, predicted).value - _rho("sentences", at, likeliest).value
-            told[f"digits_expectation_minus_argmax{key}"] = gain
-    return told
+        if likeliest is None:
+            continue
+        gap = _difference("sentences", at, predicted, likeliest)
+        key, title = f"digits_expectation_minus_argmax{end}", _TITLES[system]
+        measure = "rank correlation, brands held out"
+        a, b = f"{title}, expectation of digits", f"{title}, likeliest digit"
+        yield Lead(key, a, b, measure, "sentences", gap)
 
 
 def _cover() -> dict[str, Any]:

@@ -11,14 +11,16 @@ import numpy as np
 
 from adwright.metrics.bootstrap import interval_of
 from adwright.metrics.two_level import MethodInterval, with_seeds
-from benchmarks.common.result import RESULTS, Figure
+from benchmarks.common.result import RESULTS, Figure, Lead
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import RULES
 from benchmarks.creative.editing.predictors import LATENTS
 
-__all__ = ["SAID", "figures_of", "rows_of"]
+__all__ = ["SAID", "figures_of", "leads_of", "rows_of"]
 
 BySeed = Mapping[int, Rows]
+#: Parts that search, and what their figures begin with.
+_PARTS = {"searches": "", "few": "few_", "faces": "face_"}
 _DRAWS = 2000
 #: Of the methods, in figures.
 SAID = {
@@ -34,7 +36,7 @@ Number = Callable[[dict[str, Any]], float]
 def figures_of(found: Mapping[str, BySeed]) -> dict[str, Figure]:
     """All figures of the parts that are there."""
     made: dict[str, Figure] = {}
-    for part, start in (("searches", ""), ("few", "few_"), ("faces", "face_")):
+    for part, start in _PARTS.items():
         if part in found:
             made |= _searches(found[part], start)
     if "fronts" in found:
@@ -59,12 +61,33 @@ def figures_of(found: Mapping[str, BySeed]) -> dict[str, Figure]:
     return made
 
 
+def leads_of(found: Mapping[str, BySeed]) -> list[Lead]:
+    """What is compared: penalties or none, and pictures with their latents or without."""
+    leads = []
+    for part, start in _PARTS.items():
+        if part in found:
+            gap = _paired(found[part], "genetic", "genetic, no penalties", itemgetter("truth"))
+            key = f"{start}gain_true_minus_no_penalties"
+            leads.append(Lead(key, "genetic", "genetic, no penalties", "true gain", part, gap))
+    systems = _all_predictors(found)
+    if LATENTS in _systems(systems):
+        gains = [
+            _row(some, LATENTS)["spearman"] - _row(some, "image")["spearman"]
+            for some in systems.values()
+        ]
+        value = float(np.mean(gains))
+        gap = with_seeds(interval_of(value, np.full(2, value)), np.array(gains))
+        key = "predictor_spearman_latents_minus_image"
+        leads.append(Lead(key, LATENTS, "image", "rank correlation", "portraits held out", gap))
+    return leads
+
+
 def rows_of(found: Mapping[str, BySeed]) -> Rows:
     """The tables: rules, searches, predictors and cases of the guard."""
     rows: Rows = [
         {"table": "rules", "name": name, "rule": rule.printed()} for name, rule in RULES.items()
     ]
-    for part in ("searches", "few", "faces"):
+    for part in _PARTS:
         for method in SAID:
             of = {seed: _of(some, method) for seed, some in found.get(part, {}).items()}
             if of:
@@ -109,10 +132,6 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
         name = "random_search" if other == "random" else other
         if all(sum(row["score_gain"] for row in _of(some, other)) > 0 for some in found.values()):
             made |= _ends(f"{start}gain_ratio_{name}", _ratio(found, "genetic", other))
-    made |= _ends(
-        f"{start}gain_true_minus_no_penalties",
-        _paired(found, "genetic", "genetic, no penalties", lambda row: row["truth"]),
-    )
     kept = {
         seed: [row for row in _of(some, "genetic") if row.get("kept")]
         for seed, some in found.items()
@@ -199,20 +218,13 @@ def _predictors(found: BySeed) -> dict[str, Figure]:
                 LATENTS: "latents"}.get(name)  # fmt: skip
         if word is not None:
             made[f"predictor_spearman_{word}"] = _form(found, name)["spearman"]
-    if LATENTS in _systems(found):
-        gains = [
-            _row(some, LATENTS)["spearman"] - _row(some, "image")["spearman"]
-            for some in found.values()
-        ]
-        value = float(np.mean(gains))
-        seeds = with_seeds(interval_of(value, np.full(2, value)), np.array(gains))
-        made |= _ends("predictor_spearman_latents_minus_image", seeds)
     return made
 
 
-def _form(found: BySeed, name: str) -> dict[str, float]:
+def _form(found: BySeed, name: str) -> dict[str, Any]:
     rows = [_row(some, name) for some in found.values()]
-    return {key: float(np.mean([row[key] for row in rows])) for key in _FORM if key in rows[0]}
+    by_seed = {key: [float(row[key]) for row in rows] for key in _FORM if key in rows[0]}
+    return {key: float(np.mean(each)) for key, each in by_seed.items()} | {"by_seed": by_seed}
 
 
 def _upworthy() -> Rows:
@@ -236,6 +248,9 @@ def _of_method(of: BySeed) -> dict[str, Any]:
     made["real_share"] = float(np.mean([row["truth"] > 0 for row in changed])) if changed else 0.0
     if "kept" in rows[0]:
         made["kept_share"] = _share(rows, "kept")
+    made["by_seed"] = {
+        key: [float(np.mean([row[key] for row in some])) for some in of.values()] for key in keys
+    }
     return made
 
 
