@@ -22,8 +22,8 @@ NONE = ("no second task",)
 
 def two_tower() -> Iterator[str]:
     """Each model by data set and share of the labels."""
-    yield f"| data | labels | an item | model | {' | '.join(MEASURES)} |"
-    yield "|---|---|---|---|" + "---|" * len(MEASURES)
+    yield f"| data | labels | an item | model | {' | '.join(MEASURES)} | visits: head, tail, cold |"
+    yield "|---|---|---|---|" + "---|" * (len(MEASURES) + 1)
     for row in _rows():
         share, each = row.get("share", 100), row.get("labels_an_item")
         model = row["model"]
@@ -36,6 +36,8 @@ def two_tower() -> Iterator[str]:
             model,
         ]
         cells += [_value(row, key) for key in MEASURES.values()]
+        visits = row.get("visits", {})
+        cells.append(", ".join(f"{visits.get(of, 0):,}" for of in ("head", "tail", "cold")))
         yield f"| {' | '.join(cells)} |"
     yield ""
     yield result("two_tower").get("protocol", f"Retrieval is {ABSENT}.")

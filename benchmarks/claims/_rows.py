@@ -71,8 +71,11 @@ def claim_rows(folder: Path = RESULTS) -> dict[str, ClaimRow]:
         for lead in listed:
             row = ClaimRow(name=f"{path.stem}/{lead.pop('key')}", **lead)
             found[row.name] = row
+        # A figure with the interval of a lead is that lead under a name of the contract.
+        told = {(lead["low"], lead["high"]) for lead in listed}
         for row in _of_figures(path.stem, result["figures"]):
-            found.setdefault(row.name, row)
+            if (row.low, row.high) not in told:
+                found.setdefault(row.name, row)
     for one in BESIDE:
         if apart := _beside(one, folder):
             found[apart.name] = apart

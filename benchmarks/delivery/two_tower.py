@@ -217,6 +217,11 @@ def _summary(
                 for cell, valid in row.choice.tried.items()
                 if cell.views == VIEWS[model]
             ]
+        line["visits"] = {
+            slice_: int(np.isfinite(runs[0][f"{slice_}/recall50"]).sum())
+            for slice_ in COMPARED
+            if f"{slice_}/recall50" in keys
+        }
         mine = {k: v if model not in RULES else v[0] for k, v in values[model].items() if k in keys}
         line |= {key: _rounded(interval(found, person)) for key, found in mine.items()}
         line |= means_by_seed(mine)

@@ -190,7 +190,7 @@ def summarise() -> Published:
     """Rows of all finished comparisons, the ratios against the best peers, and our leads; of a
     comparison of which nothing is here, what was published."""
     table, figures, leads = Published([], {}, [])
-    smallest: dict[str, list[float]] = {}
+    smallest: dict[str, list[tuple[float, str]]] = {}
     for comparison in COMPARISONS:
         found = _libraries(comparison)
         part = _compared(comparison, found) if found else _before(comparison)
@@ -200,8 +200,13 @@ def summarise() -> Published:
             speed = measure != _MARGIN
             counts = comparison.measures_quality and not (speed and comparison.max_history)
             if counts and f"{key}_{measure}" in part.figures:
-                smallest.setdefault(measure, []).append(part.figures[f"{key}_{measure}"])
-    return Published(table, figures | {key: min(of) for key, of in smallest.items()}, leads)
+                of = f"{key}_{measure}"
+                smallest.setdefault(measure, []).append((part.figures[of], of))
+    for measure, found_of in smallest.items():
+        figures[measure], of = min(found_of)
+        if f"{of}_ci" in figures:
+            figures[f"{measure}_ci"] = figures[f"{of}_ci"]
+    return Published(table, figures, leads)
 
 
 def _compared(comparison: Comparison, found: dict[str, _Library]) -> Published:
@@ -216,8 +221,10 @@ def _compared(comparison: Comparison, found: dict[str, _Library]) -> Published:
     if comparison.measures_quality:
         best = max(row["gauc"] for row in peers)
         peers = [row for row in peers if row["gauc"] >= best - EQUAL]
-        figures[f"{key}_{_MARGIN}"] = ours.row["gauc"] - best
         leads = [_lead(comparison, key, ours, name, one) for name, one in others.items()]
+        least = next(lead for lead in leads if others[lead.b].row["gauc"] == best)
+        figures[f"{key}_{_MARGIN}"] = least.found.value
+        figures[f"{key}_{_MARGIN}_ci"] = [least.found.low, least.found.high]
     for stage, ratio in _RATIOS.items():
         speed = f"{stage}_rows_per_cpu_second"
         figures[f"{key}_{ratio}"] = ours.row[speed] / max(row[speed] for row in peers)
