@@ -35,6 +35,7 @@ __all__ = [
     "curve_rows",
     "draw_curves",
     "plan",
+    "said_of",
     "validate_all",
 ]
 
@@ -56,6 +57,7 @@ class Choice:
     """A model, how it is trained, and the candidates for the rest.
 
     cost: CPU-seconds an epoch. most_seeds: of final trainings, 0 for as many as are asked for.
+    said: what the protocol says of it.
     """
 
     about: str
@@ -64,6 +66,7 @@ class Choice:
     cost: float
     fit: SequentialConfig = _FIT
     most_seeds: int = 0
+    said: str = ""
 
     def seeds(self, asked: Iterable[int]) -> list[int]:
         """Those of `asked` that are trained."""
@@ -95,10 +98,18 @@ MODELS: Mapping[str, Choice] = {
         30.0,
         replace(_FIT, schedule="constant"),
         most_seeds=1,
+        said="ML-1M's published large shape: 8 blocks of 2 heads of 25, width 50, dropout .2, 100 "
+        "epochs at a constant rate, one seed.",
     ),
     # Events before the last 200 of a person too, in windows of their own.
     "hstu_large_windows": Choice(
-        "HSTU, large, whole windows", _LARGE, _BIG[:2], 32.0, replace(_FIT, all_windows=True)
+        "HSTU, large, whole windows",
+        _LARGE,
+        _BIG[:2],
+        32.0,
+        replace(_FIT, all_windows=True),
+        said="Whole windows of ML-1M: the events before the last 200 of a person are read too, in "
+        "windows of their own.",
     ),
 }
 
@@ -135,6 +146,12 @@ def curve_rows(sequences: ItemSequences) -> list[dict[str, Any]]:
                 about = {"dropout": candidate.dropout, "epochs": candidate.epochs}
                 rows.append({"data": "ml1m-valid", "model": choice.about, **about, "curve": curve})
     return rows
+
+
+def said_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of the models of `rows` what the protocol says of none but them."""
+    there = {row["model"] for row in rows}
+    return [choice.said for choice in MODELS.values() if choice.said and choice.about in there]
 
 
 def draw_curves(rows: Iterable[Mapping[str, Any]]) -> None:

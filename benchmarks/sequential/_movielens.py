@@ -33,11 +33,8 @@ ML1M = (
     "dropout .2 for 60 or 100 epochs or .3 for 100; where its row has one seed, .2 for 60 and "
     "nothing was chosen. Large: 4 blocks of 2 heads, width 128; .2 for 25, .3 for 30 or .4 for 40 "
     "epochs, and for SASRec, whose best of these had the least, .1 for 25 and none for 20 too. "
-    "SASRec's dropout is of attention's weights too. Whole windows: the events before the last "
-    "200 of a person are read too, in windows of their own. "
-    "Published large shape: 8 blocks of 2 heads of 25, width 50, dropout .2, 100 epochs at a "
-    "constant rate, one seed. All: exact softmax at temperature .05, batches of 128, AdamW at "
-    ".001, which falls to 0 but for the published shape, bfloat16 products."
+    "SASRec's dropout is of attention's weights too. All: exact softmax at temperature .05, "
+    "batches of 128, AdamW at .001, which falls to 0, bfloat16 products."
 )
 SMALL = (
     "ml-latest-small: 610 people, 9,724 films, 100,836 ratings with times, ties of a second by a "

@@ -88,7 +88,7 @@ def main() -> None:
     ml1m.draw_curves(rows)
     write_result(
         "hstu_quality",
-        protocol=PROTOCOL,
+        protocol=" ".join([PROTOCOL, *ml1m.said_of(rows)]),
         data=content_hash(hashes),
         seeds=list(range(asked.seeds)),
         rows=rows,
