@@ -24,10 +24,10 @@ from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.report import FunnelReport
 from benchmarks.common.result import RESULTS, Lead, write_result
-from benchmarks.delivery._funnel_logs import SetName, write_log
-from benchmarks.delivery._funnel_peers import LARGEST, answers_of, peer_rows
-from benchmarks.delivery._funnel_pooled import pooled
-from benchmarks.delivery._funnel_steps import Done, log_to_answer
+from benchmarks.delivery.funnel_parts.logs import SetName, write_log
+from benchmarks.delivery.funnel_parts.peers import LARGEST, answers_of, peer_rows
+from benchmarks.delivery.funnel_parts.pooled import pooled
+from benchmarks.delivery.funnel_parts.steps import Done, log_to_answer
 
 NAME = "funnel"
 #: Seconds of the processor that RecBole's SASRec may train: as many as all of ours, and far more.

@@ -20,7 +20,7 @@ import httpx
 
 from adwright.core.atomic import atomic_write_text
 from benchmarks.common.result import ROOT
-from benchmarks.delivery._funnel_logs import LogFiles
+from benchmarks.delivery.funnel_parts.logs import LogFiles
 
 __all__ = ["Done", "log_to_answer"]
 
@@ -67,7 +67,9 @@ def log_to_answer(
             continue
         resumed = number == 1 and (folder / "runs" / "cascade" / "config.json").exists()
         more = ["--resume"] if resumed else []
-        script = "benchmarks.delivery._funnel_train" if number == 1 and processor else "adwright"
+        script = (
+            "benchmarks.delivery.funnel_parts.train" if number == 1 and processor else "adwright"
+        )
         found = _run(script, [*command, *more], folder)
         done.append(found)
         _keep(folder, done)

@@ -1,0 +1,1 @@
+"""The parts of the benchmark of the whole way, from a log to an answer."""
