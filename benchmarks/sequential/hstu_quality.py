@@ -137,7 +137,10 @@ def _beside(new: Published, old: Published, anew: set[str]) -> Published:
     keep = [k for k, of in of_lead.items() if not (of.startswith(starts) or of.endswith(others))]
     leads = [lead for lead in old.leads if lead.key not in keys and lead.key in keep]
     figures = {key: old.figures[key] for key in keep if key.removesuffix("_ci") not in keys}
-    return Published(new.rows + rows, figures | new.figures, new.leads + leads)
+    place = {(row["data"], row["model"]): at for at, row in enumerate(old.rows)}
+    rows += new.rows
+    rows.sort(key=lambda row: place.get((row["data"], row["model"]), len(place)))
+    return Published(rows, figures | new.figures, new.leads + leads)
 
 
 def _before(part: str) -> Published:
