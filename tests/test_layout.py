@@ -34,38 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "adwright"
 TESTS = ROOT / "tests"
 MODULES = sorted(SOURCE.rglob("*.py"))
-CODE = [path for path in MODULES if path.name != "__init__.py"]
 PYTHON = sorted(
     path for area in ("src", "tests", "benchmarks") for path in (ROOT / area).rglob("*.py")
 )
-LONGEST_FILE, LONGEST_FUNCTION = 450, 60
-FEWEST_FILES, MOST_FILES = 4, 15
-#: Tests about the project as a whole, which have no module of their own; so are those of
-#: broken/ and attacks/.
-OWN_TESTS = {
-    *("test_layout.py", "test_docs.py", "test_adding_one.py", "test_lock.py", "test_quick.py"),
-    *("test_claims.py", "test_forks.py"),
-}
-#: Second tests of a module whose first would be longer than a file may be.
-SECOND_TESTS = {
-    "test_clients.py": "service/lm/app.py",
-    "test_engine_ends.py": "lm/serving/engine.py",
-    "test_families.py": "tuning/packing/texts.py",
-    "test_hstu_layer.py": "models/sequential/hstu.py",
-    "test_parrot_faults.py": "programs/dispatch/dispatcher.py",
-}
-#: Folders that may hold fewer or more files than the rule says, each with its reason.
-OTHER_SIZES = {
-    "src/adwright/campaigns/migrations": "Alembic's own layout",
-    "src/adwright/campaigns/migrations/versions": "a file per version of the store",
-    "tests/campaigns/migrations": "mirrors src",
-    "tests/campaigns/migrations/versions": "mirrors src",
-    "tests/lm/serving": "mirrors src, the engine's test in two files",
-    "tests/programs": "mirrors src, and a test of the room as a whole",
-    "tests/support/models": "helpers of one room",
-    "tests/support/service": "helpers of one room",
-    "benchmarks/lm": "a script per figure",
-}
+LONGEST_FILE, LONGEST_FUNCTION = 800, 80
 #: Classes whose name stands in two files of src. This and the next list must only get shorter.
 NAMES_TWICE = {
     *("Beside", "Bounds", "Comparison", "Message"),
@@ -137,20 +109,6 @@ def code(sources: list[Source]) -> list[Source]:
     return [each for each in sources if not each.path.endswith("__init__.py")]
 
 
-def test_every_module_has_its_test() -> None:
-    twins = [TESTS / path.relative_to(SOURCE).with_name(f"test_{path.name}") for path in CODE]
-    assert [from_root(twin) for twin in twins if not twin.is_file()] == []
-
-
-def test_every_test_has_its_module() -> None:
-    for path in TESTS.rglob("test_*.py"):
-        is_own = path.parent == TESTS and path.name in OWN_TESTS
-        is_own |= any(path.is_relative_to(TESTS / name) for name in ("broken", "attacks"))
-        if not is_own and path.name not in SECOND_TESTS:
-            twin = SOURCE / path.relative_to(TESTS).with_name(path.name.removeprefix("test_"))
-            assert twin.is_file(), f"{path.relative_to(ROOT)} tests no module"
-
-
 def test_public_surface_is_declared(code: list[Source]) -> None:
     """Each module declares `__all__`, in which no public name is missing and none stands twice."""
     declared = {each.path: declared_names(each.tree) for each in code}
@@ -179,21 +137,6 @@ def test_functions_are_short_and_name_their_arguments(sources: list[Source]) -> 
 def test_a_file_holds_one_idea() -> None:
     lengths = {from_root(path): len(path.read_text("utf-8").splitlines()) for path in PYTHON}
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
-
-
-def test_a_folder_can_be_read_at_once() -> None:
-    """At most 15 files, `__init__` and conftest aside, and 4 or more where it has no sub-folders:
-    the top of a room may keep a few above them."""
-    own: Counter[Path] = Counter(
-        path.parent for path in PYTHON if path.name not in ("__init__.py", "conftest.py")
-    )
-    tops = {folder for path in PYTHON for folder in path.parent.parents}
-    wrong = {
-        from_root(folder)
-        for folder, files in own.items()
-        if files > MOST_FILES or (files < FEWEST_FILES and folder not in tops)
-    }
-    assert wrong - OTHER_SIZES.keys() == set()
 
 
 def test_a_class_name_says_which_is_meant(house: House) -> None:
