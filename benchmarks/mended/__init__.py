@@ -1,7 +1,8 @@
 """Figures of faults that were mended, before and after: a script per area, run against either tree.
 
 `python -m benchmarks.mended.AREA --state before` with PYTHONPATH at the tree of that state keeps
-what it finds in benchmarks/results/mended/AREA.json; `python -m benchmarks.mended.table` prints all.
+what it finds in benchmarks/results/mended/AREA.json.
+`python -m benchmarks.mended.table` prints all areas.
 """
 
 from __future__ import annotations
