@@ -18,7 +18,14 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from adwright.core import artifacts
-from adwright.core.artifacts import MANIFEST, TENSORS, load_artifact, save_artifact
+from adwright.core.artifacts import (
+    MANIFEST,
+    TENSORS,
+    Fitted,
+    load_artifact,
+    read_fitted,
+    save_artifact,
+)
 from adwright.core.clock import FixedClock
 from adwright.core.errors import (
     ArtifactCorruptError,
@@ -443,3 +450,28 @@ def test_the_folder_below_and_the_verbs_of_another_kind_are_named(tmp_path: Path
         save_artifact(tmp_path / kind, kind=kind, config={})
         with pytest.raises(ArtifactError, match=r"this one is for .*recommend, publish and retrai"):
             load_artifact(tmp_path / kind, kind="adapter")
+
+
+@pytest.mark.parametrize(
+    ("events", "last", "until", "words"),
+    [
+        (1_500, 1_700_000_000_000_007, 1_700_000_000_000_007, "1,500 events until 2023-11-14"),
+        (3, None, None, "3 events"),
+        (3, 12 * 86_400_000_000, None, "3 events"),  # places in a sequence, as days
+        (0, 1_700_000_000_000_007, None, "0 events"),
+    ],
+)
+def test_what_it_was_fitted_on_is_read_without_the_tensors(
+    tmp_path: Path, events: int, last: int | None, until: int | None, words: str
+) -> None:
+    fitted = Fitted.of(events, last)
+    assert fitted == Fitted(events, until)
+    assert fitted.text().startswith(words)
+    save_artifact(
+        tmp_path / "new", kind="k", config={"a": 1}, tensors={"w": np.zeros(4)}, fitted=fitted
+    )
+    save_artifact(tmp_path / "old", kind="k", config={"a": 1})
+    assert load_artifact(tmp_path / "new").fitted == fitted
+    (tmp_path / "new" / "tensors.safetensors").unlink()
+    assert read_fitted(tmp_path / "new") == fitted
+    assert read_fitted(tmp_path / "old") is load_artifact(tmp_path / "old").fitted is None

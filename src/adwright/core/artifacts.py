@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from safetensors import numpy as safetensors_numpy
 
 from adwright.core.atomic import atomic_folder
 from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.core.manifest import (
@@ -46,7 +48,16 @@ from adwright.core.manifest import (
     verified,
 )
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "TENSORS", "Artifact", "load_artifact", "save_artifact"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "TENSORS",
+    "Artifact",
+    "Fitted",
+    "load_artifact",
+    "read_fitted",
+    "save_artifact",
+]
 
 #: The verbs for each kind, for whoever brought another one.
 _TAKEN_BY = {
@@ -58,6 +69,33 @@ _TAKEN_BY = {
     ),
     "lm-tuned": "adwright tune export and adwright lm",
 }
+
+
+#: Where the last event lies before this, in microseconds, places in a sequence stand for times.
+_PLACES = 3_650 * 86_400_000_000
+_FITTED = "fitted"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a model was fitted on. events: so many. until: microseconds since 1970, after which it
+    saw none; None for a log without times."""
+
+    events: int
+    until: int | None = None
+
+    @classmethod
+    def of(cls, events: int, last: int | None) -> Fitted:
+        """last: microseconds of the last event. In the first ten years after 1970 it is a place."""
+        timed = events and last is not None and last >= _PLACES
+        return cls(int(events), int(last) if timed and last is not None else None)
+
+    def text(self) -> str:
+        """In words, to the second."""
+        if self.until is None:
+            return f"{self.events:,} events"
+        moment = datetime.fromtimestamp(self.until // 1_000_000, UTC)
+        return f"{self.events:,} events until {moment:%Y-%m-%d %H:%M:%S}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +118,12 @@ class Artifact:
     def id(self) -> str:
         """The hash of the manifest: names exactly these bytes with this history."""
         return str(self.manifest["id"])
+
+    @property
+    def fitted(self) -> Fitted | None:
+        """What it was fitted on; None where an older version did not say. Raises ConfigError where
+        that is no record of it."""
+        return _fitted(self.config)
 
     def text(self, name: str) -> str:
         """The file `name` as UTF-8 text; ArtifactError where there is no such file."""
@@ -121,6 +165,7 @@ def save_artifact(
     data_hash: str = "",
     seed: int = 0,
     parents: Sequence[str] = (),
+    fitted: Fitted | None = None,
     overwrite: bool = False,
     clock: Clock | None = None,
 ) -> str:
@@ -132,7 +177,8 @@ def save_artifact(
     kind: what it is, for example "din". config, feature_spec: plain JSON values.
     tensors: arrays of numbers or booleans, any shape and memory order.
     files: further files by relative name ("report.json", "adapter/a.json"); text is UTF-8.
-    data_hash: hash of the data that it was made from. parents: ids of source artifacts.
+    data_hash: hash of the data that it was made from. parents: ids of source artifacts. fitted: on
+    what, kept in the config; see `read_fitted`.
     clock: gives `created`, the machine's own by default.
 
     Raises ArtifactUnsafeError for a name that leaves the folder or a file that is a pickle,
@@ -152,7 +198,7 @@ def save_artifact(
     manifest: dict[str, Any] = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
-        "config": dict(config),
+        "config": {**config, **({} if fitted is None else {_FITTED: to_jsonable(fitted)})},
         "feature_spec": None if feature_spec is None else dict(feature_spec),
         "data_hash": data_hash,
         "seed": seed,
@@ -202,6 +248,17 @@ def load_artifact(source: str | Path | Artifact, *, kind: str | None = None) -> 
         name: read_listed(folder, name, entry) for name, entry in sorted(manifest.files.items())
     }
     return _artifact(folder, raw, manifest, contents)
+
+
+def read_fitted(folder: str | Path) -> Fitted | None:
+    """What a saved model was fitted on, as its manifest alone says; None where it does not.
+    Raises as `load_artifact` for what is no artifact."""
+    return _fitted(read_manifest(Path(folder))[1].config)
+
+
+def _fitted(config: Mapping[str, Any]) -> Fitted | None:
+    found = config.get(_FITTED)
+    return None if found is None else from_jsonable(Fitted, found)
 
 
 def _check_kind(found: str, wanted: str | None, folder: Path) -> None:

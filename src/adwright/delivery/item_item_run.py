@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from adwright.core.artifacts import Fitted
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.data.schema import ACTION_KINDS
@@ -115,6 +116,7 @@ def train_item_item(
             data.sequences.name,
             data.sequences.data_hash,
             seed,
+            fitted=Fitted.of(len(read.item), _last(data.sequences, events)),
         )
         artifact = with_histories(artifact, _histories(data.sequences, events))
         identity = artifact.save(folder / "model", overwrite=overwrite, clock=clock)
@@ -128,6 +130,16 @@ def _histories(sequences: ItemSequences, events: pl.DataFrame | None) -> Histori
     if events is None:
         return sequence_histories(sequences)
     return Histories.from_events(events, item_table(sequences.ids), kinds=ACTION_KINDS)
+
+
+def _last(sequences: ItemSequences, events: pl.DataFrame | None) -> int | None:
+    """Microseconds of the last event, None without times."""
+    if events is not None and events.height:
+        time = events["time"]
+        return int((time if time.dtype.is_integer() else time.dt.epoch("us")).max())  # type: ignore[arg-type]
+    if sequences.time is None:
+        return None
+    return int(sequences.time.max(initial=0)) * MICROSECONDS_PER_SECOND
 
 
 def sequence_histories(sequences: ItemSequences) -> Histories:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, Fitted, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.delivery.deadline import Deadline
@@ -94,11 +94,12 @@ def save_popularity(
     *,
     data_hash: str = "",
     seed: int = 0,
+    fitted: Fitted | None = None,
     overwrite: bool = False,
     clock: Clock | None = None,
 ) -> str:
-    """Write the artifact; returns its id. data_hash, seed: of what the weights were counted from.
-    Raises what `save_artifact` raises."""
+    """Write the artifact; returns its id. data_hash, seed, fitted: of what the weights were
+    counted from. Raises what `save_artifact` raises."""
     Popularity(item_ids, weight)
     tensors = {"weight": np.asarray(weight, dtype=np.float64)}
     files = {_ITEMS: json.dumps(list(item_ids))}
@@ -110,6 +111,7 @@ def save_popularity(
         files=files,
         data_hash=data_hash,
         seed=seed,
+        fitted=fitted,
         overwrite=overwrite,
         clock=clock,
     )

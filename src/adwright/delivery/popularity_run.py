@@ -110,6 +110,7 @@ def train_popularity(
             _weights(read, half_life)[1:],
             data_hash=task.data_hash,
             seed=seed,
+            fitted=task.fitted(whole=True),
             overwrite=overwrite,
             clock=clock,
         )

@@ -32,9 +32,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adwright.core.artifacts import Fitted
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import distinct, ranges
+from adwright.data.time import MICROSECONDS_PER_SECOND
 
 __all__ = ["Held", "ItemSequences", "SequenceBatch"]
 
@@ -230,6 +232,15 @@ class ItemSequences:
         if self.train_ends is not None:
             return self.train_ends[int(final)]
         return self.held("test" if final else "valid")[1]
+
+    def fitted(self, *, final: bool = False) -> Fitted:
+        """What a model that reads `training_end` was fitted on, in whole seconds."""
+        end = self.training_end(final=final)
+        events = int((end - self.offsets[:-1]).sum())
+        if self.time is None or not events:
+            return Fitted(events)
+        last = int(self.time[end[end > self.offsets[:-1]] - 1].max())
+        return Fitted.of(events, (last + 1) * MICROSECONDS_PER_SECOND - 1)
 
     def windows(
         self, max_length: int, *, final: bool = False, whole: bool = False

@@ -22,6 +22,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from adwright.core.artifacts import Fitted
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
@@ -116,6 +117,13 @@ class NextBasket:
         first = self.user_offsets[self.visit_user[visits]]
         place, offsets = ranges(first, self.visit_end[visits] - first)
         return distinct(self.item[place], offsets, len(self.items))
+
+    def fitted(self, *, whole: bool = False) -> Fitted:
+        """What a model of the training visits was fitted on. whole: of all events."""
+        if whole:
+            return Fitted.of(len(self.item), int(self.time.max(initial=0)))
+        last = self.visit_time[self.visits("train")].max(initial=0)
+        return Fitted.of(int(self.count.sum()), int(last))
 
     @cached_property
     def profile_features(self) -> tuple[Feature, ...]:

@@ -215,7 +215,9 @@ def _chosen(
             seed=config.seed,
             draws=config.draws,
         )
-    funnel = Funnel(parts, selected.serving, histories, task.data_hash, config.seed)
+    funnel = Funnel(
+        parts, selected.serving, histories, task.data_hash, config.seed, fitted=task.fitted()
+    )
     with done.stage("measure"):
         report = measure_funnel(
             funnel,
@@ -300,7 +302,9 @@ def _with_linear(
 def _artifact(
     model: ItemItem, repeats: bool, log: NextLog, task: NextBasket, seed: int
 ) -> ItemItemArtifact:
-    return ItemItemArtifact(model, log.ids, repeats, task.name, task.data_hash, seed)
+    return ItemItemArtifact(
+        model, log.ids, repeats, task.name, task.data_hash, seed, fitted=task.fitted()
+    )
 
 
 class _Plan:

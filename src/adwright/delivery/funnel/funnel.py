@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, Fitted, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
@@ -81,7 +81,8 @@ class Funnel:
     """The trained parts of a cascade, with what serves of them.
 
     histories: saved with it; None for no user known. data_hash: of the task. seed: of the
-    trainings. artifact_id: of what was loaded or saved.
+    trainings. artifact_id: of what was loaded or saved. fitted: on which events the part that knows
+    most was; None for what an older version saved.
     """
 
     parts: FunnelParts
@@ -90,6 +91,7 @@ class Funnel:
     data_hash: str = ""
     seed: int = 0
     artifact_id: str = ""
+    fitted: Fitted | None = None
 
     def cascade(
         self,
@@ -180,6 +182,7 @@ class Funnel:
             data_hash=self.data_hash,
             seed=self.seed,
             parents=ids,
+            fitted=self.fitted,
             overwrite=overwrite,
             clock=clock,
         )
@@ -231,6 +234,7 @@ class Funnel:
             artifact.data_hash,
             artifact.seed,
             artifact.id,
+            artifact.fitted,
         )
 
 

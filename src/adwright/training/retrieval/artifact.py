@@ -18,7 +18,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import Artifact, save_artifact
+from adwright.core.artifacts import Artifact, Fitted, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
@@ -55,7 +55,7 @@ class RetrieverArtifact:
     item. vectors: float32 [N + 1, D], what queries are multiplied with. count: int64 [N + 1],
     training events of each item. timeless: places stood for times in training, so they stand for
     ages now, whatever the time is. data_hash: of the task. parents: ids of the artifacts that it
-    was made from.
+    was made from. fitted: on which events.
     """
 
     model: RetrieverModel
@@ -67,6 +67,7 @@ class RetrieverArtifact:
     data_hash: str = ""
     seed: int = 0
     parents: tuple[str, ...] = ()
+    fitted: Fitted | None = None
     items: ItemTable = field(init=False, repr=False)
     vectors: Floats = field(init=False, repr=False)
     _served: RetrieverModel = field(init=False, repr=False)
@@ -93,6 +94,7 @@ class RetrieverArtifact:
             timeless=task.timeless,
             data_hash=task.data_hash,
             seed=seed,
+            fitted=task.fitted(),
         )
 
     @property
@@ -137,6 +139,7 @@ class RetrieverArtifact:
             data_hash=self.data_hash,
             seed=self.seed,
             parents=self.parents,
+            fitted=self.fitted,
             overwrite=overwrite,
             clock=clock,
         )
@@ -183,4 +186,5 @@ def _built(artifact: Artifact) -> RetrieverArtifact:
         data_hash=artifact.data_hash,
         seed=artifact.seed,
         parents=artifact.parents,
+        fitted=artifact.fitted,
     )

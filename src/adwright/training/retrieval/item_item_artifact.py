@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.core.artifacts import Artifact, save_artifact
+from adwright.core.artifacts import Artifact, Fitted, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ValueInvalidError
@@ -36,7 +36,8 @@ class ItemItemArtifact:
 
     ids: of the item codes 1 to N. repeats: whether what a user had may come again, which the log
     told. name, data_hash: of the data. seed: of the search. files: further files that are saved
-    with it. Raises ValueInvalidError where ids and counts are not of one catalogue.
+    with it. fitted: on which events. Raises ValueInvalidError where ids and counts are not of one
+    catalogue.
     """
 
     model: ItemItem
@@ -46,6 +47,7 @@ class ItemItemArtifact:
     data_hash: str = ""
     seed: int = 0
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    fitted: Fitted | None = None
 
     def __post_init__(self) -> None:
         if len(self.ids) != self.model.items or len(set(self.ids)) != len(self.ids):
@@ -72,6 +74,7 @@ class ItemItemArtifact:
             files={**self.files, _IDS: json.dumps(self.ids)},
             data_hash=self.data_hash,
             seed=self.seed,
+            fitted=self.fitted,
             overwrite=overwrite,
             clock=clock,
         )
@@ -99,4 +102,5 @@ def _built(artifact: Artifact) -> ItemItemArtifact:
         artifact.data_hash,
         artifact.seed,
         {name: data for name, data in artifact.files.items() if name != _IDS},
+        artifact.fitted,
     )

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import Artifact, save_artifact
+from adwright.core.artifacts import Artifact, Fitted, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
@@ -55,7 +55,7 @@ class SequenceArtifact:
     predicts the next moment, not the next event; see `ItemSequences.by_moment`. timed: the
     sequences had times, which `repeats` reads also in a model without time.
     data_hash: of the sequences. seed: of the run. parents: ids of the artifacts that it was made
-    from. report: of the test. files: further files that are saved with it.
+    from. report: of the test. files: further files that are saved with it. fitted: on which events.
     Raises ValueInvalidError where ids and counts are not those of the model's items.
     """
 
@@ -70,6 +70,7 @@ class SequenceArtifact:
     parents: tuple[str, ...] = ()
     report: Report | None = None
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    fitted: Fitted | None = None
 
     def __post_init__(self) -> None:
         items = self.model.input.item.num_embeddings - 1
@@ -92,8 +93,10 @@ class SequenceArtifact:
         parents: Sequence[str] = (),
         report: Report | None = None,
         files: Mapping[str, bytes] | None = None,
+        final: bool = False,
     ) -> SequenceArtifact:
-        """Make the artifact of a model that was trained on `sequences`."""
+        """Make the artifact of a model that was trained on `sequences`. final: on what validates,
+        too."""
         return cls(
             model=model,
             ids=sequences.ids,
@@ -106,6 +109,7 @@ class SequenceArtifact:
             parents=tuple(parents),
             report=report,
             files=files or {},
+            fitted=sequences.fitted(final=final),
         )
 
     @property
@@ -155,6 +159,7 @@ class SequenceArtifact:
             data_hash=self.data_hash,
             seed=self.seed,
             parents=self.parents,
+            fitted=self.fitted,
             overwrite=overwrite,
             clock=clock,
         )
@@ -186,4 +191,5 @@ def _built(artifact: Artifact) -> SequenceArtifact:
         parents=artifact.parents,
         report=saved_report(artifact),
         files={name: data for name, data in artifact.files.items() if name not in _OWN_FILES},
+        fitted=artifact.fitted,
     )

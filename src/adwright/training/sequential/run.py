@@ -148,6 +148,7 @@ def run_sequence(
             seed=config.seed,
             report=comparison.reports[name],
             files={"comparison.json": comparison.to_json().encode("utf-8")},
+            final=config.fit.train_on_validation,
         )
         identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
         atomic_write_text(out / "report.json", comparison.to_json())
