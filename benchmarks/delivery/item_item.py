@@ -111,7 +111,7 @@ def _ours(name: str, data: SequenceData) -> list[Row]:
     search = search_item_item(log, repeats=repeats)
     print(search.text(), flush=True)
     start = time.process_time()
-    model = fit_item_item(log, search.config, whole=True)
+    model = fit_item_item(log.whole, search.config)
     counted = time.process_time() - start
     start = time.process_time()
     rules = fit_rules(log, repeats=repeats, item_item=search.config)

@@ -175,7 +175,7 @@ def _rule(known: ItemSequences, neighbours: int) -> ItemItemArtifact:
     log = log_of_sequences(known)
     config = search_item_item(log, repeats=False).config
     config = replace(config, neighbours=replace(config.neighbours, neighbours=neighbours))
-    return ItemItemArtifact(fit_item_item(log, config, whole=True), known.ids, False)
+    return ItemItemArtifact(fit_item_item(log.whole, config), known.ids, False)
 
 
 def _timed(call: Callable[[], object]) -> list[float]:

@@ -55,7 +55,7 @@ def test_what_is_saved_is_counted_from_all_events(result: ItemItemResult) -> Non
     artifact = load_artifact(result.folder / "model")
     assert (artifact.id, artifact.seed) == (result.id, 2)
     served = load_item_item(artifact)
-    whole = fit_item_item(next_log(WALKS), result.search.config, whole=True)
+    whole = fit_item_item(next_log(WALKS).whole, result.search.config)
     assert np.array_equal(served.model.count, whole.count)
     assert np.array_equal(served.model.neighbours.score, whole.neighbours.score)
     assert len(served.histories) == len(WALKS.sequences)

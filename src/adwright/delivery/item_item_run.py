@@ -110,7 +110,7 @@ def train_item_item(
         )
     with done.stage("count all events and save"):
         artifact = ItemItemArtifact(
-            fit_item_item(read, search.config, whole=True),
+            fit_item_item(read.whole, search.config),
             read.ids,
             repeats,
             data.sequences.name,

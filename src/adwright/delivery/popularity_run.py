@@ -152,5 +152,5 @@ def _rule(half_life: float | None) -> NextRule:
 def _weights(log: NextLog, half_life: float | None) -> Floats:
     """What the items of the whole log count: [N + 1]."""
     if half_life is None or log.time is None:
-        return np.bincount(log.item, minlength=log.items + 1).astype(np.float64)
+        return log.whole.count.astype(np.float64)
     return decayed_counts(log.item, log.time, log.items, half_life)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from adwright.core.artifacts import read_fitted
 from adwright.core.errors import ConfigError, ResumeError
+from adwright.data.sequences.next_log import log_of_task
+from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel, visits_within
 from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.funnel.networks import Networks
 from adwright.delivery.funnel.plan import Planned
 from adwright.delivery.funnel.report import FunnelReport
+from adwright.training.retrieval.rules import fit_rules
 from tests.support.data.small_next_basket import small_task
 from tests.support.delivery.cascade_parts import request
 
@@ -66,6 +72,50 @@ def test_what_serves_knows_events_at_their_own_times(tmp_path: Path) -> None:
     assert len(lengths) == len(TASK.users)
     assert set(known.profiles["town"]) == {"north", "south"}
     assert "click" in known.kinds
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of 60 days, 40 people and 30 items, one of which is sold in the last days alone."""
+    rng, rows = np.random.default_rng(0), []
+    for person in range(40):
+        start = rng.integers(29)
+        for day in range(0, 60, 3):
+            item = "launched" if day == 54 and person % 2 else f"i{(start + day // 3) % 29}"
+            time = datetime(2024, 1, 1, 10, tzinfo=UTC) + timedelta(days=day)
+            rows.append((f"u{person}", item, time.isoformat()))
+    path = tmp_path_factory.mktemp("log") / "launched.csv"
+    header = ["user_id", "item_id", "time"]
+    pl.DataFrame(rows, schema=header, orient="row").sort("time").write_csv(path)
+    return path
+
+
+def test_what_is_saved_knows_all_events(launched: Path, tmp_path: Path) -> None:
+    found = open_next_item(launched)
+    task, repeats = found.task, found.choices.repeats
+    new = task.items.ids.index("launched") + 1
+    assert task.count[new] == 0
+    config = replace(CONFIG, models=())
+    built = build_funnel(task, tmp_path / "run", config, repeats=repeats)
+    saved, parts = Funnel.load(tmp_path / "run" / "deployment"), built.funnel.parts
+    every = task.fitted(whole=True)
+    assert (every.events, built.measured.fitted) == (800, task.fitted())
+    assert saved.fitted == read_fitted(tmp_path / "run" / "deployment") == every
+    assert read_fitted(tmp_path / "run" / "deployment" / "item-item") == every
+    # What everybody gets is what the found settings give on the whole log, to the last place.
+    log = log_of_task(task)
+    rules, _ = build.fit_log_rules(log, repeats=repeats)
+    whole = fit_rules(log.whole, repeats=repeats, item_item=rules.item_item.config)
+    assert parts.item_item is not None
+    assert np.array_equal(parts.count, np.bincount(task.item, minlength=len(task.items)))
+    assert np.array_equal(parts.item_item.model.neighbours.score, whole.item_item.neighbours.score)
+    shown = saved.cascade().recommend_many([request(user, k=3) for user in task.users])
+    assert any("launched" in one.item_ids[:3] for one in shown)
+    before = built.measured.parts.item_item
+    assert before is not None
+    assert new in parts.item_item.model.neighbours.codes
+    assert new not in before.model.neighbours.codes
+    assert f"fitted again to all {every.text()}" in built.report.notes[-1]
 
 
 def test_without_models_the_rules_serve(tmp_path: Path) -> None:

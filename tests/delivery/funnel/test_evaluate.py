@@ -81,7 +81,7 @@ def test_a_cascade_of_fixed_stages_is_measured(tmp_path: Path) -> None:
 def test_a_rule_that_was_counted_from_the_test_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = fit_item_item(log(), ItemItemConfig(), whole=True)
+    whole = fit_item_item(log().whole, ItemItemConfig())
     ItemItemArtifact(whole, log().ids, True).save(tmp_path / "model")
     with caplog.at_level(logging.WARNING, "adwright"):
         evaluated(tmp_path)

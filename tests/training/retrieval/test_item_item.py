@@ -29,7 +29,7 @@ def test_the_table_is_counted_from_training_events() -> None:
     )
     assert np.array_equal(found.neighbours.codes, table.codes)
     assert np.array_equal(found.count, WALKS.count)
-    whole = fit_item_item(WALKS, whole=True)
+    whole = fit_item_item(WALKS.whole)
     assert whole.count.sum() == len(WALKS.item) > found.count.sum()
     assert not np.array_equal(whole.neighbours.score, found.neighbours.score)
 

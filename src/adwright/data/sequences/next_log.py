@@ -7,7 +7,7 @@ asked, and item sequences, of which one event per user is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -82,6 +82,11 @@ class NextLog:
     def training(self) -> tuple[Ints, Ints]:
         """(places of the training events, offsets int64 [U + 1] of the users in them)."""
         return ranges(self.offsets[:-1], self.train_end - self.offsets[:-1])
+
+    @cached_property
+    def whole(self) -> NextLog:
+        """The same log, all events of which train: for what is served."""
+        return replace(self, train_end=self.offsets[1:])
 
     @cached_property
     def count(self) -> Ints:

@@ -9,7 +9,8 @@
       deployment/      what serves: an artifact of kind "cascade"
 
 Training visits fit the models, validation visits stop them and choose what serves, test visits are
-asked once. A build that was cut off goes on where it stood, with the decisions that it had taken.
+asked once. Then what serves is fitted again, to all events, with the settings found. A build that
+was cut off goes on where it stood, with the decisions that it had taken.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.rules import NextRules
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
+from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.item_item import search_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
-from adwright.training.retrieval.linear import fit_linear
-from adwright.training.retrieval.rules import fit_rules
+from adwright.training.retrieval.linear import fit_linear, refit_linear
+from adwright.training.retrieval.rules import fit_rules, refit_rules
 from adwright.training.run_settings import require_writable
 
 __all__ = [
@@ -99,9 +101,12 @@ class FunnelConfig:
 
 @dataclass(frozen=True, eq=False)
 class FunnelResult:
-    """What was built. plan: a decision per model. seconds: of each stage. folder: of the run."""
+    """What was built. funnel: as it was saved, fitted to all events. measured: the one of the
+    report, fitted to the training events alone. plan: a decision per model. seconds: of each stage.
+    folder: of the run."""
 
     funnel: Funnel
+    measured: Funnel
     report: FunnelReport
     plan: tuple[Planned, ...]
     seconds: Mapping[str, float]
@@ -165,7 +170,10 @@ def build_funnel(
             with done.stage(f"train {name}"):
                 parts = _with_model(parts, name, networks, decisions, left, config)
         notes = decisions.texts(said)
-        funnel, report = _chosen(parts, rules, asked, task, config, done, notes, folder)
+        measured, report = _chosen(parts, rules, asked, task, config, done, notes, folder)
+        with done.stage("fit to all events"):
+            funnel = _refitted(measured, rules, asked, task)
+    report = replace(report, notes=(*report.notes, _knows(funnel, task)))
     for note in report.notes[len(notes) :]:
         say(note)
     with done.stage("save the deployment"):
@@ -174,7 +182,7 @@ def build_funnel(
         identity = funnel.save(folder / "deployment", overwrite=overwrite or resume, clock=clock)
         atomic_write_text(folder / "report.json", report.to_json())
     built = replace(funnel, artifact_id=identity)
-    return FunnelResult(built, report, tuple(decisions.taken), dict(done.seconds), folder)
+    return FunnelResult(built, measured, report, tuple(decisions.taken), dict(done.seconds), folder)
 
 
 def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
@@ -232,6 +240,42 @@ def _chosen(
             visits=folder / "visits.parquet",
         )
     return funnel.serving_alone(), report
+
+
+def _refitted(funnel: Funnel, rules: NextRules, log: NextLog, task: NextBasket) -> Funnel:
+    """The same with its counts and regression of all events, and the settings and weights found."""
+    parts, fitted, again = funnel.parts, task.fitted(whole=True), refit_rules(rules, log)
+
+    def all_of(before: ItemItemArtifact | None, model: ItemItem) -> ItemItemArtifact | None:
+        return None if before is None else replace(before, model=model, fitted=fitted)
+
+    linear = parts.linear
+    if linear is not None:
+        memory = rules.item_item.config.recency
+        linear = all_of(linear, refit_linear(log, linear.model.config, memory=memory))
+    parts = replace(
+        parts,
+        count=log.whole.count,
+        item_item=all_of(parts.item_item, again.item_item),
+        linear=linear,
+        lately=None if parts.lately is None else again.lately,
+    )
+    return replace(funnel, parts=parts, fitted=fitted)
+
+
+def _knows(funnel: Funnel, task: NextBasket) -> str:
+    """What was measured, and what each part of what serves was fitted to, in words."""
+    training, whole = task.fitted(), task.fitted(whole=True)
+    late = [
+        name
+        for name, model in funnel.parts.models.items()
+        if isinstance(model, Ranker) or model.fitted != whole
+    ]
+    return (
+        f"what was measured was fitted to {training.text()}; what is saved is the same, fitted "
+        f"again to all {whole.text()}"
+        + (f", but for {' and '.join(late)}, as measured" if late else "")
+    )
 
 
 def visits_within(task: NextBasket, most: int) -> int:

@@ -53,13 +53,15 @@ class NextRules:
 
     item_item: fitted. lately: float64 [N + 1], decayed counts of each item; None where the log has
     no times. category: int64 [N + 1], a code per item, 0 for none; None where the log knows none.
-    repeats: whether an item is taken again; without it "again" says nothing.
+    repeats: whether an item is taken again; without it "again" says nothing. half_life: of lately,
+    in days.
     """
 
     item_item: ItemItem
     lately: Floats | None = None
     category: Ints | None = None
     repeats: bool = True
+    half_life: float | None = None
 
     @cached_property
     def known(self) -> tuple[NextRule, ...]:

@@ -93,16 +93,11 @@ class ItemItemSearch:
         )
 
 
-def fit_item_item(
-    log: NextLog, config: ItemItemConfig | None = None, *, whole: bool = False
-) -> ItemItem:
-    """Count the table of a log. whole: from all events, instead of those of the training split
-    alone: what is served should know the latest ones."""
+def fit_item_item(log: NextLog, config: ItemItemConfig | None = None) -> ItemItem:
+    """Count the table of a log from its training events; of `NextLog.whole`, from all of them."""
     config = config or ItemItemConfig()
     everybody = np.arange(len(log.users))
-    stop = log.offsets[1:] if whole else log.train_end
-    count = np.bincount(log.item, minlength=log.items + 1) if whole else log.count
-    return ItemItem(config, _counted(log, everybody, stop, config), count)
+    return ItemItem(config, _counted(log, everybody, log.train_end, config), log.count)
 
 
 def search_item_item(

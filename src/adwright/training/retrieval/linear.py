@@ -29,7 +29,7 @@ from adwright.training.retrieval.item_item import (
     validation_questions,
 )
 
-__all__ = ["LinearFit", "fit_linear"]
+__all__ = ["LinearFit", "fit_linear", "refit_linear"]
 
 Floats = NDArray[np.float32]
 #: Settings that are tried, one after another.
@@ -69,10 +69,7 @@ def fit_linear(
     had may come again. Without validation questions the first settings stand."""
     began = time.perf_counter()
     base = replace(item_item.neighbours, source=0.0, neighbours=KEPT)
-    place, offsets = log.training
-    counts = count_linear(
-        log.item[place], log.moment[place], offsets, log.items, base, memory=item_item.recency
-    )
+    counts = _count(log, base, item_item.recency)
     search = _Search(log, counts, repeats=repeats, seed=seed)
     config = replace(item_item, own=item_item.own if repeats else 0.0)
     for shrink in SHRINKS:
@@ -87,6 +84,23 @@ def fit_linear(
         search.tried(replace(search.best.config, own=own))
     return LinearFit(
         search.best, search.ndcg, search.trials, len(counts.kept), time.perf_counter() - began
+    )
+
+
+def refit_linear(log: NextLog, config: ItemItemConfig, *, memory: float) -> ItemItem:
+    """The model with the settings that were found, of all events of the log. memory: recency of the
+    log's item-item rule, as `fit_linear` takes it over."""
+    counts = _count(log.whole, config.neighbours, memory)
+    table = config.neighbours
+    weights = regression(counts, table.shrink)
+    solved = linear_neighbours(counts, weights, table.neighbours, target=table.target)
+    return ItemItem(config, solved, counts.count)
+
+
+def _count(log: NextLog, config: NeighbourConfig, memory: float) -> LinearCounts:
+    place, offsets = log.training
+    return count_linear(
+        log.item[place], log.moment[place], offsets, log.items, config, memory=memory
     )
 
 

@@ -22,7 +22,15 @@ from adwright.training.retrieval.item_item import (
     search_item_item,
 )
 
-__all__ = ["HALF_LIVES", "decayed_counts", "fit_rules", "new_targets", "rule_ranks", "rules_ranks"]
+__all__ = [
+    "HALF_LIVES",
+    "decayed_counts",
+    "fit_rules",
+    "new_targets",
+    "refit_rules",
+    "rule_ranks",
+    "rules_ranks",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -51,14 +59,25 @@ def fit_rules(
     few = np.random.default_rng(seed).permutation(len(log.valid))[:QUESTIONS]
     asked = log.valid.some(np.sort(few))
     base = NextRules(model, repeats=repeats)
-    lately = [replace(base, lately=_decayed(log, days)) for days in HALF_LIVES]
+    lately = [replace(base, lately=_decayed(log, days), half_life=days) for days in HALF_LIVES]
     category = [replace(base, category=codes) for codes in log.categories.values()]
     found = _best("lately", lately if log.time is not None else [], log, asked)
     other = _best("category", category, log, asked)
     return replace(
         base,
         lately=None if found is None else found.lately,
+        half_life=None if found is None else found.half_life,
         category=None if other is None else other.category,
+    )
+
+
+def refit_rules(rules: NextRules, log: NextLog) -> NextRules:
+    """The same rules, with the settings that were found, of all events of their log."""
+    days = rules.half_life
+    return replace(
+        rules,
+        item_item=fit_item_item(log.whole, rules.item_item.config),
+        lately=None if days is None else _decayed(log.whole, days),
     )
 
 
