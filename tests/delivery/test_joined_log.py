@@ -83,3 +83,11 @@ def test_whether_the_old_log_says_what_was_shown_is_kept() -> None:
     told = replace(old, events=pl.concat([old.events.collect(), shown]).lazy())
     assert join_logs(told, [written({})]).shown
     assert not join_logs(old, [shown, written({})]).shown
+
+
+def test_a_return_that_the_service_heard_of_takes_back_its_purchase() -> None:
+    bought, back = {"kind": "purchase"}, {"kind": "return"}
+    found = join_logs(log(), [written(bought, {"kind": "purchase", "item_id": "i4"}, back)])
+    since = found.log.events.filter(pl.col("time") >= LATER).collect()
+    assert since["item_id"].to_list() == ["i4"]
+    assert "1 returns: 1 took back a purchase, 0 had none and were left out" in found.sentences()

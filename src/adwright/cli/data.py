@@ -59,8 +59,8 @@ Columns = Annotated[
     str | None,
     typer.Option(
         "--columns",
-        help="Which column is which, OURS=THEIRS,... as in user_id=customer_id. Obvious names are "
-        "taken without it, and said.",
+        help="Which column is which, OURS=THEIRS,... as in user_id=customer_id or quantity=menge. "
+        "Obvious names are taken without it, and said.",
     ),
 ]
 Kinds = Annotated[
@@ -118,6 +118,14 @@ MinRating = Annotated[
 DropRepeated = Annotated[
     bool, typer.Option("--drop-repeated", help="Keep one of events that are told twice.")
 ]
+DropFuture = Annotated[
+    bool | None,
+    typer.Option(
+        "--drop-future/--keep-future",
+        help="Leave out, or keep, what is dated after now; without either, a log with more than a "
+        "day of it is refused.",
+    ),
+]
 DropIncomplete = Annotated[
     bool,
     typer.Option("--drop-incomplete", help="Leave out rows without a user, an item or a time."),
@@ -173,6 +181,7 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
     min_rating: MinRating = None,
     drop_repeated: DropRepeated = False,
     drop_incomplete: DropIncomplete = False,
+    drop_future: DropFuture = None,
     column_kinds: ColumnKinds = None,
     task: MakeTask = False,
     task_config: TaskFile = None,
@@ -205,6 +214,7 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
         min_rating=min_rating,
         drop_repeated=drop_repeated or None,
         drop_incomplete=drop_incomplete or None,
+        drop_future=drop_future,
         column_kinds=name_pairs("--column-kinds", column_kinds),
     )
     replacing = not dry_run and allowed_to_replace(out, force=force)

@@ -40,6 +40,7 @@ __all__ = [
     "EVENT_SCHEMA",
     "KINDS",
     "RESPONSE_KINDS",
+    "TAKING_KINDS",
     "Catalogue",
     "EventKind",
     "as_events",
@@ -59,6 +60,7 @@ EventKind = Literal[
     "click",
     "cart",
     "purchase",
+    "return",  # a purchase came back: the latest earlier one of the user and item is none any more
     "conversion",  # any other goal that the advertiser pays for
     "redemption",  # a coupon was used; item_id names the coupon, which no catalogue lists
     "rating",  # an opinion, its strength in value
@@ -72,6 +74,8 @@ RESPONSE_KINDS: tuple[EventKind, ...] = ("click", "purchase")
 ACTION_KINDS: tuple[EventKind, ...] = (
     *("view", "click", "cart", "purchase", "conversion", "rating"),
 )
+#: By which an item is had; the others say that it may be wanted.
+TAKING_KINDS: tuple[EventKind, ...] = ("purchase", "conversion", "rating")
 
 EVENT_SCHEMA = pa.schema(
     [

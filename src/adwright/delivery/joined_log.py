@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from adwright.core.errors import ValueInvalidError
+from adwright.data.history_kinds import take_back
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.log import Log
 
@@ -24,7 +25,7 @@ class JoinedLog:
     old log has already, or that came twice; they count once. unknown: events of items that the
     catalogue lacks, which are left out. since: the earliest event that the service wrote. slated:
     the share of what users did there that was taken from slates of the service. shown: whether
-    the old log says what was shown."""
+    the old log says what was shown. returns: what became of purchases that came back, in words."""
 
     log: Log
     old: int
@@ -34,6 +35,7 @@ class JoinedLog:
     since: datetime
     slated: float = 0.0
     shown: bool = True
+    returns: str = ""
 
     def sentences(self) -> list[str]:
         """What was joined, in words."""
@@ -43,6 +45,8 @@ class JoinedLog:
         ]
         if self.repeated:
             found.append(f"{self.repeated:,} events of the service were there already")
+        if self.returns:
+            found.append(self.returns)
         if self.slated:
             found.append(
                 f"{self.slated:.0%} of what users did there was taken from slates that the service "
@@ -76,6 +80,10 @@ def join_logs(old: Log, served: Sequence[pl.DataFrame]) -> JoinedLog:
             hint="name the folder that its events were compacted into, or the store itself",
         )
     events = pl.concat([before, kept]).sort("time", "event_id")
+    returns = take_back(events)
+    if returns.returns:
+        gone = pl.Series(returns.rows, dtype=pl.Int64).implode()
+        events = events.filter(~pl.int_range(pl.len()).is_in(gone))
     pair = ["request_id", "item_id"]
     shown = kept.filter(kind="impression")
     done = kept.filter(pl.col("kind").is_in(list(ACTION_KINDS)))
@@ -89,6 +97,7 @@ def join_logs(old: Log, served: Sequence[pl.DataFrame]) -> JoinedLog:
         since=kept.sort("time").row(0, named=True)["time"],
         slated=slated / max(done.height, 1),
         shown=bool((before["kind"].cast(pl.String) == "impression").any()),
+        returns=returns.text() if returns.returns else "",
     )
     if found.unknown:
         _log.warning("%s", found.sentences()[-1])

@@ -109,7 +109,8 @@ MISTAKES = [
     refuses(24, "Latin-1", table().replace("u1", "Jörg").encode("latin1"), "not UTF-8", "iconv"),
     reads(25, "a byte order mark", b"\xef\xbb\xbf" + table().encode(), "all rows are valid"),
     reads(26, "blanks around ids", table().replace(",u1,", ", u1 ,"), "blanks around them"),
-    reads(27, "negative values", with_column("value", "-1", "2"), "value: 1 events have"),
+    reads(27, "a negative value", with_column("value", "-1", "2"), "1 returns: 0 took back a"),
+    reads(27, "a negative quantity", with_column("Menge", "-1", "2"), "1 had none and were left"),
     refuses(28, "a price in euros", with_column("price", "1", "12 €"), "row 1, column price"),
 ]
 
@@ -228,8 +229,13 @@ def far_times() -> str:
 
 
 TIMES = [
+    refuses(11, "times to come", far_times(), "1 of 400 events (0.25%)", "--drop-future"),
     reads(
-        11, "times far from the others", far_times(), "lie far from the others, from 1970-01-01 to"
+        11,
+        "times far from the others",
+        far_times(),
+        *("lie far from the others, from 1970-01-01 to", "1 of 400 events (0.25%) are dated after"),
+        do="--keep-future",
     ),
     *(
         Mistake(

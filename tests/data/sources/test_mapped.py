@@ -219,3 +219,86 @@ def test_impressions_that_say_what_was_clicked(tmp_path: Path) -> None:
     assert told.events.collect()["kind"].to_list().count("click") == 2
     with pytest.raises(ConfigError, match="cannot be of a kind"):
         mapped(tmp_path, text, clicked="clicked", kind="view")
+
+
+BASKETS = "user,item,order_id,time,qty,price,refund\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "left", "said"),
+    [
+        # The latest earlier purchase, and not a later one or one of somebody else.
+        (
+            "a,x,1,1,2,3,\na,x,2,5,1,3,\nb,x,3,5,1,3,\na,x,4,7,-1,3,\na,x,5,9,1,3,\n",
+            {},
+            "135",
+            "1 ret",
+        ),
+        # That of its order first; a part leaves the purchase until the rest is back.
+        ("a,x,1,1,2,3,\na,x,2,5,2,3,\na,x,1,7,-2,3,\n", {}, "2", "1 took back a purchase, 0 had"),
+        ("a,x,1,1,2,3,\na,x,2,7,-1,3,\n", {}, "1", "0 took back a purchase, 1 a part of one"),
+        ("a,x,1,1,2,3,\na,x,2,7,-1,3,\na,x,3,8,-1,3,\nb,y,4,1,1,1,\n", {}, "4", "1 took"),
+        ("a,x,1,7,-1,3,\na,x,2,8,1,3,\n", {}, "2", "0 took back a purchase, 1 had none"),
+        # By the value, by the name of a column that is said, and by the kind.
+        ("a,x,1,1,1,3,\na,x,2,7,1,-3,\nb,x,3,1,1,1,\n", {}, "3", "1 took"),
+        (
+            "a,x,1,1,1,3,2\na,x,2,7,1,3,-2\nb,x,3,1,1,1,\n",
+            {"columns": {"quantity": "refund"}},
+            "3",
+            "1 t",
+        ),
+        (
+            "a,x,1,1,1,3,buy\na,x,2,7,1,3,Refund\nb,x,3,1,1,1,buy\n",
+            {"columns": {"kind": "refund"}},
+            "3",
+            "1 t",
+        ),
+    ],
+)
+def test_a_return_takes_back_its_purchase(
+    tmp_path: Path, rows: str, settings: dict[str, Any], left: str, said: str
+) -> None:
+    found = mapped(tmp_path, BASKETS + rows, **settings)
+    events = found.events.collect()
+    assert "".join(events["request_id"]) == left
+    assert set(events["kind"]) == {"purchase"}
+    (told,) = [one for one in found.notes.said if "returns: " in one]
+    assert said in told
+    assert "quantity" not in events.columns
+
+
+def test_what_is_odd_in_a_quantity_is_said(tmp_path: Path) -> None:
+    found = mapped(tmp_path, "user,item,time,Menge\na,x,1,0\na,y,1,(2)\nb,x,2,-1\nb,y,2,1\n")
+    assert found.notes.odd == (
+        "Menge: 1 of 4 quantities are no numbers, so that none of these rows is taken as a return",
+        "Menge: 1 purchases of 0 pieces are kept as such",
+    )
+    assert "1 returns: 0 took back a purchase, 1 had none and were left out" in found.notes.said
+    # What was only looked at or rated is no return.
+    text = "user,item,time,event,qty,rating\na,x,1,view,-1,-3\n"
+    assert mapped(tmp_path, text).events.collect()["kind"].to_list() == ["view"]
+
+
+@pytest.mark.parametrize(("drop", "rows"), [(True, "a"), (False, "abc")])
+def test_what_is_dated_after_now_is_refused_or_left_out(
+    tmp_path: Path, drop: bool, rows: str
+) -> None:
+    now = datetime(2024, 1, 2, tzinfo=UTC)
+    lines = [
+        f"{u},x,{t}"
+        for u, t in zip("abc", ("2024-01-01", "2024-01-02T09:00:00", "2031-05-05"), strict=True)
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *lines]))
+    table = as_frame(tmp_path / "log.csv")
+    words = r"1 of 3 events \(33\.33%\) are dated after now, 2024-01-02 00:00 UTC, the latest 2031"
+    with pytest.raises(ValueInvalidError, match=words + r".*row 2.*--drop-future.*--keep-future"):
+        map_events(table, now=now)
+    kept = map_events(table, LogMapping(drop_future=drop), now=now)
+    assert "".join(kept.events.collect()["user_id"]) == rows
+    # A clock or a zone that is hours ahead stops no import.
+    assert (
+        map_events(as_frame(pl.read_csv(tmp_path / "log.csv").head(2)), now=now)
+        .events.collect()
+        .height
+        == 2
+    )

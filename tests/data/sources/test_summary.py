@@ -20,6 +20,7 @@ from adwright.data.sources.summary import (
 )
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 N = 400
 
 
@@ -46,20 +47,29 @@ def with_time(*times: datetime) -> list[datetime]:
 
 
 def test_a_plain_log_has_nothing_odd() -> None:
-    assert find_oddities(log()) == ()
-    assert find_oddities(log().head(0)) == ()
+    assert find_oddities(log(), NOW) == ()
+    assert find_oddities(log().head(0), NOW) == ()
 
 
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
         (
-            {"time": with_time(datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))},
-            "time: 2 events lie far from the others, from 1970-01-01 to 2099-01-01",
+            {"time": with_time(datetime(1970, 1, 1, tzinfo=UTC), datetime(2019, 1, 1, tzinfo=UTC))},
+            "time: 2 events lie far from the others, from 1970-01-01 to 2019-01-01",
         ),
         (
             {"time": [datetime(1970, 1, 1, 0, 0, n % 60, tzinfo=UTC) for n in range(N)]},
             "time: the events lie around 1970-01-01; if these are places in a sequence",
+        ),
+        (
+            {"time": with_time(datetime(2031, 5, 6, tzinfo=UTC))},
+            "time: 1 of 400 events (0.25%) are dated after now, 2026-01-01 00:00 UTC, the latest "
+            "2031-05-06 00:00",
+        ),
+        (
+            {"time": with_time(*[datetime(2031, 5, 6, tzinfo=UTC)] * 100)},
+            "time: 100 of 400 events (25.00%) are dated after now",
         ),
         ({"value": [-1.0, -2.0, *[1.0] * (N - 2)]}, "value: 2 events have a negative one"),
         (
@@ -82,13 +92,13 @@ def test_a_plain_log_has_nothing_odd() -> None:
     ],
 )
 def test_each_oddity_is_said(columns: dict[str, object], words: str) -> None:
-    (said,) = find_oddities(log(**columns))
+    (said,) = find_oddities(log(**columns), NOW)
     assert said.startswith(words)
 
 
 def test_a_long_tail_of_times_is_no_outlier() -> None:
     days = [START + timedelta(days=-n * n / 50) for n in range(N)]
-    assert find_oddities(log(time=days)) == ()
+    assert find_oddities(log(time=days), NOW) == ()
 
 
 def test_responses_of_other_requests_do_not_count() -> None:

@@ -23,6 +23,7 @@ from typing import Literal, TypeVar, get_args
 import polars as pl
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
+from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.column_kinds import ColumnKind, FoundColumn, find_kinds, with_kinds
@@ -110,6 +111,7 @@ def open_log(
     offline: bool = False,
     tell: bool = True,
     bounds: ReadBounds = USUAL_BOUNDS,
+    clock: Clock | None = None,
 ) -> Log:
     """A log by the name of a public data set, from the folder or file in which it is, or from a
     table in memory.
@@ -117,12 +119,12 @@ def open_log(
     source: "complete-journey", "open-bandit" (all six logs), "movielens", a folder that
     `save_log` wrote as Parquet or CSV, or whatever `read_log` takes, whose items are then the ids
     alone. mapping: of a log that is not ours; what it leaves open follows from obvious names.
-    offline: never download. tell: see `read_log`. bounds: of each table that is a file.
+    offline: never download. tell, clock: see `read_log`. bounds: of each table that is a file.
     Raises AssetError where a public data set cannot be had, FileUnreadableError, SchemaError
     and ValueInvalidError for files.
     """
     if not isinstance(source, str | Path):
-        return read_log(source, mapping=mapping, tell=tell, bounds=bounds)
+        return read_log(source, mapping=mapping, tell=tell, bounds=bounds, clock=clock)
     public: Log | None = None
     match str(source):
         case "complete-journey":
@@ -144,8 +146,8 @@ def open_log(
         )
     for ending in (".parquet", ".csv"):
         if (path / f"events{ending}").is_file():
-            return _open_folder(path, ending, mapping, bounds, tell=tell)
-    return read_log(path, mapping=mapping, tell=tell, bounds=bounds)
+            return _open_folder(path, ending, mapping, bounds, tell=tell, clock=clock)
+    return read_log(path, mapping=mapping, tell=tell, bounds=bounds, clock=clock)
 
 
 def read_log(
@@ -158,6 +160,7 @@ def read_log(
     mapping: LogMapping | None = None,
     tell: bool = True,
     bounds: ReadBounds = USUAL_BOUNDS,
+    clock: Clock | None = None,
 ) -> Log:
     """A log of one's own, every row checked: from a file that `as_frame` reads, or a table of
     pandas, Arrow or polars, or rows as dicts.
@@ -165,15 +168,15 @@ def read_log(
     mapping: which column is which, and what else is to be known; what it leaves open follows from
     obvious names. items, users: what is known of them, with their ids as the log has them.
     tell: what was taken for what, and what is odd, to the logger "adwright"; it is in `Log.notes`,
-    too.
+    too. clock: says what is dated after now, by default the machine's.
     Without `items` the catalogue holds the ids of the log alone; with it, items that it lacks are
     added with their ids alone, unless it lacks most. Raises as `map_events` and `read_items`.
     """
-    mapping = mapping or LogMapping()
+    mapping, now = mapping or LogMapping(), (clock or SystemClock()).now()
     if isinstance(events, str | Path):
         events = events_file(events)
     table = as_frame(events, bounds=bounds)
-    mapped = reading(Path(table.name), lambda: map_events(table, mapping))
+    mapped = reading(Path(table.name), lambda: map_events(table, mapping, now=now))
     notes = mapped.notes
     if items is None:
         ids = item_ids(mapped.events)
@@ -251,11 +254,13 @@ def read_atomic_log(
     return log if mapping is None else with_column_kinds(log, _kinds_alone(mapping))
 
 
-def summarise(log: Log) -> LogSummary:
+def summarise(log: Log, *, clock: Clock | None = None) -> LogSummary:
     """What the log holds, what was decided when it was read, and what is odd about it; a few
-    streamed passes over its events."""
+    streamed passes over its events. clock: as of `read_log`."""
     columns = log.columns or find_kinds(log.catalogue.items)
-    return LogSummary(describe(log), columns, log.notes, find_oddities(log.events))
+    return LogSummary(
+        describe(log), columns, log.notes, find_oddities(log.events, (clock or SystemClock()).now())
+    )
 
 
 def save_log(
@@ -336,7 +341,13 @@ def _tables(log: Log) -> dict[str, pl.DataFrame]:
 
 
 def _open_folder(
-    folder: Path, ending: str, mapping: LogMapping | None, bounds: ReadBounds, *, tell: bool
+    folder: Path,
+    ending: str,
+    mapping: LogMapping | None,
+    bounds: ReadBounds,
+    *,
+    tell: bool,
+    clock: Clock | None,
 ) -> Log:
     def path(what: str) -> Path | None:
         found = folder / f"{what}{ending}"
@@ -358,6 +369,7 @@ def _open_folder(
             mapping=mapping,
             tell=tell,
             bounds=bounds,
+            clock=clock,
         )
     events = read_events(file, bounds=bounds)
     if items is None:

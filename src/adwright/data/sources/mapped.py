@@ -13,13 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import polars as pl
 
+from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.checks import Check, run_checks
 from adwright.data.columns import NOT_IDS, check_types, is_category
 from adwright.data.hashing import hash_expr
+from adwright.data.history_kinds import take_back
 from adwright.data.schema import EVENT_SCHEMA, KINDS, check_events
 from adwright.data.sources.bounds import memory_left
 from adwright.data.sources.frames import SourceTable, id_text
@@ -31,7 +34,9 @@ __all__ = ["ImportNotes", "MappedEvents", "map_events"]
 _IDS = ("event_id", "request_id", "user_id", "item_id", "creative_id", "campaign_id", "policy_id")
 _NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
 _TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false")
-_ROW = "__row"
+_ROW, _PIECES = "__row", "quantity"
+#: Clocks and zones differ by less.
+_DAY = timedelta(days=1)
 #: Bytes that a cell takes, about, and how much of the memory that is left a log may take.
 _CELL, _SHARE = 32, 0.2
 _LISTED = 10
@@ -61,9 +66,13 @@ class MappedEvents:
     mapping: LogMapping
 
 
-def map_events(table: SourceTable, mapping: LogMapping | None = None) -> MappedEvents:
+def map_events(
+    table: SourceTable, mapping: LogMapping | None = None, *, now: datetime | None = None
+) -> MappedEvents:
     """The EventLog of a table, every row checked.
 
+    now: what is dated later has not happened; by default the machine's clock says it. Purchases
+    that came back, and their returns, are left out.
     Raises SchemaError for columns that are missing or of other types, ConfigError for a mapping
     that does not fit the table, ValueInvalidError for the first row that cannot be read, breaks a
     rule of the EventLog's or repeats an event, and where no event is left.
@@ -86,7 +95,7 @@ def map_events(table: SourceTable, mapping: LogMapping | None = None) -> MappedE
             pl.any_horizontal(work.blank(name) for name in ("user_id", "item_id", "time")),
             "without a user, an item or a time",
         )
-    return work.finished(work.columns())
+    return work.finished(work.columns(), now or SystemClock().now())
 
 
 class _Mapper:
@@ -135,6 +144,8 @@ class _Mapper:
             elif ours in _NUMBERS:
                 made[ours] = self._number(ours, theirs)
         self._check_ids(made)
+        if _PIECES in columns:
+            made[_PIECES] = self._pieces(columns[_PIECES])
         self._say_blanks()
         time = time_column(
             self.frame,
@@ -167,7 +178,7 @@ class _Mapper:
             types["kind"] = self.types[self.named.columns["kind"]]
         check_types(types, EVENT_SCHEMA, self.file)
 
-    def finished(self, made: Mapping[str, pl.Expr]) -> MappedEvents:
+    def finished(self, made: Mapping[str, pl.Expr], now: datetime) -> MappedEvents:
         """Check every row; then see to events that come twice, and to what is left out."""
         self.frame = _held(self.frame.select(*(e.alias(n) for n, e in made.items())))
         if "none" in self.mapping.kinds.values():
@@ -175,6 +186,8 @@ class _Mapper:
         if self.mapping.min_rating is not None:
             low = (pl.col("kind") == "rating") & (pl.col("value") < self.mapping.min_rating)
             self.leave_out(low, f"with a rating below {self.mapping.min_rating:g}")
+        self._see_to_future(now)
+        self._see_to_returns()
         own = "event_id" in self.named.columns
         drop = self.mapping.drop_repeated
         events = check_events(self.frame, self.locate, unique=own and not drop)
@@ -197,6 +210,73 @@ class _Mapper:
             clicked=self.named.clicked,
         )
         return MappedEvents(events, notes, found)
+
+    def _see_to_future(self, now: datetime) -> None:
+        """Leave out, or refuse, what is dated after now."""
+        time, drop = pl.col("time"), self.mapping.drop_future
+        if drop:
+            self.leave_out(time > now, f"dated after now, {now:%Y-%m-%d %H:%M} UTC")
+        elif drop is None:
+            late = time > now + _DAY
+            rows, number, last = (
+                self.frame.select(pl.len(), late.sum().alias("late"), time.max())
+                .collect(engine="streaming")
+                .row(0)
+            )
+            if number:
+                what = (
+                    f"{number:,} of {rows:,} events ({number / rows:.2%}) are dated after now, "
+                    f"{now:%Y-%m-%d %H:%M} UTC, the latest {last:%Y-%m-%d %H:%M}"
+                )
+                hint = "correct them, leave them out (--drop-future), or keep them (--keep-future)"
+                check = Check("time", late, what, hint, shown=time.dt.to_string("%Y-%m-%d %H:%M"))
+                run_checks(self.frame, [check], self.locate)
+
+    def _see_to_returns(self) -> None:
+        """Leave out returns and the purchases that they took back. A return is of that kind, or a
+        purchase with a negative quantity or value."""
+        names = self.frame.collect_schema()
+        bought = pl.col("kind").is_in(["purchase", "conversion"])
+        numbers = [pl.col(one) for one in (_PIECES, "value") if one in names]
+        back = pl.any_horizontal(*(number < 0 for number in numbers), pl.lit(value=False))
+        kind = pl.when(bought & back).then(pl.lit("return")).otherwise("kind")
+        self.frame = self.frame.with_columns(kind=kind.alias("kind"))
+        returns = self.frame.filter(pl.col("kind") == "return").select(pl.len())
+        if _PIECES in names:
+            none = self.frame.filter(bought & (pl.col(_PIECES) == 0)).select(pl.len()).collect()
+            if none.item():
+                theirs = self.named.columns[_PIECES]
+                self.odd.append(f"{theirs}: {none.item():,} purchases of 0 pieces are kept as such")
+        if returns.collect(engine="streaming").item():
+            asked = ["user_id", "item_id", "request_id", "time", "kind"]
+            asked += [_PIECES] if _PIECES in names else []
+            found = take_back(self.frame.select(asked).collect(engine="streaming"))
+            self.said.append(found.text())
+            rows = pl.int_range(pl.len()).is_in(pl.Series(found.rows, dtype=pl.Int64).implode())
+            self.leave_out(rows, "that are returns, or purchases that came back")
+        self.frame = self.frame.drop(_PIECES, strict=False)
+
+    def _pieces(self, theirs: str) -> pl.Expr:
+        """The quantity as a number; what is none is told, and counts as one piece."""
+        cell = pl.col(theirs)
+        if self.types[theirs] == pl.String:
+            cell = cell.str.strip_chars()
+            cell = cell.str.replace(",", ".", literal=True) if self.decimal_comma else cell
+        read = cell.cast(pl.Float64, strict=False)
+        filled, unread = (
+            self.frame.select(
+                cell.is_not_null().sum().alias("filled"),
+                (cell.is_not_null() & read.is_null()).sum().alias("unread"),
+            )
+            .collect(engine="streaming")
+            .row(0)
+        )
+        if unread:
+            self.odd.append(
+                f"{theirs}: {unread:,} of {filled:,} quantities are no numbers, so that none of "
+                "these rows is taken as a return"
+            )
+        return read.fill_nan(None)
 
     def _number(self, ours: str, theirs: str) -> pl.Expr:
         cell, dtype, target = pl.col(theirs), self.types[theirs], _NUMBERS[ours]

@@ -47,6 +47,7 @@ _ITEM = (
     *("isbn", "offerid", "contentid", "newsid", "goodsid", "gameid", "businessid", "recipeid"),
     *("adid", "prodid", "iid"),
 )
+_QUANTITY = "quantity"
 _NAMES: dict[str, tuple[str, ...]] = {
     "event_id": ("eventid", "reviewid", "logid", "rowid"),
     "time": (
@@ -71,6 +72,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "policy_id": ("policyid",),
     "value": ("value", "rating", "stars", "overall", "price", "amount", "revenue", "salesvalue"),
     "context": ("context",),
+    # No column of the log: it says which rows are returns.
+    _QUANTITY: (
+        *("quantity", "qty", "units", "unitssold", "itemcount", "numitems", "orderqty"),
+        *("quantityordered", "orderquantity", "menge", "anzahl", "stück", "stueck", "stk"),
+        *("quantité", "quantite", "cantidad", "quantità", "quantita", "aantal", "quantidade"),
+    ),
 }
 _RATINGS = ("rating", "stars", "overall")
 _CLICKED = ("clicked", "isclicked", "isclick", "click", "wasclicked")
@@ -84,6 +91,7 @@ KINDS_BY_NAME: dict[str, EventKind] = {
     **dict.fromkeys(("cart", "addtocart", "basket", "addtobasket"), "cart"),
     **dict.fromkeys(("purchase", "purchased", "order", "buy", "bought", "sale"), "purchase"),
     **dict.fromkeys(("transaction", "checkout"), "purchase"),
+    **dict.fromkeys(("return", "returned", "refund", "refunded", "chargeback"), "return"),
     **dict.fromkeys(("conversion", "convert", "converted"), "conversion"),
     **dict.fromkeys(("redemption", "redeem", "redeemed"), "redemption"),
     **dict.fromkeys(("rating", "rate", "rated", "review"), "rating"),
@@ -95,7 +103,8 @@ KINDS_BY_NAME: dict[str, EventKind] = {
 class LogMapping:
     """What a log's columns and values mean; what is left open follows from obvious names.
 
-    columns: column of the EventLog -> column of the table. Of a catalogue, item_id counts.
+    columns: column of the EventLog -> column of the table. Of a catalogue, item_id counts. quantity
+        is one, too: where it is negative, or the value of a purchase is, the row is a return.
     kinds: kind in the table -> kind of the EventLog, or "none" to leave such events out.
     kind: of all events, where no column says it; None for rating where there are ratings, else
         purchase.
@@ -108,7 +117,9 @@ class LogMapping:
     context: columns that are put into the context; further columns are left out.
     min_rating: ratings below it are left out; None keeps all.
     drop_repeated: of events with one event_id, or without ids of rows that are equal, keep the
-        first. drop_incomplete: leave out rows without a user, an item or a time.
+        first. drop_incomplete: leave out rows without a user, an item or a time. drop_future: leave
+        out rows that are dated after now; False keeps them, None refuses a log with rows of more
+        than a day after now.
     column_kinds: column of the catalogue or key of the context -> what it is; None of it decided
         by its values.
     """
@@ -123,17 +134,19 @@ class LogMapping:
     min_rating: float | None = None
     drop_repeated: bool = False
     drop_incomplete: bool = False
+    drop_future: bool | None = None
     column_kinds: dict[str, ColumnKind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_literals(self)
+        known = [*EVENT_SCHEMA.names, _QUANTITY]
         for name in self.columns:
-            if name not in EVENT_SCHEMA.names:
-                close = difflib.get_close_matches(name, EVENT_SCHEMA.names, n=1)
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
                 raise ConfigError(
                     f"a log has no column {name!r}",
                     where="columns",
-                    hint=f"write OURS=THEIRS with {', '.join(EVENT_SCHEMA.names)}"
+                    hint=f"write OURS=THEIRS with {', '.join(known)}"
                     + (f"; the closest is {close[0]}" if close else ""),
                 )
         for theirs, ours in self.kinds.items():
@@ -181,14 +194,17 @@ def name_columns(
     for ours, obvious in _NAMES.items():
         if ours in columns:
             continue
-        free = [name for name in names if name not in taken]
+        of_log = taken if ours != _QUANTITY else columns.values()  # it may be context, too
+        free = [name for name in names if name not in of_log]
         found = [ours] if ours in free else _obvious(free, obvious)
         if ours == "item_id" and not found:
             found = [name for name in free if _bare(name) in ("id", "code") and repeats(name)]
         if found:
             columns[ours] = found[0]
             taken.add(found[0])
-            if found[0] != ours:
+            if ours == _QUANTITY:
+                said.append(f"{found[0]} is taken as the quantity: where it is negative, a return")
+            elif found[0] != ours:
                 others = f" (and not {', '.join(found[1:])})" if found[1:] else ""
                 said.append(f"{found[0]} is taken as {ours}{others}")
     missing = [name for name in needed if name not in columns]

@@ -113,9 +113,9 @@ def say_notes(notes: ImportNotes, columns: Mapping[str, FoundColumn]) -> None:
         _log.warning("%s", sentence)
 
 
-def find_oddities(events: pl.LazyFrame) -> tuple[str, ...]:
-    """What may be wrong in a log: times far from the others or all near 1970, negative values,
-    responses dated before their impression, a person or an item with a large share.
+def find_oddities(events: pl.LazyFrame, now: datetime) -> tuple[str, ...]:
+    """What may be wrong in a log: times after now, far from the others or all near 1970, negative
+    values, responses dated before their impression, a person or an item with a large share.
 
     events: an EventLog; streamed through a few times. Each oddity is a sentence with its count.
     """
@@ -129,7 +129,8 @@ def find_oddities(events: pl.LazyFrame) -> tuple[str, ...]:
     totals = _Totals(*found.row(0))
     if not totals.events:
         return ()
-    odd = [*_odd_times(events, totals)]
+    odd = _after_now(events, totals.events, now)
+    odd += _odd_times(events.filter(pl.col("time") <= now), totals)
     if totals.negative:
         odd.append(f"value: {totals.negative:,} events have a negative one")
     early, responses = early_responses(events, ACTION_KINDS)
@@ -168,6 +169,19 @@ class _Totals(NamedTuple):
     middle: datetime
     high: datetime
     negative: int
+
+
+def _after_now(events: pl.LazyFrame, total: int, now: datetime) -> list[str]:
+    """What cannot have happened yet, at any share."""
+    after = events.filter(pl.col("time") > now).select(pl.len(), pl.col("time").max())
+    number, last = after.collect(engine="streaming").row(0)
+    if not number:
+        return []
+    return [
+        f"time: {number:,} of {total:,} events ({number / total:.2%}) are dated after now, "
+        f"{now:%Y-%m-%d %H:%M} UTC, the latest {last:%Y-%m-%d %H:%M} (--drop-future leaves them "
+        "out)"
+    ]
 
 
 def _odd_times(events: pl.LazyFrame, totals: _Totals) -> list[str]:
