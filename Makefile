@@ -20,7 +20,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "make bench-NAME   run the benchmark NAME, in whichever folder of benchmarks/ it lies"
 
-demo: $(VENV)/.installed ## install, then run the main job on real data
+demo: $(VENV)/.installed ## install, then run the main job on real data, ads and audit included
 	$(BIN)/adwright demo
 
 test: $(VENV)/.installed-dev ## the whole check: lint, types, imports, dependencies, docs, tests
@@ -104,7 +104,7 @@ $(VENV)/.made:
 
 # A stamp is newer than pyproject.toml only after an installation that went through.
 $(VENV)/.installed: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-compile -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-compile -e '.[lm,audit,service]'
 	@$(COMPILE)
 	@touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,13 +99,56 @@ def test_slow_tests_are_left_out_and_told(
         config = node.config
     said = Said()
     durations = quick.Durations(config)
-    report = SimpleNamespace(nodeid="tests/b.py::two[x]", duration=19.0)
-    durations.pytest_runtest_logreport(report)  # type: ignore[arg-type]
+    config.pluginmanager = SimpleNamespace(get_plugin=lambda _: durations)
     quick.pytest_terminal_summary(said, config)
     assert said.lines == [
         "left out as slow, run by make test: 1 files, and 2 tests of 1 others: a.py, b.py 2",
-        "slow, and not in tests/slow.txt: tests/b.py::two",
+        "0 processor seconds of tests",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "said"),
+    [
+        ("tests/b.py::two[x]", 7.0, ["slow, and not in tests/slow.txt: tests/b.py::two"]),
+        ("tests/b.py::one[x]", 7.0, []),
+        ("tests/b.py::two[x]", 2.0, []),
+        ("tests/b.py::one", 190.0, ["the quick tests took 190 processor seconds, at most 180"]),
+    ],
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_quick_run_that_is_not_quick_fails(
+    asked: bool,
+    name: str,
+    taken: float,
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "slow.txt").write_text("tests/b.py::one\n")
+    monkeypatch.setattr(quick, "SLOW", tmp_path / "slow.txt")
+    config: Any = Config(quick=asked)
+    durations = quick.Durations(config)
+    report: Any = SimpleNamespace(nodeid=name, duration=0.1, processor_seconds=taken)
+    durations.pytest_runtest_logreport(report)
+    assert durations.too_slow() == said
+    session: Any = SimpleNamespace(config=config, exitstatus=pytest.ExitCode.OK)
+    durations.pytest_sessionfinish(session)
+    failed = asked and bool(said)
+    assert session.exitstatus == (pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK)
+
+
+def test_what_a_test_takes_of_a_processor_is_measured() -> None:
+    durations = quick.Durations(Config())  # type: ignore[arg-type]
+    step = durations.pytest_runtest_makereport()
+    next(step)
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    report: Any = SimpleNamespace()
+    with pytest.raises(StopIteration):
+        step.send(report)
+    assert report.processor_seconds >= 0.04
 
 
 def test_processes_collect_from_both_ends_and_agree(

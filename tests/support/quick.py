@@ -3,12 +3,16 @@
 `pytest --note-slow`, with all tests, writes that file anew. A test of SHARE seconds or more is left
 out, all its parameters taken together; a file whose other tests take LONG seconds, or of which MANY
 tests would be named, is left out as a whole, and then not even imported.
+
+A quick run fails by itself where a test that is not named takes FAR_TOO_LONG, or all of it more
+than MOST: in processor seconds, its children's included, so that a busy machine fails nothing.
 """
 
 from __future__ import annotations
 
+import resource
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +24,9 @@ from tests.support.halves import sort
 ALWAYS = ("tests/test_layout.py",)
 SLOW = Path(__file__).resolve().parents[1] / "slow.txt"
 LONG, SHARE, MANY = 4.0, 0.5, 8
-#: Seconds of a test or file that make the quick form slow, also where the machine is busy.
-FAR_TOO_LONG = 15.0
+#: Processor seconds of a test or file that make the quick form slow, and of all of it.
+FAR_TOO_LONG, MOST = 6.0, 180.0
+DURATIONS = "adwright-durations"
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 _SECONDS = pytest.StashKey[Counter[str]]()
 
@@ -102,17 +107,54 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 class Durations:
-    """Adds up how long each test took, in whichever process."""
+    """Adds up how long each test took, in whichever process: by the clock, and of a processor."""
 
     def __init__(self, config: pytest.Config) -> None:
         config.stash[_SECONDS] = self.seconds = Counter[str]()
+        self.processor: Counter[str] = Counter()
+        self._before = _processor_seconds()
+
+    def pytest_runtest_logstart(self) -> None:
+        self._before = _processor_seconds()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """After each of set-up, test and tear-down; its note travels to the first process."""
+        report = yield
+        before, self._before = self._before, _processor_seconds()
+        report.processor_seconds = self._before - before
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid.split("[", 1)[0]] += report.duration
+        name = report.nodeid.split("[", 1)[0]
+        self.seconds[name] += report.duration
+        self.processor[name] += getattr(report, "processor_seconds", 0.0)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a quick run that is not quick, in the process that began it."""
+        quick = session.config.getoption("quick") and not hasattr(session.config, "workeroutput")
+        if quick and session.exitstatus == pytest.ExitCode.OK and self.too_slow():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def too_slow(self) -> list[str]:
+        """What makes the run slow, a sentence each."""
+        slow, total = set(read_slow()), self.processor.total()
+        found = slow_of(self.processor, FAR_TOO_LONG, FAR_TOO_LONG)
+        new = [name for name in found if not is_slow(name, slow)]
+        said = [f"slow, and not in tests/slow.txt: {', '.join(new)}"] if new else []
+        if total > MOST:
+            said.append(f"the quick tests took {total:.0f} processor seconds, at most {MOST:.0f}")
+        return said
+
+
+def _processor_seconds() -> float:
+    """Of this process, and of its children that have ended."""
+    found = (resource.getrusage(one) for one in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in found)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Durations(config), "adwright-durations")
+    config.pluginmanager.register(Durations(config), DURATIONS)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -127,7 +169,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.getoption("note_slow"):
         SLOW.write_text("\n".join(slow_of(seconds)) + "\n", encoding="utf-8")
         return
-    slow = set(read_slow())
-    new = [name for name in slow_of(seconds, FAR_TOO_LONG, FAR_TOO_LONG) if not is_slow(name, slow)]
-    if new and config.getoption("quick"):
-        terminalreporter.write_line(f"slow, and not in tests/slow.txt: {', '.join(new)}")
+    if config.getoption("quick"):
+        durations: Durations = config.pluginmanager.get_plugin(DURATIONS)
+        terminalreporter.write_line(f"{durations.processor.total():.0f} processor seconds of tests")
+        for said in durations.too_slow():
+            terminalreporter.write_line(f"FAILED: {said}")
