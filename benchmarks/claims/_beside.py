@@ -101,13 +101,6 @@ BESIDE: tuple[Beside, ...] = (
         "Beauty",
     ),
     Beside(
-        "ml1m-hstu-base-rectools",
-        _hstu("ml1m", "HSTU, base"),
-        _hstu("ml1m", "HSTU of RecTools"),
-        "NDCG@10",
-        "ML-1M",
-    ),
-    Beside(
         "journey-hstu-plain-frequency",
         _hstu("journey", "HSTU, own part", "all_recall50"),
         _hstu("journey", _OFTEN, "all_recall50"),

@@ -25,13 +25,11 @@ from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.report import FunnelReport
 from benchmarks.common.result import RESULTS, Lead, write_result
 from benchmarks.delivery.funnel_parts.logs import SetName, write_log
-from benchmarks.delivery.funnel_parts.peers import LARGEST, answers_of, peer_rows
+from benchmarks.delivery.funnel_parts.peers import answers_of, peer_rows
 from benchmarks.delivery.funnel_parts.pooled import pooled
 from benchmarks.delivery.funnel_parts.steps import Done, log_to_answer
 
 NAME = "funnel"
-#: Seconds of the processor that RecBole's SASRec may train: as many as all of ours, and far more.
-PEER_SECONDS = (300, 3600)
 PROTOCOL = (
     "From events.csv and items.csv to the first answer of the service by data import, train "
     "cascade, publish, key, serve and one request, all by defaults, each a process of its own: "
@@ -44,10 +42,8 @@ PROTOCOL = (
     "candidates that the sources find, what serves as the service answers. Peers train on the "
     "same events, answer from the same histories and rank the whole catalogue: implicit by its "
     "defaults (100 factors, 15 iterations), RecBole's SASRec by its own (width 64, 2 layers, "
-    "dropout 0.5, batches of 2,048, loss over all items), the best of its epochs by validation, "
-    "for the CPU-seconds that its row names (the epoch in hand is finished): as many as all of "
-    "ours, which are few epochs of its, and an hour where there is such a row, one seed. It is "
-    "left out where the log is too large for that. Not below: the upper "
+    "dropout 0.5, batches of 2,048, loss over all items), trained until ten validations are no "
+    "better, one seed, where there is such a row. Not below: the upper "
     "end of the interval of what serves less each rule and each of its own parts is not below 0. "
     "Best of all: the lower end is above 0 of every rule and every peer in NDCG@10."
 )
@@ -66,7 +62,7 @@ def main() -> None:
     parser.add_argument("--processor", action="store_true", help="for a busy machine")
     parser.add_argument("--minutes", type=float, help="of the training: a trial, kept elsewhere")
     parser.add_argument("--no-peers", action="store_true", help="adwright alone")
-    parser.add_argument("--recbole", type=int, choices=PEER_SECONDS, action="append", default=[])
+    parser.add_argument("--recbole", action="store_true", help="its SASRec too, to convergence")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     data = Path(os.environ["ADWRIGHT_DATA"])
@@ -76,7 +72,7 @@ def main() -> None:
         for name in asked.names or get_args(SetName):
             folder = root / f"{name}-seed{seed}"
             done(name, seed, data, folder, trial, processor=asked.processor)
-            beside(folder, seed, [] if asked.no_peers else asked.recbole, peers=not asked.no_peers)
+            beside(folder, seed, peers=not asked.no_peers, recbole=asked.recbole)
             written(root, asked.results)
 
 
@@ -106,30 +102,22 @@ def done(
     atomic_write_text(folder / "row.json", json.dumps(row, indent=1))
 
 
-def beside(folder: Path, seed: int, recbole: list[int], *, peers: bool) -> None:
+def beside(folder: Path, seed: int, *, peers: bool, recbole: bool) -> None:
     """Add to what each visit got by ours what it got by the peers, as gains.parquet.
 
-    recbole: the seconds that its SASRec gets now; what was done before is there in any case.
+    recbole: whether its SASRec is trained now; what was done before is there in any case.
     """
     gains = pl.read_parquet(folder / "runs" / "cascade" / "visits.parquet")
     found = open_next_item(folder / "log")
     log, every = log_of_task(found.task), found.task.visits("test")
     places = np.searchsorted(every, gains["visit"].to_numpy())
     about = []
-    asked: list[tuple[Literal["implicit", "recbole"], int]] = [("implicit", 0)] if peers else []
-    for seconds in PEER_SECONDS:
-        there = answers_of("recbole", folder / "peers", seed, seconds).exists()
-        if there or (seconds in recbole and len(log.item) * log.items <= LARGEST):
-            asked.append(("recbole", seconds))
-    for peer, seconds in asked:
+    asked: list[Literal["implicit", "recbole"]] = ["implicit"] if peers else []
+    if recbole or answers_of("recbole", folder / "peers", seed).exists():
+        asked.append("recbole")
+    for peer in asked:
         rows = peer_rows(
-            peer,
-            log,
-            places,
-            folder / "peers",
-            repeats=found.choices.repeats,
-            seed=seed,
-            seconds=seconds,
+            peer, log, places, folder / "peers", repeats=found.choices.repeats, seed=seed
         )
         for row in rows:
             gains = gains.with_columns(

@@ -55,8 +55,8 @@ KEPT = RESULTS / "cells" / "hstu_peers"
 PEER_PROTOCOL = (
     "RecTools 0.19 with the settings that its HSTU tutorial has for ML-1M (sequences of 200, "
     "2 blocks of 1 head, width 50, dropout .2, cosine at temperature .05, 128 sampled negatives, "
-    "batches of 128, Adam at .001, float32), without times; the tutorial trains 100 epochs, here "
-    "it is as many as the row says. It trains on all but the last event of a person, so on the "
+    "batches of 128, Adam at .001, float32), without times; 100 epochs, without "
+    "which there is no row. It trains on all but the last event of a person, so on the "
     "validation event too, and ranks all films but those that the person had."
 )
 #: Of the tutorial for HSTU; SASRec, which it lists beside it, gets the same.
@@ -78,7 +78,7 @@ SETTINGS: dict[PeerModel, dict[str, Any]] = {
     "hstu": SHARED | {"relative_time_attention": False, "relative_pos_attention": True},
     "sasrec": SHARED | {"similarity_module_kwargs": {"distance": "cosine"}},
 }
-EPOCHS = 20
+EPOCHS = 100
 TITLES: dict[PeerModel, str] = {"hstu": "HSTU", "sasrec": "SASRec"}
 #: Epochs between two rankings; a checkpoint is written after each.
 EVERY = 5

@@ -22,14 +22,12 @@ from benchmarks.common.result import ROOT
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-__all__ = ["LARGEST", "PeerRow", "answers_of", "peer_rows"]
+__all__ = ["PeerRow", "answers_of", "peer_rows"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 RUNNER = ROOT / "benchmarks" / "peers" / "run_next_item.py"
 DEPTH, FIRST = 50, 10
-#: Training events times items of a log on which an epoch of RecBole's SASRec ends within the time.
-LARGEST = 5e9
 _NAMES = {
     "als": "implicit ALS",
     "item_item_20": "implicit item-item, 20 neighbours",
@@ -58,18 +56,17 @@ def peer_rows(
     *,
     repeats: bool,
     seed: int,
-    seconds: int,
 ) -> list[PeerRow]:
     """The models of a peer on some test questions of `log`.
 
     places: int64 [V], of the questions. folder: keeps what was answered. repeats: whether what a
-    user had stays a candidate. seconds: of the processor, for RecBole, whose row names them.
+    user had stays a candidate.
     """
     asked = log.test.some(places)
-    out = answers_of(peer, folder, seed, seconds)
+    out = answers_of(peer, folder, seed)
     if not out.exists():
         _exchange(log, asked, folder / "exchange.npz", repeats=repeats)
-        _answer(peer, folder / "exchange.npz", out, seed, seconds)
+        _answer(peer, folder / "exchange.npz", out, seed)
     known = asked if repeats else new_targets(log, asked)
     with np.load(out, allow_pickle=False) as stored:
         found: Mapping[str, NDArray[np.generic]] = {name: stored[name] for name in stored.files}
@@ -81,7 +78,7 @@ def peer_rows(
         ranks = listed_ranks(found[f"{key}_items"].astype(np.int64) + 1, known)
         rows.append(
             PeerRow(
-                f"{name}, {seconds:,} CPU-seconds" if peer == "recbole" else name,
+                name,
                 ndcg_per_user(ranks, FIRST),
                 recall_per_user(ranks, DEPTH),
                 float(found[f"{key}_cpu"]),
@@ -91,9 +88,9 @@ def peer_rows(
     return rows
 
 
-def answers_of(peer: Literal["implicit", "recbole"], folder: Path, seed: int, seconds: int) -> Path:
+def answers_of(peer: Literal["implicit", "recbole"], folder: Path, seed: int) -> Path:
     """Where the answers of a peer are kept."""
-    return folder / (f"recbole-{seconds}-{seed}.npz" if peer == "recbole" else f"{peer}-{seed}.npz")
+    return folder / f"{peer}-{seed}.npz"
 
 
 def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) -> None:
@@ -120,11 +117,9 @@ def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) 
     )
 
 
-def _answer(
-    peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int, seconds: int
-) -> None:
+def _answer(peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int) -> None:
     python = build(peer)
     command = [str(python), "-W", "ignore", str(RUNNER), peer, str(source), str(out), str(seed)]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **ALLOCATOR, **one}
-    subprocess.run([*command, str(seconds)], check=True, env=environment, cwd=out.parent)
+    subprocess.run(command, check=True, env=environment, cwd=out.parent)
