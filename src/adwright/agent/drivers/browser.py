@@ -5,14 +5,16 @@
             driver.open("http://127.0.0.1:8000/")
 
 One process, and for each driver a context of its own: no cookies, no files, no permission. The
-process is started without a shell. Names of hosts that are not listed are not even looked up.
+process is started without a shell. It looks up no names, and its only way to the network is
+`way_out`, which sends what the gate has allowed and knows the hosts that are listed. It has a
+sandbox of its own, but not as root, where Chromium refuses to start with it.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
 from adwright.agent.drivers.protocol import RequestGate
+from adwright.agent.drivers.way_out import WayOut, way_out
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
@@ -33,7 +36,9 @@ _PROGRAMS = ("chromium", "chromium-browser")
 _OPTIONS = (
     # One process for all frames of a page: the gate and the snapshot then see each of them.
     "--disable-site-isolation-trials",
-    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,MediaRouter",
+    # And nothing is fetched or drawn before it is asked for.
+    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess,MediaRouter,"
+    "SpeculationRulesPrefetchProxy,Prerender2,NoStatePrefetch,PreloadingHeuristics",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-domain-reliability",
@@ -41,6 +46,8 @@ _OPTIONS = (
     "--no-pings",
     "--dns-prefetch-disable",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    # The way out alone; the first rule that fits a name counts.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 
@@ -71,8 +78,9 @@ class BrowserSettings:
 class ChromiumBrowser:
     """A process of Chromium; makes drivers, each as fresh as the first."""
 
-    def __init__(self, browser: Browser, clock: Clock) -> None:
+    def __init__(self, browser: Browser, way: WayOut, clock: Clock) -> None:
         self._browser = browser
+        self._way = way
         self._clock = clock
 
     @contextmanager
@@ -81,7 +89,7 @@ class ChromiumBrowser:
     ) -> Iterator[ChromiumDriver]:
         """A driver with an empty profile, closed when the block ends."""
         driver = ChromiumDriver(
-            self._browser, gate, settings or DriverSettings(), clock=self._clock
+            self._browser, gate, self._way, settings or DriverSettings(), clock=self._clock
         )
         try:
             yield driver
@@ -110,10 +118,12 @@ def open_browser(
             where=" or ".join(_PROGRAMS),
             hint="install the distribution's, as `make browser` does, or name its program",
         )
-    with sync_playwright() as playwright:
+    clock = clock or SystemClock()
+    addresses = {one: one for one in settings.hosts} | dict(settings.addresses)
+    with way_out(addresses, clock) as way, sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
-                executable_path=program, args=launch_options(settings.hosts, settings.addresses)
+                executable_path=program, args=launch_options(way.pin), proxy={"server": way.url}
             )
         except Error as error:
             raise ResourceError(
@@ -122,28 +132,17 @@ def open_browser(
                 hint="start it by hand to see why",
             ) from error
         try:
-            yield ChromiumBrowser(browser, clock or SystemClock())
+            yield ChromiumBrowser(browser, way, clock)
         finally:
             browser.close()
 
 
-def launch_options(hosts: Sequence[str], addresses: Mapping[str, str] | None = None) -> list[str]:
-    """The options that Chromium is started with; of `hosts` alone the names are looked up, and
-    those of `addresses` are known."""
-    options = list(_OPTIONS)
-    if hosts or addresses:
-        # The first rule that fits a name counts.
-        rules = [f"MAP {host} {_bracketed(one)}" for host, one in (addresses or {}).items()]
-        rules += ["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in hosts)]
-        options.append(f"--host-resolver-rules={', '.join(rules)}")
+def launch_options(pin: str) -> list[str]:
+    """The options that Chromium is started with; pin: the hash of the key of its way out."""
+    options = [*_OPTIONS, f"--ignore-certificate-errors-spki-list={pin}"]
     if os.geteuid() == 0:
-        # As root, as in containers, Chromium has no sandbox of its own.
         options.append("--no-sandbox")
     return options
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _require_address(text: str) -> None:

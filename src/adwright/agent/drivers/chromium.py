@@ -31,6 +31,7 @@ from adwright.agent.drivers.protocol import (
     SeenRequest,
 )
 from adwright.agent.drivers.snapshot import STYLES, NodePlace, read_snapshot
+from adwright.agent.drivers.way_out import WayOut
 from adwright.core.clock import Clock
 from adwright.core.config import check_literals
 
@@ -98,19 +99,25 @@ class ChromiumDriver:
     """One page of a fresh context. `dialogs` are the texts of those that scripts have opened."""
 
     def __init__(
-        self, browser: Browser, gate: RequestGate, settings: DriverSettings, *, clock: Clock
+        self,
+        browser: Browser,
+        gate: RequestGate,
+        way: WayOut,
+        settings: DriverSettings,
+        *,
+        clock: Clock,
     ) -> None:
         size = (
             _PHONE if settings.screen == "phone" else {"viewport": {"width": 1280, "height": 800}}
         )
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock, self._way = settings, clock, way
         self._context = browser.new_context(
             accept_downloads=False, service_workers="block", locale=settings.language, **size
         )
         self._context.set_default_timeout(settings.patience_seconds * 1000)
         if settings.script:
             self._context.add_init_script(settings.script)
-        self._network = GatedNetwork(self._context, gate)
+        self._network = GatedNetwork(self._context, gate, way)
         self._page: Page = self._context.new_page()
         self._session = self._context.new_cdp_session(self._page)
         self._navigating: set[str] = set()
@@ -283,8 +290,9 @@ class ChromiumDriver:
             ).allowed:
                 raise DriverError("the gate refuses it", where=url[:200])
             try:
+                # The way out checks the server's certificate, and shows its own.
                 answer = self._context.request.get(
-                    url, headers=dict(headers or {}), max_redirects=0
+                    url, headers=dict(headers or {}), max_redirects=0, ignore_https_errors=True
                 )
             except _playwright_error() as error:
                 raise _driver_error(f"{url[:200]} does not answer", error) from error
@@ -296,6 +304,7 @@ class ChromiumDriver:
 
     def close(self) -> None:
         """Give everything back; any number of times."""
+        self._way.clear()  # nothing that a page sends as it is left
         with suppress(Exception):
             self._context.close()
 
@@ -340,10 +349,11 @@ class ChromiumDriver:
     @contextmanager
     def _acting(self, what: str) -> Iterator[None]:
         """An act, after which the page comes to rest; Playwright's errors become ours."""
+        self._way.failure = ""
         try:
             yield
         except _playwright_error() as error:
-            raise _driver_error(what, error) from error
+            raise _driver_error(what, self._way.failure or error) from error
         self.rest()
 
     def _on_dialog(self, dialog: Any) -> None:
@@ -358,7 +368,7 @@ def _named(node: ScreenNode) -> str:
     return f"{node.role} {node.name[:60]!r}"
 
 
-def _driver_error(what: str, error: Exception) -> DriverError:
+def _driver_error(what: str, error: Exception | str) -> DriverError:
     said = str(error).strip().splitlines()
     return DriverError(what, where=(said[0] if said else "")[:200])
 

@@ -4,7 +4,8 @@ The context's route sees the first request of everything: navigations, frames, w
 scripts send, beacons, and the first request of a popup. Playwright lets the further steps of a
 redirect through unseen, so the browser's own protocol pauses these, and asks for each. WebSockets
 are asked about when they open. Refused without asking are service workers, popups and downloads.
-A refused request is aborted as if a person had stopped it: the page stays what it was.
+A refused request is aborted as if a person had stopped it: the page stays what it was. What none of
+this sees has no permit of the way out, and stands among what was refused as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from adwright.agent.drivers.protocol import (
     RequestGate,
     SeenRequest,
 )
+from adwright.agent.drivers.way_out import WayOut
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, CDPSession, Page, Request, Route, WebSocketRoute
@@ -29,14 +31,16 @@ __all__ = ["GatedNetwork"]
 _REFUSED_POPUP = GateDecision(False, "popup", "a page may not open another one")
 _REFUSED_WORKER = GateDecision(False, "worker", "a service worker is not seen by the gate")
 _REFUSED_DOWNLOAD = GateDecision(False, "download", "files are not taken")
+_ROUND_THE_GATE = GateDecision(False, "past_gate", "it was sent without a page that could ask")
 _ABORTED = "aborted"
 
 
 class GatedNetwork:
     """Watches one context with one page; `seen` is what was decided since `take` was called."""
 
-    def __init__(self, context: BrowserContext, gate: RequestGate) -> None:
-        self._gate = gate
+    def __init__(self, context: BrowserContext, gate: RequestGate, way: WayOut) -> None:
+        self._gate, self._way = gate, way
+        way.take_refused()  # none of this context's
         self._page: Page | None = None
         self._seen: list[SeenRequest] = []
         self._places: dict[Request, int] = {}
@@ -70,6 +74,8 @@ class GatedNetwork:
 
     def take(self) -> tuple[SeenRequest, ...]:
         """What was decided since the last call."""
+        for method, url in self._way.take_refused():
+            self._record(PendingRequest(method, url, "beacon"), _ROUND_THE_GATE)
         found = tuple(self._seen)
         self._offset += len(found)
         self._seen.clear()
@@ -82,6 +88,8 @@ class GatedNetwork:
         except Exception as error:
             decision = GateDecision(False, "gate_failed", f"the gate failed: {error}")
         self._record(request, decision)
+        if decision.allowed:
+            self._way.permit(request.method, request.url, request.body)
         return decision
 
     def note_status(self, status: int) -> None:

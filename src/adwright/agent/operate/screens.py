@@ -4,9 +4,8 @@
         run_on_screen(checked, document, open_driver, ...)
 
 Before the browser starts, the hosts of the policy are looked up. One whose name leads to a private
-address is refused unless the policy says that it may, and the browser is told the address that was
-checked: it looks up nothing by itself, so no later answer of a name server leads it elsewhere.
-(What an exploration reads without showing it is fetched by Playwright, which looks names up again.)
+address is refused unless the policy says that it may, and the browser's way out connects to the
+address that was checked: no later answer of a name server leads it elsewhere.
 
 Signing in, where the policy says how, happens on each screen before the run's gate takes over, also
 in a dry run. Until then nothing may be sent but reading, and the form to its one address.

@@ -6,8 +6,9 @@
 
 The list holds for navigations, frames, redirects and everything that pages load. Refused whatever
 the list says: data:, blob:, javascript:, file: and other schemes; user names in URLs; hosts in odd
-notations; service workers and beacons; a URL of another origin inside the path or query of one that
-is allowed, which a proxy, a translator or an open redirect would follow.
+notations; addresses of more than 8 kB; service workers and beacons; a URL of another origin inside
+the path or query of one that is allowed, which a proxy, a translator or an open redirect would
+follow.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ _REFUSED_KINDS = {
     "worker": "service workers answer for the network",
     "beacon": "beacons are sent when nobody looks",
 }
+#: As long as most servers take. What is looked for in an address is looked for in all of it.
+_LONGEST = 8192
 #: So often an address may be written in percent signs within itself.
 _MOST_UNQUOTED = 4
 _CONTROLS = re.compile(r"[\x00-\x20\x7f\\]")
 _EMBEDDED = re.compile(
-    r"\b(?:https?|wss?|ftp):|(?:\b[a-z][a-z0-9+.-]*:)?/{2,}"
+    r"\b(?:https?|wss?|ftp):|(?:\b[a-z][a-z0-9+.-]{0,20}:)?/{2,}"
     r"|\b(?:javascript|vbscript):|\bdata:[\w/+.-]*[;,]|\b(?:file|blob|filesystem):\w*/?",
     re.I,
 )
@@ -123,6 +126,7 @@ def check_addresses(host: str, addresses: Iterable[str], rules: OriginRules) -> 
 
 
 _REASONS = {
+    "too_long": f"the address has more than {_LONGEST} characters",
     "malformed": "the address is not written plainly",
     "scheme": "only http, https and apps of a phone are opened",
     "userinfo": "the address holds a user name",
@@ -132,6 +136,8 @@ _REASONS = {
 
 def _split(url: str, *, sockets: bool = False) -> SplitResult | str:
     """The parts of a URL, or a code that says why it is refused."""
+    if len(url) > _LONGEST:
+        return "too_long"
     if _CONTROLS.search(url) or not url.isascii():
         return "malformed"
     try:

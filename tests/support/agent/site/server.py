@@ -90,7 +90,8 @@ def small_site(variant: SiteVariant | None = None, *, key: bool = False) -> Iter
         def _send(self, status: int, text: str, **headers: str) -> None:
             body = text.encode()
             self.send_response(status)
-            for name, value in {"Content-Type": "text/html; charset=utf-8", **headers}.items():
+            kind = "javascript" if urlsplit(self.path).path.endswith(".js") else "html"
+            for name, value in {"Content-Type": f"text/{kind}; charset=utf-8", **headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
