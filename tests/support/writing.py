@@ -16,7 +16,8 @@ __all__ = ["Teller", "opened", "table_of"]
 
 
 class Teller(TokenEngine):
-    """Answers a prompt by `tell(prompt, call)`; what that raises, the whole call raises.
+    """Answers a prompt by `tell(prompt, call)`, {drawn} in it a letter that follows from the seed;
+    what that raises, the whole call raises.
 
     prompts: all that it was asked. calls: how many prompts each call had, and its settings.
     """
@@ -41,10 +42,12 @@ class Teller(TokenEngine):
         cancel: Cancellation | None,
     ) -> Generator[None, None, None]:
         self.calls.append((len(answers), config))
-        for answer in answers:
+        for row, answer in enumerate(answers):
             prompt = bytes(answer.prompt).decode()
             self.prompts.append(prompt)
-            tokens = (*self._tokens.encode(self.tell(prompt, len(self.calls))), 256)
+            drawn = "abcdefgh"[config.seed_of(row) % 8]
+            told = self.tell(prompt, len(self.calls)).replace("{drawn}", drawn)
+            tokens = (*self._tokens.encode(told), 256)
             for token in tokens:
                 if answer.finish_reason is None:
                     answer.add(token, -1.0, ())

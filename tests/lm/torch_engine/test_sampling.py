@@ -15,7 +15,7 @@ LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 0.0, 3.0, 2.9]])
 
 
 def drawn(config: GenerationConfig, logits: torch.Tensor = LOGITS, times: int = 400) -> set[int]:
-    randoms = [generator(config.seed, row) for row in range(len(logits))]
+    randoms = [generator(config.seed_of(row)) for row in range(len(logits))]
     return {int(next_tokens(logits, config, randoms)[0]) for _ in range(times)}
 
 
@@ -34,7 +34,7 @@ def test_each_setting_changes_what_is_drawn() -> None:
 
 
 def test_draws_follow_the_probabilities() -> None:
-    random = [generator(3, 0)]
+    random = [generator(3)]
     config = GenerationConfig(temperature=2.0)
     counts = torch.zeros(4)
     for _ in range(4000):
@@ -44,8 +44,8 @@ def test_draws_follow_the_probabilities() -> None:
 
 def test_a_row_draws_the_same_in_any_batch() -> None:
     config = GenerationConfig(temperature=1.0, seed=4)
-    both = next_tokens(LOGITS, config, [generator(4, 0), generator(4, 1)])
-    alone = next_tokens(LOGITS[1:], config, [generator(4, 1)])
+    both = next_tokens(LOGITS, config, [generator(4), generator(5)])
+    alone = next_tokens(LOGITS[1:], config, [generator(5)])
     assert both[1] == alone[0]
 
 
@@ -77,12 +77,10 @@ def test_min_p_drops_what_is_far_less_likely_than_the_likeliest() -> None:
     probabilities = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
     config = GenerationConfig(temperature=1.0, min_p=0.25)
     drawn = {
-        int(next_tokens(probabilities.log(), config, [generator(seed, 0)])) for seed in range(200)
+        int(next_tokens(probabilities.log(), config, [generator(seed)])) for seed in range(200)
     }
     assert drawn == {0, 1, 2}
     # After the temperature: at 2 the square roots count, and the last is .32 of the first.
     warm = GenerationConfig(temperature=2.0, min_p=0.25)
-    drawn = {
-        int(next_tokens(probabilities.log(), warm, [generator(seed, 0)])) for seed in range(200)
-    }
+    drawn = {int(next_tokens(probabilities.log(), warm, [generator(seed)])) for seed in range(200)}
     assert drawn == {0, 1, 2, 3}

@@ -159,11 +159,15 @@ class Drafts:
         return last
 
     def fail(self, failures: Sequence[RowFailure]) -> None:
-        """Write that texts could not be written."""
+        """Write that texts could not be written, where that is not what stands there."""
         with self._journal.writing(self._take):
-            now = self._now()
-            lines = [failure_line(replace(one, time=one.time or now)) for one in failures]
-            self._journal.append(lines, self._take)
+            new = []
+            for one in failures:
+                place = self._failures.get(one.key)
+                there = None if place is None else self._parsed(place, failure_of)
+                if there is None or replace(there, time=one.time) != one:
+                    new.append(failure_line(replace(one, time=one.time or self._now())))
+            self._journal.append(new, self._take)
 
     def note_products(self, products: Sequence[tuple[Product, str]]) -> None:
         """Write products and their hashes, those that are not there as they are."""

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from adwright.authoring.checks.settings import brands_of
+from adwright.authoring.instructions.draws import drawn
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.draft import Draft, RowFailure
 from adwright.authoring.writer.drafts import Drafts
@@ -40,8 +41,8 @@ from adwright.lm.engine.generation import Usage
 __all__ = ["run_job"]
 
 _LOCK = "writer.lock"
-#: Between the seeds of a text's first draft and its second.
-_ROUND = 1_000_003
+#: Seeds are below this, which every engine and server takes.
+_SEEDS = 2**31
 
 
 def run_job(
@@ -100,9 +101,8 @@ class _Run:
         )
         self._tally = WriteTally(kept_same=plan.same, kept_human=plan.human)
         self._start, self._cpu = clock.monotonic(), cpu_seconds()
-        self._ordinal = 0
-        # Texts of the variants of a product, while its batch is written.
-        self._variants: dict[tuple[str, str], list[str]] = defaultdict(list)
+        # What is still to be written: what the journal has of it is not what it is to be.
+        self._open = {row.key for row in plan.rows}
 
     def write(self) -> JobEnd:
         """Write all rows, unless the budget is used up before."""
@@ -116,7 +116,6 @@ class _Run:
             for batch in _batches(rows, self._config.batch):
                 if self._spent():
                     return "budget"
-                self._variants.clear()
                 self._note_products(batch)
                 for group in _groups(batch):
                     if self._spent():
@@ -167,17 +166,22 @@ class _Run:
         # What was rejected is not to be written as it was.
         first = rows[0].variant == 0 and not self._config.again
         states = self._drafts.states()
-        rounds = max(states[row.key].rounds if row.key in states else 0 for row in rows)
+        rounds = {row.key: states[row.key].rounds for row in rows if row.key in states}
         for attempt in range(1, self._config.attempts + 1):
             if not asked:
                 return
             varied = not first or attempt > 1
             heat = self._config.variety if varied else self._config.temperature
-            seed = self._config.seed + self._ordinal + _ROUND * rounds
-            self._ordinal += len(asked)
-            answers = self._asker.ask(asked, temperature=heat, seed=seed)
+            seeds = [self._seed(one.row, rounds.get(one.row.key, 0), attempt) for one in asked]
+            answers = self._asker.ask(asked, temperature=heat, seeds=seeds)
             last = attempt == self._config.attempts or (varied and not heat)
             asked = self._keep(answers, attempt, last=last)
+
+    def _seed(self, row: WriteRow, rounds: int, attempt: int) -> int:
+        """What an attempt at a text draws from: never of what was asked before, so that a job which
+        was killed goes on with the texts that it would have written."""
+        parts = (*map(str, row.key), str(rounds), str(attempt))
+        return drawn(self._config.seed, *parts) % _SEEDS
 
     def _asked(self, rows: Sequence[WriteRow]) -> list[AskedRow]:
         """Rows with their prompts; those that make none have failed."""
@@ -203,7 +207,7 @@ class _Run:
             row = answer.asked.row
             if done.draft is not None:
                 self._tally.found(done.before, done.after)
-                self._variants[row.key[:2]].append(done.draft.text)
+                self._open.discard(row.key)
                 kept.append(done.draft)
                 continue
             self._tally.invalid += answer.text is not None
@@ -223,9 +227,18 @@ class _Run:
             self._source,
             mend=self._config.repair,
             attempts=attempt,
-            others=self._variants[row.key[:2]],
+            others=self._others(row),
             last=last,
         )
+
+    def _others(self, row: WriteRow) -> list[str]:
+        """The other variants of a text, those among them that an earlier run wrote."""
+        if self._config.variants == 1:
+            return []
+        product, slot, own = row.key
+        keys = [(product, slot, at) for at in range(self._config.variants) if at != own]
+        states = self._drafts.states()
+        return [self._drafts.text(key) for key in keys if key in states and key not in self._open]
 
     def _write(self, drafts: Sequence[Draft]) -> None:
         became = self._drafts.write(

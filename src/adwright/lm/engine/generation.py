@@ -124,6 +124,8 @@ class GenerationConfig:
     top_k: draw only among so many likeliest tokens; 0: all.
     seed: the same seed draws the same tokens. The prompt in row i of a call draws from
         `seed + i`, so that one prompt given twice has two answers.
+    seeds: of each row, in the place of `seed + i`, so that what a row draws does not depend on
+        those it is asked with.
     stop: an answer ends before the first of these strings, wherever the borders of tokens are.
     repetition_penalty: logits of tokens that occurred, in the prompt too, are divided by it where
         positive and multiplied where negative; 1: no penalty (Keskar et al. 2019, section 4.1).
@@ -171,6 +173,7 @@ class GenerationConfig:
     ignore_eos: bool = False
     regex: str | None = None
     lark: str | None = None
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         counts = 1 <= self.max_tokens <= _MOST
@@ -184,6 +187,8 @@ class GenerationConfig:
         self._require("top_p", _LEAST <= self.top_p <= 1, f"must be from {_LEAST:g} to 1")
         self._require("top_k", 0 <= self.top_k <= _MOST, "must be between 0 and 2^31 - 1")
         self._require("seed", 0 <= self.seed < 2**62, "must be between 0 and 2^62")
+        fits = all(0 <= one < 2**62 for one in self.seeds)
+        self._require("seeds", fits, "must be between 0 and 2^62")
         alone = isinstance(self.stop, str)
         self._require("stop", not alone, "must be a tuple of strings, not one string")
         self._require("stop", all(self.stop), "must hold no empty string")
@@ -197,6 +202,14 @@ class GenerationConfig:
         )
         self._check_forms()
         self._check_further()
+
+    def seed_of(self, row: int) -> int:
+        """What the prompt in this row of a call draws from. Raises ConfigError where `seeds` has
+        none for it."""
+        if not self.seeds:
+            return self.seed + row
+        self._require("seeds", row < len(self.seeds), "must be as many as the prompts of the call")
+        return self.seeds[row]
 
     @property
     def constrained(self) -> bool:

@@ -317,12 +317,12 @@ def _of_transport(error: Exception) -> bool:
 
 def request_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
     """The fields of a request that follow from the config; defaults are left out, but for
-    temperature, whose default differs. row: added to the seed. Those that are not OpenAI's stand
+    temperature, whose default differs. row: whose seed it is. Those that are not OpenAI's stand
     under "extra_body"."""
     fields: dict[str, Any] = {
         "max_tokens": config.max_tokens,
         "temperature": config.temperature,
-        "seed": config.seed + row,
+        "seed": config.seed_of(row),
     }
     if config.top_p < 1:
         fields["top_p"] = config.top_p

@@ -110,7 +110,7 @@ def sampling_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
     """
     penalised = ["penalties"] if config.repetition_penalty != 1 else []
     fields: dict[str, Any] = {
-        "seed": (config.seed + row) % _SEEDS,
+        "seed": config.seed_of(row) % _SEEDS,
         "repeat_penalty": config.repetition_penalty,
         "temperature": config.temperature,
     }

@@ -224,7 +224,7 @@ class OpenVinoModel(ProcessEngine[PipelineProcess]):
                 "do_sample": True,
                 "temperature": config.temperature,
                 "top_p": config.top_p,
-                "rng_seed": config.seed + row,
+                "rng_seed": config.seed_of(row),
             }
             if config.top_k:  # its own default means all of them
                 settings["top_k"] = min(config.top_k, _MOST_TOP_K)

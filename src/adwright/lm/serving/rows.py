@@ -153,7 +153,7 @@ class AnswerRow(Row):
     ) -> None:
         super().__init__(adapter, list(answer.prompt), max_tokens, cancel)
         self.answer, self.config, self.constraint, self.chunks = answer, config, constraint, chunks
-        self.random = generator(config.seed, index)
+        self.random = generator(config.seed_of(index))
         self.rules = LogitRules.of([answer.prompt], config, vocabulary, answer.end_ids)
 
     @property

@@ -36,7 +36,7 @@ def decode(
     constraint: on as many rows as there are answers.
     """
     live = list(answers)
-    randoms = [generator(config.seed, row) for row in call_rows]
+    randoms = [generator(config.seed_of(row)) for row in call_rows]
     with torch.inference_mode():
         rows = PromptBatch(network, [answer.prompt for answer in live])
     prompts, ends = [answer.prompt for answer in live], {id for one in live for id in one.end_ids}

@@ -13,9 +13,9 @@ from adwright.lm.engine.generation import GenerationConfig, Top
 __all__ = ["generator", "likeliest", "log_probability", "next_tokens"]
 
 
-def generator(seed: int, row: int) -> torch.Generator:
-    """Make the random generator of row `row` of a call."""
-    return torch.Generator().manual_seed(seed + row)
+def generator(seed: int) -> torch.Generator:
+    """The random generator of one row, see `GenerationConfig.seed_of`."""
+    return torch.Generator().manual_seed(seed)
 
 
 def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -32,16 +32,19 @@ def test_the_first_row_of_a_slot_warms_what_all_share(tmp_path: Path) -> None:
     model = Teller(lambda prompt, call: "Fresh\ntea")
     one = asker(model)
     asked = rows(tmp_path)
-    found = one.ask(asked, temperature=0.5, seed=7)
+    found = one.ask(asked, temperature=0.5, seeds=(7, 9, 4, 2, 5))
     assert [count for count, _ in model.calls] == [1, 5]
     assert one.warming.completion_tokens == 1
     assert [answer.text for answer in found] == ["Fresh"] * 5
-    assert [answer.seed for answer in found] == [7, 8, 9, 10, 11]
-    assert [(config.seed, config.max_tokens) for _, config in model.calls] == [(0, 1), (7, 20)]
+    assert [answer.seed for answer in found] == [7, 9, 4, 2, 5]
+    assert [(config.seed_of(0), config.max_tokens) for _, config in model.calls] == [
+        (0, 1),
+        (7, 20),
+    ]
     assert model.calls[1][1].temperature == 0.5
-    one.ask(asked, temperature=0.0, seed=0)
+    one.ask(asked, temperature=0.0, seeds=())
     assert [count for count, _ in model.calls] == [1, 5, 5]
-    assert one.ask([], temperature=0.0, seed=0) == []
+    assert one.ask([], temperature=0.0, seeds=()) == []
     # What is the same for all comes first, and each prompt has one product.
     shared = model.prompts[0].partition("Tea 0")[0]
     assert "Be calm." in shared
@@ -54,7 +57,7 @@ def test_a_row_that_fails_is_found_and_harms_no_other(tmp_path: Path) -> None:
             raise ValueError("cannot")
         return "Fresh"
 
-    found = asker(Teller(tell)).ask(rows(tmp_path), temperature=0, seed=0)
+    found = asker(Teller(tell)).ask(rows(tmp_path), temperature=0, seeds=())
     assert [answer.text for answer in found] == ["Fresh"] * 3 + [None, "Fresh"]
     assert found[3].reason == "ValueError: cannot"
 
@@ -66,7 +69,7 @@ def test_an_engine_that_does_not_answer_is_asked_again_with_pauses(tmp_path: Pat
         return "Fresh"
 
     slept: list[float] = []
-    found = asker(Teller(tell), slept).ask(rows(tmp_path), temperature=0, seed=0)
+    found = asker(Teller(tell), slept).ask(rows(tmp_path), temperature=0, seeds=())
     assert [answer.text for answer in found] == ["Fresh"] * 5
     assert slept == [1.0, 2.0]
 
@@ -77,7 +80,7 @@ def test_an_engine_that_is_gone_ends_the_job(tmp_path: Path) -> None:
 
     model = Teller(tell)
     with pytest.raises(ResourceError, match=r"does not answer: no connection.*same command again"):
-        asker(model).ask(rows(tmp_path), temperature=0, seed=0)
+        asker(model).ask(rows(tmp_path), temperature=0, seeds=())
     assert len(model.calls) == 6  # one to warm, three attempts, two to see whether it speaks
 
 
@@ -87,7 +90,7 @@ def test_a_row_that_the_engine_cannot_take_is_told(tmp_path: Path) -> None:
             raise ResourceError("too much memory")
         return "Fresh"
 
-    found = asker(Teller(tell)).ask(rows(tmp_path), temperature=0, seed=0)
+    found = asker(Teller(tell)).ask(rows(tmp_path), temperature=0, seeds=())
     assert [answer.text for answer in found] == ["Fresh"] * 4 + [None]
     assert "too much memory" in found[4].reason
 
@@ -97,14 +100,14 @@ def test_settings_that_are_refused_end_the_job_at_once(tmp_path: Path) -> None:
         raise ConfigError("there is no such model")
 
     with pytest.raises(ConfigError, match="no such model"):
-        asker(Teller(tell)).ask(rows(tmp_path), temperature=0, seed=0)
+        asker(Teller(tell)).ask(rows(tmp_path), temperature=0, seeds=())
 
 
 def test_labels_are_constrained(tmp_path: Path) -> None:
     asked = rows(tmp_path, 2, "category")
     here, server = Teller(lambda p, c: "Tea"), Teller(lambda p, c: '"Tea"', engine="http")
-    asker(here).ask(asked, temperature=0, seed=0)
-    asker(server).ask(asked, temperature=0, seed=0)
+    asker(here).ask(asked, temperature=0, seeds=())
+    asker(server).ask(asked, temperature=0, seeds=())
     assert '"Cups and saucers"' in (here.calls[1][1].grammar or "")
     assert server.calls[1][1].json_schema == {"type": "string", "enum": ["Tea", "Cups and saucers"]}
     assert here.calls[1][1].stop == ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -174,10 +175,30 @@ def test_what_is_no_feed_is_refused(tmp_path: Path, text: str, why: str) -> None
         read(tmp_path, text)
 
 
-def test_fields_are_bounded(tmp_path: Path) -> None:
-    fields = "".join(f"<g:f{n}>1</g:f{n}>" for n in range(5000))
-    with pytest.raises(SchemaError, match="different fields"):
-        rows(tmp_path, item(fields))
+WIDE = "".join(item(f"<g:id>{n}</g:id><g:f{n % 3990}>1</g:f{n % 3990}>") for n in range(20_000))
+SPACES = " ".join(f'xmlns:n{n}="u{n}"' for n in range(8_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (item("".join(f"<g:f{n}>1</g:f{n}>" for n in range(5000))), "4,000 different fields"),
+        (item(f"<g:{'n' * 1001}>1</g:{'n' * 1001}>"), "more than 1,000 bytes"),
+        (WIDE, r"79,820,000 cells, of which 40,000 are full"),
+        (f"<channel {SPACES}>{item('<b>') * 2000}", "100 namespaces"),
+    ],
+)
+def test_a_small_file_takes_little_memory_and_time(tmp_path: Path, text: str, why: str) -> None:
+    start = time.process_time()
+    with pytest.raises(SchemaError, match=why):
+        rows(tmp_path, text)
+    assert time.process_time() - start < 5
+
+
+def test_an_item_of_too_many_elements_is_told(tmp_path: Path) -> None:
+    feed = read(tmp_path, f"{RSS}{item('<g:a>1</g:a>' * 10_001)}{plain(1)}</channel></rss>")
+    assert "more than 10,000 elements" in feed.broken[0].reason
+    assert feed.frame["id"].to_list() == ["1"]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

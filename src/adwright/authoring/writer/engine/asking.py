@@ -88,17 +88,19 @@ class Asker:
         #: Tokens of the calls that warmed.
         self.warming = Usage()
 
-    def ask(self, rows: Sequence[AskedRow], *, temperature: float, seed: int) -> list[RowAnswer]:
-        """Answers to rows of one slot, in their order; row i draws from `seed + i`.
+    def ask(
+        self, rows: Sequence[AskedRow], *, temperature: float, seeds: Sequence[int]
+    ) -> list[RowAnswer]:
+        """Answers to rows of one slot, in their order. seeds: what each draws from.
 
         Raises ResourceError where the engine does not answer, and ConfigError where it refuses
         everything.
         """
         if not rows:
             return []
-        config = self._config(rows[0], temperature, seed)
+        config = self._config(rows[0], temperature, seeds)
         self._warm(rows)
-        return self._call(rows, config, seed)
+        return self._call(rows, config)
 
     def _warm(self, rows: Sequence[AskedRow]) -> None:
         """Let the engine read what the prompts of a slot begin with, once."""
@@ -112,11 +114,13 @@ class Asker:
             self.warming = self.warming + found.usage
             self._good = rows[0].messages
 
-    def _config(self, asked: AskedRow, temperature: float, seed: int) -> GenerationConfig:
+    def _config(
+        self, asked: AskedRow, temperature: float, seeds: Sequence[int]
+    ) -> GenerationConfig:
         slot = asked.row.slot
         stop = ("\n",) if slot.one_line and slot.task.form != "label" else ()
         config = GenerationConfig(
-            max_tokens=slot.tokens, temperature=temperature, seed=seed, stop=stop
+            max_tokens=slot.tokens, temperature=temperature, seeds=tuple(seeds), stop=stop
         )
         if slot.task.form != "label":
             return config
@@ -125,9 +129,7 @@ class Asker:
             return constrained(config, asked.request, form="schema")
         return constrained(config, asked.request, form="grammar")
 
-    def _call(
-        self, rows: Sequence[AskedRow], config: GenerationConfig, seed: int
-    ) -> list[RowAnswer]:
+    def _call(self, rows: Sequence[AskedRow], config: GenerationConfig) -> list[RowAnswer]:
         start = self._clock.monotonic()
         pause = self._pause
         for attempt in range(self._attempts):
@@ -145,13 +147,13 @@ class Asker:
                 self._good = rows[0].messages
                 share = (self._clock.monotonic() - start) / len(rows)
                 return [
-                    _answer(asked, one, share, seed + at)
+                    _answer(asked, one, share, config.seed_of(at))
                     for at, (asked, one) in enumerate(zip(rows, found, strict=True))
                 ]
-        return self._divided(rows, config, seed, failed)
+        return self._divided(rows, config, failed)
 
     def _divided(
-        self, rows: Sequence[AskedRow], config: GenerationConfig, seed: int, failed: Exception
+        self, rows: Sequence[AskedRow], config: GenerationConfig, failed: Exception
     ) -> list[RowAnswer]:
         """Each half by itself; the one row that fails alone is told."""
         if isinstance(failed, ResourceError) and not self._speaks(rows, config):
@@ -164,11 +166,11 @@ class Asker:
             # Where not even the first row is taken, it is the settings that are wrong.
             if self._good is None and isinstance(failed, ConfigError):
                 raise failed
-            return [RowAnswer(rows[0], None, _told(failed), Usage(), 0.0, seed)]
+            return [RowAnswer(rows[0], None, _told(failed), Usage(), 0.0, config.seed_of(0))]
         half = len(rows) // 2
         return [
-            *self._call(rows[:half], config, seed),
-            *self._call(rows[half:], replace(config, seed=seed + half), seed + half),
+            *self._call(rows[:half], replace(config, seeds=config.seeds[:half])),
+            *self._call(rows[half:], replace(config, seeds=config.seeds[half:])),
         ]
 
     def _speaks(self, rows: Sequence[AskedRow], config: GenerationConfig) -> bool:

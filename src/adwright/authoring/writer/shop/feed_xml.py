@@ -10,7 +10,8 @@ help of Merchant Center, read in November 2026).
 
 An item that is not well-formed is told with its number and line, and reading goes on at the next
 one. The file may be a stranger's: a document type is refused, so that no entity is ever defined and
-nothing outside the file is read, and its size is bounded before it is parsed.
+nothing outside the file is read, its size is bounded before it is parsed, and names, namespaces,
+elements of an item and cells of the table before memory is taken for them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from xml.sax.saxutils import quoteattr
 import polars as pl
 
 from adwright.authoring.writer.shop.xml_bytes import xml_in_utf8
-from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.data.sources.bounds import USUAL_BOUNDS
+from adwright.core.errors import DataError, FileUnreadableError, SchemaError
+from adwright.data.sources.bounds import USUAL_BOUNDS, check_names
 
 __all__ = ["XML_ENDINGS", "BrokenItem", "XmlFeed", "read_feed"]
 
@@ -42,6 +43,12 @@ _NEXT = re.compile(rb"<(?:[\w.-]{1,40}:)?(?:item|entry)[\s/>]")
 _DOCTYPE = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 #: Elements inside each other; a sub-attribute is the second, and marks of HTML a few more.
 _DEPTH = 32
+#: Elements of an item, and namespaces that are declared around items.
+_ELEMENTS, _SPACES = 10_000, 100
+#: Cells of the table, full or empty: as many as for each full one, beside some for small feeds.
+_CELLS, _SOME, _FOR_ONE = 50_000_000, 1_000_000, 64
+#: Bytes that are parsed at once: a parser copies what it is given.
+_STEP = 1 << 16
 _LONGEST_ID = 200
 
 
@@ -68,7 +75,8 @@ def read_feed(path: Path) -> XmlFeed:
     """The items of a feed.
 
     Raises FileUnreadableError for a file that is none, has a document type, no item or only broken
-    ones, and as `xml_in_utf8`; SchemaError for more fields than a table may have.
+    ones, and as `xml_in_utf8`; SchemaError for more fields, namespaces or empty cells than a table
+    may have.
     """
     data, said = xml_in_utf8(path)
     if _DOCTYPE.match(data):  # before a parser sees its entities
@@ -83,22 +91,27 @@ def read_feed(path: Path) -> XmlFeed:
             file=str(path),
             hint="name a product feed in RSS or Atom, and mend what is told",
         )
-    names = dict.fromkeys(name for _, row in rows for name in row)
-    if len(names) > USUAL_BOUNDS.columns:
+    names = list(reader.names)
+    check_names(names, USUAL_BOUNDS, file=str(path))
+    cells, full = len(rows) * len(names), sum(len(row) for _, row in rows)
+    if cells > min(_CELLS, _SOME + _FOR_ONE * full):
         raise SchemaError(
-            f"the items have {len(names):,} different fields, the bound is "
-            f"{USUAL_BOUNDS.columns:,}",
+            f"{len(rows):,} items with {len(names):,} different fields make a table of {cells:,} "
+            f"cells, of which {full:,} are full",
             file=str(path),
-            hint="export fewer fields",
+            hint="export the fields that most items have, or give the feed in parts",
         )
-    columns = {name: [row.get(name) for _, row in rows] for name in names}
-    frame = pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+    columns = [pl.Series(name, [row.get(name) for _, row in rows], pl.String) for name in names]
     places = tuple(place for place, _ in rows)
-    return XmlFeed(frame, places, tuple(broken), (*said, *reader.said))
+    return XmlFeed(pl.DataFrame(columns), places, tuple(broken), (*said, *reader.said))
 
 
 class _Refused(Exception):
-    """What no feed may have; the whole file is refused."""
+    """What no feed may have; the whole file is refused. error: what is said of it."""
+
+    def __init__(self, error: DataError) -> None:
+        super().__init__(error.what)
+        self.error = error
 
 
 class _Broken(Exception):
@@ -137,6 +150,8 @@ class _FeedReader:
         self.rows: list[tuple[int, dict[str, str]]] = []
         self.broken: list[BrokenItem] = []
         self.said: list[str] = []
+        #: Names of the fields of all items, each one object.
+        self.names: dict[str, str] = {}
         self._spaces: dict[str, str] = {}
         self._declared: dict[str, str] = {}
         self._place = -1
@@ -144,6 +159,7 @@ class _FeedReader:
         self._begin: int | None = None
         self._given: list[_Field] = []
         self._open: list[str] = []
+        self._elements = 0
         self._offset, self._resumed = 0, False
         self._parser = expat.ParserCreate()
         # Lines up to a place, so that each is counted once.
@@ -165,7 +181,7 @@ class _FeedReader:
         """Parse from a place on; where it goes wrong, that place and the reason."""
         parser = expat.ParserCreate("utf-8", " ")
         parser.buffer_text = True
-        parser.StartDoctypeDeclHandler = _refuse_doctype
+        parser.StartDoctypeDeclHandler = self._refuse_doctype
         parser.StartNamespaceDeclHandler = self._namespace
         parser.StartElementHandler = self._start_element
         parser.EndElementHandler = self._end_element
@@ -176,14 +192,16 @@ class _FeedReader:
                 root, self._resumed = self._root(), True
                 self._offset = start - len(root)
                 parser.Parse(root, False)
-            parser.Parse(memoryview(self._data)[start:], True)
+            for at in range(start, len(self._data), _STEP):
+                parser.Parse(memoryview(self._data)[at : at + _STEP], False)
+            parser.Parse(b"", True)
         except expat.ExpatError as error:
             at = min(parser.ErrorByteIndex + self._offset, len(self._data))
             return at, _in_words(error.code)
         except _Broken as broken:
             return broken.at, str(broken)
         except _Refused as refused:
-            raise _with_doctype(self._path) from refused
+            raise refused.error from refused
         return None
 
     def _here(self) -> int:
@@ -224,13 +242,17 @@ class _FeedReader:
                 raise _Broken("it does not end before the next one begins", self._here())
             self._begin = self._here()
             self._place += 1
-            self._given, self._open = [], []
+            self._given, self._open, self._elements = [], [], 0
             return
         if self._begin is None:
             if local in _AROUND and not self._resumed:
                 self._spaces |= declared
+                self._require("namespaces", len(self._spaces), _SPACES)
             return
         self._open.append(local)
+        self._elements += 1
+        if self._elements > _ELEMENTS:
+            raise _Broken(f"more than {_ELEMENTS:,} elements in an item", self._here())
         if len(self._open) > _DEPTH:
             raise _Broken(f"more than {_DEPTH} elements inside each other", self._here())
         if len(self._open) == 1:
@@ -261,7 +283,9 @@ class _FeedReader:
             if self._open:
                 self._given[-1].text.append(" ")
             return
-        self.rows.append((self._place, self._row()))
+        row = self._row()
+        self.rows.append((self._place, {self.names.setdefault(n, n): v for n, v in row.items()}))
+        self._require("different fields", len(self.names), USUAL_BOUNDS.columns)
         self._begin = None
 
     def _row(self) -> dict[str, str]:
@@ -277,10 +301,15 @@ class _FeedReader:
                 plain.setdefault("description", plain[other])
         return {name: ", ".join(values) for name, values in (plain | google).items()}
 
+    def _require(self, what: str, count: int, most: int) -> None:
+        if count > most:
+            told = f"the items have more than {most:,} {what}, which is the bound"
+            hint = f"export fewer {what.rpartition(' ')[2]}"
+            raise _Refused(SchemaError(told, file=str(self._path), hint=hint))
 
-def _refuse_doctype(*_: object) -> None:
-    # `read_feed` has looked for one; this one was hidden from it.
-    raise _Refused
+    def _refuse_doctype(self, *_: object) -> None:
+        # `read_feed` has looked for one; this one was hidden from it.
+        raise _Refused(_with_doctype(self._path))
 
 
 def _with_doctype(path: Path) -> FileUnreadableError:
