@@ -43,11 +43,18 @@ def read(path: Path, data: bytes, **bounds: int) -> ExportTable:
         ),
     ],
 )
-@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize(("separator", "end"), [(",", "\n"), ("\t", "\n"), (",", "\r")])
 def test_the_header_is_found(
-    tmp_path: Path, before: str, encoding: str, repairs: list[str], separator: str, *, packed: bool
+    tmp_path: Path,
+    before: str,
+    encoding: str,
+    repairs: list[str],
+    separator: str,
+    end: str,
+    *,
+    packed: bool,
 ) -> None:
-    data = (before + PLAIN.replace(",", separator)).encode(encoding)
+    data = (before + PLAIN.replace(",", separator)).replace("\n", end).encode(encoding)
     path = tmp_path / ("e.csv.gz" if packed else "e.csv")
     table = read(path, gzip.compress(data, mtime=0) if packed else data)
     assert table.frame.rows() == [("2026-01-01", "1", "2.5"), ("2026-01-02", "1", "3.5")]

@@ -22,8 +22,9 @@ QUOTED = 'user{0}title{0}n\n1{0}"a ""b"""{0}1\n2{0}"c, d; e"{0}\n'
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("separator", [",", ";", "|"])
-def test_csv_by_any_separator(tmp_path: Path, separator: str, *, packed: bool) -> None:
-    data = QUOTED.format(separator).encode()
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_by_any_separator(tmp_path: Path, separator: str, end: str, *, packed: bool) -> None:
+    data = QUOTED.format(separator).replace("\n", end).encode()
     path = tmp_path / ("t.csv.gz" if packed else "t.csv")
     path.write_bytes(gzip.compress(data) if packed else data)
     found = as_frame(path)

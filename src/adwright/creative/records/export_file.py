@@ -28,7 +28,7 @@ from adwright.core.errors import DataError, FileUnreadableError
 from adwright.creative.records.cells import bare
 from adwright.creative.records.summary import Repair, repair_of
 from adwright.data.checks import Locate, in_file
-from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, memory_left, reading
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, memory_left, named_as, reading
 from adwright.data.sources.frames import Tabular, as_frame
 
 __all__ = ["ExportTable", "read_export"]
@@ -173,10 +173,9 @@ def _prepared(path: Path, head: _Head, bounds: ReadBounds) -> Iterator[Path]:
         inside = Path(folder) / name
         _copy(path, inside, head, bounds.memory or memory_left())
         try:
-            yield inside
+            with named_as(path, inside):
+                yield inside
         except DataError as error:
-            error.where = error.where.replace(str(inside), str(path))
-            error.file = error.file.replace(str(inside), str(path))
             error.what = re.sub(
                 r"\bline (\d+)", lambda found: _moved(found, len(head.skipped)), error.what
             )

@@ -10,7 +10,8 @@ it bounds, and an error names the bound, the file, and where there is one the co
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.core.errors import DataError, FileUnreadableError, SchemaError
 from adwright.data.checks import Check, Locate, run_checks
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "check_memory",
     "check_names",
     "memory_left",
+    "named_as",
     "reading",
 ]
 
@@ -80,6 +82,17 @@ def reading(path: Path, read: Callable[[], Found]) -> Found:
             file=str(path),
             hint="divide it into parts, or use a machine with more",
         ) from error
+
+
+@contextmanager
+def named_as(path: Path, inside: Path) -> Iterator[None]:
+    """Let errors of the block name `path` where they name `inside`, which was made of it."""
+    try:
+        yield
+    except DataError as error:
+        error.where = error.where.replace(str(inside), str(path))
+        error.file = error.file.replace(str(inside), str(path))
+        raise
 
 
 def check_names(names: list[str], bounds: ReadBounds, *, file: str) -> None:

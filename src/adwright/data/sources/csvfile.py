@@ -2,6 +2,7 @@
 
 polars reads a row with too few fields as if the last ones were empty, so a first streamed pass
 looks for such rows; only a file that fails it is gone through line by line to name the place.
+Lines that end as on a Mac, by a carriage return alone, are read as others are.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import csv
 import difflib
 import io
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import polars as pl
@@ -21,12 +25,14 @@ import pyarrow.csv as pacsv
 
 from adwright.core.errors import AdwrightError, FileUnreadableError, SchemaError
 from adwright.data.checks import Check, Locate, run_checks
-from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_names, reading
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_names, named_as, reading
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
 __all__ = ["parse_columns", "parse_time", "scan_csv", "sniff_separator"]
 
 _BLOCK_BYTES = 1 << 22
+#: In which the end of the first line is looked for.
+_HEAD_BYTES = 1 << 16
 #: The first of those that part the header into most names is taken.
 _SEPARATORS = (",", ";", "\t", "|")
 
@@ -59,6 +65,18 @@ def scan_csv(
     than `bounds`; SchemaError where the header lacks a needed column, names one twice, or has
     more columns than `bounds`.
     """
+    with _unix_lines(path) as inside:
+        if inside != path:
+            frame = scan_csv(
+                inside,
+                needed=needed,
+                text=text,
+                separator=separator,
+                quoted=quoted,
+                bounds=bounds,
+            )
+            # The copy goes with the block.
+            return reading(path, frame.collect).lazy()
     form = _Form(separator, separator == "," if quoted is None else quoted)
     header = _header(path, form, bounds)
     check_names(header, bounds, file=str(path))
@@ -92,11 +110,33 @@ def sniff_separator(path: Path, bounds: ReadBounds = USUAL_BOUNDS) -> tuple[str,
 
     Raises FileUnreadableError for a file without text, or not in UTF-8.
     """
+    with _unix_lines(path) as inside:
+        with inside.open("rb") as stream:
+            first = next(_lines(inside, stream, bounds), "")
+        outside = re.sub('"[^"]*"', "", first)
+        best = max(_SEPARATORS, key=outside.count)
+        return best, _header(inside, _Form(best, best != "\t"), bounds)
+
+
+@contextmanager
+def _unix_lines(path: Path) -> Iterator[Path]:
+    """The file; where a carriage return alone ends its first line, for as long as the block lasts
+    a copy in which line feeds end lines. Errors of the block name the file."""
     with path.open("rb") as stream:
-        first = next(_lines(path, stream, bounds), "")
-    outside = re.sub('"[^"]*"', "", first)
-    best = max(_SEPARATORS, key=outside.count)
-    return best, _header(path, _Form(best, best != "\t"), bounds)
+        first = stream.read(_HEAD_BYTES).partition(b"\n")[0].removesuffix(b"\r")
+    if b"\r" not in re.sub(b'"[^"]*"?', b"", first):
+        yield path
+        return
+    with TemporaryDirectory(prefix="adwright-lines-") as folder:
+        inside = Path(folder) / path.name
+        # Every byte is a character of Latin-1, so that all others stay what they are.
+        with (
+            path.open(encoding="latin-1") as text,
+            inside.open("w", encoding="latin-1", newline="") as out,
+        ):
+            shutil.copyfileobj(text, out)
+        with named_as(path, inside):
+            yield inside
 
 
 def parse_columns(

@@ -22,7 +22,7 @@ from typing import TypeAlias
 import polars as pl
 
 from adwright.core.atomic import resource_error
-from adwright.core.errors import DataError, FileUnreadableError, SchemaError
+from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.data.checks import Locate, in_file
 from adwright.data.columns import TableInMemory, as_polars
 from adwright.data.sources.bounds import (
@@ -31,6 +31,7 @@ from adwright.data.sources.bounds import (
     check_memory,
     check_names,
     memory_left,
+    named_as,
     reading,
 )
 from adwright.data.sources.csvfile import scan_csv, sniff_separator
@@ -205,12 +206,8 @@ def _unpacked(path: Path, bounds: ReadBounds) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="adwright-unpacked-") as folder:
         inside = Path(folder) / name
         _unpack(path, inside, bounds.memory or memory_left())
-        try:
+        with named_as(path, inside):
             yield inside
-        except DataError as error:
-            error.where = error.where.replace(str(inside), str(path))
-            error.file = error.file.replace(str(inside), str(path))
-            raise
 
 
 def _unpack(path: Path, target: Path, most: int) -> None:

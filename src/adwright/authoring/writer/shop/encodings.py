@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, cast
 
 from adwright.core.atomic import resource_error
-from adwright.core.errors import DataError, FileUnreadableError
+from adwright.core.errors import FileUnreadableError
+from adwright.data.sources.bounds import named_as
 
 __all__ = ["Encoding", "EncodingFound", "encoding_of", "in_utf8"]
 
@@ -76,12 +77,8 @@ def in_utf8(path: Path) -> Iterator[tuple[Path, EncodingFound, tuple[str, ...]]]
     with tempfile.TemporaryDirectory(prefix="adwright-text-") as folder:
         inside = Path(folder) / name
         _copy(path, inside, found)
-        try:
+        with named_as(path, inside):
             yield inside, found, _said(found)
-        except DataError as error:
-            error.where = error.where.replace(str(inside), str(path))
-            error.file = error.file.replace(str(inside), str(path))
-            raise
 
 
 def _is_utf8(path: Path) -> bool:
