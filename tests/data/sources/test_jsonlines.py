@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -75,3 +77,26 @@ def test_bounds_of_columns_lines_and_memory(tmp_path: Path) -> None:
         read_json_lines(written(tmp_path, wide), ReadBounds(cell_bytes=20))
     with pytest.raises(FileUnreadableError, match="GB of memory"):
         read_json_lines(written(tmp_path, wide), ReadBounds(memory=10))
+
+
+def lines(*, count: int = 20_000, row: Callable[[int], object]) -> str:
+    return "\n".join(json.dumps(row(number)) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (lines(row=lambda n: {"id": n, f"k{n % 3990}": 1}), "79,820,000 cells, of which 40,000"),
+        (lines(row=lambda n: {f"k{n}": 1}), "4,001 columns"),
+        (lines(row=lambda n: {"a": {f"k{n}": 1}}), "line 4001: objects inside rows"),
+        (lines(count=300, row=lambda n: {"a": [[{f"k{10 * n}": 1}] + [{}] * 99]}), "cells"),
+    ],
+)
+def test_a_small_file_takes_little_memory(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(SchemaError, match=why):
+        read_json_lines(written(tmp_path, text), USUAL_BOUNDS)
+
+
+def test_what_is_sparse_as_catalogues_are_is_read(tmp_path: Path) -> None:
+    text = lines(row=lambda n: {"id": n, **{f"k{(n + m) % 300}": [{"v": m}] for m in range(9)}})
+    assert read_json_lines(written(tmp_path, text), USUAL_BOUNDS).shape == (20_000, 301)

@@ -30,6 +30,7 @@ __all__ = [
     "check_footer",
     "check_memory",
     "check_names",
+    "check_sparse",
     "memory_left",
     "named_as",
     "reading",
@@ -38,6 +39,8 @@ __all__ = [
 Found = TypeVar("Found")
 #: Bytes that a value takes in memory at least: a text is a view of 16 bytes, a number of 8.
 _VIEW, _NUMBER = 16, 8
+#: Cells of a sparse table, full or empty: so many for each full one, beside some for small tables.
+_FOR_ONE, _SOME = 64, 1_000_000
 #: Bytes of a row that is streamed: a hash, its number, and whether there are two of it.
 _KEPT = 17
 #: What the memory of other programs is called, in /proc/meminfo.
@@ -120,6 +123,19 @@ def check_names(names: list[str], bounds: ReadBounds, *, file: str) -> None:
                 "the header names a column twice", file=file, column=name, hint="rename one"
             )
         seen.add(name)
+
+
+def check_sparse(cells: int, full: int, bounds: ReadBounds, *, file: str) -> None:
+    """Raise SchemaError where rows that name their own fields make a table that is nearly empty, or
+    too large for memory: a short line can name a field that all the others then lack."""
+    there = bounds.memory or memory_left()
+    if cells > _SOME + _FOR_ONE * full or cells * _VIEW > there:
+        raise SchemaError(
+            f"the rows make a table of {cells:,} cells, of which {full:,} are full",
+            file=file,
+            hint="keep the fields that most rows have, put others into one list, or give the "
+            "file in parts",
+        )
 
 
 def check_footer(path: Path, footer: pq.FileMetaData, bounds: ReadBounds) -> None:

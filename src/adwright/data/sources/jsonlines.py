@@ -7,13 +7,21 @@ Only a file that it refuses is gone through object by object, to name the line.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+from pydantic_core import from_json
 
 from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.data.sources.bounds import ReadBounds, check_memory, check_names, reading
+from adwright.data.sources.bounds import (
+    ReadBounds,
+    check_memory,
+    check_names,
+    check_sparse,
+    reading,
+)
 
 __all__ = ["read_json_lines"]
 
@@ -42,16 +50,67 @@ def read_json_lines(path: Path, bounds: ReadBounds) -> pl.DataFrame:
 
 
 def _check_lines(path: Path, bounds: ReadBounds) -> None:
-    """Raise FileUnreadableError for a line that is too long, or that may be too deep and is."""
-    filled = False
+    """Raise FileUnreadableError for a line that is too long, or that may be too deep and is;
+    SchemaError for more names than a table may have, or names that too few lines have."""
+    # Names of one column, and of the lists that hold other rows than the table: how many those are.
+    names, inner, rows = set[str](), set[tuple[str, str]](), Counter[str]()
+    full = 0
     for number, line in _lines(path, bounds):
-        filled = True
-        if line.count(b"{") + line.count(b"[") > bounds.depth:
+        objects = line.count(b"{")
+        if objects + line.count(b"[") > bounds.depth:
             _check_object(path, number, line, bounds)
         elif not line.lstrip().startswith(b"{"):
             raise _no_object(path, number, line)
-    if not filled:
+        try:
+            value = from_json(line)
+        except ValueError:
+            value = _check_object(path, number, line, bounds)
+        rows[""] += 1
+        full += len(value)
+        names.update(value)
+        if len(names) > bounds.columns:
+            check_names(sorted(names), bounds, file=str(path))
+        if objects > 1:
+            full += _note_inner(value, inner, rows)
+        if len(inner) > bounds.columns:
+            raise SchemaError(
+                f"line {number}: objects inside rows have more than {bounds.columns:,} names",
+                file=str(path),
+                hint="keep what is needed, put one-hot columns into one list, or raise "
+                "ReadBounds.columns in Python",
+            )
+    if not rows:
         raise FileUnreadableError("the file is empty", file=str(path), hint=_HINT)
+    cells = rows[""] * len(names) + sum(rows[table] for table, _ in inner)
+    check_sparse(cells, full, bounds, file=str(path))
+
+
+def _note_inner(value: dict[str, object], inner: set[tuple[str, str]], rows: Counter[str]) -> int:
+    """Note the names of objects inside a row, and the rows that lists of them make; return how many
+    values they have."""
+    full, left = 0, [("", "", value)]
+    while left:
+        table, path, one = left.pop()
+        for name, part in one.items():
+            own = f"{path}\x1f{name}"
+            if path:
+                inner.add((table, own))
+            if isinstance(part, dict):
+                full += len(part)
+                left.append((table, own, part))
+            elif isinstance(part, list):
+                elements = list(_elements(part))
+                rows[own] += len(elements)
+                found = [each for each in elements if isinstance(each, dict)]
+                full += sum(map(len, found))
+                left.extend((own, own, each) for each in found)
+    return full
+
+
+def _elements(part: list[object]) -> Iterator[object]:
+    """What the lists inside each other hold."""
+    for one in part:
+        yield from _elements(one) if isinstance(one, list) else (one,)
 
 
 def _diagnose(path: Path, bounds: ReadBounds) -> None:

@@ -27,7 +27,7 @@ import polars as pl
 
 from adwright.authoring.writer.shop.xml_bytes import xml_in_utf8
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError
-from adwright.data.sources.bounds import USUAL_BOUNDS, check_names
+from adwright.data.sources.bounds import USUAL_BOUNDS, check_names, check_sparse
 
 __all__ = ["XML_ENDINGS", "BrokenItem", "XmlFeed", "read_feed"]
 
@@ -45,8 +45,6 @@ _DOCTYPE = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 _DEPTH = 32
 #: Elements of an item, and namespaces that are declared around items.
 _ELEMENTS, _SPACES = 10_000, 100
-#: Cells of the table, full or empty: as many as for each full one, beside some for small feeds.
-_CELLS, _SOME, _FOR_ONE = 50_000_000, 1_000_000, 64
 #: Bytes that are parsed at once: a parser copies what it is given.
 _STEP = 1 << 16
 _LONGEST_ID = 200
@@ -93,14 +91,8 @@ def read_feed(path: Path) -> XmlFeed:
         )
     names = list(reader.names)
     check_names(names, USUAL_BOUNDS, file=str(path))
-    cells, full = len(rows) * len(names), sum(len(row) for _, row in rows)
-    if cells > min(_CELLS, _SOME + _FOR_ONE * full):
-        raise SchemaError(
-            f"{len(rows):,} items with {len(names):,} different fields make a table of {cells:,} "
-            f"cells, of which {full:,} are full",
-            file=str(path),
-            hint="export the fields that most items have, or give the feed in parts",
-        )
+    full = sum(len(row) for _, row in rows)
+    check_sparse(len(rows) * len(names), full, USUAL_BOUNDS, file=str(path))
     columns = [pl.Series(name, [row.get(name) for _, row in rows], pl.String) for name in names]
     places = tuple(place for place, _ in rows)
     return XmlFeed(pl.DataFrame(columns), places, tuple(broken), (*said, *reader.said))
