@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import typer
 
+from adwright.authoring.writer.draft import Draft, RowFailure
+from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.shared import (
     agree_to_journey,
     allowed_to_replace,
@@ -91,3 +96,37 @@ def test_a_download_that_nobody_named_is_asked_for(
     agree_to_journey("train din", "an hour", option="--task")
     assert asked == ["Train on Complete Journey?"]
     assert "On Complete Journey: an hour." in capsys.readouterr().err
+
+
+HOSTILE = "Tea \x1b[31mX\x1b]0;pwn\x07 \u202eabc \x9b1A \U000e0041"
+SHOWN = r"Tea \x1b[31mX\x1b]0;pwn\x07 \u202eabc \x9b1A \U000e0041"
+
+
+def test_no_stranger_commands_the_terminal(tmp_path: Path) -> None:
+    """The real command on a real terminal: a name in its error, a cell of a table, a line."""
+    with closing(Drafts.open(tmp_path)) as drafts:
+        drafts.write([Draft("p1", HOSTILE, 0, "Tea")])
+        drafts.fail([RowFailure("p1", "headline", 0, HOSTILE)])
+    (tmp_path / "events.csv").write_text(f"{HOSTILE},b\n1,2\n")
+    told = ""
+    for words in (
+        ["author", "status", str(tmp_path)],
+        ["data", "describe", str(tmp_path / "events.csv")],
+    ):
+        ours, theirs = os.openpty()
+        job = subprocess.Popen(
+            [sys.executable, "-m", "adwright", *words],
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "xterm"},
+        )
+        os.close(theirs)
+        with suppress(OSError):  # the end of a terminal
+            while data := os.read(ours, 1 << 16):
+                told += data.decode()
+        os.close(ours)
+        job.wait()
+    assert told.count(SHOWN) >= 3, told
+    assert "\x07" not in told
+    assert "\u202e" not in told
+    assert "\x1b]" not in told

@@ -152,6 +152,32 @@ def test_the_bar_has_the_note(clock: FixedClock, monkeypatch: pytest.MonkeyPatch
     assert "loss [0.5]" in out.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_strangers_wrote_commands_nothing(
+    clock: FixedClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    terminal: bool,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    out = Terminal() if terminal else io.StringIO()
+    hostile, shown = (
+        "\u0928\u200c\x1b]0;p\x07\u202e\x9b",
+        "\u0928\u200c" + r"\x1b]0;p\x07\u202e\x9b",
+    )
+    told = f"at {hostile}"
+    with progress(9, f"on {hostile}", note=lambda: told, stream=out, clock=clock) as bar:
+        clock.advance(1)
+        bar.advance(2)
+    say(hostile)
+    assert capsys.readouterr().err == f"{shown}\n"
+    assert f"on {shown}" in out.getvalue()
+    assert f"at {shown}" in out.getvalue()
+    assert hostile not in out.getvalue()
+
+
 class Notebook:
     """Stands in for IPython in a notebook: the texts of each place on the page."""
 

@@ -29,10 +29,11 @@ from adwright.cli.default_group import DefaultGroup
 from adwright.cli.lm import app as lm
 from adwright.cli.programs import app as programs
 from adwright.cli.retire import app as retire
-from adwright.cli.shared import fail
+from adwright.cli.shared import echo, fail
 from adwright.cli.train import app as train
 from adwright.cli.tune import app as tune
 from adwright.core.errors import AdwrightError
+from adwright.core.progress import printable
 from adwright.core.version import __version__
 
 __all__ = ["Root", "app", "main"]
@@ -68,6 +69,13 @@ class Root(TyperGroup):
             for line in _ways_on(self, ctx.meta[_WORDS]):
                 typer.echo(line, err=True)
             raise typer.Exit(INTERRUPTED) from error
+
+
+class _Printable(logging.Formatter):
+    """Lines of the log hold names of tables and what servers answer."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _ways_on(root: Any, words: Sequence[str]) -> list[str]:
@@ -128,7 +136,9 @@ def _root(
     logger = logging.getLogger("adwright")
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Printable())
+        logger.addHandler(handler)
 
 
 demo.register(app)
@@ -153,4 +163,6 @@ app.add_typer(tune.app, name="tune")
 
 def main() -> None:
     """Run the command line; what the `adwright` command calls."""
+    # All that the verbs print passes here, so that no text of a stranger commands the terminal.
+    typer.echo = echo  # type: ignore[assignment]  # its flags are named
     app()

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import echo as _write
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.core.progress import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +30,7 @@ __all__ = [
     "agree_to_journey",
     "allowed_to_replace",
     "console",
+    "echo",
     "fail",
     "name_pairs",
     "require_ray_options",
@@ -79,6 +82,14 @@ def console() -> Console:
     return Console(soft_wrap=not sys.stdout.isatty())
 
 
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a line: `printable` on a terminal, and elsewhere as it is. `main` puts it in the place
+    of `typer.echo`."""
+    text = str(message)
+    shown = printable(text) if (sys.stderr if err else sys.stdout).isatty() else text
+    _write(shown, err=err, nl=nl)
+
+
 def show_table(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -100,9 +111,9 @@ def show_table(
 
     table = Table(title=title or None, title_justify="left")
     for name in header:
-        table.add_column(Text(name), overflow="fold")
+        table.add_column(Text(printable(name)), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table, soft_wrap=False)
 
 
@@ -115,7 +126,7 @@ def show_facts(facts: Mapping[str, str], *, err: bool = False) -> None:
 
 def fail(error: AdwrightError) -> None:
     """Print what went wrong, where, and what to do, to standard error."""
-    typer.secho(f"Error: {error.what}", fg=typer.colors.RED, err=True)
+    typer.secho(f"Error: {printable(error.what)}", fg=typer.colors.RED, err=True)
     if error.where:
         typer.echo(f"  where: {error.where}", err=True)
     if error.hint:

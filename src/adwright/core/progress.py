@@ -5,6 +5,7 @@ elsewhere a line every so often and one at the end, so that a log file is neithe
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +15,17 @@ from typing import Any, TextIO
 
 from adwright.core.clock import Clock, SystemClock
 
-__all__ = ["Progress", "Rhythm", "duration", "progress", "say"]
+__all__ = ["Progress", "Rhythm", "duration", "printable", "progress", "say"]
 
 #: Seconds between two lines: of the first minute, and after it; and of a notebook.
 _FIRST_SECONDS, _LATER_SECONDS, _MINUTE = 10.0, 60.0, 60.0
 _NOTEBOOK_SECONDS = 0.5
+#: What commands a terminal, turns the direction of text or hides: all controls but the line end and
+#: the tab, and marks of format but the joiners, which scripts and emoji need.
+_COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 class Progress:
@@ -118,7 +125,8 @@ def progress(
     """
     out = sys.stderr if stream is None else stream
     timer = SystemClock() if clock is None else clock
-    job = _Wording(total, label, unit, note or (lambda: ""))
+    told = note or (lambda: "")
+    job = _Wording(total, printable(label), unit, lambda: printable(told()))
     if stream is None and (show := _notebook()) is not None:
         with _lines(job, timer, show, _Often(timer).is_due) as bar:
             yield bar
@@ -138,12 +146,23 @@ def progress(
 
 def say(text: str) -> None:
     """Write a line beside the progress: to the standard error stream, or into the notebook."""
+    text = printable(text)
     show = _notebook()
     if show is not None:
         show(text)
         return
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text as a terminal may get it, whoever wrote it: what would move the cursor, colour,
+    ring, hide or turn other text around stands there as an escape.
+
+    >>> printable("Tea\\x1b[31m")
+    'Tea\\\\x1b[31m'
+    """
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def duration(seconds: float) -> str:
