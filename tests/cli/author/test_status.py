@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -22,4 +23,12 @@ def test_what_there_is_is_told(job: Path, tmp_path: Path) -> None:
     assert told["slots"]["headline"]["approved"] == 1
     assert len(told["failures"]) == 17
     assert told["report"]["written"] == 2
+    path = job / "drafts.jsonl"
+    path.write_bytes(path.read_bytes().replace(b',"text":', b',"text"~', 1))
+    assert re.search(
+        "damaged: p., headline, variant 0: the line at byte .* is none",
+        call("author", "status", job),
+    )
+    told = json.loads(call("author", "status", job, "--json"))
+    assert (len(told["damaged"]), sum(told["slots"]["headline"].values())) == (1, 1)
     assert "no journal of drafts" in call("author", "status", tmp_path, code=2)

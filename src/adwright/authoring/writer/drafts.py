@@ -246,6 +246,16 @@ class Drafts:
         edited = decision is not None and decision.kind == "edit"
         return decision.text if decision is not None and edited else self.draft(key).text
 
+    def damaged(self) -> dict[Key, FileUnreadableError]:
+        """Texts whose draft or decision cannot be read, with the error that names the line."""
+        found: dict[Key, FileUnreadableError] = {}
+        for key in self._states:
+            try:
+                self.text(key)
+            except FileUnreadableError as error:
+                found[key] = error
+        return found
+
     def failures(self) -> list[RowFailure]:
         """What could not be written, and was not later."""
         return [self._parsed(place, failure_of) for place in self._failures.values()]

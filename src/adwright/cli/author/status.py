@@ -25,12 +25,15 @@ def status(
 
     A job may be running meanwhile.
     """
-    from adwright.authoring.writer.drafts import Drafts
+    from adwright.authoring.writer.drafts import JOURNAL, Drafts
     from adwright.authoring.writer.report import REPORT
 
     with closing(Drafts.open(folder, reading_only=True)) as drafts:
         counts: dict[str, Counter[str]] = {}
+        damaged = drafts.damaged()
         for key, state in drafts.states().items():
+            if key in damaged:
+                continue
             own = counts.setdefault(key[1], Counter())
             own[state.status] += 1
             own["with findings"] += bool(state.errors or state.warnings)
@@ -45,6 +48,10 @@ def status(
                 | {"reason": one.reason, "attempts": one.attempts}
                 for one in failures
             ],
+            "damaged": [
+                {"product": product, "slot": slot, "variant": variant, "reason": error.what}
+                for (product, slot, variant), error in damaged.items()
+            ],
             "report": report,
         }
         typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
@@ -57,6 +64,13 @@ def status(
         typer.echo(f"failed: {where}: {one.reason}")
     if len(failures) > _SHOWN:
         typer.echo(f"and {len(failures) - _SHOWN:,} more failed: --json names them all")
+    for (product, slot, variant), error in list(damaged.items())[:_SHOWN]:
+        typer.echo(f"damaged: {product}, {slot}, variant {variant}: {error.what}")
+    if damaged:
+        typer.echo(
+            f"{len(damaged):,} texts cannot be read: take their lines out of {folder / JOURNAL}, "
+            "and `adwright author write` writes them anew"
+        )
     if report is not None:
         show_facts(
             {

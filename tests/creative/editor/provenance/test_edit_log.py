@@ -73,7 +73,6 @@ def resealed(lines: list[bytes]) -> list[bytes]:
         (lambda lines: [lines[0], lines[2], lines[1]], "line 2: the entry before"),
         (lambda lines: [lines[0], lines[0], *lines[1:]], "line 2: the entry before"),
         (lambda lines: lines[1:], "line 1: the entry before"),
-        (lambda lines: [*lines[:2], lines[2][:-20]], "line 3: it is no entry"),
         (lambda lines: [*lines, b"\n"], "line 4: it is no entry"),
         (lambda lines: [*lines, b"\xff\xfe\n"], "line 4: it is no entry"),
         (lambda lines: [*lines, b"[1]\n"], "line 4: it is no entry"),
@@ -90,6 +89,17 @@ def test_every_change_is_found_and_nothing_is_added_to_it(
     with pytest.raises(DataError, match="the log is broken"):
         log.records()
     assert log.path.read_bytes() == before
+
+
+def test_a_last_line_that_was_never_sealed_ends_no_log(log: EditLog) -> None:
+    """As a killed process or a full disk leaves it."""
+    lines = lines_of(log)
+    log.path.write_bytes(b"".join([*lines[:2], lines[2][:-20]]))
+    assert log.check().problems == ("line 3: it is no entry, or ends too early",)
+    log.append(record(3))
+    assert log.check().whole
+    assert lines_of(log)[:2] == lines[:2]
+    assert log.check().entries == 3
 
 
 def test_lines_cut_off_at_the_end_are_found_by_the_head(log: EditLog) -> None:

@@ -18,12 +18,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from adwright.core.atomic import locked, resource_error
+from adwright.core.atomic import cut_unfinished, locked, resource_error
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, DataError
@@ -112,13 +113,17 @@ class EditLog:
     def append(self, record: EditRecord) -> str:
         """Seal one more line; returns its seal.
 
-        Waits for other processes that write. Raises DataError where the log is broken: nothing is
-        added to it then; ResourceError where the disk refuses.
+        Waits for other processes that write. A last line without its end, of a process that was
+        killed or whose disk was full, was sealed for nobody and is cut off. Raises DataError where
+        the log is broken: nothing is added to it then; ResourceError where the disk refuses.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.path.with_name(f".{self.path.name}.lock")):
                 check = self.check()
+                if not check.whole:
+                    _finish(self.path)
+                    check = self.check()
                 if not check.whole:
                     raise DataError(
                         f"the log is broken: {check.problems[0]}",
@@ -224,6 +229,13 @@ def _problem(line: Mapping[str, Any], number: int, before: str) -> str:
     except AdwrightError:
         return "it holds what no entry can"
     return "" if sealed == line["seal"] else "it was changed after it was sealed"
+
+
+def _finish(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb+") as stream:
+            cut_unfinished(stream)
 
 
 def _add(path: Path, data: bytes) -> None:

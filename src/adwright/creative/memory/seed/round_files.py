@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adwright.core.atomic import atomic_write_text, resource_error
+from adwright.core.atomic import atomic_write_text, cut_unfinished, resource_error
 from adwright.core.errors import ResumeError
 
 __all__ = ["LineFile", "read_json", "write_json"]
@@ -80,12 +80,13 @@ class LineFile:
             os.truncate(self.path, size)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add lines in one piece, and flush them to the disk. Raises ResourceError where it is
-        full."""
+        """Add lines in one piece, behind the last whole one, and flush them to the disk. Raises
+        ResourceError where it is full."""
         text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as stream:
+            with self.path.open("ab+") as stream:
+                cut_unfinished(stream)
                 stream.write(text.encode("utf-8"))
                 stream.flush()
                 os.fsync(stream.fileno())
