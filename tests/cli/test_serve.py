@@ -40,9 +40,22 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_a_key_is_made_and_revoked(here: Path) -> None:
     made = run("key", "acme").split()[-1]
     with Store.open("sqlite:///adwright.db") as store:
-        assert store.tenant_of_key(made) == "acme"
+        caller = store.caller_of_key(made)
+        assert caller is not None
+        assert (caller.tenant, caller.scopes) == ("acme", {"events", "decide"})
         assert "revoked" in run("key", "acme", "--revoke", made)
-        assert store.tenant_of_key(made) is None
+        assert store.caller_of_key(made) is None
+        more = store.caller_of_key(
+            run("key", "acme", "--scope", "stops", "--scope", "read").strip()
+        )
+        assert more is not None
+        assert more.scopes == {"stops", "read"}
+        assert "read, stops" in run("key", "acme", "--list")
+        assert "another key" in run("key", "acme", "--two-keys")
+        assert "did you mean 'stops'" in run("key", "acme", "--scope", "stop", code=2)
+        assert "when it is made" in run("key", "acme", "--list", "--scope", "stops", code=2)
+        said = run("store", "log", "--tenant", "acme")
+        assert [said.count(what) for what in ("make key", "revoke key", "two keys")] == [2, 1, 1]
     assert "no such key" in run("key", "acme", "--revoke", made, code=1)
     assert "tenant" in run("key", " ", code=2)
 

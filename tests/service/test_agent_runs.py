@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
@@ -34,12 +35,12 @@ def api(tmp_path: Path, store: Store, shop: ShopApp) -> Iterator[Client]:
     app = create_app(config, store, FixedModels({}, SystemClock()))
     app.state.agents = shop_desk(shop, config)
     with running(app) as client:
-        client.headers = {"X-API-Key": store.create_key("acme")}
+        client.headers = {"X-API-Key": store.create_key("acme", SCOPES)}
         yield client
 
 
-def begun(api: Client, **changes: Any) -> str:
-    answer = api.post(RUNS, json={**TASK, **changes})
+def begun(api: Client, *, headers: dict[str, str] | None = None, **changes: Any) -> str:
+    answer = api.post(RUNS, json={**TASK, **changes}, headers=headers or {})
     assert answer.status_code == 202, answer.text
     return str(answer.json()["run_id"])
 
@@ -77,6 +78,26 @@ def test_nothing_is_sent_before_the_yes_to_this_change(api: Client, shop: ShopAp
     assert page.headers["content-type"].startswith("text/html")
 
 
+def test_a_tenant_may_want_another_key_to_say_yes(api: Client, store: Store) -> None:
+    store.want_two_keys("acme", True)
+    asked = {"X-API-Key": store.create_key("acme", SCOPES)}
+    run_id = begun(api, headers=asked)
+    found = state_of(api, run_id, "waiting")
+    body = {"hash": found["hash"]}
+    answer = api.post(f"{RUNS}/{run_id}/confirm", json=body, headers=asked)
+    assert answer.status_code == 403
+    assert "the key that asked" in answer.json()["error"]["message"]
+    other = {"X-API-Key": store.create_key("acme", ["agent:confirm"])}
+    assert api.post(f"{RUNS}/{run_id}/confirm", json=body, headers=other).status_code == 200
+    state_of(api, run_id, "ended")
+    ids = [one["X-API-Key"].split("_")[1] for one in (other, asked)]
+    noted = [one for one in store.actions("acme") if one.what.startswith("agent")]
+    assert [(one.what, one.subject, one.key_id) for one in noted] == [
+        ("agent confirm", run_id, ids[0]),
+        ("agent ask", run_id, ids[1]),
+    ]
+
+
 def test_a_no_stops_the_run(api: Client, shop: ShopApp) -> None:
     run_id = begun(api)
     found = state_of(api, run_id, "waiting")
@@ -100,7 +121,7 @@ def test_questions_and_dry_runs_do_not_wait(api: Client, shop: ShopApp) -> None:
 def test_others_see_and_answer_nothing(api: Client, store: Store) -> None:
     run_id = begun(api)
     found = state_of(api, run_id, "waiting")
-    other = {"X-API-Key": store.create_key("umbrella")}
+    other = {"X-API-Key": store.create_key("umbrella", SCOPES)}
     assert api.get("/v1/agent/apps", headers=other).json() == {"apps": []}
     for path in ("", "/report"):
         assert api.get(f"{RUNS}/{run_id}{path}", headers=other).status_code == 404
@@ -115,7 +136,7 @@ def test_others_see_and_answer_nothing(api: Client, store: Store) -> None:
 def test_too_many_runs_are_too_busy(api: Client, store: Store, tmp_path: Path) -> None:
     state_of(api, begun(api), "waiting")
     shop_folder(tmp_path / "agents", tenant="umbrella")
-    other = {"X-API-Key": store.create_key("umbrella")}
+    other = {"X-API-Key": store.create_key("umbrella", SCOPES)}
     answer = api.post(RUNS, json=TASK, headers=other)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_busy")
     assert "retry-after" in answer.headers

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError
@@ -54,7 +55,7 @@ PATIENT = ServiceConfig(deadline_ms=2000)
 
 
 def key_of(store: Store, tenant: str) -> dict[str, str]:
-    return {"X-API-Key": store.create_key(tenant)}
+    return {"X-API-Key": store.create_key(tenant, SCOPES)}
 
 
 def fixed(**models: Any) -> FixedModels:
@@ -92,7 +93,7 @@ def test_a_tenant_sees_nothing_of_another(store: Store) -> None:
 
 def test_without_a_known_key_nothing_is_told(store: Store) -> None:
     with running(create_app(PATIENT, store, fixed(acme=deployed()))) as client:
-        revoked = store.create_key("acme")
+        revoked = store.create_key("acme", SCOPES)
         store.revoke_key("acme", revoked)
         calls = [
             ("POST", "/v1/decide", {"request_id": "r1", "user_id": "u1"}),
@@ -109,6 +110,59 @@ def test_without_a_known_key_nothing_is_told(store: Store) -> None:
                 assert answer.status_code == 401, (path, headers)
                 assert answer.headers["www-authenticate"] == "ApiKey"
     assert store.events("acme").is_empty()
+
+
+#: What each scope opens beside the others, by the endpoints that refuse without it.
+OPENED = {
+    ("POST", "/v1/decide"): {"decide"},
+    ("GET", "/v1/items/{item_id}/similar"): {"decide"},
+    ("POST", "/v1/events"): {"events"},
+    ("GET", "/v1/stops"): {"read", "stops"},
+    ("GET", "/v1/campaigns"): {"read"},
+    ("POST", "/v1/campaigns"): {"admin"},
+    ("GET", "/v1/models"): {"read"},
+    ("GET", "/v1/actions"): {"admin"},
+    ("GET", "/v1/audits"): {"read"},
+    ("GET", "/v1/audits/{name}"): {"read"},
+    ("GET", "/v1/agent/apps"): {"read", "agent:ask", "agent:confirm"},
+    ("POST", "/v1/agent/runs"): {"agent:ask"},
+    ("GET", "/v1/agent/runs/{run_id}"): {"read", "agent:ask", "agent:confirm"},
+    ("POST", "/v1/agent/runs/{run_id}/confirm"): {"agent:confirm"},
+    ("POST", "/v1/agent/runs/{run_id}/refuse"): {"agent:confirm", "agent:ask"},
+    ("GET", "/v1/agent/runs/{run_id}/report"): {"read", "agent:ask", "agent:confirm"},
+}
+
+
+def test_a_key_opens_what_its_scopes_name_and_says_which_it_lacks(store: Store) -> None:
+    bodies: dict[str, Any] = {
+        "/v1/decide": {"request_id": "r1", "user_id": "u1"},
+        "/v1/events": {"events": [EVENT]},
+        "/v1/campaigns": {"campaign_id": "c1", "start": NOW.isoformat()},
+        "/v1/agent/runs": {"app": "shop", "task": 'Set X of "Y" to 2'},
+    }
+    app = create_app(PATIENT, store, fixed(acme=deployed()))
+    assert OPENED.keys() == {one for one in OPERATIONS if one[1].startswith("/v1/")}
+    with running(app) as client:
+        keys = {scope: {"X-API-Key": store.create_key("acme", [scope])} for scope in SCOPES}
+        for (method, path), scopes in OPENED.items():
+            body = bodies.get(path, {"hash": "0" * 64}) if method == "POST" else None
+            url = re.sub("{[^}]+}", "0" * 24, path)
+            for scope in SCOPES:
+                answer = client.send(method, url, json=body, headers=keys[scope])
+                assert (answer.status_code == 403) is (scope not in scopes), (path, scope)
+                if answer.status_code == 403:
+                    error = answer.json()["error"]
+                    assert error["code"] == "forbidden"
+                    assert any(f"the scope {one}" in error["message"] for one in scopes)
+        for scope, allowed in (("events", False), ("stops", True)):
+            answer = client.post("/v1/events", json=stop("i", f"s-{scope}"), headers=keys[scope])
+            assert (answer.status_code == 200) is allowed
+        mixed = {"events": [EVENT, *stop("i", "s2")["events"]]}
+        assert client.post("/v1/events", json=mixed, headers=keys["stops"]).status_code == 403
+    assert store.stops("acme")["event_id"].to_list() == ["s-stops"]
+    (noted, *_) = store.actions("acme", what="stop")
+    assert (noted.subject, noted.detail) == ("s-stops", "i by anna")
+    assert keys["stops"]["X-API-Key"].split("_")[1] == noted.key_id
 
 
 def test_a_slash_too_many_leads_nowhere(store: Store) -> None:
@@ -136,7 +190,7 @@ def test_the_limits_of_times_and_lists_stand_in_the_openapi(store: Store) -> Non
 def test_a_revoked_key_opens_nothing_once_its_time_is_over(store: Store) -> None:
     config = ServiceConfig(key_seconds=0.05)
     with running(create_app(config, store, fixed(acme=deployed()))) as client:
-        key = store.create_key("acme")
+        key = store.create_key("acme", SCOPES)
         assert client.get("/v1/models", headers={"X-API-Key": key}).status_code == 200
         store.revoke_key("acme", key)
         wait_until(lambda: client.get("/v1/models", headers={"X-API-Key": key}).status_code == 401)
@@ -214,17 +268,32 @@ def test_what_is_stopped_is_not_shown_until_it_is_taken_back(store: Store) -> No
 
         (item,) = client.get("/v1/stops").json()["items"]
         assert (item["item_id"], item["hidden"], item["creatives"]) == (ITEMS[3], True, [])
-        assert item["stop"]["stopped_by"] == "anna"
-        assert (item["stop"]["event_id"], item["stop"]["why"]) == ("s1", why)
+        (found,) = item["stops"]
+        assert (found["stopped_by"], found["event_id"], found["why"]) == ("anna", "s1", why)
         client.headers = umbrella
         assert shown(client, "r2") == set(ITEMS)
-        assert client.get("/v1/stops").json() == {"at": None, "items": []}
+        assert client.get("/v1/stops").json()["items"] == []
 
         client.headers = acme
-        later = (NOW + timedelta(seconds=1)).isoformat()
-        client.post("/v1/events", json=stop(ITEMS[3], "s2", time=later, value=0))
+        # Somebody else's, which the next that takes its own back leaves, whatever its clock says.
+        court = stop(ITEMS[3], "court", user_id="legal", time="2100-01-01T00:00:00Z")
+        assert client.post("/v1/events", json=court).json()["stops"] == {
+            **{"in_force": True, "replicas": 1, "of": 1, "hidden": [ITEMS[3]]}
+        }
+        early = (NOW - timedelta(minutes=1)).isoformat()
+        undone = client.post("/v1/events", json=stop(ITEMS[3], "s2", time=early, value=0))
+        assert undone.json()["stops"]["hidden"] == [ITEMS[3]]
+        (item,) = client.get("/v1/stops").json()["items"]
+        assert [one["event_id"] for one in item["stops"]] == ["court"]
+        named = stop(ITEMS[3], "a3", time=early, value=0, undoes=["court"])
+        assert client.post("/v1/events", json=named).json()["stops"]["hidden"] == []
         assert shown(client, "r5") == set(ITEMS)
         assert client.get("/v1/stops").json()["items"] == []
+        # In the same second again, with an id that sorts first.
+        assert client.post("/v1/events", json=stop(ITEMS[3], "a0")).json()["stops"]["hidden"]
+        assert ITEMS[3] not in shown(client, "r6")
+        wrong = stop(ITEMS[3], "a4", undoes=["a0"])
+        assert client.post("/v1/events", json=wrong).status_code == 422
 
 
 def test_an_item_is_hidden_when_its_last_creative_is_stopped(store: Store) -> None:
@@ -237,7 +306,7 @@ def test_an_item_is_hidden_when_its_last_creative_is_stopped(store: Store) -> No
         client.post("/v1/events", json=stop(ITEMS[0], "s2", creative_id="b"))
         assert shown(client, "r2") == set(ITEMS[1:])
         (item,) = client.get("/v1/stops").json()["items"]
-        assert (item["hidden"], item["stop"]) == (True, None)
+        assert (item["hidden"], item["stops"]) == (True, [])
         assert [one["creative_id"] for one in item["creatives"]] == ["a", "b"]
 
 
@@ -262,11 +331,14 @@ def test_other_processes_obey_within_the_interval(store: Store) -> None:
         for client in (one, two, three):
             client.headers = key_of(store, "acme")
         assert shown(two, "r1") == set(ITEMS[1:])  # it was stopped before the start
-        one.post("/v1/events", json=stop(ITEMS[1], "s1"))
+        told = one.post("/v1/events?wait=0.2", json=stop(ITEMS[1], "s1")).json()["stops"]
+        assert (told["in_force"], told["replicas"], told["of"]) == (False, 2, 3)
         assert shown(one, "r2") == set(ITEMS[2:])
         assert shown(two, "r3") == set(ITEMS[1:])
         second.state.service.stops.look()  # its turn has come
         assert shown(two, "r4") == set(ITEMS[2:])
+        again = one.post("/v1/events?wait=10", json=stop(ITEMS[1], "s1")).json()
+        assert (again["duplicates"], again["stops"]["in_force"]) == (1, True)
         numbers = iter(range(100_000))
         wait_until(lambda: shown(three, f"n{next(numbers)}") == set(ITEMS[2:]))
 
@@ -281,9 +353,10 @@ def test_stops_that_cannot_be_read_disturb_no_decision_and_no_event(
         def refuse(*_: Any) -> Any:
             raise ResourceError("the disk is gone")
 
-        monkeypatch.setattr(store, "stops_at", refuse)
+        monkeypatch.setattr(store, "stops_of", refuse)
         monkeypatch.setattr(store, "stop_versions", refuse)
-        assert client.post("/v1/events", json=stop(ITEMS[1], "s2")).json()["accepted"] == 1
+        answer = client.post("/v1/events", json=stop(ITEMS[1], "s2")).json()
+        assert (answer["accepted"], answer["stops"]["in_force"]) == (1, False)
         assert shown(client, "r1") == set(ITEMS[1:])
         text = client.get("/metrics").text
         assert "adwright_stopped_items 1.0" in text
@@ -301,7 +374,8 @@ def test_a_store_that_hangs_while_stops_are_read_holds_nobody_up(
             goes_on.wait(20)
             raise ResourceError("it took too long")
 
-        monkeypatch.setattr(store, "stops_at", hang)
+        monkeypatch.setattr(store, "stops_of", hang)
+        monkeypatch.setattr(store, "stop_versions", hang)
         monkeypatch.setattr(state, "HEED_SECONDS", 0.05)
         answer = client.start("POST", "/v1/events", json=stop(ITEMS[1], "s2"))
         assert shown(client, "r1") == set(ITEMS)
@@ -363,6 +437,7 @@ OPERATIONS = [
     ("POST", "/v1/campaigns"),
     ("GET", "/v1/models"),
     ("GET", "/v1/stops"),
+    ("GET", "/v1/actions"),
     ("GET", "/v1/audits"),
     ("GET", "/v1/audits/{name}"),
     ("GET", "/v1/agent/apps"),

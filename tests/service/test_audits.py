@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def asked(folder: Path, store: Store, tenant: str, *paths: str) -> list[tuple[int, dict]]:
     app = create_app(ServiceConfig(audits=str(folder)), store, FixedModels({}, SystemClock()))
-    headers = {"X-API-Key": store.create_key(tenant)}
+    headers = {"X-API-Key": store.create_key(tenant, SCOPES)}
     with running(app) as client:
         return [answer(client, path, headers) for path in paths]
 
@@ -74,7 +75,7 @@ def test_nobody_reads_what_is_anothers_or_none(folder: Path, store: Store) -> No
 
 def test_without_a_folder_there_are_no_audits(store: Store) -> None:
     app = create_app(ServiceConfig(), store, FixedModels({}, SystemClock()))
-    headers = {"X-API-Key": store.create_key("acme")}
+    headers = {"X-API-Key": store.create_key("acme", SCOPES)}
     with running(app) as client:
         assert answer(client, "/v1/audits", headers) == (200, {"audits": []})
         assert answer(client, "/v1/audits/spring", headers)[0] == 404

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, MissingExtraError
@@ -136,7 +137,7 @@ def check_equal_decisions(client: httpx.Client, shared: Shared, tmp_path: Path) 
     with Store.open(f"sqlite:///{tmp_path}/other.db") as store:
         folder = FolderModels(shared.models, load_deployed, SystemClock())
         with running(create_app(CONFIG, store, folder)) as other:
-            other.headers = {"X-API-Key": store.create_key("acme")}
+            other.headers = {"X-API-Key": store.create_key("acme", SCOPES)}
             for number in range(16):
                 answer = other.decide(f"r{number}", f"u{number}")
                 assert answer.content == first[f"r{number}"][1]
@@ -172,7 +173,7 @@ def test_two_replicas_decide_alike_and_lose_nothing_when_one_is_killed(
     load = loader(shared.folder / "pids")
     with Store.open(shared.url) as store:
         # A connection stays with one replica, so each request makes its own.
-        headers = {"X-API-Key": store.create_key("acme"), "Connection": "close"}
+        headers = {"X-API-Key": store.create_key("acme", SCOPES), "Connection": "close"}
         on_ray.deploy(
             CONFIG, store_url=shared.url, models=shared.models, load=load, replicas=2, port=port
         )

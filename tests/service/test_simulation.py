@@ -12,6 +12,7 @@ import pytest
 from adwright.campaigns.simulation.client import HttpClient
 from adwright.campaigns.simulation.config import SimulationRunConfig, World
 from adwright.campaigns.simulation.run import SimulationConfig, make_plan
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.schema import Catalogue
@@ -85,7 +86,7 @@ def test_a_service_elsewhere_needs_a_key_and_its_store(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store.open(url) as store:
-        key = store.create_key("one")
+        key = store.create_key("one", SCOPES)
     for given, kept, what in (
         ("", url, "needs its key"),
         (key, "", "needs its key"),
@@ -103,8 +104,8 @@ def test_users_of_b_go_to_a_second_tenant_where_it_has_a_key(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store.open(url) as store:
-        monkeypatch.setenv("ADWRIGHT_KEY", store.create_key("one"))
-        monkeypatch.setenv("ADWRIGHT_KEY_B", store.create_key("two") if second else "")
+        monkeypatch.setenv("ADWRIGHT_KEY", store.create_key("one", SCOPES))
+        monkeypatch.setenv("ADWRIGHT_KEY_B", store.create_key("two", SCOPES) if second else "")
     with remote_service(replace(CONFIG, store=url), "http://127.0.0.1:1", tmp_path) as setting:
         assert [source.tenant for source in setting.sources] == ["one", "two"][: len(folders)]
         assert [source.folder.name for source in setting.sources] == folders

@@ -147,21 +147,46 @@ def key(
         str | None, typer.Option("--revoke", help="Instead take this key, or its id, out of use.")
     ] = None,
     show: Annotated[
-        bool, typer.Option("--list", help="Instead list the ids and dates of its keys.")
+        bool, typer.Option("--list", help="Instead list its keys: ids, dates and scopes.")
     ] = False,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope",
+            help="What the key opens: events, decide, read, stops, agent:ask, agent:confirm, "
+            "admin; may be repeated. By default what the pages of a shop need: events and decide.",
+        ),
+    ] = None,
+    two_keys: Annotated[
+        bool | None,
+        typer.Option(
+            "--two-keys/--one-key",
+            help="Instead say whether a change by the agent needs another key's yes than that of "
+            "the key which asked for it.",
+        ),
+    ] = None,
 ) -> None:
     """Make a key for a tenant. It is shown here and never again."""
     need_service()
+    from adwright.campaigns.store.keys import WEB_SHOP
     from adwright.campaigns.store.store import Store
 
-    making = revoke is None and not show
+    making = revoke is None and not show and two_keys is None
+    if scope is not None and not making:
+        raise ConfigError(
+            "a key gets its scopes when it is made", where="--scope", hint="make another key"
+        )
     with Store.open(store, create=making) as opened:
         if opened.is_new:
             typer.echo(f"made a new store: {opened.url}", err=True)
         if show:
             show_keys(opened.keys(tenant), tenant)
+        elif two_keys is not None:
+            opened.want_two_keys(tenant, two_keys)
+            said = "another key than asked" if two_keys else "any key of the scope agent:confirm"
+            typer.echo(f"a change by the agent of {tenant} is confirmed with {said}")
         elif revoke is None:
-            typer.echo(opened.create_key(tenant))
+            typer.echo(opened.create_key(tenant, scope or WEB_SHOP))
         elif opened.revoke_key(tenant, revoke):
             typer.echo("revoked; running services believe it for some seconds more")
         else:
@@ -170,7 +195,7 @@ def key(
 
 
 def show_keys(keys: Sequence[Key], tenant: str) -> None:
-    """Print the ids and dates of keys; their secrets are nowhere."""
+    """Print the ids, dates and scopes of keys; their secrets are nowhere."""
     if not keys:
         typer.echo(f"{tenant} has no key: `adwright key {tenant}` makes one")
         return
@@ -179,25 +204,32 @@ def show_keys(keys: Sequence[Key], tenant: str) -> None:
             one.key_id,
             f"{one.created:%Y-%m-%d %H:%M} UTC",
             "in use" if one.revoked is None else f"revoked {one.revoked:%Y-%m-%d %H:%M} UTC",
+            "all: made before scopes" if one.scopes is None else ", ".join(one.scopes),
         )
         for one in keys
     ]
-    show_table(("key id", "made", "state"), rows, title=f"Keys of {tenant}")
+    show_table(("key id", "made", "state", "scopes"), rows, title=f"Keys of {tenant}")
 
 
 def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, port: int) -> None:
     from adwright.campaigns.store.store import Store
     from adwright.core.clock import SystemClock
     from adwright.service.app import create_app
-    from adwright.service.registry.loading import load_deployed, stored_events
+    from adwright.service.registry.loading import load_deployed, noted_in, stored_events
     from adwright.service.registry.registry import FolderModels
     from adwright.web.server import listen, serve
 
     limit = settings.store_seconds
     with Store.open(store, seconds=limit) as opened, listen(host, port) as door:
         _tell(opened, models)
-        stored, seconds = stored_events(opened), settings.poll_seconds
-        folder = FolderModels(models, load_deployed, SystemClock(), stored=stored, seconds=seconds)
+        folder = FolderModels(
+            models,
+            load_deployed,
+            SystemClock(),
+            stored=stored_events(opened),
+            placed=noted_in(opened),
+            seconds=settings.poll_seconds,
+        )
         app = create_app(settings, opened, folder)
         typer.echo(f"serving on http://{host}:{door.getsockname()[1]}")
         serve(app, door)

@@ -1,4 +1,4 @@
-"""adwright store show, events and compact."""
+"""adwright store show, events, log and compact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from adwright.campaigns.overview import TenantOverview
     from adwright.campaigns.store.store import Store
 
-__all__ = ["app", "compact", "events", "show"]
+__all__ = ["app", "compact", "events", "log", "show"]
 
 app = typer.Typer(
     help=(
@@ -101,6 +101,32 @@ def events(
                 f"{compacted.compacted:,} more were compacted to {', '.join(compacted.folders)}: "
                 "take them with --folder"
             )
+
+
+@app.command("log")
+def log(
+    tenant: Tenant,
+    store: StoreUrl = _STORE,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of the last.")] = 50,
+) -> None:
+    """Say who did what, the newest first: keys, stops, campaigns, models, runs of the agent.
+
+    What was done over HTTP names the id of its key; the rest was done beside the store itself.
+    """
+    need_service()
+    with _opened(store) as opened:
+        _require_tenant(tenant, opened.tenants(), opened.url)
+        rows = [
+            [
+                f"{one.time:%Y-%m-%d %H:%M:%S}",
+                one.key_id or "-",
+                one.what,
+                one.subject,
+                one.detail or "",
+            ]
+            for one in opened.actions(tenant, limit=limit)
+        ]
+        show_table(("time (UTC)", "key", "what", "subject", "more"), rows, title=f"By {tenant}")
 
 
 @app.command("compact")

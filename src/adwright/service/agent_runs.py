@@ -27,9 +27,13 @@ from adwright.agent.operate.held_runs import HeldState, RunsBusyError
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.run.run_page import run_page
 from adwright.agent.run.runner import RunReport, RunVerdict
+from adwright.campaigns.store.actions import ActionKind
+from adwright.campaigns.store.keys import Caller
+from adwright.campaigns.store.store import Store
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.service.agent_desk import NAME, RUN_ID, AgentDesk, DeskRun, NoSuchAppError
-from adwright.service.decide.routes import State, Tenant
+from adwright.service.decide.callers import Asks, Called, Confirms, FollowsRuns, Refuses
+from adwright.service.decide.routes import State
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, Busy, error_docs
 
@@ -146,10 +150,10 @@ RunId = Annotated[str, InPath(pattern=f"^{RUN_ID}$")]
 @router.get(
     "/v1/agent/apps",
     summary="Which apps the agent may operate",
-    responses=error_docs(401, 429, 503),
+    responses=error_docs(401, 403, 429, 503),
     tags=["agent"],
 )
-async def agent_apps(tenant: Tenant, state: State, desk: Desk) -> AgentAppsOut:
+async def agent_apps(tenant: FollowsRuns, state: State, desk: Desk) -> AgentAppsOut:
     """The tenant's apps, at most 100, in the order of their names."""
     return AgentAppsOut(apps=await state.read_store(tenant, partial(desk.apps, tenant)))
 
@@ -158,11 +162,11 @@ async def agent_apps(tenant: Tenant, state: State, desk: Desk) -> AgentAppsOut:
     "/v1/agent/runs",
     summary="Begin a task",
     status_code=202,
-    responses=error_docs(400, 401, 404, 408, 409, 413, 422, 429, 503),
+    responses=error_docs(400, 401, 403, 404, 408, 409, 413, 422, 429, 503),
     tags=["agent"],
 )
 async def begin_agent_run(
-    body: AgentTaskIn, tenant: Tenant, state: State, desk: Desk
+    body: AgentTaskIn, tenant: Asks, caller: Called, state: State, desk: Desk
 ) -> AgentRunOut:
     """Make a script of the task, and run it up to the first change that waits for a yes. Of a
     tenant one run is under way at a time."""
@@ -173,6 +177,7 @@ async def begin_agent_run(
 
     def begin() -> DeskRun:
         run = desk.begin(tenant, body.app, body.task, dry_run=body.dry_run)
+        state.store.note(tenant, "agent ask", run.run_id, key_id=caller.key_id)
         return _found(desk, tenant, run.run_id)
 
     try:
@@ -195,10 +200,10 @@ async def begin_agent_run(
 @router.get(
     "/v1/agent/runs/{run_id}",
     summary="How a run stands",
-    responses=error_docs(401, 404, 422, 429, 503),
+    responses=error_docs(401, 403, 404, 422, 429, 503),
     tags=["agent"],
 )
-async def agent_run(run_id: RunId, tenant: Tenant, state: State, desk: Desk) -> AgentRunOut:
+async def agent_run(run_id: RunId, tenant: FollowsRuns, state: State, desk: Desk) -> AgentRunOut:
     """Its script, what waits for a yes, and what came of it."""
     return _out(await state.read_store(tenant, partial(_found, desk, tenant, run_id)))
 
@@ -206,36 +211,41 @@ async def agent_run(run_id: RunId, tenant: Tenant, state: State, desk: Desk) -> 
 @router.post(
     "/v1/agent/runs/{run_id}/confirm",
     summary="Say yes to a change",
-    responses=error_docs(400, 401, 404, 408, 409, 413, 422, 429, 503),
+    responses=error_docs(400, 401, 403, 404, 408, 409, 413, 422, 429, 503),
     tags=["agent"],
 )
 async def confirm_agent_run(
-    run_id: RunId, body: AgentAnswerIn, tenant: Tenant, state: State, desk: Desk
+    run_id: RunId, body: AgentAnswerIn, tenant: Confirms, caller: Called, state: State, desk: Desk
 ) -> AgentRunOut:
-    """Let the pending change be sent: the one with this hash, and no other."""
-    return await state.read_store(tenant, _answer(desk, tenant, run_id, body.hash, yes=True))
+    """Let the pending change be sent: the one with this hash, and no other. Where the tenant wants
+    two keys, with another key than the one that began the run."""
+    answer = _answer(desk, state.store, caller, run_id, body.hash, yes=True)
+    return await state.read_store(tenant, answer)
 
 
 @router.post(
     "/v1/agent/runs/{run_id}/refuse",
     summary="Say no to a change",
-    responses=error_docs(400, 401, 404, 408, 409, 413, 422, 429, 503),
+    responses=error_docs(400, 401, 403, 404, 408, 409, 413, 422, 429, 503),
     tags=["agent"],
 )
 async def refuse_agent_run(
-    run_id: RunId, body: AgentAnswerIn, tenant: Tenant, state: State, desk: Desk
+    run_id: RunId, body: AgentAnswerIn, tenant: Refuses, caller: Called, state: State, desk: Desk
 ) -> AgentRunOut:
     """Refuse the pending change; the run stops."""
-    return await state.read_store(tenant, _answer(desk, tenant, run_id, body.hash, yes=False))
+    answer = _answer(desk, state.store, caller, run_id, body.hash, yes=False)
+    return await state.read_store(tenant, answer)
 
 
 @router.get(
     "/v1/agent/runs/{run_id}/report",
     summary="What a run did, as a page",
-    responses=_PAGE | error_docs(401, 404, 409, 422, 429, 503),
+    responses=_PAGE | error_docs(401, 403, 404, 409, 422, 429, 503),
     tags=["agent"],
 )
-async def agent_report(run_id: RunId, tenant: Tenant, state: State, desk: Desk) -> HTMLResponse:
+async def agent_report(
+    run_id: RunId, tenant: FollowsRuns, state: State, desk: Desk
+) -> HTMLResponse:
     """One page without scripts, with pictures, of a run that has ended."""
 
     def page() -> str:
@@ -256,14 +266,29 @@ def _found(desk: AgentDesk, tenant: str, run_id: str) -> DeskRun:
 
 
 def _answer(
-    desk: AgentDesk, tenant: str, run_id: str, key: str, *, yes: bool
+    desk: AgentDesk, store: Store, caller: Caller, run_id: str, key: str, *, yes: bool
 ) -> Callable[[], AgentRunOut]:
+    tenant = caller.tenant
+
     def answer() -> AgentRunOut:
-        _found(desk, tenant, run_id)
+        waits = _found(desk, tenant, run_id).view.key == key
+        if yes and caller.two_keys:
+            asked = store.actions(tenant, what="agent ask", subject=run_id, limit=1)
+            if not asked or asked[0].key_id == caller.key_id:
+                raise ApiError(
+                    403,
+                    "the key that asked for a change cannot say yes to it",
+                    hint="confirm it with another key of the scope agent:confirm",
+                )
+        what: ActionKind = "agent confirm" if yes else "agent refuse"
+        if waits and yes:  # before anything is sent
+            store.note(tenant, what, run_id, key_id=caller.key_id)
         if not desk.answer(tenant, run_id, key, yes=yes):
             raise ApiError(
                 409, "no change with this hash waits", hint="look at the run, and at what waits now"
             )
+        if not yes:
+            store.note(tenant, what, run_id, key_id=caller.key_id)
         return _out(_found(desk, tenant, run_id))
 
     return answer

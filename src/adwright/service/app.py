@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import Scope
 
+from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
@@ -23,6 +24,7 @@ from adwright.service import agent_runs, audits
 from adwright.service.agent_desk import AgentDesk
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
+from adwright.service.decide.callers import CALLER
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.state import ServiceState
 from adwright.service.decide.stop_list import StopList
@@ -40,7 +42,8 @@ __all__ = ["create_app"]
 _DESCRIPTION = """
 Decides who sees what, and logs what it decides.
 
-* Each call carries the key of a tenant in `X-API-Key`, and sees that tenant's data alone.
+* Each call carries the key of a tenant in `X-API-Key`, and sees that tenant's data alone. A key
+  opens what its scopes name; for anything else the answer is 403, with the scope that it lacks.
 * A decision comes within its deadline. Where time is short, its slate comes from the coarse
   order, then from popularity, and `stage` says so.
 * What is acknowledged is stored durably. It is safe to send anything again: a `request_id` is
@@ -67,7 +70,7 @@ def create_app(
         models=models,
         decider=Decider(config, models, store, metrics, clock, late=turns.beat, heed=stops.heeded),
         keys=KeyCache(
-            store.tenants_of_keys,
+            store.callers_of_keys,
             clock,
             seconds=config.key_seconds,
             stale_seconds=config.key_stale_seconds,
@@ -109,20 +112,21 @@ def create_app(
     return app
 
 
-def _by_key(keys: KeyCache) -> Authenticate:
-    """Find the tenant by the header X-API-Key."""
+def _by_key(keys: KeyCache[Caller]) -> Authenticate:
+    """Find the tenant by the header X-API-Key; what the key opens is for the endpoints."""
 
     async def authenticate(scope: Scope) -> str:
         key = header(scope, b"x-api-key")
-        tenant = await keys.tenant(key) if key else None
-        if tenant is None:
+        caller = await keys.caller(key) if key else None
+        if caller is None:
             raise ApiError(
                 401,
                 "the key is not known" if key else "the header X-API-Key is missing",
                 hint="send the key of a tenant in X-API-Key",
                 headers={"WWW-Authenticate": "ApiKey"},
             )
-        return tenant
+        scope[CALLER] = caller
+        return caller.tenant
 
     return authenticate
 

@@ -22,7 +22,8 @@ from adwright.audit.report.audit_report import AuditReport
 from adwright.audit.report.gate import GateBounds, judge
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.core.regular import read_regular
-from adwright.service.decide.routes import State, Tenant
+from adwright.service.decide.callers import Reads
+from adwright.service.decide.routes import State
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
 
@@ -81,10 +82,10 @@ class AuditsOut(_Out):
 @router.get(
     "/v1/audits",
     summary="Which audits there are",
-    responses=error_docs(401, 429, 503),
+    responses=error_docs(401, 403, 429, 503),
     tags=["audits"],
 )
-async def audits(tenant: Tenant, state: State) -> AuditsOut:
+async def audits(tenant: Reads, state: State) -> AuditsOut:
     """The names of the tenant's audits, at most 100, in the order of their names."""
     folder = _folder(state.config.audits, tenant)
     names = [] if folder is None else await state.read_store(tenant, partial(_names, folder))
@@ -94,12 +95,12 @@ async def audits(tenant: Tenant, state: State) -> AuditsOut:
 @router.get(
     "/v1/audits/{name}",
     summary="What an audit found",
-    responses=error_docs(401, 404, 422, 429, 503),
+    responses=error_docs(401, 403, 404, 422, 429, 503),
     tags=["audits"],
 )
 async def audit(
     name: Annotated[str, InPath(pattern=f"^{_NAME}$")],
-    tenant: Tenant,
+    tenant: Reads,
     state: State,
     fail_above: Annotated[
         float | None,

@@ -90,7 +90,7 @@ class ServiceConfig(GateLimits):
     key_seconds: float = 5.0
     key_stale_seconds: float = 300.0
     poll_seconds: float = 1.0
-    stops_poll_seconds: float = 5.0
+    stops_poll_seconds: float = 1.0
     drain_seconds: float = 0.0
     audits: str = ""
     agents: str = ""

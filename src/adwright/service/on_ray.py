@@ -30,7 +30,7 @@ from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.loading import load_deployed, noted_in, stored_events
 from adwright.service.registry.registry import FolderModels, Load
 from adwright.web.server import listen
 
@@ -186,8 +186,14 @@ def _builder(
         replica = serve.get_replica_context().replica_id.unique_id
         clock = SystemClock()
         store = Store.open(store_url, seconds=config.store_seconds)
-        stored, seconds = stored_events(store), config.poll_seconds
-        folder = FolderModels(models, load, clock, stored=stored, seconds=seconds)
+        folder = FolderModels(
+            models,
+            load,
+            clock,
+            stored=stored_events(store),
+            placed=noted_in(store),
+            seconds=config.poll_seconds,
+        )
         return create_app(replace(config, replica=replica), store, folder)
 
     return build

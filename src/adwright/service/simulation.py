@@ -86,12 +86,12 @@ def remote_service(config: SimulationRunConfig, url: str, out: Path) -> Iterator
         sources, clients = [], []
         for key, folder in zip(keys, ("log", "log-b"), strict=True):
             if key:
-                tenant = store.tenant_of_key(key)
-                if tenant is None:
+                caller = store.caller_of_key(key)
+                if caller is None:
                     raise ConfigError(
                         "the store does not know a key", where=config.store, hint="check both"
                     )
-                sources.append(Source(store, tenant, out / folder))
+                sources.append(Source(store, caller.tenant, out / folder))
                 clients.append(stack.enter_context(HttpClient(url, key)))
         client: Client = SplitClient(clients[0], clients[-1], config.simulation.split)
         yield Setting(url, client, sources, retries=lambda: sum(c.retries for c in clients))

@@ -40,7 +40,7 @@ ErrorCode = Literal[
     "invalid",  # 422: a field is missing, unknown or out of range
     "bad_request",  # 400: the body is not JSON
     "unauthorized",  # 401: no key, or one that is not known
-    "forbidden",  # 403: asked by another host's name, or by a page of another site
+    "forbidden",  # 403: the key lacks a scope; asked by another host's name, or by another's page
     "not_found",  # 404: no such path, item or campaign of this tenant
     "method_not_allowed",  # 405
     "too_slow",  # 408: the body did not arrive in time
@@ -72,7 +72,7 @@ _CODES: dict[int, ErrorCode] = {
 _MEANINGS = {
     400: "The body is not JSON.",
     401: "The header X-API-Key is missing, or its key is not known.",
-    403: "The service is not called by this name, or from pages of other sites.",
+    403: "The key lacks the scope, or the service is not called by this name or from there.",
     404: "There is no such thing of this tenant.",
     408: "The body did not arrive in time.",
     409: "The id is taken by something else, or no model is deployed.",

@@ -1,4 +1,4 @@
-"""Who calls: the tenant of an API key, asked from the store and believed for a while.
+"""Who calls with an API key, asked from the store and believed for a while.
 
     fresh        answered from memory
     older        asked again; believed on while the store cannot be asked, up to a bound
@@ -15,12 +15,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Generic, TypeVar
 
 from adwright.core.clock import Clock
 from adwright.web.lanes import in_thread, store_is_silent
 
 __all__ = ["KeyCache"]
 
+T = TypeVar("T")
 _MOST = 10_000
 #: Two, so that one that never ends does not shut the door for good.
 _LOOKS = 2
@@ -29,7 +31,7 @@ _KEYS_A_LOOK = 1_000
 PATIENCE, STALE_PATIENCE = 2.0, 0.25
 
 
-class KeyCache:
+class KeyCache(Generic[T]):
     """Answers whose key it is from memory for `seconds`, unknown keys included.
 
     ask: the store's own look-up of several keys; it may block, so it runs on threads of its own.
@@ -40,7 +42,7 @@ class KeyCache:
 
     def __init__(
         self,
-        ask: Callable[[Sequence[str]], Sequence[str | None]],
+        ask: Callable[[Sequence[str]], Sequence[T | None]],
         clock: Clock,
         *,
         seconds: float,
@@ -51,25 +53,25 @@ class KeyCache:
         self._seconds = seconds
         self._stale_seconds = stale_seconds
         # Apart from each other, so that guesses drive no known key out.
-        self._known: OrderedDict[bytes, tuple[str | None, float]] = OrderedDict()
-        self._unknown: OrderedDict[bytes, tuple[str | None, float]] = OrderedDict()
-        self._asked: dict[bytes, asyncio.Future[str | None]] = {}
+        self._known: OrderedDict[bytes, tuple[T | None, float]] = OrderedDict()
+        self._unknown: OrderedDict[bytes, tuple[T | None, float]] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Future[T | None]] = {}
         self._waiting: OrderedDict[bytes, str] = OrderedDict()
         self._began: list[float] = []
         self._failing = False
 
-    async def tenant(self, key: str) -> str | None:
-        """The key's tenant; None where it is unknown.
+    async def caller(self, key: str) -> T | None:
+        """Who calls with the key; None where it is unknown.
 
         Raises what the store raises, and ApiError 503 where it does not answer, unless the key is
         known and may be believed on.
         """
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         now = self._clock.monotonic()
-        tenant, asked = self._known.get(digest) or self._unknown.get(digest) or (None, None)
+        found, asked = self._known.get(digest) or self._unknown.get(digest) or (None, None)
         if asked is not None and now < asked + self._seconds:
-            return tenant
-        believed = tenant if asked is not None and now < asked + self._stale_seconds else None
+            return found
+        believed = found if asked is not None and now < asked + self._stale_seconds else None
         patience = PATIENCE if believed is None else 0.0 if self._failing else STALE_PATIENCE
         if believed is None and self._hangs(now):
             raise store_is_silent(PATIENCE)
@@ -86,7 +88,7 @@ class KeyCache:
         """Whether no look has ended for so long that no more keys should wait."""
         return len(self._began) == _LOOKS and now > max(self._began) + PATIENCE
 
-    def _answer(self, digest: bytes, key: str) -> asyncio.Future[str | None]:
+    def _answer(self, digest: bytes, key: str) -> asyncio.Future[T | None]:
         """The coming answer about a key, which all share that ask for it."""
         answer = self._asked.get(digest)
         if answer is None:
@@ -112,7 +114,7 @@ class KeyCache:
         self,
         digests: Sequence[bytes],
         began: float,
-        look: asyncio.Future[Sequence[str | None]],
+        look: asyncio.Future[Sequence[T | None]],
     ) -> None:
         self._began.remove(began)
         error = look.exception()
@@ -122,18 +124,18 @@ class KeyCache:
             for answer in answers:
                 answer.set_exception(error)
         else:
-            for digest, answer, tenant in zip(digests, answers, look.result(), strict=True):
+            for digest, answer, caller in zip(digests, answers, look.result(), strict=True):
                 # As of the beginning: it may have been revoked since.
-                self._keep(digest, tenant, began)
-                answer.set_result(tenant)
+                self._keep(digest, caller, began)
+                answer.set_result(caller)
         self._look()
 
-    def _keep(self, digest: bytes, tenant: str | None, now: float) -> None:
+    def _keep(self, digest: bytes, caller: T | None, now: float) -> None:
         kept, other = self._known, self._unknown
-        if tenant is None:
+        if caller is None:
             kept, other = other, kept
         other.pop(digest, None)
-        kept[digest] = tenant, now
+        kept[digest] = caller, now
         kept.move_to_end(digest)
         while len(kept) > _MOST:
             kept.popitem(last=False)

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
@@ -317,7 +318,7 @@ def world_of_a_day() -> Iterator[World]:
             publish(folder / "models", tenant, "v1")
         url = f"sqlite:///{folder / 'day.db'}"
         with Store.open(url) as store:
-            keys = {tenant: store.create_key(tenant) for tenant in (HONEST, STRANGER)}
+            keys = {tenant: store.create_key(tenant, SCOPES) for tenant in (HONEST, STRANGER)}
         opened = listen("127.0.0.1", 0)
         process = subprocess.Popen(
             command(

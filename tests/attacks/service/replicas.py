@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
@@ -78,7 +79,7 @@ def replicas() -> Iterator[Replicas]:
     with tempfile.TemporaryDirectory(prefix="attacks-") as name:
         folder, url = Path(name), f"sqlite:///{name}/store.db"
         with Store.open(url) as store:
-            key = store.create_key("acme")
+            key = store.create_key("acme", SCOPES)
         save_popularity(folder / "models" / "acme" / "v1", ["a", "b", "c"], np.arange(3.0))
         publish(folder / "models", "acme", "v1")
         code = "from adwright.cli import main; main()"

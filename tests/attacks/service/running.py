@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
@@ -91,7 +92,9 @@ def running(
         folder = Path(name)
         url, models = f"sqlite:///{folder}/store.db", folder / "models"
         with Store.open(url) as store:
-            keys = {tenant: store.create_key(tenant) for tenant in (ATTACKER, HONEST, THIRD)}
+            keys = {
+                tenant: store.create_key(tenant, SCOPES) for tenant in (ATTACKER, HONEST, THIRD)
+            }
         for tenant in keys:
             save_version(models, tenant, VERSION)
         service = Service(url, models, settings=dict(settings or {}), module=module)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
@@ -54,7 +55,7 @@ def shop(url: str, folder: Path) -> Iterator[Shop]:
     """Two tenants with a popularity model each, served until the block ends."""
     models = folder / "models"
     with Store.open(url) as store:
-        keys = {tenant: store.create_key(tenant) for tenant in TENANTS}
+        keys = {tenant: store.create_key(tenant, SCOPES) for tenant in TENANTS}
         for tenant in TENANTS:
             store.put_campaign(
                 tenant, {"campaign_id": "spring", "start": np.datetime64(START[:-1]).item()}

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import ResourceError
 from tests.attacks.attack import Area, Attack
@@ -160,7 +161,7 @@ def invented_keys(scratch: Path) -> dict[str, float]:
         for thread in threads:
             thread.start()
         with Store.open(opened.url) as store:
-            keys = [store.create_key(TENANTS[1]) for _ in range(20)]
+            keys = [store.create_key(TENANTS[1], SCOPES) for _ in range(20)]
         longest = 0.0
         for key in keys:
             began = time.monotonic()

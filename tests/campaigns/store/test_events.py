@@ -59,9 +59,9 @@ def test_several_senders_at_once(store: Store, tenant: str) -> None:
         event_rows([event(3, value=1.0), event(4), event(4)]),
     ]
     with store._database.write() as connection:
-        found = insert_batches(connection, tenant, batches)
-        assert insert_batches(connection, tenant, [[], []]) == [Recorded(0, 0)] * 2
-        assert insert_batches(connection, tenant, []) == []
+        found = insert_batches(connection, tenant, batches, START)
+        assert insert_batches(connection, tenant, [[], []], START) == [Recorded(0, 0)] * 2
+        assert insert_batches(connection, tenant, [], START) == []
     assert found == [Recorded(1, 1, 0), Recorded(0, 0, 0), Recorded(1, 2, 1)]
     assert store.events(tenant)["event_id"].to_list() == [f"e{n}" for n in range(5)]
 
@@ -118,7 +118,7 @@ def test_stop_events_come_back_whole_and_each_once(store: Store, tenant: str) ->
     found = store.stops(tenant)
     assert found.columns == EVENT_SCHEMA.names
     assert found.equals(store.events(tenant, kinds=["stop"]))
-    assert found["event_id"].to_list() == ["e20", "e21"]
+    assert found["event_id"].to_list() == ["e21", "e20"]  # as they came
 
 
 def test_they_are_there_still_when_their_days_are_compacted(

@@ -1,19 +1,30 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from adwright.campaigns.store.keys import insert_key, key_id_of, list_keys, revoke, tenant_of
+from adwright.campaigns.store.keys import (
+    SCOPES,
+    callers_of,
+    insert_key,
+    key_id_of,
+    list_keys,
+    revoke,
+)
 from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import KEYS
 from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError
+
+
+def tenants(store: Store, *keys: str) -> list[str | None]:
+    return [None if one is None else one.tenant for one in store.callers_of_keys(keys)]
 
 
 def test_a_key_opens_for_its_tenant_alone(store: Store, tenant: str) -> None:
     key = store.create_key(tenant)
     other = store.create_key(f"{tenant[:90]} 2")
-    assert store.tenant_of_key(key) == tenant
-    assert store.tenant_of_key(other) == f"{tenant[:90]} 2"
+    assert tenants(store, key, other) == [tenant, f"{tenant[:90]} 2"]
     assert key != store.create_key(tenant)
 
 
@@ -55,8 +66,8 @@ def altered(key: str) -> list[str]:
 def test_anything_else_opens_nothing(store: Store, tenant: str) -> None:
     key = store.create_key(tenant)
     for wrong in altered(key):
-        assert store.tenant_of_key(wrong) is None, ascii(wrong)
-    assert store.tenant_of_key(key) == tenant
+        assert store.caller_of_key(wrong) is None, ascii(wrong)
+    assert tenants(store, key) == [tenant]
 
 
 def test_many_keys_are_looked_up_at_once(store: Store, tenant: str) -> None:
@@ -64,8 +75,8 @@ def test_many_keys_are_looked_up_at_once(store: Store, tenant: str) -> None:
     keys = [store.create_key(tenant), store.create_key(other)]
     asked = [keys[1], *altered(keys[0]), keys[0], keys[1]]
     nobody = [None] * len(altered(keys[0]))
-    assert store.tenants_of_keys(asked) == [other, *nobody, tenant, other]
-    assert store.tenants_of_keys([]) == []
+    assert tenants(store, *asked) == [other, *nobody, tenant, other]
+    assert tenants(store) == []
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -73,24 +84,56 @@ def test_a_revoked_key_opens_nothing(store: Store, tenant: str, whole: bool) -> 
     key, kept = store.create_key(tenant), store.create_key(tenant)
     shown = key if whole else key_id_of(key)
     assert not store.revoke_key("another tenant", shown)
-    assert store.tenant_of_key(key) == tenant
     assert store.revoke_key(tenant, shown)
     assert not store.revoke_key(tenant, shown)
-    assert store.tenant_of_key(key) is None
-    assert store.tenant_of_key(kept) == tenant
+    assert tenants(store, key, kept) == [None, tenant]
+    said = [(one.what, one.subject) for one in store.actions(tenant)]
+    made = [("make key", key_id_of(one)) for one in (kept, key)]
+    assert said == [("revoke key", key_id_of(key)), *made]
+    assert [one.subject for one in store.actions(tenant, before=store.actions(tenant)[0].number)]
+
+
+def test_a_key_opens_what_its_scopes_name(store: Store, tenant: str) -> None:
+    kinds = [store.create_key(tenant), store.create_key(tenant, ["stops", "read", "stops"])]
+    found = [one.scopes for one in store.callers_of_keys(kinds) if one is not None]
+    assert found == [{"events", "decide"}, {"read", "stops"}]
+    for wrong, why in ((["stop"], "did you mean 'stops'"), ([], "opens nothing")):
+        with pytest.raises(ConfigError) as raised:
+            store.create_key(tenant, wrong)
+        assert why in f"{raised.value} {raised.value.hint}"
+    # One that was made before there were scopes keeps all.
+    with store._database.write() as connection:
+        connection.execute(update(KEYS).values(scopes=None))
+    old = store.caller_of_key(kinds[0])
+    assert old is not None
+    assert old.scopes == set(SCOPES)
+    assert [one.scopes for one in store.keys(tenant)] == [None, None]
+
+
+def test_a_tenant_may_want_two_keys(store: Store, tenant: str) -> None:
+    key = store.create_key(tenant)
+    for wanted in (True, False):
+        store.want_two_keys(tenant, wanted)
+        caller = store.caller_of_key(key)
+        assert caller is not None
+        assert caller.two_keys is wanted
+    assert [one.subject for one in store.actions(tenant, what="two keys")] == ["off", "on"]
 
 
 def test_what_may_be_shown(store: Store, tenant: str) -> None:
     clock = FixedClock()
     with store._database.write() as connection:
-        first = insert_key(connection, tenant, clock.now())
+        first = insert_key(connection, tenant, clock.now(), ["read"])
         clock.advance(60)
-        second = insert_key(connection, tenant, clock.now())
+        second = insert_key(connection, tenant, clock.now(), ["admin", "read"])
         clock.advance(60)
         assert revoke(connection, tenant, key_id_of(first), clock.now())
-        assert tenant_of(connection, second) == tenant
+        (caller,) = callers_of(connection, [second])
+        assert caller is not None
+        assert caller.tenant == tenant
         shown = list_keys(connection, tenant)
     assert [one.key_id for one in shown] == [key_id_of(first), key_id_of(second)]
+    assert [one.scopes for one in shown] == [("read",), ("admin", "read")]
     assert shown[0].revoked == clock.now()
     assert shown[1].revoked is None
     assert (shown[1].created - shown[0].created).total_seconds() == 60

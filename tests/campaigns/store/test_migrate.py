@@ -15,7 +15,7 @@ def test_twice_is_once(store_url: str) -> None:
     opened = Database.open(store_url)
     migrate(opened)
     with opened.write() as connection:
-        connection.execute(text("INSERT INTO tenants VALUES ('a', 0)"))
+        connection.execute(text("INSERT INTO tenants (tenant, created) VALUES ('a', 0)"))
     migrate(opened)
     with opened.read() as connection:
         assert connection.execute(text("SELECT tenant FROM tenants")).scalar_one() == "a"

@@ -9,6 +9,7 @@ from sqlalchemy.schema import CreateTable
 
 from adwright.campaigns.store import tables
 from adwright.campaigns.store.tables import (
+    ACTIONS,
     CAMPAIGNS,
     COMPACTIONS,
     CREATIVES,
@@ -17,6 +18,7 @@ from adwright.campaigns.store.tables import (
     EVENTS,
     KEYS,
     METADATA,
+    REPLICAS,
     STOPS,
     TENANTS,
 )
@@ -39,6 +41,8 @@ ROWS: dict[Table, dict[str, object]] = {
     EVENT_IDS: {"id": b"\1" * 16, "content": -1},
     EVENTS: EVENT,
     STOPS: {**EVENT, "kind": "stop"},
+    ACTIONS: {"tenant": "acme", "time": 1, "what": "stop", "subject": "e1"},
+    REPLICAS: {"replica": "r1", "seen": 0, "beats": 1, "lease": 15},
 }
 
 
@@ -72,8 +76,8 @@ def test_the_tables_hold_the_columns_of_the_schemas() -> None:
 def test_every_table_but_the_digests_and_numbers_starts_with_its_tenant() -> None:
     for table in METADATA.tables.values():
         first = next(iter(table.primary_key)).name
-        if table.name == "event_ids":
-            assert "tenant" not in table.c  # it is in the digest
+        if table.name in ("event_ids", "replicas"):
+            assert "tenant" not in table.c  # it is in the digest; all tenants share processes
         else:
             assert "tenant" in table.c
             assert first in ("tenant", "key_id", "seq", "number")
@@ -146,7 +150,9 @@ def test_what_is_required_cannot_be_left_out(table: Table, column: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [each for each in ROWS if each not in (EVENTS, STOPS)], ids=lambda table: table.name
+    "table",
+    [each for each in ROWS if each not in (EVENTS, STOPS, ACTIONS)],
+    ids=lambda table: table.name,
 )
 def test_a_key_stands_once(table: Table) -> None:
     with filled() as connection, pytest.raises(IntegrityError, match="UNIQUE constraint failed"):

@@ -37,12 +37,20 @@ def test_a_list_reaches_a_store_and_leaves_it(runs: Path, tmp_path: Path) -> Non
     call("retire", "apply", runs / "list", *target, "--by", "anna", "--dry-run")
     call("retire", "apply", runs / "list", *target, "--by", "anna")
     with Store.open(url) as store:
-        now = store.stops_at("shop", SystemClock().now())
+        now = store.stops_at("shop")
     assert now.table.height == len(others)
     assert set(now.table["user_id"]) == {"anna"}
-    call("retire", "undo", runs / "list", *target)
+    # What somebody else stopped, by order of a court, is not the list's to take back.
+    court = now.table.head(1).select("item_id", "creative_id").to_dicts()[0]
+    order = {"event_id": "court", "request_id": "r", "user_id": "legal", "kind": "stop"}
     with Store.open(url) as store:
-        assert store.stops_at("shop", SystemClock().now()).table.is_empty()
+        store.record_events("shop", [{**order, **court, "time": SystemClock().now()}])
+    said = call("retire", "undo", runs / "list", *target)
+    with Store.open(url) as store:
+        left = store.stops_at("shop")
+    assert left.table["event_id"].to_list() == ["court"]
+    if left.items:
+        assert f"still stopped by others: 1 items ({court['item_id']}), by legal" in said
 
 
 def test_units_that_share_an_item_are_held_back_and_said(tmp_path: Path) -> None:

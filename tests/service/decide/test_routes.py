@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
@@ -24,7 +25,7 @@ def client(store: Store) -> Iterator[Client]:
     config = ServiceConfig(deadline_ms=2000)
     app = create_app(config, store, FixedModels(models, SystemClock()))
     with running(app) as running_client:
-        running_client.headers = {"X-API-Key": store.create_key("acme")}
+        running_client.headers = {"X-API-Key": store.create_key("acme", SCOPES)}
         yield running_client
 
 
@@ -96,7 +97,7 @@ def test_a_short_deadline_is_met_with_less(
 ) -> None:
     models = FixedModels({"acme": deployed(recommender=Hashed(seconds=2.5))}, SystemClock())
     with running(create_app(ServiceConfig(**settings), store, models)) as client:
-        client.headers = {"X-API-Key": store.create_key("acme")}
+        client.headers = {"X-API-Key": store.create_key("acme", SCOPES)}
         assert client.decide("r1", **fields).json()["stage"] == "popularity"
 
 
@@ -133,7 +134,7 @@ def test_similar_items_come_nearest_first(client: Client, store: Store) -> None:
     for query in ("k=0", "k=101", "k=x"):
         assert code(client.get(f"/v1/items/item-010/similar?{query}")) == (422, "invalid")
     assert code(client.get("/v1/items/%00/similar")) == (422, "invalid")
-    umbrella = {"X-API-Key": store.create_key("umbrella")}
+    umbrella = {"X-API-Key": store.create_key("umbrella", SCOPES)}
     plain = client.get("/v1/items/item-010/similar", headers=umbrella)
     assert code(plain) == (409, "no_model")
 
@@ -165,7 +166,7 @@ def test_the_model_is_shown(client: Client) -> None:
 
 
 def test_a_tenant_without_a_model_is_shown_none(client: Client, store: Store) -> None:
-    client.headers = {"X-API-Key": store.create_key("newcomer")}
+    client.headers = {"X-API-Key": store.create_key("newcomer", SCOPES)}
     assert client.get("/v1/models").json() == {"models": []}
     assert code(client.decide("r1")) == (409, "no_model")
     assert client.post("/v1/events", json={"events": [event()]}).status_code == 200

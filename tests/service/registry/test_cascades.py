@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import load_artifact
 from adwright.core.clock import SystemClock
@@ -162,7 +163,7 @@ def test_what_is_bought_is_known_to_the_next_decision_and_after_a_restart(
     assert history(models) == 3
     more = [event(4, "purchase", "newcomer", items[4], time)]
     with running(create_app(ServiceConfig(deadline_ms=2000), store, models)) as client:
-        client.headers = {"X-API-Key": store.create_key("acme")}
+        client.headers = {"X-API-Key": store.create_key("acme", SCOPES)}
         body = {"events": [{**one, "time": one["time"].isoformat()} for one in more]}
         for _ in range(2):
             assert client.post("/v1/events", json=body).status_code == 200

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock, SystemClock
@@ -143,7 +144,7 @@ class Shop:
         stored = stored_events(store)
         self.models = FolderModels(root, load, SystemClock(), stored=stored, seconds=3600)
         self.app = create_app(ServiceConfig(deadline_ms=2000), store, self.models)
-        self.key = store.create_key("acme")
+        self.key = store.create_key("acme", SCOPES)
 
     def set(self, text: str) -> None:
         """Change the settings, and let the registry look."""

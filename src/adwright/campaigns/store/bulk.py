@@ -28,13 +28,15 @@ class Recorded:
     accepted: rows that are new, and now durable. duplicates: rows whose id was known already,
     or stood earlier in the batch; what was known is kept. conflicting: those of the duplicates
     that differ from what is kept, which a sender should look into. repeated: places of the
-    duplicate events in the batch, from 0.
+    duplicate events in the batch, from 0. stops: of a batch with stops, the number of the last stop
+    in the store, which a process must have seen to obey all of them; else 0.
     """
 
     accepted: int
     duplicates: int
     conflicting: int = 0
     repeated: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
+    stops: int = field(default=0, compare=False)
 
 
 def claim(connection: Connection, table: Table, ids: Mapping[bytes, int]) -> dict[bytes, int]:

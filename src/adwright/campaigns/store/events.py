@@ -3,24 +3,31 @@
 Those of kind "stop" stand in a table of their own as well, see `tables`, filled in the same
 transaction: they are read here whether they were compacted or not. What they mean is said in
 `adwright.data.stops`.
+
+The order of stops is that in which the store took them in, not that of callers' clocks. One
+transaction at a time may add some, so that `seq` is the order of commits; and the time that is kept
+of one is the earlier of its own and that of its receipt, but later than that of the stop before. So
+whoever sorts a log by time, compacted or not, has them in the same order.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, select, text
 
+from adwright.campaigns.store.actions import ActionKind, note
 from adwright.campaigns.store.bulk import Recorded, append, claim
 from adwright.campaigns.store.incoming import EventRow
 from adwright.campaigns.store.queries import frame_of_rows, of_tenant
 from adwright.campaigns.store.tables import CREATIVES, EVENT_IDS, EVENTS, STOPS
-from adwright.campaigns.store.times import FIRST, from_micros
+from adwright.campaigns.store.times import FIRST, from_micros, to_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
 from adwright.data.stops import Stops, stopped
@@ -34,27 +41,39 @@ __all__ = [
     "read_stops",
     "select_events",
     "stop_versions",
-    "stops_at",
+    "stops_of",
     "to_frame",
 ]
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
 _KIND = 1 + _COLUMNS.index("kind")  # behind the tenant
+_ITEM, _USER = 1 + _COLUMNS.index("item_id"), 1 + _COLUMNS.index("user_id")
+_TIME, _VALUE = 1 + _COLUMNS.index("time"), 1 + _COLUMNS.index("value")
 _ID_BYTES, _CONTENT_BYTES = 16, 8
-#: How many stop events and, where some of them name creatives, how many creatives a tenant has.
+#: The `seq` of a tenant's last stop and, where some name creatives, how many creatives it has.
 #: Neither is ever changed or deleted, so what they say is the same while the two numbers are.
 StopVersion = tuple[int, int]
+# Any number that no other program is likely to lock.
+_POSTGRESQL_LOCK = 0x6164777374
+_NEVER = -(2**63)
 
 
 def insert_batches(
-    connection: Connection, tenant: str, batches: Sequence[Sequence[EventRow]]
+    connection: Connection,
+    tenant: str,
+    batches: Sequence[Sequence[EventRow]],
+    now: datetime,
+    *,
+    key_id: str | None = None,
 ) -> list[Recorded]:
     """Insert those of the rows whose event_id the tenant never sent before; what became of each
     sender's batch, in order.
 
-    batches: of rows as `event_rows` makes them. connection: in a transaction that may write;
-    nothing is durable before it is committed. One transaction that calls this once waits for no
-    other that waits for it; one that calls it twice may, and PostgreSQL would end one of the two.
+    batches: of rows as `event_rows` makes them. now: when they were received. key_id: of the key
+    they came with, for the log of actions, where stops stand. connection: in a transaction that may
+    write; nothing is durable before it is committed. One transaction that calls this once waits for
+    no other that waits for it; one that calls it twice may, and PostgreSQL would end one of the
+    two.
     """
     marks = [fingerprints(tenant, batch) for batch in batches]
     first: dict[bytes, int] = {}
@@ -77,10 +96,43 @@ def insert_batches(
                 new.append(row)
         accepted = len(new) - before
         results.append(Recorded(accepted, len(repeated), conflicting, frozenset(repeated)))
-    names, rows = ("tenant", *_COLUMNS), [(tenant, *row) for row in new]
-    append(connection, EVENTS, names, rows)
-    append(connection, STOPS, names, [row for row in rows if row[_KIND] == "stop"])
-    return results
+    names, added = ("tenant", *_COLUMNS), [(tenant, *row) for row in new]
+    stopping = [any(row[_KIND - 1] == "stop" for row in batch) for batch in batches]
+    if not any(stopping):
+        append(connection, EVENTS, names, added)
+        return results
+    if connection.dialect.name != "sqlite":  # which has one writer at a time
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _POSTGRESQL_LOCK})
+    added = _in_order(connection, tenant, added, to_micros(now))
+    stops = [row for row in added if row[_KIND] == "stop"]
+    append(connection, EVENTS, names, added)
+    append(connection, STOPS, names, stops)
+    said: list[tuple[ActionKind, str, str | None]] = [
+        ("undo" if row[_VALUE] == 0 else "stop", row[1], f"{row[_ITEM]} by {row[_USER]}")
+        for row in stops
+    ]
+    note(connection, tenant, said, now, key_id=key_id)
+    last = connection.execute(select(func.max(STOPS.c.seq))).scalar_one() or 0
+    return [
+        replace(one, stops=last) if has else one for one, has in zip(results, stopping, strict=True)
+    ]
+
+
+def _in_order(
+    connection: Connection, tenant: str, rows: list[EventRow], received: int
+) -> list[EventRow]:
+    """The rows, the times of stops as they are kept."""
+    query = select(STOPS.c.time).where(*of_tenant(STOPS, tenant))
+    last = connection.execute(query.order_by(STOPS.c.seq.desc()).limit(1)).scalar()
+    last = _NEVER if last is None else last
+    kept = []
+    for row in rows:
+        if row[_KIND] == "stop":
+            last = max(min(row[_TIME], received), last + 1)
+            kept.append((*row[:_TIME], last, *row[_TIME + 1 :]))
+        else:
+            kept.append(row)
+    return kept
 
 
 def fingerprints(tenant: str, rows: Sequence[EventRow]) -> list[tuple[bytes, int]]:
@@ -152,13 +204,15 @@ def to_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
 
 
 def read_stops(connection: Connection, tenant: str) -> pl.DataFrame:
-    """The tenant's stop events in EVENT_SCHEMA, oldest first, those of an instant by id."""
+    """The tenant's stop events in EVENT_SCHEMA, in the order in which they were taken in."""
     query = select(*(STOPS.c[name] for name in _COLUMNS)).where(*of_tenant(STOPS, tenant))
-    return to_frame(connection.execute(query).all()).sort("time", "event_id")
+    return to_frame(connection.execute(query.order_by(STOPS.c.seq)).all())
 
 
-def stops_at(connection: Connection, tenant: str, at: datetime) -> Stops:
-    """What is stopped of the tenant's at the moment `at`, in UTC."""
+def stops_of(
+    connection: Connection, tenant: str, at: datetime | None = None
+) -> tuple[Stops, StopVersion]:
+    """What is stopped of the tenant's, now or at the moment `at`, in UTC, and its version."""
     named = select(STOPS.c.item_id).where(STOPS.c.creative_id.is_not(None))
     query = select(CREATIVES.c.creative_id, CREATIVES.c.item_id).where(
         *of_tenant(CREATIVES, tenant),
@@ -167,14 +221,16 @@ def stops_at(connection: Connection, tenant: str, at: datetime) -> Stops:
     rows = [tuple(row) for row in connection.execute(query)]
     schema = {"creative_id": pl.String(), "item_id": pl.String()}
     creatives = pl.DataFrame(rows, schema=schema, orient="row")
-    return stopped(read_stops(connection, tenant), creatives, at)
+    found = stopped(read_stops(connection, tenant), creatives, at)
+    return found, stop_versions(connection, tenant).get(tenant, (0, 0))
 
 
-def stop_versions(connection: Connection) -> dict[str, StopVersion]:
+def stop_versions(connection: Connection, only: str | None = None) -> dict[str, StopVersion]:
     """For each tenant that ever stopped anything, what changes when its stops may have."""
     tenant = STOPS.c.tenant
     naming = select(tenant).where(STOPS.c.creative_id.is_not(None))
     query = select(CREATIVES.c.tenant, func.count()).where(CREATIVES.c.tenant.in_(naming))
     creatives = {one: n for one, n in connection.execute(query.group_by(CREATIVES.c.tenant))}
-    stops = connection.execute(select(tenant, func.count()).group_by(tenant))
-    return {one: (n, creatives.get(one, 0)) for one, n in stops}
+    last = select(tenant, func.max(STOPS.c.seq)).group_by(tenant)
+    stops = connection.execute(last if only is None else last.where(tenant == only))
+    return {one: (seq, creatives.get(one, 0)) for one, seq in stops}

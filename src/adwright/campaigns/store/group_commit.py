@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from adwright.campaigns.store.bulk import Recorded
@@ -36,7 +37,7 @@ class StoredDecision:
 
 
 def record_group(
-    database: Database, tenant: str, entries: Sequence[Decision | Events]
+    database: Database, tenant: str, entries: Sequence[Decision | Events], now: datetime
 ) -> list[StoredDecision | Recorded]:
     """Write all entries of a tenant that exists, or none; what became of each, in order.
 
@@ -61,7 +62,7 @@ def record_group(
             if decision is not None and decision.repeated:
                 # The impressions of the decision that was there are there too.
                 events[place], checked[place] = [], []
-        recorded = insert_batches(connection, tenant, checked)
+        recorded = insert_batches(connection, tenant, checked, now)
     return [
         one if decision is None else replace(decision, impressions=_new(batch, one))
         for decision, batch, one in zip(decisions, events, recorded, strict=True)

@@ -4,6 +4,13 @@ A key reads ``adw_<id>_<secret>``. The id finds its row; the secret is 32 random
 only SHA-256 of id and secret is kept. A slow hash with a salt, as passwords need, would protect
 nothing here: 2^256 secrets cannot be tried, and no two keys are alike, since the id stands in
 the hash. A leaked database therefore opens no door, and a request is checked in microseconds.
+
+A key opens what its scopes name:
+
+    events          send what happened          stops           stop ads, and take that back
+    decide          ask what to show            agent:ask       begin a run of the agent
+    read            look at what there is       agent:confirm   say yes to what it would change
+    admin           campaigns, and the log of actions
 """
 
 from __future__ import annotations
@@ -14,15 +21,34 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
 from adwright.campaigns.store.queries import portions
-from adwright.campaigns.store.tables import KEYS
+from adwright.campaigns.store.tables import KEYS, TENANTS
 from adwright.campaigns.store.times import from_micros, to_micros
+from adwright.core.config import closest_name
+from adwright.core.errors import ConfigError
 
-__all__ = ["Key", "insert_key", "key_id_of", "list_keys", "revoke", "tenant_of", "tenants_of"]
+__all__ = [
+    "SCOPES",
+    "WEB_SHOP",
+    "Caller",
+    "Key",
+    "KeyScope",
+    "callers_of",
+    "insert_key",
+    "key_id_of",
+    "list_keys",
+    "require_scopes",
+    "revoke",
+]
+
+KeyScope = Literal["events", "decide", "read", "stops", "agent:ask", "agent:confirm", "admin"]
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
+#: Of a key that nothing else is said of: all that the pages of a shop need.
+WEB_SHOP: tuple[KeyScope, ...] = ("events", "decide")
 
 _START = "adw"
 _ID_BYTES = 8
@@ -33,14 +59,40 @@ _NO_HASH = bytes(32)
 
 @dataclass(frozen=True)
 class Key:
-    """What may be shown of a key. revoked: since when it opens nothing, or None."""
+    """What may be shown of a key. revoked: since when it opens nothing, or None. scopes: what it
+    opens; None, which is all, for one that was made before there were any."""
 
     key_id: str
     created: datetime
     revoked: datetime | None
+    scopes: tuple[str, ...] | None = WEB_SHOP
 
 
-def insert_key(connection: Connection, tenant: str, now: datetime) -> str:
+@dataclass(frozen=True)
+class Caller:
+    """Whose key this is, and what it opens. two_keys: whether the tenant wants another key's yes to
+    what this one asked the agent for."""
+
+    tenant: str
+    key_id: str
+    scopes: frozenset[str]
+    two_keys: bool = False
+
+
+def require_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
+    """The scopes, each once and in one order. Raises ConfigError for one that is none, or none."""
+    for one in scopes:
+        if one not in SCOPES:
+            close = closest_name(one, SCOPES)
+            hint = f"did you mean {close!r}?" if close else f"use some of {', '.join(SCOPES)}"
+            raise ConfigError("there is no such scope", where=one, hint=hint)
+    if not scopes:
+        hint = f"use some of {', '.join(SCOPES)}"
+        raise ConfigError("a key without a scope opens nothing", where="scopes", hint=hint)
+    return tuple(one for one in SCOPES if one in scopes)
+
+
+def insert_key(connection: Connection, tenant: str, now: datetime, scopes: Sequence[str]) -> str:
     """Make a key of the tenant; it is returned here and can never be read again."""
     key_id = secrets.token_hex(_ID_BYTES)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -49,33 +101,34 @@ def insert_key(connection: Connection, tenant: str, now: datetime) -> str:
         "tenant": tenant,
         "hash": _hash(key_id, secret),
         "created": to_micros(now),
+        "scopes": " ".join(scopes),
     }
     connection.execute(insert(KEYS), row)
     return f"{_START}_{key_id}_{secret}"
 
 
-def tenant_of(connection: Connection, key: str) -> str | None:
-    """The tenant whose key this is; None for a key that is unknown, altered or revoked."""
-    return tenants_of(connection, [key])[0]
-
-
-def tenants_of(connection: Connection, keys: Sequence[str]) -> list[str | None]:
-    """The tenant of each key; None for a key that is unknown, altered or revoked."""
+def callers_of(connection: Connection, keys: Sequence[str]) -> list[Caller | None]:
+    """Who calls with each key; None for a key that is unknown, altered or revoked."""
     parts = [_parts(key) for key in keys]
-    query = select(KEYS.c.key_id, KEYS.c.tenant, KEYS.c.hash, KEYS.c.revoked)
+    query = select(KEYS, TENANTS.c.two_keys).join(TENANTS, TENANTS.c.tenant == KEYS.c.tenant)
     rows: dict[str, Any] = {}
     for some in portions(sorted({key_id for key_id, _ in parts})):
         found = connection.execute(query.where(KEYS.c.key_id.in_(some)))
         rows.update((row.key_id, row) for row in found)
-    return [_tenant(rows.get(key_id), _hash(key_id, secret)) for key_id, secret in parts]
+    return [_caller(rows.get(key_id), _hash(key_id, secret)) for key_id, secret in parts]
 
 
-def _tenant(row: Any, digest: bytes) -> str | None:
+def _caller(row: Any, digest: bytes) -> Caller | None:
     right = hmac.compare_digest(digest, _NO_HASH if row is None else row.hash)
     if row is None or not right or row.revoked is not None:
         return None
-    tenant: str = row.tenant
-    return tenant
+    scopes = _scopes(row.scopes)
+    opens = frozenset(SCOPES if scopes is None else scopes)
+    return Caller(row.tenant, row.key_id, opens, bool(row.two_keys))
+
+
+def _scopes(kept: str | None) -> tuple[str, ...] | None:
+    return None if kept is None else tuple(kept.split())
 
 
 def revoke(connection: Connection, tenant: str, key_id: str, now: datetime) -> bool:
@@ -90,12 +143,13 @@ def revoke(connection: Connection, tenant: str, key_id: str, now: datetime) -> b
 
 def list_keys(connection: Connection, tenant: str) -> list[Key]:
     """The tenant's keys, oldest first."""
-    query = select(KEYS.c.key_id, KEYS.c.created, KEYS.c.revoked).where(KEYS.c.tenant == tenant)
+    query = select(KEYS).where(KEYS.c.tenant == tenant)
     return [
         Key(
             row.key_id,
             from_micros(row.created),
             None if row.revoked is None else from_micros(row.revoked),
+            _scopes(row.scopes),
         )
         for row in connection.execute(query.order_by(KEYS.c.created, KEYS.c.key_id))
     ]

@@ -16,10 +16,20 @@ from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueIn
 
 try:
     import alembic  # noqa: F401
-    from sqlalchemy import select, text
+    from sqlalchemy import select, text, update
 except ImportError as error:
     raise MissingExtraError("the campaign store", "service") from error
 
+from adwright.campaigns.store.actions import (
+    Action,
+    ActionKind,
+    Replica,
+    beat,
+    drop_replicas,
+    note,
+    read_actions,
+    read_replicas,
+)
 from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.catalogue import (
     campaign_rows,
@@ -40,19 +50,21 @@ from adwright.campaigns.store.events import (
     read_stops,
     select_events,
     stop_versions,
-    stops_at,
+    stops_of,
     to_frame,
 )
 from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
 from adwright.campaigns.store.incoming import event_rows
 from adwright.campaigns.store.keys import (
+    WEB_SHOP,
+    Caller,
     Key,
+    callers_of,
     insert_key,
     key_id_of,
     list_keys,
+    require_scopes,
     revoke,
-    tenant_of,
-    tenants_of,
 )
 from adwright.campaigns.store.migrate import migrate
 from adwright.campaigns.store.queries import Totals, count_rows
@@ -162,49 +174,111 @@ class Store:
         with self._database.read() as connection:
             return sorted(connection.execute(select(TENANTS.c.tenant)).scalars())
 
-    def create_key(self, tenant: str) -> str:
+    def create_key(self, tenant: str, scopes: Sequence[str] = WEB_SHOP) -> str:
         """Make an API key of the tenant, and the tenant where there is none yet.
 
-        The key is shown here and never again: the store keeps a hash of it.
+        The key is shown here and never again: the store keeps a hash of it. scopes: what it
+        opens, see `campaigns.store.keys`; by default what a web shop needs. Raises ConfigError for
+        one that is none.
         """
+        scopes = require_scopes(scopes)
         self.create_tenant(tenant)
+        now = self._clock.now()
         with self._database.write() as connection:
-            return insert_key(connection, tenant, self._clock.now())
+            key = insert_key(connection, tenant, now, scopes)
+            note(connection, tenant, [("make key", key_id_of(key), " ".join(scopes))], now)
+        return key
 
-    def tenant_of_key(self, key: str) -> str | None:
-        """Whose key this is; None for one that is unknown, altered or revoked."""
-        with self._database.read() as connection:
-            return tenant_of(connection, key)
+    def caller_of_key(self, key: str) -> Caller | None:
+        """Who calls with this key; None for one that is unknown, altered or revoked."""
+        return self.callers_of_keys([key])[0]
 
-    def tenants_of_keys(self, keys: Sequence[str]) -> list[str | None]:
-        """As `tenant_of_key` for each of them, in one look."""
+    def callers_of_keys(self, keys: Sequence[str]) -> list[Caller | None]:
+        """As `caller_of_key` for each of them, in one look."""
         with self._database.read() as connection:
-            return tenants_of(connection, keys)
+            return callers_of(connection, keys)
+
+    def want_two_keys(self, tenant: str, wanted: bool) -> None:
+        """Say whether a yes to a change of the agent must come with another key than the one that
+        asked for it."""
+        self._check_tenant(tenant)
+        with self._database.write() as connection:
+            query = update(TENANTS).where(TENANTS.c.tenant == tenant)
+            connection.execute(query.values(two_keys=wanted))
+            said = "on" if wanted else "off"
+            note(connection, tenant, [("two keys", said, None)], self._clock.now())
 
     def revoke_key(self, tenant: str, key: str) -> bool:
         """Let a key of the tenant open nothing any more; whether it did until now.
 
         key: the key, or its id, the part between the first two underscores.
         """
+        now, key_id = self._clock.now(), key_id_of(key)
         with self._database.write() as connection:
-            return revoke(connection, tenant, key_id_of(key), self._clock.now())
+            done = revoke(connection, tenant, key_id, now)
+            if done:
+                note(connection, tenant, [("revoke key", key_id, None)], now)
+        return done
 
     def keys(self, tenant: str) -> list[Key]:
         """What may be shown of the tenant's keys, oldest first."""
         with self._database.read() as connection:
             return list_keys(connection, tenant)
 
+    # Actions
+
+    def note(
+        self, tenant: str, what: ActionKind, subject: str, *, key_id: str | None = None
+    ) -> None:
+        """Write down what was done, or is about to be, outside of the store."""
+        self._check_tenant(tenant)
+        with self._database.write() as connection:
+            note(connection, tenant, [(what, subject, None)], self._clock.now(), key_id=key_id)
+
+    def note_published(self, tenant: str, model: str) -> None:
+        """Write down that a model began to decide, unless it is what was published last: each
+        process that decides finds it for itself."""
+        self._check_tenant(tenant)
+        with self._database.write() as connection:
+            last = read_actions(connection, tenant, what="publish", limit=1)
+            if not last or last[0].subject != model:
+                note(connection, tenant, [("publish", model, None)], self._clock.now())
+
+    def actions(
+        self,
+        tenant: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        what: ActionKind | None = None,
+        subject: str | None = None,
+    ) -> list[Action]:
+        """The tenant's last actions, the newest first.
+
+        before: those of a smaller number. what, subject: of this kind, and about this alone.
+        """
+        with self._database.read() as connection:
+            return read_actions(
+                connection, tenant, before=before, limit=limit, what=what, subject=subject
+            )
+
     # Campaigns and creatives
 
-    def put_campaign(self, tenant: str, campaign: Mapping[str, object]) -> None:
+    def put_campaign(
+        self, tenant: str, campaign: Mapping[str, object], *, key_id: str | None = None
+    ) -> None:
         """Keep a campaign, in the columns of CAMPAIGN_SCHEMA; it replaces one of the same id.
 
+        key_id: of the key that it came with, for the log of actions.
         Raises SchemaError and ValueInvalidError as `data.schema.validate_campaigns`.
         """
         rows = campaign_rows([campaign])
         self._check_tenant(tenant)
         with self._database.write() as connection:
             upsert_campaigns(connection, tenant, rows)
+            (campaign_id,) = rows["campaign_id"]
+            now = self._clock.now()
+            note(connection, tenant, [("campaign", campaign_id, None)], now, key_id=key_id)
 
     def campaigns(
         self, tenant: str, *, after: str | None = None, limit: int | None = None
@@ -271,13 +345,18 @@ class Store:
             return read_decisions(connection, tenant, since=since, until=until)
 
     def record_events(
-        self, tenant: str, events: Sequence[Mapping[str, object]] | pl.DataFrame
+        self,
+        tenant: str,
+        events: Sequence[Mapping[str, object]] | pl.DataFrame,
+        *,
+        key_id: str | None = None,
     ) -> Recorded:
         """Keep events, all of them or none; each event_id of a tenant counts once for good,
         also after its event was compacted.
 
         events: in the columns of EVENT_SCHEMA. When this returns, every one of them is on the
-        disk. Whoever gets no answer sends the same again.
+        disk. Whoever gets no answer sends the same again. key_id: of the key that they came with,
+            for the log of actions, where stops stand.
         Raises SchemaError and ValueInvalidError as `data.schema.validate_events`, with the row
         and the column, but for a repeated event_id, which is counted.
         """
@@ -286,7 +365,8 @@ class Store:
         if not rows:
             return Recorded(0, 0)
         with self._database.write() as connection:
-            (recorded,) = insert_batches(connection, tenant, [rows])
+            now = self._clock.now()
+            (recorded,) = insert_batches(connection, tenant, [rows], now, key_id=key_id)
         return recorded
 
     def record_group(
@@ -298,7 +378,7 @@ class Store:
         store, for events their counts. Raises as `record_decisions` and `record_events`.
         """
         self._check_tenant(tenant)
-        return record_group(self._database, tenant, entries)
+        return record_group(self._database, tenant, entries, self._clock.now())
 
     def events(
         self,
@@ -319,21 +399,42 @@ class Store:
     # Stops
 
     def stops(self, tenant: str) -> pl.DataFrame:
-        """All stop events that the tenant ever sent in EVENT_SCHEMA, compacted or not, oldest
-        first."""
+        """All stop events that the tenant ever sent in EVENT_SCHEMA, compacted or not, in the order
+        in which they were taken in, by which their times rise."""
         with self._database.read() as connection:
             return read_stops(connection, tenant)
 
-    def stops_at(self, tenant: str, at: datetime) -> Stops:
-        """What is stopped of the tenant's at the moment `at`, in UTC, see `data.stops`."""
+    def stops_at(self, tenant: str, at: datetime | None = None) -> Stops:
+        """What is stopped of the tenant's, now or at the moment `at`, in UTC: see `data.stops`."""
+        return self.stops_of(tenant, at)[0]
+
+    def stops_of(self, tenant: str, at: datetime | None = None) -> tuple[Stops, StopVersion]:
+        """As `stops_at`, with what `stop_versions` says of them."""
         with self._database.read() as connection:
-            return stops_at(connection, tenant, at)
+            return stops_of(connection, tenant, at)
 
     def stop_versions(self) -> dict[str, StopVersion]:
         """For each tenant that ever stopped anything, numbers that are others as soon as it has
         another stop, or a creative that may matter."""
         with self._database.read() as connection:
             return stop_versions(connection)
+
+    # Processes that decide
+
+    def beat(self, name: str, replica: Replica) -> None:
+        """Say that a process lives, and which stops it obeys."""
+        with self._database.write() as connection:
+            beat(connection, name, replica)
+
+    def replicas(self) -> dict[str, Replica]:
+        """What each process said last, by its name."""
+        with self._database.read() as connection:
+            return read_replicas(connection)
+
+    def drop_replicas(self, names: Sequence[str]) -> None:
+        """Forget processes that ended."""
+        with self._database.write() as connection:
+            drop_replicas(connection, names)
 
     # What there is of a tenant
 

@@ -13,6 +13,8 @@ which tell a repetition from another event under the same id.
 Why stops stands apart too: a stopped ad must stay hidden however old its stop is, so every process
 that decides needs all stops, at once and again and again. They are few, and stand here a second
 time, also after their events were compacted into files that no decision could wait for.
+
+What changes what is shown, or who may change it, stands in `actions` with the key that did it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Date,
     Double,
@@ -36,6 +39,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "ACTIONS",
     "CAMPAIGNS",
     "COMPACTIONS",
     "CREATIVES",
@@ -44,6 +48,7 @@ __all__ = [
     "EVENT_IDS",
     "KEYS",
     "METADATA",
+    "REPLICAS",
     "STOPS",
     "TENANTS",
 ]
@@ -86,6 +91,8 @@ TENANTS = Table(
     METADATA,
     Column("tenant", Text, primary_key=True),
     Column("created", BigInteger, nullable=False),
+    # Whether the key that asked the agent for a change cannot be the one that says yes to it.
+    Column("two_keys", Boolean),
 )
 
 KEYS = Table(
@@ -96,6 +103,7 @@ KEYS = Table(
     Column("hash", LargeBinary, nullable=False),  # SHA-256 of key_id and secret
     Column("created", BigInteger, nullable=False),
     Column("revoked", BigInteger),
+    Column("scopes", Text),  # with spaces between; null: all, of a key from before there were any
 )
 
 CAMPAIGNS = Table(
@@ -153,10 +161,31 @@ EVENTS = Table(
 STOPS = Table(
     "stops",  # the events of kind "stop", which stay here when they are compacted
     METADATA,
-    Column("seq", _NUMBER, Identity(), primary_key=True),
+    Column("seq", _NUMBER, Identity(), primary_key=True),  # in order of commits, and of time
     Column("tenant", Text, nullable=False, index=True),
     Column("time", BigInteger, nullable=False),
     *_event(),
+)
+
+ACTIONS = Table(
+    "actions",
+    METADATA,
+    Column("seq", _NUMBER, Identity(), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("key_id", Text),  # null: whoever has the store or the folder of the models itself
+    *_required("what", "subject"),  # of which key, event, campaign, model or run
+    *_optional("detail"),
+    Index(None, "tenant", "seq"),
+)
+
+REPLICAS = Table(
+    "replicas",  # processes that decide, while they live
+    METADATA,
+    Column("replica", Text, primary_key=True),
+    Column("seen", BigInteger, nullable=False),  # the last stop that it obeys, by seq
+    Column("beats", BigInteger, nullable=False),  # a count, since clocks differ
+    Column("lease", BigInteger, nullable=False),  # microseconds without a beat: it decides no more
 )
 
 COMPACTIONS = Table(

@@ -13,11 +13,11 @@ from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from adwright.creative.lifetime.retirement.lives import LifeLog
 
 __all__ = ["apply", "undo"]
+
+_SHOWN = 5
 
 List = Annotated[Path, typer.Argument(help="Folder of the list of `adwright retire predict`.")]
 Events = Annotated[
@@ -77,7 +77,8 @@ def undo(
     leave_out: LeaveOut = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take back what `adwright retire apply` stopped: an event for each ad, of value 0."""
+    """Take back what `adwright retire apply` stopped by this list, and nothing else: an event of
+    value 0 for each ad. What others stopped stays stopped."""
     _carry_out(plan, events, store, tenant, by, leave_out, None, undo=True, dry_run=dry_run)
 
 
@@ -124,13 +125,25 @@ def _carry_out(
     if tenant is None:
         raise ConfigError("a store has tenants", where="--tenant", hint="name whose ads they are")
     need_service()
+    import polars as pl
+
     from adwright.campaigns.store.store import Store as OpenStore
 
     with OpenStore.open(store or "") as opened:
         whose = tenant
         opened.stops(whose)  # an unknown tenant is refused by a dry run, too
 
+        named = set[str]()
+
         def write(rows: pl.DataFrame) -> int:
+            named.update(rows["item_id"])
             return opened.record_events(whose, rows).accepted
 
         carried(write)
+        left = opened.stops_at(whose)
+        if undo and (others := sorted(named & left.items)):
+            by_whom = left.table.filter(pl.col("item_id").is_in(others))["user_id"].unique().sort()
+            typer.echo(
+                f"still stopped by others: {len(others):,} items "
+                f"({', '.join(others[:_SHOWN])}), by {', '.join(by_whom.head(_SHOWN))}"
+            )

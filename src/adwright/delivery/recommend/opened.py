@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from adwright.core.artifacts import Artifact, load_artifact
-from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.schema import ACTION_KINDS
 from adwright.delivery import popularity, served
@@ -86,13 +85,13 @@ class Opened:
     stopped: frozenset[str] = frozenset()
 
 
-def open_model(model: str | Path, wanted: Wanted, *, clock: Clock | None = None) -> Opened:
+def open_model(model: str | Path, wanted: Wanted) -> Opened:
     """Load a model of a kind in `RECOMMENDING`, and the histories of those who are asked for.
 
-    What the log has stopped at the moment that is asked about, by default now, is left out. Where
+    What the log has stopped, by its end or at the moment that is asked about, is left out. Where
     the histories come with the model, and no log is named, nothing is known of stops.
 
-    model: its folder, or that of the run which made it. clock: the machine's own by default.
+    model: its folder, or that of the run which made it.
     Raises ArtifactError for another kind, ConfigError where no log is known, and as
     `load_artifact` and `open_history`.
     """
@@ -101,8 +100,7 @@ def open_model(model: str | Path, wanted: Wanted, *, clock: Clock | None = None)
     opened = _of_kind(folder, artifact, wanted)
     if opened.source not in (wanted.log, training_log(folder)):
         return opened
-    at = wanted.at or (clock or SystemClock()).now()
-    hidden = stopped_in_log(opened.source, at, offline=wanted.offline)
+    hidden = stopped_in_log(opened.source, wanted.at, offline=wanted.offline)
     if not hidden:
         return opened
     return replace(opened, top=ShownTop(opened.top, hidden), stopped=hidden)

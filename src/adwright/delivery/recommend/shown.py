@@ -52,8 +52,10 @@ class ShownTop:
         return Best(codes, scores)
 
 
-def stopped_in_log(source: str | Path, at: datetime, *, offline: bool = False) -> frozenset[str]:
-    """The items that are stopped at the moment `at`, in UTC, by the events of a log.
+def stopped_in_log(
+    source: str | Path, at: datetime | None = None, *, offline: bool = False
+) -> frozenset[str]:
+    """The items that are stopped by the events of a log, or by those up to the moment `at`, in UTC.
 
     A folder of sequences or of a ranking task holds no such events. Raises as `open_log`.
     """

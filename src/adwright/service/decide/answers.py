@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -37,21 +38,22 @@ def decision_answer(decision: Decision) -> bytes:
 def event_row(event: EventIn) -> dict[str, Any]:
     """The event in the columns of EVENT_SCHEMA."""
     row = dict(event.__dict__)  # a model without extra fields keeps there just its fields
-    if event.context is not None:
-        row["context"] = json.dumps(event.context, allow_nan=False)
+    context = event.context
+    if (undoes := row.pop("undoes")) is not None:
+        context = {**(context or {}), "undoes": undoes}
+    if context is not None:
+        row["context"] = json.dumps(context, allow_nan=False)
     return row
 
 
-def stops_out(stops: Stops | None, *, after: str | None, limit: int) -> StopsOut:
-    """At most `limit` of the items after the id `after`, by id."""
+def stops_out(stops: Stops | None, at: datetime, *, after: str | None, limit: int) -> StopsOut:
+    """At most `limit` of the items after the id `after`, by id, as they were known at a moment."""
     if stops is None:
-        return StopsOut(at=None, items=[])
+        return StopsOut(at=at, items=[])
     table = stops.table if after is None else stops.table.filter(pl.col("item_id") > after)
     ids = table["item_id"].unique(maintain_order=True).head(limit)
     items: dict[str, StoppedItem] = {
-        item_id: StoppedItem(
-            item_id=item_id, hidden=item_id in stops.items, stop=None, creatives=[]
-        )
+        item_id: StoppedItem(item_id=item_id, hidden=item_id in stops.items, stops=[], creatives=[])
         for item_id in ids
     }
     for row in table.filter(pl.col("item_id").is_in(ids.implode())).iter_rows(named=True):
@@ -59,7 +61,7 @@ def stops_out(stops: Stops | None, *, after: str | None, limit: int) -> StopsOut
         fields = {"event_id": row["event_id"], "time": row["time"], "stopped_by": row["user_id"]}
         fields["why"] = None if row["context"] is None else json.loads(row["context"])
         if row["creative_id"] is None:
-            items[row["item_id"]] = item.model_copy(update={"stop": StopOut(**fields)})
+            item.stops.append(StopOut(**fields))
         else:
             item.creatives.append(StoppedCreative(creative_id=row["creative_id"], **fields))
-    return StopsOut(at=stops.at, items=list(items.values()))
+    return StopsOut(at=at, items=list(items.values()))

@@ -195,10 +195,14 @@ class Decider:
                 recorded: Recorded = await answer
         finally:
             timer.cancel()
+        self.count(recorded)
+        return recorded
+
+    def count(self, recorded: Recorded) -> None:
+        """Count stored events in the metrics."""
         self._metrics.events.labels("accepted").inc(recorded.accepted)
         self._metrics.events.labels("duplicate").inc(recorded.duplicates)
         self._metrics.events.labels("conflicting").inc(recorded.conflicting)
-        return recorded
 
     def _require_store(self) -> None:
         """Whoever comes while a transaction does not end would only wait in vain."""

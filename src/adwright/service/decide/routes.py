@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.security import APIKeyHeader
 
+from adwright.campaigns.store.bulk import Recorded
 from adwright.core.version import __version__
 from adwright.delivery import decision
 from adwright.service.decide.answers import decision_answer, event_row, stops_out
+from adwright.service.decide.callers import (
+    Administers,
+    Called,
+    Decides,
+    Reads,
+    Sends,
+    Watches,
+    require_scope,
+)
 from adwright.service.decide.pages import docs_page, front
 from adwright.service.decide.schemas import (
     MAX_CAMPAIGNS,
     MAX_PLACES,
     MAX_STOPS,
+    MAX_WAIT,
+    ActionOut,
+    ActionsOut,
     CampaignIn,
     CampaignOut,
     CampaignsOut,
@@ -31,15 +45,17 @@ from adwright.service.decide.schemas import (
     ReadyOut,
     SimilarItem,
     SimilarOut,
+    StopsInForce,
     StopsOut,
 )
 from adwright.service.decide.state import ServiceState
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
-from adwright.web.gate import admitted, waited
+from adwright.web.gate import waited
 from adwright.web.metrics import CONTENT_TYPE
 
 __all__ = [
+    "actions",
     "campaigns",
     "decide",
     "docs",
@@ -57,9 +73,6 @@ __all__ = [
 
 _SLICE = 128
 router = APIRouter(route_class=BodyRoute)
-_key_header = APIKeyHeader(
-    name="X-API-Key", auto_error=False, description="The key of a tenant; it is shown once."
-)
 
 
 async def _state(request: Request) -> ServiceState:
@@ -70,22 +83,14 @@ async def _state(request: Request) -> ServiceState:
 State = Annotated[ServiceState, Depends(_state)]
 
 
-async def _tenant(request: Request, _: Annotated[str | None, Depends(_key_header)]) -> str:
-    # The gate has looked at the key; the header stands here for the OpenAPI.
-    return admitted(request.scope).tenant
-
-
-Tenant = Annotated[str, Depends(_tenant)]
-
-
 @router.post(
     "/v1/decide",
     summary="Choose what to show",
     response_model=DecideOut,
-    responses=error_docs(400, 401, 408, 409, 413, 422, 429, 503),
+    responses=error_docs(400, 401, 403, 408, 409, 413, 422, 429, 503),
     tags=["delivery"],
 )
-async def decide(body: DecideIn, tenant: Tenant, state: State, asking: Request) -> Response:
+async def decide(body: DecideIn, tenant: Decides, state: State, asking: Request) -> Response:
     """Fill `k` places for somebody, in time, and log the choice with its propensities."""
     asked = state.config.deadline_ms if body.deadline_ms is None else body.deadline_ms
     seconds = min(asked, state.config.max_deadline_ms) / 1e3 - waited(asking.scope)
@@ -112,34 +117,65 @@ async def decide(body: DecideIn, tenant: Tenant, state: State, asking: Request) 
     "/v1/events",
     summary="Store what happened",
     response_model=EventsOut,
-    responses=error_docs(400, 401, 408, 409, 413, 422, 429, 503),
+    response_model_exclude_unset=True,
+    responses=error_docs(400, 401, 403, 408, 409, 413, 422, 429, 503),
     tags=["delivery"],
 )
-async def events(body: EventsIn, tenant: Tenant, state: State) -> EventsOut:
-    """Store a batch of events; the answer comes when they are durable. A stop among them counts
-    from then on, and in other processes a few seconds later."""
-    rows = list[dict[str, Any]]()
-    for event in body.events:
-        if len(rows) % _SLICE == _SLICE - 1:
+async def events(
+    body: EventsIn,
+    tenant: Sends,
+    caller: Called,
+    state: State,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=MAX_WAIT, description="Seconds to wait until all processes obey a stop."),
+    ] = 0.0,
+) -> EventsOut:
+    """Store a batch of events; the answer comes when they are durable. A stop among them needs the
+    scope `stops`. It counts from then on, and in other processes within a second or so; `stops`
+    says in how many, and `wait` has it wait for them."""
+    rows, stops = list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, event in enumerate(body.events):
+        if number % _SLICE == _SLICE - 1:
             await asyncio.sleep(0)  # other callers wait for the event loop
-        rows.append(event_row(event))
-    result = await state.decider.record(tenant, rows)
-    if any(event.kind == "stop" for event in body.events):
-        await state.heed_stops(tenant)
-    return EventsOut(
+        (stops if event.kind == "stop" else rows).append(event_row(event))
+    if stops:
+        require_scope(caller, "stops")
+    if rows:
+        require_scope(caller, "events")
+    result = Recorded(0, 0)
+    if stops:
+        result = await state.store_stops(caller, stops)
+    if rows:
+        more = await state.decider.record(tenant, rows)
+        result = Recorded(
+            result.accepted + more.accepted,
+            result.duplicates + more.duplicates,
+            result.conflicting + more.conflicting,
+            stops=result.stops,
+        )
+    counted = EventsOut(
         accepted=result.accepted, duplicates=result.duplicates, conflicts=result.conflicting
     )
+    if not stops:
+        return counted
+    seen, lives = await state.heed_stops(tenant, result.stops, wait)
+    known = state.stops.of(tenant)
+    named = sorted({row["item_id"] for row in stops})
+    hidden = [item for item in named if known is not None and item in known.items]
+    force = StopsInForce(in_force=seen == lives, replicas=seen, of=lives, hidden=hidden)
+    return counted.model_copy(update={"stops": force})
 
 
 @router.get(
     "/v1/stops",
     summary="What is stopped",
     response_model=StopsOut,
-    responses=error_docs(401, 422, 429, 503),
+    responses=error_docs(401, 403, 422, 429, 503),
     tags=["delivery"],
 )
 async def stops(
-    tenant: Tenant,
+    tenant: Watches,
     state: State,
     limit: Annotated[int, Query(ge=1, le=MAX_STOPS)] = 100,
     after: Annotated[Id | None, Query(description="Begin after this item_id.")] = None,
@@ -149,7 +185,8 @@ async def stops(
 
     def page() -> bytes:
         """The body, made beside the event loop: a long one would hold it up."""
-        found = stops_out(state.stops.of(tenant), after=after, limit=limit)
+        at = state.clock.now() - timedelta(seconds=state.stops.age)
+        found = stops_out(state.stops.of(tenant), at, after=after, limit=limit)
         return found.model_dump_json().encode()
 
     async with state.aside:
@@ -160,12 +197,12 @@ async def stops(
 @router.get(
     "/v1/items/{item_id:path}/similar",
     summary="Items like this one",
-    responses=error_docs(401, 404, 409, 422, 429, 503),
+    responses=error_docs(401, 403, 404, 409, 422, 429, 503),
     tags=["delivery"],
 )
 async def similar(
     item_id: Annotated[Id, Path()],
-    tenant: Tenant,
+    tenant: Decides,
     state: State,
     k: Annotated[int, Query(ge=1, le=MAX_PLACES)] = 10,
 ) -> SimilarOut:
@@ -193,11 +230,11 @@ async def similar(
     "/v1/campaigns",
     summary="List campaigns",
     response_model=CampaignsOut,
-    responses=error_docs(401, 422, 429, 503),
+    responses=error_docs(401, 403, 422, 429, 503),
     tags=["campaigns"],
 )
 async def campaigns(
-    tenant: Tenant,
+    tenant: Reads,
     state: State,
     limit: Annotated[int, Query(ge=1, le=MAX_CAMPAIGNS)] = 100,
     after: Annotated[Id | None, Query(description="Begin after this id.")] = None,
@@ -217,22 +254,25 @@ async def campaigns(
 @router.post(
     "/v1/campaigns",
     summary="Store a campaign",
-    responses=error_docs(400, 401, 408, 413, 422, 429, 503),
+    responses=error_docs(400, 401, 403, 408, 413, 422, 429, 503),
     tags=["campaigns"],
 )
-async def put_campaign(body: CampaignIn, tenant: Tenant, state: State) -> CampaignOut:
+async def put_campaign(
+    body: CampaignIn, tenant: Administers, caller: Called, state: State
+) -> CampaignOut:
     """Create the campaign, or replace the one of this id."""
-    await state.write_store(tenant, partial(state.store.put_campaign, tenant, body.model_dump()))
+    put = partial(state.store.put_campaign, tenant, body.model_dump(), key_id=caller.key_id)
+    await state.write_store(tenant, put)
     return CampaignOut(**body.model_dump())
 
 
 @router.get(
     "/v1/models",
     summary="Which model decides",
-    responses=error_docs(401, 429, 503),
+    responses=error_docs(401, 403, 429, 503),
     tags=["models"],
 )
-async def models(tenant: Tenant, state: State) -> ModelsOut:
+async def models(tenant: Reads, state: State) -> ModelsOut:
     """The tenant's model, and whether a newer one was refused."""
     status = state.models.status(tenant)
     if status is None:
@@ -248,6 +288,28 @@ async def models(tenant: Tenant, state: State) -> ModelsOut:
         hung=deployed is not None and state.decider.is_hung(tenant, deployed),
     )
     return ModelsOut(models=[model])
+
+
+@router.get(
+    "/v1/actions",
+    summary="Who did what",
+    response_model=ActionsOut,
+    responses=error_docs(401, 403, 422, 429, 503),
+    tags=["operation"],
+)
+async def actions(
+    tenant: Administers,
+    state: State,
+    limit: Annotated[int, Query(ge=1, le=MAX_CAMPAIGNS)] = 100,
+    before: Annotated[
+        int | None, Query(ge=1, description="Those of a smaller number.", le=2**53)
+    ] = None,
+) -> ActionsOut:
+    """Keys made and revoked, stops, campaigns, models and the agent's runs: the newest first."""
+    found = await state.read_store(
+        tenant, partial(state.store.actions, tenant, before=before, limit=limit)
+    )
+    return ActionsOut(actions=[ActionOut(**asdict(one)) for one in found])
 
 
 @router.get("/", include_in_schema=False)

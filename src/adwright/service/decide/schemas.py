@@ -30,6 +30,9 @@ __all__ = [
     "MAX_IDS",
     "MAX_PLACES",
     "MAX_STOPS",
+    "MAX_WAIT",
+    "ActionOut",
+    "ActionsOut",
     "CampaignIn",
     "CampaignOut",
     "CampaignsOut",
@@ -50,6 +53,7 @@ __all__ = [
     "StopOut",
     "StoppedCreative",
     "StoppedItem",
+    "StopsInForce",
     "StopsOut",
 ]
 
@@ -59,6 +63,9 @@ MAX_IDS = 5_000
 MAX_EVENTS = 1_000
 MAX_CAMPAIGNS = 1_000
 MAX_STOPS = 1_000
+#: Seconds that the answer to a stop may wait for other processes.
+MAX_WAIT = 30
+_MAX_UNDOES = 100
 _REQUEST_ID_LENGTH = ID_LENGTH - 8  # an impression's id adds a dash and the place
 _CONTEXT_KEYS = 32
 _CONTEXT_TEXT = 256
@@ -229,9 +236,11 @@ class EventIn(_Body):
         EventKind,
         Field(
             description=(
-                "A stop takes the item out of decisions from its time on, or one creative of the "
-                "item where creative_id names it; the same with value 0 takes that back. user_id "
-                "is who stopped it, and context may say why."
+                "A stop takes the item out of decisions from its arrival on, or one creative of "
+                "the item where creative_id names it. user_id is who stopped it, and context may "
+                "say why. With value 0 it takes earlier stops of the same item and creative back: "
+                "those that `undoes` names, or else those of the same user_id. The item is shown "
+                "again when no stop of it is left."
             )
         ),
     ]
@@ -243,6 +252,20 @@ class EventIn(_Body):
     policy_id: Id | None = None
     value: _Number | None = None
     context: Context | None = None
+    undoes: Annotated[
+        list[Id] | None,
+        Field(
+            min_length=1,
+            max_length=_MAX_UNDOES,
+            description="Of a stop with value 0: the event_id of each stop that it takes back.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _undoes_as_a_stop(self) -> EventIn:
+        if self.undoes is not None and not (self.kind == "stop" and self.value == 0):
+            raise ValueError("undoes is for events of kind stop with value 0")
+        return self
 
 
 class EventsIn(_Body):
@@ -266,6 +289,17 @@ class EventsIn(_Body):
     events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
+class StopsInForce(_Body):
+    """How far the stops of a batch, and what it took back, have come."""
+
+    in_force: bool = Field(description="Every process that lives obeys them.")
+    replicas: int = Field(description="Processes that obey them.")
+    of: int | None = Field(description="Processes that live; null: the store does not say now.")
+    hidden: list[str] = Field(
+        description="Those items of the batch that are not shown now, since a stop is left."
+    )
+
+
 class EventsOut(_Body):
     """All events of the batch are stored durably; `duplicates` were there before."""
 
@@ -275,6 +309,7 @@ class EventsOut(_Body):
     conflicts: int = Field(
         description="Those of the duplicates that differ from what is stored, which is kept."
     )
+    stops: StopsInForce | None = Field(default=None, description="Of a batch with stops alone.")
 
 
 _STOP: dict[str, Any] = {
@@ -286,10 +321,10 @@ _STOP: dict[str, Any] = {
 
 
 class StopOut(_Body):
-    """A stop that counts."""
+    """A stop that stands."""
 
     event_id: str
-    time: datetime
+    time: datetime = Field(description="Its own, or that of its arrival where that was earlier.")
     stopped_by: str = Field(description="The user_id of the event: a person or a rule.")
     why: dict[str, Any] | None = Field(description="The context of the event.")
 
@@ -307,7 +342,7 @@ class StoppedItem(_Body):
     hidden: bool = Field(
         description="It is not shown: it is stopped itself, or all its creatives are."
     )
-    stop: StopOut | None = Field(description="That of the item itself; null: there is none.")
+    stops: list[StopOut] = Field(description="Those of the item itself, the oldest first.")
     creatives: list[StoppedCreative]
 
 
@@ -322,16 +357,31 @@ class StopsOut(_Body):
                 {
                     "at": "2024-06-01T18:30:08Z",
                     "items": [
-                        {"item_id": "1029743", "hidden": True, "stop": _STOP, "creatives": []}
+                        {"item_id": "1029743", "hidden": True, "stops": [_STOP], "creatives": []}
                     ],
                 }
             ]
         },
     )
-    at: datetime | None = Field(
-        description="When this process last read the stops; null: nothing was ever stopped."
-    )
+    at: datetime = Field(description="When this process last asked the store for stops.")
     items: list[StoppedItem]
+
+
+class ActionOut(_Body):
+    """Something that was done."""
+
+    number: int
+    time: datetime
+    key_id: str | None = Field(description="Null: not over HTTP, but beside the store itself.")
+    what: str
+    subject: str = Field(description="The key, event, campaign, model or run.")
+    detail: str | None
+
+
+class ActionsOut(_Body):
+    """What was done with a tenant's keys, and by whoever has its store; the newest first."""
+
+    actions: list[ActionOut]
 
 
 class SimilarItem(_Body):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from adwright.campaigns.store.bulk import Recorded
+from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock
+from adwright.core.errors import AdwrightError, DataError
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.stop_list import StopList
+from adwright.service.decide.writer import refused
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
 from adwright.web.key_cache import KeyCache
@@ -27,6 +31,8 @@ T = TypeVar("T")
 _PING_SECONDS = 0.5
 PING_PATIENCE = 2.0
 HEED_SECONDS = 1.0
+#: Between two looks whether the others obey.
+_SPREAD_SECONDS = 0.05
 #: Threads for campaigns; of these, those that one tenant may have, and its calls that may wait.
 _CAMPAIGNS = {"threads": 4, "share": 2, "waiting": 16}
 _log = logging.getLogger("adwright.service")
@@ -40,7 +46,7 @@ class ServiceState:
     store: Store
     models: Models
     decider: Decider
-    keys: KeyCache
+    keys: KeyCache[Caller]
     metrics: ServiceMetrics
     clock: Clock
     stops: StopList
@@ -68,12 +74,37 @@ class ServiceState:
         """What `call` returns, which writes a little to the store for the tenant."""
         return await self._run(self._writes, tenant, call)
 
-    async def heed_stops(self, tenant: str) -> None:
-        """Read what the tenant has just stopped, so that it counts from now on. Where that fails
-        or takes longer than a second, the next look at the stops does it."""
-        with suppress(TimeoutError, ApiError):
-            async with asyncio.timeout(HEED_SECONDS):
-                await self._reads.run(tenant, partial(self.stops.refresh, tenant))
+    async def store_stops(self, caller: Caller, stops: Sequence[dict[str, Any]]) -> Recorded:
+        """Store stops, before whatever else of the tenant waits for the store."""
+        tenant, key_id = caller.tenant, caller.key_id
+        put = partial(self.store.record_events, tenant, stops, key_id=key_id)
+        try:
+            recorded = await self.write_store(tenant, put)
+        except DataError as error:
+            raise refused(error, stops) from error
+        self.decider.count(recorded)
+        return recorded
+
+    async def heed_stops(self, tenant: str, number: int, wait: float) -> tuple[int, int | None]:
+        """Read what the tenant has just stopped, so that it counts from now on, and wait so many
+        seconds for the other processes: (how many obey the stops up to this number of the store,
+        how many live; None where the store does not say). Where reading fails or takes longer than
+        a second, the next look at the stops does it."""
+        until = self.clock.monotonic() + wait
+        while True:
+            spread: tuple[int, int | None] = int(self.stops.obeys(tenant, number)), None
+            with suppress(TimeoutError, ApiError, AdwrightError):
+                async with asyncio.timeout(HEED_SECONDS):
+                    if not spread[0]:
+                        await self._reads.run(tenant, partial(self.stops.refresh, tenant))
+                        spread = int(self.stops.obeys(tenant, number)), None
+                    spread = await self._reads.run(
+                        tenant, partial(self.stops.spread, tenant, number)
+                    )
+            left = until - self.clock.monotonic()
+            if spread[0] == spread[1] or left <= 0 or self.draining:
+                return spread
+            await asyncio.sleep(min(_SPREAD_SECONDS, left))
 
     async def _run(self, lane: Lane, tenant: str, call: Callable[[], T]) -> T:
         try:

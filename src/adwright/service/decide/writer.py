@@ -30,7 +30,7 @@ from adwright.service.decide.write_queue import (
 from adwright.web.errors import ApiError
 from adwright.web.metrics import ServiceMetrics
 
-__all__ = ["Ledger", "Writer"]
+__all__ = ["Ledger", "Writer", "refused"]
 
 _log = logging.getLogger("adwright.service")
 
@@ -127,7 +127,7 @@ class Writer:
         except DataError as error:
             if len(pieces) == 1:
                 self._metrics.commit_failures.inc()
-                return [_refused(error, pieces[0].entry)]
+                return [refused(error, pieces[0].entry)]
             # One bad row must not take the others with it.
             return [result for piece in pieces for result in self._results(tenant, [piece])]
         except Exception as error:
@@ -166,7 +166,8 @@ class Writer:
             self._answers.deliver(results)
 
 
-def _refused(error: DataError, entry: Decision | Events) -> ApiError:
+def refused(error: DataError, entry: Decision | Events) -> ApiError:
+    """What to answer for a row that can never be written."""
     if isinstance(entry, Decision):
         # The request was checked at the door: this is the model's doing.
         _log.error("the decision of model %s cannot be stored: %s", entry.model, error)

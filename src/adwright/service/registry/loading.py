@@ -9,6 +9,8 @@ without a new artifact, and is exchanged in the same way.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import load_artifact
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import load_toml
-from adwright.core.errors import ArtifactError
+from adwright.core.errors import AdwrightError, ArtifactError
 from adwright.delivery import popularity
 from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.popularity import load_popularity
@@ -26,8 +28,9 @@ from adwright.service.registry.deployed import Deployed, Observer
 from adwright.service.registry.item_items import deployed_item_item
 from adwright.service.registry.registry import SETTINGS, Stored
 
-__all__ = ["SERVABLE", "load_deployed", "load_settings", "stored_events"]
+__all__ = ["SERVABLE", "load_deployed", "load_settings", "noted_in", "stored_events"]
 
+_log = logging.getLogger("adwright.service")
 #: Kinds of artifacts that a service can run.
 SERVABLE = (cascades.KIND, *cascades.ALONE, item_items.KIND, popularity.KIND)
 
@@ -90,3 +93,15 @@ def stored_events(store: Store) -> Stored:
         return (events if observer.unknown is None else observer.unknown(events)).to_dicts()
 
     return stored
+
+
+def noted_in(store: Store) -> Callable[[str, Deployed], None]:
+    """Write into the log of actions which model decides, for `FolderModels`."""
+
+    def placed(tenant: str, deployed: Deployed) -> None:
+        try:
+            store.note_published(tenant, f"{deployed.name} {deployed.artifact_id[:16]}")
+        except AdwrightError as error:
+            _log.warning("that %s decides for %s was not noted: %s", deployed.name, tenant, error)
+
+    return placed

@@ -126,7 +126,8 @@ class FolderModels:
     root: the folder, one folder per tenant in it; it may be empty or come later.
     load: builds the model of a version's folder; it must verify it, and may raise anything.
     stored: gives the events of a tenant that an observer of a model just loaded does not know
-        yet; None where there are no observers. seconds: between two looks.
+        yet; None where there are no observers. placed: told the tenant and the model that was put
+        in place. seconds: between two looks.
     """
 
     def __init__(
@@ -136,12 +137,14 @@ class FolderModels:
         clock: Clock,
         *,
         stored: Stored | None = None,
+        placed: Callable[[str, Deployed], None] = lambda _, __: None,
         seconds: float = 1.0,
     ) -> None:
         self._root = Path(root)
         self._load = load
         self._clock = clock
         self._stored = stored
+        self._placed = placed
         self._seconds = seconds
         # Readers take one reference: a swap is the replacement of an entry.
         self._statuses: dict[str, ModelStatus] = {}
@@ -231,6 +234,7 @@ class FolderModels:
             deployed = self._loaded(folder, name)
             self._put_in_place(tenant, deployed)
             _log.info("the model %s decides for tenant %s", name, tenant)
+            self._placed(tenant, deployed)
         except Exception as error:
             _log.error("the model %s of tenant %s is refused: %s", name[:_MAX_NAME], tenant, error)
             before = self._statuses.get(tenant, ModelStatus())

@@ -13,12 +13,14 @@ from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.migrate import MIGRATIONS
 from adwright.campaigns.store.store import Store
 from tests.support.store.events import START, event, events
+from tests.support.store.old_store import back_to_the_second_revision
 
 DAY = timedelta(days=1)
 
 
 def _back_to_the_first_revision(url: str) -> None:
     """As an adwright before this revision would have left the database."""
+    back_to_the_second_revision(url)
     opened = Database.open(url)
     with opened.write() as connection:
         connection.execute(text("DROP TABLE stops"))

@@ -59,6 +59,8 @@ def test_the_log_obeys_them_and_forgets_them() -> None:
     assert (set(now.items), set(now.creatives)) == ({"hat"}, {"c1"})
     after = stopped(pl.concat([stops, undone]), creatives, LATER)
     assert (after.items, after.creatives) == (frozenset(), frozenset())
+    court = stops.with_columns(user_id=pl.lit("legal"), event_id=pl.lit("court")).tail(1)
+    assert stopped(pl.concat([stops, court, undone]), creatives).items == {"hat"}
     assert undone["value"].to_list() == [0, 0]
     assert json.loads(undone["context"][0])["action"] == "undo"
 

@@ -47,9 +47,8 @@ def stop_events(
 def undo_events(
     plan: RetirementList, by: str, at: datetime, *, leave_out: Collection[str] = ()
 ) -> pl.DataFrame:
-    """The events that take back what `stop_events` stopped: the same, of value 0. They also take
-    back what anybody else stopped of the same items and creatives before the moment `at`, which
-    must be later than that of the stops. Raises as `stop_events`."""
+    """The events that take back what `stop_events` stopped, and nothing else: the same, of value 0,
+    each with the event_id of its stop as `undoes` of the context. Raises as `stop_events`."""
     return _events(plan, by, at, leave_out, "undo")
 
 
@@ -103,6 +102,7 @@ def _events(
                 "saving": round(row["saving"], 4),
                 "saving_in": facts.cost_name,
                 "list": plan.id,
+                **({"undoes": [f"stop:{short}:{row['unit_id']}"]} if what == "undo" else {}),
             }
         )
         for row in stops.iter_rows(named=True)
