@@ -1,29 +1,16 @@
 """`adwright train cascade LOG --seed N [--resume]` on a busy machine: the same call with the same
-defaults, but its minutes are those of the processor, on one thread."""
+defaults, on one thread."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel
 
-__all__ = ["ProcessorClock"]
-
-
-class ProcessorClock:
-    """A clock that runs only while this process works."""
-
-    def now(self) -> datetime:
-        """The instant, in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds of processor."""
-        return time.process_time()
+__all__: list[str] = []
 
 
 def main() -> None:
@@ -44,7 +31,6 @@ def main() -> None:
         repeats=found.choices.repeats,
         log=asked.log,
         resume=asked.resume,
-        clock=ProcessorClock(),
         tell=lambda line: print(f"{time.process_time():.0f} s: {line}", flush=True),
     )
     print({name: round(seconds, 1) for name, seconds in built.seconds.items()})

@@ -56,9 +56,9 @@ def test_a_cascade_is_trained_measured_and_fitted_again(here: Path) -> None:
     assert report.first in said
     assert "fitted again to all" in said
     assert run("train", "cascade", "log.parquet", "--out", "c", code=2)
-    assert "another config" in run(
-        *("train", "cascade", "log.parquet", "--out", "c", "--resume"), code=2
-    )
+    more = ("train", "cascade", "log.parquet", "--out", "c", "--resume", "--minutes", "0.4")
+    assert "config.seed was 0 and is now 1" in run(*more, "--seed", "1", code=2)
+    assert "Next: adwright publish c/deployment" in run(*more)
     said = run(*("train", "cascade", "log.parquet", "--out", "d", "--resume", "--minutes", "0"))
     assert "a new one begins" in said
     assert "left out" in said
@@ -84,7 +84,7 @@ def test_the_second_task_is_an_option_of_two_towers() -> None:
 
 def test_a_dry_run_plans_and_writes_nothing(here: Path) -> None:
     said = run("train", "cascade", "log.parquet", "--out", "dry", "--dry-run")
-    assert said.count("Plan: ") == 4
+    assert said.count("Plan: ") == 3
     assert not (here / "dry").exists()
 
 

@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 
 from adwright.core.artifacts import read_fitted
+from adwright.core.clock import FixedClock
+from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
@@ -19,7 +21,7 @@ from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel, visits_within
 from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.funnel.networks import Networks
-from adwright.delivery.funnel.plan import Planned
+from adwright.delivery.funnel.plan import Trained
 from adwright.delivery.funnel.report import FunnelReport
 from adwright.training.retrieval.rules import fit_rules
 from tests.support.data.small_next_basket import small_task
@@ -29,12 +31,12 @@ TASK = small_task(people=20)
 CONFIG = FunnelConfig(minutes=5, models=("two-tower",), draws=20, threads=1)
 
 
-@pytest.fixture(autouse=True)
-def _two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same on every machine."""
-    monkeypatch.setattr(
-        build, "planned", lambda name, cost, left: Planned(name, 2, 1.0, "for a test")
-    )
+class Ticking(FixedClock):
+    """A clock on which a second passes whenever it is asked."""
+
+    def monotonic(self) -> float:
+        self.advance(1.0)
+        return super().monotonic()
 
 
 def test_a_run_holds_what_was_decided_and_measured(tmp_path: Path) -> None:
@@ -51,10 +53,14 @@ def test_a_run_holds_what_was_decided_and_measured(tmp_path: Path) -> None:
     report = FunnelReport.from_json((run / "report.json").read_text("utf-8"))
     assert report == built.report
     assert report.validation
-    assert any("two-tower: at most 2 epochs" in note for note in report.notes)
+    (trained,) = built.trained
+    assert trained.ended
+    assert trained.text() in report.notes
     assert {line for line in told if not line.startswith("plan: ")} <= set(report.notes)
     assert json.loads((run / "config.json").read_text("utf-8"))["log"] == "mine.csv"
-    assert json.loads((run / "plan.json").read_text("utf-8"))[0]["model"] == "two-tower"
+    kept = json.loads((run / "plan.json").read_text("utf-8"))
+    assert kept["models"][0]["epochs"] == trained.epochs
+    assert kept["spent"] > 0
     assert saved.histories is not None
     assert "click" in saved.histories.kinds
     assert {"train two-tower", "choose what serves", "measure"} <= set(built.seconds)
@@ -122,7 +128,7 @@ def test_without_models_the_rules_serve(tmp_path: Path) -> None:
     config = replace(CONFIG, models=(), linear=False)
     built = build_funnel(TASK, tmp_path / "run", config, repeats=False)
     assert set(built.funnel.parts.models) == {"item-item"}
-    assert built.plan == ()
+    assert built.trained == ()
     assert "past" not in built.funnel.serving.sources
     assert not built.funnel.parts.repeats
 
@@ -148,17 +154,36 @@ def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
             build_funnel(TASK, run, CONFIG, repeats=True)
     with pytest.raises(ConfigError, match="already holds a build"):
         build_funnel(TASK, run, CONFIG, repeats=True)
-    with pytest.raises(ResumeError, match="another config"):
+    with pytest.raises(ResumeError, match="seed was 0 and is now 1"):
         build_funnel(TASK, run, replace(CONFIG, seed=1), repeats=True, resume=True)
-    with pytest.raises(ResumeError, match="another repeats"):
+    with pytest.raises(ResumeError, match="repeats was True and is now False"):
         build_funnel(TASK, run, CONFIG, repeats=False, resume=True)
     with pytest.raises(ResumeError, match="holds no build"):
         build_funnel(TASK, tmp_path / "other", CONFIG, repeats=True, resume=True)
-    # The decision stands, whatever another look would say.
-    monkeypatch.setattr(build, "planned", lambda name, cost, left: Planned(name, 0, 0.0, "no time"))
+    before = json.loads((run / "plan.json").read_text("utf-8"))
     resumed = build_funnel(TASK, run, CONFIG, repeats=True, resume=True)
-    assert resumed.plan[0].epochs == 2
+    (trained,) = resumed.trained
+    assert to_jsonable(trained) == before["models"][0]
     assert resumed.report.line("two-tower", "source").items > 0
+
+
+def test_a_build_that_is_given_more_minutes_trains_on(tmp_path: Path) -> None:
+    few = replace(CONFIG, models=("two-tower", "hcn"), minutes=0.5)
+
+    def built(minutes: float, *, resume: bool) -> dict[str, Trained]:
+        asked, clock = replace(few, minutes=minutes), Ticking()
+        made = build_funnel(TASK, tmp_path, asked, repeats=True, resume=resume, clock=clock)
+        return {one.model: one for one in made.trained}
+
+    before = built(0.5, resume=False)
+    assert not before["hcn"].ended
+    assert "cut off, it goes on with more --minutes" in before["hcn"].text()
+    assert "validation 1.0000 after" in before["hcn"].text()
+    after = built(2.0, resume=True)
+    assert after["hcn"].epochs > before["hcn"].epochs
+    assert after["hcn"].curve[: len(before["hcn"].curve)] == before["hcn"].curve
+    kept = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    assert kept["config"]["minutes"] == 2.0
 
 
 def test_a_build_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -171,13 +196,11 @@ def test_a_build_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
     assert Funnel.load(run / "deployment").seed == 2
 
 
-def test_a_plan_is_made_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    found = plan_funnel(TASK, replace(CONFIG, minutes=60), repeats=True)
-    assert [one.model for one in found] == ["two-tower"]
-    assert found[0].epochs > 0
-    (none,) = plan_funnel(TASK, replace(CONFIG, minutes=0), repeats=True)
-    assert none.epochs == 0
+def test_a_plan_says_how_the_minutes_are_spent() -> None:
+    found = plan_funnel(FunnelConfig(minutes=10))
+    assert "600 s of the processor, of which 120 are kept" in found[0]
+    assert "sequence, two-tower, hcn get 30 s each" in found[1]
+    assert plan_funnel(FunnelConfig(models=())) == ("no model is trained",)
 
 
 @pytest.mark.parametrize("wrong", [{"minutes": -1}, {"draws": 0}, {"valid": -1}, {"seed": -1}])

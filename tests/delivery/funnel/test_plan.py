@@ -3,49 +3,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import pytest
 
-from adwright.delivery.funnel.plan import LARGE, EpochCost, Stopped, free_cores, planned, timed
+from adwright.delivery.funnel.plan import ModelName, Trained, free_cores, next_slice
 
 
-def test_a_model_has_its_share_of_what_is_left() -> None:
-    found = planned("sequence", EpochCost(10.0, 100, 1_000), 100.0)
-    assert (found.epochs, found.seconds) == (6, 60.0)
-    assert "100 would take too long" in found.text()
-    assert "at most 6 epochs, 1.0 minutes" in found.text()
-    every = planned("sequence", EpochCost(10.0, 3, 1_000), 100.0)
-    assert (every.epochs, every.seconds) == (3, 30.0)
-    assert "too long" not in every.text()
-    last = planned("fine", EpochCost(10.0, 100, 1_000, once=35.0), 100.0)
-    assert (last.epochs, last.seconds) == (6, 95.0)
+def run(
+    model: ModelName, *curve: float, each: float = 10.0, around: float = 0.0, ended: bool = False
+) -> Trained:
+    """A training with these validations, a slice of `each` seconds and an epoch before each."""
+    seconds, epochs = each * len(curve), float(len(curve))
+    points = tuple((each * (n + 1), value) for n, value in enumerate(curve))
+    return Trained(model, seconds, seconds, around, epochs, epochs, points, ended)
 
 
 @pytest.mark.parametrize(
-    ("cost", "epochs"),
+    ("runs", "left", "expected"),
     [
-        (EpochCost(40.0, 20, 1_000), 0),
-        (EpochCost(40.0, 20, LARGE), 1),
-        (EpochCost(40.0, 1, 1_000), 1),
-        (EpochCost(70.0, 20, LARGE), 0),
-        (EpochCost(1.0, 20, 1_000, once=70.0), 0),
+        # Everybody gets a slice first, in their order.
+        ([run("sequence"), run("two-tower", 0.9)], 100.0, ("sequence", 10.0)),
+        # Then who gained most per second, whoever is ahead.
+        ([run("sequence", 0.1, 0.3), run("two-tower", 0.5, 0.51, 0.52)], 100.0, ("sequence", 10.0)),
+        ([run("sequence", 0.1, 0.3), run("hcn", 0.1, 0.28, each=5.0)], 100.0, ("hcn", 10.0)),
+        # One validation that is worse does not end the race for anybody.
+        ([run("sequence", 0.1, 0.3, 0.29), run("hcn", 0.3, 0.35, 0.36)], 100.0, ("sequence", 10.0)),
+        ([run("sequence", 0.1, 0.3, ended=True), run("hcn", 0.2, 0.2)], 100.0, ("hcn", 10.0)),
+        # What it takes to begin and to validate is no training, and is part of the time.
+        ([run("sequence", 0.1, around=20.0)], 100.0, ("sequence", 60.0)),
+        ([run("sequence", 0.1, around=20.0)], 50.0, ("sequence", 30.0)),
+        ([run("sequence", 0.1, around=20.0)], 22.0, None),
+        ([run("sequence", 0.1)], 2.0, None),
+        ([run("sequence", 0.1, ended=True)], 100.0, None),
+        ([run("sequence")], 0.0, None),
+        ([], 100.0, None),
     ],
 )
-def test_a_model_that_would_learn_too_little_is_left_out(cost: EpochCost, epochs: int) -> None:
-    found = planned("two-tower", cost, 100.0)
-    assert found.epochs == epochs
-    if not epochs:
-        assert found.seconds == 0
-        assert "left out" in found.text()
-        assert "--minutes" in found.text()
+def test_the_next_slice_goes_where_it_gains_most(
+    runs: list[Trained], left: float, expected: tuple[ModelName, float] | None
+) -> None:
+    assert next_slice(runs, left, 10.0) == expected
 
 
-def test_a_sequence_model_needs_more_epochs() -> None:
-    cost = EpochCost(20.0, 20, 1_000)
-    assert planned("sequence", cost, 100.0).epochs == 0
-    assert planned("two-tower", cost, 100.0).epochs == 3
-    assert planned("sequence", cost, 140.0).epochs == 4
+def test_what_was_cut_is_said_with_its_curve() -> None:
+    said = run("hcn", 0.1, 0.25).text()
+    assert "hcn: 2 epochs in 20 s, validation 0.1000, 0.2500 after 10, 20 s" in said
+    assert "cut off, it goes on with more --minutes and --resume" in said
+    assert "more time would change nothing" in run("hcn", 0.1, ended=True).text()
+    assert "left out, as no time is left for it: give --minutes more" in run("hcn").text()
 
 
 def test_busy_cores_get_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,20 +58,3 @@ def test_busy_cores_get_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for load, free in ((0.2, 8), (2.0, 6), (30.0, 1)):
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
         assert free_cores() == free
-
-
-def test_a_training_is_stopped_after_a_few_steps() -> None:
-    done = []
-
-    def train(on_step: Callable[[int], None]) -> None:
-        for step in range(100):
-            done.append(step)
-            on_step(step)
-
-    assert timed(train) >= 0
-    assert 3 < len(done) < 10
-    done.clear()
-    assert timed(lambda step: step(1)) >= 0
-    assert timed(lambda _: None) == 0
-    with pytest.raises(Stopped):
-        raise Stopped

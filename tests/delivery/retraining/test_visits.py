@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from adwright.data.tasks.own.next_item import open_next_item
-from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel
 from adwright.delivery.funnel.funnel import Funnel
-from adwright.delivery.funnel.plan import Planned
 from adwright.delivery.retraining.retrain import retrain
 from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever
@@ -38,10 +36,7 @@ def test_a_retriever_is_trained_as_before_and_both_are_asked(
     assert "after" in told.measured
 
 
-def test_a_cascade_is_built_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        build, "planned", lambda name, cost, left: Planned(name, 1, 1.0, "for a test")
-    )
+def test_a_cascade_is_built_as_before(tmp_path: Path) -> None:
     joined = world(tmp_path)
     found = open_next_item(tmp_path / "log")
     config = FunnelConfig(minutes=3, models=("two-tower",), draws=20, seed=2, threads=1)

@@ -102,6 +102,34 @@ def test_each_way_to_end_is_told(tmp_path: Path) -> None:
     assert outcome(second, **closed) == "closed"
 
 
+class Pauses(Notes):
+    """Asks for a pause after a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def on_step(self, step: StepDone) -> None:
+        self.pauses = step.step >= self.step
+
+
+@pytest.mark.parametrize(("step", "measured"), [(3, [3]), (5, [5]), (7, [5, 7]), (15, [5, 10, 15])])
+def test_a_pause_is_measured_and_goes_on_with_the_same_bits(
+    tmp_path: Path, step: int, measured: list[int]
+) -> None:
+    whole, cut, on = Line(), Line(), Line()
+    train(whole)
+    pauses, notes = Pauses(step), Notes()
+    at = train(cut, cut.folder(tmp_path), callbacks=[pauses])
+    assert at.steps == step
+    assert [one.step for one in pauses.of(ValidationDone)] == measured
+    assert pauses.of(RunEnds)[0].outcome == ("all epochs" if step == 15 else "paused")
+    train(on, on.folder(tmp_path), resume=True, callbacks=[notes])
+    assert notes.of(RunEnds)[0].outcome == "all epochs"
+    for mine, theirs in zip(on.model.parameters(), whole.model.parameters(), strict=True):
+        assert mine.equal(theirs)
+
+
 def test_a_resumed_run_says_from_where(tmp_path: Path) -> None:
     first, second, notes = Line(), Line(), Notes()
     with pytest.raises(Interrupted):

@@ -43,7 +43,10 @@ def cascade(
     log: LogName,
     out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/cascade"),
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.0, help="Wall time for all of it.")
+        float,
+        typer.Option(
+            "--minutes", min=0.0, help="Of the processor, for all of it; waiting does not count."
+        ),
     ] = 5.0,
     seed: Seed = 0,
     offline: Offline = False,
@@ -55,22 +58,24 @@ def cascade(
 
     Item-item and popularity are counted, and models are trained as far as --minutes go. Every rule,
     every model alone and mixtures of them are tried on validation visits, and the order that serves
-    is the best of them, the one with fewer models where they are alike. The test is asked once. A
-    run that was killed continues with --resume.
+    is the best of them, the one with fewer models where they are alike. The test is asked once, and
+    what serves is then fitted again to all events. A run that was killed continues with --resume,
+    as does one that is given more --minutes.
     """
+    from adwright.core.clock import SystemClock
     from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
     from adwright.delivery.training_log import open_history
     from adwright.training.run_settings import require_free, require_writable
 
-    found = opened_task(log, offline=offline)
+    found, began = opened_task(log, offline=offline), SystemClock().monotonic()
     config = FunnelConfig(minutes=minutes, seed=seed)
     if dry_run:
         if not (resume or force):
             require_free(out / "config.json", "a build")
         require_writable(out)
-        for one in plan_funnel(found.task, config, repeats=found.choices.repeats):
-            typer.echo(f"Plan: {one.text()}")
+        for sentence in plan_funnel(config):
+            typer.echo(f"Plan: {sentence}")
         typer.echo(f"Would write {out}")
         return
     if resume and not (out / "config.json").exists():
@@ -91,7 +96,11 @@ def cascade(
     typer.echo("")
     show_report(result.report)
     saved, taken = out / "deployment", sum(result.seconds.values()) / 60
-    typer.echo(f"Saved in {saved} as {result.funnel.artifact_id[:16]}, after {taken:.1f} minutes")
+    waited = (SystemClock().monotonic() - began) / 60
+    typer.echo(
+        f"Saved in {saved} as {result.funnel.artifact_id[:16]}, after {taken:.1f} minutes of the "
+        f"processor, {waited:.1f} by the clock"
+    )
     typer.echo(f"Next: adwright publish {saved} --models models --tenant shop")
     typer.echo("      adwright serve --models models")
 
@@ -183,5 +192,7 @@ def _retriever(
     comparison = result.comparison
     typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
+    if (fitted := result.artifact.fitted) is not None:
+        typer.echo(f"Fitted to {fitted.text()}: what came later has chosen and measured it")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
     typer.echo(f"Next: adwright publish {result.folder / 'model'} --models models --tenant shop")

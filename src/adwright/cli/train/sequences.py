@@ -156,6 +156,8 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
         show_table(result.search.header(), result.search.rows(), title="Search")
     typer.echo((comparison := result.comparison).verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
+    if (fitted := result.artifact.fitted) is not None:
+        typer.echo(f"Fitted to {fitted.text()}: what came later has chosen and measured it")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
 
 

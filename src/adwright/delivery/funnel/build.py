@@ -20,13 +20,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.clock import Clock, ProcessorClock
+from adwright.core.config import check_literals, checked, from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.next_log import NextLog, log_of_task
@@ -36,15 +35,15 @@ from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.funnel.measure import measure_funnel
 from adwright.delivery.funnel.networks import Networks
 from adwright.delivery.funnel.parts import FunnelParts
-from adwright.delivery.funnel.plan import MODELS, ModelName, Planned, free_cores, planned
+from adwright.delivery.funnel.plan import MODELS, ModelName, Trained, free_cores, next_slice
 from adwright.delivery.funnel.report import FunnelReport
 from adwright.delivery.funnel.selection import select_serving
 from adwright.delivery.stages.histories import Histories
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.rules import NextRules
+from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
-from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.item_item import search_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.linear import fit_linear, refit_linear
@@ -63,16 +62,17 @@ __all__ = [
 Tell = Callable[[str], None]
 #: Visits that choose and that measure, in a catalogue of no more than so many items.
 VALID, TEST, USUAL_ITEMS = 1_500, 5_000, 20_000
-#: Share of the minutes that choosing and measuring take.
-_MEASURING = 0.2
-#: Share of the minutes without which no model is tried: to ask what one takes is not for nothing.
-_TRYING = 0.15
+#: Shares of the minutes: kept to choose, to measure and to fit again; the search of the linear
+#: model, at most; a slice of a network.
+_MEASURING, _LINEAR, _SLICE = 0.2, 0.15, 0.05
+#: Seconds without which the fine ranker is not begun: its rows have to be made first.
+_FINE = 60.0
 
 
 @checked
 @dataclass(frozen=True)
 class FunnelConfig:
-    """minutes: of wall time, for all of it. models: that may be trained, in this order. linear:
+    """minutes: of the processor, for all of it. models: that may be trained. linear:
     whether item-item is fitted by regression, too. valid, test: visits that choose and that
     measure, at most; 0 for all, None for as many as the catalogue allows in reasonable time
     (`visits_within`). cascade: sizes of the stages. draws: of the bootstrap. seed: of everything.
@@ -102,13 +102,13 @@ class FunnelConfig:
 @dataclass(frozen=True, eq=False)
 class FunnelResult:
     """What was built. funnel: as it was saved, fitted to all events. measured: the one of the
-    report, fitted to the training events alone. plan: a decision per model. seconds: of each stage.
-    folder: of the run."""
+    report, fitted to the training events alone. trained: how far each model came. seconds: of each
+    stage. folder: of the run."""
 
     funnel: Funnel
     measured: Funnel
     report: FunnelReport
-    plan: tuple[Planned, ...]
+    trained: tuple[Trained, ...]
     seconds: Mapping[str, float]
     folder: Path
 
@@ -134,46 +134,55 @@ def build_funnel(
     fine ranker's rows, by default in the run. log: how the log is called, kept for what trains
     again. events: user_id, item_id and time of the log, for the histories that serve; None for
     those of the task, in which all that a visit took has the time at which it began. resume: take
-    up a build of the same config on the same task. overwrite: replace a deployment that is there.
-    tell: takes each decision as it falls.
+    up a build of the same config on the same task, whose minutes may be others: with more of them
+    what was cut off trains on. clock: of the processor by default (`ProcessorClock`).
+    overwrite: replace a deployment that is there. tell: takes each decision as it falls.
     Raises ConfigError where the folder holds a build (without resume), ResumeError where it holds
     none or another one (with resume), and as the trainings do.
     """
     config, folder = config or FunnelConfig(), Path(run)
-    timer = clock or SystemClock()
-    began, done = timer.monotonic(), Stages(clock) if stages is None else stages
+    timer = clock or ProcessorClock()
+    began, done = timer.monotonic(), Stages(timer) if stages is None else stages
     say = tell or (lambda _: None)
     require_writable(folder)
     if overwrite and not resume:
         _clear(folder)
     _begin(folder, config, task, log, repeats=repeats, resume=resume)
-    asked = log_of_task(task)
+    asked, race = log_of_task(task), _Race(folder / "plan.json", config.models)
+    whole = 60 * config.minutes
+
+    def left(share: float = 1.0) -> float:
+        """Seconds of this share of the minutes."""
+        return whole * share - spent()
+
+    def spent() -> float:
+        """Seconds of this build, and of the earlier ones that it takes up."""
+        return race.before + timer.monotonic() - began
+
     with done.stage("count item-item and the rules"):
         rules, told = fit_log_rules(asked, repeats=repeats, seed=config.seed)
         say(told)
     parts, said = _counted(task, asked, rules, config.seed), [told]
     if config.linear:
         with done.stage("fit the linear model"):
-            parts, told = _with_linear(parts, rules, asked, task, config.seed)
+            until = timer.monotonic() + whole * _LINEAR
+            enough = lambda: timer.monotonic() >= until  # noqa: E731
+            parts, told = _with_linear(parts, rules, asked, task, config.seed, enough)
         said.append(told)
         say(told)
-    networks = Networks(task, repeats, folder, config.seed, cache, clock)
-    decisions = _Plan(folder / "plan.json", say)
-
-    def left() -> float:
-        spent = timer.monotonic() - began
-        return 60 * config.minutes * (1 - _MEASURING) - spent
-
-    say(_intent(config))
+    networks = Networks(task, repeats, folder, config.seed, cache, timer)
+    for sentence in plan_funnel(config):
+        say(f"plan: {sentence}")
     with torch_threads(config.threads or free_cores()):
-        for name in config.models:
-            with done.stage(f"train {name}"):
-                parts = _with_model(parts, name, networks, decisions, left, config)
-        notes = decisions.texts(said)
+        race.run(networks, done, lambda: left(1 - _MEASURING), spent, whole * _SLICE)
+        parts = _with_models(parts, networks, race.runs)
+        notes = (*said, *(one.text() for one in race.runs.values()))
+        for note in notes[len(said) :]:
+            say(note)
         measured, report = _chosen(parts, rules, asked, task, config, done, notes, folder)
         with done.stage("fit to all events"):
-            funnel = _refitted(measured, rules, asked, task)
-    report = replace(report, notes=(*report.notes, _knows(funnel, task)))
+            funnel, how = _refitted(measured, rules, asked, task, networks, race.runs, left)
+    report = replace(report, notes=(*report.notes, _knows(task, how)))
     for note in report.notes[len(notes) :]:
         say(note)
     with done.stage("save the deployment"):
@@ -181,24 +190,14 @@ def build_funnel(
             funnel = replace(funnel, histories=_known(task, events))
         identity = funnel.save(folder / "deployment", overwrite=overwrite or resume, clock=clock)
         atomic_write_text(folder / "report.json", report.to_json())
-    built = replace(funnel, artifact_id=identity)
-    return FunnelResult(built, measured, report, tuple(decisions.taken), dict(done.seconds), folder)
+    built, trained = replace(funnel, artifact_id=identity), tuple(race.runs.values())
+    return FunnelResult(built, measured, report, trained, dict(done.seconds), folder)
 
 
 def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
     """The histories of a log, with what the task knows of its users."""
     profiles = Histories.of_task(task).profiles
     return Histories.from_events(events, task.items, profiles=profiles, kinds=ACTION_KINDS)
-
-
-def _intent(config: FunnelConfig) -> str:
-    """What is going to be trained, in words."""
-    if not config.models:
-        return "plan: no model is trained"
-    return (
-        f"plan: {', '.join(config.models)}, one after another as far as {config.minutes:g} minutes "
-        f"go, of which a fifth is kept to choose and to measure"
-    )
 
 
 def _chosen(
@@ -242,14 +241,23 @@ def _chosen(
     return funnel.serving_alone(), report
 
 
-def _refitted(funnel: Funnel, rules: NextRules, log: NextLog, task: NextBasket) -> Funnel:
-    """The same with its counts and regression of all events, and the settings and weights found."""
+def _refitted(
+    funnel: Funnel,
+    rules: NextRules,
+    log: NextLog,
+    task: NextBasket,
+    networks: Networks,
+    runs: Mapping[ModelName, Trained],
+    left: Callable[[], float],
+) -> tuple[Funnel, list[str]]:
+    """The same fitted to all events, with the settings and weights found, and how each network was:
+    counts and regression exactly, networks as far as the time goes."""
     parts, fitted, again = funnel.parts, task.fitted(whole=True), refit_rules(rules, log)
 
     def all_of(before: ItemItemArtifact | None, model: ItemItem) -> ItemItemArtifact | None:
         return None if before is None else replace(before, model=model, fitted=fitted)
 
-    linear = parts.linear
+    linear, said = parts.linear, list[str]()
     if linear is not None:
         memory = rules.item_item.config.recency
         linear = all_of(linear, refit_linear(log, linear.model.config, memory=memory))
@@ -260,22 +268,28 @@ def _refitted(funnel: Funnel, rules: NextRules, log: NextLog, task: NextBasket) 
         linear=linear,
         lately=None if parts.lately is None else again.lately,
     )
-    return replace(funnel, parts=parts, fitted=fitted)
+    if parts.sequence is not None:
+        sequence, how = networks.sequence_of_all(parts.sequence, runs["sequence"], left())
+        parts, said = replace(parts, sequence=sequence), [*said, how]
+    if parts.two_tower is not None:
+        towers, how = networks.retriever_of_all(parts.two_tower, runs["two-tower"], left())
+        parts, said = replace(parts, two_tower=towers), [*said, how]
+    if parts.hcn is not None:
+        hcn, how = networks.retriever_of_all(parts.hcn, runs["hcn"], left())
+        parts, said = replace(parts, hcn=hcn), [*said, how]
+    if parts.fine is not None:
+        said.append("fine stays as measured")
+    return replace(funnel, parts=parts, fitted=fitted), said
 
 
-def _knows(funnel: Funnel, task: NextBasket) -> str:
+def _knows(task: NextBasket, how: Sequence[str]) -> str:
     """What was measured, and what each part of what serves was fitted to, in words."""
     training, whole = task.fitted(), task.fitted(whole=True)
-    late = [
-        name
-        for name, model in funnel.parts.models.items()
-        if isinstance(model, Ranker) or model.fitted != whole
-    ]
-    return (
+    said = (
         f"what was measured was fitted to {training.text()}; what is saved is the same, fitted "
         f"again to all {whole.text()}"
-        + (f", but for {' and '.join(late)}, as measured" if late else "")
     )
+    return "; ".join((said, *how))
 
 
 def visits_within(task: NextBasket, most: int) -> int:
@@ -289,29 +303,24 @@ def fit_log_rules(log: NextLog, *, repeats: bool, seed: int = 0) -> tuple[NextRu
     return fit_rules(log, repeats=repeats, item_item=found.config, seed=seed), found.text()
 
 
-def plan_funnel(
-    task: NextBasket, config: FunnelConfig | None = None, *, repeats: bool
-) -> tuple[Planned, ...]:
-    """What would be trained, as far as a few steps of each model tell; nothing is kept.
-
-    Each model is taken to need all the time that it is given: what it leaves falls to others.
-    """
-    config, found = config or FunnelConfig(), []
-    left = 60 * config.minutes * (1 - _MEASURING)
-    with TemporaryDirectory(prefix="adwright-plan-") as scratch:
-        networks = Networks(task, repeats, Path(scratch), config.seed)
-        for name in config.models:
-            short = _too_little(name, left, config)
-            found.append(short or planned(name, networks.cost(name), left))
-            left -= found[-1].seconds
-    return tuple(found)
-
-
-def _too_little(name: ModelName, left: float, config: FunnelConfig) -> Planned | None:
-    """That a model is left out, where so little time is left that it is not even tried."""
-    if left > 60 * config.minutes * _TRYING:
-        return None
-    return Planned(name, 0, 0.0, f"as {max(left, 0):.0f} s are left: give --minutes more")
+def plan_funnel(config: FunnelConfig | None = None) -> tuple[str, ...]:
+    """How the minutes are spent, in sentences."""
+    config = config or FunnelConfig()
+    whole, racing = 60 * config.minutes, [name for name in config.models if name != "fine"]
+    if not config.models:
+        return ("no model is trained",)
+    said = [
+        f"{whole:.0f} s of the processor, of which {whole * _MEASURING:.0f} are kept to "
+        "choose what serves, to measure it and to fit it again to all events"
+    ]
+    if racing:
+        said.append(
+            f"after the rules {', '.join(racing)} get {whole * _SLICE:.0f} s each, or more "
+            "where it takes long to begin; then always the one that gained most per second"
+        )
+    if "fine" in config.models:
+        said.append(f"fine comes last, where {_FINE:.0f} s are left")
+    return tuple(said)
 
 
 def _clear(folder: Path) -> None:
@@ -335,10 +344,15 @@ def _counted(task: NextBasket, log: NextLog, rules: NextRules, seed: int) -> Fun
 
 
 def _with_linear(
-    parts: FunnelParts, rules: NextRules, log: NextLog, task: NextBasket, seed: int
+    parts: FunnelParts,
+    rules: NextRules,
+    log: NextLog,
+    task: NextBasket,
+    seed: int,
+    enough: Callable[[], bool],
 ) -> tuple[FunnelParts, str]:
-    """The parts with item-item by regression, and what was found."""
-    found = fit_linear(log, rules.item_item.config, repeats=rules.repeats, seed=seed)
+    """The parts with item-item by regression, and what was found until it was enough."""
+    found = fit_linear(log, rules.item_item.config, repeats=rules.repeats, seed=seed, enough=enough)
     linear = _artifact(found.model, rules.repeats, log, task, seed)
     return replace(parts, linear=linear), found.text()
 
@@ -351,57 +365,61 @@ def _artifact(
     )
 
 
-class _Plan:
-    """The decisions of a run, kept in its folder: a resumed run takes the same."""
+class _Race:
+    """How far each model is, kept in the run's folder. before: seconds that earlier builds took,
+    which this one takes up."""
 
-    def __init__(self, path: Path, say: Tell) -> None:
-        self.path, self.say = path, say
-        self.taken: list[Planned] = []
-        self._before: dict[str, Planned] = {}
-        if path.exists():
-            for one in json.loads(path.read_text("utf-8")):
-                self._before[one["model"]] = Planned(**one)
+    def __init__(self, path: Path, names: Sequence[ModelName]) -> None:
+        self.path, self.before = path, 0.0
+        self.runs: dict[ModelName, Trained] = {name: Trained(name) for name in names}
+        found = json.loads(path.read_text("utf-8")) if path.exists() else None
+        # A plan of an older version, a list, says nothing of how far a training came.
+        if isinstance(found, dict):
+            self.before = float(found["spent"])
+            known = [from_jsonable(Trained, one) for one in found["models"]]
+            self.runs |= {one.model: one for one in known if one.model in self.runs}
 
-    def decide(self, name: ModelName, decide: Callable[[], Planned]) -> Planned:
-        found = self._before.get(name) or decide()
-        self.taken.append(found)
-        kept = [to_jsonable(one) for one in self.taken]
+    def run(
+        self,
+        networks: Networks,
+        done: Stages,
+        left: Callable[[], float],
+        spent: Callable[[], float],
+        usual: float,
+    ) -> None:
+        """Train, slice by slice, until no time is left or nobody learns. usual: seconds of one."""
+        racing = [name for name in self.runs if name != "fine"]
+        while step := next_slice([self.runs[name] for name in racing], left(), usual):
+            self._slice(networks, done, *step)
+            self._write(spent())
+        fine = self.runs.get("fine")
+        if fine is not None and not fine.ended and left() >= _FINE:
+            self._slice(networks, done, "fine", left() - fine.around)
+        self._write(spent())
+
+    def _slice(self, networks: Networks, done: Stages, name: ModelName, seconds: float) -> None:
+        with done.stage(f"train {name}"):
+            self.runs[name] = networks.slice(self.runs[name], seconds)
+
+    def _write(self, spent: float) -> None:
+        kept = {"spent": spent, "models": [to_jsonable(one) for one in self.runs.values()]}
         atomic_write_text(self.path, json.dumps(kept, indent=1) + "\n")
-        self.say(found.text())
-        return found
-
-    def texts(self, first: Sequence[str]) -> tuple[str, ...]:
-        """Some sentences, and those of the decisions."""
-        return *first, *(one.text() for one in self.taken)
 
 
-def _with_model(
-    parts: FunnelParts,
-    name: ModelName,
-    networks: Networks,
-    decisions: _Plan,
-    left: Callable[[], float],
-    config: FunnelConfig,
+def _with_models(
+    parts: FunnelParts, networks: Networks, runs: Mapping[ModelName, Trained]
 ) -> FunnelParts:
-    """The parts with one more model, where there is time for it."""
-
-    def decide() -> Planned:
-        short = _too_little(name, left(), config)
-        return short or planned(name, networks.cost(name), left())
-
-    decided = decisions.decide(name, decide)
-    if not decided.epochs:
-        return parts
-    match name:
-        case "sequence":
-            return replace(parts, sequence=networks.sequence(decided.epochs))
-        case "two-tower":
-            return replace(parts, two_tower=networks.retriever(name, decided.epochs))
-        case "hcn":
-            return replace(parts, hcn=networks.retriever(name, decided.epochs))
-        case "fine":
-            fine, draws = networks.fine(decided.epochs)
-            return replace(parts, fine=fine, draws=draws)
+    """The parts with what was trained."""
+    there = {name for name, one in runs.items() if one.epochs}
+    fine, draws = networks.fine() if "fine" in there else (None, None)
+    return replace(
+        parts,
+        sequence=networks.sequence() if "sequence" in there else None,
+        two_tower=networks.retriever("two-tower") if "two-tower" in there else None,
+        hcn=networks.retriever("hcn") if "hcn" in there else None,
+        fine=fine,
+        draws=draws,
+    )
 
 
 def _begin(
@@ -427,10 +445,17 @@ def _begin(
         raise ResumeError(
             "this folder holds no build", where=str(folder), hint="check the path"
         ) from error
-    differing = [key for key in asked if key != "log" and asked[key] != before.get(key)]
+    names = different_settings(
+        {key: before.get(key) for key in asked if key != "log"},
+        {key: value for key, value in asked.items() if key != "log"},
+    )
+    differing = [one for one in names if one[0] != "config.minutes"]
     if differing:
+        named = "; ".join(f"{name} was {was!r} and is now {now!r}" for name, was, now in differing)
         raise ResumeError(
-            f"the build was started with another {' and '.join(differing)}",
+            f"the build was started with another config or log: {named}",
             where=str(path),
             hint="resume with what it was started with, or begin in another folder",
         )
+    if names:
+        atomic_write_text(path, json.dumps(asked, indent=1) + "\n")

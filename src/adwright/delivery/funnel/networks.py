@@ -1,32 +1,33 @@
-"""Train the networks of a funnel, each with the defaults of its room for as many epochs as planned.
+"""Train the networks of a funnel, each with the defaults of its room, slice by slice.
 
-Every training is a resumable run in a folder of its own; a finished one is taken as it stands.
+Every training is a resumable run in a folder of its own, which the next slice takes up; `opened`
+closes it with the best weights so far.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from adwright.core.clock import Clock, SystemClock
+import numpy as np
+from torch import nn
+
+from adwright.core.clock import Clock, ProcessorClock
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_DAY
-from adwright.delivery.funnel.plan import EpochCost, ModelName, timed
-from adwright.models.ranking.union import ranker_model
+from adwright.delivery.funnel.plan import ModelName, Slice, Trained
 from adwright.models.retrieval.hcn import HCN
 from adwright.models.retrieval.two_tower import TwoTower
 from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
+from adwright.training.loop.callbacks import Callback
 from adwright.training.ranking.config import RunConfig
-from adwright.training.ranking.defaults import ranker_defaults
-from adwright.training.ranking.fit import fit as fit_ranker
-from adwright.training.ranking.fit_config import PartialFit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run as run_ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
@@ -38,7 +39,6 @@ from adwright.training.sequential.choice_validation import some_visits
 from adwright.training.sequential.config import SequentialConfig
 from adwright.training.sequential.defaults import sequence_defaults
 from adwright.training.sequential.fit import fit_sequential
-from adwright.training.sequential.samples import SequenceSamples
 from adwright.training.sequential.visit_ranks import visit_validation
 
 __all__ = ["Networks", "task_sequences"]
@@ -59,10 +59,25 @@ def task_sequences(task: NextBasket) -> ItemSequences:
 
 
 @dataclass(frozen=True, eq=False)
+class _Again:
+    """How a model is fitted to all events. before: whose weights it begins with, None for new
+    ones."""
+
+    epochs: int
+    text: str
+    before: nn.Module | None = None
+
+    def begin(self, model: nn.Module) -> None:
+        """Give it the weights; what is counted stays its own."""
+        if self.before is not None:
+            model.load_state_dict(dict(self.before.named_parameters()), strict=False)
+
+
+@dataclass(frozen=True, eq=False)
 class Networks:
     """The networks of one task. repeats: whether what a user had is offered again. folder: of the
-    runs. seed: of all of them. cache: where the fine ranker's rows are kept. clock: measures
-    costs."""
+    runs. seed: of all of them. cache: where the fine ranker's rows are kept. clock: of the slices,
+    the processor's by default."""
 
     task: NextBasket
     repeats: bool
@@ -71,71 +86,111 @@ class Networks:
     cache: Path | None = None
     clock: Clock | None = None
 
-    def why(self, name: ModelName) -> tuple[str, ...]:
-        """The defaults that a training has, a sentence each."""
-        match name:
+    def slice(self, before: Trained, seconds: float) -> Trained:
+        """Train a model for so many seconds more, from where it stands."""
+        timer = self.clock or ProcessorClock()
+        began, slice = timer.monotonic(), Slice(seconds, timer)
+        match before.model:
             case "sequence":
-                sequences = task_sequences(self.task)
-                return sequence_defaults(sequences, repeats=self.repeats, longest=_LATEST).why
-            case "two-tower":
-                return two_tower_defaults(self.task).why
-            case "hcn":
-                return hcn_defaults(self.task).why
-            case "fine":
-                return ()
-
-    def cost(self, name: ModelName) -> EpochCost:
-        """What an epoch takes, by trying a few steps."""
-        match name:
-            case "sequence":
-                return self._sequence_cost()
+                self._sequence((slice,))
+                steps = self._sequence_steps()
             case "two-tower" | "hcn":
-                return self._retriever_cost(name)
+                steps = self._retriever(before.model, (slice,))
             case "fine":
-                return self._fine_cost()
+                self._fine((slice,))
+                steps = max(slice.steps, 1)
+        return before.after(slice, timer.monotonic() - began, steps)
 
-    def sequence(self, epochs: int) -> SequenceArtifact:
-        """HSTU, trained to predict what is taken at the next visit."""
-        sequences = task_sequences(self.task)
-        model, fit = self._sequence(sequences)
+    def sequence(self) -> SequenceArtifact:
+        """HSTU, trained to predict what is taken at the next visit, as far as its slices came."""
+        model = self._sequence(stop_now=True)
+        return SequenceArtifact.of(model, self.sequences, seed=self.seed)
+
+    def retriever(self, name: ModelName) -> RetrieverArtifact:
+        """Two towers, or HCN."""
+        model, fit = self._new(name, self.task)
+        run = self.folder / name
+        fit_retriever(model, self.task, fit, run, resume=True, stop_now=True)
+        return RetrieverArtifact.of(model, self.task, seed=self.seed)
+
+    def fine(self) -> tuple[Ranker, Draws]:
+        """DIN over choices, and how its negatives were drawn."""
+        return Ranker.load(self.folder / "fine" / "ranker"), self._choice().draws
+
+    def sequence_of_all(
+        self, measured: SequenceArtifact, run: Trained, left: float
+    ) -> tuple[SequenceArtifact, str]:
+        """The same model fitted to all events, as far as the seconds left allow, and how."""
+        again = self._again(run, left, measured.model)
+        if again.epochs:
+            ends = self.sequences.offsets[1:]
+            sequences = replace(self.sequences, train_ends=(ends, ends))
+            model, fit = self._new_sequence(sequences)
+            again.begin(model)
+            fit = replace(fit, epochs=again.epochs, train_on_validation=True)
+            fit_sequential(model, sequences, fit)
+            found = SequenceArtifact.of(model, sequences, seed=self.seed)
+            measured = replace(found, fitted=self.task.fitted(whole=True))
+        return measured, again.text
+
+    def retriever_of_all(
+        self, measured: RetrieverArtifact, run: Trained, left: float
+    ) -> tuple[RetrieverArtifact, str]:
+        """The same of two towers, or HCN."""
+        again, task = self._again(run, left, measured.model), self.task
+        if again.epochs:
+            count = np.bincount(task.item, minlength=len(task.items))
+            task = replace(task, split=np.zeros_like(task.split), count=count)
+            model, fit = self._new(run.model, task)
+            again.begin(model)
+            fit_retriever(model, task, replace(fit, epochs=again.epochs, validation_visits=0))
+            found = RetrieverArtifact.of(model, task, seed=self.seed)
+            measured = replace(found, fitted=self.task.fitted(whole=True))
+        return measured, again.text
+
+    def _again(self, run: Trained, left: float, measured: nn.Module) -> _Again:
+        """Anew for the epochs found, or one more from the weights that were measured, or not."""
+        an_epoch = run.an_epoch * len(self.task.item) / max(int(self.task.count.sum()), 1)
+        epochs = max(math.ceil(run.best_epochs), 1)
+        if an_epoch * epochs <= left:
+            return _Again(epochs, f"{run.model} is trained anew for the {epochs} epochs found")
+        if an_epoch <= left:
+            return _Again(1, f"{run.model} is trained on for an epoch", measured)
+        said = f"{run.model} stays as measured, as an epoch takes {an_epoch:.0f} s and"
+        return _Again(0, f"{said} {max(left, 0):.0f} s are left")
+
+    @cached_property
+    def sequences(self) -> ItemSequences:
+        """Those of the task."""
+        return task_sequences(self.task)
+
+    def _sequence(
+        self, callbacks: Sequence[Callback] = (), *, stop_now: bool = False
+    ) -> SequenceRetriever:
+        model, fit = self._new_sequence(self.sequences)
         run = self.folder / "sequence"
         fit_sequential(
             model,
-            sequences,
-            replace(fit, epochs=epochs),
+            self.sequences,
+            fit,
             run,
             validate=self._validate(model),
             resume=(run / "config.json").exists(),
+            stop_now=stop_now,
+            callbacks=callbacks,
         )
-        return SequenceArtifact.of(model, sequences, seed=self.seed)
+        return model
 
-    def retriever(self, name: ModelName, epochs: int) -> RetrieverArtifact:
-        """Two towers, or HCN."""
-        model, fit = self._retriever(name)
-        run = self.folder / name
-        resume = (run / "config.json").exists()
-        fit_retriever(model, self.task, replace(fit, epochs=epochs), run, resume=resume)
-        return RetrieverArtifact.of(model, self.task, seed=self.seed)
+    def _sequence_steps(self) -> int:
+        """Of an epoch."""
+        model, fit = self._new_sequence(self.sequences)
+        windows, _ = self.sequences.windows(model.config.max_length, whole=fit.all_windows)
+        return max(math.ceil(len(windows) / fit.batch), 1)
 
-    def fine(self, epochs: int) -> tuple[Ranker, Draws]:
-        """DIN over choices, and how its negatives were drawn."""
-        run, choice = self.folder / "fine", self._choice()
-        if (run / "ranker").exists():
-            return Ranker.load(run / "ranker"), choice.draws
-        rows = build_choice_task(self.task, self._rows(), choice)
-        asked = RunConfig(
-            fit=PartialFit(epochs=epochs),
-            calibration="none",
-            base=False,
-            draws=200,
-            seed=self.seed,
-            out=run,
-        )
-        resume = (run / "runs" / asked.model.title.lower() / "config.json").exists()
-        return run_ranker(asked, task=rows, resume=resume, clock=self.clock).ranker, choice.draws
-
-    def _sequence(self, sequences: ItemSequences) -> tuple[SequenceRetriever, SequentialConfig]:
-        found = sequence_defaults(sequences, repeats=self.repeats, longest=_LATEST)
+    def _new_sequence(self, sequences: ItemSequences) -> tuple[SequenceRetriever, SequentialConfig]:
+        """With first weights; its settings follow from what trains in the task, so that they are
+        the same where `sequences` train on more."""
+        found = sequence_defaults(self.sequences, repeats=self.repeats, longest=_LATEST)
         model = seeded(
             self.seed,
             lambda: sequence_retriever(found.model, sequences.items, count=sequences.count),
@@ -148,71 +203,41 @@ class Networks:
         return visit_validation(model, self.task, visits, depth=depth, k=min(10, depth))
 
     @property
-    def _timer(self) -> Clock:
-        return self.clock or SystemClock()
-
-    @property
     def _depth(self) -> int:
         """Length of the lists that validation looks at."""
         return min(_K, len(self.task.items) - 1)
 
-    def _sequence_cost(self) -> EpochCost:
-        sequences = task_sequences(self.task)
-        model, fit = self._sequence(sequences)
-        alone = replace(fit, epochs=1, train_on_validation=True)
-        seconds = timed(
-            lambda step: fit_sequential(model, sequences, alone, on_step=step), self.clock
-        )
-        samples = SequenceSamples(sequences, model.config.max_length, all_windows=fit.all_windows)
-        steps = len(samples.epoch(0, fit.batch))
-        start = self._timer.monotonic()
-        self._validate(model)()
-        validation = self._timer.monotonic() - start
-        return EpochCost(steps * seconds + validation, fit.epochs, int(sequences.count.sum()))
+    def _retriever(self, name: ModelName, callbacks: Sequence[Callback]) -> int:
+        """Train it; returns the steps of an epoch."""
+        model, fit = self._new(name, self.task)
+        run = self.folder / name
+        resume = (run / "config.json").exists()
+        fit_retriever(model, self.task, fit, run, resume=resume, callbacks=callbacks)
+        return max(math.ceil(len(self.task.visits("train")) / fit.batch), 1)
 
-    def _retriever(self, name: ModelName) -> tuple[RetrieverModel, RetrievalConfig]:
-        task = self.task
+    def _new(self, name: ModelName, task: NextBasket) -> tuple[RetrieverModel, RetrievalConfig]:
+        """With first weights; its settings follow from what trains in the task of the run."""
         if name == "hcn":
-            found = hcn_defaults(task)
+            found = hcn_defaults(self.task)
             fit = replace(found.fit, seed=self.seed, k=self._depth)
             make = lambda: HCN(found.model, task.spec, task.items, task.count)  # noqa: E731
             return seeded(self.seed, make), fit
-        towers = two_tower_defaults(task)
+        towers = two_tower_defaults(self.task)
         fit = replace(towers.fit, seed=self.seed, k=self._depth)
         return (
             seeded(self.seed, lambda: TwoTower(towers.model, task.spec, task.items, task.count)),
             fit,
         )
 
-    def _retriever_cost(self, name: ModelName) -> EpochCost:
-        model, fit = self._retriever(name)
-        alone = replace(fit, epochs=1, validation_visits=0)
-        seconds = timed(
-            lambda step: fit_retriever(model, self.task, alone, on_step=step), self.clock
-        )
-        visits = self.task.visits("train")
-        steps = math.ceil(len(visits) / fit.batch)
-        number = self.task.target_offsets[visits + 1] - self.task.target_offsets[visits]
-        return EpochCost(steps * seconds * 1.1, fit.epochs, int(number.sum()))
-
     def _choice(self) -> ChoiceConfig:
         """Rows of ten thousand visits: more would take longer to read than they teach."""
         draws = Draws() if self.repeats else Draws(own=0.0, popular=0.5)
         return ChoiceConfig(train=10_000, valid=500, test=500, draws=draws, seed=self.seed)
 
-    def _rows(self) -> Path:
-        return self.folder / "rows" if self.cache is None else self.cache
-
-    def _fine_cost(self) -> EpochCost:
-        start, choice = self._timer.monotonic(), self._choice()
-        rows = build_choice_task(self.task, self._rows(), choice)
-        once = self._timer.monotonic() - start
-        found = ranker_defaults(rows)
-        model = seeded(self.seed, lambda: ranker_model(found.model, rows.spec, rows.item_table))
-        with TemporaryDirectory(prefix="adwright-cost-") as scratch:
-            seconds = timed(
-                lambda step: fit_ranker(model, rows, found.fit, scratch, on_batch=step), self.clock
-            )
-        visits = min(choice.train, len(self.task.visits("train")))
-        steps = math.ceil(visits / found.fit.stream.groups_per_batch)
-        return EpochCost(1.1 * steps * seconds, found.fit.epochs, visits, once)
+    def _fine(self, callbacks: Sequence[Callback]) -> None:
+        run = self.folder / "fine"
+        cache = self.folder / "rows" if self.cache is None else self.cache
+        rows = build_choice_task(self.task, cache, self._choice())
+        asked = RunConfig(calibration="none", base=False, draws=200, seed=self.seed, out=run)
+        resume = (run / "runs" / asked.model.title.lower() / "config.json").exists()
+        run_ranker(asked, task=rows, resume=resume, overwrite=True, callbacks=callbacks)

@@ -1,106 +1,160 @@
-"""What is trained in the minutes that there are.
+"""What is trained in the minutes that there are: a race in slices.
 
-Item-item and the other rules take seconds and are always there. Of the models each is tried for a
-few steps, which says what an epoch of it takes; then the next in line is trained for as many epochs
-as its share of the time that is left allows:
+Item-item and the other rules take seconds and are always there. Then each network gets a slice, a
+twentieth of the time, at whose end it is validated; an epoch, several of them, or a part of one.
+From there on the next slice goes to the network that gained most per second in its last two, by the
+recall of the same validation visits, until the time is over or patience stops them all. So the time
+goes where it teaches most, what one network leaves falls to the others, and nothing is spent on
+asking what an epoch would take: the question is the first slice, and that is kept.
 
-    sequence    HSTU, for whom the next item follows from the last ones      .6 of what is left
-    two-tower   for whom the items' features matter, and new items           .6
-    hcn         several interests a user; an order                           .6
-    fine        DIN over what the coarse order lets through                  all
+    sequence    HSTU, for whom the next item follows from the last ones
+    two-tower   for whom the items' features matter, and new items
+    hcn         several interests a user; an order
+    fine        DIN over what the coarse order lets through: last, in what is left, as what it gains
+                is of another measure
 
-A model that would get fewer than two epochs, the sequence model fewer than four, is left out: it
-would teach nothing that item-item does not know (one is enough where an epoch sees more than LARGE
-events). What it would have taken falls to those behind it, as does what a training leaves that
-stopped early. The decisions depend on the machine; a run keeps them, and is taken up with the same.
+The seconds are those of the processor, as what waits for a busy core learns nothing. Every training
+is kept between its slices, and a build that is given more minutes goes on with each.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal, get_args
 
-from adwright.core.clock import Clock, SystemClock
+from adwright.core.clock import Clock
 from adwright.core.config import check_literals
+from adwright.training.loop.callbacks import Callback, RunBegins, RunEnds, StepDone, ValidationDone
 
-__all__ = [
-    "MODELS",
-    "EpochCost",
-    "ModelName",
-    "Planned",
-    "Stopped",
-    "free_cores",
-    "planned",
-    "timed",
-]
+__all__ = ["MODELS", "ModelName", "Slice", "Trained", "free_cores", "next_slice"]
 
 ModelName = Literal["sequence", "two-tower", "hcn", "fine"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
-#: Share of the time left that a model may take.
-SHARES: Mapping[ModelName, float] = {"sequence": 0.6, "two-tower": 0.6, "hcn": 0.6, "fine": 1.0}
-#: Epochs without which a model is not worth its time.
-_LEAST: Mapping[ModelName, int] = {"sequence": 4, "two-tower": 2, "hcn": 2, "fine": 2}
-#: An epoch of so many events teaches something alone.
-LARGE = 500_000
-_STEPS, _WARM = 4, 2
+#: A slice is at least so many times as long as what it takes to begin and to validate one.
+_WORTH = 3.0
+#: What is less than this share of a slice is not begun.
+_LEAST = 0.25
 
 
-class Stopped(Exception):
-    """Raised out of a training that was only to be timed."""
+class Slice(Callback):
+    """Ends a training after so many seconds of it, and knows how it went.
+
+    steps, seconds: of the slice. value: of its last validation, None without one. best_step: of the
+    run, at the best validation of this slice, None where that was before. ended: whether the run is
+    over, however much time there is.
+    """
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self.pauses, self.ended = False, False
+        self.steps, self.seconds = 0, 0.0
+        self.value: float | None = None
+        self.best_step: int | None = None
+        self._limit, self._clock, self._began = seconds, clock, 0.0
+
+    def on_begin(self, run: RunBegins) -> None:
+        """The clock starts."""
+        self._began = self._clock.monotonic()
+
+    def on_step(self, step: StepDone) -> None:
+        """Ask for the end where the time is over."""
+        self.steps += 1
+        self.seconds = self._clock.monotonic() - self._began
+        self.pauses = self.seconds >= self._limit
+
+    def on_validation(self, found: ValidationDone) -> None:
+        """Keep the value."""
+        self.value = found.value
+        self.best_step = found.step if found.is_best else self.best_step
+
+    def on_end(self, run: RunEnds) -> None:
+        """Keep why."""
+        self.ended = run.outcome in ("all epochs", "early stop")
 
 
 @dataclass(frozen=True)
-class EpochCost:
-    """What an epoch takes. seconds: of all steps and the validation. once: seconds before the
-    first epoch. epochs: that the defaults ask for, at most. events: that an epoch sees."""
-
-    seconds: float
-    epochs: int
-    events: int
-    once: float = 0.0
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A decision. epochs: 0 where the model is left out. seconds: that it may take."""
+class Trained:
+    """How far a model came. seconds: of all slices; of these `stepping` trained, and `around` was
+    what the last slice took beside. epochs: done, and up to the best validation. curve: (seconds,
+    validation) after each slice. ended: whether more time would change nothing."""
 
     model: ModelName
-    epochs: int
-    seconds: float
-    why: str
+    seconds: float = 0.0
+    stepping: float = 0.0
+    around: float = 0.0
+    epochs: float = 0.0
+    best_epochs: float = 0.0
+    curve: tuple[tuple[float, float], ...] = ()
+    ended: bool = False
 
     def __post_init__(self) -> None:
         check_literals(self)
 
-    def text(self) -> str:
-        """One sentence."""
-        if not self.epochs:
-            return f"{self.model}: left out, {self.why}"
-        minutes = f"{self.seconds / 60:.1f} minutes"
-        return f"{self.model}: at most {self.epochs} epochs, {minutes}; {self.why}"
-
-
-def planned(model: ModelName, cost: EpochCost, left: float) -> Planned:
-    """How long a model is trained. left: seconds that there are for it and all behind it."""
-    mine = max(left, 0.0) * SHARES[model] - cost.once
-    fits = int(mine / max(cost.seconds, 1e-9))
-    least = 1 if cost.events >= LARGE else min(_LEAST[model], cost.epochs)
-    each = f"an epoch takes {cost.seconds:.1f} s"
-    if fits < least:
-        return Planned(
-            model,
-            0,
-            0.0,
-            f"as {each} and {max(mine, 0):.0f} s are left for it: give --minutes more",
+    def after(self, done: Slice, seconds: float, steps_per_epoch: int) -> Trained:
+        """One slice later, which took so many seconds in all."""
+        curve, spent = self.curve, self.seconds + seconds
+        if done.value is not None:
+            curve = (*curve, (spent, done.value))
+        epochs = self.epochs + done.steps / steps_per_epoch
+        best = self.best_epochs if done.best_step is None else done.best_step / steps_per_epoch
+        return replace(
+            self,
+            seconds=spent,
+            stepping=self.stepping + done.seconds,
+            around=max(seconds - done.seconds, 0.0),
+            epochs=epochs,
+            best_epochs=best,
+            curve=curve,
+            ended=done.ended,
         )
-    epochs = min(fits, cost.epochs)
-    why = each if epochs == cost.epochs else f"{each}, and {cost.epochs} would take too long"
-    return Planned(model, epochs, cost.once + epochs * cost.seconds, why)
+
+    @property
+    def an_epoch(self) -> float:
+        """Seconds that one takes; infinite before the first step."""
+        return self.stepping / self.epochs if self.epochs else math.inf
+
+    @property
+    def promise(self) -> float:
+        """What a second of the last two slices gained; infinite before the first."""
+        if not self.curve:
+            return math.inf
+        best = [(0.0, 0.0), *zip([t for t, _ in self.curve], self._best, strict=True)]
+        (before, low), (now, high) = best[-min(3, len(best))], best[-1]
+        return (high - low) / max(now - before, 1e-9)
+
+    @property
+    def _best(self) -> list[float]:
+        return list(accumulate((value for _, value in self.curve), max))
+
+    def text(self) -> str:
+        """One sentence: how long, with which results, and whether more time could help."""
+        if not self.epochs:
+            return f"{self.model}: left out, as no time is left for it: give --minutes more"
+        said = f"{self.model}: {self.epochs:.3g} epochs in {self.seconds:.0f} s"
+        if self.curve:
+            values = ", ".join(f"{value:.4f}" for _, value in self.curve)
+            times = ", ".join(f"{time:.0f}" for time, _ in self.curve)
+            said += f", validation {values} after {times} s"
+        if self.ended:
+            return f"{said}; more time would change nothing"
+        return f"{said}; cut off, it goes on with more --minutes and --resume"
+
+
+def next_slice(
+    runs: Iterable[Trained], left: float, usual: float
+) -> tuple[ModelName, float] | None:
+    """Which model is trained next, and for how many seconds; None where none is worth beginning.
+
+    left: seconds that there are. usual: seconds of a slice.
+    """
+    able = [one for one in runs if not one.ended and left - one.around >= max(_LEAST * usual, 1e-9)]
+    if not able:
+        return None
+    best = max(able, key=lambda one: one.promise)
+    return best.model, min(max(usual, _WORTH * best.around), left - best.around)
 
 
 def free_cores() -> int:
@@ -109,24 +163,3 @@ def free_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1, round((cores or 1) - load))
-
-
-def timed(train: Callable[[Callable[[int], None]], object], clock: Clock | None = None) -> float:
-    """Seconds of a step, the median of a few.
-
-    train: begins a training that calls what it is given after each step; it is stopped after a few.
-    clock: measures them.
-    """
-    timer = clock or SystemClock()
-    marks = [timer.monotonic()]
-
-    def on_step(_: int) -> None:
-        marks.append(timer.monotonic())
-        if len(marks) > _WARM + _STEPS:
-            raise Stopped
-
-    with suppress(Stopped):
-        train(on_step)
-    steps = [end - start for start, end in pairwise(marks)]
-    # The first ones compile and touch memory.
-    return median(steps[_WARM:] or steps or [0.0])

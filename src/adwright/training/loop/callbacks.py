@@ -6,8 +6,9 @@
 
     aw.train(task, callbacks=[Losses()])
 
-What is handed over is frozen: a callback sees the run and does not steer it. Under torchrun or Ray
-only the first process calls. A callback that raises ends the run, with its own error.
+What is handed over is frozen: a callback sees the run and does not steer it, but for `pauses`.
+Under torchrun or Ray only the first process calls. A callback that raises ends the run, with its
+own error.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ __all__ = [
     "WritesDown",
 ]
 
-#: Why a run ended: all epochs are done, patience ran out, it was closed before its end, somebody
-#: pressed Ctrl-C, or an error was raised.
-Outcome = Literal["all epochs", "early stop", "closed", "interrupted", "failed"]
+#: Why a run ended: all epochs are done, patience ran out, it was closed before its end, a callback
+#: asked for a pause, somebody pressed Ctrl-C, or an error was raised.
+Outcome = Literal["all epochs", "early stop", "closed", "paused", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,12 @@ class RunEnds:
 
 
 class Callback(Protocol):
-    """Listens to a training; a class that inherits from it needs only what it listens to."""
+    """Listens to a training; a class that inherits from it needs only what it listens to.
+
+    pauses: True ends the run after the step at work; it is measured and kept, and can be resumed.
+    """
+
+    pauses: bool = False
 
     def on_begin(self, run: RunBegins) -> None:
         """Before the first step; once for each model that is trained."""

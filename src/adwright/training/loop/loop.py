@@ -141,6 +141,8 @@ class _Loop(Generic[B]):
         with self.interrupts.watched(alone=world_size() == 1):
             try:
                 while self.at.epoch < trainee.loop.epochs and not trainee.is_finished(self.at):
+                    if self.telling.pauses:
+                        break
                     if self._epoch():
                         self._end_of_epoch()
             except KeyboardInterrupt:
@@ -174,12 +176,21 @@ class _Loop(Generic[B]):
                 why = self._steps(batches, bar)
             if why == "due":
                 self._validate_within()
+            elif why == "pause":
+                self._pause()
             if why != "due" or trainee.is_finished(self.at):
                 return why == "end"
 
-    def _steps(self, batches: Iterator[B], bar: Progress) -> Literal["end", "due", "stop"]:
-        """Train to the end of the batches, until a validation with a bar of its own is due, or
-        until the run stops here: it is finished, or went back."""
+    def _pause(self) -> None:
+        """Measure in the midst of an epoch, where that was not just done, and keep all of it."""
+        if self.at.loss_count and self.trainee.is_due_after_epoch(self.at):
+            self._validate_within()
+        else:
+            self._save()
+
+    def _steps(self, batches: Iterator[B], bar: Progress) -> Literal["end", "due", "pause", "stop"]:
+        """Train to the end of the batches, until a validation with a bar of its own is due, until a
+        callback asks for a pause, or until the run stops here: it is finished, or went back."""
         trainee = self.trainee
         for batch in batches:
             with self.interrupts.step():
@@ -197,6 +208,8 @@ class _Loop(Generic[B]):
                 self.on_step(self.at.steps)
             if trainee.is_finished(self.at):
                 return "stop"
+            if self.telling.pauses and trainee.left(self.at) != 0:
+                return "pause"
         return "end"
 
     def _validate_within(self) -> None:

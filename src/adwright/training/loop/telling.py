@@ -37,6 +37,11 @@ class Telling:
         #: Those that were told of the beginning.
         self._told: list[Callback] = []
 
+    @property
+    def pauses(self) -> bool:
+        """Whether a callback asks the run to end here for now."""
+        return any(getattr(callback, "pauses", False) for callback in self._callbacks)
+
     def begin(self, at: RunPosition, run: RunFolder | None) -> None:
         """The run begins, or goes on, at `at`."""
         self._began, self._first_epoch = self._clock.monotonic(), at.epoch
@@ -132,7 +137,9 @@ class Telling:
         if rank():
             return
         if outcome is None:
-            outcome = "all epochs" if at.epoch >= self._trainee.loop.epochs else "early stop"
+            outcome = "early stop" if self._trainee.is_finished(at) else "paused"
+            if at.epoch >= self._trainee.loop.epochs:
+                outcome = "all epochs"
         if outcome == "closed":
             kept = f"of epoch {at.best_epoch}" if at.best_epoch else "as they are"
             say(f"closed after step {at.steps:,}: the weights {kept} are kept")

@@ -8,11 +8,13 @@ Of a log whose items repeat it is also searched how much an own item counts.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import with_overrides
 from adwright.data.sequences.next_log import NextLog
 from adwright.metrics.ranking import ndcg
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
@@ -62,26 +64,38 @@ class LinearFit:
 
 
 def fit_linear(
-    log: NextLog, item_item: ItemItemConfig, *, repeats: bool, seed: int = 0
+    log: NextLog,
+    item_item: ItemItemConfig,
+    *,
+    repeats: bool,
+    seed: int = 0,
+    enough: Callable[[], bool] | None = None,
 ) -> LinearFit:
     """Count the training events, search and fit. item_item: the settings of the log's item-item
     rule, of which window, decay, backward and recency are taken over. repeats: whether what a user
-    had may come again. Without validation questions the first settings stand."""
+    had may come again. enough: from when it is true no further settings are tried. Without
+    validation questions the first settings stand."""
     began = time.perf_counter()
     base = replace(item_item.neighbours, source=0.0, neighbours=KEPT)
     counts = _count(log, base, item_item.recency)
     search = _Search(log, counts, repeats=repeats, seed=seed)
     config = replace(item_item, own=item_item.own if repeats else 0.0)
-    for shrink in SHRINKS:
-        found = replace(base, shrink=shrink, target=TARGETS[0])
-        search.tried(replace(config, neighbours=found))
-    for target in TARGETS[1:]:
+    search.tried(replace(config, neighbours=replace(base, shrink=SHRINKS[0], target=TARGETS[0])))
+    steps: list[tuple[str, float]] = [
+        *(("shrink", shrink) for shrink in SHRINKS[1:]),
+        *(("target", target) for target in TARGETS[1:]),
+        *(("recency", recency) for recency in RECENCIES),
+        *(("own", own) for own in OWNS if repeats),
+    ]
+    for name, value in steps:
+        if enough is not None and enough():
+            break
         best = search.best.config
-        search.tried(replace(best, neighbours=replace(best.neighbours, target=target)))
-    for recency in RECENCIES:
-        search.tried(replace(search.best.config, recency=recency))
-    for own in OWNS if repeats else ():
-        search.tried(replace(search.best.config, own=own))
+        if name in ("shrink", "target"):
+            table = with_overrides(best.neighbours, {name: value})
+            search.tried(replace(best, neighbours=table))
+        else:
+            search.tried(with_overrides(best, {name: value}))
     return LinearFit(
         search.best, search.ndcg, search.trials, len(counts.kept), time.perf_counter() - began
     )
