@@ -22,6 +22,8 @@ show them in its own way. All of them survive pickling, since worker processes r
 
 from __future__ import annotations
 
+from adwright.core.addresses import shown_address
+
 __all__ = [
     "AdwrightError",
     "ArtifactCorruptError",
@@ -48,15 +50,16 @@ class AdwrightError(Exception):
     what: what went wrong, one sentence without a full stop.
     where: which file, key or object it concerns; may be empty.
     hint: what the reader can do about it; may be empty.
+    Passwords of addresses are masked in all three.
     """
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         # Only `what` goes into args: unpickling calls cls(*args) and then restores the
         # attributes, so keyword-only arguments survive the trip between processes.
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
+        super().__init__(shown_address(what))
+        self.what = shown_address(what)
+        self.where = shown_address(where)
+        self.hint = shown_address(hint)
 
     def __str__(self) -> str:
         text = self.what

@@ -76,7 +76,7 @@ def _builder(config: ProgramServiceConfig, make: MakeRoom) -> Callable[[], FastA
         room, texts = make()
         measures = [EngineMeasures(room)]
         return create_programs_app(
-            config, room, texts, ready=room.ready, beside=room, measures=measures
+            config, room, texts, ready=room.asked, beside=room, measures=measures
         )
 
     return build

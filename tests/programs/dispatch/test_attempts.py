@@ -23,7 +23,7 @@ class Noted:
     def __init__(self, engine: ExecutionEngine) -> None:
         self.told: list[str] = []
         self.attempts = Attempts(
-            {"e": engine}, self, count=len, call_seconds=50.0, retry_seconds=1.0, stop_seconds=5.0
+            {"e": engine}, self, count=len, call_seconds=50.0, stop_seconds=5.0
         )
 
     def began(self, attempt: Attempt) -> None:
@@ -83,9 +83,9 @@ def test_an_attempt_begins_once_and_ends_once() -> None:
     [
         (ConfigError("it is too long"), ["failed: it is too long"]),
         (ResourceError("killed"), ["gone: killed"]),
-        (KeyError("x"), ["again at 1: 'x'"]),
-        (asyncio.CancelledError(), ["again at 1: the engine cancelled it"]),
-        (None, ["began None", "again at 1: the answer of engine e broke off"]),
+        (KeyError("x"), ["again at 0: 'x'"]),
+        (asyncio.CancelledError(), ["again at 0: the engine cancelled it"]),
+        (None, ["began None", "again at 0: the answer of engine e broke off"]),
     ],
 )
 def test_what_each_error_means(error: BaseException | None, told: list[str]) -> None:
@@ -123,22 +123,6 @@ def test_what_was_cached_may_be_said_last() -> None:
     assert found[0].cached == 7
 
 
-def test_waits_between_attempts_grow() -> None:
-    def broken(*_: object) -> str:
-        raise OSError("broken")
-
-    noted = Noted(ScriptedEngine(broken, pace=0.0))
-
-    async def work() -> None:
-        attempt = noted.start("tea")
-        await asyncio.sleep(1.5)
-        noted.attempts.start(attempt, SALTED)
-        await asyncio.sleep(5.0)
-
-    run(work())
-    assert noted.told == ["again at 1: broken", "again at 4: broken"]
-
-
 def test_whoever_stops_one_can_wait_until_the_engine_has_let_go() -> None:
     engine = ScriptedEngine(pace=10.0)
     noted = Noted(engine)
@@ -165,7 +149,7 @@ def test_one_that_takes_too_long_is_ended_and_the_engine_looked_at() -> None:
         await asyncio.sleep(60.0)
 
     run(work())
-    assert noted.told == ["began 0", "e is silent", "again at 51: "]
+    assert noted.told == ["began 0", "e is silent", "again at 50: "]
     assert engine.cancelled == ["tea.1"]
 
 

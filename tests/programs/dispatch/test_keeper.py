@@ -33,6 +33,7 @@ class Kept:
             {"e": engine},
             bounds=BOUNDS,
             died=lambda _, why: self.note(why),
+            rests=lambda _, rest, why: self.note(f"{rest}: {why}"),
             back=lambda _: self.note("back"),
             working=lambda: self.working,
         )

@@ -21,6 +21,7 @@ from adwright.programs.engines.engine_errors import (
     EngineBusyError,
     EngineFailedError,
     EngineGoneError,
+    EngineRefusesError,
     EngineSilentError,
 )
 from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConfig
@@ -299,11 +300,14 @@ def test_our_own_service(chat: bool) -> None:
                 assert len([value for one in reports for value in one.logprobs]) == 9
                 assert (reports[-1].over, reports[-1].tokens) == (True, 10)
             assert (await engine.stats()).running == 0
+            await engine.probe()
         other = OpenAIEngineConfig(f"{url}/v1", "other", key_variable="TEST_ENGINE_KEY")
         for wrong, status in ((OpenAIEngineConfig(f"{url}/v1", "m"), "401"), (other, "404")):
             async with OpenAIEngine(wrong) as engine:
-                with pytest.raises(ConfigError, match=status):
+                with pytest.raises(EngineRefusesError, match=status):
                     await engine.fill("f", "tea")
+                with pytest.raises(EngineRefusesError, match=status):
+                    await engine.probe()
 
     with pytest.MonkeyPatch.context() as patch, on_loopback(app) as url:
         patch.setenv("TEST_ENGINE_KEY", "k")

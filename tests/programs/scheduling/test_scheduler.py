@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from adwright.core.errors import ValueInvalidError
 from adwright.programs.objective import THROUGHPUT
+from adwright.programs.scheduling.engine_state import EngineRest
 from adwright.programs.scheduling.ready_chain import UpcomingPrefix
 from adwright.programs.scheduling.retention import KeepDecision
 from adwright.programs.scheduling.scheduler import (
+    Aside,
     Dropped,
     Fill,
     ProgramScheduler,
@@ -81,7 +85,7 @@ def test_an_engine_that_dies_loses_nothing() -> None:
                 ended.append(name)
     assert sorted(ended) == [f"a{at}" for at in range(6)]
     assert {where[name] for name in lost} == {"e1"}
-    scheduler.engine_back("e0")
+    scheduler.engine_back("e0", 3.0)
     scheduler.ready(chain_of("b"), 3.0)
     assert len(started(scheduler, 3.0)) == 1
 
@@ -95,7 +99,7 @@ def test_followers_of_an_engine_that_died_look_elsewhere() -> None:
     scheduler.engine_died("e0", 0.1)
     scheduler.engine_died("e1", 0.1)
     assert len(scheduler.queue) == 4
-    scheduler.engine_back("e1")
+    scheduler.engine_back("e1", 0.2)
     assert all(engine == "e1" for _, engine in started(scheduler, 0.2))
 
 
@@ -241,3 +245,71 @@ def test_the_outlook_of_a_program_orders_it() -> None:
     scheduler.outlook("wide", "t", 5000, 5000)
     scheduler.done("busy", "e", 1.0)
     assert started(scheduler, 1.0) == [("narrow", "e")]
+
+
+@pytest.mark.parametrize("tenant", ["t", "b"])
+def test_who_waits_for_a_dead_engine_holds_nobody_up(tenant: str) -> None:
+    scheduler = ProgramScheduler(
+        [state_of("small", context_length=1024), state_of("big", context_length=8192)]
+    )
+    scheduler.engine_died("big", 0.0)
+    scheduler.ready(chain_of("long", tokens=(3000,), prefix=(1,)), 0.0)
+    for at in range(4):
+        scheduler.ready(chain_of(f"s{at}", tenant=tenant), 0.1)
+    found, why = scheduler.decide(0.2), "no engine takes it now (big is gone)"
+    assert Aside(chain_of("long", tokens=(3000,), prefix=(1,)), why) in found
+    starts = [one.chain.chain_id for one in found if isinstance(one, Start)]
+    assert sorted(starts) == ["s0", "s1", "s2", "s3"]
+    assert len(scheduler) == 5
+    assert scheduler.decide(1e6) == []
+    scheduler.engine_back("big", 1e6)
+    assert started(scheduler, 1e6) == [("long", "big")]
+    scheduler.engine_died("big", 2e6)
+    scheduler.decide(2e6)
+    scheduler.cancel("long", 2e6)
+    assert len(scheduler) == 4
+
+
+def test_who_failed_goes_where_it_has_not_and_waits_for_its_place_there() -> None:
+    scheduler = scheduler_of("e0", "e1", max_batch=1)
+    for name in "ab":
+        scheduler.ready(chain_of(name), 0.0)
+    where = dict(started(scheduler, 0.0))
+    scheduler.failed("a", where["a"], 0.1, "out of luck", wait=0.5)
+    (wait,) = scheduler.decide(0.1)
+    assert isinstance(wait, Wait)
+    assert (wait.chain.chain_id, wait.engine_id) == ("a", where["b"])
+    assert scheduler.done("b", where["b"], 1.0) is not None
+    assert started(scheduler, 1.0) == [("a", where["b"])]
+    # Now it has failed on both: there is a pause before each further time, up to four.
+    scheduler.failed("a", where["b"], 2.0, "out of luck", wait=0.5)
+    assert scheduler.decide(2.0) == []
+    ((_, at),) = started(scheduler, 2.5)
+    scheduler.failed("a", at, 3.0, "out of luck", wait=0.5)
+    ((_, at),) = started(scheduler, 3.5)
+    scheduler.failed("a", at, 4.0, "out of luck", wait=0.5)
+    (dropped,) = scheduler.decide(4.0)
+    assert dropped == Dropped(chain_of("a"), "out of luck; it was tried 4 times")
+    assert len(scheduler) == 0
+
+
+@pytest.mark.parametrize(
+    ("rest", "seconds"), [("refuses", 6.0), ("fails", 30.0), ("busy", math.inf)]
+)
+def test_an_engine_that_rests_is_given_nothing_new(rest: EngineRest, seconds: float) -> None:
+    scheduler = scheduler_of("e0", "e1")
+    scheduler.ready(chain_of("a"), 0.0)
+    ((_, at),) = started(scheduler, 0.0)
+    for name in ("e0", "e1"):
+        scheduler.engine_rests(name, rest, "out of order", 0.0)
+    assert scheduler.done("a", at, 0.5) is not None
+    scheduler.ready(chain_of("b"), 1.0)
+    told = scheduler.decide(1.0)
+    why = "no engine takes it now (e0: out of order; e1: out of order)"
+    assert told == [Aside(chain_of("b"), why)]
+    assert scheduler.next_timer() == (None if seconds == math.inf else 1.0 + seconds)
+    told = scheduler.decide(31.0)
+    assert told == ([] if seconds == math.inf else [Dropped(chain_of("b"), why)])
+    scheduler.engine_back("e1", 40.0)
+    scheduler.ready(chain_of("c"), 40.0)
+    assert ("c", "e1") in started(scheduler, 40.0)

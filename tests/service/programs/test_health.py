@@ -18,7 +18,11 @@ def test_how_the_service_is() -> None:
 def test_it_is_ready_while_one_engine_is() -> None:
     alive = {"e0": False, "e1": True}
     config = ProgramServiceConfig(allowed_hosts=("test",))
-    app = create_programs_app(config, ScriptedRouter(), {}, ready=lambda: alive)
+
+    async def ready() -> dict[str, bool]:
+        return alive
+
+    app = create_programs_app(config, ScriptedRouter(), {}, ready=ready)
     with running(app) as client:
         assert client.get("/readyz").status_code == 200
         alive["e1"] = False

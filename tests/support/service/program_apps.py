@@ -150,7 +150,7 @@ def room_app(room: EngineRoom, model: str = "model", **settings: Any) -> FastAPI
         ProgramServiceConfig(**settings),
         room,
         {model: ServedText(len, chat_prompt)},
-        ready=room.ready,
+        ready=room.asked,
         beside=room,
         measures=[EngineMeasures(room)],
     )

@@ -14,7 +14,7 @@ Which is best: one that is not refused, then that with fewer writes, then the sh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.generate.prompts import repair_messages, script_messages
@@ -154,7 +154,14 @@ class _Beam:
                 grammar=self._grammar,
             )
             prompts = [messages] * number
-            answer = self._model.generate(prompts, asked)
+            try:
+                answer = self._model.generate(prompts, asked)
+            except ConfigError:
+                if self._grammar is None:
+                    raise
+                # Many servers know no grammars; scripts are checked in any case.
+                self._grammar = None
+                answer = self._model.generate(prompts, replace(asked, grammar=None))
             texts += answer.texts
             self._in += answer.usage.prompt_tokens
             self._out += answer.usage.completion_tokens

@@ -30,6 +30,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from adwright.campaigns.store.postgresql import connect, patient, set_up
+from adwright.core.addresses import shown_address
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 
 __all__ = ["Database", "is_full", "masked"]
@@ -54,13 +55,11 @@ _FULL = (
     "free a few MiB on the disk of the database, by deleting a spare file for one, and compact "
     "onto another disk; what was acknowledged is safe"
 )
-_SECRET = ("password", "sslpassword", "passfile")
 
 
 def masked(url: URL) -> str:
     """The URL as text that may be shown: without its password, wherever that stands."""
-    query = {key: "***" if key in _SECRET else value for key, value in url.query.items()}
-    return url.set(query=query).render_as_string(hide_password=True)
+    return shown_address(url.render_as_string(hide_password=False))
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adwright.core.addresses import shown_address
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 
@@ -112,7 +113,7 @@ class EngineChoice:
     @property
     def says(self) -> str:
         """What runs it, in words."""
-        return ", ".join(self.urls) or f"{self.kind}, in processes of their own"
+        return shown_address(", ".join(self.urls)) or f"{self.kind}, in processes of their own"
 
     def room(self, terms: DispatchTerms | None = None) -> tuple[EngineRoom, ServedText]:
         """The engines, not yet open, and what is known of their model's texts.
@@ -175,7 +176,12 @@ class EngineChoice:
         return [
             OpenAIEngine(
                 OpenAIEngineConfig(
-                    url, self.model, dialect=self.dialect, chat=self.chat, domain=self._domain
+                    url,
+                    self.model,
+                    dialect=self.dialect,
+                    chat=self.chat,
+                    domain=self._domain,
+                    name=self.called,
                 )
             )
             for url in self.urls

@@ -23,6 +23,7 @@ from adwright.cli.programs.engines import (
     Urls,
 )
 from adwright.cli.shared import DryRun, Offline
+from adwright.core.addresses import shown_address
 from adwright.core.config import to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError
 
@@ -187,7 +188,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     )
     if dry_run:
         told = {**to_jsonable(choice), "host": host, "port": port}
-        typer.echo(json.dumps(told, indent=1))
+        typer.echo(shown_address(json.dumps(told, indent=1)))
     else:
         _serve(choice, settings, terms, host, port)
 
@@ -209,7 +210,7 @@ def _serve(
             settings,
             room,
             {choice.called: text},
-            ready=room.ready,
+            ready=room.asked,
             beside=room,
             measures=[EngineMeasures(room)],
         )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from adwright.core.addresses import login_of
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError, ResourceError
 from adwright.lm.engine.base import Engine, Vectors
 from adwright.lm.engine.capabilities import Capabilities, check_least
@@ -109,6 +110,8 @@ class HttpModel(Engine):
         # Tokens are not part of the protocol, nor is the notation of llguidance.
         self._info = ModelInfo(config.model, "http", 0, "", FURTHER - {"top_logprobs", "lark"})
         self._tokens: HuggingFaceTokens | None = None
+        #: Learned from a refusal: newer models of OpenAI's call the bound of a chat otherwise.
+        self._renames_bound = False
 
     @classmethod
     def open(cls, config: HttpConfig) -> HttpModel:
@@ -117,9 +120,11 @@ class HttpModel(Engine):
             from openai import OpenAI
         except ImportError as error:
             raise MissingExtraError("language models over HTTP", "lm") from error
+        address, login = login_of(config.base_url)
         client = OpenAI(
-            base_url=config.base_url,
+            base_url=address,
             api_key=os.environ.get(config.key_variable) or "none",
+            default_headers={"Authorization": login} if login else None,
             timeout=config.timeout_seconds,
             max_retries=config.retries,
         )
@@ -249,7 +254,21 @@ class HttpModel(Engine):
                 if isinstance(prompt, Chat) and prompt.settings:
                     told = {"chat_template_kwargs": dict(prompt.settings)}
                     fields["extra_body"] = fields.get("extra_body", {}) | told
-                return self._client.chat.completions.create(messages=turns, **fields)
+                return self._chat(turns, fields)
+
+    def _chat(self, turns: list[dict[str, str]], fields: dict[str, Any]) -> Any:
+        import openai
+
+        if self._renames_bound:
+            fields["max_completion_tokens"] = fields.pop("max_tokens")
+        try:
+            return self._client.chat.completions.create(messages=turns, **fields)
+        except openai.BadRequestError as error:
+            if "max_completion_tokens" not in error.message or "max_tokens" not in fields:
+                raise
+        self._renames_bound = True
+        fields["max_completion_tokens"] = fields.pop("max_tokens")
+        return self._client.chat.completions.create(messages=turns, **fields)
 
     def _score(self, prompt: Prompt, after: str | TokenPrompt) -> npt.NDArray[np.float64]:
         match prompt, after:

@@ -22,15 +22,13 @@ from adwright.programs.scheduling.ready_chain import ReadyChain
 __all__ = ["Attempt", "AttemptEvents", "Attempts"]
 
 _log = logging.getLogger("adwright.programs")
-#: The longest wait before another attempt, in seconds.
-_LONGEST = 10.0
 
 
 @dataclass(eq=False)
 class Attempt:
     """A chain on an engine. job: who waits for it; None: it is read for others, without an answer.
     cached: tokens of the prompt that the engine had held; tokens: of the answer; None: it does not
-    say. number: of the attempts of all chains."""
+    say. number: of the attempts of all chains. since: when it began."""
 
     chain: ReadyChain
     engine_id: str
@@ -40,6 +38,7 @@ class Attempt:
     salt: str
     cached: int | None = None
     tokens: int | None = None
+    since: float = 0.0
     task: asyncio.Task[None] | None = None
 
 
@@ -68,8 +67,8 @@ class AttemptEvents(Protocol):
 
 
 class Attempts:
-    """All that runs on the engines. call_seconds, retry_seconds, stop_seconds: see
-    `DispatchTerms`."""
+    """All that runs on the engines. call_seconds, stop_seconds: see `DispatchTerms`. heard: when
+    each engine last wrote something."""
 
     def __init__(
         self,
@@ -78,12 +77,11 @@ class Attempts:
         *,
         count: Callable[[str], int],
         call_seconds: float,
-        retry_seconds: float,
         stop_seconds: float,
     ) -> None:
         self._engines, self._events, self._count = engines, events, count
-        self._call_seconds, self._retry_seconds = call_seconds, retry_seconds
-        self._stop_seconds = stop_seconds
+        self._call_seconds, self._stop_seconds = call_seconds, stop_seconds
+        self.heard: dict[str, float] = {}
         self._running: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,6 +95,7 @@ class Attempts:
 
     def start(self, attempt: Attempt, can: EngineCapabilities) -> None:
         """Begin an attempt, on an engine that can do so much."""
+        attempt.since = asyncio.get_running_loop().time()
         self._running[attempt.chain.chain_id] = attempt
         if attempt.job is None:
             work = self._fill(attempt)
@@ -104,6 +103,11 @@ class Attempts:
             request = attempt.job.begin(can, self._count)
             work = self._write(attempt, attempt.job, request, can)
         attempt.task = self.spawn(work)
+
+    def quiet(self, since: float) -> set[str]:
+        """Engines that have had something to do since then, and have written nothing."""
+        old = {one.engine_id for one in self._running.values() if one.since < since}
+        return {one for one in old if self.heard.get(one, 0.0) < since}
 
     def stop(self, chain_id: str) -> list[asyncio.Task[None]]:
         """Stop the attempt of a chain, if there is one; returns what is to be waited for until the
@@ -160,7 +164,7 @@ class Attempts:
                 told = cause if isinstance(cause, Exception) else error
                 self._events.failed(attempt, told, final=True)
         except BaseException as error:
-            await self._break_off(attempt, job, error)
+            self._break_off(attempt, error)
         else:
             if self._drop(attempt):
                 self._events.ended(attempt)
@@ -180,8 +184,10 @@ class Attempts:
             **further,
         )
         is_first, is_over = True, False
+        now = asyncio.get_running_loop().time
         try:
             async for report in reports:
+                self.heard[attempt.engine_id] = now()
                 if report.cached_tokens is not None:
                     attempt.cached = report.cached_tokens
                 if is_first:
@@ -206,14 +212,12 @@ class Attempts:
                     adapter=attempt.chain.adapter,
                 )
         except BaseException as error:
-            await self._break_off(attempt, None, error)
+            self._break_off(attempt, error)
         else:
             if self._drop(attempt):
                 self._events.ended(attempt)
 
-    async def _break_off(
-        self, attempt: Attempt, job: ChainJob | None, error: BaseException
-    ) -> None:
+    def _break_off(self, attempt: Attempt, error: BaseException) -> None:
         """An attempt has ended in an error: say which."""
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError):
@@ -232,11 +236,6 @@ class Attempts:
         if isinstance(error, TimeoutError):
             self.spawn(self._cancel(attempt))
             self._events.silent(attempt.engine_id)
-        if job is not None and not final:
-            # An engine that is busy may say when to come again.
-            told = getattr(error, "retry_after", None) or 0.0
-            await asyncio.sleep(min(max(told, self._retry_seconds * 2**job.errors), _LONGEST))
-            job.errors += 1
         if self._drop(attempt):
             self._events.failed(attempt, error, final=final)
 

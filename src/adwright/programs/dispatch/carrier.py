@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from uuid import uuid4
 
-from adwright.core.errors import ProgramError
+from adwright.core.errors import ConfigError, ProgramError
 from adwright.programs.dispatch.attempts import Attempt, Attempts
 from adwright.programs.dispatch.canary import CacheCanary, CheckedAnswer
 from adwright.programs.dispatch.chain_job import ChainJob
-from adwright.programs.dispatch.keeper import EngineKeeper
+from adwright.programs.dispatch.keeper import EngineKeeper, why_rest
 from adwright.programs.dispatch.outlook import PrefixTexts
 from adwright.programs.dispatch.program_engine import ProgramEngine
 from adwright.programs.dispatch.ready import ChainReader
 from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.programs.scheduling.engine import ExecutionEngine
-from adwright.programs.scheduling.engine_state import EngineState
+from adwright.programs.scheduling.engine_state import EngineRest, EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.ready_chain import ReadyChain
 from adwright.programs.scheduling.retention import KeepDecision
 from adwright.programs.scheduling.scheduler import (
+    Aside,
     Dropped,
     Fill,
     ProgramScheduler,
@@ -45,6 +47,10 @@ __all__ = ["DecisionCarrier"]
 _log = logging.getLogger("adwright.programs")
 #: An engine's memory is short from this share of it on; prefixes that it is told to hold.
 _SHORT, _HELD = 0.5, 64
+#: The longest wait before another attempt where one failed, in seconds.
+_LONGEST = 10.0
+#: Seconds for which an engine that has written something is taken to answer.
+_LATELY = 10.0
 
 
 class DecisionCarrier:
@@ -73,15 +79,16 @@ class DecisionCarrier:
             engines,
             bounds=terms.keeper,
             died=self._died,
+            rests=self._rests,
             back=self._back,
             working=self._working,
+            quiet=self._quiet,
         )
         self.attempts = Attempts(
             engines,
             self,
             count=reader.counts.count,
             call_seconds=terms.call_seconds,
-            retry_seconds=terms.retry_seconds,
             stop_seconds=terms.stop_seconds,
         )
         self.canary: CacheCanary | None = None
@@ -133,6 +140,15 @@ class DecisionCarrier:
         self.scheduler.ready(job.chain, self._loop.time())
         self._plan()
 
+    async def ask(self) -> None:
+        """Have the models of engines write a token that have not written anything lately."""
+        since, asked = self._loop.time() - _LATELY, []
+        for engine_id, state in self.scheduler.engines.items():
+            if state.takes and self.attempts.heard.get(engine_id, -math.inf) < since:
+                self.attempts.heard[engine_id] = self._loop.time()
+                asked.append(self.keeper.ask(engine_id))
+        await asyncio.gather(*asked)
+
     def stop(self, job: ChainJob) -> list[asyncio.Task[None]]:
         """Nobody waits for it any more; returns what ends with that on the engines."""
         chain_id = job.chain.chain_id
@@ -173,6 +189,7 @@ class DecisionCarrier:
         """It is over, and its answer is whole."""
         chain, engine_id, job = attempt.chain, attempt.engine_id, attempt.job
         now = self._loop.time()
+        self.keeper.answered(engine_id)
         self._plan()
         if job is None:
             self.scheduler.done(chain.chain_id, engine_id, now)
@@ -205,11 +222,22 @@ class DecisionCarrier:
         if job is not None and final:
             job.settle(error)
             return
+        chain_id, engine_id, wait = attempt.chain.chain_id, attempt.engine_id, 0.0
+        rest = why_rest(error)
+        known = self.scheduler.queue.failures.get(chain_id)
+        if rest != "fails" or known is None or len(known.on) < 2:
+            # What failed on two already may well be the fault of the chain.
+            self.keeper.failed(engine_id, error)
         if job is not None:
             job.error = error
-            job.note("again", now, engine=attempt.engine_id, why=repr(error))
+            if rest == "refuses":
+                what = "see which key and model it is asked with"
+                job.error = ConfigError(str(error), where=f"engine {engine_id}", hint=what)
+            job.note("again", now, engine=engine_id, why=repr(error))
+            wait = min(self._terms.retry_seconds * 2**job.errors, _LONGEST)
+            job.errors += 1
         told = str(error) or type(error).__name__
-        self.scheduler.failed(attempt.chain.chain_id, attempt.engine_id, now, told)
+        self.scheduler.failed(chain_id, engine_id, now, told, rest=rest, wait=wait)
 
     def gone(self, engine_id: str, why: str) -> None:
         """The engine is gone."""
@@ -227,17 +255,37 @@ class DecisionCarrier:
         self._filled[engine_id].clear()
         for chain_id in self.scheduler.engines[engine_id].running:
             if (job := self.jobs.get(chain_id)) is not None:
+                job.moved += 1
                 job.note("again", now, engine=engine_id, why=why)
         self.scheduler.engine_died(engine_id, now)
         self._plan()
 
     def _back(self, engine_id: str) -> None:
         if engine_id not in self._retired:
-            self.scheduler.engine_back(engine_id)
+            self.scheduler.engine_back(engine_id, self._loop.time())
             self._plan()
+
+    def _rests(self, engine_id: str, rest: EngineRest, why: str) -> None:
+        self.scheduler.engine_rests(engine_id, rest, why, self._loop.time())
+        self._plan()
 
     def _working(self) -> list[str]:
         return [one for one, state in self.scheduler.engines.items() if state.batch]
+
+    def _quiet(self) -> list[str]:
+        """Engines that have written nothing since the last look, and whose chains others can take.
+        An engine may read for long, so that no chain is taken from more than there are for that."""
+        states, since = self.scheduler.engines, self._loop.time() - self._terms.keeper.beat
+        found = []
+        for one in self.attempts.quiet(since):
+            models = set(states[one].capabilities.models)
+            others = (each for name, each in states.items() if name != one and each.takes)
+            jobs = (self.jobs.get(chain_id) for chain_id in states[one].running)
+            if any(not models.isdisjoint(each.capabilities.models) for each in others) and any(
+                job is not None and job.moved < len(states) for job in jobs
+            ):
+                found.append(one)
+        return found
 
     def lied(self, engine_id: str, why: str) -> None:
         """Its prefix cache is used no more."""
@@ -318,6 +366,8 @@ class DecisionCarrier:
             case Wait(chain=chain, engine_id=engine_id, placement=placement):
                 job = self.jobs[chain.chain_id]
                 job.note("waits", now, engine=engine_id, score=placement.score)
+            case Aside(chain=chain, why=why):
+                self.jobs[chain.chain_id].note("waits", now, why=why)
             case Stop(chain_id=chain_id):
                 self.attempts.stop(chain_id)
             case Dropped(chain=chain, reason=reason):

@@ -58,7 +58,8 @@ def further_settings(settings: GenerationConfig) -> GenerationConfig | None:
 class ChainJob:
     """A chain that is asked for. answer: who waits for it. tokens: that were let in for it.
     is_begun: whether the scheduler knows of it. attempts: begun so far; errors: how many of them
-    failed; error: that of the last. before: tokens that were said before this attempt."""
+    failed; error: that of the last. moved: how often an engine died under it. before: tokens that
+    were said before this attempt."""
 
     chain: ReadyChain
     asked: AskedChain
@@ -71,6 +72,7 @@ class ChainJob:
     attempts: int = 0
     errors: int = 0
     error: Exception | None = None
+    moved: int = 0
     before: int = 0
     _said: list[str] = field(default_factory=list)
 

@@ -9,10 +9,10 @@
                 text = await session.get("ad")
 
 Whatever befalls an engine, each chain comes to one text or one error: what ran there waits again,
-see `chain_job` for what becomes of a text that was begun. An error of one chain is its own: what an
-engine refuses (any AdwrightError but ResourceError, which is the death of the engine) fails at
-once, anything else after a few attempts. Whoever does not wait for a chain any more ends it, on the
-engine, too.
+see `chain_job` for what becomes of a text that was begun. An error of one chain is its own: what is
+wrong with a request (any AdwrightError but ResourceError, which is the death of the engine) fails
+at once, anything else goes on to other engines and fails after a few attempts. Whoever does not
+wait for a chain any more ends it, on the engine, too.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ _UNMEASURED = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)
 
 class DispatchStats(NamedTuple):
     """programs: that are not closed. chains: asked for and not over. running, alive, deaths: by
-    engine. waiting_tokens: that were let in and are not done. read_tokens, cached_tokens,
-    written_tokens: of all chains that have ended; those that the engines had held are among those
-    read. decisions: of the scheduler. cache_checks, cache_lies: of the canary, see there."""
+    engine; alive: it answers. waiting_tokens: that were let in and are not done. read_tokens,
+    cached_tokens, written_tokens: of all chains that have ended; those that the engines had held
+    are among those read. decisions: of the scheduler. cache_checks, cache_lies: of the canary, see
+    there."""
 
     programs: int
     chains: int
@@ -132,7 +133,7 @@ class ChainDispatcher:
             programs=len(self._programs),
             chains=len(carrier.jobs) + sum(map(len, self._held.values())),
             running={one: each.batch for one, each in carrier.scheduler.engines.items()},
-            alive={one: each.alive for one, each in carrier.scheduler.engines.items()},
+            alive={one: each.answers for one, each in carrier.scheduler.engines.items()},
             waiting_tokens=self.admission.tokens,
             read_tokens=carrier.read_tokens,
             cached_tokens=carrier.cached_tokens,

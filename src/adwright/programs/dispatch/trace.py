@@ -3,7 +3,8 @@
     submit      it has come
     ready       a chain may run                    tokens of its prompt; its group
     placed      it is sent to an engine            the engine; predicted seconds, by term
-    waits       it waits at an engine for a place, or for a prefix that is read there
+    waits       it waits at an engine for a place, or for a prefix that is read there; or for an
+                engine that takes it: why none does
     fill        its beginning is read, for it and others
     first       the first piece of its answer      tokens that the engine had held
     again       it will be sent once more          why

@@ -4,6 +4,8 @@
     EngineFailedError   a ConnectionError: it failed at this request and answers others. Ask again
     EngineSilentError   the same: nothing came of it in time, as a TimeoutError
     EngineBusyError     the same: it takes no more for now. Ask again after `retry_after` seconds
+    EngineRefusesError  the same: it refuses whoever asks, for a key, an address or a model that it
+                        does not have. Ask another
 
 A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent. What
 is no AdwrightError is for whoever carries requests to engines: nothing is final there.
@@ -26,6 +28,7 @@ __all__ = [
     "EngineBusyError",
     "EngineFailedError",
     "EngineGoneError",
+    "EngineRefusesError",
     "EngineSilentError",
     "error_from_wire",
     "error_to_wire",
@@ -50,6 +53,10 @@ class EngineBusyError(EngineFailedError):
     def __init__(self, what: str, retry_after: float | None = None) -> None:
         super().__init__(what)
         self.retry_after = retry_after
+
+
+class EngineRefusesError(EngineFailedError):
+    """The engine refuses us, whatever is asked; another one may take the same."""
 
 
 def error_to_wire(error: Exception) -> dict[str, str]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from adwright.core.addresses import login_of, shown_address
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.lm.engine.generation import GenerationConfig
@@ -33,6 +34,7 @@ from adwright.programs.engines.engine_errors import (
     EngineBusyError,
     EngineFailedError,
     EngineGoneError,
+    EngineRefusesError,
     EngineSilentError,
 )
 from adwright.programs.engines.server_fields import (
@@ -55,8 +57,8 @@ _NO_NAMES: Mapping[str, str] = {}
 _CHARACTERS = 4
 #: Bytes of an event, or of an error, at the most.
 _LONGEST = 1 << 20
-#: A server takes no more for now.
-_BUSY = (429, 503)
+#: A server takes no more for now; it refuses whoever asks, for a key, a model or an address.
+_BUSY, _OURS = (429, 503), (401, 402, 403, 404, 405, 407, 410)
 
 
 @checked
@@ -64,7 +66,8 @@ _BUSY = (429, 503)
 class OpenAIEngineConfig:
     """Where the server is, and what it is.
 
-    base_url: up to and with /v1. model: as it names it. dialect: see `server_fields`. chat: it has
+    base_url: up to and with /v1. model: as it names it; name: as calls name it, "" for the same.
+    dialect: see `server_fields`. chat: it has
     only chats. adapters: the server's name of each, such as a LoRA's. key_variable, salt_variable:
     environment variables of the key, and of the secret that salts are made with; without that one
     salts hold as long as this process. domain: the salt that it takes, where it caches and knows no
@@ -86,6 +89,7 @@ class OpenAIEngineConfig:
     salt_variable: str = "ADWRIGHT_SALT_SECRET"
     domain: str | None = ""
     priority: bool = False
+    name: str = ""
     max_batch: int = 32
     kv_tokens: int = 100_000
     context_length: int = 8_192
@@ -113,7 +117,7 @@ class OpenAIEngineConfig:
         """What the server is said to be able to do."""
         salts = self.dialect != "openai"
         return EngineCapabilities(
-            (self.model,),
+            (self.name or self.model,),
             prefix_cache=salts or self.domain is not None,
             in_flight_prefix=self.dialect == "vllm",
             priority=self.priority,
@@ -150,11 +154,14 @@ class OpenAIEngine:
     def __init__(
         self, config: OpenAIEngineConfig, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self.config, self.name, self._transport = config, config.base_url, transport
+        self.config, self._transport = config, transport
+        self.name = shown_address(config.base_url)
         self.capabilities, self._domain = config.capabilities(), OneDomain(config.domain or "")
         self._secret = os.environ.get(config.salt_variable) or secrets.token_hex(32)
         self._client: httpx.AsyncClient | None = None
         self._calls: dict[str, _HttpCall] = {}
+        #: Learned from a refusal: newer models of OpenAI's call the bound of a chat otherwise.
+        self._renames_bound = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -162,10 +169,11 @@ class OpenAIEngine:
         except ImportError as error:
             raise MissingExtraError("engines behind HTTP", "lm") from error
         config = self.config
+        address, login = login_of(config.base_url)
         key = os.environ.get(config.key_variable) or "none"
         self._client = httpx.AsyncClient(
-            base_url=config.base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}"},
+            base_url=address.rstrip("/") + "/",
+            headers={"Authorization": login or f"Bearer {key}"},
             # Answers have bounds of their own; more of them than this never run.
             timeout=httpx.Timeout(None, connect=config.connect_seconds),
             limits=httpx.Limits(max_connections=None),
@@ -214,7 +222,7 @@ class OpenAIEngine:
         """Write an answer. settings: see `generation_settings`. priority: lower is earlier. Closing
         the iterator cancels the job; one that is cancelled ends with what it has.
 
-        Raises ConfigError where the server refuses the request; the errors of `engine_errors`.
+        Raises ConfigError where what is asked is refused; the errors of `engine_errors`.
         """
         if job in self._calls:
             raise ConfigError("the engine has a job of this name", where=job, hint="take another")
@@ -268,13 +276,30 @@ class OpenAIEngine:
             )
         return EngineStats(len(self._calls), 0, sum(call.tokens for call in self._calls.values()))
 
+    async def probe(self) -> None:
+        """Have the model write a token: a server that lists its models may still write nothing.
+
+        Raises as `generate`; EngineSilentError where it does not in `connect_seconds`.
+        """
+        told = (self.config.dialect, self.config.model, "Hi", GenerationConfig(max_tokens=1))
+        # A salt of its own: what is asked here is nobody's.
+        salt = salted("probe", self._secret) if self.capabilities.salt else ""
+        call = _HttpCall(1)
+        try:
+            async with asyncio.timeout(self.config.connect_seconds):
+                await self._read(request_body(*told, chat=self.config.chat, salt=salt), call)
+        except TimeoutError as error:
+            raise EngineSilentError(f"{self.name} does not answer") from error
+        async for _ in _reports(call):
+            pass
+
     async def _read(self, body: Mapping[str, Any], call: _HttpCall) -> None:
         """Put what the server sends into the events of the call."""
         import httpx
 
         end: Exception | None = None
         try:
-            async for event in self._events(body):
+            async for event in self._answered(body):
                 call.tokens += event.text is not None
                 call.events.put_nowait(event)
         except TimeoutError:
@@ -287,6 +312,21 @@ class OpenAIEngine:
             end = error
         finally:
             call.events.put_nowait(end)
+
+    async def _answered(self, body: Mapping[str, Any]) -> AsyncIterator[ServerEvent]:
+        sent = dict(body)
+        for is_last in (self._renames_bound, True):
+            if is_last:
+                sent["max_completion_tokens"] = sent.pop("max_tokens")
+            try:
+                async for event in self._events(sent):
+                    yield event
+            except ConfigError as error:
+                if is_last or "max_completion_tokens" not in error.what:
+                    raise
+                self._renames_bound = True
+            else:
+                return
 
     async def _events(self, body: Mapping[str, Any]) -> AsyncIterator[ServerEvent]:
         path = "chat/completions" if self.config.chat else "completions"
@@ -376,6 +416,8 @@ async def _refusal(answer: httpx.Response, name: str) -> Exception:
     status = answer.status_code
     if status in _BUSY:
         return EngineBusyError(told, _seconds(answer.headers.get("retry-after")))
+    if status in _OURS or status < 400 or b"model_not_found" in body:
+        return EngineRefusesError(f"{told}, {name}")
     if status >= 500 or status == 408:
         return EngineFailedError(told)
     return ConfigError(told, where=name, hint="see its message")

@@ -109,12 +109,16 @@ def read_event(data: str) -> ServerEvent:
     choices = told.get("choices") or []
     if not choices:
         return ServerEvent(None, (), False, *counts)
-    choice = choices[0]
-    reason = choice.get("finish_reason")
+    try:
+        choice = choices[0]
+        reason, delta = choice.get("finish_reason"), choice.get("delta") or {}
+        text = delta.get("content", "") if "delta" in choice else choice["text"]
+        event = ServerEvent(text or "", _logprobs(choice), reason is not None, *counts)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise EngineFailedError(f"the server sent no answer: {data[:80]!r}") from error
     if reason in _BROKEN:
         raise EngineFailedError(f"the server ended the answer: {reason}")
-    text = (choice.get("delta") or {}).get("content", "") if "delta" in choice else choice["text"]
-    return ServerEvent(text or "", _logprobs(choice), reason is not None, *counts)
+    return event
 
 
 def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:

@@ -9,14 +9,18 @@ import math
 from bisect import insort
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.latency_curve import LatencyCurve, StepLimit
 from adwright.programs.scheduling.radix import PrefixIndex
 from adwright.programs.scheduling.ready_chain import ReadyChain
 
-__all__ = ["ChainRun", "EngineState", "WaitingChain"]
+__all__ = ["ChainRun", "EngineRest", "EngineState", "WaitingChain"]
+
+#: Why an engine that is there is given nothing new: it said that it has enough to do, it fails, or
+#: it refuses whoever asks, for a key, an address or a model that is not there.
+EngineRest = Literal["busy", "fails", "refuses"]
 
 #: Steps whose prompts may wait in an engine: with one, short prompts would go in one by one, and
 #: the first of them would be answered in a batch of one. Of those that can wait it is one, since
@@ -72,6 +76,9 @@ class EngineState:
     ) -> None:
         self.engine_id, self.capabilities, self.curve = engine_id, capabilities, curve
         self.alive = True
+        #: None: it takes what fits. why: in the words of its last error.
+        self.rests: EngineRest | None = None
+        self.why = ""
         self.index = PrefixIndex(
             capabilities.kv_tokens,
             quota=quota,
@@ -115,6 +122,16 @@ class EngineState:
     def batch(self) -> int:
         """Rows that run."""
         return len(self.running)
+
+    @property
+    def takes(self) -> bool:
+        """Whether chains may begin here."""
+        return self.alive and self.rests is None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked, now or when it has less to do."""
+        return self.alive and self.rests in (None, "busy")
 
     @property
     def held_tokens(self) -> int:
@@ -322,7 +339,7 @@ class EngineState:
 
     def died(self) -> list[ChainRun]:
         """It is gone with all it held; returns what ran there. Who waits here is not touched."""
-        self.alive = False
+        self.alive, self.rests = False, None
         self._refused.clear()
         lost = list(self.running.values())
         self.running.clear()

@@ -29,7 +29,7 @@ from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.programs.scheduling.ready_chain import ReadyChain
 
-__all__ = ["ChainQueue", "OrderTerms", "class_of"]
+__all__ = ["ChainFailures", "ChainQueue", "OrderTerms", "class_of"]
 
 _Entry = tuple[float, int, str]
 _Lane = tuple[int, str, bool]
@@ -64,6 +64,18 @@ class OrderTerms:
         for name in ("ageing", "patience"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0", where=f"OrderTerms.{name}")
+
+
+@dataclass
+class ChainFailures:
+    """Where a chain failed: how often, by engine. since: its first failure, on the scheduler's
+    clock. errors, busy, refusals: what failed, had too much to do, or refused whoever asks."""
+
+    since: float
+    on: Counter[str] = field(default_factory=Counter)
+    errors: int = 0
+    busy: int = 0
+    refusals: int = 0
 
 
 @dataclass
@@ -127,6 +139,8 @@ class ChainQueue:
         self._soon_programs: Counter[str] = Counter()
         #: Chains that have waited at an engine in vain, and do so no more.
         self.impatient: set[str] = set()
+        #: Of chains that have failed somewhere and are not over.
+        self.failures: dict[str, ChainFailures] = {}
 
     def __len__(self) -> int:
         return len(self._chains)

@@ -92,7 +92,7 @@ def place(
     full: list[EngineState] = []
     most = 0
     for engine in engines:
-        if not engine.alive:
+        if not engine.takes:
             continue
         if engine.refuses(rank, backlog[0]):
             full.append(engine)

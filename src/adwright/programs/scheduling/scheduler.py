@@ -7,24 +7,35 @@ until something else happens. It never asks an engine, keeps no time of its own 
 A policy is a function of the queue, the engines and the time to the next decision, and changes
 nothing; the scheduler applies what it says, and asks again until there is nothing more to do.
 
-A chain that was on an engine when this died waits again, and so does one that failed, a few times:
-everything an answer is made from is in the chain. What an engine reports of a chain that is not
-there any more is ignored, so that each chain ends exactly once.
+A chain that was on an engine when this died waits again, and so does one that failed: everything an
+answer is made from is in the chain. It goes on to engines on which it has failed less often than on
+others, and is given up after a few errors once it has failed on each that takes it. An engine may
+rest, as it fails, refuses or is busy: what runs there goes on, and nothing new begins. A chain that
+none of the engines takes that are there is set aside, so that those behind it go on, until one is
+back; where all that could take it refuse, it is told so soon. What an engine reports of a chain
+that is not there any more is ignored, so that each chain ends exactly once.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from adwright.core.errors import ValueInvalidError
 from adwright.programs.objective import LATENCY
-from adwright.programs.scheduling.engine_state import ChainRun, EngineState, WaitingChain
-from adwright.programs.scheduling.order import ChainQueue, OrderTerms, class_of
+from adwright.programs.scheduling.engine_state import (
+    ChainRun,
+    EngineRest,
+    EngineState,
+    WaitingChain,
+)
+from adwright.programs.scheduling.order import ChainFailures, ChainQueue, OrderTerms, class_of
 from adwright.programs.scheduling.placement import (
     Placement,
+    PlacementScore,
     PlacementTerms,
     place,
 )
@@ -32,6 +43,7 @@ from adwright.programs.scheduling.ready_chain import ReadyChain, UpcomingPrefix
 from adwright.programs.scheduling.retention import KeepDecision, keep_decisions
 
 __all__ = [
+    "Aside",
     "Dropped",
     "Fill",
     "ProgramScheduler",
@@ -45,6 +57,11 @@ __all__ = [
 ]
 
 _ERRORS, _DEATHS = 3, 20
+#: Seconds for which a chain that failed waits for an engine that may come back, at most.
+_PATIENCE = 30.0
+#: And where all refuse: until each was asked again.
+_REFUSED = 6.0
+_NOWHERE = PlacementScore(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,14 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Aside:
+    """None of the engines takes the chain that are there: it waits for one. why: in words."""
+
+    chain: ReadyChain
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Dropped:
     """The chain will not run. reason: in words."""
 
@@ -90,9 +115,9 @@ class Dropped:
     reason: str
 
 
-SchedulingDecision = Start | Fill | Wait | Stop | Dropped | KeepDecision
+SchedulingDecision = Start | Fill | Wait | Aside | Stop | Dropped | KeepDecision
 SchedulingPolicy = Callable[
-    [ChainQueue, Mapping[str, EngineState], float], Start | Fill | Wait | None
+    [ChainQueue, Mapping[str, EngineState], float], Start | Fill | Wait | Aside | None
 ]
 
 
@@ -102,12 +127,13 @@ def program_policy(
     now: float,
     *,
     terms: PlacementTerms | None = None,
-) -> Start | Fill | Wait | None:
+) -> Start | Fill | Wait | Aside | None:
     """Our policy: whoever waits at an engine and can start there, else the first head that can be
-    placed. Who could wait, and has waited long enough, is wanted soon from then on."""
+    placed, or that nobody takes. Who could wait, and has waited long enough, is wanted soon from
+    then on. A chain that has failed goes where it failed least, and waits for a place there."""
     terms = terms or PlacementTerms()
     chains, programs = queue.soon
-    alive = sum(each.alive for each in engines.values()) or 1
+    alive = sum(each.takes for each in engines.values()) or 1
     backlog = chains / alive, programs / alive
     for engine in engines.values():
         if engine.parked and not engine.refuses(-1, backlog[0]):
@@ -121,10 +147,18 @@ def program_policy(
         if class_of(chain) == 2 and queue.waited(chain.chain_id, now) >= queue.terms.patience:
             chain = replace(chain, objective=LATENCY)  # noqa: PLW2901
         own = replace(terms, park=0.0) if chain.chain_id in queue.impatient else terms
-        placed = place(
-            chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=own
-        )
+        there: Iterable[EngineState] = engines.values()
+        failed = queue.failures.get(chain.chain_id)
+        if failed is not None:
+            there = _least_failed(chain, there, failed)
+        placed = place(chain, there, now, sharing=queue.sharing, backlog=backlog, terms=own)
         if placed is None:
+            if not any(each.takes and each.capabilities.accepts(chain) for each in there):
+                return Aside(chain)
+            if failed is not None:
+                one = min(there, key=lambda each: (len(each.parked), each.engine_id)).engine_id
+                until, unread = now + _PATIENCE, chain.prompt_tokens
+                return Wait(chain, one, Placement(one, "park", _NOWHERE, until, unread=unread))
             continue
         if placed.action == "park":
             return Wait(chain, placed.engine_id, placed)
@@ -132,6 +166,15 @@ def program_policy(
             return Fill(_beginning(chain, placed), placed.engine_id)
         return Start(chain, placed.engine_id, placed)
     return None
+
+
+def _least_failed(
+    chain: ReadyChain, engines: Iterable[EngineState], failures: ChainFailures
+) -> list[EngineState]:
+    """Those that take the chain and on which it has failed least often."""
+    taking = [each for each in engines if each.takes and each.capabilities.accepts(chain)]
+    least = min((failures.on[each.engine_id] for each in taking), default=0)
+    return [each for each in taking if failures.on[each.engine_id] == least]
 
 
 def chain_costs(engines: Iterable[EngineState]) -> Callable[[ReadyChain, int], float]:
@@ -168,7 +211,9 @@ class ProgramScheduler:
         self._running: dict[str, str] = {}
         self._waiting: dict[str, tuple[str, WaitingChain]] = {}
         self._programs: dict[str, set[str]] = {}
-        self._errors: dict[str, int] = {}
+        #: Those that wait for an engine that could take them, or before another attempt; and until
+        #: when, at most.
+        self._aside: dict[str, tuple[ReadyChain, float]] = {}
         self._deaths: dict[str, int] = {}
         self._charged: dict[str, float] = {}
         self._timers: list[tuple[float, str]] = []
@@ -177,7 +222,7 @@ class ProgramScheduler:
 
     def __len__(self) -> int:
         """Chains that are not over."""
-        return len(self.queue) + len(self._waiting) + len(self._running)
+        return len(self.queue) + len(self._waiting) + len(self._running) + len(self._aside)
 
     def ready(self, chain: ReadyChain, now: float) -> None:
         """A chain may run. Raises ValueInvalidError for one that is known already."""
@@ -217,13 +262,48 @@ class ProgramScheduler:
         self._over(chain)
         return chain
 
-    def failed(self, chain_id: str, engine_id: str, now: float, reason: str) -> None:
-        """The engine could not do it; it is tried again, elsewhere where that costs no more, a few
-        times. The engine and the other chains of the program go on."""
+    def failed(
+        self,
+        chain_id: str,
+        engine_id: str,
+        now: float,
+        reason: str,
+        *,
+        rest: EngineRest = "fails",
+        wait: float = 0.0,
+    ) -> None:
+        """The engine could not do it. rest: why it would rest for that. wait: seconds before it is
+        tried there again; elsewhere it is at once. The engine and the other chains of the program
+        go on."""
         if self._running.get(chain_id) != engine_id:
             return
         run = self._leave(self.engines[engine_id], chain_id, now)
-        self._again(run, now, self._errors, _ERRORS, reason)
+        # Those who waited for a fill look for another way, the first of them elsewhere.
+        name = chain_id.rpartition(":")[2] if run.fill else chain_id
+        if run.fill and not self._known(name):
+            return
+        chain, known = run.chain, self.queue.failures.setdefault(name, ChainFailures(now))
+        known.on[engine_id] += 1
+        if run.fill:
+            return
+        match rest:
+            case "busy":
+                known.busy += 1
+            case "refuses":
+                known.refusals += 1
+            case _:
+                known.errors += 1
+        if self._is_hopeless(chain, known, now):
+            times = known.on.total()
+            told = f"{reason}; it was tried {times} times" if times > 1 else reason
+            self._owed.append(Dropped(chain, told))
+            self._over(chain)
+            return
+        there = _least_failed(chain, self.engines.values(), known)
+        if wait and there and known.on[there[0].engine_id]:
+            self._set_aside(chain, now + wait)
+        else:
+            self.queue.push(chain, now)
 
     def cancel(self, chain_id: str, now: float) -> None:
         """Nobody wants it any more. Does nothing where it is over."""
@@ -231,6 +311,8 @@ class ProgramScheduler:
             self._over(self.queue.remove(chain_id))
         elif chain_id in self._waiting:
             self._over(self._unpark(chain_id))
+        elif chain_id in self._aside:
+            self._over(self._aside.pop(chain_id)[0])
         elif chain_id in self._running:
             engine = self.engines[self._running[chain_id]]
             run = self._leave(engine, chain_id, now)
@@ -245,18 +327,35 @@ class ProgramScheduler:
 
     def engine_died(self, engine_id: str, now: float) -> None:
         """All that was there is lost, and waits again."""
-        engine = self.engines[engine_id]
-        here = [chain_id for chain_id, (at, _) in self._waiting.items() if at == engine_id]
-        for chain_id in here:
-            self.queue.push(self._unpark(chain_id), now)
-        for run in engine.died():
-            self._running.pop(run.chain.chain_id)
-            self._again(run, now, self._deaths, _DEATHS, f"engine {engine_id} died under it")
+        self._send_on(engine_id, now)
+        for run in self.engines[engine_id].died():
+            chain = run.chain
+            self._running.pop(chain.chain_id)
+            if run.fill:
+                continue
+            deaths = self._deaths[chain.chain_id] = self._deaths.get(chain.chain_id, 0) + 1
+            if deaths > _DEATHS:
+                why = f"engine {engine_id} died under it; it was tried {deaths} times"
+                self._owed.append(Dropped(chain, why))
+                self._over(chain)
+            else:
+                self.queue.push(chain, now)
 
-    def engine_back(self, engine_id: str) -> None:
-        """It takes chains again; it holds nothing."""
-        self.engines[engine_id].alive = True
-        self.engines[engine_id].look_again()
+    def engine_rests(self, engine_id: str, rest: EngineRest, why: str, now: float) -> None:
+        """It is given nothing new until it is back; what runs there goes on."""
+        engine = self.engines[engine_id]
+        engine.rests, engine.why = rest, why
+        self._send_on(engine_id, now)
+
+    def engine_back(self, engine_id: str, now: float) -> None:
+        """It takes chains again; one that died holds nothing."""
+        engine = self.engines[engine_id]
+        engine.alive, engine.rests = True, None
+        engine.look_again()
+        for chain_id, (chain, _) in list(self._aside.items()):
+            if engine.capabilities.accepts(chain):
+                del self._aside[chain_id]
+                self.queue.push(chain, now)
 
     def expect(self, upcoming: Iterable[UpcomingPrefix], now: float) -> None:
         """What the graphs say of prefixes that will be read, or will not be any more."""
@@ -275,7 +374,9 @@ class ProgramScheduler:
 
     def next_timer(self) -> float | None:
         """When `decide` has to be asked again though nothing happens; None: never."""
-        while self._timers and self._timers[0][1] and self._timers[0][1] not in self._waiting:
+        while self._timers and (chain_id := self._timers[0][1]):
+            if chain_id in self._waiting or chain_id in self._aside:
+                break
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
@@ -289,10 +390,20 @@ class ProgramScheduler:
             if chain_id in self._waiting and self._waiting[chain_id][1].until <= now:
                 self.queue.push(self._unpark(chain_id), now)
                 self.queue.impatient.add(chain_id)
+            if chain_id in self._aside and self._aside[chain_id][1] <= now:
+                chain = self._aside.pop(chain_id)[0]
+                if any(one.takes for one in self._accepting(chain)):
+                    self.queue.push(chain, now)
+                else:
+                    self._owed.append(Dropped(chain, self._why_nobody(chain)))
+                    self._over(chain)
         found, self._owed = self._owed, []
         while (decision := self._policy(self.queue, self.engines, now)) is not None:
-            self._apply(decision, now)
-            found.append(decision)
+            if isinstance(decision, Aside):
+                found.append(self._put_aside(self.queue.remove(decision.chain.chain_id), now))
+            else:
+                self._apply(decision, now)
+                found.append(decision)
         return found
 
     def _apply(self, decision: Start | Fill | Wait, now: float) -> None:
@@ -329,7 +440,8 @@ class ProgramScheduler:
                 heapq.heappush(self._timers, (until, chain.chain_id))
 
     def _known(self, chain_id: str) -> bool:
-        return chain_id in self.queue or chain_id in self._waiting or chain_id in self._running
+        there = chain_id in self.queue or chain_id in self._waiting or chain_id in self._aside
+        return there or chain_id in self._running
 
     def _unpark(self, chain_id: str) -> ReadyChain:
         engine_id, waiting = self._waiting.pop(chain_id)
@@ -344,22 +456,57 @@ class ProgramScheduler:
                 self._waiting[waiting.chain.chain_id] = engine.engine_id, waiting
         return run
 
-    def _again(
-        self, run: ChainRun, now: float, counts: dict[str, int], most: int, reason: str
-    ) -> None:
-        chain = run.chain
-        if run.fill:
-            return  # those who waited for it look for another way
-        counts[chain.chain_id] = counts.get(chain.chain_id, 0) + 1
-        if counts[chain.chain_id] > most:
-            self._owed.append(Dropped(chain, f"{reason}; it was tried {most + 1} times"))
-            self._over(chain)
-        else:
-            self.queue.push(chain, now)
+    def _accepting(self, chain: ReadyChain) -> list[EngineState]:
+        return [each for each in self.engines.values() if each.capabilities.accepts(chain)]
+
+    def _is_hopeless(self, chain: ReadyChain, known: ChainFailures, now: float) -> bool:
+        """Whether there is nothing left to try for a chain that has just failed."""
+        could = self._accepting(chain)
+        if known.refusals > (0 if len(could) == 1 else 2 * len(could)):
+            return True
+        if known.errors <= _ERRORS and known.busy <= _DEATHS:
+            return False
+        if now - known.since < _PATIENCE and any(not one.answers for one in could):
+            return False
+        return all(known.on[one.engine_id] for one in could if one.takes)
+
+    def _put_aside(self, chain: ReadyChain, now: float) -> Aside | Dropped:
+        """Nobody takes it now: it waits, for ever where that is an engine that died, since those
+        are started again."""
+        could, why = self._accepting(chain), self._why_nobody(chain)
+        until = now + _PATIENCE
+        if all(one.rests == "refuses" for one in could):
+            if len(could) == 1:
+                self._over(chain)
+                return Dropped(chain, why)
+            until = now + _REFUSED
+        elif any(one.rests == "busy" or not one.alive for one in could):
+            until = math.inf
+        self._set_aside(chain, until)
+        return Aside(chain, why)
+
+    def _set_aside(self, chain: ReadyChain, until: float) -> None:
+        self._aside[chain.chain_id] = chain, until
+        if until < math.inf:
+            heapq.heappush(self._timers, (until, chain.chain_id))
+
+    def _why_nobody(self, chain: ReadyChain) -> str:
+        told = [
+            f"{one.engine_id} is gone" if one.rests is None else f"{one.engine_id}: {one.why}"
+            for one in self._accepting(chain)
+        ]
+        return f"no engine takes it now ({'; '.join(told)})"
+
+    def _send_on(self, engine_id: str, now: float) -> None:
+        """Who waits at an engine looks for another one."""
+        here = [chain_id for chain_id, (at, _) in self._waiting.items() if at == engine_id]
+        for chain_id in here:
+            self.queue.push(self._unpark(chain_id), now)
+        self.engines[engine_id].look_again()
 
     def _over(self, chain: ReadyChain) -> None:
-        for counts in (self._errors, self._deaths):
-            counts.pop(chain.chain_id, None)
+        self._deaths.pop(chain.chain_id, None)
+        self.queue.failures.pop(chain.chain_id, None)
         self._charged.pop(chain.chain_id, None)
         self.queue.impatient.discard(chain.chain_id)
         chains = self._programs[chain.program_id]

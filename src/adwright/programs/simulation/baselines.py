@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 from zlib import crc32
 
@@ -116,19 +117,10 @@ def compare(
     policy: SchedulingPolicy
     order = system.order
     if system.route == "ours":
-        policy = _ours(system.terms)
+        policy = partial(program_policy, terms=system.terms)
     else:
         policy = router(system.route)
         order = OrderTerms("arrival", critical=False, fair=False)
     scheduler = ProgramScheduler(states, policy=policy, order=order, weights=weights)
     client = ClientKind(system.sends, round_trip)
     return simulate(programs, made, scheduler, client=client), made
-
-
-def _ours(terms: PlacementTerms) -> SchedulingPolicy:
-    def choose(
-        queue: ChainQueue, engines: Mapping[str, EngineState], now: float
-    ) -> Start | Fill | Wait | None:
-        return program_policy(queue, engines, now, terms=terms)
-
-    return choose

@@ -158,7 +158,7 @@ class _Loop:
                 self.scheduler.engine_died(name, self.now)
             case "back":
                 self.engines[name].revive()
-                self.scheduler.engine_back(name)
+                self.scheduler.engine_back(name, self.now)
             case "cancel":
                 self.scheduler.cancel_program(name, self.now)
                 self._over.pop(name, None)

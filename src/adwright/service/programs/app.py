@@ -9,7 +9,7 @@ programs of one call, and share engines and prefixes with all others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
@@ -51,7 +51,7 @@ def create_programs_app(
     router: ChainRouter,
     texts: Mapping[str, ServedText],
     *,
-    ready: Callable[[], Mapping[str, bool]] = lambda: {"engine": True},
+    ready: Callable[[], Awaitable[Mapping[str, bool]]] | None = None,
     clock: Clock | None = None,
     beside: AbstractAsyncContextManager[object] | None = None,
     measures: Iterable[Collector] = (),
@@ -59,9 +59,10 @@ def create_programs_app(
     """Make the application.
 
     router: runs the chains, in the event loop of the application. texts: of the models, by name,
-    the default first. ready: whether each engine answers. beside: is open while the application
-    runs, such as the engines. measures: further ones for Prometheus. What kept programs could not
-    be read for is `app.state.error`, for whoever only sees that the service did not start.
+    the default first. ready: whether each engine answers, None: there is one that does. beside: is
+    open while the application runs, such as the engines. measures: further ones for Prometheus.
+    What kept programs could not be read for is `app.state.error`, for whoever only sees that the
+    service did not start.
     """
     clock = SystemClock() if clock is None else clock
     metrics = ServiceMetrics()
@@ -96,7 +97,7 @@ def create_programs_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    state = ProgramState(config, book, texts, metrics, clock, callers, ready)
+    state = ProgramState(config, book, texts, metrics, clock, callers, ready or _one_answers)
     app.state.service, app.state.error = state, None
     for one in (programs_router, chats_router, health_router):
         app.include_router(one)
@@ -113,6 +114,10 @@ def create_programs_app(
         respond=respond,
     )
     return app
+
+
+async def _one_answers() -> Mapping[str, bool]:
+    return {"engine": True}
 
 
 @asynccontextmanager

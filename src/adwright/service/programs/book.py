@@ -251,7 +251,7 @@ class ProgramBook:
         one = self._opened(*told, kept.log, kept)
 
         def submit(kept_part: KeptPart) -> None:
-            part = self._with_models(kept_part.program)
+            part = self._with_models(self._known_models(kept_part.program, kept.program_id))
             tokens = self._tokens_of(one, part)
             is_first = one.session.graph.program == Program()
             one.session.submit(part)
@@ -310,6 +310,17 @@ class ProgramBook:
         return replace(
             part, calls=tuple(replace(one, model=one.model or first) for one in part.calls)
         )
+
+    def _known_models(self, part: Program, program_id: str) -> Program:
+        """A part that was kept under other names of models goes on with the default."""
+        lost = {one.model for one in part.calls} - {"", None, *self._models}
+        if not lost:
+            return part
+        _log.warning(
+            "kept program %s goes on without the model %s", program_id, ", ".join(sorted(lost))
+        )
+        calls = (replace(one, model="") if one.model in lost else one for one in part.calls)
+        return replace(part, calls=tuple(calls))
 
     def _require_room(self, tenant: str, tokens: int) -> None:
         for name, most, owed in (

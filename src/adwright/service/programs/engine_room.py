@@ -1,7 +1,7 @@
 """The engines of a service and the dispatcher before them, open while the service runs.
 
 room = EngineRoom({"e0": PagedEngine(config)}, text.count)
-app = create_programs_app(settings, room, {"smollm2": text}, ready=room.ready, beside=room)
+app = create_programs_app(settings, room, {"smollm2": text}, ready=room.asked, beside=room)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from adwright.core.errors import AdwrightError, ProgramError
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
+from adwright.programs.dispatch.keeper import ProbedEngine
 from adwright.programs.dispatch.program_engine import ProgramEngine
 from adwright.programs.dispatch.ready import ProgramSeat
 from adwright.programs.dispatch.terms import DispatchTerms
@@ -78,7 +79,9 @@ class EngineRoom:
                 # One after the other: each may take all of the memory bus while it reads weights.
                 for engine in self._engines.values():
                     await stack.enter_async_context(engine)
-                curves = {one: await self._curve(one) for one in self._engines}
+                unfit = await self._unfit()
+                fit = [one for one in self._engines if one not in unfit]
+                curves = {one: await self._curve(one) for one in fit}
                 self.dispatcher = await stack.enter_async_context(
                     ChainDispatcher(
                         self._engines,
@@ -89,6 +92,8 @@ class EngineRoom:
                         terms=self._terms,
                     )
                 )
+                for one, error in unfit.items():
+                    self.dispatcher.carrier.keeper.unfit(one, error)
                 self._stack = stack.pop_all()
         except AdwrightError as error:
             self.error = error
@@ -109,6 +114,16 @@ class EngineRoom:
             raise ProgramError("the engines are not open", where="engines", hint="open the room")
         return self.dispatcher.for_program(program_id, tenant)
 
+    async def _unfit(self) -> dict[str, Exception]:
+        """The engines elsewhere whose models do not answer, and why."""
+        asked = {one: it for one, it in self._engines.items() if isinstance(it, ProbedEngine)}
+        told = await asyncio.gather(*(it.probe() for it in asked.values()), return_exceptions=True)
+        return {
+            one: error
+            for one, error in zip(asked, told, strict=True)
+            if isinstance(error, Exception)
+        }
+
     async def _curve(self, engine_id: str) -> LatencyCurve | None:
         """How fast an engine is; None where nobody has measured it."""
         engine = self._engines[engine_id]
@@ -124,8 +139,15 @@ class EngineRoom:
                 _log.warning("engine %s cannot be measured: %s", engine_id, error)
         return None if found is None else found.curve
 
+    async def asked(self) -> Mapping[str, bool]:
+        """Whether each engine answers; those elsewhere that have written nothing lately are asked
+        for a token."""
+        if self.dispatcher is not None:
+            await self.dispatcher.carrier.ask()
+        return self.ready()
+
     def ready(self) -> Mapping[str, bool]:
-        """Whether each engine answers."""
+        """Whether each engine answers, as far as is known."""
         if self.dispatcher is None:
             return dict.fromkeys(self._engines, False)
         return self.dispatcher.stats.alive

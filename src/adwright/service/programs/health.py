@@ -41,8 +41,8 @@ async def health() -> JSONResponse:
 
 @health_router.get("/readyz", responses={503: {}})
 async def ready(state: Programs) -> JSONResponse:
-    """Whether requests should be sent here: one engine at least answers."""
-    engines = dict(state.ready())
+    """Whether requests should be sent here: the model of one engine at least answers."""
+    engines = dict(await state.ready())
     is_ready = any(engines.values()) and not state.draining
     told = {"ready": is_ready, "engines": engines}
     return JSONResponse(told, status_code=200 if is_ready else 503)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -31,7 +31,7 @@ class ProgramState:
     metrics: ServiceMetrics
     clock: Clock
     callers: Callers
-    ready: Callable[[], Mapping[str, bool]]
+    ready: Callable[[], Awaitable[Mapping[str, bool]]]
     draining: bool = False
     measures: ProgramMeasures = field(init=False)
 

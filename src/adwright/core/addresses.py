@@ -1,0 +1,45 @@
+"""Addresses as they may be shown: without what lets somebody in."""
+
+from __future__ import annotations
+
+import base64
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+__all__ = ["login_of", "shown_address"]
+
+#: The login of an address, its password apart: all up to the last @ of the authority. The scheme is
+#: bounded, so that no text takes longer than its length.
+_LOGIN = re.compile(r"(?<=://)([^\s/?#@:\"'<>]{0,200})(:[^\s/?#\"'<>]{0,2000}@|@)")
+_FIELD = re.compile(
+    r"([?&](?:password|sslpassword|passfile|api[_-]?key|key|token|secret)=)[^\s&#\"'<>]+",
+    re.IGNORECASE,
+)
+
+
+def shown_address(text: str) -> str:
+    """A text with the passwords of all addresses in it masked.
+
+    >>> shown_address("see postgresql://shop:secret@db/ads?sslpassword=x [http://a:b@c/v1]")
+    'see postgresql://shop:***@db/ads?sslpassword=*** [http://a:***@c/v1]'
+    """
+    if "://" not in text:
+        return text
+    masked = _LOGIN.sub(lambda found: f"{found[1]}{':***@' if found[2] != '@' else '@'}", text)
+    return _FIELD.sub(r"\1***", masked)
+
+
+def login_of(address: str) -> tuple[str, str]:
+    """The address without its login, which clients write to their logs; and the login as the value
+    of the header Authorization, "" for none.
+
+    >>> login_of("http://shop:a%40b@host:8000/v1")
+    ('http://host:8000/v1', 'Basic c2hvcDphQGI=')
+    """
+    parts = urlsplit(address)
+    login, found, host = parts.netloc.rpartition("@")
+    if not found:
+        return address, ""
+    user, _, password = login.partition(":")
+    told = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), f"Basic {told}"
