@@ -1,4 +1,4 @@
-"""Servers that fail in every way, behind `adwright programs serve`: what becomes of programs (10 min).
+"""Servers that fail in every way behind `programs serve`: what becomes of programs (10 minutes).
 
 python -m benchmarks.programs.chaos
 python -m benchmarks.programs.chaos --programs 4 --keep          a small one, printed alone
@@ -32,10 +32,10 @@ SERVERS, PROGRAMS, AT_ONCE, TOKENS, BOUND = 4, 16, 8, 8, 90.0
 KEYS = {"shop": "key-of-the-shop", "agency": "key-of-the-agency"}
 PROTOCOL = (
     f"One `adwright lm serve` (OpenVINO on a random model of 60,000 weights, one thread) behind "
-    f"{SERVERS} doors, which are {SERVERS} servers to `adwright programs serve`, with its defaults "
-    "and two tenants. Doors answer /models always, and generations as told: 500, 429 with "
-    "Retry-After 1, 404, 401, no answer at all, a page of HTML, an empty stream, or 2 seconds late. "
-    f"Of each such fault 1, 2 and 3 doors at a time, others at each turn, with {PROGRAMS} programs "
+    f"{SERVERS} doors, which are {SERVERS} servers to `adwright programs serve`, with its "
+    "defaults and two tenants. Doors answer /models always, and generations as told: 500, 429 with "
+    "Retry-After 1, 404, 401, no answer at all, a page of HTML, an empty stream, or 2 seconds late."
+    f" Of each fault 1, 2 and 3 doors at a time, others at each turn, with {PROGRAMS} programs "
     f"from the moment of the turn on, {AT_ONCE} at a time, of the tenants in turn: three calls of "
     f"{TOKENS} tokens and one that reads them. finished: all texts are there within {BOUND:g} s; "
     "p50, p99: seconds of a program from its POST to its texts, of those that finished; quiet: no "
@@ -177,7 +177,8 @@ async def _adwright(command: Sequence[str], folder: Path) -> AsyncIterator[str]:
         env=environment,
     )
     try:
-        assert process.stdout is not None
+        if process.stdout is None:
+            raise RuntimeError("it has no output")
         async for line in process.stdout:
             if found := re.search(r"serving on (http://\S+)", line.decode()):
                 yield found[1]
