@@ -251,23 +251,38 @@ def test_loser_of_a_race_does_not_destroy_the_winner(tmp_path: Path) -> None:
     assert names(tmp_path) == ["run"]
 
 
-def test_file_size_limit_of_the_system_is_a_resource_error(tmp_path: Path) -> None:
-    """A refusal by the real operating system, not a simulated one."""
-    code = """
-import resource, signal, sys
-from adwright.core.atomic import atomic_write_bytes
+@pytest.mark.parametrize(
+    "write",
+    [
+        "atomic_write_bytes(out, bytes(9999))",
+        "shutil.copytree(sys.argv[2], new, dirs_exist_ok=True)",
+        "save_file({'a': np.zeros(9999)}, new / 'a.safetensors')",
+        "pl.DataFrame({'a': np.arange(9999) ** 3}).write_parquet(new / 'a.parquet')",
+    ],
+)
+def test_what_the_system_refuses_is_a_resource_error(tmp_path: Path, write: str) -> None:
+    """A refusal by the real operating system, not a simulated one, as each library tells it."""
+    block = f"with atomic_folder(out) as new: {write}" if "new" in write else write
+    code = f"""
+import resource, shutil, signal, sys
+import numpy as np, polars as pl
+from safetensors.numpy import save_file
+from adwright.core.atomic import atomic_folder, atomic_write_bytes
 from adwright.core.errors import ResourceError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+out = sys.argv[1]
 try:
-    atomic_write_bytes(sys.argv[1], b"x" * 5000)
+    {block}
 except ResourceError as error:
-    sys.exit(0 if "larger than allowed" in str(error) else 1)
+    sys.exit(0 if "larger than allowed" in str(error) and out in str(error) else 1)
 sys.exit(2)
 """
-    result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
-    assert result.returncode == 0
-    assert names(tmp_path) == []
+    (tmp_path / "had").mkdir()
+    (tmp_path / "had" / "a").write_bytes(bytes(9999))
+    words = [sys.executable, "-c", code, str(tmp_path / "out"), str(tmp_path / "had")]
+    assert subprocess.run(words, check=False).returncode == 0
+    assert names(tmp_path) == ["had"]
 
 
 def test_killed_process_leaves_no_visible_file(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from adwright.core.errors import ResourceError
+from adwright.core.errors import AdwrightError, ResourceError
 from adwright.core.siblings import aside_of, new_file, new_folder, remove_dead
 
 __all__ = [
@@ -37,6 +38,7 @@ _BLOCK = 1 << 16
 # Of linux/fcntl.h and linux/fs.h.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
+_NUMBER = re.compile(r"(?:\[Errno |\(os error )(\d{1,4})[\])]")
 # errno -> what to tell a person. Other operating-system errors pass through unchanged.
 _FULL = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
@@ -160,20 +162,24 @@ def sync_folder(folder: Path) -> None:
         _sync(folder)
 
 
-def resource_error(error: OSError, path: str | Path) -> ResourceError | None:
+def resource_error(error: Exception, path: str | Path) -> ResourceError | None:
     """The ResourceError that says in plain words what `error` at `path` means, or None.
 
-    None means that the error is not about the machine's resources: raise the original.
+    None means that the error is not about the machine's resources: raise the original. Libraries
+    tell the number of the system's error in their own errors' text alone; so does `shutil`.
     """
     return _translate(error, path, _REFUSED)
 
 
 def _translate(
-    error: OSError, path: str | Path, known: dict[int, tuple[str, str]]
+    error: Exception, path: str | Path, known: dict[int, tuple[str, str]]
 ) -> ResourceError | None:
-    if error.errno is None or error.errno not in known:
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := _NUMBER.search(str(error))):
+        number = int(found[1])
+    if number is None or number not in known or isinstance(error, AdwrightError):
         return None
-    what, hint = known[error.errno]
+    what, hint = known[number]
     return ResourceError(what, where=str(path), hint=hint)
 
 
@@ -181,7 +187,7 @@ def _translate(
 def _as_resource_error(path: Path, known: dict[int, tuple[str, str]] = _NOWHERE) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         translated = _translate(error, path, known)
         if translated is None:
             raise

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from adwright.authoring.writer.drafts import Drafts
 from adwright.authoring.writer.shop.products import ProductTable, read_products
 from adwright.authoring.writer.shop.write_back import Change, changes_of, write_back
-from adwright.core.atomic import atomic_write_text, resource_error
+from adwright.core.atomic import atomic_write_bytes, atomic_write_text, resource_error
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import sha256_file
 
@@ -137,11 +137,12 @@ def _table(drafts: Drafts, products: Path | None) -> ProductTable:
 
 
 def _keep(path: Path, kept: Path) -> None:
-    """Copy what is in the place of an export aside."""
+    """Copy what is in the place of an export aside, whole or not at all."""
     try:
-        kept.unlink(missing_ok=True)
         if path.is_file():
-            shutil.copyfile(path, kept)
+            atomic_write_bytes(kept, path.read_bytes())
+        else:
+            kept.unlink(missing_ok=True)
     except OSError as error:
         raise resource_error(error, path) or error from error
 

@@ -12,7 +12,6 @@ An empty field is an absent value. `bounds` says how large a table may be.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from adwright.core.atomic import resource_error
-from adwright.core.errors import ResourceError, SchemaError
+from adwright.core.errors import SchemaError
 from adwright.data.columns import TIME
 from adwright.data.ids import warn_of_bad_ids
 from adwright.data.schema import (
@@ -233,7 +232,7 @@ def _atomic_file(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise _refusal(error, path) or error from error
+        raise resource_error(error, path) or error from error
     try:
         yield Path(name)
         with open(name, "rb") as written:
@@ -243,16 +242,7 @@ def _atomic_file(path: Path) -> Iterator[Path]:
         os.chmod(name, 0o666 & ~mask)
         os.replace(name, path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise _refusal(error, path) or error from error
+        raise resource_error(error, path) or error from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
-
-
-def _refusal(error: Exception, path: Path) -> ResourceError | None:
-    """What the operating system refused, where that is what `error` is about."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return resource_error(error, path)
-    # polars tells the number in its text alone.
-    number = re.search(r"\(os error (\d+)\)", str(error))
-    return resource_error(OSError(int(number[1]), str(error)), path) if number else None
