@@ -14,7 +14,7 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ResourceError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.delivery.decision import Request
-from adwright.delivery.item_item import load_item_item
+from adwright.delivery.item_item import ItemItemRecommender, load_item_item
 from adwright.delivery.item_item_run import ItemItemResult, sequence_histories, train_item_item
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison
@@ -48,7 +48,12 @@ def test_it_is_measured_beside_the_other_rules(result: ItemItemResult) -> None:
     report = told.reports["Item-item"]
     assert report.metrics["ndcg@10"].value == pytest.approx(ndcg(ranks, 10))
     assert (report.protocol.seen_items, report.seed, report.draws) == ("removed", 2, 20)
-    assert set(result.stages) == {"search the settings", "measure", "count all events and save"}
+    assert set(result.stages) == {
+        "search the settings",
+        "measure",
+        "calibrate what serves",
+        "count all events and save",
+    }
 
 
 def test_what_is_saved_is_counted_from_all_events(result: ItemItemResult) -> None:
@@ -60,6 +65,20 @@ def test_what_is_saved_is_counted_from_all_events(result: ItemItemResult) -> Non
     assert np.array_equal(served.model.neighbours.score, whole.neighbours.score)
     assert len(served.histories) == len(WALKS.sequences)
     assert not served.repeats
+
+
+def test_its_scores_are_chances_in_the_order_that_it_has_without(tmp_path: Path) -> None:
+    found = train_item_item(VISITS, tmp_path, draws=20).artifact
+    assert set(found.calibration) == {"fine", "popularity"}
+    chances, scores = (
+        ItemItemRecommender(one, sequence_histories(VISITS.sequences))
+        for one in (found, replace(found, calibration={}))
+    )
+    for user in VISITS.sequences.users[:20]:
+        asked = Request("r", user, LATER, k=5)
+        mine, raw = chances.recommend(asked), scores.recommend(asked)
+        assert mine.item_ids == raw.item_ids
+        assert (mine.probability, raw.probability) == (True, False)
 
 
 def test_visits_are_asked_where_there_are_any(tmp_path: Path) -> None:

@@ -84,7 +84,11 @@ def test_where_nothing_changes_all_events_count_alike(tmp_path: Path) -> None:
     if found.half_life is None:
         popular, _, _ = load_popularity(tmp_path / "model")
         assert popular.weight.sum() == len(small_task().item)
-    assert set(found.stages) == {"choose and measure", "count all events and save"}
+    assert set(found.stages) == {
+        "choose and measure",
+        "calibrate what serves",
+        "count all events and save",
+    }
     assert found.comparison.reports[found.comparison.subject].protocol.seen_items == "removed"
     with pytest.raises(ResourceError, match="already holds a model"):
         train_popularity(small_task(), tmp_path, repeats=False)

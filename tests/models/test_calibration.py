@@ -351,3 +351,41 @@ def test_a_few_users_with_many_rows_do_not_set_the_base_rate() -> None:
     plain = c.fit_calibrator("platt", y, p)(p)[0]
     found = c.fit_calibrator("platt", y, p, c.user_weights(y, p, users))(p)[0]
     assert abs(found - rate[1:].mean()) < 0.03 < abs(plain - rate[1:].mean())
+
+
+def lists(base: float, by_place: float, by_score: float) -> tuple[list[np.ndarray], ...]:
+    """Scores of 3,000 lists and what was taken of them by a known rule."""
+    rng, rule = np.random.default_rng(5), c.ListCalibrator(base, by_place, by_score)
+    scores = [-np.sort(-rng.lognormal(0, 1, 30)) for _ in range(3_000)]
+    return scores, [rng.random(30) < rule(one) for one in scores]
+
+
+def test_a_list_calibrator_is_found_again_in_any_unit() -> None:
+    scores, taken = lists(-2.0, 0.7, 0.3)
+    found = c.fit_list_calibrator(scores, taken)
+    assert (found.base, found.by_place, found.by_score) == pytest.approx((-2, 0.7, 0.3), abs=0.1)
+    other = c.fit_list_calibrator([1e5 * one - 7 for one in scores], taken)
+    assert other(1e5 * scores[0] - 7) == pytest.approx(found(scores[0]))
+    assert expected_calibration_error(
+        np.concatenate(taken), np.concatenate([found(one) for one in scores])
+    ) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("signs", [(0.7, 0.0), (0.0, 0.0)])
+def test_a_list_calibrator_never_turns_the_order_round(signs: tuple[float, float]) -> None:
+    scores, taken = lists(-2.0, *signs)
+    turned = [one[::-1] for one in taken]
+    found = c.fit_list_calibrator(scores, turned)
+    assert min(found.by_place, found.by_score) >= 0
+    for one in (*scores[:50], np.zeros(4), np.array([3.0]), np.zeros(0), np.full(30, 0.1)):
+        p = found(one)
+        assert p.shape == one.shape
+        assert (np.diff(p) <= 0).all()
+    with pytest.raises(ValueInvalidError, match="keeps the order"):
+        c.ListCalibrator(0.0, -0.1, 0.0)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_lists_of_which_nothing_was_taken_teach_nothing(taken: bool) -> None:
+    with pytest.raises(DataError, match="something was taken"):
+        c.fit_list_calibrator([np.zeros(3)], [np.full(3, taken)])

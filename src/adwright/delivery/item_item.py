@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import Artifact
 from adwright.data.features import ItemTable
 from adwright.data.sequences.pasts import Pasts
+from adwright.delivery.calibrated import calibrated
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.excluded import ExcludedCodes
@@ -53,6 +54,7 @@ class ItemItemRecommender:
         histories.require_catalogue(artifact.ids, "item-item rule")
         self.model: ItemItem = artifact.model
         self.repeats, self.histories = artifact.repeats, histories
+        self.calibration = artifact.calibration
         self._ids = ("", *artifact.ids)
         self._excluded = ExcludedCodes(self._codes)
         self._share = self.model.count / max(int(self.model.count.sum()), 1)
@@ -105,7 +107,7 @@ class ItemItemRecommender:
         values = np.concatenate((score[order], np.full(len(lost), -1.0)))
         kept = [n for n, item_id in enumerate(ids + lost) if item_id not in request.exclude]
         chosen = tuple((ids + lost)[n] for n in kept)
-        return Candidates(chosen, values[kept], False, "fine")
+        return calibrated(chosen, values[kept], "fine", self.calibration)
 
     def _answer(self, request: Request, past: Pasts, codes: Ints, score: Floats) -> Candidates:
         """The items that neighbours reach, then popular ones, up to k + 20."""
@@ -135,7 +137,8 @@ class ItemItemRecommender:
         return self._named(codes, self._share[codes], "popularity")
 
     def _named(self, codes: Ints, score: Floats, stage: str) -> Candidates:
-        return Candidates(tuple(self._ids[code] for code in codes.tolist()), score, False, stage)
+        ids = tuple(self._ids[code] for code in codes.tolist())
+        return calibrated(ids, score, stage, self.calibration)
 
     def _codes(self, item_ids: Sequence[str]) -> Ints:
         return self.histories.items.rows(pa.array(item_ids, pa.string()))

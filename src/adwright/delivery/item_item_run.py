@@ -14,21 +14,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from adwright.core.artifacts import Fitted
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.sequences.next_log import NextLog
 from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
-from adwright.delivery.item_item import item_table, with_histories
+from adwright.delivery.calibrated import EPOCH, VISITS, fit_calibration
+from adwright.delivery.decision import Request
+from adwright.delivery.item_item import ItemItemRecommender, item_table, with_histories
 from adwright.delivery.stages.histories import Histories
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.models.calibration import ListCalibrator
 from adwright.models.retrieval.rules import TITLES
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.retrieval.item_item import (
@@ -108,6 +115,10 @@ def train_item_item(
             seed=seed,
             draws=draws,
         )
+    known = _histories(data.sequences, events)
+    with done.stage("calibrate what serves"):
+        counted = ItemItemArtifact(rules.item_item, read.ids, repeats)
+        calibration = _calibration(counted, read, data.sequences, seed)
     with done.stage("count all events and save"):
         artifact = ItemItemArtifact(
             fit_item_item(read.whole, search.config),
@@ -117,8 +128,9 @@ def train_item_item(
             data.sequences.data_hash,
             seed,
             fitted=Fitted.of(len(read.item), _last(data.sequences, events)),
+            calibration=calibration,
         )
-        artifact = with_histories(artifact, _histories(data.sequences, events))
+        artifact = with_histories(artifact, known)
         identity = artifact.save(folder / "model", overwrite=overwrite, clock=clock)
         atomic_write_text(folder / "report.json", comparison.to_json())
         asked_for = {"log": log, "seed": seed, "draws": draws}
@@ -130,6 +142,22 @@ def _histories(sequences: ItemSequences, events: pl.DataFrame | None) -> Histori
     if events is None:
         return sequence_histories(sequences)
     return Histories.from_events(events, item_table(sequences.ids), kinds=ACTION_KINDS)
+
+
+def _calibration(
+    counted: ItemItemArtifact, log: NextLog, sequences: ItemSequences, seed: int
+) -> dict[str, ListCalibrator]:
+    """What the scores of the rule as it was counted from training are worth, on validation."""
+    known = sequence_histories(sequences)
+    asked = log.valid.some(np.random.default_rng(seed).permutation(len(log.valid))[:VISITS])
+    time = _microseconds(sequences)
+    requests = [
+        Request(f"question-{n}", log.users[user], EPOCH + timedelta(microseconds=int(time[end])))
+        for n, (user, end) in enumerate(zip(asked.user, asked.end, strict=True))
+    ]
+    bounds = pairwise(asked.offsets.tolist())
+    taken = [{log.ids[code - 1] for code in asked.targets[a:b].tolist()} for a, b in bounds]
+    return fit_calibration(ItemItemRecommender(counted, known), requests, taken)
 
 
 def _last(sequences: ItemSequences, events: pl.DataFrame | None) -> int | None:
@@ -146,20 +174,24 @@ def sequence_histories(sequences: ItemSequences) -> Histories:
     """What the users of sequences did; where there are no times the position stands for the day.
     Events of every kind that is an action are taken as history later on."""
     lengths = np.diff(sequences.offsets)
-    if sequences.time is not None:
-        time = sequences.time * MICROSECONDS_PER_SECOND
-    else:
-        place = np.arange(len(sequences.item)) - np.repeat(sequences.offsets[:-1], lengths)
-        time = place * MICROSECONDS_PER_DAY
     events = pl.DataFrame(
         {
             "user_id": pl.Series(sequences.users).gather(
                 np.repeat(np.arange(len(lengths)), lengths)
             ),
             "item_id": pl.Series(sequences.ids).gather(sequences.item - 1),
-            "time": time,
+            "time": _microseconds(sequences),
         }
     )
     found = Histories.from_events(events, item_table(sequences.ids))
     found.kinds = tuple(ACTION_KINDS)
     return found
+
+
+def _microseconds(sequences: ItemSequences) -> NDArray[np.int64]:
+    """Times of all events, or places in days."""
+    if sequences.time is not None:
+        return sequences.time * MICROSECONDS_PER_SECOND
+    lengths = np.diff(sequences.offsets)
+    place = np.arange(len(sequences.item)) - np.repeat(sequences.offsets[:-1], lengths)
+    return place * MICROSECONDS_PER_DAY

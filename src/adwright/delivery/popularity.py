@@ -17,9 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from adwright.core.artifacts import Artifact, Fitted, load_artifact, save_artifact
 from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ValueInvalidError
+from adwright.delivery.calibrated import Calibration, calibrated
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
+from adwright.models.calibration import ListCalibrator
 
 __all__ = ["KIND", "Popularity", "load_popularity", "save_popularity"]
 
@@ -32,12 +35,19 @@ class Popularity:
     """Orders by one fixed number per item, the same for every user.
 
     item_ids: N items, each once. weight: [N], finite, for example counts of purchases; ties go
-    to the item that stands first. Costs O(k + excluded) per request.
+    to the item that stands first. calibration: what the weights are worth. Costs O(k + excluded)
+    per request.
 
     Raises ValueInvalidError for shapes that differ and weights that are not finite.
     """
 
-    def __init__(self, item_ids: Sequence[str], weight: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        item_ids: Sequence[str],
+        weight: NDArray[np.float64],
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.calibration = calibration or {}
         weight = np.asarray(weight, dtype=np.float64)
         if weight.shape != (len(item_ids),) or len(set(item_ids)) != len(item_ids):
             raise ValueInvalidError(
@@ -68,9 +78,8 @@ class Popularity:
     def recommend(self, request: Request) -> Candidates:
         """The best k + 20 that the request allows, in stage "popularity"."""
         rows = list(itertools.islice(self._allowed(request), request.k + _SPARE))
-        return Candidates(
-            tuple(self._item_ids[row] for row in rows), self._weight[rows], False, "popularity"
-        )
+        ids = tuple(self._item_ids[row] for row in rows)
+        return calibrated(ids, self._weight[rows], "popularity", self.calibration)
 
     def recommend_many(
         self, requests: Sequence[Request], deadline: Deadline | None
@@ -92,6 +101,7 @@ def save_popularity(
     item_ids: Sequence[str],
     weight: NDArray[np.float64],
     *,
+    calibration: Calibration | None = None,
     data_hash: str = "",
     seed: int = 0,
     fitted: Fitted | None = None,
@@ -106,7 +116,9 @@ def save_popularity(
     return save_artifact(
         folder,
         kind=KIND,
-        config={},
+        config={"calibration": {name: to_jsonable(one) for name, one in calibration.items()}}
+        if calibration
+        else {},
         tensors=tensors,
         files=files,
         data_hash=data_hash,
@@ -128,4 +140,7 @@ def load_popularity(source: str | Path | Artifact) -> tuple[Popularity, str, int
         item_ids = TypeAdapter(list[str]).validate_json(artifact.text(_ITEMS), strict=True)
     except ValidationError as error:
         raise ArtifactError("the items are no list of texts", where=f"{folder}/{_ITEMS}") from error
-    return Popularity(item_ids, artifact.tensors["weight"]), artifact.id, artifact.seed
+    saved = artifact.config.get("calibration", {})
+    calibration = {name: from_jsonable(ListCalibrator, one) for name, one in saved.items()}
+    popular = Popularity(item_ids, artifact.tensors["weight"], calibration)
+    return popular, artifact.id, artifact.seed

@@ -23,7 +23,8 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.data.sequences.next_log import NextLog, log_of_task
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.popularity import save_popularity
+from adwright.delivery.calibrated import fit_to_visits
+from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
@@ -103,11 +104,16 @@ def train_popularity(
             seed=seed,
             draws=draws,
         )
+    with done.stage("calibrate what serves"):
+        weight = read.count if half_life is None or rules.lately is None else rules.lately
+        counted = Popularity(read.ids, weight[1:].astype(np.float64))
+        calibration = fit_to_visits(counted, task, seed=seed)
     with done.stage("count all events and save"):
         identity = save_popularity(
             folder / "model",
             read.ids,
             _weights(read, half_life)[1:],
+            calibration=calibration,
             data_hash=task.data_hash,
             seed=seed,
             fitted=task.fitted(whole=True),

@@ -19,7 +19,7 @@ from then on.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -31,6 +31,7 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.features import ItemTable
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.tasks.own.profiles import profiles_as_trained
+from adwright.delivery.calibrated import Calibration, fit_to_histories
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.popular_source import PopularScorer, PopularSource
@@ -75,19 +76,21 @@ _NAMED, _FOUND = 5_000, 100
 @dataclass(frozen=True)
 class _ServedConfig:
     unseen: bool
+    calibration: Calibration = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
     """A model, and the histories that it is asked with.
 
-    unseen: what a user had is not offered again, see `CascadeConfig`. artifact_id: of what was
-    loaded.
+    unseen: what a user had is not offered again, see `CascadeConfig`. calibration: what the scores
+    of each stage are worth. artifact_id: of what was loaded.
     """
 
     model: Alone
     histories: Histories
     unseen: bool = False
+    calibration: Calibration = field(default_factory=dict)
     artifact_id: str = ""
 
     @classmethod
@@ -104,6 +107,14 @@ class ServedModel:
         known = Histories.from_events(events, catalogue_of(model), profiles=profiles, kinds=kinds)
         return cls(model, known, known.repeats < REPEAT_SHARE and known.events > 0)
 
+    def calibrated(self) -> ServedModel:
+        """The same, which knows from the latest visits of its histories what its scores are worth.
+
+        Raises as `cascade`.
+        """
+        plain = replace(self, calibration={}).cascade()
+        return replace(self, calibration=fit_to_histories(plain, self.histories))
+
     @classmethod
     def load(cls, source: str | Path | Artifact) -> ServedModel:
         """What `save` wrote; or the model of an artifact that training wrote, without histories.
@@ -115,11 +126,11 @@ class ServedModel:
         if artifact.kind != KIND:
             model = load_alone(artifact)
             kinds = history_kinds_of(model)
-            return cls(model, Histories(catalogue_of(model), kinds=kinds), False, artifact.id)
+            return cls(model, Histories(catalogue_of(model), kinds=kinds), artifact_id=artifact.id)
         config = from_jsonable(_ServedConfig, artifact.config)
         model = load_alone(artifact.part("model"))
         known = Histories.load(artifact.part("histories"), catalogue_of(model))
-        return cls(model, known, config.unseen, artifact.id)
+        return cls(model, known, config.unseen, config.calibration, artifact.id)
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -138,7 +149,7 @@ class ServedModel:
         return save_artifact(
             folder,
             kind=KIND,
-            config=to_jsonable(_ServedConfig(self.unseen)),
+            config=to_jsonable(_ServedConfig(self.unseen, self.calibration)),
             files=files,
             data_hash=self.model.data_hash,
             seed=self.model.seed,
@@ -171,6 +182,7 @@ class ServedModel:
                     fine=None,
                     count=sequence.count,
                     config=CascadeConfig(unseen=unseen),
+                    calibration=self.calibration,
                     clock=clock,
                 )
             case RetrieverArtifact() as towers:
@@ -183,6 +195,7 @@ class ServedModel:
                     count=towers.count,
                     past=past,
                     config=CascadeConfig(unseen=unseen),
+                    calibration=self.calibration,
                     clock=clock,
                 )
             case Ranker() as ranker:
@@ -196,6 +209,7 @@ class ServedModel:
                     count=count,
                     past=past,
                     config=CascadeConfig(_FOUND, _FOUND, coarse=_NAMED, unseen=unseen),
+                    calibration=self.calibration,
                     clock=clock,
                 )
 

@@ -7,13 +7,16 @@ overconfident) and saved with the model as plain numbers:
     platt        sigmoid(a logit(p) + b)      two numbers; also mends a wrong base rate
     isotonic     the best rising step shape   any monotone shape; needs much data, makes ties
 
+A fourth reads the scores of a list, of whatever scale, as chances that each of its items is taken
+(`ListCalibrator`): what a policy that explores needs.
+
 Where training dropped negatives, apply `undo_negative_sampling` first. No torch here: a
 calibrator runs on the arrays that come out of any model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -36,11 +39,13 @@ __all__ = [
     "Calibrator",
     "IdentityCalibrator",
     "IsotonicCalibrator",
+    "ListCalibrator",
     "Method",
     "PlattCalibrator",
     "TemperatureCalibrator",
     "calibrator_from_jsonable",
     "fit_calibrator",
+    "fit_list_calibrator",
     "pool_adjacent_violators",
     "undo_negative_sampling",
     "user_weights",
@@ -50,6 +55,7 @@ Method = Literal["platt", "isotonic", "temperature", "none"]
 
 _EDGE = 1e-15  # probabilities are kept this far from 0 and 1 before the logit
 _SMALLEST, _LARGEST = 1e-2, 1e2  # temperatures looked at
+_BEST, _FAR = 10, 4.0  # places that tell a list's scale, and deviations beyond which all is far
 POOLING_ROUNDS = 64  # vectorised pooling rounds before the sequential finish
 
 
@@ -148,6 +154,64 @@ class IsotonicCalibrator(_Saved):
 Calibrator: TypeAlias = (
     IdentityCalibrator | PlattCalibrator | TemperatureCalibrator | IsotonicCalibrator
 )
+
+
+@dataclass(frozen=True)
+class ListCalibrator:
+    """What a list's scores say of the chance that an item is taken, if the list is shown:
+
+        logit p = base - by_place log(place) + by_score z
+
+    place counts from 1; z is the score in standard deviations of the ten best, less their mean,
+    at most 4 away from it. So the unit of the scores does not matter, counts may grow, and the
+    order stays: neither weight is negative. Raises ValueInvalidError where one is, or is not
+    finite.
+    """
+
+    base: float
+    by_place: float
+    by_score: float
+
+    def __post_init__(self) -> None:
+        _check_finite(base=self.base, by_place=self.by_place, by_score=self.by_score)
+        if min(self.by_place, self.by_score) < 0:
+            raise ValueInvalidError(
+                "a list calibrator keeps the order", value=(self.by_place, self.by_score)
+            )
+
+    def __call__(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Scores [C], never rising -> probabilities [C], never rising."""
+        place, z = _places(scores)
+        p = _sigmoid(self.base + self.by_place * place + self.by_score * z)
+        found: npt.NDArray[np.float64] = np.minimum.accumulate(p)
+        return found
+
+
+def fit_list_calibrator(
+    scores: Sequence[npt.NDArray[np.float64]], taken: Sequence[npt.NDArray[np.bool_]]
+) -> ListCalibrator:
+    """The calibrator of lists under which what was taken is likeliest.
+
+    scores, taken: of each list, [C] best first. A weight that would turn the order round is 0; as
+    much as one row of doubt holds the weights finite. Raises DataError where nothing was taken, or
+    everything.
+    """
+    y = np.concatenate([np.zeros(0, np.bool_), *taken])
+    x = np.concatenate([np.zeros((0, 2)), *(np.stack(_places(s), axis=1) for s in scores)])
+    if not 0 < y.sum() < len(y):
+        raise DataError(
+            "the chance of being taken is learned from lists of which something was taken",
+            column="taken",
+            value=f"{int(y.sum())} of {len(y)}",
+            hint="ask more visits",
+        )
+    found = np.zeros(3)
+    for kept in ([0, 1, 2], [0, 1], [0, 2], [0]):
+        found = np.zeros(3)
+        found[kept] = _fit_logistic(np.column_stack((np.ones(len(y)), x))[:, kept], y)
+        if (found[1:] >= 0).all():
+            break
+    return ListCalibrator(*found.tolist())
 
 
 def fit_calibrator(
@@ -302,6 +366,34 @@ def _fit_platt(x: Array, targets: Array, mass: Array) -> PlattCalibrator:
         if gradient @ step < 1e-22:
             break
     return PlattCalibrator(float(theta[0] / scale), float(theta[1] - theta[0] * centre / scale))
+
+
+def _fit_logistic(x: Array, y: Array) -> Array:
+    """Weights [F] of columns [N, F], the first of ones, by Newton's method."""
+    doubt = np.eye(x.shape[1])
+    doubt[0, 0] = 0.0
+    weight = np.zeros(x.shape[1])
+    weight[0] = np.log(y.mean() / (1 - y.mean()))
+    for _ in range(50):
+        p = _sigmoid(x @ weight)
+        gradient = x.T @ (p - y) + doubt @ weight
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + doubt, gradient)
+        weight = weight - step * min(1.0, 4 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    return weight
+
+
+def _places(scores: Array) -> tuple[Array, Array]:
+    """-log(place) and z of scores [C], best first."""
+    best = scores[:_BEST]
+    spread = float(best.std()) if len(best) else 0.0
+    # What rounding makes of equal scores is no spread.
+    if spread <= 1e-12 * float(np.abs(best).max(initial=0.0)):
+        z = np.zeros(len(scores))
+    else:
+        z = np.clip((scores - best.mean()) / spread, -_FAR, _FAR)
+    return -np.log(np.arange(1.0, len(scores) + 1)), z
 
 
 def _fit_temperature(x: Array, y: Array, mass: Array) -> TemperatureCalibrator:

@@ -86,6 +86,7 @@ def test_the_stages_are_trained_and_saved(plain: Whole) -> None:
     built = plain.built
     assert list(plain.stages.seconds)[-1] == "save the deployment"
     saved = Deployment.load(plain.folder / "deployment")
+    assert set(saved.calibration) == {"fine", "coarse", "popularity"}
     assert saved.artifact_id == built.artifact_id
     asked = [request("u1", k=3), request("nobody", k=3)]
     for ours, theirs in zip(

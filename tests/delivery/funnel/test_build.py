@@ -46,6 +46,8 @@ def test_a_run_holds_what_was_decided_and_measured(tmp_path: Path) -> None:
     )
     run = tmp_path / "run"
     saved = Funnel.load(run / "deployment")
+    assert "popularity" in saved.serving.calibration
+    assert saved.cascade().recommend(request("u1")).probability
     assert saved.artifact_id == built.funnel.artifact_id
     asked = [request("u1", k=3), request("nobody", k=3)]
     ours, theirs = (one.cascade().recommend_many(asked) for one in (built.funnel, saved))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy import rules as r
 from adwright.delivery.policy.evidence import ItemCounts
@@ -143,8 +143,26 @@ def test_evidence_narrows_a_normal_belief() -> None:
     assert found == pytest.approx(expected)
 
 
-def test_beta_beliefs_about_scores_that_are_no_probabilities_are_greedy() -> None:
-    assert chances(r.ThompsonConfig(), probability=False).tolist() == [1, 0, 0, 0]
+@pytest.mark.parametrize(
+    "config", [r.ThompsonConfig(), r.SoftmaxConfig(), r.Exploration(0.02, (0.5, 0.4))]
+)
+def test_what_reads_probabilities_refuses_other_scores(
+    config: r.PolicyConfig | r.Exploration,
+) -> None:
+    with pytest.raises(ValueInvalidError, match="reads scores as probabilities"):
+        r.build_rule(config).begin(candidates(probability=False))
+    assert r.build_rule(config).begin(Candidates((), np.empty(0), False, "fine"))
+    assert r.reads_probabilities(config)
+
+
+def test_exploration_is_softmax_at_the_temperature_of_the_places() -> None:
+    rule = r.build_rule(r.Exploration(0.02, (0.5, 0.4)))
+    for places, temperature in ((1, 0.5), (2, 0.4), (9, 0.4)):
+        choice = rule.begin(candidates(), places)
+        powers = np.exp(LOG_ODDS / temperature)
+        found = choice.chances(choice.utility, np.arange(4))
+        assert found == pytest.approx(powers / powers.sum())
+    assert rule.name == "explore-0.02"
 
 
 def test_names_tell_policies_apart() -> None:

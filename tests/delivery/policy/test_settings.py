@@ -54,7 +54,7 @@ def built(tmp_path: Path, text: str, vectors: ItemVectors | None = None) -> Slat
         ("[pacing]\ngain = 0.0\nbudget.one = 2.0", ("a", "c", "d")),
         ("[pacing]\ngain = 0.0\ncost = 0.5\nbudget.one = 2.0", ("a", "b", "c", "d")),
         ("[diversity]\nweight = 0.1", ("a", "c", "b", "d")),
-        ('[diversity]\nmethod = "dpp"\nweight = 0.1', ("a", "c", "d", "b")),
+        ('[diversity]\nmethod = "dpp"\nweight = 0.5', ("a", "c", "d", "b")),
         ("[diversity]\nweight = 0.0\nmax_per_category = 1", ("a", "c", "d")),
     ],
 )
@@ -115,6 +115,8 @@ def test_thompson_learns_from_evidence_since_training(tmp_path: Path) -> None:
         ("[diversity]\nwight = 1.0", "key diversity.wight"),
         ("[diversity]\nmax_per_category = -1", "max_per_category -1"),
         ("[diversity]\nweight = 1.0", "key categories"),
+        ("explore = 1.0", "key explore, 1"),
+        ("explore = 0.1\n[policy]\nkind = 'softmax'", "key explore, policy softmax"),
         ("[evidence]", "key evidence, policy greedy"),
         ('[policy]\nkind = "thompson"\n[evidence]\nresponse = "nod"', "key evidence.response"),
         ("[campaigns]\none = ['a']\ntwo = ['a']", "key campaigns.two"),
@@ -129,10 +131,12 @@ def test_wrong_settings_are_refused_with_file_and_key(tmp_path: Path, text: str,
 
 def test_the_example_of_the_documentation_holds_every_setting(tmp_path: Path) -> None:
     page = Path(__file__).parents[3] / "docs" / "policies.md"
-    (text,) = re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    text = max(blocks, key=len)
     found = settings(tmp_path, text)
     written = tomllib.loads(text)
-    assert written.keys() == {each.name for each in fields(PolicySettings)}
+    # explore stands in place of a policy.
+    assert {*written, "explore"} == {each.name for each in fields(PolicySettings)}
     for name, part in (
         ("policy", found.policy),
         ("caps", found.caps[0]),

@@ -17,6 +17,7 @@ from adwright.delivery.decision import Request
 from adwright.delivery.funnel.funnel import Serving
 from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.delivery.served import ServedModel, history_kinds_of
+from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.cascades import ALONE, KIND
@@ -36,12 +37,19 @@ from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 from tests.support.delivery.single_models import past
 from tests.support.service.small_shop import running
 
+CALIBRATED = replace(
+    deployment(),
+    calibration={
+        stage: ListCalibrator(-2.0, 0.5, 0.1) for stage in ("fine", "coarse", "popularity")
+    },
+)
+
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small trained cascade of the tenant acme, published."""
     root = tmp_path_factory.mktemp("models")
-    deployment().save(root / "acme" / "v1")
+    CALIBRATED.save(root / "acme" / "v1")
     (root / "acme" / SETTINGS).write_text('seed = 3\n[policy]\nkind = "softmax"\n')
     publish(root, "acme", "v1")
     return root / "acme" / "v1"
@@ -69,6 +77,7 @@ def test_a_saved_cascade_decides_as_it_did_before(model: Deployed) -> None:
     assert found.item_ids == expected.item_ids
     assert (found.stage, model.kind, model.seed) == ("fine", KIND, 3)
     assert model.policy.policy_id.startswith("softmax")
+    assert found.probability
     decision = model.decide("acme", request(), found)
     assert set(decision.item_ids) <= set(found.item_ids)
 

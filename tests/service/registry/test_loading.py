@@ -17,7 +17,8 @@ from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.thompson import beta_chances
-from adwright.delivery.popularity import save_popularity
+from adwright.delivery.popularity import Popularity, save_popularity
+from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, Observer
@@ -32,6 +33,7 @@ seed = 7
 policy_id = "warm"
 [policy]
 kind = "softmax"
+scale = "score"
 temperature = 20.0
 """
 
@@ -63,6 +65,29 @@ def test_the_policy_comes_from_the_settings(version: Path) -> None:
     (candidates,) = model.recommender.recommend_many([asked], None)
     decision = model.decide("acme", asked, candidates)
     assert (decision.propensity < 1).all()
+
+
+CALIBRATION = {"popularity": ListCalibrator(-3.0, 0.5, 0.0)}
+
+
+@pytest.mark.parametrize(
+    "text", ["explore = 0.02", "[policy]\nkind = 'thompson'", "[policy]\nkind = 'softmax'"]
+)
+def test_a_policy_that_a_model_cannot_carry_is_refused(version: Path, text: str) -> None:
+    (version.parent / SETTINGS).write_text(text)
+    with pytest.raises(ConfigError, match=r"no probabilities.* train it again"):
+        load_deployed(version)
+    able = version.with_name("v2")
+    save_popularity(able, ITEMS, WEIGHT, calibration=CALIBRATION)
+    model, asked = load_deployed(able), request(k=3)
+    (candidates,) = model.recommender.recommend_many([asked], None)
+    assert candidates.item_ids[:3] == ITEMS[:-4:-1]
+    propensity = model.decide("acme", asked, candidates).propensity
+    assert ((propensity > 0) & (propensity < 1)).all()
+    kept = model.kept()
+    assert kept is not None
+    assert kept.value < 1
+    assert 0 < kept.effective < 1_000
 
 
 def test_new_settings_are_taken_up_without_a_new_version(version: Path, clock: FixedClock) -> None:
@@ -222,7 +247,9 @@ def test_variety_changes_the_slate(version: Path, store: Store) -> None:
 
 def test_propensities_are_those_of_what_may_be_shown(version: Path, store: Store) -> None:
     with shop(version.parent.parent, store) as (opened, client):
-        opened.set('[policy]\nkind = "softmax"\ntemperature = 2.0\n[[caps]]\nlimit = 1')
+        opened.set(
+            '[policy]\nkind = "softmax"\nscale = "score"\ntemperature = 2.0\n[[caps]]\nlimit = 1'
+        )
         (shown,) = slate(client, "r1", k=1, candidates=BEST[:3])
         left = [item for item in BEST[:3] if item != shown]
         found = slate(client, "r2", k=2, candidates=BEST[:3])
@@ -243,7 +270,12 @@ def load_twins(folder: Path) -> Deployed:
     settings = load_settings(folder)
     policy, records = settings.build()
     return deployed(
-        folder.name, recommender=Twins(), policy=policy, records=records, seed=settings.seed
+        folder.name,
+        recommender=Twins(),
+        policy=policy,
+        fallback=Popularity(ITEMS, WEIGHT, CALIBRATION),
+        records=records,
+        seed=settings.seed,
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from adwright.core.errors import (
 )
 from adwright.delivery.popularity import save_popularity
 from adwright.delivery.served import ServedModel
+from adwright.models.calibration import ListCalibrator
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.publishing import publish_model, publish_version
-from adwright.service.registry.registry import POINTER
+from adwright.service.registry.registry import POINTER, SETTINGS
 from tests.support.delivery.cascade_parts import deployment, histories, request
 from tests.support.delivery.sequence_parts import hstu_ranker, sasrec
 from tests.support.delivery.single_models import run_folder
@@ -44,12 +46,35 @@ def test_a_model_gets_the_histories_of_its_log_and_decides(run: Path, tmp_path: 
     assert deployed.kind == "served"
     (found,) = deployed.recommender.recommend_many([request("u1")], None)
     served = ServedModel.load(models / "shop" / "v1")
+    assert found.probability
+    assert set(served.calibration) == {"coarse", "popularity"}
     assert found.item_ids == served.cascade().recommend(request("u1")).item_ids
     assert len(served.histories) == len(histories())
     again = publish_model(run, models, "shop")
     assert (again.version, again.before) == ("v2", "v1")
     named = publish_model(run / "model", models, "shop", version="spring")
     assert (named.version, named.before) == ("spring", "v2")
+
+
+def test_what_exploration_keeps_is_told(run: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "shop").mkdir(parents=True)
+    settings = models / "shop" / SETTINGS
+    settings.write_text("explore = 0.05")
+    calibration = {
+        name: ListCalibrator(-2.0, 0.5, 0.1) for name in ("fine", "coarse", "popularity")
+    }
+    replace(deployment(), calibration=calibration).save(tmp_path / "whole")
+    told = publish_model(tmp_path / "whole", models, "shop").notes[-1]
+    assert "policy explore-0.05 at a temperature of" in told
+    assert "of the expected value" in told
+    with pytest.raises(ConfigError, match="tells no item from another"):
+        publish_model(run, models, "shop")
+    settings.write_text('[policy]\nkind = "thompson"')
+    assert "thompson" in publish_version(models / "shop" / "v1").notes[0]
+    with pytest.raises(ConfigError, match="no probabilities"):
+        publish_model(run, models, "shop", histories=False)
+    assert not (models / "shop" / "v2").exists()
 
 
 def test_without_a_log_nobodys_past_is_known_and_that_is_said(run: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.delivery.calibrated import fit_to_visits
 from adwright.delivery.cascade.cascade import CascadeConfig
 from adwright.delivery.cascade.deployment import Deployment, Ranking, Retrieving
 from adwright.delivery.cascade.distil import distil
@@ -186,6 +187,9 @@ def build_deployment(
     if config.blend:
         with done.stage("blend the coarse order"):
             deployment = deployment.blended(_requests(task, config))
+    with done.stage("calibrate what serves"):
+        calibration = fit_to_visits(deployment.cascade(), task, seed=config.seed)
+        deployment = replace(deployment, calibration=calibration)
     with done.stage("save the deployment"):
         identity = deployment.save(folder / "deployment", overwrite=True, clock=clock)
     return replace(deployment, artifact_id=identity)

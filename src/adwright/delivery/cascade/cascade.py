@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError
 from adwright.data.popularity import most_popular
+from adwright.delivery.calibrated import Calibration, calibrated
 from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
@@ -99,7 +100,7 @@ class Cascade:
     source of own items, or None. sources: in place of these two, any number of sources, each with
     how many items it finds. coarse, fine: the two orders; without a fine one the coarse
     one is the last. count: int64 [N + 1], training events of each item, for the popular items.
-    clock: measures how long stages take.
+    calibration: of the stages' scores. clock: measures how long stages take.
     """
 
     def __init__(
@@ -113,8 +114,10 @@ class Cascade:
         past: CandidateSource | None = None,
         sources: Sequence[tuple[CandidateSource, int]] = (),
         config: CascadeConfig | None = None,
+        calibration: Calibration | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self.calibration = calibration or {}
         self.histories, self.config = histories, config or CascadeConfig()
         self.vectors, self.past, self.coarse, self.fine = vectors, past, coarse, fine
         self.sources = tuple(sources)
@@ -298,7 +301,7 @@ class Cascade:
             lost = [i for i, code in known if not code and i not in request.exclude]
             ids = ids + lost
             score = np.append(score, np.full(len(lost), score[-1] if len(score) else 0.0))
-        return Candidates(tuple(ids), score, probability, stage)
+        return calibrated(tuple(ids), score, stage, self.calibration, probability=probability)
 
     def _codes(self, item_ids: Sequence[str]) -> Ints:
         return self.histories.items.rows(pa.array(item_ids, pa.string()))

@@ -24,6 +24,7 @@ from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.features import ItemTable
 from adwright.data.tasks.negatives import Draws
+from adwright.delivery.calibrated import Calibration
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.decision import Request
 from adwright.delivery.index.index import IndexKind
@@ -60,6 +61,7 @@ class _Config:
     draws: Draws | None
     index: IndexKind
     blend: Blend | None = None
+    calibration: Calibration = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -73,7 +75,7 @@ class Deployment:
     fine: a ranker of rows, or an HSTU ranker of sequences (`FalconRanker`); None serves the
     coarse order. draws: of the choices that the fine ranker was trained on. index: how the
     retriever is searched. blend: of the coarse order with counts of the user's past, see
-    `blended`.
+    `blended`. calibration: what the scores of each stage are worth.
     histories: saved with it; None for no user known. artifact_id: of what was loaded.
     """
 
@@ -85,6 +87,7 @@ class Deployment:
     index: IndexKind = "exact"
     histories: Histories | None = None
     blend: Blend | None = None
+    calibration: Calibration = field(default_factory=dict)
     artifact_id: str = ""
 
     def __post_init__(self) -> None:
@@ -116,6 +119,7 @@ class Deployment:
             count=self.retriever.count,
             past=PastSource(),
             config=self.config,
+            calibration=self.calibration,
             clock=clock,
         )
 
@@ -144,7 +148,9 @@ class Deployment:
         return save_artifact(
             folder,
             kind=KIND,
-            config=to_jsonable(_Config(self.config, self.draws, self.index, self.blend)),
+            config=to_jsonable(
+                _Config(self.config, self.draws, self.index, self.blend, self.calibration)
+            ),
             files=files,
             data_hash=self.retriever.data_hash,
             seed=self.retriever.seed,
@@ -176,6 +182,7 @@ class Deployment:
             config=config.cascade,
             index=config.index,
             blend=config.blend,
+            calibration=config.calibration,
             histories=Histories.load(artifact.part("histories"), _items_of(retriever))
             if "histories" in parts
             else None,

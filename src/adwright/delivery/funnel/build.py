@@ -30,6 +30,7 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.next_log import NextLog, log_of_task
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.delivery.calibrated import fit_to_visits
 from adwright.delivery.cascade.cascade import CascadeConfig
 from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.funnel.measure import measure_funnel
@@ -225,6 +226,9 @@ def _chosen(
     funnel = Funnel(
         parts, selected.serving, histories, task.data_hash, config.seed, fitted=task.fitted()
     )
+    with done.stage("calibrate what serves"):
+        calibration = fit_to_visits(funnel.cascade(), task, seed=config.seed)
+        funnel = replace(funnel, serving=replace(funnel.serving, calibration=calibration))
     with done.stage("measure"):
         report = measure_funnel(
             funnel,

@@ -26,6 +26,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.tasks.negatives import Draws
+from adwright.delivery.calibrated import Calibration
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.cascade.deployment import KIND, Deployment
 from adwright.delivery.funnel.mixture import MixedScorer, ScoreMixture
@@ -47,12 +48,14 @@ _IDS = "items.json"
 @dataclass(frozen=True)
 class Serving:
     """What serves. sources: name -> how many items it finds. coarse: the order of what they find;
-    fine: of the `cascade.coarse` best of these, or None. cascade: sizes."""
+    fine: of the `cascade.coarse` best of these, or None. cascade: sizes. calibration: what the
+    scores of each stage are worth."""
 
     sources: Mapping[SourceName, int]
     coarse: ScoreMixture
     fine: ScoreMixture | None = None
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
+    calibration: Calibration = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -124,6 +127,7 @@ class Funnel:
             count=parts.parts.count,
             sources=sources,
             config=replace(serving.cascade, unseen=not parts.parts.repeats),
+            calibration=serving.calibration,
             clock=clock,
         )
 

@@ -5,7 +5,8 @@
     softmax         exp(u_a / T) / sum_b exp(u_b / T)
     Thompson        P(a's draw is the highest), by quadrature; see `delivery.policy.thompson`
 
-A utility is a score, or the log-odds of it where scores are probabilities (`scale`).
+A utility is a score, or the log-odds of it where scores are probabilities (`scale`). A rule that
+reads scores as probabilities refuses others: what it drew from them would be no exploration.
 
 Letters: C candidates, R of them left.
 """
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.evidence import Evidence, ItemCounts
 from adwright.delivery.policy.thompson import LEAST_COUNT, beta_chances, normal_chances
@@ -29,6 +30,7 @@ from adwright.delivery.policy.thompson import LEAST_COUNT, beta_chances, normal_
 __all__ = [
     "Choice",
     "EpsilonGreedyConfig",
+    "Exploration",
     "GreedyConfig",
     "PolicyConfig",
     "Rule",
@@ -36,6 +38,8 @@ __all__ = [
     "SoftmaxConfig",
     "ThompsonConfig",
     "build_rule",
+    "log_odds",
+    "reads_probabilities",
 ]
 
 Floats = NDArray[np.float64]
@@ -50,13 +54,14 @@ _EDGE = 1e-9  # probabilities are kept this far from 0 and 1, where log-odds hav
 class GreedyConfig:
     """Always the highest utility. Nothing can be learned from its log about other items.
 
-    scale: "score", or "log_odds" where scores are probabilities; matters to adjustments only.
+    scale: "log_odds", or "score" for scores as they are, as those are taken that are no
+    probabilities; matters to adjustments only.
     """
 
     drawn: ClassVar[str] = "drawn"
     named_by: ClassVar[tuple[str, ...]] = ()
     kind: Literal["greedy"] = "greedy"
-    scale: Scale = "score"
+    scale: Scale = "log_odds"
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -73,7 +78,7 @@ class EpsilonGreedyConfig:
     named_by: ClassVar[tuple[str, ...]] = ("epsilon",)
     kind: Literal["epsilon_greedy"] = "epsilon_greedy"
     epsilon: float = 0.1
-    scale: Scale = "score"
+    scale: Scale = "log_odds"
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -85,10 +90,9 @@ class EpsilonGreedyConfig:
 class SoftmaxConfig:
     """In proportion to exp(utility / temperature).
 
-    temperature: above 0, in units of the utility. scale: "log_odds" reads scores that are
-    probabilities as log-odds, so that temperature 1 shows an item of double odds twice as
-    often; "score" takes them as they are. Scores that are no probabilities are taken as they
-    are either way.
+    temperature: above 0, in units of the utility. scale: "log_odds" reads scores as
+    probabilities, so that temperature 1 shows an item of double odds twice as often; "score"
+    takes them as they are, whatever their unit.
     """
 
     drawn: ClassVar[str] = "drawn by softmax"
@@ -114,8 +118,7 @@ class ThompsonConfig:
     family: what is believed of an item whose score is s and which was shown n times with c
         responses since (the evidence; strength s and strength (1 - s) count 0.05 at least):
         "beta"    Beta(strength s + c, strength (1 - s) + n - c) about its probability, which
-                  adjustments move on log-odds. Scores must be probabilities; a slate of others
-                  (a fallback order) is filled greedily.
+                  adjustments move on log-odds. Scores must be probabilities.
         "normal"  N(s, spread^2 / (1 + n / strength)) about its score.
     strength: above 0, how many impressions the score is worth.
     spread: above 0, doubt about the score of an item never shown; family "normal" only.
@@ -138,6 +141,25 @@ class ThompsonConfig:
 PolicyConfig = GreedyConfig | EpsilonGreedyConfig | SoftmaxConfig | ThompsonConfig
 
 
+@dataclass(frozen=True)
+class Exploration:
+    """Softmax on log-odds at the temperature that gives up a stated share of the expected value.
+
+    share: above 0 and below 1. temperatures: of slates of 1, 2, ... places, found by
+    `delivery.policy.exploration`; longer ones take the last.
+    """
+
+    drawn: ClassVar[str] = "explored"
+    named_by: ClassVar[tuple[str, ...]] = ("share",)
+    kind: ClassVar[str] = "explore"
+    share: float
+    temperatures: tuple[float, ...]
+
+    def at(self, places: int) -> float:
+        """The temperature of slates of so many places."""
+        return self.temperatures[min(places, len(self.temperatures)) - 1]
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """The rule of one place, for the candidates of one request.
@@ -154,7 +176,7 @@ class Choice:
 class Rule:
     """Fills one place; made by `build_rule`."""
 
-    config: PolicyConfig
+    config: PolicyConfig | Exploration
     evidence: Evidence
 
     @property
@@ -168,8 +190,18 @@ class Rule:
         """Why an item other than the best stands at a place, in words."""
         return self.config.drawn
 
-    def begin(self, candidates: Candidates) -> Choice:
-        """The rule for the candidates of one request."""
+    def begin(self, candidates: Candidates, places: int = 1) -> Choice:
+        """The rule for the candidates of one request, which fill so many places.
+
+        Raises ValueInvalidError for scores that are no probabilities, where the rule reads them so.
+        """
+        if reads_probabilities(self.config) and len(candidates) and not candidates.probability:
+            raise ValueInvalidError(
+                f"{self.name} reads scores as probabilities, and those of this order are none",
+                column="probability",
+                value=candidates.stage,
+                hint="calibrate the model: train it again, or publish it again with its log",
+            )
         match self.config:
             case GreedyConfig(scale=scale):
                 return Choice(_utility(candidates, scale), _best)
@@ -184,6 +216,12 @@ class Rule:
                 return Choice(
                     _utility(candidates, scale), lambda utility, _: _softmax(utility, temperature)
                 )
+            case Exploration() as config:
+                temperature = config.at(places)
+                return Choice(
+                    _utility(candidates, "log_odds"),
+                    lambda utility, _: _softmax(utility, temperature),
+                )
             case ThompsonConfig() as config:
                 return self._thompson(config, candidates)
 
@@ -191,8 +229,6 @@ class Rule:
         strength, p = config.strength, candidates.score
         beta = config.family == "beta"
         utility = _utility(candidates, "log_odds" if beta else "score")
-        if beta and not candidates.probability:
-            return Choice(utility, _best)
         shown, responses = self.evidence.counts(candidates.item_ids)
         if not beta:
             spread = config.spread / np.sqrt(1 + shown / strength)
@@ -208,7 +244,20 @@ class Rule:
         )
 
 
-def build_rule(config: PolicyConfig, *, evidence: Evidence | None = None) -> Rule:
+def reads_probabilities(config: PolicyConfig | Exploration) -> bool:
+    """Whether a rule reads scores as probabilities."""
+    match config:
+        case GreedyConfig() | EpsilonGreedyConfig():
+            return False
+        case SoftmaxConfig(scale=scale):
+            return scale == "log_odds"
+        case ThompsonConfig(family=family):
+            return family == "beta"
+        case Exploration():
+            return True
+
+
+def build_rule(config: PolicyConfig | Exploration, *, evidence: Evidence | None = None) -> Rule:
     """The rule of a config. evidence: for Thompson sampling, None for none seen."""
     return Rule(config, evidence or ItemCounts())
 
@@ -216,9 +265,14 @@ def build_rule(config: PolicyConfig, *, evidence: Evidence | None = None) -> Rul
 def _utility(candidates: Candidates, scale: Scale) -> Floats:
     if scale == "score" or not candidates.probability:
         return candidates.score
-    p = np.clip(candidates.score, _EDGE, 1 - _EDGE)
-    log_odds: Floats = np.log(p) - np.log1p(-p)
-    return log_odds
+    return log_odds(candidates.score)
+
+
+def log_odds(probability: Floats) -> Floats:
+    """log p / (1 - p), p kept a little from 0 and 1."""
+    p = np.clip(probability, _EDGE, 1 - _EDGE)
+    found: Floats = np.log(p) - np.log1p(-p)
+    return found
 
 
 def _best(utility: Floats, rows: Rows) -> Floats:

@@ -1,7 +1,8 @@
 """Settings of how slates are filled: the file serving.toml of a tenant.
 
     seed = 7
-    [policy]                  the rule of a place; greedy without
+    explore = 0.02            the share of the expected value that is given up to learn
+    [policy]                  or the rule of a place; greedy without
     [[caps]]                  frequency caps, any number
     [pacing]                  budgets of campaigns
     [diversity]               variety down the slate
@@ -26,6 +27,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.schema import EventKind
+from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.diversity import (
     CategoryLimit,
     CategorySimilarity,
@@ -35,6 +37,7 @@ from adwright.delivery.policy.diversity import (
     VectorSimilarity,
 )
 from adwright.delivery.policy.evidence import ItemCounts
+from adwright.delivery.policy.exploration import solve_exploration
 from adwright.delivery.policy.pacing import (
     BudgetPacer,
     BudgetPacingConfig,
@@ -43,7 +46,13 @@ from adwright.delivery.policy.pacing import (
     Limit,
 )
 from adwright.delivery.policy.records import PolicyRecords
-from adwright.delivery.policy.rules import GreedyConfig, PolicyConfig, ThompsonConfig
+from adwright.delivery.policy.rules import (
+    Exploration,
+    GreedyConfig,
+    PolicyConfig,
+    ThompsonConfig,
+    reads_probabilities,
+)
 from adwright.delivery.policy.slate_policy import Adjustment, SlatePolicy, build_policy
 
 __all__ = [
@@ -110,13 +119,15 @@ class EvidenceSettings:
 class PolicySettings:
     """The keys of serving.toml.
 
-    policy: how the places are filled. policy_id: its name in the log; by default the policy's
-    own. seed: of the policy's chance. caps, pacing, diversity: adjustments. evidence: for
-    Thompson sampling. campaigns, categories: items of each, by name.
+    explore: the share of the expected value that exploration may cost, above 0 and below 1; 0 for
+    none. policy: in place of it, how the places are filled. policy_id: its name in the log; by
+    default the policy's own. seed: of the policy's chance. caps, pacing, diversity: adjustments.
+    evidence: for Thompson sampling. campaigns, categories: items of each, by name.
 
     Raises ConfigError that names the key.
     """
 
+    explore: float = 0.0
     policy: PolicyConfig = field(default_factory=GreedyConfig)
     policy_id: str = ""
     seed: int = 0
@@ -128,6 +139,18 @@ class PolicySettings:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.explore < 1:
+            raise ConfigError(
+                "the share given up to explore lies between 0 and 1",
+                where=f"key explore, {self.explore:g}",
+                hint="0.02 gives up 2% of what is expected to be taken",
+            )
+        if self.explore and not isinstance(self.policy, GreedyConfig):
+            raise ConfigError(
+                "explore and a policy that explores in its own way exclude each other",
+                where=f"key explore, policy {self.policy.kind}",
+                hint="leave [policy] out, or explore",
+            )
         if self.seed < 0:
             raise ConfigError("the seed must not be negative", where=f"key seed, {self.seed}")
         if len(self.policy_id) > _LONGEST_ID or not self.policy_id.isprintable():
@@ -166,25 +189,54 @@ class PolicySettings:
         *,
         known_until: datetime | None = None,
         vectors: ItemVectors | None = None,
+        sample: Sequence[Candidates] = (),
         clock: Clock | None = None,
     ) -> tuple[SlatePolicy, PolicyRecords]:
         """The policy, and what keeps its limits and evidence up to date.
 
         known_until: events before this instant are in the scores already. vectors: of the
-        model's items; None where it has none.
-        Raises ConfigError where vectors are asked for and there are none.
+        model's items; None where it has none. sample: what the model offers, in each of the stages
+        in which it may answer; `explore` is solved for those of the first.
+        Raises ConfigError where vectors are asked for and there are none, and for a policy that
+        reads scores as probabilities where the sample's are none.
         """
+        config = self._rule(sample)
         limits = self._limits()
         evidence = None
         if self.evidence is not None:
             evidence = ItemCounts(response=self.evidence.response, since=known_until)
         policy = build_policy(
-            self.policy,
+            config,
             policy_id=self.policy_id,
             adjustments=[*limits, *self._variety(vectors)],
             evidence=evidence,
         )
         return policy, PolicyRecords(limits, evidence, clock=clock)
+
+    @property
+    def explores(self) -> bool:
+        """Whether chance plays a part."""
+        return self.explore > 0 or not isinstance(self.policy, GreedyConfig)
+
+    def _rule(self, sample: Sequence[Candidates]) -> PolicyConfig | Exploration:
+        key, found = f"key policy.kind, {self.policy.kind}", self.policy
+        if self.explore:
+            key = f"key explore, {self.explore:g}"
+        elif not reads_probabilities(found):
+            return found
+        raw = sorted({one.stage for one in sample if not one.probability})
+        if raw:
+            raise ConfigError(
+                "the scores of this model are no probabilities, which this policy needs: it was "
+                "saved before models were calibrated, or without visits to learn from "
+                f"(stage {', '.join(raw)})",
+                where=key,
+                hint="train it again and publish that (a single network: publish it again with "
+                '--log); or set policy.kind = "epsilon_greedy", which needs none',
+            )
+        if not self.explore:
+            return found
+        return solve_exploration(self.explore, [s for s in sample if s.stage == sample[0].stage])
 
     def _limits(self) -> list[Limit]:
         campaign = _group_of(self.campaigns, "campaigns")

@@ -29,6 +29,7 @@ from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.delivery.policy.evidence import Evidence
 from adwright.delivery.policy.rules import (
     EpsilonGreedyConfig,
+    Exploration,
     GreedyConfig,
     PolicyConfig,
     Rule,
@@ -138,7 +139,7 @@ class SlatePolicy:
 
 
 def build_policy(
-    config: PolicyConfig,
+    config: PolicyConfig | Exploration,
     *,
     policy_id: str = "",
     adjustments: Sequence[Adjustment] = (),
@@ -166,7 +167,7 @@ class _Slate:
 
     def __init__(self, policy: SlatePolicy, request: Request, candidates: Candidates) -> None:
         self._drawn = policy.rule.drawn
-        self._choice = policy.rule.begin(candidates)
+        self._choice = policy.rule.begin(candidates, request.k)
         self._running = [
             (each.name, each.begin(request, candidates)) for each in policy.adjustments
         ]

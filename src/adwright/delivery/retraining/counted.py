@@ -21,7 +21,7 @@ from adwright.delivery import popularity
 from adwright.delivery.item_item import item_table
 from adwright.delivery.item_item_run import train_item_item
 from adwright.delivery.joined_log import JoinedLog
-from adwright.delivery.popularity import Popularity, save_popularity
+from adwright.delivery.popularity import Popularity, load_popularity, save_popularity
 from adwright.delivery.recommend.item_item_top import ItemItemTop
 from adwright.delivery.recommend.models import PopularityTop
 from adwright.delivery.recommend.newest import NewestVisits, newest_visits
@@ -48,7 +48,9 @@ def retrain_popularity(
     half_life = float(days) if isinstance(days, int | float) else None
     everybody = people_of_log(taken, item_table(ids))
     weight = _weights(everybody, len(ids), half_life)
-    save_popularity(out / "model", ids, weight)
+    # What a place is worth does not follow the counts: it is that of the model before.
+    before, _, _ = load_popularity(folder)
+    save_popularity(out / "model", ids, weight, calibration=before.calibration)
     visits = _with_advantage(newest_visits(taken, ids, joined.since))
     past = _weights(before_asked(everybody, visits), len(ids), half_life)
     asking = Wanted(log=str(out / "log"), unseen=visits.unseen)

@@ -13,7 +13,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.deployed import Deployed, asked_of, sample_of
 
 if TYPE_CHECKING:
     from adwright.delivery.cascade.cascade import Cascade
@@ -71,7 +71,13 @@ def _deployed(
         except ValueInvalidError:
             return None
 
-    policy, records = settings.build(known_until=known_until, vectors=vectors, clock=clock)
+    asked = asked_of(settings, histories, clock)
+    policy, records = settings.build(
+        known_until=known_until,
+        vectors=vectors,
+        sample=sample_of(cascade, asked, clock),
+        clock=clock,
+    )
     return Deployed(
         name=artifact.folder.name,
         artifact_id=artifact.id,
@@ -87,6 +93,7 @@ def _deployed(
         unknown=histories.unknown,
         records=records,
         item_ids=histories.items.ids,
+        asked=asked,
     )
 
 

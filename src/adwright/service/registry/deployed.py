@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -21,9 +21,16 @@ from adwright.campaigns.store.incoming import event_rows
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.ids import first_bad_id
+from adwright.delivery.calibrated import answers_by_stage, latest_visits
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
+from adwright.delivery.policy.exploration import Kept, kept_by
 from adwright.delivery.policy.records import PolicyRecords
+from adwright.delivery.policy.settings import PolicySettings
+from adwright.delivery.policy.slate_policy import SlatePolicy
+
+if TYPE_CHECKING:
+    from adwright.delivery.stages.histories import Histories
 
 __all__ = [
     "BatchRecommender",
@@ -32,9 +39,14 @@ __all__ = [
     "Observer",
     "Similar",
     "Unknown",
+    "asked_of",
     "decision_rng",
     "probe",
+    "sample_of",
 ]
+
+#: People whose requests show what exploration costs.
+ASKED = 256
 
 
 class BatchRecommender(Protocol):
@@ -88,7 +100,8 @@ class Deployed:
     there are none. kinds: of the events that it wants to see. known_until: the events before
     this instant are in the model already. unknown: where the model can tell for each event
     whether it has it; then events count that are dated before known_until and came later.
-    records: the policy's caps, budgets and evidence. item_ids: all that it may decide.
+    records: the policy's caps, budgets and evidence. item_ids: all that it may decide. asked:
+    requests that the policy's exploration was looked at with, where it explores.
 
     The recommender is called from one thread at a time, and so is the policy.
     """
@@ -107,6 +120,16 @@ class Deployed:
     unknown: Unknown | None = None
     records: PolicyRecords = field(default_factory=PolicyRecords, repr=False)
     item_ids: Sequence[str] = field(default=(), repr=False)
+    asked: Sequence[Request] = field(default=(), repr=False)
+
+    def kept(self) -> Kept | None:
+        """What a policy that explores keeps of what the greedy one gets; None where nothing tells,
+        as it does not explore or scores are no probabilities."""
+        answers = self.recommender.recommend_many(self.asked, None) if self.asked else ()
+        if not isinstance(self.policy, SlatePolicy) or not all(one.probability for one in answers):
+            return None
+        rng = np.random.default_rng(self.seed)
+        return kept_by(self.policy, self.asked, answers, rng) if answers else None
 
     @property
     def observers(self) -> list[Observer]:
@@ -185,3 +208,22 @@ def probe(deployed: Deployed, clock: Clock) -> None:
         # As the store takes it: it refuses what a database cannot keep.
         decision_row(replace(decision, model=deployed.name))
         event_rows(decision.impressions())
+
+
+def asked_of(settings: PolicySettings, histories: Histories | None, clock: Clock) -> list[Request]:
+    """The requests that a policy's exploration is looked at with: of those who came last, just
+    after what they did; of nobody where no one is known. None where it does not explore."""
+    if not settings.explores:
+        return []
+    known = [] if histories is None else latest_visits(histories, ASKED, after=True)[0]
+    return known or [Request("visit-0", "nobody", clock.now())]
+
+
+def sample_of(
+    recommender: BatchRecommender, asked: Sequence[Request], clock: Clock
+) -> list[Candidates]:
+    """What a recommender answers to these, and to the first of them in each stage for which it may
+    lack the time."""
+    return [
+        one for some in answers_by_stage(recommender, asked, few=1, clock=clock) for one in some
+    ]

@@ -11,7 +11,7 @@ from adwright.core.clock import Clock
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.deployed import Deployed, asked_of, sample_of
 
 if TYPE_CHECKING:
     from adwright.delivery.item_item import ItemItemRecommender
@@ -34,7 +34,10 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
     histories = found.histories
     latest = histories.latest_until(datetime.fromisoformat(artifact.manifest["created"]))
     known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
-    policy, records = settings.build(known_until=known_until, clock=clock)
+    asked = asked_of(settings, histories, clock)
+    policy, records = settings.build(
+        known_until=known_until, sample=sample_of(found, asked, clock), clock=clock
+    )
     return Deployed(
         name=artifact.folder.name,
         artifact_id=artifact.id,
@@ -50,6 +53,7 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
         unknown=histories.unknown,
         records=records,
         item_ids=histories.items.ids,
+        asked=asked,
     )
 
 

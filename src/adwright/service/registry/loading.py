@@ -24,7 +24,7 @@ from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.popularity import load_popularity
 from adwright.service.registry import cascades, item_items
 from adwright.service.registry.cascades import deployed_alone, deployed_cascade
-from adwright.service.registry.deployed import Deployed, Observer
+from adwright.service.registry.deployed import Deployed, Observer, asked_of, sample_of
 from adwright.service.registry.item_items import deployed_item_item
 from adwright.service.registry.registry import SETTINGS, Stored
 
@@ -57,7 +57,9 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
     match artifact.kind:
         case popularity.KIND:
             popular, artifact_id, _ = load_popularity(artifact)
-            policy, records = settings.build(clock=clock)
+            asked = asked_of(settings, None, clock)
+            sample = sample_of(popular, asked, clock)
+            policy, records = settings.build(sample=sample, clock=clock)
             named = folder.name, artifact_id, popularity.KIND
             return Deployed(
                 *named,
@@ -67,6 +69,7 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
                 seed=settings.seed,
                 records=records,
                 item_ids=popular.item_ids,
+                asked=asked,
             )
         case cascades.KIND:
             return deployed_cascade(artifact, settings, clock)

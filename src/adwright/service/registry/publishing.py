@@ -20,9 +20,11 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError, ResourceError
 from adwright.core.manifest import MANIFEST
+from adwright.delivery.policy.rules import Exploration
+from adwright.delivery.policy.slate_policy import SlatePolicy
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.cascades import ALONE
-from adwright.service.registry.deployed import probe
+from adwright.service.registry.deployed import Deployed, probe
 from adwright.service.registry.inventory import inventory
 from adwright.service.registry.loading import SERVABLE, load_deployed
 from adwright.service.registry.registry import checked_name, publish
@@ -67,11 +69,11 @@ def publish_version(version: str | Path, *, clock: Clock | None = None) -> Publi
             where=str(folder),
             hint="copy the version's folder there first, or name the model's folder with --tenant",
         )
-    kind = require_servable(folder, clock=clock)
+    deployed = require_servable(folder, clock=clock)
     tenant, root = folder.parent.name, folder.parent.parent
     before = _current(root, tenant)
     publish(root, tenant, folder.name)
-    return Publication(tenant, folder.name, folder, kind, before, ())
+    return Publication(tenant, folder.name, folder, deployed.kind, before, _explored(deployed))
 
 
 def publish_model(
@@ -125,17 +127,17 @@ def publish_model(
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     notes.insert(0, f"copied {folder} to {target}: {artifact.kind}, {size / 1e6:,.1f} MB")
     try:
-        require_servable(target, clock=clock)
+        deployed = require_servable(target, clock=clock)
         before = _current(root, tenant)
         publish(root, tenant, name)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-    return Publication(tenant, name, target, artifact.kind, before, tuple(notes))
+    return Publication(tenant, name, target, artifact.kind, before, (*notes, *_explored(deployed)))
 
 
-def require_servable(folder: Path, *, clock: Clock | None = None) -> str:
-    """Load a version as the service does, and let it decide for nobody; its kind.
+def require_servable(folder: Path, *, clock: Clock | None = None) -> Deployed:
+    """Load a version as the service does, and let it decide for nobody.
 
     Raises ArtifactError where its kind cannot be served, and what `load_deployed` and `probe`
     raise.
@@ -143,7 +145,18 @@ def require_servable(folder: Path, *, clock: Clock | None = None) -> str:
     clock = SystemClock() if clock is None else clock
     deployed = load_deployed(folder, clock=clock)
     probe(deployed, clock)
-    return deployed.kind
+    return deployed
+
+
+def _explored(deployed: Deployed) -> tuple[str, ...]:
+    """What the policy that was loaded keeps, where it explores."""
+    kept = deployed.kept()
+    if kept is None:
+        return ()
+    rule, told = deployed.policy, ""
+    if isinstance(rule, SlatePolicy) and isinstance(rule.rule.config, Exploration):
+        told = f" at a temperature of {rule.rule.config.at(kept.places):.3g}"
+    return (f"policy {deployed.policy.policy_id}{told} {kept.text()}",)
 
 
 def _with_histories(
@@ -172,7 +185,7 @@ def _with_histories(
         offline=offline,
         gone="" if log is not None else "name it with --log, or publish with --no-histories",
     )
-    served = ServedModel.of_log(model, known.events, known.profiles)
+    served = ServedModel.of_log(model, known.events, known.profiles).calibrated()
     served.save(target, clock=clock)
     again = "not offered again" if served.unseen else "offered again"
     return [

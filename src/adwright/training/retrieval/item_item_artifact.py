@@ -19,6 +19,7 @@ from adwright.core.artifacts import Artifact, Fitted, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ValueInvalidError
+from adwright.models.calibration import ListCalibrator
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.neighbours import Neighbours
 from adwright.training.model_artifacts import load_trained
@@ -36,8 +37,8 @@ class ItemItemArtifact:
 
     ids: of the item codes 1 to N. repeats: whether what a user had may come again, which the log
     told. name, data_hash: of the data. seed: of the search. files: further files that are saved
-    with it. fitted: on which events. Raises ValueInvalidError where ids and counts are not of one
-    catalogue.
+    with it. fitted: on which events. calibration: what the scores of each stage in which it
+    serves are worth. Raises ValueInvalidError where ids and counts are not of one catalogue.
     """
 
     model: ItemItem
@@ -48,6 +49,7 @@ class ItemItemArtifact:
     seed: int = 0
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     fitted: Fitted | None = None
+    calibration: Mapping[str, ListCalibrator] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.ids) != self.model.items or len(set(self.ids)) != len(self.ids):
@@ -69,6 +71,7 @@ class ItemItemArtifact:
                 "config": to_jsonable(self.model.config),
                 "repeats": self.repeats,
                 "name": self.name,
+                "calibration": {name: to_jsonable(one) for name, one in self.calibration.items()},
             },
             tensors=dict(zip(_ARRAYS, (table.codes, table.score, self.model.count), strict=True)),
             files={**self.files, _IDS: json.dumps(self.ids)},
@@ -103,4 +106,8 @@ def _built(artifact: Artifact) -> ItemItemArtifact:
         artifact.seed,
         {name: data for name, data in artifact.files.items() if name != _IDS},
         artifact.fitted,
+        {
+            name: from_jsonable(ListCalibrator, values)
+            for name, values in artifact.config.get("calibration", {}).items()
+        },
     )
