@@ -25,6 +25,7 @@ from adwright.delivery.cascade.build import BuildConfig, build_deployment
 from adwright.delivery.cascade.cascade import CascadeConfig
 from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
 from adwright.delivery.popularity import Popularity, save_popularity
+from adwright.models.calibration import ListCalibrator
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DINConfig
 from adwright.models.retrieval.hcn import HCNConfig
@@ -112,7 +113,9 @@ def test_the_loop_over_http(here: Path) -> None:
 
 
 def test_a_saved_model_orders_the_items(here: Path) -> None:
-    save_popularity(here / "models" / "t" / "v1", ITEMS["item_id"].to_list(), weights())
+    calibration = {"popularity": ListCalibrator(-3.0, 0.5, 0.0)}
+    folder, ids = here / "models" / "t" / "v1", ITEMS["item_id"].to_list()
+    save_popularity(folder, ids, weights(), calibration=calibration)
     run("run.toml", "--out", "popular", "--model", "models/t/v1", "--b", "greedy")
     report = json.loads((here / "popular" / "report.json").read_text())
     assert report["model"] == "v1"

@@ -19,6 +19,7 @@ from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log
 from adwright.delivery.decision import Request
 from adwright.delivery.popularity import save_popularity
+from adwright.models.calibration import ListCalibrator
 from adwright.service import simulation
 from adwright.service.simulation import local_service, remote_service, two_tower_retrain
 from adwright.training.retrieval.retrain import Retrained
@@ -75,7 +76,13 @@ def test_a_model_that_is_not_there_is_refused(world: World, tmp_path: Path) -> N
 
 
 def test_a_saved_model_decides(world: World, tmp_path: Path) -> None:
-    save_popularity(tmp_path / "v1", ITEMS["item_id"].to_list(), np.arange(40, dtype=np.float64))
+    ids, weight = ITEMS["item_id"].to_list(), np.arange(40, dtype=np.float64)
+    save_popularity(tmp_path / "raw", ids, weight)
+    softmax = local_service(replace(CONFIG, model=tmp_path / "raw"), world, tmp_path)
+    with pytest.raises(ConfigError, match=r"no probabilities.*policy A softmax:1"), softmax:
+        pass
+    calibration = {"popularity": ListCalibrator(-3.0, 0.5, 0.0)}
+    save_popularity(tmp_path / "v1", ids, weight, calibration=calibration)
     with local_service(replace(CONFIG, model=tmp_path / "v1"), world, tmp_path) as setting:
         assert setting.model == "v1"
         assert {one.stage for one in setting.client.decide(requests(world))} == {"popularity"}

@@ -24,12 +24,14 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
+from adwright.delivery.decision import Request
+from adwright.delivery.policy.rules import reads_probabilities
+from adwright.delivery.policy.settings import require_probabilities
 from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
 from adwright.delivery.policy.split_policy import SplitPolicy
-from adwright.delivery.popularity import Popularity
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.deployed import Deployed, Hurried, sample_of
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.retrain import retrain_two_tower
@@ -44,10 +46,16 @@ _TENANT = "simulation"
 def local_service(config: SimulationRunConfig, world: World, out: Path) -> Iterator[Setting]:
     """Serve on a free port of this machine, from a store of its own in the folder `out`.
 
-    Raises what `load_deployed` and `Store.open` raise.
+    Raises what `load_deployed` and `Store.open` raise, and ConfigError for a policy that reads the
+    model's scores as probabilities where they are none.
     """
     policies = arm_policy("A", config.a), arm_policy("B", config.b)
     made = _personal_frequency(world) if config.model is None else load_deployed(config.model)
+    for policy in policies:
+        if reads_probabilities(policy.rule.config):
+            asked = [Request("visit-0", "nobody", world.people.start)]
+            sample = sample_of(made.recommender, asked, SystemClock())
+            require_probabilities(sample, f"policy {policy.policy_id}")
     chosen = SplitPolicy(*policies, config.simulation.split)
     deployed = replace(made, policy=chosen, seed=config.simulation.seed)
     with Store.open(f"sqlite:///{out.resolve() / 'store.db'}") as store:
@@ -134,7 +142,7 @@ def _personal_frequency(world: World) -> Deployed:
         kind="favourites",
         recommender=recommender,
         policy=build_policy(GreedyConfig()),
-        fallback=Popularity(population.items, recommender.weight),
+        fallback=Hurried(recommender, SystemClock()),
         observe=recommender.observe,
         kinds=frozenset({"purchase"}),
         known_until=population.start,

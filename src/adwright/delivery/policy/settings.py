@@ -61,6 +61,7 @@ __all__ = [
     "EvidenceSettings",
     "ItemVectors",
     "PolicySettings",
+    "require_probabilities",
 ]
 
 #: Ids of N items and their vectors [N, D].
@@ -224,16 +225,7 @@ class PolicySettings:
             key = f"key explore, {self.explore:g}"
         elif not reads_probabilities(found):
             return found
-        raw = sorted({one.stage for one in sample if not one.probability})
-        if raw:
-            raise ConfigError(
-                "the scores of this model are no probabilities, which this policy needs: it was "
-                "saved before models were calibrated, or without visits to learn from "
-                f"(stage {', '.join(raw)})",
-                where=key,
-                hint="train it again and publish that (a single network: publish it again with "
-                '--log); or set policy.kind = "epsilon_greedy", which needs none',
-            )
+        require_probabilities(sample, key)
         if not self.explore:
             return found
         return solve_exploration(self.explore, [s for s in sample if s.stage == sample[0].stage])
@@ -266,6 +258,20 @@ class PolicySettings:
         if self.diversity.max_per_category:
             found.append(CategoryLimit(self.diversity.max_per_category, category))
         return found
+
+
+def require_probabilities(sample: Sequence[Candidates], where: str) -> None:
+    """Raise ConfigError where a policy that reads scores as probabilities cannot read these."""
+    raw = sorted({one.stage for one in sample if not one.probability})
+    if raw:
+        raise ConfigError(
+            "the scores of this model are no probabilities, which this policy needs: it was saved "
+            "before models were calibrated, or without visits to learn from (stage "
+            f"{', '.join(raw)})",
+            where=where,
+            hint="train it again and publish that (a single network: publish it again with --log); "
+            "or take epsilon_greedy, which needs none",
+        )
 
 
 def _group_of(groups: Mapping[str, Sequence[str]], key: str) -> dict[str, str]:

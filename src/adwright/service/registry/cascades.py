@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
 from adwright.core.errors import ValueInvalidError
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.service.registry.deployed import Deployed, asked_of, sample_of
+from adwright.service.registry.deployed import Deployed, Hurried, asked_of, sample_of
 
 if TYPE_CHECKING:
     from adwright.delivery.cascade.cascade import Cascade
@@ -84,7 +81,7 @@ def _deployed(
         kind=artifact.kind,
         recommender=cascade,
         policy=policy,
-        fallback=_Popular(cascade, clock),
+        fallback=Hurried(cascade, clock),
         seed=settings.seed,
         similar=similar,
         observe=histories.observe,
@@ -95,18 +92,3 @@ def _deployed(
         item_ids=histories.items.ids,
         asked=asked,
     )
-
-
-@dataclass(frozen=True)
-class _Popular:
-    """Recommends the most popular items of a cascade, as it does where no time is left.
-
-    No model is asked, so it may answer on another thread while the cascade works.
-    """
-
-    cascade: Cascade
-    clock: Clock
-
-    def recommend(self, request: Request) -> Candidates:
-        """The most popular items that the request allows."""
-        return self.cascade.recommend_many([request], Deadline.after(0, self.clock))[0]

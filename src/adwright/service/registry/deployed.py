@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchRecommender",
     "Deployed",
+    "Hurried",
     "Observe",
     "Observer",
     "Similar",
@@ -159,6 +160,21 @@ class Deployed:
         """Let all observers take note of events that were stored."""
         for observer in self.observers:
             observer.tell(events)
+
+
+@dataclass(frozen=True)
+class Hurried:
+    """A fallback: what a recommender answers where no time is left.
+
+    No model is asked, so it may answer on another thread while the recommender works.
+    """
+
+    recommender: BatchRecommender
+    clock: Clock
+
+    def recommend(self, request: Request) -> Candidates:
+        """The most popular items that the request allows."""
+        return self.recommender.recommend_many([request], Deadline.after(0, self.clock))[0]
 
 
 def decision_rng(seed: int, tenant: str, request_id: str) -> np.random.Generator:

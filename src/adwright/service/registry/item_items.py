@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.service.registry.deployed import Deployed, asked_of, sample_of
-
-if TYPE_CHECKING:
-    from adwright.delivery.item_item import ItemItemRecommender
+from adwright.service.registry.deployed import Deployed, Hurried, asked_of, sample_of
 
 __all__ = ["KIND", "deployed_item_item"]
 
@@ -44,7 +37,7 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
         kind=KIND,
         recommender=found,
         policy=policy,
-        fallback=_PopularItems(found, clock),
+        fallback=Hurried(found, clock),
         seed=settings.seed,
         similar=found.similar,
         observe=histories.observe,
@@ -55,15 +48,3 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
         item_ids=histories.items.ids,
         asked=asked,
     )
-
-
-@dataclass(frozen=True)
-class _PopularItems:
-    """Recommends the most popular items of the rule, as it does where no time is left."""
-
-    found: ItemItemRecommender
-    clock: Clock
-
-    def recommend(self, request: Request) -> Candidates:
-        """The most popular items that the request allows."""
-        return self.found.recommend_many([request], Deadline.after(0, self.clock))[0]
