@@ -31,7 +31,8 @@ from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
 from adwright.delivery.policy.split_policy import SplitPolicy
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.deployed import Deployed, Hurried, sample_of
+from adwright.service.registry.deployed import Deployed, Hurried
+from adwright.service.registry.exploring import sample_of
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.retrain import retrain_two_tower

@@ -10,7 +10,8 @@ from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.service.registry.deployed import Deployed, Hurried, asked_of, sample_of
+from adwright.service.registry.deployed import Deployed, Hurried
+from adwright.service.registry.exploring import asked_of, sample_of
 
 if TYPE_CHECKING:
     from adwright.delivery.cascade.cascade import Cascade

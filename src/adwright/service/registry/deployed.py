@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -21,16 +21,11 @@ from adwright.campaigns.store.incoming import event_rows
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.ids import first_bad_id
-from adwright.delivery.calibrated import answers_by_stage, latest_visits
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
 from adwright.delivery.policy.exploration import Kept, kept_by
 from adwright.delivery.policy.records import PolicyRecords
-from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.policy.slate_policy import SlatePolicy
-
-if TYPE_CHECKING:
-    from adwright.delivery.stages.histories import Histories
 
 __all__ = [
     "BatchRecommender",
@@ -40,14 +35,9 @@ __all__ = [
     "Observer",
     "Similar",
     "Unknown",
-    "asked_of",
     "decision_rng",
     "probe",
-    "sample_of",
 ]
-
-#: People whose requests show what exploration costs.
-ASKED = 256
 
 
 class BatchRecommender(Protocol):
@@ -224,22 +214,3 @@ def probe(deployed: Deployed, clock: Clock) -> None:
         # As the store takes it: it refuses what a database cannot keep.
         decision_row(replace(decision, model=deployed.name))
         event_rows(decision.impressions())
-
-
-def asked_of(settings: PolicySettings, histories: Histories | None, clock: Clock) -> list[Request]:
-    """The requests that a policy's exploration is looked at with: of those who came last, just
-    after what they did; of nobody where no one is known. None where it does not explore."""
-    if not settings.explores:
-        return []
-    known = [] if histories is None else latest_visits(histories, ASKED, after=True)[0]
-    return known or [Request("visit-0", "nobody", clock.now())]
-
-
-def sample_of(
-    recommender: BatchRecommender, asked: Sequence[Request], clock: Clock
-) -> list[Candidates]:
-    """What a recommender answers to these, and to the first of them in each stage for which it may
-    lack the time."""
-    return [
-        one for some in answers_by_stage(recommender, asked, few=1, clock=clock) for one in some
-    ]

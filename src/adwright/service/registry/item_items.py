@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.service.registry.deployed import Deployed, Hurried, asked_of, sample_of
+from adwright.service.registry.deployed import Deployed, Hurried
+from adwright.service.registry.exploring import asked_of, sample_of
 
 __all__ = ["KIND", "deployed_item_item"]
 

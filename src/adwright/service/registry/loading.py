@@ -24,7 +24,8 @@ from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.popularity import load_popularity
 from adwright.service.registry import cascades, item_items
 from adwright.service.registry.cascades import deployed_alone, deployed_cascade
-from adwright.service.registry.deployed import Deployed, Observer, asked_of, sample_of
+from adwright.service.registry.deployed import Deployed, Observer
+from adwright.service.registry.exploring import asked_of, sample_of
 from adwright.service.registry.item_items import deployed_item_item
 from adwright.service.registry.registry import SETTINGS, Stored
 

@@ -20,11 +20,10 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError, ResourceError
 from adwright.core.manifest import MANIFEST
-from adwright.delivery.policy.rules import Exploration
-from adwright.delivery.policy.slate_policy import SlatePolicy
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.cascades import ALONE
 from adwright.service.registry.deployed import Deployed, probe
+from adwright.service.registry.exploring import explored
 from adwright.service.registry.inventory import inventory
 from adwright.service.registry.loading import SERVABLE, load_deployed
 from adwright.service.registry.registry import checked_name, publish
@@ -73,7 +72,7 @@ def publish_version(version: str | Path, *, clock: Clock | None = None) -> Publi
     tenant, root = folder.parent.name, folder.parent.parent
     before = _current(root, tenant)
     publish(root, tenant, folder.name)
-    return Publication(tenant, folder.name, folder, deployed.kind, before, _explored(deployed))
+    return Publication(tenant, folder.name, folder, deployed.kind, before, explored(deployed))
 
 
 def publish_model(
@@ -133,7 +132,7 @@ def publish_model(
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-    return Publication(tenant, name, target, artifact.kind, before, (*notes, *_explored(deployed)))
+    return Publication(tenant, name, target, artifact.kind, before, (*notes, *explored(deployed)))
 
 
 def require_servable(folder: Path, *, clock: Clock | None = None) -> Deployed:
@@ -146,17 +145,6 @@ def require_servable(folder: Path, *, clock: Clock | None = None) -> Deployed:
     deployed = load_deployed(folder, clock=clock)
     probe(deployed, clock)
     return deployed
-
-
-def _explored(deployed: Deployed) -> tuple[str, ...]:
-    """What the policy that was loaded keeps, where it explores."""
-    kept = deployed.kept()
-    if kept is None:
-        return ()
-    rule, told = deployed.policy, ""
-    if isinstance(rule, SlatePolicy) and isinstance(rule.rule.config, Exploration):
-        told = f" at a temperature of {rule.rule.config.at(kept.places):.3g}"
-    return (f"policy {deployed.policy.policy_id}{told} {kept.text()}",)
 
 
 def _with_histories(
