@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +23,10 @@ from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
 from adwright.service.agent_desk import AgentDesk, DeskRun, NoSuchAppError
 from adwright.service.config import ServiceConfig
-from tests.support.agent.shop_app import ShopApp
+from tests.support.agent.shop_app import Answer, ShopApp
 from tests.support.agent.shop_desk import shop_desk, shop_folder
+from tests.support.agent.shop_server import shop_server
+from tests.support.agent.site.browsing import chromium_or_skip
 from tests.support.service.small_shop import wait_until
 
 TASK = 'Set the discount of "Spring" to 25'
@@ -39,7 +44,7 @@ def in_state(desk: AgentDesk, run_id: str, *states: str) -> DeskRun:
         assert run is not None
         return run
 
-    wait_until(lambda: found().view.state in states)
+    wait_until(lambda: found().view.state in states, 60)
     return found()
 
 
@@ -63,6 +68,91 @@ def test_a_run_waits_is_confirmed_and_is_found_by_the_next_process(config: Servi
     assert (later.told, later.kept) == (ended.told, ended.kept)
     (Path(config.agents) / "acme/shop/runs" / run.run_id / "trace.jsonl").write_text("x", "utf-8")
     assert shop_desk(ShopApp(), config).find("acme", run.run_id) is None
+
+
+class SlowShop(ShopApp):
+    """Keeps what it is sent waiting, until `goes_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived, self.goes_on = threading.Event(), threading.Event()
+
+    def post(self, path: str, fields: Mapping[str, str]) -> Answer:
+        self.arrived.set()
+        self.goes_on.wait(30.0)
+        return super().post(path, fields)
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    own = [int(one) for file in files for one in file.read_text().split()]
+    return [two for one in own for two in (one, *below(one))]
+
+
+def gone(pids: Iterable[int]) -> bool:
+    return not any(Path(f"/proc/{one}").exists() for one in pids)
+
+
+def test_a_run_is_a_process_whose_death_says_what_it_may_have_sent(tmp_path: Path) -> None:
+    with chromium_or_skip():
+        pass
+    app = SlowShop()
+    with shop_server(app) as origin:
+        home = shop_folder(tmp_path, origin=origin)
+        config = ServiceConfig(agents=str(tmp_path), agent_confirm_seconds=30.0)
+        desk = AgentDesk(config, SystemClock())
+        before = set(below(os.getpid()))
+
+        def begun() -> tuple[DeskRun, list[int]]:
+            run = desk.begin("acme", "shop", TASK, dry_run=False)
+            waiting = in_state(desk, run.run_id, "waiting", "ended")
+            assert waiting.view.state == "waiting", waiting.view.error
+            started = [one for one in below(os.getpid()) if one not in before]
+            assert any("chrom" in Path(f"/proc/{one}/comm").read_text() for one in started)
+            return waiting, started
+
+        # Killed while a person is waited for: nothing was sent, and no browser is left.
+        waiting, started = begun()
+        os.kill(started[0], signal.SIGKILL)
+        ended = in_state(desk, waiting.run_id, "ended")
+        assert ("killed by SIGKILL" in ended.view.error, ended.left.unknown) == (True, ())
+        wait_until(lambda: gone(started), 30)
+        # Killed as the change is sent: that is said by this process, and by the next one.
+        waiting, started = begun()
+        assert desk.answer("acme", waiting.run_id, waiting.view.key, yes=True)
+        assert app.arrived.wait(30.0)
+        os.kill(started[0], signal.SIGKILL)
+        in_state(desk, waiting.run_id, "unknown")
+        for one in (desk, AgentDesk(config, SystemClock())):
+            found = one.find("acme", waiting.run_id)
+            assert found is not None
+            assert (found.view.state, found.view.key) == ("unknown", waiting.view.key)
+            assert found.left.unknown == (waiting.view.pending,)
+            assert found.told.task == TASK
+        with pytest.raises(ConfigError, match="killed as it sent: commit: POST"):
+            read_run(home / "runs" / waiting.run_id)
+        wait_until(lambda: gone(started), 30)
+        app.goes_on.set()
+        # And one that is left to it comes to its end; what it keeps is for its owner alone.
+        waiting, started = begun()
+        other = AgentDesk(config, SystemClock()).find("acme", waiting.run_id)
+        assert other is not None
+        assert other.view.state == "running"
+        assert desk.answer("acme", waiting.run_id, waiting.view.key, yes=True)
+        ended = in_state(desk, waiting.run_id, "ended")
+        assert ended.kept is not None
+        assert ended.kept.report.verdict == "verified"
+        assert gone(started)
+        modes = {one.name: one.stat().st_mode & 0o77 for one in home.glob("runs/*/*")}
+        assert {"step-001.png", "run.json", "report.html", "trace.jsonl"} <= modes.keys()
+        assert set(modes.values()) == {0}
+        # The end of the service refuses what waits.
+        waiting, started = begun()
+        desk.close(15.0)
+        in_state(desk, waiting.run_id, "ended")
+        assert gone(started)
+    assert [path for path, _ in app.writes] == ["/offers/7/", "/offers/7/"]
 
 
 def test_a_no_and_the_end_of_the_process_send_nothing(config: ServiceConfig) -> None:
@@ -89,7 +179,9 @@ def test_what_nobody_answers_is_refused(config: ServiceConfig) -> None:
     app = ShopApp()
     desk = shop_desk(app, replace(config, agent_confirm_seconds=0.02))
     run = desk.begin("acme", "shop", TASK, dry_run=False)
-    assert in_state(desk, run.run_id, "ended").view.outcome.verdict == "stopped"
+    ended = in_state(desk, run.run_id, "ended")
+    assert ended.kept is not None
+    assert ended.kept.report.verdict == "stopped"
     assert app.writes == []
 
 
@@ -164,7 +256,7 @@ def test_the_next_script_takes_the_place_of_one_that_found_nothing(
         yield FoundScript(check_script(other, document), "plan")
         yield from find_scripts(task, document)
 
-    monkeypatch.setattr("adwright.service.agent_desk.find_scripts", two)
+    monkeypatch.setattr("adwright.service.agent_worker.find_scripts", two)
     app = ShopApp()
     desk = shop_desk(app, config)
     run = desk.begin("acme", "shop", TASK, dry_run=False)

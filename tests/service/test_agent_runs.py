@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,18 @@ def test_others_see_and_answer_nothing(api: Client, store: Store) -> None:
     assert api.get("/v1/agent/apps", headers={"X-API-Key": "none"}).status_code == 401
 
 
-def test_too_many_runs_are_too_busy(api: Client, store: Store, tmp_path: Path) -> None:
+def test_what_waits_keeps_nobody_out_but_too_much_of_it_does(
+    api: Client, store: Store, tmp_path: Path
+) -> None:
+    def asked(tenant: str) -> Any:
+        shop_folder(tmp_path / "agents", tenant=tenant)
+        return api.post(RUNS, json=TASK, headers={"X-API-Key": store.create_key(tenant, SCOPES)})
+
     state_of(api, begun(api), "waiting")
-    shop_folder(tmp_path / "agents", tenant="umbrella")
-    other = {"X-API-Key": store.create_key("umbrella", SCOPES)}
-    answer = api.post(RUNS, json=TASK, headers=other)
+    for number in range(3):
+        wait_until(lambda n=number: asked(f"t{n}-{time.time_ns()}").status_code == 202)
+    wait_until(lambda: "too many changes wait" in asked(f"u{time.time_ns()}").text)
+    answer = asked("umbrella")
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_busy")
     assert "retry-after" in answer.headers
 

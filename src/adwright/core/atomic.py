@@ -59,8 +59,9 @@ _REFUSED = _FULL | {
 _NOWHERE = _REFUSED | {errno.ENOENT: ("no folder can be made here", "choose another path")}
 
 
-def atomic_write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what was there; creates missing parent folders.
+def atomic_write_bytes(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write `data` to `path`, replacing what was there; creates missing parent folders. mode: 0o600
+    for what only its owner may read.
 
     A symbolic link at `path` is replaced, not followed.
     Raises ResourceError where the disk is full or the folder cannot be written.
@@ -69,7 +70,7 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     with _as_resource_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_dead(path)
-        with new_file(path) as (temporary, descriptor):
+        with new_file(path, mode) as (temporary, descriptor):
             try:
                 with open(descriptor, "wb", closefd=False) as stream:
                     stream.write(data)
@@ -82,9 +83,9 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def atomic_write_text(path: str | Path, text: str) -> None:
+def atomic_write_text(path: str | Path, text: str, *, mode: int = 0o666) -> None:
     """Write `text` in UTF-8 to `path`; otherwise as `atomic_write_bytes`."""
-    atomic_write_bytes(path, text.encode("utf-8"))
+    atomic_write_bytes(path, text.encode("utf-8"), mode=mode)
 
 
 @contextmanager

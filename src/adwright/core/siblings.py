@@ -22,14 +22,14 @@ _MARK = "[0-9a-f]{16}"
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[tuple[Path, int]]:
+def new_file(path: Path, mode: int = 0o666) -> Iterator[tuple[Path, int]]:
     """A new, empty sibling of `path`, and a descriptor to write to it, locked and closed at the
     end. The caller renames it; otherwise it stays."""
     # Exclusive creation: never write through something that is there already.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     while True:
         temporary = _sibling(path)
-        descriptor = os.open(temporary, flags, 0o666)
+        descriptor = os.open(temporary, flags, mode)
         try:
             if _claimed(temporary, descriptor):
                 yield temporary, descriptor

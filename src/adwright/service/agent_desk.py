@@ -5,61 +5,56 @@
     AGENTS/TENANT/APP/macros/             kept tasks
     AGENTS/TENANT/APP/runs/RUN/           what was done
 
+    AGENTS/TENANT/APP/runs/RUN.asked      what was asked; locked while a process does it
+
 Who operates the service writes documents and policies; a tenant can only ask for tasks, and say yes
 or no to what a run would send. Over HTTP every write waits for a yes, whatever the policy says of
-asking. A run is a browser of its own, in a thread of this process: where several processes serve,
-only the one that began a run knows how it stands; ended ones are read from their folders by all.
+asking. A run is a browser of its own, in a process of its own, see `agent_worker`: where several
+processes serve, only the one that began a run knows how it stands; ended ones are read from their
+folders by all, and so are those whose process died.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any
 
-from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import read_document
-from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.printer import print_script
-from adwright.agent.operate.held_runs import HeldRun, HeldRuns, HeldView
-from adwright.agent.operate.policy_file import AgentPolicy, AskedEffects, load_policy
-from adwright.agent.operate.run_folder import KeptTask, ReadRun, keep_run, read_run, set_aside
-from adwright.agent.operate.screens import OpenFetching, open_screens
-from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task
-from adwright.agent.operate.turns import run_in_turn
-from adwright.agent.operate.waiting import PatientClock
-from adwright.agent.policy.caps import CapLedger
-from adwright.agent.run.macros import MacroBook
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.operate.held_runs import HeldRun, HeldRuns, HeldView, change_key
+from adwright.agent.operate.policy_file import load_policy
+from adwright.agent.operate.run_folder import ReadRun, read_run
+from adwright.agent.run.trace import SentChanges, read_sending
 from adwright.core.clock import Clock
 from adwright.core.config import check_literals
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.http import HttpConfig
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.native_engines.worker_process import WorkerProcess
+from adwright.service.agent_worker import (
+    DOCUMENT,
+    POLICY,
+    RUNS,
+    AskedRun,
+    OpenScreens,
+    ToldRun,
+    do_task,
+    holding,
+    is_held,
+    run_in_process,
+)
 from adwright.service.config import ServiceConfig
 
-__all__ = [
-    "NAME",
-    "RUN_ID",
-    "AgentDesk",
-    "DeskRun",
-    "NoSuchAppError",
-    "OpenScreens",
-    "ToldRun",
-]
+__all__ = ["NAME", "RUN_ID", "AgentDesk", "DeskRun", "NoSuchAppError"]
 
 #: Of apps and of runs.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 RUN_ID = r"[0-9a-f]{24}"
-_DOCUMENT, _POLICY, _MACROS, _RUNS = "document.txt", "policy.toml", "macros", "runs"
 _MOST_APPS = 100
-#: Screens of a policy, as `open_screens` opens them.
-OpenScreens: TypeAlias = Callable[[AgentPolicy, Clock], AbstractContextManager[OpenFetching]]
+_log = logging.getLogger("adwright.service")
 
 
 class NoSuchAppError(AdwrightError):
@@ -67,38 +62,24 @@ class NoSuchAppError(AdwrightError):
 
 
 @dataclass(frozen=True)
-class ToldRun:
-    """What is known of a run before it ends. script: empty until there is one."""
-
-    app: str
-    task: str
-    dry_run: bool
-    script: str = ""
-    source: Literal["", "macro", "plan", "model"] = ""
-    name: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-
-
-@dataclass(frozen=True)
 class DeskRun:
-    """A run as its tenant may see it. view: how it stands; kept: of an ended one, its folder."""
+    """A run as its tenant may see it. view: how it stands; kept: of an ended one, its folder. left:
+    of one whose process died, what it sent, and what it may have sent."""
 
     run_id: str
     told: ToldRun
     view: HeldView
     kept: ReadRun | None = None
     folder: Path | None = None
+    left: SentChanges = field(default_factory=SentChanges)
 
     def __post_init__(self) -> None:
         check_literals(self)
 
 
 class AgentDesk:
-    """Begins runs, and finds them again. screens: opens browsers, given by tests."""
+    """Begins runs, and finds them again. screens: opens screens in this process, for tests; else
+    each run is a process."""
 
     def __init__(
         self, config: ServiceConfig, clock: Clock, *, screens: OpenScreens | None = None
@@ -106,17 +87,23 @@ class AgentDesk:
         self._root = config.agents
         self._config = config
         self._clock = clock
-        self._screens = screens or _browser
+        self._screens = screens
+        self._processes: dict[str, WorkerProcess] = {}
         self._runs = HeldRuns(most=config.agent_runs, patience=config.agent_confirm_seconds)
+        if config.agents and os.geteuid() == 0:
+            _log.warning(
+                "the agent's browsers have no sandbox of their own, as this runs as root: "
+                "run the service as another user"
+            )
 
     def apps(self, tenant: str) -> list[str]:
         """The names of a tenant's apps that have a document and a policy, sorted."""
         folder = self._folder(tenant)
         try:
-            found = [] if folder is None else [one.parent for one in folder.glob(f"*/{_DOCUMENT}")]
+            found = [] if folder is None else [one.parent for one in folder.glob(f"*/{DOCUMENT}")]
         except OSError:
             return []
-        names = [one.name for one in found if (one / _POLICY).is_file()]
+        names = [one.name for one in found if (one / POLICY).is_file()]
         return sorted(one for one in names if re.fullmatch(NAME, one))[:_MOST_APPS]
 
     def begin(self, tenant: str, app: str, task: str, *, dry_run: bool) -> HeldRun:
@@ -128,42 +115,33 @@ class AgentDesk:
         if folder is None or app not in self.apps(tenant):
             raise NoSuchAppError("there is no such app")
         home = folder / app
-        document, policy = read_document(home / _DOCUMENT), load_policy(home / _POLICY)
-        policy.require(document)
-        # Nothing is sent that nobody has said yes to.
-        asked = replace(policy, confirm=AskedEffects(bulk=1))
-        run_id = secrets.token_hex(12)
+        load_policy(home / POLICY).require(read_document(home / DOCUMENT))
         told = ToldRun(app, task, dry_run)
-
-        def work(run: HeldRun) -> RunReport:
-            return self._run(run, home, document, asked, told)
-
-        return self._runs.start(tenant, run_id, work, told=told)
+        asked = AskedRun(
+            str(home),
+            secrets.token_hex(12),
+            told,
+            self._config.agent_model_url,
+            self._config.agent_model,
+        )
+        return self._runs.start(tenant, asked.run_id, lambda run: self._work(asked, run), told=told)
 
     def find(self, tenant: str, run_id: str) -> DeskRun | None:
-        """A run of a tenant; None where there is none, or its process died before it ended."""
+        """A run of a tenant; None where there is none."""
         home = self._folder(tenant)
         if home is None or not re.fullmatch(RUN_ID, run_id):
             return None
         held = self._runs.find(tenant, run_id)
         view = HeldView("ended") if held is None else held.view()
-        kept, folder = _kept(home, run_id) if view.state == "ended" else (None, None)
-        told = view.told
-        if kept is not None and folder is not None:
-            task = kept.task
-            told = ToldRun(
-                folder.parent.parent.name,
-                task.task,
-                task.dry,
-                print_script(kept.script),
-                "macro" if task.source == "replay" else task.source,
-                task.name,
-                task.tokens_in,
-                task.tokens_out,
-            )
-        if not isinstance(told, ToldRun):
-            return None
-        return DeskRun(run_id, told, view, kept, folder)
+        if view.state != "ended":
+            return DeskRun(run_id, view.told, view)
+        for folder in (one / RUNS / run_id for one in home.glob("*/")):
+            if (folder / "run.json").exists():
+                return _kept(folder, view)
+            asked = is_held(folder)
+            if asked is not None:
+                return _left(folder, view, *asked)
+        return None if held is None else DeskRun(run_id, view.told, view)
 
     def answer(self, tenant: str, run_id: str, key: str, *, yes: bool) -> bool:
         """Say yes or no to the change with this hash. Whether that is what waits."""
@@ -171,89 +149,54 @@ class AgentDesk:
         return held is not None and held.answer(key, yes=yes)
 
     def close(self, seconds: float) -> None:
-        """Refuse what waits, and wait so long for the runs to end."""
+        """Refuse what waits, wait so long for the runs to end, and end those that have not."""
         self._runs.close(seconds)
+        for process in list(self._processes.values()):
+            process.end()
 
     def _folder(self, tenant: str) -> Path | None:
         return Path(self._root) / tenant if self._root and re.fullmatch(NAME, tenant) else None
 
-    def _run(
-        self, run: HeldRun, home: Path, document: AppDocument, policy: AgentPolicy, told: ToldRun
-    ) -> RunReport:
-        clock = PatientClock(self._clock)
-        folder = home / _RUNS / run.run_id
-        rules = RunPolicy(
-            policy.gate_rules(dry=told.dry_run),
-            confirm=clock.patient(run.ask),
-            caps=CapLedger(home / "caps.json", policy.caps, clock=clock),
-            secrets=policy.keeper(os.environ),
-            heal=policy.heal,
-        )
-        scripts = find_scripts(
-            told.task,
-            document,
-            macros=MacroBook(home / _MACROS),
-            open_model=self._model if self._config.agent_model_url else None,
-            rules=policy.check_rules(),
-        )
-
-        def once(found: FoundScript) -> RunReport:
-            ready = prepare_task(found, told.task, document)
-            if (folder / "run.json").exists():
-                set_aside(folder)
-            run.tell(_told(told, ready))
-            with self._screens(policy, clock) as open_driver:
-                report = run_on_screen(
-                    ready.checked,
-                    document,
-                    open_driver,
-                    rules,
-                    ready.arguments,
-                    clock=clock,
-                    folder=folder,
-                    postconditions=ready.postconditions,
-                    budget=policy.budget,
+    def _work(self, asked: AskedRun, run: HeldRun) -> Any:
+        with holding(asked):
+            if self._screens is not None:
+                return do_task(asked, run, self._clock, self._screens)
+            try:
+                run_in_process(
+                    asked, run, lambda process: self._processes.update({run.run_id: process})
                 )
-            said = tuple((name, str(value)) for name, value in ready.arguments.items())
-            tokens = (found.tokens_in, found.tokens_out)
-            kept = KeptTask(told.task, found.source, found.name, said, *tokens, dry=told.dry_run)
-            keep_run(folder, report, ready.checked.script, kept)
-            return report
-
-        return run_in_turn(told.task, scripts, once)[1]
-
-    @contextmanager
-    def _model(self) -> Iterator[LanguageModel]:
-        from adwright.lm.open_model import open_model
-
-        asked = HttpConfig(self._config.agent_model_url, self._config.agent_model)
-        with closing(open_model(asked)) as model:
-            yield model
+            finally:
+                self._processes.pop(run.run_id, None)
 
 
-def _told(told: ToldRun, ready: PreparedTask) -> ToldRun:
-    found = ready.found
-    return replace(
-        told,
-        script=print_script(ready.checked.script),
-        source=found.source,
-        name=found.name,
-        tokens_in=found.tokens_in,
-        tokens_out=found.tokens_out,
+def _kept(folder: Path, view: HeldView) -> DeskRun | None:
+    """The run of a folder, checked; None where it was changed."""
+    try:
+        kept = read_run(folder)
+    except (AdwrightError, OSError):
+        return None
+    task = kept.task
+    told = ToldRun(
+        folder.parent.parent.name,
+        task.task,
+        task.dry,
+        print_script(kept.script),
+        "macro" if task.source == "replay" else task.source,
+        task.name,
+        task.tokens_in,
+        task.tokens_out,
     )
+    return DeskRun(folder.name, told, view, kept, folder)
 
 
-@contextmanager
-def _browser(policy: AgentPolicy, clock: Clock) -> Iterator[OpenFetching]:
-    with open_screens(policy, environment=os.environ, clock=clock) as opened:
-        yield opened
-
-
-def _kept(home: Path, run_id: str) -> tuple[ReadRun | None, Path | None]:
-    """The run of a folder, checked; None where it has none, or was changed."""
-    for folder in home.glob(f"*/{_RUNS}/{run_id}"):
-        try:
-            return read_run(folder), folder
-        except (AdwrightError, OSError):
-            return None, None
-    return None, None
+def _left(folder: Path, view: HeldView, told: ToldRun, under_way: bool) -> DeskRun:
+    """A run that came to no end: another process does it, or none any more."""
+    if under_way and view.told is None:
+        return DeskRun(folder.name, told, HeldView("running"))
+    left = read_sending(folder / "trace.jsonl")
+    if not left.unknown:
+        error = view.error or "its process ended before it did"
+        return DeskRun(folder.name, told, HeldView("ended", error=error), left=left)
+    error = "its process ended as it sent a change: whether that was done nobody knows; look"
+    unknown = HeldView("unknown", key=change_key(folder.name, left.unknown[-1]), error=error)
+    return DeskRun(folder.name, told, unknown, left=left)

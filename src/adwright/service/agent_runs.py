@@ -6,7 +6,8 @@
     GET  /v1/agent/runs/RUN/report               a page
 
 Nothing that may write is sent before its yes, and a yes is to one request: it names the hash of
-what was shown. A change that nobody answers in time is refused, and the run ends.
+what was shown. A change that nobody answers in time is refused, and the run ends. Of a run whose
+process was killed as it sent a change the state is "unknown", and `unknown` says what that was.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from adwright.agent.generate.task_values import LONGEST_TASK, read_task
 from adwright.agent.operate.held_runs import HeldState, RunsBusyError
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.run.run_page import run_page
-from adwright.agent.run.runner import RunReport, RunVerdict
+from adwright.agent.run.runner import RunVerdict
 from adwright.campaigns.store.actions import ActionKind
 from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
@@ -130,12 +131,16 @@ class AgentRunOut(_AgentBody):
     tokens_in: int
     tokens_out: int
     pending: AgentChangeOut | None = Field(description="What waits for a yes.")
-    hash: str = Field(description="Of the pending change; empty where none waits.")
+    hash: str = Field(description="Of the pending change, or the last of `unknown`; else empty.")
     verdict: RunVerdict | None = Field(description="Null until it has ended, and of an error.")
     problem: str = Field(description="Why it stopped, or could not begin; empty where it did not.")
     answers: list[str]
     written: list[AgentChangeOut]
     would_send: list[AgentChangeOut]
+    unknown: list[AgentChangeOut] = Field(
+        description="What may have been sent or not, as the process of the run was killed: look at "
+        "the app before it is done again."
+    )
 
 
 async def _desk(request: Request) -> AgentDesk:
@@ -261,7 +266,7 @@ async def agent_report(
 def _found(desk: AgentDesk, tenant: str, run_id: str) -> DeskRun:
     found = desk.find(tenant, run_id)
     if found is None:
-        raise ApiError(404, "there is no such run", hint="or its process ended before it did")
+        raise ApiError(404, "there is no such run", hint="or its folder was changed")
     return found
 
 
@@ -297,8 +302,6 @@ def _answer(
 def _out(found: DeskRun) -> AgentRunOut:
     view, told = found.view, found.told
     report = found.kept.report if found.kept is not None else None
-    if report is None and isinstance(view.outcome, RunReport):
-        report = view.outcome
     problem = report.problem if report is not None else None
     return AgentRunOut(
         run_id=found.run_id,
@@ -315,8 +318,9 @@ def _out(found: DeskRun) -> AgentRunOut:
         verdict=None if report is None else report.verdict,
         problem=view.error if problem is None else problem.what,
         answers=[] if report is None else list(report.answers),
-        written=[] if report is None else [_change(one) for one in report.written],
+        written=[_change(one) for one in (found.left.sent if report is None else report.written)],
         would_send=[] if report is None else [_change(one) for one in report.would_send],
+        unknown=[_change(one) for one in found.left.unknown],
     )
 
 

@@ -80,17 +80,31 @@ def test_the_end_of_the_process_refuses() -> None:
 
 
 def test_an_owner_has_one_and_all_have_so_many() -> None:
-    runs = HeldRuns(most=2, patience=30.0)
-    first = runs.start("acme", "r1", asking)
+    runs, goes_on = HeldRuns(most=2, patience=30.0), threading.Event()
+
+    def busy(run: HeldRun) -> bool:
+        return goes_on.wait(30.0)
+
+    first = runs.start("acme", "r1", busy)
     with pytest.raises(RunsBusyError, match="another run") as caught:
-        runs.start("acme", "r2", asking)
+        runs.start("acme", "r2", busy)
     assert caught.value.own
-    runs.start("umbrella", "r3", asking)
+    runs.start("umbrella", "r3", busy)
     with pytest.raises(RunsBusyError, match="too many runs") as caught:
-        runs.start("hooli", "r4", asking)
+        runs.start("hooli", "r4", busy)
     assert not caught.value.own
     assert runs.find("acme", "r1") is first
     assert (runs.find("umbrella", "r1"), runs.find("acme", "none")) == (None, None)
+    goes_on.set()
+    runs.close(10.0)
+
+
+def test_what_waits_leaves_its_place_to_others() -> None:
+    runs = HeldRuns(most=2, patience=30.0)
+    for number in range(8):
+        waits(runs.start(f"owner-{number}", f"r{number}", asking))
+    with pytest.raises(RunsBusyError, match="too many changes wait"):
+        runs.start("owner-8", "r8", asking)
     runs.close(10.0)
 
 

@@ -68,6 +68,20 @@ def test_a_documented_commit_passes_and_is_kept() -> None:
     assert gate.decide(post("/offers/7/", name="New")).code == "unexpected_write"
 
 
+def test_what_cannot_be_written_down_is_not_sent() -> None:
+    noted: list[PendingChange] = []
+
+    def full(change: PendingChange) -> None:
+        raise OSError("the disk is full")
+
+    for note, allowed in ((noted.append, True), (full, False)):
+        gate = PolicyGate(RULES, DOCUMENT, note=note)
+        with gate.acting((SAVE,), {"name": "Old"}) as act:
+            assert gate.decide(post("/offers/7/", name="New")).allowed == allowed
+        assert (len(gate.written), act.alarm is None) == (int(allowed), allowed)
+    assert [one.method for one in noted] == ["POST"]
+
+
 @pytest.mark.parametrize(
     "element",
     [

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.agent.run.trace import RunTrace, TraceRequest, TraceStep, read_trace
+from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.run.trace import (
+    RunTrace,
+    SentChanges,
+    TraceRequest,
+    TraceStep,
+    read_sending,
+    read_trace,
+)
 from adwright.core.errors import ArtifactCorruptError, ResourceError
 
 REQUEST = TraceRequest("GET", "u", "page", "allowed", 200)
@@ -31,6 +39,33 @@ def written(folder: Path) -> Path:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_trace(written(tmp_path)) == (STEPS, "stopped")
+
+
+def test_what_is_about_to_be_sent_is_on_the_disk_before_and_known_after_a_kill(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    changes = tuple(
+        PendingChange("save", "commit", "POST", f"http://h/{n}", (), n, documented=True)
+        for n in (1, 2, 3)
+    )
+    assert read_sending(path) == SentChanges()
+    trace = RunTrace(path)
+    assert read_sending(path) == SentChanges()
+    trace.about_to_send(changes[0])
+    assert read_sending(path) == SentChanges((), changes[:1])
+    trace.add(STEPS[0])
+    trace.about_to_send(changes[1])
+    trace.about_to_send(changes[2])
+    cut = path.read_text("utf-8")
+    for text in (cut, f'{cut}{{"before": "', cut + cut.splitlines()[-1] + "\n"):
+        path.write_text(text, "utf-8")
+        assert read_sending(path) == SentChanges(changes[:1], changes[1:])
+    path.write_text(cut, "utf-8")
+    with pytest.raises(ArtifactCorruptError):
+        read_trace(path)
+    trace.end("done")
+    assert read_trace(path) == (STEPS[:1], "done")
 
 
 def test_a_trace_is_not_written_over(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from adwright.agent.document.text_format import write_document
@@ -19,12 +20,15 @@ from tests.support.agent.shop_reader import ReadingShopDriver
 __all__ = ["shop_desk", "shop_folder"]
 
 
-def shop_folder(root: Path, tenant: str = "acme", app: str = "shop") -> Path:
+def shop_folder(
+    root: Path, tenant: str = "acme", app: str = "shop", *, origin: str = ORIGIN
+) -> Path:
     """A document and a policy of an app."""
     home = root / tenant / app
     home.mkdir(parents=True)
-    write_document(home / "document.txt", shop_document())
-    (home / "policy.toml").write_text(policy_text(ORIGIN), "utf-8")
+    document = replace(shop_document(), origins=(origin,))
+    write_document(home / "document.txt", document)
+    (home / "policy.toml").write_text(policy_text(origin), "utf-8")
     return home
 
 

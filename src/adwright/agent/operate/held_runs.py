@@ -9,13 +9,14 @@
 A yes is to one change: it names its hash, of the request as it would be sent and of what stood
 there before, so that nobody says yes to what has become another one. Nothing is sent before it. A
 change that nobody answers in time is refused, and so is all that waits when the process ends. Of an
-owner one run is under way at a time.
+owner one run is under way at a time, and what waits for an answer keeps no other owner from a run.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,9 +28,13 @@ from adwright.core.hashing import content_hash
 
 __all__ = ["HeldRun", "HeldRuns", "HeldState", "HeldView", "RunsBusyError", "change_key"]
 
-HeldState = Literal["running", "waiting", "ended"]
+#: "unknown": the run was killed as it sent a change, of which nobody saw the answer.
+HeldState = Literal["running", "waiting", "ended", "unknown"]
 #: Ended runs that are remembered; their folders stay.
 _REMEMBERED = 200
+#: Runs that may wait for a yes, for each that may be under way: each keeps a screen open.
+_WAITING = 4
+_LOOK_SECONDS = 0.25
 _log = logging.getLogger("adwright.agent")
 
 
@@ -84,15 +89,18 @@ class HeldRun:
         with self._condition:
             self._view = HeldView("running", told=told)
 
-    def ask(self, change: PendingChange) -> bool:
-        """Wait for an answer to this change; a `Confirmer`, called by its work."""
+    def ask(self, change: PendingChange, *, goes_on: Callable[[], bool] = lambda: True) -> bool:
+        """Wait for an answer to this change; a `Confirmer`, called by its work. goes_on: whether
+        somebody would still take a yes."""
         with self._condition:
             if self._closed:
                 return False
             told, key = self._view.told, change_key(self.run_id, change)
             self._view = HeldView("waiting", change, key, told)
             self._answer = None
-            self._condition.wait_for(lambda: self._answer is not None, self._patience)
+            ends = time.monotonic() + self._patience
+            while self._answer is None and goes_on() and (left := ends - time.monotonic()) > 0:
+                self._condition.wait(min(left, _LOOK_SECONDS))
             said = bool(self._answer)
             self._view = HeldView("running", told=told)
             return said
@@ -122,7 +130,8 @@ class HeldRun:
 
 
 class HeldRuns:
-    """The runs of a process. most: under way at a time, of all owners."""
+    """The runs of a process. most: at work at a time, of all owners; of those that wait for a yes
+    there may be four times as many besides."""
 
     def __init__(self, *, most: int, patience: float) -> None:
         self._most = most
@@ -164,8 +173,9 @@ class HeldRuns:
             runs, threads = list(self._runs.values()), list(self._threads.values())
         for run in runs:
             run.close()
+        ends = time.monotonic() + seconds
         for thread in threads:
-            thread.join(seconds)
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _require_room(self, owner: str) -> None:
         if self._closed:
@@ -174,9 +184,12 @@ class HeldRuns:
         if any(one.owner == owner for one in under_way):
             hint = "confirm or refuse what waits, or let it end"
             raise RunsBusyError("another run is under way", own=True, hint=hint)
-        if len(under_way) >= self._most:
-            hint = "send it again in a while"
+        waiting = sum(one.view().state == "waiting" for one in under_way)
+        hint = "send it again in a while"
+        if len(under_way) - waiting >= self._most:
             raise RunsBusyError("too many runs are under way", own=False, hint=hint)
+        if waiting >= _WAITING * self._most:
+            raise RunsBusyError("too many changes wait for a yes", own=False, hint=hint)
 
     def _forget(self) -> None:
         ended = [one for one in self._runs if one not in self._threads]

@@ -23,7 +23,7 @@ from adwright.agent.language.printer import print_script
 from adwright.agent.language.tree import Script
 from adwright.agent.run.run_page import run_page
 from adwright.agent.run.runner import RunReport
-from adwright.agent.run.trace import read_trace
+from adwright.agent.run.trace import read_sending, read_trace
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigError, ResourceError
@@ -94,7 +94,7 @@ def keep_run(folder: Path, report: RunReport, script: Script, task: KeptTask) ->
         tuple((name, sha256_file(folder / name)) for name in names),
     )
     text = json.dumps(to_jsonable(kept), indent=1) + "\n"
-    atomic_write_text(folder / _RUN, text)
+    atomic_write_text(folder / _RUN, text, mode=0o600)
     mark = sha256_bytes(text.encode())
     write_report(folder / _PAGE, ReadRun(task, script, report, mark), folder)
     return mark
@@ -107,6 +107,13 @@ def read_run(folder: Path, mark: str = "") -> ReadRun:
     """
     path = folder / _RUN
     if not path.is_file():
+        left = read_sending(folder / _TRACE).unknown
+        if left:
+            raise ConfigError(
+                f"the run was killed as it sent: {'; '.join(one.sentence() for one in left)}",
+                where=str(folder),
+                hint="whether it was sent nobody knows: look at the app before you do it again",
+            )
         raise ConfigError(
             "there is no run that came to its end",
             where=str(folder),
@@ -149,7 +156,8 @@ def set_aside(folder: Path) -> Path:
 def write_report(path: Path, run: ReadRun, folder: Path) -> None:
     """Write the page of a run. folder: where its pictures lie."""
     title = run.task.task or f"macro {run.task.name}"
-    atomic_write_text(path, run_page(run.report, run.script, title=title, folder=folder))
+    page = run_page(run.report, run.script, title=title, folder=folder)
+    atomic_write_text(path, page, mode=0o600)
 
 
 def _broken(path: Path, why: str) -> ArtifactCorruptError:

@@ -9,12 +9,13 @@
 
 A request that may write passes only while the script acts on an element that may, if the document
 knows the request of that element, the caps have room, and a person said yes where one must. In a
-dry run none passes, and each is written down. Whatever goes wrong in here is a no.
+dry run none passes, and each is written down. What is let through is written down first: who looks
+after a kill knows what may have left. Whatever goes wrong in here is a no.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -74,7 +75,8 @@ class GateAct:
 
 
 class PolicyGate:
-    """The gate of one run. confirm: None says no to all that must be asked about."""
+    """The gate of one run. confirm: None says no to all that must be asked about. note: gets each
+    change before it is let through, and keeps it."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class PolicyGate:
         confirm: Confirmer | None = None,
         caps: CapLedger | None = None,
         secrets: SecretKeeper | None = None,
+        note: Callable[[PendingChange], None] | None = None,
     ) -> None:
         self.rules = rules
         self.secrets = secrets or SecretKeeper()
@@ -96,6 +99,7 @@ class PolicyGate:
         self._document = document
         self._confirm = confirm
         self._caps = caps
+        self._note = note
         self._act: GateAct | None = None
         self._mode: GateMode = "running"
 
@@ -204,8 +208,7 @@ class PolicyGate:
             return _no("double_submit", "the same request was sent by this act before")
         act.sent.add(key)
         if self._mode == "signing_in" and documented and effect == "commit":
-            self.signed_in.append(change)
-            return GateDecision(allowed=True)
+            return self._let_through(change, self.signed_in)
         if self.rules.dry:
             self.would_send.append(change)
             act.blocked.append(change)
@@ -223,8 +226,13 @@ class PolicyGate:
                 act.blocked.append(change)
                 act.alarm = act.alarm or _no("cap", why)
                 return _no("cap", why)
-        self.written.append(change)
-        act.written.append(change)
+        return self._let_through(change, self.written, act.written)
+
+    def _let_through(self, change: PendingChange, *kept: list[PendingChange]) -> GateDecision:
+        if self._note is not None:
+            self._note(change)
+        for one in kept:
+            one.append(change)
         return GateDecision(allowed=True)
 
     def _meant(self, act: GateAct, request: PendingRequest) -> tuple[Element | None, bool]:

@@ -26,6 +26,9 @@ __all__ = ["KeepPicture", "TracedActs"]
 #: Given the number of a step and a PNG, keeps it and says the name of its file.
 KeepPicture: TypeAlias = Callable[[int, bytes], str]
 
+#: Of the requests of a step, and of the address of each, that are kept: pages make any number.
+_MOST_REQUESTS, _MOST_SHOWN = 1000, 1000
+
 
 class TracedActs:
     """The acts of one run; `seen`: all requests that were decided on."""
@@ -117,12 +120,12 @@ class TracedActs:
         made = tuple(
             TraceRequest(
                 one.request.method,
-                mask(one.request.url),
+                mask(one.request.url)[:_MOST_SHOWN],
                 one.request.kind,
                 one.decision.code,
                 one.status,
             )
-            for one in requests
+            for one in requests[:_MOST_REQUESTS]
         )
         step = replace(
             step,

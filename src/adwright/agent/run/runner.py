@@ -111,10 +111,15 @@ def run_on_screen(
     """
     check = None if postconditions is None else check_postconditions(postconditions, document)
     started = clock.monotonic()
-    gate = PolicyGate(
-        policy.gate, document, confirm=policy.confirm, caps=policy.caps, secrets=policy.secrets
-    )
     trace = _trace(folder)
+    gate = PolicyGate(
+        policy.gate,
+        document,
+        confirm=policy.confirm,
+        caps=policy.caps,
+        secrets=policy.secrets,
+        note=trace.about_to_send,
+    )
     run = _ScreenRun(document, gate, trace, policy, folder, clock)
     verdict, problem = run.run(
         open_driver, checked, arguments, budget, heal_writes=postconditions is not None
@@ -304,7 +309,7 @@ class _ScreenRun:
 
     def _keep_picture(self, number: int, data: bytes) -> str:
         name = f"step-{number:03d}.png"
-        atomic_write_bytes((self._folder or Path()) / name, data)
+        atomic_write_bytes((self._folder or Path()) / name, data, mode=0o600)
         return name
 
 

@@ -1,13 +1,15 @@
 """What a run did, line by line, in a file whose lines prove each other.
 
     trace = RunTrace(folder / "trace.jsonl")
+    trace.about_to_send(change)          # on the disk before the change leaves
     trace.add(step)
     trace.end("verified")
     steps, verdict = read_trace(folder / "trace.jsonl")      # ArtifactCorruptError where changed
 
 Each line holds the hash of the line before it, and the last one the number of lines: a line that is
 changed, left out, moved or added breaks the chain, and so does an end that is cut off. The chain
-shows tampering to who knows its last hash; it is no signature.
+shows tampering to who knows its last hash; it is no signature. Of a run that was killed
+`read_sending` tells what it sent, and what it may have sent: of that nobody saw the answer.
 """
 
 from __future__ import annotations
@@ -15,15 +17,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adwright.agent.policy.confirmation import PendingChange
 from adwright.core.atomic import resource_error
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ArtifactCorruptError
+from adwright.core.hashing import content_hash
 
-__all__ = ["FIRST_HASH", "RunTrace", "TraceRequest", "TraceStep", "read_trace"]
+__all__ = [
+    "FIRST_HASH",
+    "RunTrace",
+    "SentChanges",
+    "TraceRequest",
+    "TraceStep",
+    "read_sending",
+    "read_trace",
+]
 
 FIRST_HASH = "0" * 64
 
@@ -60,6 +73,15 @@ class TraceStep:
     picture: str = ""
 
 
+@dataclass(frozen=True)
+class SentChanges:
+    """The changes of a run by its trace. sent: the step that sent them has been written down;
+    unknown: it has not, so that they may have left or not."""
+
+    sent: tuple[PendingChange, ...] = ()
+    unknown: tuple[PendingChange, ...] = ()
+
+
 class RunTrace:
     """Writes a trace; path None keeps it in memory alone. Raises ResourceError where the file
     cannot be written."""
@@ -75,6 +97,11 @@ class RunTrace:
         """One more step."""
         self.steps.append(step)
         self._chain({"step": to_jsonable(step)})
+
+    def about_to_send(self, change: PendingChange) -> None:
+        """This change leaves once this has returned."""
+        kept = to_jsonable(change)
+        self._chain({"sending": kept, "change": content_hash(kept)})
 
     def end(self, verdict: str) -> None:
         """No more steps."""
@@ -123,6 +150,8 @@ def read_trace(path: str | Path) -> tuple[tuple[TraceStep, ...], str]:
                 steps.append(from_jsonable(TraceStep, line["step"]))
             except AdwrightError as error:
                 raise _broken(path, number) from error
+        elif "sending" in line:
+            continue
         elif line.get("steps") == len(steps):
             verdict = str(line.get("end"))
         else:
@@ -130,6 +159,28 @@ def read_trace(path: str | Path) -> tuple[tuple[TraceStep, ...], str]:
     if verdict is None:
         raise _broken(path, len(lines) + 1)
     return tuple(steps), verdict
+
+
+def read_sending(path: str | Path) -> SentChanges:
+    """What a run sent or was about to, as far as its lines prove each other; of a run without a
+    trace nothing, as none is sent before it has one."""
+    before, sent, unknown = FIRST_HASH, list[PendingChange](), list[PendingChange]()
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return SentChanges()
+    with suppress(AdwrightError):  # the last line of a run that was killed may be half of one
+        for number, text in enumerate(lines, 1):
+            line = _parsed(text, path, number)
+            given = line.pop("hash", None)
+            if line.get("before") != before or given != _hash(line):
+                break
+            before = given
+            if "sending" in line:
+                unknown.append(from_jsonable(PendingChange, line["sending"]))
+            else:
+                sent, unknown = sent + unknown, []
+    return SentChanges(tuple(sent), tuple(unknown))
 
 
 def _parsed(text: str, path: str | Path, number: int) -> dict[str, Any]:
