@@ -293,6 +293,17 @@ def test_who_failed_goes_where_it_has_not_and_waits_for_its_place_there() -> Non
     assert len(scheduler) == 0
 
 
+def test_a_pause_before_another_attempt_is_not_the_end_where_the_engine_rests_by_then() -> None:
+    scheduler = scheduler_of("e0")
+    scheduler.ready(chain_of("a"), 0.0)
+    started(scheduler, 0.0)
+    scheduler.failed("a", "e0", 0.1, "out of luck", wait=0.5)
+    scheduler.engine_rests("e0", "fails", "out of luck", 0.2)
+    assert [type(one) for one in scheduler.decide(0.7)] == [Aside]
+    scheduler.engine_back("e0", 2.0)
+    assert started(scheduler, 2.0) == [("a", "e0")]
+
+
 @pytest.mark.parametrize(
     ("rest", "seconds"), [("refuses", 6.0), ("fails", 30.0), ("busy", math.inf)]
 )

@@ -211,9 +211,9 @@ class ProgramScheduler:
         self._running: dict[str, str] = {}
         self._waiting: dict[str, tuple[str, WaitingChain]] = {}
         self._programs: dict[str, set[str]] = {}
-        #: Those that wait for an engine that could take them, or before another attempt; and until
-        #: when, at most.
-        self._aside: dict[str, tuple[ReadyChain, float]] = {}
+        #: Those that wait before another attempt, or for an engine that could take them; until
+        #: when, and whether they are given up then if there is none.
+        self._aside: dict[str, tuple[ReadyChain, float, bool]] = {}
         self._deaths: dict[str, int] = {}
         self._charged: dict[str, float] = {}
         self._timers: list[tuple[float, str]] = []
@@ -301,7 +301,7 @@ class ProgramScheduler:
             return
         there = _least_failed(chain, self.engines.values(), known)
         if wait and there and known.on[there[0].engine_id]:
-            self._set_aside(chain, now + wait)
+            self._set_aside(chain, now + wait, may_end=False)
         else:
             self.queue.push(chain, now)
 
@@ -352,7 +352,7 @@ class ProgramScheduler:
         engine = self.engines[engine_id]
         engine.alive, engine.rests = True, None
         engine.look_again()
-        for chain_id, (chain, _) in list(self._aside.items()):
+        for chain_id, (chain, _, _) in list(self._aside.items()):
             if engine.capabilities.accepts(chain):
                 del self._aside[chain_id]
                 self.queue.push(chain, now)
@@ -391,8 +391,8 @@ class ProgramScheduler:
                 self.queue.push(self._unpark(chain_id), now)
                 self.queue.impatient.add(chain_id)
             if chain_id in self._aside and self._aside[chain_id][1] <= now:
-                chain = self._aside.pop(chain_id)[0]
-                if any(one.takes for one in self._accepting(chain)):
+                chain, _, may_end = self._aside.pop(chain_id)
+                if not may_end or any(one.takes for one in self._accepting(chain)):
                     self.queue.push(chain, now)
                 else:
                     self._owed.append(Dropped(chain, self._why_nobody(chain)))
@@ -482,11 +482,11 @@ class ProgramScheduler:
             until = now + _REFUSED
         elif any(one.rests == "busy" or not one.alive for one in could):
             until = math.inf
-        self._set_aside(chain, until)
+        self._set_aside(chain, until, may_end=True)
         return Aside(chain, why)
 
-    def _set_aside(self, chain: ReadyChain, until: float) -> None:
-        self._aside[chain.chain_id] = chain, until
+    def _set_aside(self, chain: ReadyChain, until: float, *, may_end: bool) -> None:
+        self._aside[chain.chain_id] = chain, until, may_end
         if until < math.inf:
             heapq.heappush(self._timers, (until, chain.chain_id))
 
