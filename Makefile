@@ -14,7 +14,7 @@ WORKERS ?= 2
 BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick browser phone lint docs bench lock install-locked clean
+.PHONY: help demo test quick browser phone lint docs bench lock sbom install-locked clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench-%: $(VENV)/.installed-dev
 lock: $(VENV)/.installed-dev ## pin what development needs, by hash, in requirements/*.lock
 	$(BIN)/python -m pip install --disable-pip-version-check -q uv
 	$(BIN)/python requirements/lock.py
+
+sbom: $(VENV)/.installed-dev ## a bill of materials (CycloneDX) of what is installed: sbom.json
+	$(BIN)/python docs/_vendored.py --sbom sbom.json
 
 # For builds of torch from an index of one's own: make install-locked TORCH=torch==2.13.0, whose hash
 # is then not looked at.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +58,21 @@ def test_every_entry_is_exact_and_has_hashes_and_no_place() -> None:
         assert hashes, pinned
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), pinned
     assert not any("://" in file.read_text("utf-8") for file in FILES)
+
+
+def test_what_is_installed_is_on_the_page_and_in_the_bill(tmp_path: Path) -> None:
+    script = ROOT / "docs" / "_vendored.py"
+    subprocess.run([sys.executable, script, "--check"], check=True)
+    bill = tmp_path / "sbom.json"
+    subprocess.run([sys.executable, script, "--sbom", bill], check=True)
+    found = json.loads(bill.read_text())
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    parts = {one["name"]: one for one in found["components"]}
+    assert len({one["bom-ref"] for one in parts.values()}) == len(found["components"])
+    assert all(one["licenses"] and one["purl"] for one in parts.values())
+    # What is under the GPL comes by extras that are asked for by name.
+    gpl = {name for name, one in parts.items() if re.search(r"(?<!L)GPL-?v?2", json.dumps(one))}
+    assert {tuple(p["value"] for p in parts[one]["properties"]) for one in gpl} <= {("video",)}
 
 
 def test_torch_alone_stands_apart() -> None:

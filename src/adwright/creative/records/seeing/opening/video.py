@@ -46,7 +46,7 @@ def opened_video(media: Media, settings: SeeingSettings) -> Iterator[Clip]:
     try:
         import av
     except ImportError as error:
-        raise MissingExtraError("videos of ads", "creative") from error
+        raise MissingExtraError("videos of ads", "video") from error
     try:
         media.stream.seek(0)
         # One reader, and no path: what the file refers to is not opened.
