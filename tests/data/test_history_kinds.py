@@ -76,8 +76,9 @@ def test_whether_items_come_again_is_learned_by_kind() -> None:
     milk = learn_again(happened(*(f"u{n % 5} i{n % 5} purchase" for n in range(60))))
     assert milk["purchase"].share == 1
     assert final_kinds(milk) == ()
-    # More rarely than by chance is not usual, even at 5%.
+    # Far more rarely than by chance is not usual, even at 5%; as often as by chance is.
     assert not Again(100, 0.05, 0.2).usual
+    assert Again(100, 0.19, 0.2).usual
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,9 @@ def test_what_is_saved_is_counted_from_all_events(result: ItemItemResult) -> Non
     assert np.array_equal(served.model.count, whole.count)
     assert np.array_equal(served.model.neighbours.score, whole.neighbours.score)
     assert len(served.histories) == len(WALKS.sequences)
-    assert not served.repeats
+    # These walks come back to a place, as the log shows and the histories say.
+    assert result.again["purchase"].usual
+    assert served.repeats
 
 
 def test_its_scores_are_chances_in_the_order_that_it_has_without(tmp_path: Path) -> None:

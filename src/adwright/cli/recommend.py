@@ -33,7 +33,9 @@ Events = Annotated[
 Unseen = Annotated[
     bool | None,
     typer.Option(
-        "--unseen/--repeats", help="Leave out what a user had, or not; by default as the log shows."
+        "--unseen/--repeats",
+        help="Leave out all that is in a user's history, or nothing of it; by default what events "
+        "took off the list, by kind, as the log shows.",
     ),
 ]
 At = Annotated[

@@ -18,6 +18,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import TAKING_KINDS
 
 __all__ = [
+    "BOUGHT",
     "REPEAT_SHARE",
     "Again",
     "TakenBack",
@@ -35,7 +36,7 @@ __all__ = [
 REPEAT_SHARE = 0.01
 _PAIR = ["user_id", "item_id"]
 #: What a return can take back.
-_BOUGHT = ("purchase", "conversion")
+BOUGHT = ("purchase", "conversion")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Again:
 
     @property
     def usual(self) -> bool:
-        """Whether such an item is taken again: more often than by chance and rarely."""
-        return self.taken > 0 and self.share >= max(REPEAT_SHARE, self.chance)
+        """Whether such an item is taken again: more than rarely, and at least half as often as
+        by chance, so that leaving it out would lose more than it spares."""
+        return self.taken > 0 and self.share >= max(REPEAT_SHARE, self.chance / 2)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def take_back(events: pl.DataFrame) -> TakenBack:
     for one piece).
     """
     back = pl.col("kind") == "return"
-    found = events.with_row_index("row").filter(back | pl.col("kind").is_in(_BOUGHT))
+    found = events.with_row_index("row").filter(back | pl.col("kind").is_in(BOUGHT))
     found = found.join(found.filter(back).select(_PAIR).unique(), on=_PAIR, how="semi")
     found = found.with_columns(
         back=back, pieces=pl.col("quantity") if "quantity" in events.columns else pl.lit(1.0)
@@ -153,9 +155,11 @@ def take_back(events: pl.DataFrame) -> TakenBack:
 def learn_again(events: pl.DataFrame) -> dict[str, Again]:
     """By kind of event: how often users take an item again that had one, against chance.
 
-    events: user_id, item_id, time and kind. What is taken are purchases, conversions and ratings,
-    where there are any, else events of any kind.
+    events: user_id, item_id, time and kind, without which they are purchases. What is taken are
+    purchases, conversions and ratings, where there are any, else events of any kind.
     """
+    if "kind" not in events.columns:
+        events = events.with_columns(kind=pl.lit("purchase"))
     kinds = sorted(kinds_of(events))
     events = events.unique([*_PAIR, "time", "kind"])
     taking = [kind for kind in kinds if kind in TAKING_KINDS] or kinds
@@ -207,6 +211,6 @@ def again_in_words(again: Mapping[str, Again]) -> list[str]:
     return [
         f"after a {kind} the item {'leaves' if kind in final else 'stays on'} the user's list: "
         f"{one.share:.1%} of {one.taken:,} later takes are of such an item, {one.chance:.1%} would "
-        f"be by chance (the bound is {REPEAT_SHARE:.0%})"
+        f"be by chance (the bound is half of that, and {REPEAT_SHARE:.0%} at least)"
         for kind, one in again.items()
     ]

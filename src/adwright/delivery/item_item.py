@@ -46,14 +46,15 @@ _SPARE = 20  # candidates beyond the places, for policies that skip some
 class ItemItemRecommender:
     """A Recommender by item-item, over histories that grow.
 
-    repeats: whether what a user had may be recommended again.
+    repeats: whether what a user had may be recommended again: the histories say, or else the rule.
     Raises ConfigError where the histories are of another catalogue.
     """
 
     def __init__(self, artifact: ItemItemArtifact, histories: Histories) -> None:
         histories.require_catalogue(artifact.ids, "item-item rule")
         self.model: ItemItem = artifact.model
-        self.repeats, self.histories = artifact.repeats, histories
+        self.histories = histories
+        self.repeats = not histories.leave_out(repeats=artifact.repeats)
         self.calibration = artifact.calibration
         self._ids = ("", *artifact.ids)
         self._excluded = ExcludedCodes(self._codes)
@@ -113,7 +114,7 @@ class ItemItemRecommender:
         """The items that neighbours reach, then popular ones, up to k + 20."""
         barred = self._excluded.of(request.exclude)
         if not self.repeats:
-            barred = np.concatenate((barred, past.item))
+            barred = np.concatenate((barred, past.barred.item))
         kept = ~np.isin(codes, barred)
         codes, score = codes[kept], score[kept].astype(np.float64)
         places = request.k + _SPARE
@@ -132,6 +133,8 @@ class ItemItemRecommender:
         if request.candidates is not None:
             codes = codes[np.isin(codes, self._codes(request.candidates))]
         barred = self._excluded.of(request.exclude)
+        if not self.repeats and request.candidates is None:
+            barred = np.concatenate((barred, *self.histories.batch([request]).barred()))
         codes = codes[: request.k + _SPARE + len(barred)]
         codes = codes[~np.isin(codes, barred)][: request.k + _SPARE]
         return self._named(codes, self._share[codes], "popularity")

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import Fitted
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
+from adwright.data.history_kinds import Again
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.next_log import NextLog
@@ -59,7 +60,7 @@ DEPTH = 50
 class ItemItemResult:
     """What `train_item_item` made. artifact: the saved one. comparison: on the test, the rule
     first. search: of its settings. stages: name -> seconds. folder: of the run. id: of the
-    artifact."""
+    artifact. again: of each kind of event, whether its item is taken again."""
 
     artifact: ItemItemArtifact
     comparison: RankingComparison
@@ -67,6 +68,7 @@ class ItemItemResult:
     stages: Mapping[str, float]
     folder: Path
     id: str
+    again: Mapping[str, Again]
 
 
 def train_item_item(
@@ -82,8 +84,8 @@ def train_item_item(
 ) -> ItemItemResult:
     """Make, measure and save the rule of `data` in OUT/model.
 
-    log: how the log is called, kept for what trains again. events: user_id, item_id and time of
-    the log, for the histories that serve; None for those of `data`, which know whole seconds.
+    log: how the log is called, kept for what trains again. events: user_id, item_id, time and kind
+    of the log, for the histories that serve; None for those of `data`, which know whole seconds.
     seed: of the search and of the bootstrap's `draws`. Raises ResourceError where the model exists
     (without `overwrite`) or the folder cannot be written.
     """
@@ -135,7 +137,8 @@ def train_item_item(
         atomic_write_text(folder / "report.json", comparison.to_json())
         asked_for = {"log": log, "seed": seed, "draws": draws}
         atomic_write_text(folder / "config.json", json.dumps(asked_for, indent=1) + "\n")
-    return ItemItemResult(artifact, comparison, search, dict(done.seconds), folder, identity)
+    seconds, again = dict(done.seconds), known.again or {}
+    return ItemItemResult(artifact, comparison, search, seconds, folder, identity, again)
 
 
 def _histories(sequences: ItemSequences, events: pl.DataFrame | None) -> Histories:

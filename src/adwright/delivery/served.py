@@ -52,7 +52,6 @@ from adwright.training.sequential.artifact import SequenceArtifact
 __all__ = [
     "ALONE",
     "KIND",
-    "REPEAT_SHARE",
     "Alone",
     "ServedModel",
     "as_trained",
@@ -65,8 +64,6 @@ KIND = "served"
 #: Kinds of artifacts that serve alone.
 ALONE = (RANKER, RETRIEVER, SEQUENCE)
 Alone = Ranker | RetrieverArtifact | SequenceArtifact
-#: Items are offered again where at least this share of events is of an item had before.
-REPEAT_SHARE = 0.01
 _PARTS = ("model", "histories")
 #: A ranker that serves alone orders all that a request names; else so many popular and own items,
 #: which it can within the deadline of a decision.
@@ -97,15 +94,15 @@ class ServedModel:
     def of_log(
         cls, model: Alone, events: pl.DataFrame, profiles: pl.DataFrame | None = None
     ) -> ServedModel:
-        """The model with the histories of a log; whether items are offered again, follows from
-        how often users took an item again (`REPEAT_SHARE`).
+        """The model with the histories of a log; what takes an item off a user's list, follows
+        from how often users took an item again after an event of its kind.
 
-        events: user_id, item_id and time of the kinds that are history. profiles: user_id and
+        events: user_id, item_id, time and kind of the kinds that are history. profiles: user_id and
         text columns. Raises as `Histories.from_events`.
         """
         kinds, profiles = history_kinds_of(model), as_trained(profiles, model)
         known = Histories.from_events(events, catalogue_of(model), profiles=profiles, kinds=kinds)
-        return cls(model, known, known.repeats < REPEAT_SHARE and known.events > 0)
+        return cls(model, known, bool(known.final))
 
     def calibrated(self) -> ServedModel:
         """The same, which knows from the latest visits of its histories what its scores are worth.

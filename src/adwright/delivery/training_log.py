@@ -28,12 +28,12 @@ __all__ = ["HistoryLog", "model_folder", "open_history", "training_log"]
 
 #: What a run folder calls the model that it made.
 _MODELS = ("model", "ranker", "deployment")
-_COLUMNS = ("user_id", "item_id", "time")
+_COLUMNS = ("user_id", "item_id", "time", "kind")
 
 
 class HistoryLog(NamedTuple):
-    """events: user_id, item_id (text) and time (UTC, or microseconds), of the kinds that are
-    history. profiles: user_id and text columns, or None."""
+    """events: user_id, item_id (text), time (UTC, or microseconds) and, where it is known, kind, of
+    the kinds that are history. profiles: user_id and text columns, or None."""
 
     events: pl.DataFrame
     profiles: pl.DataFrame | None

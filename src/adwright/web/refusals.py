@@ -4,25 +4,33 @@ from __future__ import annotations
 
 __all__ = ["Refusals"]
 
-#: Seconds from one refusal of a caller to its next, and the longest that one is held back.
-_BETWEEN, _LONGEST = 0.01, 1.0
+#: Seconds from one refusal of a caller that is slowed down to its next, and the longest that one is
+#: held back; a refusal says Retry-After: 1.
+_BETWEEN, _LONGEST, _AFTER = 0.01, 1.0, 1.0
 
 
 class Refusals:
-    """Slows down the refusals of each caller.
+    """Refuses at once, and slows down a caller who comes back before it was told to.
 
     A refusal costs the event loop a part of what an answer costs, so that callers who send again
-    at once would fill it with refusals alone. Belongs to one event loop.
+    at once would fill it with refusals alone. at_once: refusals of a caller within the second of
+    Retry-After that are not held back: as much as it may have in work. Belongs to one event loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
+        self._share = _AFTER / at_once
+        self._spent: dict[str, float] = {}  # until when its share is spent
         self._next: dict[str, float] = {}
 
     def wait(self, caller: str, now: float) -> float:
-        """Seconds until a refusal of this caller is due; for one that is refused rarely, none.
+        """Seconds until a refusal of this caller is due; none within its share.
 
         now: seconds of a monotonic clock.
         """
+        spent = max(now, self._spent.get(caller, now))
+        if spent + self._share <= now + _AFTER:
+            self._spent[caller] = spent + self._share
+            return 0.0
         due = min(max(now, self._next.get(caller, now)), now + _LONGEST)
         self._next[caller] = due + _BETWEEN
         return due - now

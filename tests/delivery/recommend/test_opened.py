@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from adwright.delivery.popularity import save_popularity
 from adwright.delivery.recommend.models import RetrieverTop
 from adwright.delivery.recommend.opened import RECOMMENDING, Wanted, open_model
 from adwright.delivery.recommend.people import people_of_log
+from adwright.delivery.recommend.run import recommend_all
 from adwright.delivery.served import ServedModel
 from adwright.delivery.stages.histories import microseconds
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
@@ -107,6 +109,29 @@ def test_what_nobody_takes_twice_is_left_out_by_default(tmp_path: Path) -> None:
     ServedModel.of_log(sasrec(), once).save(tmp_path / "v1")
     assert open_model(tmp_path / "v1", Wanted()).unseen
     assert not open_model(tmp_path / "v1", Wanted(unseen=False)).unseen
+
+
+@pytest.mark.parametrize("make", [sasrec, two_tower])
+def test_what_was_only_looked_at_stays_on_the_list(tmp_path: Path, make: Any) -> None:
+    """Saved, by its log, and with everything left out on demand: recommend is of one mind."""
+    once = past().events.unique(["user_id", "item_id"], keep="first", maintain_order=True)
+    last = pl.int_range(pl.len()).over("user_id") == pl.len().over("user_id") - 1
+    once = once.sort("user_id", "time").with_columns(
+        kind=pl.when(last).then(pl.lit("view")).otherwise(pl.lit("purchase"))
+    )
+    (tmp_path / "log").mkdir()
+    once.write_parquet(tmp_path / "log" / "events.parquet")
+    looked = set(once.filter(kind="view").select("user_id", "item_id").iter_rows())
+    bought = set(once.filter(kind="purchase").select("user_id", "item_id").iter_rows())
+    ServedModel.of_log(make(), once).save(tmp_path / "v1")
+    make().save(tmp_path / "alone")
+    for model, log in (("v1", None), ("v1", "log"), ("alone", "log")):
+        for unseen in (None, True):
+            asked = Wanted(log=log and str(tmp_path / log), unseen=unseen)
+            found = recommend_all(tmp_path / model, asked, k=12)
+            pairs = set(found.select("user_id", "item_id").iter_rows())
+            assert not pairs & bought
+            assert (looked <= pairs) is (unseen is None)
 
 
 @pytest.mark.parametrize("repeats", [False, True])

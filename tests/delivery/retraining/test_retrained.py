@@ -22,7 +22,6 @@ def test_both_models_are_asked_the_same(tmp_path: Path) -> None:
     joined = world(tmp_path)
     taken, ids = taken_of(joined.log)
     assert taken.events.height == joined.old + joined.served
-    assert "kind" not in taken.events.columns
     visits = newest_visits(taken, ids, joined.since)
     weights = {"new": np.arange(40.0), "old": np.arange(40.0)[::-1].copy()}
     models = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -121,6 +122,19 @@ def test_a_bad_event_refuses_its_batch_alone(client: Client, store: Store) -> No
     bad = [event(), event(event_id="e2", kind="unheard of")]
     assert code(client.post("/v1/events", json={"events": bad})) == (422, "invalid")
     assert store.events("acme").is_empty()
+
+
+def test_what_is_dated_after_now_is_refused(client: Client, store: Store) -> None:
+    """Only a stop may begin later; a clock may be hours ahead."""
+    soon, late = ((datetime.now(UTC) + timedelta(hours=h)).isoformat() for h in (20, 30))
+    batch = {"events": [event(), event(event_id="e2", time=late)]}
+    refused = client.post("/v1/events", json=batch)
+    assert code(refused) == (422, "invalid")
+    assert "event e2 is dated" in refused.json()["error"]["message"]
+    assert code(client.decide("r9", time=late)) == (422, "invalid")
+    assert store.events("acme").height == 0
+    fine = [event(time=soon), event(event_id="e2", time=late, kind="stop")]
+    assert client.post("/v1/events", json={"events": fine}).json()["accepted"] == 2
 
 
 def test_similar_items_come_nearest_first(client: Client, store: Store) -> None:

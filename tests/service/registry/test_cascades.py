@@ -143,7 +143,7 @@ def test_it_knows_the_events_up_to_its_latest(model: Deployed) -> None:
     assert model.known_until is not None
     end = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=latest)
     assert timedelta(0) < model.known_until - end < timedelta(seconds=1)
-    assert model.kinds == {"purchase"}
+    assert model.kinds == {"purchase", "return"}
 
 
 def test_what_is_bought_is_known_to_the_next_decision_and_after_a_restart(
@@ -235,7 +235,7 @@ def test_a_model_serves_alone_as_training_wrote_it(make: Any, tmp_path: Path, st
     deployed = load_deployed(tmp_path / "acme" / "v1")
     assert deployed.kind == load_artifact(tmp_path / "acme" / "v1").kind in ALONE
     assert deployed.known_until is None
-    assert deployed.kinds == set(history_kinds_of(model))
+    assert deployed.kinds == {*history_kinds_of(model), "return"}
     bought = [event(n, "purchase", "u1", f"i{n}", request().time) for n in range(3)]
     store.record_events("acme", bought)
     models = FolderModels(tmp_path, load_deployed, SystemClock(), stored=stored_events(store))

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
-from adwright.data.schema import validate_events
+from adwright.data.schema import ACTION_KINDS, validate_events
 from adwright.data.sequences.next_log import log_of_sequences
+from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.item_item import ItemItemRecommender, with_histories
-from adwright.delivery.item_item_run import sequence_histories
+from adwright.delivery.item_item_run import sequence_histories, train_item_item
+from adwright.delivery.training_log import open_history
+from adwright.service.app import create_app
+from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, probe
 from adwright.service.registry.item_items import KIND
-from adwright.service.registry.loading import load_deployed
-from adwright.service.registry.registry import SETTINGS
+from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.publishing import publish_model
+from adwright.service.registry.registry import SETTINGS, FolderModels
 from adwright.training.retrieval.item_item import fit_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.sequential.runfile import sequence_data
 from tests.support.data.small_sequences import small_sequences
 from tests.support.delivery.cascade_parts import LATER, request
+from tests.support.service.small_shop import running, wait_until
+
+COUNT = count()
 
 WALKS = small_sequences()
 RULE = ItemItemArtifact(fit_item_item(log_of_sequences(WALKS)), WALKS.ids, repeats=True)
@@ -69,3 +80,65 @@ def test_it_follows_what_happens(model: Deployed) -> None:
     told = validate_events(pl.DataFrame([event("new", "i4"), event("new", "i5")]))
     assert model.unknown is not None
     assert model.unknown(told)["item_id"].to_list() == ["i5"]
+
+
+def test_what_is_wanted_stays_and_what_is_bought_leaves_the_list_over_http(
+    tmp_path: Path, store: Store
+) -> None:
+    """In a log of purchases of which nobody makes one twice, each of four neighbours in turn."""
+    start = LATER - timedelta(days=300)
+    rows = [
+        {
+            "user_id": f"u{n}",
+            "item_id": f"i{(n + step) % 12}",
+            "time": start + timedelta(days=step),
+            "kind": "purchase",
+        }
+        for n in range(60)
+        for step in range(5)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "log.parquet")
+    found = open_next_item(tmp_path / "log.parquet")
+    assert not found.choices.repeats
+    known = open_history(tmp_path / "log.parquet", ACTION_KINDS).events
+    made = train_item_item(sequence_data(found), tmp_path / "run", events=known, draws=20)
+    assert made.again["purchase"].share == 0
+    publish_model(tmp_path / "run", tmp_path / "models", "acme")
+    models = FolderModels(tmp_path / "models", load_deployed, SystemClock())
+    config = ServiceConfig(deadline_ms=2000)
+    tomorrow = request("c2", k=12, time=LATER + timedelta(days=1))
+    with running(create_app(config, store, models)) as client:
+        key = {"X-API-Key": store.create_key("acme")}
+
+        def listed(user: str, visit: str) -> list[str]:
+            body = {"request_id": f"{user}-{visit}", "user_id": user, "k": 12}
+            answer = client.post("/v1/decide", json=body, headers=key).json()
+            assert answer["stage"] == "fine"
+            return [place["item_id"] for place in answer["items"]]
+
+        def happens(user: str, kind: str, item_id: str, hour: int) -> None:
+            more = {"event_id": f"{user}-{kind}", "kind": kind, "item_id": item_id}
+            at = (LATER + timedelta(hours=hour)).isoformat()
+            row = {**event(user, item_id), **more, "time": at}
+            assert client.post("/v1/events", json={"events": [row]}, headers=key).status_code == 200
+
+        for user, kind in enumerate(("view", "click", "cart")):
+            before = listed(f"c{user}", "before")
+            happens(f"c{user}", kind, "i3", 0)
+            wait_until(lambda at=user, was=before: listed(f"c{at}", f"{next(COUNT)}") != was)
+            assert "i3" in listed(f"c{user}", "after")
+        happens("c2", "purchase", "i3", 1)
+        wait_until(lambda: "i3" not in listed("c2", f"{next(COUNT)}"))
+        # The popular items of a late answer are of one mind with that.
+        late = models.status("acme").deployed.fallback.recommend(tomorrow)
+        assert (late.stage, "i3" in late.item_ids) == ("popularity", False)
+        happens("c2", "return", "i3", 2)
+        wait_until(lambda: "i3" in listed("c2", f"{next(COUNT)}"))
+    # A new process, which reads what is stored, knows the same.
+    again = FolderModels(
+        tmp_path / "models", load_deployed, SystemClock(), stored=stored_events(store)
+    )
+    again.look()
+    deployed = again.status("acme").deployed
+    (answer,) = deployed.recommender.recommend_many([tomorrow], None)
+    assert "i3" in answer.item_ids

@@ -41,7 +41,7 @@ def test_a_model_gets_the_histories_of_its_log_and_decides(run: Path, tmp_path: 
     assert (models / "shop" / POINTER).read_text() == "v1\n"
     assert "copied" in done.notes[0]
     assert f"{histories().events:,} events" in done.notes[1]
-    assert "offered again" in done.notes[2]
+    assert "after a purchase the item stays on the user's list" in done.notes[2]
     deployed = load_deployed(models / "shop" / "v1")
     assert deployed.kind == "served"
     (found,) = deployed.recommender.recommend_many([request("u1")], None)

@@ -42,6 +42,7 @@ def item_item(
     is trained but a few settings, which are searched on validation. The model can be published and
     served at once, and is the rule that any network should beat first.
     """
+    from adwright.data.history_kinds import again_in_words
     from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.item_item_run import train_item_item
     from adwright.delivery.training_log import open_history
@@ -67,6 +68,8 @@ def item_item(
     result = train_item_item(
         data, out, log=log, events=known, seed=seed, overwrite=replacing or force
     )
+    for line in again_in_words(result.again):
+        typer.echo(f"Learned: {line}")
     comparison = result.comparison
     typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")

@@ -63,6 +63,7 @@ def cascade(
     as does one that is given more --minutes.
     """
     from adwright.core.clock import SystemClock
+    from adwright.data.history_kinds import again_in_words
     from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
     from adwright.delivery.training_log import open_history
@@ -93,6 +94,8 @@ def cascade(
         overwrite=replacing,
         tell=typer.echo,
     )
+    for line in again_in_words(result.funnel.histories.again or {}):
+        typer.echo(f"Learned: {line}")
     typer.echo("")
     show_report(result.report)
     saved, taken = out / "deployment", sum(result.seconds.values()) / 60

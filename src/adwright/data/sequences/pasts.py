@@ -24,12 +24,14 @@ class Pasts:
 
     item: int64 [E], codes from 1. back: int64 [E], how many moments an event lies before the
     latest moment of its history, 0 for that one. offsets: int64 [B + 1], history b has the
-    events offsets[b] to offsets[b + 1], oldest first.
+    events offsets[b] to offsets[b + 1], oldest first. had: bool [E], the events that take their
+    item off the user's list, where what was had is left out; None for all.
     """
 
     item: Ints
     back: Ints
     offsets: Ints
+    had: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -40,34 +42,51 @@ class Pasts:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @classmethod
-    def between(cls, item: NDArray[np.integer], moment: Ints, first: Ints, end: Ints) -> Pasts:
+    def between(
+        cls,
+        item: NDArray[np.integer],
+        moment: Ints,
+        first: Ints,
+        end: Ints,
+        had: NDArray[np.bool_] | None = None,
+    ) -> Pasts:
         """The events `first` to `end` (int64 [B] each) of a log.
 
-        item: [E]; moment: int64 [E] as `moment_numbers` gives it, rising within a history.
+        item, had: [E]; moment: int64 [E] as `moment_numbers` gives it, rising within a history.
         """
         place, offsets = ranges(first, end - first)
         last = np.zeros(len(end), np.int64)
         filled = end > first
         last[filled] = moment[end[filled] - 1]
         back = np.repeat(last, end - first) - moment[place]
-        return cls(item[place].astype(np.int64), back, offsets)
+        return cls(item[place].astype(np.int64), back, offsets, None if had is None else had[place])
+
+    @property
+    def barred(self) -> Pasts:
+        """Only the events that take their item off the user's list."""
+        return self if self.had is None else self._kept(self.had)
 
     def some(self, start: int, stop: int) -> Pasts:
         """The histories `start` to `stop`."""
         events = slice(self.offsets[start], self.offsets[stop])
         offsets = self.offsets[start : stop + 1] - self.offsets[start]
-        return Pasts(self.item[events], self.back[events], offsets)
+        had = None if self.had is None else self.had[events]
+        return Pasts(self.item[events], self.back[events], offsets, had)
 
     def take(self, rows: Ints) -> Pasts:
         """The histories `rows` (int64 [R]), in that order."""
         place, offsets = ranges(self.offsets[rows], np.diff(self.offsets)[rows])
-        return Pasts(self.item[place], self.back[place], offsets)
+        had = None if self.had is None else self.had[place]
+        return Pasts(self.item[place], self.back[place], offsets, had)
 
     def until(self, most: int) -> Pasts:
         """Only the events of the latest `most` moments."""
-        kept = self.back < most
+        return self._kept(self.back < most)
+
+    def _kept(self, kept: NDArray[np.bool_]) -> Pasts:
         total = np.concatenate(([0], np.cumsum(kept)))
-        return Pasts(self.item[kept], self.back[kept], total[self.offsets])
+        had = None if self.had is None else self.had[kept]
+        return Pasts(self.item[kept], self.back[kept], total[self.offsets], had)
 
 
 def moment_numbers(offsets: Ints, instant: NDArray[np.integer] | None) -> Ints:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -57,8 +56,8 @@ class CascadeConfig:
     retrieve: items that the vectors find. past: of the user's own past, at most so many; 0
     for none. coarse: items that the coarse stage lets through; a request for more gets more.
     together: requests of one call to the fine stage. safety: a stage is begun where so many
-    times its usual duration is left. unseen: what a user had is not offered again, unless a
-    request names it: for catalogues of which nobody takes a thing twice.
+    times its usual duration is left. unseen: what a user had, as the histories say, is not offered
+    again, unless a request names it: for catalogues of which nobody takes a thing twice.
     """
 
     retrieve: int = 500
@@ -230,16 +229,13 @@ class Cascade:
         """What the sources find that each request of the catalogue may be shown, rising."""
         if not len(batch):
             return []
-        bounds = pairwise(batch.offsets.tolist())
-        barred = [
-            self._barred(request, batch.item[a:b])
-            for request, (a, b) in zip(batch.requests, bounds, strict=True)
-        ]
+        pairs = zip(batch.requests, batch.barred(), strict=True)
+        barred = [self._barred(request, had) for request, had in pairs]
         lists = found_by(self._sources(), batch, barred)
         return [np.unique(np.concatenate(per)) for per in zip(*lists, strict=True)]
 
     def _barred(self, request: Request, had: Ints) -> Ints:
-        """Codes that must not be shown. had: int64 [L], of the user's history."""
+        """Codes that must not be shown. had: int64 [L], off the user's list."""
         barred = self._excluded.of(request.exclude)
         return np.union1d(barred, had) if self.config.unseen else barred
 
@@ -277,7 +273,7 @@ class Cascade:
         """Items by their training events; no model is asked."""
         places = int(self._places([request])[0])
         if request.candidates is None:
-            had = self.histories.batch([request]).item if self.config.unseen else self.count[:0]
+            had = self.histories.batch([request]).barred()[0]
             barred = self._barred(request, had)
             popular = self._popular[: places + len(barred)]
             popular = popular[~np.isin(popular, barred)]

@@ -126,7 +126,9 @@ class Funnel:
             fine=fine,
             count=parts.parts.count,
             sources=sources,
-            config=replace(serving.cascade, unseen=not parts.parts.repeats),
+            config=replace(
+                serving.cascade, unseen=parts.histories.leave_out(repeats=parts.parts.repeats)
+            ),
             calibration=serving.calibration,
             clock=clock,
         )

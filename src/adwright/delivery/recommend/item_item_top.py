@@ -33,7 +33,9 @@ class ItemItemTop:
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user."""
         moment = moment_numbers(people.offsets, people.time)
-        pasts = Pasts.between(people.item, moment, people.offsets[:-1], people.offsets[1:])
+        pasts = Pasts.between(
+            people.item, moment, people.offsets[:-1], people.offsets[1:], people.had
+        )
         codes, score = self._model.best(pasts, k, unseen=self._unseen)
         lacking = np.flatnonzero(codes[:, -1] == 0)
         for start in range(0, len(lacking), FILLED):
@@ -57,4 +59,5 @@ class ItemItemTop:
         taken: Ints = row * self._width + codes[row, place]
         if not self._unseen:
             return taken
-        return np.union1d(taken, pasts.owner * self._width + pasts.item)
+        had = pasts.barred
+        return np.union1d(taken, had.owner * self._width + had.item)

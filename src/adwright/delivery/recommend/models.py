@@ -173,6 +173,7 @@ class PopularityTop:
         scores[:, 1:] = self._weight[:looked]
         if self._unseen:
             near = people.item <= looked
+            near &= True if people.had is None else people.had
             scores[people.owner[near], people.item[near]] = -np.inf
         return Best(*top_of_rows(scores, k))
 
@@ -239,7 +240,8 @@ def _best_of_products(score: _Score, people: People, items: int, k: int, *, unse
         score(start, end, out)
         out[:, 0] = -np.inf
         if unseen:
-            mine = slice(people.offsets[start], people.offsets[end])
+            mine = np.arange(people.offsets[start], people.offsets[end])
+            mine = mine if people.had is None else mine[people.had[mine]]
             out[owner[mine] - start, people.item[mine]] = -np.inf
         codes[start:end], found[start:end] = top_of_rows(out, k)
     return Best(codes, found)

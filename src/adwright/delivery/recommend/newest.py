@@ -16,12 +16,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
+from adwright.data.history_kinds import REPEAT_SHARE
 from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.item_item import item_table
 from adwright.delivery.recommend.models import TopItems
 from adwright.delivery.recommend.people import LastVisit, People, last_visits, people_of_log
-from adwright.delivery.served import REPEAT_SHARE
 from adwright.delivery.stages.histories import Histories, microseconds
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.ranks import Ranks

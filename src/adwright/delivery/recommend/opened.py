@@ -10,6 +10,8 @@ from pathlib import Path
 
 from adwright.core.artifacts import Artifact, load_artifact
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
+from adwright.data.features import ItemTable
+from adwright.data.history_kinds import REPEAT_SHARE, final_kinds, learn_again
 from adwright.data.schema import ACTION_KINDS
 from adwright.delivery import popularity, served
 from adwright.delivery.cascade import deployment
@@ -28,7 +30,6 @@ from adwright.delivery.recommend.people import People, people_of_histories, peop
 from adwright.delivery.recommend.shown import ShownTop, stopped_in_log
 from adwright.delivery.served import (
     ALONE,
-    REPEAT_SHARE,
     ServedModel,
     as_trained,
     catalogue_of,
@@ -58,9 +59,8 @@ class Wanted:
     users: text ids; None is everybody with an event. log: that says what they did, as every verb
     names it; None for the histories that the model was saved with, or the log that it was trained
     on. at: the moment that is asked about; None is just after the latest event. unseen: what a
-    user had is left out; None does as the model serves, and where it does not say, lets the log
-    decide: it is, where fewer than one event in a hundred is of an item had before. offline: never
-    download a public log.
+    user had is left out, by an event of any kind; None does as the model serves, and where it does
+    not say, lets the log decide by kind (`learn_again`). offline: never download a public log.
     """
 
     users: tuple[str, ...] | None = None
@@ -133,7 +133,7 @@ def _popularity(artifact: Artifact, wanted: Wanted) -> Opened:
         people, source = people_of_histories(Histories(items), users=wanted.users), "no log"
     else:
         source, known = _log(artifact, wanted, ACTION_KINDS)
-        people = people_of_log(known, items, users=wanted.users, at=_moment(wanted))
+        people = _people(known, items, wanted)
     return _opened(
         artifact, people, source, wanted, lambda unseen: PopularityTop(found, unseen=unseen)
     )
@@ -142,6 +142,7 @@ def _popularity(artifact: Artifact, wanted: Wanted) -> Opened:
 def _cascade(artifact: Artifact, wanted: Wanted) -> Opened:
     saved = load_cascade(artifact)
     known, source = saved.histories, "the histories of the model"
+    again = None if known is None else known.again
     if wanted.log is not None or known is None:
         kinds = ACTION_KINDS if known is None else known.kinds
         source, log = _log(artifact, wanted, kinds)
@@ -149,43 +150,51 @@ def _cascade(artifact: Artifact, wanted: Wanted) -> Opened:
         models = saved.parts.models.values() if isinstance(saved, Funnel) else ()
         profiles = as_trained(log.profiles, *models)
         known = Histories.from_events(log.events, items, profiles=profiles, kinds=kinds)
+        if again is not None or isinstance(saved, Funnel):
+            known.again = again
+    if wanted.unseen:
+        known.again = None  # an event of any kind
     people = people_of_histories(known, users=wanted.users, at=_moment(wanted))
     cascade = saved.cascade(known)
     # One of three fixed stages does not say whether things come again; its log does.
-    unseen = not saved.parts.repeats if isinstance(saved, Funnel) else None
+    fixed = known.repeats >= REPEAT_SHARE or not known.events
+    repeats = saved.parts.repeats if isinstance(saved, Funnel) else fixed
     return _opened(
         artifact,
         people,
         source,
         wanted,
         lambda unseen: CascadeTop(cascade, unseen=unseen),
-        unseen=unseen,
+        unseen=known.leave_out(repeats=repeats),
     )
 
 
 def _item_item(artifact: Artifact, wanted: Wanted) -> Opened:
     saved = ItemItemArtifact.load(artifact)
     items = item_table(saved.ids)
-    if wanted.log is None and any(name.startswith("histories/") for name in artifact.files):
-        source = "the histories of the model"
+    known = Histories(items)
+    if any(name.startswith("histories/") for name in artifact.files):
         known = Histories.load(artifact.part("histories"), items)
+    if wanted.log is None and len(known):
+        source = "the histories of the model"
         people = people_of_histories(known, users=wanted.users, at=_moment(wanted))
     else:
         source, log = _log(artifact, wanted, ACTION_KINDS)
-        people = people_of_log(log, items, users=wanted.users, at=_moment(wanted))
+        moment = _moment(wanted)
+        people = people_of_log(log, items, users=wanted.users, at=moment, final=known.final)
     return _opened(
         artifact,
         people,
         source,
         wanted,
         lambda unseen: ItemItemTop(saved, unseen=unseen),
-        unseen=not saved.repeats,
+        unseen=known.leave_out(repeats=saved.repeats),
     )
 
 
 def _alone(artifact: Artifact, wanted: Wanted) -> Opened:
     saved = ServedModel.load(artifact)
-    model, unseen = saved.model, None
+    model, unseen, again = saved.model, None, saved.histories.again
     if artifact.kind == served.KIND and wanted.log is None:
         source = "the histories of the model"
         people = people_of_histories(saved.histories, users=wanted.users, at=_moment(wanted))
@@ -193,9 +202,13 @@ def _alone(artifact: Artifact, wanted: Wanted) -> Opened:
     else:
         source, log = _log(artifact, wanted, history_kinds_of(model))
         items, log = catalogue_of(model), log._replace(profiles=as_trained(log.profiles, model))
-        people = people_of_log(log, items, users=wanted.users, at=_moment(wanted))
+        people = _people(log, items, wanted, saved.histories.final)
         if isinstance(model, Ranker):
             saved = ServedModel.of_log(model, log.events, log.profiles)
+            saved.histories.again = saved.histories.again if again is None else again
+            unseen = bool(saved.histories.final)
+    if wanted.unseen:
+        saved.histories.again = None
 
     def top(unseen: bool) -> TopItems:
         match model:
@@ -209,6 +222,15 @@ def _alone(artifact: Artifact, wanted: Wanted) -> Opened:
     return _opened(artifact, people, source, wanted, top, unseen=unseen)
 
 
+def _people(
+    log: HistoryLog, items: ItemTable, wanted: Wanted, final: Sequence[str] | None = None
+) -> People:
+    """The users of a log. final: the kinds that take an item off the list, None for what the log
+    shows."""
+    final = final_kinds(learn_again(log.events)) if final is None else final
+    return people_of_log(log, items, users=wanted.users, at=_moment(wanted), final=final)
+
+
 def _opened(
     artifact: Artifact,
     people: People,
@@ -219,12 +241,12 @@ def _opened(
     unseen: bool | None = None,
 ) -> Opened:
     """The model with its people; what a user had is left out as wanted, as it was saved, or as
-    the histories show. Raises ValueInvalidError where nobody and nothing of the log is known."""
+    the log shows by kind. Raises ValueInvalidError where nobody and nothing of the log is known."""
     _require_known(people, source, wanted)
     if wanted.unseen is not None:
-        unseen = wanted.unseen
+        unseen, people = wanted.unseen, replace(people, had=None)
     elif unseen is None:
-        unseen = len(people.item) > 0 and people.repeats < REPEAT_SHARE
+        unseen = people.had is None or bool(people.had.any())
     return Opened(top(unseen), people, artifact.kind, artifact.id, source, unseen)
 
 

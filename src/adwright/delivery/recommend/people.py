@@ -6,7 +6,7 @@ Letters: U users, E events of all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +31,8 @@ class People:
     users: text [U]. item: int64 [E] item codes, 0 for an unknown item; time: int64 [E]
     microseconds since 1970; user u has the events offsets[u] to offsets[u + 1] (int64 [U + 1]),
     oldest first, all of them before at[u] (int64 [U]), the moment that is asked about. profiles:
-    one row a user in the same order, text columns, or None.
+    one row a user in the same order, text columns, or None. had: bool [E], the events that take
+    their item off the user's list, where what was had is left out; None for all.
     """
 
     users: pl.Series
@@ -40,6 +41,7 @@ class People:
     offsets: Ints
     at: Ints
     profiles: pl.DataFrame | None = None
+    had: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -70,6 +72,7 @@ class People:
             self.offsets[start : end + 1] - first,
             self.at[start:end],
             None if self.profiles is None else self.profiles[start:end],
+            None if self.had is None else self.had[first:last],
         )
 
     def latest(self, most: int) -> tuple[Ints, Ints]:
@@ -89,17 +92,25 @@ class LastVisit(NamedTuple):
 
 
 def people_of_log(
-    log: HistoryLog, items: ItemTable, *, users: Sequence[str] | None = None, at: int | None = None
+    log: HistoryLog,
+    items: ItemTable,
+    *,
+    users: Sequence[str] | None = None,
+    at: int | None = None,
+    final: Sequence[str] | None = None,
 ) -> People:
     """The users of a log, by id; or `users`, in their order, where one without events has none.
 
     items: the catalogue whose codes are used. at: microseconds since 1970, by default just after
-    the latest event; what happened from then on is left out.
+    the latest event; what happened from then on is left out. final: the kinds of events that take
+    their item off the user's list; None for all.
     """
     ids = pl.col("user_id", "item_id").cast(pl.String)
     time = log.events.schema["time"]
     micro = pl.col("time") if time.is_integer() else pl.col("time").dt.epoch("us")
-    table = log.events.select(ids, micro.cast(pl.Int64)).drop_nulls()
+    told = final is not None and "kind" in log.events.columns
+    had = pl.col("kind").is_in(list(final or ())) if told else pl.lit(final != ())
+    table = log.events.select(ids, micro.cast(pl.Int64), had=had).drop_nulls()
     if at is not None:
         table = table.filter(pl.col("time") < at)
     # The ids of a million users are compared once, as the integers that they are sorted by.
@@ -108,7 +119,8 @@ def people_of_log(
     known = table["user_id"].gather(bounds[:-1])
     codes = items.rows(table["item_id"].to_arrow())
     times = table["time"].to_numpy()
-    found = _arranged(known, codes, times, bounds, users)
+    off = None if final is None else table["had"].to_numpy()
+    found = _arranged(known, codes, times, bounds, users, off)
     moment = int(times.max(initial=0)) + 1 if at is None else at
     return _asked(found, moment, log.profiles)
 
@@ -118,10 +130,10 @@ def people_of_histories(
 ) -> People:
     """As `people_of_log`, of the histories that a model was published with; their events are all
     taken, whenever they are."""
-    known, item, time, lengths = histories.arrays()
+    known, item, time, kind, lengths = histories.arrays_and_kinds()
     bounds = np.concatenate(([0], np.cumsum(lengths)))
     names = pl.Series("user_id", known, pl.String)
-    found = _arranged(names, item.astype(np.int64), time, bounds, users)
+    found = _arranged(names, item.astype(np.int64), time, bounds, users, histories.had(kind))
     moment = int(time.max(initial=0)) + 1 if at is None else at
     return _asked(found, moment, histories.profiles)
 
@@ -157,12 +169,17 @@ def last_visits(people: People) -> LastVisit:
 
 
 def _arranged(
-    known: pl.Series, item: Ints, time: Ints, bounds: Ints, users: Sequence[str] | None
+    known: pl.Series,
+    item: Ints,
+    time: Ints,
+    bounds: Ints,
+    users: Sequence[str] | None,
+    had: NDArray[np.bool_] | None,
 ) -> People:
     """The users that are asked for, out of all of them."""
     none = np.zeros(0, np.int64)
     if users is None:
-        return People(known.alias("user_id"), item, time, bounds, none)
+        return People(known.alias("user_id"), item, time, bounds, none, None, had)
     asked = pl.Series("user_id", list(users), pl.String)
     twice = asked.is_duplicated()
     if twice.any():
@@ -179,7 +196,8 @@ def _arranged(
     at = row.fill_null(0).to_numpy().astype(np.int64)
     sizes = np.append(np.diff(bounds), 0)[at] * row.is_not_null().to_numpy()
     place, offsets = ranges(bounds[at], sizes)
-    return People(asked, item[place], time[place], offsets, none)
+    off = None if had is None else had[place]
+    return People(asked, item[place], time[place], offsets, none, None, off)
 
 
 def _asked(people: People, at: int, profiles: pl.DataFrame | None) -> People:
@@ -188,5 +206,4 @@ def _asked(people: People, at: int, profiles: pl.DataFrame | None) -> People:
         table = profiles.with_columns(pl.col("user_id").cast(pl.String))
         asked = people.users.to_frame()
         profiles = asked.join(table, on="user_id", how="left", maintain_order="left")
-    moments = np.full(len(people), at, np.int64)
-    return People(people.users, people.item, people.time, people.offsets, moments, profiles)
+    return replace(people, at=np.full(len(people), at, np.int64), profiles=profiles)

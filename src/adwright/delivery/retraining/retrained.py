@@ -99,6 +99,6 @@ def measured(
 def taken_of(log: Log) -> tuple[HistoryLog, list[str]]:
     """What users did, and the ids of all items."""
     kinds = pl.col("kind").is_in(list(ACTION_KINDS))
-    taken = log.events.filter(kinds).select("user_id", "item_id", "time")
+    taken = log.events.filter(kinds).select("user_id", "item_id", "time", "kind")
     ids = log.catalogue.items["item_id"].to_list()
     return HistoryLog(taken.collect(engine="streaming"), log.users), ids

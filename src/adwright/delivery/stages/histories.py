@@ -1,10 +1,13 @@
 """The histories of all users in memory, to answer requests from.
 
-A user's history is two arrays, item codes and times, oldest first: 12 bytes per event. They
-grow by doubling, so after many appends at most 24 bytes per event, and a user takes some 400
-bytes beside that: Complete Journey's 1.47 million events of 2,469 users are 19 MB. Reading
+A user's history is three arrays, item codes, times and kinds, oldest first: 13 bytes per event.
+They grow by doubling, so after many appends at most 26 bytes per event, and a user takes some 400
+bytes beside that: Complete Journey's 1.47 million events of 2,469 users are 20 MB. Reading
 takes no lock: an append puts a new record of the user in place of the old one in a single
 step, and nothing that a reader holds is written to again.
+
+Which events take their item off the user's list is learned from the log, by kind: where nobody buys
+a thing twice, a purchase does, and a click does not. A return takes its purchase back.
 
 Users who come up later, with ids that nobody has checked, are bounded in number: of these the one
 whose latest event was told longest ago is forgotten first, and is a new user when it comes back.
@@ -33,10 +36,13 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.features import ItemTable
+from adwright.data.history_kinds import BOUGHT, Again, final_kinds, learn_again
 from adwright.data.ranges import run_starts
+from adwright.data.schema import KINDS
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.decision import Request
 from adwright.delivery.stages.request_batch import RequestBatch
@@ -48,6 +54,10 @@ KIND = "histories"
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = 16
+#: Of an event of no kind that is known.
+_UNNAMED = 0
+_CODES = {kind: np.int8(code) for code, kind in enumerate(KINDS, 1)}
+_BOUGHT = [_UNNAMED, *(_CODES[kind] for kind in BOUGHT)]
 #: So many users who come up later are kept, or as many as the log has where that is more: 70 MB.
 NEWCOMERS = 100_000
 
@@ -57,11 +67,12 @@ class _Record(NamedTuple):
 
     item: NDArray[np.int32]
     time: Ints
+    kind: NDArray[np.int8]
     length: int
     version: int
 
 
-_EMPTY = _Record(np.zeros(0, np.int32), np.zeros(0, np.int64), 0, 0)
+_EMPTY = _Record(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int8), 0, 0)
 
 
 class Histories:
@@ -69,8 +80,10 @@ class Histories:
 
     items: the catalogue whose codes are kept; an item that it lacks is code 0. profiles: one
     row per user, user_id and text columns named as the user features of the models. kinds: of
-    the events that `observe` takes for history. newcomers: the most users that are kept beyond
-    those of the log and the profiles; by default 100,000, or as many as these are.
+    the events that `observe` takes for history. again: what a log says of each kind, see
+    `learn_again`; None where none was asked, and then every event takes its item off the list where
+    anything does. newcomers: the most users that are kept beyond those of the log and the profiles;
+    by default 100,000, or as many as these are.
     """
 
     def __init__(
@@ -79,9 +92,10 @@ class Histories:
         *,
         profiles: pl.DataFrame | None = None,
         kinds: Sequence[str] = ("purchase",),
+        again: Mapping[str, Again] | None = None,
         newcomers: int | None = None,
     ) -> None:
-        self.items, self.kinds = items, tuple(kinds)
+        self.items, self.kinds, self.again = items, tuple(kinds), again
         self.newcomers = newcomers
         #: int64 [N + 1], events of each item code that anybody ever had here.
         self.count = np.zeros(len(items), np.int64)
@@ -104,24 +118,27 @@ class Histories:
     ) -> Histories:
         """The histories that a log tells.
 
-        events: user_id, item_id, time (a timestamp with a zone, or microseconds), in any order;
-        events of one user and time keep the order given. Which kinds of event are a history
-        is the caller's choice: filter before. kinds: of later events, for `observe`.
+        events: user_id, item_id, time (a timestamp with a zone, or microseconds) and perhaps kind,
+        without which they are purchases, in any order; events of one user and time keep the order
+        given. Which kinds of event are a history is the caller's choice: filter before. kinds: of
+        later events, for `observe`.
         Raises SchemaError for a missing column.
         """
         for column in ("user_id", "item_id", "time"):
             if column not in events.columns:
                 raise SchemaError("the events lack a column", column=column, hint="add it")
-        found = cls(items, profiles=profiles, kinds=kinds)
         ids = pl.col("user_id", "item_id").cast(pl.String)
         time = events.schema["time"]
         micro = pl.col("time") if time.is_integer() else pl.col("time").dt.epoch("us")
-        table = events.select(ids, micro.cast(pl.Int64)).drop_nulls()
+        named = pl.col("kind").cast(pl.String) if "kind" in events.columns else pl.lit("purchase")
+        table = events.select(ids, micro.cast(pl.Int64), kind=named).drop_nulls()
+        found = cls(items, profiles=profiles, kinds=kinds, again=learn_again(table))
         table = table.sort("user_id", "time", maintain_order=True)
         bounds = run_starts(table["user_id"].rle_id().to_numpy())
         users = table["user_id"].gather(bounds[:-1]).to_list()
         codes = items.rows(table.to_arrow()["item_id"])
-        found._fill(users, bounds, codes, table["time"].to_numpy().copy())
+        kind = table["kind"].replace_strict(_CODES, return_dtype=pl.Int8, default=_UNNAMED)
+        found._fill(users, bounds, codes, table["time"].to_numpy().copy(), kind.to_numpy())
         return found
 
     @classmethod
@@ -179,9 +196,34 @@ class Histories:
         return max((int(times[-1]) for times in before if len(times)), default=None)
 
     @property
+    def final(self) -> tuple[str, ...] | None:
+        """The kinds of events that take their item off the user's list; None for all."""
+        return None if self.again is None else final_kinds(self.again)
+
+    def leave_out(self, *, repeats: bool) -> bool:
+        """Whether anything leaves a user's list. repeats: whether users take things again, for
+        histories that no log was asked about."""
+        return not repeats if self.final is None else bool(self.final)
+
+    def had(self, kind: NDArray[np.int8]) -> NDArray[np.bool_]:
+        """Which events, of these kinds (int8 [E]), take their item off the list: [E]."""
+        final = self.final
+        if final is None:
+            return np.ones(len(kind), np.bool_)
+        table = np.zeros(len(KINDS) + 1, np.bool_)
+        table[[_CODES[one] for one in final]] = True
+        table[_UNNAMED] = bool(final)
+        return table[kind]
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """The kinds of events that change a history."""
+        return (*self.kinds, "return")
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays, spare places included."""
-        return sum(record.item.nbytes + record.time.nbytes for record in self._all())
+        return sum(r.item.nbytes + r.time.nbytes + r.kind.nbytes for r in self._all())
 
     def users(self) -> list[str]:
         """Ids of the users, in the order of their numbers from 1."""
@@ -190,6 +232,13 @@ class Histories:
     def arrays(self) -> tuple[list[str], NDArray[np.int32], Ints, Ints]:
         """All users at this moment, and what each did: (U ids, item codes int32 [E] and times
         int64 [E] of one user after the other, events of each int64 [U])."""
+        users, item, time, _, length = self.arrays_and_kinds()
+        return users, item, time, length
+
+    def arrays_and_kinds(
+        self,
+    ) -> tuple[list[str], NDArray[np.int32], Ints, NDArray[np.int8], Ints]:
+        """As `arrays`, with the kinds int8 [E] for `had` before the lengths."""
         with self._lock:
             users = self.users()
             records = [_EMPTY, *(self._record(self._number[user]) for user in users)]
@@ -197,6 +246,7 @@ class Histories:
             users,
             np.concatenate([r.item[: r.length] for r in records]),
             np.concatenate([r.time[: r.length] for r in records]),
+            np.concatenate([r.kind[: r.length] for r in records]),
             np.array([r.length for r in records[1:]], np.int64),
         )
 
@@ -208,13 +258,19 @@ class Histories:
         """Grows with every append to this user's history."""
         return self._record(self.number_of(user_id)).version
 
-    def append(self, user_id: str, item_ids: Sequence[str], times: Sequence[datetime]) -> None:
+    def append(
+        self,
+        user_id: str,
+        item_ids: Sequence[str],
+        times: Sequence[datetime],
+        kinds: Sequence[str] | None = None,
+    ) -> None:
         """Add events of one user; an event that arrives late takes its place by time.
 
-        times: with a zone. Raises ValueInvalidError where their number is not that of the
-        items or a time has no zone.
+        times: with a zone. kinds: None for events by which the items are had. Raises
+        ValueInvalidError where their number is not that of the items or a time has no zone.
         """
-        if len(item_ids) != len(times):
+        if len(item_ids) != len(times) or len(kinds or item_ids) != len(item_ids):
             raise ValueInvalidError(
                 "each event needs an item and a time",
                 value=f"{len(item_ids)} items, {len(times)} times",
@@ -223,26 +279,49 @@ class Histories:
             return
         codes = self.items.rows(pa.array(item_ids, pa.string())).astype(np.int32)
         instants = np.array([microseconds(time) for time in times], np.int64)
+        named = [_CODES.get(kind, _UNNAMED) for kind in kinds or [""] * len(codes)]
         order = np.argsort(instants, kind="stable")
         with self._lock:
             old = self._record(self.number_of(user_id))
             late = user_id not in self._number or user_id in self._late
-            self._put(user_id, _grown(old, codes[order], instants[order]))
+            more = codes[order], instants[order], np.array(named, np.int8)[order]
+            self._put(user_id, _grown(old, *more))
             np.add.at(self.count, codes, 1)
             if late:
                 self._came(user_id)
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Add what just happened: rows in EVENT_SCHEMA columns, of any users; those of other
-        kinds are passed over. Raises ValueInvalidError for a time without a zone."""
-        mine: dict[str, tuple[list[str], list[datetime]]] = {}
+        kinds are passed over, and a return takes back its purchase, where there is one. Raises
+        ValueInvalidError for a time without a zone."""
+        mine: dict[str, tuple[list[str], list[datetime], list[str]]] = {}
+        returns = []
         for event in events:
-            if event["kind"] in self.kinds and event["user_id"] and event["item_id"]:
-                items, times = mine.setdefault(event["user_id"], ([], []))
-                items.append(event["item_id"])
+            user, item, kind = event["user_id"], event["item_id"], event["kind"]
+            if user and item and kind in self.kinds:
+                items, times, kinds = mine.setdefault(user, ([], [], []))
+                items.append(item)
                 times.append(event["time"])
-        for user, (items, times) in mine.items():
-            self.append(user, items, times)
+                kinds.append(kind)
+            elif user and item and kind == "return":
+                returns.append((user, item, event["time"]))
+        for user, (items, times, kinds) in mine.items():
+            self.append(user, items, times, kinds)
+        for user, item, time in returns:
+            self._take_back(user, item, time)
+
+    def _take_back(self, user_id: str, item_id: str, time: datetime) -> None:
+        """Remove the user's latest purchase of the item until then."""
+        (code,), instant = self.items.rows(pa.array([item_id], pa.string())), microseconds(time)
+        with self._lock:
+            old = self._record(self.number_of(user_id))
+            n = old.length
+            bought = (old.item[:n] == code) & (old.time[:n] <= instant)
+            places = np.flatnonzero(bought & np.isin(old.kind[:n], _BOUGHT))
+            if len(places) and code:
+                left = (np.delete(one[:n], places[-1]) for one in (old.item, old.time, old.kind))
+                self._put(user_id, _Record(*left, n - 1, old.version + 1))
+                self.count[code] -= 1
 
     def unknown(self, events: pl.DataFrame) -> pl.DataFrame:
         """Those of `events` (in EVENT_SCHEMA columns) that are not in the histories.
@@ -289,6 +368,7 @@ class Histories:
             np.concatenate([none, *(r.time[:end] for r, end in pairs)]),
             np.cumsum([0, *ends], dtype=np.int64),
             np.array([record.version for record in records], np.int64),
+            self.had(np.concatenate([_EMPTY.kind, *(r.kind[:end] for r, end in pairs)])),
         )
 
     def save(
@@ -298,16 +378,24 @@ class Histories:
 
         It holds what users did, under their ids: keep it where the log itself may be kept.
         """
-        users, item, time, length = self.arrays()
+        again = None
+        if self.again is not None:
+            again = {kind: to_jsonable(one) for kind, one in self.again.items()}
+        users, item, time, kind, length = self.arrays_and_kinds()
         buffer = io.BytesIO()
         self.profiles.write_parquet(buffer, compression="zstd")
         return save_artifact(
             folder,
             kind=KIND,
-            config={"kinds": list(self.kinds), "items": content_hash(list(self.items.ids))},
+            config={
+                "kinds": list(self.kinds),
+                "items": content_hash(list(self.items.ids)),
+                "again": again,
+            },
             tensors={
                 "item": item,
                 "time": time,
+                "kind": kind,
                 "length": length,
             },
             files={"users.json": json.dumps(users), "profiles.parquet": buffer.getvalue()},
@@ -327,21 +415,30 @@ class Histories:
                 hint="build them again from the log",
             )
         profiles = pl.read_parquet(io.BytesIO(artifact.files["profiles.parquet"]))
-        found = cls(items, profiles=profiles, kinds=artifact.config["kinds"])
-        tensors = artifact.tensors
+        config, tensors = artifact.config, artifact.tensors
+        told = config.get("again")
+        again = None if told is None else {k: from_jsonable(Again, v) for k, v in told.items()}
+        found = cls(items, profiles=profiles, kinds=config["kinds"], again=again)
         bounds = np.concatenate(([0], np.cumsum(tensors["length"])))
         users = json.loads(artifact.text("users.json"))
-        found._fill(users, bounds, tensors["item"], tensors["time"])
+        found._fill(users, bounds, tensors["item"], tensors["time"], tensors.get("kind"))
         return found
 
     def _fill(
-        self, users: Sequence[str], bounds: Ints, codes: NDArray[np.integer], instants: Ints
+        self,
+        users: Sequence[str],
+        bounds: Ints,
+        codes: NDArray[np.integer],
+        instants: Ints,
+        kinds: NDArray[np.int8] | None = None,
     ) -> None:
-        """The first events of these users: stretches of two arrays, sorted by time."""
+        """The first events of these users: stretches of the arrays, sorted by time."""
         item = codes.astype(np.int32)
+        kind = np.zeros(len(item), np.int8) if kinds is None else kinds
         self.count += np.bincount(codes, minlength=len(self.count))
         for user, start, end in zip(users, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._put(user, _Record(item[start:end], instants[start:end], end - start, 1))
+            mine = item[start:end], instants[start:end], kind[start:end]
+            self._put(user, _Record(*mine, end - start, 1))
 
     def _put(self, user: str, record: _Record) -> None:
         """Replace the user's record; a reader sees a new user only once there is a record."""
@@ -395,21 +492,25 @@ def microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
-def _grown(old: _Record, codes: NDArray[np.int32], instants: Ints) -> _Record:
+def _grown(
+    old: _Record, codes: NDArray[np.int32], instants: Ints, kinds: NDArray[np.int8]
+) -> _Record:
     """The record with more events, themselves sorted by time."""
     n, length = old.length, old.length + len(codes)
     late = n > 0 and instants[0] < old.time[n - 1]
-    item, time = old.item, old.time
+    item, time, kind = old.item, old.time, old.kind
     if late or length > len(item):
         capacity = max(_FIRST, 2 * n, length)
         item, time = np.zeros(capacity, np.int32), np.zeros(capacity, np.int64)
-        item[:n], time[:n] = old.item[:n], old.time[:n]
+        kind = np.zeros(capacity, np.int8)
+        item[:n], time[:n], kind[:n] = old.item[:n], old.time[:n], old.kind[:n]
     # No record reaches beyond n yet, so no reader looks there.
-    item[n:length], time[n:length] = codes, instants
+    item[n:length], time[n:length], kind[n:length] = codes, instants, kinds
     if late:
         order = np.argsort(time[:length], kind="stable")
-        item[:length], time[:length] = item[:length][order], time[:length][order]
-    return _Record(item, time, length, old.version + 1)
+        for one in (item, time, kind):
+            one[:length] = one[:length][order]
+    return _Record(item, time, kind, length, old.version + 1)
 
 
 def _people(profiles: pl.DataFrame | None) -> pl.DataFrame:

@@ -20,7 +20,7 @@ __all__ = ["NeighbourScorer", "NeighbourSource", "request_pasts"]
 def request_pasts(batch: RequestBatch) -> Pasts:
     """The histories of requests by moment: events of one time are one moment."""
     moment = moment_numbers(batch.offsets, batch.time)
-    return Pasts.between(batch.item, moment, batch.offsets[:-1], batch.offsets[1:])
+    return Pasts.between(batch.item, moment, batch.offsets[:-1], batch.offsets[1:], batch.had)
 
 
 class NeighbourSource:

@@ -25,7 +25,8 @@ class RequestBatch:
     user: int64 [U], numbers of the users from 1, 0 for an unknown one. at: int64 [U], the
     request's time in microseconds since 1970. item: int64 [E] codes; time: int64 [E]
     microseconds; request u has the events offsets[u] to offsets[u + 1], oldest first.
-    version: int64 [U]; an equal user, version and number of events mean an equal history.
+    version: int64 [U]; an equal user, version and number of events mean an equal history. had: bool
+    [E], the events that take their item off the user's list, where a model leaves out what was had.
     """
 
     requests: tuple[Request, ...]
@@ -35,6 +36,7 @@ class RequestBatch:
     time: Ints
     offsets: Ints
     version: Ints
+    had: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -48,6 +50,10 @@ class RequestBatch:
         """The item codes of each request's history, oldest first."""
         return [self.item[a:b] for a, b in pairwise(self.offsets.tolist())]
 
+    def barred(self) -> list[Ints]:
+        """The item codes that are off each request's list."""
+        return [self.item[a:b][self.had[a:b]] for a, b in pairwise(self.offsets.tolist())]
+
     def some(self, rows: Sequence[int]) -> RequestBatch:
         """The requests `rows`, in that order."""
         chosen = np.asarray(rows, dtype=np.int64)
@@ -60,6 +66,7 @@ class RequestBatch:
             self.time[place],
             offsets,
             self.version[chosen],
+            self.had[place],
         )
 
     def latest(self, most: int) -> tuple[Ints, Ints]:

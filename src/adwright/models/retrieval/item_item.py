@@ -118,7 +118,7 @@ class ItemItem:
         """The k best items of each history: (codes int64 [B, k], scores float32 [B, k]), best
         first, ties by code; code 0 and score 0 where the neighbours reach fewer.
 
-        unseen: items of the history are left out, also those of events that do not count.
+        unseen: items that the history had are left out, also those of events that do not count.
         """
         codes = np.zeros((len(pasts), k), np.int64)
         score = np.zeros((len(pasts), k), np.float32)
@@ -147,7 +147,7 @@ class ItemItem:
         """`best` by compiled loops, which write into codes and score."""
         best_sums = import_module(_LOOPS).best_sums
         counted = pasts.until(self.config.moments)
-        had = pasts if unseen else pasts.until(0)
+        had = pasts.barred if unseen else pasts.until(0)
         best_sums(
             (counted.offsets, counted.item, self._weight(counted)),
             (had.offsets, had.item),
@@ -170,7 +170,7 @@ class ItemItem:
             cells = part.cells.ravel()
             np.add.at(space, cells, part.values.ravel())
             if unseen:
-                some = pasts.some(part.start, part.stop)
+                some = pasts.some(part.start, part.stop).barred
                 space[some.owner * width + some.item] = 0
             sums = space.take(part.cells, mode="wrap")
             space[cells] = 0

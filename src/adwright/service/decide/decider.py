@@ -75,7 +75,7 @@ class Decider:
         self._pulse = Pulse(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
-        self._refusals = Refusals()
+        self._refusals = Refusals(config.share_of(config.max_in_flight))
         self._hung = HungModels(clock, seconds=config.hung_seconds, retry=config.retry_seconds)
         self._told: dict[str, float] = {}  # when the failure of a tenant's model was last logged
         self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
@@ -231,7 +231,7 @@ class Decider:
                 self._rescue(job, "hung")
 
     async def _refuse(self, tenant: str, busy: Busy) -> None:
-        """Raise `busy`, once it is the turn of this refusal among those of the tenant."""
+        """Raise `busy`: at once, or, of a tenant that comes back too early, in its turn."""
         self._metrics.shed.labels(busy.reason).inc()
         wait = self._refusals.wait(tenant, self._clock.monotonic())
         if wait > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
 
@@ -72,6 +72,8 @@ __all__ = [
 ]
 
 _SLICE = 128
+#: What happened cannot be later than now, but for the clock and the zone of whoever tells it.
+_AHEAD = timedelta(days=1)
 router = APIRouter(route_class=BodyRoute)
 
 
@@ -83,6 +85,17 @@ async def _state(request: Request) -> ServiceState:
 State = Annotated[ServiceState, Depends(_state)]
 
 
+def _not_ahead(time: datetime, what: str, state: ServiceState) -> None:
+    """Raise ApiError for what is dated after now."""
+    now = state.clock.now()
+    if time > now + _AHEAD:
+        raise ApiError(
+            422,
+            f"{what} is dated {time.isoformat()}, and it is {now.isoformat(timespec='seconds')}",
+            hint="correct the clock that says so; a day ahead is taken",
+        )
+
+
 @router.post(
     "/v1/decide",
     summary="Choose what to show",
@@ -92,6 +105,8 @@ State = Annotated[ServiceState, Depends(_state)]
 )
 async def decide(body: DecideIn, tenant: Decides, state: State, asking: Request) -> Response:
     """Fill `k` places for somebody, in time, and log the choice with its propensities."""
+    if body.time is not None:
+        _not_ahead(body.time, f"request {body.request_id}", state)
     asked = state.config.deadline_ms if body.deadline_ms is None else body.deadline_ms
     seconds = min(asked, state.config.max_deadline_ms) / 1e3 - waited(asking.scope)
     request = decision.Request(
@@ -136,6 +151,8 @@ async def events(
     says in how many, and `wait` has it wait for them."""
     rows, stops = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, event in enumerate(body.events):
+        if event.kind != "stop":
+            _not_ahead(event.time, f"event {event.event_id}", state)
         if number % _SLICE == _SLICE - 1:
             await asyncio.sleep(0)  # other callers wait for the event loop
         (stops if event.kind == "stop" else rows).append(event_row(event))

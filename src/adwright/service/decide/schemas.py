@@ -240,7 +240,8 @@ class EventIn(_Body):
                 "the item where creative_id names it. user_id is who stopped it, and context may "
                 "say why. With value 0 it takes earlier stops of the same item and creative back: "
                 "those that `undoes` names, or else those of the same user_id. The item is shown "
-                "again when no stop of it is left."
+                "again when no stop of it is left. A return takes back the user's latest earlier "
+                "purchase of the item."
             )
         ),
     ]

@@ -86,7 +86,7 @@ def _deployed(
         seed=settings.seed,
         similar=similar,
         observe=histories.observe,
-        kinds=frozenset(histories.kinds),
+        kinds=frozenset(histories.heard),
         known_until=known_until,
         unknown=histories.unknown,
         records=records,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
+from adwright.delivery.decision import Request
 from adwright.delivery.policy.settings import PolicySettings
 from adwright.service.registry.deployed import Deployed, Hurried
 from adwright.service.registry.exploring import asked_of, sample_of
@@ -28,6 +29,8 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
     histories = found.histories
     latest = histories.latest_until(datetime.fromisoformat(artifact.manifest["created"]))
     known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
+    # What is built on first use, such as for somebody with a past, is built before anybody waits.
+    found.recommend_many([Request("warm-up", user, clock.now()) for user in histories.users()[:16]])
     asked = asked_of(settings, histories, clock)
     policy, records = settings.build(
         known_until=known_until, sample=sample_of(found, asked, clock), clock=clock
@@ -42,7 +45,7 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
         seed=settings.seed,
         similar=found.similar,
         observe=histories.observe,
-        kinds=frozenset(histories.kinds),
+        kinds=frozenset(histories.heard),
         known_until=known_until,
         unknown=histories.unknown,
         records=records,

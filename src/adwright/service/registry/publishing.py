@@ -20,6 +20,7 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError, ResourceError
 from adwright.core.manifest import MANIFEST
+from adwright.data.history_kinds import again_in_words
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.cascades import ALONE
 from adwright.service.registry.deployed import Deployed, probe
@@ -175,12 +176,10 @@ def _with_histories(
     )
     served = ServedModel.of_log(model, known.events, known.profiles).calibrated()
     served.save(target, clock=clock)
-    again = "not offered again" if served.unseen else "offered again"
     return [
         f"histories of {len(served.histories):,} users, {served.histories.events:,} events, "
         f"from {source}",
-        f"{served.histories.repeats:.1%} of the events are of an item that the user had: what "
-        f"somebody had is {again}",
+        *again_in_words(served.histories.again or {}),
     ]
 
 

@@ -21,7 +21,7 @@ from adwright.core.config import (
     with_overrides,
 )
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.history_kinds import events_file
+from adwright.data.history_kinds import REPEAT_SHARE, events_file
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.next_log import item_categories
@@ -29,7 +29,6 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.data.tasks.own.next_item import (
-    REPEAT_SHARE,
     NextItem,
     NextItemConfig,
     open_next_item,

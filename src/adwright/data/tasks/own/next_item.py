@@ -32,6 +32,7 @@ from adwright.data.column_kinds import (
     with_kinds,
 )
 from adwright.data.features import Feature
+from adwright.data.history_kinds import REPEAT_SHARE
 from adwright.data.leaks import find_future_counts, warn_of_leaks
 from adwright.data.schema import EventKind
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -51,7 +52,6 @@ from adwright.data.tasks.own.visits import (
 from adwright.data.time import MICROSECONDS_PER_DAY
 
 __all__ = [
-    "REPEAT_SHARE",
     "NextItem",
     "NextItemChoices",
     "NextItemConfig",
@@ -64,8 +64,6 @@ _log = logging.getLogger("adwright")
 VERSION = 2
 #: Days that the places of the longest sequence take at most: times of ten years are real ones.
 _PLACES = 3_600
-#: Items repeat where at least this share of what is taken in training was had before.
-REPEAT_SHARE = 0.01
 
 
 @checked
