@@ -53,6 +53,16 @@ def test_a_whole_graph_in_one_call(client: Client) -> None:
     }
 
 
+@pytest.mark.parametrize(("count", "status"), [(2_999, 201), (3_000, 400), (25_000, 400)])
+def test_no_value_is_dropped_in_silence(client: Client, count: int, status: int) -> None:
+    values = {"product": "green tea", **{f"v{at}": "x" for at in range(count)}}
+    found = opened(client, {**ONE, "values": values}, status)
+    if status == 201:
+        assert set(values) < set(found["variables"])
+    else:
+        assert "at most 3,000 are taken" in found["error"]["message"]
+
+
 def test_a_program_is_looked_at_while_it_runs(client: Client, router: ScriptedRouter) -> None:
     calls = [{**CALL, "name": "slow"}, *TEAM["calls"][1:]]
     program = opened(client, {**TEAM, "calls": calls})["id"]
