@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 from adwright.core import errors
+from adwright.core.addresses import login_of, shown_address
 from adwright.core.errors import (
     AdwrightError,
     ArtifactCorruptError,
@@ -93,3 +94,14 @@ def test_missing_extra_gives_the_command() -> None:
     error = MissingExtraError("the HTTP service", "service")
     assert "pip install 'adwright[service]'" in str(error)
     assert (error.feature, error.extra) == ("the HTTP service", "service")
+
+
+def test_passwords_of_addresses_are_masked_everywhere() -> None:
+    url = "http://shop:p@ss:word@host:8000/v1?api_key=abc&x=1"
+    shown = "http://shop:***@host:8000/v1?api_key=***&x=1"
+    error = AdwrightError(f"no answer of {url}", where=url, hint=f"look at '{url}'")
+    assert str(error) == f"no answer of {shown} [{shown}] -> look at '{shown}'"
+    assert pickle.loads(pickle.dumps(error)).args == (f"no answer of {shown}",)  # noqa: S301
+    for plain in ("http://host/a@b:c", "http://host/v1", "postgresql://user@host/db", "a: b@c"):
+        assert shown_address(plain) == plain
+    assert login_of("http://host/v1") == ("http://host/v1", "")

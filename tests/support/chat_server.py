@@ -14,10 +14,11 @@ __all__ = ["ChatServer", "chatting"]
 
 
 class ChatServer:
-    """What it was asked, and how many requests were there at a time."""
+    """What it was asked, the logins, and how many requests were there at a time."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.logins: list[str] = []
         self.most = self.now = 0
         self.lock = threading.Lock()
 
@@ -33,15 +34,25 @@ class ChatServer:
 
 
 @contextmanager
-def chatting(tell: Callable[[str], str]) -> Iterator[tuple[str, ChatServer]]:
-    """(URL, server), while the block runs. tell: the answer to the last turn; "" for status 500."""
+def chatting(
+    tell: Callable[[str], str], refuse: Callable[[dict[str, Any]], str] = lambda _: ""
+) -> Iterator[tuple[str, ChatServer]]:
+    """(URL, server), while the block runs. tell: the answer to the last turn; "" for status 500.
+    refuse: why a body gets status 400; "" where it does not."""
     server = ChatServer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.enter(asked)
+            server.logins.append(self.headers["Authorization"])
             try:
+                if why := refuse(asked):
+                    self.send_response(400)
+                    self.send_header("Content-Type", "application/json")
+                    self.end_headers()
+                    self.wfile.write(json.dumps({"error": {"message": why}}).encode())
+                    return
                 time.sleep(0.01)
                 text = tell(asked["messages"][-1]["content"])
                 self.send_response(200 if text else 500)

@@ -94,6 +94,23 @@ def test_decoding_is_held_to_the_elements(constrained: bool) -> None:
     assert '"\\"ann\\""' not in (model.asked[0][1].grammar or "")
 
 
+def test_a_server_without_grammars_is_asked_without_from_then_on() -> None:
+    class Strict(Listening):
+        def generate(
+            self, prompts: list[Prompt], config: GenerationConfig, **more: object
+        ) -> Completions:  # type: ignore[override]
+            found = super().generate(prompts, config, **more)
+            if config.grammar is not None:
+                raise ConfigError("the endpoint answered 400: unknown field structured_outputs")
+            return found
+
+    model = Strict(ScriptedConfig((GOOD,)))
+    found = write_scripts(model, TASK, DOCUMENT, ElementIndex(DOCUMENT).retrieve(TASK))
+    assert text(found) == GOOD
+    grammars = [config.grammar is not None for _, config in model.asked]
+    assert grammars == [True, False, False]
+
+
 def test_rules_hold_for_models_too() -> None:
     model = ScriptedModel(ScriptedConfig((GOOD,)))
     retrieved = ElementIndex(DOCUMENT).retrieve(TASK)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from adwright.lm.torch_engine.model import TorchModel
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.loopback import on_loopback
+from tests.support.chat_server import chatting
 from tests.support.lm.smollm2 import CAPITAL, smollm2
 from tests.support.lm.tiny_llama import tiny_model, tiny_tokenizer
 
@@ -230,3 +233,31 @@ def test_a_connection_that_breaks_off() -> None:
         ):
             list(model.stream("a"))
         thread.join()
+
+
+def test_a_server_that_calls_the_bound_otherwise_is_asked_so_from_then_on() -> None:
+    def refuse(asked: dict[str, Any]) -> str:
+        what = "'max_tokens' is not supported with this model, use 'max_completion_tokens'"
+        return what if "max_tokens" in asked else ""
+
+    with (
+        chatting(lambda _: "green tea", refuse) as (url, server),
+        closing(HttpModel.open(HttpConfig(url, "m", retries=0))) as model,
+    ):
+        for _ in range(2):
+            assert model.generate([CHAT], GenerationConfig(max_tokens=7)).texts == ["green tea"]
+    assert [one.get("max_completion_tokens") for one in server.asked] == [None, 7, 7]
+
+
+def test_the_password_of_an_address_is_sent_and_never_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with chatting(lambda _: "tea") as (url, server), caplog.at_level(logging.INFO):
+        config = HttpConfig(url.replace("://", "://shop:s3cret@"), "m", retries=0)
+        with closing(HttpModel.open(config)) as model:
+            assert model.generate([CHAT]).texts == ["tea"]
+    assert server.logins == ["Basic c2hvcDpzM2NyZXQ="]
+    with closing(HttpModel.open(config)) as model, pytest.raises(ResourceError) as caught:
+        model.generate([CHAT])
+    assert "shop:***@127.0.0.1" in str(caught.value)
+    assert "s3cret" not in str(caught.value) + caplog.text

@@ -29,6 +29,7 @@ from adwright.programs.scheduling.engine import EngineReport, ExecutionEngine
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.loopback import on_loopback
+from tests.support.chat_server import chatting
 
 _Send = Callable[[Any], Awaitable[None]]
 
@@ -313,6 +314,25 @@ def test_our_own_service(chat: bool) -> None:
         patch.setenv("TEST_ENGINE_KEY", "k")
         patch.setenv("OPENAI_API_KEY", "other")
         run(main(url))
+
+
+def test_a_server_of_another_make_is_asked_as_it_likes_and_its_password_is_not_shown() -> None:
+    def refuse(asked: dict[str, Any]) -> str:
+        return "use 'max_completion_tokens' instead" if "max_tokens" in asked else ""
+
+    async def main(url: str) -> None:
+        async with OpenAIEngine(OpenAIEngineConfig(url, "m", name="house", chat=True)) as engine:
+            assert engine.capabilities.models == ("house",)
+            assert engine.name.startswith("http://shop:***@127.0.0.1:")
+            for at in range(2):
+                found = await all_of(engine.generate(f"{at}", "tea", max_tokens=7))
+                assert "".join(one.text for one in found) == "green tea"
+
+    with chatting(lambda _: "green tea", refuse) as (url, server):
+        run(main(url.replace("://", "://shop:s3cret@")))
+    assert [one.get("max_completion_tokens") for one in server.asked] == [None, 7, 7]
+    assert {one["model"] for one in server.asked} == {"m"}
+    assert set(server.logins) == {"Basic c2hvcDpzM2NyZXQ="}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import AssetError, ProgramError
-from adwright.programs.engines.engine_errors import EngineSilentError
+from adwright.programs.engines.engine_errors import EngineRefusesError, EngineSilentError
 from adwright.service.programs.engine_room import EngineRoom
 from tests.support.service.program_apps import TEAM, OpenedEngine, room_app
 from tests.support.service.small_shop import running, wait_until
@@ -111,6 +111,32 @@ def test_an_engine_that_is_silent_while_it_is_measured_is_used_all_the_same(
 
     assert asyncio.run(scenario()) == {"e0": True}
     assert "engine e0 cannot be measured: e0 sent nothing for too long" in caplog.text
+
+
+def test_ready_is_what_its_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thing that is no LM server is not ready, whatever it says of models."""
+    monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path))
+
+    class Probed(OpenedEngine):
+        error: Exception | None = None
+
+        async def probe(self) -> None:
+            if self.error is not None:
+                raise self.error
+
+    async def scenario() -> None:
+        engines = {"e0": Probed(), "e1": Probed()}
+        engines["e0"].error = EngineRefusesError("the server answered 404")
+        async with EngineRoom(engines, len, measured_for="") as room:
+            assert room.ready() == await room.asked() == {"e0": False, "e1": True}
+            assert engines["e0"].begun == []
+            engines["e0"].error = None
+            while not room.ready()["e0"]:
+                await asyncio.sleep(0.05)
+            engines["e1"].error = EngineSilentError("nothing")
+            assert await room.asked() == {"e0": True, "e1": True}, "it was asked just now"
+
+    asyncio.run(scenario())
 
 
 def test_an_engine_that_cannot_be_opened() -> None:
