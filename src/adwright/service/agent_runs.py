@@ -114,6 +114,7 @@ class AgentChangeOut(_AgentBody):
     method: str
     url: str
     fields: list[AgentFieldOut]
+    record: str = Field(description="What the pages say of what it is done to.")
     number: int = Field(description="It is the number-th write of the run.")
     documented: bool = Field(description="The document knows this request of this element.")
 
@@ -331,6 +332,7 @@ def _change(one: PendingChange) -> AgentChangeOut:
         method=one.method,
         url=one.url,
         fields=[AgentFieldOut(name=each.name, old=each.old, new=each.new) for each in one.fields],
+        record=one.record,
         number=one.number,
         documented=one.documented,
     )

@@ -63,6 +63,47 @@ def test_the_best_plan_does_the_task(task: str, script: str) -> None:
     assert print_script(plans[0].script.script) == script
 
 
+#: What deletes the offer, and what deletes a part of it or takes it out of something.
+DELETIONS = (
+    *('Remove "Autumn" from the offers', 'Please remove the offer "Autumn" from the shop'),
+    *('"Autumn" has to go', 'Get rid of "Autumn"', 'Find the offer "Autumn" and delete it'),
+    *('The offer "Autumn" is out of date, delete it', 'Erase the entry "Autumn"'),
+    *('Take the offer "Autumn" off our list for good', "Could you delete the offer Autumn?"),
+    *('Nobody asks for it any more; remove "Autumn" altogether', 'Discard the offer "Autumn".'),
+)
+PARTS = (
+    *('Remove the discount from the offer "Spring".', 'Delete the name of the offer "Spring"'),
+    *('Remove "Spring" from the homepage', 'Take the offer "Spring" off the homepage for good'),
+    *('Remove "Spring"\'s discount', 'Delete the offer\'s discount, "Spring"'),
+    *('From the offer "Spring", remove the discount', 'Erase the discount on "Spring"'),
+    *('The discount of "Spring" has to go', 'Get rid of the status of "Spring"'),
+    *('The discount for the offer "Spring" should be removed', 'Discard the discount in "Spring"'),
+    *('Take "Spring" out of the newsletter permanently', 'Delete the mail about "Spring"'),
+    *('Remove the picture "a.png" from the offer "Spring"', 'Delete "Spring" from "Autumn"'),
+    *('Wipe the discount that the offer "Spring" has', "Scrap the discount for Spring"),
+    *('Delete everything in the discount field of "Spring"', 'Purge the notes under "Spring"'),
+    *('Do away with the limit for "Spring"', 'Throw out the second line of "Spring"'),
+)
+
+
+@pytest.mark.parametrize("task", DELETIONS)
+def test_an_item_that_is_to_go_is_deleted(task: str) -> None:
+    best = plan_scripts(task, DOCUMENT)[0]
+    assert best.is_whole
+    assert "offer_delete__confirm" in best.script.elements
+
+
+@pytest.mark.parametrize("task", PARTS)
+def test_who_removes_a_part_of_an_item_does_not_delete_it(task: str) -> None:
+    for plan in plan_scripts(task, DOCUMENT):
+        assert "offer_delete__confirm" not in plan.script.elements
+
+
+def test_a_flag_that_is_to_be_removed_is_unticked() -> None:
+    best = plan_scripts('Remove the active flag from the offer "Spring"', DOCUMENT)[0]
+    assert "choose($offer_edit__active, false)" in print_script(best.script.script)
+
+
 @pytest.mark.parametrize("task", ["Dance", "Please be so kind", "Set the colour to blue"])
 def test_what_does_not_fit_has_no_plan(task: str) -> None:
     assert plan_scripts(task, DOCUMENT) == ()

@@ -165,7 +165,9 @@ def test_a_person_decides_on_what_destroys(said: bool) -> None:
         return said
 
     report = run(DELETE, app, replace(POLICY, confirm=confirm))
-    assert asked == ["destructive: POST /offers/7/delete/; 1 of this run"]
+    assert asked == [
+        "destructive: POST /offers/7/delete/ of 'Spring 10% Open', on 'Delete offer'; 1 of this run"
+    ]
     assert report.verdict == ("done" if said else "stopped")
     assert (7 in app.offers) != said
 

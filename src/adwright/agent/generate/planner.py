@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, EffectClass, Element
@@ -23,7 +23,7 @@ from adwright.agent.generate.field_values import FilledForm, fill_form
 from adwright.agent.generate.form_ways import DocumentForms, ItemDoor
 from adwright.agent.generate.item_names import ACTS, named_item
 from adwright.agent.generate.plan_questions import question_plans
-from adwright.agent.generate.task_intent import TaskIntent, read_intent
+from adwright.agent.generate.task_intent import TaskIntent, read_intent, takes_a_part
 from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.generate.task_values import read_task
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
@@ -55,6 +55,8 @@ _KEEPS = re.compile(
     r"^\W*(?:save|apply|update|speichern|enregistrer|guardar|salva|opslaan)\b", re.I
 )
 _GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
+#: Of paths, but for no kind of item: what is taken from the home page is not deleted.
+_SECTIONS = frozenset(("home", "index", "main", "front", "dashboard"))
 _GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
 #: Ends the session: of no task that does not say so, "take it out of the list" least of all.
@@ -94,6 +96,10 @@ def plan_scripts(
         drafts = list(question_plans(intent, forms))
     else:
         drafts = [*_FormPlans(intent, forms).plans(), *act_plans(intent, forms)]
+    if intent.kind == "delete" and takes_a_part(intent, ()):
+        # "Remove the flag from X" may be a box that is to be unticked.
+        unticks = replace(intent, kind="change", off=True)
+        drafts += (one for one in _FormPlans(unticks, forms).plans() if len(one[0]) > 2)
     drafts.sort(key=lambda one: (one[2], one[1]), reverse=True)
     found: dict[object, PlannedScript] = {}
     for body, merit, is_whole in drafts[:_MOST_CHECKS]:
@@ -104,10 +110,22 @@ def plan_scripts(
             checked = check_script(script, document, rules)
         except ScriptError:
             continue
+        if intent.kind == "delete" and _deletes_more(intent, checked, forms):
+            continue
         found[what] = PlannedScript(checked, merit, is_whole)
         if len(found) == _MOST_PLANS:
             break
     return tuple(found.values())
+
+
+def _deletes_more(intent: TaskIntent, checked: CheckedScript, forms: DocumentForms) -> bool:
+    """Whether a script deletes an item of which the task deletes a part."""
+    by_name = forms.document.by_name
+    if not any(by_name[one.element].effect == "destructive" for one in checked.effects):
+        return False
+    states = {by_name[one].state for one in checked.elements}
+    kinds = frozenset[str]().union(*map(forms.path_terms, states)) - _SECTIONS
+    return takes_a_part(intent, kinds)
 
 
 class _FormPlans:

@@ -17,7 +17,7 @@ from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.generate.task_values import TaskText
 from adwright.core.config import check_literals
 
-__all__ = ["IntentKind", "TaskIntent", "ValueCue", "read_intent"]
+__all__ = ["IntentKind", "TaskIntent", "ValueCue", "read_intent", "takes_a_part"]
 
 IntentKind: TypeAlias = Literal["ask", "count", "delete", "create", "change"]
 _COUNT = re.compile(r"\b(?:how many|count|number of)\b", re.I)
@@ -92,6 +92,24 @@ _DEMAND = re.compile(
 _LOOK = re.compile(r"^(?:find|see|get (?:me|us)|look|name|confirm|explain)\b", re.I)
 _WISH = re.compile(
     r"^(?:i|we)(?:'d| would)? (?:like|want|need|wish) to (?:know|see|hear|learn)\b", re.I
+)
+#: Between what is removed and what it is removed from.
+_OF = re.compile(
+    r"\b(?:of|from|off|out of|on|in|inside|within|for|at|under|that|which|about|with|by)\b", re.I
+)
+_OUT_OF = re.compile(r"from|off|out of", re.I)
+_POSSESSIVE = re.compile(r"(?<=[\w\x01])['’](?:s\b|(?=\s))")
+_TAKE = re.compile(r"\btake\b", re.I)
+_CLAUSE_END = re.compile(r"[.;:!?](?=\s|$)|\n")
+#: Stands for a value.
+_VALUE = "\x01"
+#: Of whichever item, of wholes that all items are in, and of how it is asked.
+_ANY_ITEM = frozenset(
+    terms_of(
+        "item entry record row line list listing table database system app shop store site "
+        "catalogue catalog inventory copy permanently altogether completely good "
+        "complete entire whole find open look search select pick choose go want need longer"
+    )
 )
 _SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 
@@ -170,6 +188,40 @@ def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
         _OFF.search(plain) is not None,
         name,
     )
+
+
+def takes_a_part(intent: TaskIntent, kinds: Collection[str]) -> bool:
+    """Whether what a task deletes is a part of an item that it names, or its place in something,
+    and not the item: the discount of "Spring", or "Spring" from the home page. kinds: terms that
+    stand for the item itself."""
+    text, named = intent.task.text, intent.task.named
+    for value, (start, end) in reversed(_spans(intent.task)):
+        if value not in named or value[:1].isupper():  # else it is the last word, and maybe a verb
+            text = f"{text[:start]}{_VALUE}{text[end:]}"
+    return any(_names_a_part(one, _ANY_ITEM | set(kinds)) for one in _CLAUSE_END.split(text))
+
+
+def _names_a_part(clause: str, known: Collection[str]) -> bool:
+    """The same of one clause, in which a sign stands for each value. known: what means no part."""
+    verb = _DELETE.search(clause) or _TAKE.search(clause)
+    if verb is None:
+        return False
+    ahead, behind = clause[: verb.start()], clause[verb.end() :]
+    is_passive = not terms_of(behind) and _VALUE not in behind
+    if is_passive:
+        ahead, behind = "", ahead  # "the discount of X should be removed"
+    link = _OF.search(behind)
+    what, of_what = (behind[: link.start()], behind[link.end() :]) if link else (behind, "")
+    _, own, owned = what.partition(own[0] if (own := _POSSESSIVE.search(what)) else "\0")
+    if own:
+        return not set(terms_of(owned)) <= set(known)
+    if _VALUE not in what:
+        # "Remove the discount of X", and "from X, remove the discount"
+        is_of = _VALUE in of_what or _VALUE in ahead
+        return is_of and not set(terms_of(what)) <= set(known)
+    if is_passive or link is None or not _OUT_OF.fullmatch(link[0]):
+        return False
+    return _VALUE in of_what or not set(terms_of(of_what)) <= set(known)
 
 
 def _kind(plain: str, cues: Sequence[ValueCue], kinds: Collection[str]) -> IntentKind:

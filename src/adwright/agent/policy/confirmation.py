@@ -1,9 +1,11 @@
 """Which writes a person must confirm, and what the person is shown: the request itself.
 
-    change.sentence()       # "destructive: POST /offers/7/; 2 of this run; reason: '' -> 'old'"
+    change.sentence()
+    # "destructive: POST /offers/7/ of 'Spring 10', on 'Offer'; 2 of this run; reason: '' -> 'old'"
 
-What is shown comes from the pending request and from what stood in the fields before, never from a
-model's words. Tokens against forgery are left out, secrets are masked.
+What is shown comes from the pending request, from what the page says of the record and from what
+stood in the fields before, never from a model's words. Tokens against forgery are left out, secrets
+are masked.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ class FieldChange:
 @dataclass(frozen=True)
 class PendingChange:
     """A write that waits for a yes. element: that the script acts on. number: it is the number-th
-    write of this run. documented: the document knows this request of this element."""
+    write of this run. documented: the document knows this request of this element. record: what the
+    pages say of what it is done to, empty where nobody saw."""
 
     element: str
     effect: EffectClass
@@ -69,6 +72,7 @@ class PendingChange:
     fields: tuple[FieldChange, ...]
     number: int
     documented: bool
+    record: str = ""
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -82,7 +86,9 @@ class PendingChange:
         values are shortened, and signs that hide are spelled."""
         path = urlsplit(self.url)
         place = path.path + (f"?{path.query}" if path.query else "")
-        parts = [f"{self.effect}: {self.method} {_shown(place)}; {self.number} of this run"]
+        what = f"{self.effect}: {self.method} {_shown(place)}"
+        parts = [f"{what} {_shown(self.record)}" if self.record else what]
+        parts[0] += f"; {self.number} of this run"
         for one in self.fields:
             if one.old is None:
                 parts.append(f"{_shown(one.name)} = {_shown(one.new, quoted=True)}")
@@ -106,6 +112,7 @@ def pending_change(
     before: Mapping[str, str],
     number: int,
     documented: bool,
+    record: str = "",
     mask: Callable[[str], str] = str,
 ) -> PendingChange:
     """What `request` would change. before: names of fields and what stood in them."""
@@ -125,8 +132,9 @@ def pending_change(
     if not request.fields and request.body:
         body = request.body[: 4 * _MOST_SHOWN].decode("utf-8", errors="replace")
         fields = (FieldChange("body", None, mask(body)),)
+    url = mask(request.url)
     return PendingChange(
-        element, effect, request.method, mask(request.url), fields, number, documented
+        element, effect, request.method, url, fields, number, documented, mask(record)
     )
 
 

@@ -62,12 +62,14 @@ class GateRules:
 class GateAct:
     """What happens while the script acts on one element; elements: what the document says of them,
     several for the key Enter, which may be any of its page. form: what may be sent by it. repeats:
-    fields that must be sent with these values, as this act only confirms what was sent before."""
+    fields that must be sent with these values, as this act only confirms what was sent before.
+    record: what the pages say of what is acted on."""
 
     elements: tuple[Element, ...]
     before: Mapping[str, str]
     form: SentForm = field(default_factory=SentForm)
     repeats: Mapping[str, str] = field(default_factory=dict)
+    record: str = ""
     written: list[PendingChange] = field(default_factory=list)
     blocked: list[PendingChange] = field(default_factory=list)
     alarm: GateDecision | None = None
@@ -119,11 +121,12 @@ class PolicyGate:
         before: Mapping[str, str],
         form: SentForm | None = None,
         repeats: Mapping[str, str] | None = None,
+        record: str = "",
     ) -> Iterator[GateAct]:
         """While this lasts, the script acts on one of `elements`; before: the names of the fields
         of the page and what stood in them when it came. form: None where nothing is known of it.
-        repeats: see `GateAct`."""
-        act = GateAct(elements, before, form or SentForm(), repeats or {})
+        repeats, record: see `GateAct`."""
+        act = GateAct(elements, before, form or SentForm(), repeats or {}, record)
         self._act = act
         try:
             yield act
@@ -199,6 +202,7 @@ class PolicyGate:
             before=act.before,
             number=len(self.written) + len(self.would_send) + 1,
             documented=documented,
+            record=act.record,
             mask=self.secrets.mask,
         )
         # A form is sent once, whatever stands in it; a script of a page may send several things.

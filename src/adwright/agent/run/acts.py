@@ -66,16 +66,17 @@ class TracedActs:
         before: Mapping[str, str],
         form: SentForm | None = None,
         repeats: Mapping[str, str] | None = None,
+        record: str = "",
     ) -> GateAct:
         """Do it, and add `step` to the trace, with what came of it.
 
         elements: what the script acts on, or all of a page for the key Enter. before: names of
-        fields and what stood in them. form: what a tap may send. repeats: see `GateAct`. Raises
-        ScriptError, with line 0.
+        fields and what stood in them. form: what a tap may send. repeats, record: see `GateAct`.
+        Raises ScriptError, with line 0.
         """
         failed = ""
         self.screen = None
-        with self._gate.acting(elements, before, form, repeats) as act:
+        with self._gate.acting(elements, before, form, repeats, record) as act:
             try:
                 do()
                 # What the page sends once it has been touched belongs to the act.

@@ -18,7 +18,16 @@ from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode, 
 from adwright.agent.explore.effects import word_effect
 from adwright.agent.policy.shapes import SAFE_METHODS
 
-__all__ = ["came_back", "confirming_button", "first_sent", "repeated", "sent_fields"]
+__all__ = [
+    "came_back",
+    "confirming_button",
+    "first_sent",
+    "named_record",
+    "repeated",
+    "sent_fields",
+]
+
+_LONGEST_NAME = 80
 
 
 def first_sent(requests: Iterable[SeenRequest]) -> PendingRequest | None:
@@ -54,6 +63,21 @@ def came_back(requests: Iterable[SeenRequest]) -> bool:
     """Whether a form was answered by a page: one that is accepted is answered by a redirect."""
     sent = [one for one in requests if one.request.method not in SAFE_METHODS]
     return any(one.request.kind == "page" and one.status == 200 for one in sent)
+
+
+def named_record(screen: Screen | None, item: str) -> str:
+    """What a person is told of the record that is acted on: the item by which it was reached, and
+    the heading and first text field of its page. item: text of it in its list, empty for none."""
+    if screen is None:
+        return f"of {item[:_LONGEST_NAME]!r}" if item else ""
+    seen = [one for one in screen.nodes if one.visible]
+    heads = (one.name or one.text for one in seen if one.role == "heading")
+    head = next(filter(None, heads), screen.title)
+    name = next((one.value for one in seen if one.role == "textbox" and one.facts.get("name")), "")
+    parts = [f"of {item[:_LONGEST_NAME]!r}"] if item else []
+    parts += [f"on {head[:_LONGEST_NAME]!r}"] if head else []
+    parts += [f"of {name[:_LONGEST_NAME]!r}"] if name and name not in item else []
+    return ", ".join(parts)
 
 
 def sent_fields(nodes: Iterable[ScreenNode]) -> dict[str, str]:

@@ -8,6 +8,7 @@ answer must not be an error, and the state the one that was to come. Else the ru
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn, get_args
@@ -27,6 +28,7 @@ from adwright.agent.run.confirming import (
     came_back,
     confirming_button,
     first_sent,
+    named_record,
     repeated,
     sent_fields,
 )
@@ -85,6 +87,8 @@ class ScreenWorld:
         self._ways = own_ways(document)
         self._elements = dict(document.by_name)
         self._page = _Page()
+        #: Text of the item that was last acted on or opened.
+        self._item = ""
 
     # --- what scripts ask --------------------------------------------------------------
 
@@ -95,9 +99,22 @@ class ScreenWorld:
         if target is None:
             return self._without_target(verb, value)
         screen, node, element = self._find(target)
+        self._remember(screen, target, node)
         if verb not in ("scroll", "set_text", "choose"):
             self._require_effect(screen, element, node)
         return self._do(verb, element, node, value, screen, "script")
+
+    def _remember(self, screen: Screen, target: ElementHandle, node: ScreenNode) -> None:
+        """Which item is acted on; on a page of an item it is the one by which that was opened."""
+        state = self._document.state_by_name.get(self._page.state or "")
+        with suppress(ScriptError):
+            if target.within is not None:
+                around = self._elements[target.within.name]
+                self._item = text_of(self._node_of(screen, around, target.within))
+            elif target.place is not None:
+                self._item = text_of(node)
+            elif state is None or "{}" not in state.url_template:
+                self._item = ""
 
     def text(self, target: ElementHandle) -> str:
         """See `ScriptWorld`."""
@@ -320,7 +337,7 @@ class ScreenWorld:
     # --- what it does ------------------------------------------------------------------
 
     def _without_target(self, verb: str, value: str | bool | SecretName | None) -> bool:
-        self._observe()
+        screen = self._observe()
         if verb == "scroll":
             return self._scroll(None, value)
         if verb == "back":
@@ -329,7 +346,7 @@ class ScreenWorld:
             return False
         state = self._page.state
         elements = self._document.elements_of(state) if state else ()
-        self._perform(self._driver.enter, "enter", elements)
+        self._perform(self._driver.enter, "enter", elements, screen=screen)
         return False
 
     def _scroll(self, node: ScreenNode | None, value: str | bool | SecretName | None) -> bool:
@@ -371,7 +388,9 @@ class ScreenWorld:
         if any(one.after is element for one in self.healed):
             how = "healed"
         form = sent_form(screen, node, self._page.typed)
-        act = self._perform(do, verb, (element,), form, name=element.name, how=how, value=shown)
+        act = self._perform(
+            do, verb, (element,), form, name=element.name, how=how, value=shown, screen=screen
+        )
         if verb == "set_text" and element.constraints.required and not node.value:
             self.adding.add(element.name)
         if verb in ("set_text", "choose"):
@@ -393,7 +412,10 @@ class ScreenWorld:
             return act
         step = TraceStep(self.line, "tap", element.name, "healed", note="a page asks to confirm")
         again = partial(self._driver.tap, node)
-        act = self.acts.perform(again, step, (element,), fields, repeats=repeated(sent, fields))
+        record = named_record(screen, self._item)
+        act = self.acts.perform(
+            again, step, (element,), fields, repeats=repeated(sent, fields), record=record
+        )
         self._page = _Page()
         self._observe(self.acts.screen)
         return act
@@ -408,9 +430,11 @@ class ScreenWorld:
         name: str = "",
         how: str = "script",
         value: str = "",
+        screen: Screen | None = None,
     ) -> GateAct:
         step = TraceStep(self.line, verb, name, how, value=value, before=self._page.state or "")
-        act = self.acts.perform(do, step, elements, self._page.before, form)
+        record = named_record(screen, self._item)
+        act = self.acts.perform(do, step, elements, self._page.before, form, record=record)
         if act.written:
             # What stands in the fields now is what was sent.
             self._page = _Page()
