@@ -134,16 +134,13 @@ def prepared(name: str, path: Path) -> tuple[tuple[str, ...], pl.DataFrame]:
     else:
         files = write_log(name, data, path)  # type: ignore[arg-type]
         events, options = pl.read_csv(files.events), ("--items", files.items.name)
-    user, item = (
-        next(n for n in events.columns if n.lower() in names)
-        for names in (("user_id", "userid"), ("item_id", "movieid"))
-    )
+        items = pl.read_csv(files.items, infer_schema=False)
+        items.rename({items.columns[0]: "item_id"}).write_csv(files.items)
+        events = events.rename(dict(zip(events.columns, ("user_id", "item_id"), strict=False)))
     events = events.sort("timestamp", maintain_order=True).with_row_index("row")
-    last = pl.col("row").max().over(user)
-    taken = (pl.col("row") == last) & (pl.len().over(user) >= 3)
-    hidden = events.filter(taken).select(
-        user_id=pl.col(user).cast(pl.String), item_id=pl.col(item).cast(pl.String)
-    )
+    last = pl.col("row").max().over("user_id")
+    taken = (pl.col("row") == last) & (pl.len().over("user_id") >= 3)
+    hidden = events.filter(taken).select(pl.col("user_id", "item_id").cast(pl.String))
     events.filter(~taken).drop("row").write_csv(path / "events.csv")
     return options, hidden
 

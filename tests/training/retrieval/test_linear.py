@@ -12,7 +12,7 @@ from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.linear import count_linear, linear_neighbours, regression
 from adwright.training.retrieval import linear
 from adwright.training.retrieval.item_item import listed_ranks
-from adwright.training.retrieval.linear import fit_linear
+from adwright.training.retrieval.linear import fit_linear, refit_linear
 from tests.support.delivery.funnel_parts import log
 
 CONFIG = ItemItemConfig(recency=0.7)
@@ -55,6 +55,24 @@ def test_the_best_settings_on_validation_are_kept(repeats: bool) -> None:
     assert found.trials >= len(linear.SHRINKS) + len(linear.TARGETS) - 1 + len(linear.RECENCIES)
     assert f"shrink {config.neighbours.shrink:g}" in found.text()
     assert repeats or config.own == 0
+
+
+def test_a_search_ends_when_it_is_enough_and_says_so() -> None:
+    found = fit_linear(log(), CONFIG, repeats=True, enough=lambda: True)
+    assert found.trials == 1
+    assert found.model.config.neighbours.shrink == linear.SHRINKS[0]
+    assert f"its share of the time; {found.planned} were planned" in found.text()
+    assert "planned" not in fit_linear(log(), CONFIG, repeats=True).text()
+
+
+def test_the_settings_found_are_fitted_to_all_events() -> None:
+    known = log()
+    found = fit_linear(known, CONFIG, repeats=True).model
+    again = refit_linear(known, found.config, memory=CONFIG.recency)
+    assert again.count.sum() == len(known.item) > found.count.sum()
+    alone = refit_linear(known.whole, found.config, memory=CONFIG.recency)
+    assert np.array_equal(alone.neighbours.score, again.neighbours.score)
+    assert not np.array_equal(found.neighbours.score, again.neighbours.score)
 
 
 def test_without_questions_the_first_settings_stand() -> None:

@@ -12,7 +12,15 @@ from adwright.metrics.ranking import ndcg
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.rules import TITLES, NextRule
 from adwright.training.retrieval import rules as module
-from adwright.training.retrieval.rules import fit_rules, new_targets, rule_ranks, rules_ranks
+from adwright.training.retrieval.rules import (
+    HALF_LIVES,
+    decayed_counts,
+    fit_rules,
+    new_targets,
+    refit_rules,
+    rule_ranks,
+    rules_ranks,
+)
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
 
@@ -60,6 +68,22 @@ def test_new_targets_are_those_that_nobody_had(log: NextLog) -> None:
         a, b = log.test.offsets[n : n + 2]
         c, d = found.offsets[n : n + 2]
         assert found.targets[c:d].tolist() == [t for t in log.test.targets[a:b] if t not in past]
+
+
+@pytest.mark.parametrize("log", [BASKETS, WALKS], ids=["baskets", "walks"])
+def test_what_is_fitted_again_knows_all_events(log: NextLog) -> None:
+    rules = fit_rules(log, repeats=True, item_item=PLAIN)
+    again, alone = refit_rules(rules, log), fit_rules(log.whole, repeats=True, item_item=PLAIN)
+    assert np.array_equal(again.places, alone.places)
+    assert np.array_equal(again.item_item.neighbours.score, alone.item_item.neighbours.score)
+    assert again.item_item.count.sum() == len(log.item) > rules.item_item.count.sum()
+    assert again.half_life == rules.half_life
+    assert (again.lately is None) == (rules.lately is None)
+    if again.lately is not None and rules.lately is not None and log.time is not None:
+        assert rules.half_life in HALF_LIVES
+        days = float(rules.half_life or 0)
+        assert np.array_equal(again.lately, decayed_counts(log.item, log.time, log.items, days))
+        assert not np.array_equal(again.lately, rules.lately)
 
 
 def test_settings_are_searched_or_given() -> None:

@@ -262,6 +262,19 @@ def test_data_split_by_time_is_validated_by_what_the_caller_measures() -> None:
     assert not torch.equal(seen[1], seen[2])
 
 
+def test_what_is_told_is_the_measure_that_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    goals = iter((0.3, 0.5, 0.4))
+
+    def validate() -> tuple[float, dict[str, float]]:
+        goal = next(goals)
+        return goal, {"valid_recall@50": goal, f"valid_ndcg@{CONFIG.k}": 1 - goal}
+
+    fit_sequential(_model(), _by_time(), replace(CONFIG, epochs=3), validate=validate)
+    told = capsys.readouterr().err
+    assert "valid_recall@50 0.5000, the best so far" in told
+    assert "valid_recall@50 0.4000, best 0.5000 in epoch 2" in told
+
+
 def test_a_validation_of_ones_own_is_a_run_of_its_own(tmp_path: Path) -> None:
     def stop(step: int) -> None:
         if step == 5:

@@ -7,13 +7,13 @@ Of a log whose items repeat it is also searched how much an own item counts.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.clock import ProcessorClock
 from adwright.core.config import with_overrides
 from adwright.data.sequences.next_log import NextLog
 from adwright.metrics.ranking import ndcg
@@ -43,12 +43,13 @@ KEPT = 200
 
 @dataclass(frozen=True)
 class LinearFit:
-    """model: fitted. ndcg: NDCG@10 on the validation questions. trials: settings tried. items:
-    that have a row. seconds: it took."""
+    """model: fitted. ndcg: NDCG@10 on the validation questions. trials: settings tried, of so many
+    planned. items: that have a row. seconds: of the processor."""
 
     model: ItemItem
     ndcg: float
     trials: int
+    planned: int
     items: int
     seconds: float
 
@@ -56,10 +57,12 @@ class LinearFit:
         """One sentence."""
         config = self.model.config
         table = config.neighbours
+        cut = f", its share of the time; {self.planned} were planned"
         return (
             f"linear: shrink {table.shrink:g}, power {table.target:g}, recency {config.recency:g}, "
             f"own {config.own:g}, {self.items:,} items; of {self.trials} settings the best on "
             f"validation, NDCG@10 {self.ndcg:.4f}, in {self.seconds:.1f} s"
+            + (cut if self.trials < self.planned else "")
         )
 
 
@@ -75,7 +78,8 @@ def fit_linear(
     rule, of which window, decay, backward and recency are taken over. repeats: whether what a user
     had may come again. enough: from when it is true no further settings are tried. Without
     validation questions the first settings stand."""
-    began = time.perf_counter()
+    timer = ProcessorClock()
+    began = timer.monotonic()
     base = replace(item_item.neighbours, source=0.0, neighbours=KEPT)
     counts = _count(log, base, item_item.recency)
     search = _Search(log, counts, repeats=repeats, seed=seed)
@@ -96,8 +100,9 @@ def fit_linear(
             search.tried(replace(best, neighbours=table))
         else:
             search.tried(with_overrides(best, {name: value}))
+    took = timer.monotonic() - began
     return LinearFit(
-        search.best, search.ndcg, search.trials, len(counts.kept), time.perf_counter() - began
+        search.best, search.ndcg, search.trials, 1 + len(steps), len(counts.kept), took
     )
 
 
