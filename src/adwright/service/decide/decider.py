@@ -266,7 +266,11 @@ class Decider:
 
     def _run_part(self, deployed: Deployed, jobs: list[DecisionJob]) -> None:
         deadline = min((job.soft for job in jobs), key=lambda soft: soft.at)
-        requests = [self._heed(job.tenant, job.request) for job in jobs]
+        try:
+            requests = [self._heed(job.tenant, job.request) for job in jobs]
+        except ApiError as error:
+            self._fail(jobs, error)
+            return
         try:
             with self._hung.call(jobs[0].tenant, deployed, deadline):
                 answers = deployed.recommender.recommend_many(requests, deadline)
@@ -298,8 +302,8 @@ class Decider:
         for job in batch:
             if not job.claimed:
                 self._metrics.rescued.labels(job.reason).inc()
-                request = self._heed(tenant, job.request)
                 try:
+                    request = self._heed(tenant, job.request)
                     candidates = deployed.fallback.recommend(request)
                 except Exception as error:
                     self._fail([job], error)
