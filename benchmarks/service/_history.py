@@ -52,7 +52,7 @@ from adwright.web.server import serve
 from benchmarks.service._client import Pool
 from benchmarks.service._process import Service
 
-__all__ = ["Call", "Trial", "main", "violations"]
+__all__ = ["CLOCK", "Call", "Trial", "key_of", "main", "violations"]
 
 TENANT = "shop"
 ITEMS = tuple(f"item-{n}" for n in range(12))
@@ -68,7 +68,7 @@ CALLERS = (-60, -1, 0, 0, 0, 8, 3600, 2_300_000_000)
 STEPS = (-86_400, -3600, -5, 0, 5, 60, 86_400 * 400)
 PAUSE = (1.0, 3.0)  # seconds between two disturbances
 TRIES = 4
-_CLOCK = "ADWRIGHT_CLOCK_FILE"
+CLOCK = "ADWRIGHT_CLOCK_FILE"
 
 
 @dataclass
@@ -175,7 +175,7 @@ class Trial:
             models = Path(folder) / "models"
             save_popularity(models / TENANT / "v1", list(ITEMS), np.arange(len(ITEMS)) + 1.0)
             publish(models, TENANT, "v1")
-            self._key = _key(store)
+            self._key = key_of(store)
             self._clocks = [Path(folder) / f"clock-{n}" for n in range(REPLICAS)]
             self._services = []
             try:
@@ -194,10 +194,11 @@ class Trial:
         return found
 
     def _start(self, replica: int) -> None:
-        os.environ[_CLOCK] = str(self._clocks[replica])  # for the process that begins
+        os.environ[CLOCK] = str(self._clocks[replica])  # for the process that begins
         self._services[replica].start()
 
     async def _play(self) -> None:
+        self._down: int | None = None
         self._pools = [Pool("127.0.0.1", service.port) for service in self._services]
         self._over = asyncio.Event()
         began = time.monotonic()
@@ -216,6 +217,7 @@ class Trial:
 
     async def _disturb(self) -> None:
         replica = int(self._rng.integers(REPLICAS))
+        self._down = replica
         service, what = self._services[replica], self._rng.choice(["kill", "freeze", *["step"] * 4])
         self.counts[f"{what}s"] += 1
         match what:
@@ -229,20 +231,21 @@ class Trial:
                 os.kill(service.pid, signal.SIGCONT)
             case _:
                 self._clocks[replica].write_text(str(self._rng.choice(STEPS)))
+        self._down = None
 
     async def _client(self, number: int) -> None:
         rng, user = np.random.default_rng([self.seed, number]), f"user-{number % 4}"
         known: dict[str, list[str]] = defaultdict(list)
         while not self._over.is_set():
-            item, replica = str(rng.choice(ITEMS)), int(rng.integers(REPLICAS))
-            match rng.choice(["decide", "stop", "undo"], p=[0.7, 0.14, 0.16]):
+            item, replica = str(rng.choice(ITEMS)), self._choose(rng)
+            match rng.choice(["decide", "stop", "undo"], p=[0.84, 0.08, 0.08]):
                 case "decide":
                     await self._decide(replica)
                 case "stop":
                     call = Call("stop", replica, time.monotonic(), item=item, user=user)
                     await self._send(call, rng)
                     known[item].append(call.event_id)
-                    await self._decide(int(rng.integers(REPLICAS)))
+                    await self._decide(self._choose(rng))
                 case _:
                     names = tuple(known[item][-3:]) if self.named and rng.random() < 0.5 else None
                     if names != ():
@@ -250,6 +253,11 @@ class Trial:
                         call.names = names
                         await self._send(call, rng)
                         await self._decide(replica)
+
+    def _choose(self, rng: np.random.Generator) -> int:
+        """A process; one that is down only now and then, or all clients would soon wait for it."""
+        replica = int(rng.integers(REPLICAS))
+        return 1 - replica if replica == self._down and rng.random() < 0.95 else replica
 
     async def _decide(self, replica: int) -> None:
         call = Call("decide", replica, time.monotonic())
@@ -307,7 +315,7 @@ class Trial:
         return said
 
 
-def _key(store: Store) -> str:
+def key_of(store: Store) -> str:
     """A key for all that is done here; in an earlier store keys have no scopes."""
     try:
         from adwright.campaigns.store.keys import SCOPES
@@ -328,7 +336,7 @@ class _SteppingClock(SystemClock):
 
 def main(url: str, models: str, descriptor: str, settings: str) -> None:
     """Serve until a signal comes, by a clock that can be stepped."""
-    config, clock = ServiceConfig(**json.loads(settings)), _SteppingClock(Path(os.environ[_CLOCK]))
+    config, clock = ServiceConfig(**json.loads(settings)), _SteppingClock(Path(os.environ[CLOCK]))
     setattr(stop_list, "LEASE", LEASE)  # noqa: B010 - of an earlier service, which has none
     with Store.open(url, clock=clock, seconds=config.store_seconds) as store:
         folder = FolderModels(models, load_deployed, clock, seconds=config.poll_seconds)

@@ -1,4 +1,4 @@
-"""Is a stop that was acknowledged ever disobeyed? A history of 12,000 calls (10 minutes).
+"""Is a stop that was acknowledged ever disobeyed? A history of 10,400 calls (10 minutes).
 
 Two processes of the service on one store, SQLite and then PostgreSQL, are killed, frozen and have
 their clocks stepped while clients stop items, take that back and ask for decisions; see `_history`.
@@ -35,7 +35,7 @@ PROTOCOL = (
 def main() -> None:
     """Play the histories, and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--operations", type=int, default=6_000, help="on each store")
+    parser.add_argument("--operations", type=int, default=5_200, help="on each store")
     parser.add_argument("--seconds", type=float, default=120.0, help="at least, on each store")
     asked = parser.parse_args()
     rows, total, found = [], Counter[str](), list[str]()

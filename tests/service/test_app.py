@@ -343,24 +343,32 @@ def test_other_processes_obey_within_the_interval(store: Store) -> None:
         wait_until(lambda: shown(three, f"n{next(numbers)}") == set(ITEMS[2:]))
 
 
-def test_stops_that_cannot_be_read_disturb_no_decision_and_no_event(
+def test_stops_that_cannot_be_read_are_stored_and_nothing_is_decided_against_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(create_app(PATIENT, store, fixed(acme=deployed()))) as client:
+    models = fixed(acme=deployed(), umbrella=deployed())
+    with running(create_app(PATIENT, store, models)) as client, monkeypatch.context() as patch:
         client.headers = key_of(store, "acme")
         client.post("/v1/events", json=stop(ITEMS[0], "s1"))
 
         def refuse(*_: Any) -> Any:
             raise ResourceError("the disk is gone")
 
-        monkeypatch.setattr(store, "stops_of", refuse)
-        monkeypatch.setattr(store, "stop_versions", refuse)
+        patch.setattr(store, "stops_of", refuse)
+        patch.setattr(store, "stop_versions", refuse)
         answer = client.post("/v1/events", json=stop(ITEMS[1], "s2")).json()
         assert (answer["accepted"], answer["stops"]["in_force"]) == (1, False)
-        assert shown(client, "r1") == set(ITEMS[1:])
+        # Rather nothing than what is stopped; another tenant's decisions go on.
+        assert client.decide("r1", k=100).status_code == 503
         text = client.get("/metrics").text
         assert "adwright_stopped_items 1.0" in text
         assert "adwright_stops_age_seconds" in text
+        client.headers = key_of(store, "umbrella")
+        assert shown(client, "r1") == set(ITEMS)
+        client.headers = key_of(store, "acme")
+        patch.undo()
+        wait_until(lambda: client.decide("r2").status_code == 200)
+        assert shown(client, "r3") == set(ITEMS[2:])
 
 
 def test_a_store_that_hangs_while_stops_are_read_holds_nobody_up(

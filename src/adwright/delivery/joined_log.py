@@ -79,7 +79,7 @@ def join_logs(old: Log, served: Sequence[pl.DataFrame]) -> JoinedLog:
             value=f"{written.height:,} events, {new.height:,} of them new",
             hint="name the folder that its events were compacted into, or the store itself",
         )
-    events = pl.concat([before, kept]).sort("time", "event_id")
+    events = pl.concat([before, kept]).sort("time", maintain_order=True)
     returns = take_back(events)
     if returns.returns:
         gone = pl.Series(returns.rows, dtype=pl.Int64).implode()

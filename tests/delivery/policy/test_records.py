@@ -52,6 +52,14 @@ def test_a_decision_counts_at_once_and_only_once_when_it_is_stored(clock: FixedC
     assert seen(limit) == 2
 
 
+def test_what_other_clocks_date_ahead_counts_now(clock: FixedClock) -> None:
+    limit = cap()
+    event = shown("a").impressions()[0]
+    PolicyRecords([limit], clock=clock).observe([{**event, "time": NOON + timedelta(days=400)}])
+    assert seen(limit) == 1
+    assert limit.count("ann", "a", NOON + timedelta(days=2)) == 0
+
+
 def test_a_decision_that_is_not_stored_is_taken_back(clock: FixedClock) -> None:
     limit = cap()
     records = PolicyRecords([limit], clock=clock)

@@ -102,6 +102,12 @@ def test_a_short_deadline_is_met_with_less(
         assert client.decide("r1", **fields).json()["stage"] == "popularity"
 
 
+def test_a_request_that_is_dated_ahead_is_of_now(client: Client, store: Store) -> None:
+    assert client.decide("r1", time="2100-01-01T00:00:00Z").status_code == 200
+    (then,) = store.decisions("acme")["time"]
+    assert abs((SystemClock().now() - then).total_seconds()) < 60
+
+
 def test_a_request_is_decided_once_and_belongs_to_one_person(client: Client) -> None:
     first = client.decide("r1", k=3)
     assert client.decide("r1", k=8).content == first.content

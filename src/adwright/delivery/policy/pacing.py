@@ -93,9 +93,10 @@ class FrequencyCap:
         return Allowance(keys, left)
 
     def count(self, user_id: str, key: str, time: datetime) -> int:
-        """Impressions of `key` (an item, or what `of` names) up to `time`, within the hours."""
+        """Impressions of `key` (an item, or what `of` names) since the hours before `time`, those
+        included that other clocks have dated later."""
         seen = self._seen.get((user_id, key), [])
-        return bisect_right(seen, time) - bisect_right(seen, time - self._window)
+        return len(seen) - bisect_right(seen, time - self._window)
 
     def add(self, user_id: str, item_id: str, time: datetime) -> None:
         """As in Limit."""

@@ -83,15 +83,15 @@ class PolicyRecords:
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Count events that were stored, in EVENT_SCHEMA columns; each must come once."""
+        now = self._clock.now()
         with self.lock:
             if self._evidence is not None:
                 self._evidence.record(events)
             for event in events if self._limits else ():
                 if event["kind"] == "impression":
                     self._release(event["request_id"])
-                    for limit in self._limits:
-                        limit.add(event["user_id"], event["item_id"], event["time"])
-            now = self._clock.now()
+                    for limit in self._limits:  # what came is not still to come
+                        limit.add(event["user_id"], event["item_id"], min(event["time"], now))
             if now - self._forgot > _FORGET_EVERY:
                 self._forgot = now
                 for limit in self._limits:

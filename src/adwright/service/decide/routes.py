@@ -109,10 +109,12 @@ async def decide(body: DecideIn, tenant: Decides, state: State, asking: Request)
         _not_ahead(body.time, f"request {body.request_id}", state)
     asked = state.config.deadline_ms if body.deadline_ms is None else body.deadline_ms
     seconds = min(asked, state.config.max_deadline_ms) / 1e3 - waited(asking.scope)
+    now = state.clock.now()
     request = decision.Request(
         request_id=body.request_id,
         user_id=body.user_id,
-        time=body.time or state.clock.now(),
+        # A caller whose clock is ahead draws on no budget and no campaign of tomorrow.
+        time=now if body.time is None else min(body.time, now),
         k=body.k,
         context=body.context,
         exclude=frozenset(body.exclude),

@@ -158,7 +158,7 @@ class DecideIn(_Body):
     ]
     user_id: Id
     time: Annotated[
-        _Time | None, Field(description="The moment of the request; now where it is absent.")
+        _Time | None, Field(description="The moment of it; now where it is absent, or lies ahead.")
     ] = None
     k: Annotated[int, Field(strict=True, ge=1, le=MAX_PLACES, description="Places to fill.")] = 10
     context: Annotated[Context, Field(description="What is known of the moment; logged.")] = {}

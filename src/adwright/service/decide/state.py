@@ -89,7 +89,7 @@ class ServiceState:
         """Read what the tenant has just stopped, so that it counts from now on, and wait so many
         seconds for the other processes: (how many obey the stops up to this number of the store,
         how many live; None where the store does not say). Where reading fails or takes longer than
-        a second, the next look at the stops does it."""
+        a second, nothing is decided for the tenant here until it was done."""
         until = self.clock.monotonic() + wait
         while True:
             spread: tuple[int, int | None] = int(self.stops.obeys(tenant, number)), None
@@ -101,6 +101,7 @@ class ServiceState:
                     spread = await self._reads.run(
                         tenant, partial(self.stops.spread, tenant, number)
                     )
+            self.stops.owe(tenant, number)
             left = until - self.clock.monotonic()
             if spread[0] == spread[1] or left <= 0 or self.draining:
                 return spread

@@ -91,10 +91,12 @@ class StopList:
         self._told = Replica(0, 0, self._lease)
         self._beat = float("-inf")  # when it was last told, by the beginning of the telling
         self._heard: dict[str, tuple[int, float]] = {}  # of each process: beats, since when
-        self._unread: set[str] = set()  # tenants whose stops may not be those known before
+        # The number that has to be read of a tenant before anything is decided for it again.
+        self._owed: dict[str, int] = {}
         self._failing = False
         self._reads = 0  # that were begun
         self._lock = threading.Lock()  # held while the store is read: never by a decision
+        self._looking = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -117,7 +119,7 @@ class StopList:
         """The tenant's items that must not be shown. Raises ApiError 503 where that is unknown:
         others may take this process for dead."""
         silent = self._clock.monotonic() - self._beat
-        if silent >= self._lease or tenant in self._unread:
+        if silent >= self._lease or tenant in self._owed:
             raise unavailable("what is stopped could not be asked of the store for too long")
         known = self._known.get(tenant)
         return frozenset() if known is None else known.stops.items
@@ -139,6 +141,12 @@ class StopList:
         """Whether this process obeys the tenant's stops up to this number of the store."""
         known = self._known.get(tenant)
         return known is not None and known.version[0] >= number
+
+    def owe(self, tenant: str, number: int) -> None:
+        """Decide nothing for the tenant until its stops up to this number were read, which were
+        acknowledged, but could not be read in time."""
+        if not self.obeys(tenant, number):
+            self._owed[tenant] = number
 
     def spread(self, tenant: str, number: int) -> tuple[int, int]:
         """(processes that obey the tenant's stops up to this number, processes that live), as the
@@ -166,32 +174,40 @@ class StopList:
 
     def look(self) -> None:
         """Read the stops of those tenants that have something new, and tell the store."""
-        with self._lock:
-            began, fine = self._clock.monotonic(), True
+        with self._looking:
+            began = self._clock.monotonic()
             # Others must count this process before it reads, or they would not wait for it.
             anew = began - self._beat >= self._lease
             if anew and not self._tell():
                 return
-            versions = self._tried(self._source.stop_versions)
-            if versions is None:
-                return
-            for tenant in self._known.keys() - versions.keys():
-                del self._known[tenant]  # the store was exchanged for another
-            for tenant, version in versions.items():
-                known = self._known.get(tenant)
-                if (known is None or known.version != version) and not self._read(tenant):
-                    fine = False
-                    if anew or known is None:
-                        self._unread.add(tenant)
-            if fine:
-                self._looked = began
-                self._seen = max((version[0] for version in versions.values()), default=0)
-                if self._failing:
-                    _log.info("the stops can be read again")
-                self._failing = False
+            with self._lock:
+                versions = self._tried(self._source.stop_versions)
+                if versions is None:
+                    return
+                if self._read_new(versions, anew=anew):
+                    self._looked = began
+                    self._seen = max((version[0] for version in versions.values()), default=0)
+                    if self._failing:
+                        _log.info("the stops can be read again")
+                    self._failing = False
             due = began - self._beat >= self._lease / _LOOKS
             if (due or self._seen != self._told.seen) and self._tell():
                 self._beat = began
+
+    def _read_new(self, versions: Mapping[str, StopVersion], *, anew: bool) -> bool:
+        """Read what has changed; whether all could be read. anew: what was known counts no more."""
+        fine = True
+        for tenant in self._known.keys() - versions.keys():
+            del self._known[tenant]  # the store was exchanged for another
+            self._owed.pop(tenant, None)
+        for tenant, version in versions.items():
+            known = self._known.get(tenant)
+            same = known is not None and known.version == version and tenant not in self._owed
+            if not same and not self._read(tenant):
+                fine = False
+                if anew or known is None:
+                    self._owed.setdefault(tenant, version[0])
+        return fine
 
     def refresh(self, tenant: str) -> None:
         """Read the stops of one tenant now; where that fails, the next look tries again. Of calls
@@ -207,7 +223,8 @@ class StopList:
         found = self._tried(lambda: self._source.stops_of(tenant))
         if found is not None:
             self._known[tenant] = _KnownStops(found[1], number, found[0])
-            self._unread.discard(tenant)
+            if found[1][0] >= self._owed.get(tenant, 0):
+                self._owed.pop(tenant, None)
         return found is not None
 
     def _tell(self) -> bool:
