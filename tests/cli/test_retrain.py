@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_the_new_model_was_trained_on_both_and_decides(
     version, known = loop.decided
     assert version == "v2"
     assert known == joined.filter(kind="purchase").height
-    assert loop.after["model"] == "v2"
+    assert (loop.after["model"], loop.back) == ("v2", "v1")
     assert len(loop.after["items"]) == PLACES
     assert load_artifact(folder / "models" / "shop" / "v2").kind == "served"
 
@@ -115,6 +116,7 @@ def test_models_of_every_kind_go_round(
     assert load_artifact(tmp_path / "models" / "shop" / "v2").kind == kind
     assert "ndcg@10" in loop.retrained
     assert loop.decided[0] == loop.after["model"] == "v2"
+    assert loop.back == "v1"
     if kind != "popularity":
         assert loop.decided[1] == log.events.collect().height + 60
     assert load_artifact(tmp_path / "runs" / "b" / loop_folder(kind)).seed == 0
@@ -138,7 +140,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Path:
     (tmp_path / "a" / "config.json").write_text('{"log": "log"}')
     late = (
         log.events.collect()
-        .head(300)
+        .sample(600, seed=1)
         .with_columns(
             pl.format("late-{}", "event_id").alias("event_id"),
             pl.col("time") + timedelta(days=200),
@@ -154,13 +156,43 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Path:
 def test_a_file_and_a_store_are_served_logs_too_and_repeated_events_count_once(here: Path) -> None:
     both = ("--served", "late.parquet", "--served", "sqlite:///adwright.db", "--tenant", "shop")
     text = run("retrain", "a", *both, "--out", "b", "--dry-run")
-    assert "300 that the service wrote" in text
-    assert "300 events of the service were there already" in text
+    assert "600 that the service wrote" in text
+    assert "600 events of the service were there already" in text
     assert not (here / "b").exists()
     text = run("retrain", "a", *both, "--out", "b", "--publish")
     assert "the new model is better" in text
     assert "v1 decides for shop" in text
     assert (here / "models" / "shop" / "current").read_text() == "v1\n"
+    gate = json.loads((here / "b" / "gate.json").read_text())
+    assert (gate["decision"], gate["published"], gate["old"]) == ("better", "v1", "a/model")
+
+
+def test_what_is_worse_than_what_decides_is_published_with_a_reason_alone(here: Path) -> None:
+    run("train", "item-item", "log", "--out", "good")
+    run("publish", "good", "--tenant", "shop")
+    late = ("--served", "late.parquet", "--tenant", "shop", "--publish")
+    text = run("retrain", "a", *late, "--out", "b", "--margin", "0.1")
+    assert "The old model is models/shop/v1, which decides for shop" in text
+    assert "the new model is worse" in text
+    assert text.endswith("Not published\n")
+    text = run("retrain", "a", *late, "--out", "c", "--anyway", "for a sale")
+    assert text.endswith("v2 decides for shop\nTo go back: adwright publish --back --tenant shop\n")
+    assert json.loads((here / "c" / "gate.json").read_text())["anyway"] == "for a sale"
+    assert "anyway, as for a sale: " in (here / "models/shop/published.jsonl").read_text()
+
+
+def test_a_broken_feed_is_neither_learned_from_nor_published(here: Path) -> None:
+    late = pl.read_parquet("late.parquet")
+    future = pl.col("time") + pl.duration(days=365 * 5)
+    odd = pl.when(pl.int_range(pl.len()) % 20 == 0).then(future).otherwise("time").alias("time")
+    late.with_columns(odd).write_parquet("odd.parquet")
+    asked = ("retrain", "a", "--served", "odd.parquet", "--tenant", "shop", "--out", "b")
+    text = run(*asked, "--publish", code=2)
+    assert "broken feed: 5.0% of its events are dated later than now" in text
+    assert "30 events of the service are dated later than now, and are left out" in text
+    assert "--anyway REASON" in text
+    assert not (here / "b").exists()
+    assert "Saved in b/model" in run(*asked)
 
 
 def test_publishing_is_left_to_the_user(here: Path) -> None:
@@ -173,6 +205,7 @@ def test_publishing_is_left_to_the_user(here: Path) -> None:
     ("arguments", "about"),
     [
         (("a", "--served", "late.parquet", "--publish"), "published for a tenant"),
+        (("a", "--served", "late.parquet", "--anyway", "x", "--tenant", "shop"), "pass --publish"),
         (("a", "--served", "sqlite:///adwright.db"), "several tenants"),
         (("a", "--served", "sqlite:///adwright.db", "--tenant", "x"), "no such tenant"),
         (("a", "--served", "sqlite:///typo.db", "--tenant", "shop"), "no such store"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -172,6 +173,31 @@ def test_waiting_ends_at_a_signal_and_puts_the_handlers_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_back_is_the_version_before_and_then_the_one_before_that(here: Path) -> None:
+    save_popularity(here / "runs" / "a" / "model", ["tea", "jam"], np.array([1.0, 2.0]))
+    back, pointer = ("publish", "--back", "--tenant", "shop"), here / "models" / "shop" / "current"
+    for version in ("v1", "v2", "v3"):
+        run("publish", "runs/a", "--tenant", "shop")
+        assert pointer.read_text() == f"{version}\n"
+    assert run(*back) == "v2 decides for shop again, in place of v3\n"
+    run("publish", "runs/a", "--tenant", "shop")
+    assert run(*back) == "v2 decides for shop again, in place of v4\n"
+    assert run(*back) == "v1 decides for shop again, in place of v2\n"
+    assert pointer.read_text() == "v1\n"
+    assert "no version is known that decided before" in run(*back, code=2)
+    journal = [
+        json.loads(line) for line in (pointer.parent / "published.jsonl").read_text().splitlines()
+    ]
+    assert [one["version"] for one in journal] == ["v1", "v2", "v3", "v2", "v4", "v2", "v1"]
+    # What an earlier version of adwright published is known by the pointer.
+    (pointer.parent / "published.jsonl").unlink()
+    run("publish", "models/shop/v3")
+    assert run(*back) == "v1 decides for shop again, in place of v3\n"
+    assert "--tenant NAME" in run("publish", "--back", code=2)
+    assert "--tenant NAME" in run("publish", "runs/a", "--back", "--tenant", "shop", code=2)
+    assert "name what to publish" in run("publish", "--tenant", "shop", code=2)
+
+
 def test_a_model_is_copied_for_a_tenant_and_says_what_it_did(here: Path) -> None:
     save_popularity(here / "runs" / "a" / "model", ["tea", "jam"], np.array([1.0, 2.0]))
     text = run("publish", "runs/a", "--tenant", "shop")
@@ -179,10 +205,10 @@ def test_a_model_is_copied_for_a_tenant_and_says_what_it_did(here: Path) -> None
     assert text.endswith("v1 decides for shop\n")
     text = run("publish", "runs/a/model", "--tenant", "shop", "--version", "spring")
     assert "spring decides for shop, as v1 did until now" in text
-    assert "To go back: adwright publish models/shop/v1" in text
+    assert "To go back: adwright publish --back --tenant shop\n" in text
     assert run("publish", "models/shop/v1") == (
         "v1 decides for shop, as spring did until now\n"
-        f"To go back: adwright publish {here}/models/shop/spring\n"
+        "To go back: adwright publish --back --tenant shop\n"
     )
     assert "another with --version" in run(
         "publish", "runs/a", "--tenant", "shop", "--version", "v1", code=2

@@ -9,6 +9,7 @@ import pytest
 
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import validate_events
+from adwright.data.sources.log import Log
 from adwright.delivery.joined_log import join_logs
 from tests.support.delivery.single_models import log
 
@@ -36,7 +37,7 @@ def test_both_are_one_log_in_order_of_time() -> None:
     events = found.log.events.collect()
     assert events.height == found.old + found.served == log().events.collect().height + 3
     assert events["time"].is_sorted()
-    assert (found.repeated, found.unknown, found.since) == (0, 0, LATER)
+    assert (found.repeated, found.notes, found.since) == (0, (), LATER)
     assert not found.shown
     assert found.log.catalogue.items.equals(log().catalogue.items)
     (sentence,) = found.sentences()
@@ -52,19 +53,80 @@ def test_an_event_counts_once_and_the_old_one_stands(caplog: pytest.LogCaptureFi
     assert "2 events of the service were there already" in found.sentences()
 
 
-def test_items_that_the_catalogue_lacks_are_left_out_and_said(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("columns", [[], ["title"]])
+def test_items_without_a_past_are_taken_in_and_said_once(
+    caplog: pytest.LogCaptureFixture, columns: list[str]
 ) -> None:
+    old = log()
+    items = old.catalogue.items.select("item_id", *(pl.lit("x").alias(name) for name in columns))
+    old = replace(old, catalogue=replace(old.catalogue, items=items))
     coupon = {"kind": "redemption", "item_id": "coupon"}
-    found = join_logs(log(), [written({}, {"item_id": "strange"}, coupon)])
-    assert (found.served, found.unknown) == (2, 1)
-    assert "1 events are of items" in caplog.text
+    found = join_logs(old, [written({}, {"item_id": "strange"}, {"item_id": "strange"}, coupon)])
+    after = found.log.catalogue.items
+    assert after.columns == items.columns
+    assert after["item_id"].to_list() == [*items["item_id"], "strange"]
+    assert found.served == 4
+    (note,) = [line for line in found.sentences() if "'strange'" in line]
+    assert "2 events are of 1 items that the old log has not" in note
+    assert ("data import --items" in note) is bool(columns)
+    assert not found.faults
+    assert not caplog.records
 
 
-@pytest.mark.parametrize("served", [[], [written({"item_id": "strange"})]])
-def test_nothing_new_is_refused(served: list[pl.DataFrame]) -> None:
+def test_nothing_new_is_refused() -> None:
     with pytest.raises(ValueInvalidError, match="nothing that the old log has not"):
-        join_logs(log(), served)
+        join_logs(log(), [])
+    with pytest.raises(ValueInvalidError, match="2 of them dated later than now"):
+        join_logs(log(), [written({}, {})], LATER - timedelta(days=1))
+
+
+def busy_log() -> Log:
+    """A thousand purchases of fifty people, of ten items, over ten days."""
+    rows = [
+        {
+            "event_id": f"b{n}",
+            "time": LATER - timedelta(days=1 + n % 10, minutes=n),
+            "user_id": f"u{n % 50}",
+            "item_id": f"i{n % 7}",
+        }
+        for n in range(1000)
+    ]
+    return replace(log(), events=written(*rows).lazy())
+
+
+def feed(**changes: Any) -> list[dict[str, Any]]:
+    """Three hundred more, by the same people, in three days."""
+    return [
+        {
+            "event_id": f"{changes.get('kind')}{n}",
+            "time": LATER + timedelta(minutes=14 * n),
+            "user_id": f"u{n % 50}",
+            "item_id": f"i{n % 7}",
+            **{name: change(n) if callable(change) else change for name, change in changes.items()},
+        }
+        for n in range(300)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "about"),
+    [
+        (feed(), ""),
+        (feed(time=lambda n: LATER + timedelta(days=0 if n % 50 else 999)), "later than now"),
+        (feed(kind="impression"), "nobody did anything"),
+        (feed(user_id=lambda n: "bot" if n % 3 else f"u{n % 50}"), "did more than"),
+        (feed(item_id=lambda n: "hot" if n % 9 == 0 else f"i{n % 7}"), "of the item 'hot'"),
+        (feed(item_id=lambda n: f"other{n}"), "without a past"),
+        (feed(time=lambda n: LATER + timedelta(minutes=144 * n))[::30], "does all of it arrive?"),
+        ([*feed(kind="impression"), *feed()], ""),
+        ([*feed(kind="impression"), *feed()[:240]], "of its last 60 impressions 0 things"),
+    ],
+)
+def test_a_broken_feed_is_told(rows: list[dict[str, Any]], about: str) -> None:
+    found = join_logs(busy_log(), [written(*rows)], LATER + timedelta(days=40))
+    assert about in " ".join(found.faults)
+    assert bool(found.faults) is bool(about)
+    assert found.log.events.collect()["time"].max() < LATER + timedelta(days=40)  # type: ignore[operator]
 
 
 def test_what_was_taken_from_slates_of_the_service_is_said() -> None:

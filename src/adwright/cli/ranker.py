@@ -187,7 +187,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--log",
-            help="Of what recommends: the log, as train takes it; by default the one of its run.",
+            help="Of what recommends: a log that has gone on since, as train takes it; by default "
+            "what its run measured is shown.",
         ),
     ] = None,
     split: Annotated[
@@ -200,14 +201,19 @@ def evaluate(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Measure a saved model, with intervals over users: a ranker on the rows of a task, what
-    recommends (a cascade, two towers, HCN, HSTU, SASRec, item-item, popularity) on the visits of a
-    log, beside the simple rules. Without --task or --log on what its run was trained on."""
+    """Say how good a saved model is, with intervals over users, by what it was not fitted on.
+
+    A ranker is measured on the rows of a task, by default that of its run. Of what recommends (a
+    cascade, two towers, HCN, HSTU, SASRec, item-item, popularity) the report of its run is shown,
+    which was made before the model was fitted to all events. With --log LOG it is measured on what
+    that log holds after the last event that the model knows, beside the simple rules as they were
+    then; items that it does not know are misses. What it has seen is refused.
+    """
     from adwright.cli.recommenders import evaluate_recommender
     from adwright.core.artifacts import load_artifact
     from adwright.core.atomic import atomic_write_text
     from adwright.core.errors import ConfigError
-    from adwright.delivery.training_log import model_folder, training_log
+    from adwright.delivery.training_log import model_folder
     from adwright.training.ranking.config import open_task, task_config, task_of_run
     from adwright.training.ranking.ranker import KIND, Ranker
     from adwright.training.ranking.run import measure
@@ -228,10 +234,6 @@ def evaluate(
         typer.echo(report.table())
         text = report.to_json()
     else:
-        log = log or training_log(folder)
-        if log is None:
-            hint = "pass --log, or --task for a ranker"
-            raise ConfigError("name what to measure on", where="--task, --log", hint=hint)
         text = evaluate_recommender(model, log, split=split, draws=draws, seed=seed)
     if out is not None:
         atomic_write_text(out, text)

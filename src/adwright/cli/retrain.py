@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from adwright.cli.serve import need_service
 from adwright.cli.shared import DryRun, Offline, show_table
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +35,28 @@ Tenant = Annotated[
     typer.Option("--tenant", help="Whose events of a store; and for whom --publish is."),
 ]
 Publish = Annotated[
-    bool, typer.Option("--publish", help="Publish the new model, unless it is worse than the old.")
+    bool,
+    typer.Option(
+        "--publish", help="Publish the new model, if it is shown to be no worse than the old."
+    ),
+]
+Margin = Annotated[
+    float,
+    typer.Option(
+        "--margin",
+        min=0,
+        max=1,
+        help="No worse is a lead whose lower end, over people, lies above minus this share of what "
+        "the old model reaches.",
+    ),
+]
+Anyway = Annotated[
+    str | None,
+    typer.Option(
+        "--anyway",
+        metavar="REASON",
+        help="Publish whatever the comparison and the feed say; the reason is written down.",
+    ),
 ]
 
 
@@ -50,6 +72,8 @@ def retrain(
     log: OldLog = None,
     tenant: Tenant = None,
     publish: Publish = False,
+    margin: Margin = 0.02,
+    anyway: Anyway = None,
     models: Annotated[
         Path, typer.Option("--models", help="Folder of the models, for --publish.")
     ] = Path("models"),
@@ -58,17 +82,24 @@ def retrain(
 ) -> None:
     """Train a model again, as it was trained, on its log and on what the service wrote since.
 
-    The new and the old model are then asked about the newest part, and the table says which is
-    better. Nothing is published, but with --publish a model that is not worse.
+    The new model is held up to the one that decides for --tenant, or else to the old one, on what
+    neither was fitted on. With --publish it takes its place if it is shown to be no worse: where
+    too few people say so, nothing is published, and the answer says how many more would tell. A
+    feed that looks broken, such as with events from the future or one item that floods it,
+    is refused. What was published is undone by `adwright publish --back --tenant NAME`.
     """
+    from adwright.core.atomic import atomic_write_text
+    from adwright.core.clock import SystemClock
     from adwright.data.sources.log import open_log
     from adwright.delivery.joined_log import join_logs
     from adwright.delivery.retraining.retrain import retrain as train_again
     from adwright.delivery.training_log import model_folder, training_log
 
-    if publish and tenant is None:
+    if (publish and tenant is None) or (anyway is not None and not publish):
         raise ConfigError(
-            "a model is published for a tenant", where="--publish", hint="name it with --tenant"
+            "a model is published for a tenant",
+            where="--publish" if publish else "--anyway",
+            hint="name it with --tenant, and pass --publish",
         )
     folder = model_folder(model)
     source = log or training_log(folder)
@@ -79,22 +110,55 @@ def retrain(
             hint="name it with --log",
         )
     written = [_written(one, tenant) for one in served]
-    joined = join_logs(open_log(source, offline=offline), written)
+    joined = join_logs(open_log(source, offline=offline), written, SystemClock().now())
     for sentence in joined.sentences():
         typer.echo(sentence)
+    if joined.faults and publish and anyway is None:
+        raise DataError(
+            "what the service wrote looks broken: nothing was trained, and nothing is published",
+            file=", ".join(served),
+            hint="mend the feed; --anyway REASON publishes nevertheless",
+        )
+    decides = None if tenant is None else _deciding(models, tenant)
+    if decides is not None:
+        typer.echo(f"The old model is {decides}, which decides for {tenant}")
     if dry_run:
         typer.echo(f"Would train {folder} again in {out}")
         return
-    found = train_again(folder, joined, out)
-    show_table(found.comparison.header(), found.comparison.rows(), title=found.measured)
+    found = train_again(folder, joined, out, against=decides, margin=margin)
+    if found.comparison is not None:
+        show_table(found.comparison.header(), found.comparison.rows(), title=found.measured)
     typer.echo(found.verdict())
     typer.echo(f"Saved in {found.model}")
+    version = ""
     if not publish or tenant is None:
         typer.echo(f"To publish it: adwright publish {found.model} --tenant {tenant or 'NAME'}")
-    elif found.is_worse:
-        typer.echo("Not published")
+    elif found.publishable or anyway is not None:
+        why = found.verdict() if anyway is None else f"anyway, as {anyway}: {found.verdict()}"
+        version = _publish(found.model, models, tenant, out / "log", why)
     else:
-        _publish(found.model, models, tenant, out / "log")
+        typer.echo("Not published")
+    gate = {
+        "decision": found.decision,
+        "verdict": found.verdict(),
+        "old": str(decides or folder),
+        "margin": margin,
+        "faults": list(joined.faults),
+        "anyway": anyway,
+        "published": version,
+    }
+    atomic_write_text(out / "gate.json", json.dumps(gate, indent=1) + "\n")
+
+
+def _deciding(models: Path, tenant: str) -> Path | None:
+    """The version that decides for a tenant; None where none does."""
+    if not (models / tenant).is_dir():
+        return None
+    need_service()
+    from adwright.service.registry.inventory import inventory
+
+    current = next((one.current for one in inventory(models) if one.tenant == tenant), "")
+    return models / tenant / current if current else None
 
 
 def _written(source: str, tenant: str | None) -> pl.DataFrame:
@@ -120,14 +184,17 @@ def _written(source: str, tenant: str | None) -> pl.DataFrame:
         return store.events(tenant)
 
 
-def _publish(model: Path, models: Path, tenant: str, log: Path) -> None:
-    need_service()
+def _publish(model: Path, models: Path, tenant: str, log: Path, why: str) -> str:
     from adwright.core.artifacts import load_artifact
     from adwright.service.registry.cascades import ALONE
     from adwright.service.registry.publishing import publish_model
 
     alone = load_artifact(model).kind in ALONE
-    done = publish_model(model, models, tenant, log=log if alone else None)
+    done = publish_model(model, models, tenant, log=log if alone else None, why=why)
     for note in done.notes:
         typer.echo(note)
     typer.echo(f"{done.version} decides for {done.tenant}")
+    if done.before:
+        at = "" if models.resolve() == Path("models").resolve() else f" --models {models}"
+        typer.echo(f"To go back: adwright publish --back --tenant {tenant}{at}")
+    return done.version

@@ -75,12 +75,12 @@ def serve(
 
 def publish(
     model: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="Folder of a model or of the run that made it; or, without --tenant, of a version "
             "that lies in MODELS/TENANT/VERSION already."
         ),
-    ],
+    ] = None,
     models: Models = _MODELS,
     tenant: Annotated[
         str | None, typer.Option("--tenant", help="For whom the model is copied and decides.")
@@ -100,20 +100,37 @@ def publish(
         bool,
         typer.Option("--histories/--no-histories", help="Publish what users did until now, too."),
     ] = True,
+    back: Annotated[
+        bool,
+        typer.Option("--back", help="Instead let the version decide that did before, of --tenant."),
+    ] = False,
     offline: Offline = False,
 ) -> None:
     """Let a model decide for a tenant, after it was loaded and asked as the service does it.
 
     With --tenant the model is copied to MODELS/TENANT/VERSION; DIN, two towers, HCN, HSTU and
-    SASRec get the histories of their log, a cascade and item-item have them. Publishing the
-    version that decided before goes back to it. Running services load it within a
-    second; one that cannot be loaded is refused, and the old one goes on. GET /v1/models and
-    /readyz say so.
+    SASRec get the histories of their log, a cascade and item-item have them. --back goes back to
+    the version that decided before, given again to the one before that. Running services load it
+    within a second; one that cannot be loaded is refused, and the old one goes on. GET /v1/models
+    and /readyz say so. Nothing is compared here: `adwright retrain --publish` publishes what is
+    shown to be no worse than what decides.
     """
     need_service()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from adwright.service.registry.publishing import publish_model, publish_version
+    from adwright.service.registry.publishing import go_back, publish_model, publish_version
 
+    if back:
+        if tenant is None or model is not None:
+            raise ConfigError(
+                "--back goes back to the version that decided for a tenant before",
+                where="--tenant" if tenant is None else str(model),
+                hint="adwright publish --back --tenant NAME",
+            )
+        done = go_back(models, tenant)
+        typer.echo(f"{done.version} decides for {done.tenant} again, in place of {done.before}")
+        return
+    if model is None:
+        raise ConfigError("name what to publish", where="MODEL", hint="or pass --back")
     if tenant is None:
         if version is not None or log is not None:
             raise ConfigError(
@@ -137,7 +154,9 @@ def publish(
     before = f", as {done.before} did until now" if done.before not in ("", done.version) else ""
     typer.echo(f"{done.version} decides for {done.tenant}{before}")
     if before:
-        typer.echo(f"To go back: adwright publish {done.folder.parent / done.before}")
+        root = done.folder.parent.parent
+        at = "" if root.resolve() == _MODELS.resolve() else f" --models {root}"
+        typer.echo(f"To go back: adwright publish --back --tenant {done.tenant}{at}")
 
 
 def key(

@@ -79,6 +79,7 @@ def train_item_item(
     events: pl.DataFrame | None = None,
     seed: int = 0,
     draws: int = 500,
+    search: ItemItemSearch | None = None,
     overwrite: bool = False,
     clock: Clock | None = None,
 ) -> ItemItemResult:
@@ -86,7 +87,8 @@ def train_item_item(
 
     log: how the log is called, kept for what trains again. events: user_id, item_id, time and kind
     of the log, for the histories that serve; None for those of `data`, which know whole seconds.
-    seed: of the search and of the bootstrap's `draws`. Raises ResourceError where the model exists
+    seed: of the search and of the bootstrap's `draws`. search: whose settings are taken, where they
+    were searched already. Raises ResourceError where the model exists
     (without `overwrite`) or the folder cannot be written.
     """
     folder, done = Path(out), Stages(clock)
@@ -95,7 +97,7 @@ def train_item_item(
     require_writable(folder)
     read, repeats = next_log(data), data.allow_repeats
     with done.stage("search the settings"):
-        search = search_item_item(read, repeats=repeats, seed=seed)
+        search = search or search_item_item(read, repeats=repeats, seed=seed)
     with done.stage("measure"):
         rules = fit_rules(read, repeats=repeats, item_item=search.config, seed=seed)
         asked = read.test if repeats else new_targets(read, read.test)

@@ -102,12 +102,15 @@ RECOMMENDING = [
     ),
     told(
         OWN,
-        "neither task nor log, of a run that says what it was trained on",
+        "neither task nor log, of a run that has its report",
         "evaluate rule",
-        *("Default: split: ", "Item-item"),
+        *("What the run measured on what it had held out of log", "Item-item"),
         code=0,
     ),
-    told(OWN, "neither task nor log", "evaluate popularity", "name what to measure on", "--log"),
+    told(
+        OWN, "neither task nor log", "evaluate popularity", "there is no report of the run", "--log"
+    ),
+    told(OWN, "what the model has seen", "evaluate rule --log log", "seen", "without --log"),
     told(
         OWN,
         "both task and log",
@@ -118,7 +121,7 @@ RECOMMENDING = [
         OWN,
         "another catalogue to measure on",
         "evaluate rule --log other.csv",
-        *("the model knows 15 items, and the log has 15 others", "that it was trained on"),
+        "no event of the log is of an item that the model knows",
     ),
     told(
         OWN,

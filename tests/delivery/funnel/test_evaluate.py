@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ from tests.support.delivery.cascade_parts import deployment, hcn, task, two_towe
 from tests.support.delivery.funnel_parts import funnel, funnel_parts, log, rules
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker
 from tests.support.delivery.single_models import past
+
+#: That a rule was counted from the training of the task.
+ON_TRAINING: Any = {"fitted": task().fitted(), "data_hash": task().data_hash}
 
 
 def evaluated(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
@@ -55,11 +58,11 @@ def test_a_model_alone_is_measured_by_its_own_order(tmp_path: Path, name: str) -
 def test_popularity_is_measured_by_its_own_order(tmp_path: Path) -> None:
     ids = log().ids
     weight = np.where(np.arange(len(ids)) == 4, 99.0, np.arange(len(ids)) / 100)
-    save_popularity(tmp_path / "model", ids[::-1], weight[::-1])
+    save_popularity(tmp_path / "model", ids[::-1], weight[::-1], **ON_TRAINING)
     report = evaluated(tmp_path)
     assert report.first.startswith("Popularity alone serves. ")
     # Distinct, as the rule orders items of one count.
-    save_popularity(tmp_path / "counts", ids, rules().places[1:])
+    save_popularity(tmp_path / "counts", ids, rules().places[1:], **ON_TRAINING)
     counted = evaluated(tmp_path / "counts")
     assert counted.served.ndcg == counted.line("Popularity", "rule").ndcg
     assert report.served.ndcg != counted.served.ndcg
@@ -78,21 +81,24 @@ def test_a_cascade_of_fixed_stages_is_measured(tmp_path: Path) -> None:
     assert report.first.startswith("A cascade of fixed stages serves.")
 
 
-def test_a_rule_that_was_counted_from_the_test_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_what_was_counted_from_the_test_is_refused(tmp_path: Path, known: bool) -> None:
+    """known: whether it says what it was fitted on, which earlier versions did not."""
     whole = fit_item_item(log().whole, ItemItemConfig())
-    ItemItemArtifact(whole, log().ids, True).save(tmp_path / "model")
-    with caplog.at_level(logging.WARNING, "adwright"):
-        evaluated(tmp_path)
-    assert "has seen what it is asked" in caplog.text
-    caplog.clear()
-    item_item = funnel_parts().item_item
-    assert item_item is not None
-    item_item.save(tmp_path / "train")
-    with caplog.at_level(logging.WARNING, "adwright"):
-        evaluated(tmp_path / "train")
-    assert not caplog.records
+    said = {"fitted": task().fitted(whole=True)} if known else {}
+    ItemItemArtifact(whole, log().ids, True, **said).save(tmp_path / "rule" / "model")  # type: ignore[arg-type]
+    save_popularity(tmp_path / "popular", log().ids, whole.count[1:], **said)  # type: ignore[arg-type]
+    later = replace(funnel(), fitted=task().fitted(whole=True))
+    counted = replace(later.parts, count=np.bincount(task().item, minlength=len(task().items)))
+    replace(later if known else funnel(), parts=counted).save(tmp_path / "funnel" / "deployment")
+    for name in ("rule", "popular", "funnel"):
+        with pytest.raises(ConfigError, match="has seen what it would be asked") as error:
+            evaluated(tmp_path / name)
+        assert "without --log" in error.value.hint
+    lately = np.linspace(1, 2, len(log().ids))
+    save_popularity(tmp_path / "lately", log().ids, lately, **said)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="has seen"):
+        evaluated(tmp_path / "lately")
 
 
 def test_the_order_of_the_items_is_of_no_matter(tmp_path: Path) -> None:

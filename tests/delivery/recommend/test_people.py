@@ -7,7 +7,7 @@ import pytest
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.recommend.people import (
     People,
-    last_visits,
+    moments_after,
     people_of_histories,
     people_of_log,
 )
@@ -74,7 +74,7 @@ def test_repeats_are_a_share_of_the_events() -> None:
     assert people_of_log(HistoryLog(past().events.clear(), None), ITEMS).repeats == 0
 
 
-def test_the_last_moment_is_split_off() -> None:
+def test_moments_after_an_instant_are_split_off() -> None:
     table = pl.DataFrame(
         {
             "user_id": ["ann", "ann", "ann", "ann", "bob", "cat", "cat", "dan", "dan"],
@@ -82,10 +82,17 @@ def test_the_last_moment_is_split_off() -> None:
             "time": [1, 2, 5, 5, 1, 1, 2, 3, 4],
         }
     )
-    found = last_visits(people_of_log(HistoryLog(table, None), ITEMS))
-    assert found.people.users.to_list() == ["ann", "dan"]
+    people = people_of_log(HistoryLog(table, None), ITEMS)
     codes = {name: code for code, name in enumerate(ITEMS.ids, start=1)}
-    assert found.targets.tolist() == [*sorted([codes["i2"], codes["i3"]]), codes["i5"]]
-    assert found.offsets.tolist() == [0, 2, 3]
-    assert found.people.at.tolist() == [5, 4]
-    assert found.people.item.tolist() == [codes["i1"], codes["i2"], codes["i5"]]
+    every = moments_after(people, 1, lambda user: np.arange(len(user)))
+    assert every.people.users.to_list() == ["ann", "ann", "cat", "dan", "dan"]
+    assert every.user.tolist() == [0, 0, 2, 3, 3]
+    assert every.people.at.tolist() == [2, 5, 2, 3, 4]
+    assert every.targets.tolist() == [
+        *(codes["i2"], *sorted([codes["i2"], codes["i3"]]), 0, codes["i5"], codes["i5"])
+    ]
+    assert every.offsets.tolist() == [0, 1, 3, 4, 5, 6]
+    assert every.people.lengths.tolist() == [1, 2, 1, 0, 1]
+    last = moments_after(people, 1, lambda user: np.array([1, 4]))
+    assert last.people.users.to_list() == ["ann", "dan"]
+    assert last.people.item.tolist() == [codes["i1"], codes["i2"], codes["i5"]]

@@ -8,16 +8,13 @@ import pytest
 
 from adwright.core.artifacts import load_artifact
 from adwright.data.sources.log import open_log
-from adwright.delivery.item_item import ItemItemRecommender, item_table, load_item_item
+from adwright.delivery.item_item import ItemItemRecommender, load_item_item
 from adwright.delivery.item_item_run import train_item_item
 from adwright.delivery.popularity import load_popularity, save_popularity
-from adwright.delivery.recommend.newest import newest_visits
-from adwright.delivery.recommend.people import people_of_log
-from adwright.delivery.retraining.counted import before_asked
+from adwright.delivery.retraining.counted import item_item_until, popularity_until
 from adwright.delivery.retraining.retrain import retrain
-from adwright.delivery.retraining.retrained import taken_of
 from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences
-from tests.support.delivery.joined import world
+from tests.support.delivery.joined import compared, world
 from tests.support.store.small_world import ITEMS
 
 IDS = ITEMS["item_id"].to_list()
@@ -26,13 +23,13 @@ IDS = ITEMS["item_id"].to_list()
 def test_popularity_is_counted_anew_and_compared_without_what_is_asked(tmp_path: Path) -> None:
     joined = world(tmp_path)
     save_popularity(tmp_path / "a" / "model", IDS, np.arange(len(IDS), dtype=float))
-    (tmp_path / "a" / "config.json").write_text("{}")
+    (tmp_path / "a" / "config.json").write_text('{"log": "log"}')
     found = retrain(tmp_path / "a", joined, tmp_path / "b")
     popular, _, _ = load_popularity(found.model)
     counts = joined.log.events.collect()["item_id"].value_counts(sort=True)
     assert popular.item_ids[0] == counts["item_id"][0]
     assert popular.weight.sum() == joined.old + joined.served
-    assert found.comparison.differences["old"]["ndcg@10"].value > 0
+    assert compared(found).differences["old"]["ndcg@10"].value > 0
 
 
 def test_a_half_life_is_kept(tmp_path: Path) -> None:
@@ -54,7 +51,7 @@ def test_item_item_is_counted_anew_with_what_the_service_wrote(tmp_path: Path) -
     train_item_item(data, tmp_path / "a", log=str(tmp_path / "log"), seed=4, draws=20)
     found = retrain(tmp_path / "a", joined, tmp_path / "b")
     assert (found.kind, found.model) == ("item-item", tmp_path / "b" / "model")
-    assert list(found.comparison.reports) == ["new", "old"]
+    assert list(compared(found).reports) == ["new", "old"]
     new = load_item_item_of(found.model)
     assert new.model.count.sum() == joined.old + joined.served
     assert new.histories.events == joined.old + joined.served
@@ -68,19 +65,13 @@ def test_item_item_is_counted_anew_with_what_the_service_wrote(tmp_path: Path) -
 
 def test_what_is_asked_is_not_counted(tmp_path: Path) -> None:
     joined = world(tmp_path)
-    taken, ids = taken_of(joined.log)
-    visits = newest_visits(taken, ids, joined.since)
-    assert visits.late
-    everybody = people_of_log(taken, item_table(ids))
-    found = before_asked(everybody, visits)
-    ends = dict(zip(visits.people.users, visits.people.at.tolist(), strict=True))
-    assert 0 < len(ends) < len(everybody)
-    for n, user in enumerate(everybody.users):
-        a, b = everybody.offsets[n : n + 2]
-        time = everybody.time[a:b]
-        kept = time < ends.get(user, time.max() + 1)
-        c, d = found.offsets[n : n + 2]
-        assert found.item[c:d].tolist() == everybody.item[a:b][kept].tolist()
+    time = joined.log.events.collect()["time"].dt.epoch("us").sort()
+    cut = int(time[1500])
+    popular = popularity_until(joined.log, cut)
+    assert popular.weight.sum() == (time <= cut).sum()
+    rule, search = item_item_until(joined.log, cut, repeats=True, seed=0)
+    assert rule.model.count.sum() == (time <= cut).sum()
+    assert rule.model.config == search.config
 
 
 def load_item_item_of(folder: Path) -> ItemItemRecommender:

@@ -16,7 +16,7 @@ from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.config import SequentialConfig
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun
-from tests.support.delivery.joined import world
+from tests.support.delivery.joined import compared, world
 
 SIZES = SASRecConfig(width=8, max_length=16, blocks=1, heads=1, repeats=True)
 FIT_SEQUENCES = SequentialConfig(epochs=1, batch=16, all_windows=True)
@@ -39,9 +39,9 @@ def test_a_sequence_model_is_trained_as_before_and_both_are_asked(tmp_path: Path
     assert config["fit"]["epochs"] == 1
     assert config["data"]["path"] == str(tmp_path / "b" / "log")
     assert open_log(tmp_path / "b" / "log").events.collect().height == joined.old + joined.served
-    assert list(found.comparison.reports) == ["new", "old"]
+    assert list(compared(found).reports) == ["new", "old"]
     saved = (tmp_path / "b" / "retrained.json").read_text()
-    assert saved == found.comparison.to_json()
+    assert saved == compared(found).to_json()
     assert "after" in found.measured
     assert "ndcg@10" in found.verdict()
     with pytest.raises(ResourceError, match="already holds"):

@@ -11,7 +11,7 @@ from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.retraining.retrain import retrain
 from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever
-from tests.support.delivery.joined import world
+from tests.support.delivery.joined import compared, world
 
 
 @pytest.mark.parametrize("kind", ["two-tower", "hcn"])
@@ -32,7 +32,7 @@ def test_a_retriever_is_trained_as_before_and_both_are_asked(
     config = json.loads((tmp_path / "b" / "config.json").read_text())["run"]
     assert (config["epochs"], config["seed"], config["model"]) == (1, 5, kind)
     assert config["log"] == str(tmp_path / "b" / "log")
-    assert list(told.comparison.reports) == ["new", "old"]
+    assert list(compared(told).reports) == ["new", "old"]
     assert "after" in told.measured
 
 
@@ -52,4 +52,4 @@ def test_a_cascade_is_built_as_before(tmp_path: Path) -> None:
     assert new.histories.events == joined.old + joined.served
     served = joined.log.events.filter(time=joined.since).collect()
     assert not new.histories.unknown(served).height
-    assert list(told.comparison.reports) == ["new", "old"]
+    assert list(compared(told).reports) == ["new", "old"]

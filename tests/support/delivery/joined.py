@@ -9,9 +9,11 @@ import polars as pl
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, open_log, save_log
 from adwright.delivery.joined_log import JoinedLog, join_logs
+from adwright.delivery.retraining.retrained import RetrainedModel
+from adwright.metrics.reports.comparison import Comparison
 from tests.support.store.small_world import ITEMS, events
 
-__all__ = ["world"]
+__all__ = ["compared", "world"]
 
 
 def world(folder: Path, people: int = 40) -> JoinedLog:
@@ -21,3 +23,9 @@ def world(folder: Path, people: int = 40) -> JoinedLog:
     old = Log(every.filter(pl.col("time") < cut).lazy(), Catalogue.checked(ITEMS))
     save_log(folder / "log", old)
     return join_logs(open_log(folder / "log"), [every.filter(pl.col("time") >= cut)])
+
+
+def compared(found: RetrainedModel) -> Comparison:
+    """What was compared; something was."""
+    assert found.comparison is not None
+    return found.comparison

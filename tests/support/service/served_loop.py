@@ -45,6 +45,7 @@ class PlayedLoop:
     that were sent, and accepted. served: what was compacted, in EVENT_SCHEMA. left: events that
     are still in the store. retrained: what the command said. decided: the version that decides
     at the end, and how many events its histories have, if any. after: an answer of the new model.
+    back: the version that decides after the way back, in the service that runs.
     """
 
     shown: pl.DataFrame
@@ -55,6 +56,7 @@ class PlayedLoop:
     retrained: str
     decided: tuple[str, int]
     after: dict[str, Any]
+    back: str
 
 
 def play_loop(
@@ -99,9 +101,12 @@ def play_loop(
             known: Any = status.deployed.recommender if status and status.deployed else None
             histories = getattr(known, "histories", None)
             decided = _model(client)["name"], 0 if histories is None else histories.events
-        left = store.events("shop").filter(pl.col("request_id") != "after").height
+            _adwright("publish", "--back", "--tenant", "shop")
+            wait_until(lambda: _model(client)["name"] == "v1", 60)
+            back = _decide(client, "after-back", events["user_id"][0], last)["model"]
+        left = store.events("shop").filter(~pl.col("request_id").str.starts_with("after")).height
     served = read_events(folder / "served").collect()
-    return PlayedLoop(shown, sent, accepted, served, left, said, decided, after)
+    return PlayedLoop(shown, sent, accepted, served, left, said, decided, after, back)
 
 
 def _by_chance(events: pl.DataFrame, decisions: int, seed: int) -> pl.DataFrame:

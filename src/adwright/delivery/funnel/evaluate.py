@@ -7,7 +7,6 @@ three fixed stages is measured as it serves.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict
@@ -48,7 +47,6 @@ EVALUATED = (CASCADE, RETRIEVER, SEQUENCE, ITEM_ITEM, POPULARITY)
 #: Sources that order, too.
 _OneModel = Literal["two-tower", "hcn", "sequence", "item-item", "popularity"]
 _Alone: TypeAlias = RetrieverArtifact | SequenceArtifact | ItemItemArtifact | Popularity
-_log = logging.getLogger("adwright")
 
 
 def evaluate_model(
@@ -74,6 +72,7 @@ def evaluate_model(
         artifact = artifact.part("model")
     saved = _loaded(artifact, folder)
     task = _in_order(task, saved, folder)
+    _require_unseen(artifact, saved, task, split)
     log = log_of_task(task)
     rules, _ = fit_log_rules(log, repeats=repeats, seed=seed)
     asking = _Asking(split=split, most=most, draws=draws, seed=seed)
@@ -81,11 +80,10 @@ def evaluate_model(
         cascade = saved.cascade(Histories.of_task(task))
         return measure_cascade(cascade, rules, log, task, **asking)
     if isinstance(saved, Funnel):
-        _warn_of_test(int(saved.parts.count.sum()), task, folder)
         funnel = replace(saved, parts=replace(saved.parts, repeats=repeats))
         return measure_funnel(funnel, rules, log, task, **asking)
     counted = ItemItemArtifact(rules.item_item, log.ids, repeats)
-    name, parts = _alone(saved, FunnelParts(log.ids, task.count, repeats), counted, task, folder)
+    name, parts = _alone(saved, FunnelParts(log.ids, task.count, repeats), counted)
     sources: dict[SourceName, int] = {name: SIZES[name], "popularity": SIZES["popularity"]}
     serving = Serving(sources, ScoreMixture.of(name))
     funnel = Funnel(parts, serving, data_hash=artifact.data_hash, seed=artifact.seed)
@@ -144,11 +142,7 @@ def _in_order(task: NextBasket, saved: _Alone | Deployment | Funnel, folder: Pat
 
 
 def _alone(
-    saved: _Alone,
-    parts: FunnelParts,
-    counted: ItemItemArtifact,
-    task: NextBasket,
-    folder: Path,
+    saved: _Alone, parts: FunnelParts, counted: ItemItemArtifact
 ) -> tuple[_OneModel, FunnelParts]:
     """The funnel of one model, and how the model is called in it. counted: the rule of the log,
     which says what is alike where the model does not."""
@@ -160,10 +154,8 @@ def _alone(
         case SequenceArtifact():
             return "sequence", replace(parts, sequence=saved)
         case ItemItemArtifact():
-            _warn_of_test(int(saved.model.count.sum()), task, folder)
             return "item-item", replace(parts, item_item=saved)
         case Popularity():
-            _warn_of_test(int(saved.weight.sum()), task, folder)
             count = _places(saved, parts.ids)
             return "popularity", replace(parts, count=count, item_item=counted)
 
@@ -182,13 +174,43 @@ def _places(popular: Popularity, ids: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array([0, *(place[one] for one in ids)], np.int64)
 
 
-def _warn_of_test(counted: int, task: NextBasket, folder: Path) -> None:
-    """Say where what was counted holds more than the training of the task."""
-    if counted > int(task.count.sum()):
-        _log.warning(
-            "%s was counted from %s events, the training of this log has %s: it has seen what it "
-            "is asked, and is measured too well. The report of its own run was made before",
-            folder,
-            f"{counted:,}",
-            f"{int(task.count.sum()):,}",
-        )
+def _require_unseen(
+    artifact: Artifact, saved: _Alone | Deployment | Funnel, task: NextBasket, split: Split
+) -> None:
+    """Raise ConfigError where the model may have been fitted on what it is asked."""
+    fitted, training = artifact.fitted, task.fitted()
+    if fitted is None:
+        counted = _counted(saved)
+        if counted is None or counted <= training.events:
+            return
+        said = f"{counted:,} events"
+    else:
+        asked = task.visit_time[task.visits(split)].min(initial=np.iinfo(np.int64).max)
+        later = fitted.until is not None and fitted.until < asked
+        if later or (fitted.events <= training.events and artifact.data_hash == task.data_hash):
+            return
+        said = fitted.text()
+    raise ConfigError(
+        f"the model was fitted to {said}, and {training.text()} train in this log: it has seen "
+        "what it would be asked",
+        where=str(artifact.folder),
+        hint="`adwright evaluate RUN` without --log shows what was measured before; with the log "
+        "of a later day it measures what came since",
+    )
+
+
+def _counted(saved: _Alone | Deployment | Funnel) -> int | None:
+    """How many events a model was fitted to, as it tells that was saved by an earlier version."""
+    match saved:
+        case Deployment():
+            return None
+        case Funnel():
+            return int(saved.parts.count.sum())
+        case ItemItemArtifact():
+            return int(saved.model.count.sum())
+        case Popularity():
+            # Where they count for less the older they are, their number is not known.
+            whole = np.array_equal(saved.weight, np.round(saved.weight))
+            return int(saved.weight.sum()) if whole else np.iinfo(np.int64).max
+        case RetrieverArtifact() | SequenceArtifact():
+            return int(saved.count.sum())

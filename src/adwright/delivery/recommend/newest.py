@@ -1,88 +1,100 @@
-"""What users did last, as questions to any model: which items come next?
+"""What users did after an instant, as questions to any model: which items come next?
 
-Users are asked about the last moment in which each did something, with everything before it. Where
-enough of them did it after an instant, such as the start of a service, only these are asked.
+A question is a moment in which a user did something, with everything before it. Asked is only what
+came after the instant until which a model was fitted, so that no answer was learned by heart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from adwright.core.errors import ValueInvalidError
-from adwright.data.history_kinds import REPEAT_SHARE
+from adwright.data.history_kinds import REPEAT_SHARE, final_kinds, learn_again
 from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.item_item import item_table
 from adwright.delivery.recommend.models import TopItems
-from adwright.delivery.recommend.people import LastVisit, People, last_visits, people_of_log
-from adwright.delivery.stages.histories import Histories, microseconds
+from adwright.delivery.recommend.people import Moments, People, moments_after, people_of_log
+from adwright.delivery.stages.histories import Histories
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.ranks import Ranks
 
-__all__ = ["FEWEST", "NewestVisits", "held_visits", "newest_visits", "ranks_of"]
+__all__ = ["FEWEST", "NewestVisits", "held_visits", "moment_text", "newest_visits", "ranks_of"]
 
 Ints = NDArray[np.int64]
 #: The fewest users of whom a comparison says something.
 FEWEST = 30
-_MOST = 5_000
+#: Questions at most, and of one user: one who does much says little of others.
+_MOST, _EACH = 5_000, 5
 #: Length of a list in which a target is looked for.
 DEPTH = 50
 
 
 @dataclass(frozen=True, eq=False)
 class NewestVisits:
-    """ids: the items, in whose codes people and targets are. targets: int64 [T], those of user u
-    from offsets[u] to offsets[u + 1]. unseen: items had before are no targets, and are not
-    recommended. late: whether all of it happened after the instant that was asked for. about: who
-    was asked, in words."""
+    """Q questions. ids: the items, in whose codes people and targets are. people: whose question
+    each is, as they were before; user: int64 [Q], the same user the same number. targets: int64
+    [T], those of question q from offsets[q] to offsets[q + 1]. unseen: items had before are no
+    targets, and are not recommended. about: who was asked, in words."""
 
     ids: tuple[str, ...]
     people: People
+    user: Ints
     targets: Ints
     offsets: Ints
     unseen: bool
-    late: bool
     about: str
+
+    @property
+    def users(self) -> int:
+        """How many users are asked."""
+        return len(np.unique(self.user))
+
+
+def moment_text(moment: int) -> str:
+    """Microseconds since 1970 to the second, for a reader."""
+    return f"{datetime.fromtimestamp(moment // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def newest_visits(
     log: HistoryLog,
     ids: Sequence[str],
-    since: datetime,
+    after: int,
     *,
     unseen: bool | None = None,
     most: int = _MOST,
     seed: int = 0,
 ) -> NewestVisits:
-    """The last visits of users, those after `since` where at least 30 users have one.
+    """What users did after an instant, in microseconds since 1970.
 
-    log: what users did. ids: of the catalogue. unseen: None lets the log decide. most: users that
-    are asked, drawn by `seed`. Raises ValueInvalidError where nobody did two things.
+    log: what users did. ids: of its catalogue. unseen: None lets the log decide. most: questions,
+    drawn by `seed`, at most five of a user; none where nobody did anything.
     """
-    people = people_of_log(log, item_table(ids))
+    told = "kind" in log.events.columns
+    final = final_kinds(learn_again(log.events)) if told else None
+    people = people_of_log(log, item_table(ids), final=final)
     if unseen is None:
-        unseen = people.repeats < REPEAT_SHARE
-    return _asked(last_visits(people), ids, since, unseen, "the whole log", most, seed)
+        unseen = bool(final) if told else people.repeats < REPEAT_SHARE
+    found = moments_after(people, after, lambda user: _drawn(user, most, seed))
+    return _asked(found, ids, after, unseen)
 
 
 def held_visits(
-    task: NextBasket, since: datetime, *, unseen: bool, most: int = _MOST, seed: int = 0
+    task: NextBasket, after: int, *, unseen: bool, most: int = _MOST, seed: int = 0
 ) -> NewestVisits:
-    """The last visit of each user among the test visits of a task, which a model that was trained
-    on the task has not seen. The rest as in `newest_visits`."""
+    """The test visits of a task after an instant, which a model that was trained on the task has
+    not seen. The rest as in `newest_visits`."""
     visits = task.visits("test")
+    visits = visits[task.visit_time[visits] > after]
+    visits = visits[_drawn(task.visit_user[visits], most, seed)]
     user = task.visit_user[visits]
-    visits = visits[np.append(user[1:] != user[:-1], np.ones(min(len(user), 1), np.bool_))]
-    first, end = task.user_offsets[task.visit_user[visits]], task.visit_end[visits]
-    visits, first, end = (part[end > first] for part in (visits, first, end))
-    user = task.visit_user[visits]
+    first, end = task.user_offsets[user], task.visit_end[visits]
     place, bounds = ranges(first, end - first)
     start = task.target_offsets[visits]
     kept, offsets = ranges(start, task.target_offsets[visits + 1] - start)
@@ -94,8 +106,8 @@ def held_visits(
         task.visit_time[visits],
         Histories.of_task(task).profiles[user],
     )
-    found = LastVisit(people, task.targets[kept], offsets)
-    return _asked(found, task.items.ids, since, unseen, "the test", most, seed)
+    found = Moments(people, user, task.targets[kept], offsets)
+    return _asked(found, task.items.ids, after, unseen)
 
 
 def ranks_of(top: TopItems, visits: NewestVisits) -> Ranks:
@@ -114,50 +126,42 @@ def ranks_of(top: TopItems, visits: NewestVisits) -> Ranks:
     return Ranks(place[order], visits.offsets, np.zeros(len(place), np.bool_), "hash")
 
 
-def _asked(
-    found: LastVisit,
-    ids: Sequence[str],
-    since: datetime,
-    unseen: bool,
-    whole: str,
-    most: int,
-    seed: int,
-) -> NewestVisits:
-    if unseen:
-        found = _new_items(found)
-    late = np.flatnonzero(found.people.at >= microseconds(since))
-    chosen = late if len(late) >= FEWEST else np.arange(len(found.people))
-    if not len(chosen):
-        raise ValueInvalidError(
-            "nobody did something twice, so no model can be asked what comes next",
-            column="user_id",
-            hint="compare the models when the service has run for longer",
-        )
-    about = f"what {len(chosen):,} users did last"
-    about += f", after {since:%Y-%m-%d %H:%M} UTC" if chosen is late else f" in {whole}"
-    kept = chosen
-    if len(chosen) > most:
-        about += f", {most:,} of them drawn"
-        kept = np.sort(np.random.default_rng(seed).choice(chosen, most, replace=False))
-    some = _some(found, kept)
+def _drawn(user: Ints, most: int, seed: int) -> Ints:
+    """At most so many places of `user` [M], ascending, and of one user no more than five."""
+    order = np.random.default_rng(seed).permutation(len(user))
+    order = order[np.argsort(user[order], kind="stable")]
+    nth = np.arange(len(order)) - np.searchsorted(user[order], user[order])
+    few = order[nth < _EACH]
+    return np.sort(np.random.default_rng(seed).permutation(few)[:most])
+
+
+def _asked(found: Moments, ids: Sequence[str], after: int, unseen: bool) -> NewestVisits:
+    found = _with_targets(found, unseen=unseen)
+    number, users = len(found.people), len(np.unique(found.user))
+    about = f"{number:,} moments of {users:,} users after {moment_text(after)}"
     return NewestVisits(
-        tuple(ids), some.people, some.targets, some.offsets, unseen, chosen is late, about
+        tuple(ids), found.people, found.user, found.targets, found.offsets, unseen, about
     )
 
 
-def _new_items(found: LastVisit) -> LastVisit:
-    """Without the targets that their user had before; users that lose all of theirs are left
-    out."""
+def _with_targets(found: Moments, *, unseen: bool) -> Moments:
+    """Without targets that their user had before, where these do not count, and without moments
+    that have none."""
     people, owner = found.people, np.repeat(np.arange(len(found.people)), np.diff(found.offsets))
-    width = int(max(people.item.max(initial=0), found.targets.max(initial=0))) + 1
-    had = np.isin(owner * width + found.targets, people.owner * width + people.item)
-    left = np.bincount(owner[~had], minlength=len(people))
+    kept = found.targets > 0
+    if unseen:
+        width = int(max(people.item.max(initial=0), found.targets.max(initial=0))) + 1
+        pairs = people.owner * width + people.item
+        kept &= ~np.isin(
+            owner * width + found.targets, pairs if people.had is None else pairs[people.had]
+        )
+    left = np.bincount(owner[kept], minlength=len(people))
     offsets = np.concatenate(([0], np.cumsum(left)))
-    return _some(LastVisit(people, found.targets[~had], offsets), np.flatnonzero(left))
+    return _some(Moments(people, found.user, found.targets[kept], offsets), np.flatnonzero(left))
 
 
-def _some(found: LastVisit, chosen: Ints) -> LastVisit:
-    """The users `chosen` [V], ascending."""
+def _some(found: Moments, chosen: Ints) -> Moments:
+    """The questions `chosen` [Q], ascending."""
     people = found.people
     place, bounds = ranges(people.offsets[chosen], people.lengths[chosen])
     kept, offsets = ranges(found.offsets[chosen], np.diff(found.offsets)[chosen])
@@ -168,5 +172,6 @@ def _some(found: LastVisit, chosen: Ints) -> LastVisit:
         bounds,
         people.at[chosen],
         None if people.profiles is None else people.profiles[chosen],
+        None if people.had is None else people.had[place],
     )
-    return LastVisit(some, found.targets[kept], offsets)
+    return Moments(some, found.user[chosen], found.targets[kept], offsets)

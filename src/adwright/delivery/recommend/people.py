@@ -5,7 +5,7 @@ Letters: U users, E events of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from adwright.data.ranges import ranges, run_starts
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.training_log import HistoryLog
 
-__all__ = ["LastVisit", "People", "last_visits", "people_of_histories", "people_of_log"]
+__all__ = ["Moments", "People", "moments_after", "people_of_histories", "people_of_log"]
 
 Ints = NDArray[np.int64]
 
@@ -82,11 +82,13 @@ class People:
         return ranges(self.offsets[1:] - kept, kept)
 
 
-class LastVisit(NamedTuple):
-    """Users as they were before the last moment in which each did something, and the distinct
-    items of that moment: targets int64 [T], those of user u from offsets[u] to offsets[u + 1]."""
+class Moments(NamedTuple):
+    """Q moments in which somebody did something: the user as it was before (a row of `people`,
+    whose number is user[q]), and the distinct items of the moment: targets int64 [T], those of
+    moment q from offsets[q] to offsets[q + 1]."""
 
     people: People
+    user: Ints
     targets: Ints
     offsets: Ints
 
@@ -138,34 +140,36 @@ def people_of_histories(
     return _asked(found, moment, histories.profiles)
 
 
-def last_visits(people: People) -> LastVisit:
-    """Split off the last moment of each user; users with nothing before it are left out.
+def moments_after(people: People, after: int, pick: Callable[[Ints], Ints]) -> Moments:
+    """What users did after an instant, moment by moment, with everything before it.
 
-    Unknown items are no targets, and who has no other is left out too.
+    pick: chooses among all of them: from the user of each, int64 [M], to places, ascending.
     """
-    filled = people.lengths > 0
-    last = np.zeros(len(people), np.int64)
-    last[filled] = people.time[people.offsets[1:][filled] - 1]
-    owner = people.owner
-    before = people.time < last[owner]
-    ends = np.bincount(owner[before], minlength=len(people))
-    target = ~before & (people.item > 0)
-    asked = (ends > 0) & (np.bincount(owner[target], minlength=len(people)) > 0)
+    owner, time = people.owner, people.time
+    new = np.ones(len(time), np.bool_)
+    new[1:] = (owner[1:] != owner[:-1]) | (time[1:] != time[:-1])
+    start = np.flatnonzero(new)
+    end = np.append(start[1:], len(time))
+    late = time[start] > after
+    start, end = start[late], end[late]
+    chosen = pick(owner[start])
+    start, end = start[chosen], end[chosen]
+    user = owner[start]
     width = int(people.item.max(initial=0)) + 1
-    keys = np.unique(owner[target] * width + people.item[target])
-    chosen = np.flatnonzero(asked)
-    kept = asked[keys // width]
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(keys[kept] // width)[chosen])))
-    place, bounds = ranges(people.offsets[chosen], ends[chosen])
-    left = People(
-        people.users.gather(chosen),
+    place, _ = ranges(start, end - start)
+    keys = np.unique(np.repeat(np.arange(len(start)), end - start) * width + people.item[place])
+    offsets = np.searchsorted(keys, np.arange(len(start) + 1) * width)
+    place, bounds = ranges(people.offsets[user], start - people.offsets[user])
+    before = People(
+        people.users.gather(user),
         people.item[place],
-        people.time[place],
+        time[place],
         bounds,
-        last[chosen],
-        None if people.profiles is None else people.profiles[chosen],
+        time[start],
+        None if people.profiles is None else people.profiles[user],
+        None if people.had is None else people.had[place],
     )
-    return LastVisit(left, keys[kept] % width, offsets)
+    return Moments(before, user, keys % width, offsets)
 
 
 def _arranged(

@@ -1,7 +1,7 @@
 """Popularity and item-item, counted anew.
 
 What serves is counted from everything, also from what users did last. What is compared is counted
-without that, or the new model would know the answers.
+from the first half of what came since the old model, and asked about the other half.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from adwright.core.artifacts import Artifact
-from adwright.data.sequences.pasts import moment_numbers
-from adwright.data.sources.log import save_log
+from adwright.core.artifacts import Artifact, Fitted
+from adwright.data.sources.log import Log, save_log
+from adwright.data.tasks.own.next_item import NextItemConfig, build_next_item
 from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery import popularity
 from adwright.delivery.item_item import item_table
@@ -24,22 +24,31 @@ from adwright.delivery.joined_log import JoinedLog
 from adwright.delivery.popularity import Popularity, load_popularity, save_popularity
 from adwright.delivery.recommend.item_item_top import ItemItemTop
 from adwright.delivery.recommend.models import PopularityTop
-from adwright.delivery.recommend.newest import NewestVisits, newest_visits
-from adwright.delivery.recommend.opened import Wanted, open_model
+from adwright.delivery.recommend.newest import newest_visits
 from adwright.delivery.recommend.people import People, people_of_log
-from adwright.delivery.retraining.retrained import NEW, OLD, RetrainedModel, measured, taken_of
-from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
-from adwright.models.retrieval.neighbours import count_neighbours
+from adwright.delivery.retraining.retrained import OldModel, RetrainedModel, judged, taken_of
+from adwright.training.retrieval.item_item import (
+    ItemItemSearch,
+    fit_item_item,
+    search_item_item,
+)
 from adwright.training.retrieval.item_item_artifact import KIND as ITEM_ITEM
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.rules import decayed_counts
-from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences
+from adwright.training.sequential.baselines import next_log
+from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences, sequence_data
 
-__all__ = ["before_asked", "retrain_item_item", "retrain_popularity"]
+__all__ = [
+    "item_item_until",
+    "log_until",
+    "popularity_until",
+    "retrain_item_item",
+    "retrain_popularity",
+]
 
 
 def retrain_popularity(
-    folder: Path, config: dict[str, Any], joined: JoinedLog, out: Path
+    artifact: Artifact, config: dict[str, Any], joined: JoinedLog, old: OldModel, out: Path
 ) -> RetrainedModel:
     """The most popular items, lately where the run says so."""
     save_log(out / "log", joined.log)
@@ -47,55 +56,63 @@ def retrain_popularity(
     days = config.get("half_life")
     half_life = float(days) if isinstance(days, int | float) else None
     everybody = people_of_log(taken, item_table(ids))
+    fitted = Fitted.of(len(everybody.item), int(everybody.time.max(initial=0)))
     weight = _weights(everybody, len(ids), half_life)
     # What a place is worth does not follow the counts: it is that of the model before.
-    before, _, _ = load_popularity(folder)
-    save_popularity(out / "model", ids, weight, calibration=before.calibration)
-    visits = _with_advantage(newest_visits(taken, ids, joined.since))
-    past = _weights(before_asked(everybody, visits), len(ids), half_life)
-    asking = Wanted(log=str(out / "log"), unseen=visits.unseen)
-    models = {
-        NEW: PopularityTop(Popularity(ids, past), unseen=visits.unseen),
-        OLD: open_model(folder, asking).top,
-    }
-    return measured(popularity.KIND, out / "model", models, visits, out, 0)
+    before, _, _ = load_popularity(artifact)
+    calibration = before.calibration
+    save_popularity(out / "model", ids, weight, calibration=calibration, fitted=fitted)
+    cut = old.halfway(joined.log)
+    if cut is None:
+        return old.nothing_new(popularity.KIND, out / "model")
+    visits = newest_visits(taken, ids, cut)
+    new = PopularityTop(popularity_until(joined.log, cut, half_life), unseen=visits.unseen)
+    return judged(popularity.KIND, out / "model", new, old, visits, out, 0)
 
 
 def retrain_item_item(
-    folder: Path, artifact: Artifact, config: dict[str, Any], joined: JoinedLog, out: Path
+    artifact: Artifact, config: dict[str, Any], joined: JoinedLog, old: OldModel, out: Path
 ) -> RetrainedModel:
-    """Item-item, with settings that are searched again, as in every training of it."""
+    """Item-item, with settings that are searched again, as in every training of it; those that
+    were judged are those that serve."""
     save_log(out / "log", joined.log)
-    source = out / "log"
+    source, cut = out / "log", old.halfway(joined.log)
     repeats = ItemItemArtifact.load(artifact).repeats
-    data = open_sequences(SequenceDataConfig(kind="events", path=source, allow_repeats=repeats))
     seed = int(config.get("seed", artifact.seed))
-    taken, _ = taken_of(joined.log)
-    new = train_item_item(data, out, log=str(source), events=taken.events, seed=seed).artifact
-    visits = _with_advantage(newest_visits(taken, new.ids, joined.since, unseen=not repeats))
-    people = before_asked(people_of_log(taken, item_table(new.ids)), visits)
-    known = replace(new, model=_counted(people, len(new.ids), new.model.config))
-    models = {
-        NEW: ItemItemTop(known, unseen=visits.unseen),
-        OLD: open_model(folder, Wanted(log=str(source), unseen=visits.unseen)).top,
-    }
-    return measured(ITEM_ITEM, out / "model", models, visits, out, seed)
+    past, search = None, None
+    if cut is not None:
+        past, search = item_item_until(joined.log, cut, repeats=repeats, seed=seed)
+    data = open_sequences(SequenceDataConfig(kind="events", path=source, allow_repeats=repeats))
+    taken, ids = taken_of(joined.log)
+    train_item_item(data, out, log=str(source), events=taken.events, seed=seed, search=search)
+    if past is None or cut is None:
+        return old.nothing_new(ITEM_ITEM, out / "model")
+    visits = newest_visits(taken, ids, cut)
+    new = ItemItemTop(past, unseen=visits.unseen)
+    return judged(ITEM_ITEM, out / "model", new, old, visits, out, seed)
 
 
-def before_asked(people: People, visits: NewestVisits) -> People:
-    """Everybody, and of those who are asked only what they did before that; codes as before."""
-    asked = pl.DataFrame({"user_id": visits.people.users, "end": visits.people.at})
-    ends = (
-        people.users.alias("user_id")
-        .to_frame()
-        .join(asked, on="user_id", how="left", maintain_order="left")["end"]
-    )
-    end = ends.fill_null(np.iinfo(np.int64).max).to_numpy()
-    kept = people.time < end[people.owner]
-    total = np.concatenate(([0], np.cumsum(kept)))
-    return replace(
-        people, item=people.item[kept], time=people.time[kept], offsets=total[people.offsets]
-    )
+def log_until(log: Log, cut: int) -> Log:
+    """What happened until an instant, in microseconds since 1970."""
+    return replace(log, events=log.events.filter(pl.col("time").dt.epoch("us") <= cut))
+
+
+def popularity_until(log: Log, cut: int, half_life: float | None = None) -> Popularity:
+    """The popularity of a log's items as it was at an instant."""
+    taken, ids = taken_of(log_until(log, cut))
+    people = people_of_log(taken, item_table(ids))
+    return Popularity(ids, _weights(people, len(ids), half_life))
+
+
+def item_item_until(
+    log: Log, cut: int, *, repeats: bool, seed: int
+) -> tuple[ItemItemArtifact, ItemItemSearch]:
+    """Item-item as it would have been trained at an instant, and what was found for it."""
+    data = sequence_data(build_next_item(log_until(log, cut), NextItemConfig(repeats=repeats)))
+    read = next_log(data)
+    found = search_item_item(read, repeats=repeats, seed=seed)
+    model = fit_item_item(read.whole, found.config)
+    return ItemItemArtifact(model, read.ids, repeats, seed=seed), found
 
 
 def _weights(people: People, items: int, half_life: float | None) -> np.ndarray:
@@ -104,17 +121,3 @@ def _weights(people: People, items: int, half_life: float | None) -> np.ndarray:
         return np.bincount(people.item, minlength=items + 1)[1:].astype(np.float64)
     seconds = people.time // MICROSECONDS_PER_SECOND
     return decayed_counts(people.item, seconds, items, half_life)[1:]
-
-
-def _counted(people: People, items: int, config: ItemItemConfig) -> ItemItem:
-    """The rule of what these people did."""
-    moment = moment_numbers(people.offsets, people.time)
-    table = count_neighbours(people.item, moment, people.offsets, items, config.neighbours)
-    return ItemItem(config, table, np.bincount(people.item, minlength=items + 1))
-
-
-def _with_advantage(visits: NewestVisits) -> NewestVisits:
-    """Says where the old model was counted from what is asked."""
-    if visits.late:
-        return visits
-    return replace(visits, about=f"{visits.about}, from which the old model was counted")

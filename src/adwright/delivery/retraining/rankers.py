@@ -1,5 +1,5 @@
-"""DIN, or another ranker of rows, trained anew; the newest rows test, those of the service where
-enough users have some.
+"""DIN, or another ranker of rows, trained anew; the newest rows test, those that came after the old
+model.
 
 One whose log said what was shown learns from impressions; one whose log did not, learns again from
 what was taken and items that are drawn beside it, whatever the service has shown since.
@@ -24,8 +24,8 @@ from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
 from adwright.data.tasks.own.ranking import build_ranking_task
 from adwright.data.tasks.task import Task
 from adwright.delivery.joined_log import JoinedLog
-from adwright.delivery.recommend.newest import FEWEST
-from adwright.delivery.retraining.retrained import NEW, OLD, RetrainedModel
+from adwright.delivery.recommend.newest import moment_text
+from adwright.delivery.retraining.retrained import NEW, OLD, OldModel, RetrainedModel
 from adwright.metrics.reports.comparison import compare
 from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.training.ranking.config import RunConfig, TaskConfig
@@ -33,39 +33,42 @@ from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run
 
-__all__ = ["retrain_ranker", "unseen_rows"]
+__all__ = ["retrain_ranker"]
 
 
 def retrain_ranker(
-    artifact: Artifact, config: dict[str, Any], joined: JoinedLog, out: Path
+    artifact: Artifact, config: dict[str, Any], joined: JoinedLog, old: OldModel, out: Path
 ) -> RetrainedModel:
     """As the run was trained; without one on the task that its features tell."""
-    old = Ranker.load(artifact)
+    before = Ranker.load(artifact)
     settings = {name: value for name, value in config.items() if name != "model"}
     asked = from_jsonable(RunConfig, settings, source="config.json")
-    asked = replace(asked, model=old.model.config)
+    asked = replace(asked, model=before.model.config)
     save_log(out / "log", joined.log)
-    task = _task(asked.task, old, joined, out / "log")
+    task = _task(asked.task, before, joined, out / "log")
     asked = replace(asked, task=TaskConfig(kind="folder", folder=task.folder), out=out)
     result = run(asked, task=task)
     rows = task.rows("test").collect()
-    events = pl.read_parquet(task.events_path("test"))
+    late = (rows["time"].dt.epoch("us") > old.after).to_numpy()
+    user, label = rows["user_id"].rank("dense").to_numpy().astype(np.int64), result.label
+    if old.artifact.kind != RANKER:
+        why = f"a model of kind {old.artifact.kind!r} decides, which does not order what was shown"
+        return RetrainedModel(RANKER, out / "ranker", None, why)
+    if len(np.unique(label[late])) < 2:
+        return old.nothing_new(RANKER, out / "ranker")
     probabilities: dict[str, NDArray[np.float64]] = {
         NEW: result.probabilities[result.comparison.subject],
-        OLD: old.score_rows(rows, events),
+        OLD: Ranker.load(old.artifact).score_rows(rows, pl.read_parquet(task.events_path("test"))),
     }
     rules = {
         name: found
         for name, found in result.probabilities.items()
         if name != result.comparison.subject
     }
-    user = rows["user_id"].rank("dense").to_numpy().astype(np.int64)
-    kept, unseen = unseen_rows(rows["time"] >= joined.since, result.label, user)
-    rows = rows.filter(kept)
     comparison = compare(
-        result.label[kept],
-        {name: said[kept] for name, said in (probabilities | rules).items()},
-        user[kept],
+        label[late],
+        {name: said[late] for name, said in (probabilities | rules).items()},
+        user[late],
         subject=NEW,
         protocol=EvaluationProtocol(split=task.protocol),
         data_hash=task.data_hash,
@@ -73,22 +76,9 @@ def retrain_ranker(
         draws=asked.draws,
     )
     atomic_write_text(out / "retrained.json", comparison.to_json())
-    first = rows["time"].sort().to_list()[0]
     what = "impressions" if joined.shown else "rows"
-    measured = f"{rows.height:,} {what} from {first:%Y-%m-%d %H:%M} UTC on"
-    return RetrainedModel(RANKER, out / "ranker", comparison, measured, unseen)
-
-
-def unseen_rows(
-    late: pl.Series, label: NDArray[np.int8], user: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], bool]:
-    """Which rows are asked, bool [N], and whether none of them was there when the old model was
-    trained: the late ones, or all where these say too little."""
-    kept = late.to_numpy()
-    enough = len(np.unique(user[kept])) >= FEWEST and len(np.unique(label[kept])) > 1
-    if enough or kept.all():
-        return kept, True
-    return np.ones_like(kept), False
+    told = f"{int(late.sum()):,} {what} after {moment_text(old.after)}"
+    return RetrainedModel(RANKER, out / "ranker", comparison, told)
 
 
 def _task(asked: TaskConfig, old: Ranker, joined: JoinedLog, folder: Path) -> Task:

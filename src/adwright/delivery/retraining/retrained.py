@@ -1,84 +1,201 @@
-"""A new model beside the old one: what is compared, and what follows from it."""
+"""A new model beside the old one: what is compared, and whether the new one may take its place.
+
+Both are asked about what neither was fitted on. The new one takes the place of the old one where it
+is shown to be no worse: where the lower end of its lead, over people, lies above -2% of what the
+old one reaches. What is not known is not published.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import polars as pl
 
+from adwright.core.artifacts import Artifact
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.log import Log
+from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, open_next_item
 from adwright.delivery.recommend.models import TopItems
-from adwright.delivery.recommend.newest import NewestVisits, ranks_of
+from adwright.delivery.recommend.newest import FEWEST, NewestVisits, moment_text, ranks_of
+from adwright.delivery.recommend.opened import Wanted, open_model
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.comparison import Comparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
 
-__all__ = ["NEW", "OLD", "RetrainedModel", "measured", "taken_of"]
+__all__ = [
+    "MARGIN",
+    "NEW",
+    "OLD",
+    "OldModel",
+    "RetrainedModel",
+    "judged",
+    "taken_of",
+]
 
 OLD, NEW = "old", "new"
+#: What a new model may lose of the old one's value.
+MARGIN = 0.02
+#: Of what is not tested so much trains, and the rest validates.
+_TRAINING = 8 / 9
+Decision = Literal["better", "no worse", "not known", "worse"]
+
+
+@dataclass(frozen=True)
+class OldModel:
+    """What the new model is compared with. folder: of it. artifact: the model in it. after: until
+    when it may have been fitted, in microseconds since 1970; only what came later is asked."""
+
+    folder: Path
+    artifact: Artifact
+    after: int
+
+    def halfway(self, log: Log) -> int | None:
+        """The moment until which the new model is fitted to be judged: half of what came after the
+        old one's lies before it. None where nothing came."""
+        taken, _ = taken_of(log)
+        time = taken.events["time"].dt.epoch("us").sort()
+        late = time.filter(time > self.after)
+        return int(late[(len(late) - 1) // 2]) if len(late) > 1 else None
+
+    def task(self, folder: Path, log: Log, config: NextItemConfig | None = None) -> NextItem:
+        """The task of a log in `folder` whose test begins after what the old model was fitted on,
+        where it is cut by time: at `halfway`, or at the usual tenth where that is later."""
+        config = config or NextItemConfig()
+        found, cut = open_next_item(folder, config), self.halfway(log)
+        if cut is None or not found.choices.split.startswith("by time"):
+            return found
+        time = taken_of(log)[0].events["time"].dt.epoch("us").sort().to_numpy()
+        usual = int(found.task.visit_time[found.task.visits("test")].min())
+        before = time[time < max(cut + 1, usual)]
+        dates = [
+            datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(one))
+            for one in (before[int(len(before) * _TRAINING)], max(cut + 1, usual))
+        ]
+        return open_next_item(folder, replace(config, valid_from=dates[0], test_from=dates[1]))
+
+    def nothing_new(self, kind: str, model: Path) -> RetrainedModel:
+        """What is said where there is no such moment."""
+        why = (
+            f"nobody did anything after {moment_text(self.after)}, until when the old model "
+            "may have been fitted"
+        )
+        return RetrainedModel(kind, model, None, why)
 
 
 @dataclass(frozen=True, eq=False)
 class RetrainedModel:
-    """kind: of both models. model: folder of the new one. comparison: of the new one with the old
-    one and with simple rules, on the newest part. measured: what that was, in words. unseen:
-    whether neither model was trained on any of it, so that a verdict follows."""
+    """kind: of the new model. model: its folder. comparison: of it with the old one and with simple
+    rules, on what neither was fitted on; None where there is no such thing. measured: what that
+    was, in words, or why it is not. margin: what may be lost, as a share of the old one's value."""
 
     kind: str
     model: Path
-    comparison: Comparison
+    comparison: Comparison | None
     measured: str
-    unseen: bool = True
+    margin: float = MARGIN
 
     @property
-    def lead(self) -> Interval:
+    def lead(self) -> Interval | None:
         """New minus old, in the measure that leads the table."""
-        return self.comparison.differences[OLD][self.comparison.LEAD]
+        found = self.comparison
+        return None if found is None else found.differences[OLD][found.LEAD]
 
     @property
-    def is_worse(self) -> bool:
-        """Whether the new model is behind the old one by more than chance."""
-        return self.unseen and self.lead.high < 0
+    def lowest(self) -> float:
+        """What the lower end of the lead must lie above."""
+        found = self.comparison
+        if found is None:
+            return 0.0
+        return -self.margin * max(found.reports[OLD].metrics[found.LEAD].value - found.CHANCE, 0.0)
+
+    @property
+    def decision(self) -> Decision:
+        """What is known of the new model."""
+        found, lead = self.comparison, self.lead
+        if found is None or lead is None or self.users < FEWEST:
+            return "not known"
+        if lead.low > 0:
+            return "better"
+        if lead.low > self.lowest:
+            return "no worse"
+        return "worse" if lead.high < 0 else "not known"
+
+    @property
+    def publishable(self) -> bool:
+        """Whether the new model may take the place of the old one."""
+        return self.decision in ("better", "no worse")
+
+    @property
+    def users(self) -> int:
+        """How many people were asked."""
+        return 0 if self.comparison is None else self.comparison.reports[NEW].users
 
     def verdict(self) -> str:
-        """Which is better, in a sentence."""
-        measure = self.comparison.MEASURES[self.comparison.LEAD]
-        lead = self.lead.text("+.4f")
-        if not self.unseen:
+        """Which is better, in a sentence, and what would be needed to know."""
+        found, lead = self.comparison, self.lead
+        if found is None or lead is None:
+            return f"no verdict: {self.measured}"
+        said = f"{found.MEASURES[found.LEAD]} {lead.text('+.4f')}"
+        if self.users < FEWEST:
             return (
-                f"no verdict: the old model may have been trained on what was asked, so that its "
-                f"distance ({measure} {lead}) says nothing; too few users have done something "
-                "since, compare again when the service has run for longer"
+                f"no verdict: {self.users:,} users have done something since the old model was "
+                f"fitted that the new one was not fitted on either, and fewer than {FEWEST} say "
+                "nothing; train again when the service has run for longer"
             )
-        if self.lead.low > 0:
-            return f"the new model is better: {measure} {lead}"
-        if self.is_worse:
-            return f"the new model is worse: {measure} {lead}; keep the old one"
-        return f"no difference beyond chance: {measure} {lead}"
+        limit = f"{-self.margin:.1%} of the old one's value ({self.lowest:+.4f})"
+        match self.decision:
+            case "better":
+                return f"the new model is better: {said}"
+            case "no worse":
+                return f"the new model is no worse: {said}, whose lower end lies above {limit}"
+            case "worse":
+                return f"the new model is worse: {said}; keep the old one"
+        return (
+            f"the new model is not shown to be no worse: {said}, whose lower end should lie above "
+            f"{limit}; {self._needed()}"
+        )
+
+    def _needed(self) -> str:
+        """How many people would tell, if the lead stays what it is."""
+        lead, lowest = self.lead, self.lowest
+        if lead is None or lead.value <= lowest:
+            return "keep the old one, and train again when the service has run for longer"
+        share = (lead.value - lead.low) / (lead.value - lowest)
+        more = math.ceil(self.users * share**2) - self.users
+        return (
+            f"were its lead to stay what it is, some {max(more, 1):,} more users than the "
+            f"{self.users:,} that were asked would tell: train again when the service has run for "
+            "longer"
+        )
 
 
-def measured(
+def judged(
     kind: str,
     model: Path,
-    models: Mapping[str, TopItems],
+    new: TopItems,
+    old: OldModel,
     visits: NewestVisits,
     out: Path,
     seed: int,
 ) -> RetrainedModel:
-    """Ask both models for what users did last, and write OUT/retrained.json.
+    """Ask the new model and the old one, each as it serves, what users did next, and write
+    OUT/retrained.json.
 
-    models: NEW and OLD.
+    The users' histories are those of OUT/log.
     """
+    if not visits.users:
+        return old.nothing_new(kind, model)
+    models = {NEW: new, OLD: open_model(old.folder, Wanted(log=str(out / "log"))).top}
     comparison = compare_rankings(
         {name: ranks_of(top, visits) for name, top in models.items()},
-        np.arange(len(visits.people)),
+        visits.user,
         subject=NEW,
         protocol=EvaluationProtocol(
             split=visits.about,
@@ -93,7 +210,7 @@ def measured(
         seed=seed,
     )
     atomic_write_text(out / "retrained.json", comparison.to_json())
-    return RetrainedModel(kind, model, comparison, visits.about, visits.late)
+    return RetrainedModel(kind, model, comparison, visits.about)
 
 
 def taken_of(log: Log) -> tuple[HistoryLog, list[str]]:

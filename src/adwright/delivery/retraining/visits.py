@@ -1,7 +1,7 @@
 """Two towers, HCN and cascades, trained anew on the visits of the joined log.
 
-Both models are asked for the last test visit of each user: the training of the new one, which goes
-by the same rules as the old one's, leaves those out.
+Both models are asked for test visits that came after the old one: the training of the new one
+leaves those out. A cascade is judged as it was measured, before it is fitted to all events.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 from adwright.core.artifacts import Artifact
 from adwright.core.config import from_jsonable
 from adwright.data.sources.log import save_log
-from adwright.data.tasks.own.next_item import NextItem, open_next_item
 from adwright.delivery.cascade.deployment import KIND as CASCADE
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel
 from adwright.delivery.joined_log import JoinedLog
+from adwright.delivery.recommend.models import CascadeTop
 from adwright.delivery.recommend.newest import held_visits
 from adwright.delivery.recommend.opened import Wanted, open_model
-from adwright.delivery.retraining.retrained import NEW, OLD, RetrainedModel, measured, taken_of
+from adwright.delivery.retraining.retrained import OldModel, RetrainedModel, judged, taken_of
+from adwright.delivery.stages.histories import Histories
 from adwright.models.retrieval.hcn import HCNConfig
 from adwright.training.retrieval.artifact import KIND as RETRIEVER
 from adwright.training.retrieval.artifact import RetrieverArtifact
@@ -32,36 +33,50 @@ _log = logging.getLogger("adwright")
 
 
 def retrain_retriever(
-    folder: Path, artifact: Artifact, config: dict[str, Any], joined: JoinedLog, out: Path
+    folder: Path,
+    artifact: Artifact,
+    config: dict[str, Any],
+    joined: JoinedLog,
+    old: OldModel,
+    out: Path,
 ) -> RetrainedModel:
     """As the run was trained; its sizes and epochs follow from the joined log as they did from the
     old one."""
-    old = RetrieverArtifact.load(artifact).model.config
-    kind: RetrieverKind = "hcn" if isinstance(old, HCNConfig) else "two-tower"
+    before = RetrieverArtifact.load(artifact).model.config
+    kind: RetrieverKind = "hcn" if isinstance(before, HCNConfig) else "two-tower"
     asked = RetrieverRun(model=kind, seed=artifact.seed)
     if "run" in config:
         source = f"{folder.parent}/config.json"
         asked = from_jsonable(RetrieverRun, config["run"], source=source)
-    found = _task(joined, out)
+    save_log(out / "log", joined.log)
+    found = old.task(out / "log", joined.log)
     run_retriever(
         replace(asked, out=out, log=str(out / "log")),
         found.task,
         repeats=found.choices.repeats,
         tell=_log.info,
     )
-    return _compared(RETRIEVER, folder, out / "model", found, joined, out, asked.seed)
+    new = open_model(out / "model", Wanted(log=str(out / "log")))
+    visits = held_visits(found.task, old.after, unseen=new.unseen)
+    return judged(RETRIEVER, out / "model", new.top, old, visits, out, asked.seed)
 
 
 def retrain_cascade(
-    folder: Path, artifact: Artifact, config: dict[str, Any], joined: JoinedLog, out: Path
+    folder: Path,
+    artifact: Artifact,
+    config: dict[str, Any],
+    joined: JoinedLog,
+    old: OldModel,
+    out: Path,
 ) -> RetrainedModel:
     """As it was built: in as many minutes, of the same models; what serves is chosen anew."""
     asked = FunnelConfig(seed=artifact.seed)
     if "config" in config:
         source = f"{folder.parent}/config.json"
         asked = from_jsonable(FunnelConfig, config["config"], source=source)
-    found = _task(joined, out)
-    build_funnel(
+    save_log(out / "log", joined.log)
+    found = old.task(out / "log", joined.log)
+    built = build_funnel(
         found.task,
         out,
         asked,
@@ -70,19 +85,9 @@ def retrain_cascade(
         events=taken_of(joined.log)[0].events,
         tell=_log.info,
     )
-    return _compared(CASCADE, folder, out / "deployment", found, joined, out, asked.seed)
-
-
-def _task(joined: JoinedLog, out: Path) -> NextItem:
-    save_log(out / "log", joined.log)
-    return open_next_item(out / "log")
-
-
-def _compared(
-    kind: str, old: Path, new: Path, found: NextItem, joined: JoinedLog, out: Path, seed: int
-) -> RetrainedModel:
-    unseen = not found.choices.repeats
-    asking = Wanted(log=str(out / "log"), unseen=unseen)
-    models = {NEW: open_model(new, asking).top, OLD: open_model(old, asking).top}
-    visits = held_visits(found.task, joined.since, unseen=unseen)
-    return measured(kind, new, models, visits, out, seed)
+    known = Histories.from_events(taken_of(joined.log)[0].events, found.task.items)
+    # What is saved knows the test; what was measured does not.
+    unseen = known.leave_out(repeats=found.choices.repeats)
+    new = CascadeTop(built.measured.cascade(known), unseen=unseen)
+    visits = held_visits(found.task, old.after, unseen=unseen)
+    return judged(CASCADE, out / "deployment", new, old, visits, out, asked.seed)

@@ -54,6 +54,8 @@ class Comparison:
         "ece": "calibration error",
     }
     LEAD: ClassVar[str] = "gauc"
+    #: What chance alone reaches in it.
+    CHANCE: ClassVar[float] = 0.5
 
     subject: str
     reports: Mapping[str, Report]
@@ -148,6 +150,7 @@ class RankingComparison(Comparison):
 
     MEASURES: ClassVar[Mapping[str, str]] = {m: m for m in ("ndcg@10", "hr@10", "recall@50")}
     LEAD: ClassVar[str] = "ndcg@10"
+    CHANCE: ClassVar[float] = 0.0
 
 
 def compare(

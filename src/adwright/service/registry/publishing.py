@@ -3,6 +3,7 @@ it decide.
 
     MODELS/TENANT/VERSION/    the copy; a model that serves alone gets the histories of its log
     MODELS/TENANT/current     the pointer, written last
+    MODELS/TENANT/published.jsonl   what decided, since when and why, by which the way back is found
 
 Nothing decides that was not loaded and asked here as the service does it, and what could not be
 published leaves nothing behind.
@@ -27,9 +28,9 @@ from adwright.service.registry.deployed import Deployed, probe
 from adwright.service.registry.exploring import explored
 from adwright.service.registry.inventory import inventory
 from adwright.service.registry.loading import SERVABLE, load_deployed
-from adwright.service.registry.registry import checked_name, publish
+from adwright.service.registry.registry import BACK, checked_name, publish, version_before
 
-__all__ = ["Publication", "publish_model", "publish_version", "require_servable"]
+__all__ = ["Publication", "go_back", "publish_model", "publish_version", "require_servable"]
 
 _VERSION = re.compile(r"v(\d+)")
 
@@ -50,9 +51,11 @@ class Publication:
     notes: tuple[str, ...]
 
 
-def publish_version(version: str | Path, *, clock: Clock | None = None) -> Publication:
+def publish_version(
+    version: str | Path, *, why: str = "", clock: Clock | None = None
+) -> Publication:
     """Let a version that lies in MODELS/TENANT/VERSION decide for its tenant, after it was loaded
-    as the service loads it.
+    as the service loads it. why: is written down, see `publish`.
 
     Raises ArtifactError where it is none that can be served, and as `load_deployed`.
     """
@@ -72,8 +75,17 @@ def publish_version(version: str | Path, *, clock: Clock | None = None) -> Publi
     deployed = require_servable(folder, clock=clock)
     tenant, root = folder.parent.name, folder.parent.parent
     before = _current(root, tenant)
-    publish(root, tenant, folder.name)
+    publish(root, tenant, folder.name, why=why, clock=clock)
     return Publication(tenant, folder.name, folder, deployed.kind, before, explored(deployed))
+
+
+def go_back(models: str | Path, tenant: str, *, clock: Clock | None = None) -> Publication:
+    """Let the version decide that decided before; a second time the one before that.
+
+    Raises ArtifactError where none is known, and as `publish_version`.
+    """
+    before = version_before(models, tenant)
+    return publish_version(Path(models) / tenant / before, why=BACK, clock=clock)
 
 
 def publish_model(
@@ -85,6 +97,7 @@ def publish_model(
     log: str | Path | None = None,
     histories: bool = True,
     offline: bool = False,
+    why: str = "",
     clock: Clock | None = None,
 ) -> Publication:
     """Copy a model to MODELS/TENANT/VERSION, and let it decide.
@@ -92,7 +105,7 @@ def publish_model(
     model: its folder, or that of the run which made it. version: by default the next of v1, v2
     and so on. log: that the histories are read from, for a model that serves alone; by default
     the one that its run names. histories: False publishes it without any. offline: never
-    download a public log.
+    download a public log. why: is written down, see `publish`.
     Raises ArtifactError where it cannot be served, ResourceError where the version is there
     already, and as `load_deployed` and `open_history`.
     """
@@ -129,7 +142,7 @@ def publish_model(
     try:
         deployed = require_servable(target, clock=clock)
         before = _current(root, tenant)
-        publish(root, tenant, name)
+        publish(root, tenant, name, why=why, clock=clock)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise

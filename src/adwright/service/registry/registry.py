@@ -1,6 +1,7 @@
 """Which model decides for which tenant, and how a new one takes its place.
 
     ROOT/TENANT/current      one line: the name of the version that decides
+    ROOT/TENANT/published.jsonl  when which version was let decide, and why; a line each
     ROOT/TENANT/VERSION/     an artifact
     ROOT/TENANT/serving.toml the policy, where it is not the usual one
 
@@ -13,6 +14,7 @@ or is larger than such a file can be, is refused and not read.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -24,7 +26,7 @@ from typing import Any, Protocol
 
 from adwright.core.artifacts import MANIFEST
 from adwright.core.atomic import atomic_write_text
-from adwright.core.clock import Clock
+from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError
 from adwright.core.hashing import sha256_bytes
 from adwright.core.manifest import MOST_MANIFEST_BYTES
@@ -32,6 +34,8 @@ from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
 
 __all__ = [
+    "BACK",
+    "JOURNAL",
     "POINTER",
     "SETTINGS",
     "FixedModels",
@@ -41,9 +45,12 @@ __all__ = [
     "Models",
     "checked_name",
     "publish",
+    "version_before",
 ]
 
-POINTER = "current"
+POINTER, JOURNAL = "current", "published.jsonl"
+#: The reason of a line of the journal that goes back.
+BACK = "back"
 SETTINGS = "serving.toml"
 _MAX_NAME = 128
 _MOST_POINTER, _MOST_SETTINGS = 4 << 10, 16 << 20
@@ -284,11 +291,15 @@ class FolderModels:
         return deployed
 
 
-def publish(root: str | Path, tenant: str, name: str) -> None:
-    """Let version `name` of `tenant` decide: write the pointer, in one step.
+def publish(
+    root: str | Path, tenant: str, name: str, *, why: str = "", clock: Clock | None = None
+) -> None:
+    """Let version `name` of `tenant` decide: write the pointer, in one step, and a line of
+    published.jsonl.
 
     The version's folder must lie in ROOT/TENANT already. Running services load it within
-    `poll_seconds`, and go on with the old one where they cannot.
+    `poll_seconds`, and go on with the old one where they cannot. why: in words; "back" for a way
+    back. clock: the machine's own by default.
 
     Raises ArtifactUnsafeError for a name that leaves the folder, ArtifactError where the folder
     holds no artifact, ResourceError where the pointer cannot be written.
@@ -300,12 +311,51 @@ def publish(root: str | Path, tenant: str, name: str) -> None:
             where=str(folder / name),
             hint="copy the version's folder there first",
         )
+    before, journal = _text(folder / POINTER).strip(), folder / JOURNAL
     atomic_write_text(folder / POINTER, name + "\n")
+    now = (clock or SystemClock()).now()
+    told = {"time": now.isoformat(), "version": name, "before": before, "why": why}
+    atomic_write_text(journal, _text(journal) + json.dumps(told) + "\n")
+
+
+def version_before(root: str | Path, tenant: str) -> str:
+    """The version that decided before the present one; who went back, goes back further.
+
+    Raises ArtifactError where published.jsonl names none.
+    """
+    path = Path(root) / checked_name(tenant, Path(root)) / JOURNAL
+    stack = list[str]()
+    try:
+        for line in _text(path).splitlines():
+            told = json.loads(line)
+            if told["why"] == BACK:
+                stack.pop()
+                continue
+            names = [told["before"], told["version"]] if not stack else [told["version"]]
+            stack += [one for one in names if one and one != (stack or [""])[-1]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ArtifactError(
+            f"the line {line!r:.80} is none of those that adwright writes",
+            where=str(path),
+            hint=f"name a version: adwright publish {path.parent}/VERSION",
+        ) from error
+    if len(stack) < 2:
+        raise ArtifactError(
+            "no version is known that decided before",
+            where=str(path),
+            hint=f"name one: adwright publish {path.parent}/VERSION",
+        )
+    return stack[-2]
 
 
 def _tell(status: ModelStatus, events: Sequence[Mapping[str, Any]]) -> None:
     if status.deployed is not None:
         status.deployed.tell(events)
+
+
+def _text(path: Path) -> str:
+    found = _read(path, _MOST_SETTINGS)
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
 
 
 def _read(path: Path, most: int) -> bytes | OSError | None:
