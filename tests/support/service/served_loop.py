@@ -80,7 +80,8 @@ def play_loop(
     _adwright("train", *train, "--out", "runs/a")
     _adwright("publish", "runs/a", "--tenant", "shop")
     (folder / "models" / "shop" / SETTINGS).write_text(POLICY)
-    key = _adwright("key", "shop").split()[-1]
+    key = _adwright("key", "shop", *(f"--scope={name}" for name in ("events", "decide", "read")))
+    key = key.split()[-1]
     events = log.events.collect()
     with Store.open("sqlite:///adwright.db") as store:
         stored = stored_events(store)
