@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+from adwright.authoring.instructions.draws import drawn
+from adwright.authoring.writer.drafts import Drafts
 from tests.support.commands import call
 from tests.support.writing import Teller
 
@@ -37,7 +40,10 @@ def test_every_setting_reaches_the_job(table: Path, tmp_path: Path, teller: Tell
     assert "Query: " in title
     assert "colour: " in title
     assert teller.calls[0][1].temperature == 0.5
-    assert teller.calls[0][1].seed == 5
+    with closing(Drafts.open(out, reading_only=True)) as drafts:
+        product = next(iter(drafts.states()))[0]
+    seed = drawn(5, product, "headline", "0", "0", "1") % 2**31
+    assert teller.calls[0][1].seeds == (seed,)
     report = json.loads((out / "report.json").read_text())
     assert report["products"] == 1
     assert report["currency"] == "EUR"
