@@ -67,6 +67,32 @@ def service() -> Iterator[str]:
     yield from source("service")
 
 
+def exploration() -> Iterator[str]:
+    """What is given up where a share was stated."""
+    heads = ("log", "model", "given up, expected", "of what was taken (95% interval)")
+    heads += ("ten best kept", "before, softmax at 0.5", "of 1,000 count", "ECE")
+    yield f"| {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in result("exploration").get("rows", []):
+        cells = [row["log"], row["model"]]
+        if "refused" in row:
+            cells += ["refused: tells no item from another", "", ""]
+        else:
+            span = f"{row['taken_low']:.1%} to {row['taken_high']:.1%}"
+            cells += [f"{row['expected']:.2%}", f"{row['taken']:.1%} ({span})"]
+            cells += [f"{row['best_kept']:.0%}" if "best_kept" in row else ""]
+        blunt, ece = row.get("softmax_before_best_kept"), row.get("ece")
+        cells += [
+            "" if blunt is None else f"{blunt:.0%}",
+            number(row.get("ess_foretold"), ",.0f") if row.get("ess_foretold") else "",
+            "" if ece is None else f"{ece:.4f}",
+        ]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield result("exploration").get("protocol", f"Exploration is {ABSENT}.")
+    yield from source("exploration")
+
+
 def offpolicy() -> Iterator[str]:
     """Each policy of Open Bandit valued on the other's log."""
     rows = result("offpolicy").get("rows", [])
@@ -361,6 +387,7 @@ def funnel() -> Iterator[str]:
 DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "cascade": cascade,
     "delivery": delivery,
+    "exploration": exploration,
     "funnel": funnel,
     "hcn": hcn,
     "index": index,

@@ -28,7 +28,7 @@ def asked_of(settings: PolicySettings, histories: Histories | None, clock: Clock
     if not settings.explores:
         return []
     known = [] if histories is None else latest_visits(histories, ASKED, after=True)[0]
-    return known or [Request("visit-0", "nobody", clock.now())]
+    return known or [Request(f"visit-{n}", "nobody", clock.now()) for n in range(ASKED)]
 
 
 def sample_of(
