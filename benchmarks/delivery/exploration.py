@@ -95,12 +95,11 @@ def main() -> None:
     parser.add_argument("--cascades", type=Path)
     asked = parser.parse_args()
     path = RESULTS / f"{NAME}.json"
-    kept = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
     for name in asked.names or (*LOGS, "simulator"):
         found = simulated() if name == "simulator" else of_log(name, asked.cascades)
         new = {(row["log"], row["model"]) for row in found}
-        kept = [row for row in kept if (row["log"], row["model"]) not in new] + found
-        written(kept)
+        kept = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
+        written([row for row in kept if (row["log"], row["model"]) not in new] + found)
 
 
 def of_log(name: str, cascades: Path | None) -> list[dict[str, Any]]:
