@@ -39,6 +39,18 @@ def test_the_served_line_is_what_the_cascade_answers() -> None:
     assert report.visits == len(VISITS)
 
 
+def test_a_part_that_is_above_what_serves_is_named_in_the_first_line() -> None:
+    worst = measured(serving=replace(SERVING, coarse=ScoreMixture(("item-item",), (-1.0,))))
+    parts = [line for line in worst.lines if line.kind == "part"]
+    best = max(parts, key=lambda line: line.ndcg.value if line.ndcg else 0.0)
+    assert best.ndcg is not None
+    assert f"Its part {best.name} alone has {best.ndcg.value:.4f} on these visits" in worst.first
+    for report in (measured(), worst):
+        assert report.served.ndcg is not None
+        above = any(one.ndcg and one.ndcg.value > report.served.ndcg.value for one in parts)
+        assert ("Its part" in report.first) == above
+
+
 def test_rules_sources_and_parts_have_their_lines() -> None:
     report = measured()
     kinds: dict[str, set[str]] = {}

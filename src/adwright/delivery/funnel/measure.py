@@ -127,7 +127,8 @@ class _Asked:
         leads = {} if same or served.ahead is None else {self.best: served.ahead}
         rules = [self.order(name, "rule", one, DEPTH) for name, one in self.ranks.items()]
         return FunnelReport(
-            first=(about + verdict("What serves", leads, "NDCG@10")).strip(),
+            first=(about + verdict("What serves", leads, "NDCG@10")).strip()
+            + _above(served, lines),
             split=self.split,
             best_rule=self.best,
             lines=(*rules, *lines),
@@ -140,6 +141,18 @@ class _Asked:
             notes=tuple(notes),
             validation=tuple(validation),
         )
+
+
+def _above(served: FunnelLine, lines: Sequence[FunnelLine]) -> str:
+    """That a part is above what serves here, where one is: a report keeps nothing back."""
+    parts = [(one.ndcg.value, one.name) for one in lines if one.kind == "part" and one.ndcg]
+    value, name = max(parts, default=(0.0, ""))
+    if served.ndcg is None or value <= served.ndcg.value:
+        return ""
+    return (
+        f" Its part {name} alone has {value:.4f} on these visits, what serves "
+        f"{served.ndcg.value:.4f}: other visits have chosen."
+    )
 
 
 def rule_ranks_of(

@@ -11,13 +11,13 @@ searched but told by the log.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.clock import ProcessorClock
 from adwright.core.config import with_overrides
 from adwright.data.ranges import ranges
 from adwright.data.sequences.next_log import NextLog, NextQuestions
@@ -66,7 +66,7 @@ class ItemItemTrial:
 @dataclass(frozen=True)
 class ItemItemSearch:
     """What a search found. config: the best. trials: all, the default settings first. questions,
-    events: asked, and counted from. seconds: it took."""
+    events: asked, and counted from. seconds: of the processor."""
 
     config: ItemItemConfig
     trials: tuple[ItemItemTrial, ...]
@@ -113,7 +113,8 @@ def search_item_item(
     repeats: whether what a user had may come again; without it own items are left out of the
     answers. questions, events: at most so many. Without validation questions the defaults stand.
     """
-    began = time.perf_counter()
+    timer = ProcessorClock()
+    began = timer.monotonic()
     rng = np.random.default_rng(seed)
     asked = validation_questions(log, rng, questions, events)
     people = _some_people(log, events, rng)
@@ -134,7 +135,7 @@ def search_item_item(
         tuple(trials) if len(trials) > 1 else (),
         len(asked),
         counted,
-        time.perf_counter() - began,
+        timer.monotonic() - began,
     )
     _log.info(found.text())
     return found
