@@ -77,6 +77,22 @@ def programs_bars() -> Iterator[str]:
     yield from source("programs")
 
 
+def programs_chaos() -> Iterator[str]:
+    """What becomes of programs while servers fail, by fault."""
+    found = result("chaos")
+    yield "| servers answer | finished | p99, seconds: 1, 2, 3 of 4 servers |"
+    yield "|---|---|---|"
+    rows = [row for row in found.get("rows", ()) if row["fault"] != "all"]
+    for fault in dict.fromkeys(row["fault"] for row in rows):
+        own = [row for row in rows if row["fault"] == fault]
+        done, asked = (sum(row[key] for row in own) for key in ("finished", "programs"))
+        worst = ", ".join(number(row["p99"], ".1f") for row in own)
+        yield f"| {fault} | {done} of {asked} | {worst} |"
+    yield ""
+    yield found.get("protocol", f"Chaos is {ABSENT}.").strip()
+    yield from source("chaos")
+
+
 def _case(row: Mapping[str, Any]) -> str:
     name, _, further = str(row.get("case", "")).partition(" ")
     said = CASES.get(name, "")
@@ -96,4 +112,5 @@ def _spread(row: Mapping[str, Any], key: str) -> str:
 PROGRAMS: Mapping[str, Callable[[], Iterator[str]]] = {
     "programs-table": programs_table,
     "programs-bars": programs_bars,
+    "programs-chaos": programs_chaos,
 }

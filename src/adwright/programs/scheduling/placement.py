@@ -92,7 +92,7 @@ def place(
     full: list[EngineState] = []
     most = 0
     for engine in engines:
-        if not engine.takes:
+        if not engine.alive or engine.rests is not None:  # `takes`, in the innermost loop
             continue
         if engine.refuses(rank, backlog[0]):
             full.append(engine)

@@ -133,7 +133,7 @@ def program_policy(
     then on. A chain that has failed goes where it failed least, and waits for a place there."""
     terms = terms or PlacementTerms()
     chains, programs = queue.soon
-    alive = sum(each.takes for each in engines.values()) or 1
+    alive = sum(each.alive and each.rests is None for each in engines.values()) or 1
     backlog = chains / alive, programs / alive
     for engine in engines.values():
         if engine.parked and not engine.refuses(-1, backlog[0]):
