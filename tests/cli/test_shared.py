@@ -15,11 +15,13 @@ from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.shared import (
     agree_to_journey,
     allowed_to_replace,
+    config_or_log,
     console,
     fail,
     show_facts,
     show_table,
 )
+from adwright.core.config import read_toml
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
 
@@ -130,3 +132,18 @@ def test_no_stranger_commands_the_terminal(tmp_path: Path) -> None:
     assert "\x07" not in told
     assert "\u202e" not in told
     assert "\x1b]" not in told
+
+
+@pytest.mark.parametrize("given", ["folder", "log.csv", "log.parquet", "movielens"])
+def test_a_log_may_stand_where_a_run_file_may(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    assert config_or_log(Path(given), None, option="--task") == (None, Path(given))
+    for config in (None, Path("run.toml"), Path("run")):
+        assert config_or_log(config, Path("log"), option="--task") == (config, Path("log"))
+    with pytest.raises(ConfigError, match=f"two logs are named.*{given}, --task log"):
+        config_or_log(Path(given), Path("log"), option="--task")
+    with pytest.raises(ConfigError, match=r"this is a folder.*--log, --events or --task"):
+        read_toml("folder")

@@ -21,6 +21,7 @@ from adwright.cli.shared import (
     StopNow,
     agree_to_journey,
     allowed_to_replace,
+    config_or_log,
     require_ray_options,
     show_facts,
     show_table,
@@ -55,7 +56,12 @@ Search = Annotated[
         "--search", min=0, help="Trainings of a search for better settings on validation rows."
     ),
 ]
-Config = Annotated[Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")]
+Config = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[LOG|CONFIG]", help="A log or a task, as --task takes it, or a run file in TOML."
+    ),
+]
 TaskPath = Annotated[
     Path | None,
     typer.Option(
@@ -125,6 +131,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
     from adwright.training.ranking.run import run
 
     require_ray_options(ray_workers, retries)
+    config, task = config_or_log(config, task, option="--task")
     asked = RunConfig() if config is None else load_toml(config, RunConfig)
     stream = with_overrides(asked.fit.stream, {"negative_rate": negative_rate})
     changes = {

@@ -29,6 +29,7 @@ __all__ = [
     "StopNow",
     "agree_to_journey",
     "allowed_to_replace",
+    "config_or_log",
     "console",
     "echo",
     "fail",
@@ -176,6 +177,27 @@ def allowed_to_replace(path: Path, *, force: bool) -> bool:
         )
     typer.confirm(f"{path} exists already. Replace it?", abort=True)
     return True
+
+
+def config_or_log(
+    given: Path | None, log: Path | None, *, option: str
+) -> tuple[Path | None, Path | None]:
+    """The run file and the log of a verb whose argument is either.
+
+    given: the argument: a log where it is a folder, a table by its ending or a public log by name.
+    log: what `option` names. Raises ConfigError where both are logs.
+    """
+    public = [name.strip() for name in PUBLIC_LOGS.split(",")]
+    tables = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".pq", ".gz", ".txt")
+    if given is None or not (
+        given.is_dir() or str(given) in public or given.suffix.lower() in tables
+    ):
+        return given, log
+    if log is not None:
+        raise ConfigError(
+            "two logs are named", where=f"{given}, {option} {log}", hint="name one of them"
+        )
+    return None, given
 
 
 def name_pairs(option: str, text: str | None) -> dict[str, str] | None:

@@ -20,6 +20,7 @@ from adwright.cli.shared import (
     StopNow,
     agree_to_journey,
     allowed_to_replace,
+    config_or_log,
     show_facts,
     show_table,
 )
@@ -39,7 +40,12 @@ SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the sam
 
 Data, measures and time are those of `adwright train hstu`."""
 
-Config = Annotated[Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")]
+Config = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[LOG|CONFIG]", help="A log, as --events takes it, or a run file in TOML."
+    ),
+]
 Events = Annotated[
     Path | None,
     typer.Option(
@@ -121,6 +127,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     from adwright.training.sequential.run import run_sequence
     from adwright.training.sequential.runfile import names_journey, read_run, with_options
 
+    config, events = config_or_log(config, events, option="--events")
     named = config is not None and bool(read_toml(config))
     named |= events is not None or households is not None
     asked = with_options(

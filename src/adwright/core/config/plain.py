@@ -55,6 +55,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises ConfigError naming the file: where it is missing, unreadable or broken.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(
+            "this is a folder, and a run file in TOML is wanted",
+            where=str(path),
+            hint="name data by its option, such as --log, --events or --task; -h shows which",
+        )
     try:
         text = read_regular(os.path.realpath(path), most=_MOST_BYTES).decode("utf-8")
     except FileNotFoundError as error:
