@@ -55,6 +55,24 @@ def literal(rule: ItemItem, asked: Pasts) -> np.ndarray:
     return scores
 
 
+def test_what_was_only_looked_at_counts_as_much_as_the_best_of_its_neighbours() -> None:
+    rule, asked = model(), pasts()
+    looked = np.arange(len(asked.item)) % 3 == 0
+    some = replace(asked, had=~looked)
+    expected = literal(rule, asked)
+    for e in np.flatnonzero(looked & (asked.item > 0)):
+        weight = rule.config.recency ** float(asked.back[e])
+        best = rule.neighbours.score[asked.item[e], 0]
+        expected[asked.owner[e], asked.item[e]] += weight * best if weight >= 0.01 else 0
+    np.testing.assert_allclose(rule.scores(some), expected, rtol=1e-5, atol=1e-6)
+    codes, score = rule.best(some, ITEMS, unseen=True)
+    expected[asked.owner[~looked], asked.item[~looked]] = 0
+    for person, (row, values) in enumerate(zip(codes, score, strict=True)):
+        kept = row > 0
+        assert set(row[kept]) == set(np.flatnonzero(expected[person] > 0))
+        np.testing.assert_allclose(values[kept], expected[person][row[kept]], rtol=1e-5)
+
+
 RULES = pytest.mark.parametrize("rule", [model(), model(own=0.4), model(recency=1.0)])
 
 

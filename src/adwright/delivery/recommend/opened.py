@@ -246,7 +246,7 @@ def _opened(
     if wanted.unseen is not None:
         unseen, people = wanted.unseen, replace(people, had=None)
     elif unseen is None:
-        unseen = people.had is None or bool(people.had.any())
+        unseen = people.had is not None and bool(people.had.any())
     return Opened(top(unseen), people, artifact.kind, artifact.id, source, unseen)
 
 

@@ -121,7 +121,7 @@ def people_of_log(
     known = table["user_id"].gather(bounds[:-1])
     codes = items.rows(table["item_id"].to_arrow())
     times = table["time"].to_numpy()
-    off = None if final is None else table["had"].to_numpy()
+    off = table["had"].to_numpy() if final else None
     found = _arranged(known, codes, times, bounds, users, off)
     moment = int(times.max(initial=0)) + 1 if at is None else at
     return _asked(found, moment, log.profiles)
@@ -135,7 +135,8 @@ def people_of_histories(
     known, item, time, kind, lengths = histories.arrays_and_kinds()
     bounds = np.concatenate(([0], np.cumsum(lengths)))
     names = pl.Series("user_id", known, pl.String)
-    found = _arranged(names, item.astype(np.int64), time, bounds, users, histories.had(kind))
+    had = None if histories.final == () else histories.had(kind)
+    found = _arranged(names, item.astype(np.int64), time, bounds, users, had)
     moment = int(time.max(initial=0)) + 1 if at is None else at
     return _asked(found, moment, histories.profiles)
 

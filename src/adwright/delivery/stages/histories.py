@@ -369,6 +369,7 @@ class Histories:
             np.cumsum([0, *ends], dtype=np.int64),
             np.array([record.version for record in records], np.int64),
             self.had(np.concatenate([_EMPTY.kind, *(r.kind[:end] for r, end in pairs)])),
+            self.final != (),
         )
 
     def save(

@@ -20,7 +20,8 @@ __all__ = ["NeighbourScorer", "NeighbourSource", "request_pasts"]
 def request_pasts(batch: RequestBatch) -> Pasts:
     """The histories of requests by moment: events of one time are one moment."""
     moment = moment_numbers(batch.offsets, batch.time)
-    return Pasts.between(batch.item, moment, batch.offsets[:-1], batch.offsets[1:], batch.had)
+    had = batch.had if batch.leaves else None
+    return Pasts.between(batch.item, moment, batch.offsets[:-1], batch.offsets[1:], had)
 
 
 class NeighbourSource:

@@ -27,6 +27,7 @@ class RequestBatch:
     microseconds; request u has the events offsets[u] to offsets[u + 1], oldest first.
     version: int64 [U]; an equal user, version and number of events mean an equal history. had: bool
     [E], the events that take their item off the user's list, where a model leaves out what was had.
+    leaves: whether any kind of event does.
     """
 
     requests: tuple[Request, ...]
@@ -37,6 +38,7 @@ class RequestBatch:
     offsets: Ints
     version: Ints
     had: NDArray[np.bool_]
+    leaves: bool = True
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -67,6 +69,7 @@ class RequestBatch:
             offsets,
             self.version[chosen],
             self.had[place],
+            self.leaves,
         )
 
     def latest(self, most: int) -> tuple[Ints, Ints]:

@@ -8,6 +8,9 @@ back(e) counts the moments from the event to the latest one of the history, s is
 where things repeat, a large value makes this the user's own recent frequency, and 0 leaves it to
 what the items around it say. Events whose recency^back is below 1/100 do not count.
 
+Where what was had is left out, own is 0, and yet an item that was only looked at may be wanted: such
+an event counts for its own item as much as for the best of its neighbours.
+
 Nothing is trained: the model is a table of counts, and a user who takes something is answered by
 it from the next request on. Weights that fall with the place in the history are those of
 session-based neighbours (Ludewig and Jannach, UMUAI 2018).
@@ -138,6 +141,8 @@ class ItemItem:
     def _loops_pay(self, pasts: Pasts) -> bool:
         """Whether there is more to add up than loading compiled loops takes, of the extra `fast`,
         or they are there already."""
+        if self._wanted(pasts) is not None:
+            return False
         if _LOOPS in sys.modules:
             return True
         entries = len(pasts.item) * self.neighbours.codes.shape[1]
@@ -205,6 +210,12 @@ class ItemItem:
             np.concatenate((table.score, own), axis=1),
         )
 
+    def _wanted(self, pasts: Pasts) -> NDArray[np.bool_] | None:
+        """Events that count for their own item, [E]; None where there are none."""
+        if pasts.had is None or self.config.own or pasts.had.all():
+            return None
+        return ~pasts.had & (pasts.item > 0)
+
     def _rows(self, pasts: Pasts) -> int:
         """Histories whose scores are held at once."""
         return min(max(CELLS // self._width, ROWS), max(len(pasts), 1))
@@ -223,6 +234,11 @@ class ItemItem:
             mine = owner[some] - start
             cells = codes[counted.item[some]] + (mine * self._width)[:, None]
             values = score[counted.item[some]]
+            if (wanted := self._wanted(counted)) is not None:
+                mine_too = (counted.item[some] + mine * self._width)[:, None]
+                cells = np.concatenate((cells, mine_too), axis=1)
+                best = np.where(wanted[some], values[:, 0], np.float32(0))[:, None]
+                values = np.concatenate((values, best), axis=1)
             values *= weight[some][:, None]
             yield _Reached(start, stop, mine, cells, values)
             start = stop
