@@ -5,7 +5,6 @@ PYTHONPATH=TREE/src python -m benchmarks.mended.ownlog --state before      (3 mi
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ import httpx
 import numpy as np
 import polars as pl
 
+from adwright.web.refusals import Refusals
 from benchmarks.mended import run
 
 _START = datetime(2025, 1, 1, tzinfo=UTC)
 _ROWS, _RETURNS, _ALONE = 38_352, 702, 68
-_RATE, _SECONDS = 300, 10
 
 
 def measure() -> Mapping[str, float | int | str]:
@@ -46,8 +46,7 @@ def measure() -> Mapping[str, float | int | str]:
         key = _typed("key", "shop").stdout.split()[-1]
         with _served(key) as client:
             found |= _asked(client, str(bought["sku"].mode().sort()[0]))
-            refused = asyncio.run(_rush(str(client.base_url), key))
-        found[f"median seconds until a 429 at {_RATE} decisions a second of 40 ms"] = refused
+        found["seconds that the median 429 is held back, at 177 a second"] = _held_back()
     found["brothers found, and mended"] = (
         "8, of which 8: the popular answer of item-item showed what was bought; /v1/events and "
         "/v1/decide took dates of 2031; a store's returns in retrain; a return in CSV by kind; a "
@@ -133,25 +132,10 @@ def _happens(client: httpx.Client, user: str, kind: str, item: str, n: int, **mo
     return client.post("/v1/events", json={"events": [row]}).status_code
 
 
-async def _rush(base: str, key: str) -> float:
-    """The median seconds until a 429, of an open loop of decisions by the default deadline."""
-    rng, took = np.random.default_rng(1), list[float]()
-    limits = httpx.Limits(max_connections=2_000, max_keepalive_connections=200)
-    head = {"X-API-Key": key}
-    async with httpx.AsyncClient(base_url=base, headers=head, limits=limits, timeout=30) as client:
-
-        async def ask(n: int) -> None:
-            began = time.perf_counter()
-            body = {"request_id": f"rush-{n}", "user_id": f"c{n % 3_000}", "k": 5}
-            answer = await client.post("/v1/decide", json=body)
-            if answer.status_code == 429:
-                took.append(time.perf_counter() - began)
-
-        async with asyncio.TaskGroup() as group:
-            for n in range(_RATE * _SECONDS):
-                group.create_task(ask(n))
-                await asyncio.sleep(float(rng.exponential(1 / _RATE)))
-    return round(float(np.median(took)), 3) if took else 0.0
+def _held_back() -> float:
+    """The median seconds that a shop's refusals are held back, at 59 of 100 of 300 a second."""
+    refusals = Refusals(256) if signature(Refusals).parameters else Refusals()
+    return round(float(np.median([refusals.wait("shop", n / 177) for n in range(177 * 20)])), 3)
 
 
 @contextmanager

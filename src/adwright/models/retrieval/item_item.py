@@ -8,8 +8,8 @@ back(e) counts the moments from the event to the latest one of the history, s is
 where things repeat, a large value makes this the user's own recent frequency, and 0 leaves it to
 what the items around it say. Events whose recency^back is below 1/100 do not count.
 
-Where what was had is left out, own is 0, and yet an item that was only looked at may be wanted: such
-an event counts for its own item as much as for the best of its neighbours.
+Where what was had is left out, own is 0, and yet an item that was only looked at may be wanted:
+such an event counts for its own item as much as for the best of its neighbours.
 
 Nothing is trained: the model is a table of counts, and a user who takes something is answered by
 it from the next request on. Weights that fall with the place in the history are those of
