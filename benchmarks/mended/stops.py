@@ -41,7 +41,7 @@ class _Shop:
 
     def __init__(self, folder: Path, store: Store, url: str) -> None:
         models = folder / "models"
-        save_popularity(models / TENANT / "v1", list(ITEMS), np.arange(len(ITEMS)) + 1.0)
+        save_popularity(models / TENANT / "v1", list(ITEMS), np.arange(1.0, len(ITEMS) + 1))
         publish(models, TENANT, "v1")
         self.key, self.weak = key_of(store), store.create_key(TENANT)
         self.clocks, self.services = [folder / "clock-0", folder / "clock-1"], list[Service]()

@@ -173,7 +173,7 @@ class Trial:
         self._rng = np.random.default_rng(self.seed)
         with tempfile.TemporaryDirectory() as folder, Store.open(self.url) as store:
             models = Path(folder) / "models"
-            save_popularity(models / TENANT / "v1", list(ITEMS), np.arange(len(ITEMS)) + 1.0)
+            save_popularity(models / TENANT / "v1", list(ITEMS), np.arange(1.0, len(ITEMS) + 1))
             publish(models, TENANT, "v1")
             self._key = key_of(store)
             self._clocks = [Path(folder) / f"clock-{n}" for n in range(REPLICAS)]
