@@ -74,7 +74,7 @@ PROTOCOL = (
     "which was greedy then (least propensity 1). ms: processor time of a decision alone, "
     "recommender and policy, greedy on scores and exploring on chances. simulator: households of "
     "Complete Journey in the three weeks after what item-item was counted from, and what their "
-    "known chances say of the same decisions."
+    "known chances say of the same decisions, of as many places as the simulation has."
 )
 LOGS = ("beauty", "lastfm", "ml-latest-small", "movietweetings", "complete-journey")
 _TOGETHER = 64
@@ -344,8 +344,8 @@ def simulated() -> list[dict[str, Any]]:
         value = np.zeros((some, 2))
         chances = np.zeros((some, 2))
         for n, (request, one) in enumerate(zip(requests, answers, strict=True)):
-            slates = [one.item_ids[:10]]
-            chances[n, 0] = one.score[:10].sum()
+            slates = [one.item_ids[: request.k]]
+            chances[n, 0] = one.score[: request.k].sum()
             for draw in range(DRAWS):
                 again = replace(request, request_id=f"{request.request_id}-{draw}")
                 slate = model.decide("shop", again, one)
