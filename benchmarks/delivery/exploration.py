@@ -1,4 +1,4 @@
-"""Exploration stated in what it costs: what is really given up, on five logs and in the simulator.
+"""Exploration stated in what it costs: what is really given up, on logs and in the simulator.
 
     python -m benchmarks.delivery.exploration --set lastfm           one log; the others stay
 
