@@ -30,6 +30,20 @@ def store() -> Iterator[str]:
     yield from source("store")
 
 
+def stops() -> Iterator[str]:
+    """What a history of stops under kills and steps of clocks holds."""
+    names = ("operations", "kills", "freezes", "steps", "in force", "violations")
+    heads = (*names[:3], "steps of clocks", "stops in force everywhere", "violations")
+    yield f"| store | {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in result("stops").get("rows", []):
+        cells = [number(row[name], ",d") for name in names]
+        yield f"| {row['store']} | {' | '.join(cells)} |"
+    yield ""
+    yield result("stops").get("protocol", f"The history is {ABSENT}.")
+    yield from source("stops")
+
+
 def service() -> Iterator[str]:
     """Latency by rate, overload, and kill -9."""
     figures, rows = figures_of("service"), result("service").get("rows", [])
@@ -395,5 +409,6 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "rules": rules,
     "rules-beside": rules_beside,
     "service": service,
+    "stops": stops,
     "store": store,
 }

@@ -31,6 +31,11 @@ from tests.support.data.small_stop_list import small_stop_list
 
 __all__ = ["measure"]
 
+BROTHERS = (
+    "8 found, 5 mended: requests and impressions dated ahead (budgets, caps, flights), caps blind "
+    "to what other clocks date later, ties of a joined log by id, recommend's own now; left: "
+    "requests dated back draw on that day's budget, evidence and decisions are cut by event time"
+)
 _SETTINGS = {"deadline_ms": 2000, "max_deadline_ms": 2000}
 _PATIENCE = 20.0
 _SECONDS = 60.0
@@ -107,8 +112,7 @@ def measure() -> Mapping[str, float | int | str]:
         found["history checker, 60 s: violations for 100 decisions"] = round(
             100 * len(said) / max(1, asked), 1
         )
-    brothers = "8 found, 5 mended: see the notes of the change"
-    found["brothers: order or truth by a caller's clock or id"] = brothers
+    found["brothers: order or truth by a caller's clock or id"] = BROTHERS
     return found
 
 
