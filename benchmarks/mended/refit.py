@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from adwright.core.errors import ResumeError
@@ -36,7 +37,7 @@ def measure() -> dict[str, float | int | str]:
         share = int(saved.parts.count.sum()) / len(task.item)
         found["share of a log's events that a saved cascade was counted from"] = round(share, 3)
         last = {int(task.visit_user[visit]): visit for visit in range(len(task))}
-        shown = saved.cascade().recommend_many(visit_requests(task, list(last.values())))  # type: ignore[arg-type]
+        shown = saved.cascade().recommend_many(visit_requests(task, np.array(list(last.values()))))
         seen = sum("launched" in one.item_ids[:10] for one in shown)
         found[f"of {len(last)} users, those shown a film launched in the last tenth"] = seen
         found["a build of 15 s that is resumed with 30"] = _resumed(log, folder / "run", 0.5, 0)

@@ -130,6 +130,18 @@ def test_a_pause_is_measured_and_goes_on_with_the_same_bits(
         assert mine.equal(theirs)
 
 
+def test_a_pause_uses_up_no_patience(tmp_path: Path) -> None:
+    config, outcomes = replace(CONFIG, patience=1), []
+    for step in (2, 4, 6, 20):
+        line = Line(config, goals=(3.0,) if step == 2 else (1.0, 1.0))
+        pauses = Pauses(step)
+        train(line, line.folder(tmp_path), resume=step > 2, callbacks=[pauses])
+        outcomes.append((pauses.of(RunEnds)[0].step, pauses.of(RunEnds)[0].outcome))
+    # The first whole epoch that is no better ends it.
+    assert outcomes[:2] == [(2, "paused"), (4, "paused")]
+    assert outcomes[2:] == [(5, "early stop"), (5, "early stop")]
+
+
 def test_a_resumed_run_says_from_where(tmp_path: Path) -> None:
     first, second, notes = Line(), Line(), Notes()
     with pytest.raises(Interrupted):

@@ -182,9 +182,12 @@ class _Loop(Generic[B]):
                 return why == "end"
 
     def _pause(self) -> None:
-        """Measure in the midst of an epoch, where that was not just done, and keep all of it."""
+        """Measure in the midst of an epoch, where that was not just done, and keep all of it.
+
+        Patience counts what an epoch brings, so a part of one that is no better uses none up.
+        """
         if self.at.loss_count and self.trainee.is_due_after_epoch(self.at):
-            self._validate_within()
+            self._validate_within(counts=False)
         else:
             self._save()
 
@@ -212,7 +215,7 @@ class _Loop(Generic[B]):
                 return "pause"
         return "end"
 
-    def _validate_within(self) -> None:
+    def _validate_within(self, *, counts: bool = True) -> None:
         try:
             found = self._validated()
         except KeyboardInterrupt:
@@ -220,7 +223,7 @@ class _Loop(Generic[B]):
             self.interrupts.whole = False
             raise
         with self.interrupts.step():
-            self._take(*found, is_end=False)
+            self._take(*found, is_end=False, counts=counts)
         self._save()
         self.on_step(self.at.steps)
 
@@ -285,8 +288,11 @@ class _Loop(Generic[B]):
         goal, measures = self._measured() if together else told_by_first(self._measured)
         return goal, measures
 
-    def _take(self, goal: float | None, measures: dict[str, Any], *, is_end: bool) -> None:
-        """Note a validation, which ends the epoch or does not, and keep the best weights."""
+    def _take(
+        self, goal: float | None, measures: dict[str, Any], *, is_end: bool, counts: bool = True
+    ) -> None:
+        """Note a validation, which ends the epoch or does not, and keep the best weights. counts:
+        against patience, where it is no better."""
         trainee, at = self.trainee, self.at
         better = goal is None or at.best is None
         if goal is not None and at.best is not None:
@@ -295,6 +301,8 @@ class _Loop(Generic[B]):
             now = trainee.saved.state_dict()
             self.best = {name: value.detach().clone() for name, value in now.items()}
         self.at = at.validated(goal, {**trainee.line(at), **measures}, better=better)
+        if not (better or counts):
+            self.at = replace(self.at, worse=at.worse)
         trainee.validated()
         self.telling.validation(self.at, goal, measures, is_best=better, is_end=is_end)
 
