@@ -25,7 +25,7 @@ __all__ = ["readable_name", "readable_size", "shelf_product", "shelf_products"]
 #: Characters after which the data set cuts a name.
 _CUT = 30
 _WORD = re.compile(r"[A-Z][A-Z'.]*")
-_SIZE = re.compile(r"(\d*\.?\d+) ?(OZ|LB|CT|PK|ML|L|LTR|GAL|PT|QT)", re.ASCII)
+_SIZE = re.compile(r"(\d++(?:\.\d++)?|\.\d++) ?(OZ|LB|CT|PK|ML|L|LTR|GAL|PT|QT)", re.ASCII)
 #: Words that say nothing of a product by themselves.
 _VAGUE = frozenset(
     (

@@ -17,8 +17,8 @@ __all__ = ["shop_server"]
 
 
 @contextmanager
-def shop_server(app: ShopApp) -> Iterator[str]:
-    """The origin at which `app` is served, until the block ends."""
+def shop_server(app: ShopApp, *, extra: str = "") -> Iterator[str]:
+    """The origin at which `app` is served, until the block ends. extra: HTML below each page."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -41,7 +41,7 @@ def shop_server(app: ShopApp) -> Iterator[str]:
                 self._answer(answer.status, _html(app, path, app.page(path)))
 
         def _answer(self, status: int, text: str) -> None:
-            data = text.encode()
+            data = (text + extra).encode()
             self.send_response(status)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(data)))

@@ -231,7 +231,7 @@ class AppPlaces:
 
 def plain_label(element: Element) -> str:
     """A label as people say it: small letters, without marks of required fields."""
-    return " ".join(re.sub(r"[*:?]+|\(.*?\)", " ", element.label).split()).lower()
+    return " ".join(re.sub(r"[*:?]+|\([^)\n]{0,200}\)", " ", element.label).split()).lower()
 
 
 def singular(noun: str) -> str:

@@ -87,4 +87,4 @@ def plain_text(text: str) -> str:
             break
     else:
         text = re.sub(r"[<>]", " ", _ENTITY.sub(" ", text))
-    return re.sub(r"[ \t\r\f\v\u00a0]{2,}", " ", re.sub(r"\s*\n\s*", "\n", text)).strip()
+    return re.sub(r"[ \t\r\f\v\u00a0]{2,}", " ", re.sub(r"(?<!\s)\s*\n\s*", "\n", text)).strip()

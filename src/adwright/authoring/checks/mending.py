@@ -24,7 +24,7 @@ __all__ = ["Level", "cut", "quieter", "tidy"]
 #: How much is taken out.
 Level = Literal["word", "clause", "sentence"]
 
-_SENTENCE_END = re.compile(r"[.!?]+[\"”')\]]*(?=\s|$)|[。！？]|\n")
+_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"”')\]]*+(?=\s|$)|[。！？]|\n")
 _CLAUSE = re.compile(
     r"[,;:](?=\s)|\s[-–—|•](?=\s)|[—(|•]"
     r"|\s(?:and|but|or|with|for|in|plus|featuring|that|which|while|from|including|by|at|to|on|made"
@@ -51,7 +51,8 @@ _LEADS = {
     *("in", "for", "any", "new"),
 }
 _DANGLING = re.compile(
-    r"(?:\s+(?:and|or|with|for|in|of|but|plus|the|a|an|from|by|to|at|on|featuring)|\s*[,;:–—-])+\s*"
+    r"(?<![\s,;:–—-])(?:\s++(?:and|or|with|for|in|of|but|plus|the|a|an|from|by|to|at|on|featuring)"
+    r"|\s*+[,;:–—-]++){1,20}\s*"
     r"(?=[.!?](?:\s|$)|$)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -77,11 +78,11 @@ def tidy(text: str, *, like: str = "") -> str:
     began with one."""
     text = re.sub(r"[ \t\u00a0]{2,}", " ", text)
     text = re.sub(r"\(\s*[,;]?\s*\)|\[\s*\]", "", text)
-    text = re.sub(r"[ \t]+(?=[,;:!?)](?:\s|$)|\.(?:\s|$))", "", text)
+    text = re.sub(r"(?<![ \t])[ \t]+(?=[,;:!?)](?:\s|$)|\.(?:\s|$))", "", text)
     text = re.sub(r"[,;:](?=[,;:.!?](?:\s|$))", "", text)
     text = re.sub(r"(?m)^[\s,;:–—|.!?)-]+(?=\w)|^[\s,;:–—|.!?)-]+$", "", text)
     text = _DANGLING.sub("", text)
-    text = re.sub(r"[ \t]{2,}", " ", re.sub(r"\s*\n\s*", "\n", text)).strip()
+    text = re.sub(r"[ \t]{2,}", " ", re.sub(r"(?<!\s)\s*\n\s*", "\n", text)).strip()
     first = _WORD.match(text)
     if first and like[:1].isupper() and first.group().islower():
         text = text[0].upper() + text[1:] if len(text[0].upper()) == 1 else text
@@ -169,7 +170,7 @@ def _alone(text: str, start: int, end: int, first: int, last: int) -> tuple[int,
     """The part alone, where the rest reads well without it."""
     before, after = text[max(first, start - 60) : start], text[end : min(last, end + 60)]
     words = _WORD.findall(before)
-    listed = re.search(r"(?:,\s*(?:and\s|or\s)?|\s+(?:and|or|&)\s+)$", before)
+    listed = re.search(r"(?:,\s*(?:and\s|or\s)?|(?<!\s)\s+(?:and|or|&)\s+)$", before)
     if listed and re.match(r"\s*(?:[.,;!?)]|$|(?:and|or)\s)", after):
         return start - len(listed.group()), end
     leads = re.match(r"\s+(?:and|or|&)\s+(?=([^\W\d_]+))", after)

@@ -24,7 +24,9 @@ Pairs = tuple[tuple[str, str], ...]
 #: Characters of an answer; more is a model that does not end.
 _LONGEST = 20_000
 #: Turns and data that a model went on to write by itself.
-_TURNS = re.compile(r"<\|?[a-z_]+\|?>|\[/?INST\]|^\s*(?:user|system|assistant)\s*:", re.I | re.M)
+_TURNS = re.compile(
+    r"<\|?[a-z_]+\|?>|\[/?INST\]|^[^\S\n]*(?:user|system|assistant)\s*:", re.I | re.M
+)
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _BULLET = re.compile(r"^(?:[-*\u2022]|\d{1,2}[.)])\s+")
 _ENDS = " \t.;,!"

@@ -36,7 +36,7 @@ UNIT = (
     r"|[^\W\d_]+[²³]?(?:/[^\W\d_]+)?(?:\.?[ -][^\W\d_]+)?)"
 )
 _UNIT = re.compile(UNIT)
-_PARTS = re.compile(rf"([\d.,{_NARROW}]*)[ -]?(?:(\d*)/(\d+))?\s?([{_FRACTIONS}]?)")
+_PARTS = re.compile(rf"([\d.,{_NARROW}]*)[ -]?(?:(\d{{0,40}})/(\d{{1,40}}))?\s?([{_FRACTIONS}]?)")
 _SAID = re.compile(r"[^\W\d_]+(?:(?:-| (?:and )?)[^\W\d_]+){0,7}")
 #: Digits of a number beyond which it is only compared as it stands.
 _MOST_DIGITS = 40

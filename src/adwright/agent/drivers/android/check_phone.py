@@ -110,7 +110,7 @@ def _status(device: AdbDevice) -> str:
 
 def _screen_size(device: AdbDevice) -> str:
     said = device.shell("wm", "size")
-    found = re.findall(r"(\d+)x(\d+)", said)
+    found = re.findall(r"(?<!\d)(\d+)x(\d+)", said)
     if not found:
         raise DriverError("the size of the screen is not told", where=said[:80])
     width, height = found[-1]  # an override stands after the physical size

@@ -154,7 +154,7 @@ def named_words(rest: str) -> list[str]:
     """What a part without quotes names: the words after its verb, without the word for its role."""
     found = _BARE.search(rest)
     text = found[1] if found else rest
-    text = re.sub(r"\s+from the\b.*$", "", text.strip(" .!"), flags=re.I)
+    text = re.sub(r"(?<!\s)\s+from the\b.*$", "", text.strip(" .!"), flags=re.I)
     text = re.sub(r"^(?:(?:the|on|all|a|an)\s+)+", "", text, flags=re.I)
     bare = re.sub(rf"^{_ROLES}\s+|\s+{_ROLES}$", "", text, flags=re.I)
     return [bare] if bare else []

@@ -36,7 +36,7 @@ _PARTS = ("generic", "button", "link", "menuitem", "listitem")
 _PART, _OPENED = 1.5, 1.2
 _MOST_TIMES = 10
 #: Whose an item is, where a capital letter alone says that it is a name.
-_OWNER = re.compile(r"\b([A-Z][\w-]+)['’]s\b|\b(?:by|from|of)\s+([A-Z][\w-]+)")
+_OWNER = re.compile(r"\b([A-Z][\w-]{1,60})['’]s\b|\b(?:by|from|of)\s+([A-Z][\w-]+)")
 
 
 class ItemActs(PageActs):

@@ -20,7 +20,9 @@ __all__ = ["ActPart", "PartKind", "read_parts"]
 #: "find": an item that is spoken of. "copy", "paste": text of the page. "look": where to search,
 #: which needs no act. "do": anything that a button may be called.
 PartKind: TypeAlias = Literal["find", "type", "pick", "tap", "copy", "paste", "look", "do"]
-_CUT = re.compile(r"(?:[,;.]\s+|\s+)(?:and then|and|then)\s+|[,;.]\s+|\s+(?=to find\b)|\n+", re.I)
+_CUT = re.compile(
+    r"(?:[,;.]\s+|(?<!\s)\s+)(?:and then|and|then)\s+|[,;.]\s+|(?<!\s)\s+(?=to find\b)|\n+", re.I
+)
 _VERBS: tuple[tuple[PartKind, re.Pattern[str]], ...] = (
     (
         "look",
@@ -45,7 +47,7 @@ _DATE = (
     r"(?<![\w/-])(?:\d{1,2}/\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}|\d{1,2}\.\d{1,2}\.\d{4}"
     r"|\d{1,2} [A-Z][a-z]{2,8} \d{4}|[A-Z][a-z]{2,8} \d{1,2}, \d{4})(?![\w/-])"
 )
-_ONE_WORD = re.compile(rf"\"([^\"]+)\"|“([^”]+)”|({_DATE})|((?<![\w@])@\w[\w.-]*\w)")
+_ONE_WORD = re.compile(rf"\"([^\"]+)\"|“([^“”]+)”|({_DATE})|((?<![\w@])@\w[\w.-]*\w)")
 _HIDDEN = re.compile(r"\x00(\d+)\x00")
 _NTH = re.compile(r"\b(?:(\d{1,3})(?:st|nd|rd|th)|(first|second|third|fourth|fifth|last))\b", re.I)
 _NAMED = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}

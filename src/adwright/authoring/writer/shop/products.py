@@ -40,8 +40,8 @@ __all__ = ["BadProduct", "ProductTable", "read_products"]
 _BOUNDS = ReadBounds(cell_bytes=1 << 26)
 _LONGEST, _LONGEST_ID = 100_000, 200
 _TEXTS = (".csv", ".tsv", ".txt")
-_MONEY = re.compile(r"\s*([\d.,'\s]*\d)\s*([A-Z]{3})\s*")
-_MONEY_FIRST = re.compile(r"\s*([A-Z]{3})\s*([\d.,'\s]*\d)\s*")
+_MONEY = re.compile(r"\s*+([\d.,'\s]*\d)\s*+([A-Z]{3})\s*+")
+_MONEY_FIRST = re.compile(r"\s*+([A-Z]{3})\s*+([\d.,'\s]*\d)\s*+")
 #: Rows of variations in WooCommerce.
 _VARIATION = "variation"
 
