@@ -78,7 +78,12 @@ class _Shop:
         self, item: str, *, ahead: float = 0, undo: bool = False, key: str = "", **more: Any
     ) -> tuple[int, Any]:
         then = (datetime.now(UTC) + timedelta(seconds=ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {"event_id": secrets.token_hex(6), "time": then, "request_id": "s", "kind": "stop"}
+        event: dict[str, Any] = {
+            "event_id": secrets.token_hex(6),
+            "time": then,
+            "request_id": "s",
+            "kind": "stop",
+        }
         event |= {"user_id": "me", "item_id": item, **({"value": 0} if undo else {}), **more}
         return self.post(
             f"/v1/events{'?wait=10' if ahead == 0 else ''}", {"events": [event]}, key=key

@@ -45,9 +45,12 @@ def main() -> None:
             said = trial.run()
             print(*said, sep="\n")
             counts = Counter(call.kind for call in trial.calls)
-            of = {name: trial.counts[name] for name in ("kills", "freezes", "steps", "in force")}
+            of: dict[str, int] = {
+                name: trial.counts[name] for name in ("kills", "freezes", "steps", "in force")
+            }
             of |= {"operations": len(trial.calls), "violations": len(said)}
-            rows.append({"store": kind, **counts, **of, "statuses": _statuses(trial.counts)})
+            row: dict[str, object] = {"store": kind, **counts, **of}
+            rows.append({**row, "statuses": _statuses(trial.counts)})
             total.update({name.replace(" ", "_"): number for name, number in of.items()})
             found += said
     write_result(
