@@ -44,7 +44,7 @@ def main() -> None:
             trial = Trial(url, asked.seconds, operations=asked.operations, seed=SEED)
             said = trial.run()
             print(*said, sep="\n")
-            counts = Counter(call.kind for call in trial.calls)
+            counts = Counter[str](call.kind for call in trial.calls)
             of: dict[str, int] = {
                 name: trial.counts[name] for name in ("kills", "freezes", "steps", "in force")
             }
