@@ -115,7 +115,14 @@ def feed(**changes: Any) -> list[dict[str, Any]]:
         (feed(time=lambda n: LATER + timedelta(days=0 if n % 50 else 999)), "later than now"),
         (feed(kind="impression"), "nobody did anything"),
         (feed(user_id=lambda n: "bot" if n % 3 else f"u{n % 50}"), "did more than"),
-        (feed(item_id=lambda n: "hot" if n % 9 == 0 else f"i{n % 7}"), "of the item 'hot'"),
+        (feed(item_id=lambda n: "hit" if n % 9 == 0 else f"i{n % 7}"), ""),
+        (
+            feed(
+                item_id=lambda n: "hot" if n % 9 == 0 else f"i{n % 7}",
+                user_id=lambda n: f"bot{n}" if n % 9 == 0 else f"u{n % 50}",
+            ),
+            "of the item 'hot'",
+        ),
         (feed(item_id=lambda n: f"other{n}"), "without a past"),
         (feed(time=lambda n: LATER + timedelta(minutes=144 * n))[::30], "does all of it arrive?"),
         ([*feed(kind="impression"), *feed()], ""),

@@ -27,6 +27,8 @@ _AHEAD = timedelta(hours=1)
 #: of users who do several times what the busiest did, of an item that had a tenth of it before.
 _FUTURE, _STRANGE, _FLOOD = 0.01, 0.5, 0.05
 _BUSIER, _RISEN = 3.0, 10.0
+#: Of an item that came up so, by users who did nothing else; twice as many as usual, or nearly all.
+_LONE, _ALONE = 0.5, 0.9
 #: The busiest are beyond this share of the days of all users.
 _USUAL = 0.999
 #: A feed of less than this share of what came before has run dry; where its last part begins.
@@ -171,18 +173,37 @@ def _faults(
             f"than {_BUSIER * usual:,.0f} things in a day, where hardly anybody did more than "
             f"{usual:,} before, such as {busy['user_id'][0]!r:.60}: are they people?"
         )
-    had, has = (
-        events.group_by("item_id").agg((pl.len() / events.height).alias(name))
-        for events, name in ((past, "had"), (done, "has"))
-    )
-    shares = has.join(had, on="item_id", how="left").with_columns(pl.col("had").fill_null(0.0))
-    risen = pl.col("has") > pl.max_horizontal(pl.lit(_FLOOD), _RISEN * pl.col("had"))
-    for item, now, before in shares.filter(risen).sort("has", descending=True).head(1).iter_rows():
-        found.append(
-            f"{now:.1%} of what was done is of the item {item!r:.60}, which had {before:.2%} "
-            "before: was it bought, or is it clicked by a program?"
+    flood = _flooded(past, done)
+    return (*found, flood) if flood else tuple(found)
+
+
+def _flooded(past: pl.DataFrame, done: pl.DataFrame) -> str:
+    """That an item came up all at once, by users who never did anything else; a hit is taken by
+    those who take other things, too."""
+    pairs = pl.concat([past, done]).select("user_id", "item_id").unique()
+    alone = pairs.filter(~pl.col("user_id").is_duplicated())["user_id"]
+    lone = pl.col("user_id").is_in(alone.implode()).mean()
+    usual = float(done.select(lone).item())
+    had = past.group_by("item_id").agg((pl.len() / past.height).alias("had"))
+    share = pl.len() / done.height
+    has = done.group_by("item_id").agg(share.alias("has"), lone.alias("lone"))
+    odd = (
+        has.join(had, on="item_id", how="left")
+        .with_columns(pl.col("had").fill_null(0.0))
+        .filter(
+            pl.col("has") * pl.col("lone")
+            > pl.max_horizontal(pl.lit(_FLOOD), _RISEN * pl.col("had")),
+            pl.col("lone") > min(max(_LONE, 2 * usual), _ALONE),
         )
-    return tuple(found)
+    )
+    if not odd.height:
+        return ""
+    one = odd.sort("has", descending=True).row(0, named=True)
+    return (
+        f"{one['has']:.1%} of what was done is of the item {one['item_id']!r:.60}, which had "
+        f"{one['had']:.2%} before, and {one['lone']:.0%} of it by users who never did anything "
+        "else: are they people?"
+    )
 
 
 def _dried(past: pl.DataFrame, done: pl.DataFrame, shown: pl.DataFrame) -> str:
