@@ -94,7 +94,8 @@ def cascade(
         overwrite=replacing,
         tell=typer.echo,
     )
-    for line in again_in_words(result.funnel.histories.again or {}):
+    known = result.funnel.histories
+    for line in again_in_words(known.again or {} if known is not None else {}):
         typer.echo(f"Learned: {line}")
     typer.echo("")
     show_report(result.report)

@@ -57,7 +57,7 @@ _FIRST = 16
 #: Of an event of no kind that is known.
 _UNNAMED = 0
 _CODES = {kind: np.int8(code) for code, kind in enumerate(KINDS, 1)}
-_BOUGHT = [_UNNAMED, *(_CODES[kind] for kind in BOUGHT)]
+_BOUGHT = [_UNNAMED, *(int(_CODES[kind]) for kind in BOUGHT)]
 #: So many users who come up later are kept, or as many as the log has where that is more: 70 MB.
 NEWCOMERS = 100_000
 
@@ -319,8 +319,9 @@ class Histories:
             bought = (old.item[:n] == code) & (old.time[:n] <= instant)
             places = np.flatnonzero(bought & np.isin(old.kind[:n], _BOUGHT))
             if len(places) and code:
-                left = (np.delete(one[:n], places[-1]) for one in (old.item, old.time, old.kind))
-                self._put(user_id, _Record(*left, n - 1, old.version + 1))
+                left = np.delete(np.arange(n), places[-1])
+                item, times, kind = old.item[left], old.time[left], old.kind[left]
+                self._put(user_id, _Record(item, times, kind, n - 1, old.version + 1))
                 self.count[code] -= 1
 
     def unknown(self, events: pl.DataFrame) -> pl.DataFrame:
