@@ -89,6 +89,22 @@ class NextLog:
         return replace(self, train_end=self.offsets[1:])
 
     @cached_property
+    def before_test(self) -> NextLog:
+        """What there was before the test, all of which trains: for what the test is to judge. Its
+        questions are those of the whole log, and are not asked of it."""
+        end = self.offsets[1:].copy()
+        np.minimum.at(end, self.test.user, self.test.end)
+        place, offsets = ranges(self.offsets[:-1], end - self.offsets[:-1])
+        return replace(
+            self,
+            item=self.item[place],
+            moment=self.moment[place],
+            offsets=offsets,
+            train_end=offsets[1:],
+            time=None if self.time is None else self.time[place],
+        )
+
+    @cached_property
     def count(self) -> Ints:
         """int64 [N + 1], training events of each item."""
         return np.bincount(self.item[self.training[0]], minlength=self.items + 1)

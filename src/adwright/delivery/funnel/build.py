@@ -23,6 +23,7 @@ from pathlib import Path
 
 import polars as pl
 
+from adwright.core.artifacts import Fitted
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock, ProcessorClock
 from adwright.core.config import check_literals, checked, from_jsonable, to_jsonable
@@ -104,7 +105,8 @@ class FunnelConfig:
 class FunnelResult:
     """What was built. funnel: as it was saved, fitted to all events. measured: the one of the
     report, fitted to the training events alone. trained: how far each model came. seconds: of each
-    stage. folder: of the run."""
+    stage. folder: of the run. before_test: makes what the test may judge: counts and regression of
+    all that came before it, networks as measured."""
 
     funnel: Funnel
     measured: Funnel
@@ -112,6 +114,7 @@ class FunnelResult:
     trained: tuple[Trained, ...]
     seconds: Mapping[str, float]
     folder: Path
+    before_test: Callable[[], Funnel]
 
 
 def build_funnel(
@@ -192,7 +195,12 @@ def build_funnel(
         identity = funnel.save(folder / "deployment", overwrite=overwrite or resume, clock=clock)
         atomic_write_text(folder / "report.json", report.to_json())
     built, trained = replace(funnel, artifact_id=identity), tuple(race.runs.values())
-    return FunnelResult(built, measured, report, trained, dict(done.seconds), folder)
+
+    def before_test() -> Funnel:
+        return replace(measured, parts=_recounted(measured.parts, rules, asked.before_test))
+
+    seconds = dict(done.seconds)
+    return FunnelResult(built, measured, report, trained, seconds, folder, before_test)
 
 
 def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
@@ -256,22 +264,8 @@ def _refitted(
 ) -> tuple[Funnel, list[str]]:
     """The same fitted to all events, with the settings and weights found, and how each network was:
     counts and regression exactly, networks as far as the time goes."""
-    parts, fitted, again = funnel.parts, task.fitted(whole=True), refit_rules(rules, log)
-
-    def all_of(before: ItemItemArtifact | None, model: ItemItem) -> ItemItemArtifact | None:
-        return None if before is None else replace(before, model=model, fitted=fitted)
-
-    linear, said = parts.linear, list[str]()
-    if linear is not None:
-        memory = rules.item_item.config.recency
-        linear = all_of(linear, refit_linear(log, linear.model.config, memory=memory))
-    parts = replace(
-        parts,
-        count=log.whole.count,
-        item_item=all_of(parts.item_item, again.item_item),
-        linear=linear,
-        lately=None if parts.lately is None else again.lately,
-    )
+    fitted, said = task.fitted(whole=True), list[str]()
+    parts = _recounted(funnel.parts, rules, log, fitted)
     if parts.sequence is not None:
         sequence, how = networks.sequence_of_all(parts.sequence, runs["sequence"], left())
         parts, said = replace(parts, sequence=sequence), [*said, how]
@@ -284,6 +278,27 @@ def _refitted(
     if parts.fine is not None:
         said.append("fine stays as measured")
     return replace(funnel, parts=parts, fitted=fitted), said
+
+
+def _recounted(
+    parts: FunnelParts, rules: NextRules, log: NextLog, fitted: Fitted | None = None
+) -> FunnelParts:
+    """Counts and regression of all events of a log, with the settings found."""
+    again, linear = refit_rules(rules, log), parts.linear
+
+    def all_of(before: ItemItemArtifact | None, model: ItemItem) -> ItemItemArtifact | None:
+        return None if before is None else replace(before, model=model, fitted=fitted)
+
+    if linear is not None:
+        memory = rules.item_item.config.recency
+        linear = all_of(linear, refit_linear(log, linear.model.config, memory=memory))
+    return replace(
+        parts,
+        count=log.whole.count,
+        item_item=all_of(parts.item_item, again.item_item),
+        linear=linear,
+        lately=None if parts.lately is None else again.lately,
+    )
 
 
 def _knows(task: NextBasket, how: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Two towers, HCN and cascades, trained anew on the visits of the joined log.
 
 Both models are asked for test visits that came after the old one: the training of the new one
-leaves those out. A cascade is judged as it was measured, before it is fitted to all events.
+leaves those out. A cascade is judged with its counts of all that came before the test.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def retrain_cascade(
         tell=_log.info,
     )
     known = Histories.from_events(taken_of(joined.log)[0].events, found.task.items)
-    # What is saved knows the test; what was measured does not.
+    # What is saved knows the test.
     unseen = known.leave_out(repeats=found.choices.repeats)
-    new = CascadeTop(built.measured.cascade(known), unseen=unseen)
+    new = CascadeTop(built.before_test().cascade(known), unseen=unseen)
     visits = held_visits(found.task, old.after, unseen=unseen)
     return judged(CASCADE, out / "deployment", new, old, visits, out, asked.seed)
