@@ -109,7 +109,11 @@ class _Service:
         """And wait for its end."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(60)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
     def ask(self, method: str, path: str, tenant: str, body: object = None) -> httpx.Response:
         """A call of a tenant."""

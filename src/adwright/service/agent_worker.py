@@ -67,7 +67,7 @@ _MODULE = "adwright.service.agent_worker"
 _OPEN_SECONDS, _CLOSE_SECONDS = 60.0, 5.0
 #: Of memory that a process of a run writes to: its own, and each of its browser.
 _MOST_BYTES = 4 << 30
-_NICER = 5
+_NICER = 10
 #: Of a line: a page may have a field of any length, and nobody could read it.
 _LONGEST = 1 << 20
 _log = logging.getLogger("adwright.service")

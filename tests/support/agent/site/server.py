@@ -83,7 +83,7 @@ def small_site(variant: SiteVariant | None = None, *, key: bool = False) -> Iter
                 return self._send(303, "", Location="/" if good else "/login", **cookie)
             site.written.append(("POST", path, fields))
             parts = path.split("/")
-            if len(parts) == 3 and parts[1] == "offers":
+            if len(parts) == 3 and parts[1] == "offers" and {"name", "price"} <= fields.keys():
                 site.offers[int(parts[2])] = {"title": fields["name"], "price": fields["price"]}
             self._send(303, "", Location="/offers")
 
