@@ -212,9 +212,9 @@ def _names_a_part(clause: str, known: Collection[str]) -> bool:
         ahead, behind = "", ahead  # "the discount of X should be removed"
     link = _OF.search(behind)
     what, of_what = (behind[: link.start()], behind[link.end() :]) if link else (behind, "")
-    _, own, owned = what.partition(own[0] if (own := _POSSESSIVE.search(what)) else "\0")
-    if own:
-        return not set(terms_of(owned)) <= set(known)
+    owner = _POSSESSIVE.search(what)
+    if owner is not None:
+        return not set(terms_of(what[owner.end() :])) <= set(known)
     if _VALUE not in what:
         # "Remove the discount of X", and "from X, remove the discount"
         is_of = _VALUE in of_what or _VALUE in ahead
