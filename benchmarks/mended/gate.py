@@ -97,8 +97,8 @@ def _ndcg() -> float:
     told = json.loads(Path("told.json").read_text("utf-8"))
     if "lines" in told:
         served = next(one for one in told["lines"] if one["kind"] == "served")
-        return round(served["ndcg"]["value"], 4)
-    return round(told["reports"][told["subject"]]["metrics"]["ndcg@10"]["value"], 4)
+        return round(float(served["ndcg"]["value"]), 4)
+    return round(float(told["reports"][told["subject"]]["metrics"]["ndcg@10"]["value"]), 4)
 
 
 def _feed(events: pl.DataFrame, name: str) -> None:

@@ -31,7 +31,7 @@ from adwright.data.sources.log import Log, save_log
 from adwright.delivery.recommend.newest import newest_visits, ranks_of
 from adwright.delivery.recommend.opened import Wanted, open_model
 from adwright.delivery.recommend.people import people_of_log
-from adwright.delivery.retraining.retrained import taken_of
+from adwright.delivery.retraining.retrained import MARGIN, taken_of
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.ranking import ndcg
 from adwright.service.app import create_app
@@ -41,7 +41,7 @@ from adwright.service.registry.registry import FolderModels
 from adwright.web.loopback import on_loopback
 from tests.support.service.small_shop import wait_until
 
-__all__ = ["CutLog", "Simulated", "Turn", "play_turns"]
+__all__ = ["CutLog", "Simulated", "Turn", "World", "play_turns"]
 
 TURNS, PLACES, TENANT = 5, 5, "shop"
 _STORE = "sqlite:///adwright.db"
@@ -150,10 +150,9 @@ class Simulated:
         users = events["user_id"].unique().sort()
         chosen = users.sample(int(people * len(users)), seed=seed)
         events = events.filter(pl.col("user_id").is_in(chosen.implode()), kind="purchase")
-        start = events["time"].max() - timedelta(weeks=8)  # type: ignore[operator]
-        self.people = Population.fit(
-            events, items, PopulationConfig(start=start.replace(microsecond=0))
-        )
+        last = events["time"].sort().to_list()[-1]
+        start: datetime = (last - timedelta(weeks=8)).replace(microsecond=0)
+        self.people = Population.fit(events, items, PopulationConfig(start=start))
         past = events.filter(pl.col("time") < start)
         self.log = Log(
             past.lazy(), Catalogue.checked(past.select(pl.col("item_id").unique().sort()))
@@ -260,13 +259,13 @@ def play_turns(
             for turn in range(1, turns + 1):
                 _serve(client, world, turn)
                 if turn == _BAD_MODEL:
-                    planted["bad model"] = _bad_model()
+                    planted["bad model"] = _bad_model(world, turn)
                 if turn == _BROKEN_FEED:
                     planted |= _broken_feeds(store.events(TENANT), world.log)
                 before, _ = _current(), _retrain(f"runs/{turn}")
                 gate = json.loads(Path(f"runs/{turn}/gate.json").read_text("utf-8"))
                 after = _current()
-                wait_until(lambda now=after: _serving(client) == now, 60)
+                wait_until(lambda: _serving(client) == _current(), 60)
                 old, new = world.worth(turn, [Path("models", TENANT, before), Path(f"runs/{turn}")])
                 played.append(
                     Turn(turn, gate["decision"], gate["verdict"], after != before, old, new)
@@ -292,20 +291,22 @@ def _serve(client: httpx.Client, world: World, turn: int) -> None:
         client.post("/v1/events", json=part).raise_for_status()
 
 
-def _retrain(out: str, *options: str, served: str = _STORE, code: int = 0) -> str:
-    asked = ("--tenant", TENANT, "--publish", "--out", out)
-    return _adwright("retrain", "runs/a", "--served", served, *asked, *options, code=code)
+def _retrain(out: str, *, model: str = "runs/a", served: str = _STORE, code: int = 0) -> str:
+    asked = ("--served", served, "--tenant", TENANT, "--publish", "--out", out)
+    return _adwright("retrain", model, *asked, code=code)
 
 
-def _bad_model() -> bool:
-    """Whether one is published whose log has its items mixed up, as by a broken join."""
-    table = pl.read_parquet("log/events.parquet")
-    ids = table["item_id"].unique().sort()
-    other = dict(zip(ids, ids.sample(fraction=1, shuffle=True, seed=0), strict=True))
-    broken = table.with_columns(pl.col("item_id").cast(pl.String).replace(other))
-    save_log("broken", Log(validate_events(broken).lazy(), Catalogue.checked(ids.to_frame())))
+def _bad_model(world: World, turn: int) -> bool:
+    """Whether one is published that is bad: popularity whose half-life was mistyped, so that the
+    last seconds alone count. Raises RuntimeError where it is not bad."""
+    _adwright("train", "popularity", "log", "--out", "runs/popular")
+    path = Path("runs/popular/config.json")
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "half_life": 1e-4}))
     before = _current()
-    print(_retrain("runs/bad", "--log", "broken"), flush=True)
+    print(_retrain("runs/bad", model="runs/popular"), flush=True)
+    old, bad = world.worth(turn, [Path("models", TENANT, before), Path("runs/bad")])
+    if bad > old * (1 - MARGIN):
+        raise RuntimeError(f"the bad model is worth {bad}, and what decides {old}")
     return _current() != before
 
 

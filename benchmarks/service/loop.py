@@ -10,8 +10,8 @@ offered or not, so that what a new model learns can be told from what the old on
 count and propensity is checked, not only reported.
 
 In five turns of a world (see `_turns`) the model that decides is trained again with --publish by
-its defaults. One turn also trains on a log whose items are mixed up, another on feeds with events
-of the future, with a flood of one item, and that run dry; none of these may be published.
+its defaults. One turn also trains popularity with a half-life that was mistyped, another on feeds
+with events of the future, with a flood of one item, and that run dry; none may be published.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from adwright.data.sources.log import Log
 from adwright.delivery.retraining.retrained import MARGIN
 from adwright.metrics.reports.comparison import RankingComparison
 from benchmarks.common.result import RESULTS, write_result
-from benchmarks.service._turns import CutLog, Simulated, play_turns
+from benchmarks.service._turns import CutLog, Simulated, World, play_turns
 from tests.support.service.served_loop import PLACES, PlayedLoop, play_loop
 
 Served = Literal["sasrec", "item-item", "cascade"]
@@ -78,8 +78,8 @@ PROTOCOL = (
     "(half of them are the log, 7% come in a turn) and in the simulator (15% of Complete Journey's "
     "households, 1,000 visits a turn). lead: what the new model is worth over what the one that "
     "decided is worth, minus 1, published or not, on what came later: NDCG@10 on all later events, "
-    "or in the simulator what those who come next take of ten items on average. planted: whether a "
-    "model of a log with its items mixed up, or one of three broken feeds was published."
+    "or in the simulator what those who come next take of ten items on average. planted: whether "
+    "popularity with a half-life of 9 seconds, or one of three broken feeds was published."
 )
 
 
@@ -123,11 +123,13 @@ def turned(name: Played) -> dict[str, Any]:
     folder = Path(os.environ["ADWRIGHT_DATA"])
     here, cpu = Path.cwd(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="adwright-turns-") as scratch:
-        world = {
-            "ml-latest-small": lambda: CutLog(name, ratings(folder / name)),
-            "movietweetings": lambda: CutLog(name, tweets(folder / name)),
-            "simulator": Simulated,
-        }[name]()
+        match name:
+            case "ml-latest-small":
+                world: World = CutLog(name, ratings(folder / name))
+            case "movietweetings":
+                world = CutLog(name, tweets(folder / name))
+            case "simulator":
+                world = Simulated()
         os.chdir(scratch)
         try:
             turns, planted = play_turns(world, TRAIN["item-item"])

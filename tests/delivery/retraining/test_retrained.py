@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_both_models_are_asked_the_same(tmp_path: Path) -> None:
         for name, weight in {"new": np.arange(40.0), "old": np.arange(40.0)[::-1].copy()}.items()
     }
     old = old_model(tmp_path, np.arange(40.0)[::-1].copy(), joined.until)
-    found = judged("popularity", tmp_path / "model", models["new"], old, visits, tmp_path, 3)
+    found = judged("popularity", tmp_path / "model", [(models["new"], visits)], old, tmp_path, 3)
     text = (tmp_path / "retrained.json").read_text()
     assert RankingComparison.from_json(text) == found.comparison
     for name, top in models.items():
@@ -58,6 +59,11 @@ def test_half_of_what_is_new_is_learned_from_and_half_is_asked(tmp_path: Path) -
     assert 0.45 * joined.served <= late <= 0.55 * joined.served
     end = old_model(tmp_path / "later", np.arange(40.0), int(time.max()))  # type: ignore[arg-type]
     assert end.halfway(joined.log) is None
+    assert end.cuts(joined.log) == ()
+    cuts = old.cuts(joined.log)
+    many = [((time > a) & (time <= b)).sum() for a, b in pairwise((joined.until, *cuts))]
+    assert max(many) < 1.2 * min(many)
+    assert sum(many) == joined.served
     told = end.nothing_new("popularity", tmp_path)
     assert told.verdict().startswith("no verdict: nobody did anything after 20")
     assert not told.publishable

@@ -67,11 +67,12 @@ def newest_visits(
     ids: Sequence[str],
     after: int,
     *,
+    until: int | None = None,
     unseen: bool | None = None,
     most: int = _MOST,
     seed: int = 0,
 ) -> NewestVisits:
-    """What users did after an instant, in microseconds since 1970.
+    """What users did after an instant, and until another, in microseconds since 1970.
 
     log: what users did. ids: of its catalogue. unseen: None lets the log decide. most: questions,
     drawn by `seed`, at most five of a user; none where nobody did anything.
@@ -81,7 +82,7 @@ def newest_visits(
     people = people_of_log(log, item_table(ids), final=final)
     if unseen is None:
         unseen = bool(final) if told else people.repeats < REPEAT_SHARE
-    found = moments_after(people, after, lambda user: _drawn(user, most, seed))
+    found = moments_after(people, after, lambda user: _drawn(user, most, seed), until)
     return _asked(found, ids, after, unseen)
 
 

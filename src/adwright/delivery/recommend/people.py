@@ -141,8 +141,10 @@ def people_of_histories(
     return _asked(found, moment, histories.profiles)
 
 
-def moments_after(people: People, after: int, pick: Callable[[Ints], Ints]) -> Moments:
-    """What users did after an instant, moment by moment, with everything before it.
+def moments_after(
+    people: People, after: int, pick: Callable[[Ints], Ints], until: int | None = None
+) -> Moments:
+    """What users did after an instant, until another, moment by moment, with everything before it.
 
     pick: chooses among all of them: from the user of each, int64 [M], to places, ascending.
     """
@@ -152,6 +154,8 @@ def moments_after(people: People, after: int, pick: Callable[[Ints], Ints]) -> M
     start = np.flatnonzero(new)
     end = np.append(start[1:], len(time))
     late = time[start] > after
+    if until is not None:
+        late &= time[start] <= until
     start, end = start[late], end[late]
     chosen = pick(owner[start])
     start, end = start[chosen], end[chosen]

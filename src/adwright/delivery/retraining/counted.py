@@ -1,12 +1,14 @@
 """Popularity and item-item, counted anew.
 
 What serves is counted from everything, also from what users did last. What is compared is counted
-from the first half of what came since the old model, and asked about the other half.
+until each of some instants since the old model, and asked about what came then: a model that was
+lucky once is not taken for a good one.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,10 @@ __all__ = [
 ]
 
 
+#: Questions of a block, at most.
+_MOST = 2_500
+
+
 def retrain_popularity(
     artifact: Artifact, config: dict[str, Any], joined: JoinedLog, old: OldModel, out: Path
 ) -> RetrainedModel:
@@ -62,12 +68,12 @@ def retrain_popularity(
     before, _, _ = load_popularity(artifact)
     calibration = before.calibration
     save_popularity(out / "model", ids, weight, calibration=calibration, fitted=fitted)
-    cut = old.halfway(joined.log)
-    if cut is None:
-        return old.nothing_new(popularity.KIND, out / "model")
-    visits = newest_visits(taken, ids, cut)
-    new = PopularityTop(popularity_until(joined.log, cut, half_life), unseen=visits.unseen)
-    return judged(popularity.KIND, out / "model", new, old, visits, out, 0)
+    asked = []
+    for cut, end in pairwise(old.cuts(joined.log)):
+        visits = newest_visits(taken, ids, cut, until=end, most=_MOST)
+        past = popularity_until(joined.log, cut, half_life)
+        asked.append((PopularityTop(past, unseen=visits.unseen), visits))
+    return judged(popularity.KIND, out / "model", asked, old, out, 0)
 
 
 def retrain_item_item(
@@ -76,20 +82,18 @@ def retrain_item_item(
     """Item-item, with settings that are searched again, as in every training of it; those that
     were judged are those that serve."""
     save_log(out / "log", joined.log)
-    source, cut = out / "log", old.halfway(joined.log)
+    source, cuts = out / "log", old.cuts(joined.log)
     repeats = ItemItemArtifact.load(artifact).repeats
     seed = int(config.get("seed", artifact.seed))
-    past, search = None, None
-    if cut is not None:
-        past, search = item_item_until(joined.log, cut, repeats=repeats, seed=seed)
-    data = open_sequences(SequenceDataConfig(kind="events", path=source, allow_repeats=repeats))
     taken, ids = taken_of(joined.log)
+    asked, search = [], None
+    for cut, end in pairwise(cuts):
+        past, search = item_item_until(joined.log, cut, repeats=repeats, seed=seed, search=search)
+        visits = newest_visits(taken, ids, cut, until=end, most=_MOST)
+        asked.append((ItemItemTop(past, unseen=visits.unseen), visits))
+    data = open_sequences(SequenceDataConfig(kind="events", path=source, allow_repeats=repeats))
     train_item_item(data, out, log=str(source), events=taken.events, seed=seed, search=search)
-    if past is None or cut is None:
-        return old.nothing_new(ITEM_ITEM, out / "model")
-    visits = newest_visits(taken, ids, cut)
-    new = ItemItemTop(past, unseen=visits.unseen)
-    return judged(ITEM_ITEM, out / "model", new, old, visits, out, seed)
+    return judged(ITEM_ITEM, out / "model", asked, old, out, seed)
 
 
 def log_until(log: Log, cut: int) -> Log:
@@ -105,12 +109,13 @@ def popularity_until(log: Log, cut: int, half_life: float | None = None) -> Popu
 
 
 def item_item_until(
-    log: Log, cut: int, *, repeats: bool, seed: int
+    log: Log, cut: int, *, repeats: bool, seed: int, search: ItemItemSearch | None = None
 ) -> tuple[ItemItemArtifact, ItemItemSearch]:
-    """Item-item as it would have been trained at an instant, and what was found for it."""
+    """Item-item as it would have been trained at an instant, and what was found for it; search:
+    whose settings are taken."""
     data = sequence_data(build_next_item(log_until(log, cut), NextItemConfig(repeats=repeats)))
     read = next_log(data)
-    found = search_item_item(read, repeats=repeats, seed=seed)
+    found = search or search_item_item(read, repeats=repeats, seed=seed)
     model = fit_item_item(read.whole, found.config)
     return ItemItemArtifact(model, read.ids, repeats, seed=seed), found
 

@@ -8,11 +8,13 @@ old one reaches. What is not known is not published.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from adwright.core.artifacts import Artifact
@@ -26,6 +28,7 @@ from adwright.delivery.recommend.newest import FEWEST, NewestVisits, moment_text
 from adwright.delivery.recommend.opened import Wanted, open_model
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.bootstrap import Interval
+from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.comparison import Comparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
 
@@ -44,6 +47,8 @@ OLD, NEW = "old", "new"
 MARGIN = 0.02
 #: Of what is not tested so much trains, and the rest validates.
 _TRAINING = 8 / 9
+#: Blocks of what came after the old model; the first is learned from alone.
+_BLOCKS = 5
 Decision = Literal["better", "no worse", "not known", "worse"]
 
 
@@ -79,6 +84,17 @@ class OldModel:
             for one in (before[int(len(before) * _TRAINING)], max(cut + 1, usual))
         ]
         return open_next_item(folder, replace(config, valid_from=dates[0], test_from=dates[1]))
+
+    def cuts(self, log: Log) -> tuple[int, ...]:
+        """Five instants that part what came after the old model into as many blocks: a model that
+        is counted in seconds is fitted until each, and asked about the block after it, so that no
+        single moment decides. Empty where too little came."""
+        taken, _ = taken_of(log)
+        time = taken.events["time"].dt.epoch("us").sort()
+        late = time.filter(time > self.after)
+        if len(late) <= _BLOCKS:
+            return ()
+        return tuple(int(late[(n * len(late)) // _BLOCKS - 1]) for n in range(1, _BLOCKS + 1))
 
     def nothing_new(self, kind: str, model: Path) -> RetrainedModel:
         """What is said where there is no such moment."""
@@ -179,38 +195,63 @@ class RetrainedModel:
 def judged(
     kind: str,
     model: Path,
-    new: TopItems,
+    asked: Sequence[tuple[TopItems, NewestVisits]],
     old: OldModel,
-    visits: NewestVisits,
     out: Path,
     seed: int,
 ) -> RetrainedModel:
     """Ask the new model and the old one, each as it serves, what users did next, and write
     OUT/retrained.json.
 
+    asked: the new model, or one after the other as it was at some instants, and what each is asked.
     The users' histories are those of OUT/log.
     """
-    if not visits.users:
+    asked = [one for one in asked if one[1].users]
+    if not asked:
         return old.nothing_new(kind, model)
-    models = {NEW: new, OLD: open_model(old.folder, Wanted(log=str(out / "log"))).top}
+    before = open_model(old.folder, Wanted(log=str(out / "log"))).top
+    user = np.concatenate([visits.user for _, visits in asked])
+    about, visits = asked[0][1].about, asked[0][1]
+    if len(asked) > 1:
+        users = len(np.unique(user))
+        about = (
+            f"{len(user):,} moments of {users:,} users after {moment_text(old.after)}, in "
+            f"{len(asked)} blocks of time that the new model was fitted before"
+        )
+    ranks = {
+        NEW: _joined([ranks_of(top, visits) for top, visits in asked]),
+        OLD: _joined([ranks_of(before, visits) for _, visits in asked]),
+    }
     comparison = compare_rankings(
-        {name: ranks_of(top, visits) for name, top in models.items()},
-        visits.user,
+        ranks,
+        user,
         subject=NEW,
         protocol=EvaluationProtocol(
-            split=visits.about,
+            split=about,
             candidates=f"all {len(visits.ids):,} items",
             ties="as a partial sort leaves them",
             seen_items="removed" if visits.unseen else "not removed",
             k=(10, 50),
         ),
         data_hash=content_hash(
-            {"targets": visits.targets.tolist(), "users": visits.people.users.to_list()}
+            [{"targets": v.targets.tolist(), "users": v.people.users.to_list()} for _, v in asked]
         ),
         seed=seed,
     )
     atomic_write_text(out / "retrained.json", comparison.to_json())
-    return RetrainedModel(kind, model, comparison, visits.about)
+    return RetrainedModel(kind, model, comparison, about)
+
+
+def _joined(parts: Sequence[Ranks]) -> Ranks:
+    """The ranks of several lists of questions, one after the other."""
+    ends = np.cumsum([0, *(len(one.ranks) for one in parts)])
+    offsets = [one.offsets[1:] + start for one, start in zip(parts, ends, strict=False)]
+    return Ranks(
+        np.concatenate([one.ranks for one in parts]),
+        np.concatenate([[0], *offsets]),
+        np.concatenate([one.tied for one in parts]),
+        parts[0].tie,
+    )
 
 
 def taken_of(log: Log) -> tuple[HistoryLog, list[str]]:

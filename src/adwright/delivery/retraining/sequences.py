@@ -57,4 +57,4 @@ def retrain_sequence(
     run_sequence(replace(asked, data=data, out=out), data=sequence_data(found))
     new = open_model(out / "model", Wanted(log=str(out / "log")))
     visits = held_visits(found.task, old.after, unseen=new.unseen)
-    return judged(SEQUENCE, out / "model", new.top, old, visits, out, asked.seed)
+    return judged(SEQUENCE, out / "model", [(new.top, visits)], old, out, asked.seed)

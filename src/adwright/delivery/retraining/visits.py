@@ -58,7 +58,7 @@ def retrain_retriever(
     )
     new = open_model(out / "model", Wanted(log=str(out / "log")))
     visits = held_visits(found.task, old.after, unseen=new.unseen)
-    return judged(RETRIEVER, out / "model", new.top, old, visits, out, asked.seed)
+    return judged(RETRIEVER, out / "model", [(new.top, visits)], old, out, asked.seed)
 
 
 def retrain_cascade(
@@ -90,4 +90,4 @@ def retrain_cascade(
     unseen = known.leave_out(repeats=found.choices.repeats)
     new = CascadeTop(built.before_test().cascade(known), unseen=unseen)
     visits = held_visits(found.task, old.after, unseen=unseen)
-    return judged(CASCADE, out / "deployment", new, old, visits, out, asked.seed)
+    return judged(CASCADE, out / "deployment", [(new, visits)], old, out, asked.seed)
