@@ -27,4 +27,10 @@ def test_a_rush_hour_is_refused_at_once_and_a_flood_is_not() -> None:
     refusals, flood = Refusals(256), Refusals(256)
     assert not any(refusals.wait("shop", now=n / 200) for n in range(2_000))
     held = [flood.wait("flood", now=n / 5_000) for n in range(10_000)]
-    assert sum(wait == 0 for wait in held) < 256 * 3 + 10
+    # Its share is gone for ten seconds, and then for as long as it goes on.
+    assert sum(wait == 0 for wait in held) < 256 * 1.1
+    assert all(flood.wait("flood", now=2 + n / 500) for n in range(1, 10_000))
+    # As many as it may have in work, each back after the second that it was told: never held.
+    assert not any(refusals.wait("heeds", now=n // 256) for n in range(256 * 20))
+    # After ten quieter seconds the share is there again.
+    assert not any(flood.wait("flood", now=40 + n / 200) for n in range(2_000))

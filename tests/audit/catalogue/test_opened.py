@@ -28,6 +28,13 @@ def test_released_lines_are_shown_as_they_stand(shared_data: Path) -> None:
         assert keys == [list(json.loads(line)) for line in source.splitlines()]
 
 
+def test_a_price_below_zero_is_told() -> None:
+    cheap = [{**ROWS[0], "Price": "$-1", "Rating": -4.0}, ROWS[1]]
+    said = open_catalogue(pl.DataFrame(cheap), request="Pots?").said
+    for column in ("Price", "Rating"):
+        assert f"{column}: 1 of 2 are below 0, and are shown as they are" in said
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_files_of_all_kinds(tmp_path: Path, ending: str) -> None:
     path, frame = tmp_path / f"kitchen_things.{ending}", pl.DataFrame(ROWS)

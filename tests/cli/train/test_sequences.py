@@ -100,7 +100,7 @@ def test_options_win_over_the_run_file(verb: str) -> None:
 def test_train(verb: str, name: str, here: Path) -> None:
     text = run("train", verb, "run.toml", "--out", verb)
     assert f"Saved in {verb}/model as" in text
-    for word in (name, "Popularity", "Personal frequency", "Item-item"):
+    for word in (name, "Popularity", "Item-item"):
         assert word in text
     told = RankingComparison.from_json((here / verb / "report.json").read_text())
     saved = SequenceArtifact.load(here / verb / "model")

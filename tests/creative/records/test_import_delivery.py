@@ -231,6 +231,19 @@ def test_holes_and_zones_are_doubted() -> None:
     assert any("not known" in one for one in load(rows).notes.warnings)
 
 
+def test_numbers_that_are_below_zero_or_cost_nothing_shown_are_told() -> None:
+    day = {"day": "2026-01-01", "currency": "EUR", "impressions": 0, "spend": 1.5}
+    rows = [{**day, "ad_id": ad, "conversion_value": value} for ad, value in (("a", -2.0), ("b", 1))]
+    below, shown = load(rows).notes.warnings
+    assert below.startswith("1 rows have a conversion value below 0")
+    assert shown == "2 rows cost something and have no impression"
+    assert load(rows).days["conversion_value"].to_list() == [-2.0, 1.0]
+    correction = {"ad_id": "a", "day": "2026-01-01", "currency": "EUR", "impressions": -3}
+    with pytest.raises(ValueInvalidError, match="--repeats sum"):
+        load([correction])
+    assert load([{**correction, "impressions": 9}, correction], repeats="sum").days.height == 1
+
+
 def test_a_day_ahead_of_utc_is_no_future() -> None:
     rows = [{"ad_id": "a", "day": "2026-03-02", "impressions": 1}]
     assert load(rows).days.height == 1

@@ -27,6 +27,7 @@ from adwright.data.sources.frames import Tabular, as_frame, name_of
 __all__ = ["OpenedCatalogue", "open_catalogue", "shop_of_items", "usual_request"]
 
 _SHOWN = 3
+_NEVER_NEGATIVE = frozenset(("price", "rating", "stars", "stock", "weight", "capacity"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def open_catalogue(
     schema = schema_of(
         frame, name=name, attributes=attributes, texts=texts, merchant=merchant, file=file
     )
-    said = [schema.in_words()]
+    said = [schema.in_words(), *_below_zero(frame, schema.attributes)]
     listings = _listings(frame, schema, said)
     if len(listings) < 2:
         raise DataError(
@@ -178,6 +179,17 @@ def _listings(
             f"{len(twice)} rows have a name that an earlier row has, and are left out: {few}"
         )
     return tuple(known.values())
+
+
+def _below_zero(frame: pl.DataFrame, facts: Sequence[str]) -> list[str]:
+    """What is to be said of facts that are no such numbers: a sentence a column."""
+    named = [one for one in facts if one.strip().lower() in _NEVER_NEGATIVE]
+    cells = ((one, frame[one].cast(pl.String).str.contains(r"^\D*[-\u2212]\D*\d")) for one in named)
+    return [
+        f"{name}: {number:,} of {frame.height:,} are below 0, and are shown as they are"
+        for name, below in cells
+        if (number := int(below.sum()))
+    ]
 
 
 def _fact(cell: Any) -> Fact:

@@ -306,7 +306,8 @@ def _row_checks(today: date | None) -> list[Check]:
                 name,
                 pl.col(name) < 0,
                 f"{name} must not be negative",
-                "see whether it is a correction, and take it from the day that it corrects",
+                "a correction of the same ad and day is added up with --repeats sum; take another "
+                "one from the day that it corrects",
             )
             for name in (*_COUNTS, *_AMOUNTS)
         ),
@@ -315,7 +316,7 @@ def _row_checks(today: date | None) -> list[Check]:
             pl.col("clicks") > pl.col("impressions"),
             "clicks must not be above impressions",
             "see whether columns were exchanged; where the platform counts late clicks or several "
-            "of one person, import with excess_clicks='cap'",
+            "of one person, import with --excess-clicks cap",
         ),
         Check(
             "currency",
@@ -337,8 +338,10 @@ def _row_checks(today: date | None) -> list[Check]:
         ),
     ]
     if today is not None:
-        later = Check("day", pl.col("day") > today, f"the day is after {today}", "correct the date")
-        checks.append(later)
+        late = pl.col("day") > today
+        hint = "correct the date, or leave out what has not happened"
+        shown = pl.col("day").cast(pl.String)
+        checks.append(Check("day", late, f"the day is after {today}", hint, shown=shown))
     return checks
 
 

@@ -238,6 +238,14 @@ def _doubt(days: pl.DataFrame, notes: NoteTaker) -> None:
     unsaid = int((days["spend"].is_not_null() & days["currency"].is_null()).sum())
     if unsaid:
         notes.odd.append(f"{unsaid:,} rows name no currency of their spend (say currency='EUR')")
+    nothing = days["impressions"] == 0
+    for odd, what in (
+        (days["conversion_value"] < 0, "have a conversion value below 0, which is kept: goods that "
+         "came back lower what the ad is worth"),
+        (nothing & (days["spend"] > 0), "cost something and have no impression"),
+    ):
+        if number := int(odd.sum()):
+            notes.odd.append(f"{number:,} rows {what}")
     wide = int((days["reach"] > days["impressions"]).sum())
     if wide:
         notes.odd.append(f"{wide:,} rows reach more people than they have impressions")

@@ -164,8 +164,8 @@ def build_funnel(
         return race.before + timer.monotonic() - began
 
     with done.stage("count item-item and the rules"):
+        # The search has said itself what it found.
         rules, told = fit_log_rules(asked, repeats=repeats, seed=config.seed)
-        say(told)
     parts, said = _counted(task, asked, rules, config.seed), [told]
     if config.linear:
         with done.stage("fit the linear model"):

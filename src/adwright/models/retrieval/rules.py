@@ -53,8 +53,8 @@ class NextRules:
 
     item_item: fitted. lately: float64 [N + 1], decayed counts of each item; None where the log has
     no times. category: int64 [N + 1], a code per item, 0 for none; None where the log knows none.
-    repeats: whether an item is taken again; without it "again" says nothing. half_life: of lately,
-    in days.
+    repeats: whether an item is taken again; without it "again" and "frequency" speak of nothing but
+    items that may not be shown. half_life: of lately, in days.
     """
 
     item_item: ItemItem
@@ -69,6 +69,7 @@ class NextRules:
         lacking = {
             "lately": self.lately is None,
             "category": self.category is None,
+            "frequency": not self.repeats,
             "again": not self.repeats,
         }
         return tuple(rule for rule in TITLES if not lacking.get(rule, False))

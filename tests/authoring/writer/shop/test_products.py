@@ -57,6 +57,15 @@ def test_a_google_feed_has_currencies_in_its_prices(tmp_path: Path) -> None:
     assert table.separator == "\t"
 
 
+def test_a_price_below_zero_is_no_price(tmp_path: Path) -> None:
+    prices = ("-3.49 GBP", "GBP -3.49", "\u22121", "0.00", "4.00 - 5.00", "10.00")
+    lines = "".join(f"{n},Tea {n},{price}\n" for n, price in enumerate(prices))
+    table = read_products(write(tmp_path / "a.csv", f"id,title,price\n{lines}"))
+    assert [one.price for one in table.products] == ["", "", "", "0.00", "4.00 - 5.00", "10.00"]
+    assert "prices below 0 are left out of 3 products" in table.said
+    assert "1 products have a price of 0, which is kept" in table.said
+
+
 def test_a_google_feed_as_xml_is_read_as_the_same_as_text(tmp_path: Path) -> None:
     text = (
         "id\ttitle\tdescription\tprice\tcolor\tgtin\tavailability\tproduct_detail\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -15,6 +15,8 @@ from adwright.creative.response.protocol.counted import (
     read_weeks,
 )
 from adwright.data.checks import in_file
+
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def _table(decimal_comma: bool = False, **columns: list) -> CountedTable:
@@ -69,11 +71,11 @@ def test_a_comma_parts_decimals_where_the_file_says_so() -> None:
 
 
 def test_weeks_are_numbers_or_the_iso_weeks_of_dates() -> None:
-    assert read_weeks(_table(week=[201446, 201501]), "week").tolist() == [201446, 201501]
-    assert read_weeks(_table(week=["201446 "]), "week").tolist() == [201446]
-    assert read_weeks(_table(week=[date(2014, 12, 29)]), "week").tolist() == [201501]
-    assert read_weeks(_table(week=[datetime(2014, 11, 14, 9)]), "week").tolist() == [201446]
-    assert read_weeks(_table(week=["2014-11-14"]), "week").tolist() == [201446]
+    assert read_weeks(_table(week=[201446, 201501]), "week", NOW).tolist() == [201446, 201501]
+    assert read_weeks(_table(week=["201446 "]), "week", NOW).tolist() == [201446]
+    assert read_weeks(_table(week=[date(2014, 12, 29)]), "week", NOW).tolist() == [201501]
+    assert read_weeks(_table(week=[datetime(2014, 11, 14, 9)]), "week", NOW).tolist() == [201446]
+    assert read_weeks(_table(week=["2014-11-14"]), "week", NOW).tolist() == [201446]
 
 
 @pytest.mark.parametrize(
@@ -84,11 +86,12 @@ def test_weeks_are_numbers_or_the_iso_weeks_of_dates() -> None:
         ([1.5], "whole number.*row 0"),
         ([float("nan")], "whole number.*row 0"),
         (["soon"], "row 0"),
+        (["2026-11-30", "2031-05-05"], "after now, 2026-12-01.*row 1"),
     ],
 )
 def test_a_wrong_week_is_named(weeks: list, said: str) -> None:
     with pytest.raises(ValueInvalidError, match=said):
-        read_weeks(_table(week=weeks), "week")
+        read_weeks(_table(week=weeks), "week", NOW)
 
 
 def test_groups_are_names_and_empty_cells_are_none() -> None:

@@ -89,10 +89,14 @@ def test_the_offset_undoes_the_drawing(log: Log, task: Task, tmp_path: Path) -> 
     assert all_rows(uniform)[DRAW_OFFSET].abs().max() < 1e-6  # type: ignore[operator]
 
 
-def test_own_items_are_drawn_only_where_users_take_them_again(tmp_path: Path) -> None:
-    rows = all_rows(build_drawn_task(shop(), tmp_path))
+def test_own_items_are_drawn_only_where_users_take_them_again(task: Task, tmp_path: Path) -> None:
+    alone = build_drawn_task(shop(), tmp_path)
+    rows = all_rows(alone)
     assert "of the person's past (0%)" in Task.open(next(tmp_path.iterdir())).protocol
     assert (rows.filter(pl.col("label") == 1)["frequency"] == 0).all()
+    # What is 0 of all that may be shown is nothing to learn from.
+    learned = [{one.name for one in of.spec.features} for of in (alone, task)]
+    assert ["frequency" in names for names in learned] == [False, True]
 
 
 @pytest.mark.parametrize(

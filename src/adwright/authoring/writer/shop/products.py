@@ -42,6 +42,7 @@ _LONGEST, _LONGEST_ID = 100_000, 200
 _TEXTS = (".csv", ".tsv", ".txt")
 _MONEY = re.compile(r"\s*+([\d.,'\s]*\d)\s*+([A-Z]{3})\s*+")
 _MONEY_FIRST = re.compile(r"\s*+([A-Z]{3})\s*+([\d.,'\s]*\d)\s*+")
+_BELOW_ZERO, _NOTHING = re.compile(r"\D*[-\u2212]\D*\d"), re.compile(r"[^1-9]*0[^1-9]*")
 #: Rows of variations in WooCommerce.
 _VARIATION = "variation"
 
@@ -159,7 +160,7 @@ class _ProductRows:
         self.bad: list[BadProduct] = []
         #: Of each row, where it stands in its file; empty where that is its number.
         self.places: Sequence[int] = ()
-        self._stripped = self._variations = self._merged = 0
+        self._stripped = self._variations = self._merged = self._negative = self._free = 0
 
     def read(self) -> None:
         """Read all rows."""
@@ -186,6 +187,10 @@ class _ProductRows:
             said.append(f"{self._merged:,} rows of variants were read as one product each")
         if self._variations:
             said.append(f"{self._variations:,} rows of variations were left out")
+        if self._negative:
+            said.append(f"prices below 0 are left out of {self._negative:,} products")
+        if self._free:
+            said.append(f"{self._free:,} products have a price of 0, which is kept")
         if self.bad:
             said.append(f"{len(self.bad):,} rows cannot be used and are left out")
         return tuple(said)
@@ -272,11 +277,15 @@ class _ProductRows:
         return tuple((name, value) for name, value in every if name and value), changed
 
     def _price(self, texts: Mapping[str, str], group: list[dict[str, Any]]) -> tuple[str, str]:
-        """Price and currency; no price where variants differ in it."""
+        """Price and currency; no price where variants differ in it, or it is below 0."""
         price, currency = texts.get("price", ""), texts.get("currency", "") or self._currency
         column = self._columns.fields.get("price")
         if column and len({_as_text(row[column]) for row in group} - {""}) > 1:
             return "", currency
+        if _BELOW_ZERO.match(price):
+            self._negative += 1
+            return "", currency
+        self._free += _NOTHING.fullmatch(price) is not None
         if both := _MONEY.fullmatch(price):
             return both[1].strip(), both[2]
         if both := _MONEY_FIRST.fullmatch(price):

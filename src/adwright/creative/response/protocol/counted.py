@@ -1,7 +1,7 @@
 """Read the counts, weeks and groups of a table of creatives, each cell checked.
 
     counts = read_counts(table, ("impressions", "clicks"))     # Int64, none missing
-    read_weeks(table, "test_week")                             # 201446, or 2014-11-14
+    read_weeks(table, "test_week", now)                        # 201446, or 2014-11-14
 
 Counts may be whole numbers, floats that are whole (as pandas makes of them) or text of any locale.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -70,11 +71,12 @@ def read_counts(table: CountedTable, impressions: str, clicks: str) -> pl.DataFr
     return read.select(pl.col(f"__{ours}").cast(pl.Int64).alias(ours) for ours in names)
 
 
-def read_weeks(table: CountedTable, column: str) -> NDArray[np.int64]:
+def read_weeks(table: CountedTable, column: str, now: datetime) -> NDArray[np.int64]:
     """int64 [N] that grows with time: whole numbers as they are, a date as its ISO year and week,
     2014-11-14 as 201446.
 
-    Raises ValueInvalidError for the first cell that is missing or cannot be read.
+    Raises ValueInvalidError for the first cell that is missing or cannot be read, or is a date
+    more than a day after `now`.
     """
     frame, dtype = table.frame, table.frame.schema[column]
     cell = pl.col(column)
@@ -94,6 +96,10 @@ def read_weeks(table: CountedTable, column: str) -> NDArray[np.int64]:
         check_rows(frame, [Check(column, bad, what, hint)], table.locate)
         return np.asarray(frame[column].cast(pl.Int64).to_numpy(), np.int64)
     moment = time_column(frame.lazy(), column, table.locate).value
+    late = moment > now + timedelta(days=1)
+    hint = "correct it, or leave out what has not happened"
+    what = f"{column} is after now, {now:%Y-%m-%d}"
+    check_rows(frame, [Check(column, late, what, hint)], table.locate)
     week = moment.dt.iso_year().cast(pl.Int64) * 100 + moment.dt.week().cast(pl.Int64)
     return np.asarray(frame.select(week).to_series().to_numpy(), np.int64)
 

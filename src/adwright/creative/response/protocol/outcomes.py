@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.creative.records.verbal.ads_table import AdColumns, AdTable, read_ads
@@ -178,6 +179,7 @@ def read_outcomes(
     columns: OutcomeColumns | None = None,
     *,
     bounds: ReadBounds = USUAL_BOUNDS,
+    clock: Clock | None = None,
 ) -> CreativeOutcomes:
     """The creatives of a table and how they did: CSV, TSV, JSON lines, Parquet or a frame.
 
@@ -185,8 +187,8 @@ def read_outcomes(
     test is empty, or that is alone in its test, is in none. Anything else is refused: raises
     SchemaError for a column that is missing or says how an ad did (`guard.check_inputs`),
     ValueInvalidError naming file, row, column and value for counts that are missing, not whole,
-    negative or of more clicks than impressions, for a missing week and for two rows of one id,
-    DataError where no creative is left; and as `read_ads`.
+    negative or of more clicks than impressions, for a missing week, a date after now by `clock`
+    and for two rows of one id, DataError where no creative is left; and as `read_ads`.
     """
     asked = columns or OutcomeColumns()
     check_names(_asked_inputs(asked), file=_file_of(source))
@@ -209,7 +211,8 @@ def read_outcomes(
         raise DataError("no creative was ever shown", file=ads.name, hint=hint)
     ledes = _ledes(parts, ads.columns)
     kept = number_tests([groups[row] for row in shown])
-    weeks = read_weeks(table, asked.week)[shown] if asked.week else None
+    now = (clock or SystemClock()).now()
+    weeks = read_weeks(table, asked.week, now)[shown] if asked.week else None
     images = read_groups(table, asked.image_id) if asked.image_id else (None,) * rows
     return CreativeOutcomes(
         records=tuple(ads.records[row] for row in shown),

@@ -40,7 +40,7 @@ from adwright.data.time import MICROSECONDS_PER_DAY
 __all__ = ["DrawnConfig", "build_drawn_task", "drawn_task"]
 
 Ints = NDArray[np.int64]
-VERSION = 1
+VERSION = 2
 
 
 @checked
@@ -117,15 +117,16 @@ def drawn_task(
             data_hash=key,
             parts=_parts(task, config, draws, visits_per_part),
             items=task.catalogue,
-            features=_features(task.spec, config.min_count),
+            features=_features(task.spec, config.min_count, repeats=source.choices.repeats),
             history=source.choices.kinds,
             popularity=source.choices.kinds,
         ),
     )
 
 
-def _features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
-    """Those of the next-item task, not yet fitted, and the counts that every ranking task has."""
+def _features(spec: FeatureSpec, min_count: int, *, repeats: bool) -> tuple[Feature, ...]:
+    """Those of the next-item task, not yet fitted, and counts of the past: how often the user had
+    the item is 0 of all that may be shown where nobody has one again."""
     plain = [replace(f, vocabulary=(), edges=()) for f in spec.features]
     return (
         Feature("history", "sequence", "user"),
@@ -133,7 +134,7 @@ def _features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
         *(replace(f, min_count=min_count) if f.name == "item_id" else f for f in plain),
         Feature("popularity", "numeric", "context", log=True),
         Feature("visible", "numeric", "user", log=True),
-        Feature("frequency", "numeric", "user", log=True),
+        *((Feature("frequency", "numeric", "user", log=True),) if repeats else ()),
     )
 
 
