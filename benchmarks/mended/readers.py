@@ -45,12 +45,16 @@ def measure() -> Mapping[str, float | int | str]:
         table = read_products(shop)
         list_ = _file("list.csv", ["name,price", "Tea,-3.49", "Cup,4.00"])
         counts = ["id,title,impressions,clicks,week"]
-        counts += [f"{n},Title {n},100,{n},{day}" for n, day in enumerate(("2026-01-05", "2031-05-05"))]
+        counts += [
+            f"{n},Title {n},100,{n},{day}" for n, day in enumerate(("2026-01-05", "2031-05-05"))
+        ]
         return {
             f"odd numbers of an ad's day that `ads import` takes without a word, of {len(_ODD)}": (
                 f"{len(silent)}{': ' * bool(silent)}{', '.join(silent)}"
             ),
-            "prices below 0 that an ad may state, of 1": sum("-" in p.price for p in table.products),
+            "prices below 0 that an ad may state, of 1": sum(
+                "-" in p.price for p in table.products
+            ),
             "prices of 0 that are said, of 1": sum("of 0" in one for one in table.said),
             "prices below 0 of an audited list that are said, of 1": sum(
                 "below 0" in one for one in open_catalogue(list_, request="Tea?").said
@@ -96,7 +100,9 @@ def _cascade() -> Mapping[str, int]:
         "lines that say the settings of item-item, of a cascade": sum(
             line.startswith("item-item: window") for line in lines
         ),
-        "rows of rules that are popularity a second time": sum("│ Personal" in line for line in lines),
+        "rows of rules that are popularity a second time": sum(
+            "│ Personal" in line for line in lines
+        ),
     }
 
 

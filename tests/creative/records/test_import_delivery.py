@@ -233,7 +233,8 @@ def test_holes_and_zones_are_doubted() -> None:
 
 def test_numbers_that_are_below_zero_or_cost_nothing_shown_are_told() -> None:
     day = {"day": "2026-01-01", "currency": "EUR", "impressions": 0, "spend": 1.5}
-    rows = [{**day, "ad_id": ad, "conversion_value": value} for ad, value in (("a", -2.0), ("b", 1))]
+    worth = {"a": -2.0, "b": 1}
+    rows = [{**day, "ad_id": ad, "conversion_value": worth[ad]} for ad in worth]
     below, shown = load(rows).notes.warnings
     assert below.startswith("1 rows have a conversion value below 0")
     assert shown == "2 rows cost something and have no impression"

@@ -240,8 +240,11 @@ def _doubt(days: pl.DataFrame, notes: NoteTaker) -> None:
         notes.odd.append(f"{unsaid:,} rows name no currency of their spend (say currency='EUR')")
     nothing = days["impressions"] == 0
     for odd, what in (
-        (days["conversion_value"] < 0, "have a conversion value below 0, which is kept: goods that "
-         "came back lower what the ad is worth"),
+        (
+            days["conversion_value"] < 0,
+            "have a conversion value below 0, which is kept: goods that "
+            "came back lower what the ad is worth",
+        ),
         (nothing & (days["spend"] > 0), "cost something and have no impression"),
     ):
         if number := int(odd.sum()):
