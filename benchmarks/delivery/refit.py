@@ -46,6 +46,8 @@ PROTOCOL = (
     "data import, train item-item, train cascade and recommend, by their defaults but for "
     "--minutes, each a process of its own, before the cascade was fitted again and after. NDCG@10 "
     "is of the event that was taken out, over the whole catalogue, as `recommend` wrote it. "
+    "Where a log has times, that event may lie years before the moment that is asked about, and "
+    "popularity lately looks worse than it is. "
     "new_items: items whose first event lies after the cascade's split; new_shown: users who are "
     "shown any. same: the share of users whose ten are those of a refit by hand, from all events "
     "of the log with the settings that its search finds and the weights of the saved mixture; "
