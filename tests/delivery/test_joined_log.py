@@ -136,6 +136,14 @@ def test_a_broken_feed_is_told(rows: list[dict[str, Any]], about: str) -> None:
     assert found.log.events.collect()["time"].max() < LATER + timedelta(days=40)  # type: ignore[operator]
 
 
+def test_a_shop_of_new_items_is_no_broken_feed() -> None:
+    """News: each day has items of its own."""
+    daily = pl.concat_str(pl.lit("news"), pl.col("time").dt.date().cast(pl.String))
+    old = replace(busy_log(), events=busy_log().events.with_columns(item_id=daily))
+    rows = feed(item_id=lambda n: f"news{n // 100}" if n % 10 else "i1")
+    assert join_logs(old, [written(*rows)], LATER + timedelta(days=40)).faults == ()
+
+
 def test_what_was_taken_from_slates_of_the_service_is_said() -> None:
     slate = {"kind": "impression", "request_id": "s", "item_id": "i5"}
     taken = {"request_id": "s", "item_id": "i5"}

@@ -147,10 +147,11 @@ def _faults(
     """What speaks against learning from a feed. past, done: what users did before, and in it;
     shown: its impressions. future, strange: shares of its events that are later than now, and of
     items without a past."""
-    found = []
-    if strange > _STRANGE:
+    found, usual_strange = [], _strange(past)
+    if strange > usual_strange + _STRANGE * (1 - usual_strange):
         found.append(
-            f"{strange:.0%} of its events are of items without a past: is it of this shop?"
+            f"{strange:.0%} of its events are of items without a past, where {usual_strange:.0%} "
+            "were in the last part of the old log: is it of this shop?"
         )
     if future > _FUTURE:
         found.append(f"{future:.1%} of its events are dated later than now: mend its clock")
@@ -175,6 +176,14 @@ def _faults(
         )
     flood = _flooded(past, done)
     return (*found, flood) if flood else tuple(found)
+
+
+def _strange(past: pl.DataFrame) -> float:
+    """Share of the last part of a log that is of items without a past before it."""
+    ordered = past.sort("time")
+    early, late = ordered[: int(_LAST * past.height)], ordered[int(_LAST * past.height) :]
+    new = late.join(early, on="item_id", how="anti").height
+    return new / late.height if early.height else 0.0
 
 
 def _flooded(past: pl.DataFrame, done: pl.DataFrame) -> str:

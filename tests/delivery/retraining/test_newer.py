@@ -54,6 +54,19 @@ def test_what_came_after_is_asked_and_unknown_items_are_misses(tmp_path: Path) -
         for name in ("this model", "Item-item")
     )
     assert model == pytest.approx(rule, abs=0.02)
+    # A stop after all that is asked hides nothing from one side alone.
+    every = newer.events.collect()
+    hit = every["item_id"].mode()[0]
+    stop = (
+        every.sort("time")
+        .tail(1)
+        .with_columns(
+            event_id=pl.lit("stop"), kind=pl.lit("stop", every["kind"].dtype), item_id=pl.lit(hit)
+        )
+    )
+    save_log(tmp_path / "stopped", replace(newer, events=pl.concat([every, stop]).lazy()))
+    beside = evaluate_newer(tmp_path / "a", tmp_path / "stopped", draws=20).comparison.reports
+    assert beside["this model"].metrics["ndcg@10"].value == pytest.approx(model)
     known = newer.events.filter(pl.col("item_id") != "brandnew")
     save_log(tmp_path / "known", replace(newer, events=known))
     assert len(evaluate_newer(tmp_path / "a", tmp_path / "known", draws=20).notes) == 1

@@ -60,13 +60,16 @@ class Wanted:
     names it; None for the histories that the model was saved with, or the log that it was trained
     on. at: the moment that is asked about; None is just after the latest event. unseen: what a
     user had is left out, by an event of any kind; None does as the model serves, and where it does
-    not say, lets the log decide by kind (`learn_again`). offline: never download a public log.
+    not say, lets the log decide by kind (`learn_again`). stopped: what the log has stopped is left
+    out; a model that is judged on what users did until then keeps it, as do the rules beside it.
+    offline: never download a public log.
     """
 
     users: tuple[str, ...] | None = None
     log: str | None = None
     at: datetime | None = None
     unseen: bool | None = None
+    stopped: bool = True
     offline: bool = False
 
 
@@ -98,7 +101,7 @@ def open_model(model: str | Path, wanted: Wanted) -> Opened:
     folder = model_folder(model)
     artifact = load_artifact(folder)
     opened = _of_kind(folder, artifact, wanted)
-    if opened.source not in (wanted.log, training_log(folder)):
+    if not wanted.stopped or opened.source not in (wanted.log, training_log(folder)):
         return opened
     hidden = stopped_in_log(opened.source, wanted.at, offline=wanted.offline)
     if not hidden:

@@ -80,7 +80,7 @@ def evaluate_newer(
             hint="`adwright evaluate RUN` without --log shows what was measured in training",
         )
     log = open_log(source, offline=offline, tell=False)
-    opened = open_model(folder, Wanted(log=str(source), offline=offline))
+    opened = open_model(folder, Wanted(log=str(source), stopped=False, offline=offline))
     taken, ids = taken_of(log)
     visits = newest_visits(taken, ids, until, unseen=opened.unseen, seed=seed)
     if not visits.users:

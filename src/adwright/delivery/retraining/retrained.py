@@ -209,7 +209,7 @@ def judged(
     asked = [one for one in asked if one[1].users]
     if not asked:
         return old.nothing_new(kind, model)
-    before = open_model(old.folder, Wanted(log=str(out / "log"))).top
+    before = open_model(old.folder, Wanted(log=str(out / "log"), stopped=False)).top
     user = np.concatenate([visits.user for _, visits in asked])
     about, visits = asked[0][1].about, asked[0][1]
     if len(asked) > 1:
