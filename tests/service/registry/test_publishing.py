@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +21,8 @@ from adwright.delivery.popularity import save_popularity
 from adwright.delivery.served import ServedModel
 from adwright.models.calibration import ListCalibrator
 from adwright.service.registry.loading import load_deployed
-from adwright.service.registry.publishing import publish_model, publish_version
-from adwright.service.registry.registry import POINTER, SETTINGS
+from adwright.service.registry.publishing import go_back, publish_model, publish_version
+from adwright.service.registry.registry import JOURNAL, POINTER, SETTINGS
 from tests.support.delivery.cascade_parts import deployment, histories, request
 from tests.support.delivery.sequence_parts import hstu_ranker, sasrec
 from tests.support.delivery.single_models import run_folder
@@ -163,3 +165,46 @@ def test_a_log_that_is_gone_is_said_and_may_be_done_without(run: Path, tmp_path:
     assert not (tmp_path / "models").exists()
     done = publish_model(run, tmp_path / "models", "shop", histories=False)
     assert done.version == "v1"
+
+
+@pytest.mark.parametrize("blocked", [JOURNAL, POINTER])
+def test_what_could_not_be_written_leaves_the_version_before(
+    tmp_path: Path, blocked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, models = tmp_path / "model", tmp_path / "models"
+    save_popularity(model, ITEMS, np.arange(len(ITEMS), dtype=float))
+    for _ in range(2):
+        publish_model(model, models, "shop")
+    journal = (models / "shop" / JOURNAL).read_bytes()
+    with monkeypatch.context() as context:
+        replaced = os.replace
+
+        def full(source: Path, target: Path) -> None:
+            if Path(target).name == blocked:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replaced(source, target)
+
+        context.setattr(os, "replace", full)
+        with pytest.raises(ResourceError, match="the disk is full"):
+            publish_model(model, models, "shop")
+    assert (models / "shop" / POINTER).read_text() == "v2\n"
+    assert not (models / "shop" / "v3").exists()
+    assert (models / "shop" / JOURNAL).read_bytes() == journal
+    assert go_back(models, "shop").version == "v1"
+
+
+def test_a_journal_that_cannot_be_read_is_not_written_again(tmp_path: Path) -> None:
+    model, models = tmp_path / "model", tmp_path / "models"
+    save_popularity(model, ITEMS, np.arange(len(ITEMS), dtype=float))
+    publish_model(model, models, "shop")
+    journal = models / "shop" / JOURNAL
+    os.truncate(journal, 17 << 20)
+    for publishes in (
+        lambda: publish_model(model, models, "shop"),
+        lambda: go_back(models, "shop"),
+    ):
+        with pytest.raises(ResourceError, match="cannot be read: it has more than"):
+            publishes()
+    assert journal.stat().st_size == 17 << 20
+    assert (models / "shop" / POINTER).read_text() == "v1\n"
+    assert not (models / "shop" / "v2").exists()

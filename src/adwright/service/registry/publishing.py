@@ -144,7 +144,8 @@ def publish_model(
         before = _current(root, tenant)
         publish(root, tenant, name, why=why, clock=clock)
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
+        if _current(root, tenant) != name:
+            shutil.rmtree(target, ignore_errors=True)
         raise
     return Publication(tenant, name, target, artifact.kind, before, (*notes, *explored(deployed)))
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adwright.core.artifacts import MANIFEST
-from adwright.core.atomic import atomic_write_text
+from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import ArtifactError, ArtifactUnsafeError
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ResourceError
 from adwright.core.hashing import sha256_bytes
 from adwright.core.manifest import MOST_MANIFEST_BYTES
 from adwright.core.regular import read_regular
@@ -294,15 +294,16 @@ class FolderModels:
 def publish(
     root: str | Path, tenant: str, name: str, *, why: str = "", clock: Clock | None = None
 ) -> None:
-    """Let version `name` of `tenant` decide: write the pointer, in one step, and a line of
-    published.jsonl.
+    """Let version `name` of `tenant` decide: write a line of published.jsonl and then, in one step,
+    the pointer; without the one there is not the other.
 
     The version's folder must lie in ROOT/TENANT already. Running services load it within
     `poll_seconds`, and go on with the old one where they cannot. why: in words; "back" for a way
     back. clock: the machine's own by default.
 
     Raises ArtifactUnsafeError for a name that leaves the folder, ArtifactError where the folder
-    holds no artifact, ResourceError where the pointer cannot be written.
+    holds no artifact, ResourceError where one of the two cannot be written, or published.jsonl
+    cannot be read.
     """
     folder = Path(root) / checked_name(tenant, Path(root))
     if not (folder / checked_name(name, folder) / MANIFEST).is_file():
@@ -312,21 +313,26 @@ def publish(
             hint="copy the version's folder there first",
         )
     before, journal = _text(folder / POINTER).strip(), folder / JOURNAL
-    atomic_write_text(folder / POINTER, name + "\n")
-    now = (clock or SystemClock()).now()
+    now, past = (clock or SystemClock()).now(), _journal(journal)
     told = {"time": now.isoformat(), "version": name, "before": before, "why": why}
-    atomic_write_text(journal, _text(journal) + json.dumps(told) + "\n")
+    atomic_write_bytes(journal, past + json.dumps(told).encode() + b"\n")
+    try:
+        atomic_write_text(folder / POINTER, name + "\n")
+    except BaseException:
+        if _text(folder / POINTER).strip() != name:
+            atomic_write_bytes(journal, past)
+        raise
 
 
 def version_before(root: str | Path, tenant: str) -> str:
     """The version that decided before the present one; who went back, goes back further.
 
-    Raises ArtifactError where published.jsonl names none.
+    Raises ArtifactError where published.jsonl names none, ResourceError where it cannot be read.
     """
     path = Path(root) / checked_name(tenant, Path(root)) / JOURNAL
     stack = list[str]()
     try:
-        for line in _text(path).splitlines():
+        for line in _journal(path).decode("utf-8", "replace").splitlines():
             told = json.loads(line)
             if told["why"] == BACK:
                 stack.pop()
@@ -356,6 +362,18 @@ def _tell(status: ModelStatus, events: Sequence[Mapping[str, Any]]) -> None:
 def _text(path: Path) -> str:
     found = _read(path, _MOST_SETTINGS)
     return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
+
+
+def _journal(path: Path) -> bytes:
+    """What published.jsonl holds: what cannot be read is not written again, as that loses it."""
+    found = _read(path, _MOST_SETTINGS)
+    if isinstance(found, OSError):
+        raise ResourceError(
+            f"what was published cannot be read: {found.strerror}",
+            where=str(path),
+            hint="mend the file, or move it away: without it no way back is known",
+        ) from found
+    return found or b""
 
 
 def _read(path: Path, most: int) -> bytes | OSError | None:
