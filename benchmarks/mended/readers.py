@@ -1,5 +1,5 @@
-"""What readers of exports, shops and catalogues say of numbers below 0 and days to come, and what
-a table of rules says where nothing repeats, before and after.
+"""What readers of exports, shops and catalogues say of numbers below 0 and days to come, what a
+table of rules says where nothing repeats, refusals of a flood, and first answers, before and after.
 
 PYTHONPATH=TREE/src python -m benchmarks.mended.readers --state before      (2 minutes)
 """
@@ -10,16 +10,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from inspect import signature
 from pathlib import Path
 
+import httpx
 import numpy as np
 
 from adwright.audit.catalogue.opened import open_catalogue
 from adwright.authoring.writer.shop.products import read_products
 from adwright.core.errors import ValueInvalidError
 from adwright.creative.response.protocol.outcomes import OutcomeColumns, read_outcomes
+from adwright.web.refusals import Refusals
 from benchmarks.mended import run
 
 _ADS = (
@@ -63,6 +69,10 @@ def measure() -> Mapping[str, float | int | str]:
                 _file("counts.csv", counts)
             ),
             **_cascade(),
+            "of six answers just after /readyz in three starts, those by the model, of 18": (
+                _first()
+            ),
+            "refusals a second of a tenant whose 64 callers send again at once": _refusals(),
             "brothers found, and mended, in readers": (
                 "5, of which 5: a conversion value below 0 and cost without impressions in ads "
                 "import; a price below 0 in shops; the same in audited lists; weeks of 2031 in "
@@ -104,6 +114,52 @@ def _cascade() -> Mapping[str, int]:
             "│ Personal" in line for line in lines
         ),
     }
+
+
+def _first(port: int = 8793) -> int:
+    """Answers of a known user that were the model's own, with the usual deadline of 40 ms."""
+    _typed("train", "item-item", "log")
+    _typed("publish", "runs/item-item", "--tenant", "shop")
+    key = _typed("key", "shop").stdout.split()[-1]
+    stages = []
+    for start in range(3):
+        with _served(key, port) as client:
+            for n in range(6):
+                body = {"request_id": f"{start}-{n}", "user_id": "u1", "k": 5}
+                stages.append(client.post("/v1/decide", json=body).json()["stage"])
+    return stages.count("fine")
+
+
+@contextmanager
+def _served(key: str, port: int) -> Iterator[httpx.Client]:
+    """The service in a process of its own, as soon as it says that it is ready."""
+    command = [sys.executable, "-m", "adwright", "serve", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        address, headers = f"http://127.0.0.1:{port}", {"X-API-Key": key}
+        with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
+            for _ in range(1_200):
+                with suppress(httpx.TransportError):
+                    if client.get("/readyz").status_code == httpx.codes.OK:
+                        break
+                time.sleep(0.05)
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _refusals(callers: int = 64, seconds: float = 30.0) -> int:
+    """Refusals a second of so many callers that send again at once, 2 ms of the loop for each."""
+    refusals = Refusals(256) if signature(Refusals).parameters else Refusals()
+    queue, busy, count = [(0.0, n) for n in range(callers)], 0.0, 0
+    while queue[0][0] < seconds:
+        at, caller = heappop(queue)
+        begins = max(at, busy)
+        busy = begins + 0.002
+        heappush(queue, (busy + refusals.wait("flood", begins), caller))
+        count += 1
+    return round(count / seconds)
 
 
 def _file(name: str, lines: Iterable[str]) -> Path:

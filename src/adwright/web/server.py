@@ -102,8 +102,10 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
             """Begin, and let the collector of garbage pass over what is here to stay.
 
             A look at all modules and models would stop every thread for a tenth of a second,
-            again and again.
+            again and again. The modules, most of it, are looked at before anybody is let in.
             """
+            gc.collect()
+            gc.freeze()
             await super().startup(sockets)
             gc.collect()
             gc.freeze()

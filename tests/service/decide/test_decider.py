@@ -45,6 +45,21 @@ def test_a_decision_is_recorded_with_its_impressions_before_it_is_answered(store
     assert bench.value("adwright_decisions_total", stage="fine") == 1
 
 
+def test_what_starting_took_is_over_before_it_is_calm(store: Store) -> None:
+    async def start(decider: Decider) -> list[bool]:
+        time.sleep(0.2)
+        await asyncio.sleep(0.02)
+        seen = [decider.calm]
+        while not seen[-1]:
+            await asyncio.sleep(0.01)
+            seen.append(decider.calm)
+        time.sleep(0.2)
+        await asyncio.sleep(0.02)
+        return [seen[0], seen[-1], decider.calm]
+
+    assert Bench(store, {"acme": deployed()}).run(start) == [False, True, True]
+
+
 def test_requests_that_come_together_are_computed_and_written_together(store: Store) -> None:
     recommender = Hashed()
     recommender.go_on.clear()

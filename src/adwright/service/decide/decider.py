@@ -44,6 +44,8 @@ _GRACE = 0.1
 #: Decisions of one tenant that are rescued in one turn.
 _RESCUES = 8
 _LOG_SECONDS = 10.0
+#: Seconds of lag with which an event loop is in time, and for how long it may not be at first.
+_IN_TIME, _CALM_SECONDS = 0.005, 5.0
 _log = logging.getLogger("adwright.service")
 
 
@@ -70,6 +72,7 @@ class Decider:
         self._metrics = metrics
         self._clock = clock
         self._answers: Answers | None = None
+        self._calm, self._started = False, clock.monotonic()
         self._late_by = late
         self._heed = heed
         self._pulse = Pulse(clock, self._look)
@@ -113,6 +116,14 @@ class Decider:
         """Whether calls that do not end hold every thread, so that no model runs any more."""
         return self._worker.stalled
 
+    @property
+    def calm(self) -> bool:
+        """Whether the event loop was in time since the start, or had some seconds to be: until
+        then the first deadlines would pay for what starting took."""
+        waited = self._clock.monotonic() - self._started
+        self._calm |= self._pulse.lag <= _IN_TIME or waited >= _CALM_SECONDS
+        return self._calm
+
     def is_hung(self, tenant: str, deployed: Deployed) -> bool:
         """Whether this model of the tenant is set aside."""
         return self._hung.aside(tenant, deployed)
@@ -123,6 +134,7 @@ class Decider:
         self._writer.start(self._answers)
         self._rescuer.start()
         self._worker.start()
+        self._started = self._clock.monotonic()
         self._pulse.start()
 
     def stop(self) -> None:

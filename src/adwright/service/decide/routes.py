@@ -356,11 +356,12 @@ async def health() -> HealthOut:
     tags=["operation"],
 )
 async def ready(state: State, response: Response) -> ReadyOut:
-    """Ready while the store answers and takes writes, a model is loaded and the service is not
-    about to end."""
+    """Ready once the start is over, while the store answers and takes writes, a model is loaded
+    and the service is not about to end."""
     loaded, refused = state.counts()
     store = await state.store_answers()
-    fine = store and loaded > 0 and not state.draining and not state.decider.stalled
+    at_work = state.decider.calm and not state.draining and not state.decider.stalled
+    fine = store and loaded > 0 and at_work
     response.status_code = 200 if fine else 503
     return ReadyOut(
         status="ready" if fine else "not_ready",
