@@ -47,7 +47,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_a_cascade_is_trained_measured_and_fitted_again(here: Path) -> None:
     said = run("train", "cascade", "log.parquet", "--out", "c", "--minutes", "0.3")
     assert "Default: repeats: what a user had stays a candidate" in said
-    assert "item-item: window" in said
+    assert "linear: shrink" in said
     assert "sequence: " in said
     assert "serves" in said
     assert "ahead of" in said
