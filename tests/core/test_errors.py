@@ -102,6 +102,26 @@ def test_passwords_of_addresses_are_masked_everywhere() -> None:
     error = AdwrightError(f"no answer of {url}", where=url, hint=f"look at '{url}'")
     assert str(error) == f"no answer of {shown} [{shown}] -> look at '{shown}'"
     assert pickle.loads(pickle.dumps(error)).args == (f"no answer of {shown}",)  # noqa: S301
-    for plain in ("http://host/a@b:c", "http://host/v1", "postgresql://user@host/db", "a: b@c"):
+    for secret in (
+        "https://h/v1?access_token=S",
+        "https://h/v1?x=1&X-Api-Key=S&y=2",
+        "https://h/v1?subscription-key=S",
+        "https://h/c?sv=1&sig=S",
+        "https://S@h/v1",
+        "https://S:@h/v1",
+        "https://S@S@h/v1",
+        "http://me@shop.com:S@h/v1",
+        "postgresql://u:S/w@h/db",
+        "http://u:S?w#x@h:80/v1",
+    ):
+        assert "S" not in shown_address(f"no answer of {secret}: refused")
+        assert "h" in shown_address(secret)
+    for plain in (
+        "http://host/a@b:c",
+        "http://host:80/a@b",
+        "http://host/v1?x=monkeys&k=1",
+        "postgresql://user@host/db",
+        "a: b@c",
+    ):
         assert shown_address(plain) == plain
     assert login_of("http://host/v1") == ("http://host/v1", "")

@@ -8,11 +8,16 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 __all__ = ["login_of", "shown_address"]
 
-#: The login of an address, its password apart: all up to the last @ of the authority. The scheme is
-#: bounded, so that no text takes longer than its length.
-_LOGIN = re.compile(r"(?<=://)([^\s/?#@:\"'<>]{0,200})(:[^\s/?#\"'<>]{0,2000}@|@)")
+#: The login of an address: all up to the last @ of the authority; where its password holds a raw
+#: slash and so is no port, up to the last @ of the address. Of the web a name without a password is
+#: a key. All is bounded, so that no text takes longer than its length.
+_KEY = re.compile(r"\b(https?://)[^\s/?#:\"'<>]{1,200}:?(?=@)", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"(?<=://)([^\s/?#:\"'<>]{0,200}):"
+    r"(?:[^\s/?#\"'<>]{0,2000}|(?!\d{1,5}[/?#])[^\s\"'<>]{0,200})@"
+)
 _FIELD = re.compile(
-    r"([?&](?:password|sslpassword|passfile|api[_-]?key|key|token|secret)=)[^\s&#\"'<>]+",
+    r"([?&][\w.-]{0,60}(?:password|passfile|key|token|secret|signature|sig)=)[^\s&#\"'<>]+",
     re.IGNORECASE,
 )
 
@@ -25,8 +30,7 @@ def shown_address(text: str) -> str:
     """
     if "://" not in text:
         return text
-    masked = _LOGIN.sub(lambda found: f"{found[1]}{':***@' if found[2] != '@' else '@'}", text)
-    return _FIELD.sub(r"\1***", masked)
+    return _FIELD.sub(r"\1***", _LOGIN.sub(r"\1:***@", _KEY.sub(r"\1***", text)))
 
 
 def login_of(address: str) -> tuple[str, str]:

@@ -32,8 +32,9 @@ class SystemClock:
 
 
 class ProcessorClock(SystemClock):
-    """Durations of work: while the thread that asks waits, for a core or for a disk, none passes.
-    On a free machine that is the time on the wall, with any number of helping threads."""
+    """Durations of work of the thread that asks, and of it alone: while it waits, for a core, for a
+    disk or for other threads, none passes. Work that it hands to others counts only as far as it
+    helps; where it sleeps meanwhile, not at all."""
 
     def monotonic(self) -> float:
         return time.thread_time()

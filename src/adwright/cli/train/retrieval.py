@@ -45,7 +45,9 @@ def cascade(
     minutes: Annotated[
         float,
         typer.Option(
-            "--minutes", min=0.0, help="Of the processor, for all of it; waiting does not count."
+            "--minutes",
+            min=0.0,
+            help="Of the training thread's work on the processor; waiting does not count.",
         ),
     ] = 5.0,
     seed: Seed = 0,
