@@ -2,7 +2,7 @@
 worth, measured by what the gate does not see.
 
 A real log is cut by time: a service is asked by those who come, in the order in which they came,
-and told all that they took; a version is worth what it finds of all that came later. In the
+and told all that they took; a version is worth what it finds of what came in the next turn. In the
 simulator people take what they are shown and what they would have taken anyway, and a version is
 worth what people who come next would take of its first ten items, by the simulator's own chances.
 """
@@ -125,16 +125,16 @@ class CutLog:
         return [_event(f"{turn}-{n}", **row) for n, row in enumerate(rows)]
 
     def worth(self, turn: int, models: Sequence[Path]) -> list[float]:
-        """NDCG@10 on all that came later, of the whole catalogue."""
+        """NDCG@10 on all that came in the next turn, of the whole catalogue."""
         whole = _log(self.events)
         if not Path("whole").exists():
             save_log("whole", whole)
         taken, ids = taken_of(whole)
-        end = int(self._turn(turn)["time"].dt.epoch("us").max())  # type: ignore[arg-type]
+        end, then = (self._turn(n)["time"].dt.epoch("us").to_list()[-1] for n in (turn, turn + 1))
         found = []
         for model in models:
             opened = open_model(model, Wanted(log="whole"))
-            visits = newest_visits(taken, ids, end, unseen=opened.unseen, most=20_000)
+            visits = newest_visits(taken, ids, end, until=then, most=20_000)
             found.append(ndcg(ranks_of(opened.top, visits), 10))
         return found
 
@@ -297,11 +297,16 @@ def _retrain(out: str, *, model: str = "runs/a", served: str = _STORE, code: int
 
 
 def _bad_model(world: World, turn: int) -> bool:
-    """Whether one is published that is bad: popularity whose half-life was mistyped, so that the
-    last seconds alone count. Raises RuntimeError where it is not bad."""
-    _adwright("train", "popularity", "log", "--out", "runs/popular")
+    """Whether one is published that is bad: popularity on a log whose items are mixed up, as by a
+    broken join. Raises RuntimeError where it is not bad."""
+    table = pl.read_parquet("log/events.parquet").with_columns(pl.col("item_id").cast(pl.String))
+    ids = table["item_id"].unique().sort()
+    other = dict(zip(ids, ids.sample(fraction=1, shuffle=True, seed=0), strict=True))
+    broken = table.with_columns(pl.col("item_id").replace(other))
+    save_log("broken", Log(validate_events(broken).lazy(), Catalogue.checked(ids.to_frame())))
+    _adwright("train", "popularity", "broken", "--out", "runs/popular")
     path = Path("runs/popular/config.json")
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "half_life": 1e-4}))
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "half_life": None}))
     before = _current()
     print(_retrain("runs/bad", model="runs/popular"), flush=True)
     old, bad = world.worth(turn, [Path("models", TENANT, before), Path("runs/bad")])

@@ -10,7 +10,7 @@ offered or not, so that what a new model learns can be told from what the old on
 count and propensity is checked, not only reported.
 
 In five turns of a world (see `_turns`) the model that decides is trained again with --publish by
-its defaults. One turn also trains popularity with a half-life that was mistyped, another on feeds
+its defaults. One turn also trains popularity on a log whose items are mixed up, another on feeds
 with events of the future, with a flood of one item, and that run dry; none may be published.
 """
 
@@ -77,9 +77,9 @@ PROTOCOL = (
     "world: five turns of item-item by `retrain --publish` and its defaults, on ratings by time "
     "(half of them are the log, 7% come in a turn) and in the simulator (15% of Complete Journey's "
     "households, 1,000 visits a turn). lead: what the new model is worth over what the one that "
-    "decided is worth, minus 1, published or not, on what came later: NDCG@10 on all later events, "
+    "decided is worth, minus 1, published or not: NDCG@10 on what came in the next turn, "
     "or in the simulator what those who come next take of ten items on average. planted: whether "
-    "popularity with a half-life of 9 seconds, or one of three broken feeds was published."
+    "popularity of a log with its items mixed up, or one of three broken feeds was published."
 )
 
 
