@@ -288,7 +288,8 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for row in loops:
         name = row["model"].replace("-", "_")
         for key in ("old_ndcg10", "new_ndcg10", "lead_ndcg10_ci", "cpu_seconds"):
-            found[f"{name}_{key}"] = row[key]
+            if key in row:
+                found[f"{name}_{key}"] = row[key]
     if not worlds:
         return found
     turns = [one for row in worlds for one in row["turns"]]
