@@ -77,7 +77,7 @@ def measure() -> Mapping[str, float | int | str]:
                 "5, of which 5: a conversion value below 0 and cost without impressions in ads "
                 "import; a price below 0 in shops; the same in audited lists; weeks of 2031 in "
                 "counted creatives. Negative counts, cost and days of 2031 in ads import, and "
-                "negative counts of creatives, were refused already, and now name the option"
+                "negative counts of creatives, were refused already"
             ),
         }
 
