@@ -80,6 +80,10 @@ def test_it_follows_what_happens(model: Deployed) -> None:
     told = validate_events(pl.DataFrame([event("new", "i4"), event("new", "i5")]))
     assert model.unknown is not None
     assert model.unknown(told)["item_id"].to_list() == ["i5"]
+    # The log lacks what its returns took back: told again, they would take another purchase.
+    back, until = event("u3", "i1") | {"kind": "return"}, model.known_until
+    returns = [back | {"time": until - timedelta(hours=1)}, back | {"time": until, "event_id": "b"}]
+    assert model.unknown(validate_events(pl.DataFrame(returns)))["event_id"].to_list() == ["b"]
 
 
 def test_what_is_wanted_stays_and_what_is_bought_leaves_the_list_over_http(

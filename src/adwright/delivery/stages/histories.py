@@ -324,12 +324,16 @@ class Histories:
                 self._put(user_id, _Record(item, times, kind, n - 1, old.version + 1))
                 self.count[code] -= 1
 
-    def unknown(self, events: pl.DataFrame) -> pl.DataFrame:
+    def unknown(self, events: pl.DataFrame, *, until: datetime | None = None) -> pl.DataFrame:
         """Those of `events` (in EVENT_SCHEMA columns) that are not in the histories.
 
         An event is known by its user, item and time, so that one counts that is older than others
-        and came later; of equal ones as many are known as there are in the user's history.
+        and came later; of equal ones as many are known as there are in the user's history. until:
+        the histories are of a log up to then. It lacks what its returns took back, so that a return
+        before this instant would take back another purchase: none of these is told.
         """
+        if until is not None:
+            events = events.filter((pl.col("kind") != "return") | (pl.col("time") >= until))
         users = events["user_id"].unique(maintain_order=True)
         records = [self._record(self.number_of(user)) for user in users]
         key = ["user", "time", "item"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adwright.core.artifacts import Artifact
@@ -88,7 +89,7 @@ def _deployed(
         observe=histories.observe,
         kinds=frozenset(histories.heard),
         known_until=known_until,
-        unknown=histories.unknown,
+        unknown=partial(histories.unknown, until=known_until),
         records=records,
         item_ids=histories.items.ids,
         asked=asked,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
@@ -47,7 +48,7 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
         observe=histories.observe,
         kinds=frozenset(histories.heard),
         known_until=known_until,
-        unknown=histories.unknown,
+        unknown=partial(histories.unknown, until=known_until),
         records=records,
         item_ids=histories.items.ids,
         asked=asked,
