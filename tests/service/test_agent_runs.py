@@ -99,6 +99,17 @@ def test_a_tenant_may_want_another_key_to_say_yes(api: Client, store: Store) -> 
     ]
 
 
+def test_nothing_begins_that_cannot_be_written_down(api: Client, store: Store) -> None:
+    with store._database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE actions RENAME TO gone")
+    assert api.post(RUNS, json=TASK).status_code == 503
+    with store._database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO actions")
+    state_of(api, begun(api), "waiting")  # nothing else is under way
+    assert api.post(RUNS, json=TASK).status_code == 409
+    assert len(store.actions("acme", what="agent ask")) == 1  # what is refused is not noted
+
+
 def test_a_no_stops_the_run(api: Client, shop: ShopApp) -> None:
     run_id = begun(api)
     found = state_of(api, run_id, "waiting")

@@ -296,6 +296,26 @@ def test_what_is_stopped_is_not_shown_until_it_is_taken_back(store: Store) -> No
         assert client.post("/v1/events", json=wrong).status_code == 422
 
 
+def test_a_stop_counts_though_it_is_sent_again_or_the_rest_of_its_batch_is_refused(
+    store: Store,
+) -> None:
+    config = replace(PATIENT, max_pending_rows=1, stops_poll_seconds=600)
+    with running(create_app(config, store, fixed(acme=deployed()))) as client:
+        acme, umbrella = key_of(store, "acme"), key_of(store, "umbrella")
+        for headers in (acme, umbrella, acme):
+            told = client.post("/v1/events", json=stop(ITEMS[0], "s1"), headers=headers).json()
+            assert told["stops"]["in_force"]
+        client.headers = acme
+        assert shown(client, "r1") == set(ITEMS[1:])
+        rest = [{**EVENT, "event_id": f"e{number}"} for number in range(2)]
+        mixed = {"events": [*rest, *stop(ITEMS[1], "s2")["events"]]}
+        answer = client.post("/v1/events", json=mixed)
+        assert answer.status_code == 429
+        assert "the stops of the batch are stored" in answer.json()["error"]["message"]
+        assert "retry-after" in answer.headers
+        assert shown(client, "r2") == set(ITEMS[2:])
+
+
 def test_an_item_is_hidden_when_its_last_creative_is_stopped(store: Store) -> None:
     rows = [{"creative_id": creative, "item_id": ITEMS[0]} for creative in ("a", "b")]
     store.put_creatives("acme", rows)

@@ -106,8 +106,12 @@ class AgentDesk:
         names = [one.name for one in found if (one / POLICY).is_file()]
         return sorted(one for one in names if re.fullmatch(NAME, one))[:_MOST_APPS]
 
-    def begin(self, tenant: str, app: str, task: str, *, dry_run: bool) -> HeldRun:
-        """Begin a run of a task.
+    def new_id(self) -> str:
+        """Of a run to come."""
+        return secrets.token_hex(12)
+
+    def require(self, tenant: str, app: str) -> Path:
+        """The folder of an app in which a run can begin now.
 
         Raises NoSuchAppError, RunsBusyError, and what reading document and policy raises.
         """
@@ -116,10 +120,18 @@ class AgentDesk:
             raise NoSuchAppError("there is no such app")
         home = folder / app
         load_policy(home / POLICY).require(read_document(home / DOCUMENT))
+        self._runs.require_room(tenant)
+        return home
+
+    def begin(
+        self, tenant: str, app: str, task: str, *, dry_run: bool, run_id: str | None = None
+    ) -> HeldRun:
+        """Begin a run of a task, by this id, or a new one. Raises as `require`."""
+        home = self.require(tenant, app)
         told = ToldRun(app, task, dry_run)
         asked = AskedRun(
             str(home),
-            secrets.token_hex(12),
+            run_id or self.new_id(),
             told,
             self._config.agent_model_url,
             self._config.agent_model,

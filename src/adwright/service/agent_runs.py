@@ -31,7 +31,7 @@ from adwright.agent.run.runner import RunVerdict
 from adwright.campaigns.store.actions import ActionKind
 from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
-from adwright.core.errors import AdwrightError, ConfigError
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.service.agent_desk import NAME, RUN_ID, AgentDesk, DeskRun, NoSuchAppError
 from adwright.service.decide.callers import Asks, Called, Confirms, FollowsRuns, Refuses
 from adwright.service.decide.routes import State
@@ -181,12 +181,18 @@ async def begin_agent_run(
     except ConfigError as error:
         raise ApiError(422, error.what, hint=error.hint) from error
 
+    run_id = desk.new_id()
+
+    def note() -> None:
+        desk.require(tenant, body.app)
+        state.store.note(tenant, "agent ask", run_id, key_id=caller.key_id)
+
     def begin() -> DeskRun:
-        run = desk.begin(tenant, body.app, body.task, dry_run=body.dry_run)
-        state.store.note(tenant, "agent ask", run.run_id, key_id=caller.key_id)
-        return _found(desk, tenant, run.run_id)
+        desk.begin(tenant, body.app, body.task, dry_run=body.dry_run, run_id=run_id)
+        return _found(desk, tenant, run_id)
 
     try:
+        await state.write_store(tenant, note)  # nothing is done that is not in the log of actions
         found = await state.read_store(tenant, begin)
     except NoSuchAppError as error:
         raise ApiError(404, error.what, hint="see GET /v1/agent/apps") from error
@@ -194,6 +200,8 @@ async def begin_agent_run(
         if error.own:
             raise ApiError(409, error.what, hint=error.hint) from error
         raise Busy("agent_runs", _BUSY_SECONDS, what=error.what) from error
+    except ResourceError:
+        raise  # the store cannot be written: 503
     except AdwrightError as error:
         # Its operator's mistake, and nothing of the operator's files is for the tenant.
         _log.error("the app %s of %s cannot be operated: %s", body.app, tenant, error)

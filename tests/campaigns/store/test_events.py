@@ -17,6 +17,7 @@ from adwright.campaigns.store.events import (
 )
 from adwright.campaigns.store.incoming import event_rows, frame_of
 from adwright.campaigns.store.store import Store
+from adwright.core.clock import FixedClock
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events
 from tests.support.store.events import START, decision, event, events
@@ -167,6 +168,30 @@ def test_the_version_changes_with_whatever_may_change_the_stops(store: Store, te
     assert versions[2] == versions[3]
     store.record_events(tenant, [stop(12, "i1", "a")])  # a repetition changes nothing
     assert store.stop_versions()[tenant] == versions[3]
+
+
+def test_a_repetition_has_a_number_that_a_reader_of_its_tenant_can_reach(
+    store: Store, tenant: str
+) -> None:
+    other = f"{tenant[:80]}-other"
+    store.create_tenant(other)
+    number = store.record_events(tenant, [stop(1, "i1")]).stops
+    store.record_events(other, [stop(1, "i1")])
+    assert store.record_events(tenant, [stop(1, "i1")]).stops == number
+    assert store.stop_versions()[tenant][0] == number
+
+
+def test_a_clock_that_stands_ahead_moves_no_later_stop_there(store_url: str) -> None:
+    ahead = datetime(2100, 1, 1, tzinfo=UTC)
+    with Store.open(store_url, clock=FixedClock(ahead)) as wrong:
+        wrong.create_tenant("acme")
+        wrong.record_events("acme", [stop(1, "i1", time=ahead)])
+    with Store.open(store_url) as store:
+        store.record_events("acme", [stop(2, "i2", time=ahead)])
+        kept = store.stops("acme")["time"]
+        assert kept.is_sorted()
+        assert kept[1] <= datetime.now(UTC)
+        assert store.stops_at("acme", datetime.now(UTC)).items == {"i1", "i2"}
 
 
 def test_nothing_crosses_from_one_tenant_to_another(store: Store, tenant: str) -> None:

@@ -136,7 +136,7 @@ class HeldRuns:
     def __init__(self, *, most: int, patience: float) -> None:
         self._most = most
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._runs: dict[str, HeldRun] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._closed = False
@@ -150,7 +150,7 @@ class HeldRuns:
         """
         run = HeldRun(run_id, owner, self._patience, told)
         with self._lock:
-            self._require_room(owner)
+            self.require_room(owner)
             self._runs[run_id] = run
             thread = threading.Thread(
                 target=self._work, args=(run, work), name=f"adwright-agent-{run_id}", daemon=True
@@ -177,19 +177,22 @@ class HeldRuns:
         for thread in threads:
             thread.join(max(0.0, ends - time.monotonic()))
 
-    def _require_room(self, owner: str) -> None:
-        if self._closed:
-            raise RunsBusyError("the service ends", own=False, hint="send it again to the next one")
-        under_way = [self._runs[one] for one in self._threads]
-        if any(one.owner == owner for one in under_way):
-            hint = "confirm or refuse what waits, or let it end"
-            raise RunsBusyError("another run is under way", own=True, hint=hint)
-        waiting = sum(one.view().state == "waiting" for one in under_way)
-        hint = "send it again in a while"
-        if len(under_way) - waiting >= self._most:
-            raise RunsBusyError("too many runs are under way", own=False, hint=hint)
-        if waiting >= _WAITING * self._most:
-            raise RunsBusyError("too many changes wait for a yes", own=False, hint=hint)
+    def require_room(self, owner: str) -> None:
+        """Raise RunsBusyError where a run of the owner cannot begin now."""
+        with self._lock:
+            if self._closed:
+                hint = "send it again to the next one"
+                raise RunsBusyError("the service ends", own=False, hint=hint)
+            under_way = [self._runs[one] for one in self._threads]
+            if any(one.owner == owner for one in under_way):
+                hint = "confirm or refuse what waits, or let it end"
+                raise RunsBusyError("another run is under way", own=True, hint=hint)
+            waiting = sum(one.view().state == "waiting" for one in under_way)
+            hint = "send it again in a while"
+            if len(under_way) - waiting >= self._most:
+                raise RunsBusyError("too many runs are under way", own=False, hint=hint)
+            if waiting >= _WAITING * self._most:
+                raise RunsBusyError("too many changes wait for a yes", own=False, hint=hint)
 
     def _forget(self) -> None:
         ended = [one for one in self._runs if one not in self._threads]

@@ -6,7 +6,8 @@ transaction: they are read here whether they were compacted or not. What they me
 
 The order of stops is that in which the store took them in, not that of callers' clocks. One
 transaction at a time may add some, so that `seq` is the order of commits; and the time that is kept
-of one is the earlier of its own and that of its receipt, but later than that of the stop before. So
+of one is the earliest of its own, that of its receipt and what the database's clock says, but later
+than that of the stop before: no process whose clock is ahead moves all that come after there. So
 whoever sorts a log by time, compacted or not, has them in the same order.
 """
 
@@ -55,6 +56,11 @@ _ID_BYTES, _CONTENT_BYTES = 16, 8
 StopVersion = tuple[int, int]
 # Any number that no other program is likely to lock.
 _POSTGRESQL_LOCK = 0x6164777374
+#: What the database's clock says, in microseconds; that of SQLite is the machine's.
+_DATABASE_CLOCK = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+}
 _NEVER = -(2**63)
 
 
@@ -103,7 +109,8 @@ def insert_batches(
         return results
     if connection.dialect.name != "sqlite":  # which has one writer at a time
         connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _POSTGRESQL_LOCK})
-    added = _in_order(connection, tenant, added, to_micros(now))
+    there = connection.execute(text(_DATABASE_CLOCK[connection.dialect.name])).scalar_one()
+    added = _in_order(connection, tenant, added, min(to_micros(now), there))
     stops = [row for row in added if row[_KIND] == "stop"]
     append(connection, EVENTS, names, added)
     append(connection, STOPS, names, stops)
@@ -112,7 +119,9 @@ def insert_batches(
         for row in stops
     ]
     note(connection, tenant, said, now, key_id=key_id)
-    last = connection.execute(select(func.max(STOPS.c.seq))).scalar_one() or 0
+    # Its own alone: a process reads no other's, and others' may have come after a repetition.
+    query = select(func.max(STOPS.c.seq)).where(*of_tenant(STOPS, tenant))
+    last = connection.execute(query).scalar_one() or 0
     return [
         replace(one, stops=last) if has else one for one, has in zip(results, stopping, strict=True)
     ]

@@ -165,8 +165,21 @@ async def events(
     result = Recorded(0, 0)
     if stops:
         result = await state.store_stops(caller, stops)
+        # Whatever becomes of the rest.
+        seen, lives = await state.heed_stops(tenant, result.stops, wait)
     if rows:
-        more = await state.decider.record(tenant, rows)
+        try:
+            more = await state.decider.record(tenant, rows)
+        except ApiError as error:
+            if not stops:
+                raise
+            raise ApiError(
+                error.status,
+                f"{error.message}; the stops of the batch are stored and count",
+                code=error.code,
+                hint=error.hint,
+                headers=error.headers,
+            ) from error
         result = Recorded(
             result.accepted + more.accepted,
             result.duplicates + more.duplicates,
@@ -178,7 +191,6 @@ async def events(
     )
     if not stops:
         return counted
-    seen, lives = await state.heed_stops(tenant, result.stops, wait)
     known = state.stops.of(tenant)
     named = sorted({row["item_id"] for row in stops})
     hidden = [item for item in named if known is not None and item in known.items]
