@@ -13,6 +13,9 @@ checked, whatever happened in between:
     lost       an acknowledged stop, or what took one back, is not in the store
     differs    in the end a process says of an item something else than the store's order does
 
+Now and then another tenant stops something, and a stop that was acknowledged is sent again: neither
+may change anything.
+
 An acknowledgement binds the process that gave it; where it says "in_force", it binds all.
 
     python -m benchmarks.service._history STORE_URL MODELS DESCRIPTOR SETTINGS    one such process
@@ -54,7 +57,7 @@ from benchmarks.service._process import Service
 
 __all__ = ["CLOCK", "Call", "Trial", "key_of", "main", "violations"]
 
-TENANT = "shop"
+TENANT, OTHER = "shop", "other"
 ITEMS = tuple(f"item-{n}" for n in range(12))
 CLIENTS = 12
 REPLICAS = 2
@@ -175,7 +178,7 @@ class Trial:
             models = Path(folder) / "models"
             save_popularity(models / TENANT / "v1", list(ITEMS), np.arange(1.0, len(ITEMS) + 1))
             publish(models, TENANT, "v1")
-            self._key = key_of(store)
+            self._key, self._other = key_of(store), key_of(store, OTHER)
             self._clocks = [Path(folder) / f"clock-{n}" for n in range(REPLICAS)]
             self._services = []
             try:
@@ -209,6 +212,8 @@ class Trial:
             print(f"{len(self.calls):,} calls, {dict(self.counts)}", flush=True)
         self._over.set()
         await asyncio.wait_for(asyncio.gather(*clients), 120)
+        for replica in range(REPLICAS):
+            await self._again(replica, self._last)
         await asyncio.sleep(2 * LEASE)
         for replica in range(REPLICAS):  # what stands in the end
             await self._decide(replica)
@@ -288,13 +293,27 @@ class Trial:
                 call.force = (answer.get("stops") or {}).get("in_force", False)
                 call.end = time.monotonic()
                 self.counts["in force"] += call.force
-                return
+                break
             await asyncio.sleep(0.2)
+        if call.done:
+            self._last = event
+        if call.done and rng.random() < 0.3:
+            await self._again(call.replica, event)
 
-    async def _post(self, replica: int, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    async def _again(self, replica: int, event: dict[str, Any]) -> None:
+        """Send an acknowledged event again, right after another tenant's stop."""
+        others = event | {"event_id": secrets.token_hex(6), "value": 1}
+        others.pop("undoes", None)
+        await self._post(replica, "/v1/events", {"events": [others]}, self._other)
+        await self._post(replica, "/v1/events", {"events": [event]})
+        self.counts["sent again"] += 1
+
+    async def _post(
+        self, replica: int, path: str, body: dict[str, Any], key: str | None = None
+    ) -> tuple[int, Any]:
         text = json.dumps(body).encode()
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {self._key}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key or self._key}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
         )
         answer = await self._pools[replica].send(head.encode() + text)
@@ -315,13 +334,13 @@ class Trial:
         return said
 
 
-def key_of(store: Store) -> str:
+def key_of(store: Store, tenant: str = TENANT) -> str:
     """A key for all that is done here; in an earlier store keys have no scopes."""
     try:
         from adwright.campaigns.store.keys import SCOPES
     except ImportError:
-        return store.create_key(TENANT)
-    return store.create_key(TENANT, SCOPES)
+        return store.create_key(tenant)
+    return store.create_key(tenant, SCOPES)
 
 
 class _SteppingClock(SystemClock):

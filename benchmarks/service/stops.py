@@ -22,7 +22,8 @@ SEED = 1
 PROTOCOL = (
     "Two processes of the service on one store; the store is SQLite, then PostgreSQL. 12 clients "
     "stop 12 items, take stops back (by name, or all of their user's) and ask for decisions of all "
-    "items, half of the stops waiting up to 4 s until they are in force in both processes. Their "
+    "items, half of the stops waiting up to 4 s until they are in force in both processes; of ten "
+    "three are sent again, after a stop of another tenant. Their "
     "events are dated by whole seconds from a minute behind to 70 years ahead. Every 1 to 3 s a "
     "process is killed with SIGKILL, frozen for up to 6 s, or has its clock stepped by seconds to "
     "400 days either way. Looks every 0.3 s and a lease of 3 s (1 and 15 by default) make such "
