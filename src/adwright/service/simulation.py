@@ -56,7 +56,9 @@ def local_service(config: SimulationRunConfig, world: World, out: Path) -> Itera
         if reads_probabilities(policy.rule.config):
             asked = [Request("visit-0", "nobody", world.people.start)]
             sample = sample_of(made.recommender, asked, SystemClock())
-            require_probabilities(sample, f"policy {policy.policy_id}")
+            require_probabilities(
+                [one for some in sample.values() for one in some], f"policy {policy.policy_id}"
+            )
     chosen = SplitPolicy(*policies, config.simulation.split)
     deployed = replace(made, policy=chosen, seed=config.simulation.seed)
     with Store.open(f"sqlite:///{out.resolve() / 'store.db'}") as store:

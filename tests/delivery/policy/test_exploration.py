@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.exploration import kept_by, solve_exploration
+from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
+from adwright.delivery.popularity import Popularity
+from adwright.models.calibration import ListCalibrator
+from adwright.service.registry.exploring import sample_of
 from tests.support.delivery.policy_requests import candidates, request
 
 RNG = np.random.default_rng(3)
@@ -20,12 +25,24 @@ SAMPLE = [
 @pytest.mark.parametrize("share", [0.005, 0.02, 0.1])
 @pytest.mark.parametrize("places", [1, 4, 10])
 def test_the_stated_share_is_given_up(share: float, places: int) -> None:
-    policy = build_policy(solve_exploration(share, SAMPLE))
+    policy = build_policy(solve_exploration(share, {1: SAMPLE, 4: SAMPLE, 10: SAMPLE}))
     assert policy.policy_id == f"explore-{share}"
     asked = [request(k=places)] * len(SAMPLE) * 10
     kept = kept_by(policy, asked, SAMPLE * 10, np.random.default_rng(0))
     assert 1 - kept.value == pytest.approx(share, rel=0.2)
     assert (kept.requests, kept.places) == (2_000, places)
+
+
+def test_slates_of_any_length_give_up_as_much_of_what_is_offered_to_them() -> None:
+    calibration = {"popularity": ListCalibrator(-2.0, 0.5, 0.3)}
+    popular = Popularity([f"i{n}" for n in range(300)], np.arange(300.0) ** 3, calibration)
+    sample = sample_of(popular, [request()], FixedClock())
+    policy, _ = PolicySettings(explore=0.02).build(sample=sample)
+    for places in (1, 5, 10, 20, 50):
+        asked = [request(k=places)] * 2_000
+        answers = popular.recommend_many(asked, None)
+        kept = kept_by(policy, asked, answers, np.random.default_rng(0))
+        assert 0.976 <= kept.value <= 0.984, places
 
 
 def test_what_is_kept_of_greedy_slates_is_all_of_it() -> None:
@@ -37,7 +54,7 @@ def test_what_is_kept_of_greedy_slates_is_all_of_it() -> None:
 
 def test_a_challenger_counts_the_decisions_that_it_would_have_made() -> None:
     sample = [candidates((0.5, 0.5))] * 20
-    policy = build_policy(solve_exploration(0.001, [candidates((0.5, 0.2))]))
+    policy = build_policy(solve_exploration(0.001, {1: [candidates((0.5, 0.2))]}))
     kept = kept_by(policy, [request(k=1)] * 20, sample, np.random.default_rng(0))
     # Of two alike either comes first half of the time.
     assert kept.effective == pytest.approx(500)
@@ -56,4 +73,4 @@ def test_what_cannot_be_given_up_is_refused(
     sample: list[Candidates], share: float, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        solve_exploration(share, sample)
+        solve_exploration(share, {1: sample})

@@ -11,7 +11,7 @@ Letters: S lists, D draws of each, C candidates at most, K places.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,52 +25,70 @@ from adwright.delivery.policy.slate_policy import SlatePolicy
 __all__ = ["Kept", "kept_by", "solve_exploration"]
 
 Floats = NDArray[np.float64]
-#: Slates that are drawn to find a temperature, and the temperatures that are looked at.
+#: Slates that are drawn to find a temperature, the temperatures between which it is sought, and the
+#: halvings of what lies between them.
 _SLATES = 16_384
-_TEMPERATURES = np.geomspace(1e-3, 1e2, 61)
+_COLDEST, _HOTTEST, _HALVINGS = 1e-3, 1e2, 12
 
 
-def solve_exploration(share: float, sample: Sequence[Candidates]) -> Exploration:
+def solve_exploration(share: float, sample: Mapping[int, Sequence[Candidates]]) -> Exploration:
     """The temperatures at which slates of 1, 2, ... places give up `share` of their value.
 
-    sample: candidates of requests such as will come, their scores probabilities. Deterministic.
-    Raises ConfigError where even one item drawn blindly gives up less.
+    sample: of some numbers of places, the candidates of requests for so many such as will come,
+    their scores probabilities; slates of a number between two are drawn at a temperature between
+    theirs. Deterministic. Raises ConfigError where even the shortest slate drawn blindly gives up
+    less.
     """
-    most = max((len(one) for one in sample), default=0)
-    p = np.zeros((len(sample), most))
-    for row, one in enumerate(sample):
+    found: dict[int, float] = {}
+    for places, lists in sorted(sample.items()):
+        temperature, most = _solve(share, places, lists)
+        if temperature is None and not found:
+            raise ConfigError(
+                "slates drawn blindly from what the model offers give up less: "
+                f"{most:.1%} of the expected value",
+                where=f"explore {share:g}",
+                hint="state a smaller share; 0.0% is of a model that tells no item from another",
+            )
+        # Of slates that hold nearly all there is, less can be given up.
+        found[places] = temperature or list(found.values())[-1]
+    lengths = np.log(list(found)), np.log(list(found.values()))
+    all_ = np.exp(np.interp(np.log(np.arange(1, max(found) + 1)), *lengths))
+    return Exploration(share, tuple(all_.tolist()))
+
+
+def _solve(share: float, places: int, lists: Sequence[Candidates]) -> tuple[float | None, float]:
+    """The temperature at which slates of so many places give up `share`, None where none does; and
+    what they give up at most."""
+    width = max((len(one) for one in lists), default=0)
+    p = np.zeros((len(lists), width))
+    for row, one in enumerate(lists):
         p[row, : len(one)] = one.score
-    best = p.sum(0).cumsum()
-    if not most or best[0] <= 0:
+    best = float(p[:, :places].sum())
+    if best <= 0:
         raise ConfigError(
             "there is nothing to explore: the model expects nothing to be taken",
             where=f"explore {share:g}",
         )
     utility = np.where(p > 0, log_odds(p), -np.inf)
-    draws = max(1, _SLATES // len(sample))
+    draws = max(1, _SLATES // max(len(lists), 1) // max(1, width // 30))
     noise = np.random.default_rng(0).gumbel(size=(draws, *p.shape))
-    # Gumbel noise on utilities, best first, is a draw of Plackett-Luce (Yellott 1977).
-    lost = np.empty((len(_TEMPERATURES), most))
-    for row, temperature in enumerate(_TEMPERATURES):
-        order = np.argsort(-(utility / temperature + noise), axis=2)
-        drawn = np.take_along_axis(np.broadcast_to(p, noise.shape), order, 2)
-        lost[row] = 1 - drawn.sum((0, 1)).cumsum() / (draws * best)
-    lost = np.maximum.accumulate(np.maximum(lost, 0.0), axis=0)
-    found: list[float] = []
-    for mine in lost.T:
-        if mine[-1] >= share:
-            found.append(_between(mine, int(np.searchsorted(mine, share)), share))
-        elif found:
-            # Of slates that hold nearly all there is, less can be given up.
-            found.append(found[-1])
-        else:
-            raise ConfigError(
-                "slates drawn blindly from what the model offers give up less: "
-                f"{mine[-1]:.1%} of the expected value",
-                where=f"explore {share:g}",
-                hint="state a smaller share; 0.0% is of a model that tells no item from another",
-            )
-    return Exploration(share, tuple(found))
+
+    def lost(temperature: float) -> float:
+        # Gumbel noise on utilities, best first, is a draw of Plackett-Luce (Yellott 1977).
+        drawn = utility / temperature + noise
+        if places < width:
+            least = np.partition(drawn, width - places, axis=2)[:, :, width - places, None]
+            return max(0.0, 1 - float((p * (drawn >= least)).sum() / (draws * best)))
+        return 0.0
+
+    most = lost(_HOTTEST)
+    if most < share:
+        return None, most
+    low, high = np.log((_COLDEST, _HOTTEST))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if lost(float(np.exp(middle))) < share else (low, middle)
+    return float(np.exp(high)), most
 
 
 @dataclass(frozen=True)
@@ -127,11 +145,3 @@ def kept_by(
         float(np.mean(first)),
         1_000 / needed,
     )
-
-
-def _between(lost: Floats, after: int, share: float) -> float:
-    """The temperature between two that were looked at, on a straight line of logarithms."""
-    if after == 0 or lost[after - 1] <= 0:
-        return float(_TEMPERATURES[after])
-    two = slice(after - 1, after + 1)
-    return float(np.exp(np.interp(np.log(share), np.log(lost[two]), np.log(_TEMPERATURES[two]))))

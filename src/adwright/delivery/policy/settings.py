@@ -190,18 +190,19 @@ class PolicySettings:
         *,
         known_until: datetime | None = None,
         vectors: ItemVectors | None = None,
-        sample: Sequence[Candidates] = (),
+        sample: Mapping[int, Sequence[Candidates]] | None = None,
         clock: Clock | None = None,
     ) -> tuple[SlatePolicy, PolicyRecords]:
         """The policy, and what keeps its limits and evidence up to date.
 
         known_until: events before this instant are in the scores already. vectors: of the
-        model's items; None where it has none. sample: what the model offers, in each of the stages
-        in which it may answer; `explore` is solved for those of the first.
+        model's items; None where it has none. sample: what the model offers to requests of so many
+        places, in each of the stages in which it may answer; `explore` is solved for those of the
+        first.
         Raises ConfigError where vectors are asked for and there are none, and for a policy that
         reads scores as probabilities where the sample's are none.
         """
-        config = self._rule(sample)
+        config = self._rule(sample or {})
         limits = self._limits()
         evidence = None
         if self.evidence is not None:
@@ -219,16 +220,17 @@ class PolicySettings:
         """Whether chance plays a part."""
         return self.explore > 0 or not isinstance(self.policy, GreedyConfig)
 
-    def _rule(self, sample: Sequence[Candidates]) -> PolicyConfig | Exploration:
+    def _rule(self, sample: Mapping[int, Sequence[Candidates]]) -> PolicyConfig | Exploration:
         key, found = f"key policy.kind, {self.policy.kind}", self.policy
         if self.explore:
             key = f"key explore, {self.explore:g}"
         elif not reads_probabilities(found):
             return found
-        require_probabilities(sample, key)
+        require_probabilities([one for lists in sample.values() for one in lists], key)
         if not self.explore:
             return found
-        return solve_exploration(self.explore, [s for s in sample if s.stage == sample[0].stage])
+        first = {k: [s for s in some if s.stage == some[0].stage] for k, some in sample.items()}
+        return solve_exploration(self.explore, first)
 
     def _limits(self) -> list[Limit]:
         campaign = _group_of(self.campaigns, "campaigns")

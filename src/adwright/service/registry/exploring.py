@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adwright.core.clock import Clock
@@ -20,6 +21,8 @@ __all__ = ["asked_of", "explored", "sample_of"]
 
 #: People whose requests show what exploration costs.
 ASKED = 256
+#: Lengths of slates that are looked at: for more places a recommender offers more.
+PLACES = (1, 3, 10, 20, 50, 100)
 
 
 def asked_of(settings: PolicySettings, histories: Histories | None, clock: Clock) -> list[Request]:
@@ -33,12 +36,15 @@ def asked_of(settings: PolicySettings, histories: Histories | None, clock: Clock
 
 def sample_of(
     recommender: BatchRecommender, asked: Sequence[Request], clock: Clock
-) -> list[Candidates]:
-    """What a recommender answers to these, and to the first of them in each stage for which it may
-    lack the time."""
-    return [
-        one for some in answers_by_stage(recommender, asked, few=1, clock=clock) for one in some
-    ]
+) -> dict[int, list[Candidates]]:
+    """What a recommender answers to these where they have so many places, and to the first of them
+    in each stage for which it may lack the time."""
+    found = {}
+    for places in PLACES if asked else ():
+        requests = [replace(request, k=places) for request in asked]
+        forms = answers_by_stage(recommender, requests, few=1, clock=clock)
+        found[places] = [one for some in forms for one in some]
+    return found
 
 
 def explored(deployed: Deployed) -> tuple[str, ...]:
