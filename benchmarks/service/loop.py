@@ -283,8 +283,10 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
             key: sum(row[key] for row in loops) for key in ("decisions", "places", "events", "lost")
         },
         "propensity_error": max((row["propensity_error"] for row in loops), default=0.0),
-        "new_not_worse": sum(row.get("decision") in ("better", "no worse") for row in loops),
     }
+    decided = [row["decision"] for row in loops if "decision" in row]
+    if decided:
+        found["new_not_worse"] = sum(one in ("better", "no worse") for one in decided)
     for row in loops:
         name = row["model"].replace("-", "_")
         for key in ("old_ndcg10", "new_ndcg10", "lead_ndcg10_ci", "cpu_seconds"):
