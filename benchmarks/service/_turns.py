@@ -143,7 +143,7 @@ class Simulated:
     """Households of Complete Journey, as the simulator fits them. people: share of them. asked:
     visits of a turn."""
 
-    def __init__(self, people: float = 0.15, asked: int = 1_000, seed: int = 0) -> None:
+    def __init__(self, people: float = 0.15, asked: int = 700, seed: int = 0) -> None:
         self.name, self.asked, self._rng = "simulator", asked, np.random.default_rng(seed)
         journey = CompleteJourney.open(offline=False)
         events, items = journey.events().collect(), journey.catalogue().items
