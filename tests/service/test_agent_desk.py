@@ -143,7 +143,7 @@ def test_a_run_is_a_process_whose_death_says_what_it_may_have_sent(tmp_path: Pat
         ended = in_state(desk, waiting.run_id, "ended")
         assert ended.kept is not None
         assert ended.kept.report.verdict == "verified"
-        assert gone(started)
+        wait_until(lambda: gone(started), 30)
         modes = {one.name: one.stat().st_mode & 0o77 for one in home.glob("runs/*/*")}
         assert {"step-001.png", "run.json", "report.html", "trace.jsonl"} <= modes.keys()
         assert set(modes.values()) == {0}
@@ -151,7 +151,7 @@ def test_a_run_is_a_process_whose_death_says_what_it_may_have_sent(tmp_path: Pat
         waiting, started = begun()
         desk.close(15.0)
         in_state(desk, waiting.run_id, "ended")
-        assert gone(started)
+        wait_until(lambda: gone(started), 30)
     assert [path for path, _ in app.writes] == ["/offers/7/", "/offers/7/"]
 
 

@@ -68,7 +68,9 @@ def shared(tmp_path: Path) -> Shared:
     (tmp_path / "pids").mkdir()
     weight = np.linspace(0, 1, len(ITEMS))
     save_popularity(made.models / "acme" / "v1", ITEMS, weight)
-    (made.models / "acme" / SETTINGS).write_text('seed = 7\n[policy]\nkind = "softmax"\n')
+    (made.models / "acme" / SETTINGS).write_text(
+        'seed = 7\n[policy]\nkind = "softmax"\nscale = "score"\n'
+    )
     publish(made.models, "acme", "v1")
     return made
 
@@ -181,7 +183,7 @@ def test_two_replicas_decide_alike_and_lose_nothing_when_one_is_killed(
         assert len(shared.pids()) >= 2
         address = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
-            assert client.get("/readyz").json()["status"] == "ready"
+            wait_until(lambda: client.get("/readyz").json()["status"] == "ready", 60)
             check_equal_decisions(client, shared, tmp_path)
             check_no_acknowledged_event_is_lost(client, shared, store)
 

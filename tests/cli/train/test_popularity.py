@@ -39,7 +39,8 @@ def test_a_log_becomes_a_model_that_is_served_and_asked(here: Path) -> None:
     assert "Saved in" in run("train", "popularity", "log", "--out", "out", "--force")
     assert "300 rows for 30 users" in run("recommend", "out", "--out", "recs.parquet")
     assert pl.read_parquet("recs.parquet")["rank"].max() == 10
-    assert "alone serves" in run("evaluate", "out", "--log", "log")
+    assert "has seen what it would be asked" in run("evaluate", "out", "--log", "log", code=2)
+    assert "Item-item" in run("evaluate", "out")
 
 
 def test_a_dry_run_writes_nothing(here: Path) -> None:

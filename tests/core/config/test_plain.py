@@ -126,7 +126,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_folder_and_foreign_encoding(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="this is a folder, and a run file in TOML is wanted"):
         load_toml(tmp_path, Run)
     (tmp_path / "a.toml").write_bytes("seed = 1 # caf\xe9".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"cannot be read.*a\.toml"):

@@ -97,7 +97,7 @@ def test_without_a_package_the_rest_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_what_opens_it_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtraError, match="creative"):
+    with pytest.raises(MissingExtraError, match="extra video"):
         Describer([]).describe(FILM)
 
 

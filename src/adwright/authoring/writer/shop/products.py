@@ -42,7 +42,7 @@ _LONGEST, _LONGEST_ID = 100_000, 200
 _TEXTS = (".csv", ".tsv", ".txt")
 _MONEY = re.compile(r"\s*+([\d.,'\s]*\d)\s*+([A-Z]{3})\s*+")
 _MONEY_FIRST = re.compile(r"\s*+([A-Z]{3})\s*+([\d.,'\s]*\d)\s*+")
-_BELOW_ZERO, _NOTHING = re.compile(r"\D*[-\u2212]\D*\d"), re.compile(r"[^1-9]*0[^1-9]*")
+_BELOW_ZERO, _NOTHING = re.compile(r"[^\d\u2212-]*[-\u2212]\D*\d"), re.compile(r"[^1-9]*0[^1-9]*")
 #: Rows of variations in WooCommerce.
 _VARIATION = "variation"
 
