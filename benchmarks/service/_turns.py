@@ -140,11 +140,11 @@ class CutLog:
 
 
 class Simulated:
-    """Households of Complete Journey, as the simulator fits them. people: share of them. asked:
-    visits of a turn."""
+    """Households of Complete Journey, as the simulator fits them, for eight weeks: a sixth of the
+    visits is a turn, the last sixth says what the last version is worth. people: share of them."""
 
-    def __init__(self, people: float = 0.15, asked: int = 700, seed: int = 0) -> None:
-        self.name, self.asked, self._rng = "simulator", asked, np.random.default_rng(seed)
+    def __init__(self, people: float = 0.15, seed: int = 0) -> None:
+        self.name, self._rng = "simulator", np.random.default_rng(seed)
         journey = CompleteJourney.open(offline=False)
         events, items = journey.events().collect(), journey.catalogue().items
         users = events["user_id"].unique().sort()
@@ -159,6 +159,7 @@ class Simulated:
         )
         user, time = self.people.visits(56)
         self._visits = list(zip(user.tolist(), time.tolist(), strict=True))
+        self.asked = len(self._visits) // (TURNS + 1)
         self._code = {name: n for n, name in enumerate(self.people.users)}
         self._told: list[pl.DataFrame] = [past.select("user_id", "item_id", "time")]
         self._popular = self.people.codes(

@@ -76,7 +76,7 @@ PROTOCOL = (
     "on what neither was fitted on; new_not_worse: how many the gate would publish. Rows of a "
     "world: five turns of item-item by `retrain --publish` and its defaults, on ratings by time "
     "(half of them are the log, 7% come in a turn) and in the simulator (15% of Complete Journey's "
-    "households, 700 visits a turn). lead: what the new model is worth over what the one that "
+    "households, a sixth of eight weeks). lead: what the new model is worth over what the one that "
     "decided is worth, minus 1, published or not: NDCG@10 on what came in the next turn, "
     "or in the simulator what those who come next take of ten items on average. planted: whether "
     "popularity of a log with its items mixed up, or one of three broken feeds was published."
