@@ -294,6 +294,7 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 found[f"{name}_{key}"] = row[key]
     if not worlds:
         return found
+    refit = json.loads((RESULTS / "refit.json").read_text("utf-8"))["figures"]
     turns = [one for row in worlds for one in row["turns"]]
     leads = [one["lead"] for one in turns if one["published"]]
     return found | {
@@ -306,6 +307,8 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "held_back_ahead": sum(one["lead"] > 0 and not one["published"] for one in turns),
         "planted": sum(len(row["planted"]) for row in worlds),
         "bad_published": sum(sum(row["planted"].values()) for row in worlds),
+        # Measured by `make bench-refit`; of what the loop serves, too.
+        "served_equals_refit": refit["served_equals_refit"],
     }
 
 
