@@ -14,7 +14,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.registry import FixedModels
 from adwright.web.loopback import on_loopback
-from tests.support.service.small_shop import NOW, deployed
+from tests.support.service.small_shop import NOW, deployed, wait_until
 
 
 def test_the_service_answers_and_ends(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_the_service_answers_and_ends(tmp_path: Path) -> None:
             on_loopback(create_app(ServiceConfig(), store, models)) as url,
             httpx.Client(base_url=url, headers={"X-API-Key": key}) as client,
         ):
-            assert client.get("/readyz").json()["status"] == "ready"
+            wait_until(lambda: client.get("/readyz").json()["status"] == "ready")
             body = {"request_id": "r", "user_id": "u", "time": NOW.isoformat(), "k": 2}
             body["deadline_ms"] = 2000.0  # the machine may be busy
             assert len(client.post("/v1/decide", json=body).json()["items"]) == 2
