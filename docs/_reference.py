@@ -35,7 +35,7 @@ def modules_of(room: str) -> list[str]:
         if name.startswith(f"adwright.{room}.")
         and module.path.name != "__init__.py"
         and not name.startswith(LEFT_OUT)
-        and re.search(r"^__all__ = [\[(]\s*[\"*]", module.text, re.MULTILINE)
+        and re.search(r"^(?:async def|def|class) [a-zA-Z]|^[A-Z]\w* = ", module.text, re.MULTILINE)
     ]
 
 

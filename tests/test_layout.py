@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -22,13 +21,7 @@ from packaging.requirements import Requirement
 import adwright
 from adwright.core.errors import ConfigError, MissingExtraError
 from benchmarks.common.house import House
-from tests.support.reading import (
-    Function,
-    declared_names,
-    functions_of,
-    lines_without_docstring,
-    public_names,
-)
+from tests.support.reading import Function, functions_of, lines_without_docstring
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "adwright"
@@ -101,22 +94,6 @@ def house() -> House:
 def sources(house: House) -> list[Source]:
     """All files of src."""
     return [Source(module_id(m.path), m.text, m.tree) for m in house.modules.values()]
-
-
-@pytest.fixture(scope="module")
-def code(sources: list[Source]) -> list[Source]:
-    """Those that say more than what a folder is for."""
-    return [each for each in sources if not each.path.endswith("__init__.py")]
-
-
-def test_public_surface_is_declared(code: list[Source]) -> None:
-    """Each module declares `__all__`, in which no public name is missing and none stands twice."""
-    declared = {each.path: declared_names(each.tree) for each in code}
-    assert [path for path, names in declared.items() if names is None] == []
-    twice = {path: Counter(names) - Counter(set(names or ())) for path, names in declared.items()}
-    assert {path: names for path, names in twice.items() if names} == {}
-    missing = {each.path: public_names(each.tree) - set(declared[each.path] or ()) for each in code}
-    assert {path: names for path, names in missing.items() if names} == {}
 
 
 def test_modules_are_described_and_done(sources: list[Source]) -> None:

@@ -5,14 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-__all__ = [
-    "Function",
-    "declared_names",
-    "functions_of",
-    "lines_without_docstring",
-    "public_names",
-]
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -27,19 +19,3 @@ def lines_without_docstring(node: Function) -> int:
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         length -= (first.end_lineno or first.lineno) - first.lineno + 1
     return length
-
-
-def public_names(tree: ast.Module) -> set[str]:
-    return {
-        node.name
-        for node in tree.body
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
-    }
-
-
-def declared_names(tree: ast.Module) -> list[str] | None:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            names: list[str] = ast.literal_eval(node.value)
-            return names
-    return None

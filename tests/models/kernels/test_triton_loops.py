@@ -9,4 +9,5 @@ def test_the_loops_are_there_where_triton_is() -> None:
     pytest.importorskip("triton", reason="triton comes with torch for CUDA, and is not here")
     from adwright.models.kernels import triton_loops as hstu_triton_loops
 
-    assert set(hstu_triton_loops.__all__) == {"forward", "backward_rows", "backward_columns"}
+    for name in ("forward", "backward_rows", "backward_columns"):
+        assert hasattr(hstu_triton_loops, name)
