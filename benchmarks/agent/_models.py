@@ -6,7 +6,7 @@ with closing(SystemModels(model="", adapter="")) as models:
 
 from __future__ import annotations
 
-from adwright.agent.synthesis.tuned_writer import has_tuned_writer, open_tuned_writer
+from adwright.agent.generate.tuned_writer import has_tuned_writer, open_tuned_writer
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import local_config, open_model

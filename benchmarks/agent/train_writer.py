@@ -8,9 +8,9 @@
                                                                weights; keeps nothing
 
 Tasks come from made-up consoles, from the shop's dashboard and from the store's pages, see
-`adwright.agent.synthesis`. Judged are words and states that learning has not seen: how often the
+`benchmarks.agent.synthesis`. Judged are words and states that learning has not seen: how often the
 greedy script, decoded by the grammar, passes the check, and how often it is the solution. The
-adapter goes to src/adwright/agent/synthesis/adapter, with a card beside it.
+adapter goes to src/adwright/agent/generate/adapter, with a card beside it.
 """
 
 from __future__ import annotations
@@ -34,24 +34,8 @@ from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import document_text, read_document
 from adwright.agent.generate.beam import BeamConfig, write_scripts
 from adwright.agent.generate.retrieve import ElementIndex
+from adwright.agent.generate.tuned_writer import WRITER_ADAPTER, WRITER_RETRIEVE, open_tuned_writer
 from adwright.agent.language.printer import print_script
-from adwright.agent.synthesis.intents import IntentConfig
-from adwright.agent.synthesis.known_items import KnownApp, look_around
-from adwright.agent.synthesis.synthesise import (
-    SynthesisConfig,
-    document_hash,
-    read_synthesised,
-    synthesise,
-)
-from adwright.agent.synthesis.tuned_writer import WRITER_ADAPTER, open_tuned_writer
-from adwright.agent.synthesis.tuning_rows import (
-    WRITER_RETRIEVE,
-    RowSplit,
-    TuningRow,
-    TuningRows,
-    tuning_rows,
-    write_tuning_rows,
-)
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
@@ -62,6 +46,21 @@ from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.tuning.storage import KIND
+from benchmarks.agent.synthesis.intents import IntentConfig
+from benchmarks.agent.synthesis.known_items import KnownApp, look_around
+from benchmarks.agent.synthesis.synthesise import (
+    SynthesisConfig,
+    document_hash,
+    read_synthesised,
+    synthesise,
+)
+from benchmarks.agent.synthesis.tuning_rows import (
+    RowSplit,
+    TuningRow,
+    TuningRows,
+    tuning_rows,
+    write_tuning_rows,
+)
 from benchmarks.agent.writer.app_copies import AppCopies, copies
 from benchmarks.agent.writer.card import writer_card
 from benchmarks.agent.writer.made_app import MadeApp

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, get_args
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
 from adwright.agent.generate.beam import BeamConfig
 from adwright.agent.generate.ladder import FoundScript, ScriptLadder
+from adwright.agent.generate.tuned_writer import WRITER_BEAM, ScriptWriter
 from adwright.agent.language.budgets import RunBudget
 from adwright.agent.language.checker import check_script
 from adwright.agent.language.printer import print_script
@@ -27,7 +28,6 @@ from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.policy.secrets import SecretKeeper, SecretRule
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
-from adwright.agent.synthesis.tuned_writer import WRITER_BEAM, ScriptWriter
 from adwright.core.clock import SystemClock
 from adwright.lm.engine.language_model import LanguageModel
 from benchmarks.agent.tasks._apps import TaskApp

@@ -16,7 +16,7 @@ from pathlib import Path
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.browser import ChromiumBrowser
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
-from adwright.agent.synthesis.disposable import StoredState, sqlite_state
+from benchmarks.agent.synthesis.disposable import StoredState, sqlite_state
 from benchmarks.agent.tasks._apps import AppName, TaskApp, open_app
 
 __all__ = ["AppCopies", "CopiedApp", "copies"]

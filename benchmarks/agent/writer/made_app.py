@@ -29,8 +29,8 @@ from adwright.agent.drivers.protocol import (
 from adwright.agent.explore.building import build_document
 from adwright.agent.explore.describe import describe
 from adwright.agent.explore.records import PageRecord
-from adwright.agent.synthesis.disposable import StoredState
-from adwright.agent.synthesis.drawn_values import draw_value, said_value
+from benchmarks.agent.synthesis.disposable import StoredState
+from benchmarks.agent.synthesis.drawn_values import draw_value, said_value
 from benchmarks.agent.writer.made_plan import MadePlan, MadeThing, PlanField
 from tests.support.agent.shop_app import Answer
 from tests.support.agent.shop_document import ORIGIN

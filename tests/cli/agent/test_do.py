@@ -8,11 +8,11 @@ import pytest
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
+from adwright.agent.generate.tuned_writer import WRITER_BEAM
 from adwright.agent.language.checker import check_script
 from adwright.agent.language.parser import read_script
 from adwright.agent.operate.run_folder import read_run
 from adwright.agent.operate.tasks import find_scripts
-from adwright.agent.synthesis.tuned_writer import WRITER_BEAM
 from adwright.cli.agent.options import ModelChoice
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.torch_engine.config import TorchConfig
@@ -167,8 +167,8 @@ def test_the_writer_of_scripts_is_asked_where_there_is_one(
         asked.append(config)
         return model
 
-    monkeypatch.setattr("adwright.agent.synthesis.tuned_writer.open_model", opened)
-    place = "adwright.agent.synthesis.tuned_writer.WRITER_ADAPTER"
+    monkeypatch.setattr("adwright.agent.generate.tuned_writer.open_model", opened)
+    place = "adwright.agent.generate.tuned_writer.WRITER_ADAPTER"
     ponder = ("agent", "do", "Ponder the shelves", "--document", "shop.txt")
     named = shop.folder / "named"
     assert "no adapter for writing scripts" in call(*ponder, "--writer", named, code=2)

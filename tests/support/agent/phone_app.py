@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from xml.sax.saxutils import quoteattr
 
+from adwright.agent.android.phone_driver import PhoneAct, app_address
+from adwright.agent.android.views import UiView, read_ui_tree, screen_of
 from adwright.agent.document.elements import AppDocument, AppState, EffectClass, Element, Locator
 from adwright.agent.document.groups import skeleton_of
-from adwright.agent.drivers.android.device import PhoneAct, app_address
-from adwright.agent.drivers.android.phone_screen import screen_of
-from adwright.agent.drivers.android.ui_tree import UiView, read_ui_tree
-from adwright.agent.drivers.protocol import Screen, ScreenNode, SeenRequest
+from adwright.agent.drivers.protocol import Screen, ScreenNode
 
 __all__ = ["APP", "ShopPhone", "drawn", "node", "phone_document", "view_of"]
 
@@ -47,8 +46,6 @@ def button(text: str, top: int, short_id: str) -> str:
 class ShopPhone:
     """A `PhoneDevice`. screen: "off", "list", "edit" or "saved". acts: what was done. offers: what
     is stored. turned: the app has drawn its buttons in another order."""
-
-    sees_requests = False
 
     def __init__(self) -> None:
         self.screen = "off"
@@ -96,9 +93,6 @@ class ShopPhone:
 
     def picture(self) -> bytes:
         return b""
-
-    def requests(self) -> tuple[SeenRequest, ...]:
-        return ()
 
     def close(self) -> None:
         self.closed = True

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.drivers.android.adb import AdbSettings
+from adwright.agent.android.adb import AdbSettings
 
 __all__ = ["PhoneMachine", "phone_machine"]
 

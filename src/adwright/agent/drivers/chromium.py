@@ -36,7 +36,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import check_literals
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, CDPSession, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 __all__ = ["ChromiumDriver", "DriverSettings"]
 
@@ -123,7 +123,6 @@ class ChromiumDriver:
         self._navigating: set[str] = set()
         self._places: Mapping[str, NodePlace] = {}
         self._screen = Screen("about:blank", "", ())
-        self._snapshot: Mapping[str, Any] = {}
         self.dialogs: list[str] = []
         for name in ("frameRequestedNavigation", "frameStartedLoading"):
             self._session.on(f"Page.{name}", lambda event: self._navigating.add(event["frameId"]))
@@ -134,21 +133,6 @@ class ChromiumDriver:
         self._session.send("Page.enable")
         self._network.watch(self._page, self._session)
         self._page.on("dialog", self._on_dialog)
-
-    @property
-    def session(self) -> CDPSession:
-        """The browser's own protocol, for what stands in a phone's stead."""
-        return self._session
-
-    @property
-    def pixel_ratio(self) -> int:
-        """Pixels of a picture for one of the screen."""
-        return int(_PHONE["device_scale_factor"]) if self._settings.screen == "phone" else 1
-
-    @property
-    def snapshot(self) -> Mapping[str, Any]:
-        """What the last `observe` was made of, as DOMSnapshot.captureSnapshot gave it."""
-        return self._snapshot
 
     def observe(self) -> Screen:
         """What is there, once the screen is at rest."""
@@ -166,7 +150,6 @@ class ChromiumDriver:
     def _look(self) -> Screen:
         options = {"computedStyles": list(STYLES), "includeDOMRects": False}
         snapshot = self._session.send("DOMSnapshot.captureSnapshot", options)
-        self._snapshot = snapshot
         trees = {}
         for one in snapshot["documents"]:
             frame = snapshot["strings"][one["frameId"]]

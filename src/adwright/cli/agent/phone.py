@@ -26,8 +26,7 @@ def phone(
 
         adwright agent phone emulator-5554
     """
-    from adwright.agent.drivers.android.adb import AdbSettings
-    from adwright.agent.drivers.android.check_phone import check_phone
+    from adwright.agent.android.adb import AdbSettings, check_phone
 
     report = check_phone(AdbSettings(serial, program=adb, port=port))
     typer.echo(report.text())

@@ -1,0 +1,1 @@
+"""Phones: what UIAutomator shows, and what ADB does."""
