@@ -81,6 +81,8 @@ def test_workers_that_die_are_replaced_and_the_result_is_that_of_one_process(
     marker, run = tmp_path / "killed", tmp_path / "ray"
     model, found = fit_on_ray(maker(marker), task.folder, settings, run, retries=1)
     assert marker.exists()
+    # Ctrl-C is what it was, so that a training that follows here leaves its checkpoint.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "metrics.jsonl", "curves.svg", "checkpoint-000000023-0002")
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -157,7 +158,7 @@ def _in_workers(
 ) -> None:
     """Call `work` in all workers, with a folder for Ray's own files."""
     # Beside the run's own files, since all nodes see this folder; it holds no results.
-    scratch = run / "ray"
+    scratch, on_interrupt = run / "ray", signal.getsignal(signal.SIGINT)
     try:
         with environment(_ENVIRONMENT), ray_cluster(workers):
             from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -180,6 +181,9 @@ def _in_workers(
             raise
         raise ours from error
     finally:
+        # Ray Train puts a handler of its own in place, in the main thread alone, and leaves it.
+        if signal.getsignal(signal.SIGINT) is not on_interrupt:
+            signal.signal(signal.SIGINT, on_interrupt)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
