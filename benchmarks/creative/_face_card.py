@@ -41,7 +41,7 @@ def _facts(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "data",
         f"{told['pictures']:,} portraits of the style pixel-art of DiceBear (CC0 1.0), which "
-        "`adwright.creative.faces.portraits` draws with labels; no person is in them",
+        "`benchmarks.creative.faces_training.portraits` draws with labels; no person is in them",
     )
     yield "generator", f"{told['parameters']:,} parameters, {told['rows']} rows of W+"
     yield (

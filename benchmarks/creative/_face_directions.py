@@ -14,9 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adwright.core.atomic import atomic_write_text
-from adwright.creative.faces.attributes import AttributeReader
-from adwright.creative.faces.directions import fitted_direction
-from adwright.creative.faces.generator import Generator
+from adwright.creative.faces.stylegan import Generator
+from benchmarks.creative.faces_training.measures import AttributeReader, fitted_direction
 
 __all__ = ["put_directions"]
 

@@ -11,27 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adwright.creative.faces.attributes import (
-    AttributeReader,
-    MovedAttributes,
-    fit_reader,
-    moved_attributes,
-)
-from adwright.creative.faces.directions import (
-    Directions,
-    fitted_direction,
-    random_directions,
-    sefa,
-)
-from adwright.creative.faces.fit import as_pictures
-from adwright.creative.faces.fitted_faces import FittedFaces
-from adwright.creative.faces.generator import Generator
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
-from adwright.creative.faces.layers import ModulatedConv
-from adwright.creative.faces.layouts.nvidia import nvidia_generator
-from adwright.creative.faces.layouts.reading import Named
-from adwright.creative.faces.layouts.rosinality import rosinality_generator
-from adwright.creative.faces.portraits import DrawnPortraits
+from adwright.creative.faces.directions import Directions, sefa
+from adwright.creative.faces.e4e_file import Named, rosinality_generator
+from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
+from adwright.creative.faces.stylegan import Generator, ModulatedConv
 from adwright.metrics.bootstrap import Interval, interval_of
 from benchmarks.common.result import Figure
 from benchmarks.creative._face_layouts import (
@@ -41,6 +24,16 @@ from benchmarks.creative._face_layouts import (
     random_rosinality,
     rosinality_pictures,
 )
+from benchmarks.creative.faces_training.measures import (
+    AttributeReader,
+    MovedAttributes,
+    fit_reader,
+    fitted_direction,
+    moved_attributes,
+    random_directions,
+)
+from benchmarks.creative.faces_training.nvidia import nvidia_generator
+from benchmarks.creative.faces_training.portraits import DrawnPortraits
 
 __all__ = [
     "DirectionSizes",

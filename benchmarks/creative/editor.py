@@ -29,18 +29,18 @@ import torch
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash, sha256_bytes, sha256_file
-from adwright.creative.editor.search.drawn_rule import SYNTHETIC
-from adwright.creative.faces.fitted_faces import DRAWN
-from adwright.creative.faces.portraits import draw_portraits
+from adwright.creative.faces.fitted import DRAWN
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.creative.editing.cells import KEPT, Cell, Rows
 from benchmarks.creative.editing.drawn import RULES, DrawnTask
+from benchmarks.creative.editing.drawn_rule import SYNTHETIC
 from benchmarks.creative.editing.face_searches import face_rows
 from benchmarks.creative.editing.files import protected_rows, signed_rows
 from benchmarks.creative.editing.guard_cases import guard_rows
 from benchmarks.creative.editing.predictors import latent_rows, predictor_rows
 from benchmarks.creative.editing.searches import CALLS, edit_rows, front_rows, speed_rows
 from benchmarks.creative.editing.summary import figures_of, leads_of, rows_of
+from benchmarks.creative.faces_training.portraits import draw_portraits
 
 __all__ = ["main"]
 

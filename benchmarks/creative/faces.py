@@ -34,16 +34,9 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.faces.attributes import AttributeReader
-from adwright.creative.faces.fit import FacesConfig, as_pictures, fit_faces
-from adwright.creative.faces.fitted_faces import DRAWN, FittedFaces
-from adwright.creative.faces.generator import GeneratorConfig
-from adwright.creative.faces.inversion.encoder_fit import EncoderConfig, fit_encoder
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
-from adwright.creative.faces.opened_faces import OpenedFaces
-from adwright.creative.faces.portraits import LABELS, DrawnPortraits, draw_portraits
-from adwright.creative.faces.quality import PictureFeatures, kernel_distance
-from adwright.creative.faces.sheets import save_sheet
+from adwright.creative.faces.fitted import DRAWN, FittedEncoder, FittedFaces, as_pictures
+from adwright.creative.faces.opened import OpenedFaces
+from adwright.creative.faces.stylegan import GeneratorConfig
 from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
 from benchmarks.creative._face_card import face_card
 from benchmarks.creative._face_directions import put_directions
@@ -53,6 +46,15 @@ from benchmarks.creative._face_measures import (
     exactness,
     reconstruction,
 )
+from benchmarks.creative.faces_training.encoder_fit import EncoderConfig, fit_encoder
+from benchmarks.creative.faces_training.faces_fit import FacesConfig, fit_faces
+from benchmarks.creative.faces_training.measures import (
+    AttributeReader,
+    PictureFeatures,
+    kernel_distance,
+    save_sheet,
+)
+from benchmarks.creative.faces_training.portraits import LABELS, DrawnPortraits, draw_portraits
 
 __all__ = ["main"]
 

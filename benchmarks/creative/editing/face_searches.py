@@ -22,7 +22,6 @@ from adwright.creative.editor.guards.drift import DriftCheck
 from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
 from adwright.creative.editor.job.face_model import FaceDrift
 from adwright.creative.editor.search.ascent import gradient_ascent
-from adwright.creative.editor.search.drawn_rule import RuleJudge
 from adwright.creative.editor.search.fitness import FitnessSettings, PlanFitness, Weighted
 from adwright.creative.editor.search.genetic import genetic_search
 from adwright.creative.editor.search.latent_cloud import LatentCloud
@@ -31,17 +30,16 @@ from adwright.creative.editor.search.picture_judge import Floats, Pixels
 from adwright.creative.editor.search.random_search import random_search
 from adwright.creative.editor.search.result import find_edit
 from adwright.creative.editor.search.settings import SearchOutcome
-from adwright.creative.faces.aligning.mover import GeneratorMover
-from adwright.creative.faces.aligning.paste import PasteSettings
-from adwright.creative.faces.aligning.places import FacePlace
-from adwright.creative.faces.attributes import AttributeReader, fit_reader
+from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.directions import sefa
-from adwright.creative.faces.fit import as_pictures
-from adwright.creative.faces.fitted_faces import FittedFaces
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
+from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
+from adwright.creative.faces.opened import GeneratorMover
+from adwright.creative.faces.pasting import PasteSettings
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import DrawnTask
+from benchmarks.creative.editing.drawn_rule import RuleJudge
 from benchmarks.creative.editing.searches import CALLS, NOISE
+from benchmarks.creative.faces_training.measures import AttributeReader, fit_reader
 
 __all__ = ["face_rows"]
 

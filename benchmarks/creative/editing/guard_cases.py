@@ -30,8 +30,8 @@ from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules
 from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
-from adwright.creative.faces.aligning.paste import PasteSettings
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
+from adwright.creative.faces.pasting import PasteSettings
 from benchmarks.creative.editing.cells import Rows
 
 __all__ = ["GuardCase", "cases", "guard_rows"]

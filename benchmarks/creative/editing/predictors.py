@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import sha256_bytes
-from adwright.creative.editor.search.drawn_rule import DrawnAds, drawn_ads
-from adwright.creative.faces.fit import as_pictures
-from adwright.creative.faces.fitted_faces import FittedFaces
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
+from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.judging.ad_vectors import IMAGE
 from adwright.creative.records.encoders.images import ImageEncoder
 from adwright.creative.records.verbal.record import AdRecord
@@ -26,6 +23,7 @@ from adwright.creative.response.protocol.outcomes import CreativeOutcomes
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.creative._clickrate_measures import paper_form
 from benchmarks.creative.editing.cells import Rows
+from benchmarks.creative.editing.drawn_rule import DrawnAds, drawn_ads
 
 __all__ = ["LATENTS", "LATENT_PARTS", "face_latents", "latent_rows", "predictor_rows"]
 

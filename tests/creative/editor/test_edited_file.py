@@ -25,9 +25,7 @@ from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
 from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
 from adwright.creative.editor.provenance.source_type import digital_source_type
-from adwright.creative.faces.aligning.align import FaceAligner
-from adwright.creative.faces.aligning.places import FacePlace
-from adwright.creative.faces.aligning.subject import SubjectFinder
+from adwright.creative.faces.aligning import FaceAligner, FacePlace, SubjectFinder
 from tests.support.creative.drawn_ads import Shot, film, photograph, saved
 from tests.support.creative.edited_pictures import LOCKED, VECTORS, ShadeMover
 

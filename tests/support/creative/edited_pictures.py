@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
-from adwright.creative.faces.aligning.paste import PasteSettings
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
+from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.drawn_ads import Shot, drawn
 
 __all__ = ["BOXES", "LOCKED", "PLACES", "VECTORS", "ShadeMover", "scene", "scene_context"]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from adwright.creative.editor.provenance.hashes import picture_hash
-from adwright.creative.faces.portraits import draw_portraits
+from benchmarks.creative.faces_training.portraits import draw_portraits
 
 __all__ = ["face_ad"]
 

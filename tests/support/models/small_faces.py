@@ -7,11 +7,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from adwright.creative.faces.discriminator import Discriminator
 from adwright.creative.faces.encoder import FaceEncoder
-from adwright.creative.faces.fitted_faces import FittedFaces
-from adwright.creative.faces.generator import Generator, GeneratorConfig
-from adwright.creative.faces.inversion.fitted_encoder import FittedEncoder
+from adwright.creative.faces.fitted import FittedEncoder, FittedFaces
+from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
 
 __all__ = ["CONFIG", "DIRECTIONS", "small_faces"]
 

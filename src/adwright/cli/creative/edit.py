@@ -69,7 +69,15 @@ Faces = Annotated[
     Path | None,
     typer.Option(
         "--faces",
-        help="Folder with a model of faces and its encoder; left out, that of drawn portraits.",
+        help="Folder with a model of faces and its encoder, or a file of weights that e4e's "
+        "authors published (StyleGAN2); left out, the model of drawn portraits.",
+    ),
+]
+AcceptNoncommercial = Annotated[
+    bool,
+    typer.Option(
+        "--accept-noncommercial",
+        help="You read the terms of published weights of faces, and meet them.",
     ),
 ]
 Directions = Annotated[
@@ -126,6 +134,7 @@ def edit(  # noqa: PLR0913, PLR0917 - one argument per option
     faces: Faces = None,
     directions: Directions = None,
     consent: Consent = None,
+    accept_noncommercial: AcceptNoncommercial = False,
     certificate: Certificate = None,
     private_key: PrivateKey = None,
     id_column: IdColumn = None,
@@ -154,7 +163,8 @@ def edit(  # noqa: PLR0913, PLR0917 - one argument per option
     from adwright.creative.editor.job.run import prepared_job
 
     job = _job(edits, line, method, calls, least, form, seed)
-    files, key = _faces(faces, directions, consent), _key(certificate, private_key)
+    files = _faces(faces, directions, consent, terms=accept_noncommercial)
+    key = _key(certificate, private_key)
     chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
     table = opened_ads(ads, chosen)
     require_apart(out, ads, ())  # before the files are looked at, which takes long
@@ -214,9 +224,11 @@ def _kinds(text: str) -> tuple[EditKind, ...]:
     return tuple(kind for kind in EDITS if kind in names)
 
 
-def _faces(folder: Path | None, directions: Path | None, consent: Path | None) -> FaceFiles | None:
+def _faces(
+    folder: Path | None, directions: Path | None, consent: Path | None, *, terms: bool
+) -> FaceFiles | None:
     from adwright.creative.editor.job.run import FaceFiles
-    from adwright.creative.faces.fitted_faces import DRAWN
+    from adwright.creative.faces.fitted import DRAWN
 
     if not any((folder, directions, consent)):
         return None
@@ -233,7 +245,8 @@ def _faces(folder: Path | None, directions: Path | None, consent: Path | None) -
             where="--faces",
             hint="python -m benchmarks.creative.faces trains one of drawn portraits",
         )
-    return FaceFiles(home, directions or home / "directions.toml", consent)
+    beside = home.parent if home.is_file() else home
+    return FaceFiles(home, directions or beside / "directions.toml", consent, terms)
 
 
 def _key(certificate: Path | None, private: Path | None) -> SigningKey | None:

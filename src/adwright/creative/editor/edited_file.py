@@ -42,9 +42,7 @@ from adwright.creative.editor.provenance.edit_log import EditRecord
 from adwright.creative.editor.provenance.label import labelled
 from adwright.creative.editor.provenance.signing_keys import SigningKey
 from adwright.creative.editor.provenance.source_type import FileFormat, SourceType, tagged
-from adwright.creative.faces.aligning.align import FaceAligner, SkippedFace
-from adwright.creative.faces.aligning.places import FacePlace
-from adwright.creative.faces.aligning.subject import SubjectFinder
+from adwright.creative.faces.aligning import FaceAligner, FacePlace, SkippedFace, SubjectFinder
 from adwright.creative.records.encoders.images import opened_image
 from adwright.creative.records.seeing.opening.media import opened_media
 

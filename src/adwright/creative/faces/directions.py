@@ -13,20 +13,56 @@ are the rows 3 to 5, two of 16 pixels and the first of 32. Rows of colours are l
 
 `fitted_direction` is what labels would give: the slope of a ridge regression of an attribute on
 latents. It is the upper bound beside which unsupervised directions stand.
+
+Directions of a generator that have names: which may be used, and which never.
+
+    # directions.toml
+    rows = [3, 4, 5]                  # of W+ that a direction moves; left out: all
+    unknown = ["gender", "age", "ethnicity"]
+
+    [[allowed]]
+    name = "smile"
+    group = "expression"              # expression, gaze, pose, light
+    sefa = 3                          # the fourth direction of SeFa on these rows
+
+    [[locked]]
+    group = "skin"                    # gender, age, skin, ethnicity
+    vector = "skin"                   # of the file `vectors`, safetensors beside this one
+
+    named = named_directions("directions.toml", faces.generator)
+
+SeFa finds directions without a name: what each of them moves, `attributes.moved_attributes` tells,
+or a person who looks. A group that is locked and of which nobody has a direction stands in
+`unknown`, so that no group is forgotten unseen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from adwright.core.config import check_literals, load_toml
 from adwright.core.errors import ConfigError
-from adwright.creative.faces.generator import Generator
+from adwright.creative.faces.stylegan import Generator
 
-__all__ = ["Directions", "fitted_direction", "random_directions", "sefa"]
+__all__ = [
+    "AllowedDirection",
+    "Directions",
+    "DirectionsFile",
+    "LockedDirection",
+    "NamedDirections",
+    "named_directions",
+    "sefa",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,30 +121,152 @@ def sefa(generator: Generator, count: int, rows: Sequence[int] | None = None) ->
     return Directions(_signed(found).float(), chosen, values[order].clamp_min(0).sqrt().float())
 
 
-def random_directions(wide: int, count: int, rows: Sequence[int], *, seed: int) -> Directions:
-    """Directions drawn evenly from all of them: what a direction is worth that knows nothing."""
-    random = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(count, wide, generator=random)
-    return Directions(drawn / drawn.norm(dim=1, keepdim=True), tuple(rows), torch.zeros(count))
-
-
-def fitted_direction(latents: Tensor, values: Tensor, *, ridge: float = 1.0) -> Tensor:
-    """float [D] of length 1: along which an attribute, values [N], grows over latents [N, D].
-
-    ridge: times the mean of the variances. Raises ConfigError where the values are all alike.
-    """
-    x = (latents - latents.mean(0)).double()
-    y = (values - values.mean()).double()
-    if not y.any():
-        raise ConfigError("the attribute is the same everywhere", where="values", hint="draw more")
-    gram = x.T @ x / len(x)
-    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
-    slope = torch.linalg.solve(gram, x.T @ y / len(x))
-    found: Tensor = slope / slope.norm()
-    return found.float()
-
-
 def _signed(vectors: Tensor) -> Tensor:
     largest = vectors.abs().argmax(1, keepdim=True)
     turned: Tensor = vectors * vectors.gather(1, largest).sign()
     return turned
+
+
+_MOST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class AllowedDirection:
+    """sefa: its number among SeFa's, from 0; or vector: its name in the file of vectors."""
+
+    name: str
+    group: Literal["expression", "gaze", "pose", "light"]
+    sefa: int | None = None
+    vector: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        _check_one(self.sefa, self.vector, self.name)
+
+
+@dataclass(frozen=True)
+class LockedDirection:
+    """As `AllowedDirection`; a group may have several."""
+
+    group: Literal["gender", "age", "skin", "ethnicity"]
+    sefa: int | None = None
+    vector: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        _check_one(self.sefa, self.vector, self.group)
+
+
+@dataclass(frozen=True)
+class DirectionsFile:
+    """See the module. vectors: path of the file of vectors, beside this one."""
+
+    allowed: tuple[AllowedDirection, ...]
+    locked: tuple[LockedDirection, ...] = ()
+    rows: tuple[int, ...] = ()
+    unknown: tuple[Literal["gender", "age", "skin", "ethnicity"], ...] = ()
+    vectors: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        names = [one.name for one in self.allowed]
+        if not names or len(set(names)) != len(names):
+            raise ConfigError(
+                "no direction is allowed, or one is named twice",
+                where="allowed",
+                hint="name each once",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class NamedDirections:
+    """names, groups: of the K directions that may be used. directions: these. locked: of each
+    group, directions float64 [M, D]. unknown: groups of which nobody has one."""
+
+    names: tuple[str, ...]
+    groups: tuple[Literal["expression", "gaze", "pose", "light"], ...]
+    directions: Directions
+    locked: dict[Literal["gender", "age", "skin", "ethnicity"], NDArray[np.float64]]
+    unknown: tuple[Literal["gender", "age", "skin", "ethnicity"], ...]
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    def vector(self, name: str) -> NDArray[np.float64]:
+        """float64 [D]: of a name. Raises ConfigError for another."""
+        if name not in self.names:
+            raise ConfigError(f"there is no direction {name!r}", where="name", hint=f"{self.names}")
+        found = self.directions.vectors[self.names.index(name)]
+        return np.asarray(found.double().numpy())
+
+
+def named_directions(path: str | Path, generator: Generator) -> NamedDirections:
+    """The directions of a file, for a generator. Raises ConfigError where it cannot be read, names
+    a row, a number or a vector that is none, or a vector of another width."""
+    told = load_toml(path, DirectionsFile)
+    every: list[AllowedDirection | LockedDirection] = [*told.allowed, *told.locked]
+    rows = told.rows or None
+    most = max((one.sefa + 1 for one in every if one.sefa is not None), default=1)
+    found = sefa(generator, most, rows)
+    vectors = _vectors(Path(path), told.vectors, generator.config.wide)
+
+    def of(one: AllowedDirection | LockedDirection) -> Tensor:
+        if one.sefa is not None:
+            return found.vectors[one.sefa]
+        if one.vector not in vectors:
+            raise ConfigError(
+                f"there is no vector {one.vector!r}",
+                where=str(path),
+                hint=f"the file of vectors has {', '.join(sorted(vectors)) or 'none'}",
+            )
+        return vectors[one.vector]
+
+    locked: dict[Literal["gender", "age", "skin", "ethnicity"], list[NDArray[np.float64]]] = {}
+    for one in told.locked:
+        locked.setdefault(one.group, []).append(np.asarray(of(one).double().numpy()))
+    return NamedDirections(
+        tuple(one.name for one in told.allowed),
+        tuple(one.group for one in told.allowed),
+        Directions(
+            torch.stack([of(one) for one in told.allowed]),
+            found.rows,
+            torch.zeros(len(told.allowed)),
+        ),
+        {group: np.stack(some) for group, some in locked.items()},
+        told.unknown,
+    )
+
+
+def _vectors(path: Path, name: str, wide: int) -> dict[str, Tensor]:
+    """float [D], of length 1, of each name."""
+    if not name:
+        return {}
+    place = path.parent / name
+    try:
+        if ".." in Path(name).parts or place.stat().st_size > _MOST_BYTES:
+            raise ConfigError("it lies elsewhere, or is too large", where=f"{path}: vectors")
+        loaded = load_file(place)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"the file of vectors cannot be read: {error}", where=str(place), hint="safetensors"
+        ) from error
+    made: dict[str, Tensor] = {}
+    for key, value in loaded.items():
+        length = value.float().norm()
+        if value.shape != (wide,) or not bool(torch.isfinite(length)) or not bool(length > 0):
+            raise ConfigError(
+                f"the vector {key!r} has shape {tuple(value.shape)}, or no length",
+                where=str(place),
+                hint=f"[{wide}], the generator's width",
+            )
+        made[key] = value.float() / length
+    return made
+
+
+def _check_one(number: int | None, vector: str, name: str) -> None:
+    if (number is None) == (not vector) or (number is not None and number < 0):
+        raise ConfigError(
+            "a direction is a number of SeFa's, or a vector",
+            where=name,
+            hint="give `sefa` or `vector`",
+        )

@@ -8,8 +8,8 @@ import pytest
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.faces.aligning.paste import PasteSettings
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
+from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.edited_pictures import ShadeMover, scene, scene_context
 
 FIRST = (slice(75, 95), slice(85, 105))

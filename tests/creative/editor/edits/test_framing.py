@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
 from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
 from tests.support.creative.edited_pictures import scene, scene_context
 
 FREE = EditContext()

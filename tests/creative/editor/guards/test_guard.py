@@ -25,7 +25,7 @@ from adwright.creative.editor.guards.guard import EditGuard, EditRequest
 from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
 from tests.support.creative.edited_pictures import (
     LOCKED,
     PLACES,

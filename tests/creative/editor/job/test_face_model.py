@@ -23,7 +23,7 @@ from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
 from adwright.creative.editor.search.population import edited_batch
-from adwright.creative.faces.opened_faces import OpenedFaces
+from adwright.creative.faces.opened import OpenedFaces
 from tests.support.creative.edited_pictures import PLACES, scene
 from tests.support.models.small_faces import small_faces
 

@@ -18,9 +18,8 @@ from adwright.creative.editor.job.faces_of_ad import FacesOfAd, faces_of_ad
 from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.hashes import picture_hash
-from adwright.creative.faces.aligning.align import AlignedFaces, SkippedFace, cut_at
-from adwright.creative.faces.aligning.places import FacePlace
-from adwright.creative.faces.opened_faces import OpenedFaces
+from adwright.creative.faces.aligning import AlignedFaces, FacePlace, SkippedFace, cut_at
+from adwright.creative.faces.opened import OpenedFaces
 from tests.support.creative.edited_pictures import PLACES, scene
 from tests.support.models.small_faces import small_faces
 

@@ -18,8 +18,8 @@ from adwright.creative.editor.job.settings import EditJob
 from adwright.creative.editor.provenance.content_credentials import read_credentials
 from adwright.creative.editor.provenance.hashes import picture_hash
 from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
-from adwright.creative.faces.aligning.align import FaceAligner
-from adwright.creative.faces.opened_faces import OpenedFaces
+from adwright.creative.faces.aligning import FaceAligner
+from adwright.creative.faces.opened import OpenedFaces
 from adwright.creative.records.encoders.images import opened_image
 from adwright.creative.records.verbal.record import AdRecord
 from tests.support.creative.drawn_ads import photograph

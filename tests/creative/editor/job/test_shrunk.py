@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.job.shrunk import shrunk
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
 from tests.support.creative.edited_pictures import scene, scene_context
 
 

@@ -8,14 +8,9 @@ import pytest
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.edits.tones import Exposure, Temperature
-from adwright.creative.editor.search.drawn_rule import (
-    DrawnRule,
-    RuleJudge,
-    drawn_ads,
-    measured,
-)
 from adwright.creative.editor.search.fitness import PlanFitness
 from adwright.creative.editor.search.genetic import genetic_search
+from benchmarks.creative.editing.drawn_rule import DrawnRule, RuleJudge, drawn_ads, measured
 
 RULE = DrawnRule()
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from adwright.core.errors import MissingExtraError
 from adwright.creative.editor.edits.context import EditContext, kept
 from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
-from adwright.creative.faces.aligning.masks import face_mask
+from adwright.creative.faces.pasting import face_mask
 
 __all__ = ["BackgroundBlur"]
 

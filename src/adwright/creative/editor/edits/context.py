@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.faces.aligning.paste import PasteSettings
-from adwright.creative.faces.aligning.places import FacePlace, require_picture
+from adwright.creative.faces.aligning import FacePlace, require_picture
+from adwright.creative.faces.pasting import PasteSettings
 
 __all__ = ["EditContext", "FaceMover", "ProtectedBox", "kept", "protected_mask"]
 

@@ -20,8 +20,8 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext, kept
 from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
-from adwright.creative.faces.aligning.align import AlignedFace, cut_at
-from adwright.creative.faces.aligning.paste import pasted
+from adwright.creative.faces.aligning import AlignedFace, cut_at
+from adwright.creative.faces.pasting import pasted
 
 __all__ = ["FaceMove", "FacesToMove"]
 

@@ -32,7 +32,7 @@ from adwright.core.config import check_literals, load_toml, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.creative.editor.provenance.hashes import Box, overlap, picture_hash
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
 
 __all__ = ["ConsentEntry", "ConsentManifest", "consent_manifest", "crop_hash"]
 

@@ -40,8 +40,8 @@ from adwright.creative.editor.guards.locks import DirectionRules
 from adwright.creative.editor.guards.refusals import Refusal
 from adwright.creative.editor.provenance.edit_log import EditLog, EditRecord, MovedFace, Trace
 from adwright.creative.editor.provenance.hashes import Box, overlap, picture_hash
-from adwright.creative.faces.aligning.masks import face_mask
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
+from adwright.creative.faces.pasting import face_mask
 
 __all__ = ["EditGuard", "EditRequest", "GuardVerdict", "GuardedEdit"]
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.faces.aligning.places import require_picture
+from adwright.creative.faces.aligning import require_picture
 
 __all__ = ["SKIN_LIMITS", "skin_tone"]
 

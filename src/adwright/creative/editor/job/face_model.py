@@ -29,11 +29,10 @@ from adwright.creative.editor.search.latent_cloud import LatentCloud
 from adwright.creative.editor.search.penalties import IdentityDistance, LatentDistance
 from adwright.creative.editor.search.picture_judge import Floats, Pixels
 from adwright.creative.editor.search.population import EditedBatch, applied_to_all
-from adwright.creative.faces.aligning.align import FaceAligner
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FaceAligner, FacePlace
 
 if TYPE_CHECKING:
-    from adwright.creative.faces.opened_faces import OpenedFaces
+    from adwright.creative.faces.opened import OpenedFaces
 
 __all__ = ["FaceDrift", "FaceRealnessDrop", "FaceTools", "plain_guard"]
 

@@ -27,8 +27,8 @@ from adwright.creative.editor.guards.guard import EditGuard, EditRequest
 from adwright.creative.editor.job.face_model import FaceTools
 from adwright.creative.editor.provenance.hashes import Box, overlap, picture_hash
 from adwright.creative.editor.provenance.label import labelled
-from adwright.creative.faces.aligning.masks import face_mask
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
+from adwright.creative.faces.pasting import face_mask
 
 __all__ = ["FacesOfAd", "faces_of_ad"]
 

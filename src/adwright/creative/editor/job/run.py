@@ -46,8 +46,8 @@ from adwright.creative.editor.job.summary import JobSummary, counted, write_summ
 from adwright.creative.editor.provenance.edit_log import EditLog
 from adwright.creative.editor.provenance.label import ESTIMATE
 from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
-from adwright.creative.faces.aligning.subject import SubjectFinder
-from adwright.creative.faces.opened_faces import OpenedFaces
+from adwright.creative.faces.aligning import SubjectFinder
+from adwright.creative.faces.opened import OpenedFaces
 from adwright.creative.records.seeing.describe import Describer
 from adwright.creative.records.seeing.described_table import describe_table
 from adwright.creative.records.seeing.settings import SeeingSettings
@@ -63,12 +63,14 @@ _TEST_KEY = "signed by a key made for this run, which nobody trusts: name your o
 
 @dataclass(frozen=True)
 class FaceFiles:
-    """folder: with the artifacts faces and encoder. directions: a file of `named_directions`.
-    consent: a manifest of `consent_manifest`."""
+    """folder: with the artifacts faces and encoder, or a file of e4e. directions: a file of
+    `named_directions`. consent: a manifest of `consent_manifest`. accept_noncommercial: the terms
+    of e4e's weights are met."""
 
     folder: Path
     directions: Path
     consent: Path
+    accept_noncommercial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +314,9 @@ def _tools(
 
 
 def _moving(faces: FaceFiles, ages: AgeCheck | None, *, offline: bool) -> FaceTools:
-    opened = OpenedFaces.load(faces.folder, faces.directions)
+    opened = OpenedFaces.load(
+        faces.folder, faces.directions, accept_noncommercial=faces.accept_noncommercial
+    )
     made = FaceTools.of(opened, consent_manifest(faces.consent), ages=ages, offline=offline)
     made.rules()  # refuses a locked group that is not told
     return made
@@ -322,15 +326,11 @@ def _asked(
     job: EditJob, judges: AskedJudges, regions: ProtectedRegions, faces: FaceFiles | None
 ) -> dict[str, Any]:
     """What two calls must have in common to be one job."""
-    files = (
-        []
-        if faces is None
-        else [
-            sha256_file(faces.folder / "faces" / "manifest.json"),
-            sha256_file(faces.directions),
-            sha256_file(faces.consent),
-        ]
-    )
+    files = []
+    if faces is not None:
+        one_file = faces.folder.is_file()
+        weights = faces.folder if one_file else faces.folder / "faces" / "manifest.json"
+        files = [sha256_file(one) for one in (weights, faces.directions, faces.consent)]
     return {
         "settings": to_jsonable(job),
         "judges": list(judges.digest),

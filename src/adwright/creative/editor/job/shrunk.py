@@ -19,7 +19,7 @@ from adwright.core.config import require_count
 from adwright.core.errors import MissingExtraError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.search.population import squeezed
-from adwright.creative.faces.aligning.places import FacePlace
+from adwright.creative.faces.aligning import FacePlace
 
 __all__ = ["ShrunkPicture", "shrunk"]
 

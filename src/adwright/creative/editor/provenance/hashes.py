@@ -15,7 +15,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.faces.aligning.places import require_picture
+from adwright.creative.faces.aligning import require_picture
 
 __all__ = ["Box", "overlap", "picture_hash"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
-from adwright.creative.faces.aligning.places import require_picture
+from adwright.creative.faces.aligning import require_picture
 
 __all__ = ["SOURCE_TYPES", "FileFormat", "SourceType", "digital_source_type", "tagged"]
 

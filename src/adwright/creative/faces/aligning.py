@@ -1,0 +1,568 @@
+"""Where a face is in a picture: a square, turned as the head is, and an outline.
+
+    place = FacePlace.of_box(40, 30, 104, 94)       # a drawn portrait, whose box is known
+    crop = place.cut(picture, 32)                   # uint8 [32, 32, 3]
+    back = place.matrix(32)                         # float64 [2, 3]: crop pixels to picture pixels
+
+Coordinates are pixels of the picture, x to the right and y down; the middle of the top left pixel
+is (0, 0). The matrix is a similarity (turn, scale, shift), so its inverse is exact, and a crop can
+be put back where it came from, see paste.py.
+
+What a crop shows beyond the picture's edge is the picture mirrored there. Where a crop is smaller
+than its square, it is cut larger and shrunk by areas, so that nothing aliases.
+
+A model of MediaPipe's, out of its pinned wheel, run by LiteRT.
+
+    model = LiteModel("mediapipe/modules/face_landmark/face_landmark.tflite")
+    outputs = model.run(values)          # by size: {1404: float32 [1404], 1: float32 [1]}
+
+The wheel is never installed; see `core.assets`. A model sees one picture at a time.
+
+478 points of a face: MediaPipe's face mesh and iris models, run by LiteRT.
+
+    points = FaceMesh().points(picture, box)        # FacePoints: .at [478, 2], .confidence
+
+The mesh model sees a square, 1.5 times as large as the face's box, and gives 468 points and a
+confidence that there is a face. It expects the eyes level. So it runs again, as MediaPipe does from
+frame to frame: first on the square of the detector's box, then on a square that is turned, placed
+and sized by the points of the run before, until the turn stays (2 to 5 runs). The iris model sees
+each eye, in a square 2.3 times as wide as the eye, the left eye mirrored, and gives 5 points: 468
+to 472 are the right iris, 473 to 477 the left ("right" and "left" are the person's, "right" stands
+left in the picture).
+
+The model that does both in one run (face_landmark_with_attention) has operations of its own that
+LiteRT lacks. Source: Kartynnik et al. 2019, arXiv 1907.06724; Ablavatski et al. 2020, arXiv
+2006.11341; sizes and numbering of points as in the graphs that MediaPipe publishes.
+
+Faces of a picture, aligned as the pictures are that face models learn from.
+
+    found = FaceAligner().aligned(picture, 256)
+    found.faces[0].crop, found.faces[0].place       # uint8 [256, 256, 3], and where it was cut
+    found.skipped                                   # those that were not taken, and why
+
+The square is FFHQ's (Karras et al., CVPR 2019). With e the vector from the right eye to the left,
+m the vector from between the eyes to between the corners of the mouth, and m turned by a quarter,
+
+    x = e - turned(m), scaled to the length max(2 |e|, 1.8 |m|)      half a side of the square
+    middle = between the eyes + m / 10
+
+so the eyes stand level, a quarter of the way down or so, however the head is tilted. FFHQ takes the
+points from dlib; ours are those of MediaPipe's mesh. What FFHQ does at the picture's edge (mirror
+and blur) is mirroring alone here.
+
+A face is skipped, with its reason, where it is "small", "cut off" by the picture's edge, or
+"unsure": the mesh finds no face where the detector saw one. Limits are our choice.
+
+How much each pixel belongs to a person: MediaPipe's selfie segmentation, run by LiteRT.
+
+    share = SubjectFinder().share(picture)          # float32 [H, W], 0 (background) to 1 (person)
+
+The model sees the whole picture, squeezed to 256 x 256. It knows people alone; of a picture without
+one all is background, and what an ad shows instead has to be marked by hand, see
+`editor.edits.context`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.assets import asset
+from adwright.core.config import check_literals
+from adwright.core.errors import AssetError, ConfigError, DataError, MissingExtraError
+from adwright.creative.records.seeing.faces import FaceFinder
+
+__all__ = [
+    "LEFT_EYE",
+    "MOUTH_CORNERS",
+    "POINTS",
+    "RIGHT_EYE",
+    "AlignLimits",
+    "AlignedFace",
+    "AlignedFaces",
+    "BoxFinder",
+    "FaceAligner",
+    "FaceMesh",
+    "FacePlace",
+    "FacePoints",
+    "LiteModel",
+    "Point",
+    "SkippedFace",
+    "SubjectFinder",
+    "cut_at",
+    "place_of_points",
+    "require_picture",
+]
+
+
+Point = tuple[float, float]
+Pixels = NDArray[np.uint8]
+
+_MOST_CUT = 4096
+
+
+@dataclass(frozen=True)
+class FacePlace:
+    """middle: of the square. side: its length, pixels. turn: degrees, clockwise as seen.
+
+    outline: corners of the face's convex hull; empty where it is not known, then `shape` says what
+    of the square is the face: the ellipse that fits into it, or all of it.
+    """
+
+    middle: Point
+    side: float
+    turn: float = 0.0
+    outline: tuple[Point, ...] = ()
+    shape: Literal["ellipse", "square"] = "ellipse"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        numbers = (*self.middle, self.side, self.turn, *(n for one in self.outline for n in one))
+        if not all(map(math.isfinite, numbers)):
+            raise ConfigError("a number of the place is not finite", where="FacePlace")
+        if self.side < 1:
+            raise ConfigError(
+                f"side {self.side} is below a pixel", where="FacePlace.side", hint="pass the pixels"
+            )
+        if self.outline and len(self.outline) < 3:
+            raise ConfigError(
+                "an outline has at least three corners", where="FacePlace.outline", hint="leave out"
+            )
+
+    @classmethod
+    def of_box(
+        cls,
+        left: float,
+        top: float,
+        right: float,
+        bottom: float,
+        *,
+        shape: Literal["ellipse", "square"] = "square",
+    ) -> FacePlace:
+        """The place of a box, edges as in slices: right and bottom are the first pixels outside.
+
+        Of an oblong box, the square has the longer side and the same middle. Raises ConfigError for
+        a box without area.
+        """
+        if right <= left or bottom <= top:
+            raise ConfigError(
+                "the box has no area", where="box", hint="pass left, top, right, bottom"
+            )
+        middle = ((left + right - 1) / 2, (top + bottom - 1) / 2)
+        return cls(middle, max(right - left, bottom - top), shape=shape)
+
+    def matrix(self, pixels: int) -> NDArray[np.float64]:
+        """float64 [2, 3]: from pixels of a crop of `pixels` x `pixels` to those of the picture."""
+        if pixels < 1:
+            raise ConfigError(f"a crop of {pixels} pixels", where="pixels", hint="take 32 or 64")
+        scale, angle = self.side / pixels, math.radians(self.turn)
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        turned = np.array([[cos, -sin], [sin, cos]])
+        shift = np.array(self.middle) - turned @ np.full(2, (pixels - 1) / 2)
+        return np.concatenate([turned, shift[:, None]], axis=1)
+
+    def corners(self) -> NDArray[np.float64]:
+        """float64 [4, 2]: of the square, from the face's upper left on, clockwise as seen."""
+        ends = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+        matrix = self.matrix(1)
+        return np.asarray(ends @ matrix[:, :2].T + matrix[:, 2])
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the face: of its outline, or of its square."""
+        points = np.array(self.outline) if self.outline else self.corners()
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        return float(left), float(top), float(right), float(bottom)
+
+    def pixels(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """The pixels of `box` within a picture of shape (H, W, ...): left, top, right and bottom,
+        edges as in slices; left = right, or top = bottom, where it is outside."""
+        left, top, right, bottom = self.box()
+        x = [min(max(0, n), shape[1]) for n in (math.floor(left + 0.5), math.ceil(right + 0.5))]
+        y = [min(max(0, n), shape[0]) for n in (math.floor(top + 0.5), math.ceil(bottom + 0.5))]
+        return x[0], y[0], x[1], y[1]
+
+    def cut(self, picture: Pixels, pixels: int) -> Pixels:
+        """uint8 [pixels, pixels, 3]: the square of a picture uint8 [H, W, 3]."""
+        require_picture(picture)
+        cv2 = _opencv()
+        more = max(1, min(math.ceil(self.side / pixels), _MOST_CUT // pixels))
+        made = cv2.warpAffine(
+            np.ascontiguousarray(picture),
+            self.matrix(more * pixels),
+            (more * pixels, more * pixels),
+            flags=(cv2.INTER_CUBIC if self.side < pixels else cv2.INTER_LINEAR)
+            | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        if more > 1:
+            made = cv2.resize(made, (pixels, pixels), interpolation=cv2.INTER_AREA)
+        return np.asarray(made, np.uint8)
+
+    def moved(self, x: float, y: float) -> FacePlace:
+        """The same face in a picture whose left and top edges were cut by x and y pixels."""
+        outline = tuple((one[0] - x, one[1] - y) for one in self.outline)
+        middle = (self.middle[0] - x, self.middle[1] - y)
+        return FacePlace(middle, self.side, self.turn, outline, self.shape)
+
+
+def require_picture(picture: Pixels, name: str = "picture") -> None:
+    """Raise DataError where an array is no picture uint8 [H, W, 3] with pixels."""
+    shape: tuple[int, ...] = getattr(picture, "shape", ())
+    if getattr(picture, "dtype", None) != np.uint8 or len(shape) != 3 or shape[2] != 3:
+        raise DataError(
+            f"{name} is no uint8 [H, W, 3]",
+            value=(str(getattr(picture, "dtype", type(picture).__name__)), shape),
+            hint="read it with opened_image, and pass np.asarray of it",
+        )
+    if not picture.size:
+        raise DataError(f"{name} has no pixels", value=shape, hint="pass a picture")
+
+
+def _opencv() -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtraError("faces in pictures", "creative") from error
+    return cv2
+
+
+class LiteModel:
+    """One model with one input; loaded once.
+
+    member: its path in the wheel. threads: of the model. offline: never download.
+    Raises MissingExtraError without ai-edge-litert; AssetError where the model cannot be had.
+    """
+
+    def __init__(self, member: str, *, threads: int = 1, offline: bool = False) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise MissingExtraError("points of faces", "creative") from error
+        path = asset("mediapipe", offline=offline) / member
+        try:
+            self._model: Any = Interpreter(model_path=str(path), num_threads=threads)
+            self._model.allocate_tensors()
+            ((self._input, shape),) = [
+                (one["index"], one["shape"]) for one in self._model.get_input_details()
+            ]
+            self._outputs = [one["index"] for one in self._model.get_output_details()]
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise AssetError(
+                f"this is no model that LiteRT can run: {error}",
+                where=str(path),
+                hint="remove the folder, so that it is fetched again",
+            ) from error
+        #: Pixels of the square that it sees.
+        self.side = int(shape[1])
+
+    def run(self, picture: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
+        """Its outputs, each flat and found by its size, of a picture uint8 [side, side, 3], which
+        it sees as 0 to 1."""
+        self._model.set_tensor(self._input, picture[None].astype(np.float32) / np.float32(255))
+        self._model.invoke()
+        made = (self._model.get_tensor(index) for index in self._outputs)
+        # The interpreter writes the next result into the same memory.
+        return {one.size: np.array(one, np.float32).reshape(-1) for one in made}
+
+
+POINTS = 478
+#: Corners and lids, six points of each eye.
+RIGHT_EYE = (33, 160, 158, 133, 153, 144)
+LEFT_EYE = (362, 385, 387, 263, 373, 380)
+MOUTH_CORNERS = (61, 291)
+
+_MESH, _IRIS = 468, 5
+_MESH_MEMBER = "mediapipe/modules/face_landmark/face_landmark.tflite"
+_IRIS_MEMBER = "mediapipe/modules/iris_landmark/iris_landmark.tflite"
+_LARGER, _EYE_LARGER = 1.5, 2.3
+_MOST_RUNS, _SAME_TURN = 5, 5.0
+_OUTER = (33, 263)
+_EYES = ((33, 133), (362, 263))
+
+
+@dataclass(frozen=True, eq=False)
+class FacePoints:
+    """at: float64 [478, 2], x and y in pixels of the picture. confidence: that there is a face, 0
+    to 1."""
+
+    at: NDArray[np.float64]
+    confidence: float
+
+    def middle(self, points: tuple[int, ...]) -> NDArray[np.float64]:
+        """float64 [2]: the mean of some of them."""
+        return np.asarray(self.at[list(points)].mean(0))
+
+
+class FaceMesh:
+    """Finds the points; the models are loaded once. About 11 CPU-ms a face.
+
+    threads: of the models. offline: never download. Raises as `LiteModel`.
+    """
+
+    def __init__(self, *, threads: int = 1, offline: bool = False) -> None:
+        model = partial(LiteModel, threads=threads, offline=offline)
+        self._mesh, self._iris = model(_MESH_MEMBER), model(_IRIS_MEMBER)
+
+    def points(self, picture: NDArray[np.uint8], box: NDArray[np.float64]) -> FacePoints:
+        """The points of the face in a box (left, top, right, bottom) of a picture uint8 [H, W, 3].
+
+        Points may lie outside the picture. Raises DataError for a box without area.
+        """
+        require_picture(picture)
+        left, top, right, bottom = (float(n) for n in box)
+        if not (math.isfinite(left + top + right + bottom) and right > left and bottom > top):
+            raise DataError("the box of a face has no area", value=tuple(box))
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        place = FacePlace(middle, max(1.0, _LARGER * max(right - left, bottom - top)))
+        points, confidence = self._seen(picture, place)
+        for _ in range(_MOST_RUNS - 1):
+            before, place = place, _around(points)
+            points, confidence = self._seen(picture, place)
+            if abs(place.turn - before.turn) < _SAME_TURN:
+                break
+        irises = [self._iris_of(picture, points[list(eye)], at) for at, eye in enumerate(_EYES)]
+        return FacePoints(np.concatenate([points, *irises]), confidence)
+
+    def _seen(
+        self, picture: NDArray[np.uint8], place: FacePlace
+    ) -> tuple[NDArray[np.float64], float]:
+        side = self._mesh.side
+        said = self._mesh.run(place.cut(picture, side))
+        points = said[3 * _MESH].reshape(_MESH, 3)[:, :2].astype(np.float64)
+        score = float(np.clip(said[1][0], -100, 100))
+        return _in_picture(points, place, side), 1 / (1 + math.exp(-score))
+
+    def _iris_of(
+        self, picture: NDArray[np.uint8], ends: NDArray[np.float64], at: int
+    ) -> NDArray[np.float64]:
+        """float64 [5, 2] of the eye whose ends, from left to right, are [2, 2]; at: 1 for the left
+        eye, which the model knows mirrored."""
+        side, across = self._iris.side, ends[1] - ends[0]
+        x, y = ends.mean(0)
+        width = max(1.0, _EYE_LARGER * float(np.hypot(*across)))
+        place = FacePlace((x, y), width, math.degrees(math.atan2(across[1], across[0])))
+        seen = place.cut(picture, side)
+        said = self._iris.run(np.ascontiguousarray(seen[:, ::-1]) if at else seen)
+        points = said[3 * _IRIS].reshape(_IRIS, 3)[:, :2].astype(np.float64)
+        if at:
+            points[:, 0] = side - 1 - points[:, 0]
+        return _in_picture(points, place, side)
+
+
+def _around(points: NDArray[np.float64]) -> FacePlace:
+    """The square of a face with these points, turned so that its eyes are level."""
+    across = points[_OUTER[1]] - points[_OUTER[0]]
+    angle = math.atan2(across[1], across[0])
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    level = points @ turn.T
+    low, high = level.min(0), level.max(0)
+    x, y = turn.T @ ((low + high) / 2)
+    side = max(1.0, _LARGER * float((high - low).max()))
+    return FacePlace((float(x), float(y)), side, math.degrees(angle))
+
+
+def _in_picture(points: NDArray[np.float64], place: FacePlace, side: int) -> NDArray[np.float64]:
+    matrix = place.matrix(side)
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+
+
+Reason = Literal["small", "cut off", "unsure"]
+
+
+@dataclass(frozen=True)
+class AlignLimits:
+    """least_eyes: pixels between the eyes. least_inside: share of the points that lie in the
+    picture. least_confidence: of the mesh, MediaPipe's own limit."""
+
+    least_eyes: float = 12.0
+    least_inside: float = 0.98
+    least_confidence: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if self.least_eyes <= 0:
+            raise ConfigError("least_eyes is not above 0", where="least_eyes", hint="take 12")
+        for name in ("least_inside", "least_confidence"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is not in [0, 1]", where=name, hint="take the default")
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """place: where it is in the picture. crop: uint8 [S, S, 3]. points: None of a face whose place
+    was given."""
+
+    place: FacePlace
+    crop: NDArray[np.uint8]
+    points: FacePoints | None = None
+
+
+@dataclass(frozen=True)
+class SkippedFace:
+    """box: left, top, right and bottom in pixels. detail: the reason in numbers."""
+
+    box: tuple[float, float, float, float]
+    reason: Reason
+    detail: str
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFaces:
+    """The faces of one picture, the surest first, and those that were not taken."""
+
+    faces: tuple[AlignedFace, ...]
+    skipped: tuple[SkippedFace, ...] = ()
+
+
+class BoxFinder(Protocol):
+    """Finds faces as `FaceFinder` does."""
+
+    def boxes(self, image: object) -> NDArray[np.float64]:
+        """float64 [N, 4] of an image, RGB: left, top, right and bottom in pixels."""
+        ...
+
+
+class FaceAligner:
+    """Finds, measures and cuts the faces of a picture; the models are loaded once.
+
+    finder, mesh: those of adwright by default. Raises as `FaceFinder` and `FaceMesh`.
+    """
+
+    def __init__(
+        self,
+        limits: AlignLimits | None = None,
+        *,
+        finder: BoxFinder | None = None,
+        mesh: FaceMesh | None = None,
+        offline: bool = False,
+    ) -> None:
+        self.limits = limits or AlignLimits()
+        self._finder = finder or FaceFinder(offline=offline)
+        self._mesh = mesh or FaceMesh(offline=offline)
+
+    def aligned(self, picture: NDArray[np.uint8], pixels: int = 256) -> AlignedFaces:
+        """The faces of a picture uint8 [H, W, 3], each as a crop of `pixels` x `pixels`."""
+        require_picture(picture)
+        try:
+            from PIL.Image import fromarray
+        except ImportError as error:
+            raise MissingExtraError("faces in pictures", "creative") from error
+        faces: list[AlignedFace] = []
+        skipped: list[SkippedFace] = []
+        for box in self._finder.boxes(fromarray(picture)):
+            points = self._mesh.points(picture, box)
+            why = self._why_not(points, picture.shape)
+            if why is not None:
+                left, top, right, bottom = (float(n) for n in box)
+                skipped.append(SkippedFace((left, top, right, bottom), *why))
+                continue
+            place = place_of_points(points)
+            faces.append(AlignedFace(place, place.cut(picture, pixels), points))
+        return AlignedFaces(tuple(faces), tuple(skipped))
+
+    def places(self, picture: NDArray[np.uint8]) -> tuple[FacePlace, ...]:
+        """Where all faces of a picture are, also of those that would be skipped: by their box."""
+        found = self.aligned(picture, 8)
+        boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in found.skipped)
+        return (*(face.place for face in found.faces), *boxes)
+
+    def _why_not(self, points: FacePoints, shape: tuple[int, ...]) -> tuple[Reason, str] | None:
+        limits = self.limits
+        if points.confidence < limits.least_confidence:
+            return "unsure", f"confidence {points.confidence:.2f} < {limits.least_confidence:g}"
+        eyes = float(np.hypot(*(points.middle(LEFT_EYE) - points.middle(RIGHT_EYE))))
+        if eyes < limits.least_eyes:
+            return "small", f"{eyes:.1f} pixels between the eyes < {limits.least_eyes:g}"
+        edge = np.array([shape[1] - 1, shape[0] - 1])
+        inside = float(((points.at >= 0) & (points.at <= edge)).all(1).mean())
+        if inside < limits.least_inside:
+            return "cut off", f"{inside:.2f} of its points in the picture < {limits.least_inside:g}"
+        return None
+
+
+def cut_at(picture: NDArray[np.uint8], places: tuple[FacePlace, ...], pixels: int) -> AlignedFaces:
+    """Faces whose places are known, as of portraits that were drawn: nothing is looked for.
+
+    One whose square lies outside the picture by more than half is skipped as "cut off".
+    """
+    require_picture(picture)
+    faces: list[AlignedFace] = []
+    skipped: list[SkippedFace] = []
+    high, wide = picture.shape[:2]
+    for place in places:
+        grid = np.stack(np.meshgrid(np.arange(16.0), np.arange(16.0)), -1).reshape(-1, 2)
+        matrix = place.matrix(16)
+        at = grid @ matrix[:, :2].T + matrix[:, 2]
+        inside = float(((at >= -0.5) & (at < [wide - 0.5, high - 0.5])).all(1).mean())
+        if inside < 0.5:
+            detail = f"{inside:.2f} of its square in the picture < 0.5"
+            skipped.append(SkippedFace(place.box(), "cut off", detail))
+        else:
+            faces.append(AlignedFace(place, place.cut(picture, pixels)))
+    return AlignedFaces(tuple(faces), tuple(skipped))
+
+
+def place_of_points(points: FacePoints) -> FacePlace:
+    """FFHQ's square of a face with these points, and their convex hull as its outline."""
+    right, left = points.middle(RIGHT_EYE), points.middle(LEFT_EYE)
+    between = (right + left) / 2
+    across, down = left - right, points.middle(MOUTH_CORNERS) - between
+    x = across - np.array([-down[1], down[0]])
+    length = max(2.0 * float(np.hypot(*across)), 1.8 * float(np.hypot(*down)))
+    middle = between + 0.1 * down
+    return FacePlace(
+        (float(middle[0]), float(middle[1])),
+        max(1.0, 2 * length),
+        math.degrees(math.atan2(x[1], x[0])),
+        _hull(points.at),
+    )
+
+
+def _hull(at: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """The corners of the convex hull of points [N, 2], in their turn (Andrew's monotone chain)."""
+    order = sorted({(float(x), float(y)) for x, y in at})
+    halves: list[list[tuple[float, float]]] = []
+    for points in (order, order[::-1]):
+        half: list[tuple[float, float]] = []
+        for point in points:
+            while len(half) > 1 and _turns(half[-2], half[-1], point) <= 0:
+                half.pop()
+            half.append(point)
+        halves.append(half[:-1])
+    return tuple(halves[0] + halves[1])
+
+
+def _turns(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+_MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
+
+
+class SubjectFinder:
+    """Finds people; the model is loaded once. About 10 CPU-ms a picture. Raises as `LiteModel`."""
+
+    def __init__(self, *, threads: int = 1, offline: bool = False) -> None:
+        self._model = LiteModel(_MEMBER, threads=threads, offline=offline)
+
+    def share(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 [H, W] of a picture uint8 [H, W, 3]."""
+        require_picture(picture)
+        try:
+            import cv2
+        except ImportError as error:
+            raise MissingExtraError("people in pictures", "creative") from error
+        side = self._model.side
+        seen = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        said = self._model.run(np.asarray(seen, np.uint8))[side * side].reshape(side, side)
+        high, wide = picture.shape[:2]
+        whole = cv2.resize(said, (wide, high), interpolation=cv2.INTER_LINEAR)
+        return np.clip(np.asarray(whole, np.float32), 0, 1)

@@ -1,1 +1,0 @@
-"""Adaptive augmentation of what a discriminator reads, where there are few pictures."""

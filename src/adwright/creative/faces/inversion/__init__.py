@@ -1,1 +1,0 @@
-"""Pictures back into latents: the training of the encoder, its artifact, and a refinement."""
