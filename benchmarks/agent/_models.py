@@ -9,7 +9,7 @@ from __future__ import annotations
 from adwright.agent.generate.tuned_writer import has_tuned_writer, open_tuned_writer
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.open_model import local_config, open_model
+from adwright.lm.open_model import LmSpec, open_lm
 from benchmarks.agent.tasks._systems import SystemName
 
 __all__ = ["SystemModels"]
@@ -46,4 +46,4 @@ class SystemModels:
         model = self._model or SMOLLM2
         if writes:
             return open_tuned_writer(self._adapter, model=model, threads=1)
-        return open_model(local_config("auto", model, threads=1))
+        return open_lm(LmSpec(model, threads=1))

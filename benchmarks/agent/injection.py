@@ -26,7 +26,7 @@ from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.open_model import local_config, open_model
+from adwright.lm.open_model import LmSpec, open_lm
 from benchmarks.agent.injected.changes import InjectedAnswers
 from benchmarks.agent.injected.counts import (
     counted,
@@ -143,11 +143,7 @@ def _bench(name: AppName, browser: ChromiumBrowser, other: OtherOrigin) -> Itera
 
 def _measure(arguments: argparse.Namespace) -> None:
     ends: float = time.monotonic() + 60 * arguments.minutes
-    models = (
-        (open_model(local_config("auto", arguments.model, threads=1)),)
-        if "steps" in arguments.systems
-        else ()
-    )
+    models = (open_lm(LmSpec(arguments.model, threads=1)),) if "steps" in arguments.systems else ()
     with open_browser() as browser, other_origin() as other:
         for name in arguments.apps:
             pages = [one for one in injected_pages() if one.app == name][: arguments.pages or None]

@@ -30,20 +30,21 @@ from adwright.authoring.instructions.sources.match_records import read_matches
 from adwright.authoring.tasks.task import AuthoringRequest, task_named
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import JOURNAL, Drafts
-from adwright.authoring.writer.engine.opened import WriterEngine, WriterModel, open_writer
+from adwright.authoring.writer.engine.opened import open_writer
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.recipe import recipe_of
 from adwright.authoring.writer.report import WriteReport
 from adwright.authoring.writer.shop.products import ProductTable, read_products
 from adwright.authoring.writer.slots import slot_named
 from adwright.lm.engine.weights import quiet, smollm2_folder
+from adwright.lm.open_model import LmSpec
 from benchmarks.common.processes import ROOT, command
 
 __all__ = ["kill_job", "pace_job", "server_job"]
 
 _SLOT = "headline"
 _CONFIG = WriteConfig(slots=(_SLOT,), attempts=1)
-_ENGINES: tuple[WriterEngine, ...] = ("auto", "paged")
+_ENGINES: tuple[str, ...] = ("auto", "paged")
 _SELF = "benchmarks.authoring._bulk"
 #: Seconds between two looks at the journal, and that a kill comes later at most.
 _WAIT, _LATER = 0.05, 3.0
@@ -55,7 +56,7 @@ def pace_job(trial: int = 0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as top:
         table = _table(Path(top), trial or 192)
         for engine in _ENGINES:
-            report = _run(table, Path(top) / engine, WriterModel(engine=engine, threads=1))
+            report = _run(table, Path(top) / engine, LmSpec(engine=engine, threads=1))
             found[engine] = {
                 "engine": report.engine,
                 "rows_per_cpu_second": report.texts_per_cpu_second,
@@ -115,7 +116,7 @@ def server_job(trial: int = 0) -> dict[str, Any]:
         table = _table(Path(top), trial or 40)
         for name, server in (("adwright", _adwright_server), ("llama.cpp", _llama_server)):
             with server() as url:
-                model = WriterModel(model="smollm2-135m-instruct", url=url, concurrency=8)
+                model = LmSpec(model="smollm2-135m-instruct", url=url, concurrency=8)
                 reports[name] = _run(table, Path(top) / name, model)
     first, second = (one.as_json() for one in reports.values())
     return {
@@ -127,7 +128,7 @@ def server_job(trial: int = 0) -> dict[str, Any]:
     }
 
 
-def _run(table: ProductTable, out: Path, model: WriterModel) -> WriteReport:
+def _run(table: ProductTable, out: Path, model: LmSpec) -> WriteReport:
     with open_writer(model) as opened:
         return run_job(table, out, _CONFIG, opened)
 
@@ -144,7 +145,7 @@ def _one_by_one(table: ProductTable, dtype: str, rows: int) -> dict[str, Any]:
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, dtype=getattr(torch, dtype)
         )
-    with open_writer(WriterModel(engine="paged", threads=1)) as opened:
+    with open_writer(LmSpec(engine="paged", threads=1)) as opened:
         prompt = recipe_of(_CONFIG, opened).prompts[_SLOT]
     requests = [AuthoringRequest(task_named("ads"), one) for one in table.products[:rows]]
     tokens = slot_named(_SLOT).tokens
@@ -258,7 +259,7 @@ def main() -> None:
     """`write TABLE OUT`: the job that is killed. `serve`: llama.cpp's server."""
     match sys.argv[1:]:
         case ["write", table, out]:
-            _run(read_products(Path(table)), Path(out), WriterModel(threads=1))
+            _run(read_products(Path(table)), Path(out), LmSpec(threads=1))
         case ["serve"]:
             _serve_llama()
         case other:

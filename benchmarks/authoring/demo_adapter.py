@@ -25,13 +25,14 @@ from typing import Any
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.recipe import AuthoringRecipe, tune_author
 from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.engine.opened import WriterModel, open_writer
+from adwright.authoring.writer.engine.opened import open_writer
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.ad_prompts import AD_SLOTS, with_headline
 from adwright.demos.ads_program import ADAPTER
 from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.open_model import LmSpec
 from benchmarks.authoring._demo_card import card
 from benchmarks.authoring._demo_rows import DemoRow, demo_products, demo_rows
 from benchmarks.common.result import RESULTS, write_result
@@ -177,7 +178,7 @@ def _texts(
     products: Sequence[Product], adapter: Path | None = None
 ) -> list[tuple[Product, str, str]]:
     """What a model writes for the products, slot by slot, before any check."""
-    asked = WriterModel(engine="paged", adapter=str(adapter or ""), threads=1)
+    asked = LmSpec(engine="paged", adapter=str(adapter or ""), threads=1)
     with open_writer(asked) as opened:
         return _asked(opened.model, products)
 

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,17 +21,18 @@ from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.http import HttpConfig
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig
-from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
+from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.lm.open_model import (
     ENGINES,
     LOCAL_ENGINES,
     EngineConfig,
+    LmSpec,
     is_installed,
-    local_config,
+    open_lm,
     open_model,
 )
-from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
 
 
 def test_each_config_opens_its_engine(tmp_path: Path) -> None:
@@ -72,21 +74,96 @@ def test_auto_takes_openvino_where_it_can(monkeypatch: pytest.MonkeyPatch, tmp_p
     (exported / "openvino_model.xml").touch()
     fit = ("smollm2-135m-instruct", "a.gguf", str(exported))
     monkeypatch.setattr("adwright.lm.open_model.find_spec", lambda name: object())
-    assert [type(local_config("auto", model)) for model in fit] == [OpenVinoConfig] * 3
-    assert local_config("auto", str(tmp_path), threads=2, offline=True) == TorchConfig(
+    assert [type(LmSpec(model).config()) for model in fit] == [OpenVinoConfig] * 3
+    assert LmSpec(str(tmp_path), threads=2, offline=True).config() == TorchConfig(
         str(tmp_path), threads=2, offline=True
     )
+    assert LmSpec(adapter="a").config(auto="paged") == PagedConfig(adapter="a")
+    assert LmSpec(loras=(LoraFile("a.gguf"),)).config(auto="paged").engine == "llamacpp"
     monkeypatch.setattr("adwright.lm.open_model.find_spec", lambda name: None)
-    assert [type(local_config("auto", model)) for model in fit] == [TorchConfig] * 3
+    assert [type(LmSpec(model).config()) for model in fit] == [TorchConfig] * 3
 
 
 def test_engines_by_name() -> None:
-    assert isinstance(local_config("torch", "a.gguf"), TorchConfig)
-    assert local_config("llamacpp", "a.gguf", threads=3) == XllamacppConfig("a.gguf", threads=3)
+    assert isinstance(LmSpec("a.gguf", "torch").config(), TorchConfig)
+    assert LmSpec("a.gguf", "llamacpp", threads=3).config() == XllamacppConfig("a.gguf", threads=3)
+    assert LmSpec("a", "paged", concurrency=3).config() == PagedConfig("a", rows=3)
+    assert LmSpec("a", "paged", threads=1).on_torch() == TorchConfig("a", threads=1)
     with pytest.raises(ConfigError, match="unknown engine 'scripted'"):
-        local_config("scripted", "a")
+        LmSpec("a", "scripted")
     assert set(ENGINES) - set(LOCAL_ENGINES) == {"http", "scripted"}
     assert is_installed(ScriptedConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("smollm2", LmSpec()),
+        ("", LmSpec()),
+        ("a+b/c", LmSpec("a+b/c")),
+        ("a+adapter=b+c+engine=paged", LmSpec("a", "paged", "b+c")),
+        (
+            "a.gguf+lora=b.gguf=0.5+lora=c.gguf",
+            LmSpec("a.gguf", loras=(LoraFile("b.gguf", 0.5), LoraFile("c.gguf"))),
+        ),
+        (
+            "http://h:1/v1#m+key=MINE+timeout=3+retries=0",
+            LmSpec("m", url="http://h:1/v1", key_variable="MINE", timeout=3.0, retries=0),
+        ),
+        (
+            "a+threads=2+offline=yes+device=cuda",
+            LmSpec("a", threads=2, offline=True, device="cuda"),
+        ),
+    ],
+)
+def test_a_text_stands_for_settings(text: str, meant: LmSpec) -> None:
+    assert LmSpec.of(text) == LmSpec(text) == meant
+    assert LmSpec.of(meant) is meant
+
+
+def test_a_table_has_the_same_keys() -> None:
+    table = {"model": "a", "engine": "paged", "adapter": "b"}
+    assert LmSpec.of(table) == LmSpec("a", "paged", "b")
+    with pytest.raises(ConfigError, match="engnie"):
+        LmSpec.of({"engnie": "paged"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"url": "http://x/v1", "adapter": "a"}, "its own adapters"),
+        ({"url": "http://x/v1", "engine": "paged"}, "its own engine"),
+        ({"url": "http://x/v1", "model": ""}, "which model"),
+        ({"model": "http://x/v1"}, "which model"),
+        ({"engine": "openvino", "adapter": "a"}, "does not take saved adapters"),
+        ({"engine": "torch", "loras": (LoraFile("a"),)}, "does not take LoRAs in GGUF"),
+        ({"adapter": "a", "loras": (LoraFile("a"),)}, "together"),
+        ({"device": "cuda", "engine": "openvino"}, "does not compute on cuda"),
+        ({"concurrency": -1}, "concurrency"),
+        ({"model": "a+threads=x"}, "threads cannot be 'x'"),
+        ({"model": "a+engine=torch+engine=paged"}, "given twice"),
+        ({"model": "a+engine=torch", "engine": "paged"}, "engine is named twice"),
+    ],
+)
+def test_what_goes_not_together_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        LmSpec(**fields)
+
+
+def test_weights_are_torchs() -> None:
+    for spec in (LmSpec(engine="openvino"), LmSpec("m", url="http://x/v1")):
+        with pytest.raises(ConfigError, match="weights are needed"):
+            spec.on_torch()
+
+
+def test_the_key_of_our_own_endpoint_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = LmSpec("m", url="http://127.0.0.1:9/v1")
+    monkeypatch.delenv("ADWRIGHT_LM_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "b")
+    assert spec.config() == HttpConfig(spec.url, "m", key_variable="OPENAI_API_KEY")
+    monkeypatch.setenv("ADWRIGHT_LM_KEY", "a")
+    assert spec.config() == HttpConfig(spec.url, "m", key_variable="ADWRIGHT_LM_KEY")
+    assert open_lm(spec).info.engine == "http"
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,7 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import checked
 from adwright.core.errors import DataError
 from adwright.demos.folder import claim_folder, remove_ours, write_demo_page
-from adwright.lm.open_model import open_model
-from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.open_model import LmSpec, open_lm
 from adwright.training.loop.stage_timer import Stages
 
 __all__ = [
@@ -197,7 +196,7 @@ def remove_audit(folder: Path) -> None:
 
 
 def _assistant(*, offline: bool) -> Target:
-    return LikelihoodTarget(open_model(TorchConfig(offline=offline)))
+    return LikelihoodTarget(open_lm(LmSpec(engine="torch", offline=offline)))
 
 
 def _shop(sold: Sequence[SoldProduct]) -> tuple[ShopCatalogue, dict[str, float]]:

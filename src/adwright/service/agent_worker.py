@@ -45,10 +45,10 @@ from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, DataError, ResourceError
-from adwright.lm.engine.http import HttpConfig
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.native_engines.lifeline import take_up
 from adwright.lm.native_engines.worker_process import WorkerProcess
+from adwright.lm.open_model import LmSpec, open_lm
 
 __all__ = [
     "AskedRun",
@@ -300,9 +300,7 @@ def _browser(policy: AgentPolicy, clock: Clock) -> Iterator[OpenFetching]:
 def _model(asked: AskedRun) -> Callable[[], AbstractContextManager[LanguageModel]]:
     @contextmanager
     def opened() -> Iterator[LanguageModel]:
-        from adwright.lm.open_model import open_model
-
-        with closing(open_model(HttpConfig(asked.model_url, asked.model))) as model:
+        with closing(open_lm(LmSpec(asked.model, url=asked.model_url))) as model:
             yield model
 
     return opened

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig, WriterPrices
-from adwright.authoring.writer.engine.opened import WriterModel
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.rehearsal import guessed_tokens, rehearse
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Message
+from adwright.lm.open_model import LmSpec
 from tests.support.writing import Teller, opened, table_of
 
 CONFIG = WriteConfig(("headline",))
@@ -22,7 +22,7 @@ def test_tokens_are_guessed_from_characters() -> None:
 
 
 def test_what_a_job_would_do_is_told(tmp_path: Path) -> None:
-    table, writer = table_of(tmp_path, "Tea", "Cup"), WriterModel("teller")
+    table, writer = table_of(tmp_path, "Tea", "Cup"), LmSpec("teller")
     prices = WriterPrices(prompt=1e6, answer=1e6)
     config = replace(CONFIG, slots=("headline", "title"), prices=prices)
     found = rehearse(table, tmp_path / "out", config, writer)
@@ -36,4 +36,4 @@ def test_what_a_job_would_do_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another seed"):
         rehearse(table, tmp_path / "out", replace(CONFIG, seed=1), writer)
     with pytest.raises(AssetError, match="no adapter"):
-        rehearse(table, tmp_path / "out", CONFIG, WriterModel(adapter=str(tmp_path)))
+        rehearse(table, tmp_path / "out", CONFIG, LmSpec(adapter=str(tmp_path)))

@@ -23,9 +23,10 @@ import pytest
 
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.engine import opened as opening
-from adwright.authoring.writer.engine.opened import OpenedWriter, WriterModel
+from adwright.authoring.writer.engine.opened import OpenedWriter
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.shop.products import read_products
+from adwright.lm.open_model import LmSpec
 from tests.broken.own.mistakes import OWN, Mistake, check, title, written
 from tests.support.writing import Teller, opened
 
@@ -176,7 +177,7 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def open_it(config: WriterModel) -> Iterator[OpenedWriter]:
+    def open_it(config: LmSpec) -> Iterator[OpenedWriter]:
         yield opened(Teller(lambda prompt, call: "Fresh tea"))
 
     monkeypatch.setattr(opening, "open_writer", open_it)

@@ -15,7 +15,7 @@ from adwright.agent.operate.run_folder import read_run
 from adwright.agent.operate.tasks import find_scripts
 from adwright.cli.agent.options import ModelChoice
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.open_model import LmSpec
 from tests.cli.agent.conftest import Shop
 from tests.support.commands import call
 
@@ -132,17 +132,14 @@ def test_elements_that_moved_are_healed_where_the_policy_says_so(shop: Shop) -> 
 def test_a_model_is_asked_where_nothing_else_fits(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contextlib import contextmanager
+    asked: list[LmSpec] = []
 
-    asked: list[object] = []
+    def opened(spec: LmSpec, *, auto: str) -> ScriptedModel:
+        asked.append(spec)
+        assert auto == "paged"
+        return ScriptedModel(ScriptedConfig(("answer(len($offers__rows))\n",)))
 
-    @contextmanager
-    def open_writer(config: object):
-        asked.append(config)
-        model = ScriptedModel(ScriptedConfig(("answer(len($offers__rows))\n",)))
-        yield type("Opened", (), {"model": model})
-
-    monkeypatch.setattr("adwright.authoring.writer.engine.opened.open_writer", open_writer)
+    monkeypatch.setattr("adwright.lm.open_model.open_lm", opened)
     options = ("--model", "m", "--engine-url", "http://127.0.0.1:9/v1", "--threads", 2)
     said = call("agent", "do", "Ponder the shelves", "--document", "shop.txt", *options)
     assert "a model is asked\n" in said
@@ -158,16 +155,14 @@ def test_a_model_is_asked_where_nothing_else_fits(
 def test_the_writer_of_scripts_is_asked_where_there_is_one(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contextlib import nullcontext
-
-    asked: list[TorchConfig] = []
+    asked: list[LmSpec] = []
     model = ScriptedModel(ScriptedConfig(("answer(len($offers__rows))\n",)))
 
-    def opened(config: TorchConfig) -> ScriptedModel:
-        asked.append(config)
+    def opened(spec: LmSpec) -> ScriptedModel:
+        asked.append(spec)
         return model
 
-    monkeypatch.setattr("adwright.agent.generate.tuned_writer.open_model", opened)
+    monkeypatch.setattr("adwright.agent.generate.tuned_writer.open_lm", opened)
     place = "adwright.agent.generate.tuned_writer.WRITER_ADAPTER"
     ponder = ("agent", "do", "Ponder the shelves", "--document", "shop.txt")
     named = shop.folder / "named"
@@ -181,10 +176,7 @@ def test_the_writer_of_scripts_is_asked_where_there_is_one(
     assert (config.adapter, config.model) == (str(named), "base")
     assert (config.threads, config.offline) == (2, True)
     monkeypatch.setattr(place, shop.folder / "shipped")
-    monkeypatch.setattr(
-        "adwright.authoring.writer.engine.opened.open_writer",
-        lambda config: nullcontext(type("Opened", (), {"model": model})),
-    )
+    monkeypatch.setattr("adwright.lm.open_model.open_lm", lambda spec, *, auto: model)
     assert "a model is asked, untuned, as no writer of scripts is there" in call(*ponder)
     (shop.folder / "shipped").mkdir()
     assert "the tuned writer is asked" in call(*ponder)

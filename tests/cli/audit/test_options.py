@@ -10,7 +10,7 @@ from adwright.cli.audit.options import (
     CatalogueChoice,
     DefenceChoice,
     TargetChoice,
-    open_language_model,
+    language_model,
 )
 from adwright.core.errors import ConfigError
 from tests.support.audit.chats import kettle_files
@@ -35,8 +35,10 @@ def test_options_choose_who_ranks() -> None:
     with_mean.close()
     with pytest.raises(ConfigError, match="asked for a list"):
         TargetChoice("likelihood", url=url, model="m").open()
+    assert language_model("").engine == "torch"
+    assert language_model("a+engine=paged").engine == "paged"
     with pytest.raises(ConfigError, match="which model"):
-        open_language_model("", url=url)
+        language_model("", url)
 
 
 def test_a_guard_that_cannot_alarm_is_told(capsys: pytest.CaptureFixture[str]) -> None:

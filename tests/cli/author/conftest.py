@@ -10,9 +10,10 @@ import pytest
 
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.engine import opened as opening
-from adwright.authoring.writer.engine.opened import OpenedWriter, WriterModel
+from adwright.authoring.writer.engine.opened import OpenedWriter
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.shop.products import read_products
+from adwright.lm.open_model import LmSpec
 from tests.support.writing import Teller, opened
 
 TABLE = "id,title,colour\np1,Tea,green\np2,Cup,red\n"
@@ -24,7 +25,7 @@ def teller(monkeypatch: pytest.MonkeyPatch) -> Teller:
     model = Teller(lambda prompt, call: "Fresh cup" if "Title: Cup" in prompt else "Fresh tea")
 
     @contextmanager
-    def open_it(config: WriterModel) -> Iterator[OpenedWriter]:
+    def open_it(config: LmSpec) -> Iterator[OpenedWriter]:
         yield opened(model)
 
     monkeypatch.setattr(opening, "open_writer", open_it)

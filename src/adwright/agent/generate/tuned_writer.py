@@ -33,8 +33,7 @@ from adwright.lm.engine.generation import (
 )
 from adwright.lm.engine.language_model import Health, LanguageModel, Tokenizer
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.open_model import open_model
-from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.open_model import LmSpec, open_lm
 
 __all__ = [
     "WRITER_ADAPTER",
@@ -130,7 +129,7 @@ def open_tuned_writer(
     """A model with an adapter of `benchmarks.agent.train_writer`; with that which ships where none
     is named. model: what the adapter was trained on. offline: never download.
 
-    Raises AssetError where there is none, and as `open_model`.
+    Raises AssetError where there is none, and as `open_lm`.
     """
     folder = Path(adapter) if adapter else WRITER_ADAPTER
     if not folder.is_dir():
@@ -139,8 +138,8 @@ def open_tuned_writer(
             where=str(folder),
             hint="name one, or use a model without one",
         )
-    asked = TorchConfig(model, adapter=str(folder), threads=threads, offline=offline)
-    return ScriptWriter(open_model(asked))
+    spec = LmSpec(model, "torch", str(folder), threads=threads, offline=offline)
+    return ScriptWriter(open_lm(spec))
 
 
 def _brief(prompt: Prompt) -> Prompt:

@@ -1,6 +1,6 @@
 """A bulk job: texts for all products of a table, written into a folder's journal, resumably.
 
-    with open_writer(WriterModel()) as opened:
+    with open_writer(LmSpec()) as opened:
         report = run_job(read_products("products.csv"), "out", config, opened)
 
 Each text that is written is in the journal before the next ones are asked for, so that a job which

@@ -13,13 +13,14 @@ from pathlib import Path
 from adwright.authoring.checks.settings import brands_of
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import JOURNAL, Drafts
-from adwright.authoring.writer.engine.opened import OpenedWriter, WriterModel, adapter_hash
+from adwright.authoring.writer.engine.opened import OpenedWriter
 from adwright.authoring.writer.plan import make_plan
 from adwright.authoring.writer.recipe import recipe_of, require_same_recipe
 from adwright.authoring.writer.shop.products import ProductTable
 from adwright.core.errors import DataError, ResourceError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from adwright.lm.open_model import LmSpec, adapter_hash
 
 __all__ = ["Rehearsal", "guessed_tokens", "rehearse"]
 
@@ -62,7 +63,7 @@ class Rehearsal:
 
 
 def rehearse(
-    table: ProductTable, folder: str | Path, config: WriteConfig, writer: WriterModel
+    table: ProductTable, folder: str | Path, config: WriteConfig, writer: LmSpec
 ) -> Rehearsal:
     """Check a job as `run_job` does, and say what it would do. Nothing is written.
 

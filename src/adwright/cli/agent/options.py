@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE
+from adwright.cli.lm.serve import DEFAULT_MODEL
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, ResourceError
 
@@ -68,6 +67,7 @@ Phone = Annotated[
 EngineUrl = Annotated[
     str,
     typer.Option(
+        "--url",
         "--engine-url",
         help="Ask the model of an OpenAI-compatible endpoint, http://HOST:PORT/v1, named by "
         "--model; its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
@@ -197,21 +197,19 @@ class ModelChoice:
 
     @contextmanager
     def _model(self) -> Iterator[LanguageModel]:
-        from adwright.authoring.writer.engine.opened import WriterModel, open_writer
+        from adwright.lm.open_model import LmSpec, open_lm
 
-        key = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
-        choice = WriterModel(
+        spec = LmSpec(
             self.model,
             adapter=self.adapter,
             url=self.url,
-            key_variable=key,
             threads=self.threads,
             offline=self.offline,
         )
         why = ", untuned, as no writer of scripts is there" if self.is_default else ""
         typer.echo(f"no kept task and no plan fits: a model is asked{why}", err=True)
-        with open_writer(choice) as writer:
-            yield writer.model
+        with closing(open_lm(spec, auto="paged")) as model:
+            yield model
 
 
 def new_run_folder(folder: Path | None, clock: Clock) -> Path:

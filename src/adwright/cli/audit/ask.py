@@ -17,7 +17,7 @@ from adwright.cli.audit.options import (
     RankerModel,
     RuleOption,
     TextColumns,
-    open_language_model,
+    language_model,
 )
 from adwright.cli.shared import Offline, Seed
 
@@ -55,9 +55,10 @@ def ask(  # noqa: PLR0913, PLR0917 - one argument per option
     from adwright.audit.targets.averaged import AveragedTarget
     from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
     from adwright.audit.targets.target import Target
+    from adwright.lm.open_model import open_lm
 
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
-    with closing(open_language_model(model, offline=offline)) as opened:
+    with closing(open_lm(language_model(model, offline=offline))) as opened:
         target: Target = LikelihoodTarget(opened, LikelihoodConfig(rule=rule))
         if average > 1:
             target = AveragedTarget(target, average, seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adwright.audit.defences.stack import DefenceStack
     from adwright.audit.found_texts import ModelWeights
     from adwright.audit.targets.target import Target
-    from adwright.lm.engine.language_model import LanguageModel
+    from adwright.lm.open_model import LmSpec
 
 __all__ = [
     "Average",
@@ -47,7 +47,7 @@ __all__ = [
     "Where",
     "facts_ranker",
     "guarded_by",
-    "open_language_model",
+    "language_model",
     "opened_weights",
 ]
 
@@ -100,7 +100,7 @@ RankerUrl = Annotated[
     typer.Option(
         "--url",
         help="An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its "
-        "key is read from OPENAI_API_KEY.",
+        "key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
     ),
 ]
 RuleOption = Annotated[
@@ -193,6 +193,7 @@ class TargetChoice:
         from adwright.audit.targets.averaged import AveragedTarget
         from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
         from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
+        from adwright.lm.open_model import open_lm
 
         if self.url and self.kind == "likelihood":
             raise ConfigError(
@@ -201,7 +202,7 @@ class TargetChoice:
                 hint="leave --ranker out, or --url for a model on this machine",
             )
         if weights is None:
-            model = open_language_model(self.model, url=self.url, offline=self.offline)
+            model = open_lm(language_model(self.model, self.url, offline=self.offline))
         else:
             from adwright.lm.torch_engine.model import TorchModel
 
@@ -214,31 +215,23 @@ class TargetChoice:
         return target if self.average == 1 else AveragedTarget(target, self.average, seed=self.seed)
 
 
-def open_language_model(name: str, *, url: str = "", offline: bool = False) -> LanguageModel:
-    """The model of the options; torch on this machine, where what prompts share is computed once.
+def language_model(model: str, url: str = "", *, offline: bool = False) -> LmSpec:
+    """The model of the options; on this machine by torch where no other engine is named, since
+    there what prompts share is computed once."""
+    from adwright.lm.open_model import LmSpec
 
-    Raises ConfigError for an endpoint without the name of a model."""
-    from adwright.lm.engine.http import HttpConfig
-    from adwright.lm.engine.weights import SMOLLM2
-    from adwright.lm.open_model import open_model
-    from adwright.lm.torch_engine.config import TorchConfig
-
-    if not url:
-        return open_model(TorchConfig(name or SMOLLM2, offline=offline))
-    if not name:
-        raise ConfigError("which model of the endpoint?", where=f"--url {url}", hint="add --model")
-    return open_model(HttpConfig(url, name))
+    spec = LmSpec(model, url=url, offline=offline)
+    return spec if spec.url or spec.engine != "auto" else replace(spec, engine="torch")
 
 
-def opened_weights(name: str, *, offline: bool = False) -> ModelWeights:
+def opened_weights(model: str, *, offline: bool = False) -> ModelWeights:
     """The weights of a model on this machine, for attacks by gradient."""
     from adwright.audit.found_texts import ModelWeights
-    from adwright.lm.engine.weights import SMOLLM2
-    from adwright.lm.torch_engine.config import TorchConfig
     from adwright.lm.torch_engine.model import load_causal
 
-    model, tokens, _ = load_causal(TorchConfig(name or SMOLLM2, offline=offline))
-    return ModelWeights(model, tokens, name or SMOLLM2)
+    config = language_model(model, offline=offline).on_torch()
+    causal, tokens, _ = load_causal(config)
+    return ModelWeights(causal, tokens, config.model)
 
 
 @dataclass(frozen=True)

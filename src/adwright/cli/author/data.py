@@ -88,10 +88,10 @@ Phrasings = Annotated[
 ]
 Teacher = Annotated[
     str,
-    typer.Option("--teacher", help="A local model that writes instructions, ads, titles, answers."),
+    typer.Option("--teacher", help="A model that writes instructions, ads, titles and answers."),
 ]
 Server = Annotated[
-    str, typer.Option("--server", help="The same by any OpenAI-compatible endpoint: its URL.")
+    str, typer.Option("--url", "--server", help="The same by any OpenAI-compatible endpoint.")
 ]
 Served = Annotated[str, typer.Option("--served-model", help="How the endpoint calls its model.")]
 DropMissing = Annotated[
@@ -232,8 +232,7 @@ def _taught_by(
     teacher: str, server: str, served: str, *, offline: bool
 ) -> Iterator[LanguageModel | None]:
     """The teacher, open for as long as the block lasts; None where none is named."""
-    from adwright.lm.engine.http import HttpConfig
-    from adwright.lm.open_model import EngineConfig, local_config, open_model
+    from adwright.lm.open_model import LmSpec, open_lm
 
     if teacher and server:
         hint = "name a local model, or an endpoint"
@@ -244,10 +243,7 @@ def _taught_by(
     if not (teacher or server):
         yield None
         return
-    config: EngineConfig = (
-        HttpConfig(server, served) if server else local_config("auto", teacher, offline=offline)
-    )
-    with closing(open_model(config)) as model:
+    with closing(open_lm(LmSpec(served or teacher, url=server, offline=offline))) as model:
         yield model
 
 

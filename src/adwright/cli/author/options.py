@@ -188,7 +188,12 @@ Engine = Annotated[
 ]
 Server = Annotated[
     str,
-    typer.Option("--server", help="Ask an OpenAI-compatible server instead: http://HOST:PORT/v1."),
+    typer.Option(
+        "--url",
+        "--server",
+        help="Ask an OpenAI-compatible server instead: http://HOST:PORT/v1; its key is read from "
+        "ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
+    ),
 ]
 Served = Annotated[str, typer.Option("--served-model", help="Name of the model there.")]
 Concurrency = Annotated[

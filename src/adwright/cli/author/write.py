@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,14 +10,14 @@ import typer
 
 from adwright.cli.author import options as given
 from adwright.cli.lm.adapters import Adapter
-from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, Model, Threads
+from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
 from adwright.cli.shared import DryRun, Offline, Seed, name_pairs, show_facts
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.config import WriteConfig
-    from adwright.authoring.writer.engine.opened import WriterModel
     from adwright.authoring.writer.report import WriteReport
     from adwright.authoring.writer.shop.products import ProductTable
+    from adwright.lm.open_model import LmSpec
 
 __all__ = ["write"]
 
@@ -129,16 +128,14 @@ def _table(told: Mapping[str, Any]) -> ProductTable:
     )
 
 
-def _model(told: Mapping[str, Any]) -> WriterModel:
+def _model(told: Mapping[str, Any]) -> LmSpec:
     """What writes."""
-    from adwright.authoring.writer.engine.opened import WriterModel
+    from adwright.lm.open_model import LmSpec
 
-    return WriterModel(
+    return LmSpec(
         told["served_model"] or told["model"],
         adapter="" if told["adapter"] is None else str(told["adapter"]),
         url=told["server"],
-        # A key for our own endpoint, where there is one; otherwise that of a vendor.
-        key_variable=KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY",
         **{name: told[name] for name in ("engine", "concurrency", "threads", "offline")},
     )
 
@@ -159,7 +156,7 @@ def _say(table: ProductTable) -> None:
 
 
 def _run(
-    table: ProductTable, out: Path, config: WriteConfig, writer: WriterModel, *, dry_run: bool
+    table: ProductTable, out: Path, config: WriteConfig, writer: LmSpec, *, dry_run: bool
 ) -> None:
     if dry_run:
         from adwright.authoring.writer.rehearsal import rehearse

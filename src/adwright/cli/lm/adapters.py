@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.core.errors import ConfigError
-
 if TYPE_CHECKING:
     from adwright.lm.native_engines.llamacpp_config import LoraFile
 
@@ -37,15 +35,4 @@ def lora_files(asked: list[str] | None) -> tuple[LoraFile, ...]:
     number."""
     from adwright.lm.native_engines.llamacpp_config import LoraFile
 
-    found = []
-    for one in asked or ():
-        path, _, scale = one.rpartition("=")
-        if not path:  # no scale is given
-            path, scale = one, "1"
-        try:
-            found.append(LoraFile(path, float(scale)))
-        except ValueError as error:
-            raise ConfigError(
-                f"the scale {scale!r} is not a number", where="--lora", hint="FILE.gguf=0.5"
-            ) from error
-    return tuple(found)
+    return tuple(LoraFile.of(one) for one in asked or ())

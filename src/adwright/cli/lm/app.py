@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from adwright.cli.lm.adapters import Adapter, Loras, lora_files
-from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, EngineName, Model, Threads, serve
+from adwright.cli.lm.serve import DEFAULT_MODEL, EngineName, Model, Threads, serve
 from adwright.cli.shared import Offline, Seed, show_table
 from adwright.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from adwright.lm.open_model import EngineConfig
 
 __all__ = ["app", "generate", "models"]
 
@@ -65,8 +61,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one argument per option
     The key of an endpoint is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
     """
     from adwright.lm.engine.generation import GenerationConfig, Message
-    from adwright.lm.engine.http import HttpConfig
-    from adwright.lm.open_model import local_config, open_model
+    from adwright.lm.open_model import LmSpec, open_lm
 
     settings = GenerationConfig(
         max_tokens=max_tokens,
@@ -75,22 +70,16 @@ def generate(  # noqa: PLR0913, PLR0917 - one argument per option
         seed=seed,
         json_schema=None if json_schema is None else _schema(json_schema),
     )
-    # A key for our own endpoint, where there is one; otherwise that of a vendor.
-    variable = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
-    config: EngineConfig
-    if url:
-        _require_local(adapter, loras)
-        config = HttpConfig(url, model, key_variable=variable)
-    else:
-        config = local_config(
-            engine,
-            model,
-            threads=threads,
-            offline=offline,
-            adapter="" if adapter is None else str(adapter),
-            loras=lora_files(loras),
-        )
-    with closing(open_model(config)) as opened:
+    spec = LmSpec(
+        model,
+        engine,
+        "" if adapter is None else str(adapter),
+        lora_files(loras),
+        url,
+        threads=threads,
+        offline=offline,
+    )
+    with closing(open_lm(spec)) as opened:
         asked = prompt if raw else (Message("user", prompt),)
         for chunk in opened.stream(asked, settings):
             typer.echo(chunk.text, nl=False)
@@ -116,15 +105,6 @@ def models() -> None:
         if kind.package or name in LOCAL_ENGINES
     ]
     show_table(["engine", "installed"], rows)
-
-
-def _require_local(adapter: Path | None, loras: list[str] | None) -> None:
-    if adapter is not None or loras:
-        raise ConfigError(
-            "an endpoint has its own adapters",
-            where="--adapter" if adapter is not None else "--lora",
-            hint="name the adapter as the --model of the endpoint",
-        )
 
 
 def _schema(path: Path) -> dict[str, object]:

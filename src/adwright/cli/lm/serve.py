@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from adwright.cli.lm.adapters import Loras
-from adwright.cli.lm.engines import model_on_torch, one_model
+from adwright.cli.lm.adapters import Loras, lora_files
 from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from adwright.lm.open_model import EngineConfig
+    from adwright.lm.open_model import EngineConfig, LmSpec
     from adwright.lm.serving.config import Drive, ServingConfig
     from adwright.lm.serving.engine import AdapterModels
     from adwright.lm.torch_engine.config import TorchConfig
@@ -45,15 +44,17 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 Model = Annotated[
     str,
     typer.Option(
-        "--model", help="The default model, a folder, a .gguf file, or OWNER/NAME on the hub."
+        "--model",
+        help="The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a "
+        "server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.",
     ),
 ]
 EngineName = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF."
-        " `adwright lm models` lists them.",
+        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF; paged"
+        " is ours, for many requests that begin alike. `adwright lm models` lists them.",
     ),
 ]
 Threads = Annotated[
@@ -231,6 +232,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     need_lm_service()
     key = os.environ.get(KEY_VARIABLE, "")
     require_key(host, bool(key) or keys is not None)
+    from adwright.lm.open_model import LmSpec
     from adwright.service.lm.config import LmServiceConfig
     from adwright.service.lm.keys import read_keys
     from adwright.web.origin import LOCAL_HOSTS
@@ -248,18 +250,50 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     tuning = _tuning(tune, out, (token_bound, first_bound, tuning_share), progress, resume=resume)
     if tuning is not None:
         model = _model_of(tuning.jobs, model, str(tune))
-    served = _Served(host, port, settings, name or model)
+    spec = LmSpec(
+        model,
+        engine,
+        loras=lora_files(loras),
+        threads=threads,
+        device=device,
+        offline=offline,
+    )
+    served = _Served(host, port, settings, name or spec.model)
     if dry_run:
         _check(tuning, served, adapters)
     elif adapters is None and tuning is None:
-        _serve_one(one_model(model, engine, threads, device, offline, loras), served)
+        _serve_one(spec.config(), served)
     else:
-        on_torch = model_on_torch(model, engine, threads, device, offline, loras)
+        on_torch = _alone_on_torch(spec).on_torch()
         from adwright.lm.serving.config import ServingConfig
 
         drive: Drive = "thread" if tuning is None else "outside"
         bounds = ServingConfig(pool_mb << 20, host_mb << 20, rows=max_running, drive=drive)
         _serve_adapters(on_torch, bounds, served, adapters, tuning)
+
+
+def _alone_on_torch(spec: LmSpec) -> LmSpec:
+    """Itself. Raises ConfigError where it names another engine or device, or what acts on one."""
+    if spec.device != "cpu":
+        raise ConfigError(
+            "adapters are served on the processor alone",
+            where=f"--device {spec.device}",
+            hint="merge one into its base (`adwright tune merge`), or export it to peft's format "
+            "and serve it with vLLM",
+        )
+    if spec.engine not in ("auto", "torch"):
+        raise ConfigError(
+            "adapters are served on torch alone",
+            where=f"--engine {spec.engine}",
+            hint="leave --engine out",
+        )
+    if spec.loras:
+        raise ConfigError(
+            "LoRAs in GGUF act on llama.cpp, and --adapters and --tune on torch",
+            where="--lora",
+            hint="put the folder that it was exported from under --adapters",
+        )
+    return spec
 
 
 def _serve_one(config: EngineConfig, served: _Served) -> None:

@@ -155,10 +155,10 @@ class EngineChoice:
 
     def _process(self) -> OpenableEngine:
         if self.kind == "paged":
-            from adwright.lm.torch_engine.config import TorchConfig
+            from adwright.lm.open_model import LmSpec
             from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
 
-            torch = TorchConfig(self.model, threads=self.threads, offline=self.offline)
+            torch = LmSpec(self.model, threads=self.threads, offline=self.offline).on_torch()
             config = PagedEngineConfig(torch, name=self.called, public=self.public)
             return PagedEngine(config)
         from adwright.lm.native_engines.openvino_model import OpenVinoConfig

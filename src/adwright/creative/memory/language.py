@@ -1,6 +1,6 @@
 """The language form, Henry's: a language model reads the verbalised ad and answers two digits.
 
-    judge = LanguageMemory(open_model(TorchConfig()))           # untuned, zero-shot
+    judge = LanguageMemory(open_lm("smollm2+engine=torch"))    # untuned, zero-shot
     judge = LanguageMemory(model, examples=few_examples(table, 4))
     judge = tune_memory(table, LanguageConfig(out=Path("runs/henry")))
     judge.judge(ads)                                            # Judgements: recall, 0 to 1
@@ -37,8 +37,7 @@ from adwright.creative.records.verbal.record import AdRecord
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.open_model import open_model
-from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.open_model import LmSpec, open_lm
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun
@@ -216,7 +215,7 @@ def tune_memory(
 
 def load_language_memory(folder: str | Path) -> LanguageMemory:
     """The judge that `tune_memory` left in a folder. Raises ArtifactError where there is none, and
-    as `open_model`."""
+    as `open_lm`."""
     place = Path(folder)
     try:
         told = json.loads((place / _RECORD).read_text("utf-8"))
@@ -233,4 +232,4 @@ def load_language_memory(folder: str | Path) -> LanguageMemory:
 
 
 def _opened(config: LanguageConfig) -> LanguageModel:
-    return open_model(TorchConfig(config.model, adapter=str(config.out), device=config.device))
+    return open_lm(LmSpec(config.model, "torch", str(config.out), device=config.device))

@@ -31,9 +31,8 @@ from adwright.creative.memory.seed.texts.brief import BriefKind
 from adwright.creative.memory.seed.writer import TunedWriter
 from adwright.creative.records.verbal.ads_table import AdTable
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.open_model import open_model
+from adwright.lm.open_model import LmSpec, open_lm
 from adwright.lm.sentence_encoder import SentenceEncoder
-from adwright.lm.torch_engine.config import TorchConfig
 
 __all__ = ["Rewritten", "rewrite", "train_writer"]
 
@@ -98,7 +97,7 @@ def rewrite(table: AdTable, out: Path, *, samples: int = 8, offline: bool = Fals
 def _judges(
     labelled: Sequence[KnownAd], config: SeedConfig, model: str, *, offline: bool
 ) -> Iterator[tuple[AdJudge, AdJudge]]:
-    with closing(open_model(TorchConfig(model, offline=offline))) as base:
+    with closing(open_lm(LmSpec(model, "torch", offline=offline))) as base:
         encoders = ModelEncoder(base), SentenceEncoder(longest=_TOKENS, offline=offline)
         yield two_judges(labelled, config, *encoders)
 

@@ -31,6 +31,19 @@ class LoraFile:
     path: str
     scale: float = 1.0
 
+    @classmethod
+    def of(cls, text: str) -> LoraFile:
+        """Read FILE.gguf or FILE.gguf=SCALE. Raises ConfigError for a scale that is no number."""
+        path, _, scale = text.rpartition("=")
+        if not path:  # no scale is given
+            path, scale = text, "1"
+        try:
+            return cls(path, float(scale))
+        except ValueError as error:
+            raise ConfigError(
+                f"the scale {scale!r} is not a number", where="--lora", hint="FILE.gguf=0.5"
+            ) from error
+
 
 @dataclass(frozen=True)
 class XllamacppConfig:

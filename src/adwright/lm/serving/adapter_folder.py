@@ -23,13 +23,14 @@ from adwright.core.errors import (
     ConfigError,
     ResourceError,
 )
+from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
 from adwright.lm.torch_engine.model import load_causal
 from adwright.lm.torch_engine.tuned_network import tuned_folder
 
-__all__ = ["AdapterFolder", "Scanned", "open_base"]
+__all__ = ["AdapterFolder", "Scanned", "open_base", "open_paged"]
 
 #: How long a scan waits for one that is under way.
 _SCAN_SECONDS = 10.0
@@ -195,3 +196,20 @@ def open_base(config: TorchConfig, serving: ServingConfig, *, name: str = "") ->
     """
     model, tokens, note = load_causal(config)
     return AdapterModels(model, tokens, name=name or config.model, note=note, config=serving)
+
+
+def open_paged(config: PagedConfig) -> LanguageModel:
+    """Open the base, or the base with the adapter that `config` names, as the only model of its
+    engine, which is closed with it. Errors as `open_base` and `AdapterModels.add`."""
+    models = open_base(config, ServingConfig(rows=config.rows))
+    try:
+        name = models.name
+        if config.adapter:
+            name = f"{Path(config.adapter).name or 'adapter'} (adapter)"
+            models.add(name, tuned_folder(Path(config.adapter)))
+        model = models[name]
+    except BaseException:
+        models.close()
+        raise
+    model.on_close = models.close
+    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -53,19 +53,22 @@ class Batching(Protocol):
 
 
 class AdapterModel(TokenEngine):
-    """The base with one adapter, or none (`adapter` None). Closing it does nothing: close the
-    engine."""
+    """The base with one adapter, or none (`adapter` None). Closing it calls
+    `on_close`, which does nothing where it is one of several models: close the engine."""
 
     def __init__(self, engine: Batching, adapter: str | None, info: ModelInfo) -> None:
         self._engine, self._adapter, self._info = engine, adapter, info
         self._tokens, self._vocabulary = engine.tokens, engine.vocabulary
+        self.on_close: Callable[[], object] | None = None
 
     def health(self) -> Health:
         """How the engine is."""
         return self._engine.health()
 
     def close(self) -> None:
-        """Do nothing: the engine is closed by its owner."""
+        """See the class."""
+        if self.on_close is not None:
+            self.on_close()
 
     def row(
         self,

@@ -9,7 +9,7 @@ from adwright.core.config import check_literals
 from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.weights import SMOLLM2
 
-__all__ = ["TorchConfig"]
+__all__ = ["PagedConfig", "TorchConfig"]
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,17 @@ class TorchConfig:
     def __post_init__(self) -> None:
         check_literals(self)
         check_least(self, {"batch_size": 1, "threads": 0})
+
+
+@dataclass(frozen=True)
+class PagedConfig(TorchConfig):
+    """The same on our paged engine, which computes requests of several threads together and keeps
+    what prompts begin with. rows: requests that are computed together. batch_size is not used."""
+
+    engine: ClassVar[str] = "paged"
+
+    rows: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, {"rows": 1})

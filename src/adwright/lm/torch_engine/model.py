@@ -53,7 +53,7 @@ from adwright.tuning.tuned import Tuned
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TorchModel", "fitting_dtype", "load_causal", "quick_dtype"]
+__all__ = ["TorchModel", "fitting_dtype", "load_causal", "quick_dtype", "require_device"]
 
 
 def fitting_dtype(device: str = "cpu") -> torch.dtype:
@@ -74,6 +74,21 @@ def quick_dtype(device: str = "cpu") -> torch.dtype:
     """
     tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
     return torch.float32 if device == "cpu" and not tiles else fitting_dtype(device)
+
+
+def require_device(device: str) -> torch.device:
+    """Name the device; ConfigError where torch has no such device or cannot use it here."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"torch cannot compute there: {said}",
+            where=f"--device {device}",
+            hint="--device cpu, or cuda on a machine that has it, with a torch built for it",
+        ) from error
+    return found
 
 
 def load_causal(config: TorchConfig) -> tuple[Any, HuggingFaceTokens, str]:

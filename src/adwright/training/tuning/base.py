@@ -25,7 +25,7 @@ from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.data.sources.bounds import memory_left
 from adwright.lm.engine.weights import locate, quiet
 from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
-from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype
+from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype, require_device
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned
 
@@ -36,7 +36,6 @@ __all__ = [
     "in_tokens",
     "load_base",
     "load_tokenizer",
-    "require_device",
     "require_four_bit",
 ]
 
@@ -115,21 +114,6 @@ def _dtype_of(place: str, device: str) -> torch.dtype:
     stored = sum(file.stat().st_size for file in Path(place).glob("*.safetensors"))
     fits = 0 < 2 * stored <= memory_left() // 4
     return quick if fits or quick != torch.float32 else fitting_dtype(device)
-
-
-def require_device(device: str) -> torch.device:
-    """Name the device; ConfigError where torch has no such device or cannot use it here."""
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"torch cannot compute there: {said}",
-            where=f"--device {device}",
-            hint="--device cpu, or cuda on a machine that has it, with a torch built for it",
-        ) from error
-    return found
 
 
 def in_tokens(method: Method, tokenizer: Any) -> Method:

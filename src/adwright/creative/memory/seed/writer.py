@@ -29,6 +29,7 @@ from adwright.creative.memory.seed.pool import KnownAd
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
+from adwright.lm.open_model import LmSpec, open_lm
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun
@@ -192,20 +193,17 @@ class TunedWriter:
     @contextmanager
     def opened(self, folder: Path) -> Iterator[LanguageModel]:
         """See `SeedWriter`. Raises AssetError and ArtifactError where there is no such writer."""
-        try:
-            from adwright.lm.serving.adapter_folder import open_base
-            from adwright.lm.serving.config import ServingConfig
-            from adwright.lm.torch_engine.config import TorchConfig
-            from adwright.lm.torch_engine.tuned_network import tuned_folder
-        except ImportError as error:
-            raise MissingExtraError("writing with a model of this machine", "lm") from error
-        base = TorchConfig(
-            self.model, device=self.device, threads=self.threads, offline=self.offline
+        spec = LmSpec(
+            self.model,
+            "paged",
+            str(folder),
+            concurrency=self.rows,
+            threads=self.threads,
+            device=self.device,
+            offline=self.offline,
         )
-        with closing(open_base(base, ServingConfig(rows=self.rows))) as models:
-            name = f"{folder.name} (writer)"
-            models.add(name, tuned_folder(folder))
-            yield models[name]
+        with closing(open_lm(spec)) as model:
+            yield model
 
 
 def _ended(folder: Path) -> TuneCost:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,7 +132,8 @@ class AloneAdapters:
 
 
 class AloneModel(TorchModel):
-    """The base with one of these adapters. Closing it does nothing: its owner forgets it."""
+    """The base with one of these adapters. Closing it calls `on_close`, which does nothing
+    where it is one of several models: its owner forgets it."""
 
     def __init__(
         self,
@@ -146,9 +147,12 @@ class AloneModel(TorchModel):
         self._owner = owner
         # One lock for all of them: that is what makes them take turns.
         self._lock = owner.turn
+        self.on_close: Callable[[], object] | None = None
 
     def close(self) -> None:
-        """Do nothing."""
+        """See the class."""
+        if self.on_close is not None:
+            self.on_close()
 
     def _open(self) -> Network:
         return self._owner.network(self._info.name)
