@@ -26,12 +26,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import FileUnreadableError
 
 __all__ = [
@@ -72,7 +71,7 @@ class DisposableApp(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class RowChange:
     """A row that came, went, or changed. old, new: its fields before and after; empty of a row that
     was not there."""
@@ -81,9 +80,6 @@ class RowChange:
     table: str
     old: Mapping[str, str]
     new: Mapping[str, str]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def fields(self) -> tuple[str, ...]:

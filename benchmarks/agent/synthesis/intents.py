@@ -19,7 +19,7 @@ from typing import Literal, TypeVar, get_args
 
 from adwright.agent.document.columns import column_of
 from adwright.agent.document.elements import AppDocument, Element
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 from adwright.core.hashing import content_hash
 from benchmarks.agent.synthesis.drawn_values import FieldValue, draw_value, said_value
 from benchmarks.agent.synthesis.known_items import KnownApp, KnownItem
@@ -71,7 +71,7 @@ class FieldSetting:
         return said_value(self.value)
 
 
-@dataclass(frozen=True)
+@settings
 class DrawnIntent:
     """One task.
 
@@ -96,9 +96,6 @@ class DrawnIntent:
     expected: str = ""
     found: str = ""
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-
     @property
     def key(self) -> str:
         """The same for the same task."""
@@ -118,21 +115,16 @@ class DrawnIntent:
         return self.kind not in ("read", "read_cell", "count", "count_some", "look_up")
 
 
-@dataclass(frozen=True)
+@settings
 class IntentConfig:
     """kinds: which are made. a_form: of one form and size of group, so many; a_list: so many
     questions of one list. most: in all, drawn where there are more."""
 
     kinds: tuple[IntentKind, ...] = INTENT_KINDS
-    a_form: int = 2
-    a_list: int = 2
-    most: int = 400
+    a_form: Count = 2
+    a_list: Count = 2
+    most: Count = 400
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("a_form", "a_list", "most"):
-            require_count(name, getattr(self, name))
 
 
 def make_intents(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from adwright.agent.document.columns import column_of
@@ -22,7 +21,7 @@ from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.document.frame import frame_of
 from adwright.agent.language.reach import StateReach, leads
 from adwright.agent.run.searching import form_of
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["AppPlaces", "FormPlace", "ListDoor", "plain_label", "singular"]
 
@@ -38,7 +37,7 @@ _VERBS = frozenset(
 _WORD = re.compile(r"[a-z]+(?:[-_ ][a-z]+)*", re.I)
 
 
-@dataclass(frozen=True)
+@settings
 class FormPlace:
     """Fields of one state, in the order of the document, and the button that sends them."""
 
@@ -46,11 +45,8 @@ class FormPlace:
     fields: tuple[Element, ...]
     button: Element
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class ListDoor:
     """The items of a list, and the link in each of them that leads to its page. goals: the states
     of the item: that of the link, and those that are one further link away."""
@@ -58,9 +54,6 @@ class ListDoor:
     rows: Element
     link: Element
     goals: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class AppPlaces:

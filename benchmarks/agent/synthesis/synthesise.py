@@ -23,7 +23,12 @@ from adwright.agent.document.text_format import document_text
 from adwright.agent.language.printer import print_script
 from adwright.core.atomic import resource_error
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, from_jsonable, require_count, to_jsonable
+from adwright.core.config import (
+    Count,
+    from_jsonable,
+    settings,
+    to_jsonable,
+)
 from adwright.core.errors import AdwrightError, DataError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.core.progress import progress
@@ -47,23 +52,19 @@ __all__ = [
 _FAILURES = 2
 
 
-@dataclass(frozen=True)
+@settings
 class SynthesisConfig:
     """intents: which are made. learn, judge: wordings of each. held: one in so many states is kept
     for judging, 0 for none. seed: of the wordings and of the held states."""
 
     intents: IntentConfig = field(default_factory=IntentConfig)
-    learn: int = 3
+    learn: Count = 3
     judge: int = 1
     held: int = 6
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("learn", self.learn)
 
-
-@dataclass(frozen=True)
+@settings
 class SynthesisedTask:
     """One line of the file. app, document: the name and the hash of what it was made of. held: its
     state is kept for judging. cause: why it was refused; empty of what is kept."""
@@ -79,9 +80,6 @@ class SynthesisedTask:
     elements: tuple[str, ...]
     wordings: tuple[TaskWording, ...]
     cause: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from adwright.agent.generate.prompts import brief_messages, script_messages
 from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
 from adwright.agent.generate.tuned_writer import WRITER_RETRIEVE
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import DataError
 from adwright.lm.engine.generation import Message
 from benchmarks.agent.synthesis.synthesise import SynthesisedTask
@@ -38,7 +38,7 @@ __all__ = [
 RowSplit = Literal["learn", "words", "state", "both"]
 
 
-@dataclass(frozen=True)
+@settings
 class TuningRow:
     """messages: the turns before the answer. script: the answer. elements: that were retrieved.
     document: the hash of that which they are of."""
@@ -53,9 +53,6 @@ class TuningRow:
     script: str
     elements: tuple[Element, ...]
     document: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from adwright.agent.generate.task_values import read_task
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from benchmarks.agent.synthesis.drawn_values import said_value
 from benchmarks.agent.synthesis.intents import DrawnIntent, FieldSetting
 
@@ -188,16 +187,13 @@ _QUOTES = ('""', "''", "“”", "")
 _TRIES = 6
 
 
-@dataclass(frozen=True)
+@settings
 class TaskWording:
     """A task in words. template: its name, "KIND-NUMBER", with "j" behind it of judged ones."""
 
     text: str
     template: str
     use: WordingUse
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def word_task(

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["MadePlan", "MadeThing", "PlanField", "draw_plan"]
 
@@ -72,7 +72,7 @@ _SAVES = ("Save", "Save changes", "Update", "Submit", "Apply", "Store")
 _CONFIRMS = ("Yes, delete", "Delete", "Confirm", "Delete it", "Yes, remove it")
 
 
-@dataclass(frozen=True)
+@settings
 class PlanField:
     """A field of a thing. limits: options of a choice, or lowest and highest of a number."""
 
@@ -81,16 +81,13 @@ class PlanField:
     limits: tuple[str, ...] = ()
     required: bool = False
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-
     @property
     def name(self) -> str:
         """As its form sends it."""
         return self.label.lower().replace(" ", "_")
 
 
-@dataclass(frozen=True)
+@settings
 class MadeThing:
     """One kind of thing. door: each row has a link "Edit" or "View", or its name is one. details:
     the link leads to a page that only shows the thing, with a link to its form. deletes: on a page
@@ -110,9 +107,6 @@ class MadeThing:
     confirm: str
     search: bool
     items: int
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, softplus
 
-from adwright.core.config import checked, to_jsonable
+from adwright.core.config import Ge, settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.creative.faces.encoder import FaceEncoder, feature_distance, pixel_error
@@ -180,8 +179,7 @@ _AT_A_TIME = 64
 _DRAWN = 4096
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class EncoderConfig:
     """An encoder and its training.
 
@@ -202,7 +200,7 @@ class EncoderConfig:
     latent_rate: float = 2e-5
     l2: float = 1.0
     lite0: float = 0.4
-    lite0_side: int = 64
+    lite0_side: Annotated[int, Ge(32)] = 64
     own: float = 0.4
     identity: float = 0.1
     offsets: float = 2e-4
@@ -230,10 +228,6 @@ class EncoderConfig:
                 *("r1", "unlock_start", "seed"),
             ),
         )
-        if self.lite0_side < 32:
-            raise ConfigError(
-                f"lite0_side {self.lite0_side} is below 32", where="lite0_side", hint="take 64"
-            )
 
     def unlocked(self, steps: int, rows: int) -> int:
         """Rows that may have an offset after so many steps, pairs included."""

@@ -87,7 +87,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,7 +98,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import softplus
 
-from adwright.core.config import checked, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.creative.faces.fitted import FittedFaces, as_pictures
@@ -418,8 +418,7 @@ _ROLLBACKS = 4
 _KIMG = ("validate_kimg", "checkpoint_kimg", "augment_kimg")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class FacesConfig:
     """A generator and its training.
 

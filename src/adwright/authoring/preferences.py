@@ -30,7 +30,7 @@ from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.authoring.writer.draft import Draft, Key, ReviewDecision
 from adwright.authoring.writer.drafts import Drafts
 from adwright.authoring.writer.slots import slot_named
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Message
@@ -41,7 +41,7 @@ __all__ = ["PreferenceKind", "PreferenceRow", "Preferences", "preferences", "pro
 PreferenceKind = Literal["edit", "variant"]
 
 
-@dataclass(frozen=True)
+@settings
 class PreferenceRow:
     """One text that was preferred to another. prompt: what the model was asked. reasons: of the
     rejection or edit. values: fields of the request beside the product, such as an occasion."""
@@ -55,9 +55,6 @@ class PreferenceRow:
     reviewer: str = ""
     reasons: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def as_json(self) -> dict[str, Any]:
         """The line of a file."""

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adwright.authoring.tasks.task import task_named
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.hashing import sha256_file
 
@@ -97,7 +97,7 @@ PROFILES: Mapping[Profile, ProfileSettings] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class AuthoringRecipe:
     """What is tuned on what.
 
@@ -128,7 +128,6 @@ class AuthoringRecipe:
     out: Path = Path("runs/author")
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in self.tasks:
             task_named(name)
 

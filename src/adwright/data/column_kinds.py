@@ -26,12 +26,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import polars as pl
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.columns import is_category
 
@@ -73,7 +72,7 @@ _SEPARATORS = ("|", ";")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
-@dataclass(frozen=True)
+@settings
 class FoundColumn:
     """kind: what the column is. values: different ones in it (of lists, in all of them). why: the
     rule that decided. odd: a warning about it, or nothing. separator: of a text that is a list."""
@@ -83,9 +82,6 @@ class FoundColumn:
     why: str
     odd: str = ""
     separator: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def in_words(self) -> str:
         """For example "category, 12 values"."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
@@ -47,7 +47,7 @@ ABSENT = "a feature's column is missing from the table"
 MultiCodes = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-@dataclass(frozen=True)
+@settings
 class Feature:
     """One column and its transformation.
 
@@ -66,7 +66,7 @@ class Feature:
     kind: Kind
     of: Of
     vocabulary: tuple[str, ...] = ()
-    min_count: int = 1
+    min_count: Count = 1
     buckets: int = 0
     edges: tuple[float, ...] = ()
     log: bool = False
@@ -74,11 +74,8 @@ class Feature:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.kind == "hashed" and self.buckets < 1:
             raise ConfigError("a hashed feature needs buckets of at least 1", where=self.name)
-        if self.min_count < 1:
-            raise ConfigError("min_count must be at least 1", where=self.name)
         if self.log and self.kind != "numeric":
             raise ConfigError("only a numeric feature can be log-scaled", where=self.name)
 

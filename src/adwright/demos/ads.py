@@ -18,8 +18,8 @@ from adwright.authoring.checks.finding import Finding, errors_of
 from adwright.authoring.tasks.product import Product
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import checked, to_jsonable
-from adwright.core.errors import ConfigError, DataError
+from adwright.core.config import Natural, settings, to_jsonable
+from adwright.core.errors import DataError
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.ads_judged import JudgedAds, judge_ads
 from adwright.demos.ads_page import AdCounts, write_ads_page
@@ -35,20 +35,15 @@ AdsJudge = Callable[[Sequence[ProductAd], Path], JudgedAds | None]
 RoomOpener = Callable[[], AbstractAsyncContextManager[AdRoom]]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class AdsDemoConfig:
     """threads: of the model, 0 for what fits. seed: of what is drawn. offline: never download.
     out: the folder."""
 
-    threads: int = 0
+    threads: Natural = 0
     seed: int = 0
     offline: bool = False
     out: Path = Path("runs/demo/ads")
-
-    def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ConfigError("threads is 0 or more", where="demo")
 
 
 @dataclass(frozen=True, eq=False)

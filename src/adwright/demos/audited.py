@@ -40,7 +40,7 @@ from adwright.audit.targets.likelihood import LikelihoodTarget
 from adwright.audit.targets.target import Target
 from adwright.authoring.tasks.product import Product
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import DataError
 from adwright.demos.folder import claim_folder, remove_ours, write_demo_page
 from adwright.lm.open_model import LmSpec, open_lm
@@ -73,8 +73,7 @@ class SoldProduct:
     text: str
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class AuditDemoConfig:
     """seed: of the orders. offline: never download. out: the folder."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from adwright.core.clock import Clock
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.hashing import hash_order
 from adwright.data.tasks.task import Task
@@ -33,8 +33,7 @@ _PICTURED = 18  # past purchases in the picture of activations
 _LIVELY = 100  # events of a person whose history is worth looking at
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class DemoConfig:
     """What the demonstration may spend.
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adwright.core.clock import Clock
-from adwright.core.config import checked
-from adwright.core.errors import ConfigError
+from adwright.core.config import Count, settings
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig
 from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
 from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
@@ -34,22 +33,17 @@ __all__ = [
 _MARK = "demo.json"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class RetirementDemoConfig:
     """before: the week before which everything is known to the training; what follows is replayed.
     epochs: of the training, None for what the data say. offline: never download. seed: of the
     training. out: the folder."""
 
-    before: int = 35
+    before: Count = 35
     epochs: int | None = None
     seed: int = 0
     offline: bool = False
     out: Path = Path("runs/demo/retirement")
-
-    def __post_init__(self) -> None:
-        if self.before < 1:
-            raise ConfigError("before is at least 1", where="demo")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config.choices import choices_of
+from adwright.core.config import choices_of
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.metrics.arrays import as_offsets, check_positive_integer, check_same_length, refuse
 

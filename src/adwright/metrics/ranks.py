@@ -16,13 +16,12 @@ Letters: U users, C candidates, P positives in all, N candidates of all users to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.metrics.arrays import (
     Array,
@@ -49,7 +48,7 @@ Tie = Literal["hash", "mean", "pessimistic"]
 _CHUNK_CELLS = 4_000_000  # scores compared at once
 
 
-@dataclass(frozen=True)
+@settings
 class Ranks:
     """Ranks of the positives of each user, ascending within a user.
 
@@ -62,9 +61,6 @@ class Ranks:
     offsets: npt.NDArray[np.int64]
     tied: npt.NDArray[np.bool_]
     tie: Tie
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def users(self) -> int:

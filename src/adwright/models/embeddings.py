@@ -9,13 +9,12 @@ the rows that occur in the batch and no others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
@@ -24,8 +23,7 @@ from adwright.data.features import Feature, FeatureSpec, ItemTable
 __all__ = ["EmbeddingConfig", "ItemEmbedding", "RowEmbedding", "embed_lists"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class EmbeddingConfig:
     """Width of the embeddings.
 

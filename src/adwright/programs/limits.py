@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.programs.graph import Chain, Graph
 from adwright.programs.template import ConstantText
@@ -16,8 +16,7 @@ __all__ = ["ProgramLimits", "about_tokens", "check_tokens", "prompt_tokens", "re
 _CHARACTERS = 4
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ProgramLimits:
     """The most that a program, with all that is added to it while it runs, may have.
 

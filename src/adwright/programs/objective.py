@@ -20,10 +20,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, get_args
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["LATENCY", "THROUGHPUT", "Objective", "ObjectiveKind", "strictest"]
@@ -34,7 +33,7 @@ _TIMED = ("deadline", "ttft", "tpot")
 _ORDER = {kind: at for at, kind in enumerate(get_args(ObjectiveKind))}
 
 
-@dataclass(frozen=True)
+@settings
 class Objective:
     """What counts for a text. seconds: see the table above; None where the kind has none."""
 
@@ -42,7 +41,6 @@ class Objective:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         timed = self.kind in _TIMED
         if not timed and self.seconds is not None:
             raise ConfigError(

@@ -24,7 +24,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from adwright.core.config import checked, require_count
+from adwright.core.config import require_count, settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["PrefixSeed", "Prefixes", "block_keys", "common_tokens", "prefixes_of", "text_prefixes"]
@@ -33,8 +33,7 @@ _BYTES = 16
 _TOKEN_BYTES = 8
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class PrefixSeed:
     """Who shares prefixes, and of what.
 

@@ -19,9 +19,9 @@ they become a graph, see `graph`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.objective import Objective
 from adwright.programs.steps import StepFunction
@@ -32,8 +32,7 @@ _NO_NAMES: Mapping[str, str] = {}
 _NO_SETTINGS: Mapping[str, GenerationConfig] = {}
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SemanticCall:
     """A call of a language model.
 
@@ -57,8 +56,7 @@ class SemanticCall:
         return self.bindings.get(placeholder, placeholder)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class NativeStep:
     """A native step. function: one of `steps`. inputs, outputs: variables, in order."""
 
@@ -73,8 +71,7 @@ class NativeStep:
         return self.name
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class WantedOutput:
     """A variable that is asked for, and what counts for it."""
 
@@ -82,8 +79,7 @@ class WantedOutput:
     objective: Objective = field(default_factory=Objective)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Program:
     """A program, or a part that is added to one that runs.
 

@@ -22,12 +22,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.programs.schema import OutputSchema, read_json
 
@@ -53,8 +52,7 @@ _LONGEST_SEPARATOR = 1000
 _SHOWN = 60
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class JsonField:
     """The value at a path of names and indices: its text if it is one, else compact JSON."""
 
@@ -66,8 +64,7 @@ class JsonField:
             raise _wrong("JsonField.path", "path is empty", "name a field, as in ['headline']")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class JsonItems:
     """The items of a JSON list in order, as `JsonField` writes them. There must be as many as there
     are outputs, or more: the others are left out."""
@@ -75,8 +72,7 @@ class JsonItems:
     kind: Literal["json_items"] = "json_items"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class TextLines:
     """The lines that are not blank, trimmed. There must be as many as there are outputs, or more:
     the others are left out. unmarked: without a number or bullet before them."""
@@ -85,8 +81,7 @@ class TextLines:
     kind: Literal["lines"] = "lines"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Join:
     """All texts in order, with `separator` between two."""
 
@@ -97,8 +92,7 @@ class Join:
         _check_separator("Join.separator", self.separator)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class FirstThat:
     """The first text that fits a JSON schema, as it is.
 
@@ -112,8 +106,7 @@ class FirstThat:
     kind: Literal["first_that"] = "first_that"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class DistinctLines:
     """The lines of all texts, trimmed, each once: two that differ in case or blanks are one, of
     which the first stays. Blank ones are left out."""
@@ -121,8 +114,7 @@ class DistinctLines:
     kind: Literal["distinct"] = "distinct"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Numbered:
     """The texts one below another, the first behind "1. ". separator: between two."""
 
@@ -133,8 +125,7 @@ class Numbered:
         _check_separator("Numbered.separator", self.separator)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Majority:
     """The text that most of them say, as the first of those says it. Case and blanks count for
     nothing; among equally many, the one that came first."""
@@ -142,8 +133,7 @@ class Majority:
     kind: Literal["majority"] = "majority"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Trim:
     """Without blanks around; quoted: nor one pair of quotes. characters: at most so many, cut
     between words where there are several; 0: all."""

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ProgramError
 
 __all__ = ["Failure", "FailureKind", "Variable", "VariableState"]
@@ -23,8 +22,7 @@ VariableState = Literal["pending", "set", "failed", "cancelled"]
 FailureKind = Literal["call", "output", "step", "outside", "cancelled"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Failure:
     """Why there is no text. It is passed on as it is to all that would have been made of it.
 

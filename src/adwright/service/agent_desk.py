@@ -20,7 +20,7 @@ import logging
 import os
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from adwright.agent.operate.policy_file import load_policy
 from adwright.agent.operate.run_folder import ReadRun, read_run
 from adwright.agent.run.trace import SentChanges, read_sending
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError
 from adwright.lm.native_engines.worker_process import WorkerProcess
 from adwright.service.agent_worker import (
@@ -61,7 +61,7 @@ class NoSuchAppError(AdwrightError):
     """A tenant has no app of this name."""
 
 
-@dataclass(frozen=True)
+@settings
 class DeskRun:
     """A run as its tenant may see it. view: how it stands; kept: of an ended one, its folder. left:
     of one whose process died, what it sent, and what it may have sent."""
@@ -72,9 +72,6 @@ class DeskRun:
     kept: ReadRun | None = None
     folder: Path | None = None
     left: SentChanges = field(default_factory=SentChanges)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class AgentDesk:

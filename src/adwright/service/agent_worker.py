@@ -43,7 +43,7 @@ from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.run.macros import MacroBook
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import AdwrightError, DataError, ResourceError
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.native_engines.lifeline import take_up
@@ -75,7 +75,7 @@ _log = logging.getLogger("adwright.service")
 OpenScreens: TypeAlias = Callable[[AgentPolicy, Clock], AbstractContextManager[OpenFetching]]
 
 
-@dataclass(frozen=True)
+@settings
 class ToldRun:
     """What is known of a run before it ends. script: empty until there is one."""
 
@@ -87,9 +87,6 @@ class ToldRun:
     name: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ Survey", 2024, arXiv 2403.14608. `taxonomy` has the whole tree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["BRANCHES", "Branch", "Variant", "Variants"]
 
@@ -32,7 +31,7 @@ Branch = Literal[
 BRANCHES: tuple[Branch, ...] = get_args(Branch)
 
 
-@dataclass(frozen=True)
+@settings
 class Variant:
     """A name that a method has in the literature. note: the settings that give it, or what differs
     from the paper. settings: pairs of name and value that the name stands for where somebody asks
@@ -44,9 +43,6 @@ class Variant:
     note: str = ""
     settings: tuple[tuple[str, Any], ...] = ()
     instead: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 Variants = tuple[Variant, ...]

@@ -22,12 +22,12 @@ mass in the softmax, exp(q . p), so that 0 closes it exactly; the paper scales k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, settings
 from adwright.tuning.additive.parallel import ParallelAdapter
 from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.serial import AdapterLinear, Bottleneck, bottleneck_count
@@ -35,12 +35,12 @@ from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.reparameterised.lora import low_rank_count
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["MAM", "UniPELT"]
 
 
-@dataclass(frozen=True)
+@settings
 class MAM(TuningMethod):
     """length: L. size: m. scale: s. The defaults are the paper's, except m: 512 is too large for
     a small model. Memory and place: those of `PrefixTuning` and `ParallelAdapter` together.
@@ -50,13 +50,9 @@ class MAM(TuningMethod):
     variants: ClassVar[Variants] = (Variant("MAM", "hybrid"),)
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
-    length: int = 30
-    size: int = 64
+    length: Count = 30
+    size: Count = 64
     scale: float = 4.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "length", "size")
 
     @property
     def methods(self) -> tuple[PrefixTuning, ParallelAdapter]:
@@ -76,7 +72,7 @@ class MAM(TuningMethod):
             method.attach(tuned)
 
 
-@dataclass(frozen=True)
+@settings
 class UniPELT(TuningMethod):
     """rank: r, alpha: r s. length: L. size: m. Memory: that of the three together.
 
@@ -87,14 +83,10 @@ class UniPELT(TuningMethod):
     variants: ClassVar[Variants] = (Variant("UniPELT", "hybrid", "gates of tokens, not of texts"),)
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
-    length: int = 10
-    size: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "rank", "length", "size")
+    length: Count = 10
+    size: Count = 16
 
     def count(self, sizes: Sizes) -> int:
         """See the module."""

@@ -19,16 +19,14 @@ r' = ceil(1.5 r): AdaLoRA starts with more than it ends with. Sources: Mangrulka
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
-from adwright.core.config import check_literals
+from adwright.core.config import Count, Positive, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Branch, Variant
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import at_least
 
 __all__ = [
     "KINDS",
@@ -152,7 +150,7 @@ _BLOCKS = {
 _NORMS = ("input_layernorm", "post_attention_layernorm", "norm")
 
 
-@dataclass(frozen=True)
+@settings
 class PeftSettings:
     """Settings of all kinds; a kind ignores those that it does not use.
 
@@ -166,25 +164,17 @@ class PeftSettings:
     """
 
     kind: PeftKind = PeftKind.LORA
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
-    block: int = 32
-    number: int = 256
-    length: int = 20
+    block: Count = 32
+    number: Count = 256
+    length: Count = 20
     tokens: tuple[int, ...] = (0,)
-    bound: float = 1.0
-    steps: int = 100
+    bound: Positive = 1.0
+    steps: Count = 100
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        at_least(self, 1, "rank", "block", "number", "length", "steps")
-        if not 0 < self.bound < math.inf:
-            raise ConfigError(
-                "a bound is above 0",
-                where=f"Wrapped.bound = {self.bound}",
-                hint="1 moves weights by their own norm at most",
-            )
         if not self.tokens:
             raise ConfigError("no word is named", where="Wrapped.tokens", hint="name at least one")
 

@@ -10,12 +10,11 @@ Letters: N decoder layers, D width, F width of the MLP's hidden layer, V words o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from torch import nn
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -61,7 +60,7 @@ class LinearPlace(NamedTuple):
         setattr(self.parent, self.target, module)
 
 
-@dataclass(frozen=True)
+@settings
 class Sizes:
     """Sizes of a model. shapes: (rows, columns) of each linear map of a decoder layer.
 
@@ -79,9 +78,6 @@ class Sizes:
     linear_bias: tuple[Target, ...]
     parameters: int
     norms: int
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @staticmethod
     def of(model: nn.Module) -> Sizes:

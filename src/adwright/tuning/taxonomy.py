@@ -12,10 +12,9 @@ kinds of peft; this file lists what is missing. The docs print `as_markdown`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.tuning.branches import BRANCHES, Branch
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.peft_kinds import KINDS, PeftKind
@@ -25,7 +24,7 @@ __all__ = ["TREE", "Entry", "Status", "as_markdown"]
 Status = Literal["ours", "wrapped", "not done"]
 
 
-@dataclass(frozen=True)
+@settings
 class Entry:
     """One name in the taxonomy. by: the class of ours, or the kind of peft, that implements it;
     None where it is not done. note: settings that give it, what differs, or why it is missing.
@@ -35,9 +34,6 @@ class Entry:
     branch: Branch
     by: type[Method] | PeftKind | None = None
     note: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def status(self) -> Status:

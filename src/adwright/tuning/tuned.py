@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -30,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variants
 from adwright.tuning.head import head_logits
@@ -45,7 +44,7 @@ from adwright.tuning.modules import (
 from adwright.tuning.sizes import LinearPlace, Sizes, Target, decoder_layers, places
 from adwright.tuning.storage import fill, fingerprint, read_sources, under, write_tuned
 
-__all__ = ["Losses", "Tuned", "TuningMethod", "at_least"]
+__all__ = ["Losses", "Tuned", "TuningMethod"]
 
 #: Packages whose modules only a tuned model has.
 _TUNING_PACKAGES = ("adwright.tuning.", "peft.")
@@ -54,7 +53,7 @@ _TUNING_PACKAGES = ("adwright.tuning.", "peft.")
 Losses = Callable[["Tuned"], Iterator[Tensor]]
 
 
-@dataclass(frozen=True)
+@settings
 class TuningMethod(ABC):
     """A method and its settings. What others have to know of a class of methods:
 
@@ -81,9 +80,6 @@ class TuningMethod(ABC):
     same_batch: ClassVar[bool] = False
     mixed_precision: ClassVar[bool] = True
     default_rate: ClassVar[float] = 5e-4
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @abstractmethod
     def count(self, sizes: Sizes) -> int:
@@ -366,15 +362,3 @@ class Tuned(nn.Module):
 
     def _penalised(self) -> list[Penalised]:
         return [cast(Penalised, each) for each in self.modules() if hasattr(type(each), "penalty")]
-
-
-def at_least(config: object, least: float, *names: str) -> None:
-    """Raise ConfigError where a field of `config` is below `least`."""
-    for name in names:
-        value = getattr(config, name)
-        if value < least:
-            raise ConfigError(
-                f"{name} is at least {least:g}",
-                where=f"{type(config).__name__}.{name} = {value}",
-                hint="raise it",
-            )

@@ -13,7 +13,7 @@ from adwright.core.config import (
     suggesting,
 )
 from adwright.core.errors import ConfigError
-from tests.core.config.test_checked import Fit
+from tests.core.config.test_declared import Fit
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def owned(*fields: tuple[str, Any]) -> Tuned:
         ("alpha", True, DataError, "lacks a finite number"),
         ("alpha", -1.0, ConfigError, "alpha is a finite number above 0"),
         ("rank", 10_000_000, ConfigError, "a rank of at most 16"),
-        ("rank", -1, ConfigError, "rank is at least 0"),
+        ("rank", -1, ConfigError, "rank must not be negative"),
         ("ends", 1, DataError, "of other ends"),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_penalty_holds_the_values_near_the_identity(identity: float, tmp_pat
 
 def test_the_penalty_is_the_authors() -> None:
     assert AdapterFusion().identity == 0.01
-    with pytest.raises(ConfigError, match="identity is at least 0"):
+    with pytest.raises(ConfigError, match="identity must not be negative"):
         AdapterFusion(identity=-1.0)
 
 

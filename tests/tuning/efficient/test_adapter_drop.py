@@ -83,5 +83,5 @@ def test_below_the_first_adapter_there_is_no_gradient() -> None:
 def test_not_all_layers_can_be_left_out() -> None:
     with pytest.raises(ConfigError, match="at most 1 layers"):
         apply(tiny_llama(), AdapterDrop(drop=2))
-    with pytest.raises(ConfigError, match="drop is at least 0"):
+    with pytest.raises(ConfigError, match="drop must not be negative"):
         AdapterDrop(drop=-1)

@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from adwright.agent.android.phone_driver import PhoneAct, app_address
 from adwright.agent.android.views import MOST_BYTES, read_ui_tree, screen_of
 from adwright.agent.drivers.protocol import DriverError
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
 __all__ = [
@@ -66,7 +66,7 @@ _HINTS = (
 )
 
 
-@dataclass(frozen=True)
+@settings
 class AdbSettings:
     """serial: of the device, as `adb devices` lists it. program: of the client. port: of its
     server. seconds: for one command. dumps: how often views are asked for until the screen is at
@@ -75,16 +75,13 @@ class AdbSettings:
 
     serial: str
     program: str = "adb"
-    port: int = 5037
+    port: Count = 5037
     seconds: float = 30.0
-    dumps: int = 3
+    dumps: Count = 3
     package: str = ""
     folder: str = "/data/local/tmp"
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("port", self.port)
-        require_count("dumps", self.dumps)
         if not _SERIAL.fullmatch(self.serial):
             raise ConfigError(
                 f"{self.serial!r} is no serial of a device",

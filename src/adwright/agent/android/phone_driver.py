@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import quote
 
@@ -56,7 +55,7 @@ from adwright.agent.drivers.protocol import (
     SeenRequest,
 )
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import DataError
 
 __all__ = [
@@ -75,7 +74,7 @@ __all__ = [
 ActKind = Literal["start", "tap", "long_tap", "swipe", "clear", "type", "enter", "back"]
 
 
-@dataclass(frozen=True)
+@settings
 class PhoneAct:
     """One act. node: the path of the view that is meant. x, y: where the finger comes down, and
     to_x, to_y: where a swipe ends, in pixels. text: what is typed or opened, or the direction of a
@@ -90,9 +89,6 @@ class PhoneAct:
     text: str = ""
     count: int = 0
     secret: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class PhoneDevice(Protocol):

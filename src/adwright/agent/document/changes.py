@@ -9,16 +9,16 @@ States and elements are compared by their names, which are stable; see `naming`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Literal
 
 from adwright.agent.document.elements import AppDocument, AppEdge, AppState, Element
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["DocumentChange", "document_changes", "next_version"]
 
 
-@dataclass(frozen=True)
+@settings
 class DocumentChange:
     """One difference. field, old, new: of a changed part, as text; empty where a whole part came
     or went."""
@@ -29,9 +29,6 @@ class DocumentChange:
     field: str = ""
     old: str = ""
     new: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def __str__(self) -> str:
         said = f"{self.kind} {self.what} {self.name}"

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Literal, get_args
 
-from adwright.core.config import check_literals, closest_name
+from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -51,7 +51,7 @@ ValueType = Literal["none", "text", "number", "date", "choice", "switch", "file"
 LocatorKind = Literal["role", "label", "test_id", "css", "xpath"]
 
 
-@dataclass(frozen=True)
+@settings
 class Locator:
     """One way to find an element on a screen.
 
@@ -68,7 +68,6 @@ class Locator:
     frame: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.nth < 0 or self.of < 0 or (self.of and self.nth >= self.of):
             raise ConfigError(
                 f"number {self.nth} of {self.of} elements does not exist",
@@ -77,7 +76,7 @@ class Locator:
             )
 
 
-@dataclass(frozen=True)
+@settings
 class ValueConstraints:
     """What a field accepts, as its form says; None or empty where it says nothing.
 
@@ -90,11 +89,8 @@ class ValueConstraints:
     pattern: str = ""
     most_characters: int | None = None
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class Element:
     """Something on a screen that can be acted on or read.
 
@@ -122,7 +118,6 @@ class Element:
     description: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (self.name.isidentifier() and self.name.isascii()):
             raise ConfigError(
                 f"{self.name!r} is no name of an element",
@@ -136,7 +131,7 @@ class Element:
         return self.effect in WRITING
 
 
-@dataclass(frozen=True)
+@settings
 class AppState:
     """One layout of the app: a kind of page, not a page.
 
@@ -149,11 +144,8 @@ class AppState:
     url_template: str = ""
     title: str = ""
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class AppEdge:
     """Acting on `element` in `source` leads to `target`. needs: elements that must be filled
     first."""
@@ -163,11 +155,8 @@ class AppEdge:
     target: str
     needs: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class AppDocument:
     """All that is known of an app: one directed graph of states, with their elements.
 
@@ -185,7 +174,6 @@ class AppDocument:
     edges: tuple[AppEdge, ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         states = _unique("state", [one.name for one in self.states])
         elements = _unique("element", [one.name for one in self.elements])
         _known("start", states, [self.start])

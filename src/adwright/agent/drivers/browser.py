@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
 from adwright.agent.drivers.protocol import RequestGate
 from adwright.agent.drivers.way_out import WayOut, way_out
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
+@settings
 class BrowserSettings:
     """program: of Chromium; empty for the one that the system has. hosts: the only names that are
     looked up. addresses: names that are not looked up, each with the address that it stands for.
@@ -63,7 +63,6 @@ class BrowserSettings:
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for address in self.addresses.values():
             _require_address(address)
         for host in (*self.hosts, *self.addresses):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
@@ -33,7 +32,7 @@ from adwright.agent.drivers.protocol import (
 from adwright.agent.drivers.snapshot import STYLES, NodePlace, read_snapshot
 from adwright.agent.drivers.way_out import WayOut
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -77,7 +76,7 @@ _PHONE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class DriverSettings:
     """screen: "desktop" (1280 x 800) or "phone" (390 x 844, touch: emulated by Chromium).
     patience_seconds: for a page or an element to come. rest_seconds: for a page to come to rest
@@ -90,9 +89,6 @@ class DriverSettings:
     dialogs: Literal["dismiss", "accept"] = "dismiss"
     language: str = "en-GB"
     script: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class ChromiumDriver:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError
 
 __all__ = [
@@ -96,7 +96,7 @@ class Screen:
     at_end: bool = True
 
 
-@dataclass(frozen=True)
+@settings
 class PendingRequest:
     """A request that waits for a decision. body: as it would be sent; fields: the names and values
     of a form or of JSON's first level, where the body is one. document_url: the page that asks.
@@ -109,9 +109,6 @@ class PendingRequest:
     body: bytes = b""
     fields: Mapping[str, str] = field(default_factory=dict)
     redirected_from: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from adwright.agent.explore.views import (
     tried_to_send,
 )
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import progress
 
@@ -50,7 +50,7 @@ __all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
 _MOST_FAILURES = 3
 
 
-@dataclass(frozen=True)
+@settings
 class ExploreBounds:
     """start: where it begins. paths: only below these; by default all of the origin. pages: so many
     in all. a_template: so many of one URL template. depth: so many links from the start. menus: so
@@ -69,7 +69,6 @@ class ExploreBounds:
     seconds: float = 1800.0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not origin_of(self.start):
             raise ConfigError(
                 "the start is no page of a server", where=self.start[:200], hint="use http or https"

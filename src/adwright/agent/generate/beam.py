@@ -27,7 +27,7 @@ from adwright.agent.language.checker import CheckedScript, CheckRules, check_scr
 from adwright.agent.language.parser import read_script
 from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError, ScriptProblem
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, Message
 from adwright.lm.engine.language_model import LanguageModel
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@settings
 class BeamConfig:
     """scripts: answers to the first prompt. repairs: times that the best refused one is mended.
     constrained: decode by the grammar; only_values: texts and numbers are the task's. max_tokens,
@@ -57,7 +57,6 @@ class BeamConfig:
     retrieve: RetrieveConfig = field(default_factory=RetrieveConfig)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.scripts < 1 or not 0 <= self.repairs <= 2:
             raise ConfigError(
                 "scripts is 1 or more, repairs from 0 to 2",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from itertools import pairwise
 from typing import Literal
@@ -34,7 +34,7 @@ from adwright.agent.language.tree import ScriptParameter
 from adwright.agent.language.values import ArgumentValue
 from adwright.agent.run.macros import Macro, MacroBook
 from adwright.agent.run.postconditions import Postconditions
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.lm.engine.language_model import LanguageModel
 
 __all__ = ["FoundScript", "ScriptLadder", "macro_arguments"]
@@ -47,7 +47,7 @@ _LEAST_LEAD, _LEAST_SHARE = 0.05, 0.5
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.I)
 
 
-@dataclass(frozen=True)
+@settings
 class FoundScript:
     """A script for a task, ready to be run with `arguments`. postconditions: of its macro.
     tokens_in, tokens_out: that were spent since the script before it in turn."""
@@ -59,9 +59,6 @@ class FoundScript:
     name: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class ScriptLadder:

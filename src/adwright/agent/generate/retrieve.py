@@ -26,7 +26,7 @@ from adwright.agent.document.routes import edges_of
 from adwright.agent.generate.task_terms import near_terms, terms_of
 from adwright.agent.run.searching import form_of
 from adwright.authoring.describe.bm25 import Bm25
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 
 __all__ = ["ElementIndex", "Encode", "RetrieveConfig", "RetrievedElements"]
 
@@ -49,18 +49,13 @@ _EFFECT_WORDS = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class RetrieveConfig:
     """best: elements that are taken by rank. most: with what belongs to them; what is ranked lower
     is left out."""
 
-    best: int = 10
-    most: int = 30
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("best", self.best)
-        require_count("most", self.most)
+    best: Count = 10
+    most: Count = 30
 
 
 @dataclass(frozen=True)

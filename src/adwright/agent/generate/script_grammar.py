@@ -11,14 +11,14 @@ does. It is smaller than the language: blocks to a depth, five names of variable
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import Annotated
 
 from adwright.agent.document.elements import Element
 from adwright.agent.language.kinds import ATTRIBUTES
 from adwright.agent.language.printer import quote_text
 from adwright.agent.language.tree import PARAMETER_KINDS, ScriptParameter
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, Ge, Le, settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["GrammarChoice", "script_grammar"]
@@ -27,7 +27,7 @@ _VARIABLES = ("row", "item", "value", "count", "found")
 _MOST_OPTIONS = 60
 
 
-@dataclass(frozen=True)
+@settings
 class GrammarChoice:
     """What scripts may hold.
 
@@ -40,17 +40,10 @@ class GrammarChoice:
     texts: tuple[str, ...] | None = None
     numbers: tuple[Decimal, ...] | None = None
     parameters: tuple[ScriptParameter, ...] = ()
-    longest: int = 80
-    deepest: int = 2
-    statements: int = 12
+    longest: Count = 80
+    deepest: Annotated[int, Ge(0), Le(5)] = 2
+    statements: Count = 12
     answers: bool = True
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("longest", "statements"):
-            require_count(name, getattr(self, name))
-        if not 0 <= self.deepest <= 5:
-            raise ConfigError("deepest is from 0 to 5", where="GrammarChoice.deepest")
 
 
 def script_grammar(elements: Sequence[Element], choice: GrammarChoice | None = None) -> str:

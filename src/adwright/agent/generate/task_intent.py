@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.generate.task_values import TaskText
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["IntentKind", "TaskIntent", "ValueCue", "read_intent", "takes_a_part"]
 
@@ -134,7 +134,7 @@ class ValueCue:
     named: bool = False
 
 
-@dataclass(frozen=True)
+@settings
 class TaskIntent:
     """terms: of the whole task but for its values. off: it switches something off. secret: the name
     of a secret that it speaks of, or empty."""
@@ -145,9 +145,6 @@ class TaskIntent:
     terms: tuple[str, ...]
     off: bool
     secret: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:

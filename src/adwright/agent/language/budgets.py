@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.config import Gt, Natural, settings
 
 __all__ = ["BudgetMeter", "RunBudget"]
 
 
-@dataclass(frozen=True)
+@settings
 class RunBudget:
     """Limits of one run.
 
@@ -20,18 +19,10 @@ class RunBudget:
     elements that may change what the app stores. seconds: from the start of the run.
     """
 
-    steps: int = 5_000
-    acts: int = 100
-    writes: int = 5
-    seconds: float = 300.0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("steps", "acts", "writes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} cannot be negative", where=f"RunBudget.{name}")
-        if not self.seconds > 0:
-            raise ConfigError("seconds must be above 0", where="RunBudget.seconds")
+    steps: Natural = 5_000
+    acts: Natural = 100
+    writes: Natural = 5
+    seconds: Annotated[float, Gt(0)] = 300.0
 
 
 class BudgetMeter:

@@ -37,7 +37,7 @@ from adwright.agent.language.tree import (
     WholeLiteral,
 )
 from adwright.agent.policy.taint import FlowRule, refused_sources
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 
 __all__ = ["CheckRules", "CheckedScript", "ScriptEffect", "check_script"]
 
@@ -46,7 +46,7 @@ __all__ = ["CheckRules", "CheckedScript", "ScriptEffect", "check_script"]
 _MOST_PROBLEMS, _MOST_LOOKS = 50, 20_000
 
 
-@dataclass(frozen=True)
+@settings
 class CheckRules:
     """What a script may do. forbidden: effects that no script may have. flows: data from pages that
     may go into fields. most_items: over so many items of a list on the screen a loop runs at most.
@@ -54,14 +54,10 @@ class CheckRules:
 
     forbidden: tuple[EffectClass, ...] = ("unknown",)
     flows: tuple[FlowRule, ...] = ()
-    most_items: int = 50
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("most_items", self.most_items)
+    most_items: Count = 50
 
 
-@dataclass(frozen=True)
+@settings
 class ScriptEffect:
     """One act of a script. most: how often it may happen, loops counted in full. element: empty for
     the key Enter."""
@@ -70,9 +66,6 @@ class ScriptEffect:
     effect: EffectClass
     most: int
     line: int
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["ATTRIBUTES", "DIRECTIONS", "NOTHING", "VERBS", "KindName", "ValueKind", "Verb"]
@@ -23,7 +23,7 @@ KindName = Literal[
 VerbNature = Literal["act", "look", "plain"]
 
 
-@dataclass(frozen=True)
+@settings
 class ValueKind:
     """What is known of a value before the script runs.
 
@@ -37,9 +37,6 @@ class ValueKind:
     item: ValueKind | None = None
     names: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def __str__(self) -> str:
         if self.name == "list":

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Literal
 
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.tree import SourcePosition
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = [
     "MOST_CHARACTERS",
@@ -50,7 +49,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class ScriptWord:
     """A word of a script. value: of a text what stands between its quotes, of an element its name
     without the dollar sign."""
@@ -58,9 +57,6 @@ class ScriptWord:
     kind: WordKind
     value: str
     at: SourcePosition
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def is_allowed_in_text(character: str) -> bool:

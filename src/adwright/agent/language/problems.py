@@ -8,10 +8,9 @@ A problem has a short code, which a model that mends a script is told, and which
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError
 
 __all__ = ["ProblemCode", "ScriptError", "ScriptProblem", "quoted"]
@@ -57,7 +56,7 @@ ProblemCode = Literal[
 _MOST_QUOTED = 60
 
 
-@dataclass(frozen=True)
+@settings
 class ScriptProblem:
     """What is wrong in one place. line, column: from 1; 0 where it is about the whole script."""
 
@@ -66,9 +65,6 @@ class ScriptProblem:
     line: int = 0
     column: int = 0
     hint: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def where(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, get_args
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = [
     "OPERATORS",
@@ -127,7 +127,7 @@ class VerbCall:
     at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
+@settings
 class UnaryTerm:
     """not a truth, or minus a number."""
 
@@ -135,15 +135,12 @@ class UnaryTerm:
     operand: Expression
     at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-
 
 Operator = Literal["or", "and", "==", "!=", "<", "<=", ">", ">=", "in", "+", "-", "*", "/"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 
-@dataclass(frozen=True)
+@settings
 class BinaryTerm:
     """Two values and what is made of them."""
 
@@ -151,9 +148,6 @@ class BinaryTerm:
     left: Expression
     right: Expression
     at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 Expression = (
@@ -221,16 +215,13 @@ ParameterKind = Literal["text", "whole", "number", "truth"]
 PARAMETER_KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
 
 
-@dataclass(frozen=True)
+@settings
 class ScriptParameter:
     """A value that is given when the script is run."""
 
     name: str
     kind: ParameterKind
     at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

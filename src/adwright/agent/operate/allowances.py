@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from adwright.agent.document.elements import EffectClass
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.shapes import matching_shape
-from adwright.core.config import check_literals, load_toml, require_count
+from adwright.core.config import Count, load_toml, settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@settings
 class ChangeAllowance:
     """One kind of change. request: "METHOD /path" with {} for one part of it. changes: names of
     fields that may differ. values: what fields must be. effects: of the element that is acted on.
@@ -46,11 +46,9 @@ class ChangeAllowance:
     changes: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     effects: tuple[EffectClass, ...] = ("commit",)
-    most: int = 1
+    most: Count = 1
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("allow.most", self.most)
         method, _, path = self.request.partition(" ")
         if not method.isupper() or not path.startswith("/"):
             raise ConfigError(
@@ -78,14 +76,11 @@ class ChangeAllowance:
         return differ <= set(self.changes)
 
 
-@dataclass(frozen=True)
+@settings
 class AllowanceFile:
     """What the file holds."""
 
     allow: tuple[ChangeAllowance, ...]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class AllowedChanges:

@@ -18,11 +18,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from adwright.agent.policy.confirmation import PendingChange
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import AdwrightError
 from adwright.core.hashing import content_hash
 
@@ -46,7 +45,7 @@ class RunsBusyError(AdwrightError):
         self.own = own
 
 
-@dataclass(frozen=True)
+@settings
 class HeldView:
     """A run at one moment. pending, key: what waits for a yes, and its hash. told: what the run has
     said of itself so far; outcome: what its work returned; error: why it could not be done."""
@@ -57,9 +56,6 @@ class HeldView:
     told: Any = None
     outcome: Any = None
     error: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def change_key(run_id: str, change: PendingChange) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from adwright.agent.document.elements import AppDocument, EffectClass
@@ -26,7 +26,7 @@ from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules, origin_of
 from adwright.agent.policy.secrets import SecretKeeper, SecretRule
 from adwright.agent.policy.taint import FlowRule
-from adwright.core.config import check_literals, load_toml, require_count
+from adwright.core.config import Count, load_toml, settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -41,20 +41,16 @@ __all__ = [
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,79}")
 
 
-@dataclass(frozen=True)
+@settings
 class AskedEffects:
     """Which writes a person is asked about. ask: effects; bulk: from this write of a run on, each,
     whatever its effect."""
 
     ask: tuple[EffectClass, ...] = ("commit", "message", "spend", "destructive", "unknown")
-    bulk: int = 5
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("confirm.bulk", self.bulk)
+    bulk: Count = 5
 
 
-@dataclass(frozen=True)
+@settings
 class SecretEntry:
     """A secret that scripts name as secret("NAME"). variable: of the environment, with its value.
     elements: names in the document that it may be typed into. origins: where; empty for all that
@@ -67,11 +63,10 @@ class SecretEntry:
     masked: bool = True
 
     def __post_init__(self) -> None:
-        check_literals(self)
         _require_variable(self.variable, f"secrets {self.name}")
 
 
-@dataclass(frozen=True)
+@settings
 class SignInEntry:
     """How one signs in. url: of the page with the form; post: that it is sent to, empty for the
     same. fields: names or labels of its fields, each with the environment variable of its value."""
@@ -81,7 +76,6 @@ class SignInEntry:
     post: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for one in (self.url, self.post or self.url):
             if origin_of(one) is None:
                 raise ConfigError(
@@ -101,7 +95,7 @@ class SignInEntry:
         return {name: _value(one, environment) for name, one in self.fields.items()}
 
 
-@dataclass(frozen=True)
+@settings
 class AgentPolicy:
     """All that a person decides about an app beforehand.
 
@@ -123,7 +117,6 @@ class AgentPolicy:
     heal: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         listed = {origin_of(one) for one in self.reach.origins}
         if not listed:
             raise ConfigError(

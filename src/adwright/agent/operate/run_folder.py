@@ -14,7 +14,7 @@ The mark is the hash of run.json, and so of everything: who has noted it sees an
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ from adwright.agent.run.run_page import run_page
 from adwright.agent.run.runner import RunReport
 from adwright.agent.run.trace import read_sending, read_trace
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigError, ResourceError
 from adwright.core.hashing import sha256_bytes, sha256_file
 from adwright.core.regular import read_regular
@@ -36,7 +36,7 @@ _RUN, _TRACE, _PAGE = "run.json", "trace.jsonl", "report.html"
 _MOST_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
+@settings
 class KeptTask:
     """What was asked, and how its script was made. name: of the macro."""
 
@@ -48,11 +48,8 @@ class KeptTask:
     tokens_out: int = 0
     dry: bool = False
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class KeptRun:
     """run.json. report: without its steps, which the trace holds, and with no more of the document
     than its name and version. trace: its SHA-256; pictures: names and SHA-256."""
@@ -63,11 +60,8 @@ class KeptRun:
     trace: str
     pictures: tuple[tuple[str, str], ...] = field(default=())
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class ReadRun:
     """A run as it was kept; mark: see above."""
 
@@ -75,9 +69,6 @@ class ReadRun:
     script: Script
     report: RunReport
     mark: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def keep_run(folder: Path, report: RunReport, script: Script, task: KeptTask) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.beam import BeamConfig
@@ -30,7 +30,7 @@ from adwright.agent.language.values import ArgumentValue
 from adwright.agent.run.macros import Macro, MacroBook, macro_of
 from adwright.agent.run.postconditions import Postconditions, check_postconditions
 from adwright.agent.run.runner import RunReport
-from adwright.core.config import check_literals, closest_name
+from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.language_model import LanguageModel
 
@@ -48,7 +48,7 @@ __all__ = [
 OpenLanguageModel = Callable[[], AbstractContextManager[LanguageModel]]
 
 
-@dataclass(frozen=True)
+@settings
 class PreparedTask:
     """What is run. general: what would be kept as a macro; None of a macro, and of what cannot be
     looked up afterwards."""
@@ -59,9 +59,6 @@ class PreparedTask:
     arguments: Mapping[str, ArgumentValue] = field(default_factory=dict)
     postconditions: Postconditions | None = None
     general: GeneralScript | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def find_scripts(

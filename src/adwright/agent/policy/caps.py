@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ from typing import Any
 from adwright.agent.policy.shapes import matching_shape
 from adwright.core.atomic import atomic_write_text, locked
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ResourceError
 
 __all__ = ["AmountRule", "CapLedger", "CapRules", "read_amount"]
 
 
-@dataclass(frozen=True)
+@settings
 class AmountRule:
     """The field of a request that holds money, or what else is to be capped: its change counts, or
     its value where nobody saw what stood there. request: a shape, "POST /campaigns/{}/"."""
@@ -33,11 +32,8 @@ class AmountRule:
     request: str
     field: str
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class CapRules:
     """Limits. writes: requests that may change something. change: the sum of what the amounts
     change, up or down; None for no cap, and then `amounts` are not read."""
@@ -49,7 +45,6 @@ class CapRules:
     amounts: tuple[AmountRule, ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in ("writes_a_run", "writes_a_day", "change_a_run", "change_a_day"):
             value = getattr(self, name)
             if value is not None and not value >= 0:

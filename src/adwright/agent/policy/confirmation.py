@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from adwright.agent.document.elements import WRITING, EffectClass
 from adwright.agent.drivers.protocol import PendingRequest
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 
 __all__ = [
     "ConfirmRules",
@@ -36,17 +36,13 @@ _MOST_SHOWN = 200
 _TICKED = ("on", "y", "yes", "true")
 
 
-@dataclass(frozen=True)
+@settings
 class ConfirmRules:
     """ask: effects that are always asked about. bulk: from this write of a run on, each is asked
     about, whatever its effect."""
 
     ask: tuple[EffectClass, ...] = ("message", "spend", "destructive", "unknown")
-    bulk: int = 5
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("bulk", self.bulk)
+    bulk: Count = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class FieldChange:
     new: str
 
 
-@dataclass(frozen=True)
+@settings
 class PendingChange:
     """A write that waits for a yes. element: that the script acts on. number: it is the number-th
     write of this run. documented: the document knows this request of this element. record: what the
@@ -73,9 +69,6 @@ class PendingChange:
     number: int
     documented: bool
     record: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def sentence(self) -> str:
         """The change in one line."""

@@ -34,7 +34,7 @@ from adwright.agent.policy.origins import OriginRules, check_origin
 from adwright.agent.policy.secrets import SecretKeeper
 from adwright.agent.policy.sent_form import SentForm
 from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["GateAct", "GateMode", "GateRules", "PolicyGate"]
 
@@ -44,7 +44,7 @@ GateMode = Literal["running", "reading", "signing_in"]
 _NAVIGATIONS = ("page", "frame", "redirect", "fetch", "script", "popup", "download")
 
 
-@dataclass(frozen=True)
+@settings
 class GateRules:
     """dry: no request that may write is sent. unknown: acts on elements of unknown effect may
     write, after a yes."""
@@ -53,9 +53,6 @@ class GateRules:
     confirm: ConfirmRules = field(default_factory=ConfirmRules)
     dry: bool = False
     unknown: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.agent.policy.addresses import is_plain_host, is_private_host
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["OriginRules", "check_addresses", "check_origin", "origin_of"]
@@ -46,7 +45,7 @@ _EMBEDDED = re.compile(
 _HOST_END = re.compile(r"[/?#&;\s\"'<>|,)]")
 
 
-@dataclass(frozen=True)
+@settings
 class OriginRules:
     """What may be asked of whom.
 
@@ -67,7 +66,6 @@ class OriginRules:
     private: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for one in (*self.origins, *self.resources):
             if origin_of(one) is None or urlsplit(one).path not in ("", "/"):
                 raise ConfigError(

@@ -11,13 +11,12 @@ A value is read when it is needed; traces, reports and confirmations see masked 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
 from adwright.agent.drivers.protocol import ScreenNode
 from adwright.agent.policy.origins import origin_of
 from adwright.agent.policy.refusals import PolicyRefusalError
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["SecretKeeper", "SecretRule"]
@@ -26,7 +25,7 @@ __all__ = ["SecretKeeper", "SecretRule"]
 _SHORTEST = 4
 
 
-@dataclass(frozen=True)
+@settings
 class SecretRule:
     """Where a secret may go. origins: as in `OriginRules`. elements: names in the document. masked:
     only into fields that hide what is typed; switch it off for user names and codes."""
@@ -37,7 +36,6 @@ class SecretRule:
     masked: bool = True
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for one in self.origins:
             if origin_of(one) is None:
                 raise ConfigError(f"{one!r} is no origin", where=f"SecretRule {self.name}")

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode
 from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["SentForm", "left_behind", "sent_form"]
 
@@ -25,7 +25,7 @@ __all__ = ["SentForm", "left_behind", "sent_form"]
 _SENT_AS_SHOWN = ("textbox", "searchbox", "spinbutton", "combobox", "listbox")
 
 
-@dataclass(frozen=True)
+@settings
 class SentForm:
     """method, address: of the form that a button sends, by the page's own attributes; empty where
     it sends none. fields: names of those that can be seen, and what stands in them."""
@@ -33,9 +33,6 @@ class SentForm:
     method: str = ""
     address: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def why_not(self, request: PendingRequest, shapes: Iterable[str]) -> str:
         """Why a documented request is not what this form sends; empty where it may be. Where a

@@ -12,15 +12,14 @@ sources: who wrote the comparison decided that.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["FlowRule", "refused_sources"]
 
 
-@dataclass(frozen=True)
+@settings
 class FlowRule:
     """Text of the element `source` may be put into the element `sink`; both are names, no
     patterns. A sink of "*" is refused: a rule says where data goes."""
@@ -29,7 +28,6 @@ class FlowRule:
     sink: str
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in (self.source, self.sink):
             if not (name.isascii() and name.isidentifier()):
                 raise ConfigError(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from adwright.agent.document.elements import AppDocument
@@ -30,7 +29,7 @@ from adwright.agent.run.postconditions import Postconditions, check_postconditio
 from adwright.agent.run.runner import OpenDriver, RunPolicy, RunReport, run_on_screen
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, closest_name
+from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError, FileUnreadableError
 
 __all__ = ["Macro", "MacroBook", "macro_of", "run_macro"]
@@ -38,7 +37,7 @@ __all__ = ["Macro", "MacroBook", "macro_of", "run_macro"]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
-@dataclass(frozen=True)
+@settings
 class Macro:
     """A script to be used again. task: what it does, one sentence of the user's. app, version: of
     the document that it was verified on. flows: data from pages that it may put into fields."""
@@ -52,7 +51,6 @@ class Macro:
     flows: tuple[FlowRule, ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not _NAME.fullmatch(self.name):
             raise ConfigError(
                 f"{self.name!r} is no name of a macro",

@@ -15,7 +15,6 @@ Of an item that was given another name, the check looks under that one where the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import SeenRequest
@@ -33,7 +32,7 @@ from adwright.agent.language.tree import (
 )
 from adwright.agent.language.values import ArgumentValue
 from adwright.agent.policy.shapes import matching_shape
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -50,7 +49,7 @@ _READ_ONLY = CheckRules(
 )
 
 
-@dataclass(frozen=True)
+@settings
 class Postconditions:
     """requests: shapes that must have been answered with a status from 200 to 399. check: a script
     without effects, which takes some of the run's parameters; None for no check."""
@@ -59,7 +58,6 @@ class Postconditions:
     check: Script | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for one in self.requests:
             method, _, path = one.partition(" ")
             if not method.isupper() or not path.startswith("/"):

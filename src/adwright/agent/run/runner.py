@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -41,7 +40,7 @@ from adwright.agent.run.screen_world import ScreenWorld, WorldSettings
 from adwright.agent.run.trace import RunTrace, TraceStep
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["OpenDriver", "RunPolicy", "RunReport", "RunVerdict", "run_on_screen"]
 
@@ -50,7 +49,7 @@ RunVerdict = Literal["verified", "done", "dry", "stopped", "contradicted"]
 OpenDriver: TypeAlias = Callable[[RequestGate], ScreenDriver]
 
 
-@dataclass(frozen=True)
+@settings
 class RunPolicy:
     """What a run may do. confirm: asked about writes, None says no. heal: look for elements that
     moved; those that may write only in a run with postconditions. sign_in: a script without
@@ -64,11 +63,8 @@ class RunPolicy:
     heal: bool = False
     sign_in: CheckedScript | None = None
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class RunReport:
     """What came of a run.
 
@@ -87,9 +83,6 @@ class RunReport:
     document: AppDocument
     acts: int
     seconds: float
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def run_on_screen(

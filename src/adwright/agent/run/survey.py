@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from adwright.agent.document.elements import AppDocument, Element
@@ -26,12 +26,12 @@ from adwright.agent.run.renamed import heal_missed
 from adwright.agent.run.runner import OpenDriver
 from adwright.agent.run.screen_world import ScreenWorld
 from adwright.agent.run.trace import RunTrace
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["SurveyedElement", "survey_script"]
 
 
-@dataclass(frozen=True)
+@settings
 class SurveyedElement:
     """status: "there"; "moved", where healing would find it; "gone"; "changed", where it would do
     something else; "unseen", where no harmless way leads to its state. note: why."""
@@ -39,9 +39,6 @@ class SurveyedElement:
     name: str
     status: Literal["there", "moved", "gone", "changed", "unseen"]
     note: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def survey_script(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -24,8 +24,8 @@ from adwright.audit.attacks.feedback import RankFeedback
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.audit.attacks.halving import halved
 from adwright.audit.attacks.pieces import PieceKind, text_pieces
-from adwright.core.config import check_literals, require_count
-from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.config import Count, Gt, Le, settings
+from adwright.core.errors import ResumeError
 from adwright.core.hashing import content_hash
 
 __all__ = ["RankSearchConfig", "SearchAttack"]
@@ -35,7 +35,7 @@ Pieces = tuple[int, ...]
 _DRAWN = 8  # times that a child is drawn again that is known already
 
 
-@dataclass(frozen=True)
+@settings
 class RankSearchConfig:
     """strategy: see the module. pieces: what texts are made of. width: of the beam. branch: new
     texts of a step. longest: pieces of a text. steps: at most. abandon: the share of candidates
@@ -43,22 +43,11 @@ class RankSearchConfig:
 
     strategy: Literal["beam", "tree"] = "beam"
     pieces: PieceKind = "both"
-    width: int = 4
-    branch: int = 16
-    longest: int = 8
-    steps: int = 40
-    abandon: float = 0.25
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("width", "branch", "longest", "steps"):
-            require_count(name, getattr(self, name))
-        if not 0 < self.abandon <= 1:
-            raise ConfigError(
-                "a share above 0 and up to 1 is needed",
-                where=f"abandon {self.abandon}",
-                hint="use 1 to give up none early",
-            )
+    width: Count = 4
+    branch: Count = 16
+    longest: Count = 8
+    steps: Count = 40
+    abandon: Annotated[float, Gt(0), Le(1)] = 0.25
 
 
 @dataclass

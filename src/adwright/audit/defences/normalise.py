@@ -23,7 +23,7 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.look_alikes import folded
 from adwright.audit.defences.visible import visible_text
 from adwright.authoring.tasks.harmless import harmless
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["NormaliseCleaner", "Normalised", "TextChange", "normalised"]
 
@@ -50,16 +50,13 @@ _UNSEEN = re.compile(
 _BLANK = re.compile(r"\s+")
 
 
-@dataclass(frozen=True)
+@settings
 class Normalised:
     """text: as it is seen. changes: what was done, in order. hidden: pieces that nobody sees."""
 
     text: str
     changes: tuple[TextChange, ...] = ()
     hidden: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def normalised(text: str) -> Normalised:

@@ -27,13 +27,13 @@ from adwright.audit.defences.normalise import NormaliseCleaner, Normalised, norm
 from adwright.audit.targets.averaged import AveragedTarget
 from adwright.audit.targets.defended import DefendedTarget, ListingCleaner
 from adwright.audit.targets.target import Target
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["DefenceStack", "Inspection", "LayerCost", "StackConfig"]
 
 
-@dataclass(frozen=True)
+@settings
 class StackConfig:
     """Which layers there are. normalise, guard, extract: on texts. isolated: each listing in a
     prompt of its own. eps: the bound on the term of the texts, None for none; it needs `isolated`.
@@ -45,11 +45,9 @@ class StackConfig:
     extract: bool = False
     isolated: bool = True
     eps: float | None = 0.5
-    orders: int = 1
+    orders: Count = 1
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("orders", self.orders)
         if self.eps is not None and not self.isolated:
             raise ConfigError(
                 "a bounded term needs each listing by itself",

@@ -46,7 +46,7 @@ import numpy.typing as npt
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.prompts import ANSWER_START, list_messages, plain_prompt
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, best_first
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.lm.engine.generation import TokenPrompt
 from adwright.lm.engine.language_model import LanguageModel, Tokenizer
 
@@ -70,7 +70,7 @@ _LEAST = 1e-12
 _REMEMBERED = 10_000
 
 
-@dataclass(frozen=True)
+@settings
 class LikelihoodConfig:
     """rule: "sum" or "mean" of the log-probabilities of a name's tokens, or "prior": the sum less
     that of the same names without their records. form: "chat" asks through the chat template of the
@@ -80,9 +80,6 @@ class LikelihoodConfig:
     rule: LikelihoodRule = "sum"
     form: Literal["chat", "plain"] = "chat"
     with_prior: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True, eq=False)

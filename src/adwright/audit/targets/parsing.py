@@ -35,7 +35,7 @@ from typing import Literal
 
 from adwright.audit.targets.answer_json import ranks_of_json
 from adwright.audit.targets.matching import NameFinder, plain_text
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["AnswerForm", "ParsedAnswer", "parse_answer"]
 
@@ -72,7 +72,7 @@ _REFUSED = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@settings
 class ParsedAnswer:
     """order: rows of the names, the best first. how: the rule that read it. invented: products of
     a list that the catalogue does not have, as they stand. tied: whether one place of the list had
@@ -83,9 +83,6 @@ class ParsedAnswer:
     invented: tuple[str, ...] = ()
     tied: bool = False
     note: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

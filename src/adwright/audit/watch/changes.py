@@ -5,12 +5,11 @@ for edit in text_edits(state, shop): print(edit.in_words())
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.watch.state import WatchState
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["EditKind", "TextEdit", "text_edits"]
 
@@ -18,7 +17,7 @@ __all__ = ["EditKind", "TextEdit", "text_edits"]
 EditKind = Literal["new", "changed", "removed"]
 
 
-@dataclass(frozen=True)
+@settings
 class TextEdit:
     """row, name, merchant, field: whose text. before: empty where there was none. facts_changed:
     attributes of the same product that are others now, too."""
@@ -31,9 +30,6 @@ class TextEdit:
     after: str
     kind: EditKind
     facts_changed: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def in_words(self) -> str:
         """One line."""

@@ -17,7 +17,6 @@ cannot see are changes that were undone between two looks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from adwright.audit.watch.alerts import WatchAlert, WatchReport
 from adwright.audit.watch.changes import TextEdit, text_edits
 from adwright.audit.watch.state import WatchState, read_state, state_of, write_state
 from adwright.core.atomic import locked
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["CatalogueWatch", "WatchConfig", "require_same"]
@@ -39,20 +38,18 @@ __all__ = ["CatalogueWatch", "WatchConfig", "require_same"]
 Ranks = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@settings
 class WatchConfig:
     """orders: in which each ranking is made, for the mean. least_gain: ranks that a change must win
     to be suspicious by that alone. most_ranked: changes that are ranked in one look, the suspicious
     ones first; the rest is inspected only. seed: of the orders."""
 
-    orders: int = 5
+    orders: Count = 5
     least_gain: float = 2.0
     most_ranked: int = 50
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("orders", self.orders)
         if not self.least_gain > 0 or self.most_ranked < 0:
             raise ConfigError(
                 "least_gain is above 0, and most_ranked 0 or more",

@@ -13,14 +13,13 @@ from __future__ import annotations
 import tomllib
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from adwright.authoring.checks.finding import Finding
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -40,7 +39,7 @@ _DANGLING = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class PlatformLimit:
     """What one field of a platform takes.
 
@@ -67,7 +66,6 @@ class PlatformLimit:
     note: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.most < 1 or not 0 <= self.visible <= self.most:
             raise ConfigError(
                 "a limit is at least 1, and what is visible is not above it",

@@ -17,14 +17,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
 from adwright.authoring.checks.accounts import account_spans, card_spans
 from adwright.authoring.checks.finding import Finding, Severity
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.metrics.text.grounding import unsupported_spans
 from adwright.metrics.text.lexicon import language_of, lexicon
 
@@ -38,7 +37,7 @@ _ACRONYM = 5
 _MOST_MARKS = 1
 
 
-@dataclass(frozen=True)
+@settings
 class PolicyRule:
     """A rule: found where one of its words is.
 
@@ -52,9 +51,6 @@ class PolicyRule:
     fix: str
     words: tuple[str, ...]
     unless_in_facts: bool
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @cache

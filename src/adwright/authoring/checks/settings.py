@@ -7,14 +7,13 @@ config = load_toml("checks.toml", CheckConfig)
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from adwright.authoring.checks.limits import limit_named
 from adwright.authoring.checks.voice import BrandVoice
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 
 __all__ = ["CheckConfig", "CheckName", "brands_of", "facts_of"]
 
@@ -26,7 +25,7 @@ CheckName = Literal[
 _MOST_FACTS = 50_000
 
 
-@dataclass(frozen=True)
+@settings
 class CheckConfig:
     """checks: which; empty: those of the task. limit: name of the platform's limit, see `limits`;
     empty: none. voice: of the brand. brands: of the whole catalogue, so that another brand's name
@@ -43,12 +42,10 @@ class CheckConfig:
     brands: frozenset[str] = frozenset()
     competitors: frozenset[str] = frozenset()
     locale: str = ""
-    most_characters: int = 20_000
+    most_characters: Count = 20_000
     fact_slots: tuple[str, ...] = ("occasion", "audience")
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("most_characters", self.most_characters)
         if self.limit:
             limit_named(self.limit)
 

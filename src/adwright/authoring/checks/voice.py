@@ -16,11 +16,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from adwright.authoring.checks.finding import Finding
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["BrandVoice", "check_voice"]
@@ -28,7 +27,7 @@ __all__ = ["BrandVoice", "check_voice"]
 _MOST_WORDS = 2000
 
 
-@dataclass(frozen=True)
+@settings
 class BrandVoice:
     """tone: in a few words. banned: words and phrases that must not stand in a text. required:
     those of which each must. examples: texts that sound right. locale: of the texts, BCP 47; empty:
@@ -44,7 +43,6 @@ class BrandVoice:
     locale: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in ("banned", "required"):
             words = getattr(self, name)
             if any(not word.strip() for word in words) or len(words) > _MOST_WORDS:

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.authoring.describe.words import words_of
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.config import Ge, Le, settings
 from adwright.metrics.ranking import top_items
 
 __all__ = ["Bm25", "Bm25Ranker"]
@@ -32,7 +31,7 @@ __all__ = ["Bm25", "Bm25Ranker"]
 _CELLS = 4_000_000  # scores held at once, 32 MB
 
 
-@dataclass(frozen=True)
+@settings
 class Bm25Ranker:
     """Lists of the best documents by BM25. k1: how much a word's second time counts; 0: nothing.
     b: 1 divides by the length of the document in full, 0 not at all. Defaults of Lucene.
@@ -40,15 +39,8 @@ class Bm25Ranker:
     Raises ConfigError for k1 below 0 and b outside 0 to 1.
     """
 
-    k1: float = 1.2
-    b: float = 0.75
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if not self.k1 >= 0:
-            raise ConfigError("k1 must be 0 or above", where=f"k1 {self.k1}", hint="try 1.2")
-        if not 0 <= self.b <= 1:
-            raise ConfigError("b lies between 0 and 1", where=f"b {self.b}", hint="try 0.75")
+    k1: Annotated[float, Ge(0)] = 1.2
+    b: Annotated[float, Ge(0), Le(1)] = 0.75
 
     @property
     def name(self) -> str:

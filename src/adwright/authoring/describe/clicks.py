@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from adwright.core.config import check_literals, require_count
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.config import Count, Ge, Gt, Lt, settings
+from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference
 from adwright.metrics.offpolicy import (
     Estimate,
@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float64]
 _FAR = 0.1  # a mean weight is 1 in expectation
 
 
-@dataclass(frozen=True)
+@settings
 class ClickConfig:
     """estimator: of the value; see `metrics.offpolicy`. prior: impressions that the rate of the
     kind is worth against a product's own. folds: of users. draws, confidence, seed: of the
@@ -55,21 +55,11 @@ class ClickConfig:
     """
 
     estimator: Estimator = "dr"
-    prior: float = 50.0
-    folds: int = 5
-    draws: int = 1000
-    confidence: float = 0.95
+    prior: Annotated[float, Gt(0)] = 50.0
+    folds: Annotated[int, Ge(2)] = 5
+    draws: Count = 1000
+    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("draws", self.draws)
-        if self.folds < 2:
-            raise ConfigError("the model needs two folds at least", where="folds", hint="try 5")
-        if not self.prior > 0:
-            raise ConfigError("prior must be above 0", where="prior", hint="try 50")
-        if not 0 < self.confidence < 1:
-            raise ConfigError("confidence lies between 0 and 1", where="confidence", hint="0.95")
 
 
 @dataclass(frozen=True)
@@ -86,7 +76,7 @@ class ArmClicks:
     weights: WeightSummary
 
 
-@dataclass(frozen=True)
+@settings
 class ClickResult:
     """arms: of each kind. lead: the second kind less the first, paired over users. warnings: what
     speaks against the estimate, in sentences. left_out: impressions of no kind, or without a
@@ -100,9 +90,6 @@ class ClickResult:
     left_out: int
     warnings: tuple[str, ...] = ()
     simulated: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def clicks_from_log(

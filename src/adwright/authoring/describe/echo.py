@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from adwright.authoring.describe.words import grams_of, words_of
 from adwright.authoring.tasks.product import Product
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.config import Count, Gt, Le, settings
 
 __all__ = ["DescriptionEcho", "EchoConfig", "EchoGuard", "normal_query"]
 
 
-@dataclass(frozen=True)
+@settings
 class EchoConfig:
     """words: n, of a run; queries of fewer words are not looked at. share: from which on a
     description counts as an echo, above 0 to 1. common: share of the products whose facts have a
@@ -33,17 +33,9 @@ class EchoConfig:
     Raises ConfigError that names the setting.
     """
 
-    words: int = 2
-    share: float = 0.5
-    common: float = 0.05
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if self.words < 1:
-            raise ConfigError("a run has at least one word", where="words", hint="try 2")
-        for name in ("share", "common"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError("a share lies above 0 and at most at 1", where=name, hint="0.5")
+    words: Count = 2
+    share: Annotated[float, Gt(0), Le(1)] = 0.5
+    common: Annotated[float, Gt(0), Le(1)] = 0.05
 
 
 @dataclass(frozen=True)

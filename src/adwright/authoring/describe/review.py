@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.text.agreement import Agreement, Scale, krippendorff_alpha
@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 RUBRIC = ("factuality", "fluency", "persuasiveness", "policy")
 
 
-@dataclass(frozen=True)
+@settings
 class PairJudgement:
     """What a rater says of a pair. left, right: where the text on that side is from. left_scores,
     right_scores: pairs of a name in RUBRIC and a number from 1 to 5.
@@ -56,7 +56,6 @@ class PairJudgement:
     right_scores: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name, score in (*self.left_scores, *self.right_scores):
             if name not in RUBRIC or not 1 <= score <= 5:
                 raise ValueInvalidError(

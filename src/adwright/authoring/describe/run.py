@@ -9,7 +9,7 @@ print(report.text())
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +31,7 @@ from adwright.authoring.describe.simulated_clicks import SimulatedClickConfig, s
 from adwright.authoring.describe.vectors import VectorRanker
 from adwright.authoring.describe.written import WrittenTexts, seen_in_columns, written_texts
 from adwright.authoring.writer.shop.products import ProductTable, read_products
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.frames import as_frame
@@ -42,7 +42,7 @@ __all__ = ["DescribeConfig", "DescribeSources", "RankerName", "judge_description
 RankerName = Literal["bm25", "vectors"]
 
 
-@dataclass(frozen=True)
+@settings
 class DescribeSources:
     """Where everything is.
 
@@ -64,7 +64,6 @@ class DescribeSources:
     reviews: Path | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.drafts:
             raise ConfigError(
                 "descriptions to judge lie in the folder of a writing job",
@@ -79,7 +78,7 @@ class DescribeSources:
             )
 
 
-@dataclass(frozen=True)
+@settings
 class DescribeConfig:
     """slot, variant: of the texts that are judged. rankers: that answer the queries. k1, b: of
     BM25. simulate_clicks: also by the position-based simulator. offline: never download."""
@@ -96,7 +95,6 @@ class DescribeConfig:
     offline: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.rankers or len(set(self.rankers)) < len(self.rankers):
             raise ConfigError("name rankers, each once", where="rankers", hint="bm25,vectors")
 

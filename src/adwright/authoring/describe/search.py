@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,8 @@ import numpy.typing as npt
 from adwright.authoring.describe.echo import DescriptionEcho, EchoConfig, EchoGuard
 from adwright.authoring.describe.queries import Judged
 from adwright.authoring.tasks.product import Product
-from adwright.core.config import check_literals, require_count
-from adwright.core.errors import ConfigError, DataError
+from adwright.core.config import Count, Gt, Lt, settings
+from adwright.core.errors import DataError
 from adwright.metrics.graded import Gain, graded_ndcg_per_query, grades_of_lists
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
@@ -69,7 +69,7 @@ class DocumentRanker(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class SearchConfig:
     """k: of NDCG@k. gain: see `metrics.graded`. echo: what counts as an echo, and echoes: what
     becomes of such descriptions. draws, confidence, seed: of the intervals.
@@ -77,23 +77,16 @@ class SearchConfig:
     Raises ConfigError that names the setting.
     """
 
-    k: int = 10
+    k: Count = 10
     gain: Gain = "exponential"
     echo: EchoConfig = field(default_factory=EchoConfig)
     echoes: Echoes = "drop"
-    draws: int = 1000
-    confidence: float = 0.95
+    draws: Count = 1000
+    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("k", self.k)
-        require_count("draws", self.draws)
-        if not 0 < self.confidence < 1:
-            raise ConfigError("confidence lies between 0 and 1", where="confidence", hint="0.95")
 
-
-@dataclass(frozen=True)
+@settings
 class SearchRow:
     """A number of the table. ndcg: of this index; lead: its distance from the original index,
     paired, None for that one itself. queries: that count here."""
@@ -104,9 +97,6 @@ class SearchRow:
     queries: int
     ndcg: MethodInterval
     lead: MethodInterval | None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.authoring.describe.search import INDEXES, DescriptionSearch, Index
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, Ge, Gt, Lt, settings
 from adwright.core.errors import ConfigError
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
@@ -33,7 +34,7 @@ __all__ = ["SimulatedClickConfig", "SimulatedClicks", "expected_clicks", "simula
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@settings
 class SimulatedClickConfig:
     """decay: how fast attention falls, 0 for not at all. floor: chance of a click on a product
     that is looked at and not relevant. highest: the best grade there is. draws, confidence, seed:
@@ -42,23 +43,12 @@ class SimulatedClickConfig:
     Raises ConfigError that names the setting.
     """
 
-    decay: float = 1.0
-    floor: float = 0.02
-    highest: int = 3
-    draws: int = 1000
-    confidence: float = 0.95
+    decay: Annotated[float, Ge(0)] = 1.0
+    floor: Annotated[float, Ge(0), Lt(1)] = 0.02
+    highest: Count = 3
+    draws: Count = 1000
+    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("highest", self.highest)
-        require_count("draws", self.draws)
-        if not self.decay >= 0:
-            raise ConfigError("decay must be 0 or above", where="decay", hint="try 1")
-        if not 0 <= self.floor < 1:
-            raise ConfigError("floor lies at 0 or above and below 1", where="floor", hint="0.02")
-        if not 0 < self.confidence < 1:
-            raise ConfigError("confidence lies between 0 and 1", where="confidence", hint="0.95")
 
 
 @dataclass(frozen=True)

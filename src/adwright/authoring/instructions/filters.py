@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from adwright.authoring.checks.accounts import is_card
 from adwright.authoring.checks.language import judge_language
@@ -23,7 +22,7 @@ from adwright.authoring.instructions.rows import InstructionRow, request_of
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.tasks.prompts import PromptBounds
 from adwright.authoring.tasks.task import task_named
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.words import words_of
 
@@ -63,7 +62,7 @@ _CALL = re.compile(r"\b(?:tel|phone|call|fax)\b\.?:?\s*\(?0\d[\d\s()./-]{6,}\d",
 _CARD = re.compile(r"(?<!\d)[3-6]\d{14,15}(?!\d)")
 
 
-@dataclass(frozen=True)
+@settings
 class FilterConfig:
     """Where the filters draw their lines.
 
@@ -77,7 +76,6 @@ class FilterConfig:
     prompt: int = 6000
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (1 <= self.shortest <= self.longest and self.prompt >= 1):
             raise ConfigError(
                 "the filters leave nothing", where="FilterConfig", hint="shortest <= longest"

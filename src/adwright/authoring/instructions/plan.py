@@ -12,7 +12,7 @@ from adwright.authoring.instructions.sources.given import DataSources
 from adwright.authoring.instructions.teacher import TeacherConfig
 from adwright.authoring.tasks.prompts import PromptBounds
 from adwright.authoring.tasks.task import TASKS, task_named
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["BuildCounts", "InstructionPlan", "InstructionReport"]
@@ -20,7 +20,7 @@ __all__ = ["BuildCounts", "InstructionPlan", "InstructionReport"]
 Counts = Mapping[str, int]
 
 
-@dataclass(frozen=True)
+@settings
 class InstructionPlan:
     """What is built, and how.
 
@@ -54,7 +54,6 @@ class InstructionPlan:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in (*self.tasks, *self.held_out):
             task_named(name)
         twice = len(set(self.tasks)) < len(self.tasks) or not self.tasks

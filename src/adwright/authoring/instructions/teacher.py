@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from adwright.authoring.instructions.draws import drawn
 from adwright.authoring.instructions.phrases import MOST_ALIKE, alike
@@ -24,7 +24,7 @@ from adwright.authoring.instructions.seeds import SeedInstruction, slots_of, val
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.tasks.prompts import PromptBounds, messages_of
 from adwright.authoring.tasks.task import AuthoringTask
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, Message
@@ -41,7 +41,7 @@ _DIGITS = 12
 _LATIN = 0.9
 
 
-@dataclass(frozen=True)
+@settings
 class TeacherConfig:
     """How a teacher is asked.
 
@@ -64,7 +64,6 @@ class TeacherConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         counts = (self.shown, self.asked, self.prompts, self.batch, self.tokens, self.answer_tokens)
         if min(counts) < 1:
             raise ConfigError("counts are from 1 on", where="TeacherConfig", hint="raise them")

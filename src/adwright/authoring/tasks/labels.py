@@ -33,7 +33,7 @@ from adwright.authoring.tasks.prompts import (
     shown_labels,
 )
 from adwright.authoring.tasks.task import AuthoringRequest
-from adwright.core.config.choices import choices_of
+from adwright.core.config import choices_of
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, Message
 from adwright.lm.engine.language_model import LanguageModel

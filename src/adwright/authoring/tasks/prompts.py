@@ -13,11 +13,10 @@ cannot end it, add another or open a turn.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from adwright.authoring.tasks.harmless import harmless
 from adwright.authoring.tasks.task import PRODUCT_SLOT, AuthoringRequest, AuthoringTask
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
 
@@ -50,7 +49,7 @@ _INSTRUCTIONS = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class PromptBounds:
     """How much of a request is shown. title, text, value: characters of the title, of the
     description, and of every other field. attributes: how many; labels: more than so many are not
@@ -66,7 +65,6 @@ class PromptBounds:
     labels: int = 60
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if min(self.title, self.text, self.value, self.attributes) < 1 or self.labels < 0:
             raise ConfigError(
                 "bounds of a prompt are counts from 1 on", where="PromptBounds", hint="raise them"

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from adwright.authoring.tasks.product import Product
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 
 __all__ = [
@@ -45,7 +45,7 @@ Form = Literal["text", "label", "pairs"]
 PRODUCT_SLOT = "product"
 
 
-@dataclass(frozen=True)
+@settings
 class TaskSlot:
     """A thing that a task presents, or asks for. party: whose feature it is. required: a request
     without it is refused."""
@@ -54,11 +54,8 @@ class TaskSlot:
     party: Party
     required: bool = True
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class AuthoringTask:
     """What a model is shown and what it has to write.
 
@@ -74,9 +71,6 @@ class AuthoringTask:
     form: Form
     checks: tuple[str, ...]
     measures: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def pairs(self) -> tuple[tuple[Party, Party], ...]:

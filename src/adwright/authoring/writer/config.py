@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated
 
 from adwright.authoring.writer.slots import WriterPlatform, slot_named
-from adwright.core.config import checked
+from adwright.core.config import Ge, settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["WriteBudget", "WriteConfig", "WriterPrices"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class WriterPrices:
     """Money for a million tokens: of prompts, of those of them that were cached, and of answers.
     cached: None for the price of the others. currency: in which they are."""
@@ -34,8 +34,7 @@ class WriterPrices:
         return millions / 1e6
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class WriteBudget:
     """After which a job stops: tokens of prompts and answers, seconds, money. 0 for no bound. What
     is being written then is written to its end."""
@@ -49,8 +48,7 @@ class WriteBudget:
             raise ConfigError("a budget is 0 or above", where=str(self), hint="correct it")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class WriteConfig:
     """What is written for each product, and how.
 
@@ -79,12 +77,12 @@ class WriteConfig:
     values: tuple[tuple[str, str], ...] = ()
     value_columns: tuple[tuple[str, str], ...] = ()
     instructions: tuple[tuple[str, str], ...] = ()
-    temperature: float = 0.0
-    variety: float = 0.8
+    temperature: Annotated[float, Ge(0)] = 0.0
+    variety: Annotated[float, Ge(0)] = 0.8
     seed: int = 0
     batch: int = 64
     attempts: int = 3
-    pause: float = 1.0
+    pause: Annotated[float, Ge(0)] = 1.0
     sample: int = 0
     repair: bool = True
     rewrite: bool = False
@@ -113,9 +111,6 @@ class WriteConfig:
                 raise ConfigError(
                     f"{name} is {most} or more", where=f"{name} {getattr(self, name)}"
                 )
-        for name in ("temperature", "variety", "pause"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is 0 or more", where=f"{name} {getattr(self, name)}")
         if self.variants > 1 and not self.variety:
             raise ConfigError(
                 "variants differ by what is drawn, which needs variety",

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from adwright.authoring.checks.finding import Finding
 from adwright.authoring.tasks.product import Product
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -106,7 +106,7 @@ class Draft:
         return self.product, self.slot, self.variant
 
 
-@dataclass(frozen=True)
+@settings
 class ReviewDecision:
     """What a person says of a draft.
 
@@ -126,7 +126,6 @@ class ReviewDecision:
     time: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         _check_key(self.key)
         if self.kind == "edit" and not self.text.strip():
             raise ConfigError("an edit needs a text", where="text", hint="or reject the draft")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from adwright.authoring.checks.finding import Finding
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.lm.engine.generation import Usage
 
 __all__ = ["REPORT", "JobEnd", "WriteReport", "WriteTally"]
@@ -19,7 +19,7 @@ REPORT = "report.json"
 JobEnd = Literal["done", "budget", "stopped"]
 
 
-@dataclass(frozen=True)
+@settings
 class WriteReport:
     """What one run of a job did.
 
@@ -60,9 +60,6 @@ class WriteReport:
     findings: dict[str, dict[str, int]]
     grounded: dict[str, float | None]
     said: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

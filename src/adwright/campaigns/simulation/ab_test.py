@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.run import Plan
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
 from adwright.delivery.policy.split_policy import ABSplit, Arm
@@ -79,7 +79,7 @@ class VerdictConfig:
             raise ConfigError("confidence lies between 0 and 1", where=str(self.confidence))
 
 
-@dataclass(frozen=True)
+@settings
 class ArmResult:
     """Counts of one arm. people: assigned to it; visitors: of them, who came. stages: share
     of the visits that were answered in each order (fine, coarse, popularity). per_person,
@@ -96,9 +96,6 @@ class ArmResult:
     stages: dict[str, float]
     per_person: Interval
     per_visit: Interval
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adwright.cli.lm.serve import DEFAULT_MODEL
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ NoModel = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@settings
 class AppFiles:
     """The files of an app: those that are not named lie beside its document."""
 
@@ -94,9 +93,6 @@ class AppFiles:
     policy: Path | None = None
     macros: Path | None = None
     records: Path | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def policy_path(self) -> Path:
@@ -131,7 +127,7 @@ class AppFiles:
         return document, policy
 
 
-@dataclass(frozen=True)
+@settings
 class ModelChoice:
     """Which model may be asked for a script. writer: folder of a tuned writer of scripts."""
 
@@ -144,7 +140,6 @@ class ModelChoice:
     writer: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.none and (self.url or self.adapter or self.writer):
             raise ConfigError(
                 "no model is asked, and one is named",

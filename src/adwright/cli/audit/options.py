@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.shared import name_pairs
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class CatalogueChoice:
         return opened.catalogue
 
 
-@dataclass(frozen=True)
+@settings
 class TargetChoice:
     """The options of a ranker. seed: of the orders that are averaged over, and of sampling."""
 
@@ -183,9 +183,6 @@ class TargetChoice:
     average: int = 1
     seed: int = 0
     offline: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def open(self, weights: ModelWeights | None = None) -> Target:
         """Open the model and what ranks by it. weights: of the model where they are loaded already.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from adwright.core.addresses import shown_address
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,8 +74,7 @@ ProgramThreads = Annotated[
 ]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class EngineChoice:
     """The engines of a verb. name: that calls may give their model. urls: of servers, one engine
     each, in the place of processes here. tokenizer: of their model; "": tokens are guessed, and

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import checked, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ConfigError, FileUnreadableError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ RECORD_FILE = "record.json"
 JOURNEY = "complete-journey"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class RecordOptions:
     """The record that was named, and how its lives are read. creatives: a table of what they show;
     where, share: of Complete Journey. The rest is of `DeliveryLives`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Literal, get_args
 from urllib.parse import urlencode
 
 from adwright.authoring.writer.text_state import TextState
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.web.errors import ApiError
 
 __all__ = ["FindingsShown", "QueueFilter", "StatusShown", "read_filter"]
@@ -25,7 +25,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class QueueFilter:
     """status, findings: see the types. slot: of that alone; empty for all. product: what the id of
     the product holds, in any case; empty for all.
@@ -37,9 +37,6 @@ class QueueFilter:
     findings: FindingsShown = "all"
     slot: str = ""
     product: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def takes(self, state: TextState) -> bool:
         """Whether a text is shown."""

@@ -16,7 +16,7 @@ from adwright.console.review.checking import Checked, RoomTaken
 from adwright.console.review.marks import MarkedPiece, pieces_of
 from adwright.console.review.word_diff import Spans, changed_spans
 from adwright.console.shell.showing import has_hidden
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = [
     "DoneView",
@@ -39,7 +39,7 @@ _ALIKE = 0.4
 _SHOWN, _FACT, _FACTS = 20_000, 600, 60
 
 
-@dataclass(frozen=True)
+@settings
 class RowView:
     """A draft in the list. text: as it is now, shortened."""
 
@@ -49,9 +49,6 @@ class RowView:
     errors: int
     warnings: int
     text: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class DoneView:
     decided: bool
 
 
-@dataclass(frozen=True)
+@settings
 class DraftView:
     """A draft with all that is known of it.
 
@@ -94,9 +91,6 @@ class DraftView:
     unseen: bool
     same: bool
     apart: bool
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

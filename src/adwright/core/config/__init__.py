@@ -1,6 +1,22 @@
 """Settings: frozen dataclasses, to and from files, and checked where they are built."""
 
-from adwright.core.config.checked import check_literals, checked, require_count
+from adwright.core.config.declared import (
+    Count,
+    Finite,
+    Ge,
+    Gt,
+    Help,
+    Le,
+    Lt,
+    MinLen,
+    Natural,
+    NotNegative,
+    Positive,
+    check_literals,
+    choices_of,
+    require_count,
+    settings,
+)
 from adwright.core.config.names import closest_name, names_at, suggesting
 from adwright.core.config.plain import (
     from_jsonable,
@@ -12,14 +28,26 @@ from adwright.core.config.plain import (
 )
 
 __all__ = [
+    "Count",
+    "Finite",
+    "Ge",
+    "Gt",
+    "Help",
+    "Le",
+    "Lt",
+    "MinLen",
+    "Natural",
+    "NotNegative",
+    "Positive",
     "check_literals",
-    "checked",
+    "choices_of",
     "closest_name",
     "from_jsonable",
     "load_toml",
     "names_at",
     "read_toml",
     "require_count",
+    "settings",
     "suggesting",
     "to_jsonable",
     "with_current_names",

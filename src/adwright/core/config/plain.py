@@ -3,7 +3,7 @@
 Inside adwright a config is a frozen dataclass. At the border, where a person's file comes
 in, pydantic checks it: a key that nobody reads is an error (it is nearly always a typing
 mistake), and so is a number written as text. A config that is built in Python checks itself, see
-`checked`.
+`settings`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from adwright.core.config.declared import Ge, Gt, Le, Lt, range_of
 from adwright.core.config.names import closest_name, names_at
 from adwright.core.errors import ConfigError
 from adwright.core.regular import read_regular
@@ -37,6 +38,13 @@ T = TypeVar("T")
 
 #: Of a run file.
 _MOST_BYTES = 16 << 20
+#: Of pydantic's kinds of errors.
+_BOUNDS = {
+    "greater_than": Gt,
+    "greater_than_equal": Ge,
+    "less_than": Lt,
+    "less_than_equal": Le,
+}
 #: Problems of a file that an error names, beside the first.
 _NAMED = 10
 
@@ -183,6 +191,11 @@ def _problem(found: Any, cls: type[Any]) -> tuple[str, str, str]:
     if found["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return key, "a required key is missing", "add it"
     shown = json.dumps(found["input"], default=str)[:80]
+    if bound := _BOUNDS.get(found["type"]):
+        (limit,) = (value for name, value in found["ctx"].items() if name != "error")
+        name = next(part for part in reversed(path) if isinstance(part, str))
+        limit = int(limit) if limit == int(limit) else limit
+        return key, f"{name} {range_of([bound(limit)])}, not {shown}", "correct the value"
     return key, f"{found['msg']}, got {shown}", "correct the value"
 
 

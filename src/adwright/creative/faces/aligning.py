@@ -67,13 +67,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.assets import asset
-from adwright.core.config import check_literals
+from adwright.core.config import Ge, Gt, Le, settings
 from adwright.core.errors import AssetError, ConfigError, DataError, MissingExtraError
 from adwright.creative.records.seeing.faces import FaceFinder
 
@@ -106,7 +106,7 @@ Pixels = NDArray[np.uint8]
 _MOST_CUT = 4096
 
 
-@dataclass(frozen=True)
+@settings
 class FacePlace:
     """middle: of the square. side: its length, pixels. turn: degrees, clockwise as seen.
 
@@ -115,20 +115,15 @@ class FacePlace:
     """
 
     middle: Point
-    side: float
+    side: Annotated[float, Ge(1)]
     turn: float = 0.0
     outline: tuple[Point, ...] = ()
     shape: Literal["ellipse", "square"] = "ellipse"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         numbers = (*self.middle, self.side, self.turn, *(n for one in self.outline for n in one))
         if not all(map(math.isfinite, numbers)):
             raise ConfigError("a number of the place is not finite", where="FacePlace")
-        if self.side < 1:
-            raise ConfigError(
-                f"side {self.side} is below a pixel", where="FacePlace.side", hint="pass the pixels"
-            )
         if self.outline and len(self.outline) < 3:
             raise ConfigError(
                 "an outline has at least three corners", where="FacePlace.outline", hint="leave out"
@@ -374,22 +369,14 @@ def _in_picture(points: NDArray[np.float64], place: FacePlace, side: int) -> NDA
 Reason = Literal["small", "cut off", "unsure"]
 
 
-@dataclass(frozen=True)
+@settings
 class AlignLimits:
     """least_eyes: pixels between the eyes. least_inside: share of the points that lie in the
     picture. least_confidence: of the mesh, MediaPipe's own limit."""
 
-    least_eyes: float = 12.0
-    least_inside: float = 0.98
-    least_confidence: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if self.least_eyes <= 0:
-            raise ConfigError("least_eyes is not above 0", where="least_eyes", hint="take 12")
-        for name in ("least_inside", "least_confidence"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is not in [0, 1]", where=name, hint="take the default")
+    least_eyes: Annotated[float, Gt(0)] = 12.0
+    least_inside: Annotated[float, Ge(0), Le(1)] = 0.98
+    least_confidence: Annotated[float, Ge(0), Le(1)] = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,16 +389,13 @@ class AlignedFace:
     points: FacePoints | None = None
 
 
-@dataclass(frozen=True)
+@settings
 class SkippedFace:
     """box: left, top, right and bottom in pixels. detail: the reason in numbers."""
 
     box: tuple[float, float, float, float]
     reason: Reason
     detail: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from adwright.core.config import check_literals, load_toml
+from adwright.core.config import load_toml, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.faces.stylegan import Generator
 
@@ -130,7 +130,7 @@ def _signed(vectors: Tensor) -> Tensor:
 _MOST_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
+@settings
 class AllowedDirection:
     """sefa: its number among SeFa's, from 0; or vector: its name in the file of vectors."""
 
@@ -140,11 +140,10 @@ class AllowedDirection:
     vector: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         _check_one(self.sefa, self.vector, self.name)
 
 
-@dataclass(frozen=True)
+@settings
 class LockedDirection:
     """As `AllowedDirection`; a group may have several."""
 
@@ -153,11 +152,10 @@ class LockedDirection:
     vector: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         _check_one(self.sefa, self.vector, self.group)
 
 
-@dataclass(frozen=True)
+@settings
 class DirectionsFile:
     """See the module. vectors: path of the file of vectors, beside this one."""
 
@@ -168,7 +166,6 @@ class DirectionsFile:
     vectors: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         names = [one.name for one in self.allowed]
         if not names or len(set(names)) != len(names):
             raise ConfigError(
@@ -178,7 +175,7 @@ class DirectionsFile:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class NamedDirections:
     """names, groups: of the K directions that may be used. directions: these. locked: of each
     group, directions float64 [M, D]. unknown: groups of which nobody has one."""
@@ -188,9 +185,6 @@ class NamedDirections:
     directions: Directions
     locked: dict[Literal["gender", "age", "skin", "ethnicity"], NDArray[np.float64]]
     unknown: tuple[Literal["gender", "age", "skin", "ethnicity"], ...]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def vector(self, name: str) -> NDArray[np.float64]:
         """float64 [D]: of a name. Raises ConfigError for another."""

@@ -31,12 +31,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.creative.faces.aligning import AlignedFace, FacePlace, SkippedFace, require_picture
 
@@ -108,23 +108,15 @@ _MUCH = np.float32(32)
 _FINE = 2.0
 
 
-@dataclass(frozen=True)
+@settings
 class PasteSettings:
     """blend, detail: see the module. shrink: of the mask, share of the square's side. feather: how
     far the face is mixed with the picture, the same share."""
 
     blend: Literal["seamless", "feather"] = "seamless"
     detail: bool = True
-    shrink: float = 3 / 256
-    feather: float = 0.05
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("shrink", "feather"):
-            if not 0 <= getattr(self, name) <= 0.25:
-                raise ConfigError(
-                    f"{name} is not in [0, .25]", where=f"PasteSettings.{name}", hint="see there"
-                )
+    shrink: Annotated[float, Ge(0), Le(0.25)] = 3 / 256
+    feather: Annotated[float, Ge(0), Le(0.25)] = 0.05
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,14 +22,13 @@ Letters: N units, M rows of a unit and a period.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from adwright.core.config import check_literals
+from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.lifetime.delivery_features import (
     Deliveries,
@@ -51,7 +50,7 @@ _NEEDED = ("day", "impressions")
 _SUMS = ("impressions", "clicks", "spend", "conversions", "conversion_value")
 
 
-@dataclass(frozen=True)
+@settings
 class DeliverySpellConfig:
     """What a unit is, and as of when.
 
@@ -62,16 +61,11 @@ class DeliverySpellConfig:
     """
 
     unit_of: Literal["creative", "ad"] = "creative"
-    landmark: int = 1
-    gap: int = 3
+    landmark: Count = 1
+    gap: Natural = 3
     ends: tuple[tuple[str, ...], ...] = (("operator", "automatic"),)
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        if self.landmark < 1:
-            raise ConfigError("the landmark is a day of a life, from 1", where=f"{self.landmark}")
-        if self.gap < 0:
-            raise ConfigError("a gap cannot be negative", where=f"gap {self.gap}")
         named = [cause for causes in self.ends for cause in causes]
         if not all(self.ends) or not named or len(set(named)) < len(named):
             raise ConfigError("every end needs its own stop causes", where=f"ends {self.ends}")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.creative.lifetime.journey_weeks import DISPLAYS, MAILERS, Displays, Sales, Where
 from adwright.creative.lifetime.spell_runs import Runs
 from adwright.data.ranges import ranges
@@ -57,7 +57,7 @@ class _Ended(NamedTuple):
     weeks: Ints
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class DisplayHistory:
     """Displays and sales, and the running sums of them that features are differences of.
 
@@ -71,9 +71,6 @@ class DisplayHistory:
     category: Values
     where: Where
     _ended: dict[str, _Ended] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def ended(self, name: str, owner: Values, who: Ints, at: Ints) -> dict[str, Values]:
         """Spells of the same owner whose end was seen by the landmark, and their mean length.

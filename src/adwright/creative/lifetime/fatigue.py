@@ -13,13 +13,13 @@ Letters: N units, M periods of all units together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError, DataError
+from adwright.core.config import Count, Gt, Lt, settings
+from adwright.core.errors import DataError
 
 __all__ = ["FatigueRule", "LifeSeries", "fall_from_peak", "fires_at", "low_in_a_row"]
 
@@ -27,21 +27,14 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@settings
 class FatigueRule:
     """measure: "rate", clicks by shown, or "sales", clicks alone. drop: share below the peak, in
     (0, 1). periods: low ones in a row, from 1. The defaults are those of the tools."""
 
     measure: Literal["rate", "sales"] = "rate"
-    drop: float = 0.2
-    periods: int = 3
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if not 0 < self.drop < 1:
-            raise ConfigError("the drop is a share between 0 and 1", where=f"drop {self.drop}")
-        if self.periods < 1:
-            raise ConfigError("a rule needs a period", where=f"periods {self.periods}")
+    drop: Annotated[float, Gt(0), Lt(1)] = 0.2
+    periods: Count = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
@@ -62,7 +62,7 @@ class SpellSplit(NamedTuple):
     test: SpellTable
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class SpellTable:
     """Units at their landmark. N units.
 
@@ -104,9 +104,6 @@ class SpellTable:
     group: Ints
     start: Ints
     landmark: float
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def __len__(self) -> int:
         return len(self.time)

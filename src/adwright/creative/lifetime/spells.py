@@ -17,7 +17,6 @@ product there so far, shown those that came to the store, each counted once a we
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from adwright.core.assets import ASSETS
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.display_features import (
@@ -67,7 +66,7 @@ VERSION = 2
 _FIRST, _LAST = min(WEEKS), max(WEEKS)
 
 
-@dataclass(frozen=True)
+@settings
 class SpellConfig:
     """Which spells, and as of when.
 
@@ -85,7 +84,6 @@ class SpellConfig:
     running_age: int | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not 1 <= self.landmark <= _LAST:
             raise ConfigError(
                 f"the landmark is a week of a spell, from 1 to {_LAST}", where=f"{self.landmark}"

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.creative.memory.text_numbers import (
     SURPRISALS,
@@ -56,7 +55,7 @@ _BEFORE = 'The slogan of a company: "'
 _SCENES = 300
 
 
-@dataclass(frozen=True)
+@settings
 class BlockConfig:
     """What reads ads.
 
@@ -75,7 +74,6 @@ class BlockConfig:
     offline: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.longest < 1 or self.layer < 0:
             raise ConfigError(
                 "a text has at least 1 character and a layer is 0 or more",

@@ -11,7 +11,7 @@ tensors.safetensors   scales and coefficients of each block, vectors of the trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash
 from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
@@ -44,7 +44,7 @@ _SENTENCE = "sentence"
 _FIELDS = ("mean", "spread", "coefficients")
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class FittedMemory:
     """A head with what encodes for it.
 
@@ -63,9 +63,6 @@ class FittedMemory:
     brands: int = 0
     data_hash: str = ""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def name(self) -> str:

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
 from adwright.creative.judging.judgement import Judgements
@@ -55,7 +55,7 @@ _ROWS = "rows.jsonl"
 _WARMUP = 0.05
 
 
-@dataclass(frozen=True)
+@settings
 class LanguageConfig:
     """How the language form is tuned.
 
@@ -84,7 +84,6 @@ class LanguageConfig:
     out: Path = field(default=Path("runs/memory"))
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if "recall" not in self.tasks:
             raise ConfigError(
                 "a judge of recall is tuned on the task recall",

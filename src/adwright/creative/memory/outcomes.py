@@ -17,7 +17,6 @@ score between 0 and 1 that is Phi(d' / sqrt 2), the share right where one of two
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Literal
@@ -26,7 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.records.verbal.ads_table import AdColumns, AdTable, read_ads
 from adwright.creative.records.verbal.record import AdRecord
@@ -53,7 +52,7 @@ _COUNTS = ("hits", "old", "false_alarms", "new")
 _SAME = 0.01
 
 
-@dataclass(frozen=True)
+@settings
 class ScoreColumns:
     """Which columns hold how well an ad was remembered. Empty: guess by usual names.
 
@@ -74,7 +73,6 @@ class ScoreColumns:
     new: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         told = [name for name in _COUNTS if getattr(self, name)]
         if told and (len(told) < len(_COUNTS) or self.score):
             raise ConfigError(
@@ -90,7 +88,7 @@ class ScoreColumns:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class RecallTable:
     """N ads with how well they were remembered.
 
@@ -108,9 +106,6 @@ class RecallTable:
     measure: Measure = "share"
     said: tuple[str, ...] = ()
     name: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def __len__(self) -> int:
         """N."""

@@ -7,12 +7,12 @@ and reported; then each column is read as `export_keys` and `cells` do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import polars as pl
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError
 from adwright.creative.records.cells import (
     LARGEST_COUNT,
@@ -46,7 +46,7 @@ _LISTED = 8
 _SAID = "__said"
 
 
-@dataclass(frozen=True)
+@settings
 class DeliveryOptions:
     """What an export does not say itself.
 
@@ -70,7 +70,6 @@ class DeliveryOptions:
     excess_clicks: Literal["refuse", "cap"] = "refuse"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.currency and not (len(self.currency) == 3 and self.currency.isupper()):
             raise ConfigError(
                 f"{self.currency!r} is no code of a currency",

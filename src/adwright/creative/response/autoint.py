@@ -27,15 +27,14 @@ Letters: B ads, M fields, D width, H heads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Ge, Lt, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.response.inputs.encoded import AdInputs
 from adwright.creative.response.inputs.features import AdFeatures
@@ -43,8 +42,7 @@ from adwright.creative.response.inputs.features import AdFeatures
 __all__ = ["AutoInt", "AutoIntConfig", "InteractingLayer"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class AutoIntConfig:
     """width: D of a field. layers: L. heads: H, which divide D. dense: "field" lets dense vectors
     attend, "deep" gives them to the deep branch alone. deep: units of the branch that reads all
@@ -58,18 +56,15 @@ class AutoIntConfig:
     dense: Literal["field", "deep"] = "field"
     deep: tuple[int, ...] = ()
     scaled: bool = False
-    dropout: float = 0.2
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if min(self.width, self.heads) < 1 or self.layers < 0 or self.width % self.heads:
             raise ConfigError(
                 "heads share the width of a field evenly",
                 where=f"width {self.width}, heads {self.heads}, layers {self.layers}",
                 hint="width 16, heads 2, layers 2",
             )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("dropout lies in [0, 1)", where=f"dropout {self.dropout}")
         if any(units < 1 for units in self.deep) or (self.dense == "deep" and not self.deep):
             raise ConfigError(
                 "the deep branch has layers of 1 unit or more",

@@ -25,7 +25,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.config import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    settings,
+    to_jsonable,
+)
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.core.progress import say
@@ -47,7 +54,7 @@ from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.position import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
-from adwright.training.run_settings import check_ranges, seeded
+from adwright.training.run_settings import seeded
 
 __all__ = ["ClickRateConfig", "fit_click_rate"]
 
@@ -57,8 +64,7 @@ _SHARES = (0.0, 0.25, 0.5, 1.0)
 _SIMPLE_PLACES = 1024
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ClickRateConfig:
     """A click rate and its training.
 
@@ -70,26 +76,17 @@ class ClickRateConfig:
 
     network: AutoIntConfig | None = field(default_factory=AutoIntConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
-    folds: int = 5
-    min_count: int = 5
-    epochs: int = 6
-    patience: int = 2
-    batch: int = 128
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    regression: float = 0.1
-    clip_norm: float = 5.0
-    coverage: float = 0.9
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        check_ranges(
-            self,
-            counts=("folds", "min_count", "epochs", "patience", "batch"),
-            positive=("learning_rate", "coverage"),
-            not_negative=("weight_decay", "regression", "clip_norm", "seed"),
-        )
+    folds: Count = 5
+    min_count: Count = 5
+    epochs: Count = 6
+    patience: Count = 2
+    batch: Count = 128
+    learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 1e-2
+    regression: NotNegative = 0.1
+    clip_norm: NotNegative = 5.0
+    coverage: Positive = 0.9
+    seed: Natural = 0
 
 
 def fit_click_rate(

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.arrays import check_same_length
 
@@ -39,7 +39,7 @@ Whole = npt.NDArray[np.int64]
 _FIRST_RATIO = 3.0
 
 
-@dataclass(frozen=True)
+@settings
 class LinearConfig:
     """penalties: p is chosen among these. ratio: r; None estimates it, 0 is a plain ridge."""
 
@@ -47,7 +47,6 @@ class LinearConfig:
     ratio: float | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.penalties or not all(0 < one < np.inf for one in self.penalties):
             raise ConfigError("penalties are above 0", where=f"penalties {self.penalties}")
         if self.ratio is not None and not 0 <= self.ratio < np.inf:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.batches.batch import DRAW_OFFSET, Batch
 from adwright.data.batches.jagged import Jagged
@@ -34,8 +34,7 @@ __all__ = ["PartialStream", "Position", "Stream", "StreamConfig", "to_batch"]
 IDS = ("user_id", "item_id")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class PartialStream:
     """How rows become batches, where None leaves a setting to the data (`ranker_defaults`).
 
@@ -70,8 +69,7 @@ class PartialStream:
         return replace(default, **{k: v for k, v in given.items() if v is not None})
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class StreamConfig(PartialStream):
     """`PartialStream` with nothing left open."""
 

@@ -29,14 +29,12 @@ at random; and each event that stays still predicts the event that truly followe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.config import Gt, Le, settings
 from adwright.data.ranges import ranges
 
 __all__ = ["Choice", "StochasticLength", "chance_of_cut", "shorten", "threshold"]
@@ -46,17 +44,12 @@ Floats = NDArray[np.float64]
 Choice = Literal["recency", "random", "weighted", "steep"]
 
 
-@dataclass(frozen=True)
+@settings
 class StochasticLength:
     """alpha: in (0, 2]; 2 cuts nothing. choice: which events stay, see the module."""
 
-    alpha: float = 1.6
+    alpha: Annotated[float, Gt(0), Le(2)] = 1.6
     choice: Choice = "weighted"
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if not 0 < self.alpha <= 2:
-            raise ConfigError("alpha lies in (0, 2]", where=f"alpha {self.alpha}")
 
 
 def threshold(longest: int, alpha: float) -> int:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.column_kinds import ColumnKind, check_column_kinds
 from adwright.data.schema import EVENT_SCHEMA, KINDS, EventKind
@@ -99,7 +99,7 @@ KINDS_BY_NAME: dict[str, EventKind] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class LogMapping:
     """What a log's columns and values mean; what is left open follows from obvious names.
 
@@ -138,7 +138,6 @@ class LogMapping:
     column_kinds: dict[str, ColumnKind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         known = [*EVENT_SCHEMA.names, _QUANTITY]
         for name in self.columns:
             if name not in known:

@@ -14,7 +14,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
@@ -48,8 +48,7 @@ _TAKEN = {"user_id", "item_id", "request_id", "time", "label", "split", "visible
 _REQUEST = ["user_id", "request_id"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class LogTaskConfig:
     """What counts as a response, what a row knows, and where the log is cut.
 
@@ -77,7 +76,6 @@ class LogTaskConfig:
     min_count: int = 1
 
     def __post_init__(self) -> None:
-        check_literals(self)
         check_column_kinds(self.column_kinds, "column_kinds")
         train, valid = self.shares
         if min(train, valid) <= 0 or train + valid >= 1:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.features import ItemTable
 from adwright.data.tasks.negatives import Draws
@@ -53,7 +53,7 @@ KIND = "cascade"
 _PARTS = ("retriever", "coarse", "fine", "histories")
 
 
-@dataclass(frozen=True)
+@settings
 class _Config:
     """The part of the manifest that is not about files."""
 
@@ -63,11 +63,8 @@ class _Config:
     blend: Blend | None = None
     calibration: Calibration = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class Deployment:
     """The trained parts of a cascade.
 
@@ -89,9 +86,6 @@ class Deployment:
     blend: Blend | None = None
     calibration: Calibration = field(default_factory=dict)
     artifact_id: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def cascade(
         self,

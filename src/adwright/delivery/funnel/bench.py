@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.cascade import found_by
@@ -65,7 +65,7 @@ class FoundCandidates:
         return share
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class Bench:
     """Candidates of V visits with their columns.
 
@@ -81,9 +81,6 @@ class Bench:
     z: NDArray[np.float32]
     taken: NDArray[np.bool_]
     reached: Mapping[SourceName, NDArray[np.bool_]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def reached_by(self, names: Sequence[SourceName]) -> NDArray[np.bool_]:
         """The candidates that any of these sources found: bool [C]."""

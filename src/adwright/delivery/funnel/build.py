@@ -26,7 +26,7 @@ import polars as pl
 from adwright.core.artifacts import Fitted
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock, ProcessorClock
-from adwright.core.config import check_literals, checked, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.next_log import NextLog, log_of_task
@@ -71,8 +71,7 @@ _MEASURING, _LINEAR, _SLICE = 0.2, 0.15, 0.05
 _FINE = 60.0
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class FunnelConfig:
     """minutes: of the processor, for all of it. models: that may be trained. linear:
     whether item-item is fitted by regression, too. valid, test: visits that choose and that
@@ -91,7 +90,6 @@ class FunnelConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         visits = [number for number in (self.valid, self.test) if number is not None]
         low = min(self.minutes, self.seed, self.threads, *visits)
         if low < 0 or self.draws < 1:

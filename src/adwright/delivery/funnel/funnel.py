@@ -23,7 +23,7 @@ import numpy as np
 
 from adwright.core.artifacts import Artifact, Fitted, load_artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.tasks.negatives import Draws
 from adwright.delivery.calibrated import Calibration
@@ -45,7 +45,7 @@ _FORMAT = 1
 _IDS = "items.json"
 
 
-@dataclass(frozen=True)
+@settings
 class Serving:
     """What serves. sources: name -> how many items it finds. coarse: the order of what they find;
     fine: of the `cascade.coarse` best of these, or None. cascade: sizes. calibration: what the
@@ -58,7 +58,6 @@ class Serving:
     calibration: Calibration = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.sources:
             raise ConfigError("a funnel has a source", where="sources", hint='use "popularity"')
 

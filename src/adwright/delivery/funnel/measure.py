@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.progress import progress
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.tasks.next_basket import NextBasket
@@ -60,7 +60,7 @@ SIZES: Mapping[SourceName, int] = {
 _TOGETHER, _TIMED = 64, 50
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class _Asked:
     """Visits of a split, what the rules make of them, and how lines about them are made. rule: the
     gain of the best rule. kept: what each visit got by each line that is an order."""
@@ -74,9 +74,6 @@ class _Asked:
     best: str
     rule: Floats
     kept: dict[str, Floats] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def line(
         self,

@@ -31,7 +31,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges
 from adwright.delivery.funnel.columns import CandidateColumns, ColumnName, stacked
@@ -52,7 +52,7 @@ NOISE, ROUNDS = 0.05, 10
 _ROWS = 1 << 16
 
 
-@dataclass(frozen=True)
+@settings
 class ScoreMixture:
     """names, weights: of the columns that count, as many of each. Raises ConfigError where there
     is none, or they differ in number."""
@@ -61,7 +61,6 @@ class ScoreMixture:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.names or len(self.names) != len(self.weights):
             raise ConfigError(
                 "a mixture has a weight for each of its columns",

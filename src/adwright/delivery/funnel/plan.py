@@ -22,12 +22,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Literal, get_args
 
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.training.loop.callbacks import Callback, RunBegins, RunEnds, StepDone, ValidationDone
 
 __all__ = ["MODELS", "ModelName", "Slice", "Trained", "free_cores", "next_slice"]
@@ -75,7 +75,7 @@ class Slice(Callback):
         self.ended = run.outcome in ("all epochs", "early stop")
 
 
-@dataclass(frozen=True)
+@settings
 class Trained:
     """How far a model came. seconds: of all slices; of these `stepping` trained, and `around` was
     what the last slice took beside. epochs: done, and up to the best validation. curve: (seconds,
@@ -89,9 +89,6 @@ class Trained:
     best_epochs: float = 0.0
     curve: tuple[tuple[float, float], ...] = ()
     ended: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def after(self, done: Slice, seconds: float, steps_per_epoch: int) -> Trained:
         """One slice later, which took so many seconds in all."""

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ArtifactError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 
@@ -29,7 +29,7 @@ LineKind = Literal["rule", "source", "shortlist", "part", "order", "served"]
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
+@settings
 class FunnelLine:
     """One line. items: how many it lets through, on average. recall: which share of what was taken
     is among them, of an order among its first 50. ndcg: NDCG@10; None where there is no order.
@@ -43,9 +43,6 @@ class FunnelLine:
     ndcg: Interval | None = None
     ahead: Interval | None = None
     ms: float | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import MissingExtraError
 from adwright.delivery.index.approximate import NearIndex, check_near
 
@@ -47,7 +46,7 @@ _CODES = 16
 _LEAST_TRAINING = 10_000
 
 
-@dataclass(frozen=True)
+@settings
 class FaissConfig:
     """Settings of the structure, then of the search.
 
@@ -80,7 +79,6 @@ class FaissConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        check_literals(self)
         breadths = ("links", "build_breadth", "search_breadth")
         check_near(
             self,

@@ -10,13 +10,12 @@ is loaded, in some 10 CPU-seconds for 100,000 vectors of 64 numbers. usearch com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import MissingExtraError
 from adwright.delivery.index.approximate import NearIndex, check_near
 
@@ -28,7 +27,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@settings
 class UsearchConfig:
     """Settings of the structure, then of the search.
 
@@ -48,7 +47,6 @@ class UsearchConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        check_literals(self)
         check_near(self, positive=("links", "build_breadth", "search_breadth", "threads"))
 
 

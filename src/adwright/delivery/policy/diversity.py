@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.pacing import Allowance
@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 _LEAST = 1e-10  # of an item that the slate above explains in full; keeps its utility finite
 
 
-@dataclass(frozen=True)
+@settings
 class DiversityConfig:
     """Method and weight of variety.
 
@@ -56,7 +56,6 @@ class DiversityConfig:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (self.weight >= 0 and math.isfinite(self.weight)):
             raise ConfigError("the weight must be 0 or above", where=f"weight {self.weight}")
 

@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.evidence import Evidence, ItemCounts
@@ -50,7 +50,7 @@ Scale = Literal["score", "log_odds"]
 _EDGE = 1e-9  # probabilities are kept this far from 0 and 1, where log-odds have no end
 
 
-@dataclass(frozen=True)
+@settings
 class GreedyConfig:
     """Always the highest utility. Nothing can be learned from its log about other items.
 
@@ -63,11 +63,8 @@ class GreedyConfig:
     kind: Literal["greedy"] = "greedy"
     scale: Scale = "log_odds"
 
-    def __post_init__(self) -> None:
-        check_literals(self)
 
-
-@dataclass(frozen=True)
+@settings
 class EpsilonGreedyConfig:
     """The highest utility, but at each place with probability epsilon any item left.
 
@@ -77,16 +74,11 @@ class EpsilonGreedyConfig:
     drawn: ClassVar[str] = "explored at random"
     named_by: ClassVar[tuple[str, ...]] = ("epsilon",)
     kind: Literal["epsilon_greedy"] = "epsilon_greedy"
-    epsilon: float = 0.1
+    epsilon: Annotated[float, Ge(0), Le(1)] = 0.1
     scale: Scale = "log_odds"
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if not 0 <= self.epsilon <= 1:
-            raise ConfigError("epsilon lies between 0 and 1", where=f"epsilon {self.epsilon}")
 
-
-@dataclass(frozen=True)
+@settings
 class SoftmaxConfig:
     """In proportion to exp(utility / temperature).
 
@@ -102,7 +94,6 @@ class SoftmaxConfig:
     scale: Scale = "log_odds"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ConfigError(
                 "the temperature must be above 0 and finite",
@@ -111,7 +102,7 @@ class SoftmaxConfig:
             )
 
 
-@dataclass(frozen=True)
+@settings
 class ThompsonConfig:
     """In proportion to the belief that an item is the best.
 
@@ -132,7 +123,6 @@ class ThompsonConfig:
     spread: float = 0.1
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name, value in (("strength", self.strength), ("spread", self.spread)):
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{name} must be above 0 and finite", where=f"{name} {value}")

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.data.schema import EventKind
 from adwright.delivery.decision import Candidates
@@ -69,7 +69,7 @@ ItemVectors = tuple[Sequence[str], NDArray[np.floating]]
 _LONGEST_ID = 128
 
 
-@dataclass(frozen=True)
+@settings
 class CapSettings(FrequencyCapConfig):
     """A frequency cap. per: what is counted together, each item by itself or all of a campaign
     or category."""
@@ -77,11 +77,10 @@ class CapSettings(FrequencyCapConfig):
     per: Literal["item", "campaign", "category"] = "item"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         super().__post_init__()
 
 
-@dataclass(frozen=True)
+@settings
 class DiversitySettings(DiversityConfig):
     """Variety down the slate.
 
@@ -90,14 +89,7 @@ class DiversitySettings(DiversityConfig):
     """
 
     similarity: Literal["category", "vectors"] = "category"
-    max_per_category: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_per_category < 0:
-            raise ConfigError(
-                "a limit must not be negative", where=f"max_per_category {self.max_per_category}"
-            )
+    max_per_category: Natural = 0
 
     @property
     def by_category(self) -> bool:
@@ -105,15 +97,12 @@ class DiversitySettings(DiversityConfig):
         return self.max_per_category > 0 or (self.weight > 0 and self.similarity == "category")
 
 
-@dataclass(frozen=True)
+@settings
 class EvidenceSettings:
     """Evidence for Thompson sampling between two trainings. response: the kind of event that counts
     as a success."""
 
     response: EventKind = "click"
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

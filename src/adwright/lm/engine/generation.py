@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -76,15 +76,12 @@ FURTHER = frozenset(
 Top = tuple[tuple[int, float], ...]
 
 
-@dataclass(frozen=True)
+@settings
 class Message:
     """One turn of a chat."""
 
     role: Role
     content: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -289,7 +286,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class Completion:
     """One answer.
 
@@ -307,9 +304,6 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     top_logprobs: tuple[Top, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -335,7 +329,7 @@ class Completions(Sequence[Completion]):
         return sum((row.usage for row in self.rows), Usage())
 
 
-@dataclass(frozen=True)
+@settings
 class Chunk:
     """A piece of an answer that is being written.
 
@@ -351,9 +345,6 @@ class Chunk:
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     top_logprobs: tuple[Top, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from adwright.core.assets import ASSETS
-from adwright.core.config import check_literals
+from adwright.core.config import Count, Ge, Natural, settings
 from adwright.core.errors import AssetError, ConfigError
-from adwright.lm.engine.capabilities import Capabilities, check_least
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.grammar import check_constraint
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
@@ -45,7 +45,7 @@ class LoraFile:
             ) from error
 
 
-@dataclass(frozen=True)
+@settings
 class XllamacppConfig:
     """Which model, and how it is computed.
 
@@ -78,15 +78,13 @@ class XllamacppConfig:
     model: str = SMOLLM2
     weights: Literal["stored", "f16", "q8_0"] = "stored"
     loras: tuple[LoraFile, ...] = ()
-    threads: int = 0
-    cache_tokens: int = 16_384
+    threads: Natural = 0
+    cache_tokens: Annotated[int, Ge(256)] = 16_384
     prefix_caching: bool = True
-    max_running: int = 16
+    max_running: Count = 16
     offline: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        check_least(self, {"threads": 0, "cache_tokens": 256, "max_running": 1})
         check_scales([one.scale for one in self.loras])
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -33,12 +32,12 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.core.assets import ASSETS
-from adwright.core.config import check_literals
+from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.lm.compiling.bounds import ConstraintBounds
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair
-from adwright.lm.engine.capabilities import Capabilities, check_least
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.gguf_fields import gguf_fields
 from adwright.lm.engine.grammar import check_constraint
@@ -62,7 +61,7 @@ _SCORED_TOKENS = 1024
 _MOST_TOP_K = 1 << 31
 
 
-@dataclass(frozen=True)
+@settings
 class OpenVinoConfig:
     """Which model, and how it is computed.
 
@@ -94,16 +93,12 @@ class OpenVinoConfig:
 
     model: str = SMOLLM2
     weights: Literal["f16", "q8_0", "stored"] = "f16"
-    threads: int = 0
-    cache_gb: int = 1
+    threads: Natural = 0
+    cache_gb: Count = 1
     prefix_caching: bool = True
-    max_running: int = 64
-    step_tokens: int = 256
+    max_running: Count = 64
+    step_tokens: Count = 256
     offline: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        check_least(self, {"threads": 0, "cache_gb": 1, "max_running": 1, "step_tokens": 1})
 
     @staticmethod
     def can_open(model: str) -> bool:

@@ -25,7 +25,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
@@ -72,7 +72,7 @@ class PooledAdapter:
     ahead: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@settings
 class AdapterState:
     """Where one adapter is; "alone" is in memory as a network of its own, see `kinds.alone`.
 
@@ -88,9 +88,6 @@ class AdapterState:
     pages: int
     pins: int
     hits: int
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.config import Count, Natural, settings
 from adwright.lm.serving.adapter_cache import CacheCounts
 from adwright.lm.serving.adapter_folding import MergePolicy
 
@@ -15,7 +14,7 @@ __all__ = ["Drive", "PassResult", "PoolState", "ServingConfig"]
 Drive = Literal["callers", "thread", "outside"]
 
 
-@dataclass(frozen=True)
+@settings
 class ServingConfig:
     """Bounds of one served base.
 
@@ -31,24 +30,15 @@ class ServingConfig:
     Raises ConfigError that names the setting.
     """
 
-    pool_bytes: int = 512 << 20
-    host_bytes: int = 256 << 20
-    block: int = 16
-    rows: int = 32
-    prompt_tokens: int = 256
+    pool_bytes: Count = 512 << 20
+    host_bytes: Natural = 256 << 20
+    block: Count = 16
+    rows: Count = 32
+    prompt_tokens: Count = 256
     drive: Drive = "callers"
     merge: MergePolicy | None = None
     share_prefixes: bool = True
-    prefix_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("pool_bytes", "block", "rows", "prompt_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
-        for name in ("host_bytes", "prefix_bytes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative", where=name, hint="0")
+    prefix_bytes: Natural = 0
 
 
 @dataclass(frozen=True)

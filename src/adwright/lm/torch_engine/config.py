@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from adwright.core.config import check_literals
-from adwright.lm.engine.capabilities import Capabilities, check_least
+from adwright.core.config import Count, Natural, settings
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.weights import SMOLLM2
 
 __all__ = ["PagedConfig", "TorchConfig"]
 
 
-@dataclass(frozen=True)
+@settings
 class TorchConfig:
     """Which model, and how it is computed.
 
@@ -44,25 +43,17 @@ class TorchConfig:
     model: str = SMOLLM2
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     device: str = "cpu"
-    batch_size: int = 32
-    threads: int = 0
+    batch_size: Count = 32
+    threads: Natural = 0
     offline: bool = False
     adapter: str = ""
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-        check_least(self, {"batch_size": 1, "threads": 0})
 
-
-@dataclass(frozen=True)
+@settings
 class PagedConfig(TorchConfig):
     """The same on our paged engine, which computes requests of several threads together and keeps
     what prompts begin with. rows: requests that are computed together. batch_size is not used."""
 
     engine: ClassVar[str] = "paged"
 
-    rows: int = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_least(self, {"rows": 1})
+    rows: Count = 32

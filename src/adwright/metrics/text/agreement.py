@@ -19,14 +19,12 @@ Letters: U units, R raters, V distinct values, D draws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals
-from adwright.core.config.choices import choices_of
+from adwright.core.config import choices_of, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 
@@ -39,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 _MOST_VALUES = 64
 
 
-@dataclass(frozen=True)
+@settings
 class Agreement:
     """alpha: with its interval over units; None where all that was judged got one value, which
     tells nothing of agreement. units: judged by two raters or more. values: given in these."""
@@ -48,9 +46,6 @@ class Agreement:
     scale: Scale
     units: int
     values: int
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def text(self) -> str:
         """`0.743 (0.5 to 0.9)`, or why there is none."""

@@ -30,8 +30,8 @@ Histories are sets here, as in the paper: order inside one carries nothing, repe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Gt, settings
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
@@ -55,8 +55,7 @@ __all__ = ["DIN", "DINConfig"]
 BASE_SCALE = 0.05
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class DINConfig:
     """Sizes and choices of DIN and of its base model.
 
@@ -77,17 +76,14 @@ class DINConfig:
     attention_hidden: int = 16
     similarity_start: bool = True
     mlp_hidden: tuple[int, ...] = (200, 80)
-    history_scale: float = 10.0
+    history_scale: Annotated[float, Gt(0)] = 10.0
     intensity: bool = True
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     base_share: float = 0.0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.attention_hidden < 1 or not self.mlp_hidden or min(self.mlp_hidden) < 1:
             raise ConfigError("layers have at least one unit", where="DINConfig")
-        if self.history_scale <= 0:
-            raise ConfigError("history_scale must be positive", where=f"{self.history_scale}")
         if not 0 <= self.base_share < 1 or (self.base_share and self.interest != "attention"):
             raise ConfigError(
                 "base_share is a share in [0, 1) of a model that attends",

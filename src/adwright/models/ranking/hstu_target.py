@@ -33,7 +33,7 @@ Letters: U people, T rows, E events, N items that occur in the batch, D width, H
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
@@ -66,8 +66,7 @@ PART = 1 << 14
 GAIN, THRESHOLDS = 32.0, (0.8, 0.5)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class HSTUTargetConfig:
     """Sizes and choices. kind: names this model in a run file; title: in tables and pages.
 
@@ -101,7 +100,6 @@ class HSTUTargetConfig:
     kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.mlp_hidden or min(self.mlp_hidden) < 1:
             raise ConfigError("layers have at least one unit", where="HSTUTargetConfig")
         self.layer()

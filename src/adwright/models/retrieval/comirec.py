@@ -24,14 +24,12 @@ where the paper gives fewer to short histories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.core.config import checked
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.retrieval.interest import AGE_BUCKETS, Behaviours, attend
@@ -40,22 +38,15 @@ from adwright.models.retrieval.multi_interest import InterestConfig, MultiIntere
 __all__ = ["MIND", "ComiRec", "ComiRecConfig", "MINDConfig"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ComiRecConfig(InterestConfig):
     """attention: rows of W. ages: whether the attention knows how old an event is."""
 
-    attention: int = 256
+    attention: Count = 256
     ages: bool = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.attention < 1:
-            raise ConfigError("attention must be at least 1", where=str(self.attention))
 
-
-@checked
-@dataclass(frozen=True)
+@settings
 class MINDConfig(InterestConfig):
     """rounds: of the routing. spread: standard deviation of the logits it starts from."""
 

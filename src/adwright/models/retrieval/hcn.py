@@ -29,15 +29,13 @@ the item tower over the 9,000 distinct items is the largest part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.retrieval.interest import Behaviours, CoInterest, HierarchicalExtraction
@@ -46,8 +44,7 @@ from adwright.models.retrieval.multi_interest import InterestConfig, MultiIntere
 __all__ = ["HCN", "HCNConfig"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class HCNConfig(InterestConfig):
     """What HCN adds to the sizes and losses of `InterestConfig`.
 

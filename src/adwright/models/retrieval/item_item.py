@@ -32,7 +32,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.popularity import most_popular
 from adwright.data.ranges import run_starts
@@ -52,8 +52,7 @@ ENTRIES, CELLS, ROWS, GROUP = 1 << 18, 1 << 18, 16, 12
 LOOPS_FROM, _LOOPS = 1 << 21, "adwright.models.retrieval.item_item_loops"
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ItemItemConfig:
     """neighbours: how the table is counted. recency, own: see the module. Raises ConfigError
     for values out of range."""

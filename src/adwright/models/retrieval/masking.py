@@ -25,14 +25,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.features import ItemTable
 
@@ -55,7 +54,7 @@ COPY = 0.95
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class FeatureMasks:
     """Draws which features the first view hides; the second one hides the others.
 
@@ -69,9 +68,6 @@ class FeatureMasks:
     groups: tuple[tuple[int, ...], ...]
     free: tuple[int, ...]
     information: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @classmethod
     def of(cls, kind: Masking, items: ItemTable, information: Information = "raw") -> FeatureMasks:

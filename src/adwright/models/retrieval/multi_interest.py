@@ -13,7 +13,7 @@ vectors, and nothing else, so that a comparison of two is a comparison of that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals
+from adwright.core.config import Count, Gt, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
@@ -56,7 +56,7 @@ __all__ = [
 Weighting = Literal["max", "softmax"]
 
 
-@dataclass(frozen=True)
+@settings
 class InterestConfig:
     """Sizes and losses.
 
@@ -67,27 +67,20 @@ class InterestConfig:
     distillation, teacher_temperature: weight of the teacher's loss, and its temperature.
     """
 
-    width: int = 64
-    hidden: int = 128
-    interests: int = 4
-    events: int = 500
-    temperature: float = 0.07
+    width: Count = 64
+    hidden: Count = 128
+    interests: Count = 4
+    events: Count = 500
+    temperature: Annotated[float, Gt(0)] = 0.07
     weighting: Weighting = "max"
-    sharpness: float = 1.0
+    sharpness: Annotated[float, Gt(0)] = 1.0
     popularity: Popularity = "prior"
     orthogonality: float = 0.0
     distillation: float = 1.0
-    teacher_temperature: float = 1.0
+    teacher_temperature: Annotated[float, Gt(0)] = 1.0
     embedding: EmbeddingConfig = RETRIEVAL_EMBEDDING
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("width", "hidden", "interests", "events"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        for name in ("temperature", "teacher_temperature", "sharpness"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0", where=str(getattr(self, name)))
         if min(self.orthogonality, self.distillation) < 0:
             raise ConfigError("weights of losses are not negative")
 

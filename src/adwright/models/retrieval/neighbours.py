@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import checked
+from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges, run_starts
 
@@ -40,17 +41,16 @@ REACH = 64
 PAIRS, ROWS = 1 << 20, 1 << 11
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class NeighbourConfig:
     """The settings of the module's formula. neighbours: so many are kept for each item, those of
     the highest s. Raises ConfigError for values out of range."""
 
     window: int = 5
-    decay: float = 0.7
-    backward: float = 1.0
-    source: float = 0.5
-    target: float = 0.5
+    decay: Annotated[float, Ge(0), Le(1)] = 0.7
+    backward: Annotated[float, Ge(0), Le(1)] = 1.0
+    source: Annotated[float, Ge(0), Le(1)] = 0.5
+    target: Annotated[float, Ge(0), Le(1)] = 0.5
     shrink: float = 0.0
     neighbours: int = 100
 
@@ -60,9 +60,6 @@ class NeighbourConfig:
                 raise ConfigError(
                     f"{name} is at least {least}", where=f"{name} {getattr(self, name)}"
                 )
-        for name in ("decay", "backward", "source", "target"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} lies in 0..1", where=f"{name} {getattr(self, name)}")
 
     def weights(self) -> NDArray[np.float64]:
         """w(d) for d = -window .. window: [2 window + 1]."""

@@ -22,7 +22,7 @@ second task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
@@ -72,8 +72,7 @@ RETRIEVAL_EMBEDDING = EmbeddingConfig(
 )
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class TwoTowerConfig:
     """Sizes and losses.
 
@@ -114,7 +113,6 @@ class TwoTowerConfig:
     embedding: EmbeddingConfig = RETRIEVAL_EMBEDDING
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if min(self.width, self.hidden, self.view_items) < 1 or not self.days:
             raise ConfigError("width, hidden and view_items are at least 1, days not empty")
         if min(self.temperature, self.view_temperature) <= 0 or self.alpha < 0:

@@ -27,8 +27,8 @@ prefix of a window is counted among the tokens that are left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Gt, Lt, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
@@ -57,8 +57,7 @@ RequestTime = Literal["known", "last_event"]
 _EPS = 1e-6
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class HSTUConfig(SequenceConfig):
     """What HSTU adds to the sizes of `SequenceConfig`.
 
@@ -91,14 +90,11 @@ class HSTUConfig(SequenceConfig):
     norm: Literal["layer", "group"] = "layer"
     concat: bool = False
     kernel: Kernel = "auto"
-    w1_deviation: float = 0.02
+    w1_deviation: Annotated[float, Gt(0), Lt(10)] = 0.02
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         super().__post_init__()
-        if not 0 < self.w1_deviation < 10:
-            raise ConfigError("w1_deviation is above 0, and small", where=str(self.w1_deviation))
         if min(self.qk_width, self.v_width) < 1 or min(self.window, self.prefix) < 0:
             raise ConfigError(
                 "qk_width and v_width are at least 1, window and prefix not negative",

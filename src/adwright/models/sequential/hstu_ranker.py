@@ -19,14 +19,14 @@ and `truncate_to` counts tokens. Events of action 0 (unknown) have no loss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.dropout import dropout
@@ -39,8 +39,7 @@ __all__ = ["HSTURanker", "HSTURankerConfig", "Task"]
 Task = tuple[str, tuple[int, ...]]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class HSTURankerConfig(HSTUConfig):
     """What the ranker adds to the sizes of `HSTUConfig`.
 

@@ -28,7 +28,6 @@ and is only scaled when it is asked for. Sums are in float32 at least, also unde
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -36,7 +35,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Natural, settings
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -57,8 +56,7 @@ EXACT_BELOW = 50_000
 _EPS = 1e-6
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class LossConfig:
     """kind: see the module; "auto" is exact below 50,000 items, else shared.
 
@@ -77,17 +75,14 @@ class LossConfig:
     shared: int = 2048
     draw: Literal["uniform", "popular"] = "uniform"
     chunk: int = 128
-    positions: int = 0
+    positions: Natural = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.temperature <= 0 or min(self.negatives, self.shared, self.chunk) < 1:
             raise ConfigError(
                 "temperature is above 0; negatives, shared and chunk are at least 1",
                 where=f"{self.temperature}, {self.negatives}, {self.shared}, {self.chunk}",
             )
-        if self.positions < 0:
-            raise ConfigError("positions must not be negative", where=str(self.positions))
 
 
 class OwnItemTerms(NamedTuple):

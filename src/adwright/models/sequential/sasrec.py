@@ -16,7 +16,7 @@ what a person does next is predicted from what was done before alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import checked
+from adwright.core.config import Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.bucketed import by_group
@@ -35,8 +35,7 @@ from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, S
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SASRecConfig(SequenceConfig):
     """hidden: width of the FFN, 0 for that of the model. attention_dropout: of the softmax's
     weights, None for `dropout`; on a CPU `dropped_attention` computes it, as torch's flash kernel
@@ -46,7 +45,7 @@ class SASRecConfig(SequenceConfig):
     kind: ClassVar[str] = "sasrec"
     title: ClassVar[str] = "SASRec"
 
-    hidden: int = 0
+    hidden: Natural = 0
     attention_dropout: float | None = None
 
     def __post_init__(self) -> None:
@@ -55,8 +54,6 @@ class SASRecConfig(SequenceConfig):
             raise ConfigError(
                 "width must be a multiple of heads", where=f"{self.width}, {self.heads}"
             )
-        if self.hidden < 0:
-            raise ConfigError("hidden must not be negative", where=str(self.hidden))
         if not 0 <= (self.attention_dropout or 0.0) < 1:
             raise ConfigError(
                 "attention_dropout is from 0 to below 1", where=str(self.attention_dropout)

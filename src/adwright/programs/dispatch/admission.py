@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError, ConfigError
 
 __all__ = ["Admission", "AdmissionBounds", "OverloadedError"]
@@ -28,8 +28,7 @@ class OverloadedError(AdwrightError):
         self.retry_after = retry_after
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class AdmissionBounds:
     """Tokens that are read and written: of all that is let in and not over; of one tenant's; and of
     what one tenant has on engines or before them at a time, beyond which his own chains wait for

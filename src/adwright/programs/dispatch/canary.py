@@ -22,11 +22,11 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from dataclasses import field, replace
+from typing import Annotated, Literal, NamedTuple
 from uuid import uuid4
 
-from adwright.core.config import checked
+from adwright.core.config import Gt, settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.dispatch.chain_job import further_settings
@@ -49,23 +49,19 @@ _TOLERATED: Mapping[WeightPrecision, float] = {"float": 0.01, "half": 0.05, "qua
 _NONE: Mapping[str, WeightPrecision] = {}
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class CanaryTerms:
     """every: seconds between two checks of one engine, and before its first. patience: for which a
     check waits until the engine is idle. tokens: that are computed again. seconds: that a check may
     take. precision: of the weights of each engine, by id; quantised where it is not given."""
 
-    every: float = 60.0
-    patience: float = 600.0
-    tokens: int = 8
-    seconds: float = 60.0
+    every: Annotated[float, Gt(0)] = 60.0
+    patience: Annotated[float, Gt(0)] = 600.0
+    tokens: Annotated[int, Gt(0)] = 8
+    seconds: Annotated[float, Gt(0)] = 60.0
     precision: Mapping[str, WeightPrecision] = field(default_factory=lambda: _NONE)
 
     def __post_init__(self) -> None:
-        for name in ("every", "patience", "tokens", "seconds"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0", where=f"CanaryTerms.{name}")
         for engine_id, each in self.precision.items():
             if each not in _TOLERATED:
                 raise ConfigError(

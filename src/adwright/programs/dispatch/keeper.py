@@ -17,10 +17,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Protocol, runtime_checkable
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.programs.engines.engine_errors import EngineBusyError, EngineRefusesError
 from adwright.programs.scheduling.engine import ExecutionEngine
@@ -76,8 +76,7 @@ async def ask_engine(engine: ExecutionEngine) -> None:
     await (engine.probe() if isinstance(engine, ProbedEngine) else engine.stats())
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class KeeperBounds:
     """Seconds. first, longest: between two starts where lives are short; `longest` is also what a
     life has to last not to be one. start: that a start may take. beat: between two looks at engines

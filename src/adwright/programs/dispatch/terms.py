@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.programs.dispatch.admission import AdmissionBounds
 from adwright.programs.dispatch.canary import CanaryTerms
@@ -18,8 +18,7 @@ __all__ = ["DispatchTerms"]
 _NO_WEIGHTS: Mapping[str, float] = {}
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class DispatchTerms:
     """weights: of tenants, 1 where not given. order, placement: see there. cache_quota: tokens of
     prefixes that a tenant may hold on an engine; None: all. admission: what may wait. keeper: when

@@ -23,10 +23,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from adwright.core.addresses import login_of, shown_address
-from adwright.core.config import checked
+from adwright.core.config import Gt, settings
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.engines.asked import OneDomain, generation_settings
@@ -61,8 +61,7 @@ _LONGEST = 1 << 20
 _BUSY, _OURS = (429, 503), (401, 402, 403, 404, 405, 407, 410)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class OpenAIEngineConfig:
     """Where the server is, and what it is.
 
@@ -94,9 +93,9 @@ class OpenAIEngineConfig:
     kv_tokens: int = 100_000
     context_length: int = 8_192
     kv_bytes_per_token: int = 131_072
-    connect_seconds: float = 10.0
-    first_seconds: float = 120.0
-    piece_seconds: float = 60.0
+    connect_seconds: Annotated[float, Gt(0)] = 10.0
+    first_seconds: Annotated[float, Gt(0)] = 120.0
+    piece_seconds: Annotated[float, Gt(0)] = 60.0
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
@@ -105,9 +104,6 @@ class OpenAIEngineConfig:
                 where=f"base_url {self.base_url!r}",
                 hint="for example http://127.0.0.1:8000/v1",
             )
-        for name in ("connect_seconds", "first_seconds", "piece_seconds"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0", where=name, hint="correct it")
         if self.priority and self.dialect == "openai":
             raise ConfigError(
                 "this protocol has no priority", where="priority", hint="name the dialect"

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from adwright.core.config import checked, to_jsonable
+from adwright.core.config import Count, Gt, Natural, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.torch_engine.config import TorchConfig
@@ -35,8 +35,7 @@ _NO_FOLDERS: Mapping[str, str] = {}
 _Prompt = str | Sequence[int]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class PagedEngineConfig:
     """Which model, and the bounds of its process.
 
@@ -56,24 +55,14 @@ class PagedEngineConfig:
     name: str = ""
     adapters: Mapping[str, str] = field(default_factory=lambda: _NO_FOLDERS)
     public: tuple[str, ...] = ()
-    pool_bytes: int = 512 << 20
-    prefix_bytes: int = 0
-    block: int = 16
-    rows: int = 32
-    prompt_tokens: int = 256
+    pool_bytes: Count = 512 << 20
+    prefix_bytes: Natural = 0
+    block: Count = 16
+    rows: Count = 32
+    prompt_tokens: Count = 256
     share_prefixes: bool = True
-    open_seconds: float = 300.0
-    quiet_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        for name in ("pool_bytes", "block", "rows", "prompt_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
-        for name in ("open_seconds", "quiet_seconds"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be above 0", where=name, hint="correct it")
-        if self.prefix_bytes < 0:
-            raise ConfigError("prefix_bytes must not be negative", where="prefix_bytes", hint="0")
+    open_seconds: Annotated[float, Gt(0)] = 300.0
+    quiet_seconds: Annotated[float, Gt(0)] = 60.0
 
     def worker_settings(self) -> dict[str, Any]:
         """What the process is started with."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 
 __all__ = ["Arrow", "Box", "BoxKind", "draw"]
 
@@ -28,8 +28,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Box:
     """A box. kind: a chain, a step (rounded), a value (without an outline) or an idle chain, which
     nobody needs (dashed). group: boxes of one group have one colour."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from adwright.core.config import check_literals, from_jsonable
+from adwright.core.config import from_jsonable, settings
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.programs.keeping.program_log import ProgramLog
 from adwright.programs.program import Program
@@ -28,7 +28,7 @@ class KeptPart:
     digest: str
 
 
-@dataclass(frozen=True)
+@settings
 class KeptProgram:
     """What is known of a program. made: seconds since 1970. events: parts, and what was said of
     variables from outside, ("set", name, text), ("fail", name, what) or ("cancel", name, ""), in
@@ -42,9 +42,6 @@ class KeptProgram:
     texts: Mapping[str, str]
     errors: Mapping[str, str]
     log: ProgramLog
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def replay(self, session: Session, submit: Callable[[KeptPart], None]) -> tuple[str, ...]:
         """Do all of it again. submit: a part. Returns the variables whose texts are known, and are

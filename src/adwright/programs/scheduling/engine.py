@@ -8,10 +8,9 @@ prefix that is held, and an engine without prefixes holds none.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from adwright.core.config import checked
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.scheduling.ready_chain import ReadyChain
@@ -19,8 +18,7 @@ from adwright.programs.scheduling.ready_chain import ReadyChain
 __all__ = ["EngineCapabilities", "EngineReport", "EngineStats", "ExecutionEngine"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class EngineCapabilities:
     """What an engine declares.
 
@@ -45,19 +43,16 @@ class EngineCapabilities:
     adapters: bool = False
     logprobs: bool = False
     grammar: bool = False
-    max_batch: int = 32
-    kv_tokens: int = 100_000
-    kv_bytes_per_token: int = 23_040
-    block_size: int = 1
+    max_batch: Count = 32
+    kv_tokens: Count = 100_000
+    kv_bytes_per_token: Count = 23_040
+    block_size: Count = 1
     context_length: int = 8_192
     chunk_tokens: int = 512
     shared_reads: bool = False
     continues: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("max_batch", "kv_tokens", "kv_bytes_per_token", "block_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=f"EngineCapabilities.{name}")
         if self.in_flight_prefix and not self.prefix_cache:
             raise ConfigError(
                 "an engine without a prefix cache cannot find what is in flight",

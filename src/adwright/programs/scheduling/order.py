@@ -23,10 +23,9 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from adwright.core.config import checked
-from adwright.core.errors import ConfigError
+from adwright.core.config import Gt, settings
 from adwright.programs.scheduling.ready_chain import ReadyChain
 
 __all__ = ["ChainFailures", "ChainQueue", "OrderTerms", "class_of"]
@@ -43,8 +42,7 @@ def class_of(chain: ReadyChain) -> int:
     return 0 if kind in ("deadline", "ttft") else 1
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class OrderTerms:
     """What the order goes by; each can be left out.
 
@@ -55,15 +53,10 @@ class OrderTerms:
     """
 
     programs: Literal["remaining", "attained", "arrival"] = "remaining"
-    ageing: float = 0.1
+    ageing: Annotated[float, Gt(0)] = 0.1
     critical: bool = True
     fair: bool = True
-    patience: float = 60.0
-
-    def __post_init__(self) -> None:
-        for name in ("ageing", "patience"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0", where=f"OrderTerms.{name}")
+    patience: Annotated[float, Gt(0)] = 60.0
 
 
 @dataclass

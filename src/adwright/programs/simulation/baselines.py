@@ -17,12 +17,12 @@ A router sends a request at once, in the order of arrival, and the engine's own 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Literal
 from zlib import crc32
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
@@ -43,8 +43,7 @@ from adwright.programs.simulation.simulated import SimulatedEngine
 __all__ = ["SYSTEMS", "ServedBy", "compare", "router"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ServedBy:
     """One system: who decides, and on which servers. rows: the limit that servers are started with.
     cache: of prefixes. terms, order: of ours."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ResourceError
 from adwright.programs.scheduling.scheduler import Dropped, Fill, ProgramScheduler, Start, Stop
 from adwright.programs.simulation.sim_program import SimProgram
@@ -20,8 +20,7 @@ from adwright.programs.simulation.simulated import SimulatedEngine
 __all__ = ["CallTimes", "ClientKind", "Outage", "ProgramOutcome", "SimulatedRun", "simulate"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ClientKind:
     """How programs reach the engines. graph: handed in as a whole; parallel, sequential: the client
     sends what is ready, or one call at a time. round_trip: seconds."""

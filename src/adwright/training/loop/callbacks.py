@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = [
     "Callback",
@@ -81,7 +81,7 @@ class ValidationDone:
     stops: bool
 
 
-@dataclass(frozen=True)
+@settings
 class RunEnds:
     """A run ended. epoch, step: that were done. best, best_epoch: of the validations; None and 0
     without one."""
@@ -91,9 +91,6 @@ class RunEnds:
     best: float | None
     best_epoch: int
     outcome: Outcome
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 class Callback(Protocol):

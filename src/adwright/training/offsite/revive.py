@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.training.offsite.address import read_address
@@ -36,7 +36,7 @@ __all__ = ["TARGETS", "CloudRun", "DeviceRun", "run_cloud", "run_device"]
 TARGETS: tuple[Target, ...] = ("q_proj", "v_proj")
 
 
-@dataclass(frozen=True)
+@settings
 class CloudRun:
     """What the cloud offers. model: as `adwright lm generate --model` takes it. targets: maps
     beside which the device has a module. host, port: where to listen, 0 for a free port. wait:
@@ -48,9 +48,6 @@ class CloudRun:
     port: int = 0
     wait: float = 86_400.0
     passes: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,8 @@ its adapter, from which something of the texts may be guessed.
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, Natural, Positive, settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.training.tuning.texts import Texts
 from adwright.tuning.modules import zeros
@@ -43,7 +42,7 @@ from adwright.tuning.packing.texts import attends_apart
 from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.sizes import LINEAR, Sizes, decoder_layers, places
 from adwright.tuning.storage import fill
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = [
     "Sandwich",
@@ -63,27 +62,16 @@ _NAMED = 1024
 _SHIPPED = re.compile(r"(first|last)\.([0-9]{1,4})\.(.+)")
 
 
-@dataclass(frozen=True)
+@settings
 class Sandwich(TuningMethod):
     """The first and the last `ends` decoder layers. rank: 0 to train them whole, which needs them
     in float32, or r of a LoRA in each of their maps; alpha: r times LoRA's scale.
     """
 
     mergeable: ClassVar[bool] = True
-    ends: int = 2
-    rank: int = 0
-    alpha: float = 16.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "ends")
-        at_least(self, 0, "rank")
-        if not 0 < self.alpha < math.inf:
-            raise ConfigError(
-                "alpha is a finite number above 0",
-                where=f"Sandwich.alpha = {self.alpha}",
-                hint="16 is usual",
-            )
+    ends: Count = 2
+    rank: Natural = 0
+    alpha: Positive = 16.0
 
     def count(self, sizes: Sizes) -> int:
         """2 n times what a layer has, without the norms where it is LoRA."""

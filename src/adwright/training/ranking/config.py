@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from adwright.core.assets import cache_folder, naming_the_cache
-from adwright.core.config import check_literals, checked, from_jsonable
+from adwright.core.config import Gt, Le, from_jsonable, settings
 from adwright.core.errors import AdwrightError, ConfigError, SchemaError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.history_kinds import events_file
@@ -46,8 +46,7 @@ def default_fit() -> FitConfig:
     return FitConfig(epochs=1, stream=StreamConfig(negative_rate=0.05))
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class TaskConfig:
     """Which task to train on.
 
@@ -62,25 +61,21 @@ class TaskConfig:
     kind: Literal["response", "movielens", "log", "folder"] = "response"
     folder: Path | None = None
     from_log: LogTaskConfig = field(default_factory=LogTaskConfig)
-    households: float = 1.0
+    households: Annotated[float, Gt(0), Le(1)] = 1.0
     seed: int = 0
     offline: bool = False
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if (self.kind in ("folder", "log")) != (self.folder is not None):
             raise ConfigError(
                 'a task of kind "folder" or "log" names its folder, and no other kind does',
                 where="task.folder",
                 hint='write kind = "folder" and folder = "path/to/task"',
             )
-        if not 0 < self.households <= 1:
-            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class RunConfig:
     """A training run from data to artifact; every field has a default.
 
@@ -107,15 +102,13 @@ class RunConfig:
     out: Path = Path("runs/response")
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.fit.is_complete:
             # One form of the same settings, whatever they were read from.
             object.__setattr__(self, "fit", self.fit.over(FitConfig()))
         check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class DecidedRun(RunConfig):
     """A run of which nothing is left to the data; why: a sentence a decision."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import PartialStream, StreamConfig
 from adwright.training.loop.optimisers import Rule
@@ -17,8 +17,7 @@ from adwright.training.run_settings import check_ranges
 __all__ = ["FitConfig", "PartialFit", "as_begun"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class PartialFit:
     """How a model is trained, where None leaves a setting to the data (`ranker_defaults`).
 
@@ -52,7 +51,6 @@ class PartialFit:
     stream: PartialStream = field(default_factory=PartialStream)
 
     def __post_init__(self) -> None:
-        check_literals(self)
 
         def given(*names: str) -> list[str]:
             return [name for name in names if getattr(self, name) is not None]
@@ -86,8 +84,7 @@ class PartialFit:
         )
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class FitConfig(PartialFit):
     """`PartialFit` with nothing left open; its own values suit a log of millions of rows."""
 

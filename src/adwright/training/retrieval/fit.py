@@ -19,7 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.core.config import checked, to_jsonable
+from adwright.core.config import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    settings,
+    to_jsonable,
+)
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
 from adwright.training.loop.callbacks import Callback
@@ -29,15 +36,13 @@ from adwright.training.loop.position import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
 from adwright.training.retrieval.distillation import DistillationTargets
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
-from adwright.training.run_settings import check_ranges
 
 __all__ = ["RetrievalConfig", "RetrievalResult", "fit_retriever"]
 
 Ints = NDArray[np.int64]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class RetrievalConfig:
     """How a retrieval model is trained.
 
@@ -48,31 +53,17 @@ class RetrievalConfig:
     patience: stop after so many validations without a better recall. k: of that recall.
     """
 
-    epochs: int = 3
-    visits_per_epoch: int = 0
-    batch: int = 128
-    max_history: int = 200
-    learning_rate: float = 2e-3
-    embedding_learning_rate: float = 0.05
-    validation_visits: int = 1500
-    patience: int = 2
-    k: int = 50
-    clip_norm: float = 10.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            counts=("epochs", "batch", "patience", "k"),
-            positive=("learning_rate", "embedding_learning_rate"),
-            not_negative=(
-                "visits_per_epoch",
-                "max_history",
-                "validation_visits",
-                "clip_norm",
-                "seed",
-            ),
-        )
+    epochs: Count = 3
+    visits_per_epoch: Natural = 0
+    batch: Count = 128
+    max_history: Natural = 200
+    learning_rate: Positive = 2e-3
+    embedding_learning_rate: Positive = 0.05
+    validation_visits: Natural = 1500
+    patience: Count = 2
+    k: Count = 50
+    clip_norm: NotNegative = 10.0
+    seed: Natural = 0
 
 
 @dataclass(frozen=True)

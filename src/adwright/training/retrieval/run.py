@@ -20,7 +20,7 @@ from typing import Literal
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.next_basket import NextBasket
@@ -54,7 +54,7 @@ TITLES: Mapping[RetrieverKind, str] = {"two-tower": "Two towers", "hcn": "HCN"}
 DEPTH = 50
 
 
-@dataclass(frozen=True)
+@settings
 class RetrieverRun:
     """What is asked for. model: of what kind. epochs: at most so many; None for what the data say.
     search: trials of better settings on validation, 0 for none. second_task: weight of two towers'
@@ -73,7 +73,6 @@ class RetrieverRun:
     log: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         low = min(self.search, self.seed, self.threads)
         if low < 0 or self.draws < 1 or (self.epochs is not None and self.epochs < 1):
             raise ConfigError(

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Count, Natural, NotNegative, settings
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.training.run_settings import check_ranges
 
 __all__ = ["OLD_NAMES", "SequentialConfig", "SequentialResult", "renamed"]
 
@@ -23,8 +22,7 @@ OLD_NAMES = {
 }
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SequentialConfig:
     """How a sequence model is trained; the defaults are those of the HSTU paper's public
     experiments but for the validation, which these lack.
@@ -43,32 +41,26 @@ class SequentialConfig:
     are not read where `fit_sequential` is given a `validate` of its own.
     """
 
-    epochs: int = 100
-    batch: int = 128
+    epochs: Count = 100
+    batch: Count = 128
     learning_rate: float = 1e-3
     schedule: Literal["constant", "linear"] = "constant"
     betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     optimiser: Literal["adamw", "rowwise"] = "adamw"
-    clip_norm: float = 0.0
+    clip_norm: NotNegative = 0.0
     all_windows: bool = False
     train_on_validation: bool = False
     stochastic_length: StochasticLength | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
-    validate_every: int = 1
-    patience: int = 10
-    validation_people: int = 0
+    validate_every: Count = 1
+    patience: Count = 10
+    validation_people: Natural = 0
     exclude_seen: bool = True
-    k: int = 10
-    seed: int = 0
+    k: Count = 10
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        check_ranges(
-            self,
-            counts=("epochs", "batch", "validate_every", "patience", "k"),
-            not_negative=("weight_decay", "clip_norm", "validation_people", "seed"),
-        )
         if not 0 < self.learning_rate < math.inf or not all(0 <= b < 1 for b in self.betas):
             raise ConfigError(
                 "learning_rate is above 0, betas lie in [0, 1)",

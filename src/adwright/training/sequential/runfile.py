@@ -6,16 +6,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import (
-    check_literals,
-    checked,
+    Gt,
+    Le,
     from_jsonable,
     read_toml,
+    settings,
     to_jsonable,
     with_current_names,
     with_overrides,
@@ -70,8 +71,7 @@ def default_fit() -> SequentialConfig:
     )
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SequenceDataConfig:
     """Which sequences to train on.
 
@@ -87,22 +87,19 @@ class SequenceDataConfig:
 
     kind: Literal["journey", "events", "items"] = "journey"
     path: Path | None = None
-    households: float = 1.0
+    households: Annotated[float, Gt(0), Le(1)] = 1.0
     seed: int = 0
     offline: bool = False
     allow_repeats: bool | None = None
     split: SplitRule = "auto"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if (self.kind == "journey") != (self.path is None):
             raise ConfigError(
                 'data of kind "events" or "items" names its path, and no other kind does',
                 where="data.path",
                 hint='write kind = "events" and path = "path/to/events.parquet"',
             )
-        if not 0 < self.households <= 1:
-            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
         if self.kind != "events" and self.split != "auto":
             raise ConfigError(
                 "how it is split belongs to this data",
@@ -117,8 +114,7 @@ class SequenceDataConfig:
             )
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SequenceRun:
     """A training run from sequences to artifact; every field has a default.
 
@@ -142,7 +138,6 @@ class SequenceRun:
     from_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in set(self.from_data) - set(FROM_DATA):
             raise ConfigError(
                 "this setting does not follow from the data",

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.training.run_settings import check_ranges
 
 __all__ = ["TuneConfig", "TuneResult"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class TuneConfig:
     """How a method is trained.
 

@@ -36,13 +36,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
+from adwright.core.config import Count, Gt, Lt, Positive, settings
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import AnswerRow, Row
-from adwright.training.run_settings import check_ranges
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,7 @@ _OUTSIDE = ServingConfig(drive="outside")
 _REMEMBERED = 100_000
 
 
-@dataclass(frozen=True)
+@settings
 class Bounds:
     """What is promised to inference and to tuning.
 
@@ -71,16 +71,11 @@ class Bounds:
     Raises ConfigError for bounds that are not above 0, or a share that is not between 0 and 1.
     """
 
-    token_bound: float = 0.2
-    first_bound: float = 0.6
-    share: float = 0.7
-    prompt_tokens: int = 64
-    burst: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_ranges(self, positive=("token_bound", "first_bound", "prompt_tokens", "burst"))
-        if not 0 < self.share < 1:
-            raise ConfigError("share lies between 0 and 1", where=f"share = {self.share}")
+    token_bound: Positive = 0.2
+    first_bound: Positive = 0.6
+    share: Annotated[float, Gt(0), Lt(1)] = 0.7
+    prompt_tokens: Count = 64
+    burst: Positive = 0.5
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ class Beside:
     def __init__(
         self,
         work: InferenceWork,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds = Bounds(),  # noqa: B008  # frozen
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -43,7 +43,7 @@ import torch
 from pydantic import BeforeValidator
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, from_jsonable, load_toml, to_jsonable
+from adwright.core.config import from_jsonable, load_toml, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2
@@ -85,7 +85,7 @@ TuneWith = Callable[..., tuple[Tuned, TuneResult]]
 AnyMethod = Annotated[Method, BeforeValidator(_read_method)]
 
 
-@dataclass(frozen=True)
+@settings
 class TuneRun:
     """One tuning. model: the base, as `adwright lm generate --model` takes it. sources: folders of
     saved adapters, for methods that build on others. quantise: nf4 for a base in four bits, which
@@ -100,9 +100,6 @@ class TuneRun:
     seed: int = 0
     out: Path = Path("runs/tuned")
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import TemplateError
 from numpy.typing import NDArray
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.training.tuning.conversations import ChatTurn, Turns, asked_and_answered
@@ -32,8 +32,7 @@ class TextRow(NamedTuple):
     group: str
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class PairsConfig:
     """Where the texts are.
 

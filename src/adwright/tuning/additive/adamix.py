@@ -15,23 +15,23 @@ pass, the second draw behind the first; as in the paper, c = 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, Ge, settings
 from adwright.tuning.additive.serial import Activation, AdapterLinear, activated, bottleneck_count
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["AdaMix", "Mixture", "consistency", "reads_twice"]
 
 
-@dataclass(frozen=True)
+@settings
 class AdaMix(TuningMethod):
     """experts: M. size: m. agreement: c; at 0 a step has one draw, and half the work. Placed after
     each MLP. Memory: M adapters, the activations of two draws.
@@ -42,15 +42,10 @@ class AdaMix(TuningMethod):
         Variant("AdaMix", "additive: adapters", "both draws in one pass"),
     )
     packable: ClassVar[bool] = True
-    experts: int = 4
-    size: int = 16
+    experts: Count = 4
+    size: Count = 16
     activation: Activation = "relu"
-    agreement: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "experts", "size")
-        at_least(self, 0, "agreement")
+    agreement: Annotated[float, Ge(0)] = 1.0
 
     def count(self, sizes: Sizes) -> int:
         """N M (2 m D + m + D)."""

@@ -16,24 +16,24 @@ Memory: n adapters, and n D activations per token and layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, Ge, settings
 from adwright.tuning.additive.serial import Activation, Bottleneck, SerialAdapter
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.storage import under
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["AdapterFusion", "FusedLinear"]
 
 
-@dataclass(frozen=True)
+@settings
 class AdapterFusion(TuningMethod):
     """adapters: how many sources. size, activation: of each of them. identity: c, 0 for a V
     without a penalty. Not mergeable.
@@ -42,15 +42,10 @@ class AdapterFusion(TuningMethod):
     default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("AdapterFusion", "additive: adapters"),)
     exact_start: ClassVar[bool] = False
-    adapters: int = 2
-    size: int = 16
+    adapters: Count = 2
+    size: Count = 16
     activation: Activation = "relu"
-    identity: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "adapters", "size")
-        at_least(self, 0, "identity")
+    identity: Annotated[float, Ge(0)] = 0.01
 
     def count(self, sizes: Sizes) -> int:
         """3 N D^2."""

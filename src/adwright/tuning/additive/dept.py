@@ -17,23 +17,23 @@ tuning on the default model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Count, Ge, settings
 from adwright.core.errors import ValueInvalidError
 from adwright.tuning.additive.prompt import run_with_prompt
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import Inputs, zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["DePT", "DecomposedPrompt"]
 
 
-@dataclass(frozen=True)
+@settings
 class DePT(TuningMethod):
     """length: L. longest: S. rank: r. rate_ratio: see the module; 1 for one rate.
 
@@ -43,15 +43,10 @@ class DePT(TuningMethod):
     variants: ClassVar[Variants] = (Variant("DePT", "additive: soft prompts"),)
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
-    length: int = 10
-    longest: int = 512
-    rank: int = 8
-    rate_ratio: float = 60.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "length", "longest", "rank")
-        at_least(self, 0, "rate_ratio")
+    length: Count = 10
+    longest: Count = 512
+    rank: Count = 8
+    rate_ratio: Annotated[float, Ge(0)] = 60.0
 
     def count(self, sizes: Sizes) -> int:
         """L D + S r + r D."""

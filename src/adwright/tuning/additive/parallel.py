@@ -11,20 +11,20 @@ W_up, c and e are 0 at first. The paper finds beside the MLP best and takes s = 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from adwright.core.config import Count, settings
 from adwright.tuning.additive.serial import Activation, Bottleneck, bottleneck_count
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["ParallelAdapter", "ParallelModule"]
 
 
-@dataclass(frozen=True)
+@settings
 class ParallelAdapter(TuningMethod):
     """A bottleneck beside sublayers. size: m. scale: s. beside: which sublayers.
 
@@ -35,14 +35,10 @@ class ParallelAdapter(TuningMethod):
     default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("parallel adapter", "additive: adapters"),)
     packable: ClassVar[bool] = True
-    size: int = 16
+    size: Count = 16
     beside: Literal["mlp", "attention", "both"] = "mlp"
     scale: float = 4.0
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "size")
 
     def count(self, sizes: Sizes) -> int:
         """places * (2 m D + m + D)."""

@@ -18,25 +18,25 @@ and cached decoding work, and the base's attention is used unchanged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["Prefix", "PrefixTuning"]
 
 _STD = 0.02
 
 
-@dataclass(frozen=True)
+@settings
 class PrefixTuning(TuningMethod):
     """Learned keys and values in each layer. length: L. made_by: see the module. hidden: m.
 
@@ -50,13 +50,9 @@ class PrefixTuning(TuningMethod):
     )
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
-    length: int = 20
+    length: Count = 20
     made_by: Literal["direct", "mlp"] = "direct"
-    hidden: int = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "length", "hidden")
+    hidden: Count = 128
 
     def count(self, sizes: Sizes) -> int:
         """See the module."""

@@ -11,22 +11,22 @@ reads L words more, so it is not at first what it was. Memory: L positions in ev
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import Inputs
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["Prompt", "PromptTuning", "run_with_prompt"]
 
 
-@dataclass(frozen=True)
+@settings
 class PromptTuning(TuningMethod):
     """L learned input vectors. length: L. Applies to any model that takes embeddings."""
 
@@ -42,11 +42,7 @@ class PromptTuning(TuningMethod):
     )
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
-    length: int = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "length")
+    length: Count = 20
 
     def count(self, sizes: Sizes) -> int:
         """L D."""

@@ -12,16 +12,16 @@ before the residual is added; the norms of the base stay frozen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = [
     "Activation",
@@ -37,7 +37,7 @@ Activation = Literal["relu", "gelu", "silu"]
 Placement = Literal["houlsby", "pfeiffer"]
 
 
-@dataclass(frozen=True)
+@settings
 class SerialAdapter(TuningMethod):
     """A bottleneck after sublayers. size: m. Memory: 2 m D parameters per place, and m activations
     per token. Applies to any sublayer; it cannot be merged, as f is not linear.
@@ -54,13 +54,9 @@ class SerialAdapter(TuningMethod):
         ),
     )
     packable: ClassVar[bool] = True
-    size: int = 16
+    size: Count = 16
     placement: Placement = "houlsby"
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "size")
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -14,22 +14,22 @@ layers, and serving saves as many adapters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
 
+from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.serial import Activation, AdapterLinear, Placement, SerialAdapter
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["AdapterDrop", "DropSchedule"]
 
 
-@dataclass(frozen=True)
+@settings
 class AdapterDrop(TuningMethod):
     """drop: the most layers that training leaves out; None for all but the last one, 0 for a
     plain serial adapter. serve: how many are left out at inference.
@@ -40,16 +40,11 @@ class AdapterDrop(TuningMethod):
     default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("AdapterDrop", "efficient: pruning"),)
     packable: ClassVar[bool] = True
-    drop: int | None = None
-    serve: int = 0
-    size: int = 16
+    drop: Natural | None = None
+    serve: Natural = 0
+    size: Count = 16
     placement: Placement = "houlsby"
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, *(("serve",) if self.drop is None else ("drop", "serve")))
-        at_least(self, 1, "size")
 
     @property
     def serial(self) -> SerialAdapter:

@@ -19,17 +19,17 @@ network has no cache.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import Inputs, ones, zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["Ladder", "LadderTuning", "visible"]
 
@@ -37,18 +37,14 @@ _TEMPERATURE = 0.1
 _EPS = 1e-6
 
 
-@dataclass(frozen=True)
+@settings
 class LadderTuning(TuningMethod):
     """reduction: D / S. Applies to any backbone that returns its hidden states."""
 
     default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("LST", "efficient: memory"),)
     packable: ClassVar[bool] = True
-    reduction: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "reduction")
+    reduction: Count = 8
 
     def count(self, sizes: Sizes) -> int:
         """See the module."""

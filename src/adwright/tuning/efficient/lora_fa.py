@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from adwright.core.config import Count
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Sizes, Target
@@ -33,7 +34,7 @@ class LoRAFA(LowRankMethod):
     variants: ClassVar[Variants] = (Variant("LoRA-FA", "efficient: memory"),)
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
 

@@ -13,21 +13,21 @@ changed in place. The price is many steps, as g is one number for all parameters
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Ge, Natural, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["MeZO"]
 
 
-@dataclass(frozen=True)
+@settings
 class MeZO(TuningMethod):
     """epsilon: e. rank: 0 for all parameters, or r of the LoRA that is tuned instead; alpha and
     targets are LoRA's. There is no optimizer: each step is a `search`.
@@ -38,14 +38,10 @@ class MeZO(TuningMethod):
     mergeable: ClassVar[bool] = True
     gradient_free: ClassVar[bool] = True
     mixed_precision: ClassVar[bool] = False
-    epsilon: float = 1e-3
-    rank: int = 0
+    epsilon: Annotated[float, Ge(0)] = 1e-3
+    rank: Natural = 0
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "rank", "epsilon")
 
     @property
     def default_rate(self) -> float:  # type: ignore[override]

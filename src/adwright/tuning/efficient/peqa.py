@@ -18,24 +18,24 @@ exists for one map at a time. After training the model is still quantised; `merg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from adwright.core.config import Ge, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["PEQA", "Quantised", "QuantisedLinear", "quantise"]
 
 
-@dataclass(frozen=True)
+@settings
 class PEQA(TuningMethod):
     """bits: of a code. group: g, a divisor of the inputs of each map. Applies to linear maps."""
 
@@ -43,12 +43,8 @@ class PEQA(TuningMethod):
     mergeable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     bits: Literal[2, 3, 4, 8] = 4
-    group: int = 64
+    group: Annotated[int, Ge(2)] = 64
     targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 2, "group")
 
     def count(self, sizes: Sizes) -> int:
         """Sum of out * in / g."""

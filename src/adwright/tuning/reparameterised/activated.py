@@ -21,25 +21,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Count, Ge, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import Inputs
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Target
-from adwright.tuning.tuned import Tuned, at_least
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["ActivatedLinear", "ActivatedLoRA", "Invoked", "invoked_from"]
 
 _log = logging.getLogger("adwright")
 
 
-@dataclass(frozen=True)
+@settings
 class ActivatedLoRA(LowRankMethod):
     """W + s B A on the maps in `targets`, from the last invocation of a text on.
 
@@ -55,15 +56,11 @@ class ActivatedLoRA(LowRankMethod):
             "aLoRA", "beyond the survey", "acts from the invocation on; shares the base's keys"
         ),
     )
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
     invocation: str | tuple[int, ...] = ""
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "dropout")
+    dropout: Annotated[float, Ge(0)] = 0.0
 
     @property
     def tokens(self) -> tuple[int, ...]:

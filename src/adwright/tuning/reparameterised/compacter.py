@@ -12,23 +12,23 @@ with y = x W. The t of the second matrix are 0 at first, so the model is what it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.serial import Activation, AdapterLinear, activated
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["Compacter"]
 
 
-@dataclass(frozen=True)
+@settings
 class Compacter(TuningMethod):
     """size: m. blocks: n, a divisor of m and D. rank: r. Not mergeable.
 
@@ -40,14 +40,10 @@ class Compacter(TuningMethod):
     default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("Compacter", "reparameterised: low rank"),)
     packable: ClassVar[bool] = True
-    size: int = 16
-    blocks: int = 4
-    rank: int = 1
+    size: Count = 16
+    blocks: Count = 4
+    rank: Count = 1
     activation: Activation = "gelu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "size", "blocks", "rank")
 
     def count(self, sizes: Sizes) -> int:
         """n^3 + 2 N (2 r (D + m) + m + D)."""

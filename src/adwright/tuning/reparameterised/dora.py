@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Count
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Sizes, Target
@@ -31,7 +32,7 @@ class DoRA(LowRankMethod):
     """Memory: that of LoRA, and for a moment W + s B A of one map."""
 
     variants: ClassVar[Variants] = (Variant("DoRA", "reparameterised: low rank"),)
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
 

@@ -10,23 +10,23 @@ so the first directions learn to do without the later ones. At inference b is `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Target
-from adwright.tuning.tuned import Tuned, at_least
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["DyLoRA", "NestedLinear", "RankSchedule"]
 
 
-@dataclass(frozen=True)
+@settings
 class DyLoRA(LowRankMethod):
     """serve: b at inference, 0 for r. Memory and place: those of LoRA."""
 
@@ -40,14 +40,12 @@ class DyLoRA(LowRankMethod):
         ),
     )
     packable: ClassVar[bool] = True
-    rank: int = 8
-    serve: int = 0
+    rank: Count = 8
+    serve: Natural = 0
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "serve")
         if self.serve > self.rank:
             raise ConfigError(
                 f"rank {self.serve} is served and {self.rank} are trained",

@@ -11,21 +11,21 @@ row by row. Ours: p and q are the largest divisors of out and in that are at mos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Count, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["KronA", "KronALinear"]
 
 
-@dataclass(frozen=True)
+@settings
 class KronA(TuningMethod):
     """factor: bound of p and q; near the root of the width the count is least. scale: s.
 
@@ -36,13 +36,9 @@ class KronA(TuningMethod):
     variants: ClassVar[Variants] = (Variant("KronA", "reparameterised: low rank"),)
     packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
-    factor: int = 32
+    factor: Count = 32
     scale: float = 1.0
     targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "factor")
 
     def divisor(self, size: int) -> int:
         """The largest divisor of `size` that is at most `factor`."""

@@ -17,19 +17,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from adwright.core.config import Count, Ge, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["LoRA", "LoRALinear", "LowRankMethod", "is_packed", "low_rank_count"]
 
@@ -46,10 +46,6 @@ class LowRankMethod(TuningMethod):
     rank: int
     alpha: float
     targets: tuple[Target, ...]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "rank")
 
     @property
     def scale(self) -> float:
@@ -72,7 +68,7 @@ class LowRankMethod(TuningMethod):
         """Make the module of one map. a: A [r, in]. b: B [out, r]."""
 
 
-@dataclass(frozen=True)
+@settings
 class LoRA(LowRankMethod):
     """W + s B A on the maps in `targets`.
 
@@ -101,16 +97,12 @@ class LoRA(LowRankMethod):
     )
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
     rank_stabilised: bool = False
-    rate_ratio: float = 1.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "dropout", "rate_ratio")
+    rate_ratio: Annotated[float, Ge(0)] = 1.0
+    dropout: Annotated[float, Ge(0)] = 0.0
 
     @property
     def scale(self) -> float:

@@ -16,19 +16,19 @@ texts of the first batch: points can be compared only on the same texts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
 
@@ -36,7 +36,7 @@ __all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
 FIRST_SPREAD = 0.3
 
 
-@dataclass(frozen=True)
+@settings
 class LoRAHub(TuningMethod):
     """adapters: n, how many sources. rank, alpha, targets: of each of them. penalty: c. bound:
     see the module. There is no optimizer: each step is a round of `search_weights`.
@@ -46,16 +46,12 @@ class LoRAHub(TuningMethod):
     mergeable: ClassVar[bool] = True
     gradient_free: ClassVar[bool] = True
     same_batch: ClassVar[bool] = True
-    adapters: int = 2
-    rank: int = 8
+    adapters: Count = 2
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
     penalty: float = 0.05
     bound: float = 1.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "adapters", "rank")
 
     def count(self, sizes: Sizes) -> int:
         """n."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Sizes, Target
@@ -31,7 +32,7 @@ class MoSLoRA(LowRankMethod):
 
     variants: ClassVar[Variants] = (Variant("MoSLoRA", "reparameterised: LoRA derivatives"),)
     packable: ClassVar[bool] = True
-    rank: int = 8
+    rank: Count = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
 

@@ -24,24 +24,25 @@ Ours, as the paper's runs have some ten thousand steps and many others some hund
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, Ge, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import zeros
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, at_least
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["GatedLinear", "SoRA", "alive", "cut"]
 
 
-@dataclass(frozen=True)
+@settings
 class SoRA(LowRankMethod):
     """rank: r at first. threshold: what all steps of a run together subtract from |g|.
     rate_ratio: of the gates' rate to that of A and B. ranks: r of each map, layer by layer; set by
@@ -50,16 +51,14 @@ class SoRA(LowRankMethod):
 
     variants: ClassVar[Variants] = (Variant("SoRA", "reparameterised: LoRA derivatives"),)
     packable: ClassVar[bool] = True
-    rank: int = 16
+    rank: Count = 16
     alpha: float = 16.0
-    threshold: float = 1.0
+    threshold: Annotated[float, Ge(0)] = 1.0
     targets: tuple[Target, ...] = LINEAR
-    rate_ratio: float = 3.0
+    rate_ratio: Annotated[float, Ge(0)] = 3.0
     ranks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "threshold", "rate_ratio")
         if not all(0 <= rank <= self.rank for rank in self.ranks):
             raise ConfigError(
                 f"ranks after the cut lie in 0 ... {self.rank}",

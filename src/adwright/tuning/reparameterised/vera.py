@@ -12,35 +12,31 @@ they are saved with the vectors, as a seed draws the same values only in one ver
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["VeRA", "VeRALinear"]
 
 
-@dataclass(frozen=True)
+@settings
 class VeRA(TuningMethod):
     """rank: r, larger than in LoRA. start: d_0. Memory: two vectors per map, one random pair."""
 
     default_rate: ClassVar[float] = 3e-2
     variants: ClassVar[Variants] = (Variant("VeRA", "reparameterised: low rank"),)
     mergeable: ClassVar[bool] = True
-    rank: int = 64
+    rank: Count = 64
     start: float = 0.1
     targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "rank")
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r + out."""

@@ -27,25 +27,26 @@ the price of the method.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import Ge, settings
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import DeltaLinear, zeros
 from adwright.tuning.selective.sparse import SparseLinear, kept, plant_highest
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["DiffLinear", "DiffPruning", "prune"]
 
 _TAU, _LOW, _HIGH = 2 / 3, -0.1, 1.1
 
 
-@dataclass(frozen=True)
+@settings
 class DiffPruning(TuningMethod):
     """penalty: c n, the penalty while all gates are open. start: a at first. fraction: what
     `prune` keeps. gate_rate_ratio: what the learning rate is multiplied with for gates; a rate of
@@ -63,16 +64,12 @@ class DiffPruning(TuningMethod):
     )
     mergeable: ClassVar[bool] = True
     structured: bool = False
-    penalty: float = 40.0
+    penalty: Annotated[float, Ge(0)] = 40.0
     start: float = 5.0
     fraction: float = 0.005
-    gate_rate_ratio: float = 200.0
+    gate_rate_ratio: Annotated[float, Ge(0)] = 200.0
     targets: tuple[Target, ...] = LINEAR
     pruned: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "penalty", "gate_rate_ratio")
 
     def count(self, sizes: Sizes) -> int:
         """2 n, with gates of maps where structured; k after `prune`."""

@@ -12,21 +12,21 @@ mean gradient instead, SAM of Fu et al., AAAI 2023, arXiv 2211.15583, with all c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from adwright.core.config import Count, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.selective.sparse import SparseMethod, calibration_losses
 from adwright.tuning.sizes import LINEAR, Target
-from adwright.tuning.tuned import Tuned, at_least
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["FishMask"]
 
 
-@dataclass(frozen=True)
+@settings
 class FishMask(SparseMethod):
     """samples: how many calibration losses are taken, one per example; all of them where there are
     fewer. criterion: see the module.
@@ -47,13 +47,9 @@ class FishMask(SparseMethod):
         ),
     )
     fraction: float = 0.005
-    samples: int = 128
+    samples: Count = 128
     criterion: Literal["fisher", "gradient"] = "fisher"
     targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "samples")
 
     def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
         """F [out, in] in float32, or the squared mean gradient."""

@@ -17,33 +17,29 @@ Beside the base it takes, in bytes for each weight of the targets,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from adwright.core.config import Count, settings
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.selective.sparse import SparseMethod, calibration_losses
 from adwright.tuning.sizes import LINEAR, Target
-from adwright.tuning.tuned import Tuned, at_least
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["LTSFT"]
 
 
-@dataclass(frozen=True)
+@settings
 class LTSFT(SparseMethod):
     """steps, learning_rate: of phase 1, whose memory the module states."""
 
     variants: ClassVar[Variants] = (Variant("LT-SFT", "selective: unstructured"),)
     fraction: float = 0.005
-    steps: int = 100
+    steps: Count = 100
     learning_rate: float = 5e-5
     targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "steps")
 
     def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
         """|theta_1 - theta_0| [out, in] in float32; the weights are theta_0 again afterwards."""

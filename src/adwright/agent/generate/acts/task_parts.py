@@ -10,10 +10,9 @@ are one word each. A part without a verb goes on with that of the one before: 'S
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["ActPart", "PartKind", "read_parts"]
 
@@ -56,7 +55,7 @@ _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _PLURAL = re.compile(r"\b(?:sections|tabs|panels|menus|pages)\b", re.I)
 
 
-@dataclass(frozen=True)
+@settings
 class ActPart:
     """rest: its words, what was in quotes left out. values: that. plain: all of it, quotes and all.
     nth: which of several, from 0, -1 the last; None where it does not say. times: with how many
@@ -69,9 +68,6 @@ class ActPart:
     nth: int | None = None
     times: int = 0
     own: bool = True
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def read_parts(text: str) -> tuple[ActPart, ...]:

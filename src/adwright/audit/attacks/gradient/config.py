@@ -11,10 +11,10 @@ Product Visibility" is 2404.07981).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["FLUENCY", "GradientConfig", "fluent_config", "paper_config"]
@@ -30,7 +30,7 @@ _WORDS = (
 )
 
 
-@dataclass(frozen=True)
+@settings
 class GradientConfig:
     """tokens: of the suffix. start: what it begins as: stars, letters x, or plain words, which a
         fluent attack needs, since stars that repeat are what a model expects most.
@@ -70,7 +70,6 @@ class GradientConfig:
     pool: int = 512
 
     def __post_init__(self) -> None:
-        check_literals(self)
         least = {"tokens": 1, "steps": 1, "candidates": 1, "top_k": 1, "swaps": 1, "order_count": 1}
         least |= {"buffer": 1, "verified": 1, "coordinates": 0, "pool": 1}
         for name, bound in least.items():

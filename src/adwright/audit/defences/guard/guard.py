@@ -31,7 +31,7 @@ from adwright.audit.defences.guard.features import FEATURES, GuardText
 from adwright.audit.defences.guard.formats import Formats
 from adwright.audit.defences.guard.logistic import fit_logistic
 from adwright.audit.defences.guard.rehearsal import rehearse
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 from adwright.core.errors import DataError
 
 __all__ = ["GuardConfig", "TextGuard", "TextVerdict", "guard_texts"]
@@ -76,20 +76,18 @@ _SAID: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class GuardConfig:
     """alpha: share of honest texts that may alarm. order: of the model of characters. most_texts:
     of a merchant and field that are learned from. ridge: of the regression."""
 
     alpha: float = 0.01
     order: int = 5
-    most_texts: int = 3000
+    most_texts: Count = 3000
     ridge: float = 0.002
 
     def __post_init__(self) -> None:
-        check_literals(self)
         require_alpha(self.alpha)
-        require_count("most_texts", self.most_texts)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from adwright.authoring.instructions.sources.products import (
     journey_products,
 )
 from adwright.authoring.tasks.task import AuthoringRequest, task_named
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["DataSources", "SkippedBySource", "given_examples", "given_listings"]
@@ -56,7 +56,7 @@ _PLACES = {
 _LEAST_PRODUCTS, _SHORTEST = 20, 40
 
 
-@dataclass(frozen=True)
+@settings
 class DataSources:
     """Where the data are; None for none.
 
@@ -79,7 +79,6 @@ class DataSources:
     complete_journey: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (self.complete_journey or any(self._files())):
             raise ConfigError(
                 "there is nothing to make instruction data of",

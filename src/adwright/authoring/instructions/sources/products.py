@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from adwright.authoring.tasks.product import Product
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.frames import Tabular, as_frame, id_text, name_of
@@ -39,7 +39,7 @@ class Listing:
     query: str = ""
 
 
-@dataclass(frozen=True)
+@settings
 class ProductColumns:
     """Which columns of a table hold what; empty for none.
 
@@ -59,7 +59,6 @@ class ProductColumns:
     query: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.id or not self.title:
             raise ConfigError(
                 "a product needs an id and a title", where="ProductColumns", hint="name the columns"

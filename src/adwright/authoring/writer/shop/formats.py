@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError
 
 __all__ = [
@@ -38,7 +38,7 @@ ProductField = Literal[
 ]
 
 
-@dataclass(frozen=True)
+@settings
 class ShopFormat:
     """A kind of table.
 
@@ -58,9 +58,6 @@ class ShopFormat:
     own: str = "{slot}_{number}"
     html: bool = False
     grouped: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 @dataclass(frozen=True)

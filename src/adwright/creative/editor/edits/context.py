@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.faces.aligning import FacePlace, require_picture
 from adwright.creative.faces.pasting import PasteSettings
@@ -45,7 +45,7 @@ class FaceMover(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class ProtectedBox:
     """A box that stays: edges as in slices, pixels. what: it shows."""
 
@@ -56,7 +56,6 @@ class ProtectedBox:
     what: Literal["logo", "price", "legal", "other"] = "other"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (0 <= self.left < self.right and 0 <= self.top < self.bottom):
             raise ConfigError(
                 "the box has no area, or begins outside the picture",

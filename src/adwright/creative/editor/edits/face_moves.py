@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext, kept
 from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
@@ -42,7 +42,7 @@ class FacesToMove:
         return np.stack([face.crop for face in self.faces])
 
 
-@dataclass(frozen=True)
+@settings
 class FaceMove(PictureEdit):
     """names: of K directions. amounts: of each of N faces, K numbers."""
 
@@ -51,7 +51,6 @@ class FaceMove(PictureEdit):
     kind: Literal["face_move"] = "face_move"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.names or len(set(self.names)) != len(self.names):
             raise ConfigError(
                 "directions are missing or named twice", where="FaceMove.names", hint="name each"

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["ForbiddenWords", "forbidden_words"]
 
@@ -69,16 +68,13 @@ _RULES: tuple[tuple[Kind, str], ...] = (
 _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _RULES)
 
 
-@dataclass(frozen=True)
+@settings
 class ForbiddenWords:
     """kind: of the rule. span: first character and the one after the last. words: these."""
 
     kind: Kind
     span: tuple[int, int]
     words: str
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def forbidden_words(text: str) -> tuple[ForbiddenWords, ...]:

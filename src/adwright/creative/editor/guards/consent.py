@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals, load_toml, to_jsonable
+from adwright.core.config import load_toml, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.creative.editor.provenance.hashes import Box, overlap, picture_hash
@@ -41,7 +41,7 @@ _SAME = 0.5
 _HEX = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True)
+@settings
 class ConsentEntry:
     """kind: synthetic (nobody's), release (signed by the person shown), own_likeness (of the one
     who edits). who: whom to ask for the paper; needed but for synthetic faces. adult: declared, or
@@ -56,7 +56,6 @@ class ConsentEntry:
     crop: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         by_box = bool(self.picture) and self.box is not None and not self.crop
         by_crop = bool(self.crop) and not self.picture and self.box is None
         if by_box == by_crop:

@@ -23,14 +23,13 @@ Our choice: .25 of the length 1 that a whole step has, and a share of .35.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import sha256_bytes
 from adwright.creative.editor.guards.refusals import Refusal
@@ -45,7 +44,7 @@ _LOCKED: tuple[str, ...] = get_args(LockedGroup)
 _RANK = 1e-6
 
 
-@dataclass(frozen=True)
+@settings
 class DirectionCard:
     """name, group: of a direction that may be used. vector: its hash, see `vector_hash`."""
 
@@ -53,16 +52,13 @@ class DirectionCard:
     group: AllowedGroup
     vector: str
 
-    def __post_init__(self) -> None:
-        check_literals(self)
-
     @classmethod
     def of(cls, name: str, group: AllowedGroup, vector: Vector) -> DirectionCard:
         """The card of a direction [D]."""
         return cls(name, group, vector_hash(vector))
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class DirectionRules:
     """allowed: cards. locked: of each locked group its direction [D], or several [M, D]; a group
     that is missing has to be named in `unknown`, so that nobody forgets one unseen. most_leak,
@@ -71,15 +67,11 @@ class DirectionRules:
     allowed: tuple[DirectionCard, ...]
     locked: Mapping[LockedGroup, Vector]
     unknown: tuple[LockedGroup, ...] = ()
-    most_leak: float = 0.25
-    most_share: float = 0.35
-    most_moved: float = 1.5
+    most_leak: Annotated[float, Ge(0), Le(10)] = 0.25
+    most_share: Annotated[float, Ge(0), Le(10)] = 0.35
+    most_moved: Annotated[float, Ge(0), Le(10)] = 1.5
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("most_leak", "most_share", "most_moved"):
-            if not 0 <= getattr(self, name) <= 10:
-                raise ConfigError(f"{name} is not in [0, 10]", where=f"DirectionRules.{name}")
         told = [*self.locked, *self.unknown]
         if sorted(told) != sorted(_LOCKED):
             raise ConfigError(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["Refusal", "RefusalCode"]
 
@@ -29,7 +28,7 @@ RefusalCode = Literal[
 ]
 
 
-@dataclass(frozen=True)
+@settings
 class Refusal:
     """reason: a sentence for people. face: its number, where it is about one. span: of the ad's
     text, first character and the one after the last, where it is about words."""
@@ -38,6 +37,3 @@ class Refusal:
     reason: str
     face: int | None = None
     span: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)

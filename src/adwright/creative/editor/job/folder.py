@@ -19,12 +19,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError, ResumeError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.creative.editor.job.outcome import AdOutcome
@@ -36,15 +36,12 @@ _JOB, _LOG, _ADS, _PICTURES = "job.json", "edits.jsonl", "ads", "pictures"
 _ENDINGS: Mapping[FileFormat, str] = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
 
-@dataclass(frozen=True)
+@settings
 class JobFolder:
     """path: of the folder. form: of its pictures."""
 
     path: Path
     form: FileFormat = "PNG"
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @classmethod
     def opened(

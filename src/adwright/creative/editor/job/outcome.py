@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import DataError
 from adwright.creative.editor.provenance.label import ESTIMATE
 from adwright.creative.editor.search.result import FoundEdit, JudgedChange
@@ -33,7 +33,7 @@ class KeptFront:
     calls: int
 
 
-@dataclass(frozen=True)
+@settings
 class AdOutcome:
     """ad: its id. source: path of its picture; sha256: of that file. reason: in a sentence.
 
@@ -64,9 +64,6 @@ class AdOutcome:
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     front: KeptFront | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def undo(self) -> str:

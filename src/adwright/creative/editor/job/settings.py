@@ -14,10 +14,9 @@ of what was said before, or more. A second judge has to see a gain, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, Ge, Le, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.edits.background import BackgroundBlur
 from adwright.creative.editor.edits.framing import Crop
@@ -56,7 +55,7 @@ _PLAIN: dict[str, AnyEdit] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class EditJob:
     """edits: that may be made. method: of the search. calls: edited pictures that are judged of an
     ad, at most, no edit among them. line: of the edit `text`. form: of the files.
@@ -73,17 +72,15 @@ class EditJob:
     seed: int = 0
     line: str = ""
     form: FileFormat = "PNG"
-    least: float = 0.01
+    least: Annotated[float, Ge(0), Le(10)] = 0.01
     coverage: float = 0.9
-    noise: float = 0.1
-    unlike: float = 0.5
-    latent: float = 0.05
-    realness: float = 0.02
-    side: int = 512
+    noise: Annotated[float, Ge(0), Le(10)] = 0.1
+    unlike: Annotated[float, Ge(0), Le(10)] = 0.5
+    latent: Annotated[float, Ge(0), Le(10)] = 0.05
+    realness: Annotated[float, Ge(0), Le(10)] = 0.02
+    side: Count = 512
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("EditJob.side", self.side)
         if not self.edits or len(set(self.edits)) != len(self.edits):
             raise ConfigError(
                 "no edit is allowed, or one is named twice",
@@ -102,11 +99,6 @@ class EditJob:
                 where="EditJob",
                 hint="seed >= 0, 0 < coverage < 1",
             )
-        for name in ("least", "noise", "unlike", "latent", "realness"):
-            if not 0 <= getattr(self, name) <= 10:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}", where=f"EditJob.{name}", hint="0 to 10"
-                )
         if bool(self.line) != ("text" in self.edits):
             raise ConfigError(
                 "a line of text and the edit `text` go together",

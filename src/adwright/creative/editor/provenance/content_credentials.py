@@ -20,7 +20,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
 from adwright.core.version import __version__
 from adwright.creative.editor.edits.plan import AnyEdit, EditPlan
@@ -59,7 +59,7 @@ class EditStatement:
     log_head: str = ""
 
 
-@dataclass(frozen=True)
+@settings
 class Credentials:
     """state: "trusted" (signed by somebody on the trust list), "valid" (whole, by somebody who is
     not), "invalid" (changed after it was signed), "none". actions: their C2PA names. source_types:
@@ -71,9 +71,6 @@ class Credentials:
     source_types: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def whole(self) -> bool:

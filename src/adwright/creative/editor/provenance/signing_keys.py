@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.core.regular import read_regular
 
@@ -37,7 +37,7 @@ _MOST_BYTES = 1 << 20
 _TEST_DAYS = 30
 
 
-@dataclass(frozen=True)
+@settings
 class SigningKey:
     """chain: certificates in PEM, the signer's first. private: its key in PEM, kept out of repr."""
 
@@ -46,7 +46,6 @@ class SigningKey:
     algorithm: Algorithm = "es256"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name, value, word in (
             ("chain", self.chain, b"-----BEGIN CERTIFICATE-----"),
             ("private", self.private, b"PRIVATE KEY-----"),

@@ -28,7 +28,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.plan import EditPlan
@@ -74,19 +74,17 @@ class Weighted:
             raise ConfigError(f"the weight {self.weight} is none", where="Weighted", hint=">= 0")
 
 
-@dataclass(frozen=True)
+@settings
 class FitnessSettings:
     """bound: of judges that have both. steps: of the grid. size: height and width of what is
     judged, the picture's by default. scales: of each judge, see the module; 1 by default."""
 
     bound: Literal["lower", "mean"] = "lower"
-    steps: int = 300
+    steps: Count = 300
     size: tuple[int, int] | None = None
     scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
-        require_count("FitnessSettings.steps", self.steps)
         if any(not 0 < scale < np.inf for scale in self.scales):
             raise ConfigError("a scale is not above 0", where="FitnessSettings.scales")
         if self.size is not None and min(self.size) < 1:

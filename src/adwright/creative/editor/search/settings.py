@@ -10,17 +10,18 @@ what they say: so narrow, a search goes nowhere in five generations.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
-from adwright.core.config import check_literals, require_count
+from adwright.core.config import Gt, Le, require_count, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.search.picture_judge import Floats
 
 __all__ = ["Archive", "GeneticSettings", "SearchOutcome", "require_calls"]
 
 
-@dataclass(frozen=True)
+@settings
 class GeneticSettings:
     """population: plans of the first generation, and of each. generations: after the first.
     parents: kept in each generation. mutated: share of a plan's values that are, at least one.
@@ -32,12 +33,11 @@ class GeneticSettings:
     population: int = 30
     generations: int = 5
     parents: int = 10
-    mutated: float = 0.2
-    init: float = 1.0
-    mutation: float = 0.25
+    mutated: Annotated[float, Gt(0), Le(1)] = 0.2
+    init: Annotated[float, Gt(0), Le(1)] = 1.0
+    mutation: Annotated[float, Gt(0), Le(1)] = 0.25
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in ("population", "generations", "parents"):
             require_count(f"GeneticSettings.{name}", getattr(self, name))
         if not 2 <= self.parents < self.population:
@@ -46,13 +46,6 @@ class GeneticSettings:
                 where="GeneticSettings.parents",
                 hint="2 or more, and fewer than the population",
             )
-        for name in ("mutated", "init", "mutation"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}",
-                    where=f"GeneticSettings.{name}",
-                    hint="a share above 0, up to 1",
-                )
 
     @classmethod
     def as_coded(cls) -> GeneticSettings:

@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 
 __all__ = ["ClickWeights", "Weighing"]
@@ -37,8 +36,7 @@ _MOST = 1e6
 _logger = logging.getLogger("adwright")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ClickWeights:
     """How units are weighed. alpha: of "clipped". shown: n of "smoothed", impressions that the
     mean rate counts; 0 finds it from the data."""
@@ -48,7 +46,6 @@ class ClickWeights:
     shown: float = 0.0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not (0 < self.alpha < math.inf and 0 <= self.shown < math.inf):
             raise ConfigError(
                 "alpha is above 0, and shown not below it",

@@ -10,14 +10,14 @@ and the long one those beyond, the one that t* lies in by its part. A unit that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.hazards.terms import LifeTerms
 
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 Term = Literal["short", "long", "all"]
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class LifeCurves:
     """Curves of N units that are alive at `entry`.
 
@@ -43,9 +43,6 @@ class LifeCurves:
     steps: tuple[Floats, ...]
     shares: tuple[Floats, ...] | None = None
     typical: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     def __len__(self) -> int:
         return len(self.entry)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import DataError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import say
@@ -61,8 +61,7 @@ _STEPS, _BATCHES = 250, (256, 8192)
 _COMMON_RATE = 10.0
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class LifetimeConfig:
     """A survival network and its training.
 
@@ -103,7 +102,6 @@ class LifetimeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         optional = "epochs", "batch", "validations", "patience"
         check_ranges(
             self,

@@ -18,15 +18,14 @@ on without a modality, and with values that it never saw.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Gt, Lt, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs
 from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss
@@ -35,8 +34,7 @@ from adwright.creative.lifetime.hazards.terms import LifeTerms
 __all__ = ["SurvivalConfig", "SurvivalNetwork"]
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SurvivalConfig:
     """Sizes and losses.
 
@@ -60,10 +58,9 @@ class SurvivalConfig:
     dropout: float = 0.0
     modality_dropout: float = 0.03
     value_dropout: float = 0.0
-    short_weight: float = 0.5
+    short_weight: Annotated[float, Gt(0), Lt(1)] = 0.5
 
     def __post_init__(self) -> None:
-        check_literals(self)
         widths = (*self.hidden, self.width, self.word_width, self.vector_width)
         if not self.hidden or min(widths) < 1 or self.number_bins < 0 or self.scale <= 0:
             raise ConfigError(
@@ -73,12 +70,6 @@ class SurvivalConfig:
         rates = (self.dropout, self.modality_dropout, self.value_dropout)
         if not all(0 <= rate < 1 for rate in rates):
             raise ConfigError("dropouts lie in [0, 1)", where=str(rates))
-        if not 0 < self.short_weight < 1:
-            raise ConfigError(
-                "the weight of the short head lies between 0 and 1",
-                where=f"short_weight {self.short_weight}",
-                hint="for one head alone leave the long edges out",
-            )
 
 
 class SurvivalNetwork(nn.Module):

@@ -6,13 +6,12 @@ with fine bins, the long one wear-outs with wide bins; they overlap.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["LifeTerms"]
@@ -21,8 +20,7 @@ __all__ = ["LifeTerms"]
 _REACH = 0.99
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class LifeTerms:
     """Edges of the bins of each head, ages in weeks or days; the paper's days by default.
 

@@ -9,7 +9,6 @@ Letters: R lives, M rows of a life and a period, N units that run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple, Protocol
 
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import DataError
 from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable
 
@@ -27,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@settings(eq=False)
 class LifeLog:
     """All lives of a record. Periods are whole numbers, of `unit`.
 
@@ -61,7 +60,6 @@ class LifeLog:
     dated: bool = False
 
     def __post_init__(self) -> None:
-        check_literals(self)
         lives, rows = len(self.first), len(self.period)
         by_life = {len(self.ids), len(self.last), len(self.owner), len(self.pool)}
         by_row = {len(self.cost), len(self.value), len(self.shown)}

@@ -17,12 +17,12 @@ Letters: D decisions, S models, O owners, G thresholds, R resamples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
 from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, low_in_a_row
@@ -68,8 +68,7 @@ _GRID = 96  # thresholds of a resample
 _CHART = 60  # points of a curve
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ReplayConfig:
     """retire: the rule. drops, in_a_row: of the fatigue rules, each with the rate and with sales.
     best: of them, chosen beforehand. until: the last period that counts, None for the record's.
@@ -80,14 +79,11 @@ class ReplayConfig:
     in_a_row: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     best: FatigueRule | None = None
     until: int | None = None
-    draws: int = 1000
+    draws: Count = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         fatigue_grid(self)
-        if self.draws < 1:
-            raise ConfigError("an interval needs a resample", where=f"draws {self.draws}")
 
 
 def fatigue_grid(config: ReplayConfig) -> list[FatigueRule]:

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adwright.core.config import check_literals, checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.hazards.curves import LifeCurves
 from adwright.creative.lifetime.hazards.terms import LifeTerms
@@ -61,8 +61,7 @@ Texts = npt.NDArray[np.str_]
 SHARES = (0.1, 0.5, 0.9)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class RetireConfig:
     """How to decide.
 
@@ -81,7 +80,6 @@ class RetireConfig:
     half_life: float | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name, least in (("break_even", 0.0), ("floor", 0.0), ("ahead", 1), ("horizon", 1)):
             value = getattr(self, name)
             if value is not None and not least <= value < np.inf:

@@ -30,7 +30,14 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.artifacts import Artifact, save_artifact
-from adwright.core.config import checked, to_jsonable
+from adwright.core.config import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    settings,
+    to_jsonable,
+)
 from adwright.core.errors import DataError
 from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.retirement.rates import Rates, credibility
@@ -39,7 +46,7 @@ from adwright.training.loop.loop import train
 from adwright.training.loop.position import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
-from adwright.training.run_settings import check_ranges, seeded
+from adwright.training.run_settings import seeded
 
 __all__ = ["KIND", "ValueConfig", "ValueModel", "fit_values"]
 
@@ -53,28 +60,19 @@ _OWN = 3
 _FAR, _RANGE = 5.0, 3.0
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class ValueConfig:
     """hidden: width of the one layer. rows: units that are trained on at most, from every k-th
     period. learning_rate, weight_decay: AdamW's. half_life: see `credibility`."""
 
-    hidden: int = 32
-    epochs: int = 4
-    batch: int = 1024
-    rows: int = 500_000
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    hidden: Count = 32
+    epochs: Count = 4
+    batch: Count = 1024
+    rows: Count = 500_000
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 1e-2
     half_life: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            counts=("hidden", "epochs", "batch", "rows"),
-            positive=("learning_rate",),
-            not_negative=("weight_decay", "seed"),
-        )
+    seed: Natural = 0
 
 
 @dataclass(frozen=True, eq=False)

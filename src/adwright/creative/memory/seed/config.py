@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.creative.memory.seed.texts.brief import part_of
 from adwright.creative.memory.seed.texts.filters import AdFilterConfig
@@ -13,7 +13,7 @@ from adwright.lm.engine.generation import GenerationConfig
 __all__ = ["SeedBudget", "SeedConfig"]
 
 
-@dataclass(frozen=True)
+@settings
 class SeedBudget:
     """After which a run stops, to be gone on with; 0 for none. minutes: of this call, by the clock.
     tokens: read, written and tuned on, of all calls."""
@@ -22,12 +22,11 @@ class SeedBudget:
     tokens: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if self.minutes < 0 or self.tokens < 0:
             raise ConfigError("a budget is not below 0", where=f"{self.minutes}, {self.tokens}")
 
 
-@dataclass(frozen=True)
+@settings
 class SeedConfig:
     """How a run goes.
 
@@ -69,7 +68,6 @@ class SeedConfig:
     budget: SeedBudget = field(default_factory=SeedBudget)
 
     def __post_init__(self) -> None:
-        check_literals(self)
         for name in ("rounds", "samples", "measured", "patience", "batch", "draws", "tokens"):
             self._require(name, getattr(self, name) >= 1, "is at least 1")
         for name in ("briefs", "pool_most", "rows", "watch_most", "held_most", "seed"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.core.progress import duration
 from adwright.creative.memory.seed.config import SeedConfig
@@ -28,7 +28,7 @@ _TEMPLATE = 30
 _USUAL_ANSWER = 0.5
 
 
-@dataclass(frozen=True)
+@settings
 class SeedPaces:
     """What one CPU-second does: tokens of training, of prompts that are read, of answers; ads that
     a judge looks at."""
@@ -39,7 +39,6 @@ class SeedPaces:
     judged: float = 100.0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if min(self.tuned, self.read, self.written, self.judged) <= 0:
             raise ConfigError("a pace is above 0", where=str(self))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.progress import duration
 from adwright.creative.memory.seed.costs import StepCost
 from adwright.creative.memory.seed.measures import Measured, compared
@@ -82,7 +82,7 @@ class RoundResult:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class SeedReport:
     """A run. chosen: the round that the second judge likes most on the watched briefs. before,
     after: the writers of round 0 and of the chosen one on the held-out briefs; None where the
@@ -96,9 +96,6 @@ class SeedReport:
     costs: tuple[StepCost, ...]
     about: Mapping[str, Any]
     draws: int = 1000
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def rise(self) -> Interval | None:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.config import Count, settings
+from adwright.core.errors import DataError, MissingExtraError
 from adwright.creative.memory.ad_tasks import recall_prompt
 from adwright.creative.memory.digits import answer_of as digits_of
 from adwright.creative.memory.seed.pool import KnownAd
@@ -101,7 +101,7 @@ class SeedWriter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class TunedWriter:
     """A local model under a method of `tuning`, written with by the engine that serves adapters.
 
@@ -124,15 +124,10 @@ class TunedWriter:
     tokens: int = 384
     valid: float = 0.05
     checkpoint_every: int = 25
-    rows: int = 64
+    rows: Count = 64
     threads: int = 0
     device: str = "cpu"
     offline: bool = False
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        if self.rows < 1:
-            raise ConfigError("rows is at least 1", where=f"rows {self.rows}")
 
     @property
     def name(self) -> str:

@@ -24,13 +24,12 @@ ads with flat colours, which all are low.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.creative.records.seeing.colour_names import COLOURS, names_of
 from adwright.creative.records.seeing.lab import lab_of
 from adwright.creative.records.seeing.opening.media import bounded
@@ -52,7 +51,7 @@ _QUALITY = 75
 _OBLONG = 1.05
 
 
-@dataclass(frozen=True)
+@settings
 class Colours:
     """Names of colours, the largest first; tone; complexity. See the module."""
 
@@ -60,9 +59,6 @@ class Colours:
     background: tuple[str, ...]
     tone: Literal["warm", "cool", "neutral"]
     complexity: Literal["low", "medium", "high"]
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def colours_of(image: Image) -> Colours:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import MissingExtraError
 from adwright.creative.records.seeing.opening.frames import Clip, Frame
 from adwright.creative.records.seeing.settings import SeeingSettings
@@ -65,7 +65,7 @@ class FoundScene(Generic[T]):
     seen: T | None
 
 
-@dataclass(frozen=True)
+@settings
 class Watched(Generic[T]):
     """scenes: in their order. pace, motion: empty where they could not be measured; then `without`
     says why. cuts_a_minute, change: what they were taken from."""
@@ -76,9 +76,6 @@ class Watched(Generic[T]):
     cuts_a_minute: float | None
     change: float | None
     without: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def watch(

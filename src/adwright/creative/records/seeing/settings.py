@@ -5,10 +5,9 @@ SeeingSettings(parts=("colours", "faces"), most_seconds=120)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 __all__ = ["PARTS", "SeeingSettings", "SeenPart"]
@@ -18,8 +17,7 @@ SeenPart = Literal["colours", "words", "faces", "tags"]
 PARTS: tuple[SeenPart, ...] = get_args(SeenPart)
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class SeeingSettings:
     """What is looked for, and the bounds.
 

@@ -11,10 +11,10 @@ could not be looked for, and why, so that nothing is guessed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ValueInvalidError
 
 __all__ = ["AdKind", "AdRecord", "Level", "Orientation", "Scene"]
@@ -25,7 +25,7 @@ Orientation = Literal["", "landscape", "portrait", "square"]
 Level = Literal["", "low", "medium", "high"]
 
 
-@dataclass(frozen=True)
+@settings
 class Scene:
     """What one scene of a video shows, or a picture. Empty: none, or nobody looked.
 
@@ -49,14 +49,13 @@ class Scene:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        check_literals(self)
         _check_tuples(self)
         _check_number("faces", self.faces)
         _check_number("start", self.start)
         _check_number("seconds", self.seconds)
 
 
-@dataclass(frozen=True)
+@settings
 class AdRecord:
     """What an ad says and shows. Empty: none, or nobody looked, see `absent`.
 
@@ -82,7 +81,6 @@ class AdRecord:
     absent: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        check_literals(self)
         _check_tuples(self)
         _check_number("seconds", self.seconds)
 

@@ -15,14 +15,14 @@ whole catalogue as if all negatives had been uniform, and its probabilities on t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.config import checked, to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
@@ -43,8 +43,7 @@ Ints = NDArray[np.int64]
 VERSION = 2
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class DrawnConfig:
     """negatives: rows drawn for each item taken. popular, own: shares drawn by popularity^.75 and
     of the user's own past; own None is .4 where users take items again, else 0; the rest is

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.config import Count, settings, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.column_kinds import (
@@ -66,8 +66,7 @@ VERSION = 2
 _PLACES = 3_600
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class NextItemConfig:
     """What is decided by hand; the rest follows from the log.
 
@@ -91,11 +90,10 @@ class NextItemConfig:
     repeats: bool | None = None
     item_columns: Mapping[str, ColumnKind] = field(default_factory=dict)
     user_columns: Mapping[str, ColumnKind] = field(default_factory=dict)
-    min_count: int = 2
+    min_count: Count = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_literals(self)
         check_column_kinds(self.item_columns, "item_columns")
         check_column_kinds(self.user_columns, "user_columns")
         check_cut(self.shares, (self.valid_from, self.test_from))
@@ -103,8 +101,6 @@ class NextItemConfig:
             raise ConfigError(
                 "dates cut a log by time", where="split = last", hint="leave the dates out"
             )
-        if self.min_count < 1:
-            raise ConfigError("min_count must be at least 1", where=f"{self.min_count}")
 
     @property
     def dates(self) -> tuple[datetime, datetime] | None:

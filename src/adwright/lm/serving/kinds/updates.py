@@ -11,12 +11,10 @@ AdaMix is the mean of its matrices, AdapterDrop nothing in the layers that it le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.tuning.additive.adamix import AdaMix
 from adwright.tuning.additive.ia3 import IA3
@@ -43,7 +41,7 @@ from adwright.tuning.sizes import Target
 __all__ = ["MapUpdate", "update_of"]
 
 
-@dataclass(frozen=True)
+@settings
 class MapUpdate:
     """What one adapter does at one map, in the form of `gathered_adapters`.
 
@@ -59,9 +57,6 @@ class MapUpdate:
     after: tuple[Tensor, ...] | None = None
     beside: tuple[Tensor, ...] | None = None
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
     @property
     def empty(self) -> bool:

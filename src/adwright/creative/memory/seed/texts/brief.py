@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.engine.generation import Message
 from adwright.metrics.text.words import words_of
@@ -46,7 +46,7 @@ _SHOWN = 300
 _STEPS = 2**32
 
 
-@dataclass(frozen=True)
+@settings
 class AdBrief:
     """What is known before an ad is written.
 
@@ -66,7 +66,6 @@ class AdBrief:
     group: str = ""
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not self.id:
             raise ValueInvalidError("a brief has an id", column="id", value=self.id)
         if not (self.brand.strip() or self.subject.strip()):

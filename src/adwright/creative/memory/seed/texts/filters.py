@@ -13,11 +13,10 @@ brief does not is out before a judge is asked. The reasons are looked at in the 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from adwright.core.config import check_literals
+from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.memory.seed.texts.ad_text import claimed_in, record_of, said_in
 from adwright.creative.memory.seed.texts.brief import AdBrief
@@ -50,7 +49,7 @@ _LONG = 40
 REASONS: tuple[FilterReason, ...] = get_args(FilterReason)
 
 
-@dataclass(frozen=True)
+@settings
 class AdFilterConfig:
     """What is asked of an ad.
 
@@ -67,26 +66,22 @@ class AdFilterConfig:
     least_words: int = 2
     most_words: int = 40
     video_words: int = 300
-    letters: float = 0.6
-    distinct: float = 0.6
+    letters: Annotated[float, Ge(0), Le(1)] = 0.6
+    distinct: Annotated[float, Ge(0), Le(1)] = 0.6
     in_a_row: int = 2
-    copied: float = 0.6
+    copied: Annotated[float, Ge(0), Le(1)] = 0.6
     run: int = 4
-    echo: float = 0.8
+    echo: Annotated[float, Ge(0), Le(1)] = 0.8
     ground: bool = True
     unlike: bool = True
     locale: str = "en"
 
     def __post_init__(self) -> None:
-        check_literals(self)
         if not 1 <= self.least_words <= self.most_words or min(self.in_a_row, self.run) < 1:
             raise ConfigError(
                 "words and runs are counted from 1, the least before the most",
                 where=f"{self.least_words} to {self.most_words} words, {self.in_a_row}, {self.run}",
             )
-        for name in ("letters", "distinct", "copied", "echo"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is a share", where=f"{name} {getattr(self, name)}")
 
 
 class AdFilters:

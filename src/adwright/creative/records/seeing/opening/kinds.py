@@ -9,10 +9,9 @@ lists, ever sees the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import settings
 
 __all__ = ["HEAD_BYTES", "FileKind", "kind_of"]
 
@@ -62,7 +61,7 @@ _MARKS: tuple[_Mark, ...] = (
 _RIFF = (b"WEBP", b"AVI ", b"WAVE")
 
 
-@dataclass(frozen=True)
+@settings
 class FileKind:
     """what: which reader it is for. name: of the format, for people. reader: of FFmpeg's, by name,
     for a video."""
@@ -70,9 +69,6 @@ class FileKind:
     what: Literal["image", "video", "other"]
     name: str
     reader: str = ""
-
-    def __post_init__(self) -> None:
-        check_literals(self)
 
 
 def kind_of(head: bytes) -> FileKind:

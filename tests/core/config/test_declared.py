@@ -1,4 +1,4 @@
-"""Configs that are built in Python: values of other types, and unknown names."""
+"""Settings that are built in Python: choices, types, bounds, and unknown names."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ import importlib
 import pkgutil
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 import adwright
 from adwright.core.config import (
-    checked,
+    Count,
+    Gt,
+    Help,
+    Le,
+    MinLen,
+    Natural,
+    NotNegative,
+    choices_of,
     from_jsonable,
     require_count,
+    settings,
     to_jsonable,
 )
 from adwright.core.errors import ConfigError, MissingExtraError
-from tests.core.config.test_choices import Paint
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,73 @@ class Optimiser:
     kind: Literal["adam", "sgd"] = "adam"
 
 
-@checked
-@dataclass(frozen=True)
+Colour = Literal["red", "green"]
+
+
+@settings
+class Paint:
+    colour: Colour = "red"
+    second: Colour | None = None
+    more: tuple[Colour, ...] = ()
+    coats: Literal[1, 2] = 1
+    name: str = ""
+    sizes: tuple[int, ...] = ()
+    other: Optimiser | None = None
+
+
+@settings
+class Lacquer(Paint):
+    gloss: Literal["high", "low"] = "high"
+
+
+def test_choices_are_taken() -> None:
+    for coats in (1, 2):
+        Paint("".join(["gr", "een"]), "red", ("red", "green"), coats, "any", (7,))  # type: ignore
+    assert Paint(second=None) == Paint()
+    assert from_jsonable(Paint, to_jsonable(Paint(more=("green",)))) == Paint(more=("green",))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"colour": "gren"},
+            "colour cannot be 'gren' [Paint.colour] -> use one of 'red', 'green'; "
+            "the closest is 'green'",
+        ),
+        ({"colour": None}, "colour cannot be None [Paint.colour] -> use one of 'red', 'green'"),
+        ({"colour": ["red"]}, "colour cannot be ['red'] [Paint.colour] -> use one of 'red'"),
+        ({"second": "x"}, "[Paint.second] -> use one of 'red', 'green', None"),
+        ({"more": ("red", "x")}, "more cannot be 'x' [Paint.more] -> use one of 'red', 'green'"),
+        ({"more": "red"}, "more is a tuple of choices, not 'red' [Paint.more] -> write ('red',)"),
+        ({"more": 3}, "more is a tuple of choices, not 3 [Paint.more] -> write (3,)"),
+        ({"coats": 3}, "coats cannot be 3 [Paint.coats] -> use one of 1, 2"),
+        ({"coats": True}, "coats cannot be True [Paint.coats] -> use one of 1, 2"),
+        ({"coats": "1"}, "coats cannot be '1' [Paint.coats] -> use one of 1, 2"),
+    ],
+)
+def test_what_is_no_choice_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Paint(**values)
+    assert message in str(caught.value)
+
+
+def test_choices_of_a_base_class_are_those_of_its_heirs() -> None:
+    heir: Any = Lacquer
+    for name in ("colour", "gloss"):
+        with pytest.raises(ConfigError, match=rf"\[Lacquer\.{name}\]"):
+            heir(**{name: "x"})
+
+
+def test_what_is_no_literal_has_no_choices() -> None:
+    assert choices_of(Literal["a", 1]) == ("a", 1)
+    assert choices_of(Literal["a"] | None) == ("a", None)
+    assert choices_of(int | None) == choices_of(str) == ()
+
+
+@settings
 class Fit:
-    epochs: int
+    epochs: Count
     learning_rate: float = 0.1
     shuffle: bool = True
     name: str = ""
@@ -42,14 +113,18 @@ class Fit:
     most: int | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
     anything: Any = None
+    share: Annotated[float, Gt(0), Le(1), Help("Of the rows.")] = 0.5
+    decay: NotNegative = 0.0
+    seeds: tuple[Natural, ...] = ()
+    kinds: Annotated[tuple[str, ...], MinLen(1)] = ("a",)
+    rounds: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError("epochs must be at least 1")
+        if self.epochs > 100:
+            raise ConfigError("too many epochs")
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class Bare:
     width: int = 1
 
@@ -101,6 +176,14 @@ def test_values_of_the_right_type_are_taken() -> None:
         ({"betas": (0.9, "1")}, "betas is a number, not '1' of type str"),
         ({"names": "a"}, "-> write ('a',)"),
         ({"most": 1.5}, "most is a whole number or None, not 1.5 of type float"),
+        ({"share": 0}, "share must be above 0 and at most 1, not 0 [Fit.share] -> the usual is 0"),
+        ({"share": float("nan")}, "share must be above 0 and at most 1, not nan"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0 [Fit.epochs] -> correct it"),
+        ({"decay": float("inf")}, "decay must not be negative and finite, not inf"),
+        ({"seeds": (0, -1)}, "seeds must not be negative, not -1 [Fit.seeds]"),
+        ({"kinds": ()}, "kinds must have at least 1, not () [Fit.kinds] -> the usual is ('a',)"),
+        ({"rounds": 0}, "rounds must be at least 1, not 0 [Fit.rounds] -> correct it"),
+        ({"share": "0.5"}, "share is a number, not '0.5' of type str"),
         ({"optimiser": "adam"}, "optimiser is a Optimiser, not 'adam' of type str"),
         ({"optimiser": {"rate": 1}}, "optimiser is a Optimiser, not {'rate': 1} of type dict"),
     ],
@@ -112,8 +195,8 @@ def test_a_value_of_another_type_is_refused(values: dict[str, Any], message: str
 
 
 def test_types_are_checked_before_the_config_looks_at_its_values() -> None:
-    with pytest.raises(ConfigError, match="at least 1"):
-        Fit(0)
+    with pytest.raises(ConfigError, match="too many"):
+        Fit(101)
     wrong: Any = "0"
     with pytest.raises(ConfigError, match="whole number"):
         Fit(wrong)
@@ -176,3 +259,31 @@ def test_every_config_of_a_training_checks_types_and_names() -> None:
                 wrong: Any = {each.name: object()}
                 with pytest.raises(ConfigError, match=rf"{each.name} is .*{cls.__name__}\."):
                     cls(**wrong)
+
+
+def test_a_bound_of_a_file_is_said_in_the_same_words() -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_jsonable(Fit, {"epochs": 0, "share": 2, "seeds": [-1]}, source="run.toml")
+    told = str(caught.value)
+    assert told.startswith("epochs must be at least 1, not 0 [run.toml, key epochs]")
+    assert "share: share must be at most 1, not 2" in told
+    assert "seeds.0: seeds must not be negative, not -1" in told
+
+
+def test_the_help_of_a_field_is_in_its_schema() -> None:
+    share = TypeAdapter(Fit).json_schema()["properties"]["share"]
+    assert (share["description"], share["maximum"]) == ("Of the rows.", 1)
+
+
+def test_settings_of_a_base_are_checked_once_more_with_those_of_the_heir() -> None:
+    @settings(kw_only=True)
+    class Wide(Bare):
+        height: Natural
+
+    assert (Wide(height=0).height, Wide(width=2, height=1).width) == (0, 2)
+    with pytest.raises(ConfigError, match="height must not be negative"):
+        Wide(height=-1)
+    with pytest.raises(ConfigError, match="did you mean height"):
+        Wide(heigth=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="height"):
+        Wide()  # type: ignore[call-arg]
