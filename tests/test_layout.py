@@ -51,7 +51,7 @@ PRIVATE_NAMES = {
     "lm/torch_engine/test_score.py: lm.torch_engine.score._HEAD_ROWS",
     "metrics/reports/test_report.py: metrics.reports.report._BLOCKS",
     "metrics/test_bootstrap.py: metrics.bootstrap._CHUNK_CELLS",
-    "metrics/test_ranks.py: metrics.ranks._CHUNK_CELLS",
+    "metrics/test_ranks.py: metrics.ranking._CHUNK_CELLS",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._announce",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._settle",
     "support/store/store_processes.py: campaigns.store.compaction._delete",

@@ -248,9 +248,9 @@ def _rows(plan: WriterPlan) -> tuple[TuningRows, Mapping[str, AppDocument]]:
 
 def _trained(plan: WriterPlan, rows: TuningRows) -> dict[str, Any]:
     """Tune on the rows, or go on with it; what it took."""
-    from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.run import TuneRun, run_tuning
     from adwright.training.tuning.texts import PairsConfig
+    from adwright.training.tuning.tune import TuneConfig
     from adwright.tuning.methods import method_of
 
     data = plan.scratch / "train.jsonl"

@@ -18,9 +18,9 @@ from adwright.authoring.checks.fallback import template_text
 from adwright.authoring.checks.limits import limit_named
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
-from adwright.metrics.text.labels import pair_counts
 from benchmarks.authoring._rows import Part, Rows, rows_of
 from benchmarks.authoring._texts import measured_texts
+from benchmarks.common.text_measures import pair_counts
 
 __all__ = ["BASELINES", "baseline", "baselines_of"]
 

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.metrics.text.labels import label_score
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.authoring._baselines import baselines_of
 from benchmarks.authoring._cells import SEEDS, Cell, kept
 from benchmarks.authoring._jobs import job_figures
 from benchmarks.authoring._rows import PARTS, TUNED, Part, data_hash, rows_of
 from benchmarks.common.result import Figure, Lead, write_result
+from benchmarks.common.text_measures import label_score
 
 __all__ = ["PROTOCOL", "summarise"]
 

@@ -30,9 +30,8 @@ from adwright.lm.hf_load import load_hf_model
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.model import quick_dtype
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import Texts
-from adwright.training.tuning.tune import tune
+from adwright.training.tuning.tune import TuneConfig, tune
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.lora import LoRA
 from benchmarks.authoring._prompts import texts_of, tokenizer

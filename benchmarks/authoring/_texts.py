@@ -26,14 +26,14 @@ from adwright.core.assets import ASSETS, asset
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.serving.engine import AdapterModels
-from adwright.metrics.text.chrf import chrf_per_text
-from adwright.metrics.text.coverage import query_coverage_per_text
-from adwright.metrics.text.distinct import distinct_n_per_text
-from adwright.metrics.text.labels import pair_counts
-from adwright.metrics.text.rouge import rouge_l_per_text
-from adwright.metrics.text.similarity import bert_scores
+from adwright.metrics.text.rouge import (
+    distinct_n_per_text,
+    query_coverage_per_text,
+    rouge_l_per_text,
+)
 from benchmarks.authoring._prompts import Asking, answer_ids, prompt_ids
 from benchmarks.authoring._rows import Part, rows_of
+from benchmarks.common.text_measures import bert_scores, chrf_per_text, pair_counts
 
 __all__ = ["checks_of", "judged_pairs", "judged_texts", "measured_texts", "reference_loss"]
 

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.metrics.ranking import ndcg_per_user, recall_per_user
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 from adwright.training.retrieval.ranks import Retrieved, Scorer, retrieved_ranks
 

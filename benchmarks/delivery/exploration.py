@@ -53,8 +53,7 @@ from adwright.models.retrieval.rules import NextRules
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import SETTINGS
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
-from adwright.training.retrieval.linear import fit_linear
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_linear
 from benchmarks.common.result import RESULTS, write_result
 
 NAME = "exploration"

@@ -22,11 +22,9 @@ from adwright.delivery.cascade.distil import distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
-from adwright.models.retrieval.hcn import HCN, HCNConfig
-from adwright.models.retrieval.multi_interest import MultiInterest, score_candidates
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig, MultiInterest, score_candidates
 from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.distillation import DistillationTargets
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors
 from benchmarks.common.deployment import built
 from benchmarks.common.exhaustive import exhaustive, sampled

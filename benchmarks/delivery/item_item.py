@@ -22,18 +22,13 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.sequences.pasts import Pasts
-from adwright.metrics.ranking import ndcg_per_user, recall_per_user
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
 from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.training.retrieval.item_item import fit_item_item, listed_ranks, search_item_item
 from adwright.training.retrieval.rules import fit_rules, new_targets, rules_ranks
-from adwright.training.sequential.baselines import next_log
-from adwright.training.sequential.runfile import (
-    SequenceData,
-    SequenceDataConfig,
-    open_sequences,
-)
+from adwright.training.sequential.run import next_log
+from adwright.training.sequential.runfile import SequenceData, SequenceDataConfig, open_sequences
 from benchmarks.common.result import ROOT, Lead, write_result
 from benchmarks.peers.environments import build
 

@@ -32,8 +32,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.next_log import log_of_sequences
 from adwright.delivery.recommend.models import TopItems
-from adwright.training.retrieval.item_item import fit_item_item, search_item_item
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item, search_item_item
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
@@ -193,11 +192,7 @@ def _top(name: Ours, known: ItemSequences, data: str) -> TopItems:
 
     from adwright.delivery.popularity import Popularity
     from adwright.delivery.recommend.item_item_top import ItemItemTop
-    from adwright.delivery.recommend.models import (
-        PopularityTop,
-        RetrieverTop,
-        SequenceTop,
-    )
+    from adwright.delivery.recommend.models import PopularityTop, RetrieverTop, SequenceTop
     from adwright.models.sequential.hstu import HSTUConfig
     from adwright.models.sequential.sasrec import SASRecConfig
     from adwright.models.sequential.union import sequence_retriever

@@ -17,7 +17,7 @@ from lifelines.datasets import load_gbsg2, load_rossi
 
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival.concordance import harrell_c
+from adwright.metrics.survival import harrell_c
 from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from benchmarks.common.next_basket import keep, read
 from benchmarks.common.result import Lead

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from adwright.creative.lifetime.hazards.curves import LifeCurves
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival.calibration import brier_scores
-from adwright.metrics.survival.concordance import Concordance, harrell_c
-from adwright.metrics.survival.d_calibration import d_calibration
+from adwright.metrics.survival import Concordance, harrell_c
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
+from benchmarks.lifetime._calibration import brier_scores, d_calibration
 
 __all__ = ["TERMS", "Measured", "Term", "difference", "interval", "of_curves", "of_risk"]
 

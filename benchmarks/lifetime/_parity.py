@@ -14,11 +14,10 @@ import numpy as np
 
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.hazards.curves import LifeCurves
-from adwright.metrics.survival.calibration import brier_scores, cumulative_auc
-from adwright.metrics.survival.concordance import harrell_c, uno_c
-from adwright.metrics.survival.curve import censoring_curve
+from adwright.metrics.survival import censoring_curve, harrell_c, uno_c
 from benchmarks.common.processes import ROOT
 from benchmarks.lifetime import _runs as runs
+from benchmarks.lifetime._calibration import brier_scores, cumulative_auc
 from benchmarks.peers import environments
 
 __all__ = ["parity"]

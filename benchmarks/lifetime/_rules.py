@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from adwright.creative.lifetime.hazards.curves import LifeCurves
 from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival.curve import kaplan_meier
+from adwright.metrics.survival import kaplan_meier
 
 __all__ = ["category_curves", "curves_of_survival", "typical_of"]
 

@@ -13,7 +13,7 @@ from adwright.core.assets import cache_folder
 from adwright.creative.lifetime.hazards.fit import fit_lifetime
 from adwright.creative.lifetime.spells import SpellConfig, build_spells
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.metrics.survival.concordance import harrell_c
+from adwright.metrics.survival import harrell_c
 from benchmarks.common.next_basket import keep, read
 from benchmarks.lifetime import _runs as runs
 from benchmarks.lifetime._tasks import WEEKS

@@ -27,8 +27,8 @@ from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.rows import AnswerRow
+from adwright.tuning.modules import Target
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.sizes import Target
 from adwright.tuning.storage import read_tuned, write_tuned
 
 ATTENTION: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -35,9 +35,8 @@ from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PageShape
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.additive.adapters import IA3, SerialAdapter
+from adwright.tuning.selective.masks import BitFit
 from benchmarks.lm._adapter_engines import (
     LORA,
     PROMPT,

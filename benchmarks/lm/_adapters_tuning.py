@@ -29,11 +29,10 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
-from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.texts import Texts
-from adwright.training.tuning.tune import tune
+from adwright.training.tuning.tune import TuneConfig, TuneResult, tune
 from adwright.tuning.methods import apply
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.reparameterised.lora import LoRA

@@ -24,7 +24,7 @@ from adwright.lm.hf_load import load_hf_model
 from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.llamacpp_model import XllamacppModel
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.tuning.formats.gguf_lora import from_rotary, to_gguf
+from adwright.tuning.formats.gguf import from_rotary, to_gguf
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned

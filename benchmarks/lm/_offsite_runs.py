@@ -25,13 +25,11 @@ from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import tune_on_device
-from adwright.training.offsite.kill_revive import KillRevive
-from adwright.training.offsite.offsite_tuning import own, train_offsite
-from adwright.training.offsite.sandwich import Sandwich, distil, emulator_of
+from adwright.training.offsite.pipeline import KillRevive
+from adwright.training.offsite.sandwich import Sandwich, distil, emulator_of, own, train_offsite
 from adwright.training.offsite.wire import Listener, connect
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import Texts
-from adwright.training.tuning.tune import answer_nll
+from adwright.training.tuning.tune import TuneConfig, answer_nll
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
 from benchmarks.lm._peft_task import offers

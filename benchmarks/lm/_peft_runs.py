@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
-from adwright.training.tuning.config import TuneConfig
-from adwright.training.tuning.tune import answer_loss_of, tune
+from adwright.training.tuning.tune import TuneConfig, answer_loss_of, tune
 from adwright.tuning.methods import apply, method_of
 from adwright.tuning.packing.texts import Packed
 from adwright.tuning.tuned import Tuned

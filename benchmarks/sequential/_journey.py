@@ -23,7 +23,7 @@ from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import Scorer, catalogue_vectors, retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig
-from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
+from adwright.training.sequential.ranks import visit_scorer, visit_validation
 from benchmarks.common.next_basket import (
     by_seed,
     frequency,
@@ -52,7 +52,7 @@ PROTOCOL = (
     "16 households "
     "(of 64 windows where the model is cut to 200); own part: how popular an item is, and how "
     "often and how long ago the household had it, have a voice in the score "
-    "(`adwright.models.sequential.repeats`)."
+    "(`adwright.models.sequential.losses`)."
 )
 RULES = {"popularity": popularity, "frequency": frequency}
 LOSS = LossConfig("exact", positions=1024)

@@ -23,7 +23,7 @@ from adwright.metrics.reports.charts import to_svg
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig
-from adwright.training.sequential.validation import validation
+from adwright.training.sequential.ranks import validation
 from benchmarks.common.result import PICTURES
 from benchmarks.sequential._runs import Model, Values, Variant, is_done, measured
 

@@ -40,8 +40,7 @@ from adwright.models.sequential.losses import EXACT_BELOW
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
-from adwright.training.sequential.ranks import rank_next
-from adwright.training.sequential.visit_ranks import visit_scorer
+from adwright.training.sequential.ranks import rank_next, visit_scorer
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import PICTURES, write_result
 from benchmarks.sequential import _journey as journey

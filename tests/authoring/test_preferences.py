@@ -16,7 +16,7 @@ from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision
 from adwright.authoring.writer.drafts import Drafts
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
-from adwright.training.tuning.conversations import asked_and_answered
+from adwright.training.tuning.texts import asked_and_answered
 
 TEA = Product("t1", "Mill Lane Assam tea", brand="Mill Lane")
 JOB = {

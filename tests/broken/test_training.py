@@ -20,11 +20,10 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.training.loop.position import RunPosition
-from adwright.training.ranking.event_file import events_of
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.ranking.fit import fit
 from adwright.training.ranking.fit import run_folder as run_folder_of_fit
-from adwright.training.ranking.scoring import score_file
+from adwright.training.ranking.scoring import events_of, score_file
 from tests.broken.cases import (
     Call,
     Case,

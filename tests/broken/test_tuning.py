@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.run import read_jobs
 from adwright.training.tuning.texts import PairsConfig, Texts
+from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.broken.cases import Case, Make, Shop, check, named, raw
 

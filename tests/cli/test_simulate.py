@@ -28,7 +28,7 @@ from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.models.calibration import ListCalibrator
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DINConfig
-from adwright.models.retrieval.hcn import HCNConfig
+from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig

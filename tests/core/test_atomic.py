@@ -207,7 +207,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(
 import sys, time
 from pathlib import Path
 from adwright.core.atomic import atomic_folder
-from adwright.core.siblings import new_file
+from adwright.core.atomic import new_file
 with {"atomic_folder" if write is put else "new_file"}(Path(sys.argv[1])):
     print("ready", flush=True)
     time.sleep(60)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adwright.core import cache_record as module
-from adwright.core.cache_record import RECORD, is_complete, write_record
+from adwright.core import assets as module
+from adwright.core.assets import RECORD, is_complete, write_record
 
 
 @pytest.fixture

@@ -7,24 +7,25 @@ from typing import Any
 
 import pytest
 
-from adwright.core import manifest as module
-from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.errors import ArtifactCorruptError, ArtifactError, ArtifactUnsafeError
-from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.core.manifest import (
+from adwright.core import artifacts as module
+from adwright.core.artifacts import (
     MANIFEST,
     ListedFile,
     check_names,
     corrupt,
     is_safetensors,
+    load_artifact,
     parse_manifest,
     read_listed,
     read_manifest,
     refuse_pickle,
     refused,
     safe_name,
+    save_artifact,
     verified,
 )
+from adwright.core.errors import ArtifactCorruptError, ArtifactError, ArtifactUnsafeError
+from adwright.core.hashing import content_hash, sha256_bytes
 
 
 @pytest.fixture

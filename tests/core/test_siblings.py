@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwright.core.siblings import aside_of, new_file, new_folder, remove_dead
+from adwright.core.atomic import aside_of, new_file, new_folder, remove_dead
 
 
 def names(folder: Path) -> list[str]:

@@ -24,8 +24,7 @@ from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.neighbour_source import request_pasts
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig
-from adwright.training.retrieval.item_item import fit_item_item
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from tests.support.delivery.cascade_parts import LATER, histories, request, task
 
 LOG = log_of_task(task())

@@ -21,7 +21,7 @@ from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.retrieval.rules import TITLES
 from adwright.training.retrieval.item_item import fit_item_item
 from adwright.training.retrieval.rules import fit_rules, rule_ranks
-from adwright.training.sequential.baselines import next_log
+from adwright.training.sequential.run import next_log
 from adwright.training.sequential.runfile import SequenceData
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences

@@ -10,8 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.metrics.graded import graded_ndcg_per_query, grades_of_lists
-from adwright.metrics.ranking import ndcg_per_user, ranks_of_positives
+from adwright.metrics.ranking import (
+    graded_ndcg_per_query,
+    grades_of_lists,
+    ndcg_per_user,
+    ranks_of_positives,
+)
 
 
 @pytest.fixture

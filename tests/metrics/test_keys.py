@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.metrics import keys
+from adwright.metrics import arrays as keys
 
 singles = st.floats(width=32, allow_nan=False)
 doubles = st.floats(allow_nan=False)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.metrics.keys import hash_order
-from adwright.metrics.ranks import Ranks, Tie, ranks_from_ragged, ranks_of_positives, top_items
+from adwright.metrics.arrays import hash_order
+from adwright.metrics.ranking import Ranks, Tie, ranks_from_ragged, ranks_of_positives, top_items
 
 TIES: tuple[Tie, ...] = ("hash", "mean", "pessimistic")
 
@@ -143,7 +143,7 @@ def test_large_inputs_are_cut_into_chunks_without_a_seam(monkeypatch: pytest.Mon
     scores, positive = rng.integers(0, 9, (50, 12)), rng.integers(0, 12, 50)
     whole = ranks_of_positives(scores, positive)
     best = top_items(scores, 4)
-    monkeypatch.setattr("adwright.metrics.ranks._CHUNK_CELLS", 36)
+    monkeypatch.setattr("adwright.metrics.ranking._CHUNK_CELLS", 36)
     assert ranks_of_positives(scores, positive).ranks.tolist() == whole.ranks.tolist()
     assert top_items(scores, 4).tolist() == best.tolist()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.training.defaults import Defaults, near_power_of_two, within
+from adwright.training.search import Defaults, near_power_of_two, within
 
 
 @pytest.mark.parametrize(("value", "found"), [(0, 2), (2.0, 2), (2.1, 3), (9, 8), (1e12, 8)])

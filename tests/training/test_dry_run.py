@@ -21,7 +21,7 @@ from adwright.training.dry_run import plan_ranking, plan_sequence
 from adwright.training.ranking.config import RunConfig, TaskConfig
 from adwright.training.ranking.run import run
 from adwright.training.run_settings import seeded
-from adwright.training.sequential.config import SequentialConfig
+from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun
 from tests.broken.cases import contents

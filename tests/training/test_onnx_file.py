@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ArtifactError, MissingExtraError
-from adwright.training.onnx_file import OnnxProgram, onnx_bytes
+from adwright.training.model_artifacts import OnnxProgram, onnx_bytes
 
 pytest.importorskip("onnxruntime")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from adwright.tuning.branches import BRANCHES, Variant
 from adwright.tuning.methods import METHODS
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.modules import BRANCHES, Variant
+from adwright.tuning.peft_kinds import Wrapped
 from adwright.tuning.taxonomy import TREE
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from adwright.tuning.head import HeadLogits, head_logits
+from adwright.tuning.modules import HeadLogits, head_logits
 
 
 @pytest.mark.parametrize(

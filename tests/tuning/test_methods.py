@@ -10,16 +10,12 @@ import torch
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.adapters import IA3, SerialAdapter
+from adwright.tuning.additive.prompts import PrefixTuning
 from adwright.tuning.methods import METHODS, NAMES, Method, apply, load_tuned, method_of, name_of
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.diff_pruning import DiffPruning
-from adwright.tuning.selective.fish_mask import FishMask
-from adwright.tuning.selective.pafi import PaFi
+from adwright.tuning.selective.masks import DiffPruning, FishMask, PaFi
 from adwright.tuning.storage import KIND
 from adwright.tuning.taxonomy import TREE
 from tests.support.lm.tuning_methods import (

@@ -18,7 +18,7 @@ from adwright.tuning.modules import (
     zeros,
 )
 from adwright.tuning.reparameterised.lora_hub import Spread
-from adwright.tuning.selective.sparse import SparseLinear
+from adwright.tuning.selective.masks import SparseLinear
 
 
 class Shifted(TunedLinear):

@@ -6,16 +6,16 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
+from adwright.tuning.modules import Sizes, Target
 from adwright.tuning.peft_kinds import (
     PROMPTS,
     PeftKind,
     PeftSettings,
+    Wrapped,
     adalora_schedule,
     count_of,
     peft_config,
 )
-from adwright.tuning.peft_wrapper import Wrapped
-from adwright.tuning.sizes import Sizes, Target
 from tests.support.lm.tuning_methods import tiny_llama
 
 #: Kinds whose count depends on rank and targets.

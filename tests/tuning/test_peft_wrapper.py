@@ -7,8 +7,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.peft_kinds import PROMPTS, PeftKind
-from adwright.tuning.peft_wrapper import IN_BASE, Wrapped
+from adwright.tuning.peft_kinds import IN_BASE, PROMPTS, PeftKind, Wrapped
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tuning_methods import TOKENS, logits_of, loss_of, shake, tiny_llama, train
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.sizes import ATTENTION, LINEAR, MLP, Sizes, decoder_layers, places
+from adwright.tuning.modules import ATTENTION, LINEAR, MLP, Sizes, decoder_layers, places
 from tests.support.lm.tuning_methods import tiny_llama
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from adwright.tuning.branches import BRANCHES
 from adwright.tuning.methods import METHODS
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.modules import BRANCHES
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.taxonomy import TREE, as_markdown
 
 #: Every name in the survey's figures of the taxonomy and in its section on efficient designs.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.adapters import SerialAdapter
 from adwright.tuning.methods import Method, apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA, LoRALinear
 from tests.support.lm.tuning_methods import (

@@ -17,16 +17,8 @@ from adwright.audit.report.intervals import crossed_interval
 from adwright.audit.report.trials import RankTable
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.calibration import wilson_interval
-from adwright.metrics.graded import graded_ndcg_per_query
-from benchmarks.audit.pushed.cells import (
-    ADAPTIVE,
-    CI,
-    CONTROLS,
-    FACTS,
-    TIERS,
-    VisibilityCell,
-    kept,
-)
+from adwright.metrics.ranking import graded_ndcg_per_query
+from benchmarks.audit.pushed.cells import ADAPTIVE, CI, CONTROLS, FACTS, TIERS, VisibilityCell, kept
 from benchmarks.audit.pushed.defences import DEFENCES, HALF, graded_list, tuned_eps
 from benchmarks.audit.pushed.lab import REQUESTS
 from benchmarks.audit.pushed.tables import (

@@ -20,10 +20,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import Variant, Variants
 from adwright.tuning.modules import ones
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
-from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.modules import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["GainLinear", "GainLoRA"]
@@ -73,9 +73,9 @@ def put_method(copy: Copied) -> None:
     copy.change(
         "adwright/tuning/methods.py",
         (
-            "from adwright.tuning.reparameterised.krona import KronA\n",
+            "from adwright.tuning.reparameterised.lora_hub import LoRAHub\n",
             "from adwright.tuning.reparameterised.gain_lora import GainLoRA\n"
-            "from adwright.tuning.reparameterised.krona import KronA\n",
+            "from adwright.tuning.reparameterised.lora_hub import LoRAHub\n",
         ),
         ("    | LoRAHub\n", "    | LoRAHub\n    | GainLoRA\n"),
     )

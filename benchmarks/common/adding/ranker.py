@@ -22,8 +22,8 @@ from torch.nn import functional
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
-from adwright.models.ranking.activation_unit import Activation
-from adwright.models.ranking.mlp import row_mlp
+from adwright.models.ranking.din import Activation
+from adwright.models.ranking.din import row_mlp
 
 __all__ = ["Mean", "MeanConfig"]
 

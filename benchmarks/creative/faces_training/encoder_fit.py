@@ -58,7 +58,7 @@ from adwright.creative.faces.encoder import FaceEncoder, feature_distance, pixel
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.faces.stylegan import EqualLinear
 from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.run_settings import check_ranges, seeded
 from benchmarks.creative.faces_training.measures import PictureFeatures

@@ -137,9 +137,9 @@ def tune_run_of(recipe: AuthoringRecipe) -> TuneRun:
 
     Raises ConfigError for an unknown method or setting, and numbers out of range.
     """
-    from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.run import TuneRun
     from adwright.training.tuning.texts import PairsConfig
+    from adwright.training.tuning.tune import TuneConfig
     from adwright.tuning.methods import method_of
 
     own = PROFILES[recipe.profile]

@@ -125,7 +125,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from adwright.core.config import load_toml, read_toml, to_jsonable, with_overrides
     from adwright.training.dry_run import plan_ranking
-    from adwright.training.loop.trackers import trackers
+    from adwright.training.loop.callbacks import trackers
     from adwright.training.on_ray import fit_on_ray
     from adwright.training.ranking.config import RunConfig, task_config
     from adwright.training.ranking.run import run
@@ -300,8 +300,8 @@ def explain(
     The weight of a purchase is its activation times how often it was bought: what the network
     looked at, which is not a cause.
     """
-    from adwright.training.ranking.event_file import events_of
     from adwright.training.ranking.ranker import Ranker
+    from adwright.training.ranking.scoring import events_of
 
     loaded = Ranker.load(ranker)
     mine = events_of(events, user, kinds=loaded.history_kinds)

@@ -28,7 +28,7 @@ from adwright.delivery.excluded import ExcludedCodes
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.neighbour_source import request_pasts
 from adwright.models.retrieval.item_item import ItemItem
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact
 
 __all__ = [
     "ItemItemRecommender",

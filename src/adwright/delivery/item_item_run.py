@@ -40,14 +40,14 @@ from adwright.models.calibration import ListCalibrator
 from adwright.models.retrieval.rules import TITLES
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.retrieval.item_item import (
+    ItemItemArtifact,
     ItemItemSearch,
     fit_item_item,
     search_item_item,
 )
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.rules import fit_rules, new_targets, rules_ranks
 from adwright.training.run_settings import require_free, require_writable
-from adwright.training.sequential.baselines import next_log
+from adwright.training.sequential.run import next_log
 from adwright.training.sequential.runfile import SequenceData
 
 __all__ = ["ItemItemResult", "sequence_histories", "train_item_item"]

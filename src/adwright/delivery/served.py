@@ -43,9 +43,8 @@ from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import KIND as RETRIEVER
-from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
-from adwright.training.retrieval.lookup import embed_catalogue
+from adwright.training.retrieval.artifact import RetrieverArtifact, embed_catalogue
+from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 

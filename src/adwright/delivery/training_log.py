@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, get_args
 
 import polars as pl
 
+from adwright.core.artifacts import MANIFEST
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
-from adwright.core.manifest import MANIFEST
 from adwright.data.history_kinds import check_history
 from adwright.data.sources.log import PublicLog, open_log
 from adwright.data.tasks.attributed_sequences import read_sequences

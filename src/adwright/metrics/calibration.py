@@ -22,8 +22,8 @@ from adwright.metrics.arrays import (
     check_positive_integer,
     check_same_length,
     normal_quantile,
+    run_starts,
 )
-from adwright.metrics.keys import run_starts
 
 __all__ = [
     "Binning",

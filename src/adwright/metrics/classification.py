@@ -20,8 +20,12 @@ from adwright.metrics.arrays import (
     as_scores,
     as_weights,
     check_same_length,
+    dense_order,
+    float_order,
+    is_lossless,
+    pack,
+    run_starts,
 )
-from adwright.metrics.keys import dense_order, float_order, is_lossless, pack, run_starts
 
 __all__ = [
     "GroupAuc",

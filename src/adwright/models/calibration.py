@@ -32,8 +32,8 @@ from adwright.metrics.arrays import (
     as_probabilities,
     as_weights,
     check_same_length,
+    run_starts,
 )
-from adwright.metrics.keys import run_starts
 
 __all__ = [
     "Calibrator",

@@ -8,6 +8,11 @@ and so on until one is left, or the full number of epochs is reached. The first 
 defaults, so that the search never ends with something that is worse than these by what it measured.
 Each trial is trained from the start (our choice: nothing of a model is kept), and is written down
 when it is measured: a search that was cut off goes on where it stood.
+
+What a model and its training are by default: settings that follow from the data, with reasons.
+
+Each room of training has a `defaults.py` with a function per model that counts what the data hold
+and returns `Defaults`; the same function serves the command, the run file and Python.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -27,7 +32,51 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
-__all__ = ["Measure", "SearchResult", "Settings", "Trial", "draw_settings", "search"]
+__all__ = [
+    "Defaults",
+    "Measure",
+    "SearchResult",
+    "Settings",
+    "Trial",
+    "draw_settings",
+    "near_power_of_two",
+    "search",
+    "within",
+]
+
+M = TypeVar("M")
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Defaults(Generic[M, F]):
+    """model, fit: the configs. why: one sentence a decision, for a reader."""
+
+    model: M
+    fit: F
+    why: tuple[str, ...]
+
+
+def within(value: float, low: int, high: int) -> int:
+    """`value` rounded up, and kept from `low` to `high`.
+
+    >>> within(3.2, 1, 20), within(0, 1, 20), within(99, 1, 20)
+    (4, 1, 20)
+    """
+    return int(min(max(-(-value // 1), low), high))
+
+
+def near_power_of_two(value: float, low: int, high: int) -> int:
+    """The least power of two that is not below `value`, kept from `low` to `high`.
+
+    >>> near_power_of_two(130, 16, 512)
+    256
+    """
+    power = 1
+    while power < value:
+        power *= 2
+    return min(max(power, low), high)
+
 
 #: Name of a setting to its value.
 Settings = Mapping[str, float]

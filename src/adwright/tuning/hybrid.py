@@ -28,13 +28,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.config import Count, settings
-from adwright.tuning.additive.parallel import ParallelAdapter
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.serial import AdapterLinear, Bottleneck, bottleneck_count
-from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.modules import TunedLinear, zeros
+from adwright.tuning.additive.adapters import (
+    AdapterLinear,
+    Bottleneck,
+    ParallelAdapter,
+    bottleneck_count,
+)
+from adwright.tuning.additive.prompts import PrefixTuning
+from adwright.tuning.modules import Sizes, TunedLinear, Variant, Variants, zeros
 from adwright.tuning.reparameterised.lora import low_rank_count
-from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["MAM", "UniPELT"]

@@ -16,8 +16,7 @@ from typing import ClassVar
 from torch import nn
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.sizes import Sizes, norms
+from adwright.tuning.modules import Sizes, Variant, Variants, norms
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["FullTuning", "HeadOnly", "NormTuning"]

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Literal
 
 from adwright.core.config import settings
-from adwright.tuning.branches import BRANCHES, Branch
 from adwright.tuning.methods import METHODS, Method
+from adwright.tuning.modules import BRANCHES, Branch
 from adwright.tuning.peft_kinds import KINDS, PeftKind
 
 __all__ = ["TREE", "Entry", "Status", "as_markdown"]

@@ -31,17 +31,21 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.tuning.branches import Variants
-from adwright.tuning.head import head_logits
 from adwright.tuning.modules import (
     Inputs,
+    LinearPlace,
     Penalised,
     Remembering,
     Resizable,
     Scheduled,
+    Sizes,
+    Target,
     TunedLinear,
+    Variants,
+    decoder_layers,
+    head_logits,
+    places,
 )
-from adwright.tuning.sizes import LinearPlace, Sizes, Target, decoder_layers, places
 from adwright.tuning.storage import fill, fingerprint, read_sources, under, write_tuned
 
 __all__ = ["Losses", "Tuned", "TuningMethod"]

@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from adwright.core import assets
-from adwright.core.assets import ASSETS, Pin, asset
+from adwright.core.assets import ASSETS, RECORD, Pin, asset
 from adwright.core.atomic import atomic_folder
-from adwright.core.cache_record import RECORD
 from adwright.core.errors import ArtifactError, AssetError
 from tests.attacks.attack import Area, Attack
 

@@ -87,8 +87,7 @@ def events(folder: Path, number: int) -> None:
 def checkpoint(folder: Path, megabytes: int) -> None:
     import torch
 
-    from adwright.training.loop.position import RunPosition
-    from adwright.training.loop.run_folder import RunFolder
+    from adwright.training.loop.run_folder import RunFolder, RunPosition
 
     run = RunFolder(folder / "run", {"data_hash": ""}, "x")
     tensors = {"w": torch.rand(megabytes << 18)}

@@ -26,10 +26,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adwright.core.errors import AdwrightError
-from adwright.training.offsite.address import Address, read_address
 from adwright.training.offsite.pipeline import OwnerRun, run_owner
 from adwright.training.offsite.sandwich import Sandwich, adapter_of, emulator_of
-from adwright.training.offsite.wire import VERSION, Channel, WireMessage, connect
+from adwright.training.offsite.wire import (
+    VERSION,
+    Address,
+    Channel,
+    WireMessage,
+    connect,
+    read_address,
+)
 from adwright.tuning.tuned import Tuned
 from tests.attacks.attack import Area, Attack
 from tests.support.training.offsite_pair import model, tokenizer

@@ -14,10 +14,9 @@ import torch
 from transformers import LlamaForCausalLM
 
 from adwright.cli import app
-from adwright.tuning.formats.gguf_lora import from_gguf
+from adwright.tuning.formats.gguf import from_gguf
 from adwright.tuning.methods import Method, apply, load_tuned
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.lora import DoRA, LoRA
 from tests.support.lm.tiny_llama import save_tiny
 from tests.support.lm.tuning_methods import shake
 

@@ -26,7 +26,7 @@ from adwright.delivery.cascade.deployment import Deployment
 from adwright.delivery.stages.histories import visit_requests
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
-from adwright.models.retrieval.hcn import HCNConfig
+from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
@@ -35,7 +35,7 @@ from adwright.training.loop.trainee import Trainee
 from adwright.training.ranking.fit import FitConfig
 from adwright.training.retrieval.fit import RetrievalConfig
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.config import SequentialConfig
+from adwright.training.sequential.fit import SequentialConfig
 from tests.support.data.small_next_basket import small_task
 from tests.support.delivery.cascade_parts import EMBEDDING, LATER, request
 

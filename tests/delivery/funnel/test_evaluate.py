@@ -17,8 +17,7 @@ from adwright.delivery.funnel.measure import measure_funnel
 from adwright.delivery.popularity import save_popularity
 from adwright.delivery.served import ServedModel
 from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.training.retrieval.item_item import fit_item_item
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from tests.support.delivery.cascade_parts import deployment, hcn, task, two_tower
 from tests.support.delivery.funnel_parts import funnel, funnel_parts, log, rules
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker

@@ -11,7 +11,7 @@ import pytest
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.delivery.funnel.networks import Networks, task_sequences
 from adwright.delivery.funnel.plan import MODELS, Trained
-from adwright.models.retrieval.hcn import HCNConfig
+from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.training.retrieval.artifact import RetrieverArtifact

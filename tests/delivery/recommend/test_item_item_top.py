@@ -15,8 +15,7 @@ from adwright.delivery.recommend.people import people_of_log
 from adwright.delivery.stages.histories import microseconds
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig
-from adwright.training.retrieval.item_item import fit_item_item
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from tests.support.delivery.cascade_parts import LATER, histories, request, task
 from tests.support.delivery.single_models import past
 

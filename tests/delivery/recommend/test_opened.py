@@ -23,7 +23,7 @@ from adwright.delivery.recommend.people import people_of_log
 from adwright.delivery.recommend.run import recommend_all
 from adwright.delivery.served import ServedModel
 from adwright.delivery.stages.histories import microseconds
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact
 from tests.support.delivery.cascade_parts import (
     LATER,
     deployment,

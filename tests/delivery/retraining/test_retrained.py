@@ -15,8 +15,7 @@ from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.delivery.recommend.models import PopularityTop
 from adwright.delivery.recommend.newest import newest_visits, ranks_of
 from adwright.delivery.retraining.retrained import OldModel, RetrainedModel, judged, taken_of
-from adwright.metrics.ranking import ndcg
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks, ndcg
 from adwright.metrics.reports.comparison import Comparison, RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
 from tests.support.delivery.joined import compared, world

@@ -13,7 +13,7 @@ from adwright.delivery.retraining.retrain import retrain
 from adwright.delivery.served import ServedModel
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.config import SequentialConfig
+from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun
 from tests.support.delivery.joined import compared, world

@@ -17,7 +17,7 @@ from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.sequence_source import SequenceQueries, SequenceScorer, SequenceSource
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.visit_ranks import visit_queries, visit_scorer
+from adwright.training.sequential.ranks import visit_queries, visit_scorer
 from tests.support.delivery.cascade_parts import LATER, histories, request, task
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 

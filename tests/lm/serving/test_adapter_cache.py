@@ -12,13 +12,12 @@ from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.additive.adapters import SSF
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.krona import KronA
-from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.bitfit import BitFit
-from adwright.tuning.sizes import Target
+from adwright.tuning.modules import Target
+from adwright.tuning.reparameterised.factors import KronA
+from adwright.tuning.reparameterised.lora import DoRA, LoRA
+from adwright.tuning.selective.masks import BitFit
 from adwright.tuning.storage import write_tuned
 from tests.support.lm.adapter_engine import saved_parts
 from tests.support.lm.tiny_llama import tiny_llama

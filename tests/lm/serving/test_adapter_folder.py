@@ -12,7 +12,7 @@ from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.adapters import IA3
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import models_of, saved_parts

@@ -7,7 +7,7 @@ from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_o
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PageShape
-from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.adapters import SerialAdapter
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import PARTS, saved_parts
 from tests.support.lm.tiny_llama import tiny_llama

@@ -14,8 +14,8 @@ from adwright.lm.serving.adapter_ops import RowOps, Stretch
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.kinds.updates import MapUpdate
 from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.tuning.additive.serial import activated
-from adwright.tuning.sizes import LINEAR
+from adwright.tuning.additive.adapters import activated
+from adwright.tuning.modules import LINEAR
 from tests.support.lm.adapter_engine import PARTS, saved_parts
 from tests.support.lm.tiny_llama import tiny_llama
 

@@ -13,22 +13,13 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.gathered_adapters import BaseMaps, NotGathered
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.kinds.updates import MapUpdate
-from adwright.tuning.additive.adamix import AdaMix
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.serial import SerialAdapter, activated
-from adwright.tuning.additive.ssf import SSF
-from adwright.tuning.efficient.adapter_drop import AdapterDrop
-from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.additive.adapters import IA3, SSF, AdaMix, SerialAdapter, activated
+from adwright.tuning.efficient.memory import AdapterDrop, LoRAFA
 from adwright.tuning.methods import load_tuned
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.dylora import DyLoRA
-from adwright.tuning.reparameterised.krona import KronA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.factors import KronA, VeRA
+from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, MoSLoRA, SoRA, cut
 from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.reparameterised.mos_lora import MoSLoRA
-from adwright.tuning.reparameterised.sora import SoRA, cut
-from adwright.tuning.reparameterised.vera import VeRA
-from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.selective.masks import BitFit
 from adwright.tuning.storage import KIND
 from tests.support.lm.tuning_methods import attached, saved, shake, tiny_llama
 

@@ -5,7 +5,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.modules import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 
 SHAPE = PageShape(layers=3, heads=2, width=4, block=5)

@@ -9,8 +9,8 @@ from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
 from adwright.tuning.methods import apply
+from adwright.tuning.modules import Sizes
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.sizes import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 
 IDS = torch.randint(400, (11,), generator=torch.Generator().manual_seed(0))

@@ -17,8 +17,7 @@ from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.tuned_network import tuned_folder, tuned_over
-from adwright.tuning.additive.dept import DePT
-from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.additive.prompts import DePT, PromptTuning
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.storage import fingerprint

@@ -10,7 +10,7 @@ import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.metrics.classification import auc, group_auc
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks
 from adwright.metrics.reports.comparison import (
     Comparison,
     RankingComparison,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adwright.metrics.reports.comparison import compare
-from adwright.metrics.reports.notebook import html_table
+from adwright.metrics.reports.page import html_table
 from adwright.metrics.reports.report import EvaluationProtocol
 
 

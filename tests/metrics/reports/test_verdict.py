@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.reports.verdict import advice, in_words, too_good, verdict
+from adwright.metrics.reports.comparison import advice, in_words, too_good, verdict
 
 AHEAD, LEVEL, BEHIND = (
     Interval(0.02, 0.01, 0.03),

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.survival.calibration import (
+from adwright.metrics.survival import censoring_curve, kaplan_meier
+from benchmarks.lifetime._calibration import (
     brier_per_unit,
     brier_scores,
     cumulative_auc,
     reliability_at,
 )
-from adwright.metrics.survival.curve import censoring_curve, kaplan_meier
 
 HORIZONS = [1.0, 2.0, 4.0]
 

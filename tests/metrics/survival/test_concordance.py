@@ -8,8 +8,7 @@ from lifelines.utils import concordance_index
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.bootstrap import bootstrap_ratio, draw_counts
-from adwright.metrics.survival.concordance import Concordance, harrell_c, uno_c
-from adwright.metrics.survival.curve import censoring_curve
+from adwright.metrics.survival import Concordance, censoring_curve, harrell_c, uno_c
 from adwright.metrics.two_level import two_level_ratio
 
 Lives = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -9,7 +9,7 @@ import pytest
 from lifelines import KaplanMeierFitter
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.survival.curve import (
+from adwright.metrics.survival import (
     as_lives,
     censoring_curve,
     kaplan_meier,

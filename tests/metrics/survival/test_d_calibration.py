@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from adwright.core.errors import ValueInvalidError
-from adwright.metrics.survival.d_calibration import chi_square_tail, d_calibration
+from benchmarks.lifetime._calibration import chi_square_tail, d_calibration
 
 
 def lives(units: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.metrics.text.chrf import chrf, chrf_per_text
+from benchmarks.common.text_measures import chrf, chrf_per_text
 
 texts = st.text(st.sampled_from("ab c\n"), max_size=30)
 

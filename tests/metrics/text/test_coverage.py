@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import DataError
-from adwright.metrics.text.coverage import query_coverage, query_coverage_per_text, singular
+from adwright.metrics.text.rouge import query_coverage, query_coverage_per_text, singular
 
 
 def test_known_values() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.metrics.text.distinct import distinct_n, distinct_n_per_text, self_overlap_per_text
+from adwright.metrics.text.rouge import distinct_n, distinct_n_per_text, self_overlap_per_text
 
 
 def test_known_values() -> None:

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from adwright.core.errors import DataError
-from adwright.metrics.text.labels import (
+from adwright.metrics.two_level import two_level_ratio
+from benchmarks.common.text_measures import (
     label_score,
     pair_counts,
     pair_f1,
     pair_f1_per_text,
     right_per_text,
 )
-from adwright.metrics.two_level import two_level_ratio
 
 
 def test_an_invalid_answer_stays_in_the_denominator() -> None:

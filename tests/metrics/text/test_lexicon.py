@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.metrics.text.lexicon import Term, Unit, language_of, lexicon
+from adwright.metrics.text.mentions import Term, Unit, language_of, lexicon
 
 
 def test_words_of_two_languages_mean_the_same() -> None:

@@ -4,8 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from adwright.metrics.text.lexicon import lexicon
-from adwright.metrics.text.mentions import brand_table, scan
+from adwright.metrics.text.mentions import brand_table, lexicon, scan
 
 EN = lexicon("en")
 

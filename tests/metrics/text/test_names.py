@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.metrics.text.lexicon import lexicon
-from adwright.metrics.text.mentions import scan
-from adwright.metrics.text.names import find_names
+from adwright.metrics.text.mentions import find_names, lexicon, scan
 
 
 def names(text: str, language: str = "en") -> list[str]:

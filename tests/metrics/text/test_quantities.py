@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.metrics.text.lexicon import lexicon
-from adwright.metrics.text.quantities import read_number, read_quantity, read_said, unit_after
+from adwright.metrics.text.mentions import (
+    lexicon,
+    read_number,
+    read_quantity,
+    read_said,
+    unit_after,
+)
 
 EN = lexicon("en")
 

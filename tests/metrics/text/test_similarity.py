@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.metrics.text.similarity import bert_score, bert_scores
+from benchmarks.common.text_measures import bert_score, bert_scores
 
 
 def test_it_is_the_formula() -> None:

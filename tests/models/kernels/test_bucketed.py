@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.models.kernels.bucketed import (
+from adwright.models.kernels.silu import (
     GROUP_PAIRS,
     LEAST_STEP,
     by_group,

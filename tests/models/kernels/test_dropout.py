@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.models.kernels.dropout import draw_kept, dropout, scaled, share_kept
+from adwright.models.kernels.attention_spec import draw_kept, dropout, scaled, share_kept
 
 RATE = 0.3
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adwright.core.vector_code import LANES, has_pairs
-from adwright.models.kernels.matmul import add_pairs, add_words, set_words
+from adwright.models.kernels.silu import add_pairs, add_words, set_words
 
 #: Whole blocks of vectors, and one vector left over.
 SHAPES = [(8, 16, 5), (16, 48, 7), (48, 32, 1)]

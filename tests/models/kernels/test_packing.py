@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from adwright.models.kernels.packing import Numbers, pack, packed, store
+from adwright.models.kernels.attention_spec import Numbers, pack, packed, store
 
 HEADS, TOKENS, SIZE = 2, 19, 5
 FIRST, ROUNDED, WIDTH = 3, 32, 16

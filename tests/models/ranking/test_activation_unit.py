@@ -11,11 +11,9 @@ from torch import Tensor
 
 from adwright.data.batches.batch import distinct_history
 from adwright.data.batches.jagged import Jagged
-from adwright.models.ranking import activation_unit
-from adwright.models.ranking import history_counts as seen
-from adwright.models.ranking.activation_unit import LocalActivationUnit, pair_moments
-from adwright.models.ranking.dice import EPS
-from adwright.models.ranking.history_counts import seen_by
+from adwright.models.ranking import din as activation_unit
+from adwright.models.ranking import din as seen
+from adwright.models.ranking.din import EPS, LocalActivationUnit, pair_moments, seen_by
 
 WIDTH, HIDDEN, ITEMS = 5, 4, 9
 HISTORY = Jagged(

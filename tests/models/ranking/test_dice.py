@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from adwright.models.ranking.dice import EPS, Dice, MovingMoments, sum_over_ranks
+from adwright.models.ranking.din import EPS, Dice, MovingMoments, sum_over_ranks
 
 
 def _literal(x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from adwright.data.batches.batch import distinct_history
-from adwright.models.ranking import history_counts as seen
-from adwright.models.ranking.history_counts import seen_by
+from adwright.models.ranking import din as seen
+from adwright.models.ranking.din import seen_by
 from tests.support.models.small_batch import small_batch
 
 

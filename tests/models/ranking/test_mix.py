@@ -13,13 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
-from adwright.models.ranking.mix import (
-    MIXED,
-    choose,
-    is_mixable,
-    mean_of_logits,
-    mixed_model,
-)
+from adwright.models.ranking.union import MIXED, choose, is_mixable, mean_of_logits, mixed_model
 from tests.support.models.small_batch import small_batch, small_spec
 
 MODEL = DINConfig(attention_hidden=4, mlp_hidden=(8, 4), embedding=EmbeddingConfig(width=4))

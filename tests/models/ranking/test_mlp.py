@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from adwright.models.ranking.activation_unit import Activation
-from adwright.models.ranking.dice import Dice
-from adwright.models.ranking.mlp import row_mlp
+from adwright.models.ranking.din import Activation, Dice, row_mlp
 
 
 def test_layers_and_activations_are_those_asked_for() -> None:

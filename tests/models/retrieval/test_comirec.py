@@ -11,8 +11,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
-from adwright.models.retrieval.interest import Behaviours
-from adwright.models.retrieval.multi_interest import MultiInterest
+from adwright.models.retrieval.multi_interest import Behaviours, MultiInterest
 from tests.support.models.interest_checks import (
     TASK,
     TRAIN,

@@ -10,9 +10,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.retrieval.hcn import HCN, HCNConfig
-from adwright.models.retrieval.interest import Behaviours
-from adwright.models.retrieval.multi_interest import Teacher
+from adwright.models.retrieval.multi_interest import HCN, Behaviours, HCNConfig, Teacher
 from tests.support.models.interest_checks import (
     TASK,
     TRAIN,

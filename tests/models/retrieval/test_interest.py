@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
-from adwright.models.retrieval.interest import (
+from adwright.models.retrieval.multi_interest import (
     AGE_BUCKETS,
     Behaviours,
     CoInterest,
@@ -22,8 +22,8 @@ from adwright.models.retrieval.interest import (
     age_bucket,
     attend,
     recent,
+    redundancy,
 )
-from adwright.models.retrieval.multi_interest import redundancy
 
 HISTORIES = [[3, 1, 3, 5, 2], [4], [], [0, 5, 1, 1]]
 

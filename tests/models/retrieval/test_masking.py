@@ -12,7 +12,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.data.features import ItemTable
-from adwright.models.retrieval.masking import (
+from adwright.models.retrieval.retriever import (
     FeatureMasks,
     Masking,
     mutual_information,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
-from adwright.models.retrieval.interest import Behaviours
 from adwright.models.retrieval.multi_interest import (
+    Behaviours,
     InterestConfig,
     MultiInterest,
     Teacher,

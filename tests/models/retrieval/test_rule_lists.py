@@ -11,8 +11,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.data.sequences.next_log import log_of_sequences, log_of_task
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig
-from adwright.models.retrieval.rule_lists import rule_lists
-from adwright.models.retrieval.rules import TITLES, NextRule
+from adwright.models.retrieval.rules import TITLES, NextRule, rule_lists
 from adwright.training.retrieval.rules import fit_rules
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences

@@ -12,7 +12,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import ItemTable
-from adwright.models.retrieval.masking import FeatureMasks, Information, Masking
+from adwright.models.retrieval.retriever import FeatureMasks, Information, Masking
 from adwright.models.retrieval.two_tower import (
     Popularity,
     TwoTower,

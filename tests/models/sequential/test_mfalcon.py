@@ -14,7 +14,7 @@ from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidErr
 from adwright.core.vector_code import has_pairs
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential import mfalcon_torch as module
+from adwright.models.sequential import mfalcon as module
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon, Kernel
 from tests.models.sequential.test_hstu_ranker import ALL, CONFIG
@@ -115,7 +115,7 @@ def test_bfloat16_is_as_near_as_its_rounding() -> None:
 def test_without_numba_torch_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     model, person = model_of(), person_of(3)
     wanted = Falcon(model).score(person, CODES, request_time=LATE)
-    monkeypatch.setattr("adwright.models.sequential.mfalcon_fused.find_spec", lambda name: None)
+    monkeypatch.setattr("adwright.models.sequential.mfalcon.find_spec", lambda name: None)
     found = Falcon(model).score(person, CODES, request_time=LATE)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     with pytest.raises(MissingExtraError, match="fast"):

@@ -13,9 +13,9 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential import mfalcon_cache as module
+from adwright.models.sequential import mfalcon as module
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.models.sequential.mfalcon_cache import History, in_common, layers_of, read_history
+from adwright.models.sequential.mfalcon import History, in_common, layers_of, read_history
 from tests.models.sequential.test_hstu_ranker import ALL, CONFIG
 from tests.support.models.sequence_checks import DATA, LONGEST, shake
 

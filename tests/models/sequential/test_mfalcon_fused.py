@@ -11,9 +11,15 @@ import torch
 from adwright.core.errors import ValueInvalidError
 from adwright.core.vector_code import has_pairs
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.models.sequential.mfalcon_cache import LayerHistory, read_history
-from adwright.models.sequential.mfalcon_fused import FusedScorer, PackedHistory, fused_for
-from adwright.models.sequential.mfalcon_torch import layer_masks, score_candidates
+from adwright.models.sequential.mfalcon import (
+    FusedScorer,
+    LayerHistory,
+    PackedHistory,
+    fused_for,
+    layer_masks,
+    read_history,
+    score_candidates,
+)
 from tests.models.sequential.test_mfalcon import LATE, model_of
 from tests.models.sequential.test_mfalcon_cache import person_of
 from tests.support.models.sequence_checks import DATA, shake

@@ -9,11 +9,13 @@ import torch
 
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
-from adwright.models.sequential.mfalcon_cache import LayerHistory, layers_of, read_history
-from adwright.models.sequential.mfalcon_torch import (
+from adwright.models.sequential.mfalcon import (
+    LayerHistory,
     LayerMask,
     layer_masks,
+    layers_of,
     own_bias,
+    read_history,
     score_candidates,
 )
 from tests.models.sequential.test_hstu_ranker import ALL, CONFIG

@@ -15,8 +15,14 @@ from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, time_bucket
 from adwright.models.sequential import losses as sequence_losses
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.models.sequential.losses import LossConfig, unit
-from adwright.models.sequential.repeats import COUNT_BUCKETS, last_own_items, own_cells, own_items
+from adwright.models.sequential.losses import (
+    COUNT_BUCKETS,
+    LossConfig,
+    last_own_items,
+    own_cells,
+    own_items,
+    unit,
+)
 
 ITEMS, TAU = 7, 0.2
 LISTS = [[3, 1, 3, 3, 2, 1], [], [5], [6, 6, 6, 6, 6, 6, 6, 6, 4]]
@@ -107,7 +113,7 @@ def test_the_loss_is_that_of_the_scores_with_the_term(
         monkeypatch.setattr(sequence_losses, "draw_items", lambda *_: (codes, zero))
         monkeypatch.setattr(torch, "randint", lambda low, high, shape, device: codes.expand(shape))
         object.__setattr__(model.config, "loss", LossConfig(kind, TAU, negatives=ITEMS))  # type: ignore[arg-type]
-    monkeypatch.setattr("adwright.models.sequential.repeats.CHUNK", 2)
+    monkeypatch.setattr("adwright.models.sequential.losses.CHUNK", 2)
     found = model.loss(batch)
     torch.testing.assert_close(found, expected)
     for one, other in zip(

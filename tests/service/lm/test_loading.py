@@ -23,7 +23,7 @@ from adwright.service.lm.adapters import Adapters
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.loading import loading_router
-from adwright.tuning.efficient.ladder import LadderTuning
+from adwright.tuning.efficient.memory import LadderTuning
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import models_of, saved_parts
 from tests.support.service.scripted_models import Recorded, app_of

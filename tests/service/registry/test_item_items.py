@@ -24,8 +24,7 @@ from adwright.service.registry.item_items import KIND
 from adwright.service.registry.loading import load_deployed, stored_events
 from adwright.service.registry.publishing import publish_model
 from adwright.service.registry.registry import SETTINGS, FolderModels
-from adwright.training.retrieval.item_item import fit_item_item
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from adwright.training.sequential.runfile import sequence_data
 from tests.support.data.small_sequences import small_sequences
 from tests.support.delivery.cascade_parts import LATER, request

@@ -19,7 +19,7 @@ from adwright.delivery.decision import Request
 from adwright.delivery.stages.histories import Histories
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact

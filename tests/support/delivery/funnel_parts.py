@@ -10,8 +10,7 @@ from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.delivery.funnel.parts import FunnelParts
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.rules import NextRules
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
-from adwright.training.retrieval.linear import fit_linear
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_linear
 from adwright.training.retrieval.rules import fit_rules
 from tests.support.delivery.cascade_parts import DRAWS, hcn, histories, ranker, task, two_tower
 from tests.support.delivery.sequence_parts import hstu

@@ -11,8 +11,7 @@ from adwright.data.sequences.datasets import sequences_of_task
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
-from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.task_models import VISITS_FILE
+from adwright.training.sequential.artifact import VISITS_FILE, SequenceArtifact
 from tests.support.delivery.cascade_parts import task
 from tests.support.models.sequence_checks import shake
 

@@ -13,14 +13,11 @@ from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.additive.ssf import SSF
-from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.additive.adapters import IA3, SSF, SerialAdapter
+from adwright.tuning.efficient.memory import LoRAFA
 from adwright.tuning.methods import apply, load_tuned
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.reparameterised.lora import DoRA, LoRA
+from adwright.tuning.selective.masks import BitFit
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 from tests.support.lm.tuning_methods import shake
 

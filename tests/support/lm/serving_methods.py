@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.tuning.additive.adapter_fusion import AdapterFusion
-from adwright.tuning.additive.dept import DePT
-from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.efficient.bit_delta import BitDelta
+from adwright.tuning.additive.adapters import AdapterFusion, SerialAdapter
+from adwright.tuning.additive.prompts import DePT
+from adwright.tuning.efficient.quantised import BitDelta
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.references import FullTuning
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.lora_hub import LoRAHub

@@ -14,7 +14,7 @@ import gguf
 import numpy as np
 from transformers import LlamaForCausalLM
 
-from adwright.tuning.formats.gguf_lora import to_rotary
+from adwright.tuning.formats.gguf import to_rotary
 from tests.support.lm.tiny_llama import TEMPLATE, tiny_llama, tiny_tokenizer
 
 _LAYER = {

@@ -12,42 +12,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.tuning.additive.adamix import AdaMix
-from adwright.tuning.additive.adapter_fusion import AdapterFusion
-from adwright.tuning.additive.dept import DePT
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.parallel import ParallelAdapter
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.prompt import PromptTuning
-from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.additive.ssf import SSF
-from adwright.tuning.efficient.adapter_drop import AdapterDrop
-from adwright.tuning.efficient.bit_delta import BitDelta
-from adwright.tuning.efficient.ladder import LadderTuning
-from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.efficient.mezo import MeZO
-from adwright.tuning.efficient.peqa import PEQA
+from adwright.tuning.additive.adapters import (
+    IA3,
+    SSF,
+    AdaMix,
+    AdapterFusion,
+    ParallelAdapter,
+    SerialAdapter,
+)
+from adwright.tuning.additive.prompts import DePT, PrefixTuning, PromptTuning
+from adwright.tuning.efficient.memory import AdapterDrop, LadderTuning, LoRAFA, MeZO
+from adwright.tuning.efficient.quantised import PEQA, BitDelta
 from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.compacter import Compacter
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.dylora import DyLoRA
-from adwright.tuning.reparameterised.krona import KronA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.factors import SAID, Compacter, KronA, VeRA
+from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, MoSLoRA, SoRA
 from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.reparameterised.mos_lora import MoSLoRA
-from adwright.tuning.reparameterised.said import SAID
-from adwright.tuning.reparameterised.sora import SoRA
-from adwright.tuning.reparameterised.vera import VeRA
-from adwright.tuning.selective.bitfit import BitFit
-from adwright.tuning.selective.diff_pruning import DiffPruning
-from adwright.tuning.selective.fish_mask import FishMask
-from adwright.tuning.selective.lt_sft import LTSFT
-from adwright.tuning.selective.pafi import PaFi
+from adwright.tuning.selective.masks import LTSFT, BitFit, DiffPruning, FishMask, PaFi
 from adwright.tuning.tuned import Tuned
 
 #: Four texts of twelve words.

@@ -26,10 +26,8 @@ from adwright.training.loop.distributed import process_group, rank
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, answer_nll, tune
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.prompt import PromptTuning
-from adwright.tuning.efficient.adapter_drop import AdapterDrop
-from adwright.tuning.efficient.mezo import MeZO
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
+from adwright.tuning.efficient.memory import AdapterDrop, MeZO
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.references import FullTuning, NormTuning
 from adwright.tuning.reparameterised.lora import LoRA

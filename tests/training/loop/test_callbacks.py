@@ -22,7 +22,7 @@ from adwright.training.loop.callbacks import (
     WritesDown,
 )
 from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import StepLoss
 from tests.training.loop.test_loop import CONFIG, Interrupted, Line, stop_at
 

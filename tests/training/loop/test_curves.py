@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adwright.training.loop.curves import draw_curves
+from adwright.training.loop.run_folder import draw_curves
 
 
 def points(path: Path) -> int:

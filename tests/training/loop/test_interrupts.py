@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwright.training.loop.interrupts import Interrupts
+from adwright.training.loop.run_folder import Interrupts
 
 
 def press() -> None:

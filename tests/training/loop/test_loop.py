@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.tasks.task import Task
 from adwright.training.loop.loop import require_startable, train
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 
 CONFIG = LoopConfig(epochs=3, patience=9, seed=4, checkpoint_every=2)

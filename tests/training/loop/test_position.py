@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 
 
 def test_steps_validations_and_epochs_are_counted() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
-from adwright.training.loop.rowwise_adamw import BLOCK, RowWiseAdamW
+from adwright.training.loop.optimisers import BLOCK, RowWiseAdamW
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 0.03,
@@ -191,7 +191,7 @@ def test_large_tables_are_updated_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     whole, parts = table(40, 6), table(40, 6)
     steps = [(gradient, list(range(40))) for gradient in gradients(3, 40, 6)]
     run(RowWiseAdamW([whole], **SETTINGS), whole, steps)
-    monkeypatch.setattr("adwright.training.loop.rowwise_adamw.BLOCK", 6 * 7)
+    monkeypatch.setattr("adwright.training.loop.optimisers.BLOCK", 6 * 7)
     run(RowWiseAdamW([parts], **SETTINGS), parts, steps)
     assert torch.equal(whole, parts)
     assert BLOCK > 6 * 40

@@ -14,8 +14,7 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.version import __version__
-from adwright.training.loop.position import RunPosition
-from adwright.training.loop.run_folder import RunFolder, different_settings
+from adwright.training.loop.run_folder import RunFolder, RunPosition, different_settings
 
 ASKED = {"fit": {"epochs": 3, "stream": {"window": 8}}, "data_hash": "abc"}
 TENSORS = {"model/w": torch.arange(6.0).view(2, 3), "adam/0/step": torch.tensor(3.0)}

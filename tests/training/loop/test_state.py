@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from adwright.training.loop.optimisers import RowWise
-from adwright.training.loop.state import pack, unpack
+from adwright.training.loop.run_folder import pack, unpack
 
 
 def test_packed_state_comes_back() -> None:

@@ -9,9 +9,8 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.core.progress import Progress
-from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
-from adwright.training.loop.telling import Telling
+from adwright.training.loop.loop import Telling, train
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import StepLoss
 from tests.training.loop.test_loop import CONFIG, Interrupted, Line, stop_at
 

@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import MissingExtraError
-from adwright.training.loop.callbacks import RunBegins, RunEnds, ValidationDone
+from adwright.training.loop.callbacks import (
+    MLflow,
+    RunBegins,
+    RunEnds,
+    TensorBoard,
+    ValidationDone,
+    trackers,
+)
 from adwright.training.loop.loop import train
-from adwright.training.loop.trackers import MLflow, TensorBoard, trackers
 from tests.training.loop.test_loop import Line
 
 Call = tuple[Any, ...]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import dense_and_sparse
 from tests.training.loop.test_loop import CONFIG, Line
 

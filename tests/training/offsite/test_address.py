@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.training.offsite.address import TOKEN, Address, read_address
+from adwright.training.offsite.wire import TOKEN, Address, read_address
 
 
 def test_an_address_may_lie_in_a_file(tmp_path: Path) -> None:

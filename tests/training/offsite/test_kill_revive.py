@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.training.offsite.kill_revive import KillRevive, Lives
+from adwright.training.offsite.pipeline import KillRevive, Lives
 
 
 def test_the_least_moving_are_killed_and_the_longest_dead_revived() -> None:

@@ -18,17 +18,15 @@ from adwright.core.errors import AdwrightError, ConfigError, DataError, Resource
 pytest.importorskip("transformers")
 
 from adwright.training.offsite import wire
-from adwright.training.offsite.offsite_tuning import (
-    own,
-    received_emulator,
-    shipped_emulator,
-)
 from adwright.training.offsite.sandwich import (
     Sandwich,
     adapter_of,
     emulator_of,
     kept_layers,
+    own,
     plug_in,
+    received_emulator,
+    shipped_emulator,
 )
 from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect
 from adwright.training.tuning.tune import answer_nll, tune

@@ -17,11 +17,10 @@ from adwright.core.errors import AdwrightError, ConfigError, DataError, Resource
 
 pytest.importorskip("transformers")
 
-from adwright.training.offsite.address import read_address
 from adwright.training.offsite.pipeline import OwnerRun, TrainerRun, run_owner, run_trainer
-from adwright.training.offsite.wire import WireMessage, connect
-from adwright.training.tuning.config import TuneConfig
+from adwright.training.offsite.wire import WireMessage, connect, read_address
 from adwright.training.tuning.texts import PairsConfig
+from adwright.training.tuning.tune import TuneConfig
 from tests.support.training.offsite_pair import model, pairs, tokenizer
 
 

@@ -10,8 +10,7 @@ from queue import Queue
 import pytest
 
 from adwright.core.errors import ResourceError
-from adwright.training.offsite.reception import Reception
-from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect
+from adwright.training.offsite.wire import Channel, Listener, Reception, WireMessage, connect
 
 
 def _stranger(listener: Listener) -> socket.socket:

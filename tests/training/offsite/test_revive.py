@@ -16,10 +16,10 @@ pytest.importorskip("transformers")
 
 from transformers import AutoModelForCausalLM
 
-from adwright.training.offsite.kill_revive import KillRevive
+from adwright.training.offsite.pipeline import KillRevive
 from adwright.training.offsite.revive import CloudRun, DeviceRun, run_cloud, run_device
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import PairsConfig
+from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.training.offsite_pair import model, pairs, tokenizer

@@ -18,14 +18,15 @@ from safetensors.torch import save
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.training.offsite import wire
-from adwright.training.offsite.address import TOKEN, read_address
 from adwright.training.offsite.wire import (
+    TOKEN,
     VERSION,
     Channel,
     Listener,
     WireMessage,
     connect,
     printable,
+    read_address,
 )
 
 ONE = torch.zeros(1)

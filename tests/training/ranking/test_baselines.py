@@ -9,8 +9,12 @@ import pytest
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import auc, log_loss
 from adwright.training.ranking import baselines as rules
-from adwright.training.ranking.baselines import has_rules, rule_probabilities
-from adwright.training.ranking.item_item_rows import fit_rows_item_item, rows_item_item
+from adwright.training.ranking.baselines import (
+    fit_rows_item_item,
+    has_rules,
+    rows_item_item,
+    rule_probabilities,
+)
 from tests.support.data.ranking_task import shop_task
 
 

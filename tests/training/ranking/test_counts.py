@@ -12,7 +12,7 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN
 from adwright.training.loop.optimisers import row_sums
-from adwright.training.ranking.counts import Occurrence, training_counts
+from adwright.training.ranking.frames import Occurrence, training_counts
 from adwright.training.ranking.predict import open_stream
 
 

@@ -20,7 +20,7 @@ from adwright.training.ranking.defaults import (
     ranker_search,
     with_settings,
 )
-from adwright.training.ranking.fit_config import FitConfig, PartialFit
+from adwright.training.ranking.fit import FitConfig, PartialFit
 from tests.support.data.ranking_task import FIT, MODEL, shop_task
 
 FEATURES = (

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
-from adwright.training.ranking.event_file import events_of, open_events
+from adwright.training.ranking.scoring import events_of, open_events
 
 HOURS = pl.datetime_range(
     pl.datetime(2024, 5, 1), pl.datetime(2024, 5, 20), "1h", eager=True, time_zone="UTC"

@@ -21,8 +21,8 @@ from adwright.metrics.classification import group_auc, log_loss
 from adwright.models.ranking.din import DIN
 from adwright.training.loop.optimisers import RowWise
 from adwright.training.ranking import fit as fit_module
-from adwright.training.ranking.counts import training_counts
 from adwright.training.ranking.fit import FitConfig, fit, load_best
+from adwright.training.ranking.frames import training_counts
 from adwright.training.ranking.predict import open_stream, predict
 
 Make = Callable[..., DIN]

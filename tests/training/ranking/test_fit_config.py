@@ -14,8 +14,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import PartialStream, StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN
-from adwright.training.ranking.fit import fit
-from adwright.training.ranking.fit_config import FitConfig, PartialFit, as_begun
+from adwright.training.ranking.fit import FitConfig, PartialFit, as_begun, fit
 
 
 def test_what_is_given_wins_over_what_follows_from_the_data() -> None:

@@ -12,7 +12,7 @@ from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.data.tasks.task import Split, Task
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig, count_neighbours
-from adwright.training.ranking.item_item_rows import fit_rows_item_item, rows_item_item
+from adwright.training.ranking.baselines import fit_rows_item_item, rows_item_item
 from tests.support.data.ranking_task import shop_task
 
 CONFIG = ItemItemConfig(neighbours=NeighbourConfig(window=2), recency=0.6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from adwright.training.ranking.item_names import item_names
+from adwright.training.ranking.frames import item_names
 from tests.support.data.ranking_task import ITEMS
 
 IDS = pl.Series("item_id", [f"i{n}" for n in range(4)])

@@ -19,13 +19,12 @@ from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.sources.log import save_log
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison
-from adwright.models.ranking.mix import MIXED
+from adwright.models.ranking.union import MIXED
 from adwright.training.loop.callbacks import Callback, RunBegins, StepDone
 from adwright.training.ranking import run as pipeline
 from adwright.training.ranking.config import RunConfig, decide, task_of
 from adwright.training.ranking.defaults import ranker_defaults
-from adwright.training.ranking.fit import FitConfig, fit
-from adwright.training.ranking.fit_config import PartialFit
+from adwright.training.ranking.fit import FitConfig, PartialFit, fit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, measure, run, train
 from tests.broken.cases import contents

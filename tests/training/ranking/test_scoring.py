@@ -18,9 +18,8 @@ from adwright.core.errors import (
 )
 from adwright.data.tasks.task import Task
 from adwright.training.ranking import scoring
-from adwright.training.ranking.event_file import events_of
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.ranking.scoring import score_file
+from adwright.training.ranking.scoring import events_of, score_file
 from tests.support.data.ranking_task import shop_task, untrained
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from adwright.data.time import MICROSECONDS_PER_DAY
-from adwright.training.defaults import Defaults
 from adwright.training.retrieval.defaults import (
     hcn_defaults,
     hcn_search,
@@ -16,6 +15,7 @@ from adwright.training.retrieval.defaults import (
     two_tower_search,
 )
 from adwright.training.retrieval.fit import RetrievalConfig
+from adwright.training.search import Defaults
 from tests.support.data.small_next_basket import small_task
 
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from adwright.core.errors import ResumeError, ValueInvalidError
-from adwright.models.retrieval.hcn import HCN, HCNConfig
-from adwright.training.retrieval.distillation import DistillationTargets
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig
+from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
 from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=12)

@@ -12,8 +12,7 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.data.sequences.next_log import log_of_sequences
 from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.training.retrieval.item_item import fit_item_item
-from adwright.training.retrieval.item_item_artifact import KIND, ItemItemArtifact
+from adwright.training.retrieval.item_item import KIND, ItemItemArtifact, fit_item_item
 from tests.support.data.small_sequences import small_sequences
 
 LOG = log_of_sequences(small_sequences())

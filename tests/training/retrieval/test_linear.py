@@ -10,9 +10,8 @@ import pytest
 from adwright.data.sequences.next_log import NextLog
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.linear import count_linear, linear_neighbours, regression
-from adwright.training.retrieval import linear
-from adwright.training.retrieval.item_item import listed_ranks
-from adwright.training.retrieval.linear import fit_linear, refit_linear
+from adwright.training.retrieval import item_item as linear
+from adwright.training.retrieval.item_item import fit_linear, listed_ranks, refit_linear
 from tests.support.delivery.funnel_parts import log
 
 CONFIG = ItemItemConfig(recency=0.7)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from adwright.training.retrieval.lookup import Lookup, embed_catalogue, with_vectors
+from adwright.training.retrieval.artifact import Lookup, embed_catalogue, with_vectors
 
 
 class Scaled(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adwright.metrics.keys import hash_order
+from adwright.metrics.arrays import hash_order
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.retrieval.ranks import catalogue_vectors, query_scores, retrieved_ranks

@@ -12,7 +12,6 @@ from adwright.data.features import FeatureSpec
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.defaults import Defaults
 from adwright.training.retrieval.fit import RetrievalConfig
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval.second_task import (
@@ -21,6 +20,7 @@ from adwright.training.retrieval.second_task import (
     second_task,
     with_second_task,
 )
+from adwright.training.search import Defaults
 from tests.support.data.small_next_basket import small_task, with_few_labels
 
 TASK = small_task(people=20)

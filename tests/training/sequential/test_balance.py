@@ -14,7 +14,7 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
-from adwright.training.sequential.balance import SequenceCost, cost_of, divided, people_of
+from adwright.training.sequential.fit import SequenceCost, cost_of, divided, people_of
 from tests.support.data.small_sequences import small_sequences
 
 

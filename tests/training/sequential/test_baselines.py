@@ -10,7 +10,7 @@ import pytest
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.models.retrieval.rules import TITLES
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
-from adwright.training.sequential.baselines import baseline_ranks, next_log
+from adwright.training.sequential.run import baseline_ranks, next_log
 from adwright.training.sequential.runfile import SequenceData
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences

@@ -13,12 +13,8 @@ from adwright.data.tasks.negatives import Draws
 from adwright.models.sequential.choice_ranker import ChoiceRanker, choice_logits
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.training.sequential.balance import people_of
-from adwright.training.sequential.choice_validation import (
-    choice_validation,
-    some_visits,
-    visit_choices,
-)
+from adwright.training.sequential.fit import people_of
+from adwright.training.sequential.ranks import choice_validation, some_visits, visit_choices
 from tests.support.data.small_next_basket import small_task
 from tests.support.models.sequence_checks import shake
 

@@ -6,7 +6,7 @@ import pytest
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.training.sequential.config import OLD_NAMES, SequentialConfig, renamed
+from adwright.training.sequential.fit import OLD_NAMES, SequentialConfig, renamed
 
 
 @pytest.mark.parametrize(

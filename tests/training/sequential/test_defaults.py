@@ -12,9 +12,9 @@ from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.models.sequential.union import default_config
-from adwright.training.defaults import Defaults
-from adwright.training.sequential.config import SequentialConfig
+from adwright.training.search import Defaults
 from adwright.training.sequential.defaults import sequence_defaults, sequence_search
+from adwright.training.sequential.fit import SequentialConfig
 from tests.support.data.small_sequences import small_sequences
 
 

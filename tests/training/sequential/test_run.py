@@ -25,10 +25,9 @@ from adwright.training.sequential import run as module
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults
 from adwright.training.sequential.fit import SequentialConfig
-from adwright.training.sequential.ranks import rank_next
+from adwright.training.sequential.ranks import rank_next, visit_scorer
 from adwright.training.sequential.run import SequenceResult, decided_run, run_sequence
 from adwright.training.sequential.runfile import SequenceData, SequenceRun, default_run
-from adwright.training.sequential.visit_ranks import visit_scorer
 from tests.broken.cases import contents
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences

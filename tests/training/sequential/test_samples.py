@@ -9,7 +9,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.training.sequential.samples import SequenceSamples, balanced_batches
+from adwright.training.sequential.fit import SequenceSamples, balanced_batches
 from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences()

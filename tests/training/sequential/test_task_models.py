@@ -14,15 +14,14 @@ from adwright.data.tasks.next_basket import NextBasket, build_visits
 from adwright.models.sequential.choice_ranker import ChoiceRanker
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.choice_validation import choice_validation
-from adwright.training.sequential.config import SequentialConfig
-from adwright.training.sequential.task_models import (
+from adwright.training.sequential.artifact import (
     VISITS_FILE,
+    SequenceArtifact,
     fit_choice_ranker,
     fit_task_retriever,
 )
-from adwright.training.sequential.visit_ranks import visit_validation
+from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.ranks import choice_validation, visit_validation
 from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
 
 TASK = small_task(people=16, days=12)

@@ -14,8 +14,7 @@ from adwright.metrics.ranking import hit_rate, ndcg
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.training.sequential.ranks import rank_next
-from adwright.training.sequential.validation import predict_actions, validation
+from adwright.training.sequential.ranks import predict_actions, rank_next, validation
 from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences()

@@ -15,7 +15,7 @@ from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
-from adwright.training.sequential.visit_ranks import (
+from adwright.training.sequential.ranks import (
     visit_batch,
     visit_queries,
     visit_scorer,

@@ -27,10 +27,10 @@ from adwright.training.tuning.run import TuneRun, run_tuning  # noqa: E402
 from adwright.training.tuning.texts import PairsConfig  # noqa: E402
 from adwright.training.tuning.tune import answer_nll, tune  # noqa: E402
 from adwright.tuning.methods import METHODS, apply  # noqa: E402
+from adwright.tuning.modules import LINEAR, places  # noqa: E402
 from adwright.tuning.references import FullTuning  # noqa: E402
 from adwright.tuning.reparameterised.activated import ActivatedLoRA  # noqa: E402
 from adwright.tuning.reparameterised.lora import LoRA, is_packed  # noqa: E402
-from adwright.tuning.sizes import LINEAR, places  # noqa: E402
 from tests.support.lm.tiny_llama import save_tiny, tiny_tokenizer  # noqa: E402
 from tests.training.tuning.test_tune import CONFIG, texts, tuned_by  # noqa: E402
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.tune import TuneConfig
 
 
 def test_the_rate_rises_and_falls_as_a_cosine() -> None:

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.training.tuning.conversations import ChatTurn, asked_and_answered
-from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
+from adwright.training.tuning.texts import (
+    ChatTurn,
+    PairsConfig,
+    Texts,
+    asked_and_answered,
+    held_apart,
+)
 from tests.support.lm.tiny_llama import tiny_tokenizer
 
 TALK = [

@@ -17,9 +17,9 @@ pytest.importorskip("transformers")
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tuning.jobs import Job, tune_jobs
+from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.reparameterised.lora import LoRA

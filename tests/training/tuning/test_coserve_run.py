@@ -16,10 +16,9 @@ pytest.importorskip("transformers")
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.config import ServingConfig
-from adwright.training.tuning.config import TuneConfig
-from adwright.training.tuning.coserve import ServedBeside
-from adwright.training.tuning.coserve_run import TuningThread, check_coserving
+from adwright.training.tuning.coserve import ServedBeside, TuningThread, check_coserving
 from adwright.training.tuning.run import JobRun, JobsRun, LoadedJobs, PairsConfig
+from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.reparameterised.lora import LoRA

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import TuneConfig
 
 pytest.importorskip("transformers")
 
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.tune import tune
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.additive.adapters import IA3
+from adwright.tuning.efficient.memory import LoRAFA
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import tiny_llama

@@ -14,24 +14,16 @@ from adwright.core.errors import ConfigError
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.training.tuning.memory import recomputing, sharding  # noqa: E402
-from adwright.training.tuning.tune import answer_loss_of, tune  # noqa: E402
-from adwright.tuning.additive.adamix import AdaMix  # noqa: E402
-from adwright.tuning.additive.prefix import PrefixTuning  # noqa: E402
-from adwright.tuning.additive.prompt import PromptTuning  # noqa: E402
-from adwright.tuning.additive.serial import SerialAdapter  # noqa: E402
-from adwright.tuning.efficient.adapter_drop import AdapterDrop  # noqa: E402
-from adwright.tuning.efficient.ladder import LadderTuning  # noqa: E402
+from adwright.training.tuning.tune import answer_loss_of, recomputing, sharding, tune  # noqa: E402  # noqa: E402
+from adwright.tuning.additive.adapters import AdaMix, SerialAdapter  # noqa: E402
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning  # noqa: E402
+from adwright.tuning.efficient.memory import AdapterDrop, LadderTuning  # noqa: E402
 from adwright.tuning.hybrid import UniPELT  # noqa: E402
 from adwright.tuning.methods import Method  # noqa: E402
 from adwright.tuning.packing.texts import attends_apart  # noqa: E402
-from adwright.tuning.peft_kinds import PeftKind  # noqa: E402
-from adwright.tuning.peft_wrapper import Wrapped  # noqa: E402
+from adwright.tuning.peft_kinds import PeftKind, Wrapped  # noqa: E402
 from adwright.tuning.references import FullTuning, HeadOnly  # noqa: E402
-from adwright.tuning.reparameterised.dora import DoRA  # noqa: E402
-from adwright.tuning.reparameterised.dylora import DyLoRA  # noqa: E402
-from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
-from adwright.tuning.reparameterised.sora import SoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, SoRA  # noqa: E402
 from adwright.tuning.tuned import Tuned  # noqa: E402
 from tests.support.training.tune_distributed import held_numbers  # noqa: E402
 from tests.training.tuning.test_tune import CONFIG, same, texts, tuned, tuned_by, weights  # noqa: E402

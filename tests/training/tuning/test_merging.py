@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adwright.core.errors import ArtifactError, ConfigError, ResourceError
 from adwright.training.tuning.merging import merge_run
-from adwright.tuning.additive.parallel import ParallelAdapter
+from adwright.tuning.additive.adapters import ParallelAdapter
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.references import HeadOnly
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.selective.masks import BitFit
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 from tests.support.lm.tiny_llama import save_tiny, tiny_tokenizer
 from tests.support.lm.tuning_methods import shake

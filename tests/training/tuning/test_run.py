@@ -17,14 +17,14 @@ import torch
 from adwright.core.artifacts import load_artifact
 from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError, DataError
-from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.tune import TuneConfig
 from tests.support.lm.tiny_llama import save_tiny
 
-from adwright.tuning.selective.diff_pruning import DiffPruning  # isort: skip
-from adwright.tuning.selective.fish_mask import FishMask  # isort: skip
-from adwright.tuning.selective.lt_sft import LTSFT  # isort: skip
+from adwright.tuning.selective.masks import DiffPruning  # isort: skip
+from adwright.tuning.selective.masks import FishMask  # isort: skip
+from adwright.tuning.selective.masks import LTSFT  # isort: skip
 from adwright.tuning.methods import load_tuned, method_of  # isort: skip
-from adwright.tuning.efficient.mezo import MeZO  # isort: skip
+from adwright.tuning.efficient.memory import MeZO  # isort: skip
 from adwright.training.tuning import run as tune_pipeline  # isort: skip
 from adwright.training.tuning.texts import PairsConfig  # isort: skip
 from adwright.training.tuning.run import (  # isort: skip
@@ -35,7 +35,7 @@ from adwright.training.tuning.run import (  # isort: skip
     run_jobs,
     run_tuning,
 )
-from adwright.tuning.efficient.lora_fa import LoRAFA  # isort: skip
+from adwright.tuning.efficient.memory import LoRAFA  # isort: skip
 from adwright.tuning.reparameterised.lora import LoRA  # isort: skip
 from tests.support.forks import programs, python
 

@@ -22,21 +22,16 @@ from adwright.training.tuning.tune import TuneConfig, answer_nll, require_starta
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.tuning.additive.adamix import AdaMix, Mixture  # noqa: E402
-from adwright.tuning.additive.prefix import PrefixTuning  # noqa: E402
-from adwright.tuning.additive.prompt import PromptTuning  # noqa: E402
-from adwright.tuning.additive.serial import SerialAdapter  # noqa: E402
-from adwright.tuning.efficient.ladder import LadderTuning  # noqa: E402
-from adwright.tuning.efficient.mezo import MeZO  # noqa: E402
+from adwright.tuning.additive.adapters import AdaMix, Mixture, SerialAdapter  # noqa: E402
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning  # noqa: E402
+from adwright.tuning.efficient.memory import LadderTuning, MeZO  # noqa: E402
 from adwright.tuning.hybrid import UniPELT  # noqa: E402
 from adwright.tuning.methods import Method, apply, load_tuned  # noqa: E402
-from adwright.tuning.peft_kinds import PeftKind  # noqa: E402
-from adwright.tuning.peft_wrapper import Wrapped  # noqa: E402
+from adwright.tuning.peft_kinds import PeftKind, Wrapped  # noqa: E402
 from adwright.tuning.references import NormTuning  # noqa: E402
-from adwright.tuning.reparameterised.dylora import DyLoRA  # noqa: E402
-from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora import DyLoRA, LoRA  # noqa: E402
 from adwright.tuning.reparameterised.lora_hub import LoRAHub  # noqa: E402
-from adwright.tuning.selective.diff_pruning import DiffPruning  # noqa: E402
+from adwright.tuning.selective.masks import DiffPruning  # noqa: E402
 from adwright.tuning.tuned import Tuned  # noqa: E402
 from tests.support.training import tune_distributed  # noqa: E402
 

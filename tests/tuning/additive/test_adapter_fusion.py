@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.additive.adapter_fusion import AdapterFusion, FusedLinear
-from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.adapters import AdapterFusion, FusedLinear, SerialAdapter
 from adwright.tuning.methods import apply
 from adwright.tuning.storage import read_tuned
 from tests.support.lm.literal_llama import literal_logits

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ValueInvalidError
-from adwright.tuning.additive.dept import DecomposedPrompt, DePT
+from adwright.tuning.additive.prompts import DecomposedPrompt, DePT
 from adwright.tuning.methods import apply
 from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama
 

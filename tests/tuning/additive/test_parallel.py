@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.tuning.additive.parallel import ParallelAdapter, ParallelModule
+from adwright.tuning.additive.adapters import ParallelAdapter, ParallelModule
 from adwright.tuning.methods import apply
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.additive.prefix import Prefix, PrefixTuning
+from adwright.tuning.additive.prompts import Prefix, PrefixTuning
 from adwright.tuning.methods import apply
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama

@@ -11,13 +11,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.additive.dept import DePT
-from adwright.tuning.additive.prompt import Prompt, PromptTuning, run_with_prompt
+from adwright.tuning.additive.prompts import DePT, Prompt, PromptTuning, run_with_prompt
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.modules import Inputs
 from adwright.tuning.packing.texts import attends_apart, pack
-from adwright.tuning.peft_kinds import PROMPTS
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PROMPTS, Wrapped
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama
 

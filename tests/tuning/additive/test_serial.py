@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.tuning.additive.serial import Placement, SerialAdapter, activated, bottleneck_count
+from adwright.tuning.additive.adapters import Placement, SerialAdapter, activated, bottleneck_count
 from adwright.tuning.methods import apply
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.efficient.adapter_drop import AdapterDrop, DropSchedule
+from adwright.tuning.efficient.memory import AdapterDrop, DropSchedule
 from adwright.tuning.methods import apply, load_tuned
 from tests.support.lm.tuning_methods import logits_of, loss_of, shake, tiny_llama
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.efficient.bit_delta import BitDelta, BitDeltaLinear
+from adwright.tuning.efficient.quantised import BitDelta, BitDeltaLinear
 from adwright.tuning.methods import apply, load_tuned
+from adwright.tuning.modules import LinearPlace
 from adwright.tuning.references import FullTuning
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.sizes import LinearPlace
 from adwright.tuning.storage import read_tuned
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, saved, shake, tiny_llama

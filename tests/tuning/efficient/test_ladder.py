@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adwright.tuning.efficient.ladder import Ladder, LadderTuning, visible
+from adwright.tuning.efficient.memory import Ladder, LadderTuning, visible
 from adwright.tuning.methods import apply
 from adwright.tuning.modules import Inputs
 from tests.support.lm.tuning_methods import TOKENS, loss_of, shake, tiny_llama

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adwright.tuning.efficient.lora_fa import FrozenALinear, LoRAFA
+from adwright.tuning.efficient.memory import FrozenALinear, LoRAFA
 from adwright.tuning.methods import apply
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adwright.tuning.efficient.mezo import MeZO
+from adwright.tuning.efficient.memory import MeZO
 from adwright.tuning.methods import apply
 from tests.support.lm.tuning_methods import loss_of, tiny_llama
 

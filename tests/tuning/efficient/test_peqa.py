@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.efficient.peqa import PEQA, QuantisedLinear, quantise
+from adwright.tuning.efficient.quantised import PEQA, QuantisedLinear, quantise
 from adwright.tuning.methods import apply, load_tuned
 from tests.support.lm.tuning_methods import shake, tiny_llama
 

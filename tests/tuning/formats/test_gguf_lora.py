@@ -17,12 +17,11 @@ pytest.importorskip("gguf", reason="the extra lm is not installed")
 import gguf
 
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
-from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.formats.gguf_lora import from_gguf, from_rotary, to_gguf, to_rotary
+from adwright.tuning.efficient.memory import LoRAFA
+from adwright.tuning.formats.gguf import from_gguf, from_rotary, to_gguf, to_rotary
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.lora import DoRA, LoRA
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.tuning_methods import INVOCATION, logits_of, shake, tiny_llama
 

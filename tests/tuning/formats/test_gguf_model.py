@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.formats.gguf_lora import to_rotary
-from adwright.tuning.formats.gguf_model import gguf_tensors
+from adwright.tuning.formats.gguf import gguf_tensors, to_rotary
 from tests.support.lm.families import tiny_of
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 from tests.support.lm.tiny_llama import tiny_llama

@@ -11,19 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.prompt import PromptTuning
-from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.formats.peft_format import CONFIG_FILE, TENSOR_FILE, to_peft
-from adwright.tuning.formats.peft_read import from_peft
+from adwright.tuning.additive.adapters import IA3, SerialAdapter
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
+from adwright.tuning.efficient.memory import LoRAFA
+from adwright.tuning.formats.peft import CONFIG_FILE, TENSOR_FILE, from_peft, to_peft
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.lora import DoRA, LoRA
 from tests.support.lm.families import tiny_of
 from tests.support.lm.tuning_methods import (
     INVOCATION,

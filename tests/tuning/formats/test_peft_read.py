@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.tuning.formats.peft_format import CONFIG_FILE, TENSOR_FILE
-from adwright.tuning.formats.peft_read import from_peft
+from adwright.tuning.formats.peft import CONFIG_FILE, TENSOR_FILE, from_peft
 from adwright.tuning.methods import load_tuned
 from tests.support.lm.tuning_methods import TOKENS, logits_of, tiny_llama
 

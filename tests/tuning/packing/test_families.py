@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.head import head_logits
 from adwright.tuning.methods import Method, apply
+from adwright.tuning.modules import head_logits
 from adwright.tuning.packing.joint_lora import JointJobs
 from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart, pack
 from adwright.tuning.reparameterised.lora import LoRA

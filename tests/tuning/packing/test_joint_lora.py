@@ -13,13 +13,12 @@ from adwright.tuning.packing.texts import Packed, pack
 
 pytest.importorskip("transformers")
 
-from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.efficient.memory import LoRAFA
 from adwright.tuning.methods import Method, apply, load_tuned
 from adwright.tuning.packing import joint_lora as jobs_module
 from adwright.tuning.packing.joint_lora import JointJobs, joined, share_base
 from adwright.tuning.packing.texts import answer_loss, attends_apart
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.lora import DoRA, LoRA
 from tests.support.lm.tiny_llama import tiny_llama
 
 METHODS: dict[str, tuple[Method, int]] = {

@@ -11,7 +11,7 @@ from adwright.tuning.packing.texts import answer_loss, attends_apart, pack
 pytest.importorskip("transformers")
 
 from adwright.tuning.methods import apply
-from adwright.tuning.packing.preemption import between_layers
+from adwright.tuning.packing.texts import between_layers
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import tiny_llama
 

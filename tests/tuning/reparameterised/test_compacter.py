@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.compacter import Compacter
+from adwright.tuning.reparameterised.factors import Compacter
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

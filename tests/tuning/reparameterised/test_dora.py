@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.dora import DoRA, DoRALinear
+from adwright.tuning.reparameterised.lora import DoRA, DoRALinear
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.dylora import DyLoRA, NestedLinear, RankSchedule
+from adwright.tuning.reparameterised.lora import DyLoRA, NestedLinear, RankSchedule
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

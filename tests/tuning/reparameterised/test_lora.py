@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.tuning.methods import apply
+from adwright.tuning.modules import Sizes
 from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, low_rank_count
-from adwright.tuning.sizes import Sizes
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

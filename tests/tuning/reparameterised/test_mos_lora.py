@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.mos_lora import MixedLinear, MoSLoRA
+from adwright.tuning.reparameterised.lora import MixedLinear, MoSLoRA
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

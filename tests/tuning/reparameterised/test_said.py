@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.said import SAID, SAIDLinear, hadamard
+from adwright.tuning.reparameterised.factors import SAID, SAIDLinear, hadamard
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

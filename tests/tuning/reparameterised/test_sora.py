@@ -12,8 +12,7 @@ from torch import Tensor
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.tuning.methods import apply, load_tuned
-from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.reparameterised.sora import GatedLinear, SoRA, alive, cut
+from adwright.tuning.reparameterised.lora import GatedLinear, LoRA, SoRA, alive, cut
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import TOKENS, logits_of, loss_of, shake, tiny_llama, train

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.vera import VeRA, VeRALinear
+from adwright.tuning.reparameterised.factors import VeRA, VeRALinear
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 

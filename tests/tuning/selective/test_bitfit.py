@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.additive.adapters import SSF
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.selective.bitfit import Biased, BitFit, with_bias
+from adwright.tuning.selective.masks import Biased, BitFit, with_bias
 from tests.support.lm.families import tiny_of
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama

@@ -12,7 +12,7 @@ from torch import Tensor
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.diff_pruning import DiffLinear, DiffPruning, prune
+from adwright.tuning.selective.masks import DiffLinear, DiffPruning, prune
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, loss_of, shake, tiny_llama, train
 

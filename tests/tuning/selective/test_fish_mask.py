@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.selective.fish_mask import FishMask
+from adwright.tuning.selective.masks import FishMask
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.tuning_methods import TOKENS, loss_of, losses, tiny_llama
 

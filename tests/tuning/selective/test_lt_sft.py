@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.selective.lt_sft import LTSFT
+from adwright.tuning.selective.masks import LTSFT
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.tuning_methods import (
     TOKENS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from adwright.tuning.methods import apply
-from adwright.tuning.selective.pafi import PaFi
+from adwright.tuning.selective.masks import PaFi
 from tests.support.lm.tuning_methods import tiny_llama
 
 

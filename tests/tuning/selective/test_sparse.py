@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
-from adwright.tuning.selective.fish_mask import FishMask
-from adwright.tuning.selective.pafi import PaFi
-from adwright.tuning.selective.sparse import (
+from adwright.tuning.modules import Sizes, Target
+from adwright.tuning.selective.masks import (
+    FishMask,
+    PaFi,
     SparseLinear,
     SparseMethod,
     calibration_losses,
     kept,
     plant_highest,
 )
-from adwright.tuning.sizes import Sizes, Target
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.tuning_methods import tiny_llama
 

@@ -14,7 +14,7 @@ import re
 from typing import Literal
 
 from adwright.audit.attacks.goal import AttackGoal
-from adwright.metrics.text.lexicon import lexicon
+from adwright.metrics.text.mentions import lexicon
 
 __all__ = ["PieceKind", "text_pieces"]
 

@@ -23,7 +23,7 @@ from adwright.audit.certificate.bounds import rank_bounds
 from adwright.audit.certificate.scores import BoundedScores, checked_scores, require_eps
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.metrics.graded import graded_ndcg_per_query
+from adwright.metrics.ranking import graded_ndcg_per_query
 
 __all__ = ["BoundPoint", "GradedList", "bound_curve", "choose_eps", "epsilons"]
 

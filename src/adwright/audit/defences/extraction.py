@@ -24,8 +24,7 @@ from fractions import Fraction
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.normalise import normalised
 from adwright.core.errors import DataError
-from adwright.metrics.text.lexicon import lexicon
-from adwright.metrics.text.mentions import Mention, brand_table, scan
+from adwright.metrics.text.mentions import Mention, brand_table, lexicon, scan
 from adwright.metrics.text.words import words_of
 
 __all__ = ["ExtractionCleaner", "FactSchema", "extracted"]

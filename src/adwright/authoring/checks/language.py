@@ -22,7 +22,7 @@ from functools import cache
 from importlib.resources import files
 
 from adwright.authoring.checks.finding import Finding
-from adwright.metrics.text.lexicon import language_of
+from adwright.metrics.text.mentions import language_of
 
 __all__ = ["LanguageVerdict", "check_language", "judge_language", "scripts_of"]
 

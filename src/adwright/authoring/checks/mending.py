@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Literal
 
-from adwright.metrics.text.lexicon import lexicon
+from adwright.metrics.text.mentions import lexicon
 
 __all__ = ["Level", "cut", "quieter", "tidy"]
 

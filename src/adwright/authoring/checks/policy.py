@@ -25,7 +25,7 @@ from adwright.authoring.checks.accounts import account_spans, card_spans
 from adwright.authoring.checks.finding import Finding, Severity
 from adwright.core.config import settings
 from adwright.metrics.text.grounding import unsupported_spans
-from adwright.metrics.text.lexicon import language_of, lexicon
+from adwright.metrics.text.mentions import language_of, lexicon
 
 __all__ = ["PolicyRule", "check_policy", "policy_rules", "policy_version"]
 

@@ -30,7 +30,7 @@ from adwright.authoring.describe.queries import Judged
 from adwright.authoring.tasks.product import Product
 from adwright.core.config import Count, Gt, Lt, settings
 from adwright.core.errors import DataError
-from adwright.metrics.graded import Gain, graded_ndcg_per_query, grades_of_lists
+from adwright.metrics.ranking import Gain, graded_ndcg_per_query, grades_of_lists
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
 __all__ = [

@@ -346,8 +346,7 @@ def _tuned_beside(
 ) -> Iterator[AdapterModels]:
     """Yield models over a base on which jobs are tuned within the context."""
     from adwright.lm.torch_engine.model import load_causal
-    from adwright.training.tuning.coserve import ServedBeside
-    from adwright.training.tuning.coserve_run import TuningThread
+    from adwright.training.tuning.coserve import ServedBeside, TuningThread
     from adwright.training.tuning.run import LoadedJobs
     from adwright.tuning.packing.joint_lora import share_base
 
@@ -411,7 +410,7 @@ def _model_of(jobs: JobsRun, model: str, file: str) -> str:
 
 
 def _check_tuning(tuning: _Tuning, served: _Served, top: Path | None) -> None:
-    from adwright.training.tuning.coserve_run import check_coserving
+    from adwright.training.tuning.coserve import check_coserving
 
     names = [served.called]
     if top is not None and top.is_dir():

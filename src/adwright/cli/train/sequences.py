@@ -123,7 +123,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from adwright.core.config import read_toml, to_jsonable
     from adwright.training.dry_run import plan_sequence
-    from adwright.training.loop.trackers import trackers
+    from adwright.training.loop.callbacks import trackers
     from adwright.training.sequential.run import run_sequence
     from adwright.training.sequential.runfile import names_journey, read_run, with_options
 

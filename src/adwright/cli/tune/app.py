@@ -144,9 +144,9 @@ def run(  # noqa: PLR0913
     --resume and ends with the same bits. With --ray-workers the processes of Ray divide each batch,
     on the cluster of RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
-    from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.run import TuneRun
     from adwright.training.tuning.texts import PairsConfig
+    from adwright.training.tuning.tune import TuneConfig
     from adwright.tuning.methods import method_of
 
     require_ray_options(ray_workers, retries)

@@ -37,8 +37,8 @@ def export(
     replacing = allowed_to_replace(to, force=force)
     from adwright.lm.torch_engine.tuned_network import tuned_folder
     from adwright.training.tuning.base import load_base
-    from adwright.tuning.formats.gguf_lora import to_gguf
-    from adwright.tuning.formats.peft_format import to_peft
+    from adwright.tuning.formats.gguf import to_gguf
+    from adwright.tuning.formats.peft import to_peft
     from adwright.tuning.methods import load_tuned
 
     # Its weights only prove that it is the right base: bfloat16 is enough.
@@ -67,8 +67,8 @@ def bring_in(
     """
     replacing = allowed_to_replace(to / "tuned", force=force)
     from adwright.training.tuning.base import load_base
-    from adwright.tuning.formats.gguf_lora import from_gguf
-    from adwright.tuning.formats.peft_read import from_peft
+    from adwright.tuning.formats.gguf import from_gguf
+    from adwright.tuning.formats.peft import from_peft
 
     base, _, _ = load_base(model, dtype="bfloat16", offline=offline)
     tuned = from_gguf(base, folder) if folder.suffix == ".gguf" else from_peft(base, folder)

@@ -106,8 +106,8 @@ def train(
     What goes back are the weights of the ends. A tenth of the texts is held out, as by `tune run`.
     """
     from adwright.training.offsite.pipeline import TrainerRun, run_trainer
-    from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.texts import PairsConfig
+    from adwright.training.tuning.tune import TuneConfig
 
     tune = TuneConfig(epochs=epochs, batch=batch, micro=batch, learning_rate=rate, seed=seed)
     pairs = PairsConfig(path=data, group=group, max_length=max_length)

@@ -26,7 +26,7 @@ from adwright.cli.tune.options import (
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.tuning.sizes import Target
+    from adwright.tuning.modules import Target
 
 __all__ = ["app", "cloud", "device"]
 
@@ -106,11 +106,11 @@ def device(  # noqa: PLR0913 - one argument per option
     spent. --model names the cloud's base, of which the tokenizer alone is read here.
     """
     from adwright.core.config import to_jsonable
-    from adwright.training.offsite.address import read_address
-    from adwright.training.offsite.kill_revive import KillRevive
+    from adwright.training.offsite.pipeline import KillRevive
     from adwright.training.offsite.revive import DeviceRun, run_device
-    from adwright.training.tuning.config import TuneConfig
+    from adwright.training.offsite.wire import read_address
     from adwright.training.tuning.texts import PairsConfig
+    from adwright.training.tuning.tune import TuneConfig
     from adwright.tuning.reparameterised.lora import LoRA
 
     read_address(connect)
@@ -142,7 +142,7 @@ def device(  # noqa: PLR0913 - one argument per option
 
 def _targets(named: str) -> tuple[Target, ...]:
     """Read names with commas between them. Raises ConfigError for one that is none."""
-    from adwright.tuning.sizes import LINEAR
+    from adwright.tuning.modules import LINEAR
 
     names = [name.strip() for name in named.split(",")]
     found = tuple(target for target in LINEAR if target in names)

@@ -155,9 +155,9 @@ def tune_run_of(config: LanguageConfig) -> TuneRun:
 
     Raises ConfigError for an unknown method and for numbers out of range.
     """
-    from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.run import TuneRun
     from adwright.training.tuning.texts import PairsConfig
+    from adwright.training.tuning.tune import TuneConfig
     from adwright.tuning.methods import method_of
 
     lora = {"rank": config.rank, "alpha": 2.0 * config.rank, "dropout": 0.05}

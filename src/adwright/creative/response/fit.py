@@ -25,14 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adwright.core.config import (
-    Count,
-    Natural,
-    NotNegative,
-    Positive,
-    settings,
-    to_jsonable,
-)
+from adwright.core.config import Count, Natural, NotNegative, Positive, settings, to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.core.progress import say
@@ -52,7 +45,7 @@ from adwright.creative.response.protocol.stories import check_split, stories_of,
 from adwright.creative.response.rates import BetaPrior, fit_prior
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
 from adwright.training.run_settings import seeded
 

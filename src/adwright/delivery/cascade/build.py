@@ -41,7 +41,7 @@ from adwright.delivery.index.index import IndexKind
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig, ranker_config
-from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
@@ -51,10 +51,9 @@ from adwright.training.ranking.fit import FitConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run as run_ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
-from adwright.training.retrieval.distillation import DistillationTargets
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
-from adwright.training.sequential.config import SequentialConfig, renamed
-from adwright.training.sequential.task_models import fit_choice_ranker, fit_task_retriever
+from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
+from adwright.training.sequential.artifact import fit_choice_ranker, fit_task_retriever
+from adwright.training.sequential.fit import SequentialConfig, renamed
 
 __all__ = ["BuildConfig", "build_deployment"]
 

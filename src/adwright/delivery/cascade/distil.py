@@ -16,7 +16,7 @@ from adwright.delivery.cascade.cascade import Cascade
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.request_batch import RequestBatch
-from adwright.training.retrieval.distillation import DistillationTargets
+from adwright.training.retrieval.fit import DistillationTargets
 
 __all__ = ["distil"]
 

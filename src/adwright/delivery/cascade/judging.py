@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
-from adwright.metrics.ranking import ndcg_per_user, recall_per_user
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
 
 __all__ = ["OrderQuality", "StageQuality", "judge_orders", "judge_stages", "ranks_in"]
 

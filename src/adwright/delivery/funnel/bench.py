@@ -23,7 +23,7 @@ from adwright.delivery.funnel.mixture import standardised
 from adwright.delivery.funnel.parts import OpenParts, SourceName
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist, best_of
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks
 
 __all__ = [
     "Bench",

@@ -46,9 +46,12 @@ from adwright.models.retrieval.rules import NextRules
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
-from adwright.training.retrieval.item_item import search_item_item
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
-from adwright.training.retrieval.linear import fit_linear, refit_linear
+from adwright.training.retrieval.item_item import (
+    ItemItemArtifact,
+    fit_linear,
+    refit_linear,
+    search_item_item,
+)
 from adwright.training.retrieval.rules import fit_rules, refit_rules
 from adwright.training.run_settings import require_writable
 

@@ -35,7 +35,7 @@ from adwright.delivery.item_item import item_table
 from adwright.delivery.stages.histories import Histories
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 

@@ -34,9 +34,8 @@ from adwright.delivery.funnel.parts import OpenParts, SourceName
 from adwright.delivery.funnel.report import FunnelLine, FunnelReport, LineKind, measured_line
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.delivery.stages.protocols import best_of
-from adwright.metrics.ranking import ndcg_per_user, recall_per_user
-from adwright.metrics.ranks import Ranks
-from adwright.metrics.reports.verdict import verdict
+from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
+from adwright.metrics.reports.comparison import verdict
 from adwright.models.retrieval.rules import NextRules
 from adwright.training.retrieval.rules import new_targets, rules_ranks
 

@@ -23,7 +23,7 @@ from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.delivery.funnel.plan import ModelName, Slice, Trained
-from adwright.models.retrieval.hcn import HCN
+from adwright.models.retrieval.multi_interest import HCN
 from adwright.models.retrieval.two_tower import TwoTower
 from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
 from adwright.training.loop.callbacks import Callback
@@ -35,11 +35,9 @@ from adwright.training.retrieval.defaults import hcn_defaults, two_tower_default
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.run_settings import seeded
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.choice_validation import some_visits
-from adwright.training.sequential.config import SequentialConfig
 from adwright.training.sequential.defaults import sequence_defaults
-from adwright.training.sequential.fit import fit_sequential
-from adwright.training.sequential.visit_ranks import visit_validation
+from adwright.training.sequential.fit import SequentialConfig, fit_sequential
+from adwright.training.sequential.ranks import some_visits, visit_validation
 
 __all__ = ["Networks", "task_sequences"]
 

@@ -36,7 +36,7 @@ from adwright.delivery.stages.sequence_source import SequenceQueries
 from adwright.delivery.stages.vector_source import PastSource, QueryVectors
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["SOURCES", "FunnelParts", "OpenParts", "SourceName"]

@@ -12,8 +12,8 @@ from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.delivery.item_item import item_table
 from adwright.delivery.recommend.models import Best
 from adwright.delivery.recommend.people import People
-from adwright.models.retrieval.rule_lists import fill_places
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.models.retrieval.rules import fill_places
+from adwright.training.retrieval.item_item import ItemItemArtifact
 
 __all__ = ["ItemItemTop"]
 

@@ -23,7 +23,7 @@ from adwright.delivery.recommend.models import TopItems
 from adwright.delivery.recommend.people import Moments, People, moments_after, people_of_log
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.training_log import HistoryLog
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks
 
 __all__ = ["FEWEST", "NewestVisits", "held_visits", "moment_text", "newest_visits", "ranks_of"]
 

@@ -28,19 +28,13 @@ from adwright.delivery.recommend.models import (
 )
 from adwright.delivery.recommend.people import People, people_of_histories, people_of_log
 from adwright.delivery.recommend.shown import ShownTop, stopped_in_log
-from adwright.delivery.served import (
-    ALONE,
-    ServedModel,
-    as_trained,
-    catalogue_of,
-    history_kinds_of,
-)
+from adwright.delivery.served import ALONE, ServedModel, as_trained, catalogue_of, history_kinds_of
 from adwright.delivery.stages.histories import Histories, microseconds
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.item_item_artifact import KIND as ITEM_ITEM
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
+from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["RECOMMENDING", "Opened", "Wanted", "open_model"]

@@ -29,15 +29,15 @@ from adwright.delivery.recommend.models import PopularityTop
 from adwright.delivery.recommend.newest import newest_visits
 from adwright.delivery.recommend.people import People, people_of_log
 from adwright.delivery.retraining.retrained import OldModel, RetrainedModel, judged, taken_of
+from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
 from adwright.training.retrieval.item_item import (
+    ItemItemArtifact,
     ItemItemSearch,
     fit_item_item,
     search_item_item,
 )
-from adwright.training.retrieval.item_item_artifact import KIND as ITEM_ITEM
-from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.rules import decayed_counts
-from adwright.training.sequential.baselines import next_log
+from adwright.training.sequential.run import next_log
 from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences, sequence_data
 
 __all__ = [

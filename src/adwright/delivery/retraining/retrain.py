@@ -33,7 +33,7 @@ from adwright.delivery.served import KIND as SERVED
 from adwright.delivery.training_log import model_folder, training_log
 from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.retrieval.artifact import KIND as RETRIEVER
-from adwright.training.retrieval.item_item_artifact import KIND as ITEM_ITEM
+from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
 from adwright.training.run_settings import require_free
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 

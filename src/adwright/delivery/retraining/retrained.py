@@ -28,7 +28,7 @@ from adwright.delivery.recommend.newest import FEWEST, NewestVisits, moment_text
 from adwright.delivery.recommend.opened import Wanted, open_model
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks
 from adwright.metrics.reports.comparison import Comparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
 

@@ -22,7 +22,7 @@ from adwright.delivery.recommend.newest import held_visits
 from adwright.delivery.recommend.opened import Wanted, open_model
 from adwright.delivery.retraining.retrained import OldModel, RetrainedModel, judged, taken_of
 from adwright.delivery.stages.histories import Histories
-from adwright.models.retrieval.hcn import HCNConfig
+from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.training.retrieval.artifact import KIND as RETRIEVER
 from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever

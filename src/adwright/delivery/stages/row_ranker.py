@@ -26,7 +26,7 @@ from adwright.delivery.stages.profile import ProfileCodes
 from adwright.delivery.stages.protocols import CallCost, Shortlist
 from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
+from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
 
 __all__ = ["FineRanker"]
 

@@ -32,9 +32,8 @@ from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.sequence_batch import require_catalogue, sequence_batch
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.balance import people_of
-from adwright.training.sequential.task_models import VISITS_FILE
+from adwright.training.sequential.artifact import VISITS_FILE, SequenceArtifact
+from adwright.training.sequential.fit import people_of
 
 __all__ = ["FalconRanker"]
 

@@ -34,7 +34,7 @@ from adwright.lm.serving.kinds.ahead import AheadTokens
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paging.host_pages import HostPages
 from adwright.lm.serving.paging.prefix_pages import PrefixPages
-from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.lora import DoRA
 
 __all__ = [
     "AdapterCache",

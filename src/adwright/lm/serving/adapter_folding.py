@@ -37,7 +37,7 @@ from adwright.lm.serving.adapter_layout import MatrixName
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paged_network import PagedLinear
 from adwright.lm.serving.rows import Row
-from adwright.tuning.sizes import Target
+from adwright.tuning.modules import Target
 
 __all__ = ["MergePolicy", "Merger", "folded_weights"]
 

@@ -31,7 +31,7 @@ from adwright.lm.serving.kinds.ahead import NOTHING_AHEAD, AheadTokens, ahead_of
 from adwright.lm.serving.kinds.shapes import GATHERED, GatheredMethod, shared_of, zeros_of
 from adwright.lm.serving.kinds.updates import MapUpdate, update_of
 from adwright.lm.serving.page_pool import PageShape
-from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.modules import LINEAR, Sizes, Target
 
 __all__ = ["Layout", "MatrixName", "MatrixSlot", "grain_of", "image", "layout_of"]
 

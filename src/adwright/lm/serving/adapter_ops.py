@@ -29,8 +29,8 @@ from torch import Tensor
 
 from adwright.lm.serving.adapter_cache import PooledAdapter
 from adwright.lm.serving.adapter_layout import Layout, MatrixName
-from adwright.tuning.additive.serial import Activation, activated
-from adwright.tuning.sizes import LINEAR, Target
+from adwright.tuning.additive.adapters import Activation, activated
+from adwright.tuning.modules import LINEAR, Target
 
 __all__ = ["RowOps", "Stretch"]
 

@@ -33,7 +33,7 @@ from adwright.lm.serving.kinds.shapes import (
     zeros_of,
 )
 from adwright.lm.serving.kinds.updates import MapUpdate, update_of
-from adwright.tuning.sizes import LINEAR, Sizes, Target, places
+from adwright.tuning.modules import LINEAR, Sizes, Target, places
 from adwright.tuning.storage import fill, fingerprint, read_tuned
 
 __all__ = ["BaseMaps", "NotGathered", "StoredAdapter", "layer_of"]

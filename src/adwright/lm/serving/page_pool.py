@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.modules import Sizes
 
 __all__ = ["PagePool", "PageShape", "PageUse"]
 

@@ -22,14 +22,10 @@ from adwright.core.errors import ConfigError
 from adwright.lm.serving.adapter_ops import RowOps
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paging.fused_decoder import FusedDecoder
-from adwright.lm.serving.paging.paged_attention import (
-    PagedAttention,
-    Sequenced,
-    paged_attention,
-)
+from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced, paged_attention
 from adwright.lm.torch_engine.linear_map import mapped, row_mapped
 from adwright.lm.torch_engine.network import Network
-from adwright.tuning.sizes import LINEAR, Sizes, Target, places
+from adwright.tuning.modules import LINEAR, Sizes, Target, places
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

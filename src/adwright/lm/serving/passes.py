@@ -12,7 +12,7 @@ from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
 from adwright.lm.serving.rows import AnswerRow, ScoreRow, failed_pass, sample, score
 from adwright.lm.serving.scheduler import Turn
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.modules import Sizes
 
 __all__ = ["Passes"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
 from adwright.lm.torch_engine.linear_map import mapped
-from adwright.tuning.head import head_logits
+from adwright.tuning.modules import head_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

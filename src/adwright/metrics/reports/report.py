@@ -26,16 +26,10 @@ from adwright.metrics.arrays import (
     as_weights,
     check_same_length,
 )
-from adwright.metrics.bootstrap import (
-    Interval,
-    auc_draws,
-    draw_counts,
-    interval_of,
-    user_blocks,
-)
+from adwright.metrics.bootstrap import Interval, auc_draws, draw_counts, interval_of, user_blocks
 from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc, group_auc_parts, log_loss_per_row
-from adwright.metrics.reports.notebook import html_table
+from adwright.metrics.reports.page import html_table
 
 __all__ = [
     "EvaluationProtocol",

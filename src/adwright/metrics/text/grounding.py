@@ -31,10 +31,18 @@ import numpy.typing as npt
 
 from adwright.core.config import check_literals
 from adwright.core.errors import DataError
-from adwright.metrics.text.coverage import singular
-from adwright.metrics.text.lexicon import Lexicon, SpanKind, language_of, lexicon
-from adwright.metrics.text.mentions import Brands, Mention, brand_table, scan
-from adwright.metrics.text.quantities import read_quantity
+from adwright.metrics.text.mentions import (
+    Brands,
+    Lexicon,
+    Mention,
+    SpanKind,
+    brand_table,
+    language_of,
+    lexicon,
+    read_quantity,
+    scan,
+)
+from adwright.metrics.text.rouge import singular
 from adwright.metrics.text.words import require_texts
 
 __all__ = ["Span", "grounded", "grounded_per_text", "unsupported_per_text", "unsupported_spans"]

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adwright.models.kernels.dropout import draw_kept, scaled, share_kept
+from adwright.models.kernels.attention_spec import draw_kept, scaled, share_kept
 
 __all__ = ["dropped_attention"]
 

@@ -32,8 +32,8 @@ from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Bounds, Terms, time_cells
 
 if TYPE_CHECKING:
+    from adwright.models.kernels.attention_spec import Numbers
     from adwright.models.kernels.fused_loops import Biases
-    from adwright.models.kernels.packing import Numbers
 
 __all__ = ["fused", "fused_for", "remembered"]
 
@@ -120,7 +120,7 @@ class _Work:
 
     def numbers(self, x: Tensor) -> Numbers:
         """[E, H, D] as the loops read it: no copy where the type is already theirs."""
-        from adwright.models.kernels.packing import Numbers
+        from adwright.models.kernels.attention_spec import Numbers
 
         x = x.detach().to(self.dtype).contiguous()
         if self.batch.pairs:

@@ -18,9 +18,17 @@ import numba
 import numpy as np
 
 from adwright.core.vector_code import LANES
-from adwright.models.kernels.matmul import add_pairs, add_words, set_pairs, set_words
-from adwright.models.kernels.packing import pack, packed, store
-from adwright.models.kernels.silu import slope, slope_pairs, weigh, weigh_pairs
+from adwright.models.kernels.attention_spec import pack, packed, store
+from adwright.models.kernels.silu import (
+    add_pairs,
+    add_words,
+    set_pairs,
+    set_words,
+    slope,
+    slope_pairs,
+    weigh,
+    weigh_pairs,
+)
 
 __all__ = ["LEAST", "MOST", "AttentionBatch", "Biases", "backward", "forward"]
 

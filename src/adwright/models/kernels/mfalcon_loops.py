@@ -2,7 +2,7 @@
 
 What a tile of candidates needs between its input and its output, the four parts of its
 projection, scores and sums, stays in the second cache; K, V and the weights lie in panels, as
-`adwright.models.kernels.matmul` reads them, and are streamed by. No token of the history is
+`adwright.models.kernels.silu` reads them, and are streamed by. No token of the history is
 anything but a column here, so there is no mask beside that of a window.
 
 numba keeps what it compiled beside this file until this file changes. Who changes one that it
@@ -19,8 +19,14 @@ import numba
 import numpy as np
 
 from adwright.core.vector_code import LANES
-from adwright.models.kernels.matmul import add_pairs, add_words, set_pairs, set_words
-from adwright.models.kernels.silu import weigh, weigh_pairs
+from adwright.models.kernels.silu import (
+    add_pairs,
+    add_words,
+    set_pairs,
+    set_words,
+    weigh,
+    weigh_pairs,
+)
 
 __all__ = ["COLUMNS", "ROWS", "Columns", "LayerSizes", "Weights", "through_layer"]
 

@@ -27,9 +27,7 @@ from adwright.models.calibration import (
     PlattCalibrator,
     TemperatureCalibrator,
 )
-from adwright.models.ranking.activation_unit import LocalActivationUnit
-from adwright.models.ranking.dice import EPS
-from adwright.models.ranking.din import DIN
+from adwright.models.ranking.din import DIN, EPS, LocalActivationUnit
 
 __all__ = ["CalibratedScorer", "DenseScorer"]
 

@@ -48,12 +48,10 @@ from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
-from adwright.models.kernels.attention_spec import CAUSAL
-from adwright.models.kernels.dropout import dropout
+from adwright.models.kernels.attention_spec import CAUSAL, dropout
 from adwright.models.kernels.silu_attention import Kernel
-from adwright.models.ranking.activation_unit import Activation
 from adwright.models.ranking.candidate_attention import Readings, candidate_attention, readings_of
-from adwright.models.ranking.mlp import row_mlp
+from adwright.models.ranking.din import Activation, row_mlp
 from adwright.models.sequential.hstu import HSTUConfig, HSTULayer
 from adwright.models.sequential.sequence_model import SequenceTokens
 

@@ -32,8 +32,13 @@ from torch import Tensor, nn
 from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.models.retrieval.interest import AGE_BUCKETS, Behaviours, attend
-from adwright.models.retrieval.multi_interest import InterestConfig, MultiInterest
+from adwright.models.retrieval.multi_interest import (
+    AGE_BUCKETS,
+    Behaviours,
+    InterestConfig,
+    MultiInterest,
+    attend,
+)
 
 __all__ = ["MIND", "ComiRec", "ComiRecConfig", "MINDConfig"]
 

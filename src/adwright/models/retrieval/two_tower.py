@@ -37,8 +37,9 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding
-from adwright.models.retrieval.masking import FeatureMasks, Information
 from adwright.models.retrieval.retriever import (
+    FeatureMasks,
+    Information,
     counts_tensor,
     inclusion_log_probability,
     layers,

@@ -34,9 +34,9 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
-from adwright.models.kernels.dropout import dropout
+from adwright.models.kernels.attention_spec import dropout
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.models.sequential.mfalcon_cache import layers_of
+from adwright.models.sequential.mfalcon import layers_of
 from adwright.models.sequential.sequence_model import SequenceModel, SequenceTokens
 
 __all__ = ["ChoiceRanker", "Choices", "choice_logits", "choice_loss", "with_negatives"]

@@ -22,8 +22,7 @@ from torch.nn import functional
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Bounds, pairs, time_bucket
 from adwright.models.sequential.hstu import HSTU, HSTULayer, HSTUStack, Projected
 from adwright.models.sequential.hstu_ranker import HSTURanker
-from adwright.models.sequential.losses import unit
-from adwright.models.sequential.repeats import COUNT_BUCKETS, Repeats
+from adwright.models.sequential.losses import COUNT_BUCKETS, Repeats, unit
 from adwright.models.sequential.sasrec import SASRec, SASRecBlock
 from adwright.models.sequential.sequence_model import SequenceInput, SequenceModel
 

@@ -40,8 +40,7 @@ from torch.nn import functional
 from adwright.core.config import Gt, Lt, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
-from adwright.models.kernels.dropout import draw_kept, dropout, scaled
+from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms, draw_kept, dropout, scaled
 from adwright.models.kernels.fused import fused_for, remembered
 from adwright.models.kernels.silu_attention import AttentionSpec, Kernel, silu_attention
 from adwright.models.sequential.sequence_model import (

@@ -29,7 +29,7 @@ from torch.nn import functional
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.dropout import dropout
+from adwright.models.kernels.attention_spec import dropout
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
 from adwright.models.sequential.sequence_model import Encoded, SequenceInput, SequenceTokens
 

@@ -27,9 +27,9 @@ from torch.nn import functional
 from adwright.core.config import Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.bucketed import by_group
-from adwright.models.kernels.dropout import dropout
+from adwright.models.kernels.attention_spec import dropout
 from adwright.models.kernels.dropped_attention import dropped_attention
+from adwright.models.kernels.silu import by_group
 from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
 
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]

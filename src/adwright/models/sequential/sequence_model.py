@@ -24,10 +24,15 @@ from adwright.core.config import with_overrides
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.dropout import dropout
+from adwright.models.kernels.attention_spec import dropout
 from adwright.models.retrieval.retriever import counts_tensor
-from adwright.models.sequential.losses import LossConfig, next_item_loss, unit
-from adwright.models.sequential.repeats import Repeats, last_own_items
+from adwright.models.sequential.losses import (
+    LossConfig,
+    Repeats,
+    last_own_items,
+    next_item_loss,
+    unit,
+)
 
 __all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "SequenceTokens"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from adwright.core.artifacts import MANIFEST, read_manifest
 from adwright.core.errors import ArtifactError
-from adwright.core.manifest import MANIFEST, read_manifest
 from adwright.service.registry.registry import POINTER, SETTINGS
 
 __all__ = ["TenantModels", "inventory"]

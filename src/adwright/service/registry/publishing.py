@@ -16,11 +16,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from adwright.core.artifacts import Artifact, load_artifact
+from adwright.core.artifacts import MANIFEST, Artifact, load_artifact
 from adwright.core.atomic import atomic_folder
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError, ResourceError
-from adwright.core.manifest import MANIFEST
 from adwright.data.history_kinds import again_in_words
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.cascades import ALONE

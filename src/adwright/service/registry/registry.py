@@ -24,12 +24,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from adwright.core.artifacts import MANIFEST
+from adwright.core.artifacts import MANIFEST, MOST_MANIFEST_BYTES
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ResourceError
 from adwright.core.hashing import sha256_bytes
-from adwright.core.manifest import MOST_MANIFEST_BYTES
 from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
 

@@ -8,30 +8,272 @@
 A process may be killed at any moment. config.json is written after the first checkpoint, so a
 folder without it is no run yet; a checkpoint appears by a rename, and the one before it is removed
 only then. The records are in the checkpoint, metrics.jsonl repeats them for readers.
+
+How far a training run is: what the loop counts, and what it decides by.
+
+The tensors of a run under flat names, as a checkpoint keeps them, and back.
+
+Ctrl-C in the midst of a training: the step at work is ended before the run stops, so that what
+is written then is a position from which it goes on with the same bits.
+
+The picture of a run: losses above, the goal of the validations below.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.core.version import __version__
-from adwright.training.loop.curves import draw_curves
-from adwright.training.loop.position import RunPosition
 
-__all__ = ["RunFolder", "different_settings"]
+__all__ = [
+    "Interrupts",
+    "RunFolder",
+    "RunPosition",
+    "Stateful",
+    "different_settings",
+    "draw_curves",
+    "pack",
+    "unpack",
+]
+
+
+@dataclass(frozen=True)
+class RunPosition:
+    """How far a run is.
+
+    epoch: epochs that are done. step: steps of the epoch; steps: of the run. loss_sum,
+    loss_count: since the last validation, in the trainee's units. best: goal of the best
+    validation, None before the first; best_epoch (from 1) and best_step: where it was. worse:
+    validations since then. rollbacks: how often the run went back to an earlier state. records:
+    the lines of metrics.jsonl.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    best_step: int = 0
+    worse: int = 0
+    rollbacks: int = 0
+    records: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def from_plain(cls, saved: Mapping[str, Any]) -> RunPosition:
+        """The position as a checkpoint holds it. TypeError where it is something else."""
+        return cls(**{**saved, "records": tuple(saved["records"])})
+
+    @classmethod
+    def from_last_release(
+        cls, saved: Mapping[str, Any], renamed: Mapping[str, str]
+    ) -> tuple[RunPosition, dict[str, Any]]:
+        """The position in a checkpoint of the last release, and its other values.
+
+        renamed: the fields' names there, to those of today.
+        """
+        values = {renamed.get(name, name): value for name, value in saved.items()}
+        if "position" in values:  # of the stream of rows
+            values["epoch"] = values["position"]["epoch"]
+        names = {field.name for field in fields(cls)} & values.keys()
+        position = cls(**{name: values.pop(name) for name in names})
+        return replace(position, records=tuple(position.records)), values
+
+    @property
+    def mean_loss(self) -> float:
+        """Of the training since the last validation."""
+        return self.loss_sum / max(self.loss_count, 1)
+
+    def after(self, loss: float, count: int) -> RunPosition:
+        """One step later. loss: summed over its `count`."""
+        return replace(
+            self,
+            step=self.step + 1,
+            steps=self.steps + 1,
+            loss_sum=self.loss_sum + loss,
+            loss_count=self.loss_count + count,
+        )
+
+    def validated(self, goal: float | None, line: dict[str, Any], *, better: bool) -> RunPosition:
+        """One validation later, with its line. goal: None where nothing was measured."""
+        return replace(
+            self,
+            loss_sum=0.0,
+            loss_count=0,
+            best=goal if better else self.best,
+            best_epoch=self.epoch + 1 if better else self.best_epoch,
+            best_step=self.steps if better else self.best_step,
+            worse=0 if better else self.worse + 1,
+            records=(*self.records, line),
+        )
+
+    def next_epoch(self) -> RunPosition:
+        """At the start of the epoch after this one."""
+        return replace(self, epoch=self.epoch + 1, step=0, loss_sum=0.0, loss_count=0)
+
+
+class Stateful(Protocol):
+    """What has a state to keep: a network, or what stands for a part of one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors by name."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
+        """Take them over; RuntimeError where they are of something else."""
+        ...
+
+
+def pack(
+    model: Stateful, best: Mapping[str, Tensor], optimisers: Mapping[str, Optimizer]
+) -> dict[str, Tensor]:
+    """All tensors of a run under flat names, "PART/NAME" with the parts model, best and the
+    names of the optimisers.
+
+    best: the best weights so far; kept are those that differ from the present ones, which the
+    catalogue in a model's buffers never does.
+    """
+    now = model.state_dict()
+    tensors = {f"model/{name}": value for name, value in now.items()}
+    tensors |= {
+        f"best/{name}": value for name, value in best.items() if not torch.equal(value, now[name])
+    }
+    for part, optimiser in optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"{part}/{index}/{name}": _wide(value) for name, value in state.items()}
+    return tensors
+
+
+def _wide(value: Tensor) -> Tensor:
+    """numpy has no bfloat16; an optimiser that keeps it takes float32 back without a loss."""
+    return value.float() if value.dtype == torch.bfloat16 else value
+
+
+def unpack(
+    tensors: Mapping[str, Tensor],
+    model: Stateful,
+    optimisers: Mapping[str, Optimizer],
+) -> dict[str, Tensor]:
+    """The inverse of `pack`: fills the model and the optimisers, returns the best weights.
+
+    Raises ValueError where the tensors are of another model.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
+    for name, value in tensors.items():
+        part, key = name.split("/", 1)
+        parts.setdefault(part, {})[key] = value
+    try:
+        model.load_state_dict(parts["model"])
+    except RuntimeError as error:
+        raise ValueError(f"the run is of another model: {' '.join(str(error).split())}") from error
+    for part, optimiser in optimisers.items():
+        nested: dict[int, dict[str, Tensor]] = {}
+        for key, value in parts.get(part, {}).items():
+            index, name = key.split("/", 1)
+            nested.setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": nested})
+    # Copies: the model goes on in its own.
+    return {name: value.clone() for name, value in (parts["model"] | parts["best"]).items()}
+
+
+class Interrupts:
+    """Holds Ctrl-C back while a step is at work; a second one ends the step, too.
+
+    `whole` says whether the state is that of a position between two steps. Nothing is held back
+    outside of the main thread, where the caller has a handler of its own, and in several processes,
+    whose steps would no longer be the same: there a KeyboardInterrupt may fall into any line.
+    """
+
+    def __init__(self) -> None:
+        self.whole = False
+        self._asked = self._at_work = False
+
+    @contextmanager
+    def watched(self, *, alone: bool = True) -> Iterator[None]:
+        """Hold Ctrl-C back during the steps of this block. alone: this is the only process."""
+        usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        in_main = threading.current_thread() is threading.main_thread()
+        if not (alone and usual and in_main):
+            yield
+            return
+        signal.signal(signal.SIGINT, self._on_signal)
+        self.whole = True
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A step; raises KeyboardInterrupt at its end where Ctrl-C was pressed meanwhile."""
+        self._at_work = True
+        try:
+            yield
+        finally:
+            self._at_work = False
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._at_work and not self._asked:
+            self._asked = True
+            return
+        if self._at_work:
+            self.whole = False
+        raise KeyboardInterrupt
+
+
+_LOSSES = ("valid_loss", "valid_nll")
+
+
+def draw_curves(path: Path, records: Sequence[Mapping[str, Any]], goal: str) -> None:
+    """Draw the lines of metrics.jsonl as an SVG; nothing where there are none.
+
+    goal: key of the value that decides, drawn apart unless it is a loss. A line may hold
+    `train_curve`, [(step, loss)] since the one before, and `valid_loss`.
+    """
+    import altair as alt
+
+    from adwright.metrics.reports.charts import learning_curves, to_svg
+
+    panels: dict[str, list[dict[str, Any]]] = {"Loss": [], goal: []}
+    for line in records:
+        step = next(line[name] for name in ("steps", "step", "batches") if name in line)
+        job = f"{line['job']}: " if "job" in line else ""
+        for at, loss in line.get("train_curve") or [(step, line["train_loss"])]:
+            panels["Loss"].append({"step": at, "series": f"{job}training", "value": loss})
+        for name in {*_LOSSES, goal} & line.keys():
+            panel = goal if name == goal and name not in _LOSSES else "Loss"
+            point = {"step": step, "series": f"{job}validation", "value": line[name]}
+            panels[panel].append(point)
+    charts: list[Any] = [
+        learning_curves(rows, title=title, x_title="Steps", y_title=title)
+        for title, rows in panels.items()
+        if rows
+    ]
+    if charts:
+        picture = alt.vconcat(*charts).resolve_scale(color="independent")
+        atomic_write_text(path, to_svg(picture))
+
 
 #: Settings that an error names.
 _NAMED = 6

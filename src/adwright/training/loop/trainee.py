@@ -26,9 +26,7 @@ from torch.optim import Optimizer
 
 from adwright.core.clock import Clock
 from adwright.training.loop.distributed import broadcast, sum_gradients
-from adwright.training.loop.position import RunPosition
-from adwright.training.loop.run_folder import RunFolder
-from adwright.training.loop.state import Stateful, pack, unpack
+from adwright.training.loop.run_folder import RunFolder, RunPosition, Stateful, pack, unpack
 
 __all__ = ["LoopConfig", "StepLoss", "Trainee", "dense_and_sparse"]
 

@@ -37,9 +37,8 @@ from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
 from adwright.training.offsite.wire import Channel, WireMessage
-from adwright.tuning.head import HeadLogits, head_logits
+from adwright.tuning.modules import LINEAR, HeadLogits, Target, decoder_layers, head_logits, places
 from adwright.tuning.packing.texts import attends_apart
-from adwright.tuning.sizes import LINEAR, Target, decoder_layers, places
 from adwright.tuning.storage import fingerprint
 
 __all__ = ["serve_base"]

@@ -32,10 +32,10 @@ from torch.nn import functional
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.training.offsite.kill_revive import KillRevive, Lives
+from adwright.training.offsite.pipeline import KillRevive, Lives
 from adwright.training.offsite.wire import Channel, WireMessage
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.packing.texts import Packed, answer_loss
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.storage import write_tuned

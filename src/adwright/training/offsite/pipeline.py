@@ -2,15 +2,35 @@
 
 own      a model            ->  OUT, the model with the trained ends, as transformers keeps it
 train    a file of pairs    ->  OUT/run, the resumable training, and OUT/report.json
+
+Choose the modules that are trained: those that change; the others are killed for a while.
+
+Gao & Zhang, "DLoRA: Distributed Parameter-Efficient Fine-Tuning Solution for Large Language
+Model", 2024, arXiv 2404.05182 (another work than the serving system dLoRA of the same year). The
+cloud holds the frozen base, the device the texts and the modules; each active module costs the
+device computation and traffic in every step. Modules whose weights hardly change over recent steps
+are killed, and revived later.
+
+Formulas of our own: with theta_m the n_m weights of module m, every w steps
+
+    c_m = ||theta_m(t) - theta_m(t - w)|| / sqrt(n_m)     for active modules
+    K   = ceil(alive M)                                   active afterwards, of M
+    R   = min(ceil(revived M), K - 1, number killed)      of them revived: those killed longest
+    the K - R active modules with the largest c_m stay
+
+In the first w steps all are active. So a module is killed for at most ceil(M / R) windows, and the
+device decides by its own weights. A killed module is not removed: its weights go to the cloud once,
+which computes it, frozen; the device resumes it with the same weights.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,32 +42,90 @@ import torch
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import to_jsonable
-from adwright.core.errors import (
-    AdwrightError,
-    DataError,
-    ResourceError,
-    ResumeError,
-)
+from adwright.core.errors import AdwrightError, ConfigError, DataError, ResourceError, ResumeError
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.offsite.address import read_address
-from adwright.training.offsite.offsite_tuning import (
+from adwright.training.offsite.sandwich import (
     WAIT,
+    distil,
+    emulator_of,
     offered,
     plugged,
     shipped_emulator,
     train_offsite,
 )
-from adwright.training.offsite.reception import Reception
-from adwright.training.offsite.sandwich import distil, emulator_of
-from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect, printable
+from adwright.training.offsite.wire import (
+    Channel,
+    Listener,
+    Reception,
+    WireMessage,
+    connect,
+    printable,
+    read_address,
+)
 from adwright.training.tuning.base import load_base
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
+from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
+__all__ = [
+    "KillRevive",
+    "Lives",
+    "OffsiteReport",
+    "OwnerRun",
+    "TrainerRun",
+    "run_owner",
+    "run_trainer",
+]
+
+
+@dataclass(frozen=True)
+class KillRevive:
+    """The rule. window: w steps, 0 for modules that are always active. alive, revived: shares of
+    all modules."""
+
+    window: int = 8
+    alive: float = 0.25
+    revived: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.window < 0 or not 0 < self.alive <= 1 or not 0 <= self.revived <= 1:
+            raise ConfigError(
+                "window is not negative, alive a share above 0, revived a share",
+                where=f"window {self.window}, alive {self.alive}, revived {self.revived}",
+            )
+
+
+class Lives:
+    """Which of M modules, numbered from 0, are active."""
+
+    def __init__(self, rule: KillRevive, modules: int) -> None:
+        self.rule, self.modules = rule, modules
+        self.alive = list(range(modules))
+        #: The killed ones, and by which decision.
+        self.killed: dict[int, int] = {}
+        self._decisions = 0
+
+    def is_due(self, step: int) -> bool:
+        """Whether to decide after step `step` (from 0)."""
+        return self.rule.window > 0 and (step + 1) % self.rule.window == 0
+
+    def decide(self, change: Mapping[int, float]) -> tuple[list[int], list[int]]:
+        """Decide by the change c_m of each active module; (killed, revived) now, each ascending."""
+        self._decisions += 1
+        room = max(1, math.ceil(self.rule.alive * self.modules))
+        turns = min(math.ceil(self.rule.revived * self.modules), room - 1, len(self.killed))
+        longest = sorted(self.killed, key=lambda number: (self.killed[number], number))
+        revived = sorted(longest[:turns])
+        by_change = sorted(self.alive, key=lambda number: (-change[number], number))
+        stay, go = by_change[: room - turns], sorted(by_change[room - turns :])
+        for number in revived:
+            del self.killed[number]
+        self.killed |= dict.fromkeys(go, self._decisions)
+        self.alive = sorted([*stay, *revived])
+        return go, revived
+
 
 _logger = logging.getLogger("adwright")
 #: Seconds after which the owner looks whether its time is over.

@@ -17,18 +17,16 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.lm.engine.weights import SMOLLM2
-from adwright.training.offsite.address import read_address
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import DeviceReport, tune_on_device
-from adwright.training.offsite.kill_revive import KillRevive
-from adwright.training.offsite.reception import Reception
-from adwright.training.offsite.wire import Channel, Listener, connect
+from adwright.training.offsite.pipeline import KillRevive
+from adwright.training.offsite.wire import Channel, Listener, Reception, connect, read_address
 from adwright.training.run_settings import require_free
 from adwright.training.tuning.base import load_base, load_tokenizer
-from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import PairsConfig, held_apart
+from adwright.training.tuning.tune import TuneConfig
+from adwright.tuning.modules import Target
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.sizes import Target
 
 __all__ = ["TARGETS", "CloudRun", "DeviceRun", "run_cloud", "run_device"]
 

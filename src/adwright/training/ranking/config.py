@@ -24,7 +24,7 @@ from adwright.models.calibration import Method
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig
 from adwright.training.ranking.defaults import ranker_defaults
-from adwright.training.ranking.fit_config import FitConfig, PartialFit
+from adwright.training.ranking.fit import FitConfig, PartialFit
 from adwright.training.run_settings import check_run_settings
 
 __all__ = [

@@ -31,11 +31,10 @@ from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig, ranker_model
-from adwright.training.defaults import Defaults, within
+from adwright.training.ranking.fit import FitConfig, PartialFit
 from adwright.training.ranking.fit import fit as fit_ranker
-from adwright.training.ranking.fit_config import FitConfig, PartialFit
 from adwright.training.run_settings import seeded
-from adwright.training.search import SearchResult, Settings, search
+from adwright.training.search import Defaults, SearchResult, Settings, search, within
 
 __all__ = ["RANKER_SPACE", "ranker_defaults", "ranker_search", "with_settings"]
 

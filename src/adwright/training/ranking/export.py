@@ -34,8 +34,7 @@ from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.models.ranking.dense_din import CalibratedScorer
 from adwright.models.ranking.union import dense_scorer
-from adwright.training.model_artifacts import parquet_bytes
-from adwright.training.onnx_file import OnnxProgram, onnx_bytes, require_close
+from adwright.training.model_artifacts import OnnxProgram, onnx_bytes, parquet_bytes, require_close
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.ranker import Ranker
 

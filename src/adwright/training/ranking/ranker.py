@@ -47,12 +47,7 @@ from adwright.models.calibration import (
 )
 from adwright.models.embeddings import ItemEmbedding
 from adwright.models.ranking.din import DIN
-from adwright.models.ranking.union import (
-    RankerModel,
-    explaining,
-    ranker_config,
-    ranker_model,
-)
+from adwright.models.ranking.union import RankerModel, explaining, ranker_config, ranker_model
 from adwright.training.model_artifacts import (
     REPORT,
     load_trained,
@@ -62,8 +57,7 @@ from adwright.training.model_artifacts import (
     saved_report,
     weights_of,
 )
-from adwright.training.ranking.frames import AnyTable, batches_of, table_of
-from adwright.training.ranking.item_names import item_names
+from adwright.training.ranking.frames import AnyTable, batches_of, item_names, table_of
 from adwright.training.ranking.predict import predict
 
 __all__ = ["KIND", "Ranker", "item_names"]

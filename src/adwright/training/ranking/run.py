@@ -33,16 +33,18 @@ from adwright.core.errors import ResumeError
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
-from adwright.models.calibration import (
-    Method,
-    fit_calibrator,
-    undo_negative_sampling,
-    user_weights,
-)
+from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling, user_weights
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.models.ranking.mix import MIXED, choose, is_mixable, mixed_model
-from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
-from adwright.training.defaults import Defaults
+from adwright.models.ranking.union import (
+    MIXED,
+    RankerConfig,
+    RankerModel,
+    base_config,
+    choose,
+    is_mixable,
+    mixed_model,
+    ranker_model,
+)
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import require_startable
 from adwright.training.loop.run_folder import different_settings
@@ -58,17 +60,18 @@ from adwright.training.ranking.config import (
     task_of,
 )
 from adwright.training.ranking.defaults import ranker_search
-from adwright.training.ranking.fit import FitResult, fit, require_both_labels, run_folder
-from adwright.training.ranking.fit_config import FitConfig, PartialFit
+from adwright.training.ranking.fit import (
+    FitConfig,
+    FitResult,
+    PartialFit,
+    fit,
+    require_both_labels,
+    run_folder,
+)
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.run_settings import (
-    begun_runs,
-    require_free,
-    require_writable,
-    seeded,
-)
-from adwright.training.search import SearchResult
+from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
+from adwright.training.search import Defaults, SearchResult
 
 __all__ = ["RunResult", "measure", "models_of", "run", "train"]
 

@@ -6,17 +6,22 @@
 
 The catalogue goes through the item tower once, when training ends. Items of a history are looked up
 afterwards, so that a query costs no pass through the tower.
+
+Embed the catalogue once and look item vectors up: a trained model without its item tower.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from adwright.core.artifacts import Artifact, Fitted, save_artifact
 from adwright.core.clock import Clock
@@ -25,8 +30,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.models.retrieval.hcn import HCN, HCNConfig
-from adwright.models.retrieval.multi_interest import Weighting
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig, Weighting
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.model_artifacts import (
     load_trained,
@@ -35,9 +39,49 @@ from adwright.training.model_artifacts import (
     read_catalogue,
     weights_of,
 )
-from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
 
-__all__ = ["KIND", "RetrieverArtifact", "RetrieverConfig", "RetrieverModel", "nearest_by_cosine"]
+__all__ = [
+    "KIND",
+    "Lookup",
+    "RetrieverArtifact",
+    "RetrieverConfig",
+    "RetrieverModel",
+    "embed_catalogue",
+    "nearest_by_cosine",
+    "with_vectors",
+]
+
+M = TypeVar("M", bound=nn.Module)
+_PART = 8192
+
+
+class Lookup(nn.Module):
+    """Maps item codes [N] to rows of a fixed table [V, D]."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors, persistent=False)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Rows [N, D] of codes [N]."""
+        return self.get_buffer("vectors")[codes]
+
+
+def embed_catalogue(tower: nn.Module, items: int) -> Tensor:
+    """Compute the vectors [V, D] of the item codes 0 to V - 1 in chunks."""
+    with torch.inference_mode():
+        starts = range(0, items, _PART)
+        return torch.cat([tower(torch.arange(a, min(a + _PART, items))) for a in starts])
+
+
+def with_vectors(model: M, vectors: Tensor) -> M:
+    """Copy the model with a table in place of its submodule `item`; all other weights are shared
+    with the model, which stays as it is."""
+    served = copy.copy(model)
+    # A copied module shares the dict of its submodules: give the copy its own.
+    served._modules = {**model._modules, "item": Lookup(vectors)}
+    return served
+
 
 KIND = "retriever"
 RetrieverConfig = TwoTowerConfig | HCNConfig

@@ -27,13 +27,19 @@ from adwright.data.features import FeatureSpec
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.defaults import Defaults, near_power_of_two, within
 from adwright.training.retrieval.artifact import RetrieverModel
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.run_settings import seeded
-from adwright.training.search import SearchResult, Settings, search
+from adwright.training.search import (
+    Defaults,
+    SearchResult,
+    Settings,
+    near_power_of_two,
+    search,
+    within,
+)
 
 __all__ = [
     "RETRIEVER_SPACE",

@@ -6,31 +6,60 @@ most twice EVENTS events before them, of a table counted from at most EVENTS tra
 those of users drawn by `seed`: enough to tell settings apart, and a matter of seconds whatever
 the log's size. Whether own items may come again is not
 searched but told by the log.
+
+A fitted item-item rule as an artifact of kind "item-item".
+
+manifest.json         its settings, the data's hash, the seed
+tensors.safetensors   neighbours, their scores, and how often each item was taken
+items.json            what the item codes stand for
+histories/            what users did until then (kind "histories"), where it is to be served
+
+Fit item-item by regression to a log: the settings of its item-item rule, and three that a short
+search on validation questions finds, how much the regression shrinks, how much it holds against
+popular items, and how fast a history fades.
+
+Of a log whose items repeat it is also searched how much an own item counts.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.clock import ProcessorClock
-from adwright.core.config import with_overrides
+from adwright.core.artifacts import Artifact, Fitted, save_artifact
+from adwright.core.clock import Clock, ProcessorClock
+from adwright.core.config import from_jsonable, to_jsonable, with_overrides
+from adwright.core.errors import ValueInvalidError
 from adwright.data.ranges import ranges
 from adwright.data.sequences.next_log import NextLog, NextQuestions
-from adwright.metrics.ranking import ndcg, recall
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks, ndcg, recall
+from adwright.models.calibration import ListCalibrator
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
-from adwright.models.retrieval.neighbours import Neighbours, count_neighbours
+from adwright.models.retrieval.linear import (
+    LinearCounts,
+    count_linear,
+    linear_neighbours,
+    regression,
+)
+from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours, count_neighbours
+from adwright.training.model_artifacts import load_trained
 
 __all__ = [
+    "KIND",
+    "ItemItemArtifact",
     "ItemItemSearch",
     "ItemItemTrial",
+    "LinearFit",
     "fit_item_item",
+    "fit_linear",
     "listed_ranks",
+    "refit_linear",
     "search_item_item",
     "validation_questions",
 ]
@@ -206,3 +235,213 @@ def _changed(
     if asked.keys() <= {"recency", "own"}:
         return with_overrides(config, asked)
     return replace(config, neighbours=with_overrides(config.neighbours, asked))
+
+
+KIND = "item-item"
+_IDS = "items.json"
+_ARRAYS = ("codes", "score", "count")
+
+
+@dataclass(frozen=True, eq=False)
+class ItemItemArtifact:
+    """A fitted rule with what its codes stand for.
+
+    ids: of the item codes 1 to N. repeats: whether what a user had may come again, which the log
+    told. name, data_hash: of the data. seed: of the search. files: further files that are saved
+    with it. fitted: on which events. calibration: what the scores of each stage in which it
+    serves are worth. Raises ValueInvalidError where ids and counts are not of one catalogue.
+    """
+
+    model: ItemItem
+    ids: tuple[str, ...]
+    repeats: bool
+    name: str = ""
+    data_hash: str = ""
+    seed: int = 0
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    fitted: Fitted | None = None
+    calibration: Mapping[str, ListCalibrator] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != self.model.items or len(set(self.ids)) != len(self.ids):
+            raise ValueInvalidError(
+                f"the rule knows {self.model.items:,} items, and needs a different id of each",
+                column="ids",
+                value=f"{len(set(self.ids)):,} different ids of {len(self.ids):,}",
+            )
+
+    def save(
+        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
+    ) -> str:
+        """Write the artifact, whole or not at all; returns its id. Raises as `save_artifact`."""
+        table = self.model.neighbours
+        return save_artifact(
+            folder,
+            kind=KIND,
+            config={
+                "config": to_jsonable(self.model.config),
+                "repeats": self.repeats,
+                "name": self.name,
+                "calibration": {name: to_jsonable(one) for name, one in self.calibration.items()},
+            },
+            tensors=dict(zip(_ARRAYS, (table.codes, table.score, self.model.count), strict=True)),
+            files={**self.files, _IDS: json.dumps(self.ids)},
+            data_hash=self.data_hash,
+            seed=self.seed,
+            fitted=self.fitted,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, source: str | Path | Artifact) -> ItemItemArtifact:
+        """The rule of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _built, kind=KIND, name="item-item rule")
+
+
+def _built(artifact: Artifact) -> ItemItemArtifact:
+    config = from_jsonable(ItemItemConfig, artifact.config["config"])
+    codes, score, count = (artifact.tensors[name] for name in _ARRAYS)
+    shape = (len(count), config.neighbours.neighbours)
+    if codes.shape != shape or score.shape != shape or codes.max(initial=0) >= len(count):
+        raise ValueInvalidError(
+            "the neighbours are not those of the items", value=f"{codes.shape}, {shape}"
+        )
+    table = Neighbours(codes.astype(np.int32), score.astype(np.float32))
+    return ItemItemArtifact(
+        ItemItem(config, table, count.astype(np.int64)),
+        tuple(str(one) for one in json.loads(artifact.text(_IDS))),
+        bool(artifact.config["repeats"]),
+        str(artifact.config["name"]),
+        artifact.data_hash,
+        artifact.seed,
+        {name: data for name, data in artifact.files.items() if name != _IDS},
+        artifact.fitted,
+        {
+            name: from_jsonable(ListCalibrator, values)
+            for name, values in artifact.config.get("calibration", {}).items()
+        },
+    )
+
+
+Floats = NDArray[np.float32]
+#: Settings that are tried, one after another.
+SHRINKS, TARGETS = (100.0, 1_000.0, 10.0), (0.25, 0.0, 0.5)
+RECENCIES, OWNS = (0.5, 0.7, 0.8, 0.9, 0.97), (0.01, 0.1, 1.0)
+#: Neighbours that are kept of each item.
+KEPT = 200
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """model: fitted. ndcg: NDCG@10 on the validation questions. trials: settings tried, of so many
+    planned. items: that have a row. seconds: of the processor."""
+
+    model: ItemItem
+    ndcg: float
+    trials: int
+    planned: int
+    items: int
+    seconds: float
+
+    def text(self) -> str:
+        """One sentence."""
+        config = self.model.config
+        table = config.neighbours
+        cut = f", its share of the time; {self.planned} were planned"
+        return (
+            f"linear: shrink {table.shrink:g}, power {table.target:g}, recency {config.recency:g}, "
+            f"own {config.own:g}, {self.items:,} items; of {self.trials} settings the best on "
+            f"validation, NDCG@10 {self.ndcg:.4f}, in {self.seconds:.1f} s"
+            + (cut if self.trials < self.planned else "")
+        )
+
+
+def fit_linear(
+    log: NextLog,
+    item_item: ItemItemConfig,
+    *,
+    repeats: bool,
+    seed: int = 0,
+    enough: Callable[[], bool] | None = None,
+) -> LinearFit:
+    """Count the training events, search and fit. item_item: the settings of the log's item-item
+    rule, of which window, decay, backward and recency are taken over. repeats: whether what a user
+    had may come again. enough: from when it is true no further settings are tried. Without
+    validation questions the first settings stand."""
+    timer = ProcessorClock()
+    began = timer.monotonic()
+    base = replace(item_item.neighbours, source=0.0, neighbours=KEPT)
+    counts = _count(log, base, item_item.recency)
+    search = _Search(log, counts, repeats=repeats, seed=seed)
+    config = replace(item_item, own=item_item.own if repeats else 0.0)
+    search.tried(replace(config, neighbours=replace(base, shrink=SHRINKS[0], target=TARGETS[0])))
+    steps: list[tuple[str, float]] = [
+        *(("shrink", shrink) for shrink in SHRINKS[1:]),
+        *(("target", target) for target in TARGETS[1:]),
+        *(("recency", recency) for recency in RECENCIES),
+        *(("own", own) for own in OWNS if repeats),
+    ]
+    for name, value in steps:
+        if enough is not None and enough():
+            break
+        best = search.best.config
+        if name in ("shrink", "target"):
+            table = with_overrides(best.neighbours, {name: value})
+            search.tried(replace(best, neighbours=table))
+        else:
+            search.tried(with_overrides(best, {name: value}))
+    took = timer.monotonic() - began
+    return LinearFit(
+        search.best, search.ndcg, search.trials, 1 + len(steps), len(counts.kept), took
+    )
+
+
+def refit_linear(log: NextLog, config: ItemItemConfig, *, memory: float) -> ItemItem:
+    """The model with the settings that were found, of all events of the log. memory: recency of the
+    log's item-item rule, as `fit_linear` takes it over."""
+    counts = _count(log.whole, config.neighbours, memory)
+    table = config.neighbours
+    weights = regression(counts, table.shrink)
+    solved = linear_neighbours(counts, weights, table.neighbours, target=table.target)
+    return ItemItem(config, solved, counts.count)
+
+
+def _count(log: NextLog, config: NeighbourConfig, memory: float) -> LinearCounts:
+    place, offsets = log.training
+    return count_linear(
+        log.item[place], log.moment[place], offsets, log.items, config, memory=memory
+    )
+
+
+class _Search:
+    """Measures settings; a regression is solved once."""
+
+    def __init__(self, log: NextLog, counts: LinearCounts, *, repeats: bool, seed: int) -> None:
+        self.counts, self.repeats, self.items = counts, repeats, log.items
+        self.asked = validation_questions(log, np.random.default_rng(seed))
+        self.pasts = log.pasts(self.asked)
+        self.ndcg, self.trials = -1.0, 0
+        self.best: ItemItem
+        self._solved: dict[float, Floats] = {}
+        self._table: tuple[NeighbourConfig, Neighbours] | None = None
+
+    def tried(self, config: ItemItemConfig) -> None:
+        """Measure these settings, and keep them where they are the best so far."""
+        model = ItemItem(config, self._neighbours(config.neighbours), self.counts.count)
+        self.trials += 1
+        found = 0.0
+        if len(self.asked):
+            codes, _ = model.best(self.pasts, min(DEPTH, self.items), unseen=not self.repeats)
+            found = ndcg(listed_ranks(codes, self.asked), 10)
+        if found > self.ndcg:
+            self.ndcg, self.best = found, model
+
+    def _neighbours(self, config: NeighbourConfig) -> Neighbours:
+        if self._table is None or self._table[0] != config:
+            if config.shrink not in self._solved:
+                self._solved = {config.shrink: regression(self.counts, config.shrink)}
+            weights = self._solved[config.shrink]
+            table = linear_neighbours(self.counts, weights, config.neighbours, target=config.target)
+            self._table = config, table
+        return self._table[1]

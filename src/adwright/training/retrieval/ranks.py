@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.metrics.keys import hash_order
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.arrays import hash_order
+from adwright.metrics.ranking import Ranks
 from adwright.models.retrieval.retriever import Retriever
 
 __all__ = ["Retrieved", "Scorer", "catalogue_vectors", "query_scores", "retrieved_ranks"]

@@ -11,16 +11,10 @@ from numpy.typing import NDArray
 from adwright.data.ranges import distinct
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.time import SECONDS_PER_DAY
-from adwright.metrics.ranking import ndcg
-from adwright.metrics.ranks import Ranks
+from adwright.metrics.ranking import Ranks, ndcg
 from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.models.retrieval.rule_lists import rule_lists
-from adwright.models.retrieval.rules import TITLES, NextRule, NextRules
-from adwright.training.retrieval.item_item import (
-    fit_item_item,
-    listed_ranks,
-    search_item_item,
-)
+from adwright.models.retrieval.rules import TITLES, NextRule, NextRules, rule_lists
+from adwright.training.retrieval.item_item import fit_item_item, listed_ranks, search_item_item
 
 __all__ = [
     "HALF_LIVES",

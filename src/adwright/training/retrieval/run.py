@@ -26,9 +26,8 @@ from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.defaults import Defaults
 from adwright.training.loop.callbacks import WritesDown
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
@@ -44,7 +43,7 @@ from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
 from adwright.training.retrieval.second_task import choose_unseen, second_task, with_second_task
 from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
-from adwright.training.search import SearchResult
+from adwright.training.search import Defaults, SearchResult
 
 __all__ = ["RetrieverKind", "RetrieverRun", "RetrieverRunResult", "run_retriever", "settings_of"]
 

@@ -24,13 +24,12 @@ from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
-from adwright.models.retrieval.masking import FeatureMasks
+from adwright.models.retrieval.retriever import FeatureMasks
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, UnseenItems
-from adwright.training.defaults import Defaults
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.run_settings import seeded
-from adwright.training.search import Settings, search
+from adwright.training.search import Defaults, Settings, search
 
 __all__ = ["FEW_LABELS", "SecondTask", "choose_unseen", "second_task", "with_second_task"]
 

@@ -27,11 +27,16 @@ from adwright.models.sequential.union import (
     default_config,
     sequence_retriever,
 )
-from adwright.training.defaults import Defaults, near_power_of_two, within
 from adwright.training.run_settings import seeded
-from adwright.training.search import SearchResult, Settings, search
-from adwright.training.sequential.config import SequentialConfig
-from adwright.training.sequential.fit import Validate, fit_sequential
+from adwright.training.search import (
+    Defaults,
+    SearchResult,
+    Settings,
+    near_power_of_two,
+    search,
+    within,
+)
+from adwright.training.sequential.fit import SequentialConfig, Validate, fit_sequential
 
 __all__ = ["FROM_DATA", "SEQUENCE_SPACE", "sequence_defaults", "sequence_search"]
 

@@ -38,7 +38,7 @@ from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.models.sequential.union import SequenceNetwork, dense_network
-from adwright.training.onnx_file import OnnxProgram, onnx_bytes, require_close
+from adwright.training.model_artifacts import OnnxProgram, onnx_bytes, require_close
 from adwright.training.ranking.export import export_onnx
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact

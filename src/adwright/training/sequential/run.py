@@ -8,6 +8,11 @@
       model            the artifact, with its own report.json
 
 Training events fit the weights, validation stops the training, the test is measured once.
+
+The simple rules that a sequence model has to beat, on the questions that it was asked.
+
+Which rules there are, see `models.retrieval.rules`; their settings are chosen on validation, as the
+model's are.
 """
 
 from __future__ import annotations
@@ -19,48 +24,75 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
-from adwright.metrics.ranks import Ranks
+from adwright.data.sequences.next_log import NextLog, log_of_sequences, log_of_task
+from adwright.metrics.ranking import Ranks
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.models.sequential.union import (
-    RetrieverConfig,
-    SequenceRetriever,
-    sequence_retriever,
-)
-from adwright.training.defaults import Defaults
+from adwright.models.sequential.union import RetrieverConfig, SequenceRetriever, sequence_retriever
 from adwright.training.loop.callbacks import Callback, WritesDown
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.ranks import retrieved_ranks
-from adwright.training.run_settings import (
-    begun_runs,
-    require_free,
-    require_writable,
-    seeded,
-)
-from adwright.training.search import SearchResult
+from adwright.training.retrieval.rules import fit_rules, rules_ranks
+from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
+from adwright.training.search import Defaults, SearchResult
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.baselines import baseline_ranks
-from adwright.training.sequential.choice_validation import some_visits
 from adwright.training.sequential.defaults import sequence_defaults, sequence_search
-from adwright.training.sequential.fit import (
-    SequentialConfig,
-    SequentialResult,
-    fit_sequential,
+from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
+from adwright.training.sequential.ranks import (
+    rank_next,
+    some_visits,
+    visit_scorer,
+    visit_validation,
 )
-from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.runfile import (
     SequenceData,
     SequenceRun,
     default_run,
     open_sequences,
 )
-from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
 
-__all__ = ["SequenceResult", "by_visits", "decided_run", "fit_of", "model_of", "run_sequence"]
+__all__ = [
+    "SequenceResult",
+    "baseline_ranks",
+    "by_visits",
+    "decided_run",
+    "fit_of",
+    "model_of",
+    "next_log",
+    "run_sequence",
+]
+
+
+def next_log(data: SequenceData) -> NextLog:
+    """The data of a run as rules read it."""
+    if data.task is not None:
+        return log_of_task(data.task)
+    return log_of_sequences(data.sequences, data.categories)
+
+
+def baseline_ranks(
+    data: SequenceData, asked: NDArray[np.int64], *, depth: int, seed: int = 0
+) -> Mapping[str, Ranks]:
+    """Ranks of the test's targets by each rule, by the rule's name in a table.
+
+    asked: int64 [Q], rising, the users whose held event is asked; for a task, all of its test's
+    visits are, and this is passed over. depth: of the lists; what is not in them has the rank
+    `depth` + 1. seed: of the questions that settings are chosen on.
+    """
+    log = next_log(data)
+    rules = fit_rules(log, repeats=data.allow_repeats, seed=seed)
+    test = log.test
+    if data.task is None:
+        test = test.some(np.searchsorted(test.user, asked))
+    return rules_ranks(rules, log, test, unseen=not data.allow_repeats, depth=depth)
+
 
 #: Length of a visit's ranked list that is measured.
 DEPTH = 50

@@ -29,21 +29,13 @@ from adwright.data.sequences.next_log import item_categories
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
-from adwright.data.tasks.own.next_item import (
-    NextItem,
-    NextItemConfig,
-    open_next_item,
-)
+from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, open_next_item
 from adwright.data.tasks.own.visits import SplitRule
 from adwright.models.sequential.losses import LossConfig
-from adwright.models.sequential.union import (
-    RetrieverConfig,
-    default_config,
-    retriever_config,
-)
+from adwright.models.sequential.union import RetrieverConfig, default_config, retriever_config
 from adwright.training.run_settings import check_run_settings
-from adwright.training.sequential.config import OLD_NAMES, SequentialConfig
 from adwright.training.sequential.defaults import FROM_DATA
+from adwright.training.sequential.fit import OLD_NAMES, SequentialConfig
 
 __all__ = [
     "SequenceData",

@@ -39,16 +39,13 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.training.loop.distributed import world_size
 from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
-from adwright.training.loop.state import pack, unpack
+from adwright.training.loop.run_folder import RunPosition, pack, unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
-from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.texts import Texts
-from adwright.training.tuning.tune import TuningTrainee
+from adwright.training.tuning.tune import TuneConfig, TuneResult, TuningTrainee
 from adwright.tuning.methods import Method
 from adwright.tuning.packing.joint_lora import JointJobs
-from adwright.tuning.packing.preemption import PreemptionHook, between_layers
-from adwright.tuning.packing.texts import Packed
+from adwright.tuning.packing.texts import Packed, PreemptionHook, between_layers
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["Job", "tune_jobs"]

@@ -15,7 +15,7 @@ from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.lm.engine.weights import SMOLLM2, GgufWeights, gguf_with, quiet, smollm2_gguf
 from adwright.lm.torch_engine.tuned_network import tuned_folder
 from adwright.training.tuning.base import load_base
-from adwright.tuning.formats.gguf_model import gguf_tensors
+from adwright.tuning.formats.gguf import gguf_tensors
 from adwright.tuning.methods import load_tuned
 
 __all__ = ["merge_run"]

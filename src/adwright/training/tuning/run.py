@@ -51,13 +51,19 @@ from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.tuning.base import Quantise, beside_base, in_tokens, load_base
-from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
-from adwright.training.tuning.tune import answer_loss_of, answer_nll, as_in_first, tune
+from adwright.training.tuning.tune import (
+    TuneConfig,
+    TuneResult,
+    answer_loss_of,
+    answer_nll,
+    as_in_first,
+    tune,
+)
 from adwright.tuning.methods import Method, apply, method_of, name_of
 from adwright.tuning.packing.joint_lora import share_base
-from adwright.tuning.packing.preemption import PreemptionHook, between_layers
+from adwright.tuning.packing.texts import PreemptionHook, between_layers
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Losses, Tuned, TuningMethod
 

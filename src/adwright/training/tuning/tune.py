@@ -13,6 +13,24 @@ validates and writes. All of them begin with the first one's weights, so the los
 one process up to the order of sums; what a method draws by torch's generator (dropout) is drawn
 anew in each process. `training.tuning.memory` saves memory: layers are computed again,
 and the base is divided over the processes.
+
+How a language model is tuned, and what came out: `TuneConfig`, `TuneResult`.
+
+Two ways to save memory in tuning: layers computed again, and a base that is divided.
+
+`recomputing`: a decoder layer keeps its input alone and computes the rest anew in the backward
+pass (Chen et al., 2016, arXiv 1604.06174), so of N layers with K kept tensors per token each
+
+    kept = N * K  becomes  N + K,  for one more forward pass per step
+
+The input of the first layer is not made to ask for a gradient, as transformers' own switch makes
+it: below the lowest tuned module nothing is computed, with and without the switch.
+
+`sharding`: each process keeps 1/P of the frozen weights of every decoder layer, and a layer is
+made whole for as long as it computes (FSDP: Zhao et al., 2023, arXiv 2304.11277, by torch's
+`fully_shard`). What is tuned stays whole in each process, its gradients are summed by the loop as
+they are without; so do embedding, last norm and head, which the loss reads directly. A layer is a
+message to all, so all processes must compute as many passes, see `tune`.
 """
 
 from __future__ import annotations
@@ -21,30 +39,29 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.optim import AdamW
+from torch.utils.checkpoint import checkpoint
 
-from adwright.core.config import to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import rank, sum_gradients, world_size
 from adwright.training.loop.loop import require_startable as startable
 from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
-from adwright.training.loop.run_folder import RunFolder
-from adwright.training.loop.state import Stateful
+from adwright.training.loop.run_folder import RunFolder, RunPosition, Stateful
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
-from adwright.training.tuning.config import TuneConfig, TuneResult
-from adwright.training.tuning.memory import recomputing, sharding
+from adwright.training.run_settings import check_ranges
 from adwright.training.tuning.texts import Texts
-from adwright.tuning.head import head_logits
+from adwright.tuning.modules import head_logits
 from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart
 from adwright.tuning.tuned import Tuned
 
@@ -55,9 +72,177 @@ __all__ = [
     "answer_loss_of",
     "answer_nll",
     "as_in_first",
+    "recomputing",
     "require_startable",
+    "sharding",
     "tune",
 ]
+
+
+@settings
+class TuneConfig:
+    """How a method is trained.
+
+    epochs: over all texts; steps: in their place, 0 for those of the epochs. batch: texts
+    per step; micro: texts of one forward pass, whose gradients add up. learning_rate, betas,
+    weight_decay: of AdamW; a rate of None stands for the method's own `default_rate`, and methods
+    may multiply it for some of their weights. warmup: share of the steps in which the rate rises;
+    then it falls as a cosine to `floor` of itself.
+    clip_norm: of all gradients together, 0 for none. bfloat16: products in that type.
+    validate_every: steps, 0 for once an epoch; patience: stop after so many validations without a
+    better one. checkpoint_every: steps, beside each validation; 0 for none.
+    checkpoint_layers: decoder layers are computed again in the backward pass, which saves memory
+    and changes no result. shard: each process holds its share of the frozen layers.
+    """
+
+    epochs: int = 1
+    steps: int = 0
+    batch: int = 8
+    micro: int = 8
+    learning_rate: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    floor: float = 0.0
+    clip_norm: float = 1.0
+    bfloat16: bool = False
+    validate_every: int = 0
+    patience: int = 10
+    checkpoint_every: int = 0
+    checkpoint_layers: bool = False
+    shard: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            counts=("epochs", "batch", "micro", "patience"),
+            positive=("learning_rate",) if self.learning_rate is not None else (),
+            not_negative=(
+                "steps",
+                "validate_every",
+                "checkpoint_every",
+                "weight_decay",
+                "clip_norm",
+            ),
+        )
+        if not (0 <= self.warmup < 1 and 0 <= self.floor <= 1):
+            raise ConfigError(
+                "warmup and floor are shares, warmup below 1", where=f"{self.warmup}, {self.floor}"
+            )
+
+    def share_of_rate(self, step: int, steps: int) -> float:
+        """The learning rate of step `step` (from 0) of `steps`, as a share of the whole."""
+        rising = math.ceil(self.warmup * steps)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        done = (step - rising) / max(steps - rising, 1)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+
+    def steps_an_epoch(self, texts: int) -> int:
+        """Count the steps in which each text is read once."""
+        return -(-texts // self.batch)
+
+    def steps_in_all(self, texts: int) -> int:
+        """Count the steps of the whole training."""
+        return self.steps or self.epochs * self.steps_an_epoch(texts)
+
+    def rows(self, step: int, texts: int) -> NDArray[np.int64]:
+        """Choose the texts that step `step` (from 0) reads [batch, or less at an epoch's end]."""
+        epoch, place = divmod(step, self.steps_an_epoch(texts))
+        order = np.random.default_rng([self.seed, epoch]).permutation(texts)
+        return order[place * self.batch : (place + 1) * self.batch]
+
+    def validates(self, step: int, texts: int) -> bool:
+        """Whether a validation follows `step` steps."""
+        every = self.validate_every or self.steps_an_epoch(texts)
+        return step % every == 0 or step == self.steps_in_all(texts)
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What came of a tuning. best: loss of the best validation in nats per token, NaN without one,
+    after best_step steps. seconds: of CPU. records: the lines of metrics.jsonl."""
+
+    best: float
+    best_step: int
+    steps: int
+    tokens: int
+    seconds: float
+    records: tuple[dict[str, Any], ...]
+
+
+@contextmanager
+def recomputing(tuned: Tuned) -> Iterator[None]:
+    """Within, decoder layers in train mode are computed again in the backward pass, from the same
+    state of torch's random generator. Forward and backward passes both belong inside.
+
+    Raises ConfigError where the layers cannot do so.
+    """
+    layers: list[Any] = list(tuned.layers())
+    if not all(hasattr(layer, "gradient_checkpointing") for layer in layers):
+        raise ConfigError(
+            "the decoder layers of this model cannot be computed again",
+            where=type(layers[0]).__name__,
+            hint="leave --checkpoint-layers (checkpoint_layers) out",
+        )
+    again = partial(checkpoint, use_reentrant=False)
+    for layer in layers:
+        layer.gradient_checkpointing, layer._gradient_checkpointing_func = True, again
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.gradient_checkpointing = False
+
+
+@contextmanager
+def sharding(tuned: Tuned) -> Iterator[None]:
+    """Within, each process of the group holds its share of the frozen layers; afterwards all of
+    them are whole again, and no process waits for another. An error leaves them divided.
+
+    With one process nothing is divided. Every process needs the whole base once, before.
+    Raises ConfigError where no layer has frozen weights, or the model was divided before.
+    """
+    if world_size() == 1:
+        yield
+        return
+    layers = list(tuned.layers())
+    _require_divisible(tuned, layers)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (world_size(),))
+    for layer in layers:
+        kept = {parameter for parameter in layer.parameters() if parameter.requires_grad}
+        # Said outright: a layer is its own root here, and a root would stay whole by default.
+        fully_shard(layer, mesh=mesh, ignored_params=kept, reshard_after_forward=True)
+    _still_base(tuned, layers)
+    yield
+    whole: list[Any] = layers
+    for layer in whole:
+        layer.set_reshard_after_forward(False)
+        layer.set_reshard_after_backward(False)
+        layer.unshard()
+    _still_base(tuned, layers)
+
+
+def _require_divisible(tuned: Tuned, layers: list[nn.Module]) -> None:
+    frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
+    if not frozen:
+        what, hint = "no decoder layer has frozen weights to divide", "leave shard off"
+    elif any(hasattr(layer, "unshard") for layer in layers):
+        what, hint = "the model was divided before", "load it again"
+    else:
+        return
+    raise ConfigError(what, where=type(tuned.method).__name__, hint=hint)
+
+
+def _still_base(tuned: Tuned, layers: list[nn.Module]) -> None:
+    """Tell `tuned` which tensors are the frozen base now."""
+    frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
+    tuned.note_base(frozen)
+
 
 Ints = NDArray[np.int64]
 

@@ -37,14 +37,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.tuning.head import head_logits
 from adwright.tuning.methods import METHODS, Method, apply
-from adwright.tuning.modules import TunedLinear
+from adwright.tuning.modules import LINEAR, TunedLinear, head_logits, places
 from adwright.tuning.packing.attention import Blocks, attends_fully, attends_in_blocks
-from adwright.tuning.packing.preemption import PreemptionHook
-from adwright.tuning.packing.texts import Packed, answer_losses
+from adwright.tuning.packing.texts import Packed, PreemptionHook, answer_losses
 from adwright.tuning.reparameterised.lora import LoRALinear
-from adwright.tuning.sizes import LINEAR, places
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["CALL_COST", "JOINT", "JointJobs", "JointLinear", "joined", "share_base"]

@@ -29,10 +29,8 @@ from torch import Tensor, nn
 
 from adwright.core.config import Count, Ge, settings
 from adwright.core.errors import ConfigError
-from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.modules import Inputs
+from adwright.tuning.modules import LINEAR, Inputs, Target, Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
-from adwright.tuning.sizes import LINEAR, Target
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["ActivatedLinear", "ActivatedLoRA", "Invoked", "invoked_from"]

@@ -11,12 +11,64 @@ rsLoRA (Kalajdzievski, 2023, arXiv 2312.03732) keeps the size of the update when
 Ours: one autograd function. s multiplies the small product A x, the update is added in place to the
 large one, and in mixed precision A and B are cast to the type of x, never x to theirs. It keeps x,
 which the graph keeps anyway, and A x for the backward pass. W gets no gradient.
+
+DoRA: magnitude and direction of a weight are tuned apart.
+
+Liu et al., ICML 2024, arXiv 2402.09353. With s B A as in LoRA and norms over the inputs of each
+output:
+
+    W' = m * (W + s B A) / ||W + s B A||        m [out] = ||W||, B = 0 at first
+    count = sum over maps of r (in + out) + out
+
+As the paper proposes (section 4.3), no gradient goes through the norm. Ours: W' is not formed in
+the forward pass; the output of the LoRA map is scaled by m / ||.||.
+
+MoSLoRA: a learned mixer between the two matrices of LoRA.
+
+Wu, Wang, Zhao & Wong, "Mixture-of-Subspaces in Low-Rank Adaptation", 2024, arXiv 2406.11909:
+
+    y = W x + s B (M (A x))        M [r, r] orthogonal, B = 0 at first
+    count = sum over maps of r (in + out) + r^2
+
+With M the identity it is LoRA: M lets each of the r directions in meet each of those out.
+
+DyLoRA: one training gives LoRAs of every rank up to r.
+
+Valipour et al., EACL 2023, arXiv 2210.07558. In each step a rank b is drawn from 1 ... r, and
+
+    y = W x + (alpha / b) B[:, :b] (A[:b] x)        B = 0 at first
+    count = sum over maps of r (in + out)
+
+so the first directions learn to do without the later ones. At inference b is `serve`.
+
+SoRA: gates on the r directions of LoRA that a proximal step drives to exactly 0.
+
+Ding et al., "Sparse Low-rank Adaptation of Pre-trained Language Models", EMNLP 2023, arXiv
+2311.11696:
+
+    y = W x + s B (g * (A x))        g [r] normal, B = 0 at first
+    after step t: g <- sign(g) max(|g| - eta_t lambda, 0)        eta_t: the learning rate
+    count = sum over maps of r (in + out) + r
+
+The proximal step is that of an L1 penalty. After training `cut` removes the directions with g = 0,
+which leaves the function as it is: count = sum over maps of r_i (in + out) + r_i.
+
+Ours, as the paper's runs have some ten thousand steps and many others some hundred:
+
+* The threshold of step t of T is threshold (1 + cos(pi t / T)) / (T + 1): it falls as the rate of
+  `tune` does after its warm-up, and the sum over a run is `threshold`, however long that is. So
+  without a gradient the gates with |g| < threshold at first are 0 in the end.
+* Gates learn `rate_ratio` times as fast as A and B, or their initial values would decide which of
+  them become 0.
+* A gate that is 0 stays so: Adam moves a useless gate as far as any other, and would open it again
+  as the threshold falls.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -24,14 +76,29 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.config import Count, Ge, settings
+from adwright.core.config import Count, Ge, Natural, settings
 from adwright.core.errors import ConfigError
-from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.modules import TunedLinear, zeros
-from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.modules import LINEAR, Sizes, Target, TunedLinear, Variant, Variants, zeros
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["LoRA", "LoRALinear", "LowRankMethod", "is_packed", "low_rank_count"]
+__all__ = [
+    "DoRA",
+    "DoRALinear",
+    "DyLoRA",
+    "GatedLinear",
+    "LoRA",
+    "LoRALinear",
+    "LowRankMethod",
+    "MixedLinear",
+    "MoSLoRA",
+    "NestedLinear",
+    "RankSchedule",
+    "SoRA",
+    "alive",
+    "cut",
+    "is_packed",
+    "low_rank_count",
+]
 
 
 class LowRankMethod(TuningMethod):
@@ -209,3 +276,305 @@ def is_packed(base: nn.Linear) -> bool:
 def low_rank_count(sizes: Sizes, targets: tuple[Target, ...], rank: int) -> int:
     """Sum of r (in + out) over the maps of all layers."""
     return rank * sum(rows + columns for rows, columns in sizes.of_linear(targets))
+
+
+@dataclass(frozen=True)
+class DoRA(LowRankMethod):
+    """Memory: that of LoRA, and for a moment W + s B A of one map."""
+
+    variants: ClassVar[Variants] = (Variant("DoRA", "reparameterised: low rank"),)
+    rank: Count = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of r (in + out) + out."""
+        return super().count(sizes) + sum(rows for rows, _ in sizes.of_linear(self.targets))
+
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `DoRALinear`."""
+        return DoRALinear(base, a, b, self.scale)
+
+
+class DoRALinear(LoRALinear):
+    """m * (W + s B A) x / ||W + s B A|| + bias. magnitude: m [out]."""
+
+    def __init__(self, base: nn.Linear, a: nn.Parameter, b: nn.Parameter, scale: float) -> None:
+        super().__init__(base, a, b, scale)
+        self.magnitude = nn.Parameter(torch.linalg.vector_norm(base.weight.detach().float(), dim=1))
+
+    def factor(self) -> Tensor:
+        """m / ||W + s B A|| [out], the norm being a constant for the gradient."""
+        with torch.no_grad():
+            weight = self.base.weight + self.weight_update().to(self.base.weight.dtype)
+            norm = torch.linalg.vector_norm(weight.float(), dim=1)
+        factor: Tensor = self.magnitude / norm
+        return factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        y = super().forward(x)
+        factor = self.factor().to(y.dtype)
+        if self.base.bias is None:
+            return y * factor
+        return (y - self.base.bias) * factor + self.base.bias
+
+    def merged(self) -> nn.Linear:
+        """The base with weight W'."""
+        factor = self.factor().detach()
+        base = super().merged()
+        with torch.no_grad():
+            base.weight.mul_(factor.to(base.weight.dtype)[:, None])
+        return base
+
+
+@dataclass(frozen=True)
+class MoSLoRA(LowRankMethod):
+    """Memory and place: those of LoRA, and r^2 parameters per map."""
+
+    variants: ClassVar[Variants] = (Variant("MoSLoRA", "reparameterised: LoRA derivatives"),)
+    packable: ClassVar[bool] = True
+    rank: Count = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of r (in + out) + r^2."""
+        return super().count(sizes) + len(sizes.of_linear(self.targets)) * self.rank**2
+
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `MixedLinear` with a random orthogonal mixer."""
+        drawn = torch.randn(self.rank, self.rank, generator=tuned.generator)
+        mixer = nn.Parameter(torch.linalg.qr(drawn).Q.contiguous())
+        return MixedLinear(base, a, b, mixer, self.scale)
+
+
+class MixedLinear(LoRALinear):
+    """W x + bias + s B M A x. mixer: M [r, r]."""
+
+    def __init__(
+        self, base: nn.Linear, a: nn.Parameter, b: nn.Parameter, mixer: nn.Parameter, scale: float
+    ) -> None:
+        super().__init__(base, a, b, scale)
+        self.mixer = mixer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        # M A is as small as A: the rest is LoRA.
+        low = functional.linear(x, (self.mixer @ self.a).to(x.dtype)) * self.scale
+        y: Tensor = self.base(x) + functional.linear(low, self.b.to(x.dtype))
+        return y
+
+    def weight_update(self) -> Tensor:
+        """s B M A [out, in]."""
+        return self.scale * self.b @ self.mixer @ self.a
+
+
+@settings
+class DyLoRA(LowRankMethod):
+    """serve: b at inference, 0 for r. Memory and place: those of LoRA."""
+
+    variants: ClassVar[Variants] = (
+        Variant("DyLoRA", "reparameterised: LoRA derivatives"),
+        Variant(
+            "QDyLoRA",
+            "efficient: quantisation",
+            "--four-bits; never run on a CUDA device",
+            instead="--method DyLoRA --four-bits",
+        ),
+    )
+    packable: ClassVar[bool] = True
+    rank: Count = 8
+    serve: Natural = 0
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        if self.serve > self.rank:
+            raise ConfigError(
+                f"rank {self.serve} is served and {self.rank} are trained",
+                where="DyLoRA.serve",
+                hint="serve at most `rank`",
+            )
+
+    def attach(self, tuned: Tuned) -> None:
+        """Put a `NestedLinear` in the place of each map, and one schedule beside all of them."""
+        super().attach(tuned)
+        found = (place.linear for place in tuned.places(self.targets))
+        linears = tuple(module for module in found if isinstance(module, NestedLinear))
+        tuned.schedule = RankSchedule(linears, self.rank, self.serve or self.rank, tuned.seed)
+
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `NestedLinear`."""
+        return NestedLinear(base, a, b, self.alpha, self.serve or self.rank)
+
+
+class NestedLinear(LoRALinear):
+    """W x + bias + (alpha / b) B[:, :b] A[:b] x. used: b."""
+
+    def __init__(
+        self, base: nn.Linear, a: nn.Parameter, b: nn.Parameter, alpha: float, used: int
+    ) -> None:
+        super().__init__(base, a, b, alpha)
+        self.used = used
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        low = functional.linear(x, self.a[: self.used].to(x.dtype)) * (self.scale / self.used)
+        y: Tensor = self.base(x) + functional.linear(low, self.b[:, : self.used].to(x.dtype))
+        return y
+
+    def weight_update(self) -> Tensor:
+        """The update [out, in] of rank b."""
+        return self.scale / self.used * self.b[:, : self.used] @ self.a[: self.used]
+
+
+class RankSchedule(nn.Module):
+    """Sets b of all maps. linears: a tuple, so that torch does not register them twice."""
+
+    def __init__(self, linears: tuple[NestedLinear, ...], rank: int, used: int, seed: int) -> None:
+        super().__init__()
+        self.linears, self.rank, self.used, self.seed = linears, rank, used, seed
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Draw b from the seed and the step, so that a resumed training draws the same."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        drawn = int(torch.randint(1, self.rank + 1, (1,), generator=generator))
+        for linear in self.linears:
+            linear.used = drawn
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Restore the rank that inference uses."""
+        for linear in self.linears:
+            linear.used = self.used
+
+
+@settings
+class SoRA(LowRankMethod):
+    """rank: r at first. threshold: what all steps of a run together subtract from |g|.
+    rate_ratio: of the gates' rate to that of A and B. ranks: r of each map, layer by layer; set by
+    `cut`. Memory and place: those of LoRA.
+    """
+
+    variants: ClassVar[Variants] = (Variant("SoRA", "reparameterised: LoRA derivatives"),)
+    packable: ClassVar[bool] = True
+    rank: Count = 16
+    alpha: float = 16.0
+    threshold: Annotated[float, Ge(0)] = 1.0
+    targets: tuple[Target, ...] = LINEAR
+    rate_ratio: Annotated[float, Ge(0)] = 3.0
+    ranks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0 <= rank <= self.rank for rank in self.ranks):
+            raise ConfigError(
+                f"ranks after the cut lie in 0 ... {self.rank}",
+                where="SoRA.ranks",
+                hint="leave them empty; `cut` sets them",
+            )
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of r_i (in + out) + r_i."""
+        shapes = sizes.of_linear(self.targets)
+        maps = zip(self._ranks(len(shapes)), shapes, strict=True)
+        return sum(rank * (rows + columns + 1) for rank, (rows, columns) in maps)
+
+    def attach(self, tuned: Tuned) -> None:
+        """Put a `GatedLinear` of its own rank in the place of each map."""
+        places = tuned.places(self.targets)
+        for place, rank in zip(places, self._ranks(len(places)), strict=True):
+            a = tuned.uniform(rank, place.linear.in_features)
+            b = zeros(place.linear.out_features, rank)
+            place.put(self.linear(tuned, place.linear, a, b))
+
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `GatedLinear` with random gates."""
+        gate = tuned.normal(len(a), std=1.0)
+        return GatedLinear(base, a, b, gate, self.scale, self.threshold)
+
+    def rate(self, name: str) -> float:
+        """`rate_ratio` for the gates, 1 for A and B."""
+        return self.rate_ratio if name.endswith(".gate") else 1.0
+
+    def then(self, tuned: Tuned) -> bool:
+        """`cut`; the rest is trained already."""
+        cut(tuned)
+        return False
+
+    def _ranks(self, maps: int) -> tuple[int, ...]:
+        if self.ranks and len(self.ranks) != maps:
+            raise ConfigError(
+                f"{len(self.ranks)} ranks are given for {maps} maps",
+                where="SoRA.ranks",
+                hint="leave them empty; `cut` sets them",
+            )
+        return self.ranks or (self.rank,) * maps
+
+
+class GatedLinear(LoRALinear):
+    """W x + bias + s B (g * A x). gate: g [r]. threshold: of all steps of a run together."""
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        a: nn.Parameter,
+        b: nn.Parameter,
+        gate: nn.Parameter,
+        scale: float,
+        threshold: float,
+    ) -> None:
+        super().__init__(base, a, b, scale)
+        self.gate, self.threshold = gate, threshold
+        self._shut = gate.detach() == 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        low = functional.linear(x, self.a.to(x.dtype)) * (self.scale * self.gate).to(x.dtype)
+        y: Tensor = self.base(x) + functional.linear(low, self.b.to(x.dtype))
+        return y
+
+    def weight_update(self) -> Tensor:
+        """s B diag(g) A [out, in]."""
+        return self.scale * (self.b * self.gate) @ self.a
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Note which gates are 0."""
+        self._shut = self.gate.detach() == 0
+
+    @torch.no_grad()
+    def after_step(self, step: int, steps: int) -> None:
+        """Take the proximal step."""
+        threshold = self.threshold * (1 + math.cos(math.pi * step / steps)) / (steps + 1)
+        shrunk = self.gate.sign() * (self.gate.abs() - threshold).clamp(min=0)
+        self.gate.copy_(shrunk.masked_fill(self._shut.to(shrunk.device), 0))
+
+    def cut(self) -> int:
+        """Keep the directions with g other than 0, and return how many those are."""
+        open_ = self.gate.detach() != 0
+        self.a = nn.Parameter(self.a.detach()[open_])
+        self.b = nn.Parameter(self.b.detach()[:, open_])
+        self.gate = nn.Parameter(self.gate.detach()[open_])
+        return len(self.gate)
+
+
+def alive(tuned: Tuned) -> dict[str, int]:
+    """Count the directions with g other than 0, by the name of the map."""
+    return {
+        name: int((module.gate != 0).sum())
+        for name, module in tuned.named_modules()
+        if isinstance(module, GatedLinear)
+    }
+
+
+def cut(tuned: Tuned) -> None:
+    """Remove the directions with g = 0 from all maps; changes `tuned` in place.
+
+    The function stays the same; `save` then writes the smaller matrices, and further training
+    needs a new optimizer. Raises ConfigError where the method is another.
+    """
+    method = tuned.method
+    if not isinstance(method, SoRA):
+        raise ConfigError("only the directions of a SoRA can be cut", where=type(method).__name__)
+    modules = [place.linear for place in tuned.places(method.targets)]
+    ranks = tuple(module.cut() for module in modules if isinstance(module, GatedLinear))
+    tuned.method = replace(method, ranks=ranks)

@@ -24,10 +24,8 @@ from torch.nn import functional
 
 from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
-from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.modules import TunedLinear, zeros
+from adwright.tuning.modules import LINEAR, Sizes, Target, TunedLinear, Variant, Variants, zeros
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]

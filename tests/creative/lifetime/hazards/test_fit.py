@@ -22,8 +22,7 @@ from adwright.creative.lifetime.hazards.network import SurvivalConfig
 from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spell_store import open_spells, save_spells
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival.concordance import harrell_c
-from adwright.metrics.survival.curve import kaplan_meier
+from adwright.metrics.survival import harrell_c, kaplan_meier
 from tests.support.data.small_spells import small_spells
 
 TABLE, VALID = small_spells(400), small_spells(200, seed=1)

@@ -15,12 +15,10 @@ from adwright.lm.serving.kinds.ahead import AheadTokens, ahead_of, keys_ahead
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.lm.torch_engine.tuned_network import tuned_over
-from adwright.tuning.additive.parallel import ParallelAdapter
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.additive.adapters import ParallelAdapter
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
 from adwright.tuning.hybrid import MAM, UniPELT
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import BLOCK, models_of, odd_texts
 from tests.support.lm.serving_methods import tuned_and_saved

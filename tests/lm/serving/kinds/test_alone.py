@@ -13,10 +13,10 @@ from adwright.lm.serving.gathered_adapters import NotGathered
 from adwright.lm.serving.kinds.alone import AloneAdapters
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.lm.torch_engine.tuned_network import tuned_over
-from adwright.tuning.additive.dept import DePT
+from adwright.tuning.additive.prompts import DePT
 from adwright.tuning.methods import Method
 from adwright.tuning.references import NormTuning
-from adwright.tuning.reparameterised.krona import KronA
+from adwright.tuning.reparameterised.factors import KronA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.storage import fingerprint
 from tests.support.lm.adapter_engine import models_of

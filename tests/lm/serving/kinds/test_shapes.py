@@ -14,8 +14,7 @@ from adwright.lm.serving.kinds.shapes import (
     shared_of,
     stored_as,
 )
-from adwright.tuning.peft_kinds import PROMPTS, PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PROMPTS, PeftKind, Wrapped
 from tests.support.lm.tuning_methods import OURS, WRAPPED, attached, tiny_llama
 
 BASE = BaseMaps.of(tiny_llama())

@@ -6,16 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from adwright.lm.serving.kinds.updates import MapUpdate, update_of
-from adwright.tuning.additive.adamix import AdaMix
-from adwright.tuning.additive.parallel import ParallelAdapter
-from adwright.tuning.additive.prompt import PromptTuning
-from adwright.tuning.efficient.adapter_drop import AdapterDrop
-from adwright.tuning.reparameterised.dylora import DyLoRA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.additive.adapters import AdaMix, ParallelAdapter
+from adwright.tuning.additive.prompts import PromptTuning
+from adwright.tuning.efficient.memory import AdapterDrop
+from adwright.tuning.reparameterised.factors import VeRA
+from adwright.tuning.reparameterised.lora import DyLoRA, LoRA, MoSLoRA, SoRA
 from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.reparameterised.mos_lora import MoSLoRA
-from adwright.tuning.reparameterised.sora import SoRA
-from adwright.tuning.reparameterised.vera import VeRA
 
 MAP = nn.Linear(6, 5, bias=False)
 RANDOM = torch.Generator().manual_seed(0)

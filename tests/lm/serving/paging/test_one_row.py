@@ -11,7 +11,7 @@ from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.paging.one_row import RowNorm
 from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.modules import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 
 

@@ -35,20 +35,16 @@ from adwright.creative.lifetime.hazards.fitted import FittedLifetime, predicted_
 from adwright.creative.lifetime.hazards.inputs import InputSpec, Vectors
 from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
 from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.hazards.training_spells import (
-    TrainingSpells,
-    hash_of,
-    typical_ends,
-)
+from adwright.creative.lifetime.hazards.training_spells import TrainingSpells, hash_of, typical_ends
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival.concordance import harrell_c
-from adwright.training.defaults import near_power_of_two
+from adwright.metrics.survival import harrell_c
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
 from adwright.training.run_settings import check_ranges, seeded
+from adwright.training.search import near_power_of_two
 
 __all__ = ["LifetimeConfig", "fit_lifetime"]
 

@@ -30,20 +30,13 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.artifacts import Artifact, save_artifact
-from adwright.core.config import (
-    Count,
-    Natural,
-    NotNegative,
-    Positive,
-    settings,
-    to_jsonable,
-)
+from adwright.core.config import Count, Natural, NotNegative, Positive, settings, to_jsonable
 from adwright.core.errors import DataError
 from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.retirement.rates import Rates, credibility
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.training.loop.loop import train
-from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 from adwright.training.run_settings import seeded

@@ -30,7 +30,7 @@ from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
 from adwright.creative.memory.seed.texts.filters import AdFilters
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.rank_correlation import spearman
-from adwright.metrics.text.distinct import distinct_n
+from adwright.metrics.text.rouge import distinct_n
 from adwright.metrics.text.words import words_of
 
 __all__ = ["Measured", "TextMeasures", "compared", "measure"]

@@ -161,9 +161,9 @@ class TunedWriter:
     def tuning(self, folder: Path, *, seed: int) -> TuneRun:
         """The tuning of the rows in `folder`, as `run_tuning` takes it."""
         try:
-            from adwright.training.tuning.config import TuneConfig
             from adwright.training.tuning.run import TuneRun
             from adwright.training.tuning.texts import PairsConfig
+            from adwright.training.tuning.tune import TuneConfig
             from adwright.tuning.methods import method_of
         except ImportError as error:
             raise MissingExtraError("tuning a writer", "lm") from error

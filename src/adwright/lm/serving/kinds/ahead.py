@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from adwright.core.errors import ArtifactError
 from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.torch_engine.tuned_network import tuned_over
-from adwright.tuning.additive.prefix import Prefix, PrefixTuning
-from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.additive.prompts import Prefix, PrefixTuning, PromptTuning
 from adwright.tuning.hybrid import MAM
 from adwright.tuning.modules import Ahead
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["NOTHING_AHEAD", "AheadTokens", "ahead_of", "keys_ahead"]

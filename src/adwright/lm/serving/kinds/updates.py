@@ -16,27 +16,24 @@ from torch import Tensor, nn
 
 from adwright.core.config import settings
 from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.tuning.additive.adamix import AdaMix
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.parallel import ParallelAdapter
-from adwright.tuning.additive.prefix import PrefixTuning
-from adwright.tuning.additive.prompt import PromptTuning
-from adwright.tuning.additive.serial import Activation, SerialAdapter
-from adwright.tuning.additive.ssf import SSF
-from adwright.tuning.efficient.adapter_drop import AdapterDrop
-from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.additive.adapters import (
+    IA3,
+    SSF,
+    Activation,
+    AdaMix,
+    ParallelAdapter,
+    SerialAdapter,
+)
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
+from adwright.tuning.efficient.memory import AdapterDrop, LoRAFA
 from adwright.tuning.hybrid import MAM
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.modules import Target
+from adwright.tuning.peft_kinds import Wrapped
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.dylora import DyLoRA
-from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.factors import VeRA
+from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, MoSLoRA, SoRA
 from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.reparameterised.mos_lora import MoSLoRA
-from adwright.tuning.reparameterised.sora import SoRA
-from adwright.tuning.reparameterised.vera import VeRA
-from adwright.tuning.selective.bitfit import BitFit
-from adwright.tuning.sizes import Target
+from adwright.tuning.selective.masks import BitFit
 
 __all__ = ["MapUpdate", "update_of"]
 

@@ -1,0 +1,476 @@
+"""Do risks order lives as they ended? Harrell's and Uno's C, with the pairs that they are about.
+
+A pair is two units of which the one that ended first is known: unit i ended at age t_i, and unit j
+lived longer, or was censored at t_i or later (an end at an age comes before a censoring there).
+Two that ended at one age are no pair: neither outlived the other. Of weekly lives that leaves many
+out, so `Concordance` says how many pairs there were, and of which units. The pair is concordant
+where i had the higher risk; equal risks count one half.
+
+Delayed entry: j must have been watched when i ended, entry_j < t_i (pairs at common risk). Else i
+would be compared with units that are there only because they outlived it.
+
+Counting takes N log N by halving: units sorted by risk are split by the highest bit of the place of
+their age, each earlier one counts the later ones before it in a cumulative sum, and both halves are
+split by the next bit. So the number of passes is the logarithm of the number of distinct ages at
+which something ended: few for weeks.
+
+Letters: N units, O owners, M rows counted (a unit, and where it matters its entry).
+
+Kaplan and Meier's curve, of lives and of censoring, with delayed entry; and what it weights.
+
+A life is an age at its end or at its censoring. Ages are often whole weeks or days, so many are
+equal, and one convention settles them all here: **an end at age t comes before a censoring at t**.
+Who is censored at t was there at t and went on; who ends at t was at risk of being censored only
+before t. In continuous time the two never meet.
+
+Letters: N units, K distinct ages, H horizons.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import DataError, ValueInvalidError
+from adwright.metrics.arrays import (
+    as_codes,
+    as_labels,
+    as_scores,
+    as_weights,
+    check_same_length,
+    dense_order,
+    float_order,
+    is_lossless,
+    refuse,
+    run_starts,
+)
+
+__all__ = [
+    "CheckedLives",
+    "Concordance",
+    "SurvivalCurve",
+    "as_lives",
+    "censoring_curve",
+    "harrell_c",
+    "kaplan_meier",
+    "known_weights",
+    "refuse_truncated",
+    "uno_c",
+]
+
+Floats = npt.NDArray[np.float64]
+
+_log = logging.getLogger("adwright")
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedLives:
+    """Lives that were checked: all [N]. time: float64 ages. ended: bool, False where censored.
+    entry: float64 ages from which on each was watched, 0 without delayed entry. weights: float64,
+    how many units each stands for."""
+
+    time: Floats
+    ended: npt.NDArray[np.bool_]
+    entry: Floats
+    weights: Floats
+
+    @property
+    def truncated(self) -> bool:
+        """Whether somebody was not watched yet when another one ended: only then does delayed
+        entry change what is measured."""
+        return bool(self.ended.any() and self.entry.max() >= self.time[self.ended].min())
+
+
+def as_lives(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> CheckedLives:
+    """Check ages and ends [N]; entry and weights [N] may be left out (0, and 1).
+
+    Raises DataError where there is nobody, and ValueInvalidError that names the row for an age
+    that is negative, infinite or not above its entry, and for an end that is neither 0 nor 1.
+    """
+    age = as_scores(time, name="time").astype(np.float64, copy=False)
+    over = as_labels(ended).view(np.bool_)
+    check_same_length(len(age), {"ended": over})
+    if len(age) == 0:
+        raise DataError("there are no lives to measure", hint="check the filter before it")
+    since = np.zeros(len(age)) if entry is None else as_scores(entry, name="entry")
+    since = since.astype(np.float64, copy=False)
+    check_same_length(len(age), {"entry": since})
+    refuse(~(np.isfinite(age) & (age >= 0)), "an age is negative or infinite", "time", age)
+    refuse(~(since >= 0), "an entry is negative", "entry", since)
+    hint = "who ended before being watched is not known of"
+    if entry is not None:
+        refuse(age <= since, "an age is not above its entry", "time", age, hint)
+    mass = as_weights(weights, len(age))
+    return CheckedLives(age, over, since, np.ones(len(age)) if mass is None else mass)
+
+
+@dataclass(frozen=True, eq=False)
+class SurvivalCurve:
+    """A step function that falls at ages and is 1 before the first. All [K], ages ascending.
+
+    times: the ages at which something happened. at_risk: units there just before, weighted.
+    ended: those that ended there. survival: the share that outlives each age.
+    """
+
+    times: Floats
+    at_risk: Floats
+    ended: Floats
+    survival: Floats
+
+    def at(self, ages: npt.ArrayLike, *, before: bool = False) -> Floats:
+        """The share that outlives `ages` (any shape); with `before`, that reaches them."""
+        side: Literal["left", "right"] = "left" if before else "right"
+        place = np.searchsorted(self.times, np.asarray(ages, np.float64), side)
+        steps = np.concatenate(([1.0], self.survival))
+        shares: Floats = steps[place]
+        return shares
+
+
+def kaplan_meier(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> SurvivalCurve:
+    """S(t) = product over ages s <= t of 1 - d_s / n_s (Kaplan and Meier, JASA 1958).
+
+    time, ended: [N] age at the end (ended 1) or at censoring (0). d_s: ends at age s. n_s: units
+    with entry < s <= time, so those that entered late count from then on (Tsai, Jewell and Wang,
+    Biometrika 1987). weights: [N], units that each stands for.
+    Of several causes, pass the ends of all: 1 minus the curve of one cause is no incidence.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    curve = _product(lives, lives.ended, before=False)
+    if lives.truncated and curve.survival[:-1].min(initial=1.0) == 0:
+        _log.warning(
+            "the curve falls to 0 at age %g, where all the few that were watched by then ended; "
+            "ages before more units have entered say nothing",
+            curve.times[np.argmin(curve.survival)],
+        )
+    return curve
+
+
+def censoring_curve(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> SurvivalCurve:
+    """G(t), the share that is not censored by age t, as if nothing ended: censorings are the
+    events, and who ends at t is no longer at risk there. Arguments as `kaplan_meier`.
+
+    G before t, `at(t, before=True)`, is the chance that an end at t is seen.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    return _product(lives, ~lives.ended, before=True)
+
+
+def known_weights(lives: CheckedLives, horizon: float, curve: SurvivalCurve) -> Floats:
+    """Weights [N] of those whose state at `horizon` is known, 0 of the others (Robins 1993).
+
+    Who ended at t <= horizon counts weight / G(t-), who is there at the horizon weight /
+    G(horizon-): in expectation they stand for all. curve: G, of `censoring_curve`.
+    Raises DataError where lives are truncated (then ends before an entry were never seen, which
+    these weights do not undo), or where G is 0.
+    """
+    refuse_truncated(lives)
+    seen = curve.at(np.minimum(lives.time, horizon), before=True)
+    known = (lives.ended & (lives.time <= horizon)) | (lives.time >= horizon)
+    if (seen[known] == 0).any():
+        raise DataError(
+            "nobody is left uncensored there, so nothing is known of it",
+            column="time",
+            value=horizon,
+            hint="choose an earlier horizon",
+        )
+    weights = np.zeros(len(seen))
+    weights[known] = lives.weights[known] / seen[known]
+    return weights
+
+
+def refuse_truncated(lives: CheckedLives) -> None:
+    """Raise DataError where lives are truncated, for what is not defined of such."""
+    if lives.truncated:
+        raise DataError(
+            "some units entered only after others had ended, for which the weights of censoring "
+            "are not defined",
+            column="entry",
+            hint="measure units from one landmark on, or take Harrell's C and Kaplan-Meier, "
+            "which count pairs and units at common risk",
+        )
+
+
+def _product(lives: CheckedLives, event: npt.NDArray[np.bool_], *, before: bool) -> SurvivalCurve:
+    """The product over ages; with `before`, others that leave at an age leave before its events."""
+    times, place = np.unique(lives.time, return_inverse=True)
+    ages = len(times)
+    leaving = np.bincount(place, lives.weights, ages).astype(np.float64)
+    events = np.bincount(place, lives.weights * event, ages).astype(np.float64)
+    there = np.cumsum(leaving[::-1])[::-1]
+    late = lives.entry > 0
+    if late.any():
+        # At risk from the first age above the entry on.
+        since = np.searchsorted(times, lives.entry[late], "right")
+        absent = np.bincount(since, lives.weights[late], ages + 1)
+        there = there - np.cumsum(absent[::-1])[::-1][1:]
+    if before:
+        there = there - (leaving - events)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = np.where(there > 0, 1 - events / there, 1.0)
+    return SurvivalCurve(times, there, events, np.cumprod(np.clip(kept, 0.0, 1.0)))
+
+
+Keys = npt.NDArray[np.signedinteger]
+
+
+@dataclass(frozen=True, eq=False)
+class Concordance:
+    """A C-index, 0.5 for chance and 1 for a perfect order, and of which pairs it is.
+
+    pairs, concordant, tied: numbers of pairs, weighted; value = (concordant + tied / 2) / pairs.
+    population: of whom and of which pairs, in words.
+    won, compared: float64 [N], each unit's pairs, in either role, and those that are concordant
+    (tied ones half): their sums are twice those of the pairs.
+    """
+
+    value: float
+    pairs: float
+    concordant: float
+    tied: float
+    population: str
+    won: Floats
+    compared: Floats
+
+    def owner_sums(self, owner: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """(numerators [O], denominators [O]) for intervals over owners, owners ascending.
+
+        owner: [N], whom each unit belongs to. With them `bootstrap_ratio` and `two_level_ratio`
+        give the C-index, and its interval to first order: a resample that takes owner o m_o times
+        has sum over o, p of m_o m_p c_op concordant pairs, which is linear in m up to second order,
+        sum over o of m_o won_o - won (Hajek's projection of a U-statistic). The constant is shared
+        among owners, since the m_o add up to their number. For the exact value of a resample pass
+        its m as `weights`.
+        """
+        codes = as_codes(owner, len(self.won))
+        who, place = np.unique(codes.codes, return_inverse=True)
+        won, compared = (
+            np.bincount(place, each, len(who)).astype(np.float64) - total / len(who)
+            for each, total in (
+                (self.won, self.concordant + self.tied / 2),
+                (self.compared, self.pairs),
+            )
+        )
+        return won, compared
+
+
+def harrell_c(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    risk: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+    until: float | None = None,
+    of: str = "units",
+) -> Concordance:
+    """Share of pairs that the risk orders as they ended (Harrell et al., JAMA 1982).
+
+    time, ended: [N] age at the end (ended 1) or at censoring (0); of one cause among several,
+    ended 1 for that cause. risk: [N], higher for those expected to end sooner; of predicted
+    lifetimes pass the negative. entry: [N] ages from which on units were watched.
+    weights: [N] multiplicities; a pair counts the product. until: only pairs whose first end came
+    at this age or earlier. of: what the units are, for the words of the population.
+    Raises DataError where there is no pair. It depends on the pattern of censoring; see `uno_c`.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    return _concordance(lives, _risk(lives, risk), _asked(lives, until), until, of)
+
+
+def uno_c(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    risk: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+    until: float | None = None,
+    of: str = "units",
+    censoring: SurvivalCurve | None = None,
+) -> Concordance:
+    """Harrell's C with each pair weighted by G(t_i-)^-2 (Uno et al., Statistics in Medicine 2011,
+    equation 6), so that censoring does not decide which pairs count.
+
+    censoring: G, by default `censoring_curve` of these units; pass that of training to follow
+    scikit-survival, which takes G(t_i): the same unless an end and a censoring share an age.
+    until: as Uno's tau; choose it where some units are still uncensored. Other arguments as
+    `harrell_c`. Raises DataError where delayed entry left somebody unwatched when another ended:
+    that is not defined.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    refuse_truncated(lives)
+    curve = censoring
+    if curve is None:
+        curve = censoring_curve(lives.time, lives.ended, weights=lives.weights)
+    asked = _asked(lives, until)
+    seen = curve.at(lives.time, before=True)
+    if (seen[asked > 0] == 0).any():
+        raise DataError(
+            "by the curve of censoring nobody is left when some end",
+            column="time",
+            value=float(lives.time[(asked > 0) & (seen == 0)].min()),
+            hint="lower until, or estimate the curve on longer lives",
+        )
+    asked[asked > 0] /= seen[asked > 0] ** 2
+    return _concordance(lives, _risk(lives, risk), asked, until, f"{of}, weighted for censoring")
+
+
+def _risk(lives: CheckedLives, risk: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+    score = as_scores(risk, name="risk")
+    check_same_length(len(lives.time), {"risk": score})
+    return float_order(score) if is_lossless(score) else dense_order(score)
+
+
+def _asked(lives: CheckedLives, until: float | None) -> Floats:
+    """By unit, its weight as the one that ended first; 0 where it did not."""
+    last = np.inf if until is None else until
+    if np.isnan(last):
+        raise ValueInvalidError("until is not a number", column="until", value=until)
+    return np.where(lives.ended & (lives.time <= last), lives.weights, 0.0)
+
+
+def _concordance(
+    lives: CheckedLives, risk: npt.NDArray[np.uint32], asked: Floats, until: float | None, of: str
+) -> Concordance:
+    units = len(risk)
+    ages = np.unique(lives.time[asked > 0])
+    if len(ages) == 0:
+        raise _no_pair(asked)
+    # Who outlived the k-th of the ages has a key above k; who ended there has the key k.
+    key = np.searchsorted(ages, lives.time, "right") - (asked > 0)
+    mass, rows = lives.weights, np.arange(units)
+    gone = np.flatnonzero(lives.entry >= ages[0])
+    if len(gone):
+        # What ended before a unit entered takes it back: a row of negative weight.
+        key = np.concatenate((key, np.searchsorted(ages, lives.entry[gone], "right")))
+        mass, rows = np.concatenate((mass, -mass[gone])), np.concatenate((rows, gone))
+        asked, risk = np.concatenate((asked, np.zeros(len(gone)))), risk[rows]
+    counts = _count(key, risk, mass, asked)
+    pairs, concordant, tied = (
+        float(each.sum()) / 2 for each in (counts.pairs, counts.concordant, counts.tied)
+    )
+    if pairs == 0:
+        raise _no_pair(asked)
+    won = counts.concordant + counts.tied / 2
+    return Concordance(
+        (concordant + tied / 2) / pairs,
+        pairs,
+        concordant,
+        tied,
+        _population(lives, pairs, until, of),
+        np.bincount(rows, won, units).astype(np.float64),
+        np.bincount(rows, counts.pairs, units).astype(np.float64),
+    )
+
+
+def _no_pair(asked: Floats) -> DataError:
+    return DataError(
+        "there is no pair of units of which one is known to have ended first",
+        column="time",
+        value=f"{np.count_nonzero(asked)} ends among {len(asked)} units",
+        hint="widen the test period; two that ended at one age are no pair",
+    )
+
+
+def _population(lives: CheckedLives, pairs: float, until: float | None, of: str) -> str:
+    units, ends = int(lives.weights.sum()), int(lives.weights @ lives.ended)
+    text = f"{units:,} {of}, of which {ends:,} ended; {pairs:,.0f} pairs of which one ended first"
+    if until is not None:
+        text += f", by age {until:g}"
+    return f"{text}, both watched by then" if lives.truncated else text
+
+
+@dataclass(frozen=True, eq=False)
+class _PairCounts:
+    """Weighted pairs of each row, in either role, all [M]: those that are concordant or of equal
+    risk, and all."""
+
+    concordant: Floats
+    tied: Floats
+    pairs: Floats
+
+
+def _count(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> _PairCounts:
+    """Of rows of which one is asked and the other has a larger key; a pair weighs asked * mass."""
+    ends = np.cumsum(np.bincount(key, mass))
+    starts = np.concatenate(([0.0], np.cumsum(np.bincount(key, asked))))
+    pairs = asked * (ends[-1] - ends[key]) + mass * starts[key]
+    # By risk, and of equal risks by key: no row has an equal of larger key before it.
+    order = np.argsort((risk.astype(np.uint64) << np.uint64(32)) | key.astype(np.uint64))
+    key, mass, asked = key[order].astype(np.int32), mass[order], asked[order]
+    concordant, tied = np.empty(len(key)), np.empty(len(key))
+    tied[order] = _equals(key, risk[order], mass, asked)
+    concordant[order] = _halved(key, mass, asked)
+    return _PairCounts(concordant, tied, pairs)
+
+
+def _equals(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> Floats:
+    """Pairs of equal risk, of rows in order of risk and key."""
+    runs = np.append(run_starts(risk), len(risk))
+    same = np.append(
+        run_starts((risk.astype(np.uint64) << np.uint64(32)) | key.astype(np.uint64)), len(risk)
+    )
+    sizes, small = np.diff(runs), np.diff(same)
+    upto = _sums(mass)
+    pairs = asked * (np.repeat(upto[runs[1:]], sizes) - np.repeat(upto[same[1:]], small))
+    upto = _sums(asked)
+    found: Floats = pairs + mass * (
+        np.repeat(upto[same[:-1]], small) - np.repeat(upto[runs[:-1]], sizes)
+    )
+    return found
+
+
+def _halved(key: Keys, mass: Floats, asked: Floats) -> Floats:
+    """Concordant pairs, of rows in order of risk and key.
+
+    In each pass rows whose keys agree in the higher bits stand together, from one of `bounds` to
+    the next, in order of risk. Of these, those without the bit (early) count those with it (late)
+    before them, whose risk is lower; and are counted by them.
+    """
+    found, rows = np.zeros(len(key)), np.arange(len(key), dtype=np.int32)
+    bounds = np.array([0, len(key)])
+    for bit in range(int(key.max()).bit_length() - 1, -1, -1):
+        is_late = (key >> bit & 1).astype(np.bool_)
+        late, early = np.flatnonzero(is_late), np.flatnonzero(~is_late)
+        late_before = np.concatenate(([0], np.cumsum(is_late)))[bounds]
+        early_before = bounds - late_before
+        upto, ask, weigh = _sums(mass[late]), asked[early], mass[late]
+        below = upto[early - np.arange(len(early))]  # the n-th early row at place p has p - n late
+        below -= np.repeat(upto[late_before[:-1]], np.diff(early_before))
+        upto = _sums(ask)
+        above = np.repeat(upto[early_before[1:]], np.diff(late_before))
+        above -= upto[late - np.arange(len(late))]
+        found = np.concatenate((found[early] + ask * below, found[late] + weigh * above))
+        key, rows = (np.concatenate((each[early], each[late])) for each in (key, rows))
+        mass, asked = np.concatenate((mass[early], weigh)), np.concatenate((ask, asked[late]))
+        bounds = np.concatenate((early_before, len(early) + late_before))
+        bounds = bounds[np.append(True, np.diff(bounds) > 0)]
+    pairs = np.empty(len(rows))
+    pairs[rows] = found
+    return pairs
+
+
+def _sums(values: Floats) -> Floats:
+    """Of the first 0, 1, 2 ... of values [M]: [M + 1]."""
+    return np.concatenate(([0.0], np.cumsum(values)))

@@ -1,1 +1,0 @@
-"""Measures of lives that are not over: order, curves, calibration."""
