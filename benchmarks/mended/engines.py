@@ -25,8 +25,8 @@ from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.ready_chain import ReadyChain
 from adwright.programs.scheduling.scheduler import ProgramScheduler, Start
-from adwright.programs.simulation.simulated import CURVES
 from benchmarks.mended import run
+from benchmarks.programs._sim_curves import CURVES
 from benchmarks.programs.chaos import KEYS, chaos, figures, programs_service
 from benchmarks.programs.scheduler import measured
 from tests.support.programs.faulty_server import Fault, FaultyServer, faulty_servers

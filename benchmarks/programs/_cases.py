@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.order import OrderTerms
 from adwright.programs.scheduling.placement import PlacementTerms
-from adwright.programs.simulation import workloads
-from adwright.programs.simulation.baselines import SYSTEMS, ServedBy
 from adwright.programs.simulation.sim_program import SimProgram
+from benchmarks.programs import _sim_workloads as workloads
+from benchmarks.programs._sim_baselines import SYSTEMS, ServedBy
 
 __all__ = ["LEFT_OUT", "Case", "paper_cases", "today_cases", "worth_cases"]
 

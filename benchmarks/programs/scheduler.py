@@ -18,8 +18,9 @@ from adwright.programs.objective import LATENCY, THROUGHPUT
 from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.ready_chain import ReadyChain
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
-from adwright.programs.simulation.simulated import CURVES, SimulatedEngine
+from adwright.programs.simulation.simulated import SimulatedEngine
 from benchmarks.common.result import write_result
+from benchmarks.programs._sim_curves import CURVES
 
 WAITING, ENGINES, EVENTS, SEEDS, TURNS = 10_000, 16, 3_000, range(5), 3
 TENANTS, PREFIXES, BLOCK = 50, 200, 250

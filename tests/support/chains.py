@@ -12,14 +12,18 @@ from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.ready_chain import ReadyChain
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
-from adwright.programs.simulation.simulated import CURVES
+from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
 
 __all__ = ["CAN", "CURVE", "chain_of", "random_programs", "started", "state_of"]
 
 #: As measured of OpenVINO with SmolLM2-135M.
-CURVE: LatencyCurve = CURVES["openvino"]
+CURVE = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)
 CAN = EngineCapabilities(("model",), kv_tokens=20_000)
+
+
+def fixed(key: str, tokens: int) -> Segment:
+    """A text that all programs of the tenant share."""
+    return Segment(key, tokens, public=True)
 
 
 def chain_of(

@@ -37,7 +37,7 @@ from adwright.web.server import listen
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["ENVIRONMENT", "NAME", "connected", "deploy", "deploy_app"]
+__all__ = ["ENVIRONMENT", "NAME", "connected", "deploy"]
 
 #: Of the application on the cluster.
 NAME = "adwright"
@@ -84,36 +84,6 @@ def deploy(
             "replicas must be at least 1 and cpus not negative",
             where=f"replicas {replicas}, cpus {cpus:g}",
         )
-    return deploy_app(
-        _builder(config, store_url, Path(models).resolve(), load),
-        name=NAME,
-        replicas=replicas,
-        cpus=cpus,
-        # More than the app lets in: it is the app that sheds, with a proper answer.
-        most_requests=2 * config.max_in_flight,
-        drain_seconds=_DRAIN_SECONDS + config.drain_seconds,
-        host=host,
-        port=port,
-    )
-
-
-def deploy_app(
-    build: Callable[[], FastAPI],
-    *,
-    name: str,
-    replicas: int,
-    cpus: float,
-    most_requests: int,
-    drain_seconds: float,
-    host: str,
-    port: int,
-) -> int:
-    """Start an application on the cluster, or change it there; returns the port.
-
-    build: makes it, in each replica. name: of the deployment. most_requests: at a time, to one
-    replica. drain_seconds: that one may take to end. Other arguments, and what is raised, as for
-    `deploy`.
-    """
     try:
         from ray import serve
     except ImportError as error:
@@ -126,16 +96,17 @@ def deploy_app(
     with suppress(TimeoutError):
         serve.start(proxy_location="EveryNode", http_options=options)
     deployed = serve.deployment(
-        name=name,
+        name=NAME,
         num_replicas=replicas,
         ray_actor_options={"num_cpus": cpus},
-        max_ongoing_requests=most_requests,
-        graceful_shutdown_timeout_s=drain_seconds,
+        # More than the app lets in: it is the app that sheds, with a proper answer.
+        max_ongoing_requests=2 * config.max_in_flight,
+        graceful_shutdown_timeout_s=_DRAIN_SECONDS + config.drain_seconds,
         health_check_period_s=2,
         health_check_timeout_s=10,
-    )(serve.ingress(build)())
-    serve.run(deployed.bind(), name=name, route_prefix="/")
-    _wait_for_route(name, host, port)
+    )(serve.ingress(_builder(config, store_url, Path(models).resolve(), load))())
+    serve.run(deployed.bind(), name=NAME, route_prefix="/")
+    _wait_for_route(NAME, host, port)
     return port
 
 

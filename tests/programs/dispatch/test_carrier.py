@@ -17,10 +17,10 @@ from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session, run_program
 from adwright.programs.scheduling.engine import EngineStats
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
+from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
 from adwright.programs.simulation.simulate import simulate
 from adwright.programs.simulation.simulated import SimulatedEngine
-from tests.support.chains import CURVE
+from tests.support.chains import CURVE, fixed
 from tests.support.programs.dispatching import QUICK, check_empty, dispatcher_of
 from tests.support.programs.scripted_engine import SALTED, ScriptedEngine
 from tests.support.programs.simulated_execution import SimulatedExecution

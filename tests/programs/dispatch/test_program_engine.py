@@ -61,13 +61,11 @@ def test_what_is_reserved_is_used_by_its_chains_and_given_back_at_the_end() -> N
     assert (owner.over, owner.engine.is_closed) == (["p"], True)
 
 
-def test_a_session_is_watched_and_more_may_be_asked_of_it_later() -> None:
+def test_a_session_is_watched() -> None:
     owner = Owner()
     owner.engine.watch(Session(owner.engine))
     assert owner.engine.outlook is not None
     assert owner.engine.outlook.left() == (0, 0)
-    owner.engine.renew(7.0)
-    assert owner.engine.seat.arrived == 7.0
 
 
 def test_a_closed_program_runs_nothing() -> None:

@@ -71,21 +71,6 @@ def test_what_is_held_makes_a_step_longer() -> None:
     assert curve.limit(chain, 0.0, shared=4999, **told).rows == 2
 
 
-def test_a_roofline_reads_weights_once_a_step() -> None:
-    curve = LatencyCurve.roofline(
-        weight_bytes=14e9,
-        kv_bytes=5e5,
-        bytes_per_second=7e11,
-        flops_per_token=14e9,
-        flops_per_second=7e13,
-        max_batch=48,
-    )
-    assert curve.step_seconds(1) == pytest.approx(0.02 + 2e-4)
-    assert curve.step_seconds(48) == pytest.approx(0.02 + 48 * 2e-4)
-    assert curve.prefill_seconds(5000) == pytest.approx(1.0)
-    assert curve.kv_seconds == pytest.approx(5e5 / 7e11)
-
-
 @pytest.mark.parametrize(
     ("batches", "rates", "prefill", "kv"),
     [

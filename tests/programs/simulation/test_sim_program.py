@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adwright.core.errors import ValueInvalidError
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
+from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
+from tests.support.chains import fixed
 
 
 def diamond(name: str = "p", tenant: str = "t") -> SimProgram:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from adwright.core.errors import ResourceError
 from adwright.programs.objective import THROUGHPUT
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation import workloads
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
+from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
 from adwright.programs.simulation.simulate import ClientKind, Outage, SimulatedRun, simulate
 from adwright.programs.simulation.simulated import SimulatedEngine
-from tests.support.chains import CAN, CURVE, random_programs
+from benchmarks.programs import _sim_workloads as workloads
+from tests.support.chains import CAN, CURVE, fixed, random_programs
 
 
 def engines_of(number: int, **changes: object) -> list[SimulatedEngine]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adwright.programs.scheduling.engine import EngineCapabilities
-from adwright.programs.simulation.simulated import CURVES, SimulatedEngine, SimulatedEvent
+from adwright.programs.simulation.simulated import SimulatedEngine, SimulatedEvent
 from tests.support.chains import CAN, CURVE, chain_of
 
 
@@ -146,12 +146,3 @@ def test_death_loses_everything_and_it_comes_back_empty() -> None:
     engine.revive()
     engine.submit(chain_of("b", prefix=(1,)), 5.0)
     assert played(engine)["b"].cached == 0
-
-
-def test_the_curves_are_those_of_the_table() -> None:
-    assert CURVES["openvino"].step_seconds(32) == pytest.approx(32 / 1045)
-    assert CURVES["llama.cpp"].prefill_seconds(630) == 1.0
-    assert CURVES["vllm-cpu"].step_seconds(1) == pytest.approx(1 / 64)
-    # Rooflines: weights are read in 19 and 26 ms.
-    assert CURVES["a100-13b"].step_seconds(1) == pytest.approx(0.0188, rel=0.02)
-    assert CURVES["a6000-7b"].step_seconds(1) == pytest.approx(0.0262, rel=0.02)

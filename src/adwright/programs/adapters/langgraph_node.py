@@ -14,26 +14,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError
-from adwright.programs.adapters.program_chats import RuntimeOpener
 from adwright.programs.build import build_graph
 from adwright.programs.frontend.files import unset_variables
+from adwright.programs.frontend.flow import Runtime
 from adwright.programs.frontend.function import SemanticFunction
 from adwright.programs.objective import Objective
 from adwright.programs.program import Program, WantedOutput
 
-__all__ = ["program_node"]
-
+#: Opens what runs one part of a program, and closes it behind it.
+_RuntimeOpener = Callable[[], AbstractAsyncContextManager[Runtime]]
 _SAME: Mapping[str, str] = {}
 
 
 def program_node(
     what: Program | SemanticFunction,
-    opened: RuntimeOpener,
+    opened: _RuntimeOpener,
     *,
     reads: Mapping[str, str] = _SAME,
     writes: Mapping[str, str] = _SAME,

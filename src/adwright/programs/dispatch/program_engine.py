@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -64,11 +63,6 @@ class ProgramEngine:
     def watch(self, session: Session) -> None:
         """See by the session what is left of the program, and what it will read again."""
         self.outlook = ProgramOutlook(session, self.seat, self._reader)
-
-    def renew(self, now: float) -> None:
-        """More is asked of a program that was there: the seconds of objectives count from `now` on,
-        on the clock of the event loop."""
-        self.seat = replace(self.seat, arrived=now)
 
     def reserve(self, tokens: int) -> None:
         """Let in what the program, or a part that is added to it, may read and write. Raises

@@ -89,11 +89,6 @@ class ProgramTrace:
         `frontend.explain.explain` is told as `placed`."""
         return self._placed
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return bool(self._events) and self._events[-1].kind == "over"
-
     def note(self, event: TraceEvent) -> None:
         """An event has happened."""
         self._events.append(event)

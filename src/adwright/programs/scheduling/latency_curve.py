@@ -83,25 +83,6 @@ class LatencyCurve:
         object.__setattr__(self, "knee", knee)
         object.__setattr__(self, "_bursts", {})
 
-    @classmethod
-    def roofline(
-        cls,
-        *,
-        weight_bytes: float,
-        kv_bytes: float,
-        bytes_per_second: float,
-        flops_per_token: float,
-        flops_per_second: float,
-        max_batch: int,
-    ) -> LatencyCurve:
-        """A curve that nobody measured: weights are read once a step, caches once a row, and
-        prompts are bound by arithmetic (Williams et al., "Roofline", CACM 2009)."""
-        read = weight_bytes / bytes_per_second
-        compute = flops_per_token / flops_per_second
-        batches = tuple(sorted({2**n for n in range(20) if 2**n < max_batch} | {max_batch}))
-        rates = tuple(b / (read + b * compute) for b in batches)
-        return cls(batches, rates, 1 / compute, kv_bytes / bytes_per_second)
-
     def step_seconds(self, batch: int, kv_tokens: float = 0.0) -> float:
         """Seconds in which each of `batch` rows writes a token, with so many tokens held."""
         steps = self._steps

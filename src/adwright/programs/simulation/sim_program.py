@@ -17,7 +17,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.programs.objective import LATENCY, Objective
 from adwright.programs.scheduling.ready_chain import ReadyChain, UpcomingPrefix
 
-__all__ = ["Segment", "SimCall", "SimProgram", "fixed"]
+__all__ = ["Segment", "SimCall", "SimProgram"]
 
 
 class Segment(NamedTuple):
@@ -27,11 +27,6 @@ class Segment(NamedTuple):
     key: str
     tokens: int
     public: bool = False
-
-
-def fixed(key: str, tokens: int) -> Segment:
-    """A text that all programs of the tenant share."""
-    return Segment(key, tokens, public=True)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,6 @@ row whose prompt has been read; it takes what the curve says of that batch, and 
 prompts on top. Memory for a prompt and its answer is set aside when a row is admitted; rows are
 admitted first come, first served. Steps that are alike are made at once, so that a simulated hour
 takes a moment. Nothing is random.
-
-What is calibrated and what is not is said where the curves are (`curves` below): those of the
-engines on two processor cores were measured, those of GPUs are computed from data sheets.
 """
 
 from __future__ import annotations
@@ -22,32 +19,6 @@ from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.radix import PrefixIndex
 from adwright.programs.scheduling.ready_chain import ReadyChain
-
-__all__ = ["CURVES", "SimulatedEngine", "SimulatedEvent"]
-
-#: Tokens per CPU-second of SmolLM2-135M on one thread, as measured; and rooflines of GPUs with
-#: 13 and 7 billion weights of two bytes, at 70% of their bandwidth and 45% of their arithmetic.
-CURVES = {
-    "openvino": LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590),
-    "llama.cpp": LatencyCurve((1, 8, 16), (246, 390, 545), 630),
-    "vllm-cpu": LatencyCurve((1, 4, 8, 16, 32), (64, 229, 382, 602, 833), 1240),
-    "a100-13b": LatencyCurve.roofline(
-        weight_bytes=26e9,
-        kv_bytes=819_200,
-        bytes_per_second=0.7 * 2.0e12,
-        flops_per_token=26e9,
-        flops_per_second=0.45 * 312e12,
-        max_batch=256,
-    ),
-    "a6000-7b": LatencyCurve.roofline(
-        weight_bytes=14e9,
-        kv_bytes=524_288,
-        bytes_per_second=0.7 * 768e9,
-        flops_per_token=14e9,
-        flops_per_second=0.45 * 155e12,
-        max_batch=256,
-    ),
-}
 
 
 class SimulatedEvent(NamedTuple):

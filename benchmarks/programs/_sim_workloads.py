@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram, fixed
+from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
 
 __all__ = [
     "agents",
@@ -29,6 +29,11 @@ __all__ = [
     "map_reduces",
     "shared_prompts",
 ]
+
+
+def fixed(key: str, tokens: int) -> Segment:
+    """A text that all programs of the tenant share."""
+    return Segment(key, tokens, public=True)
 
 
 def chain_summaries(
