@@ -20,13 +20,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from adwright.core.config import checked
+from adwright.core.config import settings
 
 _BYTES = 16
 
 
-@checked
-@dataclass(frozen=True)
+@settings
 class PrefixSeed:
     """Who shares prefixes, and of what.
 
