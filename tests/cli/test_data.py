@@ -142,7 +142,7 @@ def test_a_log_of_ones_own_by_one_command(here: Path) -> None:
     for words in (
         "events:             48",
         "left out:           12 rows with a rating below 2",
-        "userId is taken as user_id",
+        "movieId is taken as item_id",
         "title: text (words, most of them once)",
         "genres: list, 3 values",
         "year: category, 6 values (as you say)",

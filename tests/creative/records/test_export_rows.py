@@ -74,7 +74,7 @@ REFUSED = [
         ("no rows of ads",),
     ),
     Bad("more than anybody counts", text("9" * 20, was="900"), ValueInvalidError, ROW_1),
-    Bad("no header", GOOD.encode(), SchemaError, ("header is missing", "columns=")),
+    Bad("no header", GOOD.encode(), SchemaError, ("header is missing", "--columns")),
     Bad(
         "a column twice",
         text("clicks,clicks,spend", was="clicks,spend"),
@@ -91,7 +91,7 @@ REFUSED = [
         "another column in place of one",
         text("impression_share", was="impressions"),
         SchemaError,
-        ("impressions", "'impression_share'"),
+        ("impressions", "=impression_share"),
     ),
     Bad("no day", text("dayparting", was="day"), SchemaError, ("day", "down by day")),
     Bad(

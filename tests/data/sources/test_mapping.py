@@ -11,10 +11,10 @@ from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.schema import KINDS
 from adwright.data.sources.mapping import (
-    KINDS_BY_NAME,
     LogMapping,
     NamedColumns,
     id_column,
+    kinds_by_name,
     name_columns,
 )
 
@@ -108,7 +108,7 @@ def test_the_id_of_a_catalogue() -> None:
     assert id_column(["a", "item_id"], "item_id", "a") == "a"
     # What a mapping says of the log need not be in the catalogue.
     assert id_column(["sku"], "item_id", "stockcode") == "sku"
-    with pytest.raises(SchemaError, match=r"item_id is missing .*items\.csv.*rename 'itm_id'"):
+    with pytest.raises(SchemaError, match=r"missing: item_id .*items\.csv.*item_id=itm_id"):
         id_column(["itm_id", "x"], "item_id", file="items.csv")
 
 
@@ -147,5 +147,5 @@ def test_a_mapping_is_a_file(tmp_path: Path) -> None:
 
 
 def test_the_kinds_by_name_are_kinds() -> None:
-    assert set(KINDS_BY_NAME.values()) == set(KINDS)
-    assert KINDS_BY_NAME["addtocart"] == "cart"
+    assert set(kinds_by_name().values()) == set(KINDS)
+    assert kinds_by_name()["addtocart"] == "cart"

@@ -254,7 +254,7 @@ def test_the_id_of_items_may_have_another_name(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("item_id,artnr\n1,a\n2,b\n")
     found = read_items(tmp_path / "more.csv", column="artnr")
     assert found["item_id"].to_list() == ["a", "b"]
-    with pytest.raises(SchemaError, match=r"user_id is missing .*more\.csv.*has item_id, artnr"):
+    with pytest.raises(SchemaError, match=r"missing: user_id .*more\.csv.*has item_id, artnr"):
         read_items(tmp_path / "more.csv", key="user_id")
 
 

@@ -14,37 +14,16 @@ than the shop is; the other way round would hide a hole, and so what is in doubt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import polars as pl
 
 from adwright.audit.catalogue.catalogue import CatalogueSchema
-from adwright.core.config import closest_name
-from adwright.core.errors import ConfigError, SchemaError
+from adwright.core.errors import ConfigError
+from adwright.data.table_door import bare_name, find_column, synonyms, table_specs
 
 __all__ = ["schema_of"]
 
-_NAMES = (
-    *("name", "productname", "title", "producttitle", "itemname", "itemtitle", "product"),
-    *("item", "itemid", "productid"),
-)
-_MERCHANTS = ("merchant", "seller", "merchantid", "sellerid", "vendor", "shop", "merchantname")
-_TEXTS = frozenset(
-    (
-        *("description", "shortdescription", "longdescription", "productdescription", "details"),
-        *("about", "features", "bullets", "bulletpoints", "highlights", "idealfor", "tagline"),
-        *("summary", "review", "reviews", "keywords", "notes", "text", "body", "headline"),
-    )
-)
-_FACTS = frozenset(
-    (
-        *("price", "rating", "stars", "brand", "manufacturer", "category", "capacity", "size"),
-        *("colour", "color", "material", "weight", "genre", "author", "resolution", "stock"),
-        *("sku", "id", "itemid", "productid", "gtin", "ean", "isbn", "asin", "url", "currency"),
-        *("availability", "warranty", "candidate", "department", "type"),
-    )
-)
 _WORDS, _CHARACTERS = 3, 30
 
 
@@ -65,44 +44,34 @@ def schema_of(
     Raises SchemaError for a column that is not there, and where no column is the name; ConfigError
     where one column is to be two things.
     """
-    columns = frame.columns
-    given = {"name": name, "merchant": merchant}
-    name = _there(name, columns, file) if name else _guess(columns, _NAMES)
-    if not name:
-        raise SchemaError(
-            "no column is the name of a product",
-            file=file,
-            hint=f"say which one it is; the table has {_few(columns)}",
-        )
-    merchant = _there(merchant, columns, file) if merchant else _guess(columns, _MERCHANTS)
-    facts = None if attributes is None else [_there(one, columns, file) for one in attributes]
-    prose = None if texts is None else [_there(one, columns, file) for one in texts]
-    _check_once(name, facts or [], prose or [], file)
-    named = {name, *(facts or []), *(prose or [])}
-    rest = [one for one in columns if one not in named and one != merchant]
-    guessed = [one for one in (name, merchant) if one and not given[_kind(one, name)]]
+    columns, spec = frame.columns, table_specs("catalogue")["catalogue"]
+    told = {field: one for field, one in (("name", name), ("merchant", merchant)) if one}
+    named = spec.name(columns, told, once=False, file=file).columns
+    spec.require(named, columns, file=file)
+    name, merchant = named["name"], named.get("merchant", "")
+    facts, prose = (
+        None if given is None else [find_column(one, columns, file=file) for one in given]
+        for given in (attributes, texts)
+    )
+    _check_once((name, *(facts or []), *(prose or [])), file)
+    taken = {name, merchant, *(facts or []), *(prose or [])}
+    rest = [one for one in columns if one not in taken]
+    guessed = [column for field, column in named.items() if field not in told]
+    if facts is None or prose is None:
+        guessed += rest
     if facts is None and prose is None:
         facts = [one for one in rest if _is_fact(frame[one])]
         prose = [one for one in rest if one not in facts]
-        guessed += rest
-    elif facts is None:
-        facts, guessed = rest, guessed + rest
-    elif prose is None:
-        prose, guessed = rest, guessed + rest
-    shown = {name, *facts, *(prose or [])}
-    order = tuple(one for one in columns if one in shown)
-    return CatalogueSchema(name, tuple(facts), tuple(prose or []), merchant, order, tuple(guessed))
-
-
-def _kind(column: str, name: str) -> str:
-    return "name" if column == name else "merchant"
+    facts, prose = rest if facts is None else facts, rest if prose is None else prose
+    order = tuple(one for one in columns if one in {name, *facts, *prose})
+    return CatalogueSchema(name, tuple(facts), tuple(prose), merchant, order, tuple(guessed))
 
 
 def _is_fact(column: pl.Series) -> bool:
-    bare = _bare(column.name)
-    if bare in _TEXTS:
+    bare, usual = bare_name(column.name), synonyms("catalogue")["kinds"]
+    if bare in usual["texts"]:
         return False
-    if bare in _FACTS or column.dtype.is_numeric() or column.dtype == pl.Boolean:
+    if bare in usual["facts"] or column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return True
     if column.dtype.is_temporal():
         return True
@@ -112,42 +81,11 @@ def _is_fact(column: pl.Series) -> bool:
     return all(len(cell) <= _CHARACTERS and len(cell.split()) <= _WORDS for cell in cells)
 
 
-def _check_once(name: str, facts: Sequence[str], texts: Sequence[str], file: str) -> None:
-    every = [name, *facts, *texts]
-    twice = next((one for one in every if every.count(one) > 1), None)
-    if twice is not None:
-        raise ConfigError(
-            "one column is to be two things",
-            where=f"{file} {twice}".strip(),
-            hint="it is the name, a fact of the shop, or a text of its seller",
-        )
-
-
-def _there(theirs: str, columns: Sequence[str], file: str) -> str:
-    """The column as the table writes it; capitals do not count."""
-    if theirs in columns:
-        return theirs
-    same = [one for one in columns if one.strip().lower() == theirs.strip().lower()]
-    if same:
-        return same[0]
-    close = closest_name(theirs, columns)
-    alike = f"is it {close!r}? " if close else ""
-    raise SchemaError(
-        f"the table has no column {theirs!r}",
-        file=file,
-        column=theirs,
-        hint=f"{alike}the table has {_few(columns)}",
-    )
-
-
-def _guess(columns: Sequence[str], known: Sequence[str]) -> str:
-    bare = {_bare(one): one for one in reversed(columns)}
-    return next((bare[one] for one in known if one in bare), "")
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
-
-
-def _few(columns: Sequence[str]) -> str:
-    return ", ".join(one[:60] for one in columns[:20])
+def _check_once(every: Sequence[str], file: str) -> None:
+    for column in every:
+        if every.count(column) > 1:
+            raise ConfigError(
+                f"column {column!r} was given two roles",
+                where=file or column,
+                hint="it is the name, a fact of the shop, or a text of its seller",
+            )

@@ -32,6 +32,7 @@ from adwright.creative.records.verbal.record import AdRecord
 from adwright.data.checks import Check, run_checks
 from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import Tabular
+from adwright.data.table_door import find_column, listed, usual_columns
 
 __all__ = [
     "Measure",
@@ -197,21 +198,20 @@ def _names(ads: AdTable, told: ScoreColumns) -> dict[str, str]:
     """Which column is which, those that are not told guessed."""
     have = ads.frame.columns
     names = {name: getattr(told, name) for name in ("score", "of", "people", *_COUNTS)}
-    lost = next((name for name in names.values() if name and name not in have), None)
-    if lost is None and not names["score"] and not names["hits"]:
-        lower = {name.lower(): name for name in reversed(have)}
-        if all(name in lower for name in _COUNTS):
-            names |= {name: lower[name] for name in _COUNTS}
+    for name, theirs in names.items():
+        names[name] = theirs and find_column(theirs, have, name, file=ads.name)
+    if not names["score"] and not names["hits"]:
+        counts = [usual_columns((name,), have) for name in _COUNTS]
+        if all(counts):
+            names |= {name: found[0] for name, found in zip(_COUNTS, counts, strict=True)}
         else:
-            names["score"] = next((lower[name] for name in _USUAL if name in lower), "")
-    if lost is not None or not (names["score"] or names["hits"]):
+            names["score"] = next(iter(usual_columns(_USUAL, have)), "")
+    if not (names["score"] or names["hits"]):
         raise SchemaError(
-            "the table has no column that says how well an ad was remembered"
-            if lost is None
-            else f"the table has no column {lost!r}",
+            "the table has no column that says how well an ad was remembered",
             file=ads.name,
-            column=lost or "score",
-            hint=f"name it: ScoreColumns(score=...); beside the ads it has {', '.join(have[:20])}",
+            column="score",
+            hint=f"name it: ScoreColumns(score=...); beside the ads it has {listed(have)}",
         )
     return names
 

@@ -11,173 +11,34 @@ link where a platform tells them from all clicks.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
 from adwright.core.errors import SchemaError
+from adwright.data.table_door import (
+    CURRENCY,
+    TableSpec,
+    bare_name,
+    listed,
+    synonyms,
+    table_specs,
+)
 
 __all__ = [
-    "COLUMNS",
     "DeliverySource",
     "NamedExport",
+    "columns_known",
     "known_names",
     "name_export",
     "status_cause",
 ]
 
 DeliverySource = Literal["meta", "google", "tiktok", "table"]
-
-#: Names in lower case, letters and digits alone. `week` begins a row of seven days, `period_end`
-#: is the last day of the row, `micros` is spend in millionths.
-_META: Mapping[str, tuple[str, ...]] = {
-    "creative_id": ("creativeid", "adcreativeid"),
-    "ad_id": ("adid",),
-    "ad_group_id": ("adsetid",),
-    "campaign_id": ("campaignid",),
-    "account_id": ("accountid",),
-    "ad_name": ("adname",),
-    "ad_group_name": ("adsetname",),
-    "campaign_name": ("campaignname",),
-    "day": ("day", "datestart", "reportingstarts"),
-    "week": ("week",),
-    "period_end": ("datestop", "reportingends"),
-    "time_zone": ("timezone", "timezonename", "accounttimezone"),
-    "impressions": ("impressions",),
-    "clicks": ("linkclicks", "inlinelinkclicks", "clicksall", "clicks"),
-    "spend": ("amountspent", "spend"),
-    "currency": ("currency", "accountcurrency"),
-    "conversions": ("purchases", "websitepurchases", "conversions", "results"),
-    "conversion_value": (
-        *("purchasesconversionvalue", "purchaseconversionvalue"),
-        *("websitepurchasesconversionvalue", "purchasevalue", "conversionvalue"),
-    ),
-    "reach": ("reach",),
-    "frequency": ("frequency",),
-    "platform": ("platform", "publisherplatform"),
-    "placement": ("placement", "platformposition"),
-    "device": ("impressiondevice", "deviceplatform", "device"),
-    "country": ("country",),
-    "region": ("region",),
-    "age": ("age",),
-    "gender": ("gender",),
-    "audience": ("audience", "audiencename", "customaudience"),
-    "objective": ("objective",),
-    "starts": ("starts", "starttime"),
-    "ends": ("ends", "stoptime", "endtime"),
-    "status": ("addelivery", "deliverystatus", "delivery", "effectivestatus", "adstatus"),
-    "headline": ("headline", "title", "headlineadsettings", "titleassetname"),
-    "description": ("linkdescription", "description", "descriptionadsettings"),
-    "body": ("body", "bodyadsettings", "text", "primarytext", "bodyassetname"),
-    "call_to_action": ("calltoaction", "calltoactiontype", "calltoactionassetname"),
-}
-_GOOGLE: Mapping[str, tuple[str, ...]] = {
-    "ad_id": ("adid", "adgroupadadid"),
-    "ad_group_id": ("adgroupid",),
-    "campaign_id": ("campaignid",),
-    "account_id": ("customerid", "accountid", "externalcustomerid"),
-    "ad_name": ("adname", "adgroupadadname"),
-    "ad_group_name": ("adgroup", "adgroupname"),
-    "campaign_name": ("campaign", "campaignname"),
-    "day": ("day", "segmentsdate", "date"),
-    "week": ("week", "segmentsweek"),
-    "time_zone": ("timezone", "customertimezone", "accounttimezone"),
-    "impressions": ("impr", "impressions", "metricsimpressions"),
-    "clicks": ("clicks", "metricsclicks"),
-    "spend": ("cost",),
-    "micros": ("metricscostmicros", "costmicros"),
-    "currency": ("currencycode", "currency", "customercurrencycode"),
-    "conversions": ("conversions", "metricsconversions"),
-    "conversion_value": ("convvalue", "totalconvvalue", "metricsconversionsvalue"),
-    "platform": ("networkwithsearchpartners", "network", "segmentsadnetworktype"),
-    "device": ("device", "segmentsdevice"),
-    "country": ("countryterritory", "country"),
-    "region": ("region",),
-    "age": ("age", "agerange"),
-    "gender": ("gender",),
-    "audience": ("audiencesegment", "audience"),
-    "objective": ("campaigntype", "advertisingchanneltype", "campaignadvertisingchanneltype"),
-    "format": ("adtype", "adgroupadadtype"),
-    "starts": ("campaignstartdate", "startdate"),
-    "ends": ("campaignenddate", "enddate"),
-    "status": ("adstatus", "adstate", "adgroupadstatus"),
-    "headline": ("headline1", "headline", "adtitle"),
-    "description": ("description", "description1", "descriptionline1"),
-    "brand": ("businessname",),
-    "call_to_action": ("calltoactiontext",),
-}
-_TIKTOK: Mapping[str, tuple[str, ...]] = {
-    "creative_id": ("creativeid", "videoid", "materialid"),
-    "ad_id": ("adid",),
-    "ad_group_id": ("adgroupid",),
-    "campaign_id": ("campaignid",),
-    "account_id": ("advertiserid", "accountid"),
-    "ad_name": ("adname",),
-    "ad_group_name": ("adgroupname",),
-    "campaign_name": ("campaignname",),
-    "day": ("stattimeday", "byday", "date", "day"),
-    "week": ("byweek", "stattimeweek"),
-    "time_zone": ("timezone", "advertisertimezone"),
-    "impressions": ("impressions", "impression"),
-    "clicks": ("clicksdestination", "clicks", "clicksall"),
-    "spend": ("cost", "spend", "totalcost"),
-    "currency": ("currency",),
-    "conversions": ("conversions", "conversion", "totalconversions"),
-    "conversion_value": (
-        *("totalcompletepaymentvalue", "completepaymentvalue", "totalpurchasevalue"),
-        *("totalvalue", "conversionvalue"),
-    ),
-    "reach": ("reach",),
-    "frequency": ("frequency",),
-    "platform": ("operatingsystem", "platform"),
-    "placement": ("placement", "placementtype"),
-    "country": ("countryregion", "countrycode", "country"),
-    "region": ("subregion", "provinceid", "region"),
-    "age": ("age", "agegroup"),
-    "gender": ("gender",),
-    "audience": ("audience",),
-    "objective": ("advertisingobjective", "objectivetype", "objective"),
-    "format": ("adformat",),
-    "starts": ("schedulestarttime", "starttime"),
-    "ends": ("scheduleendtime", "endtime"),
-    "status": ("primarystatus", "adstatus", "status", "secondarystatus"),
-    "body": ("adtext", "text"),
-    "call_to_action": ("calltoaction",),
-    "brand": ("displayname", "appname"),
-}
-#: Names that one platform alone has.
-_SIGNS: Mapping[str, tuple[str, ...]] = {
-    "meta": (
-        *("amountspent", "reportingstarts", "reportingends", "adsetid", "adsetname", "datestart"),
-        *("datestop", "accountcurrency", "inlinelinkclicks", "linkclicks", "publisherplatform"),
-        *("addelivery", "impressiondevice"),
-    ),
-    "google": (
-        *("impr", "currencycode", "convvalue", "costmicros", "customerid", "countryterritory"),
-        *("networkwithsearchpartners", "adgroup", "adstate"),
-    ),
-    "tiktok": (
-        *("stattimeday", "byday", "byweek", "clicksdestination", "advertiserid", "primarystatus"),
-        *("secondarystatus", "conversion", "countryregion"),
-    ),
-}
 _GAQL = ("metrics", "segments", "adgroupad", "customer")
-#: What a row cannot do without.
-_NEEDED = ("ad_id", "impressions")
-#: All that an export may say.
-COLUMNS = tuple(dict.fromkeys(name for known in (_META, _GOOGLE, _TIKTOK) for name in known))
-
-_CURRENCY = re.compile(r"\(\s*([A-Z]{3})\s*\)\s*$")
-#: Words of a status, and why an ad of it stands still.
-_CAUSES: tuple[tuple[str, str], ...] = (
-    (r"account|advertiser|suspend|paymentfail|unsettled|billing", "account"),
-    (r"budget|spendlimit|balance|insufficient", "budget"),
-    (r"reject|disapprov|notapproved|auditden|reviewfail|violat|banned", "refused"),
-    (r"complete|ended|finish|expired|scheduleover|timedone", "flight"),
-    (r"rule|automat", "automatic"),
-    (r"paus|off|disabl|delet|remov|archiv|stopped|inactive", "operator"),
-)
+#: What a person without a header is asked for.
+_FIRST = ("ad_id", "day", "impressions")
 
 
 class NamedExport(NamedTuple):
@@ -191,11 +52,15 @@ class NamedExport(NamedTuple):
     left: tuple[str, ...]
 
 
+def columns_known() -> tuple[str, ...]:
+    """All that an export may say."""
+    return tuple(_any_platform().synonyms)
+
+
 def known_names(names: Sequence[str], also: Sequence[str] = ()) -> int:
     """How many of `names` an export may have; `also`: those that somebody named."""
-    known = {one for table in (_META, _GOOGLE, _TIKTOK) for some in table.values() for one in some}
-    known |= {_bare(name) for name in (*COLUMNS, *also)}
-    return len({_bare(name) for name in names} & known)
+    known = {bare_name(one) for usual in _any_platform().synonyms.values() for one in usual}
+    return len({bare_name(name) for name in names} & (known | set(map(bare_name, also))))
 
 
 def name_export(
@@ -209,49 +74,27 @@ def name_export(
     """Which column of an export is which of ours.
 
     source: None for the platform that the names tell of. given: ours -> theirs, which win.
-    Raises SchemaError where the platform cannot be told, two columns read alike, a column that is
-    given is not there, or a needed one is missing.
+    Raises ConfigError for a column that a record has not, SchemaError where the platform cannot be
+    told, two columns read alike, a column that is given is not there, or a needed one is missing.
     """
     given = dict(given or {})
-    for ours in given:
-        if ours not in COLUMNS:
-            close = difflib.get_close_matches(ours, COLUMNS, n=1)
-            raise SchemaError(
-                f"a delivery record has no column {ours!r}",
-                file=file,
-                column=ours,
-                hint=f"use one of {', '.join(COLUMNS)}"
-                + (f"; the closest is {close[0]}" if close else ""),
-            )
-    bare = _by_bare_name(names, file)
-    source = source or _source_of(bare, given, file, first_line)
-    columns = {ours: _there(theirs, names, ours, file) for ours, theirs in given.items()}
-    taken, said = set(columns.values()), []
-    for ours, known in _table_of(source).items():
-        if ours in columns or (ours == "micros" and "spend" in columns):
-            continue
-        found = [bare[name] for name in known if name in bare and bare[name] not in taken]
-        if found:
-            columns[ours] = found[0]
-            taken.add(found[0])
-            if _bare(found[0]) != _bare(ours):
-                others = f" (and not {', '.join(found[1:])})" if found[1:] else ""
-                said.append(f"{found[0]} is taken as {ours}{others}")
-    _check_needed(columns, names, source, file, first_line)
+    _any_platform().check_fields(given)
+    _check_distinct(names, file)
+    source = source or _source_of(names, given, file, first_line)
+    spec = _any_platform() if source == "table" else table_specs("exports")[source]
+    in_full = "spend" in given or set(spec.guesses("spend", names)) - set(given.values())
+    told = {"micros": ""} | given if in_full else given
+    columns, said = spec.name(names, told, file=file)
+    _require(columns, names, spec, source, file)
     if "day" in columns and "week" in columns and "week" not in given:
-        taken.discard(columns.pop("week"))
+        del columns["week"]
     # The end of a period tells its length where the day is that of its beginning.
-    begins = _bare(columns.get("day", "")) in ("datestart", "reportingstarts")
+    begins = bare_name(columns.get("day", "")) in ("datestart", "reportingstarts")
     if "period_end" in columns and "period_end" not in given and not begins:
-        taken.discard(columns.pop("period_end"))
-    heading = _CURRENCY.search(columns.get("spend", ""))
-    return NamedExport(
-        source,
-        columns,
-        heading[1] if heading else "",
-        tuple(said),
-        tuple(name for name in names if name not in taken),
-    )
+        del columns["period_end"]
+    heading = CURRENCY.search(columns.get("spend", ""))
+    left = tuple(name for name in names if name not in columns.values())
+    return NamedExport(source, columns, heading[1] if heading else "", said, left)
 
 
 def status_cause(status: str) -> str:
@@ -261,59 +104,56 @@ def status_cause(status: str) -> str:
     >>> status_cause("Paused"), status_cause("ADGROUP_STATUS_BUDGET_EXCEED"), status_cause("On")
     ('operator', 'budget', '')
     """
-    bare = _bare(status)
-    return next((cause for words, cause in _CAUSES if re.search(words, bare)), "")
+    bare, causes = bare_name(status), synonyms("exports")["causes"]
+    return next((cause for cause, words in causes.items() if re.search(words, bare)), "")
 
 
-def _table_of(source: str) -> Mapping[str, tuple[str, ...]]:
-    match source:
-        case "meta":
-            return _META
-        case "google":
-            return _GOOGLE
-        case "tiktok":
-            return _TIKTOK
-    tables = (_META, _GOOGLE, _TIKTOK)
-    return {
-        ours: tuple(
-            dict.fromkeys((_bare(ours), *(one for known in tables for one in known.get(ours, ()))))
+@cache
+def _any_platform() -> TableSpec:
+    """A table with columns named as ours, or as any platform has them."""
+    specs = table_specs("exports").values()
+    fields = dict.fromkeys(field for spec in specs for field in spec.synonyms)
+    usual = {
+        field: tuple(
+            dict.fromkeys(
+                (bare_name(field), *(one for spec in specs for one in spec.synonyms.get(field, ())))
+            )
         )
-        for ours in COLUMNS
+        for field in fields
     }
+    return TableSpec("a delivery record", usual, next(iter(specs)).needed)
 
 
 def _source_of(
-    bare: Mapping[str, str], given: Mapping[str, str], file: str, first_line: str
+    names: Sequence[str], given: Mapping[str, str], file: str, first_line: str
 ) -> DeliverySource:
-    counts = {name: sum(sign in bare for sign in signs) for name, signs in _SIGNS.items()}
+    bare = {bare_name(name) for name in names}
+    counts = {
+        name: sum(sign in bare for sign in spec.signs)
+        for name, spec in table_specs("exports").items()
+    }
     counts["google"] += sum(name.startswith(_GAQL) for name in bare)
     best = max(counts, key=lambda name: counts[name])
     alike = [name for name in counts if counts[name] == counts[best]]
     if counts[best] and len(alike) == 1:
         return next(one for one in get_args(DeliverySource) if one == best)
-    if given or (not counts[best] and known_names(list(bare)) > 1):
+    known = known_names(names)
+    if given or (not counts[best] and known > 1):
         return "table"
-    shown = ", ".join(name[:60] for name in list(bare.values())[:20])
-    if not known_names(list(bare.values())) and first_line:
-        raise SchemaError(
-            f"the header is missing, or names nothing that is known: the first line is "
-            f"{first_line!r}",
-            file=file,
-            hint="export with a line of column names, or say which is which: "
-            "columns={'ad_id': ..., 'day': ..., 'impressions': ...}",
-        )
+    if not known and first_line:
+        _any_platform().require({}, names, needed=_FIRST, file=file, first_line=first_line)
     raise SchemaError(
         "the columns do not tell which platform the export is of",
         file=file,
-        hint=f"say source='meta', 'google', 'tiktok' or 'table'; the table has {shown}",
+        hint=f"say source='meta', 'google', 'tiktok' or 'table'; the table has {listed(names)}",
     )
 
 
-def _by_bare_name(names: Sequence[str], file: str) -> dict[str, str]:
-    """Bare name -> name; raises SchemaError where two known names read alike."""
+def _check_distinct(names: Sequence[str], file: str) -> None:
+    """Raise SchemaError where two known names read alike."""
     found: dict[str, str] = {}
     for name in names:
-        bare = _bare(name)
+        bare = bare_name(name)
         if bare in found and known_names([bare]):
             raise SchemaError(
                 f"two columns read alike: {found[bare]!r} and {name!r}",
@@ -322,51 +162,17 @@ def _by_bare_name(names: Sequence[str], file: str) -> dict[str, str]:
                 hint="rename one, or export without it",
             )
         found.setdefault(bare, name)
-    return found
 
 
-def _check_needed(
-    columns: Mapping[str, str], names: Sequence[str], source: str, file: str, first_line: str
+def _require(
+    columns: Mapping[str, str], names: Sequence[str], spec: TableSpec, source: str, file: str
 ) -> None:
-    missing = [name for name in _NEEDED if name not in columns]
-    if "day" not in columns and "week" not in columns:
-        missing.insert(0, "day")
-    if not missing:
-        return
-    free = [name for name in names if name not in columns.values()]
-    wanted = _table_of(source).get(missing[0], ()) or (missing[0],)
-    alike = [
-        name
-        for name in free
-        if difflib.get_close_matches(_bare(name), (*wanted, _bare(missing[0])), n=1, cutoff=0.75)
-    ]
-    theirs = alike[0] if alike else "THEIRS"
-    by_day = " (in the export, break the report down by day)" if missing[0] == "day" else ""
-    raise SchemaError(
-        f"needed columns are missing: {', '.join(missing)}{by_day}",
+    dated = "day" in columns or "week" in columns
+    by_day = "" if dated else " (break the report down by day)"
+    spec.require(
+        columns,
+        names,
+        needed=[*(() if dated else ("day",)), *spec.needed],
         file=file,
-        column=missing[0],
-        hint=f"say which one it is, columns={{{missing[0]!r}: {theirs!r}}}, or add it to the "
-        f"export of {source}; the table has {', '.join(name[:60] for name in names[:20])}",
+        also=f", or add it to the export of {source}{by_day}",
     )
-
-
-def _there(theirs: str, names: Sequence[str], ours: str, file: str) -> str:
-    if theirs in names:
-        return theirs
-    same = [name for name in names if name.strip().lower() == theirs.strip().lower()]
-    if same:
-        return same[0]
-    alike = difflib.get_close_matches(theirs, list(names)[:1000], n=1)
-    close = f" (is it {alike[0]!r}?)" if alike else ""
-    raise SchemaError(
-        f"the table has no column {theirs!r}, which is to be {ours}",
-        file=file,
-        column=theirs,
-        hint=f"correct the name{close}; the table has {', '.join(n[:60] for n in names[:20])}",
-    )
-
-
-def _bare(name: str) -> str:
-    """The name in lower case, letters and digits alone, without a currency behind it."""
-    return re.sub(r"[\W_]", "", _CURRENCY.sub("", name).lower())

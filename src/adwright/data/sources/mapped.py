@@ -26,7 +26,7 @@ from adwright.data.history_kinds import take_back
 from adwright.data.schema import EVENT_SCHEMA, KINDS, check_events
 from adwright.data.sources.bounds import memory_left
 from adwright.data.sources.frames import SourceTable, id_text
-from adwright.data.sources.mapping import KINDS_BY_NAME, LogMapping, NamedColumns, name_columns
+from adwright.data.sources.mapping import LogMapping, NamedColumns, kinds_by_name, name_columns
 from adwright.data.sources.times import time_column
 
 __all__ = ["ImportNotes", "MappedEvents", "map_events"]
@@ -315,7 +315,7 @@ class _Mapper:
         meant = {}
         for kind in found:
             plain = re.sub(r"[\W_]", "", kind)
-            meant[kind] = wanted.get(kind) or KINDS_BY_NAME.get(plain, kind)
+            meant[kind] = wanted.get(kind) or kinds_by_name().get(plain, kind)
             if kind not in wanted and plain != meant[kind]:
                 self.said.append(f"{theirs} {kind!r} is taken as {meant[kind]}")
         unknown = [kind for kind in found if meant[kind] not in (*KINDS, "none") and kind]

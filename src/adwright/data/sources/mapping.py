@@ -9,94 +9,38 @@ visitorid, itemid, event and timestamp needs no mapping at all.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
-from adwright.core.config import settings
-from adwright.core.errors import ConfigError, SchemaError
+from adwright.core.config import closest_name, settings
+from adwright.core.errors import ConfigError
 from adwright.data.column_kinds import ColumnKind, check_column_kinds
-from adwright.data.schema import EVENT_SCHEMA, KINDS, EventKind
+from adwright.data.schema import KINDS, EventKind
 from adwright.data.sources.times import is_format
+from adwright.data.table_door import (
+    bare_name,
+    find_column,
+    synonyms,
+    table_specs,
+    usual_columns,
+)
 
 __all__ = [
-    "KINDS_BY_NAME",
     "LogMapping",
     "MappedKind",
     "NamedColumns",
     "id_column",
+    "kinds_by_name",
     "name_columns",
 ]
 
 #: What events of a kind become: another kind, or nothing.
 MappedKind: TypeAlias = Literal[EventKind, "none"]
-
-#: Obvious names, in lower case without signs. An earlier name wins where several are there.
-_USER = (
-    *("userid", "user", "customerid", "customer", "visitorid", "visitor", "clientid", "client"),
-    *("memberid", "member", "householdid", "household", "personid", "person", "accountid"),
-    *("shopperid", "buyerid", "reviewerid", "fullvisitorid", "uid"),
-)
-_ITEM = (
-    *("itemid", "item", "productid", "product", "sku", "articleid", "article", "movieid", "movie"),
-    *("filmid", "asin", "parentasin", "stockcode", "trackid", "songid", "artistid", "bookid"),
-    *("isbn", "offerid", "contentid", "newsid", "goodsid", "gameid", "businessid", "recipeid"),
-    *("adid", "prodid", "iid"),
-)
 _QUANTITY = "quantity"
-_NAMES: dict[str, tuple[str, ...]] = {
-    "event_id": ("eventid", "reviewid", "logid", "rowid"),
-    "time": (
-        *("time", "timestamp", "eventtime", "eventtimestamp", "datetime", "date", "ts"),
-        *("createdat", "unixtime", "unixreviewtime", "orderdate", "purchasedate", "invoicedate"),
-        *("transactiondate", "transactiontime", "occurredat", "tdat", "eventdate"),
-    ),
-    "request_id": (
-        *("requestid", "basketid", "orderid", "invoiceno", "invoiceid", "transactionid"),
-        *("sessionid", "usersession", "session", "visitid", "impressionid", "slateid"),
-    ),
-    "user_id": _USER,
-    "kind": (
-        *("kind", "event", "eventtype", "eventname", "action", "actiontype", "behavior"),
-        *("behaviour", "behaviortype", "interaction", "interactiontype"),
-    ),
-    "item_id": _ITEM,
-    "creative_id": ("creativeid",),
-    "campaign_id": ("campaignid",),
-    "position": ("position", "rank", "slot"),
-    "propensity": ("propensity", "propensityscore", "pscore"),
-    "policy_id": ("policyid",),
-    "value": ("value", "rating", "stars", "overall", "price", "amount", "revenue", "salesvalue"),
-    "context": ("context",),
-    # No column of the log: it says which rows are returns.
-    _QUANTITY: (
-        *("quantity", "qty", "units", "unitssold", "itemcount", "numitems", "orderqty"),
-        *("quantityordered", "orderquantity", "menge", "anzahl", "stück", "stueck", "stk"),
-        *("quantité", "quantite", "cantidad", "quantità", "quantita", "aantal", "quantidade"),
-    ),
-}
-_RATINGS = ("rating", "stars", "overall")
-_CLICKED = ("clicked", "isclicked", "isclick", "click", "wasclicked")
-_NEEDED = ("user_id", "item_id", "time")
-
-#: What the kinds of other programs mean, in lower case without signs.
-KINDS_BY_NAME: dict[str, EventKind] = {
-    **dict.fromkeys(("impression", "imp", "exposure", "shown", "show", "display"), "impression"),
-    **dict.fromkeys(("view", "pageview", "viewitem", "productview", "detail"), "view"),
-    **dict.fromkeys(("click", "clicked", "clickthrough"), "click"),
-    **dict.fromkeys(("cart", "addtocart", "basket", "addtobasket"), "cart"),
-    **dict.fromkeys(("purchase", "purchased", "order", "buy", "bought", "sale"), "purchase"),
-    **dict.fromkeys(("transaction", "checkout"), "purchase"),
-    **dict.fromkeys(("return", "returned", "refund", "refunded", "chargeback"), "return"),
-    **dict.fromkeys(("conversion", "convert", "converted"), "conversion"),
-    **dict.fromkeys(("redemption", "redeem", "redeemed"), "redemption"),
-    **dict.fromkeys(("rating", "rate", "rated", "review"), "rating"),
-    "stop": "stop",
-}
 
 
 @settings
@@ -138,16 +82,7 @@ class LogMapping:
     column_kinds: dict[str, ColumnKind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = [*EVENT_SCHEMA.names, _QUANTITY]
-        for name in self.columns:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                raise ConfigError(
-                    f"a log has no column {name!r}",
-                    where="columns",
-                    hint=f"write OURS=THEIRS with {', '.join(known)}"
-                    + (f"; the closest is {close[0]}" if close else ""),
-                )
+        table_specs("log")["log"].check_fields(self.columns, also=[_QUANTITY])
         for theirs, ours in self.kinds.items():
             _check_kind(theirs, ours)
         check_column_kinds(self.column_kinds, "column_kinds")
@@ -173,7 +108,6 @@ def name_columns(
     repeats: Callable[[str], bool],
     flags: Callable[[str], bool] = lambda _: False,
     *,
-    needed: Sequence[str] = _NEEDED,
     file: str = "",
     first_line: str = "",
 ) -> NamedColumns:
@@ -185,37 +119,35 @@ def name_columns(
     Raises SchemaError for a column that the mapping names and the table lacks, and for a needed
     one that is not found.
     """
-    columns = {ours: _there(theirs, names, ours, file) for ours, theirs in mapping.columns.items()}
-    context = tuple(_there(one, names, "part of the context", file) for one in mapping.context)
-    clicked = _there(mapping.clicked, names, "clicked", file) if mapping.clicked else ""
-    taken = {*columns.values(), *context, clicked}
-    said: list[str] = []
-    for ours, obvious in _NAMES.items():
-        if ours in columns:
-            continue
-        of_log = taken if ours != _QUANTITY else columns.values()  # it may be context, too
-        free = [name for name in names if name not in of_log]
-        found = [ours] if ours in free else _obvious(free, obvious)
-        if ours == "item_id" and not found:
-            found = [name for name in free if _bare(name) in ("id", "code") and repeats(name)]
-        if found:
-            columns[ours] = found[0]
-            taken.add(found[0])
-            if ours == _QUANTITY:
-                said.append(f"{found[0]} is taken as the quantity: where it is negative, a return")
-            elif found[0] != ours:
-                others = f" (and not {', '.join(found[1:])})" if found[1:] else ""
-                said.append(f"{found[0]} is taken as {ours}{others}")
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise _missing(missing, names, len(columns) == 0, file, first_line)
+    specs, usual = table_specs("log"), synonyms("log")["flags"]
+    context = tuple(
+        find_column(one, names, "part of the context", file=file) for one in mapping.context
+    )
+    clicked = mapping.clicked and find_column(mapping.clicked, names, "clicked", file=file)
+    columns, found = specs["log"].name(names, mapping.columns, taken=(*context, clicked), file=file)
+    said, taken = list(found), {*columns.values(), *context, clicked}
+    if "item_id" not in columns:
+        free = [name for name in names if name not in taken]
+        for name in usual_columns(usual["id"], free):
+            if repeats(name):
+                columns["item_id"] = name
+                taken.add(name)
+                said.append(f"{name} is taken as item_id")
+                break
+    if _QUANTITY not in columns:
+        free = [name for name in names if name not in columns.values()]  # it may be context, too
+        for name in specs[_QUANTITY].guesses(_QUANTITY, free)[:1]:
+            columns[_QUANTITY] = name
+            taken.add(name)
+            said.append(f"{name} is taken as the quantity: where it is negative, a return")
+    specs["log"].require(columns, names, file=file, first_line=first_line)
     if not clicked and "kind" not in columns and mapping.kind is None:
         free = [name for name in names if name not in taken]
-        clicked = next((name for name in _obvious(free, _CLICKED) if flags(name)), "")
+        clicked = next((name for name in usual_columns(usual["clicked"], free) if flags(name)), "")
         taken.add(clicked)
     if clicked:
         said.append(f"every row is an impression, and a click too where {clicked} is 1")
-    rated = _bare(columns.get("value", "")) in _RATINGS
+    rated = bare_name(columns.get("value", "")) in usual["rated"]
     left = tuple(name for name in names if name not in taken)
     return NamedColumns(columns, context, clicked, rated, tuple(said), left)
 
@@ -225,82 +157,30 @@ def id_column(names: Sequence[str], key: str, column: str = "", *, file: str = "
     `key` or an obvious name of it. Raises SchemaError where there is none."""
     if column in names:
         return column
-    if key in names:
-        return key
-    found = _obvious(names, _NAMES.get(key, (_bare(key),)))
-    found = found or [name for name in names if _bare(name) in ("id", "code")]
-    if found:
-        return found[0]
-    alike = difflib.get_close_matches(key, names[:1000], n=1)
-    rename = f" (rename {alike[0]!r}?)" if alike else ""
-    shown = ", ".join(name[:60] for name in names[:20])
-    raise SchemaError(
-        f"the needed column {key} is missing",
-        file=file,
-        column=key,
-        hint=f"say which one it is, --columns {key}=THEIRS{rename}; the table has {shown}",
-    )
+    spec = table_specs("log")["log"]
+    found = usual_columns((column,) if column else (), names)
+    found += [*spec.guesses(key, names), *usual_columns((key,), names)]
+    found += usual_columns(synonyms("log")["flags"]["id"], names)
+    if not found:
+        spec.require({}, names, needed=[key], file=file)
+    return found[0]
 
 
-def _obvious(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Those of `names` that are known ones, in the order of `known`."""
-    bare = {_bare(name): name for name in reversed(names)}
-    return [bare[name] for name in known if name in bare]
-
-
-def _bare(name: str) -> str:
-    """The name in lower case, letters and digits alone."""
-    return re.sub(r"[\W_]", "", name.lower())
-
-
-def _there(theirs: str, names: Sequence[str], ours: str, file: str) -> str:
-    """The name as the table writes it; capitals do not count."""
-    if theirs in names:
-        return theirs
-    same = [name for name in names if name.strip().lower() == theirs.strip().lower()]
-    if same:
-        return same[0]
-    alike = difflib.get_close_matches(theirs, names[:1000], n=1)
-    close = f" (is it {alike[0]!r}?)" if alike else ""
-    raise SchemaError(
-        f"the table has no column {theirs!r}, which is to be {ours}",
-        file=file,
-        column=theirs,
-        hint=f"correct the name{close}; the table has {', '.join(n[:60] for n in names[:20])}",
-    )
-
-
-def _missing(
-    missing: Sequence[str], names: Sequence[str], nothing: bool, file: str, first_line: str
-) -> SchemaError:
-    shown = ", ".join(name[:60] for name in names[:20])
-    if nothing and first_line:
-        return SchemaError(
-            f"the header is missing, or names nothing that is known: the first line is "
-            f"{first_line!r}",
-            file=file,
-            hint="put a line with the column names first, or say which is which: --columns "
-            f"{','.join(f'{name}=THEIRS' for name in missing)}",
-        )
-    alike = difflib.get_close_matches(missing[0], list(names)[:1000], n=1, cutoff=0.75)
-    theirs = alike[0] if alike else "THEIRS"
-    return SchemaError(
-        f"needed columns are missing: {', '.join(missing)}",
-        file=file,
-        column=missing[0],
-        hint=f"say which one it is, --columns {missing[0]}={theirs}; the table has {shown}",
-    )
+@cache
+def kinds_by_name() -> dict[str, EventKind]:
+    """What the kinds of other programs mean, in lower case without signs."""
+    return {name: kind for kind, names in synonyms("log")["kinds"].items() for name in names}
 
 
 def _check_kind(theirs: str, ours: str) -> None:
     choices = (*KINDS, "none")
     if ours not in choices:
-        close = difflib.get_close_matches(str(ours), choices, n=1)
+        close = closest_name(str(ours), choices)
         raise ConfigError(
             f"{theirs} cannot be {str(ours)[:60]!r}",
             where="kinds",
             hint=f"use one of {', '.join(choices)}"
-            + (f"; the closest is {close[0]}" if close else ""),
+            + (f"; the closest is {close}" if close else ""),
         )
 
 

@@ -90,11 +90,11 @@ def test_many_rows_come_in_order_from_batches() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "what"),
     [
-        ({"columns": ProductColumns(id="nr")}, SchemaError, "no column nr"),
+        ({"columns": ProductColumns(id="nr")}, SchemaError, "no column 'nr'"),
         (
             {"columns": ProductColumns("sku", "name", attributes=("hue",))},
             SchemaError,
-            "no column hue",
+            "no column 'hue'",
         ),
         (
             {"columns": ProductColumns("sku", "name", currency="cost")},

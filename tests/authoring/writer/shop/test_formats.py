@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.authoring.writer.shop.formats import FORMATS, bare_name, format_of, name_columns
+from adwright.authoring.writer.shop.formats import format_of, name_columns, shop_formats
 from adwright.core.errors import ConfigError, SchemaError
+from adwright.data.table_door import bare_name
 
 
 def names_of(text: str) -> list[str]:
@@ -74,18 +75,18 @@ def test_what_is_given_wins() -> None:
 
 def test_what_is_missing_is_named() -> None:
     table = format_of(["x"], "table")
-    with pytest.raises(SchemaError, match=r"no column is the id.*--columns id=skunr"):
+    with pytest.raises(SchemaError, match=r"missing: id.*--columns id=skunr"):
         name_columns(["titles", "skunr"], table, given={"title": "titles"}, file="a.csv")
     with pytest.raises(SchemaError, match="is it 'title'"):
         name_columns(["id", "title"], table, given={"title": "titel"})
     with pytest.raises(SchemaError, match="no column 'size'"):
         name_columns(["id", "title"], table, attributes=("size",))
-    with pytest.raises(ConfigError, match="no field 'colour'"):
+    with pytest.raises(ConfigError, match="no column 'colour'"):
         name_columns(["id", "title"], table, given={"colour": "id"})
     with pytest.raises(ConfigError, match="no format"):
         format_of(["id"], "ebay")  # type: ignore[arg-type]
 
 
 def test_signs_are_bare_names() -> None:
-    signs = [sign for one in FORMATS for sign in one.signs]
+    signs = [sign for one in shop_formats().values() for sign in one.spec.signs]
     assert [sign for sign in signs if bare_name(sign) != sign] == []

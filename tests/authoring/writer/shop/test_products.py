@@ -147,7 +147,7 @@ def test_scripts_in_titles_are_taken_out(tmp_path: Path) -> None:
 
 
 def test_what_is_no_table_of_products_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SchemaError, match="no column is the title"):
+    with pytest.raises(SchemaError, match="missing: title"):
         read_products(write(tmp_path / "a.csv", "id,colour\n1,red\n"))
     with pytest.raises(FileUnreadableError, match="no rows"):
         read_products(write(tmp_path / "a.csv", "id,title\n"))

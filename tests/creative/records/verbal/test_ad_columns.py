@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.core.errors import ConfigError, SchemaError
-from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_columns
+from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_parts
 
 PARTS = ("id", "title", "words", "brand", "seconds", "image", "video", "text")
 
@@ -25,18 +25,18 @@ def test_usual_names_are_known_however_they_are_written() -> None:
         "Ad ID", "Headline", ("Body", "Description"), "BRAND", "", "image_path", "", ""
     )
     assert said == (
-        "column Ad ID is taken as the id",
-        "column Headline is taken as the title",
-        "column image_path is taken as the image",
-        "columns Body, Description are taken as the words",
+        "Ad ID is taken as id",
+        "Headline is taken as title",
+        "image_path is taken as image",
+        "Body, Description are taken as words",
     )
-    assert usual_columns(["Ad ID", "clicks", "Headline 2", "CTA"]) == ["Ad ID", "Headline 2", "CTA"]
+    assert usual_parts(["Ad ID", "clicks", "Headline 2", "CTA"]) == ["Ad ID", "Headline 2", "CTA"]
 
 
 def test_of_two_usual_names_the_other_is_said_too() -> None:
     found, said = named(["title", "headline", "id"])
     assert found.title == "headline"
-    assert said == ("column headline is taken as the title (and not title)",)
+    assert said == ("headline is taken as title (and not title)",)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -56,8 +56,8 @@ def test_values_that_do_not_fit_are_not_guessed() -> None:
     found, said = named(["headline", "title", "body"], unfit=("headline",))
     assert (found.title, found.words) == ("title", ("body",))
     assert said == (
-        "column body is taken as the words",
-        "column headline is left apart: no part of an ad has such values",
+        "body is taken as words",
+        "headline is left apart: no part of an ad has such values",
     )
     # What is told is taken, whatever its values look like.
     told, _ = named(["headline", "body"], AdColumns(title="headline"), unfit=("headline",))

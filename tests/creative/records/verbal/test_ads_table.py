@@ -50,8 +50,8 @@ def test_each_kind_of_file_is_read_alike(tmp_path: Path, kind: str) -> None:
     assert ads.frame.to_dicts() == [{"clicks": 3}, {"clicks": 0}]
     assert ads.columns == AdColumns("id", "headline", ("body",), "brand", "", "", "", "")
     assert ads.said == (
-        "column headline is taken as the title",
-        "column body is taken as the words",
+        "headline is taken as title",
+        "body is taken as words",
     )
     assert ads.name == str(tmp_path / f"ads.{kind}")
     assert ads.locate(1) == (ads.name, 1)
@@ -184,7 +184,7 @@ def test_a_column_of_another_kind() -> None:
     # A guess leaves such a column alone.
     ads = read_ads(frame)
     assert (ads.columns.title, ads.frame.columns) == ("", ["title"])
-    assert "column title is left apart: no part of an ad has such values" in ads.said
+    assert "title is left apart: no part of an ad has such values" in ads.said
 
 
 def test_guesses_look_at_values() -> None:
@@ -192,7 +192,7 @@ def test_guesses_look_at_values() -> None:
     ads = read_ads(pl.DataFrame({**rows, "duration": ["0:30", "1:00"]}))
     assert ads.columns == AdColumns("id", "title", (), "brand", "", "file", "", "")
     assert ads.ids == ("1", "2")
-    assert ads.said[-2] == "column duration is left apart: no part of an ad has such values"
+    assert ads.said[-2] == "duration is left apart: no part of an ad has such values"
     assert ads.frame.columns == ["duration"]
     # One of many that is no number is an error of its row, not a reason to pass over the column.
     with pytest.raises(ValueInvalidError, match="cannot be read as a number"):

@@ -10,7 +10,7 @@ Both go row by row in batches, so that a catalogue of millions is never in memor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import polars as pl
 
 from adwright.authoring.tasks.product import Product
 from adwright.core.config import settings
-from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.frames import Tabular, as_frame, id_text, name_of
+from adwright.data.table_door import find_column, table_specs
 
 __all__ = ["Listing", "ProductColumns", "catalogue_products", "journey_products"]
 
@@ -41,7 +42,8 @@ class Listing:
 
 @settings
 class ProductColumns:
-    """Which columns of a table hold what; empty for none.
+    """Which columns of a table hold what; empty for none. An id or title that is not there by this
+    name has one of its usual names.
 
     attributes: columns whose name and value are an attribute each. cluster: of the same product in
     other words; by default each row is one of its own. query: what was searched.
@@ -88,18 +90,10 @@ def catalogue_products(
     that is none, and with its row for a row that is no product.
     """
     Product("p", "a check of the locale", locale=locale)
-    columns = ProductColumns() if columns is None else columns
     table = as_frame(source)
-    frame, known = table.frame, table.frame.collect_schema().names()
+    frame = table.frame
+    columns = _found(columns or ProductColumns(), frame.collect_schema().names(), table.name)
     wanted = [*columns.named().values(), *columns.attributes]
-    missing = next((column for column in wanted if column not in known), None)
-    if missing is not None:
-        raise SchemaError(
-            f"the table has no column {missing}",
-            file=table.name,
-            column=missing,
-            hint=f"it has {', '.join(known[:20])}",
-        )
     texts = {column: pl.col(column).cast(pl.String, strict=False) for column in wanted}
     texts[columns.id] = id_text(frame, columns.id).cast(pl.String)
     row, catalogue = 0, name or name_of(source)
@@ -137,6 +131,18 @@ def journey_products(path: Path | None = None, *, offline: bool = False) -> Iter
                 attributes=tuple(pair for pair in pairs if pair[1].strip()),
             )
             yield Listing(product, f"journey-{kind}", "complete-journey")
+
+
+def _found(columns: ProductColumns, names: Sequence[str], file: str) -> ProductColumns:
+    """The columns as the table writes them."""
+    usual, own = ProductColumns(), table_specs("shops")["table"]
+    told = columns.named()
+    left = [one for one in ("id", "title") if told[one] == getattr(usual, one) not in names]
+    for field in left:
+        told[field] = next(iter(own.guesses(field, names)), told[field])
+    found = {field: find_column(one, names, field, file=file) for field, one in told.items()}
+    facts = tuple(find_column(one, names, "an attribute", file=file) for one in columns.attributes)
+    return ProductColumns(**found, attributes=facts)
 
 
 def _listing(

@@ -7,29 +7,35 @@ in its wiki, October 2022, and the column Brands since). Google's is the product
 of Merchant Center, as a tab-separated feed, whose names may have spaces for underscores, or as XML,
 see `feed_xml`.
 
-Names are compared in lower case, letters and digits alone.
+The names are in data/synonyms/shops.toml.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal, get_args
 
 from adwright.core.config import settings
-from adwright.core.errors import ConfigError, SchemaError
+from adwright.core.errors import ConfigError
+from adwright.data.table_door import (
+    TableSpec,
+    bare_name,
+    find_column,
+    synonyms,
+    table_specs,
+    usual_columns,
+)
 
 __all__ = [
-    "FORMATS",
     "FeedColumns",
     "ProductField",
     "ShopFormat",
     "ShopName",
-    "bare_name",
     "format_of",
     "name_columns",
+    "shop_formats",
 ]
 
 ShopName = Literal["shopify", "woocommerce", "google-feed", "table"]
@@ -42,19 +48,18 @@ ProductField = Literal[
 class ShopFormat:
     """A kind of table.
 
-    columns: field of a product -> names that its column may have, the best first. attributes:
-    columns that are attributes. pairs: name and value columns of attributes, with N for a number.
-    signs: bare names that no other kind has. texts: slot -> names of the column that its text goes
-    to; other slots get columns of their own, named by `own`, with {slot} and {number}. html: texts
-    in the column of descriptions are HTML. grouped: rows of one id are variants of one product.
+    spec: its columns and the signs of it. attributes: columns that are attributes. pairs: name and
+    value columns of attributes, with {n} for a number. texts: slot -> names of the column that its
+    text goes to; other slots get columns of their own, named by `own`, with {slot} and {number}.
+    html: texts in the column of descriptions are HTML. grouped: rows of one id are variants of one
+    product.
     """
 
     name: ShopName
-    columns: Mapping[str, tuple[str, ...]]
+    spec: TableSpec
     attributes: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
-    signs: tuple[str, ...] = ()
-    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     own: str = "{slot}_{number}"
     html: bool = False
     grouped: bool = False
@@ -81,109 +86,33 @@ class FeedColumns:
         return tuple(dict.fromkeys((*self.fields.values(), *self.attributes, *pairs)))
 
 
-_ATTRIBUTES = (
-    *("color", "colour", "size", "material", "pattern", "gender", "age_group", "condition"),
-    *("flavour", "flavor", "weight", "volume", "pack_size", "features"),
-)
-FORMATS: tuple[ShopFormat, ...] = (
-    ShopFormat(
-        "shopify",
-        {
-            "id": ("Handle", "URL handle"),
-            "title": ("Title",),
-            "description": ("Body (HTML)", "Description"),
-            "brand": ("Vendor",),
-            "category": ("Product Category", "Type"),
-            "price": ("Variant Price", "Price"),
-        },
-        attributes=("Google Shopping / Gender", "Google Shopping / Age Group"),
-        pairs=(("Option{n} Name", "Option{n} Value"),),
-        signs=("bodyhtml", "variantprice", "variantsku", "urlhandle", "option1name", "seotitle"),
-        texts={
-            "title": ("Title",),
-            "description": ("Body (HTML)", "Description"),
-            "meta_title": ("SEO Title",),
-            "meta_description": ("SEO Description",),
-            "category": ("Type",),
-        },
-        html=True,
-        grouped=True,
-    ),
-    ShopFormat(
-        "woocommerce",
-        {
-            "id": ("ID", "SKU"),
-            "title": ("Name",),
-            "description": ("Description", "Short description"),
-            "brand": ("Brands", "Brand"),
-            "category": ("Categories",),
-            "price": ("Regular price",),
-        },
-        pairs=(("Attribute {n} name", "Attribute {n} value(s)"),),
-        signs=(
-            *("visibilityincatalog", "regularprice", "isfeatured", "instock", "shortdescription"),
-            *("attribute1name", "crosssells", "upsells"),
-        ),
-        texts={
-            "title": ("Name",),
-            "description": ("Description",),
-            "short_description": ("Short description",),
-            "category": ("Categories",),
-        },
-        own="Meta: adwright_{slot}_{number}",
-        html=True,
-    ),
-    ShopFormat(
-        "google-feed",
-        {
-            "id": ("id",),
-            "title": ("title", "structured_title"),
-            "description": ("description", "structured_description"),
-            "brand": ("brand",),
-            "category": ("google_product_category", "product_type"),
-            "price": ("price",),
-        },
-        attributes=(
-            *("color", "size", "material", "pattern", "gender", "age_group", "condition"),
-            *("product_detail", "product_highlight", "multipack", "energy_efficiency_class"),
-        ),
-        signs=(
-            *("googleproductcategory", "imagelink", "gtin", "itemgroupid", "availability"),
-            *("identifierexists", "customlabel0", "mpn"),
-        ),
-        texts={
-            "title": ("title",),
-            "description": ("description",),
-            "short_title": ("short_title",),
-            "category": ("product_type",),
-        },
-    ),
-    ShopFormat(
-        "table",
-        {
-            "id": ("id", "product_id", "item_id", "sku", "article_number"),
-            "title": ("title", "name", "product_name"),
-            "description": ("description", "body", "text", "long_description"),
-            "brand": ("brand", "manufacturer", "vendor"),
-            "category": ("category", "product_type", "department", "type"),
-            "price": ("price",),
-            "currency": ("currency", "currency_code"),
-            "locale": ("locale", "language", "lang"),
-        },
-        attributes=_ATTRIBUTES,
-        texts={"title": ("title", "name"), "description": ("description",)},
-    ),
-)
+@cache
+def shop_formats() -> dict[ShopName, ShopFormat]:
+    """All kinds of table, by their names."""
+    specs = table_specs("shops")
+    return {
+        name: ShopFormat(
+            name,
+            specs[name],
+            attributes=tuple(said.get("attributes", ())),
+            pairs=tuple((first, second) for first, second in said.get("pairs", ())),
+            texts=said["texts"],
+            own=said.get("own", "{slot}_{number}"),
+            html=said.get("html", False),
+            grouped=said.get("grouped", False),
+        )
+        for name in get_args(ShopName)
+        for said in [synonyms("shops")[name]]
+    }
+
+
 #: The most numbered pairs of attribute columns that are looked for.
 _PAIRS = 30
-_NEEDED = ("id", "title")
-#: Names of columns that an error shows.
-_SHOWN = 20
 
 
 def format_of(names: Sequence[str], asked: ShopName | None = None) -> ShopFormat:
     """The kind of a table with these columns: as asked, else that of which most signs are there."""
-    found = {one.name: one for one in FORMATS}
+    found = shop_formats()
     if asked is not None:
         if asked not in found:
             raise ConfigError(
@@ -192,10 +121,8 @@ def format_of(names: Sequence[str], asked: ShopName | None = None) -> ShopFormat
                 hint=f"use one of {', '.join(found)}",
             )
         return found[asked]
-    bare = {bare_name(name) for name in names}
-    counts = {one.name: sum(sign in bare for sign in one.signs) for one in FORMATS}
-    best = max(FORMATS, key=lambda one: counts[one.name])
-    return best if counts[best.name] >= 2 else found["table"]
+    best = max(found.values(), key=lambda one: len(usual_columns(one.spec.signs, names)))
+    return best if len(usual_columns(best.spec.signs, names)) >= 2 else found["table"]
 
 
 def name_columns(
@@ -212,41 +139,27 @@ def name_columns(
     Raises ConfigError for a field that there is not, SchemaError naming the column that is given
     and missing, or needed and not found.
     """
-    given = dict(given or {})
-    fields_known = get_args(ProductField)
-    for ours in given:
-        if ours not in fields_known:
-            raise ConfigError(
-                f"a product has no field {ours!r}",
-                where="columns",
-                hint=f"use {', '.join(fields_known)}; name others as attributes",
-            )
-    by_bare = {bare_name(name): name for name in reversed(names)}
-    found = {ours: _there(theirs, names, by_bare, file) for ours, theirs in given.items()}
-    for ours, accepted in shop.columns.items():
-        theirs = next((by_bare[b] for b in map(bare_name, accepted) if b in by_bare), None)
-        if ours not in found and theirs is not None:
-            found[ours] = theirs
-    for ours in _NEEDED:
-        if ours not in found:
-            _missing(ours, shop, names, file)
-    own = [_there(name, names, by_bare, file) for name in attributes]
-    known = [by_bare[b] for b in map(bare_name, shop.attributes) if b in by_bare]
+    given, spec = given or {}, shop.spec
+    spec.check_fields(given, also=get_args(ProductField))
+    own = [find_column(name, names, file=file) for name in attributes]
+    found = spec.name(names, given, once=False, file=file).columns
+    spec.require(found, names, file=file)
+    known = usual_columns(shop.attributes, names)
     taken = set(found.values())
+    texts = {}
+    for slot, accepted in shop.texts.items():
+        there = found.get(slot) if slot in ("title", "description") else None
+        texts[slot] = there or next(iter(usual_columns(accepted, names)), accepted[0])
     return FeedColumns(
         found,
-        tuple(dict.fromkeys(name for name in (*own, *known) if name not in taken)),
-        _pairs(shop, by_bare),
-        _texts(shop, found, by_bare),
+        tuple(name for name in dict.fromkeys((*own, *known)) if name not in taken),
+        _pairs(shop, names),
+        texts,
     )
 
 
-def bare_name(name: str) -> str:
-    """The name in lower case, letters and digits alone."""
-    return re.sub(r"[\W_]", "", name.lower())
-
-
-def _pairs(shop: ShopFormat, by_bare: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _pairs(shop: ShopFormat, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    by_bare = {bare_name(name): name for name in reversed(names)}
     wanted = [
         tuple(bare_name(part.format(n=number)) for part in pair)
         for pair in shop.pairs
@@ -256,48 +169,4 @@ def _pairs(shop: ShopFormat, by_bare: Mapping[str, str]) -> tuple[tuple[str, str
         (by_bare[name], by_bare[value])
         for name, value in wanted
         if name in by_bare and value in by_bare
-    )
-
-
-def _texts(
-    shop: ShopFormat, found: Mapping[str, str], by_bare: Mapping[str, str]
-) -> dict[str, str]:
-    """Where texts go: a column that was read as that field, else the one that is known."""
-    texts = {}
-    for slot, accepted in shop.texts.items():
-        there = next((by_bare[b] for b in map(bare_name, accepted) if b in by_bare), accepted[0])
-        texts[slot] = found.get(slot, there) if slot in ("title", "description") else there
-    return texts
-
-
-def _missing(ours: str, shop: ShopFormat, names: Sequence[str], file: str) -> None:
-    wanted = shop.columns.get(ours, (ours,))
-    near = [
-        name
-        for name in list(names)[:1000]
-        if difflib.get_close_matches(bare_name(name), list(map(bare_name, wanted)), n=1)
-    ]
-    close = near[0] if near else "THEIRS"
-    raise SchemaError(
-        f"no column is the {ours} of a product (looked for {', '.join(wanted)})",
-        file=file,
-        column=ours,
-        hint=f"say which one it is: --columns {ours}={close}; the table has "
-        f"{', '.join(name[:60] for name in names[:_SHOWN])}",
-    )
-
-
-def _there(theirs: str, names: Sequence[str], by_bare: Mapping[str, str], file: str) -> str:
-    if theirs in names:
-        return theirs
-    if bare_name(theirs) in by_bare:
-        return by_bare[bare_name(theirs)]
-    near = difflib.get_close_matches(theirs, list(names)[:1000], n=1)
-    close = f" (is it {near[0]!r}?)" if near else ""
-    raise SchemaError(
-        f"the table has no column {theirs!r}",
-        file=file,
-        column=theirs,
-        hint=f"correct the name{close}; the table has "
-        f"{', '.join(name[:60] for name in names[:_SHOWN])}",
     )

@@ -25,7 +25,6 @@ from adwright.authoring.writer.shop.formats import (
     FeedColumns,
     ShopFormat,
     ShopName,
-    bare_name,
     format_of,
     name_columns,
 )
@@ -33,6 +32,7 @@ from adwright.authoring.writer.shop.markup import plain_text
 from adwright.core.errors import DataError, FileUnreadableError
 from adwright.data.sources.bounds import ReadBounds, reading
 from adwright.data.sources.frames import as_frame
+from adwright.data.table_door import usual_columns
 
 __all__ = ["BadProduct", "ProductTable", "read_products"]
 
@@ -165,7 +165,7 @@ class _ProductRows:
     def read(self) -> None:
         """Read all rows."""
         used = list(self._columns.used)
-        kinds = next((name for name in self._frame.columns if bare_name(name) == "type"), None)
+        kinds = next(iter(usual_columns(("type",), self._frame.columns)), None)
         skip = kinds if self._shop.name == "woocommerce" else None
         names = [*used, *([skip] if skip and skip not in used else [])]
         rows = self._frame.select(names).iter_rows(named=True)

@@ -8,40 +8,21 @@ outcome (clicks, recalled, a rate) becomes a part of the ad.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from adwright.core.errors import ConfigError, SchemaError
+from adwright.data.table_door import TableSpec, bare_name, find_column, listed, table_specs
 
-__all__ = ["AdColumns", "name_ads", "usual_columns"]
+__all__ = ["AdColumns", "name_ads", "usual_parts"]
 
-#: Usual names in lower case, letters and digits alone; an earlier one wins where several are there.
-_USUAL: dict[str, tuple[str, ...]] = {
-    "id": ("id", "adid", "creativeid", "recordid", "key"),
-    "title": (
-        *("headline", "title", "headline1", "adtitle", "adheadline", "slogan", "tagline"),
-        *("sentence", "name"),
-    ),
-    "brand": (
-        *("brand", "brandname", "advertiser", "advertisername", "businessname", "company"),
-        "pagename",
-    ),
-    "seconds": ("seconds", "duration", "durationseconds", "durations", "lengthseconds"),
-    "image": (
-        *("image", "imagepath", "imagefile", "img", "picture", "thumbnail", "imageurl"),
-        *("media", "mediapath", "file", "filename", "path"),
-    ),
-    "video": ("video", "videopath", "videofile", "film", "videourl"),
-    "text": ("verbalised", "verbalized", "verbalisation", "verbalization", "text"),
-}
 #: Texts beside the title, in the order of the table.
 _WORDS = re.compile(
     r"(link|ad|primary|long)?(description|body|text|copy|message)\d*|lede|excerpt|subtitle|subhead"
     r"|subheadline|caption|calltoaction(text)?|cta|headline([2-9]|1\d)|longheadline"
 )
-_SHOWN = 20
+_ONE = ("id", "title", "brand", "seconds", "image", "video", "text")
 
 
 @dataclass(frozen=True)
@@ -86,10 +67,11 @@ class AdColumns:
         return tuple(name for name in (*one[:2], *(self.words or ()), *one[2:]) if name)
 
 
-def usual_columns(names: Sequence[str]) -> list[str]:
+def usual_parts(names: Sequence[str]) -> list[str]:
     """Those of `names` that could be a part of an ad by their names."""
-    known = {name for usual in _USUAL.values() for name in usual}
-    return [name for name in names if _bare(name) in known or _WORDS.fullmatch(_bare(name))]
+    spec = _spec()
+    known = {name for part in _ONE for name in spec.guesses(part, names)}
+    return [name for name in names if name in known or _is_words(name)]
 
 
 def name_ads(
@@ -101,91 +83,40 @@ def name_ads(
     Raises SchemaError for a column that is told and not there, and where no part of an ad is
     found.
     """
-    parts, words = _told(names, columns, file)
-    taken = {*parts.values(), *(words or ())}
-    said, unfit = [], set[str]()
-    for part, usual in _USUAL.items():
-        if parts[part] is not None:
-            continue
-        bare = {_bare(name): name for name in reversed(names) if name not in taken}
-        known = [bare[name] for name in usual if name in bare]
-        guesses = [name for name in known if name in fit[part]]
-        unfit |= set(known) - set(guesses)
-        parts[part] = guesses[0] if guesses else ""
-        taken |= set(guesses[:1])
-        if guesses[1:] or (guesses and _bare(guesses[0]) != part):
-            others = f" (and not {', '.join(guesses[1:])})" if guesses[1:] else ""
-            said.append(f"column {guesses[0]} is taken as the {part}{others}")
+    spec, words = _spec(), columns.words
+    if words is not None:
+        words = tuple(find_column(name, names, "words", file=file) for name in words)
+    unfit = set[str]()
+
+    def fits(part: str, name: str) -> bool:
+        if part != "id":
+            unfit.update({name} - fit[part])
+        return name in fit[part]
+
+    told = {part: one for part in _ONE if (one := getattr(columns, part)) is not None}
+    parts, found = spec.name(names, told, fits=fits, taken=words or (), file=file)
+    said, taken = list(found), {*parts.values()}
     if words is None:
         free = [name for name in names if name not in taken and name in fit["words"]]
-        words = tuple(name for name in free if _WORDS.fullmatch(_bare(name)))
+        words = tuple(name for name in free if _is_words(name))
         if words:
-            is_are = "columns {} are" if words[1:] else "column {} is"
-            said.append(f"{is_are.format(', '.join(words))} taken as the words")
-    found = _made(parts, words)
-    apart = [name for name in names if name in unfit and name not in found.told]
-    said += [f"column {name} is left apart: no part of an ad has such values" for name in apart]
-    if not set(found.told) - {found.id, found.seconds}:
-        raise _nothing(names, file)
-    return found, tuple(said)
+            said.append(f"{', '.join(words)} {'are' if words[1:] else 'is'} taken as words")
+    made = AdColumns(words=words, **{part: parts.get(part, "") for part in _ONE})
+    apart = [name for name in names if name in unfit and name not in made.told]
+    said += [f"{name} is left apart: no part of an ad has such values" for name in apart]
+    if not set(made.told) - {made.id, made.seconds}:
+        raise SchemaError(
+            "no column is known to hold a part of an ad: a title, words, a brand, an image, a "
+            "video or a text",
+            file=file,
+            hint=f"say which one does, --columns title=THEIRS; the table has {listed(names)}",
+        )
+    return made, tuple(said)
 
 
-def _told(
-    names: Sequence[str], columns: AdColumns, file: str
-) -> tuple[dict[str, str | None], tuple[str, ...] | None]:
-    """Of each part the column that is told, as the table writes its name; capitals do not count."""
-    told: dict[str, str | None] = {part: getattr(columns, part) for part in _USUAL}
-    parts = {
-        part: _there(theirs, part, names, file) if theirs else theirs
-        for part, theirs in told.items()
-    }
-    if columns.words is None:
-        return parts, None
-    return parts, tuple(_there(name, "words", names, file) for name in columns.words)
+def _spec() -> TableSpec:
+    return table_specs("ads")["ad"]
 
 
-def _made(parts: Mapping[str, str | None], words: tuple[str, ...]) -> AdColumns:
-    return AdColumns(
-        id=parts["id"],
-        title=parts["title"],
-        words=words,
-        brand=parts["brand"],
-        seconds=parts["seconds"],
-        image=parts["image"],
-        video=parts["video"],
-        text=parts["text"],
-    )
-
-
-def _there(theirs: str, part: str, names: Sequence[str], file: str) -> str:
-    if theirs in names:
-        return theirs
-    same = [name for name in names if name.strip().lower() == theirs.strip().lower()]
-    if same:
-        return same[0]
-    alike = difflib.get_close_matches(theirs, names[:1000], n=1)
-    close = f" (is it {alike[0]!r}?)" if alike else ""
-    raise SchemaError(
-        f"the table has no column {theirs!r}, which is to be the {part} of the ad",
-        file=file,
-        column=theirs,
-        hint=f"correct the name{close}; the table has {_listed(names)}",
-    )
-
-
-def _nothing(names: Sequence[str], file: str) -> SchemaError:
-    return SchemaError(
-        "no column is known to hold a part of an ad: a title, words, a brand, an image, a video or "
-        "a text",
-        file=file,
-        hint=f"say which one does: AdColumns(title=...); the table has {_listed(names)}",
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:60] for name in names[:_SHOWN]) + more
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
+def _is_words(name: str) -> bool:
+    return _WORDS.fullmatch(bare_name(name)) is not None

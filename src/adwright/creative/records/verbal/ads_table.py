@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_columns
+from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_parts
 from adwright.creative.records.verbal.ad_media import (
     IMAGES,
     VIDEOS,
@@ -34,6 +34,7 @@ from adwright.data.columns import NOT_IDS, is_category
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import Tabular, as_frame, id_text
+from adwright.data.table_door import bare_name
 
 __all__ = ["AdColumns", "AdTable", "read_ads"]
 
@@ -93,9 +94,12 @@ def read_ads(
     wanted = AdColumns() if columns is None else columns
     if isinstance(source, str | Path) and (files := media_below(Path(source))):
         return _of_media(Path(source), files)
+    told = {bare_name(name) for name in wanted.told}
     table = as_frame(
         source,
-        text=lambda names: [one for one in names if one in {*usual_columns(names), *wanted.told}],
+        text=lambda names: [
+            one for one in names if bare_name(one) in told or one in usual_parts(names)
+        ],
         whole=True,
         bounds=bounds,
     )
@@ -193,7 +197,7 @@ def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
     lists = frozenset(name for name, dtype in types if dtype == pl.List(pl.String))
     filled = {
         name: frame[name].cast(pl.String).str.strip_chars().replace("", None).drop_nulls()
-        for name in texts & set(usual_columns(frame.columns))
+        for name in texts & set(usual_parts(frame.columns))
     }
     media = rf"(?i)({'|'.join(map(re.escape, sorted(IMAGES | VIDEOS)))})$"
     files = frozenset(name for name, cells in filled.items() if cells.str.contains(media).any())
@@ -201,7 +205,7 @@ def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
     numbers = frozenset(name for name, cells in looked.items() if _mostly_numbers(cells))
     told = frozenset(name for name, cells in looked.items() if _mostly_verbalised(cells))
     return {
-        "id": texts | numeric,
+        "id": frozenset(name for name in texts | numeric if _may_be_id(frame[name])),
         "title": texts,
         "words": texts | lists,
         "brand": texts,
@@ -210,6 +214,13 @@ def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
         "video": files,
         "text": told,
     }
+
+
+def _may_be_id(cells: pl.Series) -> bool:
+    """An id of the ad; of its product where no two rows have the same."""
+    if bare_name(cells.name) in ("id", "adid", "creativeid", "recordid", "key"):
+        return True
+    return cells.null_count() == 0 and cells.is_unique().all()
 
 
 def _is_text(dtype: pl.DataType) -> bool:

@@ -11,7 +11,7 @@ Columns that say how an ad did can never become part of what it says, see `guard
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,11 +31,13 @@ from adwright.creative.response.protocol.counted import (
     read_weeks,
 )
 from adwright.creative.response.protocol.guard import check_inputs, check_names
-from adwright.data.columns import need_columns
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
+from adwright.data.table_door import find_column
 
 __all__ = ["UPWORTHY", "CreativeOutcomes", "OutcomeColumns", "number_tests", "read_outcomes"]
+
+_OUTCOMES = ("impressions", "clicks", "test", "week", "image_id")
 
 
 @dataclass(frozen=True)
@@ -193,11 +195,9 @@ def read_outcomes(
     asked = columns or OutcomeColumns()
     check_names(_asked_inputs(asked), file=_file_of(source))
     ads = read_ads(source, asked.ads, bounds=bounds)
+    asked = _found(asked, ads)
     _check_apart(asked, ads)
     table = CountedTable(ads.frame, ads.locate, ads.name)
-    named = (asked.impressions, asked.clicks, asked.test, asked.week, asked.image_id)
-    what = "the table lacks a column that outcomes are read from"
-    need_columns(ads.frame.columns, [one for one in named if one], what, file=ads.name)
     counts = read_counts(table, asked.impressions, asked.clicks)
     impressions, clicks = (counts[name].to_numpy() for name in ("impressions", "clicks"))
     rows = len(ads)
@@ -247,10 +247,28 @@ def _inputs_of(columns: AdColumns) -> tuple[str, ...]:
     return tuple(name for name in columns.told if name != columns.id)
 
 
+def _found(columns: OutcomeColumns, ads: AdTable) -> OutcomeColumns:
+    """The columns of outcomes as the table writes them."""
+    names = [*ads.frame.columns, *ads.columns.told]
+
+    def found(field: str) -> str:
+        theirs: str = getattr(columns, field)
+        return theirs and find_column(theirs, names, f"its {field}", file=ads.name)
+
+    return replace(
+        columns,
+        impressions=found("impressions"),
+        clicks=found("clicks"),
+        test=found("test"),
+        week=found("week"),
+        image_id=found("image_id"),
+    )
+
+
 def _check_apart(columns: OutcomeColumns, ads: AdTable) -> None:
     """Raise SchemaError for a column that is both a part of the ad and what became of it."""
     check_names(_inputs_of(ads.columns), file=ads.name)
-    for name in (columns.impressions, columns.clicks, columns.test, columns.week, columns.image_id):
+    for name in (getattr(columns, field) for field in _OUTCOMES):
         if name and name in ads.columns.told:
             raise SchemaError(
                 f"column {name!r} is read as a part of the ad and cannot be read as its outcome, "
