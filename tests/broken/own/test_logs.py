@@ -134,7 +134,7 @@ ITEMS = [
         3,
         "a name nobody knows",
         "nummer,title\ni0,a\n",
-        *("the needed column item_id is missing", "--columns item_id=THEIRS", "nummer, title"),
+        *("needed columns are missing: item_id", "--columns item_id=THEIRS", "nummer, title"),
         code=2,
     ),
     catalogue(

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, get_args
 
-from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.table_door import (
     TableSpec,
@@ -44,7 +43,7 @@ ProductField = Literal[
 ]
 
 
-@settings
+@dataclass(frozen=True)
 class ShopFormat:
     """A kind of table.
 
@@ -55,7 +54,7 @@ class ShopFormat:
     product.
     """
 
-    name: ShopName
+    name: str
     spec: TableSpec
     attributes: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
