@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from adwright.core.assets import cache_folder
+from adwright.core.journal import read_rows
 from adwright.creative.memory.outcomes import scores_of_d_prime
 from adwright.creative.memory.seed.config import SeedBudget, SeedConfig
 from adwright.creative.memory.seed.judges import ModelEncoder, RidgeJudge, two_judges
@@ -50,7 +51,6 @@ from adwright.creative.memory.seed.parts import RunParts, run_parts
 from adwright.creative.memory.seed.plan import plan_seed
 from adwright.creative.memory.seed.pool import KnownAd, SeedData
 from adwright.creative.memory.seed.report import SeedReport
-from adwright.creative.memory.seed.round_files import LineFile
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.copying import CopyIndex
@@ -214,7 +214,7 @@ def _third(
     filters = AdFilters(config.filters, CopyIndex(known, n=config.filters.run))
     found = []
     for name, at in (("before", 0), ("after", report.chosen)):
-        rows = LineFile(out / f"held-{name if report.chosen else 'before'}-{at}.jsonl").read()
+        rows = read_rows(out / f"held-{name if report.chosen else 'before'}-{at}.jsonl", dict)
         written = [
             WrittenAds(ad.brief, tuple(row["texts"]), tuple(row["cut"]))
             for ad, row in zip(parts.held, rows, strict=True)

@@ -67,19 +67,19 @@ TORN = """
 import sys
 from pathlib import Path
 from adwright.core.clock import FixedClock
+from adwright.core.journal import append_rows, read_rows
 from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.provenance.edit_log import EditLog, EditRecord
-from adwright.creative.memory.seed.round_files import LineFile
 top, lost = Path(sys.argv[1]), 0
-lines = LineFile(top / "lines.jsonl")
+lines = top / "lines.jsonl"
 log = EditLog(top / "edits.jsonl", FixedClock())
 one = EditRecord("a" * 64, "b" * 64, EditPlan(), "Ada")
-lines.append([{"a": 1}]); log.append(one)
-for path in (lines.path, log.path):
+append_rows(lines, [{"a": 1}]); log.append(one)
+for path in (lines, log.path):
     with path.open("ab") as stream:
         stream.write(b'{"half')
 for add in (
-    lambda: (lines.append([{"a": 2}]), lines.read()),
+    lambda: (append_rows(lines, [{"a": 2}]), read_rows(lines, dict)),
     lambda: (log.append(one), log.records()),
 ):
     try:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from adwright.authoring.describe.judgement_file import JudgementFile
 from adwright.authoring.writer.draft import ReviewDecision
 from adwright.authoring.writer.drafts import Drafts
 from adwright.console.app import create_console_app
-from adwright.console.pairwise.judgements import JudgementFile
 from adwright.console.pairwise.pairs import pairs_of_shop
 from adwright.console.pairwise.table import PairTable
 from adwright.console.shell.config import ConsoleConfig
@@ -241,7 +241,7 @@ def test_without_scripts_everything_works(chromium: Any, drafts: Drafts, tmp_pat
     decision = drafts.decision(TEA)
     assert decision is not None
     assert (decision.kind, decision.text, decision.reviewer) == ("edit", "free tea", "Zoë")
-    assert '"choice": "tie"' in (tmp_path / "judgements.jsonl").read_text()
+    assert '"choice":"tie"' in (tmp_path / "judgements.jsonl").read_text()
 
 
 def violations(page: Any, axe: Any, *rules: str) -> list[Any]:

@@ -11,17 +11,16 @@ two solutions failed and none was kept are left alone from then on.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import document_text
 from adwright.agent.language.printer import print_script
-from adwright.core.atomic import resource_error
 from adwright.core.clock import Clock
 from adwright.core.config import (
     Count,
@@ -29,8 +28,8 @@ from adwright.core.config import (
     settings,
     to_jsonable,
 )
-from adwright.core.errors import AdwrightError, DataError
 from adwright.core.hashing import content_hash, sha256_bytes
+from adwright.core.journal import append_rows, read_rows
 from adwright.core.progress import progress
 from benchmarks.agent.synthesis.compose import compose
 from benchmarks.agent.synthesis.disposable import DisposableApp
@@ -133,7 +132,9 @@ def synthesise(
                         if task.wordings
                         else SolutionProof(False, "words: its values cannot be read out of a task")
                     )
-                    book.take(_append(path, task, proof.cause))
+                    told: dict[str, Any] = to_jsonable(task) | {"cause": proof.cause}
+                    append_rows(path, [told], flush="system")
+                    book.take(replace(task, cause=proof.cause))
                 bar.advance()
     return book.report(len(intents))
 
@@ -143,7 +144,8 @@ def read_synthesised(path: Path) -> tuple[SynthesisedTask, ...]:
 
     Raises DataError naming the line that is none.
     """
-    return tuple(_lines(path)) if path.exists() else ()
+    read = partial(from_jsonable, SynthesisedTask)
+    return tuple(read_rows(path, read, hint="name a file that `synthesise` wrote"))
 
 
 def document_hash(document: AppDocument) -> str:
@@ -206,46 +208,3 @@ def _worded(
         tuple(sorted(intent.elements)),
         words,
     )
-
-
-def _append(path: Path, task: SynthesisedTask, cause: str) -> SynthesisedTask:
-    told: dict[str, Any] = to_jsonable(task) | {"cause": cause}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _mend(path)
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(told, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise resource_error(error, path) or error from error
-    return from_jsonable(SynthesisedTask, told)
-
-
-def _mend(path: Path) -> None:
-    """Cut off an end that a run which was killed has left."""
-    if path.exists():
-        data = path.read_bytes()
-        if data and not data.endswith(b"\n"):
-            path.write_bytes(data[: data.rfind(b"\n") + 1])
-
-
-def _lines(path: Path) -> Iterator[SynthesisedTask]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the tasks cannot be read: {error}", file=str(path), hint="check the path"
-        ) from error
-    whole, _, _ = text.rpartition("\n")
-    for number, line in enumerate(whole.split("\n") if whole else ()):
-        try:
-            values = json.loads(line)
-            if not isinstance(values, dict):
-                raise TypeError("it is no object")
-            yield from_jsonable(SynthesisedTask, values)
-        except (ValueError, TypeError, AdwrightError) as error:
-            raise DataError(
-                f"a line is no task: {error}",
-                file=str(path),
-                row=number,
-                hint="name a file that `synthesise` wrote",
-            ) from error

@@ -24,7 +24,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from adwright.core.errors import AdwrightError, ResourceError
 
@@ -34,7 +33,6 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_text",
     "check_free",
-    "cut_unfinished",
     "locked",
     "new_file",
     "new_folder",
@@ -128,8 +126,6 @@ def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
-#: Bytes in which the last line end is looked for at once.
-_BLOCK = 1 << 16
 # Of linux/fcntl.h and linux/fs.h.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -233,22 +229,6 @@ def locked(path: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def cut_unfinished(stream: BinaryIO) -> None:
-    """Cut off what stands behind the last line end of a file that is open for reading and writing:
-    a killed process or a full disk left it, and what is appended must not join on to it."""
-    end = whole = stream.seek(0, os.SEEK_END)
-    while whole:
-        start = max(0, whole - _BLOCK)
-        stream.seek(start)
-        found = stream.read(whole - start).rfind(b"\n")
-        whole = start if found < 0 else start + found + 1
-        if found >= 0:
-            break
-    if whole < end:
-        stream.truncate(whole)
-    stream.seek(0, os.SEEK_END)
 
 
 def sync_folder(folder: Path) -> None:

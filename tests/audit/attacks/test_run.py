@@ -9,7 +9,7 @@ from adwright.audit.attacks.run import AttackOutcome, run_attack
 from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.attacks.templates import TemplateAttack
 from adwright.audit.report.texts import AUDIT_MARK, read_texts
-from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.errors import ConfigError, FileUnreadableError, ResumeError
 from tests.support.audit.attacked import praise_feedback, tea_goal, teas
 
 CONFIG = RankSearchConfig(branch=6, steps=5)
@@ -79,7 +79,7 @@ def test_another_attack_in_the_folder_is_refused(tmp_path: Path) -> None:
 def test_damaged_steps_are_named(tmp_path: Path, line: str) -> None:
     run(tmp_path, steps=1)
     (tmp_path / "steps.jsonl").write_text(f"{line}\n", "utf-8")
-    with pytest.raises(ResumeError, match=r"steps\.jsonl"):
+    with pytest.raises(FileUnreadableError, match=r"steps\.jsonl"):
         run(tmp_path)
     (tmp_path / "attack.json").write_text("{", "utf-8")
     with pytest.raises(ResumeError, match=r"attack\.json"):

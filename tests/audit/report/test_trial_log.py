@@ -23,7 +23,7 @@ def test_trials_are_found_again(tmp_path: Path) -> None:
     assert (memory.get("a"), memory.found) == (ONE, 0)
 
 
-@pytest.mark.parametrize("torn", ['{"key": "b", "ranks": [1', "not json", '{"key": "b"}', "[]"])
+@pytest.mark.parametrize("torn", ['{"key": "b", "ranks": [1', "not json", '{"key": "b"\n', "[]"])
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "trials.jsonl"
     TrialLog(path).add([("a", ONE)])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from adwright.authoring.describe.judgement_file import JudgementFile
 from adwright.authoring.writer.drafts import Drafts
-from adwright.console.pairwise.judgements import JudgementFile
 from adwright.console.pairwise.pairs import pairs_of_shop
 from adwright.console.pairwise.table import PairTable
 from adwright.core.clock import FixedClock

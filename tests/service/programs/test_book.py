@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adwright.core.clock import FixedClock
-from adwright.programs.keeping.kept_folder import KeptFolder
+from adwright.programs.persistence import KeptFolder
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.config import ProgramServiceConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.keeping.program_log import ProgramLog
+from adwright.programs.persistence import ProgramLog
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
 from adwright.service.programs.open_program import OpenProgram

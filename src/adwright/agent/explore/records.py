@@ -6,15 +6,14 @@ later line about the same page replaces the earlier one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from adwright.agent.explore.describe import SeenElement
-from adwright.core.atomic import atomic_write_text, resource_error
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import AdwrightError
+from adwright.core.journal import append_rows, read_rows, write_rows
 
 __all__ = ["PageRecord", "PageRecords"]
 
@@ -52,15 +51,9 @@ class PageRecords:
     def __init__(self, folder: Path | None = None) -> None:
         self._path = None if folder is None else folder / "pages.jsonl"
         self._records: dict[str, PageRecord] = {}
-        if self._path is not None and self._path.is_file():
-            whole = True
-            for line in self._path.read_text("utf-8").splitlines():
-                record = _read(line)
-                whole &= record is not None
-                if record is not None:
-                    self._records[record.key] = record
-            if not whole:
-                self.rewrite()  # else the next line would go on where the half one ends
+        if self._path is not None:
+            read = partial(from_jsonable, PageRecord)
+            self._records = {one.key: one for one in read_rows(self._path, read)}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -76,14 +69,8 @@ class PageRecords:
     def add(self, record: PageRecord) -> None:
         """Keep a page, also on the disk. Raises ResourceError where that is full."""
         self._records[record.key] = record
-        if self._path is None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(to_jsonable(record)) + "\n")
-        except OSError as error:
-            raise resource_error(error, self._path) or error from error
+        if self._path is not None:
+            append_rows(self._path, [to_jsonable(record)], flush="system")
 
     def drop(self, url: str) -> None:
         """Forget a page, and what was tapped on it."""
@@ -101,13 +88,4 @@ class PageRecords:
     def rewrite(self) -> None:
         """Write the file anew, one line a page."""
         if self._path is not None:
-            lines = [json.dumps(to_jsonable(one)) + "\n" for one in self._records.values()]
-            atomic_write_text(self._path, "".join(lines))
-
-
-def _read(line: str) -> PageRecord | None:
-    """A record; None of the half line that a killed run may leave."""
-    try:
-        return from_jsonable(PageRecord, json.loads(line))
-    except (ValueError, AdwrightError):
-        return None
+            write_rows(self._path, [to_jsonable(one) for one in self._records.values()])

@@ -14,22 +14,18 @@ shows tampering to who knows its last hash; it is no signature. Of a run that wa
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adwright.agent.policy.confirmation import PendingChange
-from adwright.core.atomic import resource_error
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import AdwrightError, ArtifactCorruptError
+from adwright.core.errors import AdwrightError, ArtifactCorruptError, FileUnreadableError
 from adwright.core.hashing import content_hash
+from adwright.core.journal import Journal, SealedChain, append_lines, read_chain
 
 __all__ = [
-    "FIRST_HASH",
     "RunTrace",
     "SentChanges",
     "TraceRequest",
@@ -37,8 +33,6 @@ __all__ = [
     "read_sending",
     "read_trace",
 ]
-
-FIRST_HASH = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -88,42 +82,34 @@ class RunTrace:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.steps: list[TraceStep] = []
-        self.last_hash = FIRST_HASH
-        self._path = None if path is None else Path(path)
-        if self._path is not None:
-            self._write("", flags=os.O_CREAT | os.O_EXCL)
+        self._chain = SealedChain()
+        self._path = path
+        if path is not None:
+            Journal(path, new=True, private=True).close()
+
+    @property
+    def last_hash(self) -> str:
+        """Of the last line."""
+        return self._chain.head
 
     def add(self, step: TraceStep) -> None:
         """One more step."""
         self.steps.append(step)
-        self._chain({"step": to_jsonable(step)})
+        self._write({"step": to_jsonable(step)})
 
     def about_to_send(self, change: PendingChange) -> None:
         """This change leaves once this has returned."""
         kept = to_jsonable(change)
-        self._chain({"sending": kept, "change": content_hash(kept)})
+        self._write({"sending": kept, "change": content_hash(kept)})
 
     def end(self, verdict: str) -> None:
         """No more steps."""
-        self._chain({"end": verdict, "steps": len(self.steps)})
+        self._write({"end": verdict, "steps": len(self.steps)})
 
-    def _chain(self, content: dict[str, Any]) -> None:
-        line = {"before": self.last_hash, **content}
-        self.last_hash = _hash(line)
-        self._write(json.dumps({**line, "hash": self.last_hash}, ensure_ascii=True) + "\n")
-
-    def _write(self, text: str, *, flags: int = 0) -> None:
-        if self._path is None:
-            return
-        try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | flags, 0o600)
-            try:
-                os.write(descriptor, text.encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise resource_error(error, self._path) or error from error
+    def _write(self, content: dict[str, Any]) -> None:
+        line = self._chain.add(content)
+        if self._path is not None:
+            append_lines(self._path, [line], private=True)
 
 
 def read_trace(path: str | Path) -> tuple[tuple[TraceStep, ...], str]:
@@ -132,75 +118,46 @@ def read_trace(path: str | Path) -> tuple[tuple[TraceStep, ...], str]:
     Raises ArtifactCorruptError naming the line at which the chain breaks; a trace without its end,
     as of a run that was killed, is also broken.
     """
-    before, steps, verdict = FIRST_HASH, [], None
+    chain = _chain(path, missing=False)
+    *rows, last = chain.rows or [{}]
+    whole = not chain.problem and not chain.torn and "end" in last
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactCorruptError(
-            f"the trace cannot be read: {error}", where=str(path), hint="check the path"
-        ) from error
-    for number, text in enumerate(lines, 1):
-        line = _parsed(text, path, number)
-        given = line.pop("hash", None)
-        if verdict is not None or line.get("before") != before or given != _hash(line):
-            raise _broken(path, number)
-        before = given
-        if "step" in line:
-            try:
-                steps.append(from_jsonable(TraceStep, line["step"]))
-            except AdwrightError as error:
-                raise _broken(path, number) from error
-        elif "sending" in line:
-            continue
-        elif line.get("steps") == len(steps):
-            verdict = str(line.get("end"))
-        else:
-            raise _broken(path, number)
-    if verdict is None:
-        raise _broken(path, len(lines) + 1)
-    return tuple(steps), verdict
+        steps = [from_jsonable(TraceStep, row["step"]) for row in rows if "sending" not in row]
+    except (LookupError, AdwrightError) as error:
+        raise _broken(path, chain) from error
+    if not whole or last["steps"] != len(steps):
+        raise _broken(path, chain)
+    return tuple(steps), str(last["end"])
 
 
 def read_sending(path: str | Path) -> SentChanges:
     """What a run sent or was about to, as far as its lines prove each other; of a run without a
     trace nothing, as none is sent before it has one."""
-    before, sent, unknown = FIRST_HASH, list[PendingChange](), list[PendingChange]()
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return SentChanges()
-    with suppress(AdwrightError):  # the last line of a run that was killed may be half of one
-        for number, text in enumerate(lines, 1):
-            line = _parsed(text, path, number)
-            given = line.pop("hash", None)
-            if line.get("before") != before or given != _hash(line):
-                break
-            before = given
-            if "sending" in line:
-                unknown.append(from_jsonable(PendingChange, line["sending"]))
+    sent, unknown = list[PendingChange](), list[PendingChange]()
+    with suppress(AdwrightError):
+        for row in _chain(path, missing=True).rows:
+            if "sending" in row:
+                unknown.append(from_jsonable(PendingChange, row["sending"]))
             else:
                 sent, unknown = sent + unknown, []
     return SentChanges(tuple(sent), tuple(unknown))
 
 
-def _parsed(text: str, path: str | Path, number: int) -> dict[str, Any]:
+def _chain(path: str | Path, *, missing: bool) -> SealedChain:
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _broken(path, number) from error
-    if not isinstance(line, dict):
-        raise _broken(path, number)
-    return line
+        if missing or Path(path).exists():
+            return read_chain(path)
+        raise FileUnreadableError("there is none", file=str(path))
+    except FileUnreadableError as error:
+        raise ArtifactCorruptError(
+            f"the trace cannot be read: {error.what}", where=str(path), hint="check the path"
+        ) from error
 
 
-def _broken(path: str | Path, number: int) -> ArtifactCorruptError:
+def _broken(path: str | Path, chain: SealedChain) -> ArtifactCorruptError:
+    where = chain.problem or f"line {len(chain.rows) + 1}: there is no end"
     return ArtifactCorruptError(
         "the trace is broken",
-        where=f"{path}, line {number}",
+        where=f"{path}, {where}",
         hint="it was changed or cut off after the run; do not rely on it",
     )
-
-
-def _hash(line: dict[str, Any]) -> str:
-    plain = json.dumps(line, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(plain.encode()).hexdigest()

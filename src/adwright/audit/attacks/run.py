@@ -8,15 +8,14 @@
       steps.jsonl     a line a step: best text, its value, what was spent, the state
       texts.jsonl     the text that was found, with the mark; written when the attack has ended
 
-A process may be killed anywhere: a line without its end is cut off, and the attack goes on behind
-the last whole one. Nothing is ever written to a catalogue.
+A process may be killed anywhere: the attack goes on behind the last whole step. Nothing is ever
+written to a catalogue.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +24,15 @@ from typing import Any
 from adwright.audit.attacks.attack import Attack, AttackStep
 from adwright.audit.attacks.budget import Spending, SpendingMeter
 from adwright.audit.report.texts import AUDIT_MARK, SellerText, write_texts
-from adwright.core.atomic import atomic_write_text, resource_error
+from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import ResumeError
+from adwright.core.journal import append_rows, read_rows
 from adwright.core.progress import progress
 
 __all__ = ["AttackOutcome", "run_attack"]
 
 _ASKED, _STEPS, _TEXTS = "attack.json", "steps.jsonl", "texts.jsonl"
+_DAMAGED = "remove the attack's folder, and run it anew"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def run_attack(
     stop: asked between two steps, whether to leave the rest for later.
 
     Raises ConfigError for a catalogue that is not declared as one's own; ResumeError where the
-    folder holds another attack, or cannot be read; ResourceError where it cannot be written.
+    folder holds another attack; FileUnreadableError for a damaged step; ResourceError
+    where it cannot be written.
     """
     goal = attack.goal
     goal.catalogue.require_own()
@@ -152,7 +154,7 @@ class _KeptAttack:
                 where=str(folder),
                 hint="give each attack a folder of its own",
             )
-        self.rows = self._read_steps()
+        self.rows = read_rows(self._path, _step, hint=_DAMAGED)
 
     def append(self, step: AttackStep, spent: Spending) -> None:
         """Keep a step; it is on the disk afterwards."""
@@ -163,13 +165,7 @@ class _KeptAttack:
             "spent": asdict(spent),
             "state": step.state,
         }
-        try:
-            with self._path.open("ab") as stream:
-                stream.write(f"{json.dumps(row)}\n".encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise resource_error(error, self._path) or error from error
+        append_rows(self._path, [row])
 
     def _read_asked(self) -> Any:
         path = self.folder / _ASKED
@@ -178,30 +174,11 @@ class _KeptAttack:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise _damaged(path, error) from error
-
-    def _read_steps(self) -> list[dict[str, Any]]:
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _damaged(self._path, error) from error
-        whole, _, rest = data.rpartition(b"\n")
-        if rest:
-            os.truncate(self._path, len(data) - len(rest))
-        try:
-            rows = [json.loads(line) for line in whole.split(b"\n") if line]
-            for row in rows:
-                float(row["value"]), str(row["text"]), dict(row["state"]), _spending(row["spent"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise _damaged(self._path, error) from error
-        return rows
+            raise ResumeError(
+                f"a file of the attack cannot be read: {error}", where=str(path), hint=_DAMAGED
+            ) from error
 
 
-def _damaged(path: Path, error: Exception) -> ResumeError:
-    return ResumeError(
-        f"a file of the attack cannot be read: {error}",
-        where=str(path),
-        hint="remove its folder, and run the attack anew",
-    )
+def _step(row: dict[str, Any]) -> dict[str, Any]:
+    float(row["value"]), str(row["text"]), dict(row["state"]), _spending(row["spent"])
+    return row

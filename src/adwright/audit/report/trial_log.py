@@ -3,23 +3,23 @@
     {"key": "5f..", "ranks": [3, 1, 2], "also": {"mean": [2, 1, 3]}, "cost": [1, 784, 0, 3.4]}
 
 The key is the hash of the target's name and of all that it was shown; a target that answers
-otherwise the next time is asked only once. A line that is cut off, by a crash, is left out.
+otherwise the next time is asked only once.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from adwright.audit.targets.target import Ask, RankingCost, Target
-from adwright.core.atomic import resource_error
 from adwright.core.hashing import content_hash
+from adwright.core.journal import append_rows, read_rows
 
 __all__ = ["MadeTrial", "TrialLog", "trial_key"]
+
+_HINT = "take that line out: its trial is then made again"
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,10 @@ class TrialLog:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._path = None if path is None else Path(path)
-        self._known: dict[str, MadeTrial] = {}
+        kept = [] if path is None else read_rows(path, _trial, hint=_HINT, ended_torn=True)
+        self._known = dict(kept)
         #: Trials that the file held already.
-        self.found = 0
-        if self._path is not None and self._path.exists():
-            self._read(self._path)
+        self.found = len(self._known)
 
     def get(self, key: str) -> MadeTrial | None:
         """The trial of a key; None where it was not made."""
@@ -59,58 +58,26 @@ class TrialLog:
         """Keep trials; they are on the disk afterwards."""
         made = list(trials)
         self._known.update(made)
-        if self._path is None or not made:
-            return
-        lines = "".join(f"{_line(key, one)}\n" for key, one in made).encode()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as stream:
-                stream.write(lines)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise resource_error(error, self._path) or error from error
-
-    def _read(self, path: Path) -> None:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise resource_error(error, path) or error from error
-        for line in data.split(b"\n"):
-            made = _parsed(line)
-            if made is not None:
-                self._known[made[0]] = made[1]
-        self.found = len(self._known)
-        if data and not data.endswith(b"\n"):
-            # What is written next must not join on to a line that was cut off.
-            try:
-                with path.open("ab") as stream:
-                    stream.write(b"\n")
-            except OSError as error:
-                raise resource_error(error, path) or error from error
+        if self._path is not None and made:
+            append_rows(self._path, [_row(key, one) for key, one in made])
 
 
-def _line(key: str, one: MadeTrial) -> str:
-    value = {
+def _row(key: str, one: MadeTrial) -> dict[str, Any]:
+    return {
         "key": key,
         "ranks": one.ranks,
         "also": one.also,
         "cost": astuple(one.cost),
         "note": one.note,
     }
-    return json.dumps(value, separators=(",", ":"))
 
 
-def _parsed(line: bytes) -> tuple[str, MadeTrial] | None:
-    try:
-        value: Any = json.loads(line)
-        calls, tokens_in, tokens_out, seconds = value["cost"]
-        made = MadeTrial(
-            tuple(map(int, value["ranks"])),
-            {str(rule): tuple(map(int, ranks)) for rule, ranks in value["also"].items()},
-            RankingCost(int(calls), int(tokens_in), int(tokens_out), float(seconds)),
-            str(value["note"]),
-        )
-        return str(value["key"]), made
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+def _trial(row: dict[str, Any]) -> tuple[str, MadeTrial]:
+    calls, tokens_in, tokens_out, seconds = row["cost"]
+    made = MadeTrial(
+        tuple(map(int, row["ranks"])),
+        {str(rule): tuple(map(int, ranks)) for rule, ranks in row["also"].items()},
+        RankingCost(int(calls), int(tokens_in), int(tokens_out), float(seconds)),
+        str(row["note"]),
+    )
+    return str(row["key"]), made

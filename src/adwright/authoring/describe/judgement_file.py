@@ -1,11 +1,13 @@
-"""The file of a blind review: what raters say of pairs of texts, one JSON object a line.
+"""What raters say of pairs, in a file that only grows, one JSON object a line.
 
-    {"pair": "4f0c", "rater": "ann", "left": "draft", "right": "shop", "choice": "left",
-     "rubric": {"factuality": {"left": 5, "right": 4}}}
+    {"pair":"4f0c...","rater":"ann","left":"draft","right":"shop","choice":"left",
+     "rubric":{"factuality":{"left":5,"right":4}},"product":"p1","slot":"headline","time":"..."}
 
 left and right are the sources of the texts on that side, which may differ from rater to rater;
-choice is a side or "tie"; scores are 1 to 5, and may be left out. `adwright author review` writes
-it; further keys are passed over.
+choice is a side or "tie"; scores are 1 to 5. The rubric, and what follows it, may be left out;
+further keys are passed over. Where a rater has judged a pair twice, the later line holds.
+`adwright author review` writes it, and `adwright author describe` reads it: who wins, and whether
+raters agree.
 """
 
 from __future__ import annotations
@@ -13,72 +15,88 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from adwright.authoring.describe.review import RUBRIC, PairJudgement
-from adwright.core.errors import AdwrightError, FileUnreadableError
-
-__all__ = ["read_pair_judgements"]
+from adwright.authoring.describe.review import PairJudgement
+from adwright.core.errors import FileUnreadableError
+from adwright.core.journal import Journal, line_of, read_rows
 
 _TEXTS = ("pair", "rater", "left", "right", "choice")
-_LONGEST = 1 << 20
 
 
 def read_pair_judgements(path: str | Path) -> tuple[PairJudgement, ...]:
-    """The judgements of a file, in its order. A last line without an end was not finished, and is
-    passed over where it is no judgement.
+    """The judgements of a file, in its order.
 
     Raises FileUnreadableError that names the line: where it is no judgement, or the file cannot be
     read.
     """
-    path = Path(path)
-    found = []
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), start=1):
-                if not line.strip():
-                    continue
-                try:
-                    found.append(_judgement(json.loads(line)))
-                except (ValueError, TypeError, LookupError, AdwrightError, RecursionError) as error:
-                    if not line.endswith(b"\n") and len(line) < _LONGEST:
-                        break
-                    raise FileUnreadableError(
-                        f"line {number} is no judgement: {_reason(error)}",
-                        file=str(path),
-                        value=line[:60],
-                        hint="take that line out, or correct it",
-                    ) from error
-    except OSError as error:
+    if not Path(path).exists():
         raise FileUnreadableError(
-            f"the judgements cannot be read: {error.strerror}",
+            "the judgements cannot be read: there is no such file",
             file=str(path),
             hint="check the path",
-        ) from error
-    return tuple(found)
+        )
+    return tuple(read_rows(path, _judgement, hint="take that line out, or correct it"))
 
 
-def _judgement(values: Mapping[str, object]) -> PairJudgement:
+class JudgementFile:
+    """The judgements of a file, which is made where it is missing; other processes may write to it.
+
+    Raises ResourceError where it cannot be opened, FileUnreadableError for a line that is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = Journal(path, hint="was it changed by hand? Take that line out")
+        self._latest: dict[tuple[str, str], PairJudgement] = {}
+        try:
+            self.refresh()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def refresh(self) -> None:
+        """Read what others have written since."""
+        self._file.read(self._take)
+
+    def add(
+        self, judgement: PairJudgement, *, product: str = "", slot: str = "", time: str = ""
+    ) -> None:
+        """Write a judgement; it is on the disk when this returns. product, slot: that the texts are
+        for. time: ISO 8601, in UTC."""
+        right = dict(judgement.right_scores)
+        row: dict[str, Any] = {name: getattr(judgement, name) for name in _TEXTS}
+        row["rubric"] = {
+            name: {"left": score, "right": right[name]}
+            for name, score in judgement.left_scores
+            if name in right
+        }
+        row |= {"product": product, "slot": slot, "time": time}
+        with self._file.writing(self._take):
+            self._file.append([line_of(row)], self._take, flush="now")
+
+    def of(self, pair: str, rater: str) -> PairJudgement | None:
+        """What a rater said last of a pair."""
+        return self._latest.get((pair, rater))
+
+    def close(self) -> None:
+        """Close the file; any number of times."""
+        self._file.close()
+
+    def _take(self, offset: int, line: bytes) -> None:
+        one = _judgement(json.loads(line))
+        self._latest[one.pair, one.rater] = one
+
+
+def _judgement(values: Mapping[str, Any]) -> PairJudgement:
     texts = [values[name] for name in _TEXTS]
     if not all(isinstance(one, str) and one for one in texts):
         raise ValueError(f"{', '.join(_TEXTS)} are texts")
     rubric = values.get("rubric") or {}
     if not isinstance(rubric, Mapping):
         raise ValueError("the rubric is an object")
-    pair, rater, left, right, choice = map(str, texts)
-    return PairJudgement(
-        pair,
-        rater,
-        left,
-        right,
-        choice,  # type: ignore[arg-type]  # checked by the class
-        tuple((str(name), float(scores["left"])) for name, scores in rubric.items()),
-        tuple((str(name), float(scores["right"])) for name, scores in rubric.items()),
-    )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, AdwrightError):
-        return error.what
-    if isinstance(error, KeyError):
-        return f"it lacks {error.args[0]!r}; the rubric is {', '.join(RUBRIC)}"
-    return str(error)[:80]
+    scores_of = [
+        tuple((str(name), float(scores[side])) for name, scores in rubric.items())
+        for side in ("left", "right")
+    ]
+    pair, rater, left, right, choice = texts
+    return PairJudgement(pair, rater, left, right, choice, *scores_of)

@@ -25,6 +25,7 @@ from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap
 from adwright.metrics.text.agreement import Agreement, Scale, krippendorff_alpha
 
 __all__ = [
+    "CRITERIA",
     "RUBRIC",
     "Choice",
     "PairJudgement",
@@ -35,8 +36,14 @@ __all__ = [
 
 Choice = Literal["left", "right", "tie"]
 Floats = npt.NDArray[np.float64]
-#: What is scored from 1 to 5.
-RUBRIC = ("factuality", "fluency", "persuasiveness", "policy")
+#: What each text is given 1 (poor) to 5 (excellent) for, with what it means.
+CRITERIA: Mapping[str, str] = {
+    "factuality": "Everything it says is true of the product",
+    "fluency": "It reads like good writing",
+    "persuasiveness": "It makes one want the product",
+    "policy": "Nothing in it could offend or mislead",
+}
+RUBRIC = tuple(CRITERIA)
 
 
 @settings

@@ -5,7 +5,7 @@
         for draft in drafts.queue():
             drafts.decide(Decision(*draft.key, "approve"))
 
-`FOLDER/drafts.jsonl` only grows, see `JournalFile`. What a text is now follows from its lines in
+`FOLDER/drafts.jsonl` only grows, see `Journal`. What a text is now follows from its lines in
 their order: a draft makes it unreviewed, a decision approved, edited or rejected, and an undo takes
 the last decision back. A text that a person edited is never written anew unless that is asked for,
 and an approved one only where its product has changed.
@@ -36,10 +36,10 @@ from adwright.authoring.writer.draft import (
     product_line,
     product_of,
 )
-from adwright.authoring.writer.journal import JournalFile
 from adwright.authoring.writer.text_state import Place, TextState, TextStatus
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import AdwrightError, DataError, FileUnreadableError
+from adwright.core.errors import AdwrightError, DataError, FileUnreadableError, ResourceError
+from adwright.core.journal import Journal
 
 __all__ = ["JOURNAL", "DraftMoved", "Drafts", "Written"]
 
@@ -62,7 +62,7 @@ class Drafts:
     """The journal of a folder. Calls from several threads are allowed, and other processes may
     have it open; `refresh` reads what these wrote."""
 
-    def __init__(self, journal: JournalFile, path: Path, clock: Clock) -> None:
+    def __init__(self, journal: Journal, path: Path, clock: Clock) -> None:
         self._journal, self._path, self._clock = journal, path, clock
         self._states: dict[Key, TextState] = {}
         self._failures: dict[Key, Place] = {}
@@ -87,9 +87,13 @@ class Drafts:
         it is no journal.
         """
         path = Path(folder) / JOURNAL
-        if existing:
-            JournalFile(path, reading_only=True).close()
-        journal = JournalFile(path, reading_only=reading_only)
+        if (existing or reading_only) and not path.exists():
+            raise ResourceError(
+                "there is no journal of drafts here",
+                where=str(path),
+                hint="name the folder that `adwright author write` wrote to",
+            )
+        journal = Journal(path, reading_only=reading_only)
         try:
             return cls(journal, path, SystemClock() if clock is None else clock)
         except BaseException:
@@ -142,7 +146,7 @@ class Drafts:
                     where=_named(decision.key),
                     hint="look at it again",
                 )
-            self._journal.append([decision_line(decision)], self._take, lasting=True)
+            self._journal.append([decision_line(decision)], self._take, flush="now")
         return state
 
     def undo(self, key: Key | None = None, *, reviewer: str = "") -> Key:
@@ -155,7 +159,7 @@ class Drafts:
             if last is None or self._state(last).decision_place is None:
                 raise DataError("there is no decision to take back", file=str(self._path))
             rest = {"reviewer": reviewer, "time": self._now()}
-            self._journal.append([line_of("undo", list(last), rest)], self._take, lasting=True)
+            self._journal.append([line_of("undo", list(last), rest)], self._take, flush="now")
         return last
 
     def fail(self, failures: Sequence[RowFailure]) -> None:
@@ -185,7 +189,7 @@ class Drafts:
         with self._journal.writing(self._take):
             if digest not in self.jobs()[-1:]:
                 line = line_of("job", [digest], {"config": config})
-                self._journal.append([line], self._take, lasting=True)
+                self._journal.append([line], self._take, flush="now")
 
     def states(self) -> Mapping[Key, TextState]:
         """The state of each text, in the order in which the first drafts came."""
@@ -288,22 +292,11 @@ class Drafts:
 
     def _take(self, offset: int, line: bytes) -> None:
         """Fold one line into the states."""
-        if not line.strip():
-            return
-        try:
-            text = line.decode()
-            # {"KIND":[HEAD],...: the rest is left for later.
-            end = text.index('":[')
-            kind = text[2:end]
-            head, _ = _DECODER.raw_decode(text, end + 2)
-            self._fold(kind, head, (offset, len(line)))
-        except (ValueError, TypeError, LookupError) as error:
-            raise FileUnreadableError(
-                f"the line at byte {offset:,} is none of a journal of drafts",
-                file=str(self._path),
-                value=line[:60],
-                hint="was it changed by hand? Take that line out, or restore the file",
-            ) from error
+        text = line.decode()
+        # {"KIND":[HEAD],...: the rest is left for later.
+        end = text.index('":[')
+        head, _ = _DECODER.raw_decode(text, end + 2)
+        self._fold(text[2:end], head, (offset, len(line)))
 
     def _fold(self, kind: str, head: list[Any], place: Place) -> None:
         if kind == "product":
@@ -351,16 +344,7 @@ class Drafts:
         return state
 
     def _parsed(self, place: Place, read: Callable[[Mapping[str, Any]], _Read]) -> _Read:
-        line = self._journal.line(*place)
-        try:
-            return read(json.loads(line))
-        except (ValueError, TypeError, LookupError, AdwrightError) as error:
-            raise FileUnreadableError(
-                f"the line at byte {place[0]:,} is none of a journal of drafts",
-                file=str(self._path),
-                value=line[:60],
-                hint="was it changed by hand? Take that line out, or restore the file",
-            ) from error
+        return self._journal.parsed(*place, read)
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="milliseconds")

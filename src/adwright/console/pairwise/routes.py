@@ -11,8 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from adwright.authoring.describe.review import Choice
-from adwright.console.pairwise.judgements import CRITERIA
+from adwright.authoring.describe.review import CRITERIA, Choice
 from adwright.console.pairwise.table import PairTable
 from adwright.console.shell.forms import Form
 from adwright.console.shell.pages import see_other

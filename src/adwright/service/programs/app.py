@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError
 from adwright.core.version import __version__
-from adwright.programs.keeping.kept_folder import KeptFolder
+from adwright.programs.persistence import KeptFolder
 from adwright.service.lm.keys import Callers, by_key
 from adwright.service.lm.protocol.errors import add_lm_errors, respond
 from adwright.service.programs.book import ProgramBook

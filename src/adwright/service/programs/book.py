@@ -20,11 +20,8 @@ from adwright.core.errors import AdwrightError
 from adwright.programs.build import build_graph
 from adwright.programs.chain_engine import ChainEngine
 from adwright.programs.graph import Chain
-from adwright.programs.keeping.kept_chains import KeptChains
-from adwright.programs.keeping.kept_folder import KeptFolder
-from adwright.programs.keeping.kept_program import KeptPart, KeptProgram
-from adwright.programs.keeping.program_log import ProgramLog
 from adwright.programs.limits import prompt_tokens
+from adwright.programs.persistence import KeptChains, KeptFolder, KeptPart, KeptProgram, ProgramLog
 from adwright.programs.program import Program
 from adwright.programs.runner import Session
 from adwright.service.programs.config import ProgramServiceConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from adwright.programs.chain_engine import ChainEngine
-from adwright.programs.keeping.program_log import ProgramLog
+from adwright.programs.persistence import ProgramLog
 from adwright.programs.runner import Session
 
 __all__ = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.clock import FixedClock
-from adwright.core.errors import ResumeError
+from adwright.core.errors import FileUnreadableError
 from adwright.creative.memory.seed.config import SeedBudget
 from adwright.creative.memory.seed.costs import CostLedger
 
@@ -76,5 +76,5 @@ def test_a_line_that_was_cut_off_is_forgotten(tmp_path: Path, clock: FixedClock)
         cost.add(tuned=1)
     assert ledger_of(tmp_path, clock).total.tokens == 4
     path.write_text('{"other": 1}\n')
-    with pytest.raises(ResumeError, match="costs"):
+    with pytest.raises(FileUnreadableError, match="costs"):
         ledger_of(tmp_path, clock)

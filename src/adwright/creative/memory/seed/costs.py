@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from adwright.core.clock import Clock
-from adwright.core.errors import ResumeError
+from adwright.core.journal import append_rows, read_rows
 from adwright.creative.memory.seed.config import SeedBudget
-from adwright.creative.memory.seed.round_files import LineFile
 
 __all__ = ["CostLedger", "StepCost"]
 
 #: CPU-seconds below which a step that did nothing is not written down.
 _LEAST = 0.05
+_DAMAGED = "remove the file; what was spent before is then not counted"
 
 
 @dataclass
@@ -58,18 +58,9 @@ class CostLedger:
     """The costs of the run in `path`. clock: measures the minutes of this call."""
 
     def __init__(self, path: Path, budget: SeedBudget, clock: Clock) -> None:
-        self._lines, self._budget, self._clock = LineFile(path), budget, clock
+        self._path, self._budget, self._clock = path, budget, clock
         self._start = clock.monotonic()
-        kept = self._lines.read()
-        self._lines.keep(len(kept))
-        try:
-            self._steps = [StepCost(**row) for row in kept]
-        except TypeError as error:
-            raise ResumeError(
-                f"the costs of the run cannot be read: {error}",
-                where=str(path),
-                hint="remove the file; what was spent before is then not counted",
-            ) from error
+        self._steps = read_rows(path, lambda row: StepCost(**row), hint=_DAMAGED)
 
     @property
     def steps(self) -> tuple[StepCost, ...]:
@@ -102,7 +93,7 @@ class CostLedger:
         finally:
             cost.cpu_seconds = round(_cpu_seconds() - before, 3)
             if cost.tokens or cost.judged or cost.cpu_seconds >= _LEAST:
-                self._lines.append([asdict(cost)])
+                append_rows(self._path, [asdict(cost)])
 
 
 def _sum(name: str, steps: list[StepCost]) -> StepCost:

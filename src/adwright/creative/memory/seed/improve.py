@@ -24,7 +24,7 @@ from adwright.core.hashing import content_hash
 from adwright.creative.judging.judgement import AdJudge, Judgements
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd
-from adwright.creative.memory.seed.round_files import LineFile, read_json
+from adwright.creative.memory.seed.round_files import read_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
 from adwright.creative.memory.seed.scoring import scored
 from adwright.creative.memory.seed.texts.ad_text import answer_of, record_of
@@ -94,7 +94,7 @@ def improve(
             briefs,
             lambda: writer.opened(folder),
             config,
-            LineFile(place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl"),
+            place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl",
             samples=samples,
             seed=config.seed,
             label="improve",

@@ -16,22 +16,20 @@
       costs.jsonl          what each step took
       report.json, report.html
 
-A file of lines grows by whole batches: a line without its end, which a killed process left, is cut
-off before the next one is written.
+A file of lines grows by whole batches, see `adwright.core.journal`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adwright.core.atomic import atomic_write_text, cut_unfinished, resource_error
+from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import ResumeError
 
-__all__ = ["LineFile", "read_json", "write_json"]
+#: What to do about a file of a run that cannot be read.
+DAMAGED = "remove its round, and give the same command again"
 
 
 def write_json(path: Path, value: object) -> None:
@@ -47,56 +45,6 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-class LineFile:
-    """JSON objects, one a line, that are appended some at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> list[dict[str, Any]]:
-        """The whole lines; none where there is no file. Raises ResumeError for another file."""
-        try:
-            whole, _, _ = self.path.read_bytes().rpartition(b"\n")
-            found = [json.loads(line) for line in whole.split(b"\n") if line]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as error:
-            raise _damaged(self.path, error) from error
-        if not all(isinstance(one, dict) for one in found):
-            raise _damaged(self.path, ValueError("a line is no object"))
-        return found
-
-    def keep(self, count: int) -> None:
-        """Cut off what stands behind the first `count` lines."""
-        if not self.path.exists():
-            return
-        data = self.path.read_bytes()
-        lines = data.split(b"\n")[:-1][:count]
-        size = sum(len(line) + 1 for line in lines)
-        if size < len(data):
-            os.truncate(self.path, size)
-
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add lines in one piece, behind the last whole one, and flush them to the disk. Raises
-        ResourceError where it is full."""
-        text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as stream:
-                cut_unfinished(stream)
-                stream.write(text.encode("utf-8"))
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise resource_error(error, self.path) or error from error
-
-
-def _damaged(path: Path, error: Exception) -> ResumeError:
-    return ResumeError(
-        f"a file of the run cannot be read: {error}",
-        where=str(path),
-        hint="remove its round, and give the same command again",
-    )
+        raise ResumeError(
+            f"a file of the run cannot be read: {error}", where=str(path), hint=DAMAGED
+        ) from error

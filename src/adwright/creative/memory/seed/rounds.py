@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from adwright.core.atomic import locked
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, DataError, ResumeError
+from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress, say
 from adwright.creative.judging.judgement import AdJudge
 from adwright.creative.memory.seed.choosing import (
@@ -48,7 +50,7 @@ from adwright.creative.memory.seed.measures import Measured, measure
 from adwright.creative.memory.seed.parts import run_parts
 from adwright.creative.memory.seed.pool import KnownAd, SeedData
 from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedReport, write_report
-from adwright.creative.memory.seed.round_files import LineFile, read_json, write_json
+from adwright.creative.memory.seed.round_files import DAMAGED, read_json, write_json
 from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
 from adwright.creative.memory.seed.scoring import judged, scored
 from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
@@ -175,7 +177,7 @@ class _SeedRun:
             return []
         name = f"held-{'after' if report.chosen else 'before'}-{report.chosen}.jsonl"
         shown = []
-        for ad, row in zip(self._parts.held, LineFile(self._out / name).read(), strict=False):
+        for ad, row in zip(self._parts.held, read_rows(self._out / name, dict), strict=False):
             why = self._filters.reasons(row["texts"], ad.brief, cut=row["cut"])
             good = [text for text, reason in zip(row["texts"], why, strict=True) if not reason]
             written = record_of(good[0], ad.brief) if good else None
@@ -195,10 +197,12 @@ class _SeedRun:
         """
         plain = AdFilters(self._config.filters, CopyIndex([]), brands=self._filters.brands)
         ads = [ad for ad in self._parts.pool if not plain.reason(ad.answer, ad.brief)]
-        lines = LineFile(self._out / "pool.jsonl")
-        done = len(lines.read()) // _CHUNK * _CHUNK
-        if len(lines.read()) < len(ads):
-            lines.keep(done)
+        path = self._out / "pool.jsonl"
+        found = read_rows(path, dict, hint=DAMAGED)
+        done = len(found) // _CHUNK * _CHUNK
+        if len(found) < len(ads):
+            if done < len(found):
+                write_rows(path, found[:done])
             with progress(len(ads) - done, "annotate", "ads") as bar:
                 for start in range(done, len(ads), _CHUNK):
                     if self._ledger.spent():
@@ -207,14 +211,10 @@ class _SeedRun:
                     with self._ledger.step(0, "annotate") as cost:
                         values, _ = judged(self._own, [ad.judged for ad in some])
                         cost.add(judged=len(some))
-                    lines.append(
-                        [
-                            {"ad": ad.brief.id, "score": value}
-                            for ad, value in zip(some, values.tolist(), strict=True)
-                        ]
-                    )
+                    rows = zip(some, values.tolist(), strict=True)
+                    append_rows(path, [{"ad": ad.brief.id, "score": value} for ad, value in rows])
                     bar.advance(len(some))
-        scores = [row["score"] for row in lines.read()]
+        scores = read_rows(path, itemgetter("score"))
         asked = self._config
         self._pool = best_of(ads, scores, share=asked.pool, most=asked.pool_most)
         return True
@@ -344,7 +344,7 @@ class _SeedRun:
                 briefs,
                 lambda: self._writer.opened(folder),
                 self._config,
-                LineFile(path),
+                path,
                 samples=samples,
                 seed=self._config.seed + _APART * (at + 1),
                 label=f"round {at}: {path.stem}",

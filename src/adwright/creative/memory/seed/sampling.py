@@ -1,7 +1,7 @@
 """Several ads for each brief, written batch by batch into a file, so that a killed run goes on.
 
-    lines = LineFile(folder / "samples.jsonl")
-    written = write_ads(briefs, opened, config, lines, samples=6, seed=7)
+    path = folder / "samples.jsonl"
+    written = write_ads(briefs, opened, config, path, samples=6, seed=7)
 
 All samples of a brief stand in one call, so that an engine that shares beginnings reads the brief
 once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on
@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from adwright.core.errors import ResumeError
+from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress
 from adwright.creative.memory.seed.config import SeedConfig
-from adwright.creative.memory.seed.round_files import LineFile
+from adwright.creative.memory.seed.round_files import DAMAGED
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.lm.engine.generation import Usage
 from adwright.lm.engine.language_model import LanguageModel
@@ -39,7 +41,7 @@ def write_ads(
     briefs: Sequence[AdBrief],
     opened: Callable[[], AbstractContextManager[LanguageModel]],
     config: SeedConfig,
-    lines: LineFile,
+    path: Path,
     *,
     samples: int,
     seed: int,
@@ -52,9 +54,10 @@ def write_ads(
     opened: the writer, opened only where something is missing. told: tokens of each call. spent:
     asked before each. Raises as the model does, and ResumeError where the file is of other briefs.
     """
-    found = lines.read()
-    done = _whole(found, briefs, config.batch, lines)
-    lines.keep(done)
+    found = read_rows(path, dict, hint=DAMAGED)
+    done = _whole(found, briefs, config.batch, path)
+    if done < len(found):
+        write_rows(path, found[:done])
     if done < len(briefs):
         with (
             progress(len(briefs) - done, label, "briefs") as bar,
@@ -65,25 +68,25 @@ def write_ads(
                     return None
                 some = briefs[done : done + config.batch]
                 rows, usage = _batch(model, some, config, samples, seed + done * samples)
-                lines.append(rows)
+                append_rows(path, rows)
                 told(usage)
                 done += len(some)
                 bar.advance(len(some))
     return tuple(
         WrittenAds(brief, tuple(row["texts"]), tuple(row["cut"]))
-        for brief, row in zip(briefs, lines.read(), strict=True)
+        for brief, row in zip(briefs, read_rows(path, dict), strict=True)
     )
 
 
 def _whole(
-    found: Sequence[dict[str, Any]], briefs: Sequence[AdBrief], batch: int, lines: LineFile
+    found: Sequence[dict[str, Any]], briefs: Sequence[AdBrief], batch: int, path: Path
 ) -> int:
     """How many lines are of whole batches. Raises ResumeError where they are of other briefs."""
     for row, brief in zip(found, briefs, strict=False):
         if row.get("brief") != brief.id:
             raise ResumeError(
                 "what was written is of other briefs",
-                where=f"{lines.path}: {row.get('brief')!r} where {brief.id!r} is due",
+                where=f"{path}: {row.get('brief')!r} where {brief.id!r} is due",
                 hint="name another folder, or remove this round",
             )
     if len(found) >= len(briefs):

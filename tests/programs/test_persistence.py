@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import os
 import random
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +15,125 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.keeping.kept_chains import KeptChains
-from adwright.programs.keeping.kept_program import KeptPart, KeptProgram, read_kept
-from adwright.programs.keeping.program_log import ProgramLog
+from adwright.core.errors import ConfigError, ProgramError, ResourceError
+from adwright.programs.persistence import (
+    KeptChains,
+    KeptFolder,
+    KeptPart,
+    KeptProgram,
+    ProgramLog,
+    read_kept,
+)
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
+from tests.support.programs.asking import Said, asked_for
+from tests.support.programs.echo_engine import EchoEngine
 from tests.support.programs.fake_engine import DrawnEngine
 from tests.support.programs.fake_model import answer
 from tests.support.programs.interpreter import Interpreter
 from tests.support.programs.random_programs import Drawn, drawn_programs
 from tests.support.programs.running import fits
+
+
+def test_each_thing_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    log = ProgramLog(path)
+    log.begin("p", "shop", "detach", 5)
+    log.part(Program(values={"a": "ä"}), "key", "digest")
+    log.text("writer.ad", "x\ny")
+    log.failure("legal.view", "no")
+    log.said("set", "brief", "b")
+    log.said("cancel", "ad")
+    log.close()
+    assert [json.loads(one) for one in path.read_text("utf-8").splitlines()] == [
+        {"begin": ["p", "shop", "detach", 5]},
+        {"part": {"values": {"a": "ä"}}, "key": "key", "digest": "digest"},
+        {"text": ["writer.ad", "x\ny"]},
+        {"error": ["legal.view", "no"]},
+        {"set": ["brief", "b"]},
+        {"cancel": ["ad", ""]},
+    ]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_once_closed_it_takes_nothing_and_forgotten_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    log = ProgramLog(path)
+    log.close()
+    log.text("a", "b")
+    assert not path.read_bytes()
+    log.forget()
+    log.forget()
+    log.text("a", "b")
+    assert not path.exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match=r"file.*choose another path"):
+        ProgramLog(tmp_path / "file" / "p.jsonl")
+
+
+NONE: Mapping[str, str] = {}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "p"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[ProgramLog]:
+    with closing(ProgramLog(path)) as log:
+        yield log
+
+
+def generated(chains: KeptChains) -> str:
+    return asyncio.run(chains.generate(asked_for("tea"), Said()))
+
+
+def test_a_text_is_kept(path: Path, log: ProgramLog) -> None:
+    assert generated(KeptChains(EchoEngine(), log)) == "[tea]"
+    assert path.read_text("utf-8") == '{"text":["c.o","[tea]"]}\n'
+
+
+def test_an_error_is_kept_as_a_session_tells_it(path: Path, log: ProgramLog) -> None:
+    with pytest.raises(OSError, match="c is broken"):
+        generated(KeptChains(EchoEngine(broken="c"), log))
+    assert path.read_text("utf-8") == '{"error":["c.o","OSError(\'c is broken\')"]}\n'
+
+
+def test_what_has_run_is_not_run_again(log: ProgramLog) -> None:
+    engine = EchoEngine()
+    assert generated(KeptChains(engine, log, {"c.o": "kept"}, NONE)) == "kept"
+    with pytest.raises(ProgramError) as told:
+        generated(KeptChains(engine, log, NONE, {"c.o": "it was wrong [there] -> mend"}))
+    assert str(told.value) == "it was wrong [there] -> mend"
+    assert not engine.begun
+
+
+def test_what_is_cancelled_is_not_kept(path: Path, log: ProgramLog) -> None:
+    async def main() -> None:
+        chains = KeptChains(EchoEngine(held="c"), log)
+        task = asyncio.create_task(chains.generate(asked_for("tea"), Said()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert not path.read_bytes()
+
+
+def test_nobody_is_told_what_cannot_be_kept(
+    log: ProgramLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        generated(KeptChains(EchoEngine(), log))
+
 
 PART = Program(
     calls=(SemanticCall("writer", "An ad for {{product}}: {{ad:output}}"),),
@@ -146,3 +258,47 @@ def test_a_program_goes_on_from_wherever_it_was_cut_off(drawn: Drawn, seed: int)
         assert kept is not None
         with closing(kept.log):
             asyncio.run(lived_again(drawn, kept, DrawnEngine(seed + 1)))
+
+
+def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        first, second = KeptFolder(tmp_path / "kept"), KeptFolder(tmp_path / "kept", patience=0.1)
+        await first.open()
+        assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+        with pytest.raises(ResourceError, match="another service keeps its programs there"):
+            await second.open()
+        third = KeptFolder(tmp_path / "kept")
+        waits = asyncio.create_task(third.open())
+        await asyncio.sleep(0.15)
+        assert not waits.done()
+        first.close()
+        first.close()
+        await waits
+        third.close()
+
+    asyncio.run(main())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match=r"file"):
+        asyncio.run(KeptFolder(tmp_path / "file" / "kept").open())
+
+
+def test_programs_come_back_the_oldest_first_and_what_is_none_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = KeptFolder(tmp_path)
+    for name in ("b", "a", "broken"):
+        log = folder.new(name, "shop", "detach", 5)
+        log.part(Program(values={"a": "b"}), "", "")
+        log.close()
+    (tmp_path / "broken.jsonl").write_text("{}\n[\n", encoding="utf-8")
+    folder.new("empty", "shop", "detach", 5).close()
+    with caplog.at_level(logging.WARNING):
+        found = list(folder.programs())
+    assert [one.program_id for one in found] == ["b", "a"]
+    assert "broken.jsonl" in caplog.text
+    assert not (tmp_path / "empty.jsonl").exists()
+    for one in found:
+        one.log.close()
