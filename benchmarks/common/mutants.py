@@ -1,0 +1,342 @@
+"""Mutants of src that the tests do not notice. Hours: 300 of them, resumable; two at a time.
+
+    python -m benchmarks.common.mutants draw --before REVISION   # the sample, and who is who in it
+    python -m benchmarks.common.mutants run --top FOLDER --state before
+    python -m benchmarks.common.mutants run --state after
+    python -m benchmarks.common.mutants table
+
+A mutant is one change of one place: a comparison, a sum, a product, `and` and `or`, `not`, a
+number, a truth value, what is returned, a call that is left out, `break`. The sample is drawn from
+the state before, by room in proportion to its code with at least five of each, from a fixed seed.
+In the state after, the same mutant is the same change of the same function, wherever it lies now;
+where that function is gone or written anew, another is drawn of the same room, and said.
+
+A mutant is killed where one of its tests fails that passes without it: first the test files that
+import the file, then those that import one that imports it, and so on, up to `FILES`, with a limit
+of time for each step. What no test notices in that time counts as alive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common._checkouts import ROOT, checkout
+from benchmarks.common.result import RESULTS, write_result
+from docs._imports import read_modules
+
+MUTANTS, SEED, FEWEST = 300, 20261201, 5
+#: Test files in each step, and seconds that a step may take.
+STEPS, SECONDS = (4, 10, 20), 420
+KEPT = RESULTS / "mutants"
+COMPARED: Mapping[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+COUNTED: Mapping[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+}
+
+
+def changed(node: ast.AST) -> ast.AST:
+    """The node, changed; see `is_place`."""
+    new: Any = deepcopy(node)
+    match new:
+        case ast.Compare(ops=[op]) if type(op) in COMPARED:
+            new.ops = [COMPARED[type(op)]()]
+        case ast.BinOp(op=op) if type(op) in COUNTED:
+            new.op = COUNTED[type(op)]()
+        case ast.BoolOp(op=op):
+            new.op = ast.And() if isinstance(op, ast.Or) else ast.Or()
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            new = operand
+        case ast.Constant(value=bool(value)):
+            new.value = not value
+        case ast.Constant(value=int(value) | float(value)):
+            new.value = value + 1
+        case ast.Return():
+            new.value = ast.Constant(None)
+        case ast.Expr():
+            new = ast.Pass()
+        case ast.Break():
+            new = ast.Continue()
+    found: ast.AST = new
+    return found
+
+
+def is_place(node: ast.AST) -> bool:
+    """Whether `changed` changes it: asked of every node of the source."""
+    match node:
+        case ast.Compare(ops=[op]):
+            return type(op) in COMPARED
+        case ast.BinOp(op=op):
+            return type(op) in COUNTED
+        case ast.UnaryOp(op=op):
+            return isinstance(op, ast.Not)
+        case ast.Constant(value=value):
+            return isinstance(value, bool | int | float)
+        case ast.Return(value=value):
+            return value is not None and ast.unparse(value) != "None"
+        case ast.Expr(value=value):
+            return isinstance(value, ast.Call)
+        case _:
+            return isinstance(node, ast.BoolOp | ast.Break)
+
+
+def places(body: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a function that can be changed: not its annotations, decorators, nor what an error
+    says."""
+    todo = [body]
+    while todo:
+        node = todo.pop()
+        if is_place(node):
+            yield node
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "type_comment"):
+                continue
+            if isinstance(node, ast.Raise) and name == "exc":
+                continue
+            found = value if isinstance(value, list) else [value]
+            todo += reversed([each for each in found if isinstance(each, ast.AST)])
+
+
+def functions(top: Path) -> Iterator[tuple[str, str, ast.AST]]:
+    """File, qualified name and node of each function of src."""
+    for path in sorted((top / "src" / "adwright").rglob("*.py")):
+        if "migrations" in path.parts:
+            continue
+        file = path.relative_to(top / "src" / "adwright").as_posix()
+        for node in ast.parse(path.read_text("utf-8")).body:
+            inside = node.body if isinstance(node, ast.ClassDef) else [node]
+            owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+            for each in inside:
+                if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield file, owner + each.name, each
+
+
+def digest(node: ast.AST) -> str:
+    """Of what a function does: names of files that moved do not count."""
+    plain = deepcopy(node)
+    for each in ast.walk(plain):
+        if isinstance(each, ast.ImportFrom):
+            each.module = ""
+    if ast.get_docstring(plain):  # type: ignore[arg-type]
+        plain.body = plain.body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(plain).encode()).hexdigest()[:16]
+
+
+def all_mutants(top: Path) -> list[dict[str, Any]]:
+    """Every mutant of a state. at: the how-manyeth place of its function."""
+    return [
+        {"file": file, "function": name, "at": at, "digest": found, "room": file.split("/")[0]}
+        for file, name, node in functions(top)
+        for found in [digest(node)]
+        for at, _ in enumerate(places(node))
+    ]
+
+
+def draw(before: Path, after: Path) -> list[dict[str, Any]]:
+    """The sample: each with its place before and after."""
+    rng, again = random.Random(SEED), random.Random(SEED)
+    rooms: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for each in all_mutants(before):
+        rooms[each["room"]].append(each)
+    now: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    same: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for each in all_mutants(after):
+        now[each["room"]].append(each)
+        same.setdefault((each["function"].rpartition(".")[2], each["digest"], each["at"]), each)
+    total = sum(map(len, rooms.values()))
+    left = MUTANTS - FEWEST * len(rooms)
+    found = []
+    for room, mutants in sorted(rooms.items()):
+        count = min(len(mutants), FEWEST + round(left * len(mutants) / total))
+        for each in rng.sample(mutants, count):
+            key = (each["function"].rpartition(".")[2], each["digest"], each["at"])
+            twin = same.get(key) or (again.choice(now[room]) if now[room] else None)
+            found.append({"before": each, "after": twin, "same": key in same})
+    return found
+
+
+def mutated(text: str, mutant: Mapping[str, Any]) -> str:
+    """The text of a file with the mutant in it."""
+    tree = ast.parse(text)
+    for node in tree.body:
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        for each in inside:
+            if owner + getattr(each, "name", "") != mutant["function"]:
+                continue
+            place: Any = list(places(each))[mutant["at"]]
+            new = ast.unparse(changed(place))
+            if isinstance(place, ast.expr):
+                new = f"({new})"
+            lines = text.encode().splitlines(keepends=True)
+            start = sum(map(len, lines[: place.lineno - 1])) + place.col_offset
+            end = sum(map(len, lines[: place.end_lineno - 1])) + place.end_col_offset
+            whole = text.encode()
+            return (whole[:start] + new.encode() + whole[end:]).decode()
+    raise ValueError(f"{mutant['file']} has no function {mutant['function']}")
+
+
+def tests_of(top: Path) -> Mapping[str, list[str]]:
+    """Files of src -> test files, the nearest first."""
+    source = read_modules(top / "src" / "adwright", "adwright")
+    tests = read_modules(top / "tests", "tests")
+    known = {**source, **tests}
+    users: dict[str, set[str]] = defaultdict(set)
+    for name, module in known.items():
+        for imported in module.imports(known.keys()):
+            users[imported].add(name)
+    found = {}
+    for name, module in source.items():
+        reached, edge, files = {name}, [name], []
+        while edge:
+            after = sorted({user for each in edge for user in users[each]} - reached)
+            reached |= set(after)
+            named = [n for n in after if n.rpartition(".")[2].startswith("test_")]
+            stem = name.rpartition(".")[2]
+            files += sorted(named, key=lambda n: (stem not in n, n))
+            edge = after
+        path = module.path.relative_to(top / "src" / "adwright").as_posix()
+        found[path] = [tests[n].path.relative_to(top).as_posix() for n in files]
+    return found
+
+
+def judge(top: Path, mutant: Mapping[str, Any], files: list[str]) -> dict[str, Any]:
+    """Whether a test file fails with the mutant: which step, and what pytest said last."""
+    path = top / "src" / "adwright" / mutant["file"]
+    text = path.read_text("utf-8")
+    env = os.environ | {"PYTHONPATH": str(top / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    first = 0
+    path.write_text(mutated(text, mutant), "utf-8")
+    try:
+        for step, count in enumerate(STEPS):
+            chosen, first = files[first : first + count], first + count
+            if not chosen:
+                break
+            try:
+                done = subprocess.run(
+                    [*command, *chosen],
+                    cwd=top,
+                    env=env,
+                    capture_output=True,
+                    text=True,
+                    timeout=SECONDS,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                continue
+            if done.returncode not in (0, 5):
+                failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+                return {"killed": True, "step": step, "by": "".join(failed[:1])[:200]}
+        return {"killed": False, "step": len(STEPS), "by": ""}
+    finally:
+        path.write_text(text, "utf-8")
+
+
+def run(top: Path, state: str, part: str) -> None:
+    """Judge the mutants of one state that have no answer yet. part: K/N, each N-th from K."""
+    sample = json.loads((KEPT / "sample.json").read_text("utf-8"))
+    at, of = map(int, part.split("/"))
+    answers = KEPT / f"{state}-{at}.jsonl"
+    lines = answers.read_text("utf-8").splitlines() if answers.exists() else []
+    done = {json.loads(line)["number"] for line in lines}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", "_build", ".mypy_cache", ".ruff_cache")
+        shutil.copytree(top, copy, symlinks=True, ignore=ignored)
+        near = tests_of(copy)
+        for number, each in enumerate(sample):
+            mutant = each[state]
+            if number % of != at or number in done or mutant is None:
+                continue
+            found = {"number": number, **judge(copy, mutant, near.get(mutant["file"], []))}
+            with answers.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+            print(number, mutant["file"], mutant["function"], found["killed"], found["by"][:80])
+
+
+def table() -> None:
+    """Write mutants.json: killed of judged, by room and state."""
+    sample = json.loads((KEPT / "sample.json").read_text("utf-8"))
+    rows, figures = [], {}
+    for state in ("before", "after"):
+        lines = [
+            json.loads(line)
+            for path in sorted(KEPT.glob(f"{state}-*.jsonl"))
+            for line in path.read_text("utf-8").splitlines()
+        ]
+        rooms: dict[str, list[bool]] = defaultdict(list)
+        for line in lines:
+            rooms[sample[line["number"]]["before"]["room"]].append(line["killed"])
+        for room, killed in sorted(rooms.items()):
+            rows.append({"state": state, "room": room, "killed": sum(killed), "of": len(killed)})
+        if lines:
+            figures[f"killed_{state}"] = sum(line["killed"] for line in lines) / len(lines)
+            figures[f"judged_{state}"] = len(lines)
+    figures["same"] = sum(each["same"] for each in sample)
+    write_result(
+        "mutants",
+        protocol=str(__doc__).partition("\n\n")[2],
+        data="the source and the tests of two states of the project",
+        seeds=[SEED],
+        rows=rows,
+        figures=figures,
+    )
+
+
+def main() -> None:
+    """Draw, run or tell."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    drawing = verbs.add_parser("draw", help="draw the sample from the state before")
+    drawing.add_argument("--before", required=True, help="folder or revision")
+    running = verbs.add_parser("run", help="judge those that have no answer yet")
+    running.add_argument("--top", type=Path, default=ROOT, help="folder of the state")
+    running.add_argument("--state", choices=("before", "after"), required=True)
+    running.add_argument("--part", default="0/1", help="K/N: each N-th, from K")
+    verbs.add_parser("table", help="write mutants.json")
+    given = parser.parse_args()
+    if given.verb == "draw":
+        KEPT.mkdir(exist_ok=True)
+        with checkout(given.before) as before:
+            (KEPT / "sample.json").write_text(
+                json.dumps(draw(before, ROOT), indent=0) + "\n", "utf-8"
+            )
+    elif given.verb == "run":
+        run(given.top.resolve(), given.state, given.part)
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()
