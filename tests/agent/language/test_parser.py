@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.agent.language.parser import KEYWORDS, MOST_NESTED, MOST_OPERATORS, read_script
+from adwright.agent.language.parser import (
+    KEYWORDS,
+    MOST_CHARACTERS,
+    MOST_LEVELS,
+    MOST_NESTED,
+    MOST_OPERATORS,
+    MOST_WORDS,
+    is_allowed_in_text,
+    read_script,
+)
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.tree import (
     Act,
@@ -104,24 +113,50 @@ def test_an_empty_script_is_one() -> None:
         ("while true:", "expected", "range"),
         ("def f():", "expected", "no functions"),
         ("tap(x=1)", "expected", "values have no names"),
-        ("x = 1 y = 2", "expected", "one statement a line"),
-        ("x = f'{a}'", "expected", "end of the line"),
+        ("x = 1 y = 2", "expected", "found 'y'"),
+        ("x = f'{a}'", "expected", "side by side"),
         ("1 = x", "expected", "a statement is"),
-        ("x", "expected", "= or ("),
-        ("if = 1", "expected", "a value"),
-        ("x = ", "expected", "a value"),
+        ("x", "expected", "a statement is"),
+        ("if = 1", "expected", "found '='"),
+        ("x = ", "expected", "invalid syntax"),
         ("a = 1 < 2 < 3", "expected", "do not chain"),
         ("a = 1 in b in c", "expected", "do not chain"),
-        ("if a\n    back()", "expected", "colon"),
-        ("if a:\nback()", "expected", "four blanks"),
-        ("else:\n    back()", "expected", "has no if"),
+        ("if a\n    back()", "expected", "expected ':'"),
+        ("if a:\nback()", "indent", "four blanks"),
+        ("else:\n    back()", "expected", "found 'else'"),
         ("back()\nparam a: text", "expected", "to the top"),
+        ("    param a: text", "expected", "to the top"),
+        ("param a text", "expected", "a kind"),
+        ("$a = 1", "expected", "a name"),
+        ("true = 1", "keyword", "rename"),
+        ("tap($a) = 1", "expected", "found"),
+        ("a = b = 1", "expected", "no statement"),
+        ("a += 1", "expected", "no statement"),
+        ("a: b = 1", "expected", "no statement"),
+        ("for a in b:\n    back()\nelse:\n    back()", "expected", "no statement"),
+        ("if a: back()", "expected", "next line"),
+        ("if a:\n    break", "loop", "no loop"),
+        *(
+            (f"x = {one}", "expected", "no value")
+            for one in ("1 if a else b", "a, b", "()", "[a for a in b]", "a[1:2]", "a not in b")
+        ),
+        *((f"x = {one}", "expected", "no value") for one in ("a ** b", "a // b", "+a", "(a := 1)")),
+        *(
+            (f"x = {one}", "expected", "")
+            for one in ("f(*a)", "f(**a)", "$a(1)", "f(1)(2)", "a is b")
+        ),
+        ("x = 'a' 'b'", "expected", "side by side"),
+        ("x = ['a'\n    'b']", "expected", "side by side"),
+        ("x = a$b", "expected", "side by side"),
+        ("x = $b'a'", "expected", ""),
+        ("x = 1$b", "expected", "side by side"),
+        ("x = '''a'''", "expected", "side by side"),
         ("param a: object", "keyword", "text, whole, number, truth"),
         ("param if: text", "keyword", "rename"),
-        ("for a on b:\n    back()", "expected", "expected in"),
-        ("for not in b:\n    back()", "keyword", "rename"),
+        ("for a on b:\n    back()", "expected", "found 'on'"),
+        ("for not in b:\n    back()", "expected", "found 'not'"),
         ("break", "loop", "no loop"),
-        ("back()\n    back()", "indent", "without a block"),
+        ("back()\n    back()", "indent", "and nothing else"),
         (f"x = {'(' * 50}1{')' * 50}", "too_deep", "nest at most"),
         (f"x = {'[' * 50}1{']' * 50}", "too_deep", "nest at most"),
         (f"x = {'not ' * 50}a", "too_deep", "nest at most"),
@@ -158,3 +193,90 @@ WORDS += ["\n", "\n    ", "\n        ", "+", "-", "<", "2.5", "#", "é", "."]
 @given(st.one_of(st.text(), st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join)))
 def test_any_text_is_read_or_refused(source: str) -> None:
     assert is_read_or_refused(source)
+
+
+def test_a_line_goes_on_within_brackets_and_comments_say_nothing() -> None:
+    wanted = read_script("tap($a)\nback()\n")
+    assert read_script("tap(\n  $a  # this one\n)\r\n\r\n   # only words\r\nback()") == wanted
+
+
+def test_escapes_are_few() -> None:
+    assert value(r'"a\n\t\"\'\\"') == TextLiteral("a\n\t\"'\\")
+    assert value(r"'\\n'") == TextLiteral("\\n")
+
+
+def test_places_are_those_of_the_words() -> None:
+    (branch,) = read_script('# why\nif $a__b:\n    x = ["é", 1, from]\n').body
+    assert isinstance(branch, Branch)
+    (inner,) = branch.then
+    assert isinstance(inner, Assignment)
+    assert isinstance(inner.value, ListLiteral)
+    assert [(one.at.line, one.at.column) for one in (branch, inner, *inner.value.items)] == [
+        *((2, 1), (3, 5), (3, 10), (3, 15), (3, 18))
+    ]
+    assert inner.value.items[2] == VariableUse("from")  # a word of Python's alone
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "column"),
+    [
+        ("x.y", "character", 2),
+        ("\tback()", "character", 1),
+        ("b\u0430ck()", "character", 2),  # a Cyrillic letter
+        ("\uff42ack()", "character", 1),  # a wide letter
+        ("# \u202e reordered", "character", 3),
+        ("x = 'a\u200bb'", "character", 7),
+        ("x = '\x00'", "character", 6),
+        ("{", "character", 1),
+        ("_x = 1", "character", 1),
+        ("__import__('os')", "character", 1),
+        ("$", "character", 1),
+        ("$é", "character", 1),
+        ("x = 1e5", "number", 5),
+        ("x = 1.2.3", "number", 5),
+        ("x = 0x10", "number", 5),
+        ("x = 1234567890123456", "number", 5),
+        ("x = \u0661", "character", 5),  # an Arabic digit
+        ("x = 'a", "text_end", 5),
+        ("x = '\\x41'", "escape", 6),
+        ("x = 'a\\", "escape", 7),
+        ("  back()", "indent", 2),
+        ("        back()", "indent", 8),
+        ("tap($a", "bracket", 4),
+        ("tap)", "bracket", 4),
+        ("tap(]", "bracket", 5),
+        ("a" * 81, "too_long", 1),
+    ],
+)
+def test_what_is_no_word_is_refused_where_it_stands(source: str, code: str, column: int) -> None:
+    with pytest.raises(ScriptError) as caught:
+        read_script(source)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.line, problem.column) == (code, 1, column)
+
+
+def test_a_look_alike_is_named() -> None:
+    with pytest.raises(ScriptError, match="cyrillic small letter a"):
+        read_script("b\u0430ck()")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "#" * (MOST_CHARACTERS + 1),
+        "1 " * (MOST_WORDS + 1),
+        f"x = '{'a' * 2001}'",
+        "".join(" " * 4 * n + "if x:\n" for n in range(MOST_LEVELS + 1))
+        + " " * 4 * (MOST_LEVELS + 1)
+        + "back()\n",
+    ],
+)
+def test_a_script_is_bounded(source: str) -> None:
+    with pytest.raises(ScriptError) as caught:
+        read_script(source)
+    assert caught.value.code in ("too_long", "too_deep")
+
+
+def test_visible_characters_may_stand_in_text() -> None:
+    assert all(map(is_allowed_in_text, "aé漢 €😀"))
+    assert not any(map(is_allowed_in_text, "\n\u200d\u2028\ud800\ue000"))

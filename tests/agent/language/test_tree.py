@@ -15,8 +15,8 @@ from adwright.core.errors import ConfigError
 
 
 def test_a_place_is_no_part_of_what_a_tree_says() -> None:
-    assert WholeLiteral(1, SourcePosition(3, 4)) == WholeLiteral(1)
-    assert hash(WholeLiteral(1, SourcePosition(3, 4))) == hash(WholeLiteral(1))
+    assert WholeLiteral(1, at=SourcePosition(3, 4)) == WholeLiteral(1)
+    assert hash(WholeLiteral(1, at=SourcePosition(3, 4))) == hash(WholeLiteral(1))
 
 
 def test_operators_and_kinds_are_those_of_the_language() -> None:

@@ -1,4 +1,4 @@
-"""Read a script: words to a tree, by recursive descent with bounds on depth and length.
+"""Read a script: its words are checked one by one, and Python's own parser makes the tree.
 
     script = read_script('tap($offers__new)\\nset_text($offer__name, "Spring")\\n')
 
@@ -6,26 +6,30 @@
     statement  = NAME "=" expression | call | "break"
                | "if" expression block { "elif" expression block } [ "else" block ]
                | "for" NAME "in" expression block
-    block      = ":" NEWLINE INDENT statement { statement } DEDENT
-    expression = and { "or" and }       and = not { "and" not }        not = "not" not | comparison
-    comparison = sum [ ("==" | "!=" | "<" | "<=" | ">" | ">=" | "in") sum ]
-    sum = product { ("+" | "-") product }      product = unary { ("*" | "/") unary }
-    unary = "-" unary | primary { "[" expression "]" }
-    primary = TEXT | NUMBER | "true" | "false" | ELEMENT | NAME | call | list | "(" expression ")"
+    expression = values joined by or, and, not, == != < <= > >= in, + - * /, indexed by [ ]
+    value      = TEXT | NUMBER | "true" | "false" | ELEMENT | NAME | call | list
 
-Names of verbs and elements are looked up by the checker. Nothing is ever evaluated by Python.
+Only ASCII stands outside of quotes and comments, so that no letter can pass for another. Controls,
+invisible and reordering characters are refused everywhere, comments included. What Python's parser
+(`ast.parse`, which runs nothing) is given holds none of the script's texts, numbers and elements:
+in their places stand marks of the same length. Of the tree that it makes, only the nodes named
+above are taken; length and depth are bounded before and after. Names of verbs and elements are
+looked up by the checker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import keyword
+import re
+import unicodedata
+from collections.abc import Mapping
 from decimal import Decimal
+from functools import reduce
 from typing import NoReturn
 
-from adwright.agent.language.lexer import ScriptWord, WordKind, script_words
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.tree import (
-    OPERATORS,
     PARAMETER_KINDS,
     Act,
     Assignment,
@@ -52,14 +56,34 @@ from adwright.agent.language.tree import (
     WholeLiteral,
 )
 
-__all__ = ["KEYWORDS", "MOST_NESTED", "MOST_OPERATORS", "read_script"]
-
 KEYWORDS = frozenset(
     ("and", "break", "elif", "else", "false", "for", "if", "in", "not", "or", "param", "true")
 )
-MOST_NESTED, MOST_OPERATORS, _MOST_ITEMS = 12, 32, 200
-_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "in")
-_STATEMENTS = "a statement is NAME = value, verb(...), if, for or break"
+MOST_CHARACTERS, MOST_WORDS, MOST_LEVELS = 20_000, 5_000, 6
+MOST_NESTED, MOST_OPERATORS = 12, 32
+_MOST_TEXT, _MOST_ITEMS = 2_000, 200
+_STATEMENTS = "a statement is NAME = value, verb(...), if, for or break, one a line"
+_WORD = re.compile(
+    r"""
+    (?P<text> "(?:[^"\\]|\\[nt"'\\])*" | '(?:[^'\\]|\\[nt"'\\])*' )
+    | (?P<element> \$[A-Za-z_]\w{0,199}(?!\w) )
+    | (?P<name> [A-Za-z]\w{0,79}(?!\w) )
+    | (?P<number> \d{1,15}(?:\.\d{1,15})?(?![\w.]) )
+    | (?P<sign> [=!<>]= | [<>=+\-*/()\[\],:] )
+    """,
+    re.ASCII | re.VERBOSE,
+)
+_ESCAPES = {"n": "\n", "t": "\t"}
+#: Controls, formats (zero width, bidirectional), surrogates, private and unassigned, separators.
+_FORBIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_HINTS = {
+    ".": "there is no attribute access; write verb(value), as in get_text($x)",
+    "{": "there are no dictionaries and no formatting; join text with +",
+    ";": "write one statement a line",
+    "!": "write not",
+    "$": "a dollar sign stands before the name of an element, as in $offers__new",
+    "_": "a name begins with a letter",
+}
 #: Habits of other languages.
 _HABITS = {
     "True": "write true",
@@ -72,6 +96,16 @@ _HABITS = {
     "return": "write answer(value)",
     "class": "there are no classes",
 }
+_OPERATORS: Mapping[type[ast.AST], Operator] = {
+    **{ast.Or: "or", ast.And: "and", ast.In: "in", ast.Eq: "==", ast.NotEq: "!="},
+    **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="},
+    **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"},
+}
+
+
+def is_allowed_in_text(character: str) -> bool:
+    """Whether a character may stand in a script: visible, or a plain blank."""
+    return unicodedata.category(character) not in _FORBIDDEN
 
 
 def read_script(source: str) -> Script:
@@ -79,297 +113,295 @@ def read_script(source: str) -> Script:
 
     Raises ScriptError that says line, column and what to do.
     """
-    return _Parser(script_words(source)).script()
+    if len(source) > MOST_CHARACTERS:
+        what = f"a script has at most {MOST_CHARACTERS:,} characters"
+        _refuse("too_long", what, SourcePosition(1, 1), "shorten it")
+    marked = _MarkedScript(source.replace("\r\n", "\n").split("\n"))
+    body = _ScriptReader(marked.words).block(marked.parsed())
+    return Script(body, tuple(marked.parameters))
 
 
-class _Parser:
-    def __init__(self, words: list[ScriptWord]) -> None:
+def _refuse(code: ProblemCode, what: str, at: SourcePosition, hint: str = "") -> NoReturn:
+    raise ScriptError([ScriptProblem(code, what, at.line, at.column, hint)])
+
+
+class _MarkedScript:
+    """words: by their places, as they stand. lines: with marks for what is no sign and no word of
+    the language. parameters: of the lines at the top, which are blanked out."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.words: dict[SourcePosition, str] = {}
+        self.parameters: list[ScriptParameter] = []
+        self._open = 0
+        self._begun = False
+        self._before = ("", SourcePosition())
+        self._lines = [self._marked(number, line) for number, line in enumerate(lines, 1)]
+
+    def parsed(self) -> list[ast.stmt]:
+        """What Python's parser makes of it. Raises ScriptError."""
+        try:
+            return ast.parse("\n".join(self._lines)).body
+        except SyntaxError as error:
+            at = SourcePosition(max(error.lineno or 1, 1), max(error.offset or 1, 1))
+            if isinstance(error, IndentationError):
+                _refuse("indent", error.msg, at, "indent a block, and nothing else, by four blanks")
+            if re.search("never closed|unmatched|does not match", error.msg):
+                _refuse("bracket", error.msg, at, "close each bracket once")
+            word = self.words.get(at, "")
+            found = f", found {quoted(word)}" if word else ""
+            _refuse("expected", f"{error.msg}{found}", at, _STATEMENTS)
+        except (RecursionError, MemoryError):
+            _refuse("too_deep", "the script is too intricate", SourcePosition(1, 1), "shorten it")
+
+    def _marked(self, number: int, line: str) -> str:
+        for column, one in enumerate(line, 1):
+            if not is_allowed_in_text(one):
+                what = f"{quoted(one)} is a control or an invisible character"
+                hint = "indent with four blanks" if one == "\t" else "remove it"
+                _refuse("character", what, SourcePosition(number, column), hint)
+        marked, words, place = "", list[str](), 0
+        while place < len(line) and line[place] != "#":
+            if line[place] == " ":
+                marked, place = marked + " ", place + 1
+                continue
+            at = SourcePosition(number, place + 1)
+            found = _WORD.match(line, place)
+            if found is None:
+                _refuse_character(line, place, at)
+            kind, word = found.lastgroup or "", found[0]
+            behind = self._before[1] == at and self._before[0] in ("name", "element", "number")
+            if (kind in ("text", "element") and behind) or {kind, self._before[0]} == {"text"}:
+                _refuse("expected", "two words stand side by side", at, "join texts with +")
+            self._count(word, at)
+            self.words[at] = word
+            words.append(word)
+            marked += _mark(kind, word, at)
+            place = found.end()
+            self._before = (kind, SourcePosition(number, place + 1))
+        if words[:1] == ["param"] and not self._open:
+            self._parameter(words, SourcePosition(number, len(line) - len(line.lstrip()) + 1))
+            return ""
+        self._begun = self._begun or bool(words)
+        return marked.rstrip()
+
+    def _count(self, word: str, at: SourcePosition) -> None:
+        if len(self.words) >= MOST_WORDS:
+            _refuse("too_long", f"a script has at most {MOST_WORDS:,} words", at, "shorten it")
+        self._open = max(self._open + (word in "([") - (word in ")]"), 0)
+        if self._open >= MOST_NESTED:
+            what = f"expressions nest at most {MOST_NESTED} deep"
+            _refuse("too_deep", what, at, "give a part of it to a variable")
+
+    def _parameter(self, words: list[str], at: SourcePosition) -> None:
+        if self._begun or at.column > 1:
+            _refuse("expected", "parameters come first", at, "move it to the top")
+        kinds: dict[str, ParameterKind] = {one: one for one in PARAMETER_KINDS}
+        match words:
+            case [_, name, ":", kind] if kind not in kinds:
+                what = f"{quoted(kind)} is no kind of parameter"
+                _refuse("keyword", what, at, f"one of {', '.join(PARAMETER_KINDS)}")
+            case [_, name, ":", kind] if name.isidentifier():
+                _require_free(name, at)
+                self.parameters.append(ScriptParameter(name, kinds[kind], at=at))
+            case _:
+                _refuse("expected", "a parameter has a name and a kind", at, "param code: text")
+
+
+def _mark(kind: str, word: str, at: SourcePosition) -> str:
+    """What Python is given in the place of a word, as long as this."""
+    match kind:
+        case "text":
+            if len(word) > _MOST_TEXT + 2:
+                _refuse("too_long", f"a text has at most {_MOST_TEXT:,} characters", at)
+            return f"'{'-' * (len(word) - 2)}'"
+        case "number":
+            return "1" * len(word)
+        case "element":
+            return "_" * len(word)
+        case "name" if word in _HABITS:
+            _refuse("expected", f"{word} is no word of the language", at, _HABITS[word])
+        case "name" if keyword.iskeyword(word) and word not in KEYWORDS:
+            return "_" * len(word)  # to us it is a name like any other
+    return word
+
+
+def _refuse_character(line: str, place: int, at: SourcePosition) -> NoReturn:
+    one = line[place]
+    if one in "\"'":
+        escape = re.search(r"\\(?![nt\"'\\])", re.sub(r"\\[nt\"'\\]", "--", line[place:]))
+        if escape is not None:
+            hint = "escapes are \\n \\t \\\" \\' \\\\; write other characters themselves"
+            there = SourcePosition(at.line, at.column + escape.start())
+            _refuse("escape", "this is no escape", there, hint)
+        _refuse("text_end", "the text does not end on its line", at, f"add {one}")
+    if one.isascii() and one.isdigit():
+        _refuse("number", "this is no number", at, "as in 12 or 12.50, of at most 15 digits")
+    if one.isascii() and one.isalpha():
+        _refuse("too_long", "this name is too long", at, "shorten it")
+    hint = _HINTS.get(one, "outside of quotes only plain ASCII letters, digits and signs stand")
+    name = unicodedata.name(one, "")
+    shown = f"{quoted(one)} ({name.lower()})" if not one.isascii() and name else quoted(one)
+    _refuse("character", f"{shown} is no part of the language", at, hint)
+
+
+def _require_free(name: str, at: SourcePosition) -> str:
+    if name in KEYWORDS:
+        _refuse("keyword", f"{name} is a word of the language", at, "rename it")
+    return name
+
+
+class _ScriptReader:
+    """Makes statements and values of Python's nodes. words: what stands at each place."""
+
+    def __init__(self, words: Mapping[SourcePosition, str]) -> None:
         self._words = words
-        self._place = 0
-        self._nested = 0
-        self._operators = 0
         self._loops = 0
+        self._levels = 0
+        self._nested = 0
 
-    # --- words -----------------------------------------------------------------------
+    def block(self, nodes: list[ast.stmt]) -> tuple[Statement, ...]:
+        """The statements of a block."""
+        return tuple(self._statement(one) for one in nodes)
 
-    @property
-    def _word(self) -> ScriptWord:
-        return self._words[self._place]
+    def _inner(self, outer: ast.stmt, nodes: list[ast.stmt]) -> tuple[Statement, ...]:
+        at = _place(nodes[0])
+        if at.line == outer.lineno:
+            _refuse("expected", "the block begins on the next line", at, "indent it by four blanks")
+        self._levels += 1
+        if self._levels > MOST_LEVELS:
+            _refuse("too_deep", f"blocks nest at most {MOST_LEVELS} deep", at)
+        found = self.block(nodes)
+        self._levels -= 1
+        return found
 
-    def _next(self) -> ScriptWord:
-        word = self._word
-        if word.kind != "end":
-            self._place += 1
-        return word
+    def _statement(self, node: ast.stmt) -> Statement:
+        at = _place(node)
+        match node:
+            case ast.Assign(targets=[target], value=value):
+                return Assignment(self._name(target), self._whole(value), at=at)
+            case ast.Expr(value=ast.Call() as call):
+                term = self._whole(call)
+                if isinstance(term, VerbCall):
+                    return Act(term, at=at)
+            case ast.If():
+                return self._branch(node)
+            case ast.For(orelse=[]):
+                variable, sequence = self._name(node.target), self._whole(node.iter)
+                self._loops += 1
+                body = self._inner(node, node.body)
+                self._loops -= 1
+                return Repetition(variable, sequence, body, at=at)
+            case ast.Break():
+                if not self._loops:
+                    _refuse("loop", "break stands in no loop", at, "remove it")
+                return BreakLoop(at=at)
+        _refuse("expected", "this is no statement", at, _STATEMENTS)
 
-    def _is(self, kind: WordKind, value: str = "") -> bool:
-        return self._word.kind == kind and (not value or self._word.value == value)
+    def _branch(self, node: ast.If) -> Branch:
+        # Each elif stands in the otherwise of the one before.
+        chain, otherwise = [node], node.orelse
+        while otherwise and self._words[_place(otherwise[0])] == "elif":
+            chain += [one for one in otherwise if isinstance(one, ast.If)]
+            otherwise = chain[-1].orelse
+        if len(chain) > MOST_NESTED + 1:
+            _refuse("too_deep", f"an if has at most {MOST_NESTED} elif", _place(chain[-1]))
+        rest = self._inner(chain[-1], otherwise) if otherwise else ()
+        for one in reversed(chain):
+            then = self._inner(one, one.body)
+            branch = Branch(self._whole(one.test), then, rest, at=_place(one))
+            rest = (branch,)
+        return branch
 
-    def _is_sign(self, *signs: str) -> bool:
-        return self._word.kind == "sign" and self._word.value in signs
-
-    def _is_keyword(self, *names: str) -> bool:
-        return self._word.kind == "name" and self._word.value in names
-
-    def _expect(self, kind: WordKind, value: str = "", hint: str = "") -> ScriptWord:
-        if not self._is(kind, value):
-            self._refuse_word(f"expected {value or _called(kind)}", hint)
-        return self._next()
-
-    def _fail(self, code: ProblemCode, what: str, at: SourcePosition, hint: str = "") -> NoReturn:
-        raise ScriptError([ScriptProblem(code, what, at.line, at.column, hint)])
-
-    def _refuse_word(self, expected: str, hint: str = "") -> NoReturn:
-        word = self._word
-        habit = _HABITS.get(word.value, "") if word.kind == "name" else ""
-        found = quoted(word.value) if word.value else f"the {_called(word.kind)}"
-        self._fail("expected", f"{expected}, found {found}", word.at, habit or hint)
-
-    def _name(self, what: str) -> ScriptWord:
-        word = self._expect("name", hint=f"name {what}")
-        if word.value in KEYWORDS or word.value in _HABITS:
-            self._fail("keyword", f"{word.value} is a word of the language", word.at, "rename it")
-        return word
-
-    # --- statements --------------------------------------------------------------------
-
-    def script(self) -> Script:
-        parameters: list[ScriptParameter] = []
-        while self._is_keyword("param"):
-            parameters.append(self._parameter())
-        body: list[Statement] = []
-        while not self._is("end"):
-            body.append(self._statement())
-        return Script(tuple(body), tuple(parameters))
-
-    def _parameter(self) -> ScriptParameter:
-        at = self._next().at
-        name = self._name("the parameter").value
-        self._expect("sign", ":", "as in param code: text")
-        kind = self._expect("name", hint=f"one of {', '.join(PARAMETER_KINDS)}")
-        if kind.value not in PARAMETER_KINDS:
-            what = f"{quoted(kind.value)} is no kind of parameter"
-            self._fail("keyword", what, kind.at, f"one of {', '.join(PARAMETER_KINDS)}")
-        self._expect("newline")
-        known: dict[str, ParameterKind] = {one: one for one in PARAMETER_KINDS}
-        return ScriptParameter(name, known[kind.value], at)
-
-    def _statement(self) -> Statement:
-        word = self._word
-        if word.kind == "indent":
-            self._fail("indent", "this line is indented without a block", word.at, "unindent it")
-        if word.kind != "name" or word.value in _HABITS:
-            self._refuse_word("expected a statement", _STATEMENTS)
-        match word.value:
-            case "if":
-                return self._branch()
-            case "for":
-                return self._repetition()
-            case "break":
-                return self._break()
-            case "elif" | "else":
-                self._fail("expected", f"{word.value} has no if", word.at, "add the if before it")
-            case "param":
-                self._fail("expected", "parameters come first", word.at, "move it to the top")
-        self._operators = 0
-        after = self._words[self._place + 1]
-        if after.kind == "sign" and after.value == "=":
-            name = self._name("the variable")
-            self._next()
-            value = self._expression()
-            self._expect("newline", hint="write one statement a line")
-            return Assignment(name.value, value, name.at)
-        if after.kind == "sign" and after.value == "(":
-            call = self._call()
-            self._expect("newline", hint="write one statement a line")
-            return Act(call, call.at)
-        self._next()
-        self._refuse_word(f"expected = or ( after {quoted(word.value)}", _STATEMENTS)
-
-    def _break(self) -> BreakLoop:
-        word = self._next()
-        if not self._loops:
-            self._fail("loop", "break stands in no loop", word.at, "remove it")
-        self._expect("newline", hint="write one statement a line")
-        return BreakLoop(word.at)
-
-    def _branch(self) -> Branch:
-        at = self._next().at
-        self._operators = 0
-        condition = self._expression()
-        then = self._block()
-        # Each elif stands in the otherwise of the one before: bounded as blocks are.
-        parts: list[tuple[SourcePosition, Expression, tuple[Statement, ...]]] = []
-        while self._is_keyword("elif"):
-            if len(parts) == MOST_NESTED:
-                self._fail("too_deep", f"an if has at most {MOST_NESTED} elif", self._word.at)
-            place = self._next().at
-            self._operators = 0
-            parts.append((place, self._expression(), self._block()))
-        otherwise: tuple[Statement, ...] = ()
-        if self._is_keyword("else"):
-            self._next()
-            otherwise = self._block()
-        for place, test, block in reversed(parts):
-            otherwise = (Branch(test, block, otherwise, place),)
-        return Branch(condition, then, otherwise, at)
-
-    def _repetition(self) -> Repetition:
-        at = self._next().at
-        variable = self._name("the variable of the loop").value
-        if not self._is_keyword("in"):
-            self._refuse_word("expected in", "as in for row in $offers__rows:")
-        self._next()
-        self._operators = 0
-        sequence = self._expression()
-        self._loops += 1
-        body = self._block()
-        self._loops -= 1
-        return Repetition(variable, sequence, body, at)
-
-    def _block(self) -> tuple[Statement, ...]:
-        self._expect("sign", ":", "a block begins with a colon")
-        self._expect("newline", hint="the block begins on the next line")
-        self._expect("indent", hint="indent the block by four blanks")
-        body: list[Statement] = []
-        while not self._is("dedent"):
-            body.append(self._statement())
-        self._next()
-        return tuple(body)
+    def _name(self, node: ast.expr) -> str:
+        at = _place(node)
+        word = self._words.get(at, "")
+        if not isinstance(node, ast.Name) or word.startswith("$"):
+            _refuse("expected", "a name is expected here", at, _STATEMENTS)
+        return _require_free(word, at)
 
     # --- expressions -------------------------------------------------------------------
 
-    def _expression(self) -> Expression:
-        return self._nest(lambda: self._chain(self._conjunction, "or"))
+    def _whole(self, node: ast.expr) -> Expression:
+        """A value, not as a part of another."""
+        counted = (ast.BinOp, ast.Compare, ast.Subscript)
+        nodes = list(ast.walk(node))
+        joined = sum(len(one.values) - 1 for one in nodes if isinstance(one, ast.BoolOp))
+        if joined + sum(isinstance(one, counted) for one in nodes) > MOST_OPERATORS:
+            what = f"an expression has at most {MOST_OPERATORS} operators"
+            _refuse("too_deep", what, _place(node), "give a part of it to a variable")
+        return self._value(node)
 
-    def _nest(self, read: Callable[[], Expression]) -> Expression:
+    def _value(self, node: ast.expr) -> Expression:
+        at = _place(node)
+        match node:
+            case ast.BoolOp(op=op, values=[first, *others]):
+                operator = _OPERATORS[type(op)]
+                return reduce(
+                    lambda left, right: BinaryTerm(operator, left, self._value(right), at=at),
+                    others,
+                    self._value(first),
+                )
+            case ast.Compare(ops=[op], left=left, comparators=[right]) if type(op) in _OPERATORS:
+                return self._binary(op, left, right, at)
+            case ast.Compare(ops=[_, _, *_]):
+                _refuse("expected", "comparisons do not chain", at, "join two with and")
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPERATORS:
+                return self._binary(op, left, right, at)
+            case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+                return self._unary(node.op, operand, at)
+            case ast.Subscript(value=sequence, slice=index):
+                return IndexedTerm(self._value(sequence), self._value(index), at=at)
+            case ast.Call(func=ast.Name() as func, args=items, keywords=[]):
+                return VerbCall(self._name(func), self._items(items, at), at=at)
+            case ast.Call(keywords=[_, *_]):
+                hint = "values have no names; their order says what they are"
+                _refuse("expected", "= stands in a value", at, hint)
+            case ast.List(elts=items):
+                return ListLiteral(self._items(items, at), at=at)
+            case ast.Name() | ast.Constant():
+                return self._word(self._words[at], at)
+        _refuse("expected", "this is no value", at, "a text, a number, a variable or an element")
+
+    def _binary(
+        self, op: ast.AST, left: ast.expr, right: ast.expr, at: SourcePosition
+    ) -> BinaryTerm:
+        return BinaryTerm(_OPERATORS[type(op)], self._value(left), self._value(right), at=at)
+
+    def _unary(self, op: ast.unaryop, operand: ast.expr, at: SourcePosition) -> Expression:
         self._nested += 1
         if self._nested > MOST_NESTED:
-            what = f"expressions nest at most {MOST_NESTED} deep"
-            self._fail("too_deep", what, self._word.at, "give a part of it to a variable")
-        found = read()
+            _refuse("too_deep", f"expressions nest at most {MOST_NESTED} deep", at)
+        term, behind = self._value(operand), SourcePosition(at.line, at.column + 1)
         self._nested -= 1
-        return found
+        if isinstance(op, ast.Not):
+            return UnaryTerm("not", term, at=at)
+        # A number directly behind its minus is a negative one; "-(3)" is minus a number.
+        if isinstance(operand, ast.Constant) and _place(operand) == behind:
+            if isinstance(term, WholeLiteral):
+                return WholeLiteral(-term.value, at=at)
+            if isinstance(term, DecimalLiteral):
+                return DecimalLiteral(-term.value, at=at)
+        return UnaryTerm("-", term, at=at)
 
-    def _operator(self, *allowed: str) -> tuple[Operator, SourcePosition] | None:
-        word = self._word
-        if word.kind not in ("sign", "name") or word.value not in allowed:
-            return None
-        self._operators += 1
-        if self._operators > MOST_OPERATORS:
-            what = f"an expression has at most {MOST_OPERATORS} operators"
-            self._fail("too_deep", what, word.at, "give a part of it to a variable")
-        self._next()
-        known: dict[str, Operator] = {one: one for one in OPERATORS}
-        return known[word.value], word.at
+    def _items(self, nodes: list[ast.expr], at: SourcePosition) -> tuple[Expression, ...]:
+        if len(nodes) > _MOST_ITEMS:
+            _refuse("too_long", f"at most {_MOST_ITEMS} values", at)
+        return tuple(self._value(one) for one in nodes)
 
-    def _chain(self, part: Callable[[], Expression], *operators: str) -> Expression:
-        left = part()
-        while found := self._operator(*operators):
-            left = BinaryTerm(found[0], left, part(), found[1])
-        return left
-
-    def _conjunction(self) -> Expression:
-        return self._chain(self._negation, "and")
-
-    def _negation(self) -> Expression:
-        if not self._is_keyword("not"):
-            return self._comparison()
-        at = self._next().at
-        return UnaryTerm("not", self._nest(self._negation), at)
-
-    def _comparison(self) -> Expression:
-        left = self._sum()
-        found = self._operator(*_COMPARISONS)
-        if found is None:
-            return left
-        term = BinaryTerm(found[0], left, self._sum(), found[1])
-        if self._is_sign(*_COMPARISONS) or self._is_keyword("in"):
-            self._fail("expected", "comparisons do not chain", self._word.at, "join two with and")
-        return term
-
-    def _sum(self) -> Expression:
-        return self._chain(self._product, "+", "-")
-
-    def _product(self) -> Expression:
-        return self._chain(self._unary, "*", "/")
-
-    def _unary(self) -> Expression:
-        if not self._is_sign("-"):
-            return self._indexed()
-        at = self._next().at
-        if self._is("whole"):
-            number = self._next()
-            return self._index_of(WholeLiteral(-int(number.value), at))
-        if self._is("decimal"):
-            number = self._next()
-            return self._index_of(DecimalLiteral(-Decimal(number.value), at))
-        return UnaryTerm("-", self._nest(self._unary), at)
-
-    def _indexed(self) -> Expression:
-        return self._index_of(self._primary())
-
-    def _index_of(self, found: Expression) -> Expression:
-        while self._is_sign("["):
-            at = self._next().at
-            self._operators += 1
-            if self._operators > MOST_OPERATORS:
-                what = f"an expression has at most {MOST_OPERATORS} operators"
-                self._fail("too_deep", what, at, "give a part of it to a variable")
-            index = self._expression()
-            self._expect("sign", "]")
-            found = IndexedTerm(found, index, at)
-        return found
-
-    def _primary(self) -> Expression:
-        word = self._word
-        match word.kind:
-            case "text":
-                return TextLiteral(self._next().value, word.at)
-            case "whole":
-                return WholeLiteral(int(self._next().value), word.at)
-            case "decimal":
-                return DecimalLiteral(Decimal(self._next().value), word.at)
-            case "element":
-                return ElementUse(self._next().value, word.at)
-            case "sign" if word.value == "(":
-                self._next()
-                found = self._expression()
-                self._expect("sign", ")")
-                return found
-            case "sign" if word.value == "[":
-                self._next()
-                return ListLiteral(self._items("]"), word.at)
-            case "name" if word.value in ("true", "false"):
-                return TruthLiteral(self._next().value == "true", word.at)
-            case "name" if word.value not in KEYWORDS and word.value not in _HABITS:
-                after = self._words[self._place + 1]
-                if after.kind == "sign" and after.value == "(":
-                    return self._call()
-                return VariableUse(self._next().value, word.at)
-        self._refuse_word("expected a value", "a text, a number, a variable or an element")
-
-    def _call(self) -> VerbCall:
-        word = self._name("the verb")
-        self._next()
-        return VerbCall(word.value, self._items(")"), word.at)
-
-    def _items(self, close: str) -> tuple[Expression, ...]:
-        items: list[Expression] = []
-        while not self._is_sign(close):
-            if len(items) == _MOST_ITEMS:
-                self._fail("too_long", f"at most {_MOST_ITEMS} values", self._word.at)
-            items.append(self._expression())
-            if self._is_sign(close):
-                break
-            if self._is_sign("="):
-                hint = "values have no names; their order says what they are"
-                self._fail("expected", "= stands in a value", self._word.at, hint)
-            self._expect("sign", ",", f"values are parted by commas and end with {close}")
-        self._next()
-        return tuple(items)
+    def _word(self, word: str, at: SourcePosition) -> Expression:
+        if word[0] in "\"'":
+            value = re.sub(r"\\(.)", lambda one: _ESCAPES.get(one[1], one[1]), word[1:-1])
+            return TextLiteral(value, at=at)
+        if word[0] == "$":
+            return ElementUse(word[1:], at=at)
+        if word in ("true", "false"):
+            return TruthLiteral(word == "true", at=at)
+        if word[0].isdigit():
+            if "." in word:
+                return DecimalLiteral(Decimal(word), at=at)
+            return WholeLiteral(int(word), at=at)
+        return VariableUse(_require_free(word, at), at=at)
 
 
-def _called(kind: str) -> str:
-    names = {"newline": "end of the line", "end": "end of the script", "indent": "indented block"}
-    return names.get(kind, {"dedent": "end of the block", "whole": "number"}.get(kind, kind))
+def _place(node: ast.expr | ast.stmt) -> SourcePosition:
+    return SourcePosition(node.lineno, node.col_offset + 1)

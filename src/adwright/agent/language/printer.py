@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adwright.agent.language.lexer import is_allowed_in_text
+from adwright.agent.language.parser import is_allowed_in_text
 from adwright.agent.language.problems import quoted
 from adwright.agent.language.tree import (
     Act,
@@ -148,7 +148,10 @@ def _alone(term: Expression) -> str:
         case VerbCall(verb, arguments):
             return f"{verb}({', '.join(map(_print, arguments))})"
         case IndexedTerm(sequence, index):
-            return f"{_print(sequence, _ALONE)}[{_print(index)}]"
+            base = _print(sequence, _ALONE)
+            # A minus binds less tightly than an index, that of a number too.
+            base = f"({base})" if base.startswith("-") else base
+            return f"{base}[{_print(index)}]"
         case WholeLiteral(number):
             return str(number)
         case _:

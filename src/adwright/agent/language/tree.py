@@ -12,34 +12,6 @@ from typing import Literal, get_args
 
 from adwright.core.config import settings
 
-__all__ = [
-    "OPERATORS",
-    "PARAMETER_KINDS",
-    "Act",
-    "Assignment",
-    "BinaryTerm",
-    "Branch",
-    "BreakLoop",
-    "DecimalLiteral",
-    "ElementUse",
-    "Expression",
-    "IndexedTerm",
-    "ListLiteral",
-    "Operator",
-    "ParameterKind",
-    "Repetition",
-    "Script",
-    "ScriptParameter",
-    "SourcePosition",
-    "Statement",
-    "TextLiteral",
-    "TruthLiteral",
-    "UnaryTerm",
-    "VariableUse",
-    "VerbCall",
-    "WholeLiteral",
-]
-
 
 @dataclass(frozen=True)
 class SourcePosition:
@@ -53,87 +25,84 @@ class SourcePosition:
 _NOWHERE = SourcePosition()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """A part of a script. at: where it begins."""
+
+    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
+
+
 @dataclass(frozen=True)
-class TextLiteral:
+class TextLiteral(_Placed):
     """Text in quotes."""
 
     value: str
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class WholeLiteral:
+class WholeLiteral(_Placed):
     """A whole number."""
 
     value: int
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class DecimalLiteral:
+class DecimalLiteral(_Placed):
     """A number with decimals, exact."""
 
     value: Decimal
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class TruthLiteral:
+class TruthLiteral(_Placed):
     """true or false."""
 
     value: bool
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class ListLiteral:
+class ListLiteral(_Placed):
     """Values in square brackets."""
 
     items: tuple[Expression, ...]
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class VariableUse:
+class VariableUse(_Placed):
     """A variable or a parameter."""
 
     name: str
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class ElementUse:
+class ElementUse(_Placed):
     """An element of the document, which a script writes with a dollar sign before its name."""
 
     name: str
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class IndexedTerm:
+class IndexedTerm(_Placed):
     """One item of a list, from 0."""
 
     sequence: Expression
     index: Expression
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class VerbCall:
+class VerbCall(_Placed):
     """A verb and its arguments."""
 
     verb: str
     arguments: tuple[Expression, ...] = ()
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @settings
-class UnaryTerm:
+class UnaryTerm(_Placed):
     """not a truth, or minus a number."""
 
     operator: Literal["not", "-"]
     operand: Expression
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 Operator = Literal["or", "and", "==", "!=", "<", "<=", ">", ">=", "in", "+", "-", "*", "/"]
@@ -141,13 +110,12 @@ OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 
 @settings
-class BinaryTerm:
+class BinaryTerm(_Placed):
     """Two values and what is made of them."""
 
     operator: Operator
     left: Expression
     right: Expression
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 Expression = (
@@ -166,47 +134,41 @@ Expression = (
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Assignment(_Placed):
     """A variable gets a value."""
 
     name: str
     value: Expression
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class Act:
+class Act(_Placed):
     """A verb as a statement."""
 
     call: VerbCall
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class Branch:
+class Branch(_Placed):
     """if and else; an elif is a Branch alone in `otherwise`."""
 
     condition: Expression
     then: tuple[Statement, ...]
     otherwise: tuple[Statement, ...] = ()
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class Repetition:
+class Repetition(_Placed):
     """for: the body once for each item."""
 
     variable: str
     sequence: Expression
     body: tuple[Statement, ...]
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class BreakLoop:
+class BreakLoop(_Placed):
     """Leave the innermost loop."""
-
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 Statement = Assignment | Act | Branch | Repetition | BreakLoop
@@ -216,12 +178,11 @@ PARAMETER_KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
 
 
 @settings
-class ScriptParameter:
+class ScriptParameter(_Placed):
     """A value that is given when the script is run."""
 
     name: str
     kind: ParameterKind
-    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
