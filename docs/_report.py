@@ -13,7 +13,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.funnel.measure import FunnelReport
 from adwright.metrics.reports.charts import interval_chart, to_svg
 
 __all__ = ["drawn", "main"]

@@ -41,7 +41,7 @@ PRIVATE_NAMES = {
     "campaigns/store/test_compaction.py: campaigns.store.compaction._write",
     "data/test_vocabulary.py: data.vocabulary._FEW",
     "delivery/cascade/test_build.py: delivery.cascade.build._ranker",
-    "delivery/index/test_faiss_index.py: delivery.index.faiss_index._LEAST_TRAINING",
+    "delivery/index/test_faiss_index.py: delivery.index.index._LEAST_TRAINING",
     "lm/native_engines/test_openvino_model.py: lm.native_engines.openvino_model._sizes",
     "lm/serving/paging/test_paged_attention.py: lm.serving.paging.paged_attention._FEW",
     "lm/serving/paging/test_paged_attention.py: lm.serving.paging.paged_attention._MOST",

@@ -118,7 +118,11 @@ MORE_NAMES: dict[str, tuple[str, ...]] = {
         "training.retrieval.artifact:RetrieverArtifact",
         "delivery.retrieval:RetrieverArtifact",
     ),
-    "Deployment": ("delivery.cascade.deployment:Deployment", "delivery.deployment:Deployment"),
+    "Deployment": (
+        "delivery.cascade.build:Deployment",
+        "delivery.cascade.deployment:Deployment",
+        "delivery.deployment:Deployment",
+    ),
     "Histories": ("delivery.stages.histories:Histories", "delivery.histories:Histories"),
     "visit_requests": (
         "delivery.stages.histories:visit_requests",

@@ -16,8 +16,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket
-from adwright.delivery.cascade.build import BuildConfig, build_deployment
-from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.cascade.build import BuildConfig, Deployment, build_deployment
 from adwright.training.loop.stage_timer import Stages
 
 __all__ = ["built", "run_folder"]

@@ -13,7 +13,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist, best_of
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.cascade.budget import Meter, StageCost
-from adwright.delivery.cascade.cascade import Cascade
+from adwright.delivery.cascade.cascade import Cascade, Meter, StageCost
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.metrics.bootstrap import bootstrap_ratio

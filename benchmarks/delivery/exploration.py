@@ -32,19 +32,18 @@ from adwright.data.sequences.next_log import NextLog, log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.own.next_item import build_next_item, open_next_item
 from adwright.delivery.calibrated import fit_to_visits
+from adwright.delivery.counted import ItemItemRecommender, with_histories
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.funnel.build import fit_log_rules
 from adwright.delivery.funnel.funnel import Funnel
-from adwright.delivery.item_item import ItemItemRecommender, with_histories
-from adwright.delivery.policy.rules import Exploration
-from adwright.delivery.policy.slate_policy import (
+from adwright.delivery.policy.rules import (
+    Exploration,
     GreedyConfig,
     PolicyConfig,
-    SlatePolicy,
     SoftmaxConfig,
     ThompsonConfig,
-    build_policy,
 )
+from adwright.delivery.policy.slate_policy import SlatePolicy, build_policy
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.metrics.calibration import expected_calibration_error

@@ -22,7 +22,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
-from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.funnel.measure import FunnelReport
 from benchmarks.common.result import RESULTS, Lead, write_result
 from benchmarks.delivery.funnel_parts.logs import SetName, write_log
 from benchmarks.delivery.funnel_parts.peers import answers_of, peer_rows

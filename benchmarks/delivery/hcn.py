@@ -17,8 +17,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.cascade.deployment import Deployment
-from adwright.delivery.cascade.distil import distil
+from adwright.delivery.cascade.build import Deployment, distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig

@@ -27,12 +27,11 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.delivery.index.approximate import NearIndex
+from adwright.delivery.index.exact import Index
 from adwright.delivery.index.index import (
     FaissConfig,
-    Index,
+    FaissIndex,
     IndexConfig,
-    UsearchConfig,
     build_index,
     load_index,
     recall_against_exact,
@@ -127,9 +126,6 @@ PARTS = {
     ),
     "small_hnsw": Part(
         "learned-small", "hnsw_int8", FaissConfig("hnsw_int8"), [(150, 1.5), (256, 1.5)]
-    ),
-    "small_usearch": Part(
-        "learned-small", "usearch, f16", UsearchConfig(), [(150, 1.5), (256, 1.5)]
     ),
 }
 
@@ -229,7 +225,7 @@ def measure(name: str, part: Part) -> dict[str, Any]:
     return {"rows": rows, "data": content_hash([vectors[:1000].tolist(), queries[:10].tolist()])}
 
 
-def more(index: NearIndex[Any], exact: Index, world: World) -> Iterator[tuple[str, float]]:
+def more(index: FaissIndex, exact: Index, world: World) -> Iterator[tuple[str, float]]:
     """Filters, several vectors per user, one query at a time, changes, files."""
     queries = world.queries[:512]
     rng = np.random.default_rng(7)

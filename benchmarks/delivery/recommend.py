@@ -160,8 +160,7 @@ def ours(name: Ours, data: str) -> dict[str, Any]:
 
 def _into_a_file(known: ItemSequences) -> list[float]:
     """What `adwright recommend` takes, from the saved rule to the file."""
-    from adwright.delivery.item_item import with_histories
-    from adwright.delivery.item_item_run import sequence_histories
+    from adwright.delivery.counted import sequence_histories, with_histories
     from adwright.delivery.recommend.run import recommend_file
 
     saved = SCRATCH / "item-item"
@@ -191,8 +190,12 @@ def _top(name: Ours, known: ItemSequences, data: str) -> TopItems:
     import torch
 
     from adwright.delivery.popularity import Popularity
-    from adwright.delivery.recommend.item_item_top import ItemItemTop
-    from adwright.delivery.recommend.models import PopularityTop, RetrieverTop, SequenceTop
+    from adwright.delivery.recommend.models import (
+        ItemItemTop,
+        PopularityTop,
+        RetrieverTop,
+        SequenceTop,
+    )
     from adwright.models.sequential.hstu import HSTUConfig
     from adwright.models.sequential.sasrec import SASRecConfig
     from adwright.models.sequential.union import sequence_retriever

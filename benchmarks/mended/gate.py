@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.data.schema import validate_events
-from adwright.delivery.retraining import retrained
+from adwright.delivery.retraining import retrain as retrained
 from benchmarks.mended import run
 
 _LOG, _SINCE = 60_000, 3_000

@@ -28,10 +28,10 @@ from adwright.core.clock import SystemClock
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.log import Log, save_log
-from adwright.delivery.recommend.newest import newest_visits, ranks_of
-from adwright.delivery.recommend.opened import Wanted, open_model
+from adwright.delivery.recommend.models import Wanted, open_model
 from adwright.delivery.recommend.people import people_of_log
-from adwright.delivery.retraining.retrained import MARGIN, taken_of
+from adwright.delivery.recommend.run import newest_visits, ranks_of
+from adwright.delivery.retraining.retrain import MARGIN, taken_of
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.ranking import ndcg
 from adwright.service.app import create_app

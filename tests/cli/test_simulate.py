@@ -23,7 +23,8 @@ from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import CONTEXT, build_visits
 from adwright.delivery.cascade.build import BuildConfig, build_deployment
 from adwright.delivery.cascade.cascade import CascadeConfig
-from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
+from adwright.delivery.policy.rules import GreedyConfig
+from adwright.delivery.policy.slate_policy import build_policy
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.models.calibration import ListCalibrator
 from adwright.models.embeddings import EmbeddingConfig

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from adwright.core.clock import FixedClock
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Deadline
 
 
 def test_time_runs_out(clock: FixedClock) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adwright.delivery.excluded import ExcludedCodes
+from adwright.delivery.stages.protocols import ExcludedCodes
 
 
 class Table:

@@ -13,15 +13,15 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.next_log import log_of_task
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.item_item import (
+from adwright.delivery.counted import (
     ItemItemRecommender,
     item_table,
     load_item_item,
     with_histories,
 )
+from adwright.delivery.decision import Deadline
 from adwright.delivery.stages.histories import Histories
-from adwright.delivery.stages.neighbour_source import request_pasts
+from adwright.delivery.stages.sources import request_pasts
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item

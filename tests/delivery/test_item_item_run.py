@@ -13,9 +13,14 @@ import pytest
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ResourceError
 from adwright.data.sequences.datasets import sequences_of_task
+from adwright.delivery.counted import (
+    ItemItemRecommender,
+    ItemItemResult,
+    load_item_item,
+    sequence_histories,
+    train_item_item,
+)
 from adwright.delivery.decision import Request
-from adwright.delivery.item_item import ItemItemRecommender, load_item_item
-from adwright.delivery.item_item_run import ItemItemResult, sequence_histories, train_item_item
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.retrieval.rules import TITLES

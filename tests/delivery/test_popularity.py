@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ValueInvalidError
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Deadline
 from adwright.delivery.popularity import KIND, Popularity, load_popularity, save_popularity
 from tests.support.service.small_shop import request
 

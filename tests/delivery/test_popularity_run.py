@@ -14,8 +14,8 @@ from adwright.core.errors import ResourceError
 from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.next_basket import NextBasket, build_visits
 from adwright.data.time import SECONDS_PER_DAY
+from adwright.delivery.counted import PopularityResult, train_popularity
 from adwright.delivery.popularity import load_popularity
-from adwright.delivery.popularity_run import PopularityResult, train_popularity
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.retrieval.rules import TITLES

@@ -14,8 +14,8 @@ import pytest
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.schema import validate_events
-from adwright.delivery.cascade.deployment import Deployment
-from adwright.delivery.policy.slate_policy import GreedyConfig
+from adwright.delivery.cascade.build import Deployment
+from adwright.delivery.policy.rules import GreedyConfig
 from adwright.delivery.stages.histories import visit_requests
 from adwright.demos import cascade as module
 from adwright.demos.cascade import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.delivery.cascade.judging import OrderQuality, StageQuality
+from adwright.delivery.cascade.trial import OrderQuality, StageQuality
 from adwright.demos.cascade_page import (
     CascadeMeasures,
     ShownDecision,

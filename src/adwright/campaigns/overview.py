@@ -8,8 +8,9 @@ from datetime import date
 
 import polars as pl
 
+from adwright.campaigns.store.keys import Key
 from adwright.campaigns.store.queries import Totals
-from adwright.campaigns.store.store import Key, Store
+from adwright.campaigns.store.store import Store
 
 __all__ = ["TenantOverview", "overview"]
 

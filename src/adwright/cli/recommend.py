@@ -78,7 +78,7 @@ def recommend(  # noqa: PLR0913, PLR0917 - one argument per option
     --ray-workers the processes of Ray share the parts, on the cluster of RAY_ADDRESS or on this
     machine; it needs the extra `ray`.
     """
-    from adwright.delivery.recommend.opened import Wanted, open_model
+    from adwright.delivery.recommend.models import Wanted, open_model
     from adwright.delivery.recommend.run import read_users, recommend_file
 
     wanted = Wanted(

@@ -12,7 +12,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.data.tasks.own.next_item import NextItem
-    from adwright.delivery.funnel.report import FunnelReport
+    from adwright.delivery.funnel.measure import FunnelReport
     from adwright.metrics.reports.comparison import RankingComparison
 
 __all__ = ["LogName", "evaluate_recommender", "opened_task", "show_report"]
@@ -77,7 +77,7 @@ def evaluate_recommender(
 def _show_run(folder: Path) -> str:
     """Print the report of the run that made a model; returns it."""
     from adwright.core.errors import ArtifactError
-    from adwright.delivery.funnel.report import FunnelReport
+    from adwright.delivery.funnel.measure import FunnelReport
     from adwright.delivery.training_log import training_log
     from adwright.metrics.reports.comparison import RankingComparison
 

@@ -14,7 +14,8 @@ from adwright.cli.shared import Offline, show_table
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from adwright.campaigns.store.store import Key, Store
+    from adwright.campaigns.store.keys import Key
+    from adwright.campaigns.store.store import Store
     from adwright.service.config import ServiceConfig
 
 __all__ = ["StoreUrl", "key", "need_service", "publish", "register", "serve", "show_keys"]

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import DataError
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.models.calibration import ListCalibrator, fit_list_calibrator
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.delivery.calibrated import Calibration, calibrated
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.models.calibration import ListCalibrator
 
 __all__ = ["KIND", "Popularity", "load_popularity", "save_popularity"]

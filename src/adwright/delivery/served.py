@@ -34,11 +34,9 @@ from adwright.data.tasks.own.profiles import profiles_as_trained
 from adwright.delivery.calibrated import Calibration, fit_to_histories
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.stages.histories import Histories
-from adwright.delivery.stages.popular_source import PopularScorer, PopularSource
 from adwright.delivery.stages.row_ranker import FineRanker
-from adwright.delivery.stages.sequence_batch import items_of
-from adwright.delivery.stages.sequence_source import SequenceQueries
-from adwright.delivery.stages.vector_source import PastSource, QueryVectors
+from adwright.delivery.stages.sequence import SequenceQueries, items_of
+from adwright.delivery.stages.sources import PastSource, PopularScorer, PopularSource, QueryVectors
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker

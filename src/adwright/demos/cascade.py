@@ -35,21 +35,21 @@ from adwright.data.tasks.choice import ChoiceConfig
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket
-from adwright.delivery.cascade.budget import Meter
-from adwright.delivery.cascade.build import BuildConfig, build_deployment
-from adwright.delivery.cascade.cascade import Cascade
-from adwright.delivery.cascade.deployment import Deployment
-from adwright.delivery.cascade.judging import judge_orders, judge_stages
+from adwright.delivery.cascade.build import BuildConfig, Deployment, build_deployment
+from adwright.delivery.cascade.cascade import Cascade, Meter
 from adwright.delivery.cascade.trial import (
     Served,
     exhaustive_best,
     frequency_best,
+    judge_orders,
+    judge_stages,
     popular_best,
     serve_visits,
     stage_lists,
 )
-from adwright.delivery.funnel.fine_stage import measured_fine
-from adwright.delivery.policy.slate_policy import PolicyConfig, SoftmaxConfig, build_policy
+from adwright.delivery.funnel.choice import measured_fine
+from adwright.delivery.policy.rules import PolicyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import build_policy
 from adwright.demos.cascade_page import (
     CascadeMeasures,
     ShownDecision,

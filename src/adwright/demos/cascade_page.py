@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from adwright.delivery.cascade.judging import OrderQuality, StageQuality
+from adwright.delivery.cascade.trial import OrderQuality, StageQuality
 from adwright.demos.folder import write_demo_page
 
 __all__ = ["CascadeMeasures", "ShownDecision", "SlateItem", "write_cascade_page"]

@@ -25,10 +25,9 @@ from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.rules import reads_probabilities
+from adwright.delivery.policy.rules import GreedyConfig, reads_probabilities
 from adwright.delivery.policy.settings import require_probabilities
-from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
-from adwright.delivery.policy.split_policy import SplitPolicy
+from adwright.delivery.policy.slate_policy import SplitPolicy, build_policy
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, Hurried

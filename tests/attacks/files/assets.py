@@ -159,7 +159,7 @@ def written_by_four(shared: Path) -> None:
 
 
 def deployment_exchanged(shared: Path) -> Mapping[str, float]:
-    from adwright.delivery.cascade.deployment import Deployment
+    from adwright.delivery.cascade.build import Deployment
     from tests.support.delivery.cascade_parts import deployment, two_tower
 
     root = fresh(shared)

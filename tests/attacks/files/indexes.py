@@ -11,7 +11,7 @@ import numpy as np
 
 from adwright.core.artifacts import TENSORS, load_artifact, save_artifact
 from adwright.core.errors import ArtifactError
-from adwright.delivery.index.index import FaissConfig, IndexConfig, UsearchConfig, build_index
+from adwright.delivery.index.index import FaissConfig, IndexConfig, build_index
 from adwright.delivery.index.index import load_index as load
 from tests.attacks.attack import Area, Attack
 from tests.attacks.files.forging import forge
@@ -24,7 +24,6 @@ KINDS: dict[str, IndexConfig] = {
         name: FaissConfig(name, lists=4, exact_below=0)
         for name in ("ivf_fast", "ivf_flat", "hnsw", "hnsw_int8")
     },
-    **{f"usearch {name}": UsearchConfig(name, exact_below=0) for name in ("f32", "f16", "i8")},
 }
 Alter = Callable[[Path, int], object]
 

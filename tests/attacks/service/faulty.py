@@ -17,8 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.service.registry.deployed import BatchRecommender, Deployed
 from adwright.service.registry.loading import load_deployed
 from benchmarks.service import _process

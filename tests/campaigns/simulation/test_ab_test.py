@@ -15,7 +15,7 @@ from adwright.campaigns.simulation.ab_test import (
 )
 from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.core.errors import ConfigError, DataError
-from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
 from tests.support.store.small_world import Round, played
 
 TWO_WEEKS = SimulationConfig(days=14, places=3)

@@ -12,7 +12,7 @@ import pytest
 from adwright.campaigns.simulation.client import HttpClient, Patience, Shown, SplitClient
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.split_policy import ABSplit
+from adwright.delivery.policy.slate_policy import ABSplit
 
 NOW = datetime(2024, 6, 1, 18, 30, tzinfo=UTC)
 

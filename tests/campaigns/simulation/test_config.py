@@ -18,7 +18,7 @@ from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, save_log
-from adwright.delivery.policy.slate_policy import (
+from adwright.delivery.policy.rules import (
     EpsilonGreedyConfig,
     GreedyConfig,
     PolicyConfig,

@@ -12,8 +12,8 @@ from adwright.campaigns.simulation.replay import asked_again
 from adwright.campaigns.simulation.report import SimulationReport
 from adwright.campaigns.simulation.run import SimulationConfig, Source, make_plan
 from adwright.campaigns.store.store import Store
-from adwright.delivery.policy.slate_policy import SoftmaxConfig, build_policy
-from adwright.delivery.policy.split_policy import SplitPolicy
+from adwright.delivery.policy.rules import SoftmaxConfig
+from adwright.delivery.policy.slate_policy import SplitPolicy, build_policy
 from tests.support.store.local_client import LocalClient
 from tests.support.store.small_world import before, events, population
 

@@ -9,8 +9,7 @@ import pytest
 from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
 from adwright.core.clock import FixedClock
 from adwright.data.schema import validate_events
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Request
+from adwright.delivery.decision import Deadline, Request
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 ITEMS = ["tea", "jam", "rice", "soap", "milk"]

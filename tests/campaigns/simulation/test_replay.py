@@ -11,13 +11,8 @@ from adwright.campaigns.simulation.replay import asked_again, judge_from_log
 from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.data.schema import validate_events
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.policy.slate_policy import (
-    EpsilonGreedyConfig,
-    GreedyConfig,
-    SoftmaxConfig,
-    build_policy,
-)
-from adwright.delivery.policy.split_policy import ABSplit
+from adwright.delivery.policy.rules import EpsilonGreedyConfig, GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import ABSplit, build_policy
 from tests.support.store.small_world import Round, played
 
 EXPLORES, BETTER = SoftmaxConfig(temperature=1.0), SoftmaxConfig(temperature=0.6)

@@ -22,7 +22,7 @@ from adwright.campaigns.simulation.run import (
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.sources.log import open_log
-from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
 from tests.support.store.small_world import SMALL, START, played, population
 
 WEEK = SimulationConfig(days=7, places=4, batch=32)

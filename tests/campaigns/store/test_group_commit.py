@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
+from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.decisions import decision_row
 from adwright.campaigns.store.group_commit import Events, StoredDecision, new_events
-from adwright.campaigns.store.store import Recorded, Store
+from adwright.campaigns.store.store import Store
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.decision import Decision
 from tests.support.store.events import decision, event, events

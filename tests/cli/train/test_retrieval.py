@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.funnel.measure import FunnelReport
 from tests.support.data.small_next_basket import small_task
 
 

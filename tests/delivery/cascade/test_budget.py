@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from adwright.delivery.cascade.budget import Meter
+from adwright.delivery.cascade.cascade import Meter
 from adwright.delivery.stages.protocols import CallCost
 
 

@@ -20,9 +20,8 @@ from adwright.data.tasks.choice import ChoiceConfig
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.delivery.cascade import build
-from adwright.delivery.cascade.build import BuildConfig, build_deployment
+from adwright.delivery.cascade.build import BuildConfig, Deployment, build_deployment
 from adwright.delivery.cascade.cascade import CascadeConfig
-from adwright.delivery.cascade.deployment import Deployment
 from adwright.delivery.stages.histories import visit_requests
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
-from adwright.delivery.cascade.budget import Meter
-from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, Meter
+from adwright.delivery.decision import Deadline
+from adwright.delivery.stages.histories import RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.ranked_source import RankedSource
-from adwright.delivery.stages.request_batch import RequestBatch
+from adwright.delivery.stages.sources import RankedSource
 from tests.support.delivery.cascade_parts import deployment, request, task
 
 IDS = task().items.ids

@@ -10,9 +10,9 @@ import pytest
 
 from adwright.core.artifacts import MANIFEST, load_artifact, save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
+from adwright.delivery.cascade.build import KIND, Deployment
 from adwright.delivery.cascade.cascade import CascadeConfig
-from adwright.delivery.cascade.deployment import KIND, Deployment
-from adwright.delivery.stages.sequence_ranker import FalconRanker
+from adwright.delivery.stages.sequence import FalconRanker
 from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.delivery.cascade_parts import deployment, hcn, request
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.cascade.distil import distil
+from adwright.delivery.cascade.build import distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist
 from tests.support.delivery.cascade_parts import deployment, task

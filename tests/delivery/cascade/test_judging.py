@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.cascade.judging import judge_orders, judge_stages, ranks_in
+from adwright.delivery.cascade.trial import judge_orders, judge_stages, ranks_in
 from adwright.metrics.bootstrap import bootstrap_difference, bootstrap_ratio
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.clock import FixedClock
-from adwright.delivery.cascade.latency import Pace
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.cascade.cascade import Pace
+from adwright.delivery.decision import Deadline
 
 
 def run(pace: Pace, clock: FixedClock, requests: int, seconds: float) -> None:

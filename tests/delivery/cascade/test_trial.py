@@ -9,8 +9,7 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
-from adwright.delivery.cascade.budget import Meter
-from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, Meter
 from adwright.delivery.cascade.trial import (
     Served,
     exhaustive_best,
@@ -20,7 +19,8 @@ from adwright.delivery.cascade.trial import (
     stage_lists,
 )
 from adwright.delivery.decision import Candidates, Decision, Request
-from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig, build_policy
+from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import build_policy
 from adwright.delivery.stages.histories import visit_requests
 from tests.support.delivery.cascade_parts import deployment, task
 

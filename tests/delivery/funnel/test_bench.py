@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adwright.delivery.funnel.bench import (
+from adwright.delivery.funnel.choice import (
     Bench,
     FoundCandidates,
     find_candidates,
@@ -17,7 +17,7 @@ from adwright.delivery.funnel.bench import (
     taken_of,
     targets_of,
 )
-from adwright.delivery.funnel.mixture import standardised
+from adwright.delivery.funnel.columns import standardised
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist
 from tests.support.delivery.cascade_parts import histories, task

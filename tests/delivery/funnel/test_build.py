@@ -20,9 +20,8 @@ from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel, visits_within
 from adwright.delivery.funnel.funnel import Funnel
-from adwright.delivery.funnel.networks import Networks
-from adwright.delivery.funnel.plan import Trained
-from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.funnel.measure import FunnelReport
+from adwright.delivery.funnel.networks import Networks, Trained
 from adwright.training.retrieval.rules import fit_rules
 from tests.support.data.small_next_basket import small_task
 from tests.support.delivery.cascade_parts import request

@@ -7,9 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adwright.delivery.funnel.bench import Bench, order_ranks
-from adwright.delivery.funnel.choice import TriedOrder, chosen, fitted, halves, try_orders
-from adwright.delivery.funnel.mixture import ScoreMixture, conditional_logit, standardised
+from adwright.delivery.funnel.choice import (
+    Bench,
+    TriedOrder,
+    chosen,
+    fitted,
+    halves,
+    order_ranks,
+    try_orders,
+)
+from adwright.delivery.funnel.columns import ScoreMixture, conditional_logit, standardised
 from adwright.delivery.stages.protocols import Shortlist
 from adwright.metrics.ranking import ndcg_per_user
 

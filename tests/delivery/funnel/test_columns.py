@@ -13,8 +13,8 @@ from adwright.delivery.funnel.columns import (
     ScorerColumn,
     stacked,
 )
+from adwright.delivery.stages.histories import RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.request_batch import RequestBatch
 from tests.support.delivery.cascade_parts import histories, on_day, request, task
 
 CATEGORY = np.array([0, 1, 2, 3, 1, 2, 3, 1, 2, 0, 1, 2, 3])

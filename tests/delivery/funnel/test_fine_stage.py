@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.cascade.cascade import CascadeConfig
-from adwright.delivery.cascade.deployment import Deployment
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.funnel.fine_stage import measured_fine
+from adwright.delivery.funnel.choice import measured_fine
 from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=20)

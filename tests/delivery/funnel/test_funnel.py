@@ -10,10 +10,10 @@ import pytest
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
+from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.cascade.cascade import CascadeConfig
-from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.funnel.columns import ScoreMixture, standardised
 from adwright.delivery.funnel.funnel import Funnel, Serving, load_cascade
-from adwright.delivery.funnel.mixture import ScoreMixture, standardised
 from adwright.delivery.stages.protocols import Shortlist
 from tests.support.delivery.cascade_parts import deployment, request
 from tests.support.delivery.funnel_parts import MIXED, SERVING, funnel

@@ -7,11 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adwright.delivery.cascade.judging import ranks_in
-from adwright.delivery.funnel.bench import targets_of
-from adwright.delivery.funnel.measure import measure_cascade, measure_funnel, rule_ranks_of
-from adwright.delivery.funnel.mixture import ScoreMixture
-from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.cascade.trial import ranks_in
+from adwright.delivery.funnel.choice import targets_of
+from adwright.delivery.funnel.columns import ScoreMixture
+from adwright.delivery.funnel.measure import (
+    FunnelReport,
+    measure_cascade,
+    measure_funnel,
+    rule_ranks_of,
+)
 from adwright.delivery.stages.histories import visit_requests
 from adwright.metrics.ranking import ndcg_per_user
 from adwright.training.retrieval.rules import rules_ranks

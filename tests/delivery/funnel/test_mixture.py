@@ -9,9 +9,10 @@ import pytest
 from scipy.optimize import minimize
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.funnel.columns import ItemColumns, OwnColumns
-from adwright.delivery.funnel.mixture import (
+from adwright.delivery.funnel.columns import (
+    ItemColumns,
     MixedScorer,
+    OwnColumns,
     ScoreMixture,
     conditional_logit,
     standardised,

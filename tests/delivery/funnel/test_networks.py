@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.data.time import MICROSECONDS_PER_DAY
-from adwright.delivery.funnel.networks import Networks, task_sequences
-from adwright.delivery.funnel.plan import MODELS, Trained
+from adwright.delivery.funnel.networks import MODELS, Networks, Trained, task_sequences
 from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig

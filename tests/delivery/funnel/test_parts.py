@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.funnel.parts import SOURCES
-from adwright.delivery.stages.neighbour_source import NeighbourSource
+from adwright.delivery.funnel.funnel import SOURCES
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.vector_source import QueryVectors, VectorSource
+from adwright.delivery.stages.sources import NeighbourSource, QueryVectors, VectorSource
 from tests.support.delivery.cascade_parts import histories, request, task, two_tower
 from tests.support.delivery.funnel_parts import funnel_parts
 from tests.support.delivery.sequence_parts import hstu_ranker

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from adwright.delivery.funnel.plan import ModelName, Trained, free_cores, next_slice
+from adwright.delivery.funnel.networks import ModelName, Trained, free_cores, next_slice
 
 
 def run(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.delivery.funnel.report import FunnelLine, FunnelReport, measured_line
+from adwright.delivery.funnel.measure import FunnelLine, FunnelReport, measured_line
 from adwright.metrics.bootstrap import Interval
 
 USER = np.array([0, 0, 1, 2, 2, 2])

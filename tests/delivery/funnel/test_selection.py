@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from adwright.delivery.funnel.bench import FoundCandidates
-from adwright.delivery.funnel.choice import TriedOrder
+from adwright.delivery.funnel.build import needed_sources, select_serving, serving_sources
+from adwright.delivery.funnel.choice import FoundCandidates, TriedOrder
+from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.measure import SIZES
-from adwright.delivery.funnel.mixture import ScoreMixture
-from adwright.delivery.funnel.selection import needed_sources, select_serving, serving_sources
 from tests.support.delivery.cascade_parts import histories, task
 from tests.support.delivery.funnel_parts import funnel_parts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,19 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError
-from adwright.delivery.index.approximate import NearIndex
+from adwright.delivery.index.index import FaissConfig, FaissIndex
 from tests.support.delivery.vector_search import equal, gaussian, literal, parts
 
 
-@dataclass(frozen=True)
-class FirstConfig:
-    candidates: float = 2.0
-    exact_below: int = 10
-    blind: int = 0
+def settings(candidates: float = 2.0, exact_below: int = 10) -> FaissConfig:
+    return FaissConfig(candidates=candidates, exact_below=exact_below)
 
 
-class First(NearIndex[FirstConfig]):
+class First(FaissIndex):
     """A structure that is nearly useless: it proposes the first slots, save the blind ones."""
 
     kind = "index-first"
-    config_class = FirstConfig
+    blind = 0
 
     def _least(self) -> int:
         return 1
@@ -43,7 +39,7 @@ class First(NearIndex[FirstConfig]):
 
     def _propose(self, queries: NDArray[np.float32], width: int) -> NDArray[np.int64]:
         self.asked.append(width)
-        slots = np.arange(width) + self.config.blind
+        slots = np.arange(width) + self.blind
         return np.tile(np.where(slots < self.entries, slots, -1), (len(queries), 1))
 
     def structure(self) -> bytes:
@@ -52,12 +48,12 @@ class First(NearIndex[FirstConfig]):
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NearIndex, "widest", 0.5)
-    monkeypatch.setattr(NearIndex, "products_per_proposal", 0)
+    monkeypatch.setattr(FaissIndex, "widest", 0.5)
+    monkeypatch.setattr(FaissIndex, "products_per_proposal", 0)
 
 
-def filled(number: int, config: FirstConfig | None = None) -> tuple[First, dict[int, Any]]:
-    index, vectors = First(8, config), gaussian(number)
+def filled(number: int, candidates: float = 2.0) -> tuple[First, dict[int, Any]]:
+    index, vectors = First(8, settings(candidates)), gaussian(number)
     index.add(np.arange(number), vectors)
     return index, dict(enumerate(vectors))
 
@@ -82,7 +78,7 @@ def test_the_best_of_the_proposals() -> None:
 
 def test_candidates_can_be_changed() -> None:
     index, _ = filled(40)
-    index.config = FirstConfig(candidates=5)
+    index.config = settings(5)
     index.search(gaussian(1), 3)
     assert index.asked == [15]
 
@@ -110,12 +106,12 @@ def test_a_filter_that_asks_for_too_much_is_exact(monkeypatch: pytest.MonkeyPatc
     allowed, queries = np.arange(40) % 2 == 1, gaussian(5, seed=1)
     # Twelve proposals for twenty that are allowed.
     for products, asked in ((2, []), (1, [12])):
-        monkeypatch.setattr(NearIndex, "products_per_proposal", products)
+        monkeypatch.setattr(FaissIndex, "products_per_proposal", products)
         found = index.search(queries, 3, allowed=allowed)
         assert index.asked == asked
         assert equal(found, literal(present, queries, 3, allowed)) == (products == 2)
     # Without a filter nothing is lost, and the structure is what was asked for.
-    monkeypatch.setattr(NearIndex, "products_per_proposal", 64)
+    monkeypatch.setattr(FaissIndex, "products_per_proposal", 64)
     index.search(queries, 3)
     assert index.asked == [12, 6]
 
@@ -137,7 +133,8 @@ def test_a_wide_search_is_exact() -> None:
 
 
 def test_too_few_proposals_are_made_good_for_that_query() -> None:
-    index, present = filled(40, FirstConfig(blind=38))
+    index, present = filled(40)
+    index.blind = 38
     queries = gaussian(2, seed=1)
     assert equal(index.search(queries, 3), literal(present, queries, 3))
     assert index.asked == [6]
@@ -172,7 +169,7 @@ def test_built_anew_when_half_is_dead_or_outgrown() -> None:
 
 @pytest.mark.parametrize("number", [5, 40])
 def test_saved_and_loaded(number: int, tmp_path: Path) -> None:
-    index, _ = filled(number, FirstConfig(candidates=3))
+    index, _ = filled(number, 3)
     index.remove([2])
     queries = gaussian(4, seed=1)
     before = index.search(queries, 3)
@@ -221,13 +218,11 @@ def test_parts_that_do_not_fit_together_are_refused(
         First.load(tmp_path / "odd")
 
 
-def test_the_scores_are_products_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scores_are_products() -> None:
     index, present = filled(40)
     queries = gaussian(6, seed=1)
     whole = index.search(queries, 3)
-    monkeypatch.setattr(NearIndex, "gather", 1)
-    assert equal(index.search(queries, 3), whole)
-    assert index.asked == [6, 6], "the structure was asked, not the exact product"
+    assert index.asked == [6], "the structure was asked, not the exact product"
     table = np.stack([present[one] for one in range(6)])
     np.testing.assert_allclose(
         whole.scores, -np.sort(-(queries @ table.T), axis=1)[:, :3], rtol=1e-5, atol=1e-6

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.delivery.index import faiss_index as module
+from adwright.delivery.index import index as module
 from adwright.delivery.index.exact import ExactIndex
-from adwright.delivery.index.faiss_index import Centres, FaissConfig, FaissIndex, Structure
-from adwright.delivery.index.index import recall_against_exact
+from adwright.delivery.index.index import (
+    Centres,
+    FaissConfig,
+    FaissIndex,
+    Structure,
+    recall_against_exact,
+)
 from tests.support.delivery.vector_search import gaussian
 
 VECTORS = gaussian(900, 16) * np.linspace(2, 0.1, 16, dtype=np.float32)

@@ -21,21 +21,15 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.delivery.index import index as module
-from adwright.delivery.index.approximate import NearIndex
-from adwright.delivery.index.exact import ExactIndex
-from adwright.delivery.index.faiss_index import FaissIndex
+from adwright.delivery.index.exact import ExactConfig, ExactIndex, Found, Index
 from adwright.delivery.index.index import (
-    ExactConfig,
     FaissConfig,
-    Index,
-    UsearchConfig,
+    FaissIndex,
     build_index,
     load_index,
     recall_against_exact,
     search_many,
 )
-from adwright.delivery.index.usearch_index import UsearchIndex
-from adwright.delivery.index.vectors import Found
 from tests.support.delivery.vector_search import CONFIGS, equal, gaussian, literal, parts
 
 KINDS = pytest.mark.parametrize("name", CONFIGS)
@@ -63,7 +57,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
 @KINDS
 def test_filters_removals_and_replacements(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # So few vectors would all be left to the exact product.
-    monkeypatch.setattr(NearIndex, "products_per_proposal", 0)
+    monkeypatch.setattr(FaissIndex, "products_per_proposal", 0)
 
     @settings(max_examples=25)
     @given(histories(), st.integers(1, 7))
@@ -184,17 +178,33 @@ def test_another_artifact_is_no_index(tmp_path: Path) -> None:
     [
         ("exact", ExactIndex),
         ("faiss", FaissIndex),
-        ("usearch", UsearchIndex),
         (ExactConfig(), ExactIndex),
         (FaissConfig(probes=3), FaissIndex),
-        (UsearchConfig(links=3), UsearchIndex),
     ],
 )
 def test_one_index_a_config(config: Any, kind: type[Any]) -> None:
     index = build_index(config, 3)
     assert type(index) is kind
     assert index.dimension == 3
-    assert config in ("exact", "faiss", "usearch", index.config)  # type: ignore[attr-defined]
+    assert config in ("exact", "faiss", index.config)  # type: ignore[attr-defined]
+
+
+def test_what_usearch_kept_is_searched_by_faiss(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="no index of usearch any more"):
+        index = build_index("usearch", 8)
+    assert (type(index), index.config.structure) == (FaissIndex, "hnsw_bf16")
+    vectors = gaussian(50)
+    settings = {"storage": "f32", "links": 16, "build_breadth": 64, "search_breadth": 50}
+    settings |= {"candidates": 1.5, "exact_below": 10, "threads": 1, "dimension": 8, "built": 40}
+    tensors = {"ids": np.arange(50), "vectors": vectors}
+    save_artifact(tmp_path / "old", kind="index-usearch", config=settings, tensors=tensors)
+    with pytest.warns(UserWarning, match="no index of usearch any more"):
+        loaded = load_index(tmp_path / "old")
+    assert isinstance(loaded, FaissIndex)
+    assert (loaded.config.structure, loaded.config.exact_below, loaded.built) == ("hnsw", 10, 40)
+    exact = build_index("exact", 8)
+    exact.add(np.arange(50), vectors)
+    assert recall_against_exact(loaded, exact, gaussian(20, seed=1), 2) > 0.5
 
 
 def test_example() -> None:

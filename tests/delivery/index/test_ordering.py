@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from adwright.delivery.index.ordering import (
+from adwright.delivery.index.exact import (
     best_distinct,
     best_of,
     first_by_query,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.delivery.index import vectors as module
-from adwright.delivery.index.vectors import LARGEST_ID, VectorRows, checked_count, checked_queries
+from adwright.delivery.index import exact as module
+from adwright.delivery.index.exact import LARGEST_ID, VectorRows, checked_count, checked_queries
 from tests.support.delivery.vector_search import gaussian
 
 IDS = st.lists(st.integers(0, 12), max_size=8)

@@ -11,7 +11,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates
-from adwright.delivery.policy.diversity import (
+from adwright.delivery.policy.pacing import (
     CategoryLimit,
     CategorySimilarity,
     Diversity,
@@ -19,7 +19,8 @@ from adwright.delivery.policy.diversity import (
     Similarity,
     VectorSimilarity,
 )
-from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
+from adwright.delivery.policy.rules import GreedyConfig
+from adwright.delivery.policy.slate_policy import build_policy
 from tests.support.delivery.policy_requests import candidates, request
 
 NAMES = tuple("abcdefgh")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ValueInvalidError
-from adwright.delivery.policy.evidence import Evidence, ItemCounts
+from adwright.delivery.policy.rules import Evidence, ItemCounts
 from tests.support.delivery.policy_requests import NOON
 
 

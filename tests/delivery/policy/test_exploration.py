@@ -8,9 +8,9 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Candidates
-from adwright.delivery.policy.exploration import kept_by, solve_exploration
+from adwright.delivery.policy.rules import GreedyConfig
 from adwright.delivery.policy.settings import PolicySettings
-from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
+from adwright.delivery.policy.slate_policy import build_policy, kept_by, solve_exploration
 from adwright.delivery.popularity import Popularity
 from adwright.models.calibration import ListCalibrator
 from adwright.service.registry.exploring import sample_of

@@ -18,7 +18,8 @@ from adwright.delivery.policy.pacing import (
     FrequencyCapConfig,
     Limit,
 )
-from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig, build_policy
+from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import build_policy
 from tests.support.delivery.policy_requests import NOON, candidates, request
 
 DAY = timedelta(days=1)

@@ -8,14 +8,14 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.delivery.decision import Decision
-from adwright.delivery.policy.evidence import ItemCounts
 from adwright.delivery.policy.pacing import (
     BudgetPacer,
     BudgetPacingConfig,
     FrequencyCap,
     FrequencyCapConfig,
+    PolicyRecords,
 )
-from adwright.delivery.policy.records import PolicyRecords
+from adwright.delivery.policy.rules import ItemCounts
 from tests.support.delivery.policy_requests import NOON, request
 
 

@@ -12,8 +12,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy import rules as r
-from adwright.delivery.policy.evidence import ItemCounts
-from adwright.delivery.policy.thompson import beta_chances, normal_chances
+from adwright.delivery.policy.rules import ItemCounts, beta_chances, normal_chances
 from tests.support.delivery.policy_requests import SCORES, candidates
 
 S = np.array(SCORES)

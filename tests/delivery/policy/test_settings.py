@@ -10,7 +10,7 @@ import pytest
 
 from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError
-from adwright.delivery.policy.evidence import ItemCounts
+from adwright.delivery.policy.rules import ItemCounts
 from adwright.delivery.policy.settings import ItemVectors, PolicySettings
 from adwright.delivery.policy.slate_policy import SlatePolicy
 from tests.support.delivery.policy_requests import NOON, candidates, request

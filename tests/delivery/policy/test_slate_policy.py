@@ -9,19 +9,22 @@ import pytest
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Policy, Request
-from adwright.delivery.policy.diversity import CategorySimilarity, Diversity, DiversityConfig
-from adwright.delivery.policy.evidence import ItemCounts
-from adwright.delivery.policy.pacing import FrequencyCap, FrequencyCapConfig
-from adwright.delivery.policy.slate_policy import (
-    Adjustment,
+from adwright.delivery.policy.pacing import (
+    CategorySimilarity,
+    Diversity,
+    DiversityConfig,
+    FrequencyCap,
+    FrequencyCapConfig,
+)
+from adwright.delivery.policy.rules import (
     EpsilonGreedyConfig,
     GreedyConfig,
+    ItemCounts,
     PolicyConfig,
-    Running,
     SoftmaxConfig,
     ThompsonConfig,
-    build_policy,
 )
+from adwright.delivery.policy.slate_policy import Adjustment, Running, build_policy
 from tests.support.delivery.policy_requests import (
     SCORES,
     all_slates,

@@ -7,8 +7,8 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig, build_policy
-from adwright.delivery.policy.split_policy import ABSplit, SplitPolicy
+from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import ABSplit, SplitPolicy, build_policy
 
 A = build_policy(GreedyConfig(), policy_id="first")
 B = build_policy(SoftmaxConfig(), policy_id="second")

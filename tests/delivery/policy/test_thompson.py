@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from adwright.core.errors import ValueInvalidError
-from adwright.delivery.policy.thompson import beta_chances, normal_chances
+from adwright.delivery.policy.rules import beta_chances, normal_chances
 
 
 def literal_chances(beliefs: list[object], low: float, high: float) -> np.ndarray:

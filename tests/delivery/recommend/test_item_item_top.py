@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from adwright.data.sequences.next_log import log_of_task
-from adwright.delivery.item_item import ItemItemRecommender, item_table
-from adwright.delivery.recommend import item_item_top as module
-from adwright.delivery.recommend.item_item_top import ItemItemTop
+from adwright.delivery.counted import ItemItemRecommender, item_table
+from adwright.delivery.recommend import models as module
+from adwright.delivery.recommend.models import ItemItemTop
 from adwright.delivery.recommend.people import people_of_log
 from adwright.delivery.stages.histories import microseconds
 from adwright.models.retrieval.item_item import ItemItemConfig

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.funnel.mixture import ScoreMixture
-from adwright.delivery.item_item import item_table
+from adwright.delivery.counted import item_table
+from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.popularity import Popularity
 from adwright.delivery.recommend.models import (
     CascadeTop,

@@ -7,7 +7,7 @@ import polars as pl
 
 from adwright.delivery.popularity import Popularity
 from adwright.delivery.recommend.models import PopularityTop
-from adwright.delivery.recommend.newest import held_visits, newest_visits, ranks_of
+from adwright.delivery.recommend.run import held_visits, newest_visits, ranks_of
 from adwright.delivery.stages.histories import microseconds
 from adwright.delivery.training_log import HistoryLog
 from tests.support.data.small_next_basket import small_task

@@ -13,12 +13,11 @@ import pytest
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
+from adwright.delivery.counted import with_histories
+from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Serving
-from adwright.delivery.funnel.mixture import ScoreMixture
-from adwright.delivery.item_item import with_histories
 from adwright.delivery.popularity import save_popularity
-from adwright.delivery.recommend.models import RetrieverTop
-from adwright.delivery.recommend.opened import RECOMMENDING, Wanted, open_model
+from adwright.delivery.recommend.models import RECOMMENDING, RetrieverTop, Wanted, open_model
 from adwright.delivery.recommend.people import people_of_log
 from adwright.delivery.recommend.run import recommend_all
 from adwright.delivery.served import ServedModel

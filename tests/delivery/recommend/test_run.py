@@ -8,13 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from adwright.core.errors import ConfigError, ResourceError, ResumeError, SchemaError
-from adwright.delivery.recommend.opened import Wanted
-from adwright.delivery.recommend.run import (
-    PartWriter,
-    read_users,
-    recommend_all,
-    recommend_file,
-)
+from adwright.delivery.recommend.models import Wanted
+from adwright.delivery.recommend.run import PartWriter, read_users, recommend_all, recommend_file
 from adwright.delivery.served import ServedModel
 from tests.support.delivery.cascade_parts import request, task
 from tests.support.delivery.sequence_parts import hstu, sasrec

@@ -11,12 +11,16 @@ from adwright.core.atomic import atomic_write_text
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import Log, save_log
 from adwright.delivery.popularity import Popularity, save_popularity
-from adwright.delivery.recommend import shown
-from adwright.delivery.recommend.models import PopularityTop
-from adwright.delivery.recommend.opened import Wanted, open_model
+from adwright.delivery.recommend import models as shown
+from adwright.delivery.recommend.models import (
+    PopularityTop,
+    ShownTop,
+    Wanted,
+    open_model,
+    stopped_in_log,
+)
 from adwright.delivery.recommend.people import People
 from adwright.delivery.recommend.run import recommend_all, recommend_file
-from adwright.delivery.recommend.shown import ShownTop, stopped_in_log
 from tests.support.delivery.single_models import log
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.recommend.top import top_of_rows
+from adwright.delivery.recommend.models import top_of_rows
 
 
 @given(st.integers(0, 5), st.integers(1, 700), st.integers(1, 12), st.integers(0, 2**32 - 1))

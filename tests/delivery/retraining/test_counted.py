@@ -8,11 +8,9 @@ import pytest
 
 from adwright.core.artifacts import load_artifact
 from adwright.data.sources.log import open_log
-from adwright.delivery.item_item import ItemItemRecommender, load_item_item
-from adwright.delivery.item_item_run import train_item_item
+from adwright.delivery.counted import ItemItemRecommender, load_item_item, train_item_item
 from adwright.delivery.popularity import load_popularity, save_popularity
-from adwright.delivery.retraining.counted import item_item_until, popularity_until
-from adwright.delivery.retraining.retrain import retrain
+from adwright.delivery.retraining.retrain import item_item_until, popularity_until, retrain
 from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences
 from tests.support.delivery.joined import compared, world
 from tests.support.store.small_world import ITEMS

@@ -13,9 +13,10 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, save_log
-from adwright.delivery.item_item_run import train_item_item
+from adwright.delivery.counted import train_item_item
 from adwright.delivery.popularity import save_popularity
-from adwright.delivery.retraining.newer import evaluate_newer, fitted_until
+from adwright.delivery.retraining.newer import evaluate_newer
+from adwright.delivery.retraining.retrain import fitted_until
 from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences
 from tests.support.delivery.joined import world
 from tests.support.store.small_world import ITEMS

@@ -13,8 +13,8 @@ from adwright.core.artifacts import load_artifact
 from adwright.data.sources.log import save_log
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.delivery.recommend.models import PopularityTop
-from adwright.delivery.recommend.newest import newest_visits, ranks_of
-from adwright.delivery.retraining.retrained import OldModel, RetrainedModel, judged, taken_of
+from adwright.delivery.recommend.run import newest_visits, ranks_of
+from adwright.delivery.retraining.retrain import OldModel, RetrainedModel, judged, taken_of
 from adwright.metrics.ranking import Ranks, ndcg
 from adwright.metrics.reports.comparison import Comparison, RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol

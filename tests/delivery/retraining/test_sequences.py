@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.errors import ResourceError
 from adwright.data.sources.log import open_log
-from adwright.delivery.retraining import sequences as again
+from adwright.delivery.retraining import retrain as again
 from adwright.delivery.retraining.retrain import retrain
 from adwright.delivery.served import ServedModel
 from adwright.models.sequential.sasrec import SASRecConfig

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ValueInvalidError
-from adwright.delivery.stages.blend import Blend, BlendedScorer, fit_blend
+from adwright.delivery.stages.histories import RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.request_batch import RequestBatch
-from adwright.delivery.stages.vector_source import QueryVectors, VectorScorer
+from adwright.delivery.stages.sources import (
+    Blend,
+    BlendedScorer,
+    QueryVectors,
+    VectorScorer,
+    fit_blend,
+)
 from tests.support.delivery.cascade_parts import hcn, histories, on_day, request
 
 TRUTH = Blend(0.5, 1.5, -0.75, 2.0)

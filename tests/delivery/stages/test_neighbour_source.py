@@ -8,12 +8,8 @@ import pytest
 from adwright.data.sequences.next_log import log_of_task
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.stages.histories import Histories, visit_requests
-from adwright.delivery.stages.neighbour_source import (
-    NeighbourScorer,
-    NeighbourSource,
-    request_pasts,
-)
 from adwright.delivery.stages.protocols import Shortlist
+from adwright.delivery.stages.sources import NeighbourScorer, NeighbourSource, request_pasts
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.training.retrieval.item_item import fit_item_item
 from tests.support.delivery.cascade_parts import histories, request, task, two_tower

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adwright.delivery.stages.popular_source import PopularScorer, PopularSource
 from adwright.delivery.stages.protocols import Shortlist
+from adwright.delivery.stages.sources import PopularScorer, PopularSource
 from tests.support.delivery.cascade_parts import histories, request
 
 KNOWN = histories()

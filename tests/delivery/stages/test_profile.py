@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 
 from adwright.data.features import Feature
-from adwright.delivery.stages.profile import ProfileCodes
+from adwright.delivery.stages.sources import ProfileCodes
 from tests.support.delivery.cascade_parts import LATER, histories, on_day, request, task
 
 FEATURES = task().profile_features

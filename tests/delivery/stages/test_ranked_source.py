@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adwright.delivery.stages.ranked_source import RankedSource
+from adwright.delivery.stages.sources import RankedSource
 from tests.support.delivery.cascade_parts import histories, request
 
 

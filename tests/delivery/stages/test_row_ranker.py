@@ -12,9 +12,8 @@ from adwright.core.errors import ConfigError
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.tasks.negatives import popular_share
 from adwright.data.tasks.personal import personal
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.row_ranker import FineRanker
 from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.training.ranking.ranker import Ranker

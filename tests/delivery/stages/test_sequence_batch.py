@@ -9,7 +9,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.delivery.stages.histories import Histories, visit_requests
-from adwright.delivery.stages.sequence_batch import items_of, require_catalogue, sequence_batch
+from adwright.delivery.stages.sequence import items_of, require_catalogue, sequence_batch
 from adwright.training.sequential.ranks import visit_batch
 from tests.support.delivery.cascade_parts import LATER, histories, request, task
 from tests.support.delivery.sequence_parts import hstu

@@ -14,10 +14,9 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import popular_share
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.request_batch import RequestBatch
-from adwright.delivery.stages.sequence_ranker import FalconRanker
+from adwright.delivery.stages.sequence import FalconRanker
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
 from tests.support.delivery.cascade_parts import DRAWS, LATER, histories, on_day, request, task

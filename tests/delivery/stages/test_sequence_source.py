@@ -14,7 +14,7 @@ from adwright.core.errors import ConfigError
 from adwright.delivery.index.index import build_index
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.sequence_source import SequenceQueries, SequenceScorer, SequenceSource
+from adwright.delivery.stages.sequence import SequenceQueries, SequenceScorer, SequenceSource
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.ranks import visit_queries, visit_scorer

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from adwright.delivery.stages.vector_cache import VectorCache
+from adwright.delivery.stages.sources import VectorCache
 
 
 class Computer:

@@ -11,7 +11,7 @@ from adwright.core.errors import ConfigError
 from adwright.delivery.index.index import build_index
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.vector_source import (
+from adwright.delivery.stages.sources import (
     PastSource,
     QueryVectors,
     VectorScorer,

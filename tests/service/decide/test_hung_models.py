@@ -7,7 +7,7 @@ import pytest
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Deadline
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.hung_models import HungModels
 from tests.support.service.bench import AMPLE, Bench

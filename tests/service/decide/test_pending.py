@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adwright.core.clock import FixedClock
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Deadline
 from adwright.service.decide.pending import Answers, DecisionJob, unavailable
 from tests.support.service.small_shop import request
 

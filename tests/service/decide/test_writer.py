@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.group_commit import Events, StoredDecision
-from adwright.campaigns.store.store import Recorded, Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.delivery.decision import Decision, Request

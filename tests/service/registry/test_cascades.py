@@ -14,8 +14,8 @@ from adwright.core.clock import SystemClock
 from adwright.core.errors import ArtifactCorruptError
 from adwright.delivery import served
 from adwright.delivery.decision import Request
+from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Serving
-from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.delivery.served import ServedModel, history_kinds_of
 from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app

@@ -14,8 +14,12 @@ from adwright.core.clock import SystemClock
 from adwright.data.schema import ACTION_KINDS, validate_events
 from adwright.data.sequences.next_log import log_of_sequences
 from adwright.data.tasks.own.next_item import open_next_item
-from adwright.delivery.item_item import ItemItemRecommender, with_histories
-from adwright.delivery.item_item_run import sequence_histories, train_item_item
+from adwright.delivery.counted import (
+    ItemItemRecommender,
+    sequence_histories,
+    train_item_item,
+    with_histories,
+)
 from adwright.delivery.training_log import open_history
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig

@@ -16,7 +16,7 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
 from adwright.delivery.decision import Candidates
-from adwright.delivery.policy.thompson import beta_chances
+from adwright.delivery.policy.rules import beta_chances
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app

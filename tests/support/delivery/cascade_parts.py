@@ -14,7 +14,7 @@ from adwright.data.features import fit_spec
 from adwright.data.tasks.choice import choice_catalogue, choice_features
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.decision import Request
 from adwright.delivery.stages.histories import Histories
 from adwright.models.embeddings import EmbeddingConfig

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from adwright.data.sequences.next_log import NextLog, log_of_task
-from adwright.delivery.funnel.funnel import Funnel, Serving
-from adwright.delivery.funnel.mixture import ScoreMixture
-from adwright.delivery.funnel.parts import FunnelParts
+from adwright.delivery.funnel.columns import ScoreMixture
+from adwright.delivery.funnel.funnel import Funnel, FunnelParts, Serving
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.rules import NextRules
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_linear

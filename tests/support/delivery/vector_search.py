@@ -7,13 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.delivery.index.index import (
-    ExactConfig,
-    FaissConfig,
-    IndexConfig,
-    UsearchConfig,
-)
-from adwright.delivery.index.vectors import Found
+from adwright.delivery.index.exact import ExactConfig, Found
+from adwright.delivery.index.index import FaissConfig, IndexConfig
 
 Floats = NDArray[np.float32]
 
@@ -23,10 +18,6 @@ CONFIGS: dict[str, IndexConfig] = {
     **{
         structure: FaissConfig(structure, lists=4, candidates=1, exact_below=0)
         for structure in ("ivf_fast", "ivf_flat", "hnsw", "hnsw_bf16", "hnsw_int8")
-    },
-    **{
-        storage: UsearchConfig(storage, candidates=1, exact_below=0)
-        for storage in ("f32", "bf16", "f16", "i8")
     },
 }
 

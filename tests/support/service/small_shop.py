@@ -17,8 +17,7 @@ import httpx
 import numpy as np
 
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.decision import Candidates, Deadline, Decision, Request
 from adwright.delivery.popularity import Popularity
 from adwright.service.registry.deployed import Deployed
 

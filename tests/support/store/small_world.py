@@ -26,8 +26,8 @@ from adwright.campaigns.simulation.run import (
 )
 from adwright.campaigns.store.store import Store
 from adwright.data.schema import validate_events
-from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy, build_policy
-from adwright.delivery.policy.split_policy import SplitPolicy
+from adwright.delivery.policy.rules import PolicyConfig
+from adwright.delivery.policy.slate_policy import SlatePolicy, SplitPolicy, build_policy
 from tests.support.store.local_client import LocalClient
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday

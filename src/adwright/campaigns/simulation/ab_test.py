@@ -28,7 +28,7 @@ from adwright.campaigns.simulation.run import Plan
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
-from adwright.delivery.policy.split_policy import ABSplit, Arm
+from adwright.delivery.policy.slate_policy import ABSplit, Arm
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (
     AlwaysValid,

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.split_policy import ABSplit
+from adwright.delivery.policy.slate_policy import ABSplit
 
 __all__ = ["Client", "HttpClient", "Patience", "Shown", "SplitClient"]
 

@@ -25,16 +25,14 @@ from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.core.errors import ConfigError
 from adwright.data.sources.complete_journey import STORE_TIME_ZONE
 from adwright.data.sources.log import Log, open_log
-from adwright.delivery.policy.slate_policy import (
+from adwright.delivery.policy.rules import (
     EpsilonGreedyConfig,
     GreedyConfig,
     PolicyConfig,
-    SlatePolicy,
     SoftmaxConfig,
     ThompsonConfig,
-    build_policy,
 )
-from adwright.delivery.policy.split_policy import Arm
+from adwright.delivery.policy.slate_policy import Arm, SlatePolicy, build_policy
 
 __all__ = [
     "POLICIES",

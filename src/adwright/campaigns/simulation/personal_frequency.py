@@ -20,8 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.data.popularity import PairCounts
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.decision import Candidates, Deadline, Request
 
 __all__ = ["PersonalFrequency"]
 

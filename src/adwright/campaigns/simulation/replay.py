@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from adwright.campaigns.simulation.ab_test import assigned_arm, counts_per_user
 from adwright.core.errors import DataError
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.policy.slate_policy import SlatePolicy
-from adwright.delivery.policy.split_policy import ABSplit
+from adwright.delivery.policy.slate_policy import ABSplit, SlatePolicy
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.offpolicy import (
     Estimate,

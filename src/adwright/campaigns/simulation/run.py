@@ -33,7 +33,7 @@ from adwright.core.progress import progress
 from adwright.data.schema import EventKind, empty_events
 from adwright.data.sources.tables import read_events
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.split_policy import ABSplit
+from adwright.delivery.policy.slate_policy import ABSplit
 
 __all__ = [
     "Driven",

@@ -28,11 +28,11 @@ from adwright.campaigns.store.bulk import Recorded, append, claim
 from adwright.campaigns.store.incoming import EventRow
 from adwright.campaigns.store.queries import frame_of_rows, of_tenant
 from adwright.campaigns.store.tables import CREATIVES, EVENT_IDS, EVENTS, STOPS
-from adwright.campaigns.store.times import FIRST, from_micros, to_micros
+from adwright.campaigns.store.times import from_micros, to_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
 from adwright.data.stops import Stops, stopped
-from adwright.data.time import MICROSECONDS_PER_DAY
+from adwright.data.time import FIRST, MICROSECONDS_PER_DAY
 
 __all__ = [
     "StopVersion",

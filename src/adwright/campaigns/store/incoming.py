@@ -17,12 +17,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from adwright.campaigns.store.times import EPOCH, FIRST, LAST
+from adwright.campaigns.store.times import EPOCH
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.checks import Check, in_file, run_checks
 from adwright.data.columns import NOT_IDS, TIME
 from adwright.data.schema import EVENT_SCHEMA, KINDS, validate_events
-from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
+from adwright.data.time import FIRST, LAST, MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
 
 __all__ = ["EventRow", "check_storable", "event_rows", "frame_of"]
 

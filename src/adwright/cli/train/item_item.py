@@ -44,7 +44,7 @@ def item_item(
     """
     from adwright.data.history_kinds import again_in_words
     from adwright.data.schema import ACTION_KINDS
-    from adwright.delivery.item_item_run import train_item_item
+    from adwright.delivery.counted import train_item_item
     from adwright.delivery.training_log import open_history
     from adwright.training.dry_run import check_out
     from adwright.training.sequential.runfile import sequence_data

@@ -42,7 +42,7 @@ def popularity(
     Whether events of long ago count less is chosen on validation. The model can be published and
     served at once, for who is new and for who wants a first answer before any model is trained.
     """
-    from adwright.delivery.popularity_run import train_popularity
+    from adwright.delivery.counted import train_popularity
 
     found = opened_task(log, offline=offline)
     task = found.task

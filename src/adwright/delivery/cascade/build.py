@@ -15,30 +15,45 @@ Each stage is a resumable run; a build that was cut off goes on where it stood.
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
-from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.config import check_literals, from_jsonable, settings, to_jsonable
+from adwright.core.errors import ArtifactError, ConfigError, ResumeError
+from adwright.core.progress import progress
+from adwright.data.features import ItemTable
 from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
+from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.calibrated import fit_to_visits
-from adwright.delivery.cascade.cascade import CascadeConfig
-from adwright.delivery.cascade.deployment import Deployment, Ranking, Retrieving
-from adwright.delivery.cascade.distil import distil
+from adwright.delivery.calibrated import Calibration, fit_to_visits
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.decision import Request
 from adwright.delivery.index.index import IndexKind
-from adwright.delivery.stages.histories import Histories, visit_requests
+from adwright.delivery.stages.histories import Histories, RequestBatch, visit_requests
+from adwright.delivery.stages.protocols import Scorer, Shortlist
+from adwright.delivery.stages.row_ranker import FineRanker
+from adwright.delivery.stages.sequence import FalconRanker, SequenceQueries, items_of
+from adwright.delivery.stages.sources import (
+    Blend,
+    BlendedScorer,
+    PastSource,
+    QueryVectors,
+    catalogue_index,
+    fit_blend,
+)
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig, ranker_config
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig
@@ -52,10 +67,277 @@ from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run as run_ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
 from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
-from adwright.training.sequential.artifact import fit_choice_ranker, fit_task_retriever
+from adwright.training.sequential.artifact import KIND as SEQUENCE
+from adwright.training.sequential.artifact import (
+    SequenceArtifact,
+    fit_choice_ranker,
+    fit_task_retriever,
+)
 from adwright.training.sequential.fit import SequentialConfig, renamed
 
-__all__ = ["BuildConfig", "build_deployment"]
+# --------------------------------------------------------------------------------------------------
+# All the models of a cascade in one folder: an artifact of kind "cascade".
+#
+#     manifest.json    sizes of the stages, and the hash of every file below
+#     retriever/       the two towers, or HSTU         (an artifact of kind "retriever" or
+# "sequence")
+#     coarse/          HCN                             (the same)
+#     fine/            DIN, where there is a fine stage (kind "ranker", or "sequence" for HSTU)
+#     histories/       what users did until then      (kind "histories", where asked for)
+#
+# Loading reads every file once, checks it against the manifest and against that of its part, whose
+# kind says what it is, and makes the models of the bytes that were checked.
+
+#: Models that find items by vectors, and models that order the few that are left.
+Retrieving = RetrieverArtifact | SequenceArtifact
+Ranking = Ranker | SequenceArtifact
+
+Part = TypeVar("Part", RetrieverArtifact, Ranker)
+
+KIND = "cascade"
+_PARTS = ("retriever", "coarse", "fine", "histories")
+
+
+@settings
+class _Config:
+    """The part of the manifest that is not about files."""
+
+    cascade: CascadeConfig
+    draws: Draws | None
+    index: IndexKind
+    blend: Blend | None = None
+    calibration: Calibration = field(default_factory=dict)
+
+
+@settings(eq=False)
+class Deployment:
+    """The trained parts of a cascade.
+
+    retriever, coarse: may be one and the same model; a sequential one is an HSTU or SASRec.
+    fine: a ranker of rows, or an HSTU ranker of sequences (`FalconRanker`); None serves the
+    coarse order. draws: of the choices that the fine ranker was trained on. index: how the
+    retriever is searched. blend: of the coarse order with counts of the user's past, see
+    `blended`. calibration: what the scores of each stage are worth.
+    histories: saved with it; None for no user known. artifact_id: of what was loaded.
+    """
+
+    retriever: Retrieving
+    coarse: Retrieving
+    fine: Ranking | None
+    draws: Draws | None = None
+    config: CascadeConfig = field(default_factory=CascadeConfig)
+    index: IndexKind = "exact"
+    histories: Histories | None = None
+    blend: Blend | None = None
+    calibration: Calibration = field(default_factory=dict)
+    artifact_id: str = ""
+
+    def cascade(
+        self,
+        histories: Histories | None = None,
+        *,
+        clock: Clock | None = None,
+        kept: int = 1024,
+    ) -> Cascade:
+        """The recommender.
+
+        histories: instead of those saved. kept: histories that an HSTU ranker keeps as it read
+        them, see `FalconRanker`. Raises ConfigError where a part is of another catalogue,
+        MissingExtraError where the index needs a package that is not installed.
+        """
+        known = self.histories if histories is None else histories
+        known = Histories(_items_of(self.retriever)) if known is None else known
+        queries = _queries(self.retriever, known)
+        same = self.coarse is self.retriever
+        coarse = (queries if same else _queries(self.coarse, known)).scorer()
+        return Cascade(
+            known,
+            vectors=queries.source(catalogue_index(self.retriever, self.index)),
+            coarse=coarse if self.blend is None else BlendedScorer(coarse, self.blend),
+            fine=self._fine(known, kept),
+            count=self.retriever.count,
+            past=PastSource(),
+            config=self.config,
+            calibration=self.calibration,
+            clock=clock,
+        )
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        histories: bool = True,
+        overwrite: bool = False,
+        clock: Clock | None = None,
+    ) -> str:
+        """Write the folder, whole or not at all; returns its id.
+
+        histories: write them too; what they hold is personal. Raises as `save_artifact`.
+        """
+        with tempfile.TemporaryDirectory(prefix="adwright-deployment-") as scratch:
+            root = Path(scratch)
+            known = self.histories if histories else None
+            parts = zip(_PARTS, (self.retriever, self.coarse, self.fine, known), strict=True)
+            ids = [part.save(root / name, clock=clock) for name, part in parts if part is not None]
+            files = {
+                path.relative_to(root).as_posix(): path.read_bytes()
+                for path in sorted(root.rglob("*"))
+                if path.is_file()
+            }
+        return save_artifact(
+            folder,
+            kind=KIND,
+            config=to_jsonable(
+                _Config(self.config, self.draws, self.index, self.blend, self.calibration)
+            ),
+            files=files,
+            data_hash=self.retriever.data_hash,
+            seed=self.retriever.seed,
+            parents=ids,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, source: str | Path | Artifact) -> Deployment:
+        """The parts of a deployment, after every byte was checked.
+
+        source: its folder, or the artifact where it was read already.
+        Raises ArtifactError where it is none or a part is missing, ArtifactCorruptError where a
+        file was changed, ArtifactUnsafeError for a pickle.
+        """
+        artifact = load_artifact(source, kind=KIND)
+        parts = {name.partition("/")[0] for name in artifact.files}
+        for part in _PARTS[:2]:
+            if part not in parts:
+                raise ArtifactError(f"the deployment lacks its {part}", where=str(artifact.folder))
+        config = from_jsonable(_Config, artifact.config)
+        retriever = _model(artifact, "retriever", RetrieverArtifact)
+        return cls(
+            retriever=retriever,
+            coarse=_model(artifact, "coarse", RetrieverArtifact),
+            fine=_model(artifact, "fine", Ranker) if "fine" in parts else None,
+            draws=config.draws,
+            config=config.cascade,
+            index=config.index,
+            blend=config.blend,
+            calibration=config.calibration,
+            histories=Histories.load(artifact.part("histories"), _items_of(retriever))
+            if "histories" in parts
+            else None,
+            artifact_id=artifact.id,
+        )
+
+    def blended(self, requests: Sequence[Request]) -> Deployment:
+        """The same models, the coarse order blended with counts so that it comes nearest to the
+        fine one for these requests: some hundred from before the validation baskets will do.
+
+        Raises ConfigError without a fine stage or histories, and as `fit_blend`.
+        """
+        if self.fine is None or self.histories is None:
+            raise ConfigError(
+                "a blend needs a fine stage to come near to, and users' histories",
+                where="fine" if self.fine is None else "histories",
+            )
+        plain = replace(self, blend=None).cascade()
+        if plain.fine is None:
+            return self
+        batch = self.histories.batch(requests)
+        return replace(
+            self, blend=fit_blend(plain.coarse, plain.fine, batch, plain.retrieve(batch))
+        )
+
+    def _fine(self, known: Histories, kept: int) -> Scorer | None:
+        match self.fine:
+            case None:
+                return None
+            case SequenceArtifact() as ranker:
+                return FalconRanker(ranker, known, self.draws, capacity=kept)
+            case ranker:
+                return FineRanker(ranker, known, self.draws)
+
+
+def _items_of(artifact: Retrieving) -> ItemTable:
+    return items_of(artifact) if isinstance(artifact, SequenceArtifact) else artifact.items
+
+
+def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQueries:
+    match artifact:
+        case RetrieverArtifact():
+            return QueryVectors(artifact, known)
+        case SequenceArtifact():
+            return SequenceQueries(artifact, known)
+
+
+def _model(artifact: Artifact, name: str, other: type[Part]) -> Part | SequenceArtifact:
+    """The model of a part: by its own manifest a sequential one, or one of the class `other`."""
+    part = artifact.part(name)
+    cls = SequenceArtifact if part.kind == SEQUENCE else other
+    return cls.load(part)
+
+
+# --------------------------------------------------------------------------------------------------
+# Distillation targets for the coarse ranker: the fine one's scores of what the sources find.
+#
+# Only some of the visits are scored, and of each only some candidates: the fine ranker's time is
+# the
+# cost.
+
+_TOGETHER = 16
+#: Probabilities nearer to 0 or 1 than this count as this near.
+_LEAST = 1e-9
+
+
+def distil(
+    cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: int = 0
+) -> DistillationTargets:
+    """The fine stage's logits of up to `items` candidates, of `visits` training visits of `task`.
+
+    cascade: its sources find the candidates; its coarse stage is not asked. Visits of people
+    without a past are left out.
+    Raises ConfigError where there is no fine stage, or it gives no probabilities.
+    """
+    if cascade.fine is None or not cascade.fine.probability:
+        raise ConfigError(
+            "distillation takes a fine stage's probabilities",
+            where="no fine stage" if cascade.fine is None else type(cascade.fine).__name__,
+        )
+    rng = np.random.default_rng(seed)
+    known = task.visits("train")
+    known = known[task.visit_end[known] > task.user_offsets[task.visit_user[known]]]
+    chosen = np.sort(rng.permutation(known)[:visits])
+    lists: list[NDArray[np.int64]] = []
+    scores: list[NDArray[np.float64]] = []
+    with progress(len(chosen), "distil", "visits") as bar:
+        for start in range(0, len(chosen), _TOGETHER):
+            some = chosen[start : start + _TOGETHER]
+            batch = cascade.histories.batch(visit_requests(task, some))
+            short = _some_of(cascade, batch, items, rng)
+            lists += short.lists()
+            scores.append(cascade.fine.score(batch, short))
+            bar.advance(len(some))
+    p = np.clip(np.concatenate([np.zeros(0), *scores]), _LEAST, 1 - _LEAST)
+    short = Shortlist.of(lists)
+    return DistillationTargets(
+        chosen, short.offsets, short.codes, np.log(p / (1 - p)).astype(np.float32)
+    )
+
+
+def _some_of(
+    cascade: Cascade, batch: RequestBatch, items: int, rng: np.random.Generator
+) -> Shortlist:
+    """At most `items` a person: half of them what the person had most often, which the fine
+    ranker tends to put first, the others at random from all that the sources find."""
+    found = cascade.retrieve(batch).lists()
+    own = [found[n][:0] for n in range(len(batch))]
+    if cascade.past is not None and items > 1:
+        own = cascade.past.find(batch, items // 2).lists()
+    lists = []
+    for mine, codes in zip(own, found, strict=True):
+        others = rng.permutation(np.setdiff1d(codes, mine))
+        lists.append(np.concatenate([mine, others[: items - len(mine)]]))
+    return Shortlist.of(lists)
+
 
 Model = TypeVar("Model", bound=RetrieverModel)
 

@@ -15,9 +15,10 @@ an item that a request names and the catalogue lacks comes last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -28,22 +29,179 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError
 from adwright.data.popularity import most_popular
 from adwright.delivery.calibrated import Calibration, calibrated
-from adwright.delivery.cascade.budget import Meter
-from adwright.delivery.cascade.latency import Pace
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.excluded import ExcludedCodes
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.decision import Candidates, Deadline, Request
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import (
     CallCost,
     CandidateSource,
+    ExcludedCodes,
     Scorer,
     Shortlist,
     best_of,
 )
-from adwright.delivery.stages.request_batch import RequestBatch
 
-__all__ = ["Cascade", "CascadeConfig", "Neighbour", "SimilarSource", "found_by"]
+# --------------------------------------------------------------------------------------------------
+# The cost of each stage of the cascade per request: processor time measured, work computed.
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Cost of one stage per request: processor milliseconds of the whole process, floating-point
+    operations, bytes read, and items that the stage was handed or found.
+
+    requests: how many were measured.
+    """
+
+    stage: str
+    requests: int
+    cpu_ms: float
+    flops: float
+    bytes: float
+    items: float
+
+
+class Meter:
+    """Adds up the cost of the stages; pass one to `Cascade.recommend_many`.
+
+    Other work of the same process is counted too: measure a process that does nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[str, _Total] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure the processor time until the block ends."""
+        started = time.process_time()
+        try:
+            yield
+        finally:
+            self._total(name).seconds += time.process_time() - started
+
+    def work(self, name: str, requests: int, items: int, cost: CallCost) -> None:
+        """Note how much the stage did."""
+        total = self._total(name)
+        total.requests += requests
+        total.items += items
+        total.cost += cost
+
+    def report(self) -> list[StageCost]:
+        """One line per stage, in the order in which they first ran."""
+        return [total.line(name) for name, total in self._totals.items()]
+
+    def _total(self, name: str) -> _Total:
+        return self._totals.setdefault(name, _Total())
+
+
+@dataclass
+class _Total:
+    seconds: float = 0.0
+    requests: int = 0
+    items: int = 0
+    cost: CallCost = field(default_factory=CallCost)
+
+    def line(self, stage: str) -> StageCost:
+        n = max(self.requests, 1)
+        flops, read = self.cost.flops / n, self.cost.bytes / n
+        return StageCost(stage, self.requests, 1000 * self.seconds / n, flops, read, self.items / n)
+
+
+# --------------------------------------------------------------------------------------------------
+# Predict how long a stage takes, to decide whether to begin it before a deadline.
+#
+# A stage costs something however few the requests are, and something for each of them, so the
+# durations seen lately are fitted with a line over the number of requests,
+#
+#     seconds = a + b n,    a, b >= 0,
+#
+# by least squares in which a duration loses a tenth of its weight with every later one. A stage
+# that took less than half of what was expected of it was slow for a reason that is gone: the line
+# is lowered to what it took.
+
+_KEPT = 0.9
+_PATIENCE = 0.95
+_SURPRISE = 0.5
+#: Variances of n below this part of its squared mean say nothing of the slope.
+_ALIKE = 1e-3
+
+
+class Pace:
+    """The durations of the stages of one recommender, by name.
+
+    safety: a stage fits where so many times its expected duration is left, at least 1.
+
+    A stage that did not fit is not measured, so one slow moment could rule it out for good.
+    Therefore each refusal makes the next one a twentieth less likely: after some dozens the
+    stage is tried once more, and measured.
+    """
+
+    def __init__(self, clock: Clock, safety: float) -> None:
+        self.clock = clock
+        self._safety = safety
+        self._lines: dict[str, _Line] = {}
+        self._doubt: dict[str, float] = {}
+
+    def expected(self, stage: str, requests: int) -> float:
+        """Seconds for so many requests; 0 for a stage that never ran."""
+        line = self._lines.get(stage)
+        return 0.0 if line is None else line.at(requests)
+
+    def fits(self, stage: str, requests: int, deadline: Deadline | None) -> bool:
+        """Whether the stage will probably end in time; a stage that never ran is tried."""
+        if deadline is None:
+            return True
+        left = deadline.remaining()
+        doubt = self._doubt.get(stage, 1.0)
+        fits = left > self.expected(stage, requests) * self._safety * doubt
+        if not fits and left > 0:
+            self._doubt[stage] = doubt * _PATIENCE
+        return fits
+
+    @contextmanager
+    def measured(self, stage: str, requests: int) -> Iterator[None]:
+        """Time the block, which works on so many requests; nothing is learned if it raises."""
+        started = self.clock.monotonic()
+        yield
+        seconds = self.clock.monotonic() - started
+        line = self._lines.get(stage, _Line())
+        expected = self.expected(stage, requests)
+        if seconds < _SURPRISE * expected:
+            line = line.scaled(seconds / expected)
+        self._lines[stage] = line.with_point(float(requests), seconds)
+        self._doubt[stage] = 1.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Line fitted to points (n, t): the weighted sums that least squares needs."""
+
+    weight: float = 0.0
+    n: float = 0.0
+    t: float = 0.0
+    nn: float = 0.0
+    nt: float = 0.0
+
+    def with_point(self, n: float, t: float) -> _Line:
+        return _Line(
+            _KEPT * self.weight + 1,
+            _KEPT * self.n + n,
+            _KEPT * self.t + t,
+            _KEPT * self.nn + n * n,
+            _KEPT * self.nt + n * t,
+        )
+
+    def scaled(self, factor: float) -> _Line:
+        return replace(self, t=factor * self.t, nt=factor * self.nt)
+
+    def at(self, n: float) -> float:
+        mean_n, mean_t = self.n / self.weight, self.t / self.weight
+        spread = self.nn / self.weight - mean_n**2
+        # Where all were of one size, and wherever the line would begin below 0: in proportion.
+        slope = mean_t / mean_n
+        if spread > _ALIKE * mean_n**2:
+            slope = min(slope, max(0.0, (self.nt / self.weight - mean_n * mean_t) / spread))
+        return mean_t + slope * (n - mean_n)
+
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

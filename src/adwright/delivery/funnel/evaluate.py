@@ -19,15 +19,13 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.next_basket import NextBasket, reordered
 from adwright.data.tasks.split import Split
-from adwright.delivery.cascade.deployment import KIND as CASCADE
-from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.cascade.build import KIND as CASCADE
+from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.funnel.build import fit_log_rules
 from adwright.delivery.funnel.choice import RULES
-from adwright.delivery.funnel.funnel import Funnel, Serving, load_cascade
-from adwright.delivery.funnel.measure import SIZES, measure_cascade, measure_funnel
-from adwright.delivery.funnel.mixture import ScoreMixture
-from adwright.delivery.funnel.parts import FunnelParts, SourceName
-from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.funnel.columns import ScoreMixture
+from adwright.delivery.funnel.funnel import Funnel, FunnelParts, Serving, SourceName, load_cascade
+from adwright.delivery.funnel.measure import SIZES, FunnelReport, measure_cascade, measure_funnel
 from adwright.delivery.popularity import KIND as POPULARITY
 from adwright.delivery.popularity import Popularity, load_popularity
 from adwright.delivery.served import KIND as SERVED

@@ -1,1 +1,1 @@
-"""Vector indexes behind one interface: exact, faiss and usearch."""
+"""Vector indexes behind one interface: exact, and approximate by faiss."""

@@ -3,33 +3,28 @@
 Both are adjustments of a policy (see `delivery.policy.slate_policy`). They read what was recorded
 before the request and what stands above in the slate, and no chance, so the propensities of the
 policy stay exact; an item that a cap rules out simply is no candidate there. They keep their
-counts in memory and take no lock: `delivery.policy.records` feeds them.
+counts in memory and take no lock: `PolicyRecords` feeds them.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.delivery.decision import Candidates, Request
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import settings
+from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.policy.rules import ItemCounts
 from adwright.delivery.policy.slate_policy import Adjustment, Running
-
-__all__ = [
-    "Allowance",
-    "BudgetPacer",
-    "BudgetPacingConfig",
-    "FrequencyCap",
-    "FrequencyCapConfig",
-    "Limit",
-]
 
 Floats = NDArray[np.float64]
 _DAY = timedelta(days=1)
@@ -303,3 +298,268 @@ class _Purse:
         name = self._campaigns[row]
         if name is not None:
             self._left[name] -= self._cost
+
+
+# --------------------------------------------------------------------------------------------------
+# Variety down the slate: maximal marginal relevance, determinantal point processes, and a limit
+# per category.
+#
+# The first two lower the utility of an item that resembles those already placed above it. All are
+# adjustments of a policy (see `delivery.policy.slate_policy`): functions of the items above,
+# without
+# chance. With the greedy policy the first two are the published greedy algorithms; with any other
+# the propensities stay exact, since the chances of each place are computed from the adjusted
+# utilities.
+#
+# Letters: C candidates, D width of a vector.
+
+_LEAST = 1e-10  # of an item that the slate above explains in full; keeps its utility finite
+
+
+@settings
+class DiversityConfig:
+    """Method and weight of variety.
+
+    method: "mmr", utility - weight max over the items above of the similarity (Carbonell and
+        Goldstein, SIGIR 1998; their lambda is 1 / (1 + weight)), or
+        "dpp", utility + weight / 2 log of the share of the item that the items above do not
+        explain: greedily the slate of highest sum of utilities + weight / 2 log det of its
+        similarities (Chen, Zhang and Zhou, NeurIPS 2018).
+    weight: 0 or above, in units of the utility.
+    """
+
+    method: Literal["mmr", "dpp"] = "mmr"
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (self.weight >= 0 and math.isfinite(self.weight)):
+            raise ConfigError("the weight must be 0 or above", where=f"weight {self.weight}")
+
+
+class Similarity(Protocol):
+    """Similarity of items."""
+
+    def matrix(self, item_ids: Sequence[str]) -> Floats:
+        """[C, C], symmetric, positive semidefinite, 1 on the diagonal, at most 1 elsewhere."""
+
+
+class CategorySimilarity:
+    """Items of one category are alike, others are not."""
+
+    def __init__(self, category: Mapping[str, str], *, same: float = 1.0) -> None:
+        """category: of each item; an item without one is like no other. same: similarity
+        within a category, 0 to 1.
+        """
+        if not 0 <= same <= 1:
+            raise ConfigError("a similarity lies between 0 and 1", where=f"same {same}")
+        self._category, self._same = category, same
+
+    def matrix(self, item_ids: Sequence[str]) -> Floats:
+        """As in Similarity."""
+        numbers: dict[str, int] = {}
+        codes = np.empty(len(item_ids), np.int64)
+        for row, item_id in enumerate(item_ids):
+            category = self._category.get(item_id)
+            # A code of its own, below 0, for an item without a category.
+            codes[row] = (
+                -1 - row if category is None else numbers.setdefault(category, len(numbers))
+            )
+        matrix = np.where(codes[:, None] == codes[None, :], self._same, 0.0)
+        np.fill_diagonal(matrix, 1.0)
+        return matrix
+
+
+class VectorSimilarity:
+    """Cosine of item vectors, for example those of the item tower."""
+
+    def __init__(self, item_ids: Sequence[str], vectors: NDArray[np.floating]) -> None:
+        """vectors: [N, D], finite, of these N items; an item that is not among them, or whose
+        vector is zero, is like no other.
+
+        Raises DataError for another shape and ValueInvalidError for a vector not finite.
+        """
+        if vectors.ndim != 2 or len(vectors) != len(item_ids):
+            raise DataError(
+                f"expected {len(item_ids)} vectors and found shape {vectors.shape}",
+                column="vectors",
+                hint="one row per item",
+            )
+        wrong = ~np.isfinite(vectors).all(1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueInvalidError("a vector is not finite", row=row, column="vectors")
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._unit = np.divide(
+            vectors, length, out=np.zeros(vectors.shape, np.float64), where=length > 0
+        )
+        self._row = {item_id: row for row, item_id in enumerate(item_ids)}
+
+    def matrix(self, item_ids: Sequence[str]) -> Floats:
+        """As in Similarity."""
+        rows = np.array([self._row.get(item_id, -1) for item_id in item_ids], np.int64)
+        unit = np.where((rows >= 0)[:, None], self._unit[rows], 0.0)
+        matrix = unit @ unit.T
+        np.fill_diagonal(matrix, 1.0)
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Diversity:
+    """The adjustment: see DiversityConfig for what it does to utilities."""
+
+    config: DiversityConfig
+    similarity: Similarity
+    name: str = "diversity"
+
+    def begin(self, request: Request, candidates: Candidates) -> Running:
+        """Start down a slate with nothing placed."""
+        matrix = self.similarity.matrix(candidates.item_ids)
+        weight = self.config.weight
+        return _MMR(matrix, weight) if self.config.method == "mmr" else _DPP(matrix, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryLimit:
+    """At most `most` items (at least 1) of a category in a slate; an item without one always
+    fits. category: of each item."""
+
+    most: int
+    category: Mapping[str, str]
+    name: str = "category limit"
+
+    def begin(self, request: Request, candidates: Candidates) -> Running:
+        """Start down a slate with nothing placed."""
+        keys = [self.category.get(item_id) for item_id in candidates.item_ids]
+        return Allowance(keys, {key: self.most for key in keys if key is not None})
+
+
+class _MMR:
+    def __init__(self, matrix: Floats, weight: float) -> None:
+        self._matrix, self._weight = matrix, weight
+        self._nearest: Floats | None = None
+
+    def adjust(self, utility: Floats) -> Floats:
+        return utility if self._nearest is None else utility - self._weight * self._nearest
+
+    def place(self, row: int) -> None:
+        alike = self._matrix[row]
+        self._nearest = alike if self._nearest is None else np.maximum(self._nearest, alike)
+
+
+class _DPP:
+    """Keeps, of each candidate, the variance that the items above leave unexplained.
+
+    That is a Cholesky factorisation of the similarities, one row per place, so a place costs C
+    times the places above instead of a determinant per candidate.
+    """
+
+    def __init__(self, matrix: Floats, weight: float) -> None:
+        self._matrix, self._weight = matrix, weight
+        self._left = np.ones(len(matrix))
+        self._factor = np.empty((len(matrix), 0))
+
+    def adjust(self, utility: Floats) -> Floats:
+        adjusted: Floats = utility + self._weight / 2 * np.log(np.maximum(self._left, _LEAST))
+        return adjusted
+
+    def place(self, row: int) -> None:
+        left = max(float(self._left[row]), _LEAST)
+        explained = self._factor @ self._factor[row]
+        column = (self._matrix[row] - explained) / math.sqrt(left)
+        self._factor = np.column_stack([self._factor, column])
+        self._left = self._left - column**2
+
+
+# --------------------------------------------------------------------------------------------------
+# Keep the counts of a policy (caps, budgets, evidence) up to date while it serves.
+#
+# A decision counts against caps and budgets from the moment it is made, before the store has it, so
+# that two decisions never share what is left. What then comes out of the store takes the place of
+# what was reserved; if nothing does (the request was repeated, or the store failed), the
+# reservation
+# is taken back. Evidence counts what is stored alone.
+#
+# Between processes nothing is shared but the store: a replica hears of what the others showed when
+# it loads its next model or settings.
+
+_FORGET_EVERY = timedelta(hours=1)
+#: A request may name a time that is past by this much; its limits still hold.
+_LATE = timedelta(days=1)
+
+
+class PolicyRecords:
+    """The limits and the evidence of one policy.
+
+    lock: held by whoever lets the policy decide, and while events are taken note of. clock: says
+    which impressions no longer count.
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[Limit] = (),
+        evidence: ItemCounts | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.lock = threading.Lock()
+        self._limits, self._evidence = tuple(limits), evidence
+        self._clock = SystemClock() if clock is None else clock
+        self._reserved: dict[str, Decision] = {}
+        self._forgot = self._clock.now()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of the events that are to be observed; none without limits and evidence."""
+        if self._evidence is not None:
+            return frozenset({"impression", self._evidence.response})
+        return frozenset({"impression"} if self._limits else ())
+
+    @property
+    def since(self) -> datetime | None:
+        """The first instant whose events matter now; None is the beginning of the log."""
+        now = self._clock.now()
+        needed = [limit.needs(now) for limit in self._limits]
+        if self._evidence is not None:
+            if self._evidence.since is None:
+                return None
+            needed.append(self._evidence.since)
+        return min(needed, default=now)
+
+    def reserve(self, decision: Decision) -> None:
+        """Count what a decision shows until `settle`; call it under the lock."""
+        request = decision.request
+        # Of decisions about one request only one is stored.
+        if self._limits and request.request_id not in self._reserved:
+            self._reserved[request.request_id] = decision
+            for limit in self._limits:
+                for item_id in decision.item_ids:
+                    limit.add(request.user_id, item_id, request.time)
+
+    def settle(self, request_id: str) -> None:
+        """The decision was written or was not; what is still reserved for it is taken back."""
+        with self.lock:
+            self._release(request_id)
+
+    def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Count events that were stored, in EVENT_SCHEMA columns; each must come once."""
+        now = self._clock.now()
+        with self.lock:
+            if self._evidence is not None:
+                self._evidence.record(events)
+            for event in events if self._limits else ():
+                if event["kind"] == "impression":
+                    self._release(event["request_id"])
+                    for limit in self._limits:  # what came is not still to come
+                        limit.add(event["user_id"], event["item_id"], min(event["time"], now))
+            if now - self._forgot > _FORGET_EVERY:
+                self._forgot = now
+                for limit in self._limits:
+                    limit.forget(now - _LATE)
+
+    def _release(self, request_id: str) -> None:
+        decision = self._reserved.pop(request_id, None)
+        if decision is not None:
+            request = decision.request
+            for limit in self._limits:
+                for item_id in decision.item_ids:
+                    limit.remove(request.user_id, item_id, request.time)

@@ -28,32 +28,34 @@ from adwright.core.config import Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.data.schema import EventKind
 from adwright.delivery.decision import Candidates
-from adwright.delivery.policy.diversity import (
+from adwright.delivery.policy.pacing import (
+    BudgetPacer,
+    BudgetPacingConfig,
     CategoryLimit,
     CategorySimilarity,
     Diversity,
     DiversityConfig,
-    Similarity,
-    VectorSimilarity,
-)
-from adwright.delivery.policy.evidence import ItemCounts
-from adwright.delivery.policy.exploration import solve_exploration
-from adwright.delivery.policy.pacing import (
-    BudgetPacer,
-    BudgetPacingConfig,
     FrequencyCap,
     FrequencyCapConfig,
     Limit,
+    PolicyRecords,
+    Similarity,
+    VectorSimilarity,
 )
-from adwright.delivery.policy.records import PolicyRecords
 from adwright.delivery.policy.rules import (
     Exploration,
     GreedyConfig,
+    ItemCounts,
     PolicyConfig,
     ThompsonConfig,
     reads_probabilities,
 )
-from adwright.delivery.policy.slate_policy import Adjustment, SlatePolicy, build_policy
+from adwright.delivery.policy.slate_policy import (
+    Adjustment,
+    SlatePolicy,
+    build_policy,
+    solve_exploration,
+)
 
 __all__ = [
     "CapSettings",

@@ -7,29 +7,32 @@ Popularity and item-item, counted until the same instant, stand beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from adwright.core.artifacts import Artifact, load_artifact
+from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sources.log import Log, open_log
-from adwright.delivery.recommend.item_item_top import ItemItemTop
-from adwright.delivery.recommend.models import PopularityTop, TopItems
-from adwright.delivery.recommend.newest import moment_text, newest_visits, ranks_of
-from adwright.delivery.recommend.opened import Wanted, open_model
-from adwright.delivery.retraining.counted import item_item_until, popularity_until
-from adwright.delivery.retraining.retrained import taken_of
-from adwright.delivery.served import KIND as SERVED
-from adwright.delivery.stages.histories import microseconds
+from adwright.delivery.recommend.models import (
+    ItemItemTop,
+    PopularityTop,
+    TopItems,
+    Wanted,
+    open_model,
+)
+from adwright.delivery.recommend.run import moment_text, newest_visits, ranks_of
+from adwright.delivery.retraining.retrain import (
+    compared_on,
+    fitted_until,
+    item_item_until,
+    popularity_until,
+    taken_of,
+)
 from adwright.delivery.training_log import model_folder
-from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
-from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.retrieval.rules import TITLES
-
-__all__ = ["NewerReport", "evaluate_newer", "fitted_until"]
 
 MODEL = "this model"
 
@@ -42,17 +45,6 @@ class NewerReport:
     comparison: RankingComparison
     asked: str
     notes: tuple[str, ...]
-
-
-def fitted_until(artifact: Artifact) -> int | None:
-    """Until when a model was fitted, in microseconds since 1970; None for a log without times.
-
-    What an earlier version of adwright saved does not say: it saw nothing after it was made.
-    """
-    model = artifact.part("model") if artifact.kind == SERVED else artifact
-    if model.fitted is not None:
-        return model.fitted.until
-    return microseconds(datetime.fromisoformat(model.manifest["created"]))
 
 
 def evaluate_newer(
@@ -92,18 +84,13 @@ def evaluate_newer(
             "what was measured in training",
         )
     models: dict[str, TopItems] = {MODEL: opened.top, **_rules(log, until, opened.unseen, seed)}
-    comparison = compare_rankings(
+    comparison = compared_on(
+        visits,
         {name: ranks_of(top, visits) for name, top in models.items()},
         visits.user,
-        subject=MODEL,
-        protocol=EvaluationProtocol(
-            split=visits.about,
-            candidates=f"all items that each model knows, of the {len(ids):,} of the log",
-            ties="as a partial sort leaves them",
-            seen_items="removed" if visits.unseen else "not removed",
-            k=(10, 50),
-        ),
-        data_hash=artifact.data_hash,
+        visits.about,
+        f"all items that each model knows, of the {len(ids):,} of the log",
+        artifact.data_hash,
         seed=seed,
         draws=draws,
     )

@@ -21,10 +21,9 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
 from adwright.data.ranges import distinct
 from adwright.data.tasks.negatives import Draws, popular_share
-from adwright.delivery.stages.histories import Histories
-from adwright.delivery.stages.profile import ProfileCodes
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.request_batch import RequestBatch
+from adwright.delivery.stages.sources import ProfileCodes
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
 

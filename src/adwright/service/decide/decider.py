@@ -20,8 +20,7 @@ from typing import Any
 from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.group_commit import Events, StoredDecision
 from adwright.core.clock import Clock
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.decision import Candidates, Deadline, Decision, Request
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.batcher import Batcher
 from adwright.service.decide.fair_queue import FairQueue

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adwright.core.clock import Clock
-from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Deadline
 from adwright.service.registry.deployed import Deployed
 
 __all__ = ["HungModels"]

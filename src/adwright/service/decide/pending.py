@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Request
+from adwright.delivery.decision import Deadline, Request
 from adwright.web.errors import ApiError
 
 __all__ = ["Answers", "DecisionJob", "unavailable"]

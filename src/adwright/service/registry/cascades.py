@@ -26,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def deployed_cascade(artifact: Artifact, settings: PolicySettings, clock: Clock) -> Deployed:
-    """The model of an artifact that `delivery.cascade.deployment` wrote, warmed up.
+    """The model of an artifact that `delivery.cascade.build` wrote, warmed up.
 
     Raises what `Deployment.load`, `Deployment.cascade` and `PolicySettings.build` raise.
     """

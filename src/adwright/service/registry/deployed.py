@@ -21,11 +21,9 @@ from adwright.campaigns.store.incoming import event_rows
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.ids import first_bad_id
-from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
-from adwright.delivery.policy.exploration import Kept, kept_by
-from adwright.delivery.policy.records import PolicyRecords
-from adwright.delivery.policy.slate_policy import SlatePolicy
+from adwright.delivery.decision import Candidates, Deadline, Decision, Policy, Recommender, Request
+from adwright.delivery.policy.pacing import PolicyRecords
+from adwright.delivery.policy.slate_policy import Kept, SlatePolicy, kept_by
 
 __all__ = [
     "BatchRecommender",

@@ -24,7 +24,7 @@ def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Cloc
     Its histories follow the events of the service, and say which of the stored ones they know, as
     those of a cascade do. Raises what `load_item_item` and `PolicySettings.build` raise.
     """
-    from adwright.delivery.item_item import load_item_item
+    from adwright.delivery.counted import load_item_item
 
     found = load_item_item(artifact)
     histories = found.histories

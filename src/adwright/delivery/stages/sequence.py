@@ -16,33 +16,100 @@ by the items' training events.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
+from adwright.data.batches.jagged import Jagged
+from adwright.data.features import ItemTable
 from adwright.data.popularity import most_popular
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.data.time import MICROSECONDS_PER_SECOND
-from adwright.delivery.index.index import Index
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.index.exact import Index
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.request_batch import RequestBatch
-from adwright.delivery.stages.sequence_batch import require_catalogue, sequence_batch
-from adwright.delivery.stages.vector_cache import VectorCache
-from adwright.delivery.stages.vector_source import catalogue_index
+from adwright.delivery.stages.sources import VectorCache, catalogue_index
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.mfalcon import Falcon
 from adwright.training.retrieval.artifact import nearest_by_cosine
-from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.artifact import VISITS_FILE, SequenceArtifact
+from adwright.training.sequential.fit import people_of
 
-__all__ = ["SequenceQueries", "SequenceScorer", "SequenceSource"]
+# --------------------------------------------------------------------------------------------------
+# Requests as the sequences that a sequential model reads.
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+
+
+class AskedHistories(Protocol):
+    """What is read of U users, as `RequestBatch` has it."""
+
+    @property
+    def item(self) -> Ints:
+        """int64 [E], item codes."""
+
+    @property
+    def time(self) -> Ints:
+        """int64 [E], microseconds since 1970."""
+
+    @property
+    def at(self) -> Ints:
+        """int64 [U], the moment that each is asked at."""
+
+    def latest(self, most: int) -> tuple[Ints, Ints]:
+        """Places of the latest events of each, and their offsets."""
+
+
+def sequence_batch(
+    batch: AskedHistories,
+    longest: int,
+    *,
+    timed: bool = True,
+    by_moment: bool = False,
+    acted: bool = False,
+) -> SequenceBatch:
+    """The latest `longest` events of each request, asked at its time, in whole seconds.
+
+    timed: with times. by_moment: what follows an event is the next instant, see
+    `ItemSequences.by_moment`. acted: each event was something taken, action 1.
+    """
+    place, offsets = batch.latest(longest)
+    items = torch.from_numpy(batch.item[place])
+    return SequenceBatch.serving(
+        Jagged(items, torch.from_numpy(offsets)),
+        time=torch.from_numpy(batch.time[place] // MICROSECONDS_PER_SECOND) if timed else None,
+        request_time=torch.from_numpy(batch.at // MICROSECONDS_PER_SECOND) if timed else None,
+        action=torch.ones_like(items) if acted else None,
+        by_moment=by_moment,
+    )
+
+
+def items_of(artifact: SequenceArtifact) -> ItemTable:
+    """The model's catalogue for `Histories`: its ids, and no features."""
+    return ItemTable(artifact.ids, {}, {}, np.zeros((len(artifact.count), 0), np.float32))
+
+
+def require_catalogue(artifact: SequenceArtifact, histories: Histories) -> None:
+    """Raise ConfigError where the model's items are not those of the histories, or where it
+    reads a context, which a request does not supply."""
+    histories.require_catalogue(artifact.ids, "sequential model")
+    if artifact.context_sizes:
+        raise ConfigError(
+            "a request has no context for a sequential model",
+            where=f"{len(artifact.context_sizes)} features",
+            hint="train it with context=False",
+        )
+
+
+Vectors = NDArray[np.float32]
 
 
 class SequenceQueries:
@@ -76,7 +143,7 @@ class SequenceQueries:
         """Whether own items have a term."""
         return self._model.repeats is not None
 
-    def __call__(self, batch: RequestBatch) -> Floats:
+    def __call__(self, batch: RequestBatch) -> Vectors:
         """Query vectors [U, D] of the batch; their product with `artifact.vectors` is the score
         of what is not an own item."""
         found = self._kept.of(
@@ -84,7 +151,7 @@ class SequenceQueries:
         )
         return np.array(found, np.float32).reshape(len(batch), self.artifact.vectors.shape[1])
 
-    def own(self, batch: RequestBatch, queries: Floats) -> tuple[Ints, Ints, Floats]:
+    def own(self, batch: RequestBatch, queries: Vectors) -> tuple[Ints, Ints, Vectors]:
         """What is added to the scores of own items: (place in the batch [M], rising, item codes
         [M], rising within a user, terms [M]). queries: [U, D] of the batch."""
         with torch.inference_mode():
@@ -99,7 +166,7 @@ class SequenceQueries:
         longest, artifact = self._model.max_length, self.artifact
         return sequence_batch(batch, longest, timed=artifact.timed, by_moment=artifact.by_moment)
 
-    def popularity(self, batch: RequestBatch) -> list[Floats | None]:
+    def popularity(self, batch: RequestBatch) -> list[Vectors | None]:
         """For each request, log shares [N + 1] of the training events of the items where they
         are all that there is to go by, else None."""
         silent = (batch.lengths == 0) & (self._model.bias is None)
@@ -127,9 +194,9 @@ class SequenceQueries:
         seen = [bucket[a:b].tobytes() for a, b in pairwise(bounds)]
         return [(*n, what) for n, what in zip(numbers, seen, strict=True)]
 
-    def _computed(self, batch: RequestBatch) -> Floats:
+    def _computed(self, batch: RequestBatch) -> Vectors:
         with torch.inference_mode():
-            found: Floats = self._model.queries(self.inputs(batch)).float().numpy()
+            found: Vectors = self._model.queries(self.inputs(batch)).float().numpy()
         return found
 
 
@@ -158,13 +225,13 @@ class SequenceSource:
         return Shortlist.of([a if share is None else self._popular[:k] for a, share in pairs])
 
     @property
-    def item_vectors(self) -> Floats:
+    def item_vectors(self) -> Vectors:
         """[N + 1, W] of the items under their codes, for comparing items with each other: without
         how popular they are."""
         artifact = self.queries.artifact
         return artifact.vectors[:, : artifact.model.config.width]
 
-    def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
+    def similar(self, code: int, k: int) -> tuple[Ints, Vectors]:
         """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
         return nearest_by_cosine(self.item_vectors, code, k)
 
@@ -176,9 +243,9 @@ class SequenceSource:
     def _with_own(
         self,
         batch: RequestBatch,
-        vectors: Floats,
+        vectors: Vectors,
         lists: list[Ints],
-        scores: list[Floats],
+        scores: list[Vectors],
         k: int,
     ) -> list[Ints]:
         """The k best of what was found and of the own items, whose scores are higher by their
@@ -224,3 +291,121 @@ class SequenceScorer:
         """One product per user."""
         numbers = len(items.codes) * self.queries.artifact.vectors.shape[1]
         return CallCost(2.0 * numbers, 4.0 * numbers)
+
+
+# --------------------------------------------------------------------------------------------------
+# The fine stage with M-FALCON: candidates meet a history that was read before.
+#
+# K and V of a user's history are kept under the user id (`mfalcon`): all candidates of a
+# request, and of the user's later requests, share one reading, and new events alone are read onto
+# it. The ranker reads the latest `max_length` - 1 events. Of a user who has more, each new event
+# pushes the oldest one out; every place moves by that, so the history is read anew. Give the model
+# a
+# `max_length` above what most users have.
+#
+# The ranker's choices had drawn negatives; `Draws` turns the logits into the odds of the catalogue,
+# item by item, as in `row_ranker`. What counts as had before is what the ranker reads: from that
+# the own negatives were drawn (`models.sequential.choice_ranker`).
+#
+# A ranker of choices never saw anybody without an event, so of those not it but the training events
+# speak: the share of the training visits in which an item was taken.
+
+Floats = NDArray[np.float64]
+
+
+class FalconRanker:
+    """A Scorer that asks an HSTU ranker for its first task. Several threads may ask.
+
+    artifact: its catalogue must be that of `histories`. draws: of the choices that it was trained
+    on; None for a ranker of actions, whose probabilities are taken as they are.
+    capacity: histories that are kept, see `Falcon`.
+    Raises ConfigError for another model or catalogue, or one that reads context.
+    """
+
+    probability = True
+
+    def __init__(
+        self,
+        artifact: SequenceArtifact,
+        histories: Histories,
+        draws: Draws | None = None,
+        *,
+        capacity: int = 1024,
+    ) -> None:
+        if not isinstance(artifact.model, HSTURanker):
+            raise ConfigError(
+                "the fine stage needs a ranker, not a retriever",
+                where=artifact.name,
+                hint="train an HSTURankerConfig",
+            )
+        require_catalogue(artifact, histories)
+        self.artifact, self.draws = artifact, draws
+        self.model = artifact.model
+        self.falcon = Falcon(self.model, capacity=capacity)
+        self._share = popular_share(artifact.count)
+        visits = _visits(artifact)
+        self._taken = np.minimum(artifact.count / max(visits, 1), 1.0)
+
+    def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
+        """Probabilities [C] that each item is taken."""
+        inputs = sequence_batch(batch, self.model.config.max_length - 1, acted=True)
+        logits = np.zeros(len(items.codes))
+        unread = (inputs.items.lengths.numpy() == 0) & (self.draws is not None)
+        for n, (start, end) in enumerate(items.bounds()):
+            if start < end and not unread[n]:
+                logits[start:end] = self._logits(batch, inputs, n, items.codes[start:end])
+        if self.draws is None:
+            return _sigmoid(logits)
+        had, distinct = _had(inputs, items, len(self._share))
+        logits += self.draws.log_expected(
+            self._share[items.codes], items=len(self._share) - 1, had=had, distinct=distinct
+        )
+        return np.where(unread[items.owner], self._taken[items.codes], _sigmoid(logits))
+
+    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
+        """Of the candidates, with histories that are kept: in each layer they are projected, and
+        meet the history and themselves."""
+        config = self.model.config
+        lengths = np.minimum(batch.lengths, config.max_length - 1)
+        tokens, wide = 2.0 * lengths, config.heads * config.v_width
+        both = config.heads * (config.qk_width + config.v_width)
+        kept = np.minimum(tokens, config.truncate_to) if config.truncate_to else tokens
+        early = config.truncate_after or config.blocks
+        seen = early * tokens + (config.blocks - early) * kept
+        number = np.diff(items.offsets)
+        merged = wide * (3 if config.concat else 1)
+        weights = config.blocks * config.width * (2 * both + merged) + config.width * config.hidden
+        pairs = float(number @ (seen + config.blocks))
+        flops = 2.0 * both * pairs + 2.0 * weights * len(items.codes)
+        return CallCost(flops, 4.0 * (both * float(seen @ (number > 0)) + weights))
+
+    def _logits(self, batch: RequestBatch, inputs: SequenceBatch, n: int, codes: Ints) -> Floats:
+        """Of the first task [m], for request n."""
+        found = self.falcon.score(
+            people_of(inputs, np.array([n])),
+            torch.from_numpy(codes),
+            request_time=int(batch.at[n]) // MICROSECONDS_PER_SECOND,
+            key=batch.requests[n].user_id,
+        )
+        logits: Floats = found[:, 0].double().numpy()
+        return logits
+
+
+def _had(inputs: SequenceBatch, items: Shortlist, width: int) -> tuple[NDArray[np.bool_], Ints]:
+    """Whether each item's user had it, and distinct items of the user: both [C]."""
+    own = np.unique(inputs.items.owner().numpy() * width + inputs.items.values.numpy())
+    own = own[own % width > 0]
+    distinct = np.bincount(own // width, minlength=len(inputs)).astype(np.int64)
+    return np.isin(items.owner * width + items.codes, own), distinct[items.owner]
+
+
+def _visits(artifact: SequenceArtifact) -> int:
+    """Training visits; where the artifact does not say, its training events."""
+    if VISITS_FILE not in artifact.files:
+        return int(artifact.count.sum())
+    return int(json.loads(artifact.files[VISITS_FILE])["visits"])
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    probability: Floats = 1 / (1 + np.exp(-logits))
+    return probability
