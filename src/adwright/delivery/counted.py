@@ -69,7 +69,7 @@ from adwright.training.sequential.runfile import SequenceData
 # --------------------------------------------------------------------------------------------------
 # The item-item rule, served: ready seconds after a log was read.
 #
-# An artifact of kind "item-item" (`training.retrieval.item_item_artifact`) with the histories of
+# An artifact of kind "item-item" (`training.retrieval.item_item`) with the histories of
 # its
 # users in it. What users do while it serves is history from the next request on.
 #
