@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from adwright.cli.shared import (
-    DryRun,
-    Force,
     allowed_to_replace,
     name_pairs,
     show_facts,
     show_table,
 )
+from adwright.cli.verbs import verb
 from adwright.core.errors import FileUnreadableError
 
 if TYPE_CHECKING:
     from adwright.creative.records.delivery import DeliveryRecord
 
-__all__ = ["app", "describe_ads", "duplicate_ads", "import_ads", "opened_ads"]
 
 app = typer.Typer(
     help=(
@@ -32,81 +30,55 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Record = Annotated[
-    Path,
-    typer.Argument(help="An imported folder, or an export that can be read without options."),
-]
-Platform = Annotated[
-    Literal["meta", "google", "tiktok", "table"] | None,
-    typer.Option("--source", help="The platform; without it, what the columns tell."),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns", help="Which column is which, OURS=THEIRS,... as in ad_id=Anzeigen-ID."
-    ),
-]
-DateFormat = Annotated[
-    str,
-    typer.Option("--date-format", help="Of days that can be read in two ways, as in %d/%m/%Y."),
-]
-TimeZone = Annotated[
-    str, typer.Option("--time-zone", help="Of the account, as in Europe/Paris: whose days are it.")
-]
-Currency = Annotated[
-    str, typer.Option("--currency", help="Of the amounts, as in EUR, where the export says none.")
-]
-Decimal = Annotated[
-    Literal["", ".", ","],
-    typer.Option("--decimal", help="The sign before decimals, where it can be read in two ways."),
-]
-Gaps = Annotated[
-    Literal["zero", "refuse"],
-    typer.Option("--gaps", help="Days that an ad lacks in between: without delivery, or an error."),
-]
-Repeats = Annotated[
-    Literal["refuse", "sum"],
-    typer.Option("--repeats", help="Rows of one ad and day: an error, or parts that are added up."),
-]
-ExcessClicks = Annotated[
-    Literal["refuse", "cap"],
-    typer.Option("--excess-clicks", help="More clicks than impressions: an error, or as many."),
-]
-Links = Annotated[
-    Path | None,
-    typer.Option(
-        "--links", help="Table of which creative was in which ad and when, for an export by ad."
-    ),
-]
 
+@verb(app, "describe")
+def describe_ads(
+    record: Path,
+) -> None:
+    """Count ads, creatives, days and spend; say what was repaired and what is odd.
 
-@app.command("describe")
-def describe_ads(record: Record) -> None:
-    """Count ads, creatives, days and spend; say what was repaired and what is odd."""
+    Options:
+        record: An imported folder, or an export that can be read without options.
+    """
     _show(opened_ads(record))
 
 
-@app.command("import")
-def import_ads(  # noqa: PLR0913, PLR0917 - one argument per option
-    export: Annotated[Path, typer.Argument(help="The export: CSV, JSON lines or Parquet.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the delivery record, in Parquet.")],
-    source: Platform = None,
-    columns: Columns = None,
-    date_format: DateFormat = "",
-    time_zone: TimeZone = "",
-    currency: Currency = "",
-    decimal: Decimal = "",
-    gaps: Gaps = "zero",
-    repeats: Repeats = "refuse",
-    excess_clicks: ExcessClicks = "refuse",
-    links: Links = None,
-    force: Force = False,
-    dry_run: DryRun = False,
+@verb(app, "import")
+def import_ads(
+    export: Path,
+    out: Path,
+    *,
+    source: Literal["meta", "google", "tiktok", "table"] | None = None,
+    columns: str | None = None,
+    date_format: str = "",
+    time_zone: str = "",
+    currency: str = "",
+    decimal: Literal["", ".", ","] = "",
+    gaps: Literal["zero", "refuse"] = "zero",
+    repeats: Literal["refuse", "sum"] = "refuse",
+    excess_clicks: Literal["refuse", "cap"] = "refuse",
+    links: Path | None = None,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Check an export row by row, say what was repaired and what is odd, and keep it as Parquet.
 
     What can be read in two ways is refused with its row, its column and what to do; nothing is
     dropped in silence.
+
+    Options:
+        export: The export: CSV, JSON lines or Parquet.
+        out: Folder for the delivery record, in Parquet.
+        source: The platform; without it, what the columns tell.
+        columns: Which column is which, OURS=THEIRS,... as in ad_id=Anzeigen-ID.
+        date_format: Of days that can be read in two ways, as in %d/%m/%Y.
+        time_zone: Of the account, as in Europe/Paris: whose days are it.
+        currency: Of the amounts, as in EUR, where the export says none.
+        decimal: The sign before decimals, where it can be read in two ways.
+        gaps: Days that an ad lacks in between: without delivery, or an error.
+        repeats: Rows of one ad and day: an error, or parts that are added up.
+        excess_clicks: More clicks than impressions: an error, or as many.
+        links: Table of which creative was in which ad and when, for an export by ad.
     """
     from adwright.creative.records.delivery import save_delivery
     from adwright.creative.records.export_rows import DeliveryOptions
@@ -132,20 +104,20 @@ def import_ads(  # noqa: PLR0913, PLR0917 - one argument per option
     typer.echo(f"All rows are valid. Written to {out}")
 
 
-@app.command("duplicates")
+@verb(app, "duplicates")
 def duplicate_ads(
-    record: Record,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images",
-            help="Folder of the images, found by their content: compares looks, too; needs the "
-            "extra `creative`.",
-        ),
-    ] = None,
+    record: Path,
+    *,
+    images: Path | None = None,
 ) -> None:
     """Name the creatives that are nearly the same: texts but for case, marks and spaces, and with
-    --images looks but for size and compression."""
+    --images looks but for size and compression.
+
+    Options:
+        record: An imported folder, or an export that can be read without options.
+        images: Folder of the images, found by their content: compares looks, too; needs the
+            extra `creative`.
+    """
     from adwright.creative.records.duplicates import near_duplicates
 
     found = opened_ads(record).creatives

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from adwright.cli.shared import (
     PUBLIC_LOGS,
-    DryRun,
-    Force,
-    Offline,
     allowed_to_replace,
     name_pairs,
     show_facts,
     show_table,
 )
+from adwright.cli.verbs import verb
 
 if TYPE_CHECKING:
     from adwright.data.sources.log import Description, Log
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from adwright.data.sources.summary import LogSummary
     from adwright.data.tasks.from_log import LogTaskConfig
 
-__all__ = ["app", "describe_log", "export_log", "import_log"]
 
 app = typer.Typer(
     help=(
@@ -37,119 +34,27 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        help=f"A file of events, an imported folder, or a public log by name: {PUBLIC_LOGS}."
-    ),
-]
-Atomic = Annotated[
-    str | None,
-    typer.Option("--atomic", help="Name of a RecBole data set: SOURCE is the folder of its files."),
-]
-Items = Annotated[
-    Path | None,
-    typer.Option("--items", help="Catalogue of items; without it, the ids of the log alone."),
-]
-MappingFile = Annotated[
-    Path | None,
-    typer.Option("--mapping", help="TOML file of the options below; an option wins over it."),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        help="Which column is which, OURS=THEIRS,... as in user_id=customer_id or quantity=menge. "
-        "Obvious names are taken without it, and said.",
-    ),
-]
-Kinds = Annotated[
-    str | None,
-    typer.Option(
-        "--kinds",
-        help="What the kinds of the log mean, THEIRS=OURS,... as in order=purchase; =none leaves "
-        "events out.",
-    ),
-]
-OneKind = Annotated[
-    str | None,
-    typer.Option("--kind", help="Kind of all events, where no column says it: purchase, click..."),
-]
-Out = Annotated[Path, typer.Argument(help="Folder for the validated log, in Parquet.")]
-Creatives = Annotated[Path | None, typer.Option("--creatives", help="Table of creatives.")]
-Campaigns = Annotated[Path | None, typer.Option("--campaigns", help="Table of campaigns.")]
-MakeTask = Annotated[
-    bool,
-    typer.Option("--task", help="Also make the task folder that `adwright train` reads."),
-]
-TaskFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--task-config",
-        help="TOML file of the task: responses, history, dates of the split, context.",
-    ),
-]
-Users = Annotated[
-    Path | None, typer.Option("--users", help="Table of what is known of the people.")
-]
-Clicked = Annotated[
-    str | None,
-    typer.Option(
-        "--clicked",
-        help="Column of 0 and 1: every row is an impression, and a click too where it is 1.",
-    ),
-]
-TimeFormat = Annotated[
-    str | None,
-    typer.Option("--time-format", help="Of times, as in %d/%m/%Y %H:%M; or s or ms since 1970."),
-]
-TimeZone = Annotated[
-    str | None,
-    typer.Option("--time-zone", help="Of times that name none, as in Europe/Paris; else UTC."),
-]
-Context = Annotated[
-    str | None,
-    typer.Option("--context", help="Columns to put into the context: store,channel."),
-]
-MinRating = Annotated[
-    float | None,
-    typer.Option("--min-rating", help="Leave out ratings below this one."),
-]
-DropRepeated = Annotated[
-    bool, typer.Option("--drop-repeated", help="Keep one of events that are told twice.")
-]
-DropFuture = Annotated[
-    bool | None,
-    typer.Option(
-        "--drop-future/--keep-future",
-        help="Leave out, or keep, what is dated after now; without either, a log with more than a "
-        "day of it is refused.",
-    ),
-]
-DropIncomplete = Annotated[
-    bool,
-    typer.Option("--drop-incomplete", help="Leave out rows without a user, an item or a time."),
-]
-ColumnKinds = Annotated[
-    str | None,
-    typer.Option(
-        "--column-kinds",
-        help="What columns of the catalogue or the context are: brand=category,year=number; also "
-        "list, text, and none for what means nothing. Without it their values decide, as is shown.",
-    ),
-]
 
-
-@app.command("describe")
+@verb(app, "describe")
 def describe_log(
-    source: Source,
-    atomic: Atomic = None,
-    items: Items = None,
-    mapping: MappingFile = None,
-    offline: Offline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    source: str,
+    *,
+    atomic: str | None = None,
+    items: Path | None = None,
+    mapping: Path | None = None,
+    offline: bool = False,
+    as_json: bool = False,
 ) -> None:
-    """Count events, people, items and kinds; say what each column is, and what is odd."""
+    """Count events, people, items and kinds; say what each column is, and what is odd.
+
+    Options:
+        source: A file of events, an imported folder, or a public log by name: complete-journey,
+            movielens, open-bandit.
+        atomic: Name of a RecBole data set: SOURCE is the folder of its files.
+        items: Catalogue of items; without it, the ids of the log alone.
+        mapping: TOML file of the options below; an option wins over it.
+        as_json (--json): Print JSON.
+    """
     from adwright.core.config import to_jsonable
     from adwright.data.sources.log import summarise
 
@@ -161,33 +66,34 @@ def describe_log(
     _show(found)
 
 
-@app.command("import")
-def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
-    source: Source,
-    out: Out,
-    items: Items = None,
-    creatives: Creatives = None,
-    campaigns: Campaigns = None,
-    users: Users = None,
-    atomic: Atomic = None,
-    mapping: MappingFile = None,
-    columns: Columns = None,
-    kinds: Kinds = None,
-    kind: OneKind = None,
-    clicked: Clicked = None,
-    time_format: TimeFormat = None,
-    time_zone: TimeZone = None,
-    context: Context = None,
-    min_rating: MinRating = None,
-    drop_repeated: DropRepeated = False,
-    drop_incomplete: DropIncomplete = False,
-    drop_future: DropFuture = None,
-    column_kinds: ColumnKinds = None,
-    task: MakeTask = False,
-    task_config: TaskFile = None,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+@verb(app, "import")
+def import_log(
+    source: str,
+    out: Path,
+    *,
+    items: Path | None = None,
+    creatives: Path | None = None,
+    campaigns: Path | None = None,
+    users: Path | None = None,
+    atomic: str | None = None,
+    mapping: Path | None = None,
+    columns: str | None = None,
+    kinds: str | None = None,
+    kind: str | None = None,
+    clicked: str | None = None,
+    time_format: str | None = None,
+    time_zone: str | None = None,
+    context: str | None = None,
+    min_rating: float | None = None,
+    drop_repeated: bool = False,
+    drop_incomplete: bool = False,
+    drop_future: bool | None = None,
+    column_kinds: str | None = None,
+    task: bool = False,
+    task_config: Path | None = None,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Check a log row by row, say what is in it and what is odd, and keep it as Parquet.
 
@@ -195,6 +101,36 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
     and a time: CSV (with , ; tab or |), JSON lines, either also in .gz, Parquet or a folder of its
     parts; or RecBole atomic files with --atomic NAME. The first bad row is named by file, row and
     column; what fails leaves nothing behind.
+
+    Options:
+        source: A file of events, an imported folder, or a public log by name: complete-journey,
+            movielens, open-bandit.
+        out: Folder for the validated log, in Parquet.
+        items: Catalogue of items; without it, the ids of the log alone.
+        creatives: Table of creatives.
+        campaigns: Table of campaigns.
+        users: Table of what is known of the people.
+        atomic: Name of a RecBole data set: SOURCE is the folder of its files.
+        mapping: TOML file of the options below; an option wins over it.
+        columns: Which column is which, OURS=THEIRS,... as in user_id=customer_id or
+            quantity=menge. Obvious names are taken without it, and said.
+        kinds: What the kinds of the log mean, THEIRS=OURS,... as in order=purchase; =none
+            leaves events out.
+        kind: Kind of all events, where no column says it: purchase, click...
+        clicked: Column of 0 and 1: every row is an impression, and a click too where it is 1.
+        time_format: Of times, as in %d/%m/%Y %H:%M; or s or ms since 1970.
+        time_zone: Of times that name none, as in Europe/Paris; else UTC.
+        context: Columns to put into the context: store,channel.
+        min_rating: Leave out ratings below this one.
+        drop_repeated: Keep one of events that are told twice.
+        drop_incomplete: Leave out rows without a user, an item or a time.
+        drop_future (--drop-future/--keep-future): Leave out, or keep, what is dated after now;
+            without either, a log with more than a day of it is refused.
+        column_kinds: What columns of the catalogue or the context are:
+            brand=category,year=number; also list, text, and none for what means nothing.
+            Without it their values decide, as is shown.
+        task: Also make the task folder that `adwright train` reads.
+        task_config: TOML file of the task: responses, history, dates of the split, context.
     """
     from adwright.core.config import load_toml
     from adwright.data.sources.log import summarise
@@ -232,21 +168,28 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
         _save(out, log, found, with_task, overwrite=replacing)
 
 
-@app.command("export")
+@verb(app, "export")
 def export_log(
-    source: Source,
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    form: Annotated[
-        Literal["parquet", "csv", "atomic"],
-        typer.Option("--format", help="Parquet, CSV, or RecBole atomic files."),
-    ] = "parquet",
-    name: Annotated[str, typer.Option("--name", help="Name of the atomic data set.")] = "log",
-    items: Items = None,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    source: str,
+    out: Path,
+    *,
+    form: Literal["parquet", "csv", "atomic"] = "parquet",
+    name: str = "log",
+    items: Path | None = None,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
-    """Write a log as Parquet, CSV or RecBole atomic files, for other tools to read."""
+    """Write a log as Parquet, CSV or RecBole atomic files, for other tools to read.
+
+    Options:
+        source: A file of events, an imported folder, or a public log by name: complete-journey,
+            movielens, open-bandit.
+        out: Folder to write.
+        form (--format): Parquet, CSV, or RecBole atomic files.
+        name: Name of the atomic data set.
+        items: Catalogue of items; without it, the ids of the log alone.
+    """
     from adwright.data.sources.log import save_log, summarise
 
     log = _opened(source, None, items, asked=None, offline=offline)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.shared import Offline, Seed, console, show_table
+from adwright.cli.shared import console, show_table
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,77 +20,26 @@ if TYPE_CHECKING:
     from adwright.demos.ranker import DemoConfig, DemoResult
     from adwright.demos.retirement import RetirementDemoResult
 
-__all__ = ["demo", "register", "show", "show_ads", "show_audit", "show_cascade", "show_retirement"]
-
-Households = Annotated[
-    float,
-    typer.Option(
-        "--households",
-        min=0.001,
-        max=1.0,
-        help="Share of the 2,469 households; less is faster.",
-    ),
-]
-NegativeRate = Annotated[
-    float,
-    typer.Option(
-        "--negative-rate",
-        min=0.001,
-        max=1.0,
-        help="Share of the impressions without a response that training keeps; undone "
-        "afterwards, so that probabilities stay true.",
-    ),
-]
-WithCascade = Annotated[
-    bool,
-    typer.Option("--cascade/--no-cascade", help="Train and serve the whole cascade, too."),
-]
-WithRetirement = Annotated[
-    bool,
-    typer.Option(
-        "--retirement/--no-retirement", help="Learn how long displays go on, and what to stop."
-    ),
-]
-WithAds = Annotated[
-    bool,
-    typer.Option("--ads/--no-ads", help="Write ads for what the first household would be shown."),
-]
-WithAudit = Annotated[
-    bool,
-    typer.Option(
-        "--audit/--no-audit", help="Certify the list of these ads, and try to push one of them."
-    ),
-]
-Requests = Annotated[
-    int,
-    typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
-]
-MaxHistory = Annotated[
-    int,
-    typer.Option("--max-history", min=0, help="Most recent purchases to look at; 0 for all."),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("demo")(demo)
+    verb(app, "demo")(demo)
 
 
 def demo(
-    households: Households = 1.0,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
-    negative_rate: NegativeRate = 0.05,
-    max_history: MaxHistory = 0,
-    cascade: WithCascade = True,
-    retirement: WithRetirement = True,
-    ads: WithAds = True,
-    audit: WithAudit = True,
-    requests: Requests = 1000,
-    seed: Seed = 0,
-    offline: Offline = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the models and the pages.")] = Path(
-        "runs/demo"
-    ),
+    *,
+    households: Annotated[float, Ge(0.001), Le(1)] = 1.0,
+    epochs: Count = 1,
+    negative_rate: Annotated[float, Ge(0.001), Le(1)] = 0.05,
+    max_history: Natural = 0,
+    cascade: bool = True,
+    retirement: bool = True,
+    ads: bool = True,
+    audit: bool = True,
+    requests: Count = 1000,
+    seed: Natural = 0,
+    offline: bool = False,
+    out: Path = Path("runs/demo"),
 ) -> None:
     """Train a ranker on a year of real promotions, then a cascade that decides for real people.
 
@@ -111,6 +62,19 @@ def demo(
     Fifth part, with the extras `lm` and `audit`: certifies how far any text could move these
     products in the list of the ranker, and pushes one of them, there and in that of an assistant
     which reads all texts.
+
+    Options:
+        households: Share of the 2,469 households; less is faster.
+        epochs: Passes over the data.
+        negative_rate: Share of the impressions without a response that training keeps; undone
+            afterwards, so that probabilities stay true.
+        max_history: Most recent purchases to look at; 0 for all.
+        cascade: Train and serve the whole cascade, too.
+        retirement: Learn how long displays go on, and what to stop.
+        ads: Write ads for what the first household would be shown.
+        audit: Certify the list of these ads, and try to push one of them.
+        requests: Baskets of the test weeks that it decides.
+        out: Folder for the models and the pages.
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

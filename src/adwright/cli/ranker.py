@@ -10,15 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.shared import (
-    PUBLIC_LOGS,
-    DryRun,
-    Force,
-    LogTo,
-    RayWorkers,
-    Resume,
-    Retries,
-    Seed,
-    StopNow,
     agree_to_journey,
     allowed_to_replace,
     config_or_log,
@@ -26,94 +17,38 @@ from adwright.cli.shared import (
     show_facts,
     show_table,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Le, Natural
 
 if TYPE_CHECKING:
     from adwright.training.ranking.run import RunResult
 
-__all__ = ["evaluate", "explain", "export", "register", "score", "train"]
-
-RankerPath = Annotated[
-    Path, typer.Argument(help="Folder of a saved ranker, for example runs/demo/ranker.")
-]
-Events = Annotated[
-    Path,
-    typer.Option(
-        "--events",
-        help="The histories: Parquet or CSV with user_id, item_id and time, or an imported log. "
-        "Where there is a column kind, events of the kinds that the ranker's histories are made "
-        "of count.",
-    ),
-]
-NegativeRate = Annotated[
-    float | None,
-    typer.Option(
-        "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
-    ),
-]
-Search = Annotated[
-    int,
-    typer.Option(
-        "--search", min=0, help="Trainings of a search for better settings on validation rows."
-    ),
-]
-Config = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[LOG|CONFIG]", help="A log or a task, as --task takes it, or a run file in TOML."
-    ),
-]
-TaskPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--task",
-        help="Folder of a task or of an imported log, the file that would be imported, or a public "
-        f"log by name: {PUBLIC_LOGS}.",
-    ),
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its ranker.")]
-RunSeed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="The same seed gives the same ranker.")
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs", min=1, help="Passes over the data, at most; with --resume, also more."
-    ),
-]
-Base = Annotated[
-    bool | None,
-    typer.Option(
-        "--base/--no-base",
-        help="Also train the base model: to compare with, and because the mean of both is saved "
-        "where validation rows do not say that one alone is better.",
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs but `train`, which stands in a group of its own."""
-    app.command("evaluate")(evaluate)
-    app.command("score")(score)
-    app.command("explain")(explain)
-    app.command("export")(export)
+    verb(app, "evaluate")(evaluate)
+    verb(app, "score")(score)
+    verb(app, "explain")(explain)
+    verb(app, "export")(export)
 
 
-def train(  # noqa: PLR0913, PLR0917 - one argument per option
-    config: Config = None,
-    task: TaskPath = None,
-    out: Out = None,
-    seed: RunSeed = None,
-    epochs: Epochs = None,
-    negative_rate: NegativeRate = None,
-    base: Base = None,
-    search: Search = 0,
-    ray_workers: RayWorkers = 0,
-    retries: Retries = 0,
-    log_to: LogTo = None,
-    resume: Resume = False,
-    stop_now: StopNow = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def train(
+    config: Path | None = None,
+    *,
+    task: Path | None = None,
+    out: Path | None = None,
+    seed: Natural | None = None,
+    epochs: Count | None = None,
+    negative_rate: Annotated[float, Ge(0), Le(1)] | None = None,
+    base: bool | None = None,
+    search: Natural = 0,
+    ray_workers: Natural = 0,
+    retries: Natural = 0,
+    log_to: Literal["tensorboard", "mlflow"] | None = None,
+    resume: bool = False,
+    stop_now: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Train, calibrate and measure a ranker, and save it; the word `din` may be left out.
 
@@ -122,6 +57,18 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
     continues with --resume and ends with the same bits; --stop-now closes it instead. With
     --ray-workers the processes of Ray divide each batch, on the cluster of RAY_ADDRESS or on this
     machine; it needs the extra `ray`.
+
+    Options:
+        config ([LOG|CONFIG]): A log or a task, as --task takes it, or a run file in TOML.
+        task: Folder of a task or of an imported log, the file that would be imported, or a
+            public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the run and its ranker.
+        seed: The same seed gives the same ranker.
+        epochs: Passes over the data, at most; with --resume, also more.
+        negative_rate: Share of the label-0 rows that is kept.
+        base: Also train the base model: to compare with, and because the mean of both is saved
+            where validation rows do not say that one alone is better.
+        search: Trainings of a search for better settings on validation rows.
     """
     from adwright.core.config import load_toml, read_toml, to_jsonable, with_overrides
     from adwright.training.dry_run import plan_ranking
@@ -182,31 +129,15 @@ def _tell_default(sentence: str) -> None:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder of a saved model, or of its run.")],
-    task: Annotated[
-        Path | None,
-        typer.Option(
-            "--task",
-            help="Of a ranker: the task, as train takes it; by default the one of its run.",
-        ),
-    ] = None,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            "--log",
-            help="Of what recommends: a log that has gone on since, as train takes it; by default "
-            "what its run measured is shown.",
-        ),
-    ] = None,
-    split: Annotated[
-        Literal["valid", "test"], typer.Option("--split", help="Which rows to measure.")
-    ] = "test",
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of the bootstrap.")] = 500,
-    seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Also write the report as JSON here.")
-    ] = None,
-    force: Force = False,
+    model: Path,
+    *,
+    task: Path | None = None,
+    log: str | None = None,
+    split: Literal["valid", "test"] = "test",
+    draws: Count = 500,
+    seed: Natural = 0,
+    out: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Say how good a saved model is, with intervals over users, by what it was not fitted on.
 
@@ -215,6 +146,15 @@ def evaluate(
     which was made before the model was fitted to all events. With --log LOG it is measured on what
     that log holds after the last event that the model knows, beside the simple rules as they were
     then; items that it does not know are misses. What it has seen is refused.
+
+    Options:
+        model: Folder of a saved model, or of its run.
+        task: Of a ranker: the task, as train takes it; by default the one of its run.
+        log: Of what recommends: a log that has gone on since, as train takes it; by default
+            what its run measured is shown.
+        split: Which rows to measure.
+        draws: Draws of the bootstrap.
+        out: Also write the report as JSON here.
     """
     from adwright.cli.recommenders import evaluate_recommender
     from adwright.core.artifacts import load_artifact
@@ -247,24 +187,15 @@ def evaluate(
 
 
 def score(
-    ranker: RankerPath,
-    rows: Annotated[
-        Path,
-        typer.Argument(
-            help="Rows to score: Parquet or CSV with user_id, item_id, time and the features."
-        ),
-    ],
-    events: Events,
-    out: Annotated[Path, typer.Option("--out", help="Parquet file for the scores.")],
-    items: Annotated[
-        Path | None,
-        typer.Option("--items", help="Table of items: new ones are scored by their features."),
-    ] = None,
-    chunk: Annotated[
-        int, typer.Option("--chunk", min=1, help="Rows held in memory at once.")
-    ] = 100_000,
-    force: Force = False,
-    dry_run: DryRun = False,
+    ranker: Path,
+    rows: Path,
+    *,
+    events: Path,
+    out: Path,
+    items: Path | None = None,
+    chunk: Count = 100_000,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Score a file of any length, in the order of its rows.
 
@@ -272,6 +203,16 @@ def score(
     probability, and known_item: false where the catalogue lacks the item, which is then scored
     by its context alone, unless --items tells its features. Popularity that the rows do not say is
     counted from the events, of earlier days. Memory follows --chunk and the histories of its users.
+
+    Options:
+        ranker: Folder of a saved ranker, for example runs/demo/ranker.
+        rows: Rows to score: Parquet or CSV with user_id, item_id, time and the features.
+        events: The histories: Parquet or CSV with user_id, item_id and time, or an imported
+            log. Where there is a column kind, events of the kinds that the ranker's histories
+            are made of count.
+        out: Parquet file for the scores.
+        items: Table of items: new ones are scored by their features.
+        chunk: Rows held in memory at once.
     """
     from adwright.training.ranking.frames import needed_columns
     from adwright.training.ranking.ranker import Ranker
@@ -289,16 +230,26 @@ def score(
 
 
 def explain(
-    ranker: RankerPath,
-    item: Annotated[str, typer.Argument(help="item_id of the ad.")],
-    user: Annotated[str, typer.Option("--user", help="user_id of the user.")],
-    events: Events,
-    k: Annotated[int, typer.Option("--k", min=1, help="Past purchases to name.")] = 5,
+    ranker: Path,
+    item: str,
+    *,
+    user: str,
+    events: Path,
+    k: Count = 5,
 ) -> None:
     """Name the past purchases that activated an ad for a user.
 
     The weight of a purchase is its activation times how often it was bought: what the network
     looked at, which is not a cause.
+
+    Options:
+        ranker: Folder of a saved ranker, for example runs/demo/ranker.
+        item: item_id of the ad.
+        user: user_id of the user.
+        events: The histories: Parquet or CSV with user_id, item_id and time, or an imported
+            log. Where there is a column kind, events of the kinds that the ranker's histories
+            are made of count.
+        k: Past purchases to name.
     """
     from adwright.training.ranking.ranker import Ranker
     from adwright.training.ranking.scoring import events_of
@@ -317,14 +268,10 @@ def explain(
 
 
 def export(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of a saved ranker or sequential model, for example runs/demo/ranker."
-        ),
-    ],
-    out: Annotated[Path, typer.Argument(help="Folder for the exported model.")],
-    force: Force = False,
+    model: Path,
+    out: Path,
+    *,
+    force: bool = False,
 ) -> None:
     """Export a model to ONNX, after comparing what it says with what the file says.
 
@@ -333,6 +280,10 @@ def export(
     and calibrated probabilities. A sequential model becomes a network over padded histories, with
     the vectors of its items beside it. It needs the extra `export` to be written, and only an
     ONNX runtime to be used.
+
+    Options:
+        model: Folder of a saved ranker or sequential model, for example runs/demo/ranker.
+        out: Folder for the exported model.
     """
     from adwright.training.sequential.export import export_saved
 

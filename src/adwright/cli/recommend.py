@@ -4,79 +4,54 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Offline, Resume, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Natural
 from adwright.core.errors import ConfigError
-
-__all__ = ["recommend", "register"]
-
-
-Model = Annotated[Path, typer.Argument(help="Folder of a model, or of the run that made it.")]
-Out = Annotated[Path, typer.Option("--out", help="Parquet file: user_id, rank, item_id, score.")]
-Users = Annotated[
-    str,
-    typer.Option(
-        "--users",
-        help="File of users (a column user_id, or one id a line), or all: everybody with an event.",
-    ),
-]
-Events = Annotated[
-    str | None,
-    typer.Option(
-        "--events",
-        help="Log of what they did; by default what the model was saved with, or trained on.",
-    ),
-]
-Unseen = Annotated[
-    bool | None,
-    typer.Option(
-        "--unseen/--repeats",
-        help="Leave out all that is in a user's history, or nothing of it; by default what events "
-        "took off the list, by kind, as the log shows.",
-    ),
-]
-At = Annotated[
-    str | None,
-    typer.Option(
-        "--at", help="The moment that is asked about, in UTC; by default after the last event."
-    ),
-]
-Chunk = Annotated[
-    int, typer.Option("--chunk", min=1, help="Users of one part, which is kept once done.")
-]
-Workers = Annotated[
-    int, typer.Option("--ray-workers", min=0, help="Processes of Ray that share it; 0 for none.")
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("recommend")(recommend)
+    verb(app, "recommend")(recommend)
 
 
-def recommend(  # noqa: PLR0913, PLR0917 - one argument per option
-    model: Model,
-    out: Out,
-    users: Users = "all",
-    events: Events = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Items for each.")] = 10,
-    unseen: Unseen = None,
-    at: At = None,
-    chunk: Chunk = 20_000,
-    ray_workers: Workers = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def recommend(
+    model: Path,
+    *,
+    out: Path,
+    users: str = "all",
+    events: str | None = None,
+    k: Count = 10,
+    unseen: bool | None = None,
+    at: str | None = None,
+    chunk: Count = 20_000,
+    ray_workers: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Write the best items of the whole catalogue for everybody, by any model that can be served.
 
     A run that was cut off goes on with --resume after the last part that it wrote. With
     --ray-workers the processes of Ray share the parts, on the cluster of RAY_ADDRESS or on this
     machine; it needs the extra `ray`.
+
+    Options:
+        model: Folder of a model, or of the run that made it.
+        out: Parquet file: user_id, rank, item_id, score.
+        users: File of users (a column user_id, or one id a line), or all: everybody with an
+            event.
+        events: Log of what they did; by default what the model was saved with, or trained on.
+        k: Items for each.
+        unseen (--unseen/--repeats): Leave out all that is in a user's history, or nothing of
+            it; by default what events took off the list, by kind, as the log shows.
+        at: The moment that is asked about, in UTC; by default after the last event.
+        chunk: Users of one part, which is kept once done.
+        ray_workers: Processes of Ray that share it; 0 for none.
     """
     from adwright.delivery.recommend.models import Wanted, open_model
     from adwright.delivery.recommend.run import read_users, recommend_file

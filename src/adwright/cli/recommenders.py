@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from adwright.cli.shared import PUBLIC_LOGS, show_table
+from adwright.cli.shared import show_table
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.data.tasks.own.next_item import NextItem
     from adwright.delivery.funnel.measure import FunnelReport
     from adwright.metrics.reports.comparison import RankingComparison
-
-__all__ = ["LogName", "evaluate_recommender", "opened_task", "show_report"]
-
-LogName = Annotated[
-    str,
-    typer.Argument(
-        help="An imported log, the file that would be imported, a folder with sequences.txt, or a "
-        f"public log by name: {PUBLIC_LOGS}."
-    ),
-]
 
 
 def evaluate_recommender(

@@ -9,76 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.serve import need_service
-from adwright.cli.shared import DryRun, Offline, show_table
+from adwright.cli.shared import show_table
+from adwright.cli.verbs import verb
+from adwright.core.config import Ge, Le
 from adwright.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["register", "retrain"]
-
-
-Served = Annotated[
-    list[str],
-    typer.Option(
-        "--served",
-        help="What the service wrote: a folder that events were compacted into, a file of events, "
-        "or the URL of a store; may be repeated.",
-    ),
-]
-OldLog = Annotated[
-    str | None,
-    typer.Option("--log", help="The old log; by default the one the model was trained on."),
-]
-Tenant = Annotated[
-    str | None,
-    typer.Option("--tenant", help="Whose events of a store; and for whom --publish is."),
-]
-Publish = Annotated[
-    bool,
-    typer.Option(
-        "--publish", help="Publish the new model, if it is shown to be no worse than the old."
-    ),
-]
-Margin = Annotated[
-    float,
-    typer.Option(
-        "--margin",
-        min=0,
-        max=1,
-        help="No worse is a lead whose lower end, over people, lies above minus this share of what "
-        "the old model reaches.",
-    ),
-]
-Anyway = Annotated[
-    str | None,
-    typer.Option(
-        "--anyway",
-        metavar="REASON",
-        help="Publish whatever the comparison and the feed say; the reason is written down.",
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("retrain")(retrain)
+    verb(app, "retrain")(retrain)
 
 
 def retrain(
-    model: Annotated[Path, typer.Argument(help="Folder of the model, or of the run that made it.")],
-    served: Served,
-    out: Annotated[Path, typer.Option("--out", help="New folder for the run and its model.")],
-    log: OldLog = None,
-    tenant: Tenant = None,
-    publish: Publish = False,
-    margin: Margin = 0.02,
-    anyway: Anyway = None,
-    models: Annotated[
-        Path, typer.Option("--models", help="Folder of the models, for --publish.")
-    ] = Path("models"),
-    offline: Offline = False,
-    dry_run: DryRun = False,
+    model: Path,
+    *,
+    served: list[str],
+    out: Path,
+    log: str | None = None,
+    tenant: str | None = None,
+    publish: bool = False,
+    margin: Annotated[float, Ge(0), Le(1)] = 0.02,
+    anyway: str | None = None,
+    models: Path = Path("models"),
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Train a model again, as it was trained, on its log and on what the service wrote since.
 
@@ -87,6 +44,20 @@ def retrain(
     too few people say so, nothing is published, and the answer says how many more would tell. A
     feed that looks broken, such as with events from the future or one item that floods it,
     is refused. What was published is undone by `adwright publish --back --tenant NAME`.
+
+    Options:
+        model: Folder of the model, or of the run that made it.
+        served: What the service wrote: a folder that events were compacted into, a file of
+            events, or the URL of a store; may be repeated.
+        out: New folder for the run and its model.
+        log: The old log; by default the one the model was trained on.
+        tenant: Whose events of a store; and for whom --publish is.
+        publish: Publish the new model, if it is shown to be no worse than the old.
+        margin: No worse is a lead whose lower end, over people, lies above minus this share of
+            what the old model reaches.
+        anyway (REASON): Publish whatever the comparison and the feed say; the reason is written
+            down.
+        models: Folder of the models, for --publish.
     """
     from adwright.core.atomic import atomic_write_text
     from adwright.core.clock import SystemClock

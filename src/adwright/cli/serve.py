@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.shared import Offline, show_table
+from adwright.cli.shared import show_table
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Le
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,46 +20,41 @@ if TYPE_CHECKING:
     from adwright.campaigns.store.store import Store
     from adwright.service.config import ServiceConfig
 
-__all__ = ["StoreUrl", "key", "need_service", "publish", "register", "serve", "show_keys"]
 
-StoreUrl = Annotated[
-    str,
-    typer.Option("--store", help="sqlite:///PATH or postgresql://USER@HOST/DATABASE."),
-]
-Models = Annotated[
-    Path, typer.Option("--models", help="Folder of the models: MODELS/TENANT/VERSION.")
-]
 _STORE = "sqlite:///adwright.db"
 _MODELS = Path("models")
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("serve")(serve)
-    app.command("publish")(publish)
-    app.command("key")(key)
+    verb(app, "serve")(serve)
+    verb(app, "publish")(publish)
+    verb(app, "key")(key)
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Argument(help="Settings of the service in TOML; without, the defaults.")
-    ] = None,
-    store: StoreUrl = _STORE,
-    models: Models = _MODELS,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")
-    ] = 8000,
-    ray: Annotated[
-        bool,
-        typer.Option("--ray", help="Serve from replicas on a Ray cluster, RAY_ADDRESS or own."),
-    ] = False,
-    replicas: Annotated[int, typer.Option("--replicas", min=1, help="Replicas, with --ray.")] = 2,
+    config: Path | None = None,
+    *,
+    store: str = _STORE,
+    models: Path = _MODELS,
+    host: str = "127.0.0.1",
+    port: Annotated[int, Ge(0), Le(65535)] = 8000,
+    ray: bool = False,
+    replicas: Count = 2,
 ) -> None:
     """Serve decisions over HTTP until it is interrupted.
 
     Each call carries the key of a tenant in X-API-Key; /openapi.json describes them all. The
     models of --models can be exchanged while it runs, see `adwright publish`.
+
+    Options:
+        config: Settings of the service in TOML; without, the defaults.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        models: Folder of the models: MODELS/TENANT/VERSION.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        ray: Serve from replicas on a Ray cluster, RAY_ADDRESS or own.
+        replicas: Replicas, with --ray.
     """
     need_service()
     # Read by the libraries of a model when they are loaded: threads of one decision would only
@@ -75,37 +72,15 @@ def serve(
 
 
 def publish(
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder of a model or of the run that made it; or, without --tenant, of a version "
-            "that lies in MODELS/TENANT/VERSION already."
-        ),
-    ] = None,
-    models: Models = _MODELS,
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", help="For whom the model is copied and decides.")
-    ] = None,
-    version: Annotated[
-        str | None, typer.Option("--version", help="Its name there; by default the next of v1, v2.")
-    ] = None,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            "--log",
-            help="Log of the histories that a single model is asked with; by default the one it "
-            "was trained on.",
-        ),
-    ] = None,
-    histories: Annotated[
-        bool,
-        typer.Option("--histories/--no-histories", help="Publish what users did until now, too."),
-    ] = True,
-    back: Annotated[
-        bool,
-        typer.Option("--back", help="Instead let the version decide that did before, of --tenant."),
-    ] = False,
-    offline: Offline = False,
+    model: Path | None = None,
+    *,
+    models: Path = _MODELS,
+    tenant: str | None = None,
+    version: str | None = None,
+    log: str | None = None,
+    histories: bool = True,
+    back: bool = False,
+    offline: bool = False,
 ) -> None:
     """Let a model decide for a tenant, after it was loaded and asked as the service does it.
 
@@ -115,6 +90,17 @@ def publish(
     within a second; one that cannot be loaded is refused, and the old one goes on. GET /v1/models
     and /readyz say so. Nothing is compared here: `adwright retrain --publish` publishes what is
     shown to be no worse than what decides.
+
+    Options:
+        model: Folder of a model or of the run that made it; or, without --tenant, of a version
+            that lies in MODELS/TENANT/VERSION already.
+        models: Folder of the models: MODELS/TENANT/VERSION.
+        tenant: For whom the model is copied and decides.
+        version: Its name there; by default the next of v1, v2.
+        log: Log of the histories that a single model is asked with; by default the one it was
+            trained on.
+        histories: Publish what users did until now, too.
+        back: Instead let the version decide that did before, of --tenant.
     """
     need_service()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -161,32 +147,26 @@ def publish(
 
 
 def key(
-    tenant: Annotated[str, typer.Argument(help="Name of the tenant; made where it is new.")],
-    store: StoreUrl = _STORE,
-    revoke: Annotated[
-        str | None, typer.Option("--revoke", help="Instead take this key, or its id, out of use.")
-    ] = None,
-    show: Annotated[
-        bool, typer.Option("--list", help="Instead list its keys: ids, dates and scopes.")
-    ] = False,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scope",
-            help="What the key opens: events, decide, read, stops, agent:ask, agent:confirm, "
-            "admin; may be repeated. By default what the pages of a shop need: events and decide.",
-        ),
-    ] = None,
-    two_keys: Annotated[
-        bool | None,
-        typer.Option(
-            "--two-keys/--one-key",
-            help="Instead say whether a change by the agent needs another key's yes than that of "
-            "the key which asked for it.",
-        ),
-    ] = None,
+    tenant: str,
+    *,
+    store: str = _STORE,
+    revoke: str | None = None,
+    show: bool = False,
+    scope: list[str] | None = None,
+    two_keys: bool | None = None,
 ) -> None:
-    """Make a key for a tenant. It is shown here and never again."""
+    """Make a key for a tenant. It is shown here and never again.
+
+    Options:
+        tenant: Name of the tenant; made where it is new.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        revoke: Instead take this key, or its id, out of use.
+        show (--list): Instead list its keys: ids, dates and scopes.
+        scope: What the key opens: events, decide, read, stops, agent:ask, agent:confirm, admin;
+            may be repeated. By default what the pages of a shop need: events and decide.
+        two_keys (--two-keys/--one-key): Instead say whether a change by the agent needs another
+            key's yes than that of the key which asked for it.
+    """
     need_service()
     from adwright.campaigns.store.keys import WEB_SHOP
     from adwright.campaigns.store.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 from typer import echo as _write
@@ -16,64 +16,9 @@ from adwright.core.progress import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = [
-    "PUBLIC_LOGS",
-    "DryRun",
-    "Force",
-    "LogTo",
-    "Offline",
-    "RayWorkers",
-    "Resume",
-    "Retries",
-    "Seed",
-    "StopNow",
-    "agree_to_journey",
-    "allowed_to_replace",
-    "config_or_log",
-    "console",
-    "echo",
-    "fail",
-    "name_pairs",
-    "require_ray_options",
-    "show_facts",
-    "show_table",
-]
 
 #: Names of the public logs that every verb takes in the place of a log; see `PublicLog`.
 PUBLIC_LOGS = "complete-journey, movielens, open-bandit"
-
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there, without asking.")]
-DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Check everything and say what would be done; write nothing."),
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Never download; use what the cache holds.")
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")]
-StopNow = Annotated[
-    bool,
-    typer.Option(
-        "--stop-now",
-        help="Close an interrupted run: no further step; measure and save the best so far.",
-    ),
-]
-LogTo = Annotated[
-    Literal["tensorboard", "mlflow"] | None,
-    typer.Option(
-        "--log-to",
-        help="tensorboard or mlflow: log losses and measures there, too; needs the extra of that "
-        "name.",
-    ),
-]
-RayWorkers = Annotated[
-    int,
-    typer.Option("--ray-workers", min=0, help="Train with so many processes of Ray; 0 for none."),
-]
-Retries = Annotated[
-    int, typer.Option("--retries", min=0, help="Restarts of Ray's workers when one of them dies.")
-]
 
 
 def console() -> Console:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    Offline,
     allowed_to_replace,
     console,
     show_facts,
     show_table,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Ge, Le, Natural
 
 if TYPE_CHECKING:
     from adwright.campaigns.simulation.config import SimulationRunConfig
@@ -24,55 +23,29 @@ if TYPE_CHECKING:
     from adwright.campaigns.simulation.report import SimulationReport
     from adwright.campaigns.simulation.run import Plan
 
-__all__ = ["register", "simulate"]
 
 _POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
-
-Model = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        help="Folder of what orders the items, such as a cascade; without one, a person's own "
-        "favourites come first, which needs no training.",
-    ),
-]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        help="A service that runs already, and decides with its own policies; its key in the "
-        "environment as ADWRIGHT_KEY, its store in the run file. Without, one is started here.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("simulate")(simulate)
+    verb(app, "simulate")(simulate)
 
 
 def simulate(
-    config: Annotated[
-        Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")
-    ] = None,
-    a: Annotated[str | None, typer.Option("--a", help=f"Policy A: {_POLICIES}.")] = None,
-    b: Annotated[str | None, typer.Option("--b", help="Policy B, in the same way.")] = None,
-    model: Model = None,
-    days: Annotated[float | None, typer.Option("--days", min=1.0, help="Days to simulate.")] = None,
-    people: Annotated[
-        float | None,
-        typer.Option("--people", min=0.001, max=1.0, help="Share of them; less is faster."),
-    ] = None,
-    url: Url = None,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for the store, the log and the report.")
-    ] = Path("runs/simulation"),
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="The same seed gives the same people.")
-    ] = None,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    config: Path | None = None,
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    model: Path | None = None,
+    days: Annotated[float, Ge(1)] | None = None,
+    people: Annotated[float, Ge(0.001), Le(1)] | None = None,
+    url: str | None = None,
+    out: Path = Path("runs/simulation"),
+    seed: Natural | None = None,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Let simulated people meet two policies through the service, and compare them.
 
@@ -86,6 +59,20 @@ def simulate(
     Begin with `adwright simulate --dry-run`, then `adwright simulate --days 3`. A policy against
     itself, `--a greedy --b greedy`, shows what chance alone does. At a service of yours, the
     people of B go to a second tenant where ADWRIGHT_KEY_B holds its key.
+
+    Options:
+        config: Run file in TOML; without one, the defaults.
+        a: Policy A: greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH.
+        b: Policy B, in the same way.
+        model: Folder of what orders the items, such as a cascade; without one, a person's own
+            favourites come first, which needs no training.
+        days: Days to simulate.
+        people: Share of them; less is faster.
+        url: A service that runs already, and decides with its own policies; its key in the
+            environment as ADWRIGHT_KEY, its store in the run file. Without, one is started
+            here.
+        out: Folder for the store, the log and the report.
+        seed: The same seed gives the same people.
     """
     from adwright.campaigns.simulation.config import open_world
     from adwright.campaigns.simulation.loop import run_loop

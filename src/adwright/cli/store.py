@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from adwright.cli.serve import StoreUrl, need_service, show_keys
-from adwright.cli.shared import Force, allowed_to_replace, show_facts, show_table
+from adwright.cli.serve import need_service, show_keys
+from adwright.cli.shared import allowed_to_replace, show_facts, show_table
+from adwright.cli.verbs import verb
+from adwright.core.config import Count
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.campaigns.overview import TenantOverview
     from adwright.campaigns.store.store import Store
 
-__all__ = ["app", "compact", "events", "log", "show"]
 
 app = typer.Typer(
     help=(
@@ -32,26 +33,21 @@ _STORE = "sqlite:///adwright.db"
 #: Days of the table.
 _DAYS = 14
 
-Tenant = Annotated[str, typer.Option("--tenant", help="Whose events.")]
-Before = Annotated[
-    str | None,
-    typer.Option(
-        "--before", help="Compact the days before this one, such as 2026-05-31; by default today."
-    ),
-]
 
-
-@app.command("show")
+@verb(app, "show")
 def show(
-    store: StoreUrl = _STORE,
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", help="This one alone, with its events by day.")
-    ] = None,
-    models: Annotated[
-        Path, typer.Option("--models", help="Folder of the models: MODELS/TENANT/VERSION.")
-    ] = Path("models"),
+    *,
+    store: str = _STORE,
+    tenant: str | None = None,
+    models: Path = Path("models"),
 ) -> None:
-    """Count what a store holds: tenants, keys, events by kind and day, decisions, models."""
+    """Count what a store holds: tenants, keys, events by kind and day, decisions, models.
+
+    Options:
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        tenant: This one alone, with its events by day.
+        models: Folder of the models: MODELS/TENANT/VERSION.
+    """
     need_service()
     from adwright.campaigns.overview import overview
     from adwright.service.registry.inventory import inventory
@@ -71,20 +67,24 @@ def show(
                 _show_days(found)
 
 
-@app.command("events")
+@verb(app, "events")
 def events(
-    tenant: Tenant,
-    out: Annotated[Path, typer.Option("--out", help="Parquet or CSV file for the events.")],
-    store: StoreUrl = _STORE,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", help="Where they were compacted to: take those events, too."),
-    ] = None,
-    force: Force = False,
+    *,
+    tenant: str,
+    out: Path,
+    store: str = _STORE,
+    folder: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Write a tenant's events to a file, in the columns that every log has.
 
     Those that the store still holds; with --folder all that there ever were, each once.
+
+    Options:
+        tenant: Whose events.
+        out: Parquet or CSV file for the events.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        folder: Where they were compacted to: take those events, too.
     """
     need_service()
     from adwright.data.sources.tables import write_table
@@ -103,15 +103,21 @@ def events(
             )
 
 
-@app.command("log")
+@verb(app, "log")
 def log(
-    tenant: Tenant,
-    store: StoreUrl = _STORE,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of the last.")] = 50,
+    *,
+    tenant: str,
+    store: str = _STORE,
+    limit: Count = 50,
 ) -> None:
     """Say who did what, the newest first: keys, stops, campaigns, models, runs of the agent.
 
     What was done over HTTP names the id of its key; the rest was done beside the store itself.
+
+    Options:
+        tenant: Whose events.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        limit: How many of the last.
     """
     need_service()
     with _opened(store) as opened:
@@ -129,20 +135,25 @@ def log(
         show_table(("time (UTC)", "key", "what", "subject", "more"), rows, title=f"By {tenant}")
 
 
-@app.command("compact")
+@verb(app, "compact")
 def compact(
-    tenant: Tenant,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder of its own, for date=YYYY-MM-DD/*.parquet.")
-    ],
-    before: Before = None,
-    store: StoreUrl = _STORE,
+    *,
+    tenant: str,
+    out: Path,
+    before: str | None = None,
+    store: str = _STORE,
 ) -> None:
     """Move the events of whole days out of the store into Parquet files, each event exactly once.
 
     A day is over at midnight UTC. What a published model does not know yet should stay in the
     store, where a service that starts anew finds it: retrain and publish first, or compact the
     days before the model.
+
+    Options:
+        tenant: Whose events.
+        out: Folder of its own, for date=YYYY-MM-DD/*.parquet.
+        before: Compact the days before this one, such as 2026-05-31; by default today.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
     """
     need_service()
     from adwright.core.clock import SystemClock

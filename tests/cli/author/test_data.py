@@ -10,11 +10,12 @@ from typer.testing import CliRunner, Result
 
 from adwright.cli.app import Root
 from adwright.cli.author.data import data
+from adwright.cli.verbs import verb
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 
 RUN = CliRunner()
 app = typer.Typer(cls=Root)
-app.command("data")(data)
+verb(app, "data")(data)
 app.command("other")(lambda: None)
 
 

@@ -13,10 +13,11 @@ from typer.testing import CliRunner, Result
 from adwright.authoring.writer.draft import Draft
 from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.author.describe import describe
+from adwright.cli.verbs import verb
 from adwright.core.errors import ConfigError, ResourceError
 
 APP = typer.Typer()
-APP.command()(describe)
+verb(APP, "describe")(describe)
 
 
 @pytest.fixture

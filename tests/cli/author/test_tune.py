@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from adwright.cli.app import Root
 from adwright.cli.author.tune import tune
+from adwright.cli.verbs import verb
 from tests.authoring.test_recipe import write_rows
 from tests.support.lm.tiny_llama import save_tiny
 
 RUN = CliRunner()
 app = typer.Typer(cls=Root)
-app.command("tune")(tune)
+verb(app, "tune")(tune)
 app.command("other")(lambda: None)
 
 

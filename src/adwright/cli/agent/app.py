@@ -10,6 +10,7 @@ from adwright.cli.agent.phone import phone
 from adwright.cli.agent.policy import policy
 from adwright.cli.agent.replay import replay, verify
 from adwright.cli.agent.report import report
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -24,5 +25,5 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-for verb in (explore, do, replay, verify, report, policy, phone):
-    app.command(verb.__name__)(verb)
+for one in (explore, do, replay, verify, report, policy, phone):
+    verb(app, one.__name__)(one)

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from adwright.cli.agent.options import (
     AppFiles,
-    ConfirmFile,
-    DocumentFile,
-    EngineUrl,
-    MacroFolder,
     ModelChoice,
-    NoModel,
-    Phone,
-    PolicyFile,
-    RunFolder,
-    Writer,
 )
 from adwright.cli.agent.running import RunOptions, end_by_verdict, show_script
-from adwright.cli.lm.adapters import Adapter
-from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
-from adwright.cli.shared import Offline
+from adwright.cli.lm.serve import DEFAULT_MODEL
+from adwright.core.config import Natural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,35 +29,24 @@ if TYPE_CHECKING:
 __all__ = ["do"]
 
 
-def do(  # noqa: PLR0913, PLR0917 - one argument per option
-    task: Annotated[
-        str, typer.Argument(help="What is to be done, in one or two sentences; values in quotes.")
-    ],
-    document: DocumentFile,
-    policy: PolicyFile = None,
-    macros: MacroFolder = None,
-    model: Model = DEFAULT_MODEL,
-    engine_url: EngineUrl = "",
-    adapter: Adapter = None,
-    writer: Writer = None,
-    no_model: NoModel = False,
-    threads: Threads = 0,
-    offline: Offline = False,
-    confirm_file: ConfirmFile = None,
-    folder: RunFolder = None,
-    keep: Annotated[
-        str,
-        typer.Option("--keep", help="Keep a verified run under this name, for `replay`."),
-    ] = "",
-    phone: Phone = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Run it, but let no request leave that may write; say what would have been sent. "
-            "Signing in is sent.",
-        ),
-    ] = False,
+def do(
+    task: str,
+    *,
+    document: Path,
+    policy: Path | None = None,
+    macros: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    engine_url: str = "",
+    adapter: Path | None = None,
+    writer: Path | None = None,
+    no_model: bool = False,
+    threads: Natural = 0,
+    offline: bool = False,
+    confirm_file: Path | None = None,
+    folder: Path | None = None,
+    keep: str = "",
+    phone: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Make a script of a task, and run it in a browser.
 
@@ -84,6 +63,30 @@ def do(  # noqa: PLR0913, PLR0917 - one argument per option
 
     Exit codes: 0 where it is verified, done or dry; 1 where you or the policy said no; 3 where it
     stopped; 4 where the app contradicts it; 2 for a mistake, and where no script fits the task.
+
+    Options:
+        task: What is to be done, in one or two sentences; values in quotes.
+        document: The app's document, which `explore` writes.
+        policy: The app's policy; by default shop.policy.toml for shop.txt.
+        macros: Folder of kept tasks; by default shop.macros for shop.txt.
+        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
+            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
+        engine_url (--url --engine-url): Ask the model of an OpenAI-compatible endpoint,
+            http://HOST:PORT/v1, named by --model; its key is read from ADWRIGHT_LM_KEY or
+            OPENAI_API_KEY.
+        adapter: Answer with this saved adapter of the model: what `adwright tune run` wrote, or
+            the `tuned` in it; on torch.
+        writer: Ask --model with this adapter, which learned to write scripts; by default with
+            the one that comes with adwright, if it does and no other model is named.
+        no_model: Only kept tasks and plans; no model is asked.
+        threads: Threads to compute with; 0 takes what fits.
+        confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
+            without it each is asked about on the terminal, and refused where there is none.
+        folder: For the run: trace, pictures, page; by default a new one.
+        keep: Keep a verified run under this name, for `replay`.
+        phone: In the viewport of a phone, emulated by Chromium.
+        dry_run: Run it, but let no request leave that may write; say what would have been sent.
+            Signing in is sent.
     """
     from adwright.agent.operate.tasks import find_scripts, keep_task, keepable, prepare_task
     from adwright.agent.operate.turns import run_in_turn

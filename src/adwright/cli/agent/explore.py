@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.agent.options import AppFiles, DocumentFile, Phone, PolicyFile, name_values
-from adwright.cli.shared import Force, allowed_to_replace, show_facts
+from adwright.cli.agent.options import AppFiles, name_values
+from adwright.cli.shared import allowed_to_replace, show_facts
+from adwright.core.config import Count, Ge
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,50 +26,22 @@ _UNSAFE = 3
 _SHOWN = 40
 
 
-def explore(  # noqa: PLR0913, PLR0917 - one argument per option
-    url: Annotated[str, typer.Argument(help="Where the app starts: http://HOST/PATH.")],
-    document: DocumentFile,
-    records: Annotated[
-        Path | None,
-        typer.Option("--records", help="Folder of what was seen; by default shop.records."),
-    ] = None,
-    policy: PolicyFile = None,
-    sign_in: Annotated[
-        str,
-        typer.Option("--sign-in", help="URL of the page with the form; goes into a new policy."),
-    ] = "",
-    sign_in_field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sign-in-field",
-            help="FIELD=VARIABLE: a field of that form, and the environment variable that holds "
-            "its value; never the value itself. Repeat it.",
-        ),
-    ] = None,
-    path: Annotated[
-        list[str] | None,
-        typer.Option("--path", help="Only pages below this path; may be repeated."),
-    ] = None,
-    pages: Annotated[int, typer.Option("--pages", min=1, help="Pages in all, at most.")] = 150,
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=1, help="Then it stops; the next run goes on.")
-    ] = 1800.0,
-    app: Annotated[
-        str, typer.Option("--app", help="Name of the app; by default that of the file.")
-    ] = "",
-    disposable: Annotated[
-        bool,
-        typer.Option(
-            "--disposable",
-            help="It is a copy: also open links whose words speak of deleting, paying or sending.",
-        ),
-    ] = False,
-    anew: Annotated[
-        bool,
-        typer.Option("--anew", help="Forget what was seen and edited, and read all pages again."),
-    ] = False,
-    phone: Phone = False,
-    force: Force = False,
+def explore(
+    url: str,
+    *,
+    document: Path,
+    records: Path | None = None,
+    policy: Path | None = None,
+    sign_in: str = "",
+    sign_in_field: list[str] | None = None,
+    path: list[str] | None = None,
+    pages: Count = 150,
+    seconds: Annotated[float, Ge(1)] = 1800.0,
+    app: str = "",
+    disposable: bool = False,
+    anew: bool = False,
+    phone: bool = False,
+    force: bool = False,
 ) -> None:
     """Read an app and write its document: pages, what can be acted on, and what that would do.
 
@@ -80,6 +53,23 @@ def explore(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright agent explore http://127.0.0.1:8000/dashboard/ --document shop.txt \\
         --path /dashboard/ --sign-in http://127.0.0.1:8000/dashboard/login/ \\
         --sign-in-field username=SHOP_USER --sign-in-field password=SHOP_PASSWORD
+
+    Options:
+        url: Where the app starts: http://HOST/PATH.
+        document: The app's document, which `explore` writes.
+        records: Folder of what was seen; by default shop.records.
+        policy: The app's policy; by default shop.policy.toml for shop.txt.
+        sign_in: URL of the page with the form; goes into a new policy.
+        sign_in_field: FIELD=VARIABLE: a field of that form, and the environment variable that
+            holds its value; never the value itself. Repeat it.
+        path: Only pages below this path; may be repeated.
+        pages: Pages in all, at most.
+        seconds: Then it stops; the next run goes on.
+        app: Name of the app; by default that of the file.
+        disposable: It is a copy: also open links whose words speak of deleting, paying or
+            sending.
+        anew: Forget what was seen and edited, and read all pages again.
+        phone: In the viewport of a phone, emulated by Chromium.
     """
     files = AppFiles(document, policy, records=records)
     rules = _policy(files, url, _entry(sign_in, sign_in_field))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,69 +20,6 @@ if TYPE_CHECKING:
     from adwright.agent.run.macros import MacroBook
     from adwright.core.clock import Clock
     from adwright.lm.engine.language_model import LanguageModel
-
-__all__ = [
-    "AppFiles",
-    "ConfirmFile",
-    "DocumentFile",
-    "EngineUrl",
-    "MacroFolder",
-    "ModelChoice",
-    "NoModel",
-    "Phone",
-    "PolicyFile",
-    "RunFolder",
-    "Writer",
-    "name_values",
-    "new_run_folder",
-]
-
-DocumentFile = Annotated[
-    Path, typer.Option("--document", help="The app's document, which `explore` writes.")
-]
-PolicyFile = Annotated[
-    Path | None,
-    typer.Option("--policy", help="The app's policy; by default shop.policy.toml for shop.txt."),
-]
-MacroFolder = Annotated[
-    Path | None,
-    typer.Option("--macros", help="Folder of kept tasks; by default shop.macros for shop.txt."),
-]
-ConfirmFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--confirm-file",
-        help="File of changes that are allowed beforehand, for runs that nobody watches; without "
-        "it each is asked about on the terminal, and refused where there is none.",
-    ),
-]
-RunFolder = Annotated[
-    Path | None,
-    typer.Option("--folder", help="For the run: trace, pictures, page; by default a new one."),
-]
-Phone = Annotated[
-    bool, typer.Option("--phone", help="In the viewport of a phone, emulated by Chromium.")
-]
-EngineUrl = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        "--engine-url",
-        help="Ask the model of an OpenAI-compatible endpoint, http://HOST:PORT/v1, named by "
-        "--model; its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
-    ),
-]
-Writer = Annotated[
-    Path | None,
-    typer.Option(
-        "--writer",
-        help="Ask --model with this adapter, which learned to write scripts; by default with the "
-        "one that comes with adwright, if it does and no other model is named.",
-    ),
-]
-NoModel = Annotated[
-    bool, typer.Option("--no-model", help="Only kept tasks and plans; no model is asked.")
-]
 
 
 @settings

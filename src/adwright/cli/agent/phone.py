@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from adwright.core.config import Ge, Le
+
 __all__ = ["phone"]
 
 #: Exit code where the phone cannot be driven.
@@ -13,11 +15,10 @@ _FAILED = 1
 
 
 def phone(
-    serial: Annotated[str, typer.Argument(help="Of the phone, as `adb devices` lists it.")],
-    adb: Annotated[str, typer.Option("--adb", help="The program of ADB's client.")] = "adb",
-    port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Port of ADB's server.")
-    ] = 5037,
+    serial: str,
+    *,
+    adb: str = "adb",
+    port: Annotated[int, Ge(1), Le(65535)] = 5037,
 ) -> None:
     """Look whether a phone can be driven, without opening an app or touching anything.
 
@@ -25,6 +26,11 @@ def phone(
     device yet: this is how one tries. Exit code 1 where something does not work.
 
         adwright agent phone emulator-5554
+
+    Options:
+        serial: Of the phone, as `adb devices` lists it.
+        adb: The program of ADB's client.
+        port: Port of ADB's server.
     """
     from adwright.agent.android.adb import AdbSettings, check_phone
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -14,17 +13,19 @@ __all__ = ["policy"]
 
 
 def policy(
-    file: Annotated[Path | None, typer.Argument(help="A policy to be checked.")] = None,
-    example: Annotated[
-        str,
-        typer.Option("--example", help="Instead print a careful policy for the app at this URL."),
-    ] = "",
+    file: Path | None = None,
+    *,
+    example: str = "",
 ) -> None:
     """Check a policy and say what it allows, or print a careful one with all its keys.
 
     adwright agent policy --example https://shop.example
 
     adwright agent policy shop.policy.toml
+
+    Options:
+        file: A policy to be checked.
+        example: Instead print a careful policy for the app at this URL.
     """
     from adwright.agent.document.urls import origin_of
     from adwright.agent.operate.policy_file import load_policy, policy_text

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from adwright.cli.agent.options import (
     AppFiles,
-    ConfirmFile,
-    DocumentFile,
-    MacroFolder,
-    Phone,
-    PolicyFile,
-    RunFolder,
     name_values,
 )
 from adwright.cli.agent.running import RunOptions, end_by_verdict, show_script
@@ -26,27 +21,22 @@ if TYPE_CHECKING:
     from adwright.agent.language.checker import CheckedScript
     from adwright.agent.run.macros import Macro
 
-__all__ = ["replay", "verify"]
 
 #: Exit code of `verify` where an element is gone, or would do something else.
 _FAILED = 1
-MacroName = Annotated[str, typer.Argument(help="Of a task that `do --keep` kept.")]
 
 
 def replay(
-    name: MacroName,
-    document: DocumentFile,
-    values: Annotated[
-        list[str] | None, typer.Argument(help="Its parameters: share=25 item=Spring.")
-    ] = None,
-    policy: PolicyFile = None,
-    macros: MacroFolder = None,
-    confirm_file: ConfirmFile = None,
-    folder: RunFolder = None,
-    phone: Phone = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Let no request leave that may write.")
-    ] = False,
+    name: str,
+    values: list[str] | None = None,
+    *,
+    document: Path,
+    policy: Path | None = None,
+    macros: Path | None = None,
+    confirm_file: Path | None = None,
+    folder: Path | None = None,
+    phone: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Do a kept task again, with other values; no model is asked.
 
@@ -54,6 +44,18 @@ def replay(
     the same verdicts and exit codes.
 
         adwright agent replay discount item=Autumn share=15 --document shop.txt
+
+    Options:
+        name: Of a task that `do --keep` kept.
+        document: The app's document, which `explore` writes.
+        values: Its parameters: share=25 item=Spring.
+        policy: The app's policy; by default shop.policy.toml for shop.txt.
+        macros: Folder of kept tasks; by default shop.macros for shop.txt.
+        confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
+            without it each is asked about on the terminal, and refused where there is none.
+        folder: For the run: trace, pictures, page; by default a new one.
+        phone: In the viewport of a phone, emulated by Chromium.
+        dry_run: Let no request leave that may write.
     """
     from adwright.agent.operate.run_folder import KeptTask
     from adwright.agent.operate.tasks import macro_values
@@ -77,11 +79,12 @@ def replay(
 
 
 def verify(
-    name: MacroName,
-    document: DocumentFile,
-    policy: PolicyFile = None,
-    macros: MacroFolder = None,
-    phone: Phone = False,
+    name: str,
+    *,
+    document: Path,
+    policy: Path | None = None,
+    macros: Path | None = None,
+    phone: bool = False,
 ) -> None:
     """Look whether a kept task would still find its elements, without doing it.
 
@@ -90,6 +93,13 @@ def verify(
     gone or changed.
 
         adwright agent verify discount --document shop.txt
+
+    Options:
+        name: Of a task that `do --keep` kept.
+        document: The app's document, which `explore` writes.
+        policy: The app's policy; by default shop.policy.toml for shop.txt.
+        macros: Folder of kept tasks; by default shop.macros for shop.txt.
+        phone: In the viewport of a phone, emulated by Chromium.
     """
     from adwright.agent.drivers.chromium import DriverSettings
     from adwright.agent.operate.screens import open_screens

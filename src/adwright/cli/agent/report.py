@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import Force, allowed_to_replace, show_facts
+from adwright.cli.shared import allowed_to_replace, show_facts
 
 __all__ = ["report"]
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    mark: Annotated[
-        str,
-        typer.Option("--mark", help="The mark that was printed when the run ended."),
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the page, with its pictures, there.")
-    ] = None,
-    force: Force = False,
+    folder: Path,
+    *,
+    mark: str = "",
+    out: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Read a run again: check that nothing of it was changed, and write its page.
 
@@ -30,6 +25,11 @@ def report(
     mark, where somebody has noted it.
 
         adwright agent report runs/agent/20260105-101500-000000
+
+    Options:
+        folder: Folder of a run.
+        mark: The mark that was printed when the run ended.
+        out: Write the page, with its pictures, there.
     """
     from adwright.agent.operate.run_folder import read_run, write_report
 

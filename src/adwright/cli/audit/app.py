@@ -9,6 +9,7 @@ from adwright.cli.audit.certify import certify, verify
 from adwright.cli.audit.report import report
 from adwright.cli.audit.run import run
 from adwright.cli.audit.watch import watch
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -22,9 +23,9 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-app.command("run")(run)
-app.command("report")(report)
-app.command("certify")(certify)
-app.command("verify")(verify)
-app.command("ask")(ask)
-app.command("watch")(watch)
+verb(app, "run")(run)
+verb(app, "report")(report)
+verb(app, "certify")(certify)
+verb(app, "verify")(verify)
+verb(app, "ask")(ask)
+verb(app, "watch")(watch)

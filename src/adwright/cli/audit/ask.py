@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated
+from pathlib import Path
 
 import typer
 
 from adwright.cli.audit.options import (
-    Average,
     CatalogueChoice,
-    CatalogueFile,
-    FactColumns,
-    MerchantColumn,
-    NameColumn,
-    RankerModel,
-    RuleOption,
-    TextColumns,
+    RankingRule,
     language_model,
 )
-from adwright.cli.shared import Offline, Seed
+from adwright.core.config import Count, Natural
 
 __all__ = ["ask"]
 
 
-def ask(  # noqa: PLR0913, PLR0917 - one argument per option
-    file: CatalogueFile,
-    request: Annotated[str, typer.Argument(help="What the shopper asks.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="Products in the answer.")] = 3,
-    shown: Annotated[
-        int, typer.Option("--shown", min=1, help="Products that are found, by words, and ranked.")
-    ] = 10,
-    name: NameColumn = "",
-    facts: FactColumns = "",
-    texts_of: TextColumns = "",
-    merchant: MerchantColumn = "",
-    model: RankerModel = "",
-    rule: RuleOption = "sum",
-    average: Average = 1,
-    reasons: Annotated[
-        bool, typer.Option("--reasons/--facts-alone", help="Whether the model writes reasons.")
-    ] = True,
-    seed: Seed = 0,
-    offline: Offline = False,
+def ask(
+    file: Path,
+    request: str,
+    *,
+    k: Count = 3,
+    shown: Count = 10,
+    name: str = "",
+    facts: str = "",
+    texts_of: str = "",
+    merchant: str = "",
+    model: str = "",
+    rule: RankingRule = "sum",
+    average: Count = 1,
+    reasons: bool = True,
+    seed: Natural = 0,
+    offline: bool = False,
 ) -> None:
     """Let a local model answer a shopper: it finds products, ranks them and says why.
 
@@ -50,6 +40,21 @@ def ask(  # noqa: PLR0913, PLR0917 - one argument per option
     shop supports is left out.
 
         adwright audit ask coffee.jsonl "an espresso machine for two"
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        request: What the shopper asks.
+        k (-k): Products in the answer.
+        shown: Products that are found, by words, and ranked.
+        name: Column of the names. Columns not named are guessed, and told.
+        facts: Columns that the shop vouches for, by commas.
+        texts_of: Columns that sellers write, by commas.
+        merchant: Column of the sellers.
+        model: A model by its usual name, a folder, or its name at --url.
+        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
+            what the name is worth without its record.
+        average: Rank by the mean over so many orders of the products.
+        reasons (--reasons/--facts-alone): Whether the model writes reasons.
     """
     from adwright.audit.assistant.assistant import ShopAssistant
     from adwright.audit.targets.averaged import AveragedTarget

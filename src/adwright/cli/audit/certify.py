@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.audit.options import (
-    Bound,
     CatalogueChoice,
-    CatalogueFile,
     DefenceChoice,
-    Defend,
-    FactColumns,
-    MerchantColumn,
-    Most,
-    NameColumn,
-    RankerModel,
-    RuleOption,
-    ShopperRequest,
+    RankingRule,
     TargetChoice,
-    TextColumns,
-    TypedFacts,
-    Where,
     facts_ranker,
 )
-from adwright.cli.shared import Force, Offline, allowed_to_replace, show_table
+from adwright.cli.shared import allowed_to_replace, show_table
+from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,57 +27,30 @@ if TYPE_CHECKING:
     from adwright.audit.defences.bounded import BoundedTarget
     from adwright.audit.targets.target import Target
 
-__all__ = ["certify", "verify"]
 
-FactsBy = Annotated[
-    str,
-    typer.Option(
-        "--facts-by",
-        help="Column of numbers that ranks the facts, such as a rating; without it the model ranks "
-        "listings without texts, in ten turns of their order.",
-    ),
-]
-Grades = Annotated[
-    str,
-    typer.Option(
-        "--grades",
-        help="Column of numbers, how good a product is: shows what other bounds would cost "
-        "and buy.",
-    ),
-]
-Colluders = Annotated[
-    int, typer.Option("--colluders", min=1, help="Products that may work together.")
-]
-
-
-def certify(  # noqa: PLR0913, PLR0917 - one argument per option
-    file: CatalogueFile,
-    out: Annotated[Path, typer.Option("--out", help="The signed certificate, JSON.")] = Path(
-        "certificate.json"
-    ),
-    key: Annotated[
-        Path, typer.Option("--key", help="Private key (Ed25519, PEM); made where none is there.")
-    ] = Path("audit.pem"),
-    eps: Bound = 0.5,
-    defend: Defend = False,
-    typed_facts: TypedFacts = False,
-    facts_by: FactsBy = "",
-    grades: Grades = "",
-    curve: Annotated[
-        Path, typer.Option("--curve", help="Folder of the picture and table of --grades.")
-    ] = Path("curve"),
-    colluders: Colluders = 2,
-    request: ShopperRequest = "",
-    name: NameColumn = "",
-    facts: FactColumns = "",
-    texts_of: TextColumns = "",
-    merchant: MerchantColumn = "",
-    where: Where = None,
-    most: Most = 0,
-    model: RankerModel = "",
-    rule: RuleOption = "sum",
-    offline: Offline = False,
-    force: Force = False,
+def certify(
+    file: Path,
+    *,
+    out: Path = Path("certificate.json"),
+    key: Path = Path("audit.pem"),
+    eps: Annotated[float, Ge(0)] = 0.5,
+    defend: bool = False,
+    typed_facts: bool = False,
+    facts_by: str = "",
+    grades: str = "",
+    curve: Path = Path("curve"),
+    colluders: Count = 2,
+    request: str = "",
+    name: str = "",
+    facts: str = "",
+    texts_of: str = "",
+    merchant: str = "",
+    where: str | None = None,
+    most: Natural = 0,
+    model: str = "",
+    rule: RankingRule = "sum",
+    offline: bool = False,
+    force: bool = False,
 ) -> None:
     """Certify how far any text can move each product, where a text may move its score by eps.
 
@@ -100,6 +62,32 @@ def certify(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright audit certify coffee.jsonl --facts-by Rating --eps 0.2
 
         adwright audit certify coffee.jsonl --eps 0.2 --grades Rating --curve runs/curve
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        out: The signed certificate, JSON.
+        key: Private key (Ed25519, PEM); made where none is there.
+        eps: The most that a text may move a score, in its unit.
+        defend: Put the defences before the ranker: normalised texts, a guard where there are
+            texts enough to fit one, each listing by itself, and the bound on what texts may do.
+        typed_facts: With --defend: of a seller's text only quantities, colours, materials and
+            categories reach the ranker, in English.
+        facts_by: Column of numbers that ranks the facts, such as a rating; without it the model
+            ranks listings without texts, in ten turns of their order.
+        grades: Column of numbers, how good a product is: shows what other bounds would cost and
+            buy.
+        curve: Folder of the picture and table of --grades.
+        colluders: Products that may work together.
+        request: What the shopper asks; made of the file's name without it.
+        name: Column of the names. Columns not named are guessed, and told.
+        facts: Columns that the shop vouches for, by commas.
+        texts_of: Columns that sellers write, by commas.
+        merchant: Column of the sellers.
+        where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
+        most: Only so many rows, the first ones; 0 for all.
+        model: A model by its usual name, a folder, or its name at --url.
+        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
+            what the name is worth without its record.
     """
     from adwright.audit.certificate.certificate import make_certificate
     from adwright.audit.certificate.signed import make_key, read_key, write_signed
@@ -140,17 +128,19 @@ def _bounded(opened: Target, by_facts: Target, eps: float) -> BoundedTarget:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A signed certificate.")],
-    public_key: Annotated[
-        str, typer.Option("--public-key", help="Of who should have signed it, hexadecimal.")
-    ] = "",
-    script: Annotated[
-        bool, typer.Option("--script", help="Print the script that checks it without adwright.")
-    ] = False,
+    file: Path,
+    *,
+    public_key: str = "",
+    script: bool = False,
 ) -> None:
     """Check the signature of a certificate, and compute its bounds again.
 
     adwright audit verify certificate.json --public-key 3f..
+
+    Options:
+        file: A signed certificate.
+        public_key: Of who should have signed it, hexadecimal.
+        script: Print the script that checks it without adwright.
     """
     from adwright.audit.certificate.signed import read_signed, verifier_source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -23,119 +23,11 @@ if TYPE_CHECKING:
     from adwright.audit.targets.target import Target
     from adwright.lm.open_model import LmSpec
 
-__all__ = [
-    "Average",
-    "Bound",
-    "CatalogueChoice",
-    "CatalogueFile",
-    "DefenceChoice",
-    "Defend",
-    "FactColumns",
-    "MerchantColumn",
-    "Most",
-    "NameColumn",
-    "Own",
-    "RankerKind",
-    "RankerModel",
-    "RankerUrl",
-    "RankingRule",
-    "RuleOption",
-    "ShopperRequest",
-    "TargetChoice",
-    "TextColumns",
-    "TypedFacts",
-    "Where",
-    "facts_ranker",
-    "guarded_by",
-    "language_model",
-    "opened_weights",
-]
 
 #: Orders of which the facts are the mean.
 _TURNS = 10
 
 RankingRule = Literal["sum", "mean", "prior"]
-CatalogueFile = Annotated[
-    Path, typer.Argument(help="The products: JSON lines, CSV or Parquet, a row each.")
-]
-ShopperRequest = Annotated[
-    str,
-    typer.Option("--request", help="What the shopper asks; made of the file's name without it."),
-]
-NameColumn = Annotated[
-    str,
-    typer.Option("--name", help="Column of the names. Columns not named are guessed, and told."),
-]
-FactColumns = Annotated[
-    str, typer.Option("--facts", help="Columns that the shop vouches for, by commas.")
-]
-TextColumns = Annotated[
-    str, typer.Option("--texts-of", help="Columns that sellers write, by commas.")
-]
-MerchantColumn = Annotated[str, typer.Option("--merchant", help="Column of the sellers.")]
-Where = Annotated[
-    str | None,
-    typer.Option("--where", help="Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE."),
-]
-Most = Annotated[
-    int, typer.Option("--most", min=0, help="Only so many rows, the first ones; 0 for all.")
-]
-Own = Annotated[
-    bool,
-    typer.Option("--own", help="Declare that this catalogue is your own; attacks need that."),
-]
-RankerKind = Annotated[
-    Literal["likelihood", "chat"] | None,
-    typer.Option(
-        "--ranker",
-        help="likelihood: by how likely the model finds each name as the first of its list, which "
-        "needs no answer of it; chat: by the list that it answers, as an endpoint always is.",
-    ),
-]
-RankerModel = Annotated[
-    str, typer.Option("--model", help="A model by its usual name, a folder, or its name at --url.")
-]
-RankerUrl = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        help="An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its "
-        "key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.",
-    ),
-]
-RuleOption = Annotated[
-    RankingRule,
-    typer.Option(
-        "--rule",
-        help="Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less "
-        "what the name is worth without its record.",
-    ),
-]
-Average = Annotated[
-    int,
-    typer.Option("--average", min=1, help="Rank by the mean over so many orders of the products."),
-]
-
-Defend = Annotated[
-    bool,
-    typer.Option(
-        "--defend",
-        help="Put the defences before the ranker: normalised texts, a guard where there are texts "
-        "enough to fit one, each listing by itself, and the bound on what texts may do.",
-    ),
-]
-TypedFacts = Annotated[
-    bool,
-    typer.Option(
-        "--typed-facts",
-        help="With --defend: of a seller's text only quantities, colours, materials and categories "
-        "reach the ranker, in English.",
-    ),
-]
-Bound = Annotated[
-    float,
-    typer.Option("--eps", min=0, help="The most that a text may move a score, in its unit."),
-]
 
 
 @dataclass(frozen=True)

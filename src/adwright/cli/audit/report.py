@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.audit.run import FailAbove, Surely, end_by
+from adwright.cli.audit.run import end_by
 from adwright.cli.audit.tables import show_report
-from adwright.cli.shared import Force, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
 from adwright.core.errors import ArtifactError
 
 __all__ = ["report"]
@@ -18,13 +17,12 @@ _NAME = "report.json"
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the page anew, with the gate's verdict.")
-    ] = None,
-    fail_above: FailAbove = None,
-    surely: Surely = False,
-    force: Force = False,
+    folder: Path,
+    *,
+    out: Path | None = None,
+    fail_above: float | None = None,
+    surely: bool = False,
+    force: bool = False,
 ) -> None:
     """Show what an audit found, and judge it by a bound.
 
@@ -32,6 +30,13 @@ def report(
     integration.
 
         adwright audit report runs/audit --fail-above 20
+
+    Options:
+        folder: Folder of an audit, or its report.json.
+        out: Write the page anew, with the gate's verdict.
+        fail_above: Exit with 1 where the net advantage of a tier is above so many percentage
+            points.
+        surely: Only where the whole interval is above --fail-above.
     """
     from adwright.audit.report.audit_report import AuditReport
     from adwright.audit.report.gate import GateBounds, judge

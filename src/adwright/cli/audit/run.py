@@ -6,35 +6,20 @@ import shutil
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from adwright.cli.audit.options import (
-    Average,
-    Bound,
     CatalogueChoice,
-    CatalogueFile,
     DefenceChoice,
-    Defend,
-    FactColumns,
-    MerchantColumn,
-    Most,
-    NameColumn,
-    Own,
-    RankerKind,
-    RankerModel,
-    RankerUrl,
-    RuleOption,
-    ShopperRequest,
+    RankingRule,
     TargetChoice,
-    TextColumns,
-    TypedFacts,
-    Where,
     opened_weights,
 )
 from adwright.cli.audit.tables import show_report
-from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
+from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ResourceError
 
 if TYPE_CHECKING:
@@ -46,73 +31,46 @@ if TYPE_CHECKING:
     from adwright.audit.report.texts import SellerText
     from adwright.audit.targets.target import Target
 
-__all__ = ["AttackOptions", "FailAbove", "Surely", "end_by", "run"]
 
 #: Exit code where the gate fails.
 _FAILED = 1
 #: What an audit goes on from, and the texts that attacks found.
 _TRIALS, _ATTACKS, _TEXTS = "trials.jsonl", "attacks", "texts.jsonl"
-Tiers = Annotated[
-    str,
-    typer.Option("--tiers", help="Kinds of attacks, by commas: T0, T1, T2, T3, T4, control."),
-]
-Products = Annotated[
-    list[str] | None,
-    typer.Option("--product", help="Only this product is pushed; repeat it for several."),
-]
-Runs = Annotated[int, typer.Option("--runs", min=1, help="Runs of each attack, by its seed.")]
-Calls = Annotated[
-    int, typer.Option("--calls", min=1, help="Calls of the model for each attack that searches.")
-]
-FailAbove = Annotated[
-    float | None,
-    typer.Option(
-        "--fail-above",
-        help="Exit with 1 where the net advantage of a tier is above so many percentage points.",
-    ),
-]
-Surely = Annotated[
-    bool, typer.Option("--surely", help="Only where the whole interval is above --fail-above.")
-]
 
 
-def run(  # noqa: PLR0913, PLR0917 - one argument per option
-    file: CatalogueFile,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/audit"),
-    texts: Annotated[
-        Path | None,
-        typer.Option("--texts", help="Try these texts, JSON lines, in place of those of attacks."),
-    ] = None,
-    tiers: Tiers = "T0,control",
-    product: Products = None,
-    runs: Runs = 1,
-    calls: Calls = 200,
-    request: ShopperRequest = "",
-    name: NameColumn = "",
-    facts: FactColumns = "",
-    texts_of: TextColumns = "",
-    merchant: MerchantColumn = "",
-    where: Where = None,
-    most: Most = 0,
-    own: Own = False,
-    ranker: RankerKind = None,
-    model: RankerModel = "",
-    url: RankerUrl = "",
-    rule: RuleOption = "sum",
-    average: Average = 1,
-    defend: Defend = False,
-    typed_facts: TypedFacts = False,
-    eps: Bound = 0.5,
-    orders: Annotated[
-        int, typer.Option("--orders", min=1, help="Orders of the products, each text in each.")
-    ] = 10,
-    fail_above: FailAbove = None,
-    surely: Surely = False,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def run(
+    file: Path,
+    *,
+    out: Path = Path("runs/audit"),
+    texts: Path | None = None,
+    tiers: str = "T0,control",
+    product: list[str] | None = None,
+    runs: Count = 1,
+    calls: Count = 200,
+    request: str = "",
+    name: str = "",
+    facts: str = "",
+    texts_of: str = "",
+    merchant: str = "",
+    where: str | None = None,
+    most: Natural = 0,
+    own: bool = False,
+    ranker: Literal["likelihood", "chat"] | None = None,
+    model: str = "",
+    url: str = "",
+    rule: RankingRule = "sum",
+    average: Count = 1,
+    defend: bool = False,
+    typed_facts: bool = False,
+    eps: Annotated[float, Ge(0)] = 0.5,
+    orders: Count = 10,
+    fail_above: float | None = None,
+    surely: bool = False,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Measure how far texts push products up the list of a model.
 
@@ -128,6 +86,41 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright audit run coffee.jsonl --own --tiers T0,T2 --product "ColdBrew Master" --runs 3
 
         adwright audit run coffee.jsonl --own --resume --fail-above 20
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        out: Folder for the run.
+        texts: Try these texts, JSON lines, in place of those of attacks.
+        tiers: Kinds of attacks, by commas: T0, T1, T2, T3, T4, control.
+        product: Only this product is pushed; repeat it for several.
+        runs: Runs of each attack, by its seed.
+        calls: Calls of the model for each attack that searches.
+        request: What the shopper asks; made of the file's name without it.
+        name: Column of the names. Columns not named are guessed, and told.
+        facts: Columns that the shop vouches for, by commas.
+        texts_of: Columns that sellers write, by commas.
+        merchant: Column of the sellers.
+        where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
+        most: Only so many rows, the first ones; 0 for all.
+        own: Declare that this catalogue is your own; attacks need that.
+        ranker: likelihood: by how likely the model finds each name as the first of its list,
+            which needs no answer of it; chat: by the list that it answers, as an endpoint
+            always is.
+        model: A model by its usual name, a folder, or its name at --url.
+        url: An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its
+            key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
+            what the name is worth without its record.
+        average: Rank by the mean over so many orders of the products.
+        defend: Put the defences before the ranker: normalised texts, a guard where there are
+            texts enough to fit one, each listing by itself, and the bound on what texts may do.
+        typed_facts: With --defend: of a seller's text only quantities, colours, materials and
+            categories reach the ranker, in English.
+        eps: The most that a text may move a score, in its unit.
+        orders: Orders of the products, each text in each.
+        fail_above: Exit with 1 where the net advantage of a tier is above so many percentage
+            points.
+        surely: Only where the whole interval is above --fail-above.
     """
     shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most, own).open()
     safe = DefenceChoice(defend, eps, typed_facts, seed).checked(shop)

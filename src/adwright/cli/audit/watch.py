@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from adwright.cli.audit.options import (
     CatalogueChoice,
-    CatalogueFile,
-    FactColumns,
-    MerchantColumn,
-    NameColumn,
-    RankerKind,
-    RankerModel,
-    RankerUrl,
-    RuleOption,
-    ShopperRequest,
+    RankingRule,
     TargetChoice,
-    TextColumns,
     guarded_by,
 )
-from adwright.cli.shared import Offline, Seed
+from adwright.core.config import Count, Natural
 
 if TYPE_CHECKING:
     from adwright.audit.targets.target import Target
@@ -34,46 +25,28 @@ __all__ = ["watch"]
 _FOUND = 1
 
 
-def watch(  # noqa: PLR0913, PLR0917 - one argument per option
-    file: CatalogueFile,
-    state: Annotated[
-        Path, typer.Option("--state", help="What the watch remembers; made at the first look.")
-    ] = Path("watch.json"),
-    honest: Annotated[
-        Path | None,
-        typer.Option(
-            "--honest",
-            help="Products whose texts the guard is fitted to; those of the first look without it.",
-        ),
-    ] = None,
-    refit: Annotated[
-        bool,
-        typer.Option("--refit", help="Fit the guard anew, to the texts of the last look."),
-    ] = False,
-    ranks: Annotated[
-        bool, typer.Option("--ranks/--texts-alone", help="Whether changes are ranked, too.")
-    ] = True,
-    orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of each ranking.")] = 5,
-    least_gain: Annotated[
-        float, typer.Option("--least-gain", help="Ranks from which on a gain alone is told.")
-    ] = 2.0,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write all changes here, as JSON.")
-    ] = None,
-    fail: Annotated[
-        bool, typer.Option("--fail", help="Exit with 1 where a change is suspicious.")
-    ] = False,
-    request: ShopperRequest = "",
-    name: NameColumn = "",
-    facts: FactColumns = "",
-    texts_of: TextColumns = "",
-    merchant: MerchantColumn = "",
-    ranker: RankerKind = None,
-    model: RankerModel = "",
-    url: RankerUrl = "",
-    rule: RuleOption = "sum",
-    seed: Seed = 0,
-    offline: Offline = False,
+def watch(
+    file: Path,
+    *,
+    state: Path = Path("watch.json"),
+    honest: Path | None = None,
+    refit: bool = False,
+    ranks: bool = True,
+    orders: Count = 5,
+    least_gain: float = 2.0,
+    out: Path | None = None,
+    fail: bool = False,
+    request: str = "",
+    name: str = "",
+    facts: str = "",
+    texts_of: str = "",
+    merchant: str = "",
+    ranker: Literal["likelihood", "chat"] | None = None,
+    model: str = "",
+    url: str = "",
+    rule: RankingRule = "sum",
+    seed: Natural = 0,
+    offline: bool = False,
 ) -> None:
     """Look at a catalogue again: which texts changed, which of them are suspicious, which moved
     a rank.
@@ -83,6 +56,30 @@ def watch(  # noqa: PLR0913, PLR0917 - one argument per option
     text has a say in what is usual.
 
         adwright audit watch coffee.jsonl --state watch/coffee.json
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        state: What the watch remembers; made at the first look.
+        honest: Products whose texts the guard is fitted to; those of the first look without it.
+        refit: Fit the guard anew, to the texts of the last look.
+        ranks (--ranks/--texts-alone): Whether changes are ranked, too.
+        orders: Orders of each ranking.
+        least_gain: Ranks from which on a gain alone is told.
+        out: Write all changes here, as JSON.
+        fail: Exit with 1 where a change is suspicious.
+        request: What the shopper asks; made of the file's name without it.
+        name: Column of the names. Columns not named are guessed, and told.
+        facts: Columns that the shop vouches for, by commas.
+        texts_of: Columns that sellers write, by commas.
+        merchant: Column of the sellers.
+        ranker: likelihood: by how likely the model finds each name as the first of its list,
+            which needs no answer of it; chat: by the list that it answers, as an endpoint
+            always is.
+        model: A model by its usual name, a folder, or its name at --url.
+        url: An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its
+            key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
+            what the name is worth without its record.
     """
     from adwright.audit.watch.usual import kept_guard
     from adwright.audit.watch.watch import CatalogueWatch, WatchConfig

@@ -13,6 +13,7 @@ from adwright.cli.author.review import review
 from adwright.cli.author.status import status
 from adwright.cli.author.tune import tune
 from adwright.cli.author.write import write
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -25,5 +26,5 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for verb in (write, status, review, edit, undo, diff, export, preferences, describe, data, tune):
-    app.command(verb.__name__)(verb)
+for one in (write, status, review, edit, undo, diff, export, preferences, describe, data, tune):
+    verb(app, one.__name__)(one)

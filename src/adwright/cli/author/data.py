@@ -6,21 +6,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adwright.cli.author.options import Voice
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    Offline,
-    Seed,
     allowed_to_replace,
     name_pairs,
     show_facts,
     show_table,
 )
+from adwright.core.config import Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,109 +25,36 @@ if TYPE_CHECKING:
     from adwright.authoring.instructions.sources.given import DataSources
     from adwright.lm.engine.language_model import LanguageModel
 
-__all__ = ["data"]
 
-Out = Annotated[Path, typer.Argument(help="Folder for train, valid and test, and the report.")]
-Folder = Annotated[
-    Path | None,
-    typer.Option("--folder", help="Folder in which the public sets lie under their usual names."),
-]
-PriceRunner = Annotated[
-    Path | None, typer.Option("--pricerunner", help="Offers with categories: offers.csv.")
-]
-Intention = Annotated[
-    Path | None, typer.Option("--intention", help="IntentionQA's task1.jsonl: reasons to buy.")
-]
-AttributesOf = Annotated[
-    Path | None,
-    typer.Option("--title-attributes", help="AE-110k as JSON lines: titles and attributes."),
-]
-AbtBuy = Annotated[
-    Path | None, typer.Option("--abt-buy", help="Folder of matches with descriptions.")
-]
-WalmartAmazon = Annotated[
-    Path | None, typer.Option("--walmart-amazon", help="Folder of matches with categories.")
-]
-Catalogue = Annotated[
-    Path | None,
-    typer.Option("--catalogue", help="A table of products of your own: CSV, JSON lines, Parquet."),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        help="What its columns are called, id=sku,title=name; also description, brand, category, "
-        "price, currency, cluster, query.",
-    ),
-]
-AttributeColumns = Annotated[
-    str, typer.Option("--attribute-columns", help="Its columns that are attributes: size,colour.")
-]
-Locale = Annotated[str, typer.Option("--locale", help="The language of the catalogue: de-AT.")]
-Journey = Annotated[
-    bool, typer.Option("--complete-journey", help="Products of Complete Journey, too.")
-]
-Tasks = Annotated[
-    str,
-    typer.Option(
-        "--tasks", help="ads, titles, classify, intent, answers, descriptions, attributes."
-    ),
-]
-HeldOut = Annotated[
-    str, typer.Option("--held-out", help="Tasks that go to test alone, for zero-shot.")
-]
-Most = Annotated[int, typer.Option("--most", min=0, help="Rows of a task; 0 for all.")]
-Valid = Annotated[float, typer.Option("--valid", help="Share of the products to choose by.")]
-Test = Annotated[float, typer.Option("--test", help="Share of the products to test with.")]
-Phrasings = Annotated[
-    int, typer.Option("--phrasings", min=0, help="New instructions of a task, beside our seeds.")
-]
-Teacher = Annotated[
-    str,
-    typer.Option("--teacher", help="A model that writes instructions, ads, titles and answers."),
-]
-Server = Annotated[
-    str, typer.Option("--url", "--server", help="The same by any OpenAI-compatible endpoint.")
-]
-Served = Annotated[str, typer.Option("--served-model", help="How the endpoint calls its model.")]
-DropMissing = Annotated[
-    bool,
-    typer.Option(
-        "--drop-missing",
-        help="Leave out descriptions with facts that their input lacks, instead of showing these.",
-    ),
-]
-
-
-def data(  # noqa: PLR0913
-    out: Out,
+def data(
+    out: Path,
     *,
-    folder: Folder = None,
-    pricerunner: PriceRunner = None,
-    intention: Intention = None,
-    title_attributes: AttributesOf = None,
-    abt_buy: AbtBuy = None,
-    walmart_amazon: WalmartAmazon = None,
-    catalogue: Catalogue = None,
-    columns: Columns = None,
-    attribute_columns: AttributeColumns = "",
-    locale: Locale = "en",
-    complete_journey: Journey = False,
-    tasks: Tasks = "ads,titles,classify,intent,answers,descriptions",
-    held_out: HeldOut = "",
-    most: Most = 2000,
-    valid: Valid = 0.1,
-    test: Test = 0.1,
-    phrasings: Phrasings = 24,
-    teacher: Teacher = "",
-    server: Server = "",
-    served_model: Served = "",
-    drop_missing: DropMissing = False,
-    voice: Voice = None,
-    offline: Offline = False,
-    seed: Seed = 0,
-    force: Force = False,
-    dry_run: DryRun = False,
+    folder: Path | None = None,
+    pricerunner: Path | None = None,
+    intention: Path | None = None,
+    title_attributes: Path | None = None,
+    abt_buy: Path | None = None,
+    walmart_amazon: Path | None = None,
+    catalogue: Path | None = None,
+    columns: str | None = None,
+    attribute_columns: str = "",
+    locale: str = "en",
+    complete_journey: bool = False,
+    tasks: str = "ads,titles,classify,intent,answers,descriptions",
+    held_out: str = "",
+    most: Natural = 2000,
+    valid: float = 0.1,
+    test: float = 0.1,
+    phrasings: Natural = 24,
+    teacher: str = "",
+    server: str = "",
+    served_model: str = "",
+    drop_missing: bool = False,
+    voice: Path | None = None,
+    offline: bool = False,
+    seed: Natural = 0,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Build instruction data for `adwright author tune`, out of what you name.
 
@@ -144,6 +67,33 @@ def data(  # noqa: PLR0913
 
     Examples: `adwright author data rows --folder data`,
     `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
+
+    Options:
+        out: Folder for train, valid and test, and the report.
+        folder: Folder in which the public sets lie under their usual names.
+        pricerunner: Offers with categories: offers.csv.
+        intention: IntentionQA's task1.jsonl: reasons to buy.
+        title_attributes: AE-110k as JSON lines: titles and attributes.
+        abt_buy: Folder of matches with descriptions.
+        walmart_amazon: Folder of matches with categories.
+        catalogue: A table of products of your own: CSV, JSON lines, Parquet.
+        columns: What its columns are called, id=sku,title=name; also description, brand,
+            category, price, currency, cluster, query.
+        attribute_columns: Its columns that are attributes: size,colour.
+        locale: The language of the catalogue: de-AT.
+        complete_journey: Products of Complete Journey, too.
+        tasks: ads, titles, classify, intent, answers, descriptions, attributes.
+        held_out: Tasks that go to test alone, for zero-shot.
+        most: Rows of a task; 0 for all.
+        valid: Share of the products to choose by.
+        test: Share of the products to test with.
+        phrasings: New instructions of a task, beside our seeds.
+        teacher: A model that writes instructions, ads, titles and answers.
+        server (--url --server): The same by any OpenAI-compatible endpoint.
+        served_model: How the endpoint calls its model.
+        drop_missing: Leave out descriptions with facts that their input lacks, instead of
+            showing these.
+        voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
     """
     from adwright.authoring.instructions.build import build_instructions
     from adwright.authoring.instructions.plan import InstructionPlan

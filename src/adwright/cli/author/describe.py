@@ -7,117 +7,79 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Offline, Seed, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
+from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.authoring.describe.run import DescribeConfig, RankerName
 
-__all__ = ["describe"]
 
-Catalogue = Annotated[
-    Path, typer.Argument(help="Table of products with the descriptions that they have now.")
-]
-Queries = Annotated[
-    Path, typer.Argument(help="Table of query_id and query; with `seen` where the writer had some.")
-]
 Judgements = Annotated[
     Path,
     typer.Argument(help="Table of query_id, item_id and grade (0 is not relevant), or a .qrels."),
 ]
-DraftFolders = Annotated[
-    list[Path],
-    typer.Option("--drafts", help="Folder of `adwright author write`; several: one a seed."),
-]
-Out = Annotated[Path, typer.Option("--out", help="New folder for report.json and leads.svg.")]
-Slot = Annotated[str, typer.Option("--slot", help="Which of the job's texts are judged.")]
-Variant = Annotated[int, typer.Option("--variant", min=0, help="Which variant of them.")]
-Rankers = Annotated[
-    str,
-    typer.Option("--rankers", help="What answers the queries: bm25, vectors (MiniLM), or both."),
-]
-Cut = Annotated[int, typer.Option("--k", min=1, help="k of NDCG@k.")]
-GainName = Annotated[
-    Literal["exponential", "linear"],
-    typer.Option("--gain", help="Worth of a grade: 2^grade - 1, or the grade."),
-]
-K1 = Annotated[float, typer.Option("--k1", min=0.0, help="BM25: worth of a word's second time.")]
 B = Annotated[
     float, typer.Option("--b", min=0.0, max=1.0, help="BM25: how much long texts are held back.")
 ]
-SeenFile = Annotated[
-    Path | None,
-    typer.Option("--seen", help="Table with a column `query`: what the writer was given."),
-]
-EchoShare = Annotated[
-    float,
-    typer.Option(
-        "--echo",
-        min=0.01,
-        max=1.0,
-        help="From this share of a query's pairs of words on, with a word that no fact of the "
-        "product has, a description echoes it.",
-    ),
-]
-KeepEchoes = Annotated[
-    bool, typer.Option("--keep-echoes", help="Let descriptions that echo a query count.")
-]
-LogFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--log",
-        help="Events with propensities: products without an action in it are cold, and with "
-        "--arms it tells of clicks.",
-    ),
-]
-ArmsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--arms", help="Table of creative_id and arm: which creative shows original or written."
-    ),
-]
-Simulate = Annotated[
-    bool,
-    typer.Option("--simulate-clicks", help="Also clicks by a simulator, which are called that."),
-]
-Reviews = Annotated[
-    Path | None,
-    typer.Option("--reviews", help="Judgements of the blind review of `adwright author review`."),
-]
-Draws = Annotated[int, typer.Option("--draws", min=1, help="Draws of each interval.")]
 
 
-def describe(  # noqa: PLR0913, PLR0917 - one argument per option
-    catalogue: Catalogue,
-    queries: Queries,
-    judgements: Judgements,
-    drafts: DraftFolders,
-    out: Out = Path("described"),
-    slot: Slot = "description",
-    variant: Variant = 0,
-    rankers: Rankers = "bm25,vectors",
-    k: Cut = 10,
-    gain: GainName = "exponential",
-    k1: K1 = 1.2,
-    b: B = 0.75,
-    seen: SeenFile = None,
-    echo: EchoShare = 0.5,
-    keep_echoes: KeepEchoes = False,
-    log: LogFile = None,
-    arms: ArmsFile = None,
-    simulate: Simulate = False,
-    reviews: Reviews = None,
-    draws: Draws = 1000,
-    seed: Seed = 0,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def describe(
+    catalogue: Path,
+    queries: Path,
+    judgements: Path,
+    *,
+    drafts: list[Path],
+    out: Path = Path("described"),
+    slot: str = "description",
+    variant: Natural = 0,
+    rankers: str = "bm25,vectors",
+    k: Count = 10,
+    gain: Literal["exponential", "linear"] = "exponential",
+    k1: Annotated[float, Ge(0)] = 1.2,
+    b: Annotated[float, Ge(0), Le(1)] = 0.75,
+    seen: Path | None = None,
+    echo: Annotated[float, Ge(0.01), Le(1)] = 0.5,
+    keep_echoes: bool = False,
+    log: Path | None = None,
+    arms: Path | None = None,
+    simulate: bool = False,
+    reviews: Path | None = None,
+    draws: Count = 1000,
+    seed: Natural = 0,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Judge written descriptions by whether search finds their products, by clicks, and by people.
 
     One catalogue is indexed by titles alone, with the original descriptions, with the written ones
     and with both; the same rankers answer the same queries. Queries that the writer had seen stand
     apart, and so do cold products; a description that echoes a query is left out.
+
+    Options:
+        catalogue: Table of products with the descriptions that they have now.
+        queries: Table of query_id and query; with `seen` where the writer had some.
+        judgements: Table of query_id, item_id and grade (0 is not relevant), or a .qrels.
+        drafts: Folder of `adwright author write`; several: one a seed.
+        out: New folder for report.json and leads.svg.
+        slot: Which of the job's texts are judged.
+        variant: Which variant of them.
+        rankers: What answers the queries: bm25, vectors (MiniLM), or both.
+        k: k of NDCG@k.
+        gain: Worth of a grade: 2^grade - 1, or the grade.
+        k1: BM25: worth of a word's second time.
+        b: BM25: how much long texts are held back.
+        seen: Table with a column `query`: what the writer was given.
+        echo: From this share of a query's pairs of words on, with a word that no fact of the
+            product has, a description echoes it.
+        keep_echoes: Let descriptions that echo a query count.
+        log: Events with propensities: products without an action in it are cold, and with
+            --arms it tells of clicks.
+        arms: Table of creative_id and arm: which creative shows original or written.
+        simulate (--simulate-clicks): Also clicks by a simulator, which are called that.
+        reviews: Judgements of the blind review of `adwright author review`.
+        draws: Draws of each interval.
     """
     from adwright.authoring.describe.run import DescribeSources, judge_descriptions
     from adwright.core.atomic import atomic_folder

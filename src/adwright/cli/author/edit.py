@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated
+from pathlib import Path
 
 import typer
 
-from adwright.cli.author.options import JobFolder
-
-__all__ = ["edit", "undo"]
-
-_Variant = Annotated[int, typer.Option("--variant", min=0, help="Which variant, from 0.")]
+from adwright.core.config import Natural
 
 
 def edit(
-    folder: JobFolder,
-    product: Annotated[str, typer.Argument(help="Id of the product.")],
-    slot: Annotated[str, typer.Argument(help="headline, description, ...")],
-    text: Annotated[str, typer.Argument(help="The text that takes the place of the draft.")],
-    variant: _Variant = 0,
-    reviewer: Annotated[str, typer.Option("--reviewer", help="Who says so.")] = "",
+    folder: Path,
+    product: str,
+    slot: str,
+    text: str,
+    *,
+    variant: Natural = 0,
+    reviewer: str = "",
 ) -> None:
     """Put a text of your own in the place of a draft. No job writes over it, unless --over-edits
     asks for that.
 
         adwright author edit out p17 headline "A quiet cup"
+
+    Options:
+        folder: Folder that `adwright author write` wrote to.
+        product: Id of the product.
+        slot: headline, description, ...
+        text: The text that takes the place of the draft.
+        variant: Which variant, from 0.
+        reviewer: Who says so.
     """
     from adwright.authoring.writer.draft import ReviewDecision
     from adwright.authoring.writer.drafts import Drafts
@@ -38,13 +43,12 @@ def edit(
 
 
 def undo(
-    folder: JobFolder,
-    product: Annotated[str, typer.Argument(help="Id of the product; of the last decision.")] = "",
-    slot: Annotated[str, typer.Argument(help="headline, description, ...")] = "",
-    variant: _Variant = 0,
-    export: Annotated[
-        bool, typer.Option("--export", help="Take the last export back, and no decision.")
-    ] = False,
+    folder: Path,
+    product: str = "",
+    slot: str = "",
+    *,
+    variant: Natural = 0,
+    export: bool = False,
 ) -> None:
     """Take back the last decision, or the last one about a text; or the last export.
 
@@ -53,6 +57,13 @@ def undo(
     adwright author undo out p17 headline
 
     adwright author undo out --export
+
+    Options:
+        folder: Folder that `adwright author write` wrote to.
+        product: Id of the product; of the last decision.
+        slot: headline, description, ...
+        variant: Which variant, from 0.
+        export: Take the last export back, and no decision.
     """
     from adwright.authoring.writer.drafts import Drafts
     from adwright.authoring.writer.exporting import undo_export

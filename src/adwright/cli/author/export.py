@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from adwright.cli.author.options import JobFolder
-from adwright.cli.shared import Force, allowed_to_replace, show_table
+from adwright.cli.shared import allowed_to_replace, show_table
+from adwright.core.config import Natural
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.exporting import ExportWhich
 
-__all__ = ["diff", "export"]
 
 _SHOWN = 20
 
-_All = Annotated[
-    bool, typer.Option("--all", help="Drafts that wait for a decision, too; never rejected ones.")
-]
-_Products = Annotated[
-    Path | None,
-    typer.Option("--products", help="The table, where it is no longer where the job found it."),
-]
-
 
 def diff(
-    folder: JobFolder,
-    every: _All = False,
-    products: _Products = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Show so many; 0 for all.")] = 50,
+    folder: Path,
+    *,
+    every: bool = False,
+    products: Path | None = None,
+    limit: Natural = 50,
 ) -> None:
-    """Say what an export would change in the table, cell by cell. Nothing is written."""
+    """Say what an export would change in the table, cell by cell. Nothing is written.
+
+    Options:
+        folder: Folder that `adwright author write` wrote to.
+        every (--all): Drafts that wait for a decision, too; never rejected ones.
+        products: The table, where it is no longer where the job found it.
+        limit: Show so many; 0 for all.
+    """
     from adwright.authoring.writer.exporting import changes_in
 
     which: ExportWhich = "all" if every else "approved"
@@ -46,13 +45,12 @@ def diff(
 
 
 def export(
-    folder: JobFolder,
-    file: Annotated[
-        Path, typer.Argument(help="The new table: .csv, .tsv, .txt, .jsonl or .parquet.")
-    ],
-    every: _All = False,
-    products: _Products = None,
-    force: Force = False,
+    folder: Path,
+    file: Path,
+    *,
+    every: bool = False,
+    products: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Write the table of the products with the approved texts in it, in the shop's own columns.
 
@@ -60,6 +58,12 @@ def export(
     `adwright author undo --export` takes the last export back.
 
         adwright author export out shop_new.csv
+
+    Options:
+        folder: Folder that `adwright author write` wrote to.
+        file: The new table: .csv, .tsv, .txt, .jsonl or .parquet.
+        every (--all): Drafts that wait for a decision, too; never rejected ones.
+        products: The table, where it is no longer where the job found it.
     """
     from adwright.authoring.writer.exporting import export_texts
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import Force, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
 from adwright.core.errors import DataError
 
 __all__ = ["preferences"]
 
 
 def preferences(
-    folder: Annotated[Path, typer.Argument(help="What `adwright author review` was given.")],
-    out: Annotated[Path, typer.Argument(help="File of JSON lines to write.")],
-    force: Force = False,
+    folder: Path,
+    out: Path,
+    *,
+    force: bool = False,
 ) -> None:
     """Write what reviewers preferred, as data that a model learns from.
 
@@ -29,6 +29,10 @@ def preferences(
         adwright author preferences drafts preferences.jsonl
 
         adwright tune run --data preferences.jsonl --messages-field chosen --out tuned
+
+    Options:
+        folder: What `adwright author review` was given.
+        out: File of JSON lines to write.
     """
     from adwright.authoring.preferences import preferences as preferences_of
     from adwright.authoring.writer.drafts import Drafts

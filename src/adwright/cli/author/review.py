@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.lm.serve import require_key
-from adwright.cli.shared import Seed
+from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -22,57 +22,31 @@ if TYPE_CHECKING:
     from adwright.console.pairwise.table import PairTable
     from adwright.console.shell.config import ConsoleConfig
 
-__all__ = ["REVIEW_KEY", "need_pages", "review"]
 
 #: The environment variable that holds the key of the pages.
 REVIEW_KEY = "ADWRIGHT_REVIEW_KEY"
 _JUDGEMENTS = "judgements.jsonl"
 
-Folder = Annotated[Path, typer.Argument(help="What `adwright author write` wrote to.")]
-Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
-ReviewerName = Annotated[
-    str | None,
-    typer.Option("--name", help="Of who reviews, until somebody gives another on the page."),
-]
-Pairs = Annotated[
-    bool,
-    typer.Option("--pairs", help="Also compare, blindly, what the shop has with what was written."),
-]
-Against = Annotated[
-    Path | None,
-    typer.Option("--against", help="Compare blindly with the drafts of this folder instead."),
-]
 Judgements = Annotated[
     Path | None,
     typer.Option("--judgements", help="Where comparisons go; by default FOLDER/judgements.jsonl."),
 ]
-Sample = Annotated[int, typer.Option("--sample", min=1, help="Pairs to compare, at most.")]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-host",
-        help="Name that the page may be called by; may be repeated. Without a key: localhost and "
-        "--host by default.",
-    ),
-]
-Rows = Annotated[int, typer.Option("--rows", min=1, max=200, help="Drafts of one page.")]
-Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser, too.")]
 
 
 def review(
-    folder: Folder,
-    name: ReviewerName = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8003,
-    pairs: Pairs = False,
-    against: Against = None,
-    judgements: Judgements = None,
-    sample: Sample = 200,
-    seed: Seed = 0,
-    allow_host: AllowHost = None,
-    rows: Rows = 25,
-    open_page: Open = False,
+    folder: Path,
+    *,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: Annotated[int, Ge(0), Le(65535)] = 8003,
+    pairs: bool = False,
+    against: Path | None = None,
+    judgements: Path | None = None,
+    sample: Count = 200,
+    seed: Natural = 0,
+    allow_host: list[str] | None = None,
+    rows: Annotated[int, Ge(1), Le(200)] = 25,
+    open_page: bool = False,
 ) -> None:
     """Review drafts in a browser, until it is interrupted.
 
@@ -92,6 +66,20 @@ def review(
         adwright author review drafts --pairs --name ann
 
         adwright author review small --against large --sample 100
+
+    Options:
+        folder: What `adwright author write` wrote to.
+        name: Of who reviews, until somebody gives another on the page.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        pairs: Also compare, blindly, what the shop has with what was written.
+        against: Compare blindly with the drafts of this folder instead.
+        judgements: Where comparisons go; by default FOLDER/judgements.jsonl.
+        sample: Pairs to compare, at most.
+        allow_host: Name that the page may be called by; may be repeated. Without a key:
+            localhost and --host by default.
+        rows: Drafts of one page.
+        open_page (--open): Open the page in the browser, too.
     """
     need_pages()
     key = os.environ.get(REVIEW_KEY, "")

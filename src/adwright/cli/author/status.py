@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import closing
-from typing import Annotated
+from pathlib import Path
 
 import typer
 
-from adwright.cli.author.options import JobFolder
 from adwright.cli.shared import show_facts, show_table
 
 __all__ = ["status"]
@@ -18,12 +17,17 @@ _SHOWN = 10
 
 
 def status(
-    folder: JobFolder,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    folder: Path,
+    *,
+    as_json: bool = False,
 ) -> None:
     """Say what a job has written, what waits for a decision, and what failed and why.
 
     A job may be running meanwhile.
+
+    Options:
+        folder: Folder that `adwright author write` wrote to.
+        as_json (--json): As one JSON object.
     """
     from adwright.authoring.writer.drafts import JOURNAL, Drafts
     from adwright.authoring.writer.report import REPORT

@@ -10,77 +10,56 @@ import typer
 
 # Typer reads the annotations of a verb while it runs.
 from adwright.authoring.recipe import Profile
-from adwright.cli.shared import DryRun, Force, Resume, Seed, allowed_to_replace, show_facts
+from adwright.cli.shared import allowed_to_replace, show_facts
 from adwright.cli.tune.options import as_loss, read_settings
+from adwright.core.config import Count, Ge, Natural
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuningReport
 
-__all__ = ["tune"]
 
-Rows = Annotated[
-    Path, typer.Argument(help="Folder that `adwright author data` wrote, or a file of its rows.")
-]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")]
-ProfileName = Annotated[
-    Profile,
-    typer.Option(
-        "--profile", help="Size of model and kind of machine; those for GPUs were not run by us."
-    ),
-]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option("--task", help="Tune on this task's rows alone; may be repeated."),
-]
-Model = Annotated[
-    str, typer.Option("--model", help="Another base: a folder, a .gguf file, or a name.")
-]
-Method = Annotated[
-    str, typer.Option("--method", help="One of `adwright tune methods`; LoRA by default.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting of the method, NAME=VALUE in TOML: --set rank=8."),
-]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the rows.")]
-Steps = Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")]
-Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Rows per step.")]
-Rate = Annotated[float | None, typer.Option("--rate", help="Learning rate.")]
-Tokens = Annotated[int | None, typer.Option("--max-length", min=8, help="Tokens per row.")]
-Valid = Annotated[
-    float, typer.Option("--valid", help="Share of the product clusters that is held out.")
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="Where it is computed, as torch names it.")
-]
-
-
-def tune(  # noqa: PLR0913
-    rows: Rows,
+def tune(
+    rows: Path,
     *,
-    out: Out = Path("runs/author"),
-    profile: ProfileName = "smollm2-135m-cpu",
-    tasks: Tasks = None,
-    model: Model = "",
-    method: Method = "",
-    settings: Settings = None,
-    epochs: Epochs = None,
-    steps: Steps = 0,
-    batch: Batch = None,
-    rate: Rate = None,
-    max_length: Tokens = None,
-    valid: Valid = 0.05,
-    device: Device = None,
-    seed: Seed = 0,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    out: Path = Path("runs/author"),
+    profile: Profile = "smollm2-135m-cpu",
+    tasks: list[str] | None = None,
+    model: str = "",
+    method: str = "",
+    settings: list[str] | None = None,
+    epochs: Count | None = None,
+    steps: Natural = 0,
+    batch: Count | None = None,
+    rate: float | None = None,
+    max_length: Annotated[int, Ge(8)] | None = None,
+    valid: float = 0.05,
+    device: str | None = None,
+    seed: Natural = 0,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Tune a language model on instruction data and save the adapter in OUT/tuned.
 
     It is `adwright tune run` with what suits a size of model and a kind of machine, on the rows of
     all tasks or of some; products are held out whole. `adwright author write --adapter OUT/tuned`
     then writes with it.
+
+    Options:
+        rows: Folder that `adwright author data` wrote, or a file of its rows.
+        out: Folder for the run and its adapter.
+        profile: Size of model and kind of machine; those for GPUs were not run by us.
+        tasks (--task): Tune on this task's rows alone; may be repeated.
+        model: Another base: a folder, a .gguf file, or a name.
+        method: One of `adwright tune methods`; LoRA by default.
+        settings (--set): A setting of the method, NAME=VALUE in TOML: --set rank=8.
+        epochs: Passes over the rows.
+        steps: This many steps instead.
+        batch: Rows per step.
+        rate: Learning rate.
+        max_length: Tokens per row.
+        valid: Share of the product clusters that is held out.
+        device: Where it is computed, as torch names it.
     """
     from adwright.authoring.recipe import AuthoringRecipe, tune_author, tune_run_of
     from adwright.core.config import to_jsonable

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from adwright.cli.author import options as given
-from adwright.cli.lm.adapters import Adapter
-from adwright.cli.lm.serve import DEFAULT_MODEL, Model, Threads
-from adwright.cli.shared import DryRun, Offline, Seed, name_pairs, show_facts
+from adwright.cli.lm.serve import DEFAULT_MODEL
+from adwright.cli.shared import name_pairs, show_facts
+from adwright.core.config import Count, Ge, Le, Natural
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.config import WriteConfig
@@ -19,58 +19,56 @@ if TYPE_CHECKING:
     from adwright.authoring.writer.shop.products import ProductTable
     from adwright.lm.open_model import LmSpec
 
-__all__ = ["write"]
 
 #: Exit codes beside 0, of a job that is done, and 2, of a mistake.
 SOME_FAILED, BUDGET_USED = 3, 4
 #: Bad rows that are shown.
 _SHOWN = 5
 
-Out = Annotated[Path, typer.Argument(help="Folder of the job; made where it is missing.")]
 
-
-def write(  # noqa: PLR0913, PLR0917 - one argument per option
-    products: given.Products,
-    out: Out,
-    slots: given.Slots = "headline,description",
-    platform: given.Platform = None,
-    variants: given.Variants = 1,
-    voice: given.Voice = None,
-    labels: given.Labels = None,
-    value: given.Values = None,
-    value_columns: given.ValueColumns = None,
-    instruction: given.Instructions = None,
-    sample: given.Sample = 0,
-    dry_run: DryRun = False,
-    model: Model = DEFAULT_MODEL,
-    engine: given.Engine = "auto",
-    adapter: Adapter = None,
-    server: given.Server = "",
-    served_model: given.Served = "",
-    concurrency: given.Concurrency = 0,
-    threads: Threads = 0,
-    offline: Offline = False,
-    temperature: given.Temperature = 0.0,
-    variety: given.Variety = 0.8,
-    seed: Seed = 0,
-    batch: given.Batch = 64,
-    attempts: given.Attempts = 3,
-    no_repair: given.NoRepair = False,
-    rewrite: given.Rewrite = False,
-    again: given.Again = False,
-    over_edits: given.OverEdits = False,
-    budget_tokens: given.BudgetTokens = 0,
-    budget_seconds: given.BudgetSeconds = 0.0,
-    budget_money: given.BudgetMoney = 0.0,
-    price_prompt: given.PricePrompt = 0.0,
-    price_answer: given.PriceAnswer = 0.0,
-    price_cached: given.PriceCached = None,
-    money: given.MoneyOf = "USD",
-    shop: given.Shop = None,
-    columns: given.Columns = None,
-    attributes: given.Attributes = None,
-    locale: given.Locale = "en",
-    currency: given.ShopCurrency = "",
+def write(
+    products: Path,
+    out: Path,
+    *,
+    slots: str = "headline,description",
+    platform: Literal["google-rsa", "google-shopping", "meta", "amazon"] | None = None,
+    variants: Annotated[int, Ge(1), Le(100)] = 1,
+    voice: Path | None = None,
+    labels: Path | None = None,
+    value: list[str] | None = None,
+    value_columns: str | None = None,
+    instruction: list[str] | None = None,
+    sample: Natural = 0,
+    dry_run: bool = False,
+    model: str = DEFAULT_MODEL,
+    engine: Literal["auto", "openvino", "paged", "torch", "llamacpp"] = "auto",
+    adapter: Path | None = None,
+    server: str = "",
+    served_model: str = "",
+    concurrency: Natural = 0,
+    threads: Natural = 0,
+    offline: bool = False,
+    temperature: Annotated[float, Ge(0)] = 0.0,
+    variety: Annotated[float, Ge(0)] = 0.8,
+    seed: Natural = 0,
+    batch: Count = 64,
+    attempts: Count = 3,
+    no_repair: bool = False,
+    rewrite: bool = False,
+    again: bool = False,
+    over_edits: bool = False,
+    budget_tokens: Natural = 0,
+    budget_seconds: Annotated[float, Ge(0)] = 0.0,
+    budget_money: Annotated[float, Ge(0)] = 0.0,
+    price_prompt: Annotated[float, Ge(0)] = 0.0,
+    price_answer: Annotated[float, Ge(0)] = 0.0,
+    price_cached: Annotated[float, Ge(0)] | None = None,
+    money: str = "USD",
+    shop: Literal["shopify", "woocommerce", "google-feed", "table"] | None = None,
+    columns: str | None = None,
+    attributes: str | None = None,
+    locale: str = "en",
+    currency: str = "",
 ) -> None:
     """Write texts for all products of a table.
 
@@ -85,6 +83,54 @@ def write(  # noqa: PLR0913, PLR0917 - one argument per option
 
     Exit codes: 0 where all is written, 3 where some texts failed (`adwright author status OUT`
     tells why), 4 where the budget was used up, 2 for a mistake.
+
+    Options:
+        products: Table of products: .csv, .tsv, .jsonl or .parquet, as Shopify, WooCommerce or
+            a Google feed has it, or with columns of your own; or a Google feed as .xml (RSS,
+            Atom).
+        out: Folder of the job; made where it is missing.
+        slots: What to write, with commas between: headline, long_headline, primary_text,
+            description, short_description, meta_description, title, category.
+        platform: Whose limits hold. On google-rsa and meta, `description` is the text of an ad.
+        variants: Texts of each slot, for A/B tests.
+        voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
+        labels: File with the categories to choose from, one a line.
+        value: What else the model is told, NAME=TEXT: occasion=Easter; may be repeated.
+        value_columns: The same, out of columns: query=search_term; `title` needs a query.
+        instruction: SLOT=TEXT: what the model is told for a slot, in the place of our words.
+        sample: Only so many products, drawn by the seed; 0 for all.
+        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
+            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
+        engine: auto takes OpenVINO where it can run the model, else paged, our own, which takes
+            adapters.
+        adapter: Answer with this saved adapter of the model: what `adwright tune run` wrote, or
+            the `tuned` in it; on torch.
+        server (--url --server): Ask an OpenAI-compatible server instead: http://HOST:PORT/v1;
+            its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        served_model: Name of the model there.
+        concurrency: Requests at a time to a server, or rows of the paged engine.
+        threads: Threads to compute with; 0 takes what fits.
+        temperature: Of first variants; 0 takes the likeliest token.
+        variety: Temperature of further variants and attempts.
+        batch: Products that are written at a time.
+        attempts: Times that a text is asked for, at most.
+        no_repair: Leave texts as they come; findings are noted.
+        rewrite: Write anew what was written with other settings, but what a person decided on.
+        again: Write rejected texts anew.
+        over_edits: Write even over texts that a person edited or approved.
+        budget_tokens: Stop after so many tokens; 0 for no bound.
+        budget_seconds: Stop after so long; 0 for no bound.
+        budget_money: Stop when it has cost so much.
+        price_prompt: Of a million tokens of prompts.
+        price_answer: Of a million tokens of answers.
+        price_cached: Of a million tokens of prompts from a cache.
+        money: Currency of prices and budget.
+        shop (--format): Whose columns these are; by default what they tell.
+        columns: Which column is which: id=sku,title=name; also description, brand, category,
+            price, currency, locale.
+        attributes: Further columns that are facts: material,colour.
+        locale: Language of rows that do not tell theirs: en, de-AT.
+        currency: Of prices without one: EUR.
     """
     told = dict(locals())
     config, writer, table = _config(told), _model(told), _table(told)

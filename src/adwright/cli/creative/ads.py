@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,64 +15,11 @@ if TYPE_CHECKING:
     from adwright.creative.records.seeing.described_table import DescribedTable
     from adwright.creative.records.verbal.ads_table import AdColumns, AdTable
 
-__all__ = [
-    "LOOK_FOR",
-    "Ads",
-    "BrandColumn",
-    "ChosenColumns",
-    "IdColumn",
-    "ImageColumn",
-    "LookFor",
-    "SecondsColumn",
-    "TextColumn",
-    "TitleColumn",
-    "VideoColumn",
-    "WordsColumns",
-    "look_at",
-    "opened_ads",
-]
 
 #: All that can be looked for.
 LOOK_FOR = "colours,words,faces,tags"
 #: Files that could not be read, at most so many are named.
 _NAMED = 10
-
-Ads = Annotated[
-    Path,
-    typer.Argument(
-        help="A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or "
-        "one such file."
-    ),
-]
-IdColumn = Annotated[
-    str | None, typer.Option("--id", help="Column of ids. Columns that are not named are guessed.")
-]
-TitleColumn = Annotated[str | None, typer.Option("--title", help="Column of headlines.")]
-WordsColumns = Annotated[
-    list[str] | None, typer.Option("--words", help="Column of other text; repeat it for several.")
-]
-BrandColumn = Annotated[str | None, typer.Option("--brand", help="Column of brands.")]
-SecondsColumn = Annotated[
-    str | None, typer.Option("--seconds", help="Column of a video's length in seconds.")
-]
-ImageColumn = Annotated[
-    str | None, typer.Option("--image", help="Column of paths of images, '' for none.")
-]
-VideoColumn = Annotated[
-    str | None, typer.Option("--video", help="Column of paths of videos, '' for none.")
-]
-TextColumn = Annotated[
-    str | None,
-    typer.Option("--text", help="Column of ads in sentences, as `describe` writes them."),
-]
-LookFor = Annotated[
-    str,
-    typer.Option(
-        "--look-for",
-        help="What to look for in images and videos, by commas: colours, words, faces, tags; "
-        "nothing leaves the files closed.",
-    ),
-]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from adwright.cli.creative.edit import edit
 from adwright.cli.creative.score import explain, score
 from adwright.cli.creative.train import app as train
 from adwright.cli.creative.writer import improve
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -22,9 +23,9 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-app.command("describe")(describe)
+verb(app, "describe")(describe)
 app.add_typer(train, name="train")
-app.command("score")(score)
-app.command("explain")(explain)
-app.command("improve")(improve)
-app.command("edit")(edit)
+verb(app, "score")(score)
+verb(app, "explain")(explain)
+verb(app, "improve")(improve)
+verb(app, "edit")(edit)

@@ -4,89 +4,77 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from adwright.cli.creative.ads import (
     LOOK_FOR,
-    Ads,
-    BrandColumn,
     ChosenColumns,
-    IdColumn,
-    ImageColumn,
-    LookFor,
-    SecondsColumn,
-    TextColumn,
-    TitleColumn,
-    VideoColumn,
-    WordsColumns,
     look_at,
     opened_ads,
 )
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    Offline,
-    Resume,
-    Seed,
-    StopNow,
     allowed_to_replace,
 )
 from adwright.core.assets import cache_folder
+from adwright.core.config import Natural
 
 if TYPE_CHECKING:
     from adwright.creative.records.verbal.ads_table import AdTable
     from adwright.creative.response.click_run import ClickRun
     from adwright.creative.response.protocol.outcomes import CreativeOutcomes
 
-__all__ = ["clicks"]
 
-Impressions = Annotated[
-    str, typer.Option("--impressions", help="Column of how often it was shown.")
-]
-Clicks = Annotated[str, typer.Option("--clicks", help="Column of how often it was clicked.")]
-Test = Annotated[
-    str,
-    typer.Option(
-        "--test",
-        help="Column that names the group of alternatives among which was drawn who sees which; "
-        "within it, rates compare ads and nothing else.",
-    ),
-]
-ImageId = Annotated[
-    str, typer.Option("--image-id", help="Column that tells which ads share a picture.")
-]
-
-
-def clicks(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/clicks"),
-    impressions: Impressions = "impressions",
-    clicks_column: Clicks = "clicks",
-    test: Test = "",
-    image_id: ImageId = "",
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    image: ImageColumn = None,
-    video: VideoColumn = None,
-    text: TextColumn = None,
-    look_for: LookFor = LOOK_FOR,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    stop_now: StopNow = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def clicks(
+    ads: Path,
+    *,
+    out: Path = Path("runs/clicks"),
+    impressions: str = "impressions",
+    clicks_column: str = "clicks",
+    test: str = "",
+    image_id: str = "",
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    text: str | None = None,
+    look_for: str = LOOK_FOR,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    stop_now: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Learn click rates from creatives that were shown.
 
     Creatives that share a test, a headline, a text or a picture are one story, and whole stories
     are held out for choices. Columns that say how an ad did are refused as inputs. Beside the
     model stands a ridge on n-grams; where it does as well, that is said.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        out: Folder for the run.
+        impressions: Column of how often it was shown.
+        clicks_column (--clicks): Column of how often it was clicked.
+        test: Column that names the group of alternatives among which was drawn who sees which;
+            within it, rates compare ads and nothing else.
+        image_id: Column that tells which ads share a picture.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        image: Column of paths of images, '' for none.
+        video: Column of paths of videos, '' for none.
+        text: Column of ads in sentences, as `describe` writes them.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
     """
     from adwright.creative.response.protocol.outcomes import OutcomeColumns, read_outcomes
     from adwright.training.run_settings import require_free, require_writable

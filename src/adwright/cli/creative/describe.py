@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from adwright.cli.creative.ads import (
     LOOK_FOR,
-    Ads,
-    BrandColumn,
     ChosenColumns,
-    IdColumn,
-    ImageColumn,
-    LookFor,
-    SecondsColumn,
-    TextColumn,
-    TitleColumn,
-    VideoColumn,
-    WordsColumns,
     look_at,
     opened_ads,
 )
-from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
 
 __all__ = ["describe"]
 
 _SHOWN = 5
 
 
-def describe(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Table of all records, .parquet; without it some are shown."),
-    ] = None,
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    image: ImageColumn = None,
-    video: VideoColumn = None,
-    text: TextColumn = None,
-    look_for: LookFor = LOOK_FOR,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def describe(
+    ads: Path,
+    *,
+    out: Path | None = None,
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    text: str | None = None,
+    look_for: str = LOOK_FOR,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Write down what each ad says and shows: colours, words on the screen, faces, things, scenes.
 
     What was seen of a file is kept by its content, so a second look costs nothing. What could not
     be looked at is said, and never guessed. The table holds the record in fields and, as `text`,
     in sentences, which every other verb reads back with --text text.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        out: Table of all records, .parquet; without it some are shown.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        image: Column of paths of images, '' for none.
+        video: Column of paths of videos, '' for none.
+        text: Column of ads in sentences, as `describe` writes them.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
     """
     from adwright.core.errors import ConfigError
     from adwright.creative.records.verbal.described_file import save_described

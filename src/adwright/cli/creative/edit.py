@@ -9,21 +9,11 @@ import typer
 
 from adwright.cli.creative.ads import (
     LOOK_FOR,
-    Ads,
-    BrandColumn,
     ChosenColumns,
-    IdColumn,
-    ImageColumn,
-    LookFor,
-    SecondsColumn,
-    TextColumn,
-    TitleColumn,
-    VideoColumn,
-    WordsColumns,
     look_at,
     opened_ads,
 )
-from adwright.cli.shared import DryRun, Offline, Seed
+from adwright.core.config import Ge, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,124 +21,39 @@ if TYPE_CHECKING:
     from adwright.creative.editor.job.settings import EditJob, EditKind
     from adwright.creative.editor.provenance.signing_keys import SigningKey
 
-__all__ = ["edit"]
 
-Judges = Annotated[
-    list[Path],
-    typer.Option(
-        "--judge",
-        help="Run of `creative train clicks` on ads with pictures; repeat it for an ensemble, "
-        "whose lower bound is then raised. With pareto also runs of `creative train recall`, and "
-        "lifetime models that read pictures.",
-    ),
-]
-Second = Annotated[
-    Path | None,
-    typer.Option("--second", help="A judge that the search never asks: trained with another seed."),
-]
-Approver = Annotated[
-    str, typer.Option("--approver", help="Who lets the edits pass; stands in the log.")
-]
-Edits = Annotated[
-    str,
-    typer.Option(
-        "--edits",
-        help="What may be edited, by commas: exposure, contrast, saturation, temperature, "
-        "background_blur, crop, text, faces.",
-    ),
-]
-Protect = Annotated[
-    Path | None,
-    typer.Option(
-        "--protect",
-        help="What stays, such as logo, price and legal line: a table "
-        "(ad,left,top,right,bottom,what) or a folder of masks, white where it stays.",
-    ),
-]
-Faces = Annotated[
-    Path | None,
-    typer.Option(
-        "--faces",
-        help="Folder with a model of faces and its encoder, or a file of weights that e4e's "
-        "authors published (StyleGAN2); left out, the model of drawn portraits.",
-    ),
-]
-AcceptNoncommercial = Annotated[
-    bool,
-    typer.Option(
-        "--accept-noncommercial",
-        help="You read the terms of published weights of faces, and meet them.",
-    ),
-]
-Directions = Annotated[
-    Path | None,
-    typer.Option(
-        "--directions",
-        help="TOML: which directions may be used, which are locked; left out, the model's own.",
-    ),
-]
-Consent = Annotated[
-    Path | None, typer.Option("--consent", help="TOML: whose face may be moved, on what ground.")
-]
-
-
-Line = Annotated[str, typer.Option("--line", help="Words that `text` lays over it.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder of the job.")]
-Method = Annotated[
-    Literal["genetic", "random", "ascent", "pareto"],
-    typer.Option("--method", help="Of the search; pareto for judges of several things."),
-]
-Calls = Annotated[
-    int, typer.Option("--calls", min=12, help="Edited pictures judged of an ad, at most.")
-]
-Least = Annotated[
-    float,
-    typer.Option(
-        "--least", min=0, help="Share that the click rate has to rise by with a single judge."
-    ),
-]
-Form = Annotated[
-    Literal["png", "jpeg", "webp"], typer.Option("--form", help="Of the edited files.")
-]
-Certificate = Annotated[
-    Path | None, typer.Option("--certificate", help="X.509 chain in PEM that signs.")
-]
-PrivateKey = Annotated[
-    Path | None, typer.Option("--private-key", help="Its key in PEM, for your eyes only.")
-]
-
-
-def edit(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    judge: Judges,
-    approver: Approver,
-    out: Out = Path("edits"),
-    second: Second = None,
-    edits: Edits = "exposure,contrast,saturation,temperature",
-    line: Line = "",
-    protect: Protect = None,
-    method: Method = "genetic",
-    calls: Calls = 130,
-    least: Least = 0.01,
-    form: Form = "png",
-    faces: Faces = None,
-    directions: Directions = None,
-    consent: Consent = None,
-    accept_noncommercial: AcceptNoncommercial = False,
-    certificate: Certificate = None,
-    private_key: PrivateKey = None,
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    image: ImageColumn = None,
-    video: VideoColumn = None,
-    text: TextColumn = None,
-    look_for: LookFor = LOOK_FOR,
-    seed: Seed = 0,
-    offline: Offline = False,
-    dry_run: DryRun = False,
+def edit(
+    ads: Path,
+    *,
+    judge: list[Path],
+    approver: str,
+    out: Path = Path("edits"),
+    second: Path | None = None,
+    edits: str = "exposure,contrast,saturation,temperature",
+    line: str = "",
+    protect: Path | None = None,
+    method: Literal["genetic", "random", "ascent", "pareto"] = "genetic",
+    calls: Annotated[int, Ge(12)] = 130,
+    least: Annotated[float, Ge(0)] = 0.01,
+    form: Literal["png", "jpeg", "webp"] = "png",
+    faces: Path | None = None,
+    directions: Path | None = None,
+    consent: Path | None = None,
+    accept_noncommercial: bool = False,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    text: str | None = None,
+    look_for: str = LOOK_FOR,
+    seed: Natural = 0,
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Edit ads' pictures where judges of clicks find that better; every other ad stays as it is.
 
@@ -158,6 +63,43 @@ def edit(  # noqa: PLR0913, PLR0917 - one argument per option
     that is protected changes. Edited pictures are signed (C2PA) and tagged (IPTC); a log of edits
     grows beside them. Originals are never touched: to go back, use them. The same command goes on
     where it was stopped.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        judge: Run of `creative train clicks` on ads with pictures; repeat it for an ensemble,
+            whose lower bound is then raised. With pareto also runs of `creative train recall`,
+            and lifetime models that read pictures.
+        approver: Who lets the edits pass; stands in the log.
+        out: Folder of the job.
+        second: A judge that the search never asks: trained with another seed.
+        edits: What may be edited, by commas: exposure, contrast, saturation, temperature,
+            background_blur, crop, text, faces.
+        line: Words that `text` lays over it.
+        protect: What stays, such as logo, price and legal line: a table
+            (ad,left,top,right,bottom,what) or a folder of masks, white where it stays.
+        method: Of the search; pareto for judges of several things.
+        calls: Edited pictures judged of an ad, at most.
+        least: Share that the click rate has to rise by with a single judge.
+        form: Of the edited files.
+        faces: Folder with a model of faces and its encoder, or a file of weights that e4e's
+            authors published (StyleGAN2); left out, the model of drawn portraits.
+        directions: TOML: which directions may be used, which are locked; left out, the model's
+            own.
+        consent: TOML: whose face may be moved, on what ground.
+        accept_noncommercial: You read the terms of published weights of faces, and meet them.
+        certificate: X.509 chain in PEM that signs.
+        private_key: Its key in PEM, for your eyes only.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        image: Column of paths of images, '' for none.
+        video: Column of paths of videos, '' for none.
+        text: Column of ads in sentences, as `describe` writes them.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
     """
     from adwright.creative.editor.job.folder import require_apart
     from adwright.creative.editor.job.run import prepared_job

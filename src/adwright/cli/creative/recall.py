@@ -3,81 +3,70 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
 from adwright.cli.creative.ads import (
     LOOK_FOR,
-    Ads,
-    BrandColumn,
     ChosenColumns,
-    IdColumn,
-    ImageColumn,
-    LookFor,
-    SecondsColumn,
-    TextColumn,
-    TitleColumn,
-    VideoColumn,
-    WordsColumns,
     look_at,
     opened_ads,
 )
-from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
 from adwright.core.assets import cache_folder
-
-__all__ = ["recall"]
-
-Score = Annotated[
-    str,
-    typer.Option("--score", help="Column of how well it was remembered; usual names are guessed."),
-]
-Of = Annotated[
-    str, typer.Option("--of", help="Column of tries, where --score counts how many succeeded.")
-]
-Scale = Annotated[
-    Literal["share", "percent", "digits", "d_prime"] | None,
-    typer.Option("--scale", help="Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values."),
-]
-Form = Annotated[
-    Literal["encoder", "language"],
-    typer.Option(
-        "--form",
-        help="encoder: frozen encoders and ridges, seconds. language: a language model is tuned to "
-        "answer in two digits, minutes to hours.",
-    ),
-]
+from adwright.core.config import Count, Natural
 
 
-def recall(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/recall"),
-    score: Score = "",
-    of: Of = "",
-    scale: Scale = None,
-    form: Form = "encoder",
-    epochs: Annotated[
-        int, typer.Option("--epochs", min=1, help="Passes of the language form over the ads.")
-    ] = 2,
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    image: ImageColumn = None,
-    video: VideoColumn = None,
-    text: TextColumn = None,
-    look_for: LookFor = LOOK_FOR,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def recall(
+    ads: Path,
+    *,
+    out: Path = Path("runs/recall"),
+    score: str = "",
+    of: str = "",
+    scale: Literal["share", "percent", "digits", "d_prime"] | None = None,
+    form: Literal["encoder", "language"] = "encoder",
+    epochs: Count = 2,
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    text: str | None = None,
+    look_for: str = LOOK_FOR,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Learn how well ads are remembered, from a share, a count, d', or hits and false alarms.
 
     Five folds with brands held out say what to expect of a new brand, and how much is the brand
     and how much the content.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        out: Folder for the run.
+        score: Column of how well it was remembered; usual names are guessed.
+        of: Column of tries, where --score counts how many succeeded.
+        scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
+        form: encoder: frozen encoders and ridges, seconds. language: a language model is tuned
+            to answer in two digits, minutes to hours.
+        epochs: Passes of the language form over the ads.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        image: Column of paths of images, '' for none.
+        video: Column of paths of videos, '' for none.
+        text: Column of ads in sentences, as `describe` writes them.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
     """
     from adwright.creative.memory.language import LanguageConfig, tune_memory
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall

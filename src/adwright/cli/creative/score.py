@@ -5,69 +5,68 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from adwright.cli.creative.ads import (
     LOOK_FOR,
-    Ads,
-    BrandColumn,
     ChosenColumns,
-    IdColumn,
-    ImageColumn,
-    LookFor,
-    SecondsColumn,
-    TextColumn,
-    TitleColumn,
-    VideoColumn,
-    WordsColumns,
     look_at,
     opened_ads,
 )
-from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show_table
+from adwright.cli.shared import allowed_to_replace, show_table
 from adwright.core.assets import cache_folder
+from adwright.core.config import Count
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.creative.judging.judgement import AdJudge, Judgements
     from adwright.creative.records.verbal.ads_table import AdTable
 
-__all__ = ["explain", "score"]
 
 _SHOWN = 20
 _TITLE = 50
 
-Models = Annotated[
-    list[Path],
-    typer.Option("--model", help="Run of `creative train`; repeat it for several judges."),
-]
 
-
-def score(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    model: Models,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Table of all answers, .csv or .parquet; else some are shown."),
-    ] = None,
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    image: ImageColumn = None,
-    video: VideoColumn = None,
-    text: TextColumn = None,
-    look_for: LookFor = LOOK_FOR,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def score(
+    ads: Path,
+    *,
+    model: list[Path],
+    out: Path | None = None,
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    text: str | None = None,
+    look_for: str = LOOK_FOR,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Answer for new ads: of each judge a value, an interval, and whether the ad is unlike
     anything that it was trained on.
 
     The table has a row an ad in the order of yours, with its id.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        model: Run of `creative train`; repeat it for several judges.
+        out: Table of all answers, .csv or .parquet; else some are shown.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        image: Column of paths of images, '' for none.
+        video: Column of paths of videos, '' for none.
+        text: Column of ads in sentences, as `describe` writes them.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
     """
     from adwright.creative.pages.explained import answers_table, judged_by
     from adwright.data.sources.tables import write_table
@@ -94,30 +93,46 @@ def score(  # noqa: PLR0913, PLR0917 - one argument per option
     typer.echo(f"{len(table):,} ads: saved in {out}")
 
 
-def explain(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    model: Models,
-    out: Annotated[Path, typer.Option("--out", help="The page, .html.")] = Path("ads.html"),
-    most: Annotated[
-        int, typer.Option("--most", min=1, help="So many ads are explained, the first.")
-    ] = 20,
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    image: ImageColumn = None,
-    video: VideoColumn = None,
-    text: TextColumn = None,
-    look_for: LookFor = LOOK_FOR,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def explain(
+    ads: Path,
+    *,
+    model: list[Path],
+    out: Path = Path("ads.html"),
+    most: Count = 20,
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    text: str | None = None,
+    look_for: str = LOOK_FOR,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Show ads on a page beside their records, answers and intervals, and what moved each answer.
 
     A part moves an answer by as much as the answer changes where the part is left out. Nearest
     past ads and what became of them stand beside it.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        model: Run of `creative train`; repeat it for several judges.
+        out: The page, .html.
+        most: So many ads are explained, the first.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        image: Column of paths of images, '' for none.
+        video: Column of paths of videos, '' for none.
+        text: Column of ads in sentences, as `describe` writes them.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
     """
     from adwright.creative.pages.ads_page import write_ads_page
     from adwright.creative.pages.explained import judged_by, shown_ads

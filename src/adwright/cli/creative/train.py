@@ -7,6 +7,7 @@ import typer
 from adwright.cli.creative.clicks import clicks
 from adwright.cli.creative.recall import recall
 from adwright.cli.creative.writer import writer
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -17,6 +18,6 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-app.command("clicks")(clicks)
-app.command("recall")(recall)
-app.command("writer")(writer)
+verb(app, "clicks")(clicks)
+verb(app, "recall")(recall)
+verb(app, "writer")(writer)

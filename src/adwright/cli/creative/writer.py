@@ -8,71 +8,64 @@ from typing import Annotated, Literal
 import typer
 
 from adwright.cli.creative.ads import (
-    Ads,
-    BrandColumn,
     ChosenColumns,
-    IdColumn,
-    SecondsColumn,
-    TextColumn,
-    TitleColumn,
-    WordsColumns,
     opened_ads,
 )
-from adwright.cli.creative.recall import Of, Scale, Score
-from adwright.cli.shared import DryRun, Force, Offline, Seed, allowed_to_replace, show_table
-
-__all__ = ["improve", "writer"]
+from adwright.cli.shared import allowed_to_replace, show_table
+from adwright.core.config import Count, Ge, Natural
 
 _SHOWN = 20
 
-Kind = Annotated[
-    Literal["slogan", "headline", "description", "video"],
-    typer.Option("--kind", help="What is written: the title; the title of a story; words; scenes."),
-]
-Pool = Annotated[
-    Path | None,
-    typer.Option("--pool", help="Further ads of that kind whose recall nobody counted."),
-]
-Minutes = Annotated[
-    float,
-    typer.Option("--minutes", min=0.0, help="Stop after so many; the same command goes on."),
-]
-Base = Annotated[
-    str, typer.Option("--base", help="Base of the writer, as `adwright tune run` takes a model.")
-]
 
-
-def writer(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    kind: Kind = "slogan",
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("runs/writer"),
-    pool: Pool = None,
-    score: Score = "",
-    of: Of = "",
-    scale: Scale = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="At most so many.")] = 3,
-    samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Ads that a round writes for a brief.")
-    ] = 6,
-    briefs: Annotated[
-        int, typer.Option("--briefs", min=0, help="Briefs of a round; 0 for all.")
-    ] = 0,
-    minutes: Minutes = 0.0,
-    base: Base = "smollm2-135m-instruct",
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    text: TextColumn = None,
-    seed: Seed = 0,
-    offline: Offline = False,
-    dry_run: DryRun = False,
+def writer(
+    ads: Path,
+    *,
+    kind: Literal["slogan", "headline", "description", "video"] = "slogan",
+    out: Path = Path("runs/writer"),
+    pool: Path | None = None,
+    score: str = "",
+    of: str = "",
+    scale: Literal["share", "percent", "digits", "d_prime"] | None = None,
+    rounds: Count = 3,
+    samples: Count = 6,
+    briefs: Natural = 0,
+    minutes: Annotated[float, Ge(0)] = 0.0,
+    base: str = "smollm2-135m-instruct",
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    text: str | None = None,
+    seed: Natural = 0,
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Teach a model to write ads that are remembered: write, judge, keep the best, learn, again.
 
     A second judge, which no round learns from, says whether the gain is real, on brands that were
     held out. A run that was stopped or killed goes on by the same command.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        kind: What is written: the title; the title of a story; words; scenes.
+        out: Folder of the run.
+        pool: Further ads of that kind whose recall nobody counted.
+        score: Column of how well it was remembered; usual names are guessed.
+        of: Column of tries, where --score counts how many succeeded.
+        scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
+        rounds: At most so many.
+        samples: Ads that a round writes for a brief.
+        briefs: Briefs of a round; 0 for all.
+        minutes: Stop after so many; the same command goes on.
+        base: Base of the writer, as `adwright tune run` takes a model.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        text: Column of ads in sentences, as `describe` writes them.
     """
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
     from adwright.creative.memory.seed.config import SeedBudget, SeedConfig
@@ -107,27 +100,39 @@ def writer(  # noqa: PLR0913, PLR0917 - one argument per option
     typer.echo(f"Next: adwright creative improve NEW_ADS --model {out}")
 
 
-def improve(  # noqa: PLR0913, PLR0917 - one argument per option
-    ads: Ads,
-    model: Annotated[Path, typer.Option("--model", help="Run of `creative train writer`.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Table, .csv or .parquet; else some are shown.")
-    ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Written for each ad.")] = 8,
-    id_column: IdColumn = None,
-    title: TitleColumn = None,
-    words: WordsColumns = None,
-    brand: BrandColumn = None,
-    seconds: SecondsColumn = None,
-    text: TextColumn = None,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def improve(
+    ads: Path,
+    *,
+    model: Path,
+    out: Path | None = None,
+    samples: Count = 8,
+    id_column: str | None = None,
+    title: str | None = None,
+    words: list[str] | None = None,
+    brand: str | None = None,
+    seconds: str | None = None,
+    text: str | None = None,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Write ads anew where both judges find the new one better; the others stay as they are.
 
     Scores are estimates of judges: nobody was asked what he remembers. Try what is written beside
     the original before it replaces it.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        model: Run of `creative train writer`.
+        out: Table, .csv or .parquet; else some are shown.
+        samples: Written for each ad.
+        id_column (--id): Column of ids. Columns that are not named are guessed.
+        title: Column of headlines.
+        words: Column of other text; repeat it for several.
+        brand: Column of brands.
+        seconds: Column of a video's length in seconds.
+        text: Column of ads in sentences, as `describe` writes them.
     """
     import polars as pl
 

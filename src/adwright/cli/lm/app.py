@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.lm.adapters import Adapter, Loras, lora_files
-from adwright.cli.lm.serve import DEFAULT_MODEL, EngineName, Model, Threads, serve
-from adwright.cli.shared import Offline, Seed, show_table
+from adwright.cli.lm.adapters import lora_files
+from adwright.cli.lm.serve import DEFAULT_MODEL, serve
+from adwright.cli.shared import show_table
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ConfigError
 
 __all__ = ["app", "generate", "models"]
@@ -23,42 +25,48 @@ app = typer.Typer(
 )
 
 
-app.command("serve")(serve)
+verb(app, "serve")(serve)
 
 
-@app.command("generate")
-def generate(  # noqa: PLR0913, PLR0917 - one argument per option
-    prompt: Annotated[str, typer.Argument(help="What to answer.")],
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    adapter: Adapter = None,
-    loras: Loras = None,
-    url: Annotated[
-        str, typer.Option("--url", help="Ask an endpoint instead, for example http://HOST:PORT/v1.")
-    ] = "",
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Continue the text as it stands, outside of any chat.")
-    ] = False,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="The most tokens of the answer.")
-    ] = 128,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0, help="0 takes the likeliest token each time.")
-    ] = 0.0,
-    stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.")
-    ] = None,
-    json_schema: Annotated[
-        Path | None,
-        typer.Option("--json-schema", help="Answer in JSON that the schema in this file admits."),
-    ] = None,
-    seed: Seed = 0,
-    threads: Threads = 0,
-    offline: Offline = False,
+@verb(app, "generate")
+def generate(
+    prompt: str,
+    *,
+    model: str = DEFAULT_MODEL,
+    engine: str = "auto",
+    adapter: Path | None = None,
+    loras: list[str] | None = None,
+    url: str = "",
+    raw: bool = False,
+    max_tokens: Count = 128,
+    temperature: Annotated[float, Ge(0)] = 0.0,
+    stop: list[str] | None = None,
+    json_schema: Path | None = None,
+    seed: Natural = 0,
+    threads: Natural = 0,
+    offline: bool = False,
 ) -> None:
     """Ask a language model once; the answer appears while it is written.
 
     The key of an endpoint is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+
+    Options:
+        prompt: What to answer.
+        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
+            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
+        engine: auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF;
+            paged is ours, for many requests that begin alike. `adwright lm models` lists them.
+        adapter: Answer with this saved adapter of the model: what `adwright tune run` wrote, or
+            the `tuned` in it; on torch.
+        loras (--lora): Answer with this LoRA in GGUF, as `adwright tune export` writes it:
+            FILE.gguf, or FILE.gguf=SCALE; may be repeated, then all act at once; on llama.cpp.
+        url: Ask an endpoint instead, for example http://HOST:PORT/v1.
+        raw: Continue the text as it stands, outside of any chat.
+        max_tokens: The most tokens of the answer.
+        temperature: 0 takes the likeliest token each time.
+        stop: End before this text; may be repeated.
+        json_schema: Answer in JSON that the schema in this file admits.
+        threads: Threads to compute with; 0 takes what fits.
     """
     from adwright.lm.engine.generation import GenerationConfig, Message
     from adwright.lm.open_model import LmSpec, open_lm
@@ -86,7 +94,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo()
 
 
-@app.command("models")
+@verb(app, "models")
 def models() -> None:
     """Say which model is there without being named, and which engines are installed."""
     from adwright.core.assets import ASSETS, cache_folder

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from adwright.cli.lm.adapters import Loras, lora_files
-from adwright.cli.shared import DryRun, Offline
+from adwright.cli.lm.adapters import lora_files
+from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -26,139 +26,10 @@ if TYPE_CHECKING:
     from adwright.training.tuning.coserve import Bounds
     from adwright.training.tuning.run import JobsRun
 
-__all__ = [
-    "DEFAULT_MODEL",
-    "KEY_VARIABLE",
-    "EngineName",
-    "Model",
-    "Threads",
-    "need_lm_service",
-    "require_key",
-    "serve",
-]
 
 #: The environment variable that holds the key of the endpoint.
 KEY_VARIABLE = "ADWRIGHT_LM_KEY"
 DEFAULT_MODEL = "smollm2-135m-instruct"
-
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help="The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a "
-        "server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.",
-    ),
-]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF; paged"
-        " is ours, for many requests that begin alike. `adwright lm models` lists them.",
-    ),
-]
-Threads = Annotated[
-    int, typer.Option("--threads", min=0, help="Threads to compute with; 0 takes what fits.")
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device", help="Where torch computes: cpu, or cuda; the other engines know the cpu alone."
-    ),
-]
-Name = Annotated[
-    str, typer.Option("--name", help="Name of the model for callers; by default as --model.")
-]
-Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
-MaxRunning = Annotated[
-    int, typer.Option("--max-running", min=1, help="Requests that are computed at a time.")
-]
-MaxQueue = Annotated[
-    int, typer.Option("--max-queue", min=0, help="Requests that may wait; more get a 429.")
-]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-host",
-        help="Name that callers may have for this machine, and pages in a browser as their"
-        " origin; may be repeated. Without a key: localhost and --host by default.",
-    ),
-]
-MaxSeconds = Annotated[
-    float,
-    typer.Option(
-        "--max-seconds", min=1, help="The longest that a request may wait and be computed."
-    ),
-]
-Keys = Annotated[
-    Path | None,
-    typer.Option(
-        "--keys",
-        help="File with `tenant key` in each line: callers send one of the keys as a bearer token,"
-        " and tenants have equal shares.",
-    ),
-]
-AdapterTop = Annotated[
-    Path | None,
-    typer.Option(
-        "--adapters",
-        help="Serve the adapters in the sub-folders of this folder too, as `adwright tune` writes"
-        " them, each as a model of its folder's name; of any method; on torch.",
-    ),
-]
-PoolMb = Annotated[
-    int,
-    typer.Option(
-        "--pool-mb", min=1, help="MB for adapters in use, keys and values; with --adapters, --tune."
-    ),
-]
-HostMb = Annotated[
-    int,
-    typer.Option(
-        "--host-mb", min=0, help="MB for adapters that are not in use; with --adapters, --tune."
-    ),
-]
-Tune = Annotated[
-    Path | None,
-    typer.Option(
-        "--tune",
-        help="Tune the jobs of this file (see `adwright tune jobs`) while serving, and serve each"
-        " adapter when it is done; on torch.",
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder for the run of --tune, instead of the file's."),
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Take up a run of --tune that was cut off.")]
-TokenBound = Annotated[
-    float,
-    typer.Option(
-        "--token-bound", help="With --tune: most seconds from one token of an answer to the next."
-    ),
-]
-FirstBound = Annotated[
-    float,
-    typer.Option(
-        "--first-bound", help="With --tune: most seconds from a request to its first token."
-    ),
-]
-Share = Annotated[
-    float,
-    typer.Option(
-        "--tuning-share",
-        help="With --tune: share of the time that tuning keeps where the bounds allow it.",
-    ),
-]
-Progress = Annotated[
-    float,
-    typer.Option(
-        "--progress",
-        min=0,
-        help="With --tune: seconds between lines on steps, share and latencies; 0 for none.",
-    ),
-]
 
 
 class _Served(NamedTuple):
@@ -179,32 +50,33 @@ class _Tuning(NamedTuple):
     every: float
 
 
-def serve(  # noqa: PLR0913, PLR0917 - one argument per option
-    model: Model = DEFAULT_MODEL,
-    engine: EngineName = "auto",
-    name: Name = "",
-    host: Host = "127.0.0.1",
-    port: Port = 8001,
-    threads: Threads = 0,
-    device: Device = "cpu",
-    max_running: MaxRunning = 16,
-    max_queue: MaxQueue = 64,
-    allow_host: AllowHost = None,
-    max_seconds: MaxSeconds = 300.0,
-    keys: Keys = None,
-    loras: Loras = None,
-    adapters: AdapterTop = None,
-    pool_mb: PoolMb = 512,
-    host_mb: HostMb = 256,
-    tune: Tune = None,
-    out: Out = None,
-    resume: Resume = False,
-    token_bound: TokenBound = 0.2,
-    first_bound: FirstBound = 0.6,
-    tuning_share: Share = 0.7,
-    progress: Progress = 30.0,
-    offline: Offline = False,
-    dry_run: DryRun = False,
+def serve(
+    *,
+    model: str = DEFAULT_MODEL,
+    engine: str = "auto",
+    name: str = "",
+    host: str = "127.0.0.1",
+    port: Annotated[int, Ge(0), Le(65535)] = 8001,
+    threads: Natural = 0,
+    device: str = "cpu",
+    max_running: Count = 16,
+    max_queue: Natural = 64,
+    allow_host: list[str] | None = None,
+    max_seconds: Annotated[float, Ge(1)] = 300.0,
+    keys: Path | None = None,
+    loras: list[str] | None = None,
+    adapters: Path | None = None,
+    pool_mb: Count = 512,
+    host_mb: Natural = 256,
+    tune: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    token_bound: float = 0.2,
+    first_bound: float = 0.6,
+    tuning_share: float = 0.7,
+    progress: Annotated[float, Ge(0)] = 30.0,
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Serve a language model over HTTP until it is interrupted.
 
@@ -228,6 +100,39 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright lm serve --tune jobs.toml --dry-run
 
         adwright lm serve --tune jobs.toml --token-bound 0.4
+
+    Options:
+        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
+            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
+        engine: auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF;
+            paged is ours, for many requests that begin alike. `adwright lm models` lists them.
+        name: Name of the model for callers; by default as --model.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        threads: Threads to compute with; 0 takes what fits.
+        device: Where torch computes: cpu, or cuda; the other engines know the cpu alone.
+        max_running: Requests that are computed at a time.
+        max_queue: Requests that may wait; more get a 429.
+        allow_host: Name that callers may have for this machine, and pages in a browser as their
+            origin; may be repeated. Without a key: localhost and --host by default.
+        max_seconds: The longest that a request may wait and be computed.
+        keys: File with `tenant key` in each line: callers send one of the keys as a bearer
+            token, and tenants have equal shares.
+        loras (--lora): Answer with this LoRA in GGUF, as `adwright tune export` writes it:
+            FILE.gguf, or FILE.gguf=SCALE; may be repeated, then all act at once; on llama.cpp.
+        adapters: Serve the adapters in the sub-folders of this folder too, as `adwright tune`
+            writes them, each as a model of its folder's name; of any method; on torch.
+        pool_mb: MB for adapters in use, keys and values; with --adapters, --tune.
+        host_mb: MB for adapters that are not in use; with --adapters, --tune.
+        tune: Tune the jobs of this file (see `adwright tune jobs`) while serving, and serve
+            each adapter when it is done; on torch.
+        out: Folder for the run of --tune, instead of the file's.
+        resume: Take up a run of --tune that was cut off.
+        token_bound: With --tune: most seconds from one token of an answer to the next.
+        first_bound: With --tune: most seconds from a request to its first token.
+        tuning_share: With --tune: share of the time that tuning keeps where the bounds allow
+            it.
+        progress: With --tune: seconds between lines on steps, share and latencies; 0 for none.
     """
     need_lm_service()
     key = os.environ.get(KEY_VARIABLE, "")

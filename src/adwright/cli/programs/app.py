@@ -7,6 +7,7 @@ import typer
 from adwright.cli.programs.explain import explain
 from adwright.cli.programs.run import run
 from adwright.cli.programs.serve import serve
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -20,6 +21,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-app.command("serve")(serve)
-app.command("run")(run)
-app.command("explain")(explain)
+verb(app, "serve")(serve)
+verb(app, "run")(run)
+verb(app, "explain")(explain)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from adwright.core.addresses import shown_address
 from adwright.core.config import settings
@@ -15,63 +13,10 @@ if TYPE_CHECKING:
     from adwright.service.programs.engine_room import EngineRoom, OpenableEngine
     from adwright.service.programs.texts import ServedText
 
-__all__ = [
-    "EngineChoice",
-    "EngineKind",
-    "Engines",
-    "ProgramEngine",
-    "ProgramThreads",
-    "ServerChat",
-    "ServerDialect",
-    "ServerKind",
-    "TokenizerOf",
-    "Urls",
-]
 
 EngineKind = Literal["paged", "openvino"]
 #: Those that `server_fields` knows.
 ServerKind = Literal["openai", "vllm", "sglang"]
-
-ProgramEngine = Annotated[
-    EngineKind,
-    typer.Option(
-        "--engine",
-        help="paged: our own, on torch, which shares what prompts have in common between calls, "
-        "programs and adapters; openvino: OpenVINO GenAI, the fastest on a CPU.",
-    ),
-]
-Urls = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--engine-url",
-        help="An OpenAI-compatible server, http://HOST:PORT/v1, as an engine in the place of a "
-        "process here; MODEL is its name there; may be repeated.",
-    ),
-]
-ServerDialect = Annotated[
-    ServerKind,
-    typer.Option("--dialect", help="Which server that is: vllm and sglang take further hints."),
-]
-ServerChat = Annotated[
-    bool, typer.Option("--chat", help="Those servers have /chat/completions alone.")
-]
-TokenizerOf = Annotated[
-    str,
-    typer.Option(
-        "--tokenizer",
-        help="Model whose tokeniser counts for those servers, as MODEL is named here; without it "
-        "tokens are guessed, and chats are refused.",
-    ),
-]
-Engines = Annotated[
-    int,
-    typer.Option(
-        "--engines", min=1, max=64, help="Engines, each a process with the model; calls are placed."
-    ),
-]
-ProgramThreads = Annotated[
-    int, typer.Option("--threads", min=0, help="Threads of each engine; 0 takes what fits.")
-]
 
 
 @settings

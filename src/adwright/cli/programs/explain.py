@@ -7,39 +7,18 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import Force, allowed_to_replace
-
-__all__ = ["ProgramFile", "Values", "explain", "values_of"]
-
-ProgramFile = Annotated[
-    str,
-    typer.Argument(help="A program in JSON, or the name of one that comes along: creative-team."),
-]
-Values = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--value",
-        help="NAME=TEXT: what a variable is, in the place of what the file says; NAME=@FILE reads "
-        "it; may be repeated.",
-    ),
-]
-Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into this file.")]
-Html = Annotated[
-    Path | None, typer.Option("--html", help="Write the graph and the table as a page, too.")
-]
-Engines = Annotated[
-    int,
-    typer.Option("--engines", min=1, max=64, help="Predict where calls go on so many engines."),
-]
+from adwright.cli.shared import allowed_to_replace
+from adwright.core.config import Ge, Le
 
 
 def explain(
-    file: ProgramFile,
-    value: Values = None,
-    engines: Engines = 1,
-    svg: Svg = None,
-    html: Html = None,
-    force: Force = False,
+    file: str,
+    *,
+    value: list[str] | None = None,
+    engines: Annotated[int, Ge(1), Le(64)] = 1,
+    svg: Path | None = None,
+    html: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Say what a program is and what is asked of each of its calls; nothing is run.
 
@@ -49,6 +28,14 @@ def explain(
     out on simulated ones. What is wrong with the program is said with its place.
 
         adwright programs explain creative-team --engines 2 --svg team.svg
+
+    Options:
+        file: A program in JSON, or the name of one that comes along: creative-team.
+        value: NAME=TEXT: what a variable is, in the place of what the file says; NAME=@FILE
+            reads it; may be repeated.
+        engines: Predict where calls go on so many engines.
+        svg: Draw the graph into this file.
+        html: Write the graph and the table as a page, too.
     """
     from adwright.core.atomic import atomic_write_text
     from adwright.programs.frontend import explain as explaining

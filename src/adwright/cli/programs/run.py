@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, Model
+from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE
 from adwright.cli.programs.engines import (
     EngineChoice,
-    Engines,
-    ProgramEngine,
-    ProgramThreads,
+    EngineKind,
 )
-from adwright.cli.programs.explain import ProgramFile, Values, values_of
-from adwright.cli.shared import Offline
+from adwright.cli.programs.explain import values_of
+from adwright.core.config import Ge, Le, Natural
 from adwright.core.errors import ConfigError, ProgramError
 
 if TYPE_CHECKING:
@@ -26,28 +24,21 @@ if TYPE_CHECKING:
     from adwright.programs.program import Program
     from adwright.programs.runner import Session
 
-__all__ = ["run"]
 
-Url = Annotated[
-    str,
-    typer.Option("--url", help="Run it in a service, as `adwright programs serve` starts one."),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check the program and say what it is; run nothing.")
-]
 _POLL = 0.5
 
 
 def run(
-    file: ProgramFile,
-    value: Values = None,
-    url: Url = "",
-    model: Model = DEFAULT_MODEL,
-    engine: ProgramEngine = "paged",
-    engines: Engines = 1,
-    threads: ProgramThreads = 0,
-    offline: Offline = False,
-    dry_run: DryRun = False,
+    file: str,
+    *,
+    value: list[str] | None = None,
+    url: str = "",
+    model: str = DEFAULT_MODEL,
+    engine: EngineKind = "paged",
+    engines: Annotated[int, Ge(1), Le(64)] = 1,
+    threads: Natural = 0,
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Run a program, and print its outputs as they come.
 
@@ -60,6 +51,19 @@ def run(
         adwright programs run creative-team --url http://127.0.0.1:8002
 
         adwright programs run team.json --dry-run
+
+    Options:
+        file: A program in JSON, or the name of one that comes along: creative-team.
+        value: NAME=TEXT: what a variable is, in the place of what the file says; NAME=@FILE
+            reads it; may be repeated.
+        url: Run it in a service, as `adwright programs serve` starts one.
+        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
+            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
+        engine: paged: our own, on torch, which shares what prompts have in common between
+            calls, programs and adapters; openvino: OpenVINO GenAI, the fastest on a CPU.
+        engines: Engines, each a process with the model; calls are placed.
+        threads: Threads of each engine; 0 takes what fits.
+        dry_run: Check the program and say what it is; run nothing.
     """
     from adwright.programs.frontend.explain import explain
     from adwright.programs.frontend.files import read_program

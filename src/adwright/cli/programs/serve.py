@@ -14,129 +14,43 @@ import typer
 from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, need_lm_service, require_key
 from adwright.cli.programs.engines import (
     EngineChoice,
-    Engines,
-    ProgramEngine,
-    ProgramThreads,
-    ServerChat,
-    ServerDialect,
-    TokenizerOf,
-    Urls,
+    EngineKind,
+    ServerKind,
 )
-from adwright.cli.shared import DryRun, Offline
 from adwright.core.addresses import shown_address
-from adwright.core.config import to_jsonable
+from adwright.core.config import Count, Ge, Le, Natural, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError
 
 if TYPE_CHECKING:
     from adwright.programs.dispatch.terms import DispatchTerms
     from adwright.service.programs.config import ProgramServiceConfig
 
-__all__ = ["serve"]
 
-ServedModel = Annotated[
-    str, typer.Argument(help="The default model, a folder, a .gguf file, or OWNER/NAME on the hub.")
-]
-Name = Annotated[
-    str, typer.Option("--name", help="Name of the model for callers; by default as MODEL.")
-]
-Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--key-file",
-        "--keys",
-        help="File with `tenant key` in each line: callers send one of the keys as a bearer token. "
-        "A tenant sees its own programs alone, and shares no prefix with others.",
-    ),
-]
-Weights = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weight",
-        help="TENANT=WEIGHT: of two tenants that have enough to do, who gets how much; 1 by "
-        "default; may be repeated.",
-    ),
-]
-Public = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--public",
-        help="File with a text that prompts of all tenants may begin with and share, such as the "
-        "rules of a house; what stands behind it is never shared; may be repeated.",
-    ),
-]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-host",
-        help="Name that callers may have for this machine, and pages in a browser as their"
-        " origin; may be repeated. Without a key: localhost and --host by default.",
-    ),
-]
-Measure = Annotated[
-    bool,
-    typer.Option(
-        "--measure/--no-measure",
-        help="Measure how fast engines are at the first start on this machine, for some seconds; "
-        "calls are placed and bounded by it.",
-    ),
-]
-Keep = Annotated[
-    Path | None,
-    typer.Option(
-        "--keep",
-        help="Folder that programs are kept in, so that they go on after the service was killed or "
-        "started again; one service at a time.",
-    ),
-]
-KeepSeconds = Annotated[
-    float,
-    typer.Option(
-        "--keep-seconds", min=1, help="A program ends when nobody has called for it for so long."
-    ),
-]
-TenantPrograms = Annotated[
-    int, typer.Option("--tenant-programs", min=1, help="Open programs of one tenant.")
-]
-TenantTokens = Annotated[
-    int,
-    typer.Option(
-        "--tenant-tokens", min=1, help="Tokens of one tenant's calls that wait or run; more: 429."
-    ),
-]
-InFlight = Annotated[
-    int,
-    typer.Option(
-        "--tenant-in-flight", min=1, help="Tokens of one tenant's calls on the engines at a time."
-    ),
-]
-
-
-def serve(  # noqa: PLR0913, PLR0917 - one argument per option
-    model: ServedModel = DEFAULT_MODEL,
-    engine: ProgramEngine = "paged",
-    engines: Engines = 1,
-    engine_url: Urls = None,
-    dialect: ServerDialect = "openai",
-    chat: ServerChat = False,
-    tokenizer: TokenizerOf = "",
-    name: Name = "",
-    host: Host = "127.0.0.1",
-    port: Port = 8002,
-    key_file: KeyFile = None,
-    weight: Weights = None,
-    public: Public = None,
-    allow_host: AllowHost = None,
-    keep: Keep = None,
-    keep_seconds: KeepSeconds = 600.0,
-    tenant_programs: TenantPrograms = 64,
-    tenant_tokens: TenantTokens = 4_000_000,
-    tenant_in_flight: InFlight = 262_144,
-    threads: ProgramThreads = 0,
-    measure: Measure = True,
-    offline: Offline = False,
-    dry_run: DryRun = False,
+def serve(
+    model: str = DEFAULT_MODEL,
+    *,
+    engine: EngineKind = "paged",
+    engines: Annotated[int, Ge(1), Le(64)] = 1,
+    engine_url: list[str] | None = None,
+    dialect: ServerKind = "openai",
+    chat: bool = False,
+    tokenizer: str = "",
+    name: str = "",
+    host: str = "127.0.0.1",
+    port: Annotated[int, Ge(0), Le(65535)] = 8002,
+    key_file: Path | None = None,
+    weight: list[str] | None = None,
+    public: list[Path] | None = None,
+    allow_host: list[str] | None = None,
+    keep: Path | None = None,
+    keep_seconds: Annotated[float, Ge(1)] = 600.0,
+    tenant_programs: Count = 64,
+    tenant_tokens: Count = 4_000_000,
+    tenant_in_flight: Count = 262_144,
+    threads: Natural = 0,
+    measure: bool = True,
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Serve programs over HTTP until it is interrupted.
 
@@ -159,6 +73,39 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         adwright programs serve llama --engine-url http://10.0.0.7:8000/v1 --dialect vllm
 
         adwright programs run creative-team --url http://127.0.0.1:8002
+
+    Options:
+        model: The default model, a folder, a .gguf file, or OWNER/NAME on the hub.
+        engine: paged: our own, on torch, which shares what prompts have in common between
+            calls, programs and adapters; openvino: OpenVINO GenAI, the fastest on a CPU.
+        engines: Engines, each a process with the model; calls are placed.
+        engine_url: An OpenAI-compatible server, http://HOST:PORT/v1, as an engine in the place
+            of a process here; MODEL is its name there; may be repeated.
+        dialect: Which server that is: vllm and sglang take further hints.
+        chat: Those servers have /chat/completions alone.
+        tokenizer: Model whose tokeniser counts for those servers, as MODEL is named here;
+            without it tokens are guessed, and chats are refused.
+        name: Name of the model for callers; by default as MODEL.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        key_file (--key-file --keys): File with `tenant key` in each line: callers send one of
+            the keys as a bearer token. A tenant sees its own programs alone, and shares no
+            prefix with others.
+        weight: TENANT=WEIGHT: of two tenants that have enough to do, who gets how much; 1 by
+            default; may be repeated.
+        public: File with a text that prompts of all tenants may begin with and share, such as
+            the rules of a house; what stands behind it is never shared; may be repeated.
+        allow_host: Name that callers may have for this machine, and pages in a browser as their
+            origin; may be repeated. Without a key: localhost and --host by default.
+        keep: Folder that programs are kept in, so that they go on after the service was killed
+            or started again; one service at a time.
+        keep_seconds: A program ends when nobody has called for it for so long.
+        tenant_programs: Open programs of one tenant.
+        tenant_tokens: Tokens of one tenant's calls that wait or run; more: 429.
+        tenant_in_flight: Tokens of one tenant's calls on the engines at a time.
+        threads: Threads of each engine; 0 takes what fits.
+        measure: Measure how fast engines are at the first start on this machine, for some
+            seconds; calls are placed and bounded by it.
     """
     need_lm_service()
     key = os.environ.get(KEY_VARIABLE, "")

@@ -7,6 +7,7 @@ import typer
 from adwright.cli.retire.apply import apply, undo
 from adwright.cli.retire.decide import predict, replay_rule
 from adwright.cli.retire.train import train
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -18,8 +19,8 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-app.command("train")(train)
-app.command("predict")(predict)
-app.command("replay")(replay_rule)
-app.command("apply")(apply)
-app.command("undo")(undo)
+verb(app, "train")(train)
+verb(app, "predict")(predict)
+verb(app, "replay")(replay_rule)
+verb(app, "apply")(apply)
+verb(app, "undo")(undo)

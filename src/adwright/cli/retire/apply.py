@@ -9,21 +9,14 @@ import typer
 
 from adwright.cli.retire.lives import kept_options, opened_lives
 from adwright.cli.serve import need_service
-from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.creative.lifetime.retirement.lives import LifeLog
 
-__all__ = ["apply", "undo"]
 
 _SHOWN = 5
 
-List = Annotated[Path, typer.Argument(help="Folder of the list of `adwright retire predict`.")]
-Events = Annotated[
-    Path | None,
-    typer.Option("--events", help="File (.parquet, .jsonl) or folder of events to add them to."),
-]
 Store = Annotated[
     str | None,
     typer.Option(
@@ -31,36 +24,34 @@ Store = Annotated[
         help="Instead the store of a service: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
     ),
 ]
-Tenant = Annotated[str | None, typer.Option("--tenant", help="Whose ads, with --store.")]
-By = Annotated[str, typer.Option("--by", help="Who stops: a person, or a rule.")]
-LeaveOut = Annotated[
-    list[str] | None,
-    typer.Option("--leave-out", help="A unit_id that is to go on after all; may be repeated."),
-]
-Record = Annotated[
-    str | None,
-    typer.Option(
-        "--record",
-        help="The record as it is now: a list that was made from another is refused.",
-    ),
-]
 
 
 def apply(
-    plan: List,
-    events: Events = None,
-    store: Store = None,
-    tenant: Tenant = None,
-    by: By = "adwright retire",
-    leave_out: LeaveOut = None,
-    record: Record = None,
-    offline: Offline = False,
-    dry_run: DryRun = False,
+    plan: Path,
+    *,
+    events: Path | None = None,
+    store: str | None = None,
+    tenant: str | None = None,
+    by: str = "adwright retire",
+    leave_out: list[str] | None = None,
+    record: str | None = None,
+    offline: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Stop what the list says: an event for each ad, which a decision service obeys.
 
     The events go into the store of a service, or into a file. To apply a list twice stops once,
     and `adwright retire undo` takes it back.
+
+    Options:
+        plan: Folder of the list of `adwright retire predict`.
+        events: File (.parquet, .jsonl) or folder of events to add them to.
+        store: Instead the store of a service: sqlite:///PATH or
+            postgresql://USER@HOST/DATABASE.
+        tenant: Whose ads, with --store.
+        by: Who stops: a person, or a rule.
+        leave_out: A unit_id that is to go on after all; may be repeated.
+        record: The record as it is now: a list that was made from another is refused.
     """
     log = None
     if record is not None:
@@ -69,16 +60,27 @@ def apply(
 
 
 def undo(
-    plan: List,
-    events: Events = None,
-    store: Store = None,
-    tenant: Tenant = None,
-    by: By = "adwright retire",
-    leave_out: LeaveOut = None,
-    dry_run: DryRun = False,
+    plan: Path,
+    *,
+    events: Path | None = None,
+    store: str | None = None,
+    tenant: str | None = None,
+    by: str = "adwright retire",
+    leave_out: list[str] | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Take back what `adwright retire apply` stopped by this list, and nothing else: an event of
-    value 0 for each ad. What others stopped stays stopped."""
+    value 0 for each ad. What others stopped stays stopped.
+
+    Options:
+        plan: Folder of the list of `adwright retire predict`.
+        events: File (.parquet, .jsonl) or folder of events to add them to.
+        store: Instead the store of a service: sqlite:///PATH or
+            postgresql://USER@HOST/DATABASE.
+        tenant: Whose ads, with --store.
+        by: Who stops: a person, or a rule.
+        leave_out: A unit_id that is to go on after all; may be repeated.
+    """
     _carry_out(plan, events, store, tenant, by, leave_out, None, undo=True, dry_run=dry_run)
 
 

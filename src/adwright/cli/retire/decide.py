@@ -9,76 +9,45 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.retire.lives import kept_options, opened_lives, period_of
-from adwright.cli.shared import DryRun, Force, Offline, Seed, allowed_to_replace
+from adwright.cli.shared import allowed_to_replace
+from adwright.core.config import Count, Ge, Natural
 
 if TYPE_CHECKING:
     from adwright.creative.lifetime.retirement.rule import RetireConfig
 
-__all__ = ["predict", "replay_rule"]
-
-OtherRecord = Annotated[
-    str | None,
-    typer.Argument(help="A newer record of the same ads; without it, the one of the training."),
-]
-Model = Annotated[
-    Path, typer.Option("--model", help="Folder of the run of `adwright retire train`.")
-]
-BreakEven = Annotated[
-    float | None,
-    typer.Option(
-        "--break-even",
-        min=0.0,
-        help="Value per cost that pays; without it --floor times that of all that ran so far.",
-    ),
-]
-Floor = Annotated[float, typer.Option("--floor", min=0.0, help="See --break-even.")]
-Ahead = Annotated[
-    int | None,
-    typer.Option("--ahead", min=1, help="To refresh is what half end within so many periods."),
-]
-Items = Annotated[
-    Path | None,
-    typer.Option(
-        "--creatives",
-        help="Table of creative_id and item_id: what each creative shows, for stops that a "
-        "service obeys, where the record does not say it.",
-    ),
-]
-ListFolder = Annotated[Path, typer.Option("--out", help="New folder for the list and its page.")]
-At = Annotated[
-    str | None,
-    typer.Option("--at", help="At the close of this day (or week); without it, the last one."),
-]
-First = Annotated[
-    str | None,
-    typer.Option(
-        "--from", help="First day (or week) to decide in; without it, where training ended."
-    ),
-]
-Until = Annotated[
-    str | None, typer.Option("--until", help="Last day (or week); without it, the last one.")
-]
-Json = Annotated[Path | None, typer.Option("--out", help="JSON file for all that was found.")]
-
 
 def predict(
-    record: OtherRecord = None,
-    model: Model = Path("runs/retire"),
-    out: ListFolder = Path("stop-list"),
-    at: At = None,
-    break_even: BreakEven = None,
-    floor: Floor = 0.5,
-    ahead: Ahead = None,
-    creatives: Items = None,
-    rows: Annotated[int, typer.Option("--rows", min=0, help="Ads to print.")] = 10,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    record: str | None = None,
+    *,
+    model: Path = Path("runs/retire"),
+    out: Path = Path("stop-list"),
+    at: str | None = None,
+    break_even: Annotated[float, Ge(0)] | None = None,
+    floor: Annotated[float, Ge(0)] = 0.5,
+    ahead: Count | None = None,
+    creatives: Path | None = None,
+    rows: Natural = 10,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """List what to stop, refresh and keep: days left, cause, what it saves, and why.
 
     The list stops nothing: `adwright retire apply` does. Beside it stands what a rule without the
     model would stop.
+
+    Options:
+        record: A newer record of the same ads; without it, the one of the training.
+        model: Folder of the run of `adwright retire train`.
+        out: New folder for the list and its page.
+        at: At the close of this day (or week); without it, the last one.
+        break_even: Value per cost that pays; without it --floor times that of all that ran so
+            far.
+        floor: See --break-even.
+        ahead: To refresh is what half end within so many periods.
+        creatives: Table of creative_id and item_id: what each creative shows, for stops that a
+            service obeys, where the record does not say it.
+        rows: Ads to print.
     """
     from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
     from adwright.creative.lifetime.retirement.listing.stop_list import retirement_list
@@ -108,21 +77,32 @@ def predict(
 
 
 def replay_rule(
-    record: OtherRecord = None,
-    model: Model = Path("runs/retire"),
-    first: First = None,
-    until: Until = None,
-    out: Json = None,
-    break_even: BreakEven = None,
-    floor: Floor = 0.5,
-    seed: Seed = 0,
-    offline: Offline = False,
-    force: Force = False,
+    record: str | None = None,
+    *,
+    model: Path = Path("runs/retire"),
+    first: str | None = None,
+    until: str | None = None,
+    out: Path | None = None,
+    break_even: Annotated[float, Ge(0)] | None = None,
+    floor: Annotated[float, Ge(0)] = 0.5,
+    seed: Natural = 0,
+    offline: bool = False,
+    force: bool = False,
 ) -> None:
     """Replay the rule over past periods: what it would have saved and given up, beside others.
 
     Beside it stand the rule without the model and the fatigue rules of ad tools, at the same value
     kept, with 95% intervals over owners. Only periods that the model has not seen count.
+
+    Options:
+        record: A newer record of the same ads; without it, the one of the training.
+        model: Folder of the run of `adwright retire train`.
+        first (--from): First day (or week) to decide in; without it, where training ended.
+        until: Last day (or week); without it, the last one.
+        out: JSON file for all that was found.
+        break_even: Value per cost that pays; without it --floor times that of all that ran so
+            far.
+        floor: See --break-even.
     """
     from adwright.core.atomic import atomic_write_text
     from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay

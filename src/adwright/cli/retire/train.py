@@ -8,76 +8,46 @@ from typing import Annotated, Literal
 
 import typer
 
-from adwright.cli.retire.lives import JOURNEY, RecordOptions, opened_lives, period_of, said_period
-from adwright.cli.shared import DryRun, Force, Offline, Resume, Seed, StopNow, allowed_to_replace
-
-__all__ = ["train"]
-
-Record = Annotated[
-    str,
-    typer.Argument(
-        help="A folder of `adwright ads import`, an export that needs no options, or "
-        f"{JOURNEY}: displays in the stores of a grocer."
-    ),
-]
-Before = Annotated[
-    str | None,
-    typer.Option(
-        "--before",
-        help="Learn only what was known before this day (or week); what follows is then left "
-        "for a replay. Without it, all that is known.",
-    ),
-]
-UnitOf = Annotated[
-    Literal["creative", "ad"],
-    typer.Option("--unit-of", help="What lives and is stopped: a creative in all its ads, or ads."),
-]
-Value = Annotated[
-    Literal["conversion_value", "conversions", "clicks"] | None,
-    typer.Option("--value", help="What an ad is worth; without it the first that is not all zero."),
-]
-Currency = Annotated[
-    str | None,
-    typer.Option("--currency", help="Only rows of this one, where a record has several."),
-]
-Where = Annotated[
-    Literal["store", "chain"],
-    typer.Option("--where", help=f"Of {JOURNEY}: displays in a store, or in any."),
-]
-Share = Annotated[
-    float | None,
-    typer.Option(
-        "--share",
-        min=0.001,
-        max=0.999,
-        help=f"Of {JOURNEY}: so many of the products, by a hash.",
-    ),
-]
+from adwright.cli.retire.lives import RecordOptions, opened_lives, period_of, said_period
+from adwright.cli.shared import allowed_to_replace
+from adwright.core.config import Count, Ge, Le, Natural
 
 
-def train(  # noqa: PLR0913, PLR0917 - one argument per option
-    record: Record,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/retire"),
-    before: Before = None,
-    unit_of: UnitOf = "creative",
-    value: Value = None,
-    currency: Currency = None,
-    where: Where = "chain",
-    share: Share = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the units, at most.")
-    ] = None,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    stop_now: StopNow = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def train(
+    record: str,
+    *,
+    out: Path = Path("runs/retire"),
+    before: str | None = None,
+    unit_of: Literal["creative", "ad"] = "creative",
+    value: Literal["conversion_value", "conversions", "clicks"] | None = None,
+    currency: str | None = None,
+    where: Literal["store", "chain"] = "chain",
+    share: Annotated[float, Ge(0.001), Le(0.999)] | None = None,
+    epochs: Count | None = None,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    stop_now: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Learn from a record how long ads go on, at every age that they reached.
 
     The last periods decide when to stop. The run's folder holds losses and concordance by epoch,
     the checkpoint, and the model. A run that was killed continues with --resume.
+
+    Options:
+        record: A folder of `adwright ads import`, an export that needs no options, or
+            complete-journey: displays in the stores of a grocer.
+        out: Folder for the run.
+        before: Learn only what was known before this day (or week); what follows is then left
+            for a replay. Without it, all that is known.
+        unit_of: What lives and is stopped: a creative in all its ads, or ads.
+        value: What an ad is worth; without it the first that is not all zero.
+        currency: Only rows of this one, where a record has several.
+        where: Of complete-journey: displays in a store, or in any.
+        share: Of complete-journey: so many of the products, by a hash.
+        epochs: Passes over the units, at most.
     """
     from adwright.creative.lifetime.hazards.fit import LifetimeConfig
     from adwright.creative.lifetime.retirement.run import train_retirement

@@ -7,6 +7,7 @@ import typer
 from adwright.cli import ranker
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.train import item_item, popularity, retrieval, sequences
+from adwright.cli.verbs import verb
 
 __all__ = ["app"]
 
@@ -15,7 +16,7 @@ app = typer.Typer(
     help="Train a model, measure it and save it: DIN, the ranker, where no other is named.",
     rich_markup_mode="markdown",
 )
-app.command("din")(ranker.train)
+verb(app, "din")(ranker.train)
 sequences.register(app)
 popularity.register(app)
 item_item.register(app)

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.recommenders import LogName, opened_task
+from adwright.cli.recommenders import opened_task
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    Offline,
-    Seed,
     allowed_to_replace,
     show_facts,
     show_table,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Natural
 
 __all__ = ["item_item", "register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("item-item")(item_item)
+    verb(app, "item-item")(item_item)
 
 
 def item_item(
-    log: LogName,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path(
-        "runs/item-item"
-    ),
-    seed: Seed = 0,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    log: str,
+    *,
+    out: Path = Path("runs/item-item"),
+    seed: Natural = 0,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Count which items are taken near each other, measure it and save it: a model in seconds.
 
     What a user took lately is looked up, and what is usually taken with it is recommended. Nothing
     is trained but a few settings, which are searched on validation. The model can be published and
     served at once, and is the rule that any network should beat first.
+
+    Options:
+        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
+            public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the report and the model.
     """
     from adwright.data.history_kinds import again_in_words
     from adwright.data.schema import ACTION_KINDS

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.recommenders import LogName, opened_task
+from adwright.cli.recommenders import opened_task
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    Offline,
-    Seed,
     allowed_to_replace,
     show_facts,
     show_table,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Natural
 
 __all__ = ["popularity", "register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("popularity")(popularity)
+    verb(app, "popularity")(popularity)
 
 
 def popularity(
-    log: LogName,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path(
-        "runs/popularity"
-    ),
-    seed: Seed = 0,
-    offline: Offline = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    log: str,
+    *,
+    out: Path = Path("runs/popularity"),
+    seed: Natural = 0,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Count what is taken most, of all time or lately, measure it and save it: the same order for
     everybody, in seconds.
 
     Whether events of long ago count less is chosen on validation. The model can be published and
     served at once, for who is new and for who wants a first answer before any model is trained.
+
+    Options:
+        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
+            public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the report and the model.
     """
     from adwright.delivery.counted import train_popularity
 

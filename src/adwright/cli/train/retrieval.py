@@ -7,54 +7,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.recommenders import LogName, opened_task, show_report
+from adwright.cli.recommenders import opened_task, show_report
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    Offline,
-    Resume,
-    Seed,
     allowed_to_replace,
     show_table,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Natural
 
 if TYPE_CHECKING:
     from adwright.training.retrieval.run import RetrieverRun
 
-__all__ = ["cascade", "hcn", "register", "two_tower"]
-
-Epochs = Annotated[
-    int | None,
-    typer.Option("--epochs", min=1, help="Passes over the data, at most; else as the data say."),
-]
-Search = Annotated[
-    int, typer.Option("--search", min=0, help="Trials of better settings on validation.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("cascade")(cascade)
-    app.command("two-tower")(two_tower)
-    app.command("hcn")(hcn)
+    verb(app, "cascade")(cascade)
+    verb(app, "two-tower")(two_tower)
+    verb(app, "hcn")(hcn)
 
 
 def cascade(
-    log: LogName,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/cascade"),
-    minutes: Annotated[
-        float,
-        typer.Option(
-            "--minutes",
-            min=0.0,
-            help="Of the training thread's work on the processor; waiting does not count.",
-        ),
-    ] = 5.0,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    log: str,
+    *,
+    out: Path = Path("runs/cascade"),
+    minutes: Annotated[float, Ge(0)] = 5.0,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Train a cascade on a log, measure it and save it: what serves is what validation favours.
 
@@ -63,6 +44,12 @@ def cascade(
     is the best of them, the one with fewer models where they are alike. The test is asked once, and
     what serves is then fitted again to all events. A run that was killed continues with --resume,
     as does one that is given more --minutes.
+
+    Options:
+        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
+            public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the run.
+        minutes: Of the training thread's work on the processor; waiting does not count.
     """
     from adwright.core.clock import SystemClock
     from adwright.data.history_kinds import again_in_words
@@ -112,32 +99,32 @@ def cascade(
 
 
 def two_tower(
-    log: LogName,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path(
-        "runs/two-tower"
-    ),
-    epochs: Epochs = None,
-    search: Search = 0,
-    second_task: Annotated[
-        float | None,
-        typer.Option(
-            "--second-task",
-            min=0.0,
-            help="Weight of the self-supervised task on items, 0 for none; else what validation "
-            "favours, where labels are few.",
-        ),
-    ] = None,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    log: str,
+    *,
+    out: Path = Path("runs/two-tower"),
+    epochs: Count | None = None,
+    search: Natural = 0,
+    second_task: Annotated[float, Ge(0)] | None = None,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Train two towers to find what users take next, measure them beside the rules, and save them.
 
     A query is a user's history; items are embedded by what is known of them, so that new items can
     be found. Settings follow from the log and are printed. A run that was killed continues with
     --resume.
+
+    Options:
+        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
+            public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the run.
+        epochs: Passes over the data, at most; else as the data say.
+        search: Trials of better settings on validation.
+        second_task: Weight of the self-supervised task on items, 0 for none; else what
+            validation favours, where labels are few.
     """
     from adwright.training.retrieval.run import RetrieverRun
 
@@ -154,17 +141,26 @@ def two_tower(
 
 
 def hcn(
-    log: LogName,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/hcn"),
-    epochs: Epochs = None,
-    search: Search = 0,
-    seed: Seed = 0,
-    offline: Offline = False,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    log: str,
+    *,
+    out: Path = Path("runs/hcn"),
+    epochs: Count | None = None,
+    search: Natural = 0,
+    seed: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
-    """Train HCN, which keeps several interests of each user, in the same way as two-tower."""
+    """Train HCN, which keeps several interests of each user, in the same way as two-tower.
+
+    Options:
+        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
+            public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the run.
+        epochs: Passes over the data, at most; else as the data say.
+        search: Trials of better settings on validation.
+    """
     from adwright.training.retrieval.run import RetrieverRun
 
     asked = RetrieverRun(model="hcn", epochs=epochs, search=search, seed=seed, out=out, log=log)

@@ -7,25 +7,19 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from adwright.cli.shared import (
-    PUBLIC_LOGS,
-    DryRun,
-    Force,
-    LogTo,
-    Resume,
-    StopNow,
     agree_to_journey,
     allowed_to_replace,
     config_or_log,
     show_facts,
     show_table,
 )
-
-__all__ = ["register", "sequence"]
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Le, Natural
 
 #: Help of the names that say the model.
 HSTU = """Train HSTU to predict what a user takes next, measure it and save it.
@@ -40,86 +34,52 @@ SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the sam
 
 Data, measures and time are those of `adwright train hstu`."""
 
-Config = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[LOG|CONFIG]", help="A log, as --events takes it, or a run file in TOML."
-    ),
-]
-Events = Annotated[
-    Path | None,
-    typer.Option(
-        "--events",
-        help="Data of your own: Parquet or CSV with user_id, item_id and time, an imported log, or "
-        "a folder with sequences.txt. Where there is a column kind, clicks and purchases count. "
-        f"Or a public log by name: {PUBLIC_LOGS}.",
-    ),
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its model.")]
-RunSeed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="The same seed gives the same model.")
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs", min=1, help="Passes over the data, at most; with --resume, also more."
-    ),
-]
-Households = Annotated[
-    float | None,
-    typer.Option(
-        "--households", min=0.0, max=1.0, help="Share of Complete Journey's, for a quick run."
-    ),
-]
-MaxLength = Annotated[
-    int | None, typer.Option("--max-length", min=1, help="Latest events that the model reads.")
-]
-Blocks = Annotated[int | None, typer.Option("--blocks", min=1, help="Layers.")]
-Width = Annotated[
-    int | None,
-    typer.Option("--width", min=1, help="Width of the vectors, a multiple of the heads."),
-]
-
-
-Search = Annotated[
-    int,
-    typer.Option("--search", min=0, help="Trainings of a search for better settings."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", help="hstu or sasrec; by default the run file's, or hstu."),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add `sequence`, and the names of it that say the model: `hstu` and `sasrec`."""
-    app.command("sequence")(sequence)
-    app.command("hstu", help=HSTU)(_of_one("hstu"))
-    app.command("sasrec", help=SASREC)(_of_one("sasrec"))
+    verb(app, "sequence")(sequence)
+    verb(app, "hstu", text=HSTU)(_of_one("hstu"))
+    verb(app, "sasrec", text=SASREC)(_of_one("sasrec"))
 
 
-def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
-    config: Config = None,
-    model: Model = None,
-    events: Events = None,
-    out: Out = None,
-    seed: RunSeed = None,
-    epochs: Epochs = None,
-    households: Households = None,
-    max_length: MaxLength = None,
-    blocks: Blocks = None,
-    width: Width = None,
-    search: Search = 0,
-    log_to: LogTo = None,
-    resume: Resume = False,
-    stop_now: StopNow = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+def sequence(
+    config: Path | None = None,
+    *,
+    model: str | None = None,
+    events: Path | None = None,
+    out: Path | None = None,
+    seed: Natural | None = None,
+    epochs: Count | None = None,
+    households: Annotated[float, Ge(0), Le(1)] | None = None,
+    max_length: Count | None = None,
+    blocks: Count | None = None,
+    width: Count | None = None,
+    search: Natural = 0,
+    log_to: Literal["tensorboard", "mlflow"] | None = None,
+    resume: bool = False,
+    stop_now: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Train a sequence model to predict what a user takes next, measure it and save it.
 
     Data, measures and time are those of `adwright train hstu`, which is this verb with --model
     hstu.
+
+    Options:
+        config ([LOG|CONFIG]): A log, as --events takes it, or a run file in TOML.
+        model: hstu or sasrec; by default the run file's, or hstu.
+        events: Data of your own: Parquet or CSV with user_id, item_id and time, an imported
+            log, or a folder with sequences.txt. Where there is a column kind, clicks and
+            purchases count. Or a public log by name: complete-journey, movielens, open-bandit.
+        out: Folder for the run and its model.
+        seed: The same seed gives the same model.
+        epochs: Passes over the data, at most; with --resume, also more.
+        households: Share of Complete Journey's, for a quick run.
+        max_length: Latest events that the model reads.
+        blocks: Layers.
+        width: Width of the vectors, a multiple of the heads.
+        search: Trainings of a search for better settings.
     """
     from adwright.core.config import read_toml, to_jsonable
     from adwright.training.dry_run import plan_sequence

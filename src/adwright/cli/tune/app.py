@@ -11,12 +11,6 @@ import typer
 
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import (
-    DryRun,
-    Force,
-    RayWorkers,
-    Resume,
-    Retries,
-    Seed,
     allowed_to_replace,
     require_ray_options,
     show_facts,
@@ -27,23 +21,16 @@ from adwright.cli.tune.jobs import jobs
 from adwright.cli.tune.merge import merge
 from adwright.cli.tune.offsite import app as offsite_app
 from adwright.cli.tune.options import (
-    Batch,
-    Data,
-    Device,
-    Epochs,
-    Group,
-    MaxLength,
-    Model,
-    Rate,
     as_loss,
     read_settings,
 )
 from adwright.cli.tune.revive import app as revive_app
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Natural
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun, TuningReport
 
-__all__ = ["app", "methods", "run"]
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -51,90 +38,38 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Method = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        help="One of `adwright tune methods`, as it is printed there; for kinds of peft, peft:loha "
-        "and so on. Large and small letters are the same.",
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting of the method, NAME=VALUE in TOML: --set rank=16."),
-]
-Sources = Annotated[
-    list[Path] | None,
-    typer.Option("--source", help="A saved adapter that a method such as LoRAHub builds on."),
-]
 
-PromptField = Annotated[str, typer.Option("--prompt-field", help="Field that holds the prompt.")]
-AnswerField = Annotated[str, typer.Option("--answer-field", help="Field that holds the answer.")]
-MessagesField = Annotated[
-    str,
-    typer.Option(
-        "--messages-field",
-        help="Field that holds a whole conversation, in lines without a prompt; each answer of the "
-        "assistant is learned.",
-    ),
-]
-System = Annotated[
-    str, typer.Option("--system", help="Said before each text that has no such turn.")
-]
-Valid = Annotated[
-    float, typer.Option("--valid", help="Share of the texts that is held out; 0 for none.")
-]
-Dropout = Annotated[
-    float | None,
-    typer.Option("--dropout", help="Of LoRA's input, while it is trained; as --set dropout=0.1."),
-]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")]
-Steps = Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")]
-Recompute = Annotated[
-    bool,
-    typer.Option(
-        "--checkpoint-layers", help="Compute layers again in the backward pass, to save memory."
-    ),
-]
-Shard = Annotated[
-    bool, typer.Option("--shard", help="Under torchrun: each process holds its share of the base.")
-]
-FourBits = Annotated[
-    bool, typer.Option("--four-bits", help="Keep the base in NF4 (QLoRA): CUDA and bitsandbytes.")
-]
-
-
-@app.command("run")
-def run(  # noqa: PLR0913
+@verb(app, "run")
+def run(
     *,
-    data: Data,
-    method: Method = "LoRA",
-    settings: Settings = None,
-    model: Model = "smollm2-135m-instruct",
-    out: Out = Path("runs/tuned"),
-    group: Group = "",
-    epochs: Epochs = 1,
-    steps: Steps = 0,
-    batch: Batch = 8,
-    rate: Rate = None,
-    dropout: Dropout = None,
-    max_length: MaxLength = 384,
-    prompt_field: PromptField = "prompt",
-    answer_field: AnswerField = "answer",
-    messages_field: MessagesField = "messages",
-    system: System = "",
-    valid: Valid = 0.1,
-    sources: Sources = None,
-    recompute: Recompute = False,
-    shard: Shard = False,
-    four_bits: FourBits = False,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    ray_workers: RayWorkers = 0,
-    retries: Retries = 0,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
+    data: Path,
+    method: str = "LoRA",
+    settings: list[str] | None = None,
+    model: str = "smollm2-135m-instruct",
+    out: Path = Path("runs/tuned"),
+    group: str = "",
+    epochs: Count = 1,
+    steps: Natural = 0,
+    batch: Count = 8,
+    rate: float | None = None,
+    dropout: float | None = None,
+    max_length: Annotated[int, Ge(8)] = 384,
+    prompt_field: str = "prompt",
+    answer_field: str = "answer",
+    messages_field: str = "messages",
+    system: str = "",
+    valid: float = 0.1,
+    sources: list[Path] | None = None,
+    recompute: bool = False,
+    shard: bool = False,
+    four_bits: bool = False,
+    device: str = "cpu",
+    seed: Natural = 0,
+    ray_workers: Natural = 0,
+    retries: Natural = 0,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Tune a model and save the adapter, which is small and needs its base to be used.
 
@@ -143,6 +78,33 @@ def run(  # noqa: PLR0913
     `report.json`, which `adwright tune compare` reads. A run that was killed continues with
     --resume and ends with the same bits. With --ray-workers the processes of Ray divide each batch,
     on the cluster of RAY_ADDRESS or on this machine; it needs the extra `ray`.
+
+    Options:
+        data: JSON lines with a prompt and an answer in each, or OpenAI's `messages`.
+        method: One of `adwright tune methods`, as it is printed there; for kinds of peft,
+            peft:loha and so on. Large and small letters are the same.
+        settings (--set): A setting of the method, NAME=VALUE in TOML: --set rank=16.
+        model: The default model, a folder, a .gguf file, or a name.
+        out: Folder for the run and its adapter.
+        group: Field whose rows are held out for validation together.
+        epochs: Passes over the texts.
+        steps: This many steps instead.
+        batch: Texts per step.
+        rate: Learning rate; by default the one that suits the method.
+        dropout: Of LoRA's input, while it is trained; as --set dropout=0.1.
+        max_length: Tokens per text.
+        prompt_field: Field that holds the prompt.
+        answer_field: Field that holds the answer.
+        messages_field: Field that holds a whole conversation, in lines without a prompt; each
+            answer of the assistant is learned.
+        system: Said before each text that has no such turn.
+        valid: Share of the texts that is held out; 0 for none.
+        sources (--source): A saved adapter that a method such as LoRAHub builds on.
+        recompute (--checkpoint-layers): Compute layers again in the backward pass, to save
+            memory.
+        shard: Under torchrun: each process holds its share of the base.
+        four_bits: Keep the base in NF4 (QLoRA): CUDA and bitsandbytes.
+        device: Where it is computed, as torch names it: cpu, cuda.
     """
     from adwright.training.tuning.run import TuneRun
     from adwright.training.tuning.texts import PairsConfig
@@ -211,7 +173,7 @@ def _tell(report: TuningReport, out: Path) -> None:
         )
 
 
-@app.command("methods")
+@verb(app, "methods")
 def methods() -> None:
     """List the methods of the taxonomy: ours, wrapped from peft, or why not done."""
     from adwright.tuning.taxonomy import as_markdown
@@ -220,10 +182,10 @@ def methods() -> None:
 
 
 # After `run`, which stands where no verb is named.
-app.command("compare")(compare)
-app.command("export")(export)
-app.command("import")(bring_in)
-app.command("jobs")(jobs)
-app.command("merge")(merge)
+verb(app, "compare")(compare)
+verb(app, "export")(export)
+verb(app, "import")(bring_in)
+verb(app, "jobs")(jobs)
+verb(app, "merge")(merge)
 app.add_typer(offsite_app, name="offsite")
 app.add_typer(revive_app, name="revive")

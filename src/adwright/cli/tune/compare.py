@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,15 +19,17 @@ __all__ = ["compare"]
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that `adwright tune run` wrote.")],
-    picture: Annotated[
-        Path | None,
-        typer.Option(help="Write an SVG of held-out loss against peak memory here; replaces it."),
-    ] = None,
+    runs: list[Path],
+    *,
+    picture: Path | None = None,
 ) -> None:
     """Show several runs side by side, the lowest loss on held-out answers first.
 
     Losses are nats per token of the held-out answers, those of the base beside them.
+
+    Options:
+        runs: Folders that `adwright tune run` wrote.
+        picture: Write an SVG of held-out loss against peak memory here; replaces it.
     """
     reports = [(folder, _report(folder)) for folder in runs]
     if len({report.data_hash for _, report in reports}) > 1:

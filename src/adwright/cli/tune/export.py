@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
-
-from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
-from adwright.cli.tune.options import Base, TunedRun
+from adwright.cli.shared import allowed_to_replace, show_facts
 
 __all__ = ["bring_in", "export"]
 
 
 def export(
-    folder: TunedRun,
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--to", help="FILE.gguf for llama.cpp, or a folder in the format of Hugging Face peft."
-        ),
-    ],
-    model: Base = "smollm2-135m-instruct",
-    floats: Annotated[
-        Literal["f32", "f16"], typer.Option("--floats", help="Of FILE.gguf: f16 halves it.")
-    ] = "f32",
-    offline: Offline = False,
-    force: Force = False,
+    folder: Path,
+    *,
+    to: Path,
+    model: str = "smollm2-135m-instruct",
+    floats: Literal["f32", "f16"] = "f32",
+    offline: bool = False,
+    force: bool = False,
 ) -> None:
     """Write a tuned part for other programs, which load it beside the base.
 
     A folder is in peft's format, for peft, vLLM, SGLang and the hub: LoRA and its kin, DoRA, (IA)3,
     prompts and prefixes, and the kinds of peft. FILE.gguf holds a LoRA, rsLoRA or LoRA-FA. Other
     methods have no such form: `adwright tune merge` stores base and part as one model.
+
+    Options:
+        folder: What `adwright tune run` wrote, or the `tuned` in it.
+        to: FILE.gguf for llama.cpp, or a folder in the format of Hugging Face peft.
+        model: The base that it was tuned on, as for `run`.
+        floats: Of FILE.gguf: f16 halves it.
     """
     replacing = allowed_to_replace(to, force=force)
     from adwright.lm.torch_engine.tuned_network import tuned_folder
@@ -52,18 +49,22 @@ def export(
 
 
 def bring_in(
-    folder: Annotated[
-        Path, typer.Argument(help="What peft wrote, or a hub's copy of it; or FILE.gguf.")
-    ],
-    to: Annotated[Path, typer.Option("--to", help="Folder for the part, as `run` has --out.")],
-    model: Base = "smollm2-135m-instruct",
-    offline: Offline = False,
-    force: Force = False,
+    folder: Path,
+    *,
+    to: Path,
+    model: str = "smollm2-135m-instruct",
+    offline: bool = False,
+    force: bool = False,
 ) -> None:
     """Read a part that another program tuned: a LoRA, DoRA, (IA)3, prompt or prefix of peft, or a
     LoRA in GGUF. TO/tuned then is what `run` would have left there, for all verbs.
 
     Their files do not say which base they belong to: name it. Sizes are checked, weights cannot be.
+
+    Options:
+        folder: What peft wrote, or a hub's copy of it; or FILE.gguf.
+        to: Folder for the part, as `run` has --out.
+        model: The base that it was tuned on, as for `run`.
     """
     replacing = allowed_to_replace(to / "tuned", force=force)
     from adwright.training.tuning.base import load_base

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import DryRun, Resume, show_table
+from adwright.cli.shared import show_table
 from adwright.cli.tune.options import as_loss
 
 __all__ = ["jobs"]
 
 
 def jobs(
-    file: Annotated[
-        Path, typer.Argument(help="TOML or JSON: a table `jobs`, each with a name and its data.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the run, instead of the file's.")
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", help="Where it is computed, instead of the file's: cpu, cuda."),
-    ] = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
+    file: Path,
+    *,
+    out: Path | None = None,
+    device: str | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Tune several adapters of one base together: small jobs share the cost of a step.
 
@@ -34,6 +27,11 @@ def jobs(
     to rounding. OUT/NAME then holds `tuned`, which `adwright lm serve` reads, and `report.json`,
     which `adwright tune compare` reads. Only LoRA and LoRAFA share a step. A run that was killed
     continues with --resume and ends with the same bits.
+
+    Options:
+        file: TOML or JSON: a table `jobs`, each with a name and its data.
+        out: Folder for the run, instead of the file's.
+        device: Where it is computed, instead of the file's: cpu, cuda.
     """
     from dataclasses import replace
 

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
-
-from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
-from adwright.cli.tune.options import Base, TunedRun
+from adwright.cli.shared import allowed_to_replace, show_facts
 
 __all__ = ["merge"]
 
 
 def merge(
-    run: TunedRun,
-    to: Annotated[
-        Path, typer.Option("--to", help="A folder for transformers, or FILE.gguf for llama.cpp.")
-    ],
-    model: Base = "smollm2-135m-instruct",
-    like: Annotated[
-        Path | None,
-        typer.Option(
-            "--like",
-            help="For FILE.gguf: a GGUF file of the same base, whose tokeniser and settings are "
-            "taken over; not needed where --model is one.",
-        ),
-    ] = None,
-    weights: Annotated[
-        Literal["f16", "f32", "q8_0"],
-        typer.Option("--weights", help="How FILE.gguf stores matrices."),
-    ] = "f16",
-    offline: Offline = False,
-    force: Force = False,
+    run: Path,
+    *,
+    to: Path,
+    model: str = "smollm2-135m-instruct",
+    like: Path | None = None,
+    weights: Literal["f16", "f32", "q8_0"] = "f16",
+    offline: bool = False,
+    force: bool = False,
 ) -> None:
     """Fold a tuned part into its base, and store the whole model.
 
     What is stored answers as base and part together, and takes a full model's space. Parts that
     cannot be folded, such as adapters with an activation, prompts and prefixes, are refused.
+
+    Options:
+        run: What `adwright tune run` wrote, or the `tuned` in it.
+        to: A folder for transformers, or FILE.gguf for llama.cpp.
+        model: The base that it was tuned on, as for `run`.
+        like: For FILE.gguf: a GGUF file of the same base, whose tokeniser and settings are
+            taken over; not needed where --model is one.
+        weights: How FILE.gguf stores matrices.
     """
     replacing = allowed_to_replace(to, force=force)
     from adwright.training.tuning.merging import merge_run

@@ -7,21 +7,12 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import Force, Resume, Seed, allowed_to_replace, show_facts
+from adwright.cli.shared import allowed_to_replace, show_facts
 from adwright.cli.tune.options import (
-    Batch,
-    Connect,
-    Data,
-    Epochs,
-    Group,
-    Host,
-    MaxLength,
-    Model,
-    Port,
-    Rate,
-    Wait,
     as_loss,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Natural
 
 __all__ = ["app", "own", "train"]
 
@@ -32,33 +23,35 @@ app = typer.Typer(
 )
 
 
-@app.command("own")
+@verb(app, "own")
 def own(
     *,
-    model: Model = "smollm2-135m-instruct",
-    out: Annotated[Path, typer.Option("--out", help="Folder for the tuned model.")] = Path(
-        "runs/plugged"
-    ),
-    ends: Annotated[
-        int, typer.Option("--ends", min=1, help="Layers of each end, which are trained.")
-    ] = 2,
-    kept: Annotated[
-        int, typer.Option("--kept", min=1, help="Layers of the middle that are given away.")
-    ] = 8,
-    distil: Annotated[
-        Path | None,
-        typer.Option("--distil", help="Own texts, as for `tune run`, to train kept layers on."),
-    ] = None,
-    distil_steps: Annotated[int, typer.Option("--distil-steps", min=1, help="Its steps.")] = 200,
-    host: Host = "127.0.0.1",
-    port: Port = 0,
-    wait: Wait = 86_400.0,
-    force: Force = False,
+    model: str = "smollm2-135m-instruct",
+    out: Path = Path("runs/plugged"),
+    ends: Count = 2,
+    kept: Count = 8,
+    distil: Path | None = None,
+    distil_steps: Count = 200,
+    host: str = "127.0.0.1",
+    port: Natural = 0,
+    wait: float = 86_400.0,
+    force: bool = False,
 ) -> None:
     """Offer a model for tuning without handing it out, wait, and keep the tuned model.
 
     The texts' owner gets the ends and a thinned middle, and runs `adwright tune offsite train`;
     what comes back is put into the whole model. OUT can be given to --model afterwards.
+
+    Options:
+        model: The default model, a folder, a .gguf file, or a name.
+        out: Folder for the tuned model.
+        ends: Layers of each end, which are trained.
+        kept: Layers of the middle that are given away.
+        distil: Own texts, as for `tune run`, to train kept layers on.
+        distil_steps: Its steps.
+        host: Address to listen on; nothing is encrypted.
+        port: 0 for a free one.
+        wait: Seconds to wait for the other side.
     """
     from adwright.training.offsite.pipeline import OwnerRun, run_owner
 
@@ -82,28 +75,36 @@ def own(
     show_facts({"saved in": str(out)})
 
 
-@app.command("train")
+@verb(app, "train")
 def train(
     *,
-    data: Data,
-    connect: Connect,
-    rank: Annotated[
-        int, typer.Option("--rank", min=0, help="Of LoRA in the ends; 0 trains them whole.")
-    ] = 8,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run and its report.")] = Path(
-        "runs/offsite"
-    ),
-    group: Group = "",
-    epochs: Epochs = 1,
-    batch: Batch = 8,
-    rate: Rate = None,
-    max_length: MaxLength = 384,
-    seed: Seed = 0,
-    resume: Resume = False,
+    data: Path,
+    connect: str,
+    rank: Natural = 8,
+    out: Path = Path("runs/offsite"),
+    group: str = "",
+    epochs: Count = 1,
+    batch: Count = 8,
+    rate: float | None = None,
+    max_length: Annotated[int, Ge(8)] = 384,
+    seed: Natural = 0,
+    resume: bool = False,
 ) -> None:
     """Tune the model that is offered elsewhere; the texts stay here.
 
     What goes back are the weights of the ends. A tenth of the texts is held out, as by `tune run`.
+
+    Options:
+        data: JSON lines with a prompt and an answer in each, or OpenAI's `messages`.
+        connect: HOST:PORT/TOKEN that the other side printed; HOST:PORT where
+            ADWRIGHT_OFFSITE_TOKEN holds the token; or @FILE, whose first line is one of them.
+        rank: Of LoRA in the ends; 0 trains them whole.
+        out: Folder for the run and its report.
+        group: Field whose rows are held out for validation together.
+        epochs: Passes over the texts.
+        batch: Texts per step.
+        rate: Learning rate; by default the one that suits the method.
+        max_length: Tokens per text.
     """
     from adwright.training.offsite.pipeline import TrainerRun, run_trainer
     from adwright.training.tuning.texts import PairsConfig

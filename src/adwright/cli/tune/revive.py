@@ -8,27 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Seed, allowed_to_replace, show_facts
+from adwright.cli.shared import allowed_to_replace, show_facts
 from adwright.cli.tune.options import (
-    Batch,
-    Connect,
-    Data,
-    Epochs,
-    Group,
-    Host,
-    MaxLength,
-    Model,
-    Port,
-    Rate,
-    Wait,
     as_loss,
 )
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.tuning.modules import Target
 
-__all__ = ["app", "cloud", "device"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,36 +27,28 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Targets = Annotated[
-    str, typer.Option("--targets", help="Maps that get a module, the same on both sides.")
-]
-Rank = Annotated[int, typer.Option("--rank", min=1, help="Of the LoRA modules.")]
-Window = Annotated[
-    int, typer.Option("--window", min=0, help="Steps between choices; 0 keeps all modules.")
-]
-Alive = Annotated[
-    float, typer.Option("--alive", min=0.0, max=1.0, help="Share of the modules that train.")
-]
-Revived = Annotated[
-    float, typer.Option("--revived", min=0.0, max=1.0, help="Share revived at each choice.")
-]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the adapter.")]
 
-
-@app.command("cloud")
+@verb(app, "cloud")
 def cloud(
     *,
-    model: Model = "smollm2-135m-instruct",
-    targets: Targets = "q_proj,v_proj",
-    host: Host = "127.0.0.1",
-    port: Port = 0,
-    wait: Wait = 86_400.0,
-    dry_run: DryRun = False,
+    model: str = "smollm2-135m-instruct",
+    targets: str = "q_proj,v_proj",
+    host: str = "127.0.0.1",
+    port: Natural = 0,
+    wait: float = 86_400.0,
+    dry_run: bool = False,
 ) -> None:
     """Hold the frozen base and compute it for one device, until that is done.
 
     The device runs `adwright tune revive device`. No text is sent as such, but each token is a row
     of the base's own embedding: a cloud that looks can read it.
+
+    Options:
+        model: The default model, a folder, a .gguf file, or a name.
+        targets: Maps that get a module, the same on both sides.
+        host: Address to listen on; nothing is encrypted.
+        port: 0 for a free one.
+        wait: Seconds to wait for the other side.
     """
     from adwright.core.config import to_jsonable
     from adwright.training.offsite.revive import CloudRun, run_cloud
@@ -79,31 +61,48 @@ def cloud(
     show_facts({"passes": f"{passes:,}"})
 
 
-@app.command("device")
-def device(  # noqa: PLR0913 - one argument per option
+@verb(app, "device")
+def device(
     *,
-    data: Data,
-    connect: Connect,
-    model: Model = "smollm2-135m-instruct",
-    targets: Targets = "q_proj,v_proj",
-    rank: Rank = 8,
-    window: Window = 8,
-    alive: Alive = 0.25,
-    revived: Revived = 0.05,
-    out: Out = Path("runs/revive"),
-    group: Group = "",
-    epochs: Epochs = 1,
-    batch: Batch = 8,
-    rate: Rate = None,
-    max_length: MaxLength = 384,
-    seed: Seed = 0,
-    force: Force = False,
-    dry_run: DryRun = False,
+    data: Path,
+    connect: str,
+    model: str = "smollm2-135m-instruct",
+    targets: str = "q_proj,v_proj",
+    rank: Count = 8,
+    window: Natural = 8,
+    alive: Annotated[float, Ge(0), Le(1)] = 0.25,
+    revived: Annotated[float, Ge(0), Le(1)] = 0.05,
+    out: Path = Path("runs/revive"),
+    group: str = "",
+    epochs: Count = 1,
+    batch: Count = 8,
+    rate: float | None = None,
+    max_length: Annotated[int, Ge(8)] = 384,
+    seed: Natural = 0,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Hold texts and modules, and train beside the base of `adwright tune revive cloud`.
 
     OUT/tuned is then a LoRA as `adwright tune run` writes it, and OUT/report.json says what was
     spent. --model names the cloud's base, of which the tokenizer alone is read here.
+
+    Options:
+        data: JSON lines with a prompt and an answer in each, or OpenAI's `messages`.
+        connect: HOST:PORT/TOKEN that the other side printed; HOST:PORT where
+            ADWRIGHT_OFFSITE_TOKEN holds the token; or @FILE, whose first line is one of them.
+        model: The default model, a folder, a .gguf file, or a name.
+        targets: Maps that get a module, the same on both sides.
+        rank: Of the LoRA modules.
+        window: Steps between choices; 0 keeps all modules.
+        alive: Share of the modules that train.
+        revived: Share revived at each choice.
+        out: Folder for the adapter.
+        group: Field whose rows are held out for validation together.
+        epochs: Passes over the texts.
+        batch: Texts per step.
+        rate: Learning rate; by default the one that suits the method.
+        max_length: Tokens per text.
     """
     from adwright.core.config import to_jsonable
     from adwright.training.offsite.pipeline import KillRevive

@@ -1,0 +1,154 @@
+"""From a function to a command: what it takes and what its docstring says are its options.
+
+    @verb(app, "train")
+    def train(record: str, *, out: Path = Path("runs/retire"), epochs: Count | None = None) -> None:
+        '''Learn from a record how long ads go on.
+
+        Options:
+            record: A folder of `adwright ads import`.
+            out: Folder for the run.
+            epochs: Passes over the units, at most.
+        '''
+
+What may be given by place is an argument, and what is named is an option of its own name, with
+dashes. `Count`, `Natural` and other bounds are checked by the command line. A parameter whose type
+is a class under `settings` stands for its fields, each an option; the function gets an instance.
+A name in parentheses is another name, or what stands for the value: `as_json (--json): Print JSON.`
+and `config ([LOG|CONFIG]): A log, or a run file.` What `COMMON` says needs no line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from functools import wraps
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from adwright.core.config import Ge, Gt, Help, Le, Lt
+
+F = TypeVar("F", bound=Callable[..., None])
+
+#: What an option of this name means in every verb that does not say otherwise.
+COMMON = {
+    "dry_run": "Check everything and say what would be done; write nothing.",
+    "force": "Replace what is there, without asking.",
+    "offline": "Never download; use what the cache holds.",
+    "resume": "Resume a run that was interrupted.",
+    "seed": "The same seed gives the same result.",
+    "stop_now": "Close an interrupted run: no further step; measure and save the best so far.",
+    "log_to": "tensorboard or mlflow: log losses and measures there, too; needs the extra of that "
+    "name.",
+    "ray_workers": "Train with so many processes of Ray; 0 for none.",
+    "retries": "Restarts of Ray's workers when one of them dies.",
+}
+_LINE = re.compile(r"(\w+)(?: \(([^)]*)\))?: (.*)", re.DOTALL)
+
+
+def verb(
+    app: typer.Typer, name: str, *, panel: str | None = None, text: str | None = None
+) -> Callable[[F], F]:
+    """A decorator that adds a function to `app` as the command `name`. panel: of the help in which
+    it stands. text: its help, in place of the docstring's."""
+
+    def _add(function: F) -> F:
+        made = _command(function, text)
+        app.command(name, help=made.__doc__, rich_help_panel=panel)(made)
+        return function
+
+    return _add
+
+
+def _command(function: Callable[..., None], text: str | None) -> Callable[..., None]:
+    """What typer makes a command of."""
+    told, said = _told(function)
+    hints = get_type_hints(function, include_extras=True)
+    options: list[inspect.Parameter] = []
+    groups: dict[str, tuple[Any, list[str]]] = {}
+    for one in inspect.signature(function).parameters.values():
+        hint = hints[one.name]
+        if hasattr(getattr(hint, "__post_init__", None), "checks"):
+            within = list(_fields(hint))
+            groups[one.name] = hint, [each.name for each in within]
+            options += within
+        else:
+            options.append(_option(one, hint, said.get(one.name, ("", COMMON.get(one.name, "")))))
+
+    @wraps(function)
+    def _run(**given: Any) -> None:
+        for name, (cls, names) in groups.items():
+            given[name] = cls(**{each: given.pop(each) for each in names})
+        function(**given)
+
+    made: Any = _run
+    made.__signature__ = inspect.Signature(options)
+    made.__annotations__ = {one.name: one.annotation for one in options}
+    made.__doc__ = told if text is None else text
+    del made.__wrapped__
+    return _run
+
+
+def _told(owner: Any) -> tuple[str, dict[str, tuple[str, str]]]:
+    """A docstring without its options, and these: by name, what is in parentheses and the text."""
+    text, _, options = inspect.cleandoc(owner.__doc__ or "").partition("\n\nOptions:\n")
+    said = {}
+    for part in re.split(r"\n {4}(?=\w)", "\n" + options)[1:]:
+        found = _LINE.fullmatch(part)
+        if found is None:
+            raise TypeError(f"{owner.__name__}: no option is {part!r}")
+        said[found[1]] = found[2] or "", " ".join(found[3].split())
+    return text, said
+
+
+def _fields(cls: Any) -> Iterator[inspect.Parameter]:
+    """The options that the fields of settings are; help is beside a field, or in the docstring."""
+    said, hints = _told(cls)[1], get_type_hints(cls, include_extras=True)
+    for one in fields(cls):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        parameter = inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is MISSING else default,
+        )
+        help_of = (each.text for each in get_args(hints[one.name])[1:] if isinstance(each, Help))
+        usual = "", next(help_of, COMMON.get(one.name, ""))
+        yield _option(parameter, hints[one.name], said.get(one.name, usual))
+
+
+def _option(one: inspect.Parameter, hint: Any, said: tuple[str, str]) -> inspect.Parameter:
+    plain, bounds = _peeled(hint)
+    written, text = said
+    names = re.findall(r"-[\w-]+(?:/--[\w-]+)?", written)
+    more: dict[str, Any] = {"help": text, **bounds}
+    if written and not names:
+        more["metavar"] = written
+    if one.kind is one.KEYWORD_ONLY:
+        own = "--" + one.name.replace("_", "-")
+        is_bool = plain is bool or (bool in get_args(plain))
+        either = is_bool and one.default is not False
+        info: Any = typer.Option(*(names or [f"{own}/--no-{own[2:]}" if either else own]), **more)
+    else:
+        info = typer.Argument(**more)
+    return one.replace(annotation=Annotated[plain, info], kind=one.KEYWORD_ONLY)
+
+
+def _peeled(hint: Any) -> tuple[Any, dict[str, Any]]:
+    """A type without what is beside it, and its bounds as typer names them."""
+    bounds: dict[str, Any] = {}
+    if get_origin(hint) is Annotated:
+        for one in hint.__metadata__:
+            match one:
+                case Ge(ge=low) | Gt(gt=low):
+                    bounds["min"] = low
+                case Le(le=high) | Lt(lt=high):
+                    bounds["max"] = high
+        inner, more = _peeled(get_args(hint)[0])
+        return inner, bounds | more
+    if type(None) in get_args(hint):
+        (part,) = (each for each in get_args(hint) if each is not type(None))
+        inner, bounds = _peeled(part)
+        return inner | None, bounds
+    return hint, bounds
