@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
-from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.creative.memory.digits import (
-    BranchingModel,
-    Digits,
-    answer_of,
-    digit_tokens,
-    score_of,
-)
+from adwright.core.errors import ConfigError
+from adwright.creative.memory.digits import BranchingModel, Digits, answer_of, digit_tokens
 from adwright.lm.engine.generation import Message, TokenPrompt
 from tests.support.lm.digit_llama import digit_model
 from tests.support.lm.tiny_llama import tiny_tokens
@@ -40,15 +34,6 @@ def test_the_answer_is_the_published_formula(score: float) -> None:
     assert abs(answer - (100 * score - 1)) <= 1 + 1e-6
     if not math.isclose(100 * score, round(100 * score), abs_tol=1e-6):
         assert answer == min(max(math.ceil(100 * score - 1), 0), 99)
-
-
-def test_an_answer_and_its_score_belong_together() -> None:
-    assert [answer_of(score_of(answer)) for answer in range(100)] == [
-        f"{answer:02d}" for answer in range(100)
-    ]
-    assert answer_of(0.07) == "06"
-    with pytest.raises(ValueInvalidError, match="between 0 and 1"):
-        answer_of(65)
 
 
 def test_the_expectation_is_the_sum_over_a_hundred_answers() -> None:

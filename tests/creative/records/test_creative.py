@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -15,14 +14,10 @@ from adwright.creative.records.creative import (
     CREATIVES,
     SLOTS,
     Creative,
-    catalogue_rows,
     creatives_table,
-    from_catalogue,
     from_table,
-    open_creatives,
-    save_creatives,
 )
-from adwright.data.schema import CREATIVE_SCHEMA, Catalogue
+from adwright.data.schema import CREATIVE_SCHEMA
 
 IMAGE = sha256_bytes(b"a picture")
 BREAD = Creative(headline="Bread", body="Baked at six.", brand="Mill", image_hash=IMAGE)
@@ -86,26 +81,6 @@ def test_what_is_none_is_refused(make: object, column: str) -> None:
     assert caught.value.hint
 
 
-def test_tables_and_files_give_back_what_was_put_in(tmp_path: Path) -> None:
-    some = (
-        replace(BREAD, checks_passed=("claims", "spelling"), item_id="i1"),
-        Creative(creative_id="mine"),
-        BREAD.edited("another", headline="Rolls"),
-    )
-    table = creatives_table(some)
-    assert table.schema == CREATIVES
-    assert table["headline"].to_pylist() == ["Bread", None, "Rolls"]
-    assert from_table(table) == some
-    save_creatives(tmp_path / "c.parquet", some)
-    assert open_creatives(tmp_path / "c.parquet") == some
-    assert from_table(pl.DataFrame({"creative_id": ["a"], "body": ["b"]})) == (
-        Creative(creative_id="a", body="b"),
-    )
-    (tmp_path / "c.csv").write_text("creative_id,headline\na,Bread\n")
-    assert open_creatives(tmp_path / "c.csv") == (Creative(creative_id="a", headline="Bread"),)
-    assert creatives_table([]).schema == CREATIVES
-
-
 def test_one_id_names_one_creative() -> None:
     assert creatives_table([BREAD, BREAD]).num_rows == 1
     with pytest.raises(ValueInvalidError, match="two creatives have one id"):
@@ -130,19 +105,6 @@ def test_other_tables_are_refused(
 ) -> None:
     with pytest.raises(error, match=part):
         from_table(pl.DataFrame(columns), file="c.parquet")
-
-
-def test_a_catalogue_takes_them_and_gives_them() -> None:
-    ours = replace(BREAD, item_id="i1", campaign_id="c1")
-    rows = catalogue_rows([ours])
-    assert rows.columns == CREATIVE_SCHEMA.names
-    assert rows.row(0) == (ours.creative_id, "i1", "c1", "Bread\nBaked at six.\nMill", IMAGE)
-    catalogue = Catalogue.checked(pl.DataFrame({"item_id": ["i1"]}), rows)
-    (back,) = from_catalogue(catalogue.creatives)
-    assert back.creative_id == ours.creative_id
-    assert (back.body, back.item_id, back.image_hash) == (ours.text, "i1", IMAGE)
-    with pytest.raises(ValueInvalidError, match="item_id"):
-        catalogue_rows([BREAD])
 
 
 def test_the_schema_extends_that_of_the_catalogue() -> None:

@@ -29,7 +29,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.engine.generation import Prompt, TokenPrompt
 from adwright.lm.engine.language_model import LanguageModel, Tokenizer
 
-__all__ = ["BranchingModel", "DigitAnswers", "Digits", "answer_of", "digit_tokens", "score_of"]
+__all__ = ["BranchingModel", "DigitAnswers", "Digits", "answer_of", "digit_tokens"]
 
 Floats = NDArray[np.float64]
 
@@ -78,11 +78,6 @@ def answer_of(score: float) -> str:
         raise ValueInvalidError("a score lies between 0 and 1", value=score, hint="divide it")
     # 100 * 0.07 is 7.000000000000001: what differs by rounding alone is the same number.
     return f"{min(max(math.ceil(round(100 * score, 9) - 1), 0), 99):02d}"
-
-
-def score_of(answer: float) -> float:
-    """The score in the middle of those that are answered so: (answer + 1/2) / 100."""
-    return (answer + 0.5) / 100
 
 
 def digit_tokens(tokens: Tokenizer) -> tuple[int, ...]:

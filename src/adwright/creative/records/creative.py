@@ -12,9 +12,8 @@ from; `catalogue_rows` and `from_catalogue` lead from one to the other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -22,23 +21,16 @@ import pyarrow as pa
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.checks import check_unique, in_file
-from adwright.data.columns import TableInMemory, as_polars, check_columns, from_arrow
+from adwright.data.columns import TableInMemory, as_polars, check_columns
 from adwright.data.ids import why_no_id
-from adwright.data.schema import CREATIVE_SCHEMA, validate_creatives
-from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds
-from adwright.data.sources.frames import as_frame
-from adwright.data.sources.tables import write_table
+from adwright.data.schema import CREATIVE_SCHEMA
 
 __all__ = [
     "CREATIVES",
     "SLOTS",
     "Creative",
-    "catalogue_rows",
     "creatives_table",
-    "from_catalogue",
     "from_table",
-    "open_creatives",
-    "save_creatives",
 ]
 
 #: The parts of an ad's text.
@@ -227,37 +219,6 @@ def from_table(table: TableInMemory, *, file: str = "") -> tuple[Creative, ...]:
         except ValueInvalidError as error:
             raise _at(file, row, error.column, error.value, error.what, error.hint) from error
     return tuple(made)
-
-
-def save_creatives(path: Path, creatives: Iterable[Creative]) -> None:
-    """Write creatives to a Parquet file, whole or not at all. Raises as `creatives_table`, and
-    SchemaError for another ending than .parquet or .pq."""
-    write_table(path, from_arrow(creatives_table(creatives)))
-
-
-def open_creatives(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> tuple[Creative, ...]:
-    """The creatives of a file that `save_creatives` wrote, or of JSON lines in its columns; a CSV
-    file has no lists, so its creatives have passed no checks. Raises as `from_table`, and
-    FileUnreadableError."""
-    table = as_frame(path, whole=True, bounds=bounds)
-    return from_table(table.frame.collect(), file=table.name)
-
-
-def catalogue_rows(creatives: Sequence[Creative]) -> pl.DataFrame:
-    """The creatives in the columns of the catalogue, whose one text is that of all slots.
-
-    Raises ValueInvalidError for a creative without an item, which a catalogue has none of.
-    """
-    frame = from_arrow(creatives_table(creatives))
-    texts = {one.creative_id: one.text or None for one in creatives}
-    text = pl.Series("text", [texts[one] for one in frame["creative_id"]], pl.String)
-    return validate_creatives(frame.with_columns(text).select(CREATIVE_SCHEMA.names))
-
-
-def from_catalogue(rows: TableInMemory) -> tuple[Creative, ...]:
-    """The creatives of a catalogue, with their text as the body; raises as `from_table`."""
-    frame = validate_creatives(rows)
-    return from_table(frame.rename({"text": "body"}))
 
 
 def _refused(what: str, column: str, value: object, hint: str) -> ValueInvalidError:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 
-__all__ = ["BetaPrior", "beta_binomial_log_likelihood", "fit_prior"]
+__all__ = ["BetaPrior", "fit_prior"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,14 +111,6 @@ def fit_prior(clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> BetaPrior:
     if a + b > _LARGEST:
         a, b = _LARGEST * total / shown, _LARGEST * (1 - total / shown)
     return BetaPrior(a, b)
-
-
-def beta_binomial_log_likelihood(
-    prior: BetaPrior, clicks: npt.ArrayLike, impressions: npt.ArrayLike
-) -> float:
-    """sum_i ln B(k_i + a, n_i - k_i + b) - ln B(a, b), without the binomial coefficients."""
-    k, n = _counts(clicks, impressions)
-    return _value(torch.tensor([prior.a, prior.b], dtype=torch.float64).log(), k, n)
 
 
 def _counts(clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> tuple[Tensor, Tensor]:

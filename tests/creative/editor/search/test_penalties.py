@@ -11,15 +11,9 @@ from adwright.creative.editor.edits.face_moves import FaceMove
 from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.edits.tones import Contrast, Exposure
 from adwright.creative.editor.search.latent_cloud import LatentCloud
-from adwright.creative.editor.search.penalties import (
-    FineNoise,
-    IdentityDistance,
-    LatentDistance,
-    RealnessDrop,
-)
+from adwright.creative.editor.search.penalties import FineNoise, IdentityDistance, LatentDistance
 from adwright.creative.editor.search.population import EditedBatch, edited_batch
 from tests.support.creative.edited_pictures import PLACES, VECTORS, scene, scene_context
-from tests.support.creative.searches import ColourJudge
 
 PLAN = EditPlan((FaceMove.neutral(("smile", "gaze"), 2),))
 RNG = np.random.default_rng(1)
@@ -77,17 +71,6 @@ def test_identity_distance_is_one_less_the_cosine_of_the_face_changed_most() -> 
     assert not IdentityDistance(embed).of(bare).any()
     with pytest.raises(DataError, match="embedding"):
         IdentityDistance(lambda crops: np.zeros(3)).of(batch)
-
-
-def test_realness_counts_where_it_drops() -> None:
-    plan = EditPlan((Exposure(),))
-    batch = edited_batch(plan, np.array([[0.0], [0.6], [-0.6]]), scene())
-    scorer = ColourJudge(255)
-    found = RealnessDrop(scorer).of(batch)
-    said = scorer.judge(np.concatenate([scene()[None], batch.pictures]))
-    expected = [max(0.0, said[0] - one) for one in said[1:]]
-    np.testing.assert_allclose(found, expected)
-    assert found[1] == 0 < found[2]
 
 
 def test_fine_noise_is_the_growth_of_the_share_of_detail() -> None:

@@ -21,13 +21,11 @@ from adwright.creative.editor.edits.plan import EditPlan
 from adwright.creative.editor.search.latent_cloud import LatentCloud
 from adwright.creative.editor.search.picture_judge import (
     Floats,
-    PictureJudge,
     Pixels,
-    checked_answers,
 )
 from adwright.creative.editor.search.population import EditedBatch
 
-__all__ = ["FineNoise", "IdentityDistance", "LatentDistance", "RealnessDrop"]
+__all__ = ["FineNoise", "IdentityDistance", "LatentDistance"]
 
 _WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 #: Pictures that are blurred by one call of OpenCV, which takes so many channels.
@@ -106,21 +104,6 @@ class IdentityDistance:
         second = second.reshape(len(batch), len(places), -1)
         cosine = np.einsum("nfd,fd->nf", second, first)
         return np.asarray(np.clip(1 - cosine, 0, 2).max(1))
-
-
-@dataclass(frozen=True, eq=False)
-class RealnessDrop:
-    """max(0, s(original) - s(edited)) of a scorer s, such as the output of a discriminator: a
-    judge of pictures of the size that the fitness has."""
-
-    scorer: PictureJudge
-    name: str = "realness_drop"
-
-    def of(self, batch: EditedBatch) -> Floats:
-        """float64 [N]."""
-        seen = np.concatenate([batch.unedited[None], batch.pictures])
-        said = checked_answers(self.scorer, seen)
-        return np.asarray(np.maximum(said[0] - said[1:], 0))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ is remembered. A brand goes where the hash of its name says: what is added later
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +20,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.engine.generation import Message
 from adwright.metrics.text.words import words_of
 
-__all__ = ["AdBrief", "BriefKind", "BriefPart", "BriefSplit", "part_of", "split_briefs"]
+__all__ = ["AdBrief", "BriefKind", "BriefPart", "part_of"]
 
 #: What is to be written. slogan: one line for a brand or product. headline: one line for a story.
 #: description: a sentence or two on a product. video: an ad scene by scene.
@@ -99,26 +98,6 @@ class AdBrief:
         ]
         lines = [f"{name}: {_one_line(value)}" for name, value in told if value.strip()]
         return (Message("user", "\n".join((_ASKED[self.kind], *lines))),)
-
-
-@dataclass(frozen=True)
-class BriefSplit:
-    """Briefs by what they are for, each in the order given."""
-
-    train: tuple[AdBrief, ...]
-    watch: tuple[AdBrief, ...]
-    held: tuple[AdBrief, ...]
-
-
-def split_briefs(
-    briefs: Iterable[AdBrief], *, watch: float, held: float, seed: int = 0
-) -> BriefSplit:
-    """Divide briefs by their groups. watch, held: shares of the groups, about. seed: another one
-    holds out others. Raises ConfigError for shares that leave nothing to write for."""
-    parts: dict[BriefPart, list[AdBrief]] = {"train": [], "watch": [], "held": []}
-    for brief in briefs:
-        parts[part_of(brief.held_by, watch=watch, held=held, seed=seed)].append(brief)
-    return BriefSplit(*(tuple(parts[name]) for name in ("train", "watch", "held")))
 
 
 def part_of(group: str, *, watch: float, held: float, seed: int = 0) -> BriefPart:
