@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.spells import spells_of
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.small_journey import transactions, write_journey
+from tests.support.data.small_life_log import SmallLives, small_model
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,15 @@ def small_journey(tmp_path_factory: pytest.TempPathFactory) -> CompleteJourney:
 def small_spells(small_journey: CompleteJourney) -> SpellTable:
     """Its spells of the stores, at their first week."""
     return spells_of(small_journey)
+
+
+@pytest.fixture(scope="session")
+def drawn_lives() -> SmallLives:
+    """300 lives of 20 weeks."""
+    return SmallLives()
+
+
+@pytest.fixture(scope="session")
+def drawn_model(drawn_lives: SmallLives) -> FittedLifetime:
+    """Trained on the weeks before the 15th."""
+    return small_model(drawn_lives)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import ConfigError, DataError, SchemaError
+from adwright.core.errors import ArtifactError, ConfigError, DataError, SchemaError
+from adwright.creative.editor.job.ad_judges import AdOnPictures, PictureEyes, sees_pictures
+from adwright.creative.judges import open_judge
+from adwright.creative.judging.ad_vectors import IMAGE
+from adwright.creative.lifetime.delivery_features import SEGMENTS
 from adwright.creative.lifetime.delivery_spells import (
     DeliverySpellConfig,
     DeliverySpells,
     delivery_spells,
 )
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime
+from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.picture_life import PictureLife, mean_life
+from adwright.creative.records.verbal.record import AdRecord
 from tests.support.data.deliveries import FIRST, record
+from tests.support.data.small_spells import small_spells
 
 WEEK = timedelta(days=7)
 
@@ -183,3 +194,187 @@ def test_what_cannot_be_counted_is_refused() -> None:
             DeliverySpellConfig(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unit_of"):
         DeliverySpellConfig(unit_of="page")  # type: ignore[arg-type]
+
+
+GAP = 3
+
+
+def ratio(top: float, bottom: float) -> float:
+    return top / bottom if bottom else float("nan")
+
+
+@pytest.mark.parametrize("landmark", [1, 4])
+def test_numbers_are_sums_up_to_the_landmark(landmark: int) -> None:
+    days = record()
+    rows = days.to_dicts()
+    found = delivery_spells(days, DeliverySpellConfig(landmark=landmark, gap=GAP))
+    every = delivery_spells(days, DeliverySpellConfig(gap=GAP)).units
+    account = {row["creative_id"]: row["account_id"] for row in rows}
+    assert len(found.table) > 25
+    for place in range(0, len(found.table), 3):
+        name, first, _ = found.units.row(place)
+        at = first + timedelta(days=landmark - 1)
+        numbers = dict(
+            zip(found.table.number_names, found.table.numbers[place].tolist(), strict=True)
+        )
+        mine = [x for x in rows if x["creative_id"] == name and first <= x["day"] <= at]
+        spans = {"so_far": mine, "now": [x for x in mine if x["day"] == at]}
+        for span, some in spans.items():
+            sums = {key: sum(x[key] for x in some) for key in days.columns[5:]}
+            for key, value in sums.items():
+                assert numbers[f"{key}_{span}"] == pytest.approx(value, rel=1e-6)
+            expected = {
+                "click_rate": ratio(sums["clicks"], sums["impressions"]),
+                "cost_per_click": ratio(sums["spend"], sums["clicks"]),
+                "conversion_rate": ratio(sums["conversions"], sums["clicks"]),
+            }
+            for key, value in expected.items():
+                assert numbers[f"{key}_{span}"] == pytest.approx(value, rel=1e-5, nan_ok=True)
+        by_day: dict[date, int] = {}
+        for x in mine:
+            by_day[x["day"]] = by_day.get(x["day"], 0) + x["impressions"]
+        assert numbers["periods_so_far"] == landmark
+        assert numbers["periods_shown_so_far"] == len(by_day)
+        share = by_day.get(at, 0) / max(by_day.values())
+        assert numbers["impressions_to_peak_so_far"] == pytest.approx(share)
+        campaign = [
+            x
+            for x in rows
+            if x["campaign_id"] == mine[0]["campaign_id"] and first <= x["day"] <= at
+        ]
+        total = sum(x["impressions"] for x in campaign)
+        assert numbers["campaign_impressions_so_far"] == total
+        assert numbers["share_of_campaign_so_far"] == pytest.approx(sum(by_day.values()) / total)
+        clicks = sum(x["clicks"] for x in campaign)
+        assert numbers["campaign_click_rate_so_far"] == pytest.approx(clicks / total)
+        lives = [(who, a, b) for who, a, b in every.rows() if account[who] == account[name]]
+        over = [(b - a).days + 1 for _, a, b in lives if b + timedelta(days=GAP + 1) <= at]
+        assert numbers["ended_of_account_before"] == len(over)
+        mean = ratio(sum(over), len(over))
+        found_mean = numbers["mean_periods_of_account_before"]
+        assert found_mean == pytest.approx(mean, rel=1e-6, nan_ok=True)
+        before = [a for who, a, _ in lives if who == name and a < first]
+        assert numbers["lives_before"] == len(before)
+
+
+def test_categories_are_those_of_the_first_day() -> None:
+    days = record()
+    table, units = delivery_spells(days)
+    assert table.category_names == ("account_id", "campaign_id", "placement")
+    assert set(table.category_names) <= set(SEGMENTS)
+    for place, (name, first, _) in enumerate(units.rows()):
+        rows = days.filter((pl.col("creative_id") == name) & (pl.col("day") == first))
+        best = rows.sort("impressions", descending=True).row(0, named=True)
+        texts = [
+            values[code]
+            for code, values in zip(table.categories[place], table.category_values, strict=True)
+        ]
+        assert texts == [best[key] for key in table.category_names]
+
+
+def test_owners_are_accounts_and_groups_campaigns() -> None:
+    table, _ = delivery_spells(record())
+    for ids, column in ((table.owner, 0), (table.group, 1)):
+        pairs = set(zip(ids.tolist(), table.categories[:, column].tolist(), strict=True))
+        assert len(pairs) == len(np.unique(ids)) == len(table.category_values[column])
+
+
+def test_words_come_with_the_texts() -> None:
+    days = record()
+    texts = pl.DataFrame(
+        {"creative_id": ["c000", "c001"], "text": ["Fresh TEA, fresh start!", "Tee für 2"]}
+    )
+    table, units = delivery_spells(days, texts=texts)
+    said = {
+        name: [table.vocabulary[w] for w in table.words[slice(*table.offsets[n : n + 2])]]
+        for n, name in enumerate(units["unit_id"])
+    }
+    assert said["c000"] == ["fresh", "start", "tea"]
+    assert said["c001"] == ["2", "für", "tee"]
+    assert said["c002"] == []
+    assert delivery_spells(days).table.vocabulary == ()
+    with pytest.raises(SchemaError, match="id and a text"):
+        delivery_spells(days, texts=texts.rename({"text": "title"}))
+
+
+TABLE = small_spells(600)
+#: Of two numbers, the first of which says that the ad is red, which ends sooner.
+SHOWN = np.stack([TABLE.categories[:, 0] == 0, np.arange(600) % 2], 1).astype(np.float32)
+CONFIG = LifetimeConfig(
+    terms=LifeTerms((0.0, 1.0, 2.0, 4.0, 8.0, 12.0), ()), heads=1, epochs=8, batch=64, min_count=5
+)
+ADS = [AdRecord(title="red"), AdRecord(title="other")]
+BOTH = {IMAGE: np.array([[1, 0], [0, 0]], np.float32)}
+
+
+@pytest.fixture(scope="module")
+def model() -> FittedLifetime:
+    return fit_lifetime(TABLE, None, CONFIG, vectors={IMAGE: SHOWN})
+
+
+def test_what_ended_sooner_is_judged_to_live_shorter(
+    model: FittedLifetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge = PictureLife(model)
+    with caplog.at_level(logging.WARNING, "adwright"):
+        said = judge.judge(ADS, BOTH)
+    assert caplog.records == []
+    assert said.value[0] < said.value[1]
+    assert (said.low <= said.value).all()
+    assert (said.high <= 12).all()
+    assert not said.unlike.any()
+    assert said.coverage == pytest.approx(0.9)
+    assert (judge.name, judge.unit) == ("expected_life", "week")
+    alone = judge.judge(ADS[1:], {IMAGE: BOTH[IMAGE][1:]})
+    np.testing.assert_allclose(alone.value, said.value[1:], rtol=1e-5)
+
+
+def test_the_mean_is_the_area_below_the_curve(model: FittedLifetime) -> None:
+    curves = model.predict(TABLE, {IMAGE: SHOWN}).given(0).take(np.arange(5))
+    for at, found in enumerate(mean_life(curves)):
+        literal = float(curves.edges[0])
+        for bin_ in range(len(curves.edges) - 1):
+            wide = float(curves.edges[bin_ + 1] - curves.edges[bin_])
+            literal += wide * float(curves.survival[at, bin_] + curves.survival[at, bin_ + 1]) / 2
+        assert found == pytest.approx(literal, rel=1e-5)
+
+
+def test_it_is_opened_as_any_judge(model: FittedLifetime, tmp_path: Path) -> None:
+    model.save(tmp_path / "life" / "model")
+    judge = open_judge(tmp_path / "life")
+    assert isinstance(judge, PictureLife)
+    assert sees_pictures(judge, "life") == {"vectors": True, "colours": False}
+    assert judge.reads(IMAGE)
+    assert not judge.reads("text")
+    assert judge.nearest(ADS) == [(), ()]
+    np.testing.assert_allclose(
+        judge.judge(ADS, BOTH).value, PictureLife(model).judge(ADS, BOTH).value, rtol=1e-6
+    )
+
+
+class Reds:
+    """In the place of the encoder: whether a picture is red."""
+
+    def encode_pictures(self, pictures: object, count: int) -> np.ndarray:
+        means = [np.asarray(one).mean((0, 1)) for one in pictures]  # type: ignore[attr-defined]
+        return np.array([[red > blue, 0] for red, _, blue in means], np.float32).reshape(count, 2)
+
+
+def test_it_judges_edited_pictures(model: FittedLifetime) -> None:
+    pictures = np.zeros((2, 4, 4, 3), np.uint8)
+    pictures[0, ..., 0] = pictures[1, ..., 2] = 200
+    asked = AdOnPictures("expected_life", PictureLife(model), ADS[0], PictureEyes(Reds()))
+    wanted = PictureLife(model).judge(ADS, BOTH).value
+    np.testing.assert_allclose(asked.judge(pictures), wanted, rtol=1e-6)
+    assert asked.unlike(pictures).tolist() == [False, False]
+
+
+def test_what_is_no_judge_of_pictures(model: FittedLifetime, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="by the picture"):
+        PictureLife(model).judge(ADS)
+    with pytest.raises(SchemaError, match="wide"):
+        PictureLife(model).judge(ADS, {IMAGE: np.zeros((2, 3), np.float32)})
+    blind = fit_lifetime(TABLE, None, LifetimeConfig(epochs=1, batch=256, min_count=5))
+    blind.save(tmp_path / "blind")
+    with pytest.raises(ArtifactError, match="reads no pictures"):
+        open_judge(tmp_path / "blind")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,11 +11,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import ConfigError, DataError
+from adwright.core.errors import ConfigError, DataError, FileUnreadableError, ResourceError
 from adwright.creative.lifetime import spells
+from adwright.creative.lifetime.delivery_spells import delivery_spells
+from adwright.creative.lifetime.display_features import words_of
+from adwright.creative.lifetime.journey_weeks import (
+    DISPLAYS,
+    MAILERS,
+    Where,
+    read_displays,
+    read_sales,
+)
+from adwright.creative.lifetime.spell_runs import runs_of
+from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.spells import SpellConfig, build_spells, series_of, spells_of
 from adwright.data.sources.complete_journey import CompleteJourney
+from tests.support.data.deliveries import record
 from tests.support.data.small_journey import N_PRODUCTS, transactions, write_journey
 
 Spell = tuple[int, int, int, int]
@@ -303,3 +316,188 @@ def test_a_wrong_setting_is_refused(wrong: dict[str, int]) -> None:
 def test_a_landmark_that_nothing_reaches_is_said(small_journey: CompleteJourney) -> None:
     with pytest.raises(DataError, match="no spell of display reaches"):
         spells_of(small_journey, SpellConfig(landmark=50))
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+def test_runs_are_those_of_a_loop(gap: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = sorted({(int(u), int(p)) for u, p in rng.integers(0, 20, (150, 2))})
+    expected: list[list[int]] = []
+    for place, (unit, period) in enumerate(rows):
+        if expected and expected[-1][2] == unit and period - expected[-1][4] <= gap + 1:
+            expected[-1][4] = period
+            expected[-1][1] += 1
+        else:
+            expected.append([place, 1, unit, period, period])
+    runs = runs_of(*zip(*rows, strict=True), gap=gap)
+    found = np.stack([runs.row, runs.rows, runs.unit, runs.first, runs.last], axis=1)
+    assert found.tolist() == expected
+    assert runs.length.tolist() == [last - first + 1 for *_, first, last in expected]
+    units = [unit for _, _, unit, _, _ in expected]
+    assert runs.before().tolist() == [units[:n].count(unit) for n, unit in enumerate(units)]
+    assert len(runs) == len(expected)
+
+
+def test_nothing_has_no_runs_and_a_gap_is_not_negative() -> None:
+    assert len(runs_of([], [])) == 0
+    assert runs_of([], []).before().tolist() == []
+    with pytest.raises(ConfigError, match="negative"):
+        runs_of([1], [1], gap=-1)
+
+
+@pytest.fixture(scope="module")
+def table() -> SpellTable:
+    return delivery_spells(record()).table
+
+
+def test_a_table_comes_back_as_it_was(table: SpellTable, tmp_path: Path) -> None:
+    save_spells(tmp_path / "spells", table, protocol="lives of creatives")
+    found = open_spells(tmp_path / "spells").check()
+    for each in fields(table):
+        one, two = getattr(table, each.name), getattr(found, each.name)
+        if isinstance(one, np.ndarray):
+            assert one.dtype == two.dtype
+            np.testing.assert_array_equal(one, two)
+        else:
+            assert one == two
+    said = json.loads((tmp_path / "spells" / TABLE_FILE).read_text())
+    assert said["protocol"] == "lives of creatives"
+    with pytest.raises(ResourceError):
+        save_spells(tmp_path / "spells", table)
+
+
+def test_a_table_without_clicks_has_none(table: SpellTable, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    save_spells(tmp_path / "spells", replace(table, clicks=None, shown=None))
+    assert open_spells(tmp_path / "spells").clicks is None
+
+
+@pytest.mark.parametrize("harm", ["absent", "text", "format", "array"])
+def test_a_broken_folder_is_refused(table: SpellTable, tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "spells"
+    save_spells(folder, table)
+    match harm:
+        case "absent":
+            (folder / TABLE_FILE).unlink()
+        case "text":
+            (folder / TABLE_FILE).write_text("[1]")
+        case "format":
+            said = json.loads((folder / TABLE_FILE).read_text())
+            (folder / TABLE_FILE).write_text(json.dumps({**said, "format": 99}))
+        case "array":
+            (folder / "time.npy").write_bytes(b"nothing")
+    with pytest.raises(FileUnreadableError, match="no readable table of spells"):
+        open_spells(folder)
+
+
+def test_words_stand_once_a_product_and_nothing_has_none() -> None:
+    products = pl.DataFrame(
+        {
+            "category": ["FRUIT - SHELF STABLE", None],
+            "type": ["APPLE SAUCE/FRUIT", None],
+            "size": ["50 OZ", None],
+        }
+    )
+    ids, offsets, vocabulary = words_of(products, np.array([1, 0, 0]))
+    assert vocabulary == ("50", "apple", "fruit", "oz", "sauce", "shelf", "stable")
+    assert offsets.tolist() == [0, 0, 7, 14]
+    assert ids.tolist() == [*range(7), *range(7)]
+
+
+def test_a_chain_knows_nothing_of_a_store(
+    small_journey: CompleteJourney, small_spells: SpellTable
+) -> None:
+    store, chain = small_spells, spells_of(small_journey, SpellConfig(where="chain"))
+    assert "store" in store.category_names
+    assert "store" not in chain.category_names
+    gone = {name for name in store.number_names if "elsewhere" in name or "store_before" in name}
+    assert gone - {"products_in_store_before"} == set(store.number_names) - set(chain.number_names)
+
+
+def test_prices_and_discounts_are_those_of_the_chain(
+    small_journey: CompleteJourney, small_spells: SpellTable
+) -> None:
+    table = small_spells
+    rows = small_journey.transactions().collect().to_dicts()
+    for place in range(0, len(table), 29):
+        product, start = int(table.owner[place]), int(table.start[place])
+        mine = [x for x in rows if x["product_id"] == product and x["week"] == start]
+        off = sum(x["retail_disc"] + x["coupon_match_disc"] for x in mine)
+        full = off + sum(x["sales_value"] for x in mine)
+        pieces = sum(x["quantity"] for x in mine)
+        numbers = dict(zip(table.number_names, table.numbers[place].tolist(), strict=True))
+        nan = float("nan")
+        expected = off / full if full else nan, full / pieces if pieces else nan
+        for name, value in zip(("discount_now", "price_now"), expected, strict=True):
+            np.testing.assert_allclose(numbers[name], value, rtol=1e-5)
+
+
+def test_the_season_is_that_of_the_start(small_spells: SpellTable) -> None:
+    table = small_spells
+    numbers = dict(zip(table.number_names, table.numbers.T, strict=True))
+    angle = np.arctan2(numbers["season_sine"], numbers["season_cosine"]) % (2 * np.pi)
+    found = np.round(angle * 52 / (2 * np.pi)) % 52
+    assert found.tolist() == (table.start % 52).tolist()
+
+
+def test_displays_are_the_rows_with_a_place(small_journey: CompleteJourney) -> None:
+    found = read_displays(small_journey, "store")
+    rows = small_journey.promotions().collect().sort("product_id", "store_id", "week")
+    rows = rows.filter(pl.col("display_location") != "0")
+    assert found.products[found.product].tolist() == rows["product_id"].to_list()
+    assert found.stores[found.store].tolist() == rows["store_id"].to_list()
+    assert found.week.tolist() == rows["week"].to_list()
+    assert [DISPLAYS[code] for code in found.display] == rows["display_location"].to_list()
+    assert [MAILERS[code] for code in found.mailer] == rows["mailer_location"].to_list()
+    assert (np.diff(found.unit * 64 + found.week) > 0).all()
+    for product, week in ((3, 7), (5, 53)):
+        same = rows.filter((pl.col("product_id") == product) & (pl.col("week") == week))
+        assert found.width[np.searchsorted(found.products, product), week] == same.height
+    here = rows.filter((pl.col("store_id") == 301) & (pl.col("week") == 9))
+    assert found.crowd[1, 9] == here.height
+
+
+def test_the_chain_has_the_placement_of_most_stores(small_journey: CompleteJourney) -> None:
+    found = read_displays(small_journey, "chain")
+    rows = small_journey.promotions().collect().filter(pl.col("display_location") != "0")
+    for place in range(0, len(found.week), 5):
+        product, week = found.products[found.product[place]], found.week[place]
+        same = rows.filter((pl.col("product_id") == product) & (pl.col("week") == week))
+        for column, codes, code in (
+            ("display_location", DISPLAYS, found.display[place]),
+            ("mailer_location", MAILERS, found.mailer[place]),
+        ):
+            said = same[column].to_list()
+            assert codes[code] == max(sorted(set(said), key=codes.index), key=said.count)
+    assert found.stores.tolist() == [0]
+    assert len(found.week) == rows.unique(["product_id", "week"]).height
+
+
+@pytest.mark.parametrize("where", ["store", "chain"])
+def test_sales_are_sums_over_inclusive_weeks(small_journey: CompleteJourney, where: Where) -> None:
+    displays = read_displays(small_journey, where)
+    sales = read_sales(small_journey, displays, where)
+    bought = small_journey.transactions().collect()
+    if where == "chain":
+        bought = bought.with_columns(store_id=pl.lit(0).cast(pl.Int64))
+    for product, store, first, last in ((3, 0, 5, 9), (0, 0, 1, 53), (13, 0, 20, 20), (2, 0, 0, 0)):
+        weeks = bought.filter(pl.col("week").is_between(first, last))
+        ids = displays.products[product], displays.stores[store]
+        chain = weeks.filter(pl.col("product_id") == ids[0])
+        here = chain.filter(pl.col("store_id") == ids[1])
+        came = weeks.filter(pl.col("store_id") == ids[1])
+        unit, begin, end = (
+            np.array([each]) for each in (product * len(displays.stores) + store, first, last)
+        )
+        dollars = round(100 * here["sales_value"].sum())
+        assert sales.in_store(unit, begin, end).tolist() == [[people(here), dollars]]
+        found = sales.in_chain(np.array([product]), begin, end)[0].tolist()
+        off = chain["retail_disc"].sum() + chain["coupon_match_disc"].sum()
+        dollars = round(100 * chain["sales_value"].sum())
+        assert found == [people(chain), dollars, round(100 * off), chain["quantity"].sum()]
+        assert sales.came(np.array([store]), begin, end).tolist() == [people(came)]
+
+
+def people(rows: pl.DataFrame) -> int:
+    return rows.unique(["household_id", "week"]).height

@@ -1,3 +1,5 @@
+""""""
+
 from __future__ import annotations
 
 import json
@@ -5,14 +7,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+from sklearn.linear_model import Ridge
 
-from adwright.core.errors import ArtifactCorruptError, ArtifactError, DataError
+from adwright.core.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    ResourceError,
+    ValueInvalidError,
+)
 from adwright.creative.judging.judgement import AdJudge
-from adwright.creative.memory.ad_blocks import BlockConfig
+from adwright.creative.memory import ad_blocks
+from adwright.creative.memory.ad_blocks import AdBlocks, BlockConfig
+from adwright.creative.memory.block_ridge import fit_blocks, group_folds, non_negative
+from adwright.creative.memory.encoder import fit_head
 from adwright.creative.memory.fitted import KIND, FittedMemory, fit_memory
-from adwright.creative.memory.outcomes import RecallTable, d_prime, scores_of_d_prime
+from adwright.creative.memory.lift import brand_key, fit_brand, shrinkage
+from adwright.creative.memory.nearness import NEAREST, near_numbers
+from adwright.creative.memory.outcomes import RecallTable, d_prime, read_recall, scores_of_d_prime
+from adwright.creative.memory.protocol import cross_fitted, measure_memory, rho_interval
+from adwright.creative.memory.recall_run import train_recall
+from adwright.creative.memory.text_numbers import SURPRISALS
 from adwright.creative.records.encoders.store import VectorStore
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.metrics.rank_correlation import spearman
+from tests.support.lm.digit_llama import digit_model
 
 PLAIN = BlockConfig("hashed", language="")
 WORDS = ("bread", "tea", "coat", "apple", "cheese", "coffee", "light", "warm", "fresh", "best")
@@ -114,3 +138,420 @@ def test_settings_change_what_is_learned(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir())
     with pytest.raises(DataError, match="too few to learn from"):
         fit_memory(made(30), PLAIN)
+
+
+Blocks = dict[str, np.ndarray]
+
+
+def made_encoder(seed: int = 0) -> tuple[Blocks, list[str], np.ndarray, np.ndarray]:
+    """40 brands of 4 ads: the brand is worth much, and of the content one number counts."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(40), 4)
+    sentence = rng.normal(size=(160, 6)).astype(np.float32)
+    sentence /= np.linalg.norm(sentence, axis=1, keepdims=True)
+    blocks = {
+        "sentence": sentence,
+        "surface": rng.normal(size=(160, 3)).astype(np.float32),
+        "brand": rng.normal(size=(40, 5)).astype(np.float32)[groups],
+    }
+    targets = 2 * rng.normal(size=40)[groups] + blocks["surface"][:, 0] + blocks["brand"][:, 0]
+    return blocks, [f"b{one}" for one in groups], targets, groups
+
+
+def test_brand_and_content_add_up() -> None:
+    blocks, keys, targets, groups = made_encoder()
+    head = fit_head(blocks, keys, targets, groups)
+    parts = head.parts(blocks, keys)
+    np.testing.assert_allclose(parts.value, parts.brand + parts.content)
+    assert np.corrcoef(parts.content, blocks["surface"][:, 0])[0, 1] > 0.8
+    brands = np.array([targets[groups == one].mean() for one in groups])
+    assert np.corrcoef(parts.brand, brands)[0, 1] > 0.9
+
+
+def test_the_content_never_reads_the_brand() -> None:
+    blocks, keys, targets, groups = made_encoder()
+    head = fit_head(blocks, keys, targets, groups)
+    assert set(head.content.blocks) == {"sentence", "surface", "near"}
+    other = head.parts({**blocks, "brand": blocks["brand"][::-1]}, ["new"] * len(keys))
+    same = head.parts(blocks, keys)
+    np.testing.assert_array_equal(other.content, same.content)
+    assert not np.allclose(other.brand, same.brand)
+
+
+def test_blocks_may_be_missing() -> None:
+    blocks, keys, targets, groups = made_encoder()
+    bare = fit_head({"brand": blocks["brand"]}, keys, targets, groups)
+    assert np.ptp(bare.parts({"brand": blocks["brand"]}, keys).content) == 0
+    head = fit_head({"surface": blocks["surface"]}, keys, targets, groups)
+    assert head.parts({"surface": blocks["surface"][:2]}, keys[:2]).value.shape == (2,)
+
+
+def test_weights_and_seed_change_what_is_learned() -> None:
+    blocks, keys, targets, groups = made_encoder()
+    plain = fit_head(blocks, keys, targets, groups).parts(blocks, keys).value
+    weights = np.where(groups < 20, 3.0, 1.0)
+    weighed = fit_head(blocks, keys, targets, groups, weights=weights).parts(blocks, keys).value
+    drawn = fit_head(blocks, keys, targets, groups, seed=5).parts(blocks, keys).value
+    assert not np.allclose(plain, weighed)
+    assert not np.allclose(plain, drawn)
+
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+
+ADS = (
+    AdRecord(brand="Mill Lane", title="Fresh bread", words="Baked at six"),
+    AdRecord(brand="", title=""),
+    AdRecord(kind="image", brand="Mill Lane", scenes=(Scene(caption="tea", words=("Tea",)),)),
+)
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, made: list[TorchConfig]) -> None:
+    def open_tiny(config: TorchConfig) -> object:
+        made.append(config)
+        return digit_model()
+
+    monkeypatch.setattr(ad_blocks, "open_model", open_tiny)
+
+
+def test_blocks_without_a_language_model() -> None:
+    found = AdBlocks(PLAIN).of(ADS)
+    assert set(found) == {"sentence", "surface", "brand", "scenes", "facts"}
+    assert all(block.shape[0] == 3 and block.dtype == np.float32 for block in found.values())
+    assert np.isnan(found["sentence"][1]).all()
+    assert np.isfinite(found["facts"]).all(axis=1).tolist() == [False, False, True]
+    assert np.isfinite(found["sentence"][2]).all(), (
+        "what a picture shows is read where there is no title"
+    )
+    assert (found["brand"][0] == found["brand"][2]).all()
+    assert set(AdBlocks(PLAIN).of(ADS[:1])) == {"sentence", "surface", "brand"}
+    assert AdBlocks(PLAIN).of([]) == {}
+
+
+def test_an_ad_is_read_by_itself() -> None:
+    whole = AdBlocks(PLAIN).of(ADS)
+    alone = AdBlocks(PLAIN).of(ADS[2:])
+    for name, block in alone.items():
+        np.testing.assert_allclose(block[0], whole[name][2])
+
+
+def test_a_language_model_gives_surprisals_and_a_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[TorchConfig] = []
+    opened(monkeypatch, made)
+    encoders = AdBlocks(BlockConfig("hashed", language="some/model", layer=2, longest=11))
+    found = encoders.of(ADS)
+    assert [config.model for config in made] == ["some/model"]
+    assert found["surprisal"].shape == (3, len(SURPRISALS))
+    assert found["state"].shape[1] == 48
+    assert np.isnan(found["state"][1]).all()
+    other = AdBlocks(BlockConfig("hashed", language="some/model", layer=1, longest=11)).of(ADS)
+    assert not np.allclose(other["state"][0], found["state"][0])
+    longer = AdBlocks(BlockConfig("hashed", language="some/model", layer=2)).of(ADS)
+    assert not np.allclose(longer["state"][0], found["state"][0])
+    encoders.close()
+    encoders.close()
+
+
+def test_vectors_are_kept_between_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[TorchConfig] = []
+    opened(monkeypatch, made)
+    config, store = BlockConfig("hashed", layer=2), VectorStore(tmp_path)
+    first = AdBlocks(config, store).of(ADS)
+    assert len(list(tmp_path.iterdir())) == 2
+    again = AdBlocks(config, VectorStore(tmp_path)).of(ADS)
+    for name, block in again.items():
+        np.testing.assert_array_equal(block, first[name])
+    plain = AdBlocks(config).of(ADS)
+    np.testing.assert_allclose(plain["state"], first["state"], atol=0.01, rtol=0.01)
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 1 character"):
+        BlockConfig(longest=0)
+    with pytest.raises(ConfigError, match="sentences"):
+        BlockConfig("words")  # type: ignore[arg-type]
+
+
+def made_block_ridge(rows: int = 60, seed: int = 0) -> tuple[Blocks, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    blocks = {
+        "signal": rng.normal(size=(rows, 3)).astype(np.float32),
+        "noise": rng.normal(size=(rows, 80)).astype(np.float32),
+    }
+    targets = blocks["signal"] @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=rows) + 3
+    return blocks, targets, np.arange(rows) // 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 6))
+def test_weights_are_those_of_least_squares_above_zero(seed: int, members: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix, targets = rng.normal(size=(40, members)), rng.normal(size=40)
+    np.testing.assert_allclose(non_negative(matrix, targets), nnls(matrix, targets)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [30, 200])
+def test_one_block_is_a_ridge_on_scaled_columns(rows: int) -> None:
+    blocks, targets, groups = made_block_ridge(rows)
+    fitted = fit_blocks({"noise": blocks["noise"]}, targets, groups)
+    block = fitted.blocks["noise"]
+    scaled = block.scaled(blocks["noise"])
+    assert np.abs((scaled**2).sum(1).mean() - 1) < 1e-9
+    errors = []
+    for alpha in 10.0 ** np.arange(-2, 4.1, 0.5):
+        theirs = Ridge(alpha=alpha).fit(scaled, targets)
+        errors.append(float(np.abs(theirs.coef_ - block.coefficients).max()))
+    assert min(errors) < 1e-8
+
+
+def test_weighted_rows_count_as_if_repeated() -> None:
+    blocks, targets, groups = made_block_ridge(40)
+    weights = np.where(np.arange(40) < 10, 2.0, 1.0)
+    one = {"signal": blocks["signal"]}
+    twice = np.concatenate([np.arange(40), np.arange(10)])
+    folds_same = fit_blocks(one, targets, groups, weights=weights)
+    repeated = fit_blocks({"signal": one["signal"][twice]}, targets[twice], groups[twice])
+    assert folds_same.intercept == pytest.approx(repeated.intercept)
+    plain = fit_blocks(one, targets, groups)
+    assert abs(plain.intercept - folds_same.intercept) > 1e-6
+
+
+def test_members_are_weighed_where_there_are_many_rows() -> None:
+    blocks, targets, groups = made_block_ridge(120)
+    few = fit_blocks(blocks, targets, groups)
+    assert few.weights == {"all": 1.0}
+    many = fit_blocks(blocks, targets, groups, few=100)
+    assert set(many.weights) == {"signal", "noise", "all"}
+    assert min(many.weights.values()) >= 0
+    assert many.weights["signal"] > 0.9
+    new, found, _ = made_block_ridge(200, seed=1)
+    errors = [float(((one.predict(new) - found) ** 2).mean()) for one in (few, many)]
+    assert errors[1] < errors[0] < found.var()
+
+
+def test_predictions_that_were_not_seen_are_of_folds_without_the_group() -> None:
+    blocks, targets, groups = made_block_ridge(100)
+    fitted = fit_blocks(blocks, targets, groups, few=50)
+    seen = ((fitted.predict(blocks) - targets) ** 2).mean()
+    assert seen < ((fitted.unseen - targets) ** 2).mean() < targets.var()
+    other = fit_blocks(blocks, targets, groups, few=50, seed=1)
+    assert not np.allclose(other.unseen, fitted.unseen)
+
+
+def test_what_is_missing_counts_as_the_mean() -> None:
+    blocks, targets, groups = made_block_ridge()
+    blocks["signal"][:10] = np.nan
+    fitted = fit_blocks(blocks, targets, groups)
+    assert np.isfinite(fitted.unseen).all()
+    mean = fitted.blocks["signal"].mean
+    np.testing.assert_allclose(mean, blocks["signal"][10:].mean(0), atol=1e-6)
+    none = np.full((1, 3), np.nan, np.float32)
+    usual = fitted.predict({"signal": mean[None].astype(np.float32)})
+    np.testing.assert_allclose(fitted.predict({"signal": none}), usual, atol=1e-6)
+    assert not fit_blocks({"none": np.full((60, 2), np.nan)}, targets, groups).blocks
+
+
+def test_what_does_not_vary_says_nothing() -> None:
+    _, targets, groups = made_block_ridge()
+    still = fit_blocks({"still": np.ones((60, 4), np.float32)}, targets, groups)
+    assert not still.blocks
+    assert still.predict({"still": np.zeros((2, 4), np.float32)}).tolist() == [still.intercept] * 2
+
+
+def test_folds_keep_groups_whole_and_bad_input_is_refused() -> None:
+    blocks, targets, groups = made_block_ridge()
+    folds = group_folds(groups, 5, seed=3)
+    assert all(len(set(folds[groups == one])) == 1 for one in groups)
+    assert not (group_folds(groups, 5, seed=4) == folds).all()
+    with pytest.raises(DataError, match="2 brands cannot stand in 5 folds"):
+        fit_blocks(blocks, targets, groups % 2)
+    with pytest.raises(ValueInvalidError, match="another width"):
+        fit_blocks(blocks, targets, groups).predict({"noise": blocks["signal"]})
+
+
+def brands(between: float, seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(20), 5)
+    targets = between * rng.normal(size=20)[groups] + rng.normal(size=100)
+    return [f"b{one}" for one in groups], targets, groups
+
+
+def test_shrinkage_is_the_ratio_of_both_variances() -> None:
+    rng = np.random.default_rng(0)
+    effects = 2 * rng.normal(size=4000)
+    residuals = [one + rng.normal(size=3) for one in effects]
+    assert shrinkage(residuals) == pytest.approx(1 / 4, rel=0.1)
+    assert shrinkage([rng.normal(size=3) for _ in range(5)][:1]) == np.inf
+    assert shrinkage([np.zeros(1), np.ones(1)]) == np.inf
+    assert shrinkage([np.array([1.0, -1.0]), np.array([1.0, -1.0])]) == np.inf
+
+
+def test_brands_that_differ_have_shrunken_means() -> None:
+    keys, targets, groups = brands(2.0)
+    fitted = fit_brand(None, keys, targets, groups)
+    means = {key: targets[[one == key for one in keys]].mean() for key in set(keys)}
+    known = fitted.predict(None, sorted(means))
+    apart = np.array([means[key] for key in sorted(means)]) - targets.mean()
+    assert np.corrcoef(known, apart)[0, 1] > 0.95
+    assert np.abs(known - targets.mean()).mean() < np.abs(apart).mean() * 1.05
+    assert fitted.predict(None, ["unknown"])[0] == pytest.approx(targets.mean())
+    assert not fit_brand(None, ["b"] * 100, targets, groups).effects
+
+
+def test_what_was_not_seen_is_of_other_rows_alone() -> None:
+    keys, targets, groups = brands(2.0)
+    fitted = fit_brand(None, keys, targets, groups)
+    # Of its own target a row sees nothing but the shrinkage, which all rows share.
+    moved = targets.copy()
+    moved[0] += 0.01
+    other = fit_brand(None, keys, moved, groups)
+    assert abs(other.unseen[0] - fitted.unseen[0]) < 1e-3
+    assert abs(other.unseen[1] - fitted.unseen[1]) > 1e-3
+
+
+def test_a_name_may_tell_of_a_brand_never_seen() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 2)
+    vectors = rng.normal(size=(60, 4)).astype(np.float32)[groups]
+    targets = vectors[:, 0] + 0.1 * rng.normal(size=120)
+    fitted = fit_brand(vectors, [str(one) for one in groups], targets, groups)
+    new = rng.normal(size=(50, 4)).astype(np.float32)
+    assert np.corrcoef(fitted.predict(new, ["new"] * 50), new[:, 0])[0, 1] > 0.95
+    weighed = fit_brand(
+        vectors, [str(one) for one in groups], targets, groups, weights=1.0 + (groups < 30), seed=1
+    )
+    assert not np.allclose(weighed.unseen, fitted.unseen)
+
+
+def test_brands_are_the_same_whatever_their_case() -> None:
+    assert brand_key(" Mill Lane ") == brand_key("MILL lane")
+
+
+def unit(rows: int, seed: int) -> np.ndarray:
+    made = np.random.default_rng(seed).normal(size=(rows, 5))
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 6), st.integers(2, 20), st.booleans())
+def test_numbers_are_means_of_sorted_similarities(rows: int, known: int, own: bool) -> None:
+    train = unit(known, 1)
+    vectors = train if own else unit(rows, 2)
+    found = near_numbers(vectors, train, own=own)
+    for row, vector in enumerate(vectors):
+        others = [float(vector @ one) for at, one in enumerate(train) if not (own and at == row)]
+        others.sort(reverse=True)
+        expected = [np.mean(others[:many]) for many in NEAREST] + [np.mean(others)]
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+
+
+def test_a_text_that_is_not_there_is_near_nothing() -> None:
+    train = np.vstack([unit(4, 1), np.full((1, 5), np.nan, np.float32)])
+    found = near_numbers(np.vstack([train[:1], train[-1:]]), train)
+    assert np.isnan(found[1]).all()
+    assert found[0, 0] == pytest.approx(1)
+    assert np.isnan(near_numbers(train[:1], train[:1], own=True)).all()
+
+
+CONFIG = BlockConfig(sentences="hashed", language="")
+
+
+def test_a_run_says_brands_and_content_apart(tmp_path: Path, shared_data: Path) -> None:
+    table = read_recall(shared_data / "lambda" / "ads.jsonl")
+    run = train_recall(table, tmp_path / "run", CONFIG)
+    said = "\n".join(run.sentences())
+    for words in ("brands held out", "brands seen", "of the content, beyond its brand"):
+        assert words in said
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    assert report["ads"] == 108
+    again = FittedMemory.load(run.folder)
+    assert again.judge(table.records[:3]).value.tolist() == (
+        run.model.judge(table.records[:3]).value.tolist()
+    )
+    with pytest.raises(ResourceError):
+        train_recall(table, tmp_path / "run", CONFIG)
+    train_recall(table, tmp_path / "run", CONFIG, overwrite=True)
+
+
+def made_protocol(brands: int = 30, each: int = 4, seed: int = 0) -> tuple[RecallTable, Blocks]:
+    rng = np.random.default_rng(seed)
+    groups, rows = np.repeat(np.arange(brands), each), brands * each
+    surface = rng.normal(size=(rows, 2)).astype(np.float32)
+    targets = 1.5 * rng.normal(size=brands)[groups] + surface[:, 0] + 0.3 * rng.normal(size=rows)
+    ads = tuple(AdRecord(brand=f"b{one}", title="t") for one in groups)
+    ids = tuple(map(str, range(rows)))
+    return RecallTable(ids, ads, 1 / (1 + np.exp(-targets)), targets), {"surface": surface}
+
+
+def test_no_ad_is_judged_by_what_saw_its_fold() -> None:
+    table, blocks = made_protocol()
+    found = cross_fitted(table, blocks)
+    # A target that no fold but its own could know moves nothing of its brand's prediction.
+    moved = table.targets.copy()
+    moved[table.groups == 3] += 5
+    other = RecallTable(table.ids, table.records, table.scores, moved)
+    same = cross_fitted(other, blocks)
+    own = table.groups == 3
+    np.testing.assert_allclose(same.value[own], found.value[own], atol=1e-9)
+    seen = cross_fitted(table, blocks, split="brands_seen")
+    assert spearman(seen.value, table.targets) > spearman(found.value, table.targets) + 0.1
+    assert not np.allclose(cross_fitted(table, blocks, seed=1).value, found.value)
+    assert not np.allclose(cross_fitted(table, blocks, folds=3).value, found.value)
+
+
+def test_the_report_tells_brand_and_content_apart() -> None:
+    table, blocks = made_protocol()
+    report = measure_memory(table, blocks, rng=np.random.default_rng(0), draws=60, seeds=(0, 1))
+    assert (report.ads, report.brands, report.seeds) == (120, 30, (0, 1))
+    assert report.brands_seen.value > report.brands_out.value > report.brand_rho.value
+    assert report.content_lift.value > 0.7
+    assert 0.4 < report.brand_share < 0.9
+    assert report.brands_out.low < report.brands_out.value < report.brands_out.high
+
+
+def test_one_ad_a_brand_makes_both_kinds_of_folds_one() -> None:
+    table, blocks = made_protocol(brands=60, each=1)
+    report = measure_memory(table, blocks, rng=np.random.default_rng(0), draws=30, seeds=(0,))
+    assert report.brands_seen.value == report.brands_out.value
+    assert report.brand_share < 0.05
+
+
+def test_an_interval_draws_brands_and_not_ads() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=40)
+    groups = np.repeat(np.arange(40), 8)
+    predicted = base[groups][None] + 0.01 * rng.normal(size=(1, 320))
+    found = (base + rng.normal(size=40))[groups]
+    by_brand = rho_interval(predicted, found, groups, np.random.default_rng(1), draws=200)
+    by_ad = rho_interval(predicted, found, np.arange(320), np.random.default_rng(1), draws=200)
+    assert by_brand.value == pytest.approx(spearman(predicted[0], found))
+    assert by_brand.high - by_brand.low > 1.7 * (by_ad.high - by_ad.low)
+    narrow = rho_interval(
+        predicted, found, groups, np.random.default_rng(1), draws=200, confidence=0.5
+    )
+    assert narrow.high - narrow.low < by_brand.high - by_brand.low
+
+
+def test_a_prediction_that_never_varies_has_no_rank() -> None:
+    found = rho_interval(
+        np.ones((2, 9)), np.arange(9.0), np.arange(9), np.random.default_rng(0), draws=20
+    )
+    assert (found.value, found.low, found.high, found.seeds) == (0, 0, 0, 2)
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    table, blocks = made_protocol(brands=4)
+    rng = np.random.default_rng(0)
+    with pytest.raises(DataError, match="4 brands cannot stand in 5 folds"):
+        measure_memory(table, blocks, rng=rng)
+    with pytest.raises(DataError, match="need a seed"):
+        measure_memory(table, blocks, rng=rng, seeds=())
+    with pytest.raises(ConfigError, match="draws"):
+        measure_memory(table, blocks, rng=rng, draws=0)
+
+
+def test_real_slogans_by_hashed_words(shared_data: Path) -> None:
+    table = read_recall(shared_data / "slogans" / "slogans.csv")
+    blocks = AdBlocks(BlockConfig("hashed", language="")).of(table.records)
+    found = cross_fitted(table, blocks).value
+    assert 0.25 < spearman(found, table.targets) < 0.7

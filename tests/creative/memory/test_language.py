@@ -1,15 +1,27 @@
+""""""
+
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-
-from adwright.core.errors import ArtifactError, ConfigError
+from adwright.core.errors import ArtifactError, ConfigError, DataError
 from adwright.creative.judging.judgement import AdJudge
-from adwright.creative.memory.ad_tasks import Example
+from adwright.creative.memory.ad_tasks import (
+    Example,
+    content_answer,
+    content_prompt,
+    few_examples,
+    recall_prompt,
+    write_rows,
+)
+from adwright.creative.memory.digits import BranchingModel, Digits, answer_of, digit_tokens
 from adwright.creative.memory.language import (
     LanguageConfig,
     LanguageMemory,
@@ -18,9 +30,22 @@ from adwright.creative.memory.language import (
     tune_run_of,
 )
 from adwright.creative.memory.outcomes import RecallTable
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.memory.text_numbers import (
+    FACTS,
+    SURPRISALS,
+    TEXT_NUMBERS,
+    ad_facts,
+    surprisal_numbers,
+    text_numbers,
+)
+from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.verbal.verbalise import verbalised
+from adwright.lm.engine.generation import Message, TokenPrompt
 from tests.support.lm.digit_llama import digit_model, digit_tokenizer
-from tests.support.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
 
 ADS = (
     AdRecord(brand="Mill", title="fresh bread"),
@@ -112,3 +137,180 @@ def test_settings_out_of_range_are_refused() -> None:
         LanguageConfig(held=1)
     with pytest.raises(ConfigError, match="tasks"):
         LanguageConfig(tasks=("recall", "write"))  # type: ignore[arg-type]
+
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+
+PROMPTS = [(Message("user", "the best tea"),), (Message("user", "fresh bread, ripe cheese"),)]
+
+
+class Scoring:
+    """A model that scores, and does not branch."""
+
+    def __init__(self) -> None:
+        self._model = digit_model()
+        self.tokens = self._model.tokens
+        self.score = self._model.score
+
+
+@given(st.floats(0, 1))
+def test_the_answer_is_the_published_formula(score: float) -> None:
+    answer = int(answer_of(score))
+    assert 0 <= answer <= 99
+    assert abs(answer - (100 * score - 1)) <= 1 + 1e-6
+    if not math.isclose(100 * score, round(100 * score), abs_tol=1e-6):
+        assert answer == min(max(math.ceil(100 * score - 1), 0), 99)
+
+
+def test_the_expectation_is_the_sum_over_a_hundred_answers() -> None:
+    model = digit_model()
+    found = Digits(model).expected(PROMPTS)
+    tokens = digit_tokens(model.tokens)
+    for row, prompt in enumerate(PROMPTS):
+        pairs = [(a, b) for a in range(10) for b in range(10)]
+        answers = [TokenPrompt((tokens[a], tokens[b])) for a, b in pairs]
+        logs = model.score([prompt] * 100, answers).token_logprobs
+        first = {a: math.exp(logs[10 * a][0]) for a in range(10)}
+        total, most = 0.0, (0.0, -1)
+        for at, (a, b) in enumerate(pairs):
+            after = [math.exp(logs[10 * a + other][1]) for other in range(10)]
+            share = first[a] / sum(first.values()) * math.exp(logs[at][1]) / sum(after)
+            total += share * (10 * a + b)
+            most = max(most, (share, 10 * a + b))
+        assert found.expectation[row] == pytest.approx(total, abs=1e-4)
+        assert found.likeliest[row] == most[1]
+        assert found.digits[row] == pytest.approx(sum(first.values()), abs=1e-4)
+    np.testing.assert_allclose(found.scores, (found.expectation + 0.5) / 100)
+
+
+def test_engines_that_only_score_give_the_same() -> None:
+    model = digit_model()
+    assert isinstance(model, BranchingModel)
+    plain = Scoring()
+    assert not isinstance(plain, BranchingModel)
+    one = Digits(model).expected(PROMPTS)
+    other = Digits(plain).expected(PROMPTS)  # type: ignore[arg-type]
+    np.testing.assert_allclose(one.expectation, other.expectation, atol=1e-4)
+    assert (one.likeliest == other.likeliest).all()
+    assert len(Digits(model).expected([]).scores) == 0
+
+
+def test_a_tokenizer_that_merges_digits_is_refused() -> None:
+    with pytest.raises(ConfigError, match="does not split numbers into digits"):
+        digit_tokens(tiny_tokens())
+
+
+FILM = AdRecord(
+    kind="video",
+    brand="Mill Lane",
+    title="Fresh bread",
+    seconds=16,
+    orientation="landscape",
+    pace="high",
+    scenes=(Scene(caption="a loaf on a table", tags=("bread", "table")),),
+)
+SLOGAN = AdRecord(brand="Mill Lane", title="Baked at six")
+
+
+def table_ad_tasks(rows: int = 6) -> RecallTable:
+    scores = np.linspace(0, 1, rows)
+    ads = tuple(AdRecord(brand=f"b{row // 2}", title=f"slogan {row}") for row in range(rows))
+    return RecallTable(tuple(map(str, range(rows))), ads, scores, scores)
+
+
+def test_the_question_comes_first_and_the_ad_whole() -> None:
+    prompt = recall_prompt(FILM)
+    assert prompt.startswith("How well is this ad remembered after one to three days")
+    assert prompt.endswith(verbalised(FILM))
+    shown = recall_prompt(FILM, examples=[Example(SLOGAN, 0.655)])
+    assert "Baked at six" in shown
+    assert "Answer: 65" in shown
+    assert shown.index("Answer: 65") < shown.index("Fresh bread")
+    assert len(recall_prompt(FILM, words=5).split()) < len(prompt.split())
+
+
+def test_the_brief_and_the_ad_share_nothing_that_gives_it_away() -> None:
+    assert content_prompt(FILM).endswith("Brand: Mill Lane. Seconds: 16. Title: Fresh bread")
+    answer = content_answer(FILM)
+    assert answer.startswith("The ad is shot in landscape orientation, at a high pace.")
+    assert "a loaf on a table" in answer
+    assert "Mill Lane" not in answer
+    assert "Fresh bread" not in answer
+    assert content_answer(FILM, words=3) == "The ad is"
+
+
+def test_an_ad_of_text_alone_is_its_title() -> None:
+    assert content_answer(SLOGAN) == "Baked at six"
+    assert "Baked at six" not in content_prompt(SLOGAN)
+
+
+def test_rows_of_both_tasks_keep_brands_together(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert write_rows(path, table_ad_tasks()) == 12
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert {row["task"] for row in rows} == {"recall", "content"}
+    recall = [row for row in rows if row["task"] == "recall"]
+    assert [row["answer"] for row in recall] == ["00", "19", "39", "59", "79", "99"]
+    assert len({row["group"] for row in rows}) == 3
+    assert write_rows(path, table_ad_tasks(), tasks=["recall"]) == 6
+    bare = RecallTable(("0",), (AdRecord(title="no brief"),), np.array([0.5]), np.array([0.5]))
+    assert write_rows(path, bare) == 1
+    with pytest.raises(DataError, match="nothing to learn"):
+        write_rows(path, bare, tasks=["content"])
+
+
+def test_examples_span_the_scale() -> None:
+    found = few_examples(table_ad_tasks(9), 3)
+    assert [round(one.score, 3) for one in found] == [0.125, 0.5, 0.875]
+    assert few_examples(table_ad_tasks(), 0) == ()
+    with pytest.raises(DataError, match="7 examples"):
+        few_examples(table_ad_tasks(), 7)
+
+
+def named(names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+@given(st.text())
+def test_any_text_has_finite_numbers(text: str) -> None:
+    assert np.isfinite(text_numbers(text)).all()
+
+
+def test_numbers_of_a_text_are_what_they_are_named() -> None:
+    found = named(TEXT_NUMBERS, text_numbers("Don't Stop, 2 go!"))
+    assert found["characters"] == 17
+    assert found["words"] == 4
+    assert found["longest_word"] == 5
+    assert found["commas"] == found["exclamations"] == found["digits"] == 1
+    assert found["ends_as_sentence"] == found["apostrophe"] == 1
+    assert found["capitalised_words"] == 0.5
+    assert not text_numbers("  ").any()
+
+
+def test_surprisals_are_what_they_are_named() -> None:
+    found = named(SURPRISALS, surprisal_numbers(np.array([-1.0, -2.0, -6.0]), [0, 9, 99]))
+    assert (found["mean"], found["sum"], found["least"], found["most"]) == (-3, -9, -6, -1)
+    assert (found["first"], found["last"], found["mean_but_first"]) == (-1, -6, -4)
+    assert found["second_half"] == -4
+    assert found["most_rarity"] == pytest.approx(np.log(100))
+    one = surprisal_numbers(np.array([-2.0]), [4])
+    assert np.isfinite(one).all()
+
+
+def test_facts_are_what_they_are_named() -> None:
+    scenes = (
+        Scene(complexity="low", tone="warm", faces=2, words=("MILL bread",)),
+        Scene(complexity="high", tone="cool", faces=0, emotions=("happy", "warm")),
+    )
+    ad = AdRecord(
+        kind="video", brand="Mill", title="The Mill", seconds=10, pace="high", scenes=scenes
+    )
+    found = named(FACTS, ad_facts(ad))
+    assert (found["seconds"], found["scenes"], found["scenes_a_second"]) == (10, 2, 0.2)
+    assert (found["pace"], found["motion"]) == (2, 1)
+    assert (found["low_complexity"], found["high_complexity"]) == (0.5, 0.5)
+    assert (found["faces"], found["faced_scenes"]) == (1, 0.5)
+    assert (found["brand_in_title"], found["brand_shown"]) == (1, 1)
+    assert (found["shown_words_a_scene"], found["emotions_a_scene"]) == (1, 1)
+    assert np.isfinite(ad_facts(AdRecord())).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import ConfigError, DataError, ResumeError, ValueInvalidError
+from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.clock import FixedClock
+from adwright.core.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    ResourceError,
+    ResumeError,
+    ValueInvalidError,
+)
+from adwright.creative.judging.ablation import ablate
+from adwright.creative.judging.judgement import AdJudge
 from adwright.creative.records.verbal.record import AdRecord
 from adwright.creative.response.autoint import AutoIntConfig
+from adwright.creative.response.click_run import train_clicks
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
-from adwright.creative.response.fitted import FittedClickRate
+from adwright.creative.response.fitted import KIND, FittedClickRate, answers_of
 from adwright.creative.response.inputs.texts import encoded_texts
 from adwright.creative.response.linear import LinearConfig
 from adwright.creative.response.protocol.outcomes import UPWORTHY, read_outcomes
@@ -127,3 +141,139 @@ def test_upworthys_headlines_teach_something(shared_data: Path) -> None:
     outcomes = read_outcomes(table, UPWORTHY)
     found = fit_click_rate(outcomes, replace(CONFIG, network=None), texts=TEXTS)
     assert found.measures["model"]["rho"] > 0.15
+
+
+OUTCOMES_FITTED = small_creatives(films=True)
+CONFIG_FITTED = ClickRateConfig(
+    network=AutoIntConfig(width=4, layers=1),
+    linear=LinearConfig(penalties=(1.0, 10.0)),
+    epochs=3,
+    batch=30,
+    learning_rate=0.02,
+    min_count=3,
+)
+ADS_FITTED = small_creatives(10, seed=9, films=True).records
+
+
+@pytest.fixture(scope="module")
+def model_fitted() -> FittedClickRate:
+    made = fit_click_rate(OUTCOMES_FITTED, CONFIG_FITTED, texts=TEXTS)
+    if made.network is None:
+        # Whatever validation says, an artifact with a network is to be tested.
+        from adwright.creative.response.autoint import AutoInt
+
+        made = replace(made, network=AutoInt(AutoIntConfig(width=4), made.features), share=0.5)
+        made.network.out.weight.data.fill_(0.01)
+    return made
+
+
+def test_it_is_a_judge(model_fitted: FittedClickRate) -> None:
+    assert isinstance(model_fitted, AdJudge)
+    found = model_fitted.judge(ADS_FITTED)
+    assert model_fitted.name == KIND
+    assert len(found) == 30
+    assert found.coverage == 0.9
+    assert (found.value > 0).all()
+    assert (found.high <= 1).all()
+    order = np.argsort(found.value, kind="stable")
+    rates = model_fitted.log_rates(ADS_FITTED)[order]
+    assert (np.diff(rates) > -1e-5).all()
+    assert len(model_fitted.judge([])) == len(model_fitted.log_rates([])) == 0
+
+
+def test_no_ad_changes_the_answer_on_another(model_fitted: FittedClickRate) -> None:
+    whole, turned = model_fitted.judge(ADS_FITTED), model_fitted.judge(ADS_FITTED[::-1])
+    np.testing.assert_allclose(whole.value, turned.value[::-1], rtol=1e-5)
+    np.testing.assert_allclose(
+        whole.value[3], model_fitted.judge(ADS_FITTED[3:4]).value[0], rtol=1e-5
+    )
+
+
+def test_an_ad_from_elsewhere_is_unlike(model_fitted: FittedClickRate) -> None:
+    odd = AdRecord(title="Приходите к нам завтра, мы вас ждём!", words="Ω" * 400, seconds=9000)
+    found = model_fitted.judge([*ADS_FITTED, odd]).unlike
+    assert found[-1]
+    assert found[:-1].mean() < 0.3
+
+
+def test_the_nearest_ads_are_told_with_their_rates(model_fitted: FittedClickRate) -> None:
+    (own,) = model_fitted.nearest(OUTCOMES_FITTED.records[:1], 2)
+    assert own[0].id == "c0"
+    assert own[0].distance < 0.05
+    assert own[0].value == pytest.approx(OUTCOMES_FITTED.rate[0])
+    assert own[1].distance > own[0].distance
+
+
+def test_a_part_that_is_left_out_changes_the_answer(model_fitted: FittedClickRate) -> None:
+    effects = {one.part: one for one in ablate(model_fitted, ADS_FITTED[0])}
+    assert effects["title"].change != 0
+    assert effects["title"].value == pytest.approx(
+        float(model_fitted.judge(ADS_FITTED[:1]).value[0])
+    )
+
+
+def test_it_is_loaded_with_the_same_bits(model_fitted: FittedClickRate, tmp_path: Path) -> None:
+    identity = model_fitted.save(tmp_path / "model", clock=FixedClock())
+    again = FittedClickRate.load(tmp_path / "model")
+    one, other = model_fitted.judge(ADS_FITTED), again.judge(ADS_FITTED)
+    for name in ("value", "low", "high", "unlike"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("config", "measures", "epoch", "data_hash", "seed", "prior", "features", "share"):
+        assert getattr(again, name) == getattr(model_fitted, name), name
+    assert again.nearest(ADS_FITTED[:1]) == model_fitted.nearest(ADS_FITTED[:1])
+    assert again.save(tmp_path / "twice", clock=FixedClock()) == identity
+    with pytest.raises(ResourceError):
+        model_fitted.save(tmp_path / "twice")
+    assert model_fitted.save(tmp_path / "twice", overwrite=True, clock=FixedClock()) == identity
+    assert repr(again) == repr(model_fitted)
+    artifact = load_artifact(tmp_path / "model")
+    assert FittedClickRate.load(artifact, texts=TEXTS).texts is TEXTS
+
+
+def test_the_linear_part_alone_is_saved_too(tmp_path: Path) -> None:
+    made = fit_click_rate(OUTCOMES_FITTED, replace(CONFIG_FITTED, network=None), texts=TEXTS)
+    made.save(tmp_path / "model")
+    again = FittedClickRate.load(tmp_path / "model", texts=TEXTS)
+    assert again.network is None
+    np.testing.assert_array_equal(again.judge(ADS_FITTED).value, made.judge(ADS_FITTED).value)
+
+
+def test_what_was_changed_or_is_something_else_is_refused(
+    model_fitted: FittedClickRate, tmp_path: Path
+) -> None:
+    model_fitted.save(tmp_path / "model")
+    (tmp_path / "model" / "reference.json").write_text("{}")
+    with pytest.raises(ArtifactCorruptError):
+        FittedClickRate.load(tmp_path / "model")
+    save_artifact(tmp_path / "other", kind="lifetime", config={})
+    with pytest.raises(ArtifactError, match="kind"):
+        FittedClickRate.load(tmp_path / "other")
+    save_artifact(tmp_path / "empty", kind=KIND, config={})
+    with pytest.raises(ArtifactError, match="does not fit"):
+        FittedClickRate.load(tmp_path / "empty", texts=TEXTS)
+
+
+def test_answers_of_many_ads_are_those_of_few(model_fitted: FittedClickRate) -> None:
+    assert model_fitted.network is not None
+    inputs = model_fitted.features.encode(ADS_FITTED, TEXTS)
+    found = answers_of(model_fitted.network, inputs)
+    few = answers_of(model_fitted.network, inputs.take(slice(0, 2)))
+    np.testing.assert_allclose(found[:2], few, rtol=1e-5)
+    assert not model_fitted.network.training
+
+
+def test_a_run_says_what_simpler_rules_reach(tmp_path: Path, shared_data: Path) -> None:
+    frame = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet")
+    tests = frame["clickability_test_id"].unique(maintain_order=True).head(40).to_list()
+    outcomes = read_outcomes(frame.filter(pl.col("clickability_test_id").is_in(tests)), UPWORTHY)
+    config = replace(ClickRateConfig(), epochs=1)
+    texts = encoded_texts(folder=tmp_path / "kept")
+    run = train_clicks(outcomes, tmp_path / "run", config, texts=texts)
+    said = "\n".join(run.sentences())
+    assert "n-grams alone" in said
+    assert "90%" in said
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    assert report["creatives"] == len(outcomes)
+    with pytest.raises(ResourceError):
+        train_clicks(outcomes, tmp_path / "run", config, texts=texts)
+    train_clicks(outcomes, tmp_path / "run", config, texts=texts, overwrite=True)

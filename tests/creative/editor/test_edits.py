@@ -1,0 +1,554 @@
+""""""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.editor.edits.background import BackgroundBlur
+from adwright.creative.editor.edits.context import (
+    EditContext,
+    ProtectedBox,
+    kept,
+    protected_mask,
+)
+from adwright.creative.editor.edits.face_moves import FaceMove
+from adwright.creative.editor.edits.framing import Crop
+from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
+from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.edits.text import TextOverlay, contrast_ratio
+from adwright.creative.editor.edits.tones import (
+    TONES,
+    Contrast,
+    Exposure,
+    Saturation,
+    Temperature,
+)
+from adwright.creative.faces.aligning import FacePlace
+from adwright.creative.faces.pasting import PasteSettings
+from tests.support.creative.edited_pictures import BOXES, PLACES, ShadeMover, scene, scene_context
+
+
+def test_only_the_background_is_blurred() -> None:
+    picture, context = scene(), scene_context(protected=False)
+    made = BackgroundBlur(0.02).apply(picture, context)
+    assert context.subject is not None
+    subject = context.subject == 1
+    np.testing.assert_array_equal(made[subject], picture[subject])
+    corner = (slice(130, 195), slice(10, 60))
+    assert made[corner].std((0, 1)).max() < 0.5 * picture[corner].std((0, 1)).min()
+    assert abs(made[corner].mean() - picture[corner].mean()) < 2
+
+
+def test_the_subject_leaves_no_halo() -> None:
+    picture = np.full((60, 60, 3), 20, np.uint8)
+    picture[20:40, 20:40] = 255
+    subject = np.zeros((60, 60), np.float32)
+    subject[20:40, 20:40] = 1
+    made = BackgroundBlur(0.03).apply(picture, EditContext(subject=subject))
+    np.testing.assert_array_equal(made, picture)
+
+
+def test_faces_are_subject_and_a_larger_spread_blurs_more() -> None:
+    picture, context = scene(), scene_context()
+    none = replace(context, subject=np.zeros((240, 320), np.float32))
+    made = BackgroundBlur(0.03).apply(picture, none)
+    np.testing.assert_array_equal(made[70:100, 80:110], picture[70:100, 80:110])
+    less = BackgroundBlur(0.003).apply(picture, none)
+    assert less[130:195, 10:60].std((0, 1)).min() > made[130:195, 10:60].std((0, 1)).max()
+
+
+def test_without_a_subject_it_says_so() -> None:
+    picture = scene()
+    assert "no subject" in BackgroundBlur(0.01).why_not(picture, EditContext())
+    whole = EditContext(subject=np.ones((240, 320), np.float32))
+    assert "all of the picture" in BackgroundBlur(0.01).why_not(picture, whole)
+    assert BackgroundBlur(0.01).why_not(picture, scene_context()) == ""
+    np.testing.assert_array_equal(BackgroundBlur().apply(picture, whole), picture)
+
+
+def test_the_mask_has_the_boxes() -> None:
+    mask = protected_mask(BOXES, (240, 320, 3))
+    assert mask.sum() == 40 * 20 + 240 * 16
+    assert mask[4, 4]
+    assert not mask[24, 44]
+    with pytest.raises(DataError, match="logo ends outside"):
+        protected_mask(BOXES, (20, 30))
+    with pytest.raises(ConfigError, match="no area"):
+        ProtectedBox(5, 5, 5, 9)
+    with pytest.raises(ConfigError, match="what"):
+        ProtectedBox(0, 0, 5, 9, "face")  # type: ignore[arg-type]
+
+
+def test_a_part_of_the_picture_has_its_part_of_the_context() -> None:
+    part = scene_context().cut(10, 20, 200, 100)
+    assert part.protected is not None
+    assert part.subject is not None
+    assert part.protected.shape == part.subject.shape == (80, 190)
+    assert part.places[0].middle == (PLACES[0].middle[0] - 10, PLACES[0].middle[1] - 20)
+    assert EditContext().cut(0, 0, 5, 5).protected is None
+
+
+def test_protected_pixels_are_kept() -> None:
+    picture, context = scene(), scene_context()
+    new = kept(picture, 255 - picture, context)
+    mask = context.protected
+    np.testing.assert_array_equal(new[mask], picture[mask])
+    np.testing.assert_array_equal(new[~mask], 255 - picture[~mask])
+    assert kept(picture, new, EditContext()) is new
+
+
+def test_a_context_of_another_picture_is_refused() -> None:
+    picture = scene()
+    scene_context().require_size_of(picture)
+    for wrong in (
+        EditContext(protected=np.zeros((3, 3), bool)),
+        EditContext(protected=np.zeros((240, 320), np.uint8)),  # type: ignore[arg-type]
+        EditContext(subject=np.zeros((240, 321), np.float32)),
+    ):
+        with pytest.raises(DataError, match=r"protected|subject"):
+            wrong.require_size_of(picture)
+
+
+FIRST = (slice(75, 95), slice(85, 105))
+SECOND = (slice(105, 125), slice(215, 235))
+
+
+def context() -> EditContext:
+    return replace(scene_context(), paste=PasteSettings("feather"))
+
+
+def test_each_face_moves_by_its_own_amounts() -> None:
+    picture = scene()
+    edit = FaceMove(("smile", "gaze"), ((1.0, 0.0), (0.0, -0.5)))
+    made = edit.apply(picture, context()).astype(int)
+    np.testing.assert_array_equal((made - picture)[FIRST].reshape(-1, 3).mean(0), [40, 0, 0])
+    np.testing.assert_array_equal((made - picture)[SECOND].reshape(-1, 3).mean(0), [0, 0, -20])
+    assert edit.moved_faces == (0, 1)
+
+
+def test_the_order_of_names_does_not_matter() -> None:
+    picture = scene()
+    one = FaceMove(("gaze", "smile"), ((0.0, 1.0),)).apply(picture, context())
+    other = FaceMove(("smile",), ((1.0,),)).apply(picture, context())
+    np.testing.assert_array_equal(one, other)
+    assert FaceMove(("smile",), ((0.0,), (1.0,))).moved_faces == (1,)
+
+
+def test_protected_pixels_stay_and_neutral_is_neutral() -> None:
+    picture = scene()
+    mask = np.zeros((240, 320), bool)
+    mask[60:84] = True
+    made = FaceMove(("smile",), ((1.0,),)).apply(picture, replace(context(), protected=mask))
+    np.testing.assert_array_equal(made[mask], picture[mask])
+    assert (made != picture).any()
+    none = FaceMove.neutral(("smile", "gaze"), 2)
+    assert none.is_neutral()
+    np.testing.assert_array_equal(none.apply(picture, EditContext()), picture)
+
+
+def test_knobs_are_faces_times_directions() -> None:
+    edit = FaceMove.neutral(("smile", "gaze"), 2)
+    names = [knob.name for knob in edit.knobs()]
+    assert names == ["face 0 smile", "face 0 gaze", "face 1 smile", "face 1 gaze"]
+    assert edit.with_values((1, 2e-1, 0, -1)).amounts == ((1, 0.2), (0, -1))
+    with pytest.raises(ConfigError, match="3 values for 4"):
+        edit.with_values((1, 2, 3))
+    with pytest.raises(ConfigError, match=r"face 1 gaze 1\.6"):
+        edit.with_values((0, 0, 0, 1.6))
+
+
+def test_why_a_face_is_not_moved() -> None:
+    picture, edit = scene(), FaceMove(("smile",), ((1.0,),))
+    assert "no mover" in edit.why_not(picture, replace(context(), mover=None))
+    three = FaceMove(("smile",), ((1.0,),) * 3)
+    assert "3 faces are moved, and 2 are known" in three.why_not(picture, context())
+    assert "no direction 'age'" in FaceMove(("age",), ((1.0,),)).why_not(picture, context())
+    gone = replace(context(), places=(FacePlace.of_box(315, 230, 360, 275),))
+    assert "cut off" in edit.why_not(picture, gone)
+    np.testing.assert_array_equal(edit.apply(picture, gone), picture)
+    assert edit.why_not(picture, context()) == ""
+
+
+def test_what_is_no_move_is_refused() -> None:
+    for names, amounts in (((), ((),)), (("a", "a"), ((0, 0),)), (("a",), ()), (("a",), ((0, 1),))):
+        with pytest.raises(ConfigError, match=r"FaceMove"):
+            FaceMove(names, amounts)
+
+    class Wrong(ShadeMover):
+        def moved(self, crops: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+            return crops[:, :5]
+
+    with pytest.raises(DataError, match="gave crops of shape"):
+        FaceMove(("smile",), ((1.0,),)).apply(scene(), replace(context(), mover=Wrong()))
+
+
+FREE = EditContext()
+
+
+def test_shape_size_and_place_are_as_asked() -> None:
+    picture = scene()
+    assert Crop().apply(picture, FREE).shape == picture.shape
+    assert Crop(aspect=0.5).apply(picture, FREE).shape == (240, 160, 3)
+    assert Crop(aspect=2.0).apply(picture, FREE).shape == (120, 320, 3)
+    made = Crop(keep=0.6, x=-1, y=1).apply(picture, FREE)
+    np.testing.assert_array_equal(made, picture[96:, :192])
+    assert Crop(keep=0.6, x=1, y=-1).frame(picture.shape, FREE) == (128, 0, 320, 144)
+
+
+def test_what_is_protected_and_the_faces_stay_whole() -> None:
+    box = ProtectedBox(0, 100, 20, 130, "price")
+    context = EditContext(
+        protected_mask([box], (240, 320)), places=(FacePlace.of_box(250, 10, 290, 50),)
+    )
+    picture = scene()
+    edit = Crop(keep=0.6, x=0, y=1)
+    left, top, right, _ = edit.frame(picture.shape, context)
+    assert (left, top) == (0, 10)
+    assert right == 290
+    after = edit.followed(picture, context)
+    assert after.protected is not None
+    assert after.protected.sum() == 20 * 30
+
+
+def test_where_all_has_to_stay_it_says_so() -> None:
+    all_over = EditContext(protected_mask([ProtectedBox(0, 0, 320, 240)], (240, 320)))
+    picture = scene()
+    assert "whole picture" in Crop(keep=0.8).why_not(picture, all_over)
+    assert Crop().why_not(picture, all_over) == Crop(keep=0.8).why_not(picture, FREE) == ""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    aspect=st.floats(0.5, 2),
+    keep=st.floats(0.6, 1),
+    x=st.floats(-1, 1),
+    y=st.floats(-1, 1),
+)
+def test_every_frame_is_a_part_of_the_picture(
+    aspect: float, keep: float, x: float, y: float
+) -> None:
+    picture, context = scene(), scene_context()
+    edit = Crop(aspect, keep, x, y)
+    left, top, right, bottom = edit.frame(picture.shape, context)
+    assert 0 <= left < right <= 320
+    assert 0 <= top < bottom <= 240
+    tiny = np.zeros((1, 7, 3), np.uint8)
+    assert edit.apply(tiny, FREE).size > 0
+
+
+def test_an_edit_is_set_by_its_knobs() -> None:
+    edit = Exposure(0.25)
+    assert edit.values() == (0.25,)
+    assert edit.with_values((0.5,)) == Exposure(0.5)
+    assert [knob.name for knob in Crop().knobs()] == ["aspect", "keep", "x", "y"]
+    assert Crop().is_neutral()
+    assert not edit.is_neutral()
+
+
+@pytest.mark.parametrize("value", [1.5, -1.01, math.nan, math.inf])
+def test_a_value_out_of_bounds_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match=r"stops .* is not in \[-1, 1\]"):
+        Exposure(value)
+
+
+def test_a_value_of_another_type_and_too_many_are_refused() -> None:
+    with pytest.raises(ConfigError, match="stops is a number"):
+        check_values(Exposure("much"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="2 values for 1 knobs"):
+        Exposure().with_values((0, 0))
+    for bounds in ((1, 0, 0), (0, 1, 2), (0, 0, 0)):
+        with pytest.raises(ConfigError, match="bounds"):
+            Knob("x", *bounds)
+
+
+def test_an_edit_can_be_done_and_stays_in_place_by_default() -> None:
+    context = EditContext()
+    assert PictureEdit.why_not(Exposure(), scene(), context) == ""
+    assert Exposure(0.5).followed(scene(), context) is context
+    with pytest.raises(NotImplementedError):
+        PictureEdit().apply(np.zeros((2, 2, 3), np.uint8), context)
+    with pytest.raises(NotImplementedError):
+        PictureEdit().knobs()
+
+
+EVERY = EditPlan(
+    (
+        Exposure(),
+        Contrast(),
+        Saturation(),
+        Temperature(),
+        BackgroundBlur(),
+        FaceMove.neutral(("smile", "gaze"), 2),
+        Crop(),
+        TextOverlay("Fresh today"),
+    )
+)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> EditPlan:
+    """Any plan of any edits, set anyhow."""
+    chosen = draw(st.permutations(EVERY.edits))[: draw(st.integers(1, 8))]
+    plan = EditPlan(tuple(chosen))
+    shares = draw(st.lists(st.floats(0, 1), min_size=len(plan.knobs()), max_size=len(plan.knobs())))
+    low, high = plan.bounds().T
+    return plan.with_values(np.clip(low + np.array(shares) * (high - low), low, high))
+
+
+@settings(max_examples=40, deadline=None)
+@given(plan=plans())
+def test_no_edit_changes_what_is_protected(plan: EditPlan) -> None:
+    picture, context = scene(), scene_context()
+    done = plan.apply(picture, context)
+    assert context.protected is not None
+    assert done.context.protected is not None
+    before, after = picture[context.protected], done.picture[done.context.protected]
+    np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(picture, scene())
+
+
+@settings(max_examples=40, deadline=None)
+@given(plan=plans())
+def test_json_and_the_vector_are_the_same_plan(plan: EditPlan) -> None:
+    again = EditPlan.of_json(plan.to_json())
+    assert again == plan
+    assert again.digest == plan.digest
+    assert plan.with_values(plan.values()) == plan
+    low, high = plan.bounds().T
+    assert ((low <= plan.values()) & (plan.values() <= high)).all()
+
+
+def test_neutral_changes_nothing_and_each_edit_something() -> None:
+    picture, context = scene(), scene_context()
+    neutral = EVERY.with_values(EVERY.neutral())
+    np.testing.assert_array_equal(neutral.apply(picture, context).picture, picture)
+    for at, edit in enumerate(EVERY.edits):
+        low, high = EditPlan((edit,)).bounds().T
+        values = np.where(EditPlan((edit,)).neutral() == high, low, high)
+        done = EditPlan((edit.with_values(values.tolist()),)).apply(picture, context)
+        assert done.picture.shape != picture.shape or (done.picture != picture).any(), at
+
+
+def test_edits_follow_each_other() -> None:
+    picture, context = scene(), scene_context()
+    crop, move = Crop(keep=0.6, x=1, y=0), FaceMove(("smile",), ((0.0,), (1.5,)))
+    done = EditPlan((crop, move)).apply(picture, context)
+    left, top, *_ = crop.frame(picture.shape, context)
+    moved = move.apply(picture, context)
+    changed = (moved != picture).any(-1)
+    rows, columns = np.nonzero(changed)
+    assert (done.picture[rows - top, columns - left] != picture[rows, columns]).any(-1).mean() > 0.9
+    assert EditPlan((crop, move)).face_moves() == (move,)
+    assert EVERY.face_moves() == ()
+    assert EditPlan((crop, move)).without_faces() == EditPlan((crop,))
+
+
+def test_what_cannot_be_done_is_said() -> None:
+    done = EditPlan((Exposure(0.5), BackgroundBlur(0.02))).apply(scene())
+    assert [(one.at, one.kind) for one in done.skipped] == [(1, "background_blur")]
+    assert "subject" in done.skipped[0].why
+    assert (done.picture != scene()).any()
+    with pytest.raises(DataError, match="picture"):
+        EVERY.apply(np.zeros((3, 3), np.uint8))
+    with pytest.raises(DataError, match="protected"):
+        EVERY.apply(np.zeros((9, 9, 3), np.uint8), scene_context())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "no JSON"),
+        ("[]", "no JSON object"),
+        ('{"edits": [{"kind": "beautify"}]}', "beautify"),
+        ('{"edits": [{"kind": "exposure", "stops": 3}]}', "stops"),
+        ('{"edits": [{"kind": "exposure", "stops": "1"}]}', "stops"),
+        ('{"edits": [{"kind": "exposure", "stop": 1}]}', "stop"),
+        ('{"edits": [{"kind": "exposure"}], "more": 1}', "more"),
+        (json.dumps({"edits": [{"kind": "exposure"}] * 33}), "too many"),
+    ],
+)
+def test_json_that_is_no_plan_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EditPlan.of_json(text, source="plan.json")
+    assert said in str(caught.value)
+    assert "plan.json" in str(caught.value)
+
+
+def test_a_vector_of_another_length_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"1 values for 1[0-9] knobs"):
+        EVERY.with_values([0.0])
+    assert EditPlan().bounds().shape == (0, 2)
+    assert EditPlan().apply(scene(), EditContext()).skipped == ()
+    with pytest.raises(ConfigError, match="2 values"):
+        EditPlan((Exposure(),)).with_values([0.0, 0.0])
+
+
+WORDS = TextOverlay("Fresh today", opacity=1.0)
+PLAIN = np.full((200, 300, 3), 60, np.uint8)
+
+
+def changed(edit: TextOverlay, picture: np.ndarray = PLAIN) -> np.ndarray:
+    return (edit.apply(picture, EditContext()) != picture).any(-1)
+
+
+def test_it_is_written_where_it_was_asked_for() -> None:
+    box = WORDS.box(PLAIN, EditContext())
+    assert box is not None
+    where = changed(WORDS)
+    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+    assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == box
+    top = replace(WORDS, x=0.0, y=0.0).box(PLAIN, EditContext())
+    assert top is not None
+    assert top[:2] == (0, 0)
+    assert not changed(replace(WORDS, opacity=0.0)).any()
+
+
+def test_every_knob_does_what_it_says() -> None:
+    large, small = changed(replace(WORDS, size=0.1)), changed(replace(WORDS, size=0.05))
+    assert large.sum() > 2 * small.sum()
+    with_plate = replace(WORDS, contrast=1.0).apply(PLAIN, EditContext())
+    without = replace(WORDS, contrast=0.0).apply(PLAIN, EditContext())
+    assert with_plate.min() == 0
+    assert without.max() == with_plate.max() == 255
+    assert without.min() == 60
+    faint = replace(WORDS, opacity=0.3, contrast=0.0).apply(PLAIN, EditContext())
+    assert 60 < faint.max() < 140
+
+
+def test_ink_is_what_stands_out() -> None:
+    bright = np.full((200, 300, 3), 230, np.uint8)
+    assert replace(WORDS, contrast=0.0).apply(bright, EditContext()).min() == 0
+    assert contrast_ratio(np.zeros(3), np.full(3, 255.0)) == pytest.approx(21)
+    assert contrast_ratio(np.full(3, 9.0), np.full(3, 9.0)) == 1
+    # WCAG's own example of the least grey on white: #767676 has 4.54.
+    assert contrast_ratio(np.full(3, 0x76 * 1.0), np.full(3, 255.0)) == pytest.approx(
+        4.54, abs=0.01
+    )
+
+
+def test_it_moves_aside_for_what_is_protected_and_for_faces() -> None:
+    picture, context = scene(), scene_context()
+    box = replace(WORDS, x=0.5, y=1.0).box(picture, context)
+    assert box is not None
+    left, top, right, bottom = box
+    assert context.protected is not None
+    assert not context.protected[top:bottom, left:right].any()
+    over_face = replace(WORDS, x=0.2, y=0.35).box(picture, context)
+    assert over_face is not None
+    for place in context.places:
+        x, y, end, low = place.pixels(picture.shape)
+        assert over_face[2] <= x or over_face[0] >= end or over_face[3] <= y or over_face[1] >= low
+
+
+def test_why_it_is_not_written() -> None:
+    full = EditContext(protected_mask([ProtectedBox(0, 55, 300, 148)], (200, 300)))
+    assert "no room" in replace(WORDS, size=0.2, text="Fre").why_not(
+        PLAIN[50:150], full.cut(0, 50, 300, 150)
+    )
+    assert "too long" in TextOverlay("word " * 38, opacity=1).why_not(PLAIN, EditContext())
+    assert "the font lacks '好'" in TextOverlay("A好", opacity=1).why_not(PLAIN, EditContext())
+    assert WORDS.why_not(PLAIN, EditContext()) == ""
+    long = TextOverlay("a rather long line of words", size=0.2, opacity=1)
+    assert long.why_not(PLAIN, EditContext()) == ""
+    no = TextOverlay("word " * 38, opacity=1)
+    np.testing.assert_array_equal(no.apply(PLAIN, EditContext()), PLAIN)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\nb", "a\x00", "x" * 201])
+def test_what_is_no_line_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="text is empty"):
+        TextOverlay(text)
+
+
+def test_a_font_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "font.ttf").write_bytes(b"no font")
+    for path in (tmp_path / "font.ttf", tmp_path / "none.ttf"):
+        with pytest.raises(ConfigError, match="font cannot be read"):
+            replace(WORDS, font=str(path)).apply(PLAIN, EditContext())
+
+
+PICTURE = np.random.default_rng(5).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+WEIGHTS = (0.2126, 0.7152, 0.0722)
+
+
+def linear(v: float) -> float:
+    v /= 255
+    return v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+
+
+def pixel(light: float) -> float:
+    light = min(max(light, 0), 1)
+    v = 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+    return 255 * v
+
+
+def literal(edit: PictureEdit, rgb: np.ndarray) -> list[float]:
+    """One pixel as the formulas say."""
+    r, g, b = (float(v) for v in rgb)
+    match edit:
+        case Exposure(stops):
+            return [pixel(linear(v) * 2**stops) for v in (r, g, b)]
+        case Contrast(amount):
+            return [127.5 + (v - 127.5) * (1 + amount) for v in (r, g, b)]
+        case Saturation(amount):
+            luma = sum(w * v for w, v in zip(WEIGHTS, (r, g, b), strict=True))
+            return [luma + (v - luma) * (1 + amount) for v in (r, g, b)]
+        case Temperature(warmth):
+            light = [linear(v) for v in (r, g, b)]
+            new = [light[0] * 2 ** (warmth / 2), light[1], light[2] * 2 ** (-warmth / 2)]
+            before, after = (
+                sum(w * v for w, v in zip(WEIGHTS, one, strict=True)) for one in (light, new)
+            )
+            return [pixel(v * before / max(after, 1e-9)) for v in new]
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *(Exposure(v) for v in (-1, -0.3, 0.4, 1)),
+        *(Contrast(v) for v in (-0.5, 0.2, 0.5)),
+        *(Saturation(v) for v in (-1, 0.5, 1)),
+        *(Temperature(v) for v in (-1, 0.3, 1)),
+    ],
+    ids=repr,
+)
+def test_each_pixel_is_what_the_formula_says(edit: PictureEdit) -> None:
+    made = edit.apply(PICTURE, EditContext()).reshape(-1, 3)
+    wanted = [np.clip(literal(edit, rgb), 0, 255) for rgb in PICTURE.reshape(-1, 3)]
+    assert np.abs(made - np.array(wanted)).max() < 0.75
+    assert not np.array_equal(made.reshape(PICTURE.shape), PICTURE)
+
+
+@pytest.mark.parametrize("kind", [Exposure, Contrast, Saturation, Temperature])
+def test_neutral_is_the_same_picture_and_near_it_nearly(kind: type[PictureEdit]) -> None:
+    same = kind().apply(PICTURE, EditContext())
+    np.testing.assert_array_equal(same, PICTURE)
+    assert same is not PICTURE
+    tiny = kind().with_values((1e-6,)).apply(PICTURE, EditContext())
+    assert np.abs(tiny.astype(int) - PICTURE).max() <= 1
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_many_at_once_are_each_as_alone(tone: type) -> None:
+    rng = np.random.default_rng(4)
+    pictures = rng.integers(0, 256, (5, 7, 9, 3)).astype(np.uint8)
+    (knob,) = tone().knobs()
+    values = rng.uniform(knob.low, knob.high, 5)
+    together = tone.over(values, pictures)
+    for at, value in enumerate(values):
+        alone = tone().with_values((value,)).apply(pictures[at], EditContext())
+        np.testing.assert_array_equal(together[at], alone)
+        np.testing.assert_array_equal(
+            tone.over(values[at : at + 1], pictures[at : at + 1])[0], alone
+        )
+    assert len({one.tobytes() for one in together}) == 5

@@ -1,0 +1,586 @@
+""""""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean, stdev
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.editor.edits.face_moves import FaceMove
+from adwright.creative.editor.edits.plan import EditPlan
+from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
+from adwright.creative.editor.guards.guard import EditGuard, EditRequest
+from adwright.creative.editor.guards.locks import DirectionRules
+from adwright.creative.editor.provenance.label import ESTIMATE
+from adwright.creative.editor.search.edits_page import (
+    contact_sheet,
+    edits_page,
+    front_chart,
+    write_contact_sheet,
+    write_edits_page,
+)
+from adwright.creative.editor.search.fitness import (
+    FitnessSettings,
+    PlanFitness,
+    Weighted,
+    guarded,
+)
+from adwright.creative.editor.search.genetic import genetic_search
+from adwright.creative.editor.search.latent_cloud import LatentCloud
+from adwright.creative.editor.search.pareto import EditFront
+from adwright.creative.editor.search.penalties import FineNoise, IdentityDistance, LatentDistance
+from adwright.creative.editor.search.picture_judge import (
+    BoundedJudge,
+    EnsembleJudge,
+    SlopedJudge,
+    checked_answers,
+)
+from adwright.creative.editor.search.population import EditedBatch, edited_batch
+from adwright.creative.editor.search.random_search import random_search
+from adwright.creative.editor.search.result import (
+    FoundEdit,
+    JudgedChange,
+    edit_at,
+    find_edit,
+    judged_change,
+)
+from adwright.creative.editor.search.settings import GeneticSettings, SearchOutcome
+from benchmarks.creative.editing.drawn_rule import DrawnRule, RuleJudge, drawn_ads, measured
+from tests.support.creative.edited_pictures import LOCKED, PLACES, VECTORS, scene, scene_context
+from tests.support.creative.searches import PICTURE, PLAN, ColourJudge, SlopedColour, colour_fitness
+
+PLAN_fitness = EditPlan((Exposure(), Temperature()))
+PICTURE_fitness = scene()[::8, ::8].copy()
+
+
+@dataclass
+class Strength:
+    name: str = "strength"
+    scale: float = 1.0
+
+    def of(self, batch: EditedBatch) -> np.ndarray:
+        return np.array([self.scale * np.abs(plan.values()).sum() for plan in batch.plans])
+
+
+def fitness(judge: object = None, **told: object) -> PlanFitness:
+    return PlanFitness(PLAN_fitness, PICTURE_fitness, judges=(judge or ColourJudge(),), **told)
+
+
+def test_the_edited_picture_is_judged_less_penalties() -> None:
+    judge = EnsembleJudge("c", (ColourJudge(220), ColourJudge(120)), k=2)
+    vector = np.array([0.5, -0.4])
+    picture = PLAN_fitness.with_values(vector).apply(PICTURE_fitness).picture[None]
+    lower, mean = float(judge.lower(picture)[0]), float(judge.judge(picture)[0])
+    assert fitness(judge).scores(vector[None])[0] == pytest.approx(lower)
+    assert fitness(judge, settings=FitnessSettings("mean")).scores(vector[None])[
+        0
+    ] == pytest.approx(mean)
+    one = Weighted(Strength(), 0.25)
+    told = FitnessSettings(scales=(4.0,))
+    found = fitness(judge, penalties=(one, one), settings=told).scores(vector[None])
+    assert found[0] == pytest.approx(lower / 4 - 2 * 0.25 * 0.9)
+
+
+def test_a_population_is_one_call_and_equals_are_judged_once() -> None:
+    judge = ColourJudge()
+    found = fitness(judge)
+    vectors = np.array([[0.1, 0.2], [0.3, 0.0], [0.1, 0.2], [0.1 + 1e-5, 0.2]])
+    assert found.unjudged(vectors) == 2
+    scores = found.scores(vectors)
+    assert judge.seen == [2]
+    assert (found.calls, found.batches) == (2, 1)
+    assert scores[0] == scores[2] == scores[3] != scores[1]
+    found.scores(np.array([[0.3, -0.0], [0.7, 0.7]]))
+    assert judge.seen == [2, 1]
+    assert found.calls == 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=2), st.integers(1, 400))
+def test_vectors_lie_on_a_grid_through_neutral(vector: list[float], steps: int) -> None:
+    found = fitness(settings=FitnessSettings(steps=steps))
+    once = found.on_grid(np.array([vector]))
+    np.testing.assert_array_equal(found.on_grid(once), once)
+    assert (once >= found.low).all()
+    assert (once <= found.high).all()
+    inside = np.clip(vector, found.low, found.high)
+    assert (np.abs(once[0] - inside) <= 2 / steps + 1e-12).all()
+    np.testing.assert_array_equal(found.on_grid(found.neutral[None])[0], found.neutral)
+
+
+def test_size_is_of_what_is_judged() -> None:
+    shapes = []
+
+    class Looking(ColourJudge):
+        def judge(self, pictures: np.ndarray) -> np.ndarray:
+            shapes.append(pictures.shape)
+            return super().judge(pictures)
+
+    fitness(Looking(), settings=FitnessSettings(size=(5, 6))).scores(np.zeros((1, 2)))
+    assert shapes == [(1, 5, 6, 3)]
+
+
+def test_slopes_are_those_of_finite_differences() -> None:
+    told = {"penalties": (Weighted(Strength(scale=0.1), 1.0),)}
+    found = fitness(SlopedColour(250), **told)
+    vector, steps = np.array([0.2, 0.3]), np.array([0.1, -0.1])
+    slopes = found.slopes(vector, steps)
+    assert found.calls == 3
+    base = found.scores(vector[None])[0]
+    other = [(found.scores((vector + row)[None])[0] - base) for row in np.diag(steps)]
+    assert slopes is not None
+    np.testing.assert_allclose(slopes, other / steps, rtol=0.2)
+    assert fitness().slopes(vector, steps) is None
+
+
+def test_several_judges_give_several_values() -> None:
+    both = PlanFitness(PLAN_fitness, PICTURE_fitness, judges=(ColourJudge(10), ColourJudge(250, 2)))
+    values = both.values(np.array([[0.0, 0.0], [0.9, 0.0]]))
+    assert values.shape == (2, 2)
+    assert values[1, 0] < values[0, 0]
+    assert values[1, 1] > values[0, 1]
+    assert both.calls == 2
+    with pytest.raises(ConfigError, match="no single score"):
+        both.scores(np.zeros((1, 2)))
+
+
+def test_what_the_guard_refuses_no_judge_sees() -> None:
+    context, judge = scene_context(), ColourJudge()
+    plan = EditPlan((Saturation(), FaceMove.neutral(("smile",), 1)))
+    request = EditRequest(scene(), plan, context)
+    allowed = guarded(
+        EditGuard(DirectionRules((), LOCKED, ("ethnicity",))),
+        request,
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    found = PlanFitness(plan, scene(), context, judges=(judge,), allowed=allowed)
+    scores = found.scores(np.array([[0.2, 0.0], [0.2, 0.5]]))
+    assert np.isfinite(scores[0])
+    assert scores[1] == -np.inf
+    assert judge.seen == [1]
+    assert found.calls == 1
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing to search"):
+        PlanFitness(EditPlan(), PICTURE_fitness, judges=(ColourJudge(),))
+    with pytest.raises(ConfigError, match="scales"):
+        fitness(settings=FitnessSettings(scales=(1.0, 2.0)))
+    for wrong in ({"scales": (0.0,)}, {"size": (0, 3)}, {"steps": 0}, {"bound": "upper"}):
+        with pytest.raises(ConfigError):
+            FitnessSettings(**wrong)
+    with pytest.raises(ConfigError, match="weight"):
+        Weighted(Strength(), -1)
+    for vectors in (np.zeros((1, 3)), np.zeros(2), np.full((1, 2), np.nan)):
+        with pytest.raises(DataError, match="vectors"):
+            fitness().scores(vectors)
+    broken = Weighted(Strength(scale=float("nan")), 1.0)
+    with pytest.raises(DataError, match="penalty 'strength'"):
+        fitness(penalties=(broken,)).scores(np.ones((1, 2)))
+
+
+PLAN_penalties = EditPlan((FaceMove.neutral(("smile", "gaze"), 2),))
+RNG = np.random.default_rng(1)
+MOVES = np.array([[0.0] * 4, [1.0, 0, 0, 0], [0.5, -0.5, 1.5, 0.2]])
+
+
+def faces_moved() -> EditedBatch:
+    return edited_batch(PLAN_penalties, MOVES, scene(), scene_context())
+
+
+def test_latent_distance_is_the_literal_formula() -> None:
+    sample, faces = RNG.normal(size=(60, 8)), RNG.normal(size=(2, 3, 8))
+    cloud = LatentCloud.of(sample)
+    found = LatentDistance(cloud, faces, VECTORS, (1, 2)).of(faces_moved())
+    for at, values in enumerate(MOVES):
+        worst = 0.0
+        for face in range(2):
+            moved = faces[face].copy()
+            for row in (1, 2):
+                moved[row] += values[2 * face] * VECTORS["smile"]
+                moved[row] += values[2 * face + 1] * VECTORS["gaze"]
+            before = cloud.distance(faces[face][None])[0]
+            worst = max(worst, cloud.distance(moved[None])[0] - before)
+        assert found[at] == pytest.approx(worst)
+    assert found[0] == 0 < found[2]
+    assert not LatentDistance(cloud, faces[:0], VECTORS, ()).of(faces_moved()).any()
+    with pytest.raises(DataError, match="gaze"):
+        LatentDistance(cloud, faces, {"smile": VECTORS["smile"]}, (1,)).of(faces_moved())
+    with pytest.raises(ConfigError, match="rows"):
+        LatentDistance(cloud, faces, VECTORS, (3,))
+
+
+def test_identity_distance_is_one_less_the_cosine_of_the_face_changed_most() -> None:
+    seen = []
+
+    def embed(crops: np.ndarray) -> np.ndarray:
+        seen.append(crops.shape)
+        return crops.reshape(len(crops), -1, 3).mean(1)
+
+    batch = faces_moved()
+    found = IdentityDistance(embed, side=16).of(batch)
+    assert seen == [(2 + 6, 16, 16, 3)]
+    for at, done in enumerate(batch.done):
+        worst = 0.0
+        for place in PLACES:
+            a, b = (embed(place.cut(one, 16)[None])[0] for one in (scene(), done.picture))
+            cosine = sum(x * y for x, y in zip(a, b, strict=True)) / (
+                math.hypot(*a) * math.hypot(*b)
+            )
+            worst = max(worst, 1 - cosine)
+        assert found[at] == pytest.approx(worst, abs=1e-9)
+    assert found[0] == pytest.approx(0, abs=1e-9)
+    assert found[2] > 1e-4
+    bare = edited_batch(EditPlan((Exposure(),)), np.array([[0.5]]), scene())
+    assert not IdentityDistance(embed).of(bare).any()
+    with pytest.raises(DataError, match="embedding"):
+        IdentityDistance(lambda crops: np.zeros(3)).of(batch)
+
+
+def test_fine_noise_is_the_growth_of_the_share_of_detail() -> None:
+    batch = edited_batch(EditPlan((Contrast(),)), np.array([[0.0], [0.2]]), scene())
+    assert FineNoise().of(batch)[0] == 0
+    grainy = np.clip(scene() + RNG.integers(-60, 61, scene().shape), 0, 255).astype(np.uint8)
+    noisy = EditedBatch(
+        scene(), batch.context, batch.plans[:1], batch.done[:1], grainy[None], scene()
+    )
+    for sigma in (1.0, 2.0):
+        shares = []
+        for picture in (scene(), grainy):
+            luma = picture[..., 0] * 0.2126 + picture[..., 1] * 0.7152 + picture[..., 2] * 0.0722
+            fine = luma - cv2.GaussianBlur(luma, (0, 0), sigma)
+            shares.append(((fine * fine).mean() + 1) / (luma.var() + 1))
+        found = FineNoise(sigma).of(noisy)[0]
+        assert found == pytest.approx(math.log(shares[1] / shares[0]))
+        assert found > 0.5
+    # Contrast alone adds little.
+    assert FineNoise().of(batch)[1] < 0.1
+    with pytest.raises(ConfigError, match="sigma"):
+        FineNoise(0)
+
+
+RNG_LATENT_CLOUD = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shrink", [0.1, 0.7])
+def test_distance_is_the_literal_formula(shrink: float) -> None:
+    sample = RNG_LATENT_CLOUD.normal(size=(40, 5)) @ RNG_LATENT_CLOUD.normal(size=(5, 5)) + 3
+    plus = RNG_LATENT_CLOUD.normal(size=(3, 4, 5))
+    found = LatentCloud.of(sample, shrink=shrink).distance(plus)
+    mean = sample.mean(0)
+    c = (sample - mean).T @ (sample - mean) / 39
+    c = (1 - shrink) * c + shrink * np.trace(c) / 5 * np.eye(5)
+    for at in range(3):
+        total = sum((w - mean) @ np.linalg.solve(c, w - mean) for w in plus[at])
+        assert found[at] == pytest.approx(total / (4 * 5))
+
+
+def test_the_sample_lies_at_about_one_and_what_is_far_lies_far() -> None:
+    sample = RNG_LATENT_CLOUD.normal(size=(4000, 6)) * np.arange(1, 7)
+    cloud = LatentCloud.of(sample, shrink=0.01)
+    assert cloud.distance(sample[:, None]).mean() == pytest.approx(1, abs=0.1)
+    assert cloud.distance(4 * sample[:, None]).mean() > 10
+
+
+def test_fewer_latents_than_width_do() -> None:
+    cloud = LatentCloud.of(RNG_LATENT_CLOUD.normal(size=(5, 64)))
+    assert np.isfinite(cloud.distance(RNG_LATENT_CLOUD.normal(size=(2, 10, 64)))).all()
+
+
+def test_what_is_no_sample_is_refused() -> None:
+    for wrong in (np.zeros((1, 3)), np.zeros(3), np.full((4, 3), np.nan)):
+        with pytest.raises(DataError, match="sample"):
+            LatentCloud.of(wrong)
+    with pytest.raises(DataError, match="same"):
+        LatentCloud.of(np.ones((4, 3)))
+    with pytest.raises(DataError, match="shrink"):
+        LatentCloud.of(RNG_LATENT_CLOUD.normal(size=(4, 3)), shrink=0)
+    with pytest.raises(DataError, match="latents of shape"):
+        LatentCloud.of(RNG_LATENT_CLOUD.normal(size=(4, 3))).distance(np.zeros((2, 1, 4)))
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3)).astype(np.uint8)
+
+
+def test_the_bound_is_the_literal_formula() -> None:
+    members = (ColourJudge(100), ColourJudge(150), ColourJudge(240))
+    judge = EnsembleJudge("clicks", members, k=1.5)
+    for at, picture in enumerate(PICTURES):
+        said = [one.judge(picture[None])[0] for one in members]
+        mean = sum(said) / 3
+        deviation = (sum((one - mean) ** 2 for one in said) / 2) ** 0.5
+        assert judge.judge(PICTURES)[at] == pytest.approx(mean)
+        assert judge.lower(PICTURES)[at] == pytest.approx(mean - 1.5 * deviation)
+    np.testing.assert_array_equal(
+        EnsembleJudge("c", members, k=0).lower(PICTURES), judge.judge(PICTURES)
+    )
+
+
+def test_what_a_judge_offers_is_seen() -> None:
+    assert isinstance(EnsembleJudge("c", (ColourJudge(), ColourJudge(9))), BoundedJudge)
+    assert not isinstance(ColourJudge(), BoundedJudge)
+    assert isinstance(SlopedColour(), SlopedJudge)
+
+
+def test_judges_that_are_none_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no ensemble"):
+        EnsembleJudge("c", (ColourJudge(),))
+    with pytest.raises(ConfigError, match="k is"):
+        EnsembleJudge("c", (ColourJudge(), ColourJudge()), k=-1)
+    with pytest.raises(DataError, match="no finite number"):
+        checked_answers(ColourJudge(shift=float("nan")), PICTURES)
+
+    class Odd(ColourJudge):
+        def judge(self, pictures: np.ndarray) -> np.ndarray:
+            return np.zeros((len(pictures), 2))
+
+    with pytest.raises(DataError, match="one number a picture"):
+        checked_answers(Odd(), PICTURES)
+
+
+SMALL = GeneticSettings(population=10, generations=2, parents=3)
+TICKS = iter(range(0, 1000, 7))
+
+
+def found(judge: object, second: object = None, **told: object) -> FoundEdit:
+    return find_edit(
+        colour_fitness(judge, **told),
+        lambda fitness: genetic_search(fitness, seed=0, settings=SMALL),
+        second=second,
+        cpu=lambda: float(next(TICKS)),
+    )
+
+
+def test_it_tells_what_both_judges_say_of_the_edited_picture() -> None:
+    first, other = ColourJudge(200), ColourJudge(180, name="second")
+    edit = found(first, other, penalties=(Weighted(FineNoise(), 0.1),))
+    after = edit.plan.apply(PICTURE).picture
+    for said, judge in ((edit.first, ColourJudge(200)), (edit.second, ColourJudge(180))):
+        assert said is not None
+        before, now = judge.judge(np.stack([PICTURE, after]))
+        assert (said.before, said.after) == (before, now)
+    assert edit.confirmed
+    assert "Worth a test" in edit.advice
+    assert edit.cpu_seconds == 7
+    assert (edit.calls, edit.batches) == (SMALL.calls, 4)
+    assert edit.score_gain == pytest.approx(edit.first.change - 0.1 * edit.penalties["fine_noise"])
+    assert [value for _, value in edit.settings()] == [v for v in edit.plan.values() if v]
+    row = json.loads(json.dumps(edit.as_row()))
+    assert EditPlan.of_json(row["plan"]) == edit.plan
+    assert row["second_judge"] == "second"
+
+
+def test_the_interval_is_the_literal_one() -> None:
+    members = [ColourJudge(likes) for likes in (90, 140, 230)]
+    pair = np.stack([PICTURE, np.full_like(PICTURE, 150)])
+    change = judged_change(EnsembleJudge("c", members), pair, coverage=0.95)
+    changes = [float(np.diff(one.judge(pair))[0]) for one in members]
+    # 4.3027 is Student's t of two degrees of freedom.
+    reach = 4.3027 * stdev(changes) * math.sqrt(1 + 1 / 3)
+    assert change.low == pytest.approx(mean(changes) - reach, rel=1e-4)
+    assert change.high == pytest.approx(mean(changes) + reach, rel=1e-4)
+    assert change.change == pytest.approx(mean(changes))
+    assert judged_change(members[0], pair).low is None
+    with pytest.raises(ConfigError, match="coverage"):
+        judged_change(members[0], pair, coverage=1.0)
+
+
+def test_every_gain_is_said_to_be_an_estimate() -> None:
+    ensemble = EnsembleJudge("c", (ColourJudge(200), ColourJudge(210)))
+    edit = found(ensemble)
+    assert edit.first.said().endswith(ESTIMATE)
+    assert "90% interval" in edit.first.said()
+    assert "without an interval" in JudgedChange("one", 1.0, 2.0).said()
+    assert edit.confirmed is None
+    assert ESTIMATE in edit.advice
+    assert edit.as_row()["note"] == ESTIMATE
+    assert math.isnan(
+        judged_change(ColourJudge(shift=-1), np.full((2, 2, 2, 3), 200, np.uint8)).relative
+    )
+
+
+def test_a_gain_that_the_second_judge_does_not_see_is_none() -> None:
+    edit = found(ColourJudge(250), ColourJudge(20, name="second"))
+    assert edit.first.change > 0
+    assert edit.confirmed is False
+    assert "Leave" in edit.advice
+
+
+def test_nothing_found_is_said() -> None:
+    fitness = colour_fitness(allowed=lambda plan: not np.any(plan.values()))
+    edit = find_edit(fitness, lambda one: random_search(one, calls=5, seed=0), second=ColourJudge())
+    assert not edit.changed
+    assert edit.confirmed is False
+    assert "nothing better" in edit.advice
+    assert edit.settings() == []
+
+
+def test_a_second_opinion_of_what_was_searched_is_refused() -> None:
+    one, other = ColourJudge(), ColourJudge(100)
+    ensemble = EnsembleJudge("c", (one, other))
+    outcome = SearchOutcome("m", np.zeros(len(PLAN.knobs())), 0, 0, 1)
+    for searched, second in ((one, one), (ensemble, other), (one, ensemble)):
+        with pytest.raises(ConfigError, match="was searched"):
+            found(searched, second)
+        with pytest.raises(ConfigError, match="was searched"):
+            edit_at(colour_fitness(searched), outcome, second=second)
+    with pytest.raises(ConfigError, match="2 judges"):
+        edit_at(colour_fitness(one, other), outcome)
+
+
+ENSEMBLE = EnsembleJudge("click_rate", (ColourJudge(200), ColourJudge(210)))
+FRONT = EditFront(
+    "nsga2", ("rate", "life"), np.zeros((2, 4)), np.array([[1.0, 2], [2, 1]]), np.ones(2), 9
+)
+
+
+def found_edits_page(second: object = None) -> FoundEdit:
+    fitness = colour_fitness(ENSEMBLE, penalties=(Weighted(FineNoise(), 0.01),))
+    return find_edit(fitness, lambda one: random_search(one, calls=9, seed=0), second=second)
+
+
+def test_the_page_says_of_each_number_what_it_is(tmp_path: Path) -> None:
+    both = {"<ad & 1>": found_edits_page(ColourJudge(name="second")), "ad 2": found_edits_page()}
+    page = edits_page(both, title="Two edits", sentences=("Said first.",), front=(FRONT,))
+    assert "&lt;ad &amp; 1&gt;" in page
+    assert "<script" not in page
+    # The banner, a row a judge, the advice on both, the chart.
+    assert page.count(ESTIMATE) >= 1 + 3 + 2 + 1
+    assert "none was asked" in page
+    for said in ("Said first.", "second opinion, not searched", "penalty fine noise", "unknown"):
+        assert said in page
+    assert page.count("data:image/png;base64") == 4
+    assert "9 pictures in 2 batches" in page
+    path = tmp_path / "edits.html"
+    write_edits_page(path, both, title="Two edits", sentences=("Said first.",), front=(FRONT,))
+    assert "Two edits" in path.read_text("utf-8")
+    assert "<svg" not in edits_page(both, title="t")
+
+
+def test_only_so_many_are_shown_whole() -> None:
+    one = found_edits_page()
+    assert "2 more edits" in edits_page({str(at): one for at in range(52)}, title="t")
+
+
+def test_the_sheet_shows_both_pictures_and_what_is_said(tmp_path: Path) -> None:
+    one, other = found_edits_page(), found_edits_page(ColourJudge(name="second"))
+    sheet = contact_sheet([one, other])
+    assert sheet.shape[1] == 2 * 320 + 3 * 8
+    assert sheet.shape[0] > 2 * 320
+    before = sheet[8 : 8 + 240, 8:328].astype(float)
+    after = sheet[8 : 8 + 240, 336:656].astype(float)
+    np.testing.assert_allclose(before.mean(), one.original.mean(), atol=3)
+    np.testing.assert_allclose(after.mean(), one.done.picture.mean(), atol=3)
+    # Words below.
+    assert (sheet[340:380] < 100).any()
+    write_contact_sheet(tmp_path / "sheet.png", [one, other])
+    with Image.open(tmp_path / "sheet.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), sheet)
+
+
+def test_the_chart_has_each_plan_and_no_edit() -> None:
+    chart = json.loads(front_chart([FRONT]).to_json())
+    told = chart.get("datasets", {})
+    points, cross = (
+        told.get(layer["data"].get("name")) or layer["data"]["values"] for layer in chart["layer"]
+    )
+    assert [(row["x"], row["y"]) for row in points] == [(1.0, 2.0), (2.0, 1.0)]
+    assert cross == [{"x": 1.0, "y": 1.0}]
+    assert ESTIMATE in chart["title"]["subtitle"]
+
+
+def test_nothing_to_show_is_refused() -> None:
+    with pytest.raises(DataError, match="no edit"):
+        contact_sheet([])
+    with pytest.raises(DataError, match="no edit"):
+        edits_page({}, title="t")
+    with pytest.raises(DataError, match="front"):
+        front_chart([])
+
+
+RULE = DrawnRule()
+
+
+def test_the_rate_is_the_printed_rule() -> None:
+    ads = drawn_ads(12, seed=0)
+    for at in range(12):
+        total = math.log(RULE.base)
+        luma = (ads.pictures[at] / 255.0) @ [0.2126, 0.7152, 0.0722]
+        terms = ads.labels_of(at) | {
+            "light": luma.mean() - 0.5,
+            "light squared": (luma.mean() - 0.5) ** 2,
+            "contrast": luma.std(),
+            "warmth": (ads.pictures[at, ..., 0].mean() - ads.pictures[at, ..., 2].mean()) / 255,
+        }
+        for name, weight in RULE.weights.items():
+            total += weight * terms[name]
+        assert ads.rates[at] == pytest.approx(min(math.exp(total), 0.5))
+        assert ads.truth_of(at).judge(ads.pictures[at][None])[0] == pytest.approx(ads.rates[at])
+    printed = RULE.printed()
+    assert printed.startswith("log rate = log(0.025) + 0.4 smile - 0.3 dark_glasses")
+    assert all(name in printed for name in RULE.weights)
+
+
+def test_clicks_are_drawn_by_the_rates() -> None:
+    ads = drawn_ads(40, seed=1, impressions=50_000)
+    away = ads.clicks / 50_000 - ads.rates
+    assert (np.abs(away) < 5 * np.sqrt(ads.rates / 50_000)).all()
+    again = drawn_ads(40, seed=1, impressions=50_000)
+    np.testing.assert_array_equal(ads.clicks, again.clicks)
+    np.testing.assert_array_equal(ads.pictures, again.pictures)
+    assert drawn_ads(5, seed=1, impressions=10).clicks.max() <= 10
+    spread = [
+        measured(drawn_ads(40, seed=1, reach=reach).pictures)["light"].std() for reach in (0, 0.5)
+    ]
+    assert spread[1] > spread[0]
+    assert drawn_ads(2, seed=1, side=48).pictures.shape == (2, 48, 48, 3)
+
+
+def test_weights_and_bounds_count() -> None:
+    ads = drawn_ads(6, seed=2, rule=DrawnRule(0.2, {"smile": 5.0}, 0.3))
+    smile = ads.portraits.labels["smile"] > 0
+    np.testing.assert_allclose(ads.rates, np.where(smile, 0.3, 0.2))
+
+
+def test_a_search_on_the_rule_gains_by_the_rule() -> None:
+    ads = drawn_ads(1, seed=3)
+    truth = ads.truth_of(0)
+    plan = EditPlan((Exposure(), Temperature()))
+    fitness = PlanFitness(plan, ads.pictures[0], judges=(truth,))
+    found = genetic_search(fitness, seed=0)
+    edited = plan.with_values(found.vector).apply(ads.pictures[0]).picture
+    assert truth.judge(edited[None])[0] == pytest.approx(found.score)
+    assert found.score > ads.rates[0]
+
+
+def test_a_reader_says_what_moved_faces_show() -> None:
+    ads = drawn_ads(3, seed=0)
+    labels = ads.labels_of(0) | {"smile": 0.0}
+    sad = RuleJudge(RULE, labels).judge(ads.pictures)
+    happy = RuleJudge(RULE, labels, lambda seen: {"smile": np.ones(len(seen))}).judge(ads.pictures)
+    np.testing.assert_allclose(happy / sad, math.exp(0.4))
+
+
+def test_wrong_rules_are_refused() -> None:
+    for weights in ({"skin": 1.0}, {"hair": 1.0}, {"beard": 1.0}, {"smile": float("nan")}):
+        with pytest.raises(ConfigError, match="none of a rule"):
+            DrawnRule(weights=weights)
+    with pytest.raises(ConfigError, match="base"):
+        DrawnRule(0.6)
+    with pytest.raises(DataError, match="smile"):
+        DrawnRule().rates(np.zeros((1, 2, 2, 3), np.uint8), {})
+    with pytest.raises(ConfigError, match="reach"):
+        drawn_ads(2, seed=0, reach=1.0)
+    with pytest.raises(ConfigError):
+        drawn_ads(2, seed=0, impressions=0)

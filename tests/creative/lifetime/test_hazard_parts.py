@@ -1,0 +1,627 @@
+"""The likelihood against a literal reference, bin by bin and unit by unit."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.creative.lifetime.hazards.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.clocks import clocks_of
+from adwright.creative.lifetime.hazards.common_effects import CommonEffects
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.hazards.inputs import (
+    InputSpec,
+    KnownValues,
+    NumberScale,
+    SpellInputs,
+)
+from adwright.creative.lifetime.hazards.likelihood import (
+    BinTargets,
+    hazard_loss,
+    log_hazards,
+    marginal_logits,
+)
+from adwright.creative.lifetime.hazards.network import SurvivalConfig
+from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.spell_table import SpellTable
+from tests.support.data.small_spells import small_spells
+
+EDGES = (1.0, 3.0, 5.0, 7.0, 10.0)
+
+
+def _lives(units: int, causes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Entry, time and cause: before the first edge, on edges, between them, beyond the last."""
+    rng = np.random.default_rng(seed)
+    entry = rng.choice([0, 1, 2, 3, 4, 5.5, 9, 11], units).astype(np.float32)
+    time = (entry + rng.choice([0.5, 1, 2, 2.5, 4, 6, 9], units)).astype(np.float32)
+    return entry, time, rng.integers(0, causes + 1, units).astype(np.int8)
+
+
+def _literal(logits: list[list[float]], entry: float, time: float, cause: int) -> float:
+    """Minus the log-likelihood of one unit: logits[j][c] of bin j and cause c."""
+    total = 0.0
+    for j, scores in enumerate(logits):
+        left, right = EDGES[j], EDGES[j + 1]
+        z = 1 + sum(math.exp(a) for a in scores)
+        if entry > left:
+            continue  # It came in the midst of the bin, or later.
+        if cause and left < time <= right:
+            total -= math.log(math.exp(scores[cause - 1]) / z)
+        elif time >= right:
+            total -= math.log(1 / z)
+    return total
+
+
+@pytest.mark.parametrize("causes", [1, 2, 3])
+def test_the_loss_is_that_of_the_literal_reference(causes: int) -> None:
+    entry, time, cause = _lives(500, causes)
+    torch.manual_seed(0)
+    logits = 2 * torch.randn(500, 4, causes, dtype=torch.float64)
+    found = hazard_loss(logits, BinTargets.of(EDGES, entry, time, cause))
+    rows = zip(logits.tolist(), entry.tolist(), time.tolist(), cause.tolist(), strict=True)
+    wanted = [_literal(*row) for row in rows]
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-12)
+    single = hazard_loss(logits.float(), BinTargets.of(EDGES, entry, time, cause))
+    np.testing.assert_allclose(single.numpy(), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_toy_lives_have_the_closed_form() -> None:
+    """Hazards of 1/2, 1/4, 1/5, 1/10: an ending in the third bin, a loss after the second, one
+    that lives on, one that came at 5 and ended in the last bin."""
+    h = torch.tensor([1 / 2, 1 / 4, 1 / 5, 1 / 10], dtype=torch.float64)
+    logits = torch.logit(h)[None, :, None].expand(4, -1, -1)
+    entry, time = np.array([1, 1, 0, 5], np.float32), np.array([6, 5.5, 99, 10], np.float32)
+    found = hazard_loss(logits, BinTargets.of(EDGES, entry, time, np.array([1, 0, 0, 1])))
+    lives = [1 / 2 * 3 / 4 * 1 / 5, 1 / 2 * 3 / 4, 1 / 2 * 3 / 4 * 4 / 5 * 9 / 10, 4 / 5 * 1 / 10]
+    np.testing.assert_allclose(found.numpy(), -np.log(lives), atol=1e-6)
+
+
+def test_bins_are_open_at_their_left_and_closed_at_their_right() -> None:
+    time = np.array([1, 1.5, 3, 3.5, 10, 10.5], np.float32)
+    targets = BinTargets.of(EDGES, np.zeros(6, np.float32), time, np.ones(6, np.int8))
+    assert targets.first.tolist() == [0] * 6
+    # Ended at the first edge: before all bins. Ended after the last one: survived all of them.
+    assert targets.stop.tolist() == [0, 1, 1, 2, 4, 4]
+    assert targets.cause.tolist() == [0, 1, 1, 1, 1, 0]
+
+
+def test_a_part_of_a_bin_says_nothing() -> None:
+    entry, time = np.array([2, 2, 2], np.float32), np.array([2.5, 4, 5], np.float32)
+    targets = BinTargets.of(EDGES, entry, time, np.array([1, 0, 0]))
+    assert targets.at_risk(4).tolist() == [
+        [False] * 4,  # Ended in the bin that it came in.
+        [False] * 4,  # Lost in the midst of the next one.
+        [False, True, False, False],
+    ]
+    assert targets.ended(4).any(1).tolist() == [False] * 3
+
+
+def test_what_a_unit_was_not_at_risk_in_has_no_gradient() -> None:
+    entry, time, cause = _lives(300, 2, seed=1)
+    targets = BinTargets.of(EDGES, entry, time, cause)
+    logits = torch.randn(300, 4, 2, requires_grad=True)
+    hazard_loss(logits, targets).sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    moved = logits.grad.abs().sum(2) > 0
+    assert torch.equal(moved, targets.at_risk(4))
+
+
+def test_one_cause_is_the_softmax_of_two_outcomes() -> None:
+    entry, time, cause = _lives(200, 1, seed=2)
+    targets = BinTargets.of(EDGES, entry, time, cause)
+    logits = torch.randn(200, 4, 1, dtype=torch.float64)
+    never = torch.full_like(logits, -1e4)
+    both = hazard_loss(torch.cat([logits, never], 2), targets)
+    torch.testing.assert_close(hazard_loss(logits, targets), both)
+
+
+@pytest.mark.parametrize("causes", [1, 2])
+@pytest.mark.parametrize("size", [1e3, -1e3])
+def test_logits_of_any_size_give_finite_numbers(causes: int, size: float) -> None:
+    entry, time, cause = _lives(50, causes, seed=3)
+    logits = torch.full((50, 4, causes), size, requires_grad=True)
+    loss = hazard_loss(logits, BinTargets.of(EDGES, entry, time, cause))
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    step, share = log_hazards(logits.detach())
+    for value in (loss, logits.grad, step, share):
+        assert bool(value.isfinite().all())
+
+
+@pytest.mark.parametrize("causes", [1, 3])
+def test_log_hazards_are_the_literal_ones(causes: int) -> None:
+    logits = torch.randn(20, 4, causes, dtype=torch.float64)
+    step, share = log_hazards(logits)
+    z = 1 + logits.exp().sum(2)
+    torch.testing.assert_close(step.exp(), 1 / z)
+    torch.testing.assert_close(share * (1 - 1 / z)[:, :, None], logits.exp() / z[:, :, None])
+
+
+@pytest.mark.parametrize("causes", [1, 2])
+def test_marginal_hazards_are_counted(causes: int) -> None:
+    entry, time, cause = _lives(400, causes, seed=4)
+    targets = BinTargets.of(EDGES, entry, time, cause)
+    logits = marginal_logits(targets, 4, causes)
+    at_risk, ended = targets.at_risk(4), targets.ended(4)
+    for j in range(4):
+        survived = float((at_risk[:, j] & ~ended[:, j]).sum())
+        for c in range(causes):
+            died = float((ended[:, j] & (targets.cause == c + 1)).sum())
+            wanted = math.log((died + 0.5) / (survived + 0.5))
+            assert float(logits[j, c]) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_marginal_hazards_are_where_the_loss_is_least() -> None:
+    entry, time, cause = _lives(2000, 2, seed=5)
+    targets = BinTargets.of(EDGES, entry, time, cause)
+
+    def loss(logits: Tensor) -> float:
+        return float(hazard_loss(logits.expand(2000, -1, -1), targets).sum())
+
+    best = marginal_logits(targets, 4, 2)[None]
+    for shift in (0.1, -0.1):
+        assert loss(best) < loss(best + shift)
+
+
+def test_rows_can_be_taken() -> None:
+    entry, time, cause = _lives(10, 1)
+    targets = BinTargets.of(EDGES, entry, time, cause)
+    rows = torch.tensor([7, 2, 2])
+    taken = targets.take(rows)
+    assert len(taken) == 3
+    assert torch.equal(taken.stop, targets.stop[rows])
+    assert torch.equal(taken.at_risk(4), targets.at_risk(4)[rows])
+
+
+def test_the_papers_edges_join_to_one_curve() -> None:
+    terms = LifeTerms()
+    assert terms.heads == (terms.short, terms.long)
+    assert terms.joined == (1, 3, 5, 7, 10, 30, 60, 90, 120)
+    assert terms.one_head.heads == (terms.joined,)
+    assert str(terms) == "short 1, 3, 5, 7, 10; long 1, 10, 30, 60, 90, 120"
+
+
+def test_one_head_has_one_row_of_bins() -> None:
+    terms = LifeTerms(short=(0.0, 2.0, 4.0), long=())
+    assert terms.heads == ((0, 2, 4),)
+    assert terms.joined == (0, 2, 4)
+    assert terms.one_head == terms
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ((1.0,), ()),
+        ((), ()),
+        ((3.0, 1.0), ()),
+        ((1.0, 1.0), ()),
+        ((-1.0, 2.0), ()),
+        ((0.0, float("inf")), ()),
+        ((0.0, 2.0), (3.0, 5.0)),
+        ((0.0, 5.0), (0.0, 5.0)),
+        ((0.0, 5.0), (0.0,)),
+    ],
+)
+def test_edges_that_make_no_bins_are_refused(
+    short: tuple[float, ...], long: tuple[float, ...]
+) -> None:
+    with pytest.raises(ConfigError):
+        LifeTerms(short=short, long=long)
+
+
+def test_the_data_choose_quantiles_of_the_endings() -> None:
+    time = np.arange(1, 101).astype(np.float32)
+    cause = np.ones(100, np.int8)
+    terms = LifeTerms.of(np.zeros(100, np.float32), time, cause)
+    # Equal shares of three quarters in four bins; of the rest, up to 99%, in four more.
+    assert terms.short == (0, 19, 38, 57, 75)
+    assert terms.long == (0, 75, 81, 87, 93, 99)
+
+
+def test_only_endings_after_the_first_entry_count() -> None:
+    time = np.array([1, 2, 3, 4, 50, 60], np.float32)
+    cause = np.array([1, 1, 1, 1, 0, 0], np.int8)
+    terms = LifeTerms.of(np.ones(6, np.float32), time, cause, short_bins=2, short_share=0.5)
+    assert terms.short == (1, 2, 3)
+    assert terms.long == (1, 3, 4)
+
+
+def test_ties_merge_bins_and_may_leave_one_head() -> None:
+    time = np.array([1] * 90 + [2] * 10, np.float32)
+    cause = np.ones(100, np.int8)
+    entry = np.zeros(100, np.float32)
+    assert LifeTerms.of(entry, time, cause).heads == ((0, 1), (0, 1, 2))
+    assert LifeTerms.of(entry, np.ones(100, np.float32), cause).heads == ((0, 1),)
+
+
+def test_every_setting_of_the_rule_changes_the_edges() -> None:
+    rng = np.random.default_rng(0)
+    time = rng.exponential(20, 1000).astype(np.float32)
+    cause, entry = np.ones(1000, np.int8), np.zeros(1000, np.float32)
+    usual = LifeTerms.of(entry, time, cause)
+    assert len(LifeTerms.of(entry, time, cause, short_bins=6).short) == 7
+    assert len(LifeTerms.of(entry, time, cause, long_bins=3).long) == 4
+    assert LifeTerms.of(entry, time, cause, short_share=0.5).short[-1] < usual.short[-1]
+
+
+@pytest.mark.parametrize("wrong", [{"short_bins": 0}, {"long_bins": 1}, {"short_share": 1.0}])
+def test_settings_of_the_rule_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    time, cause = np.ones(3, np.float32), np.ones(3, np.int8)
+    with pytest.raises(ConfigError):
+        LifeTerms.of(np.zeros(3, np.float32), time, cause, **wrong)  # type: ignore[arg-type]
+
+
+def test_without_an_ending_nothing_can_be_chosen() -> None:
+    time, cause = np.ones(3, np.float32), np.zeros(3, np.int8)
+    with pytest.raises(ConfigError, match="no unit ended"):
+        LifeTerms.of(np.zeros(3, np.float32), time, cause)
+
+
+TABLE = small_spells(300)
+IMAGE = np.random.default_rng(1).normal(3, 2, (300, 4)).astype(np.float32)
+IMAGE[::7] = np.nan
+VECTORS = {"image": IMAGE}
+
+
+def _same(a: SpellInputs, b: SpellInputs) -> bool:
+    pairs = [(a.numbers, b.numbers), (a.codes, b.codes), (a.bins, b.bins)]
+    pairs += [(a.words.values, b.words.values), (a.words.offsets, b.words.offsets)]
+    pairs += list(zip(a.vectors, b.vectors, strict=True))
+    return all(torch.equal(x.nan_to_num(-9), y.nan_to_num(-9)) for x, y in pairs)
+
+
+def test_numbers_are_scaled_by_training() -> None:
+    spec = InputSpec.fit(TABLE)
+    price, sales = spec.numbers
+    known = TABLE.numbers[np.isfinite(TABLE.numbers[:, 0]), 0]
+    assert not price.log
+    assert price.mean == pytest.approx(known.mean(), rel=1e-4)
+    assert price.std == pytest.approx(known.std(), rel=1e-4)
+    assert sales.log  # Of a long tail.
+    logs = np.log1p(TABLE.numbers[:, 1].astype(np.float64))
+    wanted = (logs - logs.mean()) / logs.std()
+    found = spec.encode(TABLE).numbers.numpy()
+    np.testing.assert_allclose(found[:, 1], np.clip(wanted, -8, 8), rtol=1e-3, atol=1e-4)
+    assert np.isnan(found[::10, 0]).all()
+
+
+def test_numbers_of_any_size_become_near_ones_or_missing() -> None:
+    scale = NumberScale.of("x", np.array([0, 1, 2, 3], np.float32), 0)
+    found = scale(np.array([1e30, -1e30, np.inf, np.nan], np.float32))
+    np.testing.assert_array_equal(found, np.array([8, -8, np.nan, np.nan], np.float32))
+    for same in (np.full(5, 2.0, np.float32), np.full(5, np.nan, np.float32)):
+        assert np.isfinite(NumberScale.of("x", same, 4)(np.array([2.0], np.float32))).all()
+
+
+def test_bins_of_numbers_lie_between_quantiles() -> None:
+    spec = InputSpec.fit(TABLE, bins=4)
+    bins = spec.encode(TABLE).bins.numpy() - np.array(spec.bin_offsets[:-1])
+    assert spec.bin_offsets == (0, 5, 10)
+    price = TABLE.numbers[:, 0]
+    cuts = np.nanquantile(price, [0.25, 0.5, 0.75])
+    for row in range(len(TABLE)):
+        wanted = 0 if np.isnan(price[row]) else 1 + sum(price[row] > cut for cut in cuts)
+        assert bins[row, 0] == wanted
+    assert InputSpec.fit(TABLE).encode(TABLE).bins.shape == (300, 0)
+
+
+def test_values_are_found_by_their_texts() -> None:
+    """Another table may list other values, in another order."""
+    spec = InputSpec.fit(TABLE)
+    before = spec.encode(TABLE)
+    order = np.array([2, 0, 3, 1])
+    values = TABLE.category_values[0]
+    moved = replace(
+        TABLE,
+        categories=np.where(TABLE.categories >= 0, np.argsort(order)[TABLE.categories], -1).astype(
+            np.int32
+        ),
+        category_values=(tuple(values[i] for i in order),),
+    )
+    assert torch.equal(spec.encode(moved).codes, before.codes)
+    words = np.array([4, 2, 0, 1, 3])
+    renamed = replace(
+        TABLE,
+        words=np.argsort(words)[TABLE.words].astype(np.int32),
+        vocabulary=tuple(TABLE.vocabulary[i] for i in words),
+    )
+    assert _same(spec.encode(renamed), before)
+
+
+def test_what_is_missing_rare_or_new_has_the_default_code() -> None:
+    known = KnownValues("colour", ("red", "blue"))
+    column = np.array([0, 1, 2, -1], np.int32)
+    np.testing.assert_array_equal(known.codes(column, ("blue", "red", "pink")), [2, 1, 0, 0])
+    rare = replace(TABLE, categories=np.where(np.arange(300) < 4, 3, 0)[:, None].astype(np.int32))
+    assert InputSpec.fit(rare, min_count=5).categories[0].values == ("red",)
+    assert InputSpec.fit(rare, min_count=4).categories[0].values == ("red", "grey")
+
+
+def test_unknown_words_are_passed_over() -> None:
+    spec = replace(InputSpec.fit(TABLE), words=("fresh", "sale"))
+    found = spec.encode(TABLE).words
+    for row in range(len(TABLE)):
+        mine = TABLE.words[TABLE.offsets[row] : TABLE.offsets[row + 1]]
+        wanted = [{2: 0, 0: 1}[w] for w in mine.tolist() if w in (0, 2)]
+        ends = found.offsets[row], found.offsets[row + 1]
+        assert found.values[ends[0] : ends[1]].tolist() == wanted
+
+
+def test_vectors_are_scaled_and_may_be_missing() -> None:
+    spec = InputSpec.fit(TABLE, VECTORS)
+    (vector,) = spec.encode(TABLE, VECTORS).vectors
+    known = vector[~vector.isnan().any(1)]
+    assert float(known.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(known.std()) == pytest.approx(1, abs=1e-2)
+    assert bool(vector[::7].isnan().all())
+
+
+def test_what_a_table_lacks_is_missing_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    spec = InputSpec.fit(TABLE, VECTORS, bins=3)
+    bare = replace(
+        TABLE,
+        numbers=TABLE.numbers[:, :1],
+        number_names=("price",),
+        categories=TABLE.categories[:, :0],
+        category_names=(),
+        category_values=(),
+        words=TABLE.words[:0],
+        offsets=np.zeros(301, np.int64),
+        vocabulary=(),
+    )
+    with caplog.at_level(logging.WARNING, "adwright"):
+        found = spec.encode(bare)
+    for name in ("sales_before", "colour", "image"):
+        assert name in caplog.text
+    assert bool(found.numbers[:, 1].isnan().all())
+    assert bool((found.bins[:, 1] == spec.bin_offsets[1]).all())
+    assert bool((found.codes == 0).all())
+    assert found.words.values.numel() == 0
+    assert bool(found.vectors[0].isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("out", "left"),
+    [
+        ("numbers", (0, 1, 5, 1)),
+        ("price", (1, 1, 5, 1)),
+        ("categories", (2, 0, 5, 1)),
+        ("colour", (2, 0, 5, 1)),
+        ("words", (2, 1, 0, 1)),
+        ("image", (2, 1, 5, 0)),
+    ],
+)
+def test_inputs_can_be_left_out(out: str, left: tuple[int, ...]) -> None:
+    spec = InputSpec.fit(TABLE, VECTORS, leave_out=(out,))
+    parts = (spec.numbers, spec.categories, spec.words, spec.vectors)
+    assert tuple(map(len, parts)) == left
+
+
+def test_rows_can_be_taken_inputs() -> None:
+    whole = InputSpec.fit(TABLE, VECTORS, bins=3).encode(TABLE, VECTORS)
+    assert len(whole) == 300
+    rows = torch.arange(20, 90)
+    assert _same(whole.take(rows), whole.between(slice(20, 90)))
+    assert _same(whole.between(slice(290, 400)), whole.take(torch.arange(290, 300)))
+    two = whole.take(torch.tensor([5, 5]))
+    assert _same(two.between(slice(0, 1)), two.between(slice(1, 2)))
+
+
+def test_a_spec_goes_through_plain_values() -> None:
+    spec = InputSpec.fit(TABLE, VECTORS, bins=4)
+    assert from_jsonable(InputSpec, to_jsonable(spec)) == spec
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'colour'"):
+        InputSpec.fit(TABLE, leave_out=("color",))
+    with pytest.raises(SchemaError, match="one a unit of 300"):
+        InputSpec.fit(TABLE, {"image": IMAGE[:5]})
+    spec = InputSpec.fit(TABLE, VECTORS)
+    with pytest.raises(SchemaError, match="4"):
+        spec.encode(TABLE, {"image": IMAGE[:, :3]})
+
+
+PERIODS = 20
+
+
+def _table(column: np.ndarray, *, units: int = 600, entry: float = 0.0) -> SpellTable:
+    """Spells in twenty weeks, of which one number is `column`, by week [PERIODS]."""
+    table = small_spells(units, entry=entry)
+    start = np.arange(units, dtype=np.int32) % PERIODS
+    numbers = table.numbers.copy()
+    numbers[:, 1] = column[start]
+    return replace(table, start=start, numbers=numbers)
+
+
+def _literal_share(table: SpellTable) -> float:
+    """Of the variance of the second number that lies between weeks, without chance."""
+    x = table.numbers[:, 1].astype(np.float64)
+    groups = [x[table.start == week] for week in np.unique(table.start)]
+    within = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    total = float(((x - x.mean()) ** 2).sum())
+    return 1 - (within / (len(x) - len(groups))) / (total / (len(x) - 1))
+
+
+def test_a_number_that_all_of_a_week_share_is_a_clock() -> None:
+    rng = np.random.default_rng(0)
+    assert clocks_of(_table(rng.normal(size=PERIODS))) == ("sales_before",)
+    season = np.sin(2 * np.pi * np.arange(PERIODS) / 52)
+    assert clocks_of(_table(season)) == ("sales_before",)
+
+
+def test_what_recurs_is_kept() -> None:
+    weekday = np.arange(PERIODS) % 7
+    assert clocks_of(_table(weekday)) == ()
+    twice = np.sin(2 * np.pi * (np.arange(PERIODS) % 10) / 10.5)
+    assert clocks_of(_table(twice)) == ()
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.3, 0.4, 1.0])
+def test_the_share_of_the_variance_between_weeks_decides(noise: float) -> None:
+    table = _table(np.arange(PERIODS) / np.std(np.arange(PERIODS)))
+    numbers = table.numbers.copy()
+    numbers[:, 1] += noise * np.random.default_rng(1).normal(size=len(numbers))
+    table = replace(table, numbers=numbers.astype(np.float32))
+    assert bool(clocks_of(table)) == (_literal_share(table) >= 0.9)
+
+
+def test_what_differs_by_chance_alone_is_no_clock() -> None:
+    """Two units a week: their means differ, as those of any pairs do."""
+    table = small_spells(40)
+    assert clocks_of(replace(table, start=np.arange(40, dtype=np.int32) % PERIODS)) == ()
+
+
+def test_one_week_and_a_constant_have_no_clock() -> None:
+    table = _table(np.arange(PERIODS))
+    assert clocks_of(replace(table, start=np.zeros_like(table.start))) == ()
+    assert clocks_of(_table(np.full(PERIODS, 3.0))) == ()
+    missing = table.numbers.copy()
+    missing[:, 1] = np.nan
+    assert clocks_of(replace(table, numbers=missing)) == ()
+
+
+def test_the_week_is_that_of_the_landmark() -> None:
+    """Units of one week, that entered at many ages: their start tells nothing of the week."""
+    table = _table(np.arange(PERIODS) ** 2.0)
+    age = (PERIODS - 1 - table.start).astype(np.float32)
+    late = replace(table, entry=age, time=table.time + age)
+    assert clocks_of(table) == ("sales_before",)
+    assert clocks_of(late) == ()
+
+
+def _weeks(starts: list[int]) -> SpellTable:
+    return replace(small_spells(len(starts)), start=np.array(starts, np.int32))
+
+
+def test_each_period_has_its_own_and_their_mean_is_nothing() -> None:
+    effects = CommonEffects(_weeks([3, 3, 3, 7, 7, 9]), (2, 1), min_count=2)
+    assert [tuple(table.shape) for table in effects.tables] == [(2, 2), (2, 1)]
+    with torch.no_grad():
+        effects.tables[0].copy_(torch.tensor([[1.0, -2.0], [4.0, 5.0]]))
+    found = effects(torch.arange(6))
+    assert found is not None
+    mean = torch.tensor([(3 * 1 + 2 * 4) / 6, (3 * -2 + 2 * 5) / 6])
+    # Week 9 has one unit alone, and so no effect but for the centring.
+    rows = [[1.0, -2.0]] * 3 + [[4.0, 5.0]] * 2 + [[0.0, 0.0]]
+    torch.testing.assert_close(found[0], torch.tensor(rows) - mean)
+    torch.testing.assert_close(found[0].mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_one_period_has_nothing_of_its_own() -> None:
+    assert CommonEffects(_weeks([5] * 8), (3,), min_count=2)(torch.arange(8)) is None
+    assert len(CommonEffects(_weeks([1, 2, 3]), (3,), min_count=2)) == 0
+
+
+def test_a_bad_week_is_not_blamed_on_what_was_sold_in_it() -> None:
+    """Blue ones live as red ones do, but most were there in a week in which all ended soon."""
+    rng = np.random.default_rng(0)
+    units = 3000
+    bad = rng.random(units) < 0.5
+    blue = rng.random(units) < np.where(bad, 0.9, 0.1)
+    life = rng.geometric(np.where(bad, 0.8, 0.2)).astype(np.float32)
+    table = replace(
+        small_spells(units),
+        time=np.minimum(life, 6),
+        cause=(life <= 6).astype(np.int8),
+        categories=blue.astype(np.int32)[:, None],
+        start=bad.astype(np.int32),
+    )
+    config = LifetimeConfig(
+        terms=LifeTerms((0.0, 1.0, 2.0), (0.0, 2.0, 6.0)),
+        network=SurvivalConfig(hidden=(8,), width=4),
+        leave_out=("numbers", "words"),
+        epochs=30,
+        learning_rate=0.01,
+    )
+
+    def gap(common: bool) -> float:
+        model = fit_lifetime(table, None, replace(config, common_effects=common))
+        first = model.predict(table).hazard[:, 0, 0]
+        return float(first[blue].mean() - first[~blue].mean())
+
+    assert gap(common=False) > 0.4
+    assert abs(gap(common=True)) < 0.1
+
+
+CLICKS = np.array([0, 1, 5, 30, 0, 200], np.float32)
+SHOWN = np.array([10, 10, 100, 100, 0, 400], np.float32)
+
+
+def _literal_click_weights(by: str, alpha: float, n: float) -> list[float]:
+    rates = [c / s for c, s in zip(CLICKS.tolist(), SHOWN.tolist(), strict=True) if s > 0]
+    mean = sum(rates) / len(rates)
+    found = []
+    for c, s in zip(CLICKS.tolist(), SHOWN.tolist(), strict=True):
+        rate = c / s if s > 0 else mean
+        match by:
+            case "ratio":
+                found.append(rate / mean)
+            case "clipped":
+                found.append(min(max(1 + alpha * rate / mean, 0.5), 5))
+            case "smoothed":
+                a, b = mean * n, (1 - mean) * n
+                found.append((c + a) / (s + a + b) / mean)
+            case _:
+                found.append(1.0)
+    return found
+
+
+@pytest.mark.parametrize("by", ["none", "ratio", "clipped", "smoothed"])
+@pytest.mark.parametrize(("alpha", "n"), [(1.0, 50.0), (2.5, 8.0)])
+def test_weights_are_the_literal_ones(by: str, alpha: float, n: float) -> None:
+    weights = ClickWeights(by=by, alpha=alpha, shown=n)  # type: ignore[arg-type]
+    found = weights.of(CLICKS, SHOWN, len(CLICKS))
+    np.testing.assert_allclose(found, _literal_click_weights(by, alpha, n), rtol=1e-6)
+
+
+def test_what_the_mean_rate_counts_is_found_from_the_spread() -> None:
+    """Rates drawn from a Beta distribution of a + b = 40."""
+    rng = np.random.default_rng(0)
+    shown = rng.integers(20, 200, 40_000)
+    clicks = rng.binomial(shown, rng.beta(8, 32, 40_000))
+    c, s = clicks.astype(np.float32), shown.astype(np.float32)
+    found = ClickWeights("smoothed").of(c, s, len(c))
+    near = ClickWeights("smoothed", shown=40.0).of(c, s, len(c))
+    np.testing.assert_allclose(found, near, atol=0.02)
+
+
+def test_rates_that_differ_by_chance_alone_are_taken_as_one() -> None:
+    shown = np.full(5000, 100, np.float32)
+    clicks = np.where(np.arange(5000) % 2, 10, 11).astype(np.float32)
+    assert np.ptp(ClickWeights("smoothed").of(clicks, shown, 5000)) < 1e-3
+
+
+def test_without_clicks_there_are_no_weights() -> None:
+    with pytest.raises(ConfigError, match="no clicks"):
+        ClickWeights("ratio").of(None, None, 3)
+    np.testing.assert_array_equal(ClickWeights().of(None, None, 3), np.ones(3))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_counts_that_are_none_are_refused(wrong: float) -> None:
+    clicks = CLICKS.copy()
+    clicks[2] = wrong
+    with pytest.raises(ValueInvalidError, match="row 2, column clicks"):
+        ClickWeights("ratio").of(clicks, SHOWN, len(clicks))
+
+
+def test_where_nobody_clicked_all_count_alike(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "adwright"):
+        found = ClickWeights("ratio").of(np.zeros(4, np.float32), np.ones(4, np.float32), 4)
+    np.testing.assert_array_equal(found, np.ones(4))
+    assert "no unit was clicked" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"shown": -1.0}, {"by": "rate"}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        ClickWeights(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,426 @@
+"""An ad goes into sentences and comes back; of sentences that others wrote, no word is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import astuple, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from adwright.core.errors import AdwrightError, ConfigError, DataError, ValueInvalidError
+from adwright.creative.records.verbal.ads_table import read_ads
+from adwright.creative.records.verbal.described_file import save_described
+from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.verbal.records_table import records_table
+from adwright.creative.records.verbal.verbalise import (
+    PARTS,
+    is_verbalised,
+    read_verbalised,
+    verbalised,
+)
+
+FILM = AdRecord(
+    kind="video",
+    brand="Mill Lane",
+    title="Fresh bread, at six.",
+    words="Two for 3.\nOpen daily",
+    speech="Good morning. It's baked!",
+    seconds=16,
+    orientation="landscape",
+    pace="medium",
+    motion="low",
+    scenes=(
+        Scene(
+            caption="a loaf on a table",
+            foreground=("dark brown", "cream"),
+            background=("white",),
+            tone="warm",
+            style="product",
+            complexity="low",
+            emotions=("joy", "best gift"),
+            faces=1,
+            tags=("bread", "t shirt"),
+            words=("38% off", "Baker's dozen"),
+            start=0,
+            seconds=2.5,
+        ),
+        Scene(),
+        Scene(background=("dark blue",), faces=0),
+        Scene(faces=3, words=("MILL",)),
+    ),
+)
+SAID = (
+    "The ad is a video. The ad is 16 seconds long. The brand of the ad is 'Mill Lane'. The title "
+    "of the ad is 'Fresh bread, at six.'. The text of the ad is 'Two for 3.\nOpen daily'. The ad "
+    "is shot in landscape orientation, at a medium pace. The motion in the ad is low. The audio "
+    "in the ad says Good morning. It's baked! . Following are the descriptions of each scene: "
+    "Scene 1: The scene shows a loaf on a table. The scene begins at 0 seconds. The scene lasts "
+    "2.5 seconds. The foreground colors of the scene are Dark_Brown,Cream, and the background "
+    "colors are White. The dominant tone of the scene is warm. The photography style of the scene "
+    "is product. The scene has Low visual complexity. The emotions shown in the scene are joy, "
+    "best gift. There is one prominent face in the scene. This scene is categorized by the tags "
+    "bread, t shirt. The text shown in the scene is '38% off', 'Baker's dozen' Scene 2: Scene 3: "
+    "The background colors of the scene are Dark_Blue. There is no face in the scene. Scene 4: "
+    "There are 3 faces in the scene. The text shown in the scene is 'MILL'"
+)
+
+
+def test_a_sentence_a_field_in_the_order_of_the_paper() -> None:
+    assert verbalised(FILM) == SAID
+    assert read_verbalised(SAID) == FILM
+    assert verbalised(AdRecord()) == "The ad is a text."
+    assert verbalised(AdRecord(kind="image", pace="high")) == (
+        "The ad is an image. The ad is shot at a high pace."
+    )
+    # What could not be looked for is not told to a model.
+    assert verbalised(replace(FILM, absent=(("faces", "off"),))) == SAID
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_can_be_left_out(part: str) -> None:
+    text = verbalised(FILM, leave_out=(part,))
+    left, name = read_verbalised(text), part.removeprefix("scene.")
+    none: dict[str, Any] = {"seconds": None, "faces": None, "start": None, "kind": "video"}
+    if "." in part:
+        empty: Any = none.get(name, () if isinstance(getattr(Scene(), name), tuple) else "")
+        scenes = tuple(replace(scene, **{name: empty}) for scene in FILM.scenes)
+        assert left == replace(FILM, scenes=scenes)
+    else:
+        empty = none.get(name, () if name == "scenes" else "")
+        assert left == replace(FILM, **{name: empty})
+    assert text != SAID
+    assert len(text) < len(SAID)
+
+
+def test_parts_are_all_fields_and_no_others() -> None:
+    named = {one.removeprefix("scene.") for one in PARTS}
+    assert named | {"absent"} == {each.name for kind in (AdRecord, Scene) for each in fields(kind)}
+    with pytest.raises(ConfigError, match=r"no part 'brnd'.*is it brand"):
+        verbalised(FILM, leave_out=("brnd",))
+    with pytest.raises(ConfigError, match="no part 'absent'"):
+        verbalised(FILM, leave_out=("absent",))
+
+
+WORDS = ("bread", "Élan", "🥐", "38%", "it's", "t-shirt", "$1.50", "7", "The", "Scene", "dogs'")
+plain = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join)
+colours = st.lists(st.sampled_from(["red", "dark blue", "off white"]), max_size=2).map(tuple)
+texts = st.lists(plain, max_size=3).map(tuple)
+levels = st.sampled_from(["", "low", "medium", "high"])
+lengths = st.none() | st.integers(0, 10**6) | st.floats(1e-9, 1e9)
+scenes = st.builds(
+    Scene,
+    caption=st.just("") | plain,
+    foreground=colours,
+    background=colours,
+    tone=st.sampled_from(["", "warm", "cool", "neutral"]),
+    style=st.just("") | plain,
+    complexity=levels,
+    emotions=texts,
+    faces=st.none() | st.integers(0, 99),
+    tags=texts,
+    words=texts,
+    start=lengths,
+    seconds=lengths,
+)
+records = st.builds(
+    AdRecord,
+    kind=st.sampled_from(["text", "image", "video"]),
+    brand=st.just("") | plain,
+    title=st.just("") | plain,
+    words=st.just("") | st.lists(plain, min_size=1, max_size=3).map("\n".join),
+    speech=st.just("") | plain,
+    seconds=lengths,
+    orientation=st.sampled_from(["", "landscape", "portrait", "square"]),
+    pace=levels,
+    motion=levels,
+    scenes=st.lists(scenes, max_size=3).map(tuple),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(records)
+@example(AdRecord(kind="video", seconds=1e-7, scenes=(Scene(start=1e16),)))
+def test_there_and_back(record: AdRecord) -> None:
+    assert read_verbalised(verbalised(record)) == record
+
+
+PARTS_OF_TEXT = st.sampled_from(
+    [
+        *re.split(r"(?<=[.:]) ", SAID),
+        *("Scene 1:", "Scene 2:", "Scene 7:", "The scene shows", "The ad is 1.2.3 seconds long."),
+        *("The ad is 1e999 seconds long.", "There are 2 faces in the scene that smile.", "'", "."),
+        *("The text shown in the scene is 'left', 'right", "The ad is shot in square orientation"),
+        *("The motion in the ad is low but rising.", "The scene lasts 3 seconds, no more.", "' ."),
+        *("The title of the ad is 'one", "The audio in the ad says", ", at a low pace.", "', '"),
+        *("The emotions shown in the scene are , joy, ,. zebra", "The scene has Low zest."),
+        *("The ad is a text. crumb", "The ad is a video game. yeast", "oven. butter", "salt"),
+    ]
+)
+
+
+def split(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower().replace("_", " "))
+
+
+#: What FILM holds and no sentence of ours.
+VALUES = set(split("Mill Lane fresh bread six open daily good morning loaf table joy gift dozen"))
+
+
+def words_of(record: AdRecord) -> Counter[str]:
+    def told(value: Any) -> list[str]:
+        if isinstance(value, tuple):
+            return [word for one in value for word in told(one)]
+        return [] if value is None else split(str(value))
+
+    return Counter(told(astuple(record)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PARTS_OF_TEXT, max_size=8).map(" ".join))
+def test_no_word_of_any_text_is_lost(text: str) -> None:
+    record = read_verbalised(text)
+    there = set(split(text))
+    assert (there - set(split(SAID))) | (there & VALUES) <= {*words_of(record), "1", "2", "7"}
+    assert is_verbalised(verbalised(record))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text())
+def test_any_text_is_some_record(text: str) -> None:
+    record = read_verbalised(text)
+    kept = "".join(scene.caption for scene in record.scenes) + record.brand
+    if not is_verbalised(text) and "Scene" not in text:
+        assert (record.kind, kept) == ("text", text.strip() if text.strip(" .\n") else kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        ("", AdRecord()),
+        ("Freely told.", AdRecord(scenes=(Scene(caption="Freely told."),))),
+        (
+            "Aired in May. Scene 1: The scene shows a cat. Confetti falls. The dominant tone of "
+            "the scene is warm. It rains. Scene 2: Nothing known.",
+            AdRecord(
+                kind="video",
+                scenes=(
+                    Scene(caption="Aired in May. a cat. Confetti falls It rains.", tone="warm"),
+                    Scene(caption="Nothing known."),
+                ),
+            ),
+        ),
+        ("The ad is shot in round orientation.", None),
+        ("The ad is 1.2.3 seconds long.", None),
+        ("The ad is 1e999 seconds long.", None),
+        ("There are 2 faces in the scene.", None),
+        ("The ad is 3 seconds long.", AdRecord(kind="video", seconds=3)),
+        (
+            "Scene 1: There are 2 faces in the scene that smile. The scene has Huge visual "
+            "complexity.",
+            AdRecord(
+                kind="image",
+                scenes=(
+                    Scene(
+                        caption="There are 2 faces in the scene that smile. The scene has Huge "
+                        "visual complexity."
+                    ),
+                ),
+            ),
+        ),
+        (
+            "The brand of the ad is Lays. The brand of the ad is 'Dr. Pepper'.",
+            AdRecord(brand="Lays", scenes=(Scene(caption="The brand of the ad is 'Dr. Pepper'."),)),
+        ),
+        (
+            "The title of the ad is 'It's a dogs' life'. The ad is a text.",
+            AdRecord(title="It's a dogs' life"),
+        ),
+        (
+            "The audio in the ad says Oh . . Scene 1: The text shown in the scene is 'A', 'B'. "
+            "The end.",
+            AdRecord(
+                kind="video", speech="Oh .", scenes=(Scene(caption="The end.", words=("A", "B")),)
+            ),
+        ),
+        (
+            "Scene 1: The text shown in the scene is 'up to', '\"Farmer's\"', '', '\"no\"', 'cut",
+            AdRecord(
+                kind="image",
+                scenes=(Scene(words=("up to", "Farmer's", '"no"', "cut")),),
+            ),
+        ),
+    ],
+)
+def test_sentences_that_are_ours_and_others(text: str, record: AdRecord | None) -> None:
+    whole = AdRecord(scenes=(Scene(caption=text),))
+    assert read_verbalised(text) == (record or whole)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["'", "\"'", "The scene shows ", ", and the background colors are ", "Scene 1: ", "' ", ". "],
+)
+def test_a_long_text_takes_no_longer_than_its_length(unit: str) -> None:
+    text = "Scene 1: The text shown in the scene is '\"" + unit * (300_000 // len(unit))
+    record = read_verbalised(text)
+    assert len(record.scenes) == 1
+    assert len(verbalised(record)) <= len(text) + 100
+
+
+@pytest.fixture(scope="module")
+def ads(shared_data: Path) -> list[dict[str, Any]]:
+    lines = (shared_data / "lambda/ads.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+#: The frames of LAMBDA's sentences, longest first.
+LAMBDA = [
+    r"Following are the descriptions of each scene:",
+    r"(?<!\S)Scene \d+:",
+    r"The ad is shot in (?=\w+ orientation, at a \w+ pace\.)",
+    r"orientation, at a (?=\w+ pace\.)",
+    r"(?<=low) pace\.|(?<=medium) pace\.|(?<=high) pace\.",
+    r"The audio in the ad says",
+    r"The scene shows",
+    r"The foreground colors of the scene are",
+    r", and the background colors are",
+    r"The dominant tone of the scene is",
+    r"The photography style of the scene is",
+    r"The scene has (?=Low|High)",
+    r"(?<=Low) visual complexity|(?<=High) visual complexity",
+    r"The emotions shown in the scene are",
+    r"There (is|are) (?=(\d+|one prominent) faces? in the scene)",
+    r"prominent face in the scene",
+    r"(?<=\d) faces in the scene",
+    r"This scene is categorized by the tags",
+    r"The text shown in the scene is",
+]
+
+
+def test_no_word_of_lambda_is_lost_or_added(ads: list[dict[str, Any]]) -> None:
+    assert len(ads) == 108
+    for ad in ads:
+        text = ad["text"]
+        for frame in LAMBDA:
+            text = re.sub(frame, " ", text)
+        there = Counter(split(text))
+        record = read_verbalised(ad["text"])
+        faces = sum(scene.faces == 1 for scene in record.scenes)
+        kept = words_of(record)
+        kept.subtract({"video": 1})
+        # One face is told in a word.
+        there.subtract({"one": faces})
+        kept.subtract({"1": faces})
+        assert +there == +kept, ad["id"]
+
+
+def test_the_fields_of_lambda(ads: list[dict[str, Any]]) -> None:
+    found = [read_verbalised(ad["text"]) for ad in ads]
+    assert {one.kind for one in found} == {"video"}
+    assert Counter(one.pace for one in found) == {"low": 60, "medium": 46, "high": 2}
+    assert Counter(one.orientation for one in found)["landscape"] == 105
+    every = [scene for one in found for scene in one.scenes]
+    assert len(every) == 956
+    assert Counter(scene.tone for scene in every) == Counter(
+        neutral=737, cool=149, warm=36, **{"": 34}
+    )
+    assert sum(scene.complexity == "low" for scene in every) == 538
+    assert sum(scene.faces == 1 for scene in every) == 200
+    assert sum(bool(scene.words) for scene in every) == 499
+    # Three scenes have no caption at all.
+    assert sum(not scene.caption for scene in every) == 3
+    names = {colour for scene in every for colour in scene.foreground + scene.background}
+    assert len(names) == 40
+    assert {"black", "dark brown", "off white"} <= names
+    assert all(emotion and "," not in emotion for scene in every for emotion in scene.emotions)
+    first = found[0]
+    assert first.speech == "you"
+    assert first.scenes[0].words == ("FERRERO", "ROCHER")
+    assert first.scenes[3].emotions == ("tasty", "delicious")
+
+
+#: Sentences of LAMBDA that tell nothing, when the marks are out.
+EMPTY = (
+    "The audio in the ad says (?=Following)|The scene shows (?=The emo)"
+    "|The emotions shown in the scene are (?=This)"
+    "|This scene is categorized by the tags (?=Scene|The text|$)"
+)
+
+
+def test_what_is_written_of_lambda_is_what_was_read(ads: list[dict[str, Any]]) -> None:
+    for ad in ads:
+        record = read_verbalised(ad["text"])
+        again = verbalised(record, leave_out=("kind",))
+        assert read_verbalised(again) == record, ad["id"]
+        was, now = (re.sub(r"[\s,.'\"\\]+", " ", text).strip() for text in (ad["text"], again))
+        # But for stray marks and sentences that tell nothing, the very same text comes out.
+        was, now = (re.sub(EMPTY, "", text + " ").strip() for text in (was, now))
+        assert was == now, ad["id"]
+
+
+def test_all_that_is_to_be_read() -> None:
+    scenes = (Scene(words=("38% off", "today")), Scene(caption="a loaf"))
+    assert AdRecord(title="Bread", words="At six.", scenes=scenes).text == (
+        "Bread\nAt six.\n38% off\ntoday"
+    )
+    assert AdRecord().text == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "error"),
+    [
+        (Scene, {"tags": "bread"}, ConfigError),
+        (Scene, {"tags": ["bread"]}, ValueInvalidError),
+        (Scene, {"words": (1,)}, ConfigError),
+        (Scene, {"caption": None}, ConfigError),
+        (Scene, {"complexity": "huge"}, ConfigError),
+        (Scene, {"faces": -1}, ValueInvalidError),
+        (Scene, {"faces": 1.5}, ConfigError),
+        (Scene, {"start": float("nan")}, ValueInvalidError),
+        (AdRecord, {"kind": "audio"}, ConfigError),
+        (AdRecord, {"brand": 3}, ConfigError),
+        (AdRecord, {"orientation": "round"}, ConfigError),
+        (AdRecord, {"pace": "Low"}, ConfigError),
+        (AdRecord, {"motion": "none"}, ConfigError),
+        (AdRecord, {"seconds": -0.1}, ValueInvalidError),
+        (AdRecord, {"scenes": ("a loaf",)}, ConfigError),
+        (AdRecord, {"scenes": [Scene()]}, ValueInvalidError),
+    ],
+)
+def test_what_is_no_part_of_an_ad(
+    kind: type, wrong: dict[str, object], error: type[AdwrightError]
+) -> None:
+    name = next(iter(wrong))
+    with pytest.raises(error, match=name):
+        kind(**wrong)
+
+
+def test_what_no_table_holds() -> None:
+    bad = [AdRecord(), AdRecord(title="a\ud800")]
+    with pytest.raises(ValueInvalidError, match="cannot be kept") as caught:
+        records_table(bad)
+    assert (caught.value.row, caught.value.column) == (1, "title")
+    with pytest.raises(ValueInvalidError, match="cannot be kept") as caught:
+        records_table([AdRecord(scenes=(Scene(faces=2**70),))])
+    assert caught.value.column == "scenes"
+
+
+def test_every_verb_reads_it_back(tmp_path: Path) -> None:
+    scenes = (Scene(caption="a loaf", foreground=("brown",), faces=2, words=("38% off",)),)
+    records = [
+        AdRecord(kind="image", brand="Mill Lane", title="Fresh bread", scenes=scenes),
+        AdRecord(title="Blue mug", words="Holds 350 ml."),
+    ]
+    path = tmp_path / "ads.parquet"
+    save_described(path, ["a", "b"], records)
+    table = read_ads(path)
+    assert table.ids == ("a", "b")
+    assert list(table.records) == records
+    with pytest.raises(DataError, match="1 ids of 2"):
+        save_described(path, ["a"], records)
