@@ -16,9 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import numpy as np
-from numpy.typing import NDArray
-
 from adwright.core.errors import DataError
 from adwright.creative.editor.edits.context import EditContext
 from adwright.creative.editor.edits.face_moves import FaceMove
@@ -27,6 +24,7 @@ from adwright.creative.editor.guards.guard import EditGuard, EditRequest
 from adwright.creative.editor.job.face_model import FaceTools
 from adwright.creative.editor.provenance.hashes import Box, overlap, picture_hash
 from adwright.creative.editor.provenance.label import labelled
+from adwright.creative.editor.search.picture_judge import Pixels
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.pasting import face_mask
 
@@ -35,7 +33,6 @@ __all__ = ["FacesOfAd", "faces_of_ad"]
 _PROBE, _SAME = 0.05, 0.5
 #: Fewer pixels that may change are no face, as for `paste.pasted`.
 _LEAST_PIXELS = 16
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
