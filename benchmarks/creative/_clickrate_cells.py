@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
-from adwright.creative.response.protocol.outcomes import (
+from adwright.creative.response.outcomes import (
     UPWORTHY,
     CreativeOutcomes,
-    read_outcomes,
-)
-from adwright.creative.response.protocol.stories import (
     check_split,
+    read_outcomes,
     split_by_week,
     stories_of,
     story_folds,

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+from adwright.creative.response.outcomes import CreativeOutcomes
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.rank_correlation import (

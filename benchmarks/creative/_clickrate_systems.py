@@ -18,9 +18,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from adwright.creative.records.encoders.store import VectorStore
-from adwright.creative.response.protocol.outcomes import CreativeOutcomes
-from adwright.creative.response.protocol.stories import stories_of, story_folds
+from adwright.creative.records.encoders import VectorStore
+from adwright.creative.response.outcomes import CreativeOutcomes, stories_of, story_folds
 from adwright.lm.sentence_encoder import SentenceEncoder
 from benchmarks.creative._clickrate_cells import FOLDS, SCRATCH, Answer, Cell, Task, log_rates
 from benchmarks.creative._clickrate_ours import ours, ours_key

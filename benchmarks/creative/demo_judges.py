@@ -19,16 +19,15 @@ import numpy as np
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
-from adwright.creative.judging.novelty import Novelty
+from adwright.creative.judging import Novelty
 from adwright.creative.memory.fitted import fit_memory
 from adwright.creative.memory.outcomes import read_recall
-from adwright.creative.records.encoders.store import VectorStore
+from adwright.creative.records.encoders import VectorStore
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
 from adwright.creative.response.fitted import FittedClickRate, Reference
-from adwright.creative.response.inputs.texts import encoded_texts
-from adwright.creative.response.measures import order_measures
-from adwright.creative.response.protocol.outcomes import UPWORTHY, read_outcomes
-from adwright.creative.response.protocol.stories import stories_of, story_folds
+from adwright.creative.response.inputs import encoded_texts
+from adwright.creative.response.outcomes import UPWORTHY, read_outcomes, stories_of, story_folds
+from adwright.creative.response.rates import order_measures
 from adwright.demos.ads_judged import JUDGES
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.common.result import Figure, write_result

@@ -22,13 +22,17 @@ import numpy as np
 from PIL import Image
 
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.records.seeing.colours import bits_a_pixel, lean
-from adwright.creative.records.seeing.describe import Describer
-from adwright.creative.records.seeing.opening.media import opened_media, picture
-from adwright.creative.records.seeing.opening.video import opened_video
-from adwright.creative.records.seeing.parts import Absent, SeeingParts
-from adwright.creative.records.seeing.scenes import watch
-from adwright.creative.records.seeing.settings import PARTS, SeeingSettings
+from adwright.creative.records.colours import bits_a_pixel, lean
+from adwright.creative.records.describe import Describer
+from adwright.creative.records.faces_and_words import Absent, SeeingParts
+from adwright.creative.records.media import (
+    PARTS,
+    SeeingSettings,
+    opened_media,
+    opened_video,
+    picture,
+)
+from adwright.creative.records.scenes import watch
 from benchmarks.common.result import write_result
 from tests.support.creative.drawn_ads import Shot, drawn, film, photograph, portrait, saved
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.lifetime.hazards.clocks import clocks_of
 from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.survival_fit import clocks_of
 from benchmarks.common.processes import ROOT
 from benchmarks.peers import environments
 

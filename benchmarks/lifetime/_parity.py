@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from adwright.core.hashing import content_hash
-from adwright.creative.lifetime.hazards.curves import LifeCurves
+from adwright.creative.lifetime.survival_curves import LifeCurves
 from adwright.metrics.survival import censoring_curve, harrell_c, uno_c
 from benchmarks.common.processes import ROOT
 from benchmarks.lifetime import _runs as runs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.lifetime.hazards.curves import LifeCurves
-from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.survival_curves import LifeCurves
+from adwright.creative.lifetime.survival_network import LifeTerms
 from adwright.metrics.survival import kaplan_meier
 
 __all__ = ["category_curves", "curves_of_survival", "typical_of"]

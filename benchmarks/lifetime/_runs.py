@@ -18,12 +18,10 @@ import numpy as np
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.creative.lifetime.hazards.click_weights import ClickWeights
-from adwright.creative.lifetime.hazards.curves import LifeCurves
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.survival_curves import FittedLifetime, LifeCurves
+from adwright.creative.lifetime.survival_fit import ClickWeights, LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.survival_network import Vectors
 from benchmarks.common.next_basket import keep, read
 
 Variant = Literal[

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from adwright.core.assets import cache_folder
-from adwright.creative.lifetime.hazards.fit import fit_lifetime
 from adwright.creative.lifetime.spells import SpellConfig, build_spells
+from adwright.creative.lifetime.survival_fit import fit_lifetime
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.metrics.survival import harrell_c
 from benchmarks.common.next_basket import keep, read

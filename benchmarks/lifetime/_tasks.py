@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, fall_from_peak
-from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spells import VERSION, SpellConfig, build_spells, series_of
+from adwright.creative.lifetime.survival_network import LifeTerms
 from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import CompleteJourney
 from benchmarks.lifetime import _runs as runs

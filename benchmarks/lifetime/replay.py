@@ -25,13 +25,12 @@ import torch
 from adwright.core.assets import ASSETS, cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
-from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
-from adwright.creative.lifetime.retirement.replay_result import Replay
-from adwright.creative.lifetime.retirement.training_units import fit_retirement
-from adwright.creative.lifetime.retirement.values import ValueConfig, ValueModel, fit_values
+from adwright.creative.lifetime.lives import JourneyLives
+from adwright.creative.lifetime.replay import Replay, ReplayConfig, replay
+from adwright.creative.lifetime.retire import fit_retirement
+from adwright.creative.lifetime.stop_values import ValueConfig, ValueModel, fit_values
+from adwright.creative.lifetime.survival_curves import FittedLifetime
+from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from benchmarks.common.result import Lead, write_result
 

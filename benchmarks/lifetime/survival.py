@@ -24,8 +24,7 @@ import numpy as np
 import torch
 
 from adwright.core.hashing import content_hash
-from adwright.creative.lifetime.hazards.click_weights import ClickWeights
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig
+from adwright.creative.lifetime.survival_fit import ClickWeights, LifetimeConfig
 from benchmarks.common.result import Lead, write_result
 from benchmarks.lifetime import _runs as runs
 from benchmarks.lifetime._classic import classic_sets

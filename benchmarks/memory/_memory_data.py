@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import sha256_file
-from adwright.creative.memory.ad_blocks import AdBlocks, BlockConfig
-from adwright.creative.memory.block_ridge import group_folds
+from adwright.creative.memory.block_ridge import AdBlocks, BlockConfig, group_folds
 from adwright.creative.memory.outcomes import RecallTable, read_recall
-from adwright.creative.records.encoders.store import VectorStore
+from adwright.creative.records.encoders import VectorStore
 
 __all__ = [
     "FILES",

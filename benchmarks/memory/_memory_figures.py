@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
-from adwright.creative.memory.encoder import MemoryParts
-from adwright.creative.memory.protocol import brand_share_of, rho_interval
+from adwright.creative.judging import ConformalInterval, ResidualScale
+from adwright.creative.memory.fitted import MemoryParts, brand_share_of, rho_interval
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.two_level import MethodInterval, with_seeds

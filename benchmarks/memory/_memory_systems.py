@@ -21,13 +21,18 @@ from sklearn.linear_model import Ridge
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
-from adwright.creative.memory.ad_blocks import AdBlocks, BlockConfig
-from adwright.creative.memory.ad_tasks import MemoryTask, few_examples, write_rows
-from adwright.creative.memory.block_ridge import fit_blocks, group_folds
-from adwright.creative.memory.language import LanguageConfig, LanguageMemory, tune_run_of
+from adwright.creative.memory.block_ridge import AdBlocks, BlockConfig, fit_blocks, group_folds
+from adwright.creative.memory.fitted import cross_fitted
+from adwright.creative.memory.language import (
+    LanguageConfig,
+    LanguageMemory,
+    MemoryTask,
+    few_examples,
+    tune_run_of,
+    write_rows,
+)
 from adwright.creative.memory.outcomes import RecallTable
-from adwright.creative.memory.protocol import cross_fitted
-from adwright.creative.records.verbal.verbalise import verbalised
+from adwright.creative.records.ad_record import verbalised
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.training.tuning.run import run_tuning

@@ -56,7 +56,7 @@ from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilters
 from adwright.creative.memory.seed.writer import TunedWriter, WriterRow, recall_rows
-from adwright.creative.records.encoders.hashed_text import HashedText
+from adwright.creative.records.encoders import HashedText
 from adwright.lm.open_model import open_model
 from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.lm.torch_engine.config import TorchConfig

@@ -68,8 +68,8 @@ import sys
 from pathlib import Path
 from adwright.core.clock import FixedClock
 from adwright.core.journal import append_rows, read_rows
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.provenance.edit_log import EditLog, EditRecord
+from adwright.creative.editor.edit_log import EditLog, EditRecord
+from adwright.creative.editor.edit_plan import EditPlan
 top, lost = Path(sys.argv[1]), 0
 lines = top / "lines.jsonl"
 log = EditLog(top / "edits.jsonl", FixedClock())

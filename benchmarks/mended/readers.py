@@ -24,7 +24,7 @@ import numpy as np
 from adwright.audit.catalogue.opened import open_catalogue
 from adwright.authoring.writer.shop.products import read_products
 from adwright.core.errors import ValueInvalidError
-from adwright.creative.response.protocol.outcomes import OutcomeColumns, read_outcomes
+from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
 from adwright.web.refusals import Refusals
 from benchmarks.mended import run
 

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from adwright.campaigns.store.store import Store
-from adwright.creative.lifetime.retirement.listing.stop_events import stop_events, undo_events
+from adwright.creative.lifetime.stop_events import stop_events, undo_events
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from benchmarks.mended import run

@@ -17,7 +17,7 @@ from adwright.core.version import __version__
 if TYPE_CHECKING:
     from adwright.audit.catalogue.opened import open_catalogue
     from adwright.audit.report.audit_run import run_audit
-    from adwright.creative.editor.job.run import edit_ads
+    from adwright.creative.editor.job import edit_ads
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
     from adwright.delivery.recommend.run import recommend_all
@@ -62,7 +62,7 @@ _ROOMS = {
     "Task": "adwright.data.tasks.task",
     "demo": "adwright.demos.ranker",
     "open_catalogue": "adwright.audit.catalogue.opened",
-    "edit_ads": "adwright.creative.editor.job.run",
+    "edit_ads": "adwright.creative.editor.job",
     "open_log": "adwright.data.sources.log",
     "recommend_all": "adwright.delivery.recommend.run",
     "response_task": "adwright.training.ranking.config",

@@ -18,14 +18,22 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ValueInvalidError
 from adwright.creative.judges import JUDGES, open_judge
-from adwright.creative.judging.ablation import ablate, leave_out, parts_of
-from adwright.creative.judging.ad_vectors import IMAGE, WithVectors, image_vectors
-from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
-from adwright.creative.judging.judgement import AdJudge, Judgements
-from adwright.creative.judging.nearest import PastAds
-from adwright.creative.judging.novelty import Novelty
-from adwright.creative.records.encoders.store import VectorStore
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.judging import (
+    IMAGE,
+    AdJudge,
+    ConformalInterval,
+    Judgements,
+    Novelty,
+    PastAds,
+    ResidualScale,
+    WithVectors,
+    ablate,
+    image_vectors,
+    leave_out,
+    parts_of,
+)
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.encoders import VectorStore
 
 FILM = AdRecord(
     kind="video",

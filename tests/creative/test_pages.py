@@ -13,15 +13,22 @@ import pytest
 from PIL import Image
 
 from adwright.core.errors import DataError
-from adwright.creative.judging.ad_vectors import WithVectors
-from adwright.creative.judging.judgement import Judgements
-from adwright.creative.judging.nearest import PastAd
-from adwright.creative.pages.ads_page import ads_page, record_facts, write_ads_page
-from adwright.creative.pages.explained import answers_table, judged_by, shown_ads
-from adwright.creative.pages.shown import MovedBy, PastLikeIt, ShownAd, ShownAnswer
-from adwright.creative.pages.thumbnails import thumbnail
-from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.judging import Judgements, PastAd, WithVectors
+from adwright.creative.pages import (
+    MovedBy,
+    PastLikeIt,
+    ShownAd,
+    ShownAnswer,
+    ads_page,
+    answers_table,
+    judged_by,
+    record_facts,
+    shown_ads,
+    thumbnail,
+    write_ads_page,
+)
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ads_table import read_ads
 
 SCENE = Scene(
     caption="A loaf on a board",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
-from adwright.creative.lifetime.retirement.run import open_retirement
+from adwright.creative.lifetime.retire import open_retirement
+from adwright.creative.lifetime.stop_list import RetirementList
 from adwright.demos.retirement import RetirementDemoConfig, retirement_demo
 from tests.support.data.small_life_log import SmallLives
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.editor.search.picture_judge import Floats, Pixels
+from adwright.creative.editor.fitness import Floats, Pixels
 from benchmarks.creative.faces_training.portraits import DrawnPortraits, draw_portraits
 
 __all__ = [

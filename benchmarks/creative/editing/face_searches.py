@@ -15,21 +15,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.guards.drift import DriftCheck
-from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
-from adwright.creative.editor.job.face_model import FaceDrift
-from adwright.creative.editor.search.ascent import gradient_ascent
-from adwright.creative.editor.search.fitness import FitnessSettings, PlanFitness, Weighted
-from adwright.creative.editor.search.genetic import genetic_search
-from adwright.creative.editor.search.latent_cloud import LatentCloud
-from adwright.creative.editor.search.penalties import FineNoise, IdentityDistance, LatentDistance
-from adwright.creative.editor.search.picture_judge import Floats, Pixels
-from adwright.creative.editor.search.random_search import random_search
-from adwright.creative.editor.search.result import find_edit
-from adwright.creative.editor.search.settings import SearchOutcome
+from adwright.creative.editor.edit_kinds import EditContext, FaceMove
+from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.fitness import (
+    FineNoise,
+    FitnessSettings,
+    Floats,
+    IdentityDistance,
+    LatentCloud,
+    LatentDistance,
+    Pixels,
+    PlanFitness,
+    SearchOutcome,
+    Weighted,
+)
+from adwright.creative.editor.found_edit import find_edit
+from adwright.creative.editor.guard_rules import SKIN_LIMITS, DriftCheck, skin_tone
+from adwright.creative.editor.job_faces import FaceDrift
+from adwright.creative.editor.searches import genetic_search, gradient_ascent, random_search
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.directions import sefa
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures

@@ -10,20 +10,26 @@ import numpy as np
 from PIL import Image
 
 from adwright.core.clock import SystemClock
+from adwright.creative.editor.edit_kinds import (
+    BackgroundBlur,
+    Contrast,
+    Crop,
+    EditContext,
+    Exposure,
+    ProtectedBox,
+    Saturation,
+    Temperature,
+    protected_mask,
+)
+from adwright.creative.editor.edit_log import EditLog
+from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
 from adwright.creative.editor.edited_file import FileEditor
-from adwright.creative.editor.edits.background import BackgroundBlur
-from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.text import TextOverlay
-from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
-from adwright.creative.editor.job.face_model import plain_guard
-from adwright.creative.editor.provenance.content_credentials import read_credentials
-from adwright.creative.editor.provenance.edit_log import EditLog
-from adwright.creative.editor.provenance.signing_keys import made_test_key
-from adwright.creative.editor.provenance.source_type import (
+from adwright.creative.editor.job_faces import plain_guard
+from adwright.creative.editor.provenance import (
     FileFormat,
     digital_source_type,
+    made_test_key,
+    read_credentials,
     tagged,
 )
 from benchmarks.creative.editing.cells import Rows

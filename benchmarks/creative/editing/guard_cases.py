@@ -17,19 +17,21 @@ import numpy as np
 
 from adwright.core.clock import SystemClock
 from adwright.core.errors import AdwrightError
-from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.text import TextOverlay
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.guards.ages import AgeCheck
-from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest
-from adwright.creative.editor.guards.drift import DriftCheck
-from adwright.creative.editor.guards.guard import EditGuard, EditRequest
-from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules
-from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
-from adwright.creative.editor.provenance.edit_log import EditLog
-from adwright.creative.editor.provenance.hashes import picture_hash
+from adwright.creative.editor.edit_kinds import EditContext, Exposure, FaceMove
+from adwright.creative.editor.edit_log import EditLog
+from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
+from adwright.creative.editor.guard import EditGuard, EditRequest
+from adwright.creative.editor.guard_rules import (
+    SKIN_LIMITS,
+    AgeCheck,
+    ConsentEntry,
+    ConsentManifest,
+    DirectionCard,
+    DirectionRules,
+    DriftCheck,
+    skin_tone,
+)
+from adwright.creative.editor.provenance import picture_hash
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.pasting import PasteSettings
 from benchmarks.creative.editing.cells import Rows

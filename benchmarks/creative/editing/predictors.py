@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import sha256_bytes
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
-from adwright.creative.judging.ad_vectors import IMAGE
-from adwright.creative.records.encoders.images import ImageEncoder
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.judging import IMAGE
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.encoders import ImageEncoder
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
-from adwright.creative.response.inputs.texts import encoded_texts
-from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+from adwright.creative.response.inputs import encoded_texts
+from adwright.creative.response.outcomes import CreativeOutcomes
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.creative._clickrate_measures import paper_form
 from benchmarks.creative.editing.cells import Rows

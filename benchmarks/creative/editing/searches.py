@@ -9,27 +9,33 @@ from functools import partial
 
 import numpy as np
 
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
-from adwright.creative.editor.job.decision import decide
-from adwright.creative.editor.job.settings import EditJob
-from adwright.creative.editor.search.ascent import gradient_ascent
-from adwright.creative.editor.search.fitness import FitnessSettings, PlanFitness, Weighted
-from adwright.creative.editor.search.genetic import genetic_search
-from adwright.creative.editor.search.latent_cloud import LatentCloud
-from adwright.creative.editor.search.pareto import (
+from adwright.creative.editor.edit_kinds import Contrast, Crop, Exposure, Saturation, Temperature
+from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.fitness import (
+    EditedBatch,
+    FineNoise,
+    FitnessSettings,
+    Floats,
+    GeneticSettings,
+    LatentCloud,
+    PictureJudge,
+    Pixels,
+    PlanFitness,
+    SearchOutcome,
+    Weighted,
+    squeezed,
+)
+from adwright.creative.editor.found_edit import FoundEdit, find_edit
+from adwright.creative.editor.job_files import EditJob, decide
+from adwright.creative.editor.searches import (
+    genetic_search,
+    gradient_ascent,
     hypervolume,
     pareto_search,
+    random_search,
     reference_point,
     weighted_sums,
 )
-from adwright.creative.editor.search.penalties import FineNoise
-from adwright.creative.editor.search.picture_judge import Floats, PictureJudge, Pixels
-from adwright.creative.editor.search.population import EditedBatch, squeezed
-from adwright.creative.editor.search.random_search import random_search
-from adwright.creative.editor.search.result import FoundEdit, find_edit
-from adwright.creative.editor.search.settings import GeneticSettings, SearchOutcome
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import DrawnTask, grid_of
 

@@ -45,7 +45,7 @@ from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.creative.faces.directions import Directions
 from adwright.creative.faces.stylegan import Generator
-from adwright.creative.records.encoders.efficientnet import SIDE, EfficientNetLite0
+from adwright.creative.records.encoders import SIDE, EfficientNetLite0
 from adwright.training.run_settings import seeded
 
 __all__ = [

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ArtifactError
-from adwright.creative.judging.judgement import AdJudge
-from adwright.creative.lifetime.hazards.fitted import KIND as LIFE_KIND
-from adwright.creative.lifetime.picture_life import PictureLife
+from adwright.creative.judging import AdJudge
+from adwright.creative.lifetime.survival_curves import KIND as LIFE_KIND
+from adwright.creative.lifetime.survival_curves import PictureLife
 from adwright.creative.memory.fitted import KIND as MEMORY_KIND
 from adwright.creative.memory.fitted import FittedMemory
 from adwright.creative.memory.language import load_language_memory

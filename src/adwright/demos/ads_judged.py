@@ -17,10 +17,9 @@ from pathlib import Path
 import polars as pl
 
 from adwright.creative.judges import open_judge
-from adwright.creative.judging.judgement import Judgements
-from adwright.creative.pages.ads_page import write_ads_page
-from adwright.creative.pages.explained import judged_by, shown_ads
-from adwright.creative.records.verbal.ads_table import AdColumns, read_ads
+from adwright.creative.judging import Judgements
+from adwright.creative.pages import judged_by, shown_ads, write_ads_page
+from adwright.creative.records.ads_table import AdColumns, read_ads
 from adwright.demos.ads_program import ProductAd
 
 __all__ = ["JUDGES", "JudgedAds", "judge_ads"]

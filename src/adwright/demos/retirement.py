@@ -11,14 +11,12 @@ from pathlib import Path
 
 from adwright.core.clock import Clock
 from adwright.core.config import Count, settings
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig
-from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
-from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
-from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList, retirement_list
-from adwright.creative.lifetime.retirement.lives import LifeRecord
-from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
-from adwright.creative.lifetime.retirement.replay_result import Replay
-from adwright.creative.lifetime.retirement.run import train_retirement
+from adwright.creative.lifetime.lives import JourneyLives, LifeRecord
+from adwright.creative.lifetime.replay import Replay, ReplayConfig, replay
+from adwright.creative.lifetime.retire import train_retirement
+from adwright.creative.lifetime.stop_list import RetirementList, retirement_list
+from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
+from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.folder import claim_folder, remove_ours
 from adwright.training.loop.stage_timer import Stages

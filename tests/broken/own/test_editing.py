@@ -15,9 +15,8 @@ pytest.importorskip("PIL", reason="the extra creative is not installed")
 
 from PIL import Image
 
-from adwright.creative.response.click_run import train_clicks
-from adwright.creative.response.fit import ClickRateConfig
-from adwright.creative.response.inputs.texts import encoded_texts
+from adwright.creative.response.fit import ClickRateConfig, train_clicks
+from adwright.creative.response.inputs import encoded_texts
 from tests.broken.own.mistakes import OWN, Mistake, check, title, written
 from tests.support.data.judged_pictures import Brightness, picture_judges
 from tests.support.data.small_creatives import small_creatives

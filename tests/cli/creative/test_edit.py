@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adwright.creative.editor.provenance.content_credentials import read_credentials
+from adwright.creative.editor.provenance import read_credentials
 from adwright.creative.faces.fitted import DRAWN
 from tests.support.commands import call
 from tests.support.creative.face_ads import face_ad

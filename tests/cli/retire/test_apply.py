@@ -9,7 +9,7 @@ import pytest
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
-from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
+from adwright.creative.lifetime.stop_list import RetirementList
 from tests.support.commands import call
 from tests.support.data.small_stop_list import small_stop_list
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
+from adwright.creative.lifetime.stop_list import RetirementList
 from tests.support.commands import call
 
 

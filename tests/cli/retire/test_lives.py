@@ -12,7 +12,7 @@ from adwright.cli.retire.lives import (
     said_period,
 )
 from adwright.core.errors import ConfigError, FileUnreadableError
-from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
+from adwright.creative.lifetime.lives import DeliveryLives
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.deliveries import record
 from tests.support.data.small_journey import transactions, write_journey

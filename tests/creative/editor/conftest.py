@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from adwright.core.clock import SystemClock
+from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edited_file import FileEditor
-from adwright.creative.editor.job.asked_judges import AskedJudges
-from adwright.creative.editor.job.face_model import plain_guard
-from adwright.creative.editor.job.one_ad import JobTools
-from adwright.creative.editor.provenance.edit_log import EditLog
-from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
+from adwright.creative.editor.job import JobTools
+from adwright.creative.editor.job_faces import plain_guard
+from adwright.creative.editor.job_judges import AskedJudges
+from adwright.creative.editor.provenance import SigningKey, made_test_key
 from adwright.creative.judges import open_judge
 from tests.support.data.judged_pictures import Brightness, picture_judges, shop_windows
 

@@ -11,9 +11,9 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.provenance.edit_log import EditLog, EditRecord, MovedFace
+from adwright.creative.editor.edit_kinds import Exposure
+from adwright.creative.editor.edit_log import EditLog, EditRecord, MovedFace
+from adwright.creative.editor.edit_plan import EditPlan
 
 HASHES = [f"{at:064x}" for at in range(1, 9)]
 

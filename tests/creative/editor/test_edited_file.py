@@ -12,21 +12,31 @@ from PIL import Image
 
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, FileUnreadableError
+from adwright.creative.editor.edit_kinds import (
+    BackgroundBlur,
+    Crop,
+    EditContext,
+    Exposure,
+    FaceMove,
+    ProtectedBox,
+)
+from adwright.creative.editor.edit_log import EditLog
+from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.edited_file import EditedFile, FileEditor
-from adwright.creative.editor.edits.background import BackgroundBlur
-from adwright.creative.editor.edits.context import EditContext, ProtectedBox
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest
-from adwright.creative.editor.guards.guard import EditGuard
-from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules
-from adwright.creative.editor.provenance.content_credentials import read_credentials
-from adwright.creative.editor.provenance.edit_log import EditLog
-from adwright.creative.editor.provenance.hashes import picture_hash
-from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
-from adwright.creative.editor.provenance.source_type import digital_source_type
+from adwright.creative.editor.guard import EditGuard
+from adwright.creative.editor.guard_rules import (
+    ConsentEntry,
+    ConsentManifest,
+    DirectionCard,
+    DirectionRules,
+)
+from adwright.creative.editor.provenance import (
+    SigningKey,
+    digital_source_type,
+    made_test_key,
+    picture_hash,
+    read_credentials,
+)
 from adwright.creative.faces.aligning import FaceAligner, FacePlace, SubjectFinder
 from tests.support.creative.drawn_ads import Shot, film, photograph, saved
 from tests.support.creative.edited_pictures import LOCKED, VECTORS, ShadeMover

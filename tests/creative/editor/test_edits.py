@@ -13,25 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.editor.edits.background import BackgroundBlur
-from adwright.creative.editor.edits.context import (
+from adwright.creative.editor.edit_kinds import (
+    TONES,
+    BackgroundBlur,
+    Contrast,
+    Crop,
     EditContext,
+    Exposure,
+    FaceMove,
+    Knob,
+    PictureEdit,
     ProtectedBox,
+    Saturation,
+    Temperature,
+    check_values,
     kept,
     protected_mask,
 )
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.knobs import Knob, PictureEdit, check_values
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.text import TextOverlay, contrast_ratio
-from adwright.creative.editor.edits.tones import (
-    TONES,
-    Contrast,
-    Exposure,
-    Saturation,
-    Temperature,
-)
+from adwright.creative.editor.edit_plan import EditPlan, TextOverlay, contrast_ratio
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.edited_pictures import BOXES, PLACES, ShadeMover, scene, scene_context

@@ -13,21 +13,23 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.text import TextOverlay
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.guards.ages import AgeCheck
-from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest, crop_hash
-from adwright.creative.editor.guards.drift import DriftCheck
-from adwright.creative.editor.guards.guard import EditGuard, EditRequest
-from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules
-from adwright.creative.editor.guards.refusals import Refusal
-from adwright.creative.editor.guards.skin import SKIN_LIMITS, skin_tone
-from adwright.creative.editor.provenance.edit_log import EditLog
-from adwright.creative.editor.provenance.hashes import picture_hash
+from adwright.creative.editor.edit_kinds import Crop, EditContext, Exposure, FaceMove
+from adwright.creative.editor.edit_log import EditLog
+from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
+from adwright.creative.editor.guard import EditGuard, EditRequest
+from adwright.creative.editor.guard_rules import (
+    SKIN_LIMITS,
+    AgeCheck,
+    ConsentEntry,
+    ConsentManifest,
+    DirectionCard,
+    DirectionRules,
+    DriftCheck,
+    Refusal,
+    crop_hash,
+    skin_tone,
+)
+from adwright.creative.editor.provenance import picture_hash
 from adwright.creative.faces.aligning import FacePlace
 from tests.support.creative.drawn_ads import photograph
 from tests.support.creative.edited_pictures import (

@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
-from adwright.creative.editor.guards.ad_words import ForbiddenWords, forbidden_words
-from adwright.creative.editor.guards.consent import (
+from adwright.creative.editor.guard_rules import (
     ConsentEntry,
     ConsentManifest,
+    DirectionCard,
+    DirectionRules,
+    ForbiddenWords,
     consent_manifest,
     crop_hash,
+    forbidden_words,
+    vector_hash,
 )
-from adwright.creative.editor.guards.locks import DirectionCard, DirectionRules, vector_hash
-from adwright.creative.editor.provenance.hashes import picture_hash
+from adwright.creative.editor.provenance import picture_hash
 from tests.support.creative.edited_pictures import LOCKED, PLACES, VECTORS, scene
 
 FOUND = [

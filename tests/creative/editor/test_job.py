@@ -14,38 +14,52 @@ from PIL import Image
 import adwright
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ResumeError
-from adwright.creative.editor.edits.context import EditContext, ProtectedBox
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.guards.ages import AgeCheck
-from adwright.creative.editor.guards.consent import ConsentEntry, ConsentManifest, consent_manifest
-from adwright.creative.editor.guards.drift import DriftCheck
-from adwright.creative.editor.guards.guard import EditRequest
-from adwright.creative.editor.job.ad_judges import (
-    AdOnPictures,
-    PictureEyes,
-    Unlikeness,
-    sees_pictures,
+from adwright.creative.editor.edit_kinds import EditContext, Exposure, FaceMove, ProtectedBox
+from adwright.creative.editor.edit_log import EditLog
+from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.fitness import EnsembleJudge, edited_batch
+from adwright.creative.editor.guard import EditRequest
+from adwright.creative.editor.guard_rules import (
+    AgeCheck,
+    ConsentEntry,
+    ConsentManifest,
+    DriftCheck,
+    consent_manifest,
 )
-from adwright.creative.editor.job.asked_judges import AskedJudges, opened_judges
-from adwright.creative.editor.job.face_model import (
+from adwright.creative.editor.job import (
+    AdToEdit,
+    FaceFiles,
+    JobTools,
+    checked_ad,
+    edit_ad,
+    edit_ads,
+    noted_faces,
+    prepared_job,
+)
+from adwright.creative.editor.job_faces import (
     FaceDrift,
     FaceRealnessDrop,
+    FacesOfAd,
     FaceTools,
+    ProtectedRegions,
+    faces_of_ad,
     plain_guard,
 )
-from adwright.creative.editor.job.faces_of_ad import FacesOfAd, faces_of_ad
-from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, checked_ad, edit_ad, noted_faces
-from adwright.creative.editor.job.protected import ProtectedRegions
-from adwright.creative.editor.job.run import FaceFiles, edit_ads, prepared_job
-from adwright.creative.editor.job.settings import EditJob
-from adwright.creative.editor.provenance.content_credentials import read_credentials
-from adwright.creative.editor.provenance.edit_log import EditLog
-from adwright.creative.editor.provenance.hashes import picture_hash
-from adwright.creative.editor.provenance.signing_keys import SigningKey, made_test_key
-from adwright.creative.editor.search.picture_judge import EnsembleJudge
-from adwright.creative.editor.search.population import edited_batch
+from adwright.creative.editor.job_files import EditJob
+from adwright.creative.editor.job_judges import (
+    AdOnPictures,
+    AskedJudges,
+    PictureEyes,
+    Unlikeness,
+    opened_judges,
+    sees_pictures,
+)
+from adwright.creative.editor.provenance import (
+    SigningKey,
+    made_test_key,
+    picture_hash,
+    read_credentials,
+)
 from adwright.creative.faces.aligning import (
     AlignedFaces,
     FaceAligner,
@@ -55,14 +69,13 @@ from adwright.creative.faces.aligning import (
 )
 from adwright.creative.faces.opened import OpenedFaces
 from adwright.creative.judges import open_judge
-from adwright.creative.judging.ad_vectors import IMAGE
-from adwright.creative.judging.judgement import Judgements
-from adwright.creative.records.encoders.images import opened_image
-from adwright.creative.records.seeing.colours import colours_of
-from adwright.creative.records.verbal.ads_table import AdTable, read_ads
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.judging import IMAGE, Judgements
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ads_table import AdTable, read_ads
+from adwright.creative.records.colours import colours_of
+from adwright.creative.records.encoders import opened_image
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
-from adwright.creative.response.inputs.texts import encoded_texts
+from adwright.creative.response.inputs import encoded_texts
 from tests.support.creative.drawn_ads import photograph
 from tests.support.creative.edited_pictures import PLACES, scene
 from tests.support.data.judged_pictures import Brightness, picture_judges, shop_windows
@@ -230,7 +243,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> OpenedFaces:
 
 
 @pytest.fixture
-def tools(opened: OpenedFaces) -> FaceTools:
+def face_tools(opened: OpenedFaces) -> FaceTools:
     boxes = [place.pixels(PICTURE.shape) for place in PLACES[:1]]
     entries = [
         ConsentEntry("synthetic", adult="declared", picture=picture_hash(PICTURE), box=box)
@@ -239,34 +252,34 @@ def tools(opened: OpenedFaces) -> FaceTools:
     return FaceTools.of(opened, ConsentManifest(tuple(entries)), NoFinder())  # type: ignore[arg-type]
 
 
-def codes(tools: FaceTools, plan: EditPlan, log: EditLog, *, faces: bool = True) -> list[str]:
-    guard = tools.guard(log) if faces else plain_guard(log)
-    context = EditContext(places=PLACES, mover=tools.opened.mover)
+def codes(face_tools: FaceTools, plan: EditPlan, log: EditLog, *, faces: bool = True) -> list[str]:
+    guard = face_tools.guard(log) if faces else plain_guard(log)
+    context = EditContext(places=PLACES, mover=face_tools.opened.mover)
     found = guard.verdict(EditRequest(PICTURE, plan, context), SystemClock().now())
     return [one.code for one in found.refusals]
 
 
-def test_consent_and_directions_are_asked_for(tools: FaceTools, tmp_path: Path) -> None:
+def test_consent_and_directions_are_asked_for(face_tools: FaceTools, tmp_path: Path) -> None:
     log = EditLog(tmp_path / "edits.jsonl", SystemClock())
-    assert codes(tools, MOVE, log) == []
-    assert codes(tools, MOVE, log, faces=False) == ["no_manifest"]
+    assert codes(face_tools, MOVE, log) == []
+    assert codes(face_tools, MOVE, log, faces=False) == ["no_manifest"]
     other = EditPlan((FaceMove(("smile", "turn"), ((0.0, 0.0), (0.4, 0.0))),))
-    assert "no_consent" in codes(tools, other, log)
-    assert set(codes(tools, EditPlan((FaceMove(("age",), ((0.4,),)),)), log)) & {
+    assert "no_consent" in codes(face_tools, other, log)
+    assert set(codes(face_tools, EditPlan((FaceMove(("age",), ((0.4,),)),)), log)) & {
         "locked_direction",
         "unknown_direction",
     }
-    assert tools.rules().unknown == ("gender", "age", "ethnicity")
-    drift = tools.guard(log).drift
+    assert face_tools.rules().unknown == ("gender", "age", "ethnicity")
+    drift = face_tools.guard(log).drift
     assert drift is not None
     assert "skin_light" in drift.limits
 
 
-def test_moves_cost(tools: FaceTools) -> None:
-    penalties = tools.penalties(PICTURE, PLACES[:1], EditJob())
+def test_moves_cost(face_tools: FaceTools) -> None:
+    penalties = face_tools.penalties(PICTURE, PLACES[:1], EditJob())
     names = [one.penalty.name for one in penalties]
     assert names == ["latent_distance", "identity_distance", "face_drift", "face_realness_drop"]
-    context = EditContext(places=PLACES[:1], mover=tools.opened.mover)
+    context = EditContext(places=PLACES[:1], mover=face_tools.opened.mover)
     batch = edited_batch(MOVE, np.array([[0.0, 0.0], [1.5, 1.5]]), PICTURE, context)
     for one in penalties:
         lost = one.penalty.of(batch)

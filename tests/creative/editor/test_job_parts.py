@@ -23,25 +23,31 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.core.hashing import sha256_file
-from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.plan import EditedPicture, EditPlan, SkippedEdit
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.job.asked_judges import AskedJudges, JudgesOfAd
-from adwright.creative.editor.job.decision import decide
-from adwright.creative.editor.job.folder import JobFolder, require_apart
-from adwright.creative.editor.job.one_ad import AdToEdit, JobTools, edit_ad
-from adwright.creative.editor.job.outcome import AdOutcome, KeptFront, with_found
-from adwright.creative.editor.job.protected import ProtectedRegions, read_protected
-from adwright.creative.editor.job.searching import search_plan
-from adwright.creative.editor.job.settings import EDITS, LIGHT, EditJob
-from adwright.creative.editor.job.shrunk import ShrunkPicture, shrunk
-from adwright.creative.editor.job.summary import counted, write_summary
-from adwright.creative.editor.provenance.label import ESTIMATE
-from adwright.creative.editor.search.fitness import Weighted
-from adwright.creative.editor.search.population import EditedBatch
-from adwright.creative.editor.search.result import FoundEdit, JudgedChange
+from adwright.creative.editor.edit_kinds import EditContext, Exposure
+from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
+from adwright.creative.editor.fitness import EditedBatch, Weighted
+from adwright.creative.editor.found_edit import FoundEdit, JudgedChange
+from adwright.creative.editor.job import AdToEdit, JobTools, edit_ad, search_plan
+from adwright.creative.editor.job_faces import ProtectedRegions, read_protected
+from adwright.creative.editor.job_files import (
+    EDITS,
+    LIGHT,
+    AdOutcome,
+    EditJob,
+    JobFolder,
+    KeptFront,
+    ShrunkPicture,
+    counted,
+    decide,
+    require_apart,
+    shrunk,
+    with_found,
+    write_summary,
+)
+from adwright.creative.editor.job_judges import AskedJudges, JudgesOfAd
+from adwright.creative.editor.provenance import ESTIMATE
 from adwright.creative.faces.aligning import FacePlace
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
 from tests.support.creative.edited_pictures import scene, scene_context
 from tests.support.creative.searches import ColourJudge
 from tests.support.data.judged_pictures import shop_windows

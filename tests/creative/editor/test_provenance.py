@@ -15,24 +15,23 @@ from PIL import Image
 
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError
-from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Contrast, Exposure
-from adwright.creative.editor.provenance.content_credentials import (
+from adwright.creative.editor.edit_kinds import Contrast, Crop, EditContext, Exposure, FaceMove
+from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.provenance import (
+    ESTIMATE,
+    LABEL,
     EditStatement,
+    SigningKey,
+    digital_source_type,
+    labelled,
+    made_test_key,
+    overlap,
+    picture_hash,
     read_credentials,
+    read_signing_key,
+    tagged,
     with_credentials,
 )
-from adwright.creative.editor.provenance.hashes import overlap, picture_hash
-from adwright.creative.editor.provenance.label import ESTIMATE, LABEL, labelled
-from adwright.creative.editor.provenance.signing_keys import (
-    SigningKey,
-    made_test_key,
-    read_signing_key,
-)
-from adwright.creative.editor.provenance.source_type import digital_source_type, tagged
 from tests.support.creative.drawn_ads import saved
 from tests.support.creative.edited_pictures import scene, scene_context
 

@@ -17,45 +17,48 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
-from adwright.creative.editor.guards.guard import EditGuard, EditRequest
-from adwright.creative.editor.guards.locks import DirectionRules
-from adwright.creative.editor.provenance.label import ESTIMATE
-from adwright.creative.editor.search.edits_page import (
+from adwright.creative.editor.edit_kinds import (
+    Contrast,
+    Exposure,
+    FaceMove,
+    Saturation,
+    Temperature,
+)
+from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.fitness import (
+    BoundedJudge,
+    EditedBatch,
+    EnsembleJudge,
+    FineNoise,
+    FitnessSettings,
+    GeneticSettings,
+    IdentityDistance,
+    LatentCloud,
+    LatentDistance,
+    PlanFitness,
+    SearchOutcome,
+    SlopedJudge,
+    Weighted,
+    checked_answers,
+    edited_batch,
+    guarded,
+)
+from adwright.creative.editor.found_edit import (
+    FoundEdit,
+    JudgedChange,
     contact_sheet,
+    edit_at,
     edits_page,
+    find_edit,
     front_chart,
+    judged_change,
     write_contact_sheet,
     write_edits_page,
 )
-from adwright.creative.editor.search.fitness import (
-    FitnessSettings,
-    PlanFitness,
-    Weighted,
-    guarded,
-)
-from adwright.creative.editor.search.genetic import genetic_search
-from adwright.creative.editor.search.latent_cloud import LatentCloud
-from adwright.creative.editor.search.pareto import EditFront
-from adwright.creative.editor.search.penalties import FineNoise, IdentityDistance, LatentDistance
-from adwright.creative.editor.search.picture_judge import (
-    BoundedJudge,
-    EnsembleJudge,
-    SlopedJudge,
-    checked_answers,
-)
-from adwright.creative.editor.search.population import EditedBatch, edited_batch
-from adwright.creative.editor.search.random_search import random_search
-from adwright.creative.editor.search.result import (
-    FoundEdit,
-    JudgedChange,
-    edit_at,
-    find_edit,
-    judged_change,
-)
-from adwright.creative.editor.search.settings import GeneticSettings, SearchOutcome
+from adwright.creative.editor.guard import EditGuard, EditRequest
+from adwright.creative.editor.guard_rules import DirectionRules
+from adwright.creative.editor.provenance import ESTIMATE
+from adwright.creative.editor.searches import EditFront, genetic_search, random_search
 from benchmarks.creative.editing.drawn_rule import DrawnRule, RuleJudge, drawn_ads, measured
 from tests.support.creative.edited_pictures import LOCKED, PLACES, VECTORS, scene, scene_context
 from tests.support.creative.searches import PICTURE, PLAN, ColourJudge, SlopedColour, colour_fitness

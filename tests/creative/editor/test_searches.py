@@ -13,17 +13,25 @@ from hypothesis import strategies as st
 from pymoo.core.population import Population
 
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
-from adwright.creative.editor.edits.background import BackgroundBlur
-from adwright.creative.editor.edits.context import EditContext
-from adwright.creative.editor.edits.face_moves import FaceMove
-from adwright.creative.editor.edits.framing import Crop
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.text import TextOverlay
-from adwright.creative.editor.edits.tones import Exposure
-from adwright.creative.editor.search.ascent import gradient_ascent
-from adwright.creative.editor.search.fitness import FitnessSettings, PlanFitness
-from adwright.creative.editor.search.genetic import genetic_search, search_parts
-from adwright.creative.editor.search.operators import (
+from adwright.creative.editor.edit_kinds import (
+    BackgroundBlur,
+    Crop,
+    EditContext,
+    Exposure,
+    FaceMove,
+)
+from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
+from adwright.creative.editor.fitness import (
+    Archive,
+    FitnessSettings,
+    GeneticSettings,
+    PlanFitness,
+    applied_to_all,
+    edited_batch,
+    require_calls,
+    squeezed,
+)
+from adwright.creative.editor.operators import (
     NearNeutral,
     OnGrid,
     PlanProblem,
@@ -32,16 +40,17 @@ from adwright.creative.editor.search.operators import (
     StepMutation,
     rank_chances,
 )
-from adwright.creative.editor.search.pareto import (
+from adwright.creative.editor.searches import (
+    genetic_search,
+    gradient_ascent,
     hypervolume,
     pareto_search,
+    random_search,
     reference_point,
+    search_parts,
     unbeaten_rows,
     weighted_sums,
 )
-from adwright.creative.editor.search.population import applied_to_all, edited_batch, squeezed
-from adwright.creative.editor.search.random_search import random_search
-from adwright.creative.editor.search.settings import Archive, GeneticSettings, require_calls
 from tests.support.creative.edited_pictures import ShadeMover, scene, scene_context
 from tests.support.creative.searches import PICTURE, ColourJudge, SlopedColour, colour_fitness
 
@@ -144,7 +153,7 @@ def test_it_needs_one_judge_and_pymoo(monkeypatch: pytest.MonkeyPatch) -> None:
         genetic_search(colour_fitness(ColourJudge(), ColourJudge()), seed=0)
     import adwright.creative.editor.search as room
 
-    name = "adwright.creative.editor.search.operators"
+    name = "adwright.creative.editor.operators"
     monkeypatch.delattr(room, "operators", raising=False)
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match="creative"):

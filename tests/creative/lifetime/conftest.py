@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.spells import spells_of
+from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.small_journey import transactions, write_journey
 from tests.support.data.small_life_log import SmallLives, small_model

@@ -11,20 +11,19 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError, DataError, SchemaError
-from adwright.creative.editor.job.ad_judges import AdOnPictures, PictureEyes, sees_pictures
+from adwright.creative.editor.job_judges import AdOnPictures, PictureEyes, sees_pictures
 from adwright.creative.judges import open_judge
-from adwright.creative.judging.ad_vectors import IMAGE
-from adwright.creative.lifetime.delivery_features import SEGMENTS
+from adwright.creative.judging import IMAGE
 from adwright.creative.lifetime.delivery_spells import (
+    SEGMENTS,
     DeliverySpellConfig,
     DeliverySpells,
     delivery_spells,
 )
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.picture_life import PictureLife, mean_life
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.lifetime.survival_curves import FittedLifetime, PictureLife, mean_life
+from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.survival_network import LifeTerms
+from adwright.creative.records.ad_record import AdRecord
 from tests.support.data.deliveries import FIRST, record
 from tests.support.data.small_spells import small_spells
 

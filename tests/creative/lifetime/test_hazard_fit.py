@@ -23,14 +23,16 @@ from adwright.core.errors import (
     ResumeError,
     SchemaError,
 )
-from adwright.creative.lifetime.hazards.click_weights import ClickWeights
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.hazards.fitted import KIND, FittedLifetime
-from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss, marginal_logits
-from adwright.creative.lifetime.hazards.network import SurvivalConfig
-from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.spell_store import open_spells, save_spells
-from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.spell_table import SpellTable, open_spells, save_spells
+from adwright.creative.lifetime.survival_curves import KIND, FittedLifetime
+from adwright.creative.lifetime.survival_fit import ClickWeights, LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.survival_network import (
+    BinTargets,
+    LifeTerms,
+    SurvivalConfig,
+    hazard_loss,
+    marginal_logits,
+)
 from adwright.metrics.survival import harrell_c, kaplan_meier
 from tests.support.data.small_spells import small_spells
 

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.lifetime.hazards.curves import LifeCurves
-from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs
-from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss
-from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
-from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.hazards.training_spells import (
-    TrainingSpells,
-    hash_of,
-    typical_ends,
+from adwright.creative.lifetime.survival_curves import LifeCurves
+from adwright.creative.lifetime.survival_fit import TrainingSpells, hash_of, typical_ends
+from adwright.creative.lifetime.survival_network import (
+    BinTargets,
+    InputSpec,
+    LifeTerms,
+    SpellInputs,
+    SurvivalConfig,
+    SurvivalNetwork,
+    hazard_loss,
 )
 from tests.support.data.small_spells import small_spells
 

@@ -13,25 +13,26 @@ from torch import Tensor
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
-from adwright.creative.lifetime.hazards.click_weights import ClickWeights
-from adwright.creative.lifetime.hazards.clocks import clocks_of
-from adwright.creative.lifetime.hazards.common_effects import CommonEffects
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.hazards.inputs import (
+from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.survival_fit import (
+    ClickWeights,
+    CommonEffects,
+    LifetimeConfig,
+    clocks_of,
+    fit_lifetime,
+)
+from adwright.creative.lifetime.survival_network import (
+    BinTargets,
     InputSpec,
     KnownValues,
+    LifeTerms,
     NumberScale,
     SpellInputs,
-)
-from adwright.creative.lifetime.hazards.likelihood import (
-    BinTargets,
+    SurvivalConfig,
     hazard_loss,
     log_hazards,
     marginal_logits,
 )
-from adwright.creative.lifetime.hazards.network import SurvivalConfig
-from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.spell_table import SpellTable
 from tests.support.data.small_spells import small_spells
 
 EDGES = (1.0, 3.0, 5.0, 7.0, 10.0)

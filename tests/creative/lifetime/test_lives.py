@@ -14,22 +14,21 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, SchemaError
+from adwright.creative.lifetime import retire as units
 from adwright.creative.lifetime.delivery_spells import DeliverySpellConfig
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.hazards.network import SurvivalConfig
-from adwright.creative.lifetime.journey_weeks import Where
-from adwright.creative.lifetime.retirement import training_units as units
-from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
-from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
-from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord, RunningUnits
-from adwright.creative.lifetime.retirement.training_units import (
-    fit_retirement,
-    retirement_data,
-    training_units,
+from adwright.creative.lifetime.lives import (
+    DeliveryLives,
+    JourneyLives,
+    LifeLog,
+    LifeRecord,
+    RunningUnits,
 )
+from adwright.creative.lifetime.retire import fit_retirement, retirement_data, training_units
 from adwright.creative.lifetime.spell_table import SpellTable, draw_ids
-from adwright.creative.lifetime.spells import SpellConfig, spells_of
+from adwright.creative.lifetime.spells import SpellConfig, Where, spells_of
+from adwright.creative.lifetime.survival_curves import FittedLifetime
+from adwright.creative.lifetime.survival_fit import LifetimeConfig
+from adwright.creative.lifetime.survival_network import SurvivalConfig
 from adwright.creative.records.delivery import DeliveryRecord, open_delivery, save_delivery
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.deliveries import DAYS, FIRST, record

@@ -12,9 +12,15 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
-from adwright.creative.lifetime.retirement.rates import HALF_LIVES, Rates, credibility
-from adwright.creative.lifetime.retirement.values import ValueConfig, ValueModel, fit_values
+from adwright.creative.lifetime.lives import LifeLog, RunningUnits
+from adwright.creative.lifetime.stop_values import (
+    HALF_LIVES,
+    Rates,
+    ValueConfig,
+    ValueModel,
+    credibility,
+    fit_values,
+)
 from tests.support.data.small_life_log import SmallLives, small_life_log
 
 PERIOD = 14

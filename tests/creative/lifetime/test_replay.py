@@ -16,30 +16,29 @@ from adwright.creative.lifetime.fatigue import (
     fires_at,
     low_in_a_row,
 )
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.frontier import (
-    Frontier,
-    StopPoints,
-    StopSums,
-    matched,
-    stopped_where,
-)
-from adwright.creative.lifetime.retirement.rates import credibility
-from adwright.creative.lifetime.retirement.replay import ReplayConfig, fatigue_grid, replay
-from adwright.creative.lifetime.retirement.replay_result import (
+from adwright.creative.lifetime.replay import (
     FatiguePoint,
+    Frontier,
     Replay,
+    ReplayConfig,
     ReplayLead,
     RulePoint,
+    StopPoints,
+    StopSums,
+    fatigue_grid,
+    matched,
+    replay,
+    stopped_where,
 )
-from adwright.creative.lifetime.retirement.rule import (
+from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
     flat_outlook,
     keeping_index,
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.retirement.values import ValueConfig, fit_values
+from adwright.creative.lifetime.stop_values import ValueConfig, credibility, fit_values
+from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.metrics.bootstrap import draw_counts
 from adwright.metrics.two_level import MethodInterval
 from tests.support.data.small_life_log import SmallLives
@@ -217,7 +216,7 @@ def test_a_model_that_may_know_the_answers_is_refused(
         replay(drawn_lives, late, WEEKS, SMALL, before=15)
     with pytest.raises(ConfigError, match="needs periods"):
         replay(drawn_lives, None, [], SMALL)
-    with pytest.raises(ConfigError, match="resample"):
+    with pytest.raises(ConfigError, match="draws must be at least 1"):
         ReplayConfig(draws=0)
     with pytest.raises(ConfigError, match="between 0 and 1"):
         ReplayConfig(drops=(0.5, 1.0))

@@ -14,18 +14,25 @@ import pytest
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError, ResourceError
 from adwright.creative.lifetime import spells
 from adwright.creative.lifetime.delivery_spells import delivery_spells
-from adwright.creative.lifetime.display_features import words_of
-from adwright.creative.lifetime.journey_weeks import (
+from adwright.creative.lifetime.spell_table import (
+    TABLE_FILE,
+    SpellTable,
+    open_spells,
+    runs_of,
+    save_spells,
+)
+from adwright.creative.lifetime.spells import (
     DISPLAYS,
     MAILERS,
+    SpellConfig,
     Where,
+    build_spells,
     read_displays,
     read_sales,
+    series_of,
+    spells_of,
+    words_of,
 )
-from adwright.creative.lifetime.spell_runs import runs_of
-from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
-from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.creative.lifetime.spells import SpellConfig, build_spells, series_of, spells_of
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.deliveries import record
 from tests.support.data.small_journey import N_PRODUCTS, transactions, write_journey

@@ -11,13 +11,8 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
-from adwright.creative.lifetime.retirement.listing.apply_stops import apply_stops
-from adwright.creative.lifetime.retirement.listing.stop_events import (
-    held_back,
-    stop_events,
-    undo_events,
-)
-from adwright.creative.lifetime.retirement.listing.stop_list import record_hash
+from adwright.creative.lifetime.stop_events import apply_stops, held_back, stop_events, undo_events
+from adwright.creative.lifetime.stop_list import record_hash
 from adwright.data.schema import validate_events
 from adwright.data.sources.log import open_log, save_log
 from adwright.data.sources.tables import write_events

@@ -14,38 +14,34 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError, ResourceError
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.listing.evidence import (
+from adwright.creative.lifetime.lives import RunningUnits
+from adwright.creative.lifetime.replay import ReplayConfig, replay
+from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.stop_list import (
     Influences,
+    ListFacts,
     PastUnits,
+    RetirementList,
     hidden_of,
     influences,
-    past_units,
-    vectors_of,
-)
-from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
-from adwright.creative.lifetime.retirement.listing.stop_list import (
-    RetirementList,
-    model_hash,
-    record_hash,
-    retirement_list,
-)
-from adwright.creative.lifetime.retirement.listing.stop_text import (
-    ListFacts,
     left_in_words,
     list_in_words,
+    model_hash,
+    past_units,
+    record_hash,
+    retirement_list,
+    vectors_of,
 )
-from adwright.creative.lifetime.retirement.lives import RunningUnits
-from adwright.creative.lifetime.retirement.rates import credibility
-from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
-from adwright.creative.lifetime.retirement.rule import (
+from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
+from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
     decide,
     flat_outlook,
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.stop_values import credibility
+from adwright.creative.lifetime.survival_curves import FittedLifetime
 from tests.support.data.small_life_log import SmallLives, small_images, small_model
 
 CONFIG = RetireConfig(floor=0.95, ahead=3)

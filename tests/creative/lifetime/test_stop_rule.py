@@ -17,20 +17,10 @@ from adwright.core.errors import (
     ResourceError,
     ValueInvalidError,
 )
-from adwright.creative.lifetime.hazards.curves import LifeCurves
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.retirement.frontier import (
-    Frontier,
-    StopPoints,
-    StopSums,
-    matched,
-    stopped_where,
-)
-from adwright.creative.lifetime.retirement.lives import LifeLog
-from adwright.creative.lifetime.retirement.rates import Rates
-from adwright.creative.lifetime.retirement.rule import (
+from adwright.creative.lifetime.lives import LifeLog
+from adwright.creative.lifetime.replay import Frontier, StopPoints, StopSums, matched, stopped_where
+from adwright.creative.lifetime.retire import open_retirement, train_retirement
+from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
     break_even_of,
     decide,
@@ -39,7 +29,10 @@ from adwright.creative.lifetime.retirement.rule import (
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.retirement.run import open_retirement, train_retirement
+from adwright.creative.lifetime.stop_values import Rates
+from adwright.creative.lifetime.survival_curves import FittedLifetime, LifeCurves
+from adwright.creative.lifetime.survival_fit import LifetimeConfig
+from adwright.creative.lifetime.survival_network import LifeTerms
 from adwright.training.loop.callbacks import Callback
 from tests.support.data.small_life_log import SmallLives, small_images, small_life_log
 

@@ -20,20 +20,34 @@ from adwright.core.errors import (
     ResourceError,
     ValueInvalidError,
 )
-from adwright.creative.judging.judgement import AdJudge
-from adwright.creative.memory import ad_blocks
-from adwright.creative.memory.ad_blocks import AdBlocks, BlockConfig
-from adwright.creative.memory.block_ridge import fit_blocks, group_folds, non_negative
-from adwright.creative.memory.encoder import fit_head
-from adwright.creative.memory.fitted import KIND, FittedMemory, fit_memory
-from adwright.creative.memory.lift import brand_key, fit_brand, shrinkage
-from adwright.creative.memory.nearness import NEAREST, near_numbers
+from adwright.creative.judging import AdJudge
+from adwright.creative.memory import block_ridge as ad_blocks
+from adwright.creative.memory.block_ridge import (
+    NEAREST,
+    SURPRISALS,
+    AdBlocks,
+    BlockConfig,
+    brand_key,
+    fit_blocks,
+    fit_brand,
+    group_folds,
+    near_numbers,
+    non_negative,
+    shrinkage,
+)
+from adwright.creative.memory.fitted import (
+    KIND,
+    FittedMemory,
+    cross_fitted,
+    fit_head,
+    fit_memory,
+    measure_memory,
+    rho_interval,
+    train_recall,
+)
 from adwright.creative.memory.outcomes import RecallTable, d_prime, read_recall, scores_of_d_prime
-from adwright.creative.memory.protocol import cross_fitted, measure_memory, rho_interval
-from adwright.creative.memory.recall_run import train_recall
-from adwright.creative.memory.text_numbers import SURPRISALS
-from adwright.creative.records.encoders.store import VectorStore
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.encoders import VectorStore
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.metrics.rank_correlation import spearman
 from tests.support.lm.digit_llama import digit_model

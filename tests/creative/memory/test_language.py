@@ -12,25 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ArtifactError, ConfigError, DataError
-from adwright.creative.judging.judgement import AdJudge
-from adwright.creative.memory.ad_tasks import (
-    Example,
-    content_answer,
-    content_prompt,
-    few_examples,
-    recall_prompt,
-    write_rows,
-)
-from adwright.creative.memory.digits import BranchingModel, Digits, answer_of, digit_tokens
-from adwright.creative.memory.language import (
-    LanguageConfig,
-    LanguageMemory,
-    load_language_memory,
-    tune_memory,
-    tune_run_of,
-)
-from adwright.creative.memory.outcomes import RecallTable
-from adwright.creative.memory.text_numbers import (
+from adwright.creative.judging import AdJudge
+from adwright.creative.memory.block_ridge import (
     FACTS,
     SURPRISALS,
     TEXT_NUMBERS,
@@ -38,8 +21,25 @@ from adwright.creative.memory.text_numbers import (
     surprisal_numbers,
     text_numbers,
 )
-from adwright.creative.records.verbal.record import AdRecord, Scene
-from adwright.creative.records.verbal.verbalise import verbalised
+from adwright.creative.memory.language import (
+    BranchingModel,
+    Digits,
+    Example,
+    LanguageConfig,
+    LanguageMemory,
+    answer_of,
+    content_answer,
+    content_prompt,
+    digit_tokens,
+    few_examples,
+    load_language_memory,
+    recall_prompt,
+    tune_memory,
+    tune_run_of,
+    write_rows,
+)
+from adwright.creative.memory.outcomes import RecallTable
+from adwright.creative.records.ad_record import AdRecord, Scene, verbalised
 from adwright.lm.engine.generation import Message, TokenPrompt
 from tests.support.lm.digit_llama import digit_model, digit_tokenizer
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens

@@ -12,8 +12,8 @@ from adwright.creative.memory import writer_run
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import SeedData, known_ads
 from adwright.creative.memory.writer_run import rewrite, train_writer
-from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import read_ads
 from tests.support.lm.tiny_llama import save_tiny
 
 

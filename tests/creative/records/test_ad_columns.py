@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.core.errors import ConfigError, SchemaError
-from adwright.creative.records.verbal.ad_columns import AdColumns, name_ads, usual_parts
+from adwright.creative.records.ads_table import AdColumns, name_ads, usual_parts
 
 PARTS = ("id", "title", "words", "brand", "seconds", "image", "video", "text")
 

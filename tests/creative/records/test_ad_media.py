@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import FileUnreadableError, ValueInvalidError
-from adwright.creative.records.verbal.ad_media import (
+from adwright.creative.records.ads_table import (
     IMAGES,
     VIDEOS,
     MediaFound,

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError, ValueInvalidError
-from adwright.creative.records.verbal.ads_table import AdColumns, AdTable, read_ads
-from adwright.creative.records.verbal.record import AdRecord, Scene
-from adwright.creative.records.verbal.verbalise import read_verbalised, verbalised
+from adwright.creative.records.ad_record import AdRecord, Scene, read_verbalised, verbalised
+from adwright.creative.records.ads_table import AdColumns, AdTable, read_ads
 from adwright.data.sources.bounds import ReadBounds
 
 ROWS: list[dict[str, object]] = [

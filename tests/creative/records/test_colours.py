@@ -13,14 +13,16 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from adwright.core.errors import MissingExtraError
-from adwright.creative.records.seeing.colour_names import COLOURS, names_of, palette
-from adwright.creative.records.seeing.colours import (
+from adwright.creative.records.colours import (
+    COLOURS,
     bits_a_pixel,
     colours_of,
+    lab_of,
     lean,
+    names_of,
     orientation_of,
+    palette,
 )
-from adwright.creative.records.seeing.lab import lab_of
 from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 NAMES = tuple(COLOURS)

@@ -30,16 +30,16 @@ from adwright.creative.records.creative import (
     creatives_table,
     from_table,
 )
-from adwright.creative.records.delivery import check_delivery
-from adwright.creative.records.links import LINKS, assign_creatives, check_links, links_of
-from adwright.creative.records.summary import (
+from adwright.creative.records.delivery import (
     DeliveryNotes,
     NoteTaker,
     Repair,
+    check_delivery,
     repair_of,
     say,
     summarise_days,
 )
+from adwright.creative.records.links import LINKS, assign_creatives, check_links, links_of
 from adwright.data.checks import Check, in_file
 from adwright.data.schema import CREATIVE_SCHEMA
 

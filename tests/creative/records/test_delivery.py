@@ -22,13 +22,14 @@ from adwright.creative.records.delivery import (
     DELIVERY,
     KEY,
     SEGMENTS,
+    DeliveryNotes,
     DeliveryRecord,
+    Repair,
     StopCause,
     check_delivery,
     open_delivery,
     save_delivery,
 )
-from adwright.creative.records.summary import DeliveryNotes, Repair
 
 
 def day(number: int) -> date:

@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError, ResourceError
-from adwright.creative.records.seeing.batch import AdFile, describe_all
-from adwright.creative.records.seeing.cache import SeenCache
-from adwright.creative.records.seeing.describe import Describer
-from adwright.creative.records.seeing.described_table import describe_table
-from adwright.creative.records.seeing.settings import PARTS, SeeingSettings
-from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ads_table import read_ads
+from adwright.creative.records.describe import (
+    AdFile,
+    Describer,
+    SeenCache,
+    describe_all,
+    describe_table,
+)
+from adwright.creative.records.media import PARTS, SeeingSettings
 from tests.support.creative.drawn_ads import Shot, drawn, film, photograph, portrait, saved
 
 SHOTS = [

@@ -18,11 +18,17 @@ from torch.nn import functional
 
 from adwright.core.assets import ASSETS, asset
 from adwright.core.errors import AssetError, ConfigError, DataError
-from adwright.creative.records.encoders.classes import CLASSES, ImageClasses, class_names
-from adwright.creative.records.encoders.efficientnet import SIDE, EfficientNetLite0
-from adwright.creative.records.encoders.hashed_text import HashedText
-from adwright.creative.records.encoders.images import ImageEncoder, opened_image
-from adwright.creative.records.encoders.store import VectorStore
+from adwright.creative.records.encoders import (
+    CLASSES,
+    SIDE,
+    EfficientNetLite0,
+    HashedText,
+    ImageClasses,
+    ImageEncoder,
+    VectorStore,
+    class_names,
+    opened_image,
+)
 from tests.support.creative.drawn_ads import photograph
 
 

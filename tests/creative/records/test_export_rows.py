@@ -20,12 +20,11 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.creative.records.delivery import DeliveryRecord
+from adwright.creative.records.delivery import DeliveryRecord, NoteTaker
 from adwright.creative.records.export_columns import name_export
 from adwright.creative.records.export_file import read_export
 from adwright.creative.records.export_rows import DeliveryOptions, is_zone, only_rows, read_rows
 from adwright.creative.records.import_delivery import import_delivery
-from adwright.creative.records.summary import NoteTaker
 
 CLOCK = FixedClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
 HEAD = "day,ad_id,campaign_id,impressions,clicks,spend,currency\n"

@@ -16,21 +16,24 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adwright.core.errors import AssetError, MissingExtraError
-from adwright.creative.records.encoders.classes import CLASSES, class_names
-from adwright.creative.records.seeing.face_boxes import (
+from adwright.creative.records.encoders import CLASSES, class_names
+from adwright.creative.records.faces_and_words import (
+    GROUPS,
     INPUT_SIDE,
+    Absent,
+    FaceFinder,
+    SeeingParts,
+    TagFinder,
+    WordReader,
     boxes_of,
     distinct,
+    in_reading_order,
     suppressed,
+    tags_of,
     windows,
 )
-from adwright.creative.records.seeing.faces import FaceFinder
-from adwright.creative.records.seeing.opening.frames import Clip, Frame
-from adwright.creative.records.seeing.parts import Absent, SeeingParts
-from adwright.creative.records.seeing.scenes import Watched, motion_level, pace_level, watch
-from adwright.creative.records.seeing.settings import PARTS, SeeingSettings, SeenPart
-from adwright.creative.records.seeing.tags import GROUPS, TagFinder, tags_of
-from adwright.creative.records.seeing.words import WordReader, in_reading_order
+from adwright.creative.records.media import PARTS, Clip, Frame, SeeingSettings, SeenPart
+from adwright.creative.records.scenes import Watched, motion_level, pace_level, watch
 from tests.support.creative.drawn_ads import Shot, drawn, photograph, portrait
 
 ANCHORS = 48 * 48

@@ -22,24 +22,23 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adwright.core.errors import FileUnreadableError
-from adwright.creative.records.seeing.opening.animation import opened_animation
-from adwright.creative.records.seeing.opening.frames import (
+from adwright.creative.records.media import (
+    HEAD_BYTES,
+    SIDE,
     SMALL,
     Clip,
     Frame,
+    SeeingSettings,
     Thinned,
-    not_watchable,
-)
-from adwright.creative.records.seeing.opening.kinds import HEAD_BYTES, kind_of
-from adwright.creative.records.seeing.opening.media import (
-    SIDE,
     bounded,
     is_animation,
+    kind_of,
+    not_watchable,
+    opened_animation,
     opened_media,
+    opened_video,
     picture,
 )
-from adwright.creative.records.seeing.opening.video import opened_video
-from adwright.creative.records.seeing.settings import SeeingSettings
 from tests.support.creative.drawn_ads import RATE, Shot, drawn, film, saved
 
 RED, BLUE = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))

@@ -14,16 +14,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import AdwrightError, ConfigError, DataError, ValueInvalidError
-from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.described_file import save_described
-from adwright.creative.records.verbal.record import AdRecord, Scene
-from adwright.creative.records.verbal.records_table import records_table
-from adwright.creative.records.verbal.verbalise import (
+from adwright.creative.records.ad_record import (
     PARTS,
+    AdRecord,
+    Scene,
     is_verbalised,
     read_verbalised,
+    records_table,
+    save_described,
     verbalised,
 )
+from adwright.creative.records.ads_table import read_ads
 
 FILM = AdRecord(
     kind="video",

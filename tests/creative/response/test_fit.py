@@ -21,16 +21,13 @@ from adwright.core.errors import (
     ResumeError,
     ValueInvalidError,
 )
-from adwright.creative.judging.ablation import ablate
-from adwright.creative.judging.judgement import AdJudge
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.creative.response.autoint import AutoIntConfig
-from adwright.creative.response.click_run import train_clicks
-from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
+from adwright.creative.judging import AdJudge, ablate
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.response.fit import ClickRateConfig, fit_click_rate, train_clicks
 from adwright.creative.response.fitted import KIND, FittedClickRate, answers_of
-from adwright.creative.response.inputs.texts import encoded_texts
-from adwright.creative.response.linear import LinearConfig
-from adwright.creative.response.protocol.outcomes import UPWORTHY, read_outcomes
+from adwright.creative.response.inputs import encoded_texts
+from adwright.creative.response.models import AutoIntConfig, LinearConfig
+from adwright.creative.response.outcomes import UPWORTHY, read_outcomes
 from tests.support.data.small_creatives import small_creatives
 
 TEXTS = encoded_texts("hashed")
@@ -160,7 +157,7 @@ def model_fitted() -> FittedClickRate:
     made = fit_click_rate(OUTCOMES_FITTED, CONFIG_FITTED, texts=TEXTS)
     if made.network is None:
         # Whatever validation says, an artifact with a network is to be tested.
-        from adwright.creative.response.autoint import AutoInt
+        from adwright.creative.response.models import AutoInt
 
         made = replace(made, network=AutoInt(AutoIntConfig(width=4), made.features), share=0.5)
         made.network.out.weight.data.fill_(0.01)

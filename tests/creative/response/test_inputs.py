@@ -14,22 +14,24 @@ import torch
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import DataError, MissingExtraError
-from adwright.creative.records.verbal.record import AdRecord, Scene
-from adwright.creative.response.inputs.encoded import AdInputs
-from adwright.creative.response.inputs.features import AdFeatures
-from adwright.creative.response.inputs.slots import (
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.response.inputs import (
     BAGS,
     CATEGORIES,
     FORM_WIDTH,
     NUMBERS,
     SLOTS,
+    AdFeatures,
+    AdInputs,
+    EncodedTexts,
     bags_of,
     categories_of,
+    encoded_texts,
     form_of,
     numbers_of,
+    texts_named,
     texts_of,
 )
-from adwright.creative.response.inputs.texts import EncodedTexts, encoded_texts, texts_named
 from tests.support.data.small_creatives import small_creatives
 
 TEXTS = encoded_texts("hashed")

@@ -11,14 +11,25 @@ import torch
 from scipy.stats import beta
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.creative.response.autoint import AutoInt, AutoIntConfig, InteractingLayer
-from adwright.creative.response.calibration import RateCalibration
-from adwright.creative.response.inputs.encoded import AdInputs
-from adwright.creative.response.inputs.features import AdFeatures, FieldValues, VectorField
-from adwright.creative.response.linear import LinearConfig, LinearPart, fit_linear
-from adwright.creative.response.losses import click_rate_loss, listwise_loss, regression_loss
-from adwright.creative.response.measures import is_behind, order_measures
-from adwright.creative.response.rates import BetaPrior, fit_prior
+from adwright.creative.response.inputs import AdFeatures, AdInputs, FieldValues, VectorField
+from adwright.creative.response.models import (
+    AutoInt,
+    AutoIntConfig,
+    InteractingLayer,
+    LinearConfig,
+    LinearPart,
+    click_rate_loss,
+    fit_linear,
+    listwise_loss,
+    regression_loss,
+)
+from adwright.creative.response.rates import (
+    BetaPrior,
+    RateCalibration,
+    fit_prior,
+    is_behind,
+    order_measures,
+)
 from tests.support.data.small_creatives import small_creatives
 
 FEATURES = AdFeatures(

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.creative.records.verbal.ads_table import AdColumns
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.creative.response.protocol.outcomes import (
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import AdColumns
+from adwright.creative.response.outcomes import (
     UPWORTHY,
     CreativeOutcomes,
     OutcomeColumns,

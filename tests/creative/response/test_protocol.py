@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.creative.response.protocol.counted import (
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.response.data_guard import (
     CountedTable,
+    check_inputs,
+    check_names,
+    is_label_name,
     read_counts,
     read_groups,
     read_weeks,
 )
-from adwright.creative.response.protocol.guard import check_inputs, check_names, is_label_name
-from adwright.creative.response.protocol.outcomes import UPWORTHY, CreativeOutcomes, read_outcomes
-from adwright.creative.response.protocol.stories import (
+from adwright.creative.response.outcomes import (
+    UPWORTHY,
+    CreativeOutcomes,
     check_split,
     components,
+    read_outcomes,
     split_by_week,
     stories_of,
     story_folds,

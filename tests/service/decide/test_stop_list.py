@@ -15,7 +15,7 @@ from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ResourceError
-from adwright.creative.lifetime.retirement.listing.apply_stops import apply_stops
+from adwright.creative.lifetime.stop_events import apply_stops
 from adwright.data.stops import Stops
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adwright.creative.editor.edits.context import EditContext, ProtectedBox, protected_mask
+from adwright.creative.editor.edit_kinds import EditContext, ProtectedBox, protected_mask
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.drawn_ads import Shot, drawn

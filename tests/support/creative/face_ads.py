@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adwright.creative.editor.provenance.hashes import picture_hash
+from adwright.creative.editor.provenance import picture_hash
 from benchmarks.creative.faces_training.portraits import draw_portraits
 
 __all__ = ["face_ad"]

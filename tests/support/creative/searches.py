@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adwright.creative.editor.edits.plan import EditPlan
-from adwright.creative.editor.edits.tones import Contrast, Exposure, Saturation, Temperature
-from adwright.creative.editor.search.fitness import PlanFitness
+from adwright.creative.editor.edit_kinds import Contrast, Exposure, Saturation, Temperature
+from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.fitness import PlanFitness
 
 __all__ = ["PICTURE", "PLAN", "ColourJudge", "SlopedColour", "colour_fitness"]
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.creative.judging.judgement import Judgements
+from adwright.creative.judging import Judgements
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd, SeedData, known_ads
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.filters import AdFilterConfig
 from adwright.creative.memory.seed.writer import TuneCost, WriterRow
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
 from adwright.lm.engine.language_model import LanguageModel
 from tests.support.writing import Teller
 

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adwright.core.assets import cache_folder
-from adwright.creative.judging.ad_vectors import IMAGE
-from adwright.creative.records.encoders.images import ImageEncoder
-from adwright.creative.records.encoders.store import VectorStore
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.creative.response.click_run import train_clicks
-from adwright.creative.response.fit import ClickRateConfig
-from adwright.creative.response.inputs.texts import encoded_texts
-from adwright.creative.response.linear import LinearConfig
-from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+from adwright.creative.judging import IMAGE
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.encoders import ImageEncoder, VectorStore
+from adwright.creative.response.fit import ClickRateConfig, train_clicks
+from adwright.creative.response.inputs import encoded_texts
+from adwright.creative.response.models import LinearConfig
+from adwright.creative.response.outcomes import CreativeOutcomes
 from tests.support.creative.drawn_ads import saved
 
 __all__ = ["Brightness", "picture_judges", "shop_window", "shop_windows", "true_rates"]

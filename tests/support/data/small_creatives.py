@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adwright.creative.records.verbal.record import AdRecord, Scene
-from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.response.outcomes import CreativeOutcomes
 
 WORDS = ("bread", "milk", "cheese", "apples", "soap", "paper", "coffee", "tea")
 #: Of their effects on a log click rate.

@@ -10,12 +10,11 @@ import numpy.typing as npt
 import polars as pl
 
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.hazards.network import SurvivalConfig
-from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
+from adwright.creative.lifetime.lives import LifeLog, RunningUnits
 from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.survival_curves import FittedLifetime
+from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.survival_network import LifeTerms, SurvivalConfig
 
 __all__ = ["SmallLives", "small_images", "small_life_log", "small_model"]
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
-from adwright.creative.lifetime.retirement.listing.stop_text import ListFacts
-from adwright.creative.lifetime.retirement.rule import RetireConfig
+from adwright.creative.lifetime.stop_list import ListFacts, RetirementList
+from adwright.creative.lifetime.stop_rule import RetireConfig
 
 __all__ = ["small_stop_list"]
 

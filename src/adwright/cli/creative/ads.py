@@ -12,8 +12,8 @@ from adwright.core.assets import cache_folder
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.creative.records.seeing.described_table import DescribedTable
-    from adwright.creative.records.verbal.ads_table import AdColumns, AdTable
+    from adwright.creative.records.ads_table import AdColumns, AdTable
+    from adwright.creative.records.describe import DescribedTable
 
 
 #: All that can be looked for.
@@ -37,7 +37,7 @@ class ChosenColumns:
 
     def columns(self) -> AdColumns:
         """As the reader of ads takes them."""
-        from adwright.creative.records.verbal.ads_table import AdColumns
+        from adwright.creative.records.ads_table import AdColumns
 
         return AdColumns(
             id=self.id,
@@ -53,7 +53,7 @@ class ChosenColumns:
 
 def opened_ads(source: Path, chosen: ChosenColumns, *, quiet: bool = False) -> AdTable:
     """The ads; what was guessed or put right is said, unless it was before (quiet)."""
-    from adwright.creative.records.verbal.ads_table import read_ads
+    from adwright.creative.records.ads_table import read_ads
 
     table = read_ads(source, chosen.columns())
     for sentence in () if quiet else table.said:
@@ -64,9 +64,8 @@ def opened_ads(source: Path, chosen: ChosenColumns, *, quiet: bool = False) -> A
 def look_at(table: AdTable, wanted: str, *, offline: bool, dry_run: bool = False) -> DescribedTable:
     """What their files show; files that cannot be read are named, and harm no other. dry_run: the
     files stay closed."""
-    from adwright.creative.records.seeing.describe import Describer
-    from adwright.creative.records.seeing.described_table import DescribedTable, describe_table
-    from adwright.creative.records.seeing.settings import PARTS, SeeingSettings
+    from adwright.creative.records.describe import DescribedTable, Describer, describe_table
+    from adwright.creative.records.media import PARTS, SeeingSettings
 
     if wanted.strip() == "nothing":
         return DescribedTable(table, 0, {})

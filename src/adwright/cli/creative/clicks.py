@@ -21,9 +21,9 @@ from adwright.core.assets import cache_folder
 from adwright.core.config import Natural
 
 if TYPE_CHECKING:
-    from adwright.creative.records.verbal.ads_table import AdTable
-    from adwright.creative.response.click_run import ClickRun
-    from adwright.creative.response.protocol.outcomes import CreativeOutcomes
+    from adwright.creative.records.ads_table import AdTable
+    from adwright.creative.response.fit import ClickRun
+    from adwright.creative.response.outcomes import CreativeOutcomes
 
 
 def clicks(
@@ -76,7 +76,7 @@ def clicks(
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
-    from adwright.creative.response.protocol.outcomes import OutcomeColumns, read_outcomes
+    from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
     from adwright.training.run_settings import require_free, require_writable
 
     chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
@@ -121,11 +121,10 @@ def _trained(
     overwrite: bool,
 ) -> ClickRun:
     """Train on what the ads say, and on what their files show."""
-    from adwright.creative.judging.ad_vectors import image_vectors
-    from adwright.creative.records.encoders.store import VectorStore
-    from adwright.creative.response.click_run import train_clicks
-    from adwright.creative.response.fit import ClickRateConfig
-    from adwright.creative.response.inputs.texts import encoded_texts
+    from adwright.creative.judging import image_vectors
+    from adwright.creative.records.encoders import VectorStore
+    from adwright.creative.response.fit import ClickRateConfig, train_clicks
+    from adwright.creative.response.inputs import encoded_texts
 
     place = {one: row for row, one in enumerate(seen.ids)}
     rows = [place[one] for one in outcomes.ids]

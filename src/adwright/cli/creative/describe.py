@@ -58,8 +58,7 @@ def describe(
             nothing leaves the files closed.
     """
     from adwright.core.errors import ConfigError
-    from adwright.creative.records.verbal.described_file import save_described
-    from adwright.creative.records.verbal.verbalise import verbalised
+    from adwright.creative.records.ad_record import save_described, verbalised
 
     if out is not None and out.suffix.lower() != ".parquet":
         raise ConfigError(

@@ -17,9 +17,9 @@ from adwright.core.config import Ge, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.creative.editor.job.run import FaceFiles
-    from adwright.creative.editor.job.settings import EditJob, EditKind
-    from adwright.creative.editor.provenance.signing_keys import SigningKey
+    from adwright.creative.editor.job import FaceFiles
+    from adwright.creative.editor.job_files import EditJob, EditKind
+    from adwright.creative.editor.provenance import SigningKey
 
 
 def edit(
@@ -101,8 +101,8 @@ def edit(
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
-    from adwright.creative.editor.job.folder import require_apart
-    from adwright.creative.editor.job.run import prepared_job
+    from adwright.creative.editor.job import prepared_job
+    from adwright.creative.editor.job_files import require_apart
 
     job = _job(edits, line, method, calls, least, form, seed)
     files = _faces(faces, directions, consent, terms=accept_noncommercial)
@@ -137,8 +137,8 @@ def _job(
     form: Literal["png", "jpeg", "webp"],
     seed: int,
 ) -> EditJob:
-    from adwright.creative.editor.job.settings import EditJob
-    from adwright.creative.editor.provenance.source_type import FileFormat
+    from adwright.creative.editor.job_files import EditJob
+    from adwright.creative.editor.provenance import FileFormat
 
     forms: dict[str, FileFormat] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
     return EditJob(
@@ -153,7 +153,7 @@ def _job(
 
 
 def _kinds(text: str) -> tuple[EditKind, ...]:
-    from adwright.creative.editor.job.settings import EDITS, EditKind
+    from adwright.creative.editor.job_files import EDITS, EditKind
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     kinds: tuple[EditKind, ...] = get_args(EditKind)
@@ -169,7 +169,7 @@ def _kinds(text: str) -> tuple[EditKind, ...]:
 def _faces(
     folder: Path | None, directions: Path | None, consent: Path | None, *, terms: bool
 ) -> FaceFiles | None:
-    from adwright.creative.editor.job.run import FaceFiles
+    from adwright.creative.editor.job import FaceFiles
     from adwright.creative.faces.fitted import DRAWN
 
     if not any((folder, directions, consent)):
@@ -192,7 +192,7 @@ def _faces(
 
 
 def _key(certificate: Path | None, private: Path | None) -> SigningKey | None:
-    from adwright.creative.editor.provenance.signing_keys import read_signing_key
+    from adwright.creative.editor.provenance import read_signing_key
 
     if (certificate is None) != (private is None):
         raise ConfigError(

@@ -68,10 +68,10 @@ def recall(
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
+    from adwright.creative.memory.fitted import train_recall
     from adwright.creative.memory.language import LanguageConfig, tune_memory
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
-    from adwright.creative.memory.recall_run import train_recall
-    from adwright.creative.records.encoders.store import VectorStore
+    from adwright.creative.records.encoders import VectorStore
     from adwright.training.run_settings import require_free, require_writable
 
     chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)

@@ -21,8 +21,8 @@ from adwright.core.config import Count
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.creative.judging.judgement import AdJudge, Judgements
-    from adwright.creative.records.verbal.ads_table import AdTable
+    from adwright.creative.judging import AdJudge, Judgements
+    from adwright.creative.records.ads_table import AdTable
 
 
 _SHOWN = 20
@@ -68,7 +68,7 @@ def score(
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
-    from adwright.creative.pages.explained import answers_table, judged_by
+    from adwright.creative.pages import answers_table, judged_by
     from adwright.data.sources.tables import write_table
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):
@@ -134,8 +134,7 @@ def explain(
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
-    from adwright.creative.pages.ads_page import write_ads_page
-    from adwright.creative.pages.explained import judged_by, shown_ads
+    from adwright.creative.pages import judged_by, shown_ads, write_ads_page
 
     chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
     with _opened(model) as judges:
@@ -175,9 +174,9 @@ def _with_images(
     judges: Mapping[str, AdJudge], table: AdTable, *, offline: bool
 ) -> dict[str, AdJudge]:
     """Judges that were trained with vectors of images are given those of the ads."""
-    from adwright.creative.judging.ad_vectors import IMAGE, WithVectors, image_vectors
-    from adwright.creative.lifetime.picture_life import PictureLife
-    from adwright.creative.records.encoders.store import VectorStore
+    from adwright.creative.judging import IMAGE, WithVectors, image_vectors
+    from adwright.creative.lifetime.survival_curves import PictureLife
+    from adwright.creative.records.encoders import VectorStore
     from adwright.creative.response.fitted import FittedClickRate
 
     made = dict(judges)

@@ -12,7 +12,7 @@ from adwright.cli.serve import need_service
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.creative.lifetime.retirement.lives import LifeLog
+    from adwright.creative.lifetime.lives import LifeLog
 
 
 _SHOWN = 5
@@ -97,8 +97,8 @@ def _carry_out(
     dry_run: bool,
 ) -> None:
     from adwright.core.clock import SystemClock
-    from adwright.creative.lifetime.retirement.listing.apply_stops import EventWriter, apply_stops
-    from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
+    from adwright.creative.lifetime.stop_events import EventWriter, apply_stops
+    from adwright.creative.lifetime.stop_list import RetirementList
 
     found, now = RetirementList.open(plan), SystemClock().now()
 

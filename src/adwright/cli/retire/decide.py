@@ -13,7 +13,7 @@ from adwright.cli.shared import allowed_to_replace
 from adwright.core.config import Count, Ge, Natural
 
 if TYPE_CHECKING:
-    from adwright.creative.lifetime.retirement.rule import RetireConfig
+    from adwright.creative.lifetime.stop_rule import RetireConfig
 
 
 def predict(
@@ -49,9 +49,9 @@ def predict(
             service obeys, where the record does not say it.
         rows: Ads to print.
     """
-    from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
-    from adwright.creative.lifetime.retirement.listing.stop_list import retirement_list
-    from adwright.creative.lifetime.retirement.run import open_retirement
+    from adwright.creative.lifetime.retire import open_retirement
+    from adwright.creative.lifetime.stop_list import retirement_list
+    from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
 
     replacing = not dry_run and allowed_to_replace(out, force=force)
     config = _rule(break_even, floor, ahead)
@@ -105,8 +105,8 @@ def replay_rule(
         floor: See --break-even.
     """
     from adwright.core.atomic import atomic_write_text
-    from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
-    from adwright.creative.lifetime.retirement.run import open_retirement
+    from adwright.creative.lifetime.replay import ReplayConfig, replay
+    from adwright.creative.lifetime.retire import open_retirement
 
     if out is not None:
         allowed_to_replace(out, force=force)
@@ -126,6 +126,6 @@ def replay_rule(
 
 
 def _rule(break_even: float | None, floor: float, ahead: int | None) -> RetireConfig:
-    from adwright.creative.lifetime.retirement.rule import RetireConfig
+    from adwright.creative.lifetime.stop_rule import RetireConfig
 
     return RetireConfig(break_even=break_even, floor=floor, ahead=ahead)

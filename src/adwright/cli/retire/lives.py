@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError, FileUnreadableError
 if TYPE_CHECKING:
     import polars as pl
 
-    from adwright.creative.lifetime.retirement.lives import LifeRecord
+    from adwright.creative.lifetime.lives import LifeRecord
 
 __all__ = [
     "JOURNEY",
@@ -75,14 +75,14 @@ def opened_lives(options: RecordOptions, *, offline: bool = False) -> LifeRecord
     Raises as `opened_ads`, `DeliveryLives` and `CompleteJourney.open`.
     """
     if options.record == JOURNEY:
-        from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
+        from adwright.creative.lifetime.lives import JourneyLives
         from adwright.data.sources.complete_journey import CompleteJourney
 
         source = CompleteJourney.open(offline=offline)
         return JourneyLives(source, options.where, share=options.share)
     from adwright.cli.ads import opened_ads
     from adwright.creative.lifetime.delivery_spells import DeliverySpellConfig
-    from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
+    from adwright.creative.lifetime.lives import DeliveryLives
 
     return DeliveryLives(
         opened_ads(Path(options.record)),
@@ -98,7 +98,7 @@ def period_of(lives: LifeRecord, text: str | None, option: str) -> int | None:
 
     Raises ConfigError for neither.
     """
-    from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
+    from adwright.creative.lifetime.lives import DeliveryLives
 
     if text is None:
         return None
@@ -115,7 +115,7 @@ def period_of(lives: LifeRecord, text: str | None, option: str) -> int | None:
 
 def said_period(lives: LifeRecord, period: int) -> str:
     """A period as `period_of` takes it."""
-    from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
+    from adwright.creative.lifetime.lives import DeliveryLives
 
     return f"{lives.day_of(period)}" if isinstance(lives, DeliveryLives) else f"{period}"
 

@@ -49,9 +49,8 @@ def train(
         share: Of complete-journey: so many of the products, by a hash.
         epochs: Passes over the units, at most.
     """
-    from adwright.creative.lifetime.hazards.fit import LifetimeConfig
-    from adwright.creative.lifetime.retirement.run import train_retirement
-    from adwright.creative.lifetime.retirement.training_units import retirement_data
+    from adwright.creative.lifetime.retire import retirement_data, train_retirement
+    from adwright.creative.lifetime.survival_fit import LifetimeConfig
     from adwright.training.run_settings import require_free, require_writable
 
     if dry_run and not (resume or force):

@@ -25,26 +25,28 @@ from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
 from adwright.core.errors import FileUnreadableError
-from adwright.creative.editor.edits.background import BackgroundBlur
-from adwright.creative.editor.edits.context import (
+from adwright.creative.editor.edit_kinds import (
+    BackgroundBlur,
     EditContext,
     FaceMover,
     ProtectedBox,
     protected_mask,
 )
-from adwright.creative.editor.edits.plan import EditedPicture, EditPlan, SkippedEdit
-from adwright.creative.editor.guards.guard import EditGuard, EditRequest, GuardVerdict
-from adwright.creative.editor.provenance.content_credentials import (
+from adwright.creative.editor.edit_log import EditRecord
+from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
+from adwright.creative.editor.guard import EditGuard, EditRequest, GuardVerdict
+from adwright.creative.editor.provenance import (
     EditStatement,
+    FileFormat,
+    SigningKey,
+    SourceType,
+    labelled,
+    tagged,
     with_credentials,
 )
-from adwright.creative.editor.provenance.edit_log import EditRecord
-from adwright.creative.editor.provenance.label import labelled
-from adwright.creative.editor.provenance.signing_keys import SigningKey
-from adwright.creative.editor.provenance.source_type import FileFormat, SourceType, tagged
 from adwright.creative.faces.aligning import FaceAligner, FacePlace, SkippedFace, SubjectFinder
-from adwright.creative.records.encoders.images import opened_image
-from adwright.creative.records.seeing.opening.media import opened_media
+from adwright.creative.records.encoders import opened_image
+from adwright.creative.records.media import opened_media
 
 __all__ = ["EditedFile", "FileEditor", "opened_picture"]
 

@@ -75,7 +75,7 @@ from numpy.typing import NDArray
 from adwright.core.assets import asset
 from adwright.core.config import Ge, Gt, Le, settings
 from adwright.core.errors import AssetError, ConfigError, DataError, MissingExtraError
-from adwright.creative.records.seeing.faces import FaceFinder
+from adwright.creative.records.faces_and_words import FaceFinder
 
 __all__ = [
     "LEFT_EYE",

@@ -1,4 +1,12 @@
-"""Lives of creatives or ads out of a delivery record, as units at their landmark day.
+"""What a delivery record knows of a creative or an ad at the close of its landmark day.
+
+"so_far" is from the first day of the life to the landmark, "now" the landmark day, "peak_so_far"
+the best day until then. Of the campaign, all of its units on the days of that life so far. Earlier
+lives count only where their end was seen by then: more than the gap before the landmark.
+
+Letters: N units at their landmark, M rows of a unit and a period, I ids.
+
+Lives of creatives or ads out of a delivery record, as units at their landmark day.
 
 A life is the days from the first to the last with impressions; up to `gap` days without are bridged
 (a pause over a weekend ends nothing), a longer one ends it, and what comes back begins anew. Its
@@ -22,7 +30,10 @@ Letters: N units, M rows of a unit and a period.
 from __future__ import annotations
 
 import logging
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,22 +41,274 @@ import polars as pl
 
 from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
-from adwright.creative.lifetime.delivery_features import (
-    Deliveries,
-    categories_at_day,
-    numbers_at_day,
-    words_at,
-)
-from adwright.creative.lifetime.spell_runs import Runs, runs_of
-from adwright.creative.lifetime.spell_table import CENSORED, LifeUnit, SpellTable
+from adwright.creative.lifetime.spell_table import CENSORED, LifeUnit, Runs, SpellTable, runs_of
 from adwright.data.ranges import ranges
 
-__all__ = ["DeliveryRuns", "DeliverySpellConfig", "DeliverySpells", "delivery_spells"]
-
 Ints = npt.NDArray[np.int64]
+Values = npt.NDArray[Any]
+
+#: Text columns that become categories where the record has them: the value on the first day, of
+#: several the one with most impressions.
+SEGMENTS = (
+    *("account_id", "campaign_id", "currency", "platform", "placement", "device", "country"),
+    *("region", "age", "gender", "audience", "objective", "format"),
+)
+_MICRO = 1_000_000
+_NEVER = 2**40
+_YEAR = 365.25
+
+
+class _OfCampaigns(NamedTuple):
+    """key: int64 [M], campaign and period in one number, ascending. upto: [M + 1, 2], sums of
+    impressions and clicks of the rows before."""
+
+    key: Ints
+    upto: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Deliveries:
+    """Rows of a unit and a period with impressions, sorted by both.
+
+    ids: I texts, of the units. unit, period, account, campaign: int64; unit [M], period [M],
+    campaign [M] (a code), account [I] (a code). sums: int64 [M, 5], impressions, clicks, and in
+    millionths spend, conversions and their value. segments: M rows of text columns.
+    closed: int64 [I], the last period of the account's record. flight_end: int64 [I], the last of
+    the flight, or a number beyond all. stop_cause: [I] texts or None. weekly: whether periods are
+    weeks, and not days.
+    """
+
+    ids: tuple[str, ...]
+    unit: Ints
+    period: Ints
+    account: Ints
+    campaign: Ints
+    sums: Ints
+    segments: pl.DataFrame
+    closed: Ints
+    flight_end: Ints
+    stop_cause: tuple[str | None, ...]
+
+    weekly: bool
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, sums: tuple[str, ...], *, weekly: bool) -> Deliveries:
+        """rows: unit_id, period, the columns `sums` as whole numbers, and others of the record."""
+        there = [name for name in SEGMENTS if name in rows.columns]
+        rows = rows.with_columns(
+            *(pl.col(name).cast(pl.String) for name in there),
+            account=_text(rows, "account_id"),
+            cause=_text(rows, "stop_cause"),
+            flight=_flight_end(rows, weekly),
+        ).with_columns(closed=pl.col("period").max().over("account"))
+        down = [False, False, True, *(False for _ in there)]
+        rows = rows.sort("unit_id", "period", "impressions", *there, descending=down)
+        by_period = rows.group_by("unit_id", "period", maintain_order=True)
+        summed = by_period.agg(pl.col(sums).sum(), pl.col(there).drop_nulls().first())
+        summed = summed.filter(pl.col("impressions") > 0)
+        units = rows.join(summed, on="unit_id", how="semi", maintain_order="left")
+        units = units.group_by("unit_id", maintain_order=True).agg(
+            pl.col("account").first().fill_null(""),
+            pl.col("closed", "flight").max(),
+            pl.col("cause").drop_nulls().last(),
+        )
+        campaign = summed["campaign_id"] if "campaign_id" in there else summed["unit_id"]
+        return cls(
+            ids=tuple(units["unit_id"].to_list()),
+            unit=_codes(summed["unit_id"]),
+            period=summed["period"].to_numpy(),
+            account=_codes(units["account"]),
+            campaign=_codes(campaign.fill_null("")),
+            sums=summed.select(sums).to_numpy(),
+            segments=summed.select(there),
+            closed=units["closed"].to_numpy(),
+            flight_end=units["flight"].fill_null(_NEVER).to_numpy(),
+            stop_cause=tuple(units["cause"].to_list()),
+            weekly=weekly,
+        )
+
+    @cached_property
+    def base(self) -> int:
+        """The first period."""
+        return int(self.period.min())
+
+    @cached_property
+    def span(self) -> int:
+        """More periods than there are."""
+        return int(self.period.max()) - self.base + 2
+
+    @cached_property
+    def upto(self) -> Ints:
+        """[M + 1, 5]: sums of the rows before."""
+        return _running(self.sums)
+
+    @cached_property
+    def campaigns(self) -> _OfCampaigns:
+        """Rows by campaign and period."""
+        key = self.campaign * self.span + self.period - self.base
+        order = np.argsort(key, kind="stable")
+        return _OfCampaigns(key[order], _running(self.sums[order][:, :2]))
+
+    @cached_property
+    def coded(self) -> tuple[tuple[str, npt.NDArray[np.int32], tuple[str, ...]], ...]:
+        """(name, codes [M], values) of the segments that say something."""
+        found = []
+        for column in self.segments:
+            values = column.unique().drop_nulls().sort()
+            if len(values):
+                codes = column.replace_strict(
+                    values, range(len(values)), default=-1, return_dtype=pl.Int32
+                )
+                found.append((column.name, codes.to_numpy(), tuple(values.to_list())))
+        return tuple(found)
+
+    def has(self, unit: Ints, period: Ints) -> npt.NDArray[np.bool_]:
+        """Whether the units [N] have impressions in the periods [N]."""
+        span = int(max(self.period.max(), period.max(initial=0))) + 1
+        there: npt.NDArray[np.bool_] = np.isin(unit * span + period, self.unit * span + self.period)
+        return there
+
+
+def numbers_at_day(
+    rows: Deliveries, runs: Runs, chosen: Ints, at: Ints, gap: int
+) -> dict[str, Values]:
+    """Columns [N] by name, of the runs `chosen` [N] at their landmarks `at` [N]."""
+    first = runs.row[chosen]
+    base, span = rows.base, rows.span
+    here = np.searchsorted(
+        rows.unit * span + rows.period - base, runs.unit[chosen] * span + at - base, "right"
+    )
+    so_far = rows.upto[here] - rows.upto[first]
+    now = np.where((rows.period[here - 1] == at)[:, None], rows.sums[here - 1], 0)
+    numbers: dict[str, Values] = {
+        "periods_so_far": at - runs.first[chosen] + 1,
+        "periods_shown_so_far": here - first,
+    }
+    for name, sums in (("so_far", so_far), ("now", now)):
+        numbers |= _rates(name, sums)
+    peak = _peaks(rows, runs.row, here - 1)
+    numbers["impressions_to_peak_so_far"] = _ratio(now[:, 0], peak)
+    campaign = _campaign(rows, runs, chosen, at)
+    numbers["campaign_impressions_so_far"] = campaign[:, 0]
+    numbers["campaign_click_rate_so_far"] = _ratio(campaign[:, 1], campaign[:, 0])
+    numbers["share_of_campaign_so_far"] = _ratio(so_far[:, 0], campaign[:, 0])
+    season = 2 * np.pi * runs.first[chosen] / (_YEAR / 7 if rows.weekly else _YEAR)
+    numbers["season_sine"], numbers["season_cosine"] = np.sin(season), np.cos(season)
+    numbers["lives_before"] = runs.before()[chosen]
+    return numbers | _ended_in_account(rows, runs, chosen, at, gap)
+
+
+def categories_at_day(
+    rows: Deliveries, runs: Runs, chosen: Ints
+) -> Iterator[tuple[str, npt.NDArray[np.int32], tuple[str, ...]]]:
+    """(name, codes [N], values) of the segments that the record has, on the first day."""
+    for name, codes, values in rows.coded:
+        yield name, codes[runs.row[chosen]], values
+
+
+def words_at(
+    rows: Deliveries, unit: Ints, texts: pl.DataFrame | None
+) -> tuple[npt.NDArray[np.int32], Ints, tuple[str, ...]]:
+    """(word ids, offsets [N + 1], vocabulary) of the units [N]; empty without `texts`."""
+    if texts is None:
+        return np.empty(0, np.int32), np.zeros(len(unit) + 1, np.int64), ()
+    key = next((name for name in ("creative_id", "ad_id") if name in texts.columns), "")
+    if not key or "text" not in texts.columns:
+        raise SchemaError("texts need an id and a text", column="text", value=texts.columns)
+    said = texts.select(pl.col(key).cast(pl.String).alias("id"), "text").unique("id", keep="first")
+    tokens = pl.DataFrame({"id": rows.ids}).join(said, on="id", how="left", maintain_order="left")[
+        "text"
+    ]
+    split = tokens.fill_null("").str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
+    split = split.list.unique().list.sort()
+    flat = split.explode().drop_nulls()
+    vocabulary = flat.unique().sort()
+    ids = flat.replace_strict(vocabulary, range(len(vocabulary)), return_dtype=pl.Int32).to_numpy()
+    lengths = split.list.len().cast(pl.Int64).to_numpy()
+    begin = np.concatenate(([0], np.cumsum(lengths)))[:-1]
+    place, offsets = ranges(begin[unit], lengths[unit])
+    return ids[place], offsets, tuple(vocabulary.to_list())
+
+
+def _text(rows: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String) if name in rows.columns else pl.lit(None, pl.String)
+
+
+def _flight_end(rows: pl.DataFrame, weekly: bool) -> pl.Expr:
+    if "ends" not in rows.columns:
+        return pl.lit(None, pl.Int64)
+    day = pl.col("ends").to_physical().cast(pl.Int64)
+    return (day + 3) // 7 if weekly else day
+
+
+def _codes(texts: pl.Series) -> Ints:
+    return (texts.rank("dense").to_numpy() - 1).astype(np.int64)
+
+
+def _rates(name: str, sums: Ints) -> dict[str, Values]:
+    shown, clicks, spend, conversions, value = sums.T
+    return {
+        f"impressions_{name}": shown,
+        f"clicks_{name}": clicks,
+        f"spend_{name}": spend / _MICRO,
+        f"conversions_{name}": conversions / _MICRO,
+        f"conversion_value_{name}": value / _MICRO,
+        f"click_rate_{name}": _ratio(clicks, shown),
+        f"cost_per_click_{name}": _ratio(spend, clicks * _MICRO),
+        f"conversion_rate_{name}": _ratio(conversions, clicks * _MICRO),
+    }
+
+
+def _peaks(rows: Deliveries, begins: Ints, here: Ints) -> Ints:
+    """The most impressions of a period from the begin of the run to the row `here` [N]."""
+    run = np.cumsum(np.bincount(begins, minlength=len(rows.unit))) - 1
+    shown = rows.sums[:, 0]
+    lift = int(shown.max(initial=0)) + 1
+    # Lifted run by run, the running maximum of all rows begins anew with each.
+    peak: Ints = np.maximum.accumulate(shown + run * lift)[here] - run[here] * lift
+    return peak
+
+
+def _campaign(rows: Deliveries, runs: Runs, chosen: Ints, at: Ints) -> Ints:
+    """[N, 2] impressions and clicks of the campaign from the first day of the life to `at`."""
+    key, upto = rows.campaigns
+    whose = rows.campaign[runs.row[chosen]] * rows.span - rows.base
+    begin = np.searchsorted(key, whose + runs.first[chosen], "left")
+    found: Ints = upto[np.searchsorted(key, whose + at, "right")] - upto[begin]
+    return found
+
+
+def _ended_in_account(
+    rows: Deliveries, runs: Runs, chosen: Ints, at: Ints, gap: int
+) -> dict[str, Values]:
+    """Lives of the account whose end was seen by the landmark, and their mean length."""
+    base, span = rows.base, rows.span
+    owner = rows.account[runs.unit]
+    wide = span + gap + 2
+    key = owner * wide + runs.last + gap + 1 - base
+    order = np.argsort(key, kind="stable")
+    upto = _running(np.stack((np.ones(len(runs), np.int64), runs.length), axis=1)[order])
+    whose = owner[chosen] * wide
+    begin = np.searchsorted(key[order], whose, "left")
+    found = upto[np.searchsorted(key[order], whose + at - base, "right")] - upto[begin]
+    return {
+        "ended_of_account_before": found[:, 0],
+        "mean_periods_of_account_before": _ratio(found[:, 1], found[:, 0]),
+    }
+
+
+def _running(values: Ints) -> Ints:
+    """Sums of the first 0, 1, 2 ... rows [M, S]: [M + 1, S]."""
+    return np.concatenate((np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)))
+
+
+def _ratio(top: Values, bottom: Values) -> npt.NDArray[np.float64]:
+    """NaN where the bottom is 0."""
+    low = np.asarray(bottom, np.float64)
+    return np.where(low > 0, np.asarray(top, np.float64) / np.where(low > 0, low, 1), np.nan)
+
 
 _log = logging.getLogger("adwright")
-_MICRO = 1_000_000
 _NEEDED = ("day", "impressions")
 _SUMS = ("impressions", "clicks", "spend", "conversions", "conversion_value")
 

@@ -16,25 +16,40 @@ half a period before that age (`CENSORED`), since nobody saw whether it went on 
 end that came later.
 
 Letters: N units, F numbers, C categorical columns, E words of all units together.
+
+Runs of periods: where a unit was there without a pause, from its first to its last period.
+
+A SpellTable in a folder: an array a file, opened without reading it; texts as JSON.
+
+FOLDER/
+  table.json     texts, and what it was made from
+  time.npy ...   an array each
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import settings
-from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
+from adwright.core.errors import (
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    SchemaError,
+    ValueInvalidError,
+)
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
-
-__all__ = ["CENSORED", "LifeUnit", "SpellSplit", "SpellTable", "draw_ids"]
 
 LifeUnit = Literal["week", "day"]
 Floats = npt.NDArray[np.float32]
@@ -357,3 +372,104 @@ def _check_values(table: SpellTable) -> None:
     if table.clicks is not None and table.shown is not None:
         refuse(~(table.clicks >= 0), "clicks are negative or missing", "clicks")
         refuse(~(table.shown >= 0), "shown is negative or missing", "shown")
+
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """R runs of rows that are sorted by unit and period. All int64 [R].
+
+    row: where the run begins in the rows. rows: how many of them it has. unit, first, last: whose
+    it is, and its first and last period.
+    """
+
+    row: Int64s
+    rows: Int64s
+    unit: Int64s
+    first: Int64s
+    last: Int64s
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def length(self) -> Int64s:
+        """Periods from the first to the last, bridged ones included."""
+        return self.last - self.first + 1
+
+    def before(self) -> Int64s:
+        """By run, the number of earlier runs of its unit."""
+        place = np.arange(len(self))
+        new = np.append(True, self.unit[1:] != self.unit[:-1])[: len(self)]
+        return place - np.maximum.accumulate(np.where(new, place, 0))
+
+
+def runs_of(unit: npt.ArrayLike, period: npt.ArrayLike, *, gap: int = 0) -> Runs:
+    """The runs of rows [M], sorted by unit and then by period, in which no row repeats.
+
+    gap: up to so many periods without the unit belong to its run.
+
+    >>> runs = runs_of([7, 7, 7, 9], [1, 2, 4, 5])
+    >>> runs.unit.tolist(), runs.first.tolist(), runs.length.tolist()
+    ([7, 7, 9], [1, 4, 5], [2, 1, 1])
+    """
+    if gap < 0:
+        raise ConfigError("a gap cannot be negative", where=f"gap {gap}")
+    who, when = np.asarray(unit, np.int64), np.asarray(period, np.int64)
+    new = (who[1:] != who[:-1]) | (when[1:] - when[:-1] > gap + 1)
+    row = np.flatnonzero(np.append(True, new)[: len(who)])
+    end = np.append(row[1:], len(who))[: len(row)]
+    return Runs(row, end - row, who[row], when[row], when[end - 1])
+
+
+TABLE_FILE = "table.json"
+_FORMAT = 1
+_TUPLES = ("causes", "number_names", "category_names", "vocabulary")
+
+
+def save_spells(folder: str | Path, table: SpellTable, *, protocol: str = "") -> None:
+    """Write `table` into a new folder. protocol: in words, what the units are.
+
+    Raises ResourceError where the folder exists or the disk is full; nothing is left behind then.
+    """
+    with atomic_folder(folder) as new:
+        texts: dict[str, Any] = {"format": _FORMAT, "protocol": protocol}
+        for each in fields(table):
+            value = getattr(table, each.name)
+            if isinstance(value, np.ndarray):
+                np.save(new / f"{each.name}.npy", value, allow_pickle=False)
+            else:
+                texts[each.name] = value
+        atomic_write_text(new / TABLE_FILE, json.dumps(texts))
+
+
+def open_spells(folder: str | Path) -> SpellTable:
+    """The table in a folder; its arrays are read where they are used, and cannot be written to.
+
+    Raises FileUnreadableError where it holds none, or one of another format.
+    """
+    path = Path(folder) / TABLE_FILE
+    try:
+        texts = json.loads(path.read_text(encoding="utf-8"))
+        if texts.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        texts.pop("protocol")
+        for name in _TUPLES:
+            texts[name] = tuple(texts[name])
+        texts["category_values"] = tuple(map(tuple, texts["category_values"]))
+        arrays: dict[str, Any] = {
+            each.name: np.asarray(
+                np.load(path.parent / f"{each.name}.npy", mmap_mode="r", allow_pickle=False)
+            )
+            for each in fields(SpellTable)
+            if each.name not in texts
+        }
+        return SpellTable(**texts, **arrays)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileUnreadableError(
+            f"this folder holds no readable table of spells: {error}",
+            file=str(path),
+            hint="build it again",
+        ) from error

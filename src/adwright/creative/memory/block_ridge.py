@@ -14,21 +14,79 @@ for alpha of a grid, chosen by the error in inner folds that keep groups whole. 
 block and all blocks side by side. With few ads only the last is taken; otherwise the members'
 out-of-fold predictions are combined by the non-negative weights of least error (Wolpert 1992;
 Breiman 1996). With few rows such weights are noisier than what they gain (our choice: below 300).
+
+What the encoder form reads of ads: blocks of numbers by frozen encoders.
+
+    blocks = AdBlocks(BlockConfig()).of(records)
+    blocks["sentence"]                             # float32 [N, 384]
+
+    block       of which text        what
+    sentence    title and words,     vector of all-MiniLM-L6-v2, or of hashed n-grams
+                else what is shown
+    state       the same             mean hidden state of a middle layer of a language model
+    surprisal   the same             how expected its tokens are, and how rare
+    surface     the same             length, words, marks
+    scenes      captions, speech,    vector of sentences
+                emotions, tags, words
+    facts       the record           seconds, scenes, pace, faces
+    brand       the brand            vector of sentences
+
+The language model reads the text once, between quotation marks that follow a few neutral words: on
+slogans that predicts recall better than the bare text. An ad that lacks a text has NaN there; a
+block that no ad has is left out.
+
+What an ad's brand says about how well it is remembered, apart from what the ad does.
+
+    brand = fit_brand(vectors, keys, targets, groups)
+    brand.predict(vectors, keys)                   # float64 [N], of brands seen or not
+    targets - brand.unseen                         # what is left for the content to explain
+
+Brand is the main confounder of memorability: people remember ads of brands that they know. So it is
+predicted first, in two parts. Of a brand never seen there is only its name, by a ridge on the
+name's vector. To a brand with n ads of mean residual m that adds
+
+    n / (n + k) m,    k = s_within^2 / s_between^2
+
+the shrunken mean of a random effect (Searle, Casella and McCulloch, "Variance Components", 1992),
+with both variances by the method of moments; 0 where brands differ by no more than their ads do.
+For the training rows themselves all of it comes from other rows: the name's part from folds without
+the brand, the mean from the brand's other ads.
+
+How near a text is to those of the training: what stands apart is remembered otherwise.
+
+near_numbers(vectors, train)                   # float32 [N, 4]
+near_numbers(train, train, own=True)           # of the training itself, each without itself
+
+Numbers of a text, and facts of an ad, that may tell how well it is remembered.
+
+    text_numbers("Taste the rainbow.")              # float64 [19]: length, words, marks ...
+    surprisal_numbers(log_probabilities, tokens)    # float64 [13]: how expected its tokens are
+    ad_facts(record)                                # float64 [20]: seconds, scenes, pace, faces ...
+
+Each is a plain count, share or mean; which of them matter is left to a ridge. An unknown pace is a
+medium one, and what else is unknown counts as none (our choice).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import DataError, ValueInvalidError
-from adwright.creative.response.protocol.stories import story_folds
-
-__all__ = ["BlockRidge", "ScaledBlock", "fit_blocks", "group_folds", "non_negative"]
+from adwright.core.config import settings
+from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.encoders import Encoder, HashedText, VectorStore
+from adwright.creative.response.outcomes import story_folds
+from adwright.lm.engine.weights import SMOLLM2
+from adwright.lm.open_model import open_model
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -247,3 +305,389 @@ def _joined(
         else:
             found[member] += weight * fits[member].coefficients
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class BrandPart:
+    """What a brand is worth. name: of its name's vector. effects: key of a brand -> what its ads
+    add to that. unseen: float64 [N], of the training rows by other rows; empty where loaded."""
+
+    name: BlockRidge
+    effects: Mapping[str, float]
+    unseen: Floats
+
+    def predict(self, vectors: NDArray[np.float32] | None, keys: Sequence[str]) -> Floats:
+        """float64 [N] of N ads. vectors: of their brands' names [N, D], None where there are
+        none. keys: of `brand_key`."""
+        blocks = {} if vectors is None else {"brand": vectors}
+        base = self.name.predict(blocks) if blocks else np.full(len(keys), self.name.intercept)
+        found: Floats = base + np.array([self.effects.get(key, 0.0) for key in keys])
+        return found
+
+
+def brand_key(brand: str) -> str:
+    """A brand by what its name says: case and blanks around it do not count."""
+    return brand.strip().casefold()
+
+
+def fit_brand(
+    vectors: NDArray[np.float32] | None,
+    keys: Sequence[str],
+    targets: Floats,
+    groups: Ints,
+    *,
+    weights: Floats | None = None,
+    seed: int = 0,
+) -> BrandPart:
+    """Fit both parts on N ads. vectors, keys: as in `predict`, NaN and "" for no brand. targets:
+    float64 [N]. groups: int64 [N], whose folds the name's part is learned in. weights,
+    seed: as in `fit_blocks`."""
+    share = np.ones(len(targets)) if weights is None else weights
+    blocks = {} if vectors is None else {"brand": vectors}
+    name = fit_blocks(blocks, targets, groups, weights=share, seed=seed)
+    left = targets - name.unseen
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        if key:
+            rows.setdefault(key, []).append(row)
+    ratio = shrinkage([left[at] for at in rows.values()])
+    effects, others = {}, np.zeros(len(targets))
+    for key, at in rows.items():
+        own, total = left[at], float(left[at].sum())
+        effects[key] = total / (len(at) + ratio)
+        # Of a brand's only ad nothing is known from its others.
+        others[at] = (total - own) / (len(at) - 1 + ratio) if len(at) > 1 else 0.0
+    # The effects were found beside the part that had not seen the brand.
+    told = {key: value for key, value in effects.items() if value}
+    return BrandPart(name, told, name.unseen + others)
+
+
+def shrinkage(residuals: Sequence[Floats]) -> float:
+    """k = s_within^2 / s_between^2 of the residuals of each brand; infinite where brands do not
+    differ beyond their ads, or none has two.
+
+    By moments: s_between^2 = (MS_between - MS_within) / n0, n0 = (N - sum n_i^2 / N) / (B - 1), of
+    B brands with n_i of N ads.
+    """
+    sizes = np.array([len(one) for one in residuals], float)
+    total, brands = sizes.sum(), len(sizes)
+    if brands < 2 or total <= brands:
+        return float("inf")
+    means = np.array([one.mean() for one in residuals])
+    middle = float(sizes @ means / total)
+    within = sum(float(((one - one.mean()) ** 2).sum()) for one in residuals) / (total - brands)
+    between = float(sizes @ (means - middle) ** 2) / (brands - 1)
+    usual = (total - (sizes**2).sum() / total) / (brands - 1)
+    spread = (between - within) / usual
+    return within / spread if spread > 0 else float("inf")
+
+
+#: Mean similarity to so many nearest texts; the last number of four is that to all.
+NEAREST = (1, 3, 10)
+
+
+def near_numbers(
+    vectors: NDArray[np.float32], train: NDArray[np.float32], *, own: bool = False
+) -> NDArray[np.float32]:
+    """Mean cosine to the 1, 3 and 10 nearest training texts and to all: float32 [N, 4].
+
+    vectors: [N, D] of length 1, NaN for no text, whose numbers are NaN. train: [M, D]. own:
+    `vectors` is `train`, and a text is no neighbour of itself.
+    """
+    found = np.full((len(vectors), len(NEAREST) + 1), np.nan, np.float32)
+    known = train[np.isfinite(train).all(axis=1)]
+    there = np.isfinite(vectors).all(axis=1)
+    if len(known) <= int(own):
+        return found
+    near = vectors[there] @ known.T  # [n, m]
+    if own:
+        np.fill_diagonal(near, np.nan)
+    found[there, -1] = np.nanmean(near, axis=1)
+    if own:
+        np.fill_diagonal(near, -np.inf)
+    most = min(max(NEAREST), near.shape[1] - int(own))
+    nearest = -np.sort(-np.partition(near, -most, axis=1)[:, -most:], axis=1)  # [n, most]
+    for place, many in enumerate(NEAREST):
+        found[there, place] = nearest[:, :many].mean(1)
+    return found
+
+
+_WORD = re.compile(r"[\w']+")
+#: A word of so few letters is seldom one that carries meaning.
+_SHORT = 3
+
+#: Names of `text_numbers`, in their order.
+TEXT_NUMBERS = (
+    *("characters", "log_characters", "words", "log_words", "mean_word", "longest_word"),
+    *("capitals", "capitalised_words", "commas", "stops", "exclamations", "questions", "digits"),
+    *("distinct_words", "quotes", "marks", "ends_as_sentence", "short_words", "apostrophe"),
+)
+#: Names of `surprisal_numbers`, in their order.
+SURPRISALS = (
+    *("mean", "sum", "least", "most", "spread", "first", "last", "mean_but_first", "second_half"),
+    *("log_tokens", "mean_rarity", "most_rarity", "spread_rarity"),
+)
+#: Names of `ad_facts`, in their order.
+FACTS = (
+    *("seconds", "log_seconds", "scenes", "log_scenes", "scenes_a_second", "pace", "motion"),
+    *("landscape", "low_complexity", "high_complexity", "faces", "faced_scenes", "warm", "cool"),
+    *("spoken_words", "spoken_words_a_second", "shown_words_a_scene", "emotions_a_scene"),
+    *("brand_in_title", "brand_shown"),
+)
+_LEVELS = {"low": 0.0, "": 1.0, "medium": 1.0, "high": 2.0}
+
+
+def text_numbers(text: str) -> Floats:
+    """float64 [19], those of TEXT_NUMBERS; of an empty text zeros."""
+    words = _WORD.findall(text)
+    if not text.strip():
+        return np.zeros(len(TEXT_NUMBERS))
+    size, many = len(text), max(1, len(words))
+    lengths = [len(word) for word in words] or [0]
+    marks = sum(not one.isalnum() and not one.isspace() for one in text)
+    return np.array(
+        [
+            size,
+            np.log(size),
+            len(words),
+            np.log(many),
+            float(np.mean(lengths)),
+            max(lengths),
+            sum(one.isupper() for one in text) / size,
+            sum(word[0].isupper() for word in words) / many,
+            text.count(","),
+            text.count("."),
+            text.count("!"),
+            text.count("?"),
+            sum(one.isdigit() for one in text),
+            len({word.lower() for word in words}) / many,
+            text.count('"'),
+            marks / size,
+            float(text.rstrip()[-1] in ".!?"),
+            sum(length <= _SHORT for length in lengths) / many,
+            float("'" in text or "’" in text),
+        ],
+        np.float64,
+    )
+
+
+def surprisal_numbers(log_probabilities: Floats, tokens: Sequence[int]) -> Floats:
+    """float64 [13], those of SURPRISALS, of a text of T tokens.
+
+    log_probabilities: float64 [T], in nats. tokens: their ids; a tokenizer of merged bytes numbers
+    its merges from the most frequent on, so log(1 + id) stands for how rare a token is, without a
+    list of word frequencies.
+    """
+    logs, rarity = np.asarray(log_probabilities, float), np.log1p(np.asarray(tokens, float))
+    return np.array(
+        [
+            logs.mean(),
+            logs.sum(),
+            logs.min(),
+            logs.max(),
+            logs.std(),
+            logs[0],
+            logs[-1],
+            logs[1:].mean() if len(logs) > 1 else logs[0],
+            logs[len(logs) // 2 :].mean(),
+            np.log(len(logs)),
+            rarity.mean(),
+            rarity.max(),
+            rarity.std(),
+        ]
+    )
+
+
+def ad_facts(record: AdRecord) -> Floats:
+    """float64 [20], those of FACTS."""
+    scenes = record.scenes
+    many, seconds = max(1, len(scenes)), record.seconds or 0.0
+    counted = [scene.faces for scene in scenes if scene.faces is not None]
+    spoken, brand = len(record.speech.split()), record.brand.strip().casefold()
+    shown = " ".join(line for scene in scenes for line in scene.words).casefold()
+    return np.array(
+        [
+            seconds,
+            np.log1p(seconds),
+            len(scenes),
+            np.log1p(len(scenes)),
+            len(scenes) / seconds if seconds else 0.0,
+            _LEVELS[record.pace],
+            _LEVELS[record.motion],
+            float(record.orientation == "landscape"),
+            sum(scene.complexity == "low" for scene in scenes) / many,
+            sum(scene.complexity == "high" for scene in scenes) / many,
+            sum(counted) / many,
+            sum(one > 0 for one in counted) / many,
+            sum(scene.tone == "warm" for scene in scenes) / many,
+            sum(scene.tone == "cool" for scene in scenes) / many,
+            spoken,
+            spoken / seconds if seconds else 0.0,
+            len(shown.split()) / many,
+            sum(len(scene.emotions) for scene in scenes) / many,
+            float(bool(brand) and brand in record.title.casefold()),
+            float(bool(brand) and brand in shown),
+        ],
+        np.float64,
+    )
+
+
+#: Block -> float32 [N, D].
+Blocks = Mapping[str, NDArray[np.float32]]
+
+#: Blocks that tell the brand alone.
+BRAND_BLOCKS = ("brand",)
+_BEFORE = 'The slogan of a company: "'
+_SCENES = 300
+
+
+@settings
+class BlockConfig:
+    """What reads ads.
+
+    sentences: the encoder of sentences; hashed needs no extra. language: a causal model as
+    `adwright lm generate --model` takes it, which torch runs; empty for none, and then the blocks
+    state and surprisal are missing. layer: whose state is taken, from 0. longest: characters of a
+    text that the language model reads. offline: never download.
+
+    Raises ConfigError for other choices and for a `longest` below 1.
+    """
+
+    sentences: Literal["minilm", "hashed"] = "minilm"
+    language: str = SMOLLM2
+    layer: int = 16
+    longest: int = 200
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if self.longest < 1 or self.layer < 0:
+            raise ConfigError(
+                "a text has at least 1 character and a layer is 0 or more",
+                where=f"longest {self.longest}, layer {self.layer}",
+                hint="BlockConfig(longest=200, layer=16)",
+            )
+
+
+class AdBlocks:
+    """The encoders of a config, opened when they are first asked. store: where vectors are kept
+    between runs; None computes them anew.
+
+    Raises when first asked as `core.assets.asset` and `open_model` do; MissingExtraError without
+    the extra `lm` where an encoder needs it.
+    """
+
+    def __init__(self, config: BlockConfig, store: VectorStore | None = None) -> None:
+        self.config, self._store = config, store
+        self._sentences: Encoder[str] | None = None
+        self._language: _TextReader | None = None
+
+    def of(self, ads: Sequence[AdRecord]) -> dict[str, NDArray[np.float32]]:
+        """The blocks of N ads, float32 [N, D] each; NaN in the row of an ad that lacks what a block
+        reads."""
+        if not ads:
+            return {}
+        texts = [_text(ad) for ad in ads]
+        found: dict[str, NDArray[Any]] = {
+            "sentence": self._vectors(texts),
+            "surface": _rows([text_numbers(text) if text else None for text in texts]),
+            "brand": self._vectors([ad.brand.strip() for ad in ads]),
+            "scenes": self._vectors([_scenes(ad) for ad in ads]),
+            "facts": _rows([None if ad.kind == "text" else ad_facts(ad) for ad in ads]),
+        }
+        if self.config.language:
+            numbers = len(SURPRISALS)
+            read = self._read([text[: self.config.longest].strip() for text in texts])
+            found["surprisal"], found["state"] = read[:, :numbers], read[:, numbers:]
+        there = {name: block for name, block in found.items() if np.isfinite(block).any()}
+        return {name: block.astype(np.float32) for name, block in there.items()}
+
+    def close(self) -> None:
+        """Free the language model. Any number of times."""
+        if self._language is not None:
+            self._language.close()
+            self._language = None
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._sentences is None:
+            self._sentences = _sentence_encoder(self.config)
+        return self._by(self._sentences, texts)
+
+    def _read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._language is None:
+            self._language = _TextReader(self.config)
+        return self._by(self._language, texts)
+
+    def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of N texts [N, D], each text encoded once; NaN for an empty one."""
+        if self._store is not None:
+            return self._store.vectors(list(texts), encoder)
+        names = list(dict.fromkeys(text for text in texts if text))
+        made = np.full((len(texts), encoder.width), np.nan, np.float32)
+        if names:
+            place = {name: at for at, name in enumerate(names)}
+            vectors = encoder.encode(names)
+            rows = [row for row, text in enumerate(texts) if text]
+            made[rows] = vectors[[place[texts[row]] for row in rows]]
+        return made
+
+
+class _TextReader:
+    """An `Encoder` of texts by what a language model makes of them: surprisals, then the state."""
+
+    def __init__(self, config: BlockConfig) -> None:
+        # Many rows are read at once, for which the type has to be the quick one.
+        asked = TorchConfig(
+            config.language,
+            dtype="auto" if quick_dtype() == fitting_dtype() else "float32",
+            offline=config.offline,
+        )
+        # Only the torch engine shows inner states, so the model is one of its.
+        self._model = cast(Any, open_model(asked))
+        self._layer = config.layer
+        (first,) = self._model.read(["a"], before=_BEFORE, layer=config.layer)
+        self.width = len(SURPRISALS) + len(first.state)
+        short = config.language.rstrip("/").rsplit("/", 1)[-1]
+        self.name = f"read-{short}-{config.layer}-{config.longest}"
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 [B, D]."""
+        tokens = [self._model.tokens.encode(text, special=False) for text in texts]
+        found = self._model.read(texts, before=_BEFORE, layer=self._layer)
+        rows = [
+            np.concatenate([surprisal_numbers(one.log_probabilities, ids), one.state])
+            for one, ids in zip(found, tokens, strict=True)
+        ]
+        return np.stack(rows).astype(np.float32)
+
+    def close(self) -> None:
+        with closing(self._model):
+            pass
+
+
+def _sentence_encoder(config: BlockConfig) -> Encoder[str]:
+    if config.sentences == "hashed":
+        return HashedText()
+    from adwright.lm.sentence_encoder import SentenceEncoder
+
+    return SentenceEncoder(offline=config.offline)
+
+
+def _text(ad: AdRecord) -> str:
+    """What the ad says in writing; of one without title and words, what is on its pictures."""
+    return "\n".join(part for part in (ad.title, ad.words) if part).strip() or ad.text.strip()
+
+
+def _scenes(ad: AdRecord) -> str:
+    """What is seen and said, the captions of all scenes first, up to so many characters that its
+    vector costs no more than that of the text."""
+    seen = [scene.caption for scene in ad.scenes]
+    words = [" ".join((*one.emotions, *one.tags, *one.words)) for one in ad.scenes]
+    parts = (*seen, ad.speech, *words)
+    return "\n".join(filter(None, map(str.strip, parts)))[:_SCENES].strip()
+
+
+def _rows(found: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64]:
+    """[N, D] of rows [D]; NaN where there is none."""
+    width = next((len(row) for row in found if row is not None), 1)
+    none = np.full(width, np.nan)
+    return np.stack([none if row is None else row for row in found])

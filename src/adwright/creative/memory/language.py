@@ -12,43 +12,276 @@ the answers are, which makes the interval. An untuned model has none, so its int
 The published model has 13 billion weights and eyes; this one reads what `records.seeing` or a user
 wrote down of the ad. The default of 135 million shows how it works, and is no match for the encoder
 form on hundreds of ads.
+
+A number between 0 and 1 as two digits that a language model writes, and back as an expectation.
+
+    answer_of(0.655)                               # "65"
+    found = Digits(model).expected(prompts)        # DigitAnswers of N prompts
+    found.scores                                   # float64 [N], 0 to 1
+
+Harini S I et al. (WACV 2025, arXiv 2309.00378) let a model answer ceil(100 s - 1), clamped, as two
+digits. The likeliest answer throws away what else the model holds possible, so it is read as
+
+    E = sum over d1, d2 of P(d1) P(d2 | d1) (10 d1 + d2)
+
+over the ten digits alone, renormalised at both places. A prompt is read once: its ten first digits
+share that, and each gives the ten that can follow. Engines that cannot branch so score all hundred
+answers, which is the same number for more work. The middle of an answer's range, (E + 1/2) / 100,
+is the score (our choice).
+
+The two tasks that a language model learns from the same ads: recall from the ad, the ad from a
+brief.
+
+    recall_prompt(record)                          # ends where two digits are to be written
+    content_prompt(record), content_answer(record)
+    write_rows(Path("rows.jsonl"), table)          # a mixture, as `adwright tune run` reads it
+
+After Harini S I et al. (WACV 2025, arXiv 2309.00378): behaviour simulation answers the recall of a
+verbalised ad, content simulation writes the verbalised ad from brand, title and length. A film's
+ad is its scenes; an ad of text alone has only a title, which is then what is to be written. A text
+is cut at whole words, from its end, so that no prompt grows with its ad.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, settings, to_jsonable
-from adwright.core.errors import ArtifactError, ConfigError
-from adwright.creative.judging.conformal import ConformalInterval, ResidualScale
-from adwright.creative.judging.judgement import Judgements
-from adwright.creative.memory.ad_tasks import Example, MemoryTask, recall_prompt, write_rows
+from adwright.core.errors import ArtifactError, ConfigError, DataError, ValueInvalidError
+from adwright.creative.judging import ConformalInterval, Judgements, ResidualScale
 from adwright.creative.memory.block_ridge import group_folds
-from adwright.creative.memory.digits import DigitAnswers, Digits
 from adwright.creative.memory.outcomes import RecallTable
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.lm.engine.generation import Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.creative.records.ad_record import AdRecord, verbalised
+from adwright.lm.engine.generation import Message, Prompt, TokenPrompt
+from adwright.lm.engine.language_model import LanguageModel, Tokenizer
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun
 
-__all__ = [
-    "LanguageConfig",
-    "LanguageMemory",
-    "load_language_memory",
-    "tune_memory",
-    "tune_run_of",
-]
+
+Floats = NDArray[np.float64]
+
+_PLACES = 10.0 * np.arange(10)[:, None] + np.arange(10)[None, :]  # [d1, d2]
+
+
+@runtime_checkable
+class BranchingModel(Protocol):
+    """A model that gives the log-probabilities of two tokens of a few each in one reading."""
+
+    def branches(
+        self, prompts: Sequence[Prompt], first: Sequence[int], second: Sequence[int], /
+    ) -> tuple[Floats, Floats]:
+        """log P(first | prompt) [B, F] and log P(second | prompt, first) [B, F, S]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class DigitAnswers:
+    """What a model answers on N prompts.
+
+    expectation: float64 [N], E, 0 to 99. likeliest: int64 [N], the pair of digits of the largest
+    probability. digits: float64 [N], how much of the model's first token are digits: near 0 it does
+    not know that it is asked for any.
+    """
+
+    expectation: Floats
+    likeliest: NDArray[np.int64]
+    digits: Floats
+
+    @property
+    def scores(self) -> Floats:
+        """float64 [N], the expectation between 0 and 1."""
+        return (self.expectation + 0.5) / 100
+
+
+def answer_of(score: float) -> str:
+    """ceil(100 score - 1), clamped to 0 and 99, as two digits.
+
+    >>> [answer_of(score) for score in (0.0, 0.01, 0.011, 1.0)]
+    ['00', '00', '01', '99']
+
+    Raises ValueInvalidError for a score outside 0 to 1.
+    """
+    if not 0 <= score <= 1:
+        raise ValueInvalidError("a score lies between 0 and 1", value=score, hint="divide it")
+    # 100 * 0.07 is 7.000000000000001: what differs by rounding alone is the same number.
+    return f"{min(max(math.ceil(round(100 * score, 9) - 1), 0), 99):02d}"
+
+
+def digit_tokens(tokens: Tokenizer) -> tuple[int, ...]:
+    """The tokens of 0 to 9.
+
+    Raises ConfigError where the tokenizer does not write each pair of digits as those two tokens:
+    then the expectation over digits is not that over answers.
+    """
+    singles = [tokens.encode(str(digit), special=False) for digit in range(10)]
+    found = tuple(ids[0] for ids in singles if len(ids) == 1)
+    pairs = len(set(found)) == 10 and all(
+        tokens.encode(f"{a}{b}", special=False) == [found[a], found[b]]
+        for a in range(10)
+        for b in range(10)
+    )
+    if not pairs:
+        raise ConfigError(
+            "this model's tokenizer does not split numbers into digits",
+            where="two digits as an answer",
+            hint="take a model that does, such as SmolLM2 or Llama 2, or the encoder form",
+        )
+    return found
+
+
+class Digits:
+    """Two digits as answers of `model`. Raises ConfigError as `digit_tokens`."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model, self._tokens = model, digit_tokens(model.tokens)
+
+    def expected(self, prompts: Sequence[Prompt]) -> DigitAnswers:
+        """The answers to N prompts; a prompt ends where the first digit would stand.
+
+        Raises as the model's `score` does.
+        """
+        if not prompts:
+            return DigitAnswers(np.empty(0), np.empty(0, np.int64), np.empty(0))
+        first, second = self._logs(prompts)
+        lead = np.exp(first)  # [N, 10]
+        whole = lead.sum(1)
+        joint = _share(first)[:, :, None] * _share(second)  # [N, 10, 10]
+        flat = joint.reshape(len(joint), 100)
+        return DigitAnswers(
+            expectation=(joint * _PLACES).sum((1, 2)),
+            likeliest=flat.argmax(1).astype(np.int64),
+            digits=whole,
+        )
+
+    def _logs(self, prompts: Sequence[Prompt]) -> tuple[Floats, Floats]:
+        if isinstance(self._model, BranchingModel):
+            return self._model.branches(prompts, self._tokens, self._tokens)
+        answers = [TokenPrompt((a, b)) for a in self._tokens for b in self._tokens]
+        asked = [prompt for prompt in prompts for _ in answers]
+        found = self._model.score(asked, answers * len(prompts)).token_logprobs
+        pairs = np.stack([np.asarray(one) for one in found]).reshape(len(prompts), 10, 10, 2)
+        # The first digit's number is the same in each of its ten answers.
+        return pairs[:, :, 0, 0], pairs[..., 1]
+
+
+def _share(logs: Floats) -> Floats:
+    """Probabilities of log-probabilities [..., K], renormalised over K."""
+    raised = np.exp(logs - logs.max(-1, keepdims=True))
+    found: Floats = raised / raised.sum(-1, keepdims=True)
+    return found
+
+
+MemoryTask = Literal["recall", "content"]
+
+_QUESTION = (
+    "How well is this ad remembered after one to three days, from 00 (by nobody) to 99 (by all)? "
+    "Answer with two digits."
+)
+_WRITE = "Write an ad that is remembered."
+#: What the brief tells, and the ad therefore does not.
+_BRIEF = ("kind", "brand", "seconds")
+
+
+class Example(NamedTuple):
+    """An ad with its recall, 0 to 1, shown to a model before it is asked."""
+
+    ad: AdRecord
+    score: float
+
+
+def recall_prompt(ad: AdRecord, *, words: int = 120, examples: Sequence[Example] = ()) -> str:
+    """The question, the examples with their answers, and the ad. words: of each ad, at most."""
+    shown = [f"{_ad(one.ad, words)}\nAnswer: {answer_of(one.score)}" for one in examples]
+    return "\n\n".join([_QUESTION, *shown, _ad(ad, words)])
+
+
+def content_prompt(ad: AdRecord) -> str:
+    """The brief: brand, length, and of an ad with scenes or words its title."""
+    given = [f"Brand: {ad.brand}." if ad.brand else "", _seconds(ad)]
+    if ad.title and not _title_alone(ad):
+        given.append(f"Title: {ad.title}")
+    return " ".join([_WRITE, *filter(None, given)])
+
+
+def content_answer(ad: AdRecord, *, words: int = 120) -> str:
+    """The ad that the brief asks for: orientation, pace, speech, then scene by scene; of an ad of
+    text alone its title. At most so many words."""
+    if _title_alone(ad):
+        return _cut(ad.title, words)
+    return _cut(verbalised(ad, leave_out=(*_BRIEF, "title")), words)
+
+
+def few_examples(table: RecallTable, count: int) -> tuple[Example, ...]:
+    """Examples at even steps of the order by score, from badly to well remembered, so that they
+    span the scale. Raises DataError for more than there are."""
+    if count > len(table):
+        raise DataError(
+            f"{count} examples cannot be drawn from {len(table)} ads", hint="ask for fewer"
+        )
+    order = sorted(range(len(table)), key=lambda row: (table.scores[row], table.ids[row]))
+    places = [round((at + 0.5) * len(table) / count - 0.5) for at in range(count)]
+    chosen = [order[place] for place in places]
+    return tuple(Example(table.records[row], float(table.scores[row])) for row in chosen)
+
+
+def write_rows(
+    path: Path,
+    table: RecallTable,
+    *,
+    tasks: Sequence[MemoryTask] = ("recall", "content"),
+    words: int = 120,
+) -> int:
+    """Write the mixture: a JSON object a line, with prompt, answer, task and group (the brand);
+    returns how many. Ads of whom there is nothing to write have no row of that task.
+
+    Raises DataError where no row is left.
+    """
+    rows: list[dict[str, Any]] = []
+    for ad, score, group in zip(table.records, table.scores, table.group_names, strict=True):
+        about = {"group": group}
+        if "recall" in tasks:
+            prompt = recall_prompt(ad, words=words)
+            rows.append({"prompt": prompt, "answer": answer_of(score), "task": "recall", **about})
+        answer = content_answer(ad, words=words) if "content" in tasks else ""
+        # Without a brief there is nothing that the ad could follow from.
+        if answer and content_prompt(ad) != _WRITE:
+            rows.append(
+                {"prompt": content_prompt(ad), "answer": answer, "task": "content", **about}
+            )
+    if not rows:
+        raise DataError("there is nothing to learn from these ads", file=table.name)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    atomic_write_text(path, text)
+    return len(rows)
+
+
+def _ad(ad: AdRecord, words: int) -> str:
+    return _cut(verbalised(ad), words)
+
+
+def _cut(text: str, words: int) -> str:
+    return " ".join(text.split(" ")[:words])
+
+
+def _seconds(ad: AdRecord) -> str:
+    return "" if ad.seconds is None else f"Seconds: {ad.seconds:g}."
+
+
+def _title_alone(ad: AdRecord) -> bool:
+    return not (ad.scenes or ad.words or ad.speech or ad.pace or ad.orientation)
+
 
 _RECORD = "memory.json"
 _ROWS = "rows.jsonl"

@@ -27,8 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
-from adwright.creative.records.verbal.ads_table import AdColumns, AdTable, read_ads
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import AdColumns, AdTable, read_ads
 from adwright.data.checks import Check, run_checks
 from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import Tabular

@@ -20,7 +20,7 @@ from typing import Any
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, DataError, ResumeError
-from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.judging import AdJudge
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.improve import ImprovedAd, improve
 from adwright.creative.memory.seed.judges import ModelEncoder, two_judges
@@ -29,7 +29,7 @@ from adwright.creative.memory.seed.report import SeedReport
 from adwright.creative.memory.seed.rounds import run_seed
 from adwright.creative.memory.seed.texts.brief import BriefKind
 from adwright.creative.memory.seed.writer import TunedWriter
-from adwright.creative.records.verbal.ads_table import AdTable
+from adwright.creative.records.ads_table import AdTable
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 from adwright.lm.sentence_encoder import SentenceEncoder

@@ -15,7 +15,7 @@ import polars as pl
 
 from adwright.core.errors import SchemaError
 from adwright.creative.records.cells import bare, by_distinct, check_rows, is_absent
-from adwright.creative.records.summary import Repair, repair_of
+from adwright.creative.records.delivery import Repair, repair_of
 from adwright.data.checks import Check, Locate, raise_at
 from adwright.data.columns import NOT_IDS
 from adwright.data.ids import LONGEST_ID, PRINTABLE

@@ -24,11 +24,10 @@ from adwright.creative.records.cells import (
     read_number,
 )
 from adwright.creative.records.creative import SLOTS
-from adwright.creative.records.delivery import SEGMENTS
+from adwright.creative.records.delivery import SEGMENTS, NoteTaker, Repair
 from adwright.creative.records.export_columns import NamedExport, status_cause
 from adwright.creative.records.export_file import ExportTable
 from adwright.creative.records.export_keys import read_day, read_id
-from adwright.creative.records.summary import NoteTaker, Repair
 from adwright.data.checks import Check
 from adwright.data.columns import is_category
 

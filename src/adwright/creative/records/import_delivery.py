@@ -20,13 +20,19 @@ import polars as pl
 from adwright.core.clock import Clock, SystemClock
 from adwright.creative.records.cells import check_rows
 from adwright.creative.records.creative import SLOTS, Creative, creatives_table
-from adwright.creative.records.delivery import KEY, DeliveryRecord, check_delivery
+from adwright.creative.records.delivery import (
+    KEY,
+    DeliveryRecord,
+    NoteTaker,
+    Repair,
+    check_delivery,
+    say,
+)
 from adwright.creative.records.export_columns import DeliverySource, known_names, name_export
 from adwright.creative.records.export_file import read_export
 from adwright.creative.records.export_keys import read_day
 from adwright.creative.records.export_rows import DeliveryOptions, is_zone, only_rows, read_rows
 from adwright.creative.records.links import assign_creatives, check_links
-from adwright.creative.records.summary import NoteTaker, Repair, say
 from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import from_arrow
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading

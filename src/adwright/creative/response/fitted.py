@@ -24,17 +24,11 @@ import torch
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, to_jsonable
-from adwright.creative.judging.judgement import Judgements
-from adwright.creative.judging.nearest import PastAd, PastAds
-from adwright.creative.judging.novelty import Novelty
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.creative.response.autoint import AutoInt, AutoIntConfig
-from adwright.creative.response.calibration import RateCalibration
-from adwright.creative.response.inputs.encoded import AdInputs
-from adwright.creative.response.inputs.features import AdFeatures, TextVectors
-from adwright.creative.response.inputs.texts import texts_named
-from adwright.creative.response.linear import LinearPart
-from adwright.creative.response.rates import BetaPrior
+from adwright.creative.judging import Judgements, Novelty, PastAd, PastAds
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.response.inputs import AdFeatures, AdInputs, TextVectors, texts_named
+from adwright.creative.response.models import AutoInt, AutoIntConfig, LinearPart
+from adwright.creative.response.rates import BetaPrior, RateCalibration
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
 __all__ = ["KIND", "FittedClickRate", "Reference", "answers_of"]

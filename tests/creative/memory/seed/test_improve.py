@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import DataError, ResumeError
-from adwright.creative.judging.judgement import Judgements
+from adwright.creative.judging import Judgements
 from adwright.creative.memory.seed.config import SeedBudget
 from adwright.creative.memory.seed.improve import improve
 from adwright.creative.memory.seed.rounds import run_seed
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
 from tests.support.creative.seed_rounds import (
     CONFIG,
     RepeatingWriter,

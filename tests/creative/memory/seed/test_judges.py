@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.judging import AdJudge
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.judges import (
     ModelEncoder,
@@ -17,9 +17,9 @@ from adwright.creative.memory.seed.judges import (
     two_judges,
 )
 from adwright.creative.memory.seed.pool import KnownAd, known_ads
-from adwright.creative.records.encoders.hashed_text import HashedText
-from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ads_table import read_ads
+from adwright.creative.records.encoders import HashedText
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.metrics.rank_correlation import spearman
 from tests.support.creative.seed_rounds import seed_ads

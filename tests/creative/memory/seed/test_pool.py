@@ -9,8 +9,8 @@ import pytest
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.creative.memory.seed.pool import KnownAd, SeedData, journey_briefs, known_ads
 from adwright.creative.memory.seed.texts.ad_text import record_of
-from adwright.creative.records.verbal.ads_table import AdColumns, read_ads
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import AdColumns, read_ads
 from tests.support.creative.seed_rounds import seed_ads
 
 

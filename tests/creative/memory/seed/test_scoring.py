@@ -5,7 +5,7 @@ from adwright.creative.memory.seed.scoring import judged, scored
 from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.copying import CopyIndex
 from adwright.creative.memory.seed.texts.filters import AdFilterConfig, AdFilters
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
 from tests.support.creative.seed_rounds import WordJudge
 
 WRITTEN = [

@@ -21,7 +21,7 @@ from typing import Any
 from adwright.core.atomic import locked
 from adwright.core.errors import DataError, ResumeError
 from adwright.core.hashing import content_hash
-from adwright.creative.judging.judgement import AdJudge, Judgements
+from adwright.creative.judging import AdJudge, Judgements
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.creative.memory.seed.round_files import read_json

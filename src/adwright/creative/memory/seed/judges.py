@@ -23,16 +23,14 @@ from numpy.typing import NDArray
 
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.judging.conformal import ConformalInterval
-from adwright.creative.judging.judgement import Judgements
-from adwright.creative.judging.novelty import Novelty
+from adwright.creative.judging import ConformalInterval, Judgements, Novelty
 from adwright.creative.memory.block_ridge import fit_blocks
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.creative.memory.seed.texts.ad_text import answer_of
 from adwright.creative.memory.seed.texts.brief import part_of
-from adwright.creative.records.encoders.store import Encoder
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.encoders import Encoder
 from adwright.lm.engine.language_model import LanguageModel
 
 __all__ = ["ModelEncoder", "RidgeJudge", "text_of", "two_judges"]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import DataError
-from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.judging import AdJudge
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.scoring import judged, scored

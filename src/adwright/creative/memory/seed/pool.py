@@ -25,7 +25,7 @@ from adwright.creative.memory.seed.texts.ad_text import (
     record_of,
 )
 from adwright.creative.memory.seed.texts.brief import AdBrief, BriefKind
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
 from adwright.data.sources.complete_journey import CompleteJourney
 
 __all__ = ["KnownAd", "SeedData", "journey_briefs", "known_ads"]

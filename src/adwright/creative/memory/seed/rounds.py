@@ -37,7 +37,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, DataError, ResumeError
 from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress, say
-from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.judging import AdJudge
 from adwright.creative.memory.seed.choosing import (
     best_of,
     best_round,

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.creative.judging.judgement import AdJudge
+from adwright.creative.judging import AdJudge
 from adwright.creative.memory.seed.sampling import WrittenAds
 from adwright.creative.memory.seed.texts.ad_text import record_of
 from adwright.creative.memory.seed.texts.filters import AdFilters
-from adwright.creative.records.verbal.record import AdRecord
+from adwright.creative.records.ad_record import AdRecord
 
 __all__ = ["ScoredAds", "judged", "scored"]
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import Count, settings
 from adwright.core.errors import DataError, MissingExtraError
-from adwright.creative.memory.ad_tasks import recall_prompt
-from adwright.creative.memory.digits import answer_of as digits_of
+from adwright.creative.memory.language import answer_of as digits_of
+from adwright.creative.memory.language import recall_prompt
 from adwright.creative.memory.seed.pool import KnownAd
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.language_model import LanguageModel

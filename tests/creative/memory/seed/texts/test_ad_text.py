@@ -14,8 +14,8 @@ from adwright.creative.memory.seed.texts.ad_text import (
     record_of,
     said_in,
 )
-from adwright.creative.records.verbal.ads_table import read_ads
-from adwright.creative.records.verbal.record import AdRecord, Scene
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ads_table import read_ads
 
 RECORD = AdRecord(brand="Mill Lane", title="Fresh at six", words="Rye bread\nof 800 g")
 

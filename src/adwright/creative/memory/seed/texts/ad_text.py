@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adwright.creative.memory.seed.texts.brief import AdBrief, BriefKind
-from adwright.creative.records.verbal.record import AdRecord
-from adwright.creative.records.verbal.verbalise import read_verbalised, verbalised
+from adwright.creative.records.ad_record import AdRecord, read_verbalised, verbalised
 
 __all__ = ["answer_of", "brief_of", "claimed_in", "is_complete", "record_of", "said_in"]
 

@@ -12,7 +12,6 @@ is remembered. A brand goes where the hash of its name says: what is added later
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Literal
 
 from adwright.core.config import settings

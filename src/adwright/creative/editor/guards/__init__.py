@@ -1,1 +1,0 @@
-"""What an edit of a face has to pass: consent, adulthood, words of the ad, directions, drift."""

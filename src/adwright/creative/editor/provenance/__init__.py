@@ -1,1 +1,0 @@
-"""What is known of an edited picture: signed statements, tags, and a log that only grows."""

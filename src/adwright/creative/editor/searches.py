@@ -1,0 +1,382 @@
+"""Random search: plans evenly drawn, as many as another search was given calls.
+
+    found = random_search(fitness, calls=130, seed=0)
+
+What a genetic search must beat at equal calls before it is worth anything.
+
+Gradient ascent on a plan's values: by finite differences, or by the judge's own derivative.
+
+    found = gradient_ascent(fitness, calls=130)
+
+Values are measured in ranges of their knobs, u = (v - low) / (high - low). At each point the
+gradient g costs K calls by differences of width h, or 3 where the judge offers slopes. Then the
+points u + r g / max|g| are judged together, for r = rate, rate / 2, rate / 4, cut at the bounds.
+The best is taken; where none is better, rate is divided by 8. It ends at the number of calls, or
+where rate is below one step of the grid. A start that lies on a plateau ends there: that is what it
+is compared for.
+
+The genetic search of AdSEE, by pymoo: seeded, batched, with operators that do what they say.
+
+    found = genetic_search(fitness, seed=0)
+    found.vector, found.gain, found.calls
+
+The first generation is no edit and plans near it. In each generation, parents are drawn with a
+chance proportional to their rank and stay; pairs of them are crossed, each value from either with
+chance 1/2; a fifth of an offspring's values, at least one, is mutated. Plans that are there already
+are not made again. Best is the best of all that were seen.
+
+Edits for several judges at once: NSGA-II, its front, its hypervolume, and weighted sums.
+
+    front = pareto_search(fitness, seed=0)              # of click rate, expected life, memorability
+    sums = weighted_sums(fitness, seed=0, calls=front.calls)
+    at = reference_point(front, sums)
+    hypervolume(front.values, at) / hypervolume(sums.values, at)
+
+A plan is on the front where no other one that was seen is as good for every judge and better for
+one. Both searches keep the front of all that they saw, and use the operators of `genetic`; what
+differs is what survives. NSGA-II is pymoo's (Deb et al. 2002); its NSGA-III forgets the seed in one
+comparison, so it is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.creative.editor.fitness import (
+    Archive,
+    Floats,
+    GeneticSettings,
+    PlanFitness,
+    SearchOutcome,
+    require_calls,
+)
+
+#: Draws that repeat, of a plan with few values, before the search ends early.
+_FRUITLESS = 20
+
+
+def random_search(
+    fitness: PlanFitness, *, calls: int, seed: int, reach: float = 1.0, batch: int = 30
+) -> SearchOutcome:
+    """No edit, and plans drawn until so many pictures were judged.
+
+    reach: plans lie that far from no edit at most, as a share of each knob's range; 1 draws evenly
+    from all that the bounds allow. batch: plans that are judged together. What was judged before is
+    not drawn again, so there are fewer calls where there are fewer plans. Raises ConfigError for
+    fewer than 2 calls, another reach, and a fitness with several judges.
+    """
+    require_calls(calls)
+    if not 0 < reach <= 1 or batch < 1:
+        raise ConfigError(
+            f"reach {reach}, batch {batch}", where="random_search", hint="0 < reach <= 1, batch > 0"
+        )
+    rng, start = np.random.default_rng(seed), fitness.calls
+    archive = Archive(fitness.neutral, float(fitness.scores(fitness.neutral[None])[0]))
+    wide = reach * (fitness.high - fitness.low)
+    low = np.maximum(fitness.low, fitness.neutral - wide)
+    high = np.minimum(fitness.high, fitness.neutral + wide)
+    fruitless = 0
+    # Asking about no edit may have cost nothing, where it was known; it counts as one all the same.
+    left = calls - 1
+    while left > 0 and fruitless < _FRUITLESS:
+        drawn = np.unique(
+            fitness.on_grid(rng.uniform(low, high, (min(batch, left), len(low)))), axis=0
+        )
+        new = drawn[[fitness.unjudged(one[None]) > 0 for one in drawn]]
+        if not len(new):
+            fruitless += 1
+            continue
+        archive.take(new, fitness.scores(new), fitness.calls - start)
+        left, fruitless = left - len(new), 0
+    return archive.outcome("random", fitness.calls - start)
+
+
+_SHARES = np.array([1.0, 0.5, 0.25])
+
+
+def gradient_ascent(
+    fitness: PlanFitness, *, calls: int, rate: float = 0.25, width: float = 0.05
+) -> SearchOutcome:
+    """Climb from no edit; nothing is drawn, so it always finds the same.
+
+    rate: of the first step, width: of differences, both as shares of each knob's range. Raises
+    ConfigError for fewer than 2 calls, for others than 0 < rate, width <= .5, and for a fitness
+    with several judges.
+    """
+    require_calls(calls)
+    if not 0 < rate <= 0.5 or not 0 < width <= 0.5:
+        raise ConfigError(
+            f"rate {rate}, width {width}", where="gradient_ascent", hint="above 0, up to .5"
+        )
+    start, span = fitness.calls, fitness.high - fitness.low
+    archive = Archive(fitness.neutral, float(fitness.scores(fitness.neutral[None])[0]))
+    end = start + calls
+    point, here = archive.vector, archive.score
+    least = 1 / fitness.settings.steps
+    while rate >= least and fitness.calls < end:
+        gradient = _gradient(fitness, point, here, width, end - fitness.calls, archive, start)
+        if gradient is None or not np.abs(gradient).max() > 0:
+            break
+        ahead = gradient / np.abs(gradient).max()
+        ahead[((point >= fitness.high) & (ahead > 0)) | ((point <= fitness.low) & (ahead < 0))] = 0
+        points = fitness.on_grid(point + rate * _SHARES[:, None] * ahead * span)
+        points = _affordable(fitness, points, end - fitness.calls)
+        if not len(points):
+            break
+        scores = fitness.scores(points)
+        archive.take(points, scores, fitness.calls - start)
+        best = int(np.argmax(scores))
+        if scores[best] > here:
+            point, here = points[best], float(scores[best])
+        else:
+            rate /= 8
+    return archive.outcome("ascent", fitness.calls - start)
+
+
+def _gradient(
+    fitness: PlanFitness,
+    point: Floats,
+    here: float,
+    width: float,
+    left: int,
+    archive: Archive,
+    start: int,
+) -> Floats | None:
+    """float [K], the score's derivative by u; None where there are too few calls left."""
+    span = fitness.high - fitness.low
+    steps = np.where(point + width * span <= fitness.high, width, -width) * span
+    if left >= 3:
+        found = fitness.slopes(point, steps)
+        if found is not None:
+            return np.asarray(found * span)
+    near = fitness.on_grid(point + np.diag(steps))
+    if fitness.unjudged(near) > left:
+        return None
+    scores = fitness.scores(near)
+    archive.take(near, scores, fitness.calls - start)
+    moved = (near - point).diagonal()
+    # A knob whose step the grid rounds away, or whose neighbour is refused, stays.
+    usable = (moved != 0) & np.isfinite(scores)
+    made = np.zeros(len(point))
+    made[usable] = (scores - here)[usable] / moved[usable] * span[usable]
+    return made
+
+
+def _affordable(fitness: PlanFitness, points: Floats, left: int) -> Floats:
+    """As many of the points, in their order, as the calls that are left allow."""
+    while len(points) and fitness.unjudged(points) > left:
+        points = points[:-1]
+    return points
+
+
+def genetic_search(
+    fitness: PlanFitness, *, seed: int, settings: GeneticSettings | None = None
+) -> SearchOutcome:
+    """Search the fitness's plan. The same seed finds the same.
+
+    Raises ConfigError where the fitness has several judges, MissingExtraError without pymoo, and as
+    the judges do.
+    """
+    settings = settings or GeneticSettings()
+    parts, start = search_parts(), fitness.calls
+    archive = Archive(fitness.neutral, float(fitness.scores(fitness.neutral[None])[0]))
+    problem = parts.PlanProblem(fitness)
+    algorithm = parts.RankSelected(settings)
+    # The first generation is one of pymoo's, too.
+    algorithm.setup(problem, termination=("n_gen", settings.generations + 1), seed=seed)
+    while algorithm.has_next():
+        algorithm.next()
+        for vectors, values in problem.seen:
+            archive.take(vectors, values[:, 0], fitness.calls - start)
+        problem.seen.clear()
+    return archive.outcome("genetic", fitness.calls - start)
+
+
+def search_parts() -> Any:
+    """The module of operators. Raises MissingExtraError without pymoo."""
+    try:
+        from adwright.creative.editor import operators
+    except ImportError as error:
+        raise MissingExtraError("genetic searches of edits", "creative") from error
+    return operators
+
+
+@dataclass(frozen=True, eq=False)
+class EditFront:
+    """What no other plan beats. names: of J judges. vectors: float [N, K]. values: float [N, J],
+    as the fitness gives them, higher is better. unedited: float [J], of no edit. method: of the
+    search. calls: pictures that it judged."""
+
+    method: str
+    names: tuple[str, ...]
+    vectors: Floats
+    values: Floats
+    unedited: Floats
+    calls: int
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.vectors)
+
+    def better_for_all(self) -> Floats:
+        """float [M, K]: those that no judge likes less than no edit."""
+        return np.asarray(self.vectors[(self.values >= self.unedited).all(1)])
+
+    def best_for(self, name: str) -> Floats:
+        """float [K]: what one judge likes best. Raises ConfigError for a name that is none."""
+        if name not in self.names:
+            raise ConfigError(f"no judge is named {name!r}", where="name", hint=f"{self.names}")
+        return np.asarray(self.vectors[int(self.values[:, self.names.index(name)].argmax())])
+
+
+def pareto_search(
+    fitness: PlanFitness, *, seed: int, settings: GeneticSettings | None = None
+) -> EditFront:
+    """NSGA-II over the fitness's judges, two or more. The same seed finds the same.
+
+    settings: `parents` is not used: of plans and as many offspring, the best `population` survive.
+    Pictures judged: population (generations + 1) at most. Raises ConfigError for a single judge,
+    MissingExtraError without pymoo.
+    """
+    settings = settings or GeneticSettings()
+    _require_several(fitness)
+    parts, start = search_parts(), fitness.calls
+    unedited = fitness.values(fitness.neutral[None])
+    problem = parts.PlanProblem(fitness)
+    algorithm = parts.by_domination(settings)
+    algorithm.setup(problem, termination=("n_gen", settings.generations + 1), seed=seed)
+    algorithm.run()
+    return _front("nsga2", fitness, problem.seen, unedited, fitness.calls - start)
+
+
+def weighted_sums(
+    fitness: PlanFitness,
+    *,
+    seed: int,
+    calls: int,
+    weights: Sequence[Sequence[float]] | None = None,
+    settings: GeneticSettings | None = None,
+) -> EditFront:
+    """One genetic search for each weighted sum of the values, within so many calls together.
+
+    weights: of each sum, J numbers; by default each judge alone and all alike. A value is divided
+    by the mean absolute change that the first plans make to it, so that weights of judges of
+    different units are comparable (our choice). Each sum gets an equal share of the calls, as
+    generations of `settings` cut short. Raises ConfigError where a share is less than one
+    generation.
+    """
+    _require_several(fitness)
+    require_calls(calls)
+    settings = settings or GeneticSettings()
+    many = len(fitness.judges)
+    rows = np.vstack([np.eye(many), np.full(many, 1 / many)]) if weights is None else weights
+    told = np.asarray(rows, np.float64)
+    if told.ndim != 2 or told.shape[1] != many or (told < 0).any() or not told.any(1).all():
+        raise ConfigError(
+            f"weights of shape {told.shape}", where="weights", hint=f"rows of {many}, 0 and more"
+        )
+    share = calls // len(told)
+    if share < settings.population:
+        raise ConfigError(
+            f"{calls} calls for {len(told)} sums of {settings.population} plans",
+            where="calls",
+            hint=f"{len(told) * settings.population} or more",
+        )
+    parts, start = search_parts(), fitness.calls
+    unedited, seen, scales = fitness.values(fitness.neutral[None]), [], None
+    for at, row in enumerate(told):
+        end = start + (at + 1) * share
+        problem = parts.PlanProblem(fitness, row if scales is None else row / scales)
+        algorithm = parts.RankSelected(settings)
+        algorithm.setup(problem, termination=("n_gen", 10 * calls), seed=seed + at)
+        offspring = settings.population - settings.parents
+        while algorithm.n_gen is None or fitness.calls + offspring <= end:
+            before = fitness.calls
+            algorithm.next()
+            if scales is None:
+                scales = _scales(problem.seen[0][1], unedited[0])
+                problem.weights = row / scales
+                algorithm.evaluator.eval(problem, algorithm.pop, skip_already_evaluated=False)
+            if not algorithm.has_next() or fitness.calls == before:
+                break
+        seen += problem.seen
+    return _front("weighted sums", fitness, seen, unedited, fitness.calls - start)
+
+
+def unbeaten_rows(values: Floats) -> NDArray[np.int64]:
+    """int [M]: rows of values [N, J] that no other row beats, of equal rows the first. Rows that
+    are not finite are none."""
+    found, taken = [], set()
+    for at, row in enumerate(values):
+        if not np.isfinite(row).all() or row.tobytes() in taken:
+            continue
+        if not ((values >= row).all(1) & (values > row).any(1)).any():
+            found.append(at)
+            taken.add(row.tobytes())
+    return np.array(found, np.int64)
+
+
+def reference_point(*fronts: EditFront, margin: float = 0.05) -> Floats:
+    """float [J]: below the worst values of all fronts, and of no edit, by a share of their range.
+
+    Fronts are compared from one point: another changes which is larger. Raises DataError for no
+    front and for fronts of other judges.
+    """
+    if not fronts or len({front.names for front in fronts}) > 1:
+        raise DataError("there is no front, or they are of other judges", hint="pass some")
+    seen = np.vstack([*(front.values for front in fronts), *(one.unedited for one in fronts)])
+    low, high = seen.min(0), seen.max(0)
+    return np.asarray(low - margin * np.maximum(high - low, 1e-12))
+
+
+def hypervolume(values: Floats, reference: Floats, *, scales: Floats | None = None) -> float:
+    """The volume of what values [N, J] beat and the reference point [J] does not reach.
+
+    scales: float [J], divides each axis. By pymoo. Raises DataError for other shapes.
+    """
+    search_parts()
+    from pymoo.indicators.hv import HV
+
+    found, at = np.asarray(values, np.float64), np.asarray(reference, np.float64)
+    if found.ndim != 2 or at.shape != found.shape[1:]:
+        raise DataError(f"values of shape {found.shape}, reference {at.shape}", hint="[N, J], [J]")
+    unit = np.ones(len(at)) if scales is None else np.asarray(scales, np.float64)
+    above = found[(found > at).all(1)]
+    if not len(above):
+        return 0.0
+    return float(HV(ref_point=-at / unit)(-above / unit))
+
+
+def _front(
+    method: str,
+    fitness: PlanFitness,
+    seen: Sequence[tuple[Floats, Floats]],
+    unedited: Floats,
+    calls: int,
+) -> EditFront:
+    vectors = np.vstack([fitness.neutral[None], *(one for one, _ in seen)])
+    values = np.vstack([unedited, *(one for _, one in seen)])
+    best = unbeaten_rows(values)
+    names = tuple(judge.name for judge in fitness.judges)
+    return EditFront(method, names, vectors[best], values[best], unedited[0], calls)
+
+
+def _scales(values: Floats, unedited: Floats) -> Floats:
+    """float [J]: the mean absolute change of each value; 1 where there is none."""
+    finite = values[np.isfinite(values).all(1)]
+    change = np.abs(finite - unedited).mean(0) if len(finite) else np.zeros(len(unedited))
+    return np.where(change > 0, change, 1.0)
+
+
+def _require_several(fitness: PlanFitness) -> None:
+    names = [judge.name for judge in fitness.judges]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ConfigError(
+            f"judges {names} have no front", where="judges", hint="two or more, of different names"
+        )

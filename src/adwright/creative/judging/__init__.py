@@ -1,1 +1,0 @@
-"""What every judge of an ad shares: answers with intervals, novelty, explanations."""

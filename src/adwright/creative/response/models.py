@@ -1,0 +1,509 @@
+"""AutoInt: the fields of an ad attend to each other, and what they say together is added up.
+
+Song et al., "AutoInt: Automatic Feature Interaction Learning via Self-Attentive Neural Networks",
+CIKM 2019 (arXiv 1810.11921), the click rate predictor of AdSEE (Jiang et al., KDD 2023). Field m
+is embedded in the width D as
+
+    e_m = V_m x_m        a category, x_m one-hot
+    e_m = mean of V_m    over the values of a bag
+    e_m = v_m x_m        a number
+    e_m = W_m x_m        a dense vector, of a text or an image
+
+A layer has H heads, with D / H places each; head h and the layer's output are
+
+    a_mk = softmax_k <Q_h e_m, K_h e_k>,  f_m = concat_h sum_k a_mk V_h e_k
+    e'_m = ReLU(f_m + R e_m)
+
+and after L layers y = w . [e'_1; ..; e'_M] + b, plus the linear part and the deep branch.
+
+The poster of AdSEE lets all modalities attend, which is dense="field" here; its released code gives
+dense vectors to a plain network beside the attention alone, which is dense="deep". What the papers
+leave open is our choice: a missing field has a learned embedding, a number also one that does not
+grow with it, w begins at 0 so that training begins at the linear part, which `fit` solves before
+and passes in as `offset`.
+
+Letters: B ads, M fields, D width, H heads.
+
+The linear part of a click rate: a ridge in which each test has an intercept of its own.
+
+    y_i = b + w . x_i + u_t(i) + e_i,   u_t ~ N(0, r s2),  e_i ~ N(0, s2 / c_i),  w ~ N(0, s2 / p)
+
+y is a log rate, t(i) the test, c_i the weight. What a test's audience, day and story do to all its
+creatives is u_t, so that w is learnt mostly from what differs within tests, which is what a choice
+among creatives needs, and from the means of tests only as much as they tell. Given r this is least
+squares on partly centred rows, with W_t = sum of c_i and means weighted by c:
+
+    x_i - h_t mean_t(x),  y_i - h_t mean_t(y),  h_t = 1 - (1 + r W_t)^(-1/2)
+
+h = 0 is a plain ridge, h = 1 learns within tests alone. r comes from the residuals e of creatives
+whose story was held out, by moments; the penalty p is that of the least partly centred squared
+error there:
+
+    s2 = sum_i c_i (e_i - mean_t(e))^2 / (N - T),   r s2 = mean_t(mean_t(e)^2 - s2 / W_t)
+
+All of it needs sums of x x^T, of each fold once. Letters: N creatives, D inputs, T tests, K folds.
+
+What a click rate is trained on: the order within each test, and the level over all creatives.
+
+With scores s (log rates), smoothed rates p and weights w of the creatives of test t:
+
+    q_i = p_i / sum_t p,   L_t = (mean_t w) n_t KL(q || softmax_t(s))
+    L = sum_t L_t + (g / 2) sum_i w_i (s_i - log p_i)^2
+
+n_t is the number of creatives of the test. The first term does not change where a test's scores all
+grow by a constant: it asks which share of the clicks each creative would have if all were shown
+alike. The second sets the level; g is small, since between tests rates differ by audience and day.
+A creative that was in no test has the second term alone.
+
+Listwise softmax with a squared error on smoothed rates is the loss of Wang et al. (WWW 2021);
+there the error is of rates and g is 1. That it is of log rates, and the weights, are our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.core.config import Ge, Lt, settings
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.response.inputs import AdFeatures, AdInputs
+from adwright.metrics.arrays import check_same_length
+
+
+@settings
+class AutoIntConfig:
+    """width: D of a field. layers: L. heads: H, which divide D. dense: "field" lets dense vectors
+    attend, "deep" gives them to the deep branch alone. deep: units of the branch that reads all
+    fields, or with dense="deep" the vectors as they are; () has none, which "deep" needs.
+    scaled: divide the products of attention by the root of D / H, which the paper does not.
+    dropout: of the fields and of the layers' outputs."""
+
+    width: int = 16
+    layers: int = 2
+    heads: int = 2
+    dense: Literal["field", "deep"] = "field"
+    deep: tuple[int, ...] = ()
+    scaled: bool = False
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.heads) < 1 or self.layers < 0 or self.width % self.heads:
+            raise ConfigError(
+                "heads share the width of a field evenly",
+                where=f"width {self.width}, heads {self.heads}, layers {self.layers}",
+                hint="width 16, heads 2, layers 2",
+            )
+        if any(units < 1 for units in self.deep) or (self.dense == "deep" and not self.deep):
+            raise ConfigError(
+                "the deep branch has layers of 1 unit or more",
+                where=f"deep {self.deep}, dense {self.dense!r}",
+                hint="deep=(128, 64)",
+            )
+
+
+class InteractingLayer(nn.Module):
+    """One layer of attention among fields [B, M, D] to the same shape."""
+
+    def __init__(self, config: AutoIntConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.scale = (width // config.heads) ** -0.5 if config.scaled else 1.0
+        self.query, self.key, self.value, self.residual = (
+            nn.Linear(width, width, bias=False) for _ in range(4)
+        )
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """e' of all fields."""
+        query, key, value = (
+            part(fields).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )  # [B, H, M, D / H]
+        found = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        joined = found.transpose(1, 2).flatten(2)  # [B, M, D]
+        return functional.relu(joined + self.residual(fields))
+
+
+class AutoInt(nn.Module):
+    """Encoded ads [B] to log click rates [B], beside a linear part."""
+
+    def __init__(self, config: AutoIntConfig, features: AdFeatures) -> None:
+        super().__init__()
+        self.config, self.features = config, features
+        width, attends = config.width, config.dense == "field"
+        projected = features.vectors if attends else ()
+        self.vectors = nn.ModuleList(nn.Linear(v.width, width, bias=False) for v in projected)
+        self.vector_defaults = _drawn(len(features.vectors) if attends else 0, width)
+        self.numbers, self.number_levels = (_drawn(len(features.numbers), width) for _ in range(2))
+        self.number_defaults = _drawn(len(features.numbers), width)
+        self.categories = nn.ModuleList(_table(size, width) for size in features.sizes)
+        self.bags = nn.ModuleList(_table(len(b.values), width) for b in features.bags)
+        self.bag_defaults = _drawn(len(features.bags), width)
+        self.layers = nn.ModuleList(InteractingLayer(config) for _ in range(config.layers))
+        #: M.
+        self.fields = len(projected) + len(features.numbers) + len(features.categories)
+        self.fields += len(features.bags)
+        self.out = nn.Linear(self.fields * width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        read = self.fields * width if attends else sum(v.width for v in features.vectors)
+        self.deep = _branch(read, config.deep) if config.deep and read else None
+
+    def forward(self, inputs: AdInputs, offset: Tensor | None = None) -> Tensor:
+        """Log click rates [B]. offset: [B], of the linear part."""
+        fields = self._dropped(self.embed(inputs))
+        x = fields
+        for layer in self.layers:
+            x = self._dropped(layer(x))
+        y: Tensor = self.out(x.flatten(1)).squeeze(1)
+        if self.deep is not None:
+            read = fields.flatten(1) if self.config.dense == "field" else self._dense(inputs)
+            y = y + self.deep(read).squeeze(1)
+        return y if offset is None else y + offset
+
+    def embed(self, inputs: AdInputs) -> Tensor:
+        """The fields e [B, M, D]."""
+        made = []
+        for place, layer in enumerate(self.vectors):
+            vector = inputs.vectors[place]
+            missing = vector.isnan().any(1, keepdim=True)
+            read = layer(torch.where(missing, 0.0, vector))
+            made.append(torch.where(missing, self.vector_defaults[place], read)[:, None])
+        if len(self.numbers):
+            missing = inputs.numbers.isnan()[..., None]  # [B, N, 1]
+            value = torch.where(missing, 0.0, inputs.numbers[..., None])
+            read = value * self.numbers + self.number_levels
+            made.append(torch.where(missing, self.number_defaults, read))
+        for place, table in enumerate(self.categories):
+            made.append(table(inputs.codes[:, place])[:, None])
+        for place, table in enumerate(self.bags):
+            share = inputs.bags[place]
+            missing = share.sum(1, keepdim=True) == 0
+            read = torch.where(
+                missing, self.bag_defaults[place], share @ table.get_parameter("weight")
+            )
+            made.append(read[:, None])
+        if not made:
+            return inputs.numbers.new_zeros(len(inputs), 0, self.config.width)
+        return torch.cat(made, 1)
+
+    def _dense(self, inputs: AdInputs) -> Tensor:
+        """All vectors as they are, 0 where missing, [B, sum of widths]."""
+        return torch.nan_to_num(torch.cat(inputs.vectors, 1))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.config.dropout, self.training)
+
+
+def _drawn(rows: int, width: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(rows, width) * 0.1)
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(rows, width)
+    nn.init.normal_(table.weight, std=0.1)
+    return table
+
+
+def _branch(read: int, units: tuple[int, ...]) -> nn.Sequential:
+    """The deep branch; its last layer begins at 0, as w does."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((read, *units)):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    last = nn.Linear(units[-1], 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
+
+
+Floats = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
+
+#: r, of the residuals by which it is estimated.
+_FIRST_RATIO = 3.0
+
+
+@settings
+class LinearConfig:
+    """penalties: p is chosen among these. ratio: r; None estimates it, 0 is a plain ridge."""
+
+    penalties: tuple[float, ...] = (10.0, 30.0, 100.0)
+    ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.penalties or not all(0 < one < np.inf for one in self.penalties):
+            raise ConfigError("penalties are above 0", where=f"penalties {self.penalties}")
+        if self.ratio is not None and not 0 <= self.ratio < np.inf:
+            raise ConfigError("a ratio of variances is 0 or more", where=f"ratio {self.ratio}")
+
+
+@dataclass(frozen=True, eq=False)
+class LinearPart:
+    """weight: float64 [D]. penalty, ratio: p and r, of which it was fitted."""
+
+    weight: Floats
+    bias: float
+    penalty: float
+    ratio: float
+
+    def predict(self, x: npt.NDArray[np.float32]) -> Floats:
+        """Log rates float64 [N] of inputs [N, D]."""
+        found = x @ self.weight.astype(np.float32)
+        return found.astype(np.float64) + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """part: fitted on all creatives. held_out: float64 [N], the log rate of each by a part that saw
+    nothing of its fold. errors: the mean squared error there of each penalty."""
+
+    part: LinearPart
+    held_out: Floats
+    errors: tuple[float, ...]
+
+
+def fit_linear(
+    x: npt.NDArray[np.float32],
+    y: Floats,
+    tests: Whole,
+    folds: Whole,
+    weights: Floats | None = None,
+    config: LinearConfig | None = None,
+) -> CrossFitted:
+    """Fit on inputs [N, D] and log rates [N].
+
+    tests: [N], below 0 where a creative was in none; it counts as a test of its own. folds: [N],
+    from 0 to K - 1, the fold that each is held out in; tests must not be cut. weights: c [N], 1 by
+    default. Raises DataError for arrays of other lengths, a test in two folds, or fewer than 2
+    folds.
+    """
+    config = config or LinearConfig()
+    check_same_length(len(x), {"y": y, "tests": tests, "folds": folds})
+    narrow, back = _narrowed(x)
+    shares = np.ones(len(y)) if weights is None else weights
+    rows = _LinearRows(narrow, y, _own_tests(tests), folds, shares)
+    plain = _plain_sums(rows)
+    ratio = config.ratio
+    if ratio is None:
+        # Of residuals by any reasonable penalty.
+        middle = config.penalties[len(config.penalties) // 2 :][:1]
+        ratio = rows.ratio_of(rows.y - _held_out(rows, plain, _FIRST_RATIO, middle).answer)
+    return _held_out(rows, plain, ratio, config.penalties).fitted(back)
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearRows:
+    """What is fitted, by tests numbered from 0."""
+
+    x: npt.NDArray[np.float32]
+    y: Floats
+    tests: Whole
+    folds: Whole
+    weights: Floats
+
+    def __post_init__(self) -> None:
+        first = np.full(int(self.tests.max(initial=-1)) + 1, -1)
+        first[self.tests] = self.folds
+        if (first[self.tests] != self.folds).any():
+            raise DataError("a test stands in two folds", hint="fold by story")
+        if len(np.unique(self.folds)) < 2:
+            raise DataError("held-out errors need 2 folds", value=len(np.unique(self.folds)))
+
+    def total(self, values: Floats) -> Floats:
+        """[T], sums."""
+        return np.bincount(self.tests, values).astype(np.float64)
+
+    def mean(self, values: Floats) -> Floats:
+        """[T], weighted means."""
+        found: Floats = self.total(values * self.weights) / self.total(self.weights)
+        return found
+
+    def mean_inputs(self) -> npt.NDArray[np.float32]:
+        """float32 [T, D]."""
+        order = np.argsort(self.tests, kind="stable")
+        starts = np.searchsorted(self.tests[order], np.arange(int(self.tests.max()) + 1))
+        shares = (self.weights / self.total(self.weights)[self.tests]).astype(np.float32)
+        sums: npt.NDArray[np.float32] = np.add.reduceat((self.x * shares[:, None])[order], starts)
+        return sums
+
+    def ratio_of(self, residuals: Floats) -> float:
+        """r by moments; 0 where the tests differ no more than chance has them."""
+        mean, total = self.mean(residuals), self.total(self.weights)
+        tests, several = len(total), np.bincount(self.tests) > 1
+        left = len(residuals) - tests
+        if left < 1 or not several.any():
+            return 0.0
+        inner = float((self.weights * (residuals - mean[self.tests]) ** 2).sum()) / left
+        between = float(np.mean(mean**2 - inner / total))
+        return max(0.0, between / inner) if inner > 0 else 0.0
+
+
+def _own_tests(tests: Whole) -> Whole:
+    """Numbered from 0 without gaps; whoever is in none has a number of his own."""
+    alone = tests < 0
+    own = np.where(alone, int(tests.max(initial=-1)) + 1 + np.arange(len(tests)), tests)
+    return np.unique(own, return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _LinearSums:
+    """Of partly centred rows with a last input of 1: sum of x x^T, of x y and of y^2."""
+
+    gram: Floats
+    moment: Floats
+    square: float
+
+    def __add__(self, other: _LinearSums) -> _LinearSums:
+        return _LinearSums(
+            self.gram + other.gram, self.moment + other.moment, self.square + other.square
+        )
+
+    def __sub__(self, other: _LinearSums) -> _LinearSums:
+        return _LinearSums(
+            self.gram - other.gram, self.moment - other.moment, self.square - other.square
+        )
+
+    def error(self, solved: Floats) -> float:
+        """Sum of squared errors."""
+        return float(self.square - 2 * self.moment @ solved + solved @ self.gram @ solved)
+
+
+def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _LinearSums:
+    """Of inputs [n, D], without the last one, outcomes and weights [n]."""
+    root = np.sqrt(weights)
+    longer = np.empty((len(x), x.shape[1] + 1), np.float32)
+    longer[:, :-1] = x
+    longer[:, -1] = 1
+    longer *= root[:, None].astype(np.float32)
+    gram = (longer.T @ longer).astype(np.float64)
+    moment = longer.T.astype(np.float64) @ (root * y)
+    return _LinearSums(gram, moment, float((weights * y**2).sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """What was held out: its answers [N] by the best penalty, and the error of each penalty."""
+
+    answer: Floats
+    errors: tuple[float, ...]
+    penalty: float
+    ratio: float
+    total: _LinearSums
+
+    def fitted(self, back: npt.NDArray[np.float32] | None) -> CrossFitted:
+        """With the part of all creatives. back: [D, R], to the inputs as they were."""
+        solved = _solved(self.total, self.penalty)
+        weight = solved[:-1] if back is None else back.astype(np.float64) @ solved[:-1]
+        part = LinearPart(weight, float(solved[-1]), self.penalty, self.ratio)
+        return CrossFitted(part, self.answer, self.errors)
+
+
+def _narrowed(
+    x: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Fewer creatives than inputs span R <= N directions, in which all weights of a ridge lie: the
+    inputs [N, R] along them, and the directions [D, R]. Otherwise the inputs as they are."""
+    if len(x) >= x.shape[1]:
+        return x, None
+    wide = x.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    kept = values > 1e-10 * max(float(values.max(initial=0)), 1e-300)
+    root = np.sqrt(values[kept])
+    back = (wide.T @ vectors[:, kept]) / root
+    return (vectors[:, kept] * root).astype(np.float32), back.astype(np.float32)
+
+
+def _plain_sums(rows: _LinearRows) -> list[_LinearSums]:
+    """Of each fold, not centred."""
+    members = (np.flatnonzero(rows.folds == fold) for fold in np.unique(rows.folds))
+    return [_sums_of(rows.x[some], rows.y[some], rows.weights[some]) for some in members]
+
+
+def _held_out(
+    rows: _LinearRows, plain: Sequence[_LinearSums], ratio: float, penalties: Sequence[float]
+) -> _HeldOut:
+    """Centring takes (2 h - h^2) W_t mean_t(x) mean_t(x)^T of each test from the plain sums."""
+    folds = np.unique(rows.folds)
+    sums = list(plain)
+    if ratio > 0:
+        total = rows.total(rows.weights)
+        taken = total * (ratio * total / (1 + ratio * total))  # 1 - (1 - h)^2 = r W / (1 + r W)
+        means, mean = rows.mean_inputs(), rows.mean(rows.y)
+        home = np.empty(len(total), np.int64)
+        home[rows.tests] = rows.folds
+        for place, fold in enumerate(folds):
+            some = np.flatnonzero(home == fold)
+            sums[place] = sums[place] - _sums_of(means[some], mean[some], taken[some])
+    whole = sum(sums[1:], sums[0])
+    solutions = [[_solved(whole - own, penalty) for own in sums] for penalty in penalties]
+    errors = tuple(
+        sum(own.error(one) for own, one in zip(sums, solved, strict=True)) / len(rows.y)
+        for solved in solutions
+    )
+    best = int(np.argmin(errors))
+    answer = np.empty(len(rows.y))
+    for fold, solved in zip(folds, solutions[best], strict=True):
+        some = np.flatnonzero(rows.folds == fold)
+        answer[some] = rows.x[some] @ solved[:-1].astype(np.float32) + solved[-1]
+    return _HeldOut(answer, errors, penalties[best], ratio, whole)
+
+
+def _solved(sums: _LinearSums, penalty: float) -> Floats:
+    """[D + 1]: weights, which are penalised, and the bias, which is not."""
+    ridge = sums.gram.copy()
+    places = np.arange(len(ridge) - 1)
+    ridge[places, places] += penalty
+    # Where nothing differs, any bias fits.
+    ridge[-1, -1] += 1e-9
+    solved: Floats = np.linalg.solve(ridge, sums.moment).astype(np.float64)
+    return solved
+
+
+def click_rate_loss(
+    scores: Tensor, rates: Tensor, weights: Tensor, tests: Tensor, *, regression: float
+) -> Tensor:
+    """L, [] of scores, rates and weights [B]. tests: int64 [B], below 0 for none; a test stands in
+    one batch whole. regression: g. Raises ConfigError where it is negative."""
+    if not regression >= 0:
+        raise ConfigError("the share of the regression is not negative", where=str(regression))
+    level = regression_loss(scores, rates, weights)
+    return listwise_loss(scores, rates, weights, tests) + regression * level
+
+
+def regression_loss(scores: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
+    """1/2 sum_i w_i (s_i - log p_i)^2, []."""
+    return (weights * (scores - rates.log()) ** 2).sum() / 2
+
+
+def listwise_loss(scores: Tensor, rates: Tensor, weights: Tensor, tests: Tensor) -> Tensor:
+    """sum_t L_t, []."""
+    inside = tests >= 0
+    if not bool(inside.any()):
+        return scores.sum() * 0
+    scores, rates, weights = scores[inside], rates[inside], weights[inside]
+    names, code = torch.unique(tests[inside], return_inverse=True)
+    count = len(names)
+    found = scores - _log_sum(scores, code, count)[code]
+    wanted = rates.log() - _log_sum(rates.log(), code, count)[code]
+    gaps = _sums(wanted.exp() * (wanted - found), code, count)
+    return (_sums(weights, code, count) * gaps).sum()
+
+
+def _sums(values: Tensor, code: Tensor, count: int) -> Tensor:
+    """[T]."""
+    return values.new_zeros(count).index_add(0, code, values)
+
+
+def _log_sum(values: Tensor, code: Tensor, count: int) -> Tensor:
+    """log sum exp of each test, [T]."""
+    highest = values.new_full((count,), -torch.inf)
+    highest = highest.scatter_reduce(0, code, values.detach(), "amax")
+    return _sums((values - highest[code]).exp(), code, count).log() + highest

@@ -1,1 +1,0 @@
-"""What click rates are learnt from and judged by: outcomes, stories, guards, folds and rules."""
