@@ -218,7 +218,7 @@ def test_a_model_that_may_know_the_answers_is_refused(
         replay(drawn_lives, None, [], SMALL)
     with pytest.raises(ConfigError, match="draws must be at least 1"):
         ReplayConfig(draws=0)
-    with pytest.raises(ConfigError, match="between 0 and 1"):
+    with pytest.raises(ConfigError, match="drop must be above 0 and below 1"):
         ReplayConfig(drops=(0.5, 1.0))
 
 
