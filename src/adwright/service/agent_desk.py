@@ -30,10 +30,10 @@ from adwright.agent.operate.held_runs import HeldRun, HeldRuns, HeldView, change
 from adwright.agent.operate.policy_file import load_policy
 from adwright.agent.operate.run_folder import ReadRun, read_run
 from adwright.agent.run.trace import SentChanges, read_sending
+from adwright.core.child_process import WorkerProcess
 from adwright.core.clock import Clock
 from adwright.core.config import settings
 from adwright.core.errors import AdwrightError
-from adwright.lm.native_engines.worker_process import WorkerProcess
 from adwright.service.agent_worker import (
     DOCUMENT,
     POLICY,

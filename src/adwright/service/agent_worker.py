@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import resource
-import socket
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -42,12 +41,11 @@ from adwright.agent.policy.caps import CapLedger
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.run.macros import MacroBook
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.core.child_process import JsonLines, WorkerProcess, take_up
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import AdwrightError, DataError, ResourceError
 from adwright.lm.engine.language_model import LanguageModel
-from adwright.lm.native_engines.lifeline import take_up
-from adwright.lm.native_engines.worker_process import WorkerProcess
 from adwright.lm.open_model import LmSpec, open_lm
 
 __all__ = [
@@ -204,9 +202,8 @@ def run_in_process(asked: AskedRun, run: HeldRun, keep: Callable[[WorkerProcess]
     keep(process)
     try:
         process.ready(_OPEN_SECONDS, _refusal)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.connect(process.socket)
-            if not _follow(connection, run, process):
+        with closing(JsonLines(process.connect())) as lines:
+            if not _follow(lines, run, process):
                 process.gone_within(_CLOSE_SECONDS)
                 raise ResourceError(f"the process of the run {process.ending or 'broke off'}")
         process.gone_within(_CLOSE_SECONDS)
@@ -223,15 +220,10 @@ def main() -> None:
     settings = {one: lifeline.settings[one] for one in lifeline.settings.keys() - _OF_PROCESS}
     try:
         asked = from_jsonable(AskedRun, settings)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(lifeline.settings["socket"])
-        listener.listen(1)
     except Exception as error:
         lifeline.failed(error)
-    lifeline.ready()
-    connection, _ = listener.accept()
-    with connection, holding(asked):
-        line = _RunLine(connection)
+    with closing(JsonLines(lifeline.connection())) as lines, holding(asked):
+        line = _RunLine(lines)
         try:
             do_task(asked, line, SystemClock(), _browser)
         except AdwrightError as error:
@@ -250,35 +242,33 @@ _OF_PROCESS = frozenset(("socket", "parent"))
 class _RunLine:
     """The process's side of the connection; a `RunDesk`."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._answers = connection.makefile("r", encoding="utf-8")
+    def __init__(self, lines: JsonLines) -> None:
+        self._lines = lines
 
     def say(self, what: Mapping[str, Any]) -> None:
-        text = json.dumps(what)
-        if len(text) >= _LONGEST:
+        if len(json.dumps(what)) >= _LONGEST:
             raise DataError("what would be sent is too long to be shown")
-        self._connection.sendall(text.encode() + b"\n")
+        self._lines.say(what)
 
     def tell(self, told: ToldRun) -> None:
         self.say({"told": to_jsonable(told)})
 
     def ask(self, change: PendingChange) -> bool:
         self.say({"ask": to_jsonable(change)})
-        return bool(json.loads(self._answers.readline())["yes"])
+        return bool(self._lines.next()["yes"])
 
 
-def _follow(connection: socket.socket, run: HeldRun, process: WorkerProcess) -> bool:
+def _follow(lines: JsonLines, run: HeldRun, process: WorkerProcess) -> bool:
     """Take what the process says, up to its end; whether it came to one."""
-    with suppress(OSError, ValueError), connection.makefile("r", encoding="utf-8") as lines:
-        while (text := lines.readline(_LONGEST)).endswith("\n"):
-            match json.loads(text):
+    with suppress(OSError, ValueError, EOFError):
+        while True:
+            match lines.next(_LONGEST):
                 case {"told": told}:
                     run.tell(from_jsonable(ToldRun, told))
                 case {"ask": change}:
                     pending = from_jsonable(PendingChange, change)
                     yes = run.ask(pending, goes_on=lambda: process.alive)
-                    connection.sendall(json.dumps({"yes": yes}).encode() + b"\n")
+                    lines.say({"yes": yes})
                 case {"error": str(error), **more}:
                     if more:
                         _log.error("the run %s failed: %s", run.run_id, more.get("fault"))

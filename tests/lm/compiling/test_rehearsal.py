@@ -1,76 +1,62 @@
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from contextlib import closing, contextmanager
 
 import pytest
 
 pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
+from adwright.core.child_process import JsonLines, WorkerProcess
+from adwright.core.errors import ResourceError
 from adwright.lm.compiling.rehearsal import STACK_BYTES, compile_text, render_chats
 
 TURNS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 
 @contextmanager
-def process(
-    *, parent: int, seconds: int = 1
-) -> Iterator[tuple[Connection, subprocess.Popen[bytes]]]:
-    ours, theirs = Pipe()
-    numbers = (theirs.fileno(), parent, seconds, 1 << 30)
-    command = [sys.executable, "-P", "-m", "adwright.lm.compiling.rehearsal", *map(str, numbers)]
-    started = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-    theirs.close()
+def process(*, seconds: int = 1) -> Iterator[tuple[JsonLines, WorkerProcess]]:
+    told = {"seconds": seconds, "memory_bytes": 1 << 30}
+    started = WorkerProcess("adwright.lm.compiling.rehearsal", told)
     try:
-        yield ours, started
+        started.ready(30, lambda told, log: ResourceError(told))
+        with closing(JsonLines(started.connect())) as lines:
+            yield lines, started
     finally:
-        ours.close()
-        started.kill()
-        started.wait()
+        started.end()
 
 
-def asked(socket: Connection, kind: str, text: str) -> dict[str, str]:
-    socket.send_bytes(json.dumps([kind, text]).encode())
-    assert socket.poll(30)
-    answer: dict[str, str] = json.loads(socket.recv_bytes())
+def asked(lines: JsonLines, kind: str, text: str) -> dict[str, str]:
+    lines.say({"kind": kind, "text": text})
+    answer: dict[str, str] = lines.next()
     return answer
 
 
-def test_it_answers_until_its_socket_ends() -> None:
-    with process(parent=os.getpid()) as (socket, started):
-        form = asked(socket, "schema", '{"type": "object"}')["form"]
+def test_it_answers_until_its_connection_ends() -> None:
+    with process() as (lines, started):
+        form = asked(lines, "schema", '{"type": "object"}')["form"]
         assert form == compile_text("schema", '{"type": "object"}')
-        assert "no kind other" in asked(socket, "other", "")["error"]
-        assert "form" in asked(socket, "gbnf", 'root ::= "a"')
-        assert asked(socket, "template", TURNS) == {"form": ""}
-        socket.close()
-        assert started.wait(30) == 0
-
-
-def test_it_ends_where_its_parent_is_another() -> None:
-    with process(parent=1) as (_, started):
-        assert started.wait(60) == 0
+        assert "no kind other" in asked(lines, "other", "")["error"]
+        assert "form" in asked(lines, "gbnf", 'root ::= "a"')
+        assert asked(lines, "template", TURNS) == {"form": ""}
+        lines.shut()
+        assert started.gone_within(30)
+        assert started.code == 0
 
 
 def test_the_kernel_ends_one_that_computes_for_too_long() -> None:
-    with process(parent=os.getpid()) as (socket, started):
+    with process() as (lines, started):
         loops = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
-        socket.send_bytes(json.dumps(["template", loops]).encode())
         with pytest.raises(EOFError):
-            socket.recv_bytes()
-        assert started.wait(30) == -signal.SIGPROF
+            asked(lines, "template", loops)
+        assert started.gone_within(30)
+        assert started.code == -signal.SIGPROF
 
 
 def test_it_has_little_memory_and_stack() -> None:
-    with process(parent=os.getpid(), seconds=10) as (socket, _):
-        assert asked(socket, "template", "{{ 'a' * 10**10 }}")["error"] == "MemoryError"
+    with process(seconds=10) as (lines, _):
+        assert asked(lines, "template", "{{ 'a' * 10**10 }}")["error"] == "MemoryError"
     assert STACK_BYTES == 1 << 20
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from adwright.core.child_process import WorkerProcess
 from adwright.core.errors import AssetError, ConfigError, ResourceError
 from adwright.lm.native_engines.openvino_process import PipelineProcess
 from adwright.lm.native_engines.openvino_steps import StepOutput, StepRequest
@@ -51,6 +52,7 @@ class Life:
         self._listener.listen(1)
         self._connection: socket.socket | None = None
 
+    connect = WorkerProcess.connect
     alive = property(lambda self: not self._gone.is_set())
     ending = property(lambda self: "was killed by SIGKILL" if self._gone.is_set() else "")
 

@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
 pytest.importorskip("gguf", reason="the extra lm is not installed")
 
+from adwright.core.child_process import WorkerProcess
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
-from adwright.lm.native_engines.worker_process import WorkerProcess
 from tests.support.lm.worker_lives import WORKER, worker_settings
 
 #: The module that a life runs, by what becomes of it; one reads its input to the end.

@@ -39,8 +39,8 @@ class Talk:
         self.server = PagedServer(models, self._say)
         self.idents = iter(range(1, 1000))
 
-    def _say(self, data: bytes) -> None:
-        self.said += [json.loads(line) for line in data.splitlines()]
+    def _say(self, *whats: dict[str, Any]) -> None:
+        self.said += whats
 
     def ask(self, do: str, **what: Any) -> int:
         ident = next(self.idents)

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from pathlib import Path
 
+from adwright.core.child_process import JsonLines, WorkerProcess
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.compiling.rehearsal import Kind
 
@@ -139,17 +135,17 @@ class Compiler:
 
     def _ask(self, kind: Kind, text: str, until: float, cancelled: Callable[[], bool]) -> _Result:
         child = self._child
-        if child is None or child.process.poll() is not None:
+        if child is None or not child.process.alive:
             self.close()
             child = self._child = _Child(self._limits)
         try:
-            child.socket.send_bytes(json.dumps([kind, text]).encode())
-            while not child.socket.poll(_LOOK_SECONDS):
+            child.lines.say({"kind": kind, "text": text})
+            while not child.lines.waits(_LOOK_SECONDS):
                 _go_on(until, cancelled)
-            told = json.loads(child.socket.recv_bytes())
+            told = child.lines.next()
         except (EOFError, OSError) as error:
             self.close()
-            return _died(child.process.returncode, self._limits.seconds, error)
+            return _died(child.process.code, self._limits.seconds, error)
         except BaseException:
             self.close()  # it may be at work for long
             raise
@@ -157,28 +153,18 @@ class Compiler:
 
 
 class _Child:
-    """The process and the socket to it."""
+    """The process, and the connection to it."""
 
     def __init__(self, limits: CompileLimits) -> None:
-        self.socket, theirs = Pipe()
-        numbers = (theirs.fileno(), os.getpid(), limits.seconds, limits.memory_bytes)
+        told = {"seconds": limits.seconds, "memory_bytes": limits.memory_bytes}
+        self.process = WorkerProcess(_WORKER, told)
         try:
-            with theirs:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", _WORKER, *map(str, numbers)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    # An interrupt from the keyboard is for the parent, whose end ends this.
-                    start_new_session=True,
-                )
-        except OSError as error:
-            self.socket.close()
-            raise ResourceError(
-                f"no process can be started: {error}", where=_WHERE, hint="end others first"
-            ) from error
-        self.end = weakref.finalize(self, _ended, self.process, self.socket)
+            self.process.ready(limits.wait_seconds, _not_begun)
+            self.lines = JsonLines(self.process.connect())
+        except BaseException:
+            self.process.end()
+            raise
+        self.end = weakref.finalize(self, _ended, self.process, self.lines)
 
 
 @functools.cache
@@ -219,8 +205,13 @@ def _died(code: int | None, seconds: int, error: Exception) -> _Result:
     return _Result(why=f"its compiler ended by {signal.Signals(-code).name}: make it less deep")
 
 
-def _ended(process: subprocess.Popen[bytes], socket: Connection) -> None:
+def _not_begun(told: str, log: Path) -> ResourceError:
+    return ResourceError(
+        f"the process that compiles did not begin: {told}", where=_WHERE, hint="ask again"
+    )
+
+
+def _ended(process: WorkerProcess, lines: JsonLines) -> None:
     """Kill the process and wait for it; one that died before keeps the code that it died with."""
-    process.kill()
-    process.wait()
-    socket.close()
+    process.end()
+    lines.close()

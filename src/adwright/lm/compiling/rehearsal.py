@@ -1,27 +1,25 @@
 """The process that compiles what strangers send, before the server does:
-`python -P -m adwright.lm.compiling.rehearsal FD PARENT SECONDS BYTES`.
+`python -P -m adwright.lm.compiling.rehearsal`.
 
-It reads a kind and a text from the socket FD and answers with what compiles, or with why not; at
-the socket's end it ends. Compilers recurse on the stack of their thread: here it is the smallest
+It reads kinds and texts from its connection and answers with what compiles, or with why not; at its
+end it ends. Compilers recurse on the stack of their thread: here it is the smallest
 that any thread of a server has, so that what lives here lives there. A compiler that dies takes
 this process alone along.
 
-The kernel ends it where one text takes more than SECONDS of computing, whatever holds Python's
-lock by then, and refuses it more than BYTES of memory.
+The kernel ends it where one text takes more than so many seconds of computing, whatever holds
+Python's lock by then, and refuses it more than so many bytes of memory.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import os
 import resource
 import signal
-import sys
 import threading
-from multiprocessing.connection import Connection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, get_args
 
+from adwright.core.child_process import JsonLines, take_up
 from adwright.lm.compiling.limits import parser_limits
 
 if TYPE_CHECKING:
@@ -34,9 +32,6 @@ __all__ = ["STACK_BYTES", "Kind", "compile_text", "main", "render_chats"]
 Kind = Literal["schema", "gbnf", "lark", "regex", "template"]
 #: Threads have 2 MiB at least on Linux with glibc, and usually 8.
 STACK_BYTES = 1 << 20
-#: How often it looks whether its parent is still there; the socket tells at once, but a process
-#: that the parent forked may hold the other end of it open.
-_LOOK_SECONDS = 5.0
 #: Turns of a long chat, as many as a request may have, and the most characters that a template may
 #: make of one.
 _TURNS = 1000
@@ -104,30 +99,26 @@ def render_chats(template: str) -> None:
 
 
 def main() -> None:
-    """Answer texts until the socket ends."""
-    socket, parent, seconds, most_bytes = (int(one) for one in sys.argv[1:])
+    """Answer texts until the connection ends, or the lifeline."""
+    lifeline = take_up()
+    seconds, most_bytes = lifeline.settings["seconds"], lifeline.settings["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     threading.stack_size(STACK_BYTES)
-    serving = threading.Thread(target=_serve, args=(Connection(socket), parent, seconds))
+    lines = JsonLines(lifeline.connection())
+    serving = threading.Thread(target=_serve, args=(lines, seconds))
     serving.start()
     serving.join()
 
 
-def _serve(asked: Connection, parent: int, seconds: int) -> None:
-    try:
-        while True:
-            while not asked.poll(_LOOK_SECONDS):
-                if os.getppid() != parent:
-                    return
-            kind, text = json.loads(asked.recv_bytes())
+def _serve(lines: JsonLines, seconds: int) -> None:
+    with suppress(OSError):
+        for told in lines:
             # Its signal ends the process, and needs no Python for it.
             signal.setitimer(signal.ITIMER_PROF, seconds)
-            answer = _answer(kind, text)
+            answer = _answer(told["kind"], told["text"])
             signal.setitimer(signal.ITIMER_PROF, 0)
-            asked.send_bytes(json.dumps(answer).encode())
-    except (EOFError, OSError):
-        return
+            lines.say(answer)
 
 
 @functools.cache

@@ -18,10 +18,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from adwright.core.child_process import WorkerProcess
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.engine.language_model import Health
 from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
-from adwright.lm.native_engines.worker_process import WorkerProcess
 
 __all__ = ["CompletionRequest", "Event", "Process"]
 

@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from adwright.lm.native_engines.lifeline import take_up
+from adwright.core.child_process import take_up
 
 __all__ = ["main", "parameters"]
 

@@ -6,7 +6,6 @@ lasts, and hands each request what belongs to it.
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 import threading
@@ -18,11 +17,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from adwright.core.child_process import JsonLines, WorkerProcess
 from adwright.core.errors import AdwrightError, AssetError, ConfigError, ResourceError
 from adwright.lm.engine.language_model import Health
 from adwright.lm.native_engines.openvino_steps import StepOutput
 from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
-from adwright.lm.native_engines.worker_process import WorkerProcess
 
 __all__ = ["PipelineProcess", "PipelineRequest"]
 
@@ -165,12 +164,12 @@ class _Link:
         self._life, self._lives = life, lives
         self.live: dict[int, PipelineRequest] = {}
         self._over: AdwrightError | None = None
-        self._lock, self._sending = threading.Lock(), threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._lock = threading.Lock()
+        connection = life.connect()
         # A process that is stopped reads nothing, and its callers must not wait for that.
         bound = struct.pack("ll", send_seconds, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
-        self._socket.connect(life.socket)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
+        self._lines = JsonLines(connection)
         self._thread = threading.Thread(target=self._read, name="adwright-openvino", daemon=True)
         self._thread.start()
 
@@ -184,28 +183,22 @@ class _Link:
 
     def say(self, what: Mapping[str, Any]) -> None:
         """Send a line. One that cannot be sent ends the life, and with it its requests."""
-        data = json.dumps(what).encode() + b"\n"
         try:
-            with self._sending:
-                self._socket.sendall(data)
+            self._lines.say(what)
         except OSError:
-            self._shut()
+            self._lines.shut()
 
     def end(self) -> None:
         """Close the connection; what waits for it raises."""
-        self._shut()
+        self._lines.shut()
         self._thread.join()
-        self._socket.close()
-
-    def _shut(self) -> None:
-        with suppress(OSError):  # it has ended by itself
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._lines.close()
 
     def _read(self) -> None:
-        with suppress(OSError, ValueError), self._socket.makefile("rb") as lines:
-            for line in lines:
-                self._hand(json.loads(line))
-        self._shut()
+        with suppress(OSError, ValueError):
+            for told in self._lines:
+                self._hand(told)
+        self._lines.shut()
         error = self._lives().broken(self._life)
         with self._lock:
             self._over = error

@@ -14,17 +14,16 @@ OpenVINO keeps Python waiting while it computes a step, so all of that happens b
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adwright.core.child_process import JsonLines, take_up
 from adwright.core.errors import AdwrightError, ConfigError
-from adwright.lm.native_engines.lifeline import take_up
 from adwright.lm.native_engines.openvino_steps import StepOutput, Stepper, StepRequest
 
 if TYPE_CHECKING:
@@ -71,18 +70,16 @@ def serve(
     settings_of: Callable[[Mapping[str, Any]], Any] = generation_config,
 ) -> None:
     """Take requests from the connection, and tell what becomes of them, until it is closed."""
-    lock = threading.Lock()
+    lines = JsonLines(connection)
 
     def say(what: Mapping[str, Any]) -> None:
-        data = json.dumps(what).encode() + b"\n"
         # Where the parent has gone, or has given this life up, the loop below ends too.
-        with suppress(OSError), lock:
-            connection.sendall(data)
+        with suppress(OSError):
+            lines.say(what)
 
     live: dict[int, StepRequest] = {}
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            told = json.loads(line)
+    with closing(lines):
+        for told in lines:
             if "ping" in told:
                 say({"pong": told["ping"]})
             elif "drop" in told:
@@ -104,17 +101,13 @@ def main() -> None:
     """Serve until the lifeline ends."""
     lifeline = take_up()
     settings = lifeline.settings
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(settings["socket"])
-        listener.listen(1)
         first = pipeline(settings)
     except Exception as error:  # its errors are of any kind
         lifeline.failed(error)
     stepper = Stepper(first, lambda: pipeline(settings))
     del first
-    lifeline.ready()
-    connection, _ = listener.accept()
+    connection = lifeline.connection()
     threading.Thread(target=_end_with, args=(stepper,), daemon=True).start()
     serve(connection, stepper)
     os._exit(0)

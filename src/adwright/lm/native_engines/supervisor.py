@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from adwright.core.child_process import Refusal, WorkerProcess
 from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.language_model import Health
-from adwright.lm.native_engines.worker_process import Refusal, WorkerProcess
 
 __all__ = ["RestartBounds", "Supervisor"]
 

@@ -25,8 +25,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+from adwright.core.child_process import WorkerProcess
 from adwright.core.errors import AdwrightError, AssetError
-from adwright.lm.native_engines.worker_process import WorkerProcess
 from adwright.programs.engines.engine_errors import EngineGoneError, error_from_wire
 
 __all__ = ["ChildLink", "ChildRequest"]

@@ -19,23 +19,22 @@ second one reads; it prepares requests, so that a step never waits for a tokenis
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from queue import SimpleQueue
 from typing import Any
 
+from adwright.core.child_process import JsonLines, take_up
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, TokenPrompt
-from adwright.lm.native_engines.lifeline import take_up
 from adwright.lm.serving.adapter_folder import open_base
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.config import PassResult, ServingConfig
@@ -69,7 +68,7 @@ class _RowJob:
 class PagedServer:
     """Answers requests with one paged engine, whose steps it runs. say: sends lines."""
 
-    def __init__(self, models: AdapterModels, say: Callable[[bytes], None]) -> None:
+    def __init__(self, models: AdapterModels, say: Callable[..., None]) -> None:
         self._models, self._say = models, say
         self._arrivals: SimpleQueue[_RowJob] = SimpleQueue()
         self._controls: SimpleQueue[_Told] = SimpleQueue()
@@ -79,13 +78,13 @@ class PagedServer:
         self._held = OrderedDict()
         self._grammars = ThreadPoolExecutor(1, thread_name_prefix="adwright-grammar")
         self._last = PassResult(0, 0, 0, 0)
-        self._out: list[bytes] = []
+        self._out: list[_Told] = []
         self._ended = False
 
     def hand(self, told: _Told) -> None:
         """Take a request, from the thread that reads."""
         if "ping" in told:
-            self._say(_line({"pong": told["ping"]}))
+            self._say({"pong": told["ping"]})
             return
         match told["do"]:
             case "cancel":
@@ -121,7 +120,7 @@ class PagedServer:
             self._control(told)
         if self._out:
             out, self._out = self._out, []
-            self._say(b"".join(out))
+            self._say(*out)
         return bool(self._last) or bool(due)
 
     def end(self) -> None:
@@ -135,7 +134,7 @@ class PagedServer:
             self._models.submit([job.row])
         except Exception as error:  # whatever is wrong with one request, the others go on
             self._cancels.pop(ident, None)
-            self._say(_line({"id": ident, "error": error_to_wire(error)}))
+            self._say({"id": ident, "error": error_to_wire(error)})
             return
         self._arrivals.put(job)
 
@@ -192,7 +191,7 @@ class PagedServer:
             elif isinstance(row, ScoreRow) and not row.cancelled:
                 what["logprobs"] = row.logprobs.tolist()
         if what:
-            self._out.append(_line({"id": job.ident, **what}))
+            self._out.append({"id": job.ident, **what})
 
     def _pieces(
         self, job: _RowJob, chunks: SimpleQueue[Chunk | None], row: AnswerRow
@@ -227,7 +226,7 @@ class PagedServer:
             what = self._done(told)
         except Exception as error:  # whatever is wrong with one request, the others go on
             what = {"error": error_to_wire(error)}
-        self._out.append(_line({"id": told["id"], "over": True, **what}))
+        self._out.append({"id": told["id"], "over": True, **what})
 
     def _done(self, told: _Told) -> dict[str, Any]:
         match told["do"]:
@@ -280,19 +279,19 @@ class PagedServer:
 
 def serve(connection: socket.socket, models: AdapterModels) -> None:
     """Answer what comes over the connection until it is closed."""
-    lock = threading.Lock()
+    lines = JsonLines(connection)
 
-    def say(data: bytes) -> None:
+    def say(*whats: _Told) -> None:
         # Where the parent has gone, the loop below ends too.
-        with suppress(OSError), lock:
-            connection.sendall(data)
+        with suppress(OSError):
+            lines.say(*whats)
 
     server = PagedServer(models, say)
     thread = threading.Thread(target=server.work, name="adwright-paged", daemon=True)
     thread.start()
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            server.hand(json.loads(line))
+    with closing(lines):
+        for told in lines:
+            server.hand(told)
     server.end()
     thread.join()
 
@@ -301,10 +300,7 @@ def main() -> None:
     """Serve until the lifeline ends."""
     lifeline = take_up()
     settings = lifeline.settings
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(settings["socket"])
-        listener.listen(1)
         models = open_base(
             from_jsonable(TorchConfig, settings["torch"]),
             ServingConfig(drive="outside", **settings["serving"]),
@@ -316,14 +312,8 @@ def main() -> None:
             models.make_public(text)
     except Exception as error:  # those of transformers are of any kind
         lifeline.failed(error)
-    lifeline.ready()
-    connection, _ = listener.accept()
-    serve(connection, models)
+    serve(lifeline.connection(), models)
     os._exit(0)
-
-
-def _line(what: _Told) -> bytes:
-    return json.dumps(what).encode() + b"\n"
 
 
 if __name__ == "__main__":
