@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.campaigns.simulation.config import SimulationRunConfig, World, open_world
+from adwright.campaigns.simulation.ab_test import SimulationRunConfig, World, open_world
 from adwright.campaigns.simulation.run import SimulationConfig, make_plan
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash

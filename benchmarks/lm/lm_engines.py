@@ -34,7 +34,7 @@ from adwright.lm.open_model import EngineConfig, open_model
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from benchmarks.common.processes import ROOT, command
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.lm._kill import descendants, kill_figures

@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 import polars as pl
 
-from adwright.web.refusals import Refusals
+from adwright.web.gate import Refusals
 from benchmarks.mended import run
 
 _START = datetime(2025, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from adwright.audit.catalogue.opened import open_catalogue
 from adwright.authoring.writer.shop.products import read_products
 from adwright.core.errors import ValueInvalidError
 from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
-from adwright.web.refusals import Refusals
+from adwright.web.gate import Refusals
 from benchmarks.mended import run
 
 _ADS = (

@@ -38,7 +38,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.loading import load_deployed, stored_events
 from adwright.service.registry.registry import FolderModels
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.service.small_shop import wait_until
 
 __all__ = ["CutLog", "Simulated", "Turn", "World", "play_turns"]

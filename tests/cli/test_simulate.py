@@ -36,7 +36,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.fit import RetrievalConfig
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.store.small_world import ITEMS, START, events
 
 RUN = """log = "world"

@@ -21,7 +21,7 @@ from adwright.console.pairwise.table import PairTable
 from adwright.console.shell.config import ConsoleConfig
 from adwright.core.clock import SystemClock
 from adwright.core.errors import DataError
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.review_page import WordChecks, drafts_of, open_page, post, seen_of
 from tests.support.service.small_shop import Client
 

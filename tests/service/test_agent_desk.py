@@ -21,7 +21,7 @@ from adwright.agent.operate.tasks import find_scripts
 from adwright.agent.run.macros import MacroBook
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
-from adwright.service.agent_desk import AgentDesk, DeskRun, NoSuchAppError
+from adwright.service.agent_runs import AgentDesk, DeskRun, NoSuchAppError
 from adwright.service.config import ServiceConfig
 from tests.support.agent.shop_app import Answer, ShopApp
 from tests.support.agent.shop_desk import shop_desk, shop_folder

@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.client import HttpClient
-from adwright.campaigns.simulation.config import SimulationRunConfig, World
-from adwright.campaigns.simulation.run import SimulationConfig, make_plan
+from adwright.campaigns.simulation.ab_test import SimulationRunConfig, World
+from adwright.campaigns.simulation.run import HttpClient, SimulationConfig, make_plan
 from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import ArtifactError, ConfigError

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive
 
-from adwright.web.arrival import ArrivingBodies, too_large
 from adwright.web.errors import ApiError
+from adwright.web.gate import ArrivingBodies, too_large
 from adwright.web.limits import GateLimits
 
 

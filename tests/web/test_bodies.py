@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from adwright.core.clock import SystemClock
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import add_error_handlers
-from adwright.web.gate import Gate
+from adwright.web.gate import Gate, ServiceMetrics
 from adwright.web.limits import GateLimits
-from adwright.web.metrics import ServiceMetrics
 from tests.support.service.small_shop import running
 
 JSON = {"content-type": "application/json"}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from adwright.web.connections import Connection, Connections, raise_file_limit
+from adwright.web.gate import ServiceMetrics
 from adwright.web.limits import GateLimits
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.server import Connection, Connections, raise_file_limit
 
 
 class Recorded(Connection):

@@ -11,10 +11,8 @@ from starlette.types import Scope
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError
 from adwright.web.errors import ApiError
-from adwright.web.gate import Authenticate, Gate, admitted
+from adwright.web.gate import Authenticate, Gate, ServiceMetrics, admitted, header
 from adwright.web.limits import GateLimits
-from adwright.web.metrics import ServiceMetrics
-from adwright.web.origin import header
 from tests.support.service.small_shop import Client, running
 
 

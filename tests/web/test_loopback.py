@@ -13,7 +13,7 @@ from adwright.core.errors import ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.registry import FixedModels
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.service.small_shop import NOW, deployed, wait_until
 
 

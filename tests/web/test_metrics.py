@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from adwright.web.metrics import CONTENT_TYPE, ServiceMetrics
+from adwright.web.gate import CONTENT_TYPE, ServiceMetrics
 
 
 def test_two_services_in_one_process_count_apart() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.types import Scope
 
-from adwright.web.origin import LOCAL_HOSTS, header, stranger
+from adwright.web.gate import LOCAL_HOSTS, header, stranger
 
 
 def scope(**headers: str) -> Scope:

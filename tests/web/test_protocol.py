@@ -12,11 +12,9 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
-from adwright.web.connections import Connections
+from adwright.web.gate import ServiceMetrics
 from adwright.web.limits import GateLimits
-from adwright.web.loopback import on_loopback
-from adwright.web.metrics import ServiceMetrics
-from adwright.web.protocol import DoorProtocol, door_protocol
+from adwright.web.server import Connections, DoorProtocol, door_protocol, on_loopback
 
 GET = b"GET /size HTTP/1.1\r\nHost: a\r\n"
 LARGE = 8 << 20

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.web.refusals import Refusals
+from adwright.web.gate import Refusals
 
 
 def test_a_caller_is_refused_at_once_within_its_share() -> None:

@@ -20,7 +20,7 @@ from adwright.authoring.writer.drafts import Drafts
 from adwright.console.app import create_console_app
 from adwright.console.shell.config import ConsoleConfig
 from adwright.core.assets import asset
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.review_page import WordChecks
 
 __all__ = ["ReviewPages", "review_pages"]

@@ -16,7 +16,7 @@ from urllib.parse import unquote_plus
 
 from fastapi import FastAPI, Request, Response
 
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 
 __all__ = ["OtherOrigin", "Reached", "other_origin"]
 

@@ -21,7 +21,7 @@ from fastapi import FastAPI, Request, Response
 
 from adwright.agent.drivers.pending import body_fields
 from adwright.agent.policy.shapes import SAFE_METHODS
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 
 __all__ = ["AppFront", "Arrived", "ChangedAnswer", "PageChange", "app_front"]
 

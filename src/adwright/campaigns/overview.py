@@ -9,8 +9,8 @@ from datetime import date
 import polars as pl
 
 from adwright.campaigns.store.keys import Key
-from adwright.campaigns.store.queries import Totals
 from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.tables import Totals
 
 __all__ = ["TenantOverview", "overview"]
 

@@ -126,7 +126,7 @@ def _deciding(models: Path, tenant: str) -> Path | None:
     if not (models / tenant).is_dir():
         return None
     need_service()
-    from adwright.service.registry.inventory import inventory
+    from adwright.service.registry.registry import inventory
 
     current = next((one.current for one in inventory(models) if one.tenant == tenant), "")
     return models / tenant / current if current else None
@@ -157,7 +157,7 @@ def _written(source: str, tenant: str | None) -> pl.DataFrame:
 
 def _publish(model: Path, models: Path, tenant: str, log: Path, why: str) -> str:
     from adwright.core.artifacts import load_artifact
-    from adwright.service.registry.cascades import ALONE
+    from adwright.service.registry.loading import ALONE
     from adwright.service.registry.publishing import publish_model
 
     alone = load_artifact(model).kind in ALONE

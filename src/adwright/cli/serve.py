@@ -237,7 +237,7 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
 
 def _tell(opened: Store, models: Path) -> None:
     """Say what is served from, and what is missing, before it starts."""
-    from adwright.service.registry.inventory import inventory
+    from adwright.service.registry.registry import inventory
 
     found, tenants = inventory(models), opened.tenants()
     if opened.is_new:

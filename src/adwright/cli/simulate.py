@@ -18,7 +18,7 @@ from adwright.cli.verbs import verb
 from adwright.core.config import Ge, Le, Natural
 
 if TYPE_CHECKING:
-    from adwright.campaigns.simulation.config import SimulationRunConfig
+    from adwright.campaigns.simulation.ab_test import SimulationRunConfig
     from adwright.campaigns.simulation.population import Population
     from adwright.campaigns.simulation.report import SimulationReport
     from adwright.campaigns.simulation.run import Plan
@@ -74,9 +74,8 @@ def simulate(
         out: Folder for the store, the log and the report.
         seed: The same seed gives the same people.
     """
-    from adwright.campaigns.simulation.config import open_world
-    from adwright.campaigns.simulation.loop import run_loop
-    from adwright.campaigns.simulation.report import write_report
+    from adwright.campaigns.simulation.ab_test import open_world
+    from adwright.campaigns.simulation.report import run_loop, write_report
     from adwright.campaigns.simulation.run import make_plan
     from adwright.training.loop.stage_timer import Stages
 
@@ -116,7 +115,7 @@ def _asked(
     seed: int | None,
 ) -> SimulationRunConfig:
     """The run file with the options that were given in place of its values."""
-    from adwright.campaigns.simulation.config import SimulationRunConfig, policy_config
+    from adwright.campaigns.simulation.ab_test import SimulationRunConfig, policy_config
     from adwright.core.config import load_toml, with_overrides
 
     config = SimulationRunConfig() if path is None else load_toml(path, SimulationRunConfig)
@@ -158,7 +157,7 @@ def _clear(out: Path, *, here: bool, force: bool) -> None:
 
 def _show_plan(population: Population, plan: Plan, config: SimulationRunConfig, where: str) -> None:
     arms = [plan.config.split.arm(population.users[code]) for code in population.present]
-    from adwright.campaigns.simulation.config import arm_policy
+    from adwright.campaigns.simulation.ab_test import arm_policy
 
     policies = arm_policy("A", config.a), arm_policy("B", config.b)
     show_facts(

@@ -50,7 +50,7 @@ def show(
     """
     need_service()
     from adwright.campaigns.overview import overview
-    from adwright.service.registry.inventory import inventory
+    from adwright.service.registry.registry import inventory
 
     with _opened(store) as opened:
         known = opened.tenants()

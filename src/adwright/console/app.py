@@ -29,10 +29,9 @@ from adwright.console.shell.reviewers import by_name_and_key, name_of, set_name
 from adwright.console.shell.state import ConsoleState, Posted, State
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError
-from adwright.web.connections import Connections
 from adwright.web.errors import ApiError, allowed_methods
-from adwright.web.gate import Gate
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import Gate, ServiceMetrics
+from adwright.web.server import Connections
 
 __all__ = ["call_oneself", "create_console_app", "static_file"]
 

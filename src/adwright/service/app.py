@@ -21,20 +21,18 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
 from adwright.service import agent_runs, audits
-from adwright.service.agent_desk import AgentDesk
+from adwright.service.agent_runs import AgentDesk
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
-from adwright.service.decide.callers import CALLER
 from adwright.service.decide.decider import Decider
+from adwright.service.decide.routes import CALLER
 from adwright.service.decide.state import ServiceState
 from adwright.service.decide.stop_list import StopList
 from adwright.service.registry.registry import Models
-from adwright.web.connections import Connections
 from adwright.web.errors import ApiError, add_error_handlers
-from adwright.web.gate import Authenticate, Gate
+from adwright.web.gate import Authenticate, Gate, ServiceMetrics, header
 from adwright.web.key_cache import KeyCache
-from adwright.web.metrics import ServiceMetrics
-from adwright.web.origin import header
+from adwright.web.server import Connections
 from adwright.web.turns import Turns
 
 __all__ = ["create_app"]

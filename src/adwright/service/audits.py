@@ -22,8 +22,7 @@ from adwright.audit.report.audit_report import AuditReport
 from adwright.audit.report.gate import GateBounds, judge
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.core.regular import read_regular
-from adwright.service.decide.callers import Reads
-from adwright.service.decide.routes import State
+from adwright.service.decide.routes import Reads, State
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
 

@@ -60,7 +60,7 @@ class ServiceConfig(GateLimits):
         store is asked for stops that other processes took in.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
     audits: folder with a folder of audits of each tenant, see `service.audits`; empty for none.
-    agents: folder with a folder of apps of each tenant, see `service.agent_desk`; empty for none.
+    agents: folder with a folder of apps of each tenant, see `service.agent_runs`; empty for none.
     agent_runs: runs of the agent at a time, each a browser; of a tenant there is one.
     agent_confirm_seconds: how long a change waits for a yes; then it is refused.
     agent_model_url, agent_model: an OpenAI-compatible endpoint, and its model, that may be asked

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.campaigns.simulation.client import Client, HttpClient, SplitClient
-from adwright.campaigns.simulation.config import SimulationRunConfig, World, arm_policy
-from adwright.campaigns.simulation.loop import Retrain, Setting
-from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
-from adwright.campaigns.simulation.replay import asked_again
-from adwright.campaigns.simulation.run import Plan, Source
+from adwright.campaigns.simulation.ab_test import (
+    SimulationRunConfig,
+    World,
+    arm_policy,
+    asked_again,
+)
+from adwright.campaigns.simulation.purchase_model import PersonalFrequency
+from adwright.campaigns.simulation.report import Retrain, Setting
+from adwright.campaigns.simulation.run import Client, HttpClient, Plan, Source, SplitClient
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
@@ -31,11 +34,10 @@ from adwright.delivery.policy.slate_policy import SplitPolicy, build_policy
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, Hurried
-from adwright.service.registry.exploring import sample_of
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.loading import load_deployed, sample_of
 from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.retrain import retrain_two_tower
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 
 __all__ = ["local_service", "remote_service", "two_tower_retrain"]
 

@@ -8,24 +8,247 @@ of the body is read; only a whole body counts as work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
-from adwright.web.arrival import ArrivingBodies, too_large
 from adwright.web.errors import ApiError, Busy, own_error_response
 from adwright.web.limits import GateLimits
-from adwright.web.metrics import ServiceMetrics
-from adwright.web.origin import header, stranger
-from adwright.web.refusals import Refusals
 from adwright.web.turns import Turns
 
-__all__ = ["Admitted", "Authenticate", "Gate", "admitted", "waited"]
+# --------------------------------------------------------------------------------------------------
+# Bodies that are being received: how long, how large, and how many for each tenant.
+#
+# They count apart from what is in work. Where a tenant has too many, the one that has been coming
+# for longest gives way, so that callers who send a byte now and then shut out nobody, not even
+# honest callers of the same tenant.
+
+
+class ArrivingBodies:
+    """Receives bodies; belongs to one event loop."""
+
+    def __init__(self, limits: GateLimits) -> None:
+        self._limits = limits
+        self._share = limits.share_of(limits.max_arriving)
+        # Of each tenant, those that have been coming for longest first.
+        self._tenants: dict[str, dict[asyncio.Timeout, None]] = {}
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """Bodies that are being received."""
+        return self._count
+
+    async def body(self, tenant: str, receive: Receive) -> bytes | None:
+        """The whole body; None where the caller went away.
+
+        Raises ApiError with 413 where it is too long, 408 where it takes too long.
+        """
+        seconds = self._limits.body_seconds
+        try:
+            async with asyncio.timeout(seconds) as time:
+                self._add(tenant, time)
+                try:
+                    return await self._whole(receive)
+                finally:
+                    self._remove(tenant, time)
+        except TimeoutError:
+            raise ApiError(
+                408,
+                f"the body did not arrive within {seconds:g} s, or too many others were coming",
+                hint="send it faster, or in several requests",
+            ) from None
+
+    async def _whole(self, receive: Receive) -> bytes | None:
+        pieces, size, limit = list[bytes](), 0, self._limits.max_body_bytes
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise too_large(limit)
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+
+    def _add(self, tenant: str, time: asyncio.Timeout) -> None:
+        mine = self._tenants.setdefault(tenant, {})
+        mine[time] = None
+        self._count += 1
+        if len(mine) > self._share:
+            self._give_up(tenant)
+        elif self._count > self._limits.max_arriving:
+            self._give_up(max(self._tenants, key=lambda name: len(self._tenants[name])))
+
+    def _give_up(self, tenant: str) -> None:
+        oldest = next(iter(self._tenants[tenant]))
+        self._remove(tenant, oldest)
+        oldest.reschedule(0.0)
+
+    def _remove(self, tenant: str, time: asyncio.Timeout) -> None:
+        mine = self._tenants.get(tenant, {})
+        if time in mine:
+            del mine[time]
+            self._count -= 1
+            if not mine:
+                del self._tenants[tenant]
+
+
+def too_large(limit: int) -> ApiError:
+    """The refusal of a body that is longer than `limit` bytes."""
+    return ApiError(
+        413, f"the body is longer than {limit} bytes", hint="send it in several requests"
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# The service's own measures, for Prometheus. They name no tenant: whoever may scrape sees none.
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048, 8192)
+
+
+class ServiceMetrics:
+    """All measures of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        count, spread = self._counter, self._histogram
+        self.requests = count(
+            "requests", "Answers by route, method and status.", "route", "method", "status"
+        )
+        self.seconds = spread(
+            "request_seconds", "From a request's head to its answer's end.", _SECONDS, "route"
+        )
+        self.decisions = count("decisions", "Decisions by the order they came from.", "stage")
+        self.repeats = count(
+            "decisions_repeated", "Decisions that were recorded before and were answered again."
+        )
+        self.rescued = count(
+            "decisions_rescued",
+            "Decisions from the fallback, because the model failed or was late.",
+            "reason",
+        )
+        self.shed = count("shed", "Requests refused with 429, by what was full.", "reason")
+        self.connections_closed = count(
+            "connections_closed",
+            "Connections that were closed by the service before they had an answer.",
+            "reason",
+        )
+        self.events = count("events", "Acknowledged events.", "outcome")
+        self.batch = spread("batch_size", "Decisions computed together.", _SIZES)
+        self.model_seconds = spread(
+            "batch_seconds", "Time of the model and the policy for one batch.", _SECONDS
+        )
+        self.commit_rows = spread("commit_rows", "Rows written together.", _SIZES)
+        self.commit_seconds = spread(
+            "commit_seconds", "Time until the store had committed.", _SECONDS
+        )
+        self.commit_failures = count("commit_failures", "Writes that the store refused.")
+
+    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a measure that is read when Prometheus asks."""
+        Gauge(f"adwright_{name}", text, registry=self.registry).set_function(value)
+
+    def text(self) -> bytes:
+        """Everything, in the text format of CONTENT_TYPE."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"adwright_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"adwright_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+# --------------------------------------------------------------------------------------------------
+# Under which names a service may be called, and from which web pages.
+#
+# A browser lets any page send requests to any address, this machine's own too. A page can even give
+# its own name an address of this machine (DNS rebinding); the header Host then has that name.
+
+#: The names that a machine has for itself.
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The first header of that name in lower case; empty where there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
+def stranger(scope: Scope, allowed: tuple[str, ...]) -> str:
+    """Why a request is refused; empty where it may come in. allowed: empty for any name."""
+    if not allowed:
+        return ""
+    if _name("//" + header(scope, b"host")) not in allowed:
+        return "the service is not called by this name"
+    origin = header(scope, b"origin")
+    if origin and _name(origin) not in allowed:
+        return "pages of other sites may not call the service"
+    if header(scope, b"sec-fetch-site") == "cross-site":
+        return "pages of other sites may not call the service"
+    return ""
+
+
+def _name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+# --------------------------------------------------------------------------------------------------
+# How fast those are refused who send again at once.
+
+#: Seconds from one refusal of a caller that is slowed down to its next, and the longest that one is
+#: held back; a refusal says Retry-After: 1. For how long one who did not heed it is slowed down.
+_BETWEEN, _LONGEST, _AFTER, _SLOWED = 0.01, 1.0, 1.0, 10.0
+
+
+class Refusals:
+    """Refuses at once, and slows down a caller who comes back before it was told to.
+
+    A refusal costs the event loop a part of what an answer costs, so that callers who send again
+    at once would fill it with refusals alone. at_once: refusals of a caller within the second of
+    Retry-After that are not held back: as much as it may have in work, so that one who heeds it
+    never exceeds them. Who does is refused one by one for ten seconds. Belongs to one event loop.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._share = _AFTER / at_once
+        self._spent: dict[str, float] = {}  # until when its share is spent
+        self._next: dict[str, float] = {}
+
+    def wait(self, caller: str, now: float) -> float:
+        """Seconds until a refusal of this caller is due; none within its share.
+
+        now: seconds of a monotonic clock.
+        """
+        spent = max(now, self._spent.get(caller, now))
+        if spent + self._share <= now + _AFTER:
+            self._spent[caller] = spent + self._share
+            return 0.0
+        if spent <= now + _AFTER:
+            self._spent[caller] = now + _AFTER + _SLOWED
+        due = min(max(now, self._next.get(caller, now)), now + _LONGEST)
+        self._next[caller] = due + _BETWEEN
+        return due - now
+
 
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),

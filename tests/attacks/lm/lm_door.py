@@ -58,7 +58,7 @@ def lm_door(engine: str) -> Iterator[LmDoor]:
     """Serve the smallest model of an engine."""
     from adwright.service.lm.app import create_lm_app
     from adwright.service.lm.config import LmServiceConfig
-    from adwright.web.loopback import on_loopback
+    from adwright.web.server import on_loopback
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attacks-lm-")))

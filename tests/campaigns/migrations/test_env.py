@@ -5,8 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from adwright.campaigns.store.database import Database
-from adwright.campaigns.store.migrate import migrate
+from adwright.campaigns.store.database import Database, migrate
 from adwright.campaigns.store.tables import METADATA
 from tests.support.store.postgres import Postgres
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.arrivals import Arrivals, fit_arrivals
+from adwright.campaigns.simulation.population import Arrivals, fit_arrivals
 from adwright.core.errors import DataError
 
 WEEK = 7 * 86_400

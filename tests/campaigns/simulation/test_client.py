@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.simulation.client import HttpClient, Patience, Shown, SplitClient
+from adwright.campaigns.simulation.run import HttpClient, Patience, Shown, SplitClient
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.delivery.decision import Request
 from adwright.delivery.policy.slate_policy import ABSplit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.campaigns.simulation.config import (
+from adwright.campaigns.simulation.ab_test import (
     SimulationRunConfig,
     arm_policy,
     open_world,

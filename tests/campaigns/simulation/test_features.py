@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.campaigns.simulation.features import UserItemFeatures
+from adwright.campaigns.simulation.purchase_model import UserItemFeatures
 
 DAY = 86_400
 EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 9)), max_size=30)

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.campaigns.simulation.ab_test import VerdictConfig
-from adwright.campaigns.simulation.loop import Setting, run_loop
-from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
-from adwright.campaigns.simulation.replay import asked_again
-from adwright.campaigns.simulation.report import SimulationReport
+from adwright.campaigns.simulation.ab_test import VerdictConfig, asked_again
+from adwright.campaigns.simulation.purchase_model import PersonalFrequency
+from adwright.campaigns.simulation.report import Setting, SimulationReport, run_loop
 from adwright.campaigns.simulation.run import SimulationConfig, Source, make_plan
 from adwright.campaigns.store.store import Store
 from adwright.delivery.policy.rules import SoftmaxConfig

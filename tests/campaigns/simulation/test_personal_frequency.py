@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
+from adwright.campaigns.simulation.purchase_model import PersonalFrequency
 from adwright.core.clock import FixedClock
 from adwright.data.schema import validate_events
 from adwright.delivery.decision import Deadline, Request

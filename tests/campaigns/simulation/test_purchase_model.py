@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from adwright.campaigns.simulation.features import UserItemFeatures
 from adwright.campaigns.simulation.purchase_model import (
     Pairs,
     PurchaseModel,
+    UserItemFeatures,
     Visits,
     draw_pairs,
     fit_purchase_model,

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from adwright.campaigns.simulation.population import Population, PopulationConfig
-from adwright.campaigns.simulation.realism import RealAndExpected, check_population
+from adwright.campaigns.simulation.report import RealAndExpected, check_population
 from adwright.core.errors import DataError
 from adwright.data.sources.complete_journey import STORE_TIME_ZONE, CompleteJourney
 from tests.support.store.small_world import SMALL, START, before, events, population

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.replay import asked_again, judge_from_log
+from adwright.campaigns.simulation.ab_test import asked_again, judge_from_log
 from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.data.schema import validate_events
 from adwright.delivery.decision import Candidates, Request

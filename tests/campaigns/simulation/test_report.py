@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from adwright.campaigns.simulation.ab_test import ArmResult, Look, Verdict
-from adwright.campaigns.simulation.realism import RealAndExpected, Realism
-from adwright.campaigns.simulation.replay import OffPolicy
-from adwright.campaigns.simulation.report import Logged, SimulationReport, Table, write_report
+from adwright.campaigns.simulation.ab_test import ArmResult, Look, OffPolicy, Verdict
+from adwright.campaigns.simulation.report import (
+    Logged,
+    RealAndExpected,
+    Realism,
+    SimulationReport,
+    Table,
+    write_report,
+)
 from adwright.core.config import from_jsonable
 from adwright.metrics.bootstrap import Interval
 

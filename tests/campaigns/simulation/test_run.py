@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.client import Shown
 from adwright.campaigns.simulation.run import (
     Driven,
+    Shown,
     SimulationConfig,
     Source,
     drive,

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select
 
-from adwright.campaigns.store.bulk import append, claim
-from adwright.campaigns.store.database import Database
-from adwright.campaigns.store.migrate import migrate
-from adwright.campaigns.store.tables import EVENT_IDS, TENANTS
+from adwright.campaigns.store.database import Database, migrate
+from adwright.campaigns.store.tables import EVENT_IDS, TENANTS, append, claim
 from adwright.core.errors import ResourceError
 
 

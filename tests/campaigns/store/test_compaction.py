@@ -18,10 +18,9 @@ import sqlalchemy
 from sqlalchemy import select, update
 
 from adwright.campaigns.store import compaction
-from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.compaction import Compactor, done_parts
 from adwright.campaigns.store.store import Store
-from adwright.campaigns.store.tables import COMPACTIONS
+from adwright.campaigns.store.tables import COMPACTIONS, Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, FileUnreadableError, ResourceError
 from adwright.data.schema import EVENT_SCHEMA

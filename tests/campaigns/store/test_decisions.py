@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.decisions import DECISION_TYPES, decision_of, decision_row
+from adwright.campaigns.store.catalogue import DECISION_TYPES, decision_of, decision_row
 from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.errors import ValueInvalidError
 from tests.support.store.events import decision, request
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.events import (
     count_events,
+    event_rows,
     fingerprints,
+    frame_of,
     insert_batches,
     select_events,
     to_frame,
 )
-from adwright.campaigns.store.incoming import event_rows, frame_of
 from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events

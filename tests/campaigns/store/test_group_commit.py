@@ -4,10 +4,9 @@ import threading
 
 import pytest
 
-from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.decisions import decision_row
-from adwright.campaigns.store.group_commit import Events, StoredDecision, new_events
-from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.catalogue import decision_row
+from adwright.campaigns.store.store import Events, Store, StoredDecision, new_events
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.decision import Decision
 from tests.support.store.events import decision, event, events

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.campaigns.store import incoming
-from adwright.campaigns.store.incoming import check_storable, event_rows, frame_of
+from adwright.campaigns.store import events as incoming
+from adwright.campaigns.store.events import check_storable, event_rows, frame_of
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.data.schema import CAMPAIGN_SCHEMA, EVENT_SCHEMA, KINDS
 from tests.support.store.events import START, event, events

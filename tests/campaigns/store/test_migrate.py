@@ -6,8 +6,7 @@ import warnings
 import pytest
 from sqlalchemy import inspect, text
 
-from adwright.campaigns.store.database import Database
-from adwright.campaigns.store.migrate import migrate
+from adwright.campaigns.store.database import Database, migrate
 from adwright.core.errors import ConfigError
 
 

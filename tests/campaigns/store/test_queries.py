@@ -6,10 +6,16 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from adwright.campaigns.store.queries import Totals, frame_of_rows, of_tenant, portions
 from adwright.campaigns.store.store import Store
-from adwright.campaigns.store.tables import CAMPAIGNS, EVENTS
-from adwright.campaigns.store.times import to_micros
+from adwright.campaigns.store.tables import (
+    CAMPAIGNS,
+    EVENTS,
+    Totals,
+    frame_of_rows,
+    of_tenant,
+    portions,
+    to_micros,
+)
 from tests.support.store.events import decision
 
 START = datetime(2024, 5, 1, tzinfo=UTC)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.incoming import frame_of
+from adwright.campaigns.store.events import frame_of
 from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, MissingExtraError, SchemaError, ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events, validate_events

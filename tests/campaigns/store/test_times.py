@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.campaigns.store.times import from_micros, to_micros
+from adwright.campaigns.store.tables import from_micros, to_micros
 from adwright.core.errors import ValueInvalidError
 
 

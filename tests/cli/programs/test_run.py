@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.service.program_apps import TEAM, ScriptedRouter, program_app
 from tests.support.service.program_server import run
 

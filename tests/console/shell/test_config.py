@@ -4,7 +4,7 @@ import pytest
 
 from adwright.console.shell.config import ConsoleConfig
 from adwright.core.errors import ConfigError
-from adwright.web.origin import LOCAL_HOSTS
+from adwright.web.gate import LOCAL_HOSTS
 
 
 def test_without_a_key_only_this_machines_own_names_are_answered() -> None:

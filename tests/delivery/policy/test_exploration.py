@@ -13,7 +13,7 @@ from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.policy.slate_policy import build_policy, kept_by, solve_exploration
 from adwright.delivery.popularity import Popularity
 from adwright.models.calibration import ListCalibrator
-from adwright.service.registry.exploring import sample_of
+from adwright.service.registry.loading import sample_of
 from tests.support.delivery.policy_requests import candidates, request
 
 RNG = np.random.default_rng(3)

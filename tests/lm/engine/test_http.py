@@ -28,7 +28,7 @@ from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.chat_server import chatting
 from tests.support.lm.smollm2 import CAPITAL, smollm2
 from tests.support.lm.tiny_llama import tiny_model, tiny_tokenizer

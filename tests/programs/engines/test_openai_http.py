@@ -28,7 +28,7 @@ from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConf
 from adwright.programs.scheduling.engine import EngineReport, ExecutionEngine
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.chat_server import chatting
 
 _Send = Callable[[Any], Awaitable[None]]

@@ -16,7 +16,7 @@ from adwright.programs.frontend.remote import RemoteProgram
 from adwright.programs.objective import Objective
 from adwright.programs.program import Program, SemanticCall
 from adwright.programs.steps import Join
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.service.program_apps import ScriptedRouter, program_app
 from tests.support.service.small_shop import wait_until
 

@@ -8,13 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.store.group_commit import StoredDecision
-from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.store import Store, StoredDecision
 from adwright.data.schema import validate_events
 from adwright.data.stops import Stops, stopped
 from adwright.delivery.decision import Decision
-from adwright.service.decide.answers import decision_answer, event_row, stops_out
-from adwright.service.decide.schemas import DecideOut, EventIn, StopsOut
+from adwright.service.decide.schemas import (
+    DecideOut,
+    EventIn,
+    StopsOut,
+    decision_answer,
+    event_row,
+    stops_out,
+)
 from tests.support.service.small_shop import request
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from adwright.core.clock import SystemClock
-from adwright.service.decide.batcher import Batcher, MovingAverage
 from adwright.service.decide.fair_queue import FairQueue
+from adwright.service.decide.writer import Batcher, MovingAverage
 from tests.support.service.small_shop import wait_until
 
 Batch = tuple[str, list[int]]

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.campaigns.store.group_commit import Events
-from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.store import Events, Store
 from adwright.core.errors import ResourceError
 from adwright.delivery.decision import Candidates, Decision, Request
-from adwright.service.decide.answers import decision_answer
 from adwright.service.decide.decider import Decider
+from adwright.service.decide.schemas import decision_answer
 from adwright.web.errors import ApiError, Busy
 from tests.support.service.bench import AMPLE, Bench, Held, event
 from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request

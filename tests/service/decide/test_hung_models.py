@@ -8,8 +8,7 @@ import pytest
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock
 from adwright.delivery.decision import Deadline
-from adwright.service.decide.decider import Decider
-from adwright.service.decide.hung_models import HungModels
+from adwright.service.decide.decider import Decider, HungModels
 from tests.support.service.bench import AMPLE, Bench
 from tests.support.service.small_shop import Hashed, deployed, request, wait_until
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from adwright.core.clock import SystemClock
-from adwright.service.decide.loop_lag import Pulse
+from adwright.service.decide.decider import Pulse
 
 
 def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:

@@ -4,7 +4,7 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.pages import docs_page, front
+from adwright.service.decide.routes import docs_page, front
 from adwright.service.registry.registry import FixedModels
 from tests.support.service.small_shop import running
 

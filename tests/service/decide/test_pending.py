@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.delivery.decision import Deadline
-from adwright.service.decide.pending import Answers, DecisionJob, unavailable
+from adwright.service.decide.writer import Answers, DecisionJob, unavailable
 from tests.support.service.small_shop import request
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from adwright.service.decide.shedding import Load, Shares, commit_reserve, missed, shed
+from adwright.service.decide.decider import Load, Shares, commit_reserve, missed, shed
 
 LOAD = Load(own=3, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
 

@@ -9,9 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adwright.campaigns.store.actions import Replica
 from adwright.campaigns.store.events import StopVersion
-from adwright.campaigns.store.keys import SCOPES
+from adwright.campaigns.store.keys import SCOPES, Replica
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ResourceError

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from adwright.campaigns.store.bulk import Recorded
+from adwright.campaigns.store.tables import Recorded
 from adwright.delivery.decision import Decision
-from adwright.service.decide.write_queue import TransactionSize, Write, WriteQueue, pieces_of
+from adwright.service.decide.writer import TransactionSize, Write, WriteQueue, pieces_of
 from tests.support.service.small_shop import request
 
 

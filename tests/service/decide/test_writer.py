@@ -10,19 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.group_commit import Events, StoredDecision
-from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.store import Events, Store, StoredDecision
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.delivery.decision import Decision, Request
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.decider import Decider
-from adwright.service.decide.pending import Answers
-from adwright.service.decide.write_queue import Write
-from adwright.service.decide.writer import Writer
+from adwright.service.decide.writer import Answers, Write, Writer
 from adwright.web.errors import ApiError
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import ServiceMetrics
 from tests.support.service.bench import AMPLE, Bench, Held, event
 from tests.support.service.small_shop import deployed, request, wait_until
 

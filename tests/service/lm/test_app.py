@@ -10,7 +10,7 @@ import pytest
 from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import GenerationConfig, Message, TokenPrompt
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import Client, running
 

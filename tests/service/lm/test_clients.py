@@ -24,7 +24,7 @@ from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 from tests.support.service.lm_frameworks import NAMED, TOOL, Cup
 from tests.support.service.scripted_models import Recorded, app_of

@@ -14,7 +14,7 @@ from adwright.lm.engine.generation import ModelInfo
 from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
 from adwright.service.lm.routes import router
-from adwright.web.loopback import on_loopback
+from adwright.web.server import on_loopback
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import Client, running
 

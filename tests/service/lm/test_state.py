@@ -10,7 +10,7 @@ from adwright.service.lm.shares import LmShares
 from adwright.service.lm.state import LmState
 from adwright.service.lm.work import LmWork
 from adwright.web.errors import ApiError
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import ServiceMetrics
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import running
 

@@ -6,7 +6,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.service.programs.config import ProgramServiceConfig
-from adwright.web.origin import LOCAL_HOSTS
+from adwright.web.gate import LOCAL_HOSTS
 
 
 @pytest.mark.parametrize(

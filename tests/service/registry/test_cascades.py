@@ -20,9 +20,8 @@ from adwright.delivery.served import ServedModel, history_kinds_of
 from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.cascades import ALONE, KIND
 from adwright.service.registry.deployed import Deployed
-from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.loading import ALONE, load_deployed, stored_events
 from adwright.service.registry.registry import SETTINGS, FolderModels, publish
 from tests.support.delivery.cascade_parts import (
     deployment,
@@ -75,7 +74,7 @@ def test_a_saved_cascade_decides_as_it_did_before(model: Deployed) -> None:
     (found,) = model.recommender.recommend_many([request()], None)
     (expected,) = deployment().cascade().recommend_many([request()])
     assert found.item_ids == expected.item_ids
-    assert (found.stage, model.kind, model.seed) == ("fine", KIND, 3)
+    assert (found.stage, model.kind, model.seed) == ("fine", "cascade", 3)
     assert model.policy.policy_id.startswith("softmax")
     assert found.probability
     decision = model.decide("acme", request(), found)
@@ -111,7 +110,7 @@ def test_a_funnel_decides_and_sees_what_happens(tmp_path: Path, alone: bool) -> 
     (found,) = model.recommender.recommend_many([request("u1")], None)
     (expected,) = whole.cascade().recommend_many([request("u1")])
     assert found.item_ids == expected.item_ids
-    assert (found.stage, model.kind) == ("coarse", KIND)
+    assert (found.stage, model.kind) == ("coarse", "cascade")
     assert model.similar is not None
     assert model.similar("i3", 2) == whole.cascade().similar("i3", 2)
     assert model.observe is not None

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adwright.service.registry.inventory import inventory
-from adwright.service.registry.registry import SETTINGS, publish
+from adwright.service.registry.registry import SETTINGS, inventory, publish
 from tests.support.service.small_shop import save_version
 
 

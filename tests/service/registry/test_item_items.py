@@ -24,7 +24,6 @@ from adwright.delivery.training_log import open_history
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, probe
-from adwright.service.registry.item_items import KIND
 from adwright.service.registry.loading import load_deployed, stored_events
 from adwright.service.registry.publishing import publish_model
 from adwright.service.registry.registry import SETTINGS, FolderModels
@@ -60,7 +59,7 @@ def event(user_id: str, item_id: str) -> dict[str, object]:
 
 
 def test_it_decides_as_the_rule_says(model: Deployed) -> None:
-    assert (model.kind, model.name, model.seed) == (KIND, "v1", 3)
+    assert (model.kind, model.name, model.seed) == ("item-item", "v1", 3)
     (found,) = model.recommender.recommend_many([request("u3")], None)
     expected = ItemItemRecommender(RULE, sequence_histories(WALKS)).recommend(request("u3"))
     assert found.item_ids == expected.item_ids

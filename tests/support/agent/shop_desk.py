@@ -11,7 +11,7 @@ from adwright.agent.document.text_format import write_document
 from adwright.agent.operate.policy_file import AgentPolicy, policy_text
 from adwright.agent.operate.screens import OpenFetching
 from adwright.core.clock import Clock, SystemClock
-from adwright.service.agent_desk import AgentDesk
+from adwright.service.agent_runs import AgentDesk
 from adwright.service.config import ServiceConfig
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document

@@ -7,15 +7,14 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from adwright.campaigns.store.group_commit import Events
-from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.store import Events, Store
 from adwright.core.clock import SystemClock
 from adwright.delivery.decision import Decision
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.decider import Decider
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.registry import FixedModels
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import ServiceMetrics
 from tests.support.service.small_shop import request
 
 #: Seconds that are enough for a decision on any machine.

@@ -21,7 +21,7 @@ from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.engine_room import EngineRoom
 from adwright.service.programs.measures import EngineMeasures
 from adwright.service.programs.texts import ServedText
-from adwright.web.origin import LOCAL_HOSTS
+from adwright.web.gate import LOCAL_HOSTS
 from tests.support.programs.scripted_engine import ScriptedEngine
 
 __all__ = [

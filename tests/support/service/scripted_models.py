@@ -22,7 +22,7 @@ from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
-from adwright.web.origin import LOCAL_HOSTS
+from adwright.web.gate import LOCAL_HOSTS
 
 
 class Recorded(ScriptedModel):

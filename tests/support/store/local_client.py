@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adwright.campaigns.simulation.client import Shown
+from adwright.campaigns.simulation.run import Shown
 from adwright.campaigns.store.store import Store
 from adwright.delivery.decision import Policy, Recommender, Request
 

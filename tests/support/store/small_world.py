@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
 from adwright.campaigns.simulation.population import Population, PopulationConfig
+from adwright.campaigns.simulation.purchase_model import PersonalFrequency
 from adwright.campaigns.simulation.run import (
     Driven,
     Plan,

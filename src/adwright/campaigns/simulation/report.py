@@ -7,21 +7,151 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adwright.campaigns.simulation.ab_test import ArmResult, Verdict
-from adwright.campaigns.simulation.realism import RealAndExpected, Realism
-from adwright.campaigns.simulation.replay import OffPolicy
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.campaigns.simulation.ab_test import (
+    ArmResult,
+    Odds,
+    OffPolicy,
+    Verdict,
+    VerdictConfig,
+    compare_arms,
+    judge_from_log,
+)
+from adwright.campaigns.simulation.population import Population, pair_features, visits_of
+from adwright.campaigns.simulation.purchase_model import UserItemFeatures, Visits
+from adwright.campaigns.simulation.run import Client, Plan, Source, drive, read_back
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
+from adwright.core.errors import DataError
+from adwright.data.time import SECONDS_PER_WEEK
+from adwright.training.loop.stage_timer import Stages
 
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["Logged", "SimulationReport", "Table", "write_report"]
+
+# --------------------------------------------------------------------------------------------------
+# Compare the simulated population with real users, on weeks that it was not fitted on.
+#
+#     visits     real visits of the weeks, and how many the arrival model expects
+#     basket     items a real visit took, and how many the response model expects
+#     favourites of the ten items that each visitor had taken most often before: the share taken,
+#                real and expected; this is the base rate of a slate of personal favourites
+#
+# The response model sees the real past of each visit, those weeks included.
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RealAndExpected:
+    """A measure of the real users, and its expectation for the population."""
+
+    real: float
+    expected: float
+
+    @property
+    def ratio(self) -> float:
+        """expected / real; NaN without anything real."""
+        return self.expected / self.real if self.real else float("nan")
+
+
+@dataclass(frozen=True)
+class Realism:
+    """Visits per week, items per visit, share of favourites taken. weeks: that were compared."""
+
+    weeks: float
+    visits: RealAndExpected
+    basket: RealAndExpected
+    favourites: RealAndExpected
+
+
+def check_population(
+    population: Population,
+    later: pl.LazyFrame | pl.DataFrame,
+    *,
+    visits: int = 2_000,
+    favourites: int = 10,
+) -> Realism:
+    """Compare with `later`, an EventLog; of it counts what lies after the start.
+
+    visits: so many are drawn for the response model. Raises DataError where nothing lies there.
+    """
+    real, weeks = _later(population, later)
+    present = np.isin(real.user, population.present)
+    rng = np.random.default_rng([population.config.seed, 2])
+    chosen = np.flatnonzero(present)
+    rate = RealAndExpected(
+        len(chosen) / weeks, float(population.arrivals.rate[population.present].sum())
+    )
+    some = real.sample(chosen, visits, rng)
+    history = population.history_features.with_events(*real.events())
+    pairs, features = pair_features(history, population.season, some, rng, population.config)
+    expected = population.purchase_model.chance(features)
+    basket = RealAndExpected(
+        float(pairs.taken.sum()) / len(some), float(pairs.weight @ expected) / len(some)
+    )
+    return Realism(weeks, rate, basket, _favourites(population, history, some, favourites))
+
+
+def _later(population: Population, later: pl.LazyFrame | pl.DataFrame) -> tuple[Visits, float]:
+    users, items = pl.Series(population.users), pl.Series(population.items)
+    table = (
+        later.lazy()
+        .filter(
+            pl.col("kind").is_in(population.config.kinds),
+            pl.col("time") >= population.start,
+            pl.col("user_id").is_in(users.implode()),
+            pl.col("item_id").is_in(items.implode()),
+        )
+        .select("user_id", "item_id", "time")
+        .collect()
+    )
+    if not table.height:
+        raise DataError(
+            "nothing in this log lies after the start",
+            column="time",
+            value=population.start.isoformat(),
+            hint="pass events of weeks that the population was not fitted on",
+        )
+    real = visits_of(table, users, items)
+    return real, (int(real.time.max()) - int(population.start.timestamp())) / SECONDS_PER_WEEK
+
+
+def _favourites(
+    population: Population, history: UserItemFeatures, visits: Visits, k: int
+) -> RealAndExpected:
+    """Share of the k most frequent past items that is taken, at visits of users who have k."""
+    first, end = history.past.things_of(visits.user)
+    owner = np.repeat(np.arange(len(visits)), end - first)
+    place = np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])
+    item = history.past.things[place.astype(np.int64)]
+    count, _ = history.past.before(visits.user[owner], item, visits.time[owner])
+    order = np.lexsort((item, -count, owner))
+    owner, item, count = owner[order], item[order], count[order]
+    start = np.searchsorted(owner, np.arange(len(visits)))
+    had = (np.arange(len(owner)) - start[owner] < k) & (count > 0)
+    full = np.bincount(owner[had], minlength=len(visits)) == k
+    chosen = had & full[owner]
+    if not chosen.any():
+        return RealAndExpected(0.0, 0.0)
+    owner, item = owner[chosen], item[chosen]
+    taken = np.repeat(np.arange(len(visits)), np.diff(visits.offsets)) * history.items
+    real = np.isin(owner * history.items + item, taken + visits.item)
+    expected = population.purchase_model.chance(
+        history.features(visits.user[owner], item, visits.time[owner], population.season)
+    )
+    return RealAndExpected(float(real.mean()), float(expected.mean()))
 
 
 def _labelled(text: str) -> Any:
@@ -261,4 +391,101 @@ def _name(arm: ArmResult) -> str:
     """The policy, with the arm in front unless it stands there."""
     return (
         arm.policy_id if arm.policy_id.startswith(f"{arm.arm} ") else f"{arm.arm} {arm.policy_id}"
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# One round of the loop: users come, a service decides and logs, the log is read, a model is
+# trained on it, and A is compared with B.
+#
+#     report = run_loop(people, plan, Setting("cascade v12", client, sources), later=log.events)
+#
+# What decides and what learns are passed in, so the same loop runs against a service elsewhere,
+# one in this process, and a few lines of a test.
+
+#: Trains on the events that were written; facts about the result, name -> value as text.
+Retrain = Callable[[pl.DataFrame], Mapping[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The service that decides. model: its name in the report. client: speaks to it. sources: where
+    it keeps what it is sent. odds: computes the propensities of both policies again, for off-policy
+    evaluation; None leaves that out. retries: calls that had to be sent again, so far. notes: what
+    the numbers rest on beside the population's assumptions, in sentences."""
+
+    model: str
+    client: Client
+    sources: Sequence[Source]
+    odds: Odds | None = None
+    retries: Callable[[], int] = lambda: 0
+    notes: tuple[str, ...] = ()
+
+
+def run_loop(
+    population: Population,
+    plan: Plan,
+    setting: Setting,
+    *,
+    later: pl.LazyFrame | pl.DataFrame | None = None,
+    retrain: Retrain | None = None,
+    config: VerdictConfig | None = None,
+    stages: Stages | None = None,
+) -> SimulationReport:
+    """Drive the service, read its log back, train on it, and report.
+
+    later: a log that goes on after the population's start, to check the population against;
+    None, or one that does not, leaves that out. retrain: called with the events of this
+    simulation out of the Parquet log. stages: keeps the times.
+    Raises what `drive`, `read_back`, `compare_arms` and `retrain` raise.
+    """
+    config, stages = config or VerdictConfig(), stages or Stages()
+    realism = None
+    if later is not None:
+        # A log that ends at the start leaves nothing to compare with.
+        with stages.stage("check the population"), suppress(DataError):
+            realism = check_population(population, later)
+    with stages.stage("drive the service"):
+        driven = drive(population, setting.client, plan)
+    with stages.stage("read the log back"):
+        read = read_back(setting.sources, plan, driven)
+    learned: Mapping[str, str] = {}
+    if retrain is not None:
+        with stages.stage("train again"):
+            learned = retrain(read.events)
+    with stages.stage("compare the policies"):
+        verdict = compare_arms(population, plan, read.events, config)
+        off_policy = None
+        if setting.odds is not None:
+            off_policy = judge_from_log(
+                read.events,
+                plan.config.split,
+                setting.odds,
+                confidence=config.confidence,
+                seed=config.seed,
+            )
+    return SimulationReport(
+        name=plan.config.name,
+        model=setting.model,
+        start=population.start,
+        days=plan.config.days,
+        places=plan.config.places,
+        seed=plan.config.seed,
+        assumptions=(*population.assumptions(), *setting.notes),
+        logged=Logged(
+            visits=len(driven.shown),
+            acknowledged=len(driven.event_ids),
+            impressions=sum(map(len, driven.shown)),
+            clicks=driven.count("click"),
+            purchases=driven.count("purchase"),
+            retries=setting.retries(),
+            files=read.files,
+            others=read.others,
+        ),
+        verdict=verdict,
+        off_policy=off_policy,
+        realism=realism,
+        retrained=dict(learned),
+        seconds=dict(stages.seconds),
+        confidence=config.confidence,
     )

@@ -31,9 +31,14 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from adwright.campaigns.store.database import Database, is_full
 from adwright.campaigns.store.events import select_events, to_frame
-from adwright.campaigns.store.queries import portions
-from adwright.campaigns.store.tables import COMPACTIONS, EVENTS
-from adwright.campaigns.store.times import EPOCH, from_micros, to_micros
+from adwright.campaigns.store.tables import (
+    COMPACTIONS,
+    EPOCH,
+    EVENTS,
+    from_micros,
+    portions,
+    to_micros,
+)
 from adwright.core.atomic import atomic_write_bytes, locked, sync_folder
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ResourceError

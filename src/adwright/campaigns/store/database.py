@@ -14,26 +14,105 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    ProgrammingError,
-)
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from adwright.campaigns.store.postgresql import connect, patient, set_up
 from adwright.core.addresses import shown_address
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 
-__all__ = ["Database", "is_full", "masked"]
+# --------------------------------------------------------------------------------------------------
+# What a connection to PostgreSQL is set up with, and how it gives up on a server that is silent.
+#
+# The server ends a statement that takes too long, and the kernel a connection whose other end is
+# gone. Neither helps where the server is frozen: it lives, so that the kernel answers for it, and
+# says nothing. So the client listens for how long it has said nothing.
+
+#: So much later than the server, which ends a statement in good order, the client gives up on it.
+_LATER = 1.0
+#: For what is asked between transactions, such as whether a connection is still one.
+_ASIDE_SECONDS = 2.0
+#: A server whose client is silent in a transaction keeps its locks no longer than this.
+_IDLE_SECONDS = 60
+
+
+def connect(places: Any, named: Any) -> Any:
+    """A connection of psycopg that gives up on a silent server: between transactions after two
+    seconds, in one after as long as `patient` says.
+
+    places, named: arguments of `psycopg.connect`.
+    """
+    return _bounded().connect(*places, **named)
+
+
+@cache
+def _bounded() -> Any:
+    """The class of psycopg's connections that give up on a server which says nothing."""
+    import psycopg
+
+    class Bounded(psycopg.Connection[Any]):
+        seconds = _ASIDE_SECONDS
+
+        def wait(self, gen: Any, *places: Any) -> Any:
+            try:
+                return super().wait(_heard_within(gen, self.seconds), *places)
+            except TimeoutError as error:
+                self.close()  # in the middle of an answer, it can be used for nothing else
+                raise psycopg.OperationalError(str(error)) from error
+
+    return Bounded
+
+
+def _heard_within(generator: Any, seconds: float) -> Generator[Any, Any, Any]:
+    """psycopg's `generator`, resumed several times a second, until `seconds` without a word."""
+    last = time.monotonic()
+    try:
+        waits_for = next(generator)
+        while True:
+            ready = yield waits_for
+            now = time.monotonic()
+            if ready:
+                last = now
+            elif now > last + seconds:
+                raise TimeoutError(f"the server has said nothing for {seconds:g} s")
+            waits_for = generator.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+@contextmanager
+def patient(connection: Connection, seconds: float) -> Iterator[None]:
+    """Let the driver wait for its server a little longer than the server for the statement."""
+    driver: Any = connection.connection.driver_connection
+    driver.seconds = seconds + _LATER
+    try:
+        yield
+    finally:
+        driver.seconds = _ASIDE_SECONDS
+
+
+def set_up(connection: Any, seconds: float) -> None:
+    """Let a new connection wait for the disk; its server ends what takes more than `seconds`."""
+    with connection.cursor() as cursor:
+        # Stronger settings than "on" are left alone.
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone()[0] in ("off", "local"):
+            cursor.execute("SET synchronous_commit = on")
+        cursor.execute(f"SET statement_timeout = {round(seconds * 1e3)}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+    connection.commit()
+
 
 #: For statements over a whole log. SQLite has no limit on these, which wait for nobody.
 _LONG_SECONDS = 600.0
@@ -368,3 +447,56 @@ def _begin_sqlite(connection: Connection) -> None:
     # A writer takes its turn at the start: one that read first could not, if another wrote since.
     writes = connection.get_execution_options().get("adwright_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+# --------------------------------------------------------------------------------------------------
+# Bring a database to the newest revision of the store's tables, whoever comes first.
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+# Any number that no other program is likely to lock.
+_POSTGRESQL_LOCK = 0x6164777269676874
+# Alembic hands its context to the revisions through a module, so one thread at a time.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def migrate(database: Database, *, create: bool = True) -> bool:
+    """Run the revisions that the database lacks, all or none, in one transaction; whether there
+    was no store in it before.
+
+    Several processes may do so at once: one migrates, the others wait and find it done.
+    create: make a store where there is none.
+    Raises ConfigError where the database is of a newer adwright, or holds no store and none is
+    to be made, ResourceError where it cannot be used.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    with database.read() as connection:
+        before = _revision(connection)
+    if before == newest:
+        return False
+    if before is None and not create:
+        raise ConfigError(
+            "there is no store in this database",
+            where=database.url,
+            hint="check the URL; `adwright key` and `adwright serve` make a new store",
+        )
+    with _ONE_AT_A_TIME, database.write(long=True) as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _POSTGRESQL_LOCK})
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigError(
+                f"the store's tables are of revision {_revision(connection)}, "
+                "which this version does not know",
+                where=database.url,
+                hint="install the adwright that wrote it, or a newer one",
+            ) from error
+    return before is None
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

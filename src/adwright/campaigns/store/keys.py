@@ -23,27 +23,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from adwright.campaigns.store.queries import portions
-from adwright.campaigns.store.tables import KEYS, TENANTS
-from adwright.campaigns.store.times import from_micros, to_micros
+from adwright.campaigns.store.tables import (
+    ACTIONS,
+    KEYS,
+    REPLICAS,
+    TENANTS,
+    append,
+    from_micros,
+    portions,
+    to_micros,
+)
 from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError
-
-__all__ = [
-    "SCOPES",
-    "WEB_SHOP",
-    "Caller",
-    "Key",
-    "KeyScope",
-    "callers_of",
-    "insert_key",
-    "key_id_of",
-    "list_keys",
-    "require_scopes",
-    "revoke",
-]
 
 KeyScope = Literal["events", "decide", "read", "stops", "agent:ask", "agent:confirm", "admin"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
@@ -171,3 +164,113 @@ def _parts(key: str) -> tuple[str, str]:
 
 def _hash(key_id: str, secret: str) -> bytes:
     return hashlib.sha256(f"{key_id}_{secret}".encode()).digest()
+
+
+# --------------------------------------------------------------------------------------------------
+# The log of actions: who changed what is shown, or who may change it, and when.
+#
+#     make key, revoke key                     SUBJECT is its id
+#     two keys                                 SUBJECT is "on" or "off"
+#     stop, undo                               SUBJECT is the event
+#     campaign                                 SUBJECT was stored
+#     publish                                  SUBJECT is the model that began to decide
+#     agent ask, agent confirm, agent refuse   SUBJECT is the run
+#
+# It is written in the transaction that does it, or before what cannot be in one. Beside it, the
+# processes that decide tell here that they live and which stops they obey.
+
+ActionKind = Literal[
+    "make key",
+    "revoke key",
+    "two keys",
+    "stop",
+    "undo",
+    "campaign",
+    "publish",
+    "agent ask",
+    "agent confirm",
+    "agent refuse",
+]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One line of the log. key_id: of the key it was done with; None for whoever had the store, or
+    the folder of the models, itself."""
+
+    number: int
+    time: datetime
+    key_id: str | None
+    what: str
+    subject: str
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What a process said of itself. seen: the number of the last stop that it obeys. beats: a
+    count that rises while it lives. lease: after so many seconds without a rise it decides no
+    more."""
+
+    seen: int
+    beats: int
+    lease: float
+
+
+def note(
+    connection: Connection,
+    tenant: str,
+    actions: Sequence[tuple[ActionKind, str, str | None]],
+    now: datetime,
+    *,
+    key_id: str | None = None,
+) -> None:
+    """Write down what was done: for each action what, to which subject, and more in words."""
+    names = ("tenant", "time", "key_id", "what", "subject", "detail")
+    rows = [(tenant, to_micros(now), key_id, *action) for action in actions]
+    append(connection, ACTIONS, names, rows)
+
+
+def read_actions(
+    connection: Connection,
+    tenant: str,
+    *,
+    before: int | None = None,
+    limit: int = 100,
+    what: str | None = None,
+    subject: str | None = None,
+) -> list[Action]:
+    """The tenant's last actions, the newest first. before: those of a smaller number."""
+    query = select(ACTIONS).where(ACTIONS.c.tenant == tenant)
+    for column, value in ((ACTIONS.c.what, what), (ACTIONS.c.subject, subject)):
+        query = query if value is None else query.where(column == value)
+    if before is not None:
+        query = query.where(ACTIONS.c.seq < before)
+    rows = connection.execute(query.order_by(ACTIONS.c.seq.desc()).limit(limit))
+    return [
+        Action(row.seq, from_micros(row.time), row.key_id, row.what, row.subject, row.detail)
+        for row in rows
+    ]
+
+
+def beat(connection: Connection, name: str, replica: Replica) -> None:
+    """Say that a process lives, and what it has seen."""
+    row = {
+        "seen": replica.seen,
+        "beats": replica.beats,
+        "lease": round(replica.lease * 1e6),
+    }
+    done = connection.execute(update(REPLICAS).where(REPLICAS.c.replica == name).values(row))
+    if not done.rowcount:
+        connection.execute(insert(REPLICAS).values(replica=name, **row))
+
+
+def read_replicas(connection: Connection) -> dict[str, Replica]:
+    """What each process said last, by its name."""
+    rows = connection.execute(select(REPLICAS))
+    return {row.replica: Replica(row.seen, row.beats, row.lease / 1e6) for row in rows}
+
+
+def drop_replicas(connection: Connection, names: Sequence[str]) -> None:
+    """Forget processes that ended."""
+    connection.execute(delete(REPLICAS).where(REPLICAS.c.replica.in_(names)))

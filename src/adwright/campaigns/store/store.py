@@ -7,45 +7,32 @@ that writes is one transaction, and returns when it is committed and on the disk
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueInvalidError
-
-try:
-    import alembic  # noqa: F401
-    from sqlalchemy import select, text, update
-except ImportError as error:
-    raise MissingExtraError("the campaign store", "service") from error
-
-from adwright.campaigns.store.actions import (
-    Action,
-    ActionKind,
-    Replica,
-    beat,
-    drop_replicas,
-    note,
-    read_actions,
-    read_replicas,
-)
-from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.catalogue import (
     campaign_rows,
     creative_rows,
+    decision_of,
+    decision_row,
+    insert_decisions,
     insert_ignoring,
+    read_decisions,
     select_page,
     select_table,
     upsert_campaigns,
     upsert_creatives,
 )
 from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
-from adwright.campaigns.store.database import Database
-from adwright.campaigns.store.decisions import decision_row, insert_decisions, read_decisions
+from adwright.campaigns.store.database import Database, migrate
 from adwright.campaigns.store.events import (
     StopVersion,
     count_events,
+    event_rows,
     insert_batches,
     read_stops,
     select_events,
@@ -53,29 +40,124 @@ from adwright.campaigns.store.events import (
     stops_of,
     to_frame,
 )
-from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
-from adwright.campaigns.store.incoming import event_rows
 from adwright.campaigns.store.keys import (
     WEB_SHOP,
+    Action,
+    ActionKind,
     Caller,
     Key,
+    Replica,
+    beat,
     callers_of,
+    drop_replicas,
     insert_key,
     key_id_of,
     list_keys,
+    note,
+    read_actions,
+    read_replicas,
     require_scopes,
     revoke,
 )
-from adwright.campaigns.store.migrate import migrate
-from adwright.campaigns.store.queries import Totals, count_rows
-from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
-from adwright.campaigns.store.times import to_micros
+from adwright.campaigns.store.tables import (
+    CAMPAIGNS,
+    CREATIVES,
+    TENANTS,
+    Recorded,
+    Totals,
+    count_rows,
+    to_micros,
+)
 from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueInvalidError
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision
 
-__all__ = ["Key", "Recorded", "Store"]
+# --------------------------------------------------------------------------------------------------
+# Group commit: the decisions and events of many callers in one transaction.
+#
+# A commit costs a wait for the disk, whatever is in it. A service that answers many at once puts
+# what they want written together, and still tells each what became of their own.
+
+#: In the columns of EVENT_SCHEMA.
+Events = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """The decision that stands in the store.
+
+    repeated: another one stood there before. impressions: those of the decision that are new.
+    """
+
+    decision: Decision
+    repeated: bool
+    impressions: Events = field(default=(), repr=False)
+
+
+def record_group(
+    database: Database, tenant: str, entries: Sequence[Decision | Events], now: datetime
+) -> list[StoredDecision | Recorded]:
+    """Write all entries of a tenant that exists, or none; what became of each, in order.
+
+    entries: what each caller wants written: a decision with its impressions, or events, which
+    may be a table. Of two
+    decisions with one request_id, and of two events with one event_id, the first counts; the
+    impressions of a decision are written only if it is.
+    Raises SchemaError and ValueInvalidError where a row can never be written, ResourceError
+    where nothing can be written now.
+    """
+    rows = [decision_row(entry) for entry in entries if isinstance(entry, Decision)]
+    events = [_events(entry) for entry in entries]
+    checked = [event_rows(batch) for batch in events]
+    with database.write() as connection:
+        _, stands = insert_decisions(connection, tenant, rows)
+        pairs = iter(zip(rows, stands, strict=True))
+        decisions = [
+            _stored(entry, *next(pairs)) if isinstance(entry, Decision) else None
+            for entry in entries
+        ]
+        for place, decision in enumerate(decisions):
+            if decision is not None and decision.repeated:
+                # The impressions of the decision that was there are there too.
+                events[place], checked[place] = [], []
+        recorded = insert_batches(connection, tenant, checked, now)
+    return [
+        one if decision is None else replace(decision, impressions=_new(batch, one))
+        for decision, batch, one in zip(decisions, events, recorded, strict=True)
+    ]
+
+
+def new_events(entry: Decision | Events, result: StoredDecision | Recorded) -> Events:
+    """Those of the entry's events that were new, given what became of it."""
+    if isinstance(result, StoredDecision):
+        return result.impressions
+    return _new(_events(entry), result)
+
+
+def _events(entry: Decision | Events) -> Events:
+    return entry.impressions() if isinstance(entry, Decision) else entry
+
+
+def _new(events: Events, recorded: Recorded) -> Events:
+    return [event for place, event in enumerate(events) if place not in recorded.repeated]
+
+
+def _stored(
+    decision: Decision, row: Mapping[str, Any], stands: Mapping[str, Any]
+) -> StoredDecision:
+    if row == stands:
+        return StoredDecision(decision, False)
+    return StoredDecision(decision_of(dict(stands)), True)
+
+
+try:
+    import alembic  # noqa: F401
+    from sqlalchemy import select, text, update
+except ImportError as error:
+    raise MissingExtraError("the campaign store", "service") from error
+
 
 _LONGEST_TENANT = 100
 
@@ -323,7 +405,7 @@ class Store:
     def record_decisions(self, tenant: str, decisions: Sequence[Decision]) -> Recorded:
         """Keep decisions, all of them or none; each request_id of a tenant counts once.
 
-        Raises ValueInvalidError as `campaigns.store.decisions.decision_row`.
+        Raises ValueInvalidError as `decision_row`.
         """
         rows = [decision_row(decision) for decision in decisions]
         self._check_tenant(tenant)

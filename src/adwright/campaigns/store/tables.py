@@ -19,12 +19,19 @@ What changes what is shown, or who may change it, stands in `actions` with the k
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any, TypeVar
 
+import polars as pl
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
+    Connection,
     Date,
     Double,
     ForeignKey,
@@ -36,22 +43,11 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    func,
+    select,
 )
 
-__all__ = [
-    "ACTIONS",
-    "CAMPAIGNS",
-    "COMPACTIONS",
-    "CREATIVES",
-    "DECISIONS",
-    "EVENTS",
-    "EVENT_IDS",
-    "KEYS",
-    "METADATA",
-    "REPLICAS",
-    "STOPS",
-    "TENANTS",
-]
+from adwright.core.errors import ValueInvalidError
 
 METADATA = MetaData(
     naming_convention={
@@ -203,3 +199,192 @@ COMPACTIONS = Table(
     Index(None, "tenant", "state"),
     sqlite_autoincrement=True,
 )
+
+
+# --------------------------------------------------------------------------------------------------
+# Instants as the store keeps them: whole microseconds since 1970, in UTC.
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(time: datetime) -> int:
+    """Microseconds from 1970 to `time`; a time without a zone is read as UTC.
+
+    Raises ValueInvalidError for what is no datetime.
+    """
+    if not isinstance(time, datetime):
+        raise ValueInvalidError(
+            "a time must be a datetime", column="time", value=time, hint="pass datetime.now(UTC)"
+        )
+    aware = time.replace(tzinfo=UTC) if time.utcoffset() is None else time
+    return (aware - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The instant `micros` microseconds after 1970, in UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+# --------------------------------------------------------------------------------------------------
+# What the queries of several tables share: ids in portions, periods, and tables of their rows.
+
+T = TypeVar("T")
+
+# SQLite's default bound on the parameters of a statement is 32,766.
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Totals:
+    """decisions, campaigns, creatives: of a tenant. compacted: its events that lie in `files`
+    files of finished compactions, below `folders`."""
+
+    decisions: int
+    campaigns: int
+    creatives: int
+    compacted: int
+    files: int
+    folders: tuple[str, ...]
+
+
+def count_rows(connection: Connection, tenant: str) -> Totals:
+    """How much there is of a tenant, beside its events in the store."""
+    done = COMPACTIONS.c.tenant == tenant, COMPACTIONS.c.state == "done"
+    rows, files = connection.execute(
+        select(func.coalesce(func.sum(COMPACTIONS.c.rows), 0), func.count()).where(*done)
+    ).one()
+    folders = connection.execute(select(COMPACTIONS.c.folder).where(*done).distinct()).scalars()
+    decisions, campaigns, creatives = (
+        connection.execute(select(func.count()).where(table.c.tenant == tenant)).scalar_one()
+        for table in (DECISIONS, CAMPAIGNS, CREATIVES)
+    )
+    where = tuple(sorted(folders))
+    return Totals(decisions, campaigns, creatives, int(rows), files, where)
+
+
+def portions(ids: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
+    """Yield the ids in portions that fit into one statement."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def of_tenant(
+    table: Table, tenant: str, since: datetime | None = None, until: datetime | None = None
+) -> list[ColumnElement[bool]]:
+    """The conditions on a tenant's rows from `since` to before `until`; None is no bound."""
+    found = [table.c.tenant == tenant]
+    if since is not None:
+        found.append(table.c.time >= to_micros(since))
+    if until is not None:
+        found.append(table.c.time < to_micros(until))
+    return found
+
+
+def frame_of_rows(
+    rows: Sequence[Sequence[Any]], types: Mapping[str, Any], *, times: Sequence[str] = ("time",)
+) -> pl.DataFrame:
+    """Rows of the database as a table of these column types.
+
+    times: columns that the database keeps in microseconds since 1970, which become UTC times.
+    """
+    kept = {**types, **dict.fromkeys(times, pl.Int64())}
+    frame = pl.DataFrame([tuple(row) for row in rows], schema=kept, orient="row")
+    return frame.with_columns(
+        pl.from_epoch(name, "us").dt.replace_time_zone("UTC") for name in times
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Many rows at once, each database in its own fastest way.
+#
+# SQLite takes some rows a statement. PostgreSQL takes ids as arrays in one statement, and rows as a
+# COPY stream, which costs the sender a tenth of what INSERT does.
+
+#: Of one statement; each has at most 14 values, and old builds of SQLite take 999.
+_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a batch.
+
+    accepted: rows that are new, and now durable. duplicates: rows whose id was known already,
+    or stood earlier in the batch; what was known is kept. conflicting: those of the duplicates
+    that differ from what is kept, which a sender should look into. repeated: places of the
+    duplicate events in the batch, from 0. stops: of a batch with stops, the number of the last stop
+    in the store, which a process must have seen to obey all of them; else 0.
+    """
+
+    accepted: int
+    duplicates: int
+    conflicting: int = 0
+    repeated: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
+    stops: int = field(default=0, compare=False)
+
+
+def claim(connection: Connection, table: Table, ids: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Insert the ids that are new, and return the others with the content that is kept.
+
+    table: two columns, id and content. connection: in a transaction that may write.
+    Two transactions that claim the same new id at once cannot both get it: the later one waits
+    for the earlier one to end.
+    """
+    # In one order everywhere, so that two batches never wait for each other.
+    rows = sorted(ids.items())
+    if connection.dialect.name == "sqlite":
+        # This transaction holds the only right to write: nobody can come between.
+        known = _kept_in_sqlite(connection, table, list(ids))
+        new = [row for row in rows if row[0] not in known]
+        _insert_in_sqlite(connection, table, "id, content", new)
+        return known
+    statement = (
+        f"INSERT INTO {table.name} (id, content) "
+        "SELECT * FROM unnest(%s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING RETURNING id"
+    )
+    arrays = ([key for key, _ in rows], [content for _, content in rows])
+    mine = {key for (key,) in connection.exec_driver_sql(statement, arrays)}
+    if len(mine) == len(rows):
+        return {}
+    others = [key for key, _ in rows if key not in mine]
+    statement = f"SELECT id, content FROM {table.name} WHERE id = ANY(%s)"
+    return {key: content for key, content in connection.exec_driver_sql(statement, (others,))}
+
+
+def append(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Insert rows that are known to be new; each has the values of `columns` in their order."""
+    if not rows:
+        return
+    names = ", ".join(columns)
+    if connection.dialect.name == "sqlite":
+        _insert_in_sqlite(connection, table, names, rows)
+        return
+    driver: Any = connection.connection.driver_connection
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)
+
+
+def _insert_in_sqlite(
+    connection: Connection, table: Table, names: str, rows: Sequence[tuple[object, ...]]
+) -> None:
+    # `executemany` would let go of the interpreter at each row, and ask busy threads for it again.
+    for at in range(0, len(rows), _ROWS):
+        some = rows[at : at + _ROWS]
+        places = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
+        statement = f"INSERT INTO {table.name} ({names}) VALUES {places}"
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+
+
+def _kept_in_sqlite(connection: Connection, table: Table, ids: Sequence[bytes]) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for some in portions(ids):
+        places = ", ".join("?" * len(some))
+        statement = f"SELECT id, content FROM {table.name} WHERE id IN ({places})"
+        rows = connection.exec_driver_sql(statement, tuple(some))
+        found.update((key, content) for key, content in rows)
+    return found

@@ -91,7 +91,7 @@ def review(
             hint="add --pairs, or --against FOLDER",
         )
     from adwright.console.shell.config import ConsoleConfig
-    from adwright.web.origin import LOCAL_HOSTS
+    from adwright.web.gate import LOCAL_HOSTS
 
     config = ConsoleConfig(
         key=key,

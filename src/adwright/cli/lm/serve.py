@@ -140,7 +140,7 @@ def serve(
     from adwright.lm.open_model import LmSpec
     from adwright.service.lm.config import LmServiceConfig
     from adwright.service.lm.keys import read_keys
-    from adwright.web.origin import LOCAL_HOSTS
+    from adwright.web.gate import LOCAL_HOSTS
 
     tenants = {} if keys is None else read_keys(keys)
     names = tuple(allow_host or ()) or (() if key or tenants else (host, *LOCAL_HOSTS))

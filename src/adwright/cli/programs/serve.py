@@ -111,7 +111,7 @@ def serve(
     key = os.environ.get(KEY_VARIABLE, "")
     require_key(host, bool(key) or key_file is not None)
     from adwright.service.lm.keys import read_keys
-    from adwright.web.origin import LOCAL_HOSTS
+    from adwright.web.gate import LOCAL_HOSTS
 
     keys = {} if key_file is None else read_keys(key_file)
     names = tuple(allow_host or ()) or (() if key or keys else (host, *LOCAL_HOSTS))

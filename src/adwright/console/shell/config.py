@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require
-from adwright.web.origin import LOCAL_HOSTS
 
 __all__ = ["ConsoleConfig"]
 

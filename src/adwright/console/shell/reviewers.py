@@ -17,8 +17,7 @@ from starlette.types import Scope
 
 from adwright.console.shell.showing import has_hidden
 from adwright.web.errors import ApiError
-from adwright.web.gate import Authenticate, admitted
-from adwright.web.origin import header
+from adwright.web.gate import Authenticate, admitted, header
 
 __all__ = ["NAME_LENGTH", "by_name_and_key", "name_of", "reviewer_of", "set_name"]
 

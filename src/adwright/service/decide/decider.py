@@ -1,7 +1,7 @@
-"""From a request to a recorded decision, in time.
+r"""From a request to a recorded decision, in time.
 
     decide() -> shed? -> queue -> model and policy, in batches -> group commit -> answer
-                              \\-> late or failed: rescue from the fallback -/
+                              \-> late or failed: rescue from the fallback -/
 
 Beside the event loop, threads run models, one rescues, one writes; each serves the tenants in
 turn. What is late is decided from the fallback instead; what cannot even be rescued in time is
@@ -13,30 +13,288 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.group_commit import Events, StoredDecision
+from adwright.campaigns.store.store import Events, StoredDecision
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
 from adwright.delivery.decision import Candidates, Deadline, Decision, Request
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.batcher import Batcher
 from adwright.service.decide.fair_queue import FairQueue
-from adwright.service.decide.hung_models import HungModels
-from adwright.service.decide.loop_lag import Pulse
-from adwright.service.decide.pending import Answers, DecisionJob, unavailable
-from adwright.service.decide.shedding import Load, Shares, commit_reserve, missed, shed
-from adwright.service.decide.write_queue import Write
-from adwright.service.decide.writer import Ledger, Writer
+from adwright.service.decide.writer import (
+    Answers,
+    Batcher,
+    DecisionJob,
+    Ledger,
+    Write,
+    Writer,
+    unavailable,
+)
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
-from adwright.web.metrics import ServiceMetrics
-from adwright.web.refusals import Refusals
+from adwright.web.gate import Refusals, ServiceMetrics
 
-__all__ = ["Decider"]
+# --------------------------------------------------------------------------------------------------
+# Which models are set aside, because a call to them does not end.
+#
+# Nothing can end a call of somebody's code. It is left alone on its thread, and its tenant is
+# served from the fallback: until the call returns and a while has passed, or until another model is
+# put in place. A model is never entered by two threads at once.
+
+#: A model that hangs again and again waits up to so many times as long for its next try.
+_LONGEST = 32
+_log = logging.getLogger("adwright.service")
+
+
+@dataclass(eq=False)
+class _ModelCall:
+    deployed: Deployed
+    due: float
+
+
+@dataclass(eq=False)
+class _Aside:
+    deployed: Deployed
+    retry: float
+    times: int = 1
+    returned: bool = False
+
+    def lasts(self, now: float) -> bool:
+        return not self.returned or now < self.retry
+
+
+class HungModels:
+    """Watches the calls to models, one a tenant at a time, and remembers who is set aside.
+
+    seconds: a call that is so late after its deadline counts as hung. retry: seconds until a
+    model whose call returned is tried again; twice as many each time that it hangs again.
+    """
+
+    def __init__(self, clock: Clock, *, seconds: float, retry: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._retry = retry
+        self._calls: dict[str, _ModelCall] = {}
+        self._aside: dict[str, _Aside] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many models are set aside."""
+        now = self._clock.monotonic()
+        return sum(one.lasts(now) for one in list(self._aside.values()))
+
+    def aside(self, tenant: str, deployed: Deployed) -> bool:
+        """Whether this model must not be called now."""
+        found = self._aside.get(tenant)
+        if found is None or found.deployed is not deployed:
+            return False
+        return found.lasts(self._clock.monotonic())
+
+    @contextmanager
+    def call(self, tenant: str, deployed: Deployed, deadline: Deadline) -> Iterator[None]:
+        """Around a call to the model that is to end by `deadline`."""
+        due = max(self._clock.monotonic(), deadline.at) + self._seconds
+        call = _ModelCall(deployed, due)
+        with self._lock:
+            self._calls[tenant] = call
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ended(tenant, call)
+
+    def look(self) -> list[str]:
+        """Set aside the models whose calls are late by now; their tenants."""
+        now, late = self._clock.monotonic(), []
+        if not any(now > call.due for call in list(self._calls.values())):
+            return []
+        with self._lock:
+            for tenant, call in list(self._calls.items()):
+                if now > call.due:
+                    del self._calls[tenant]
+                    self._set_aside(tenant, call.deployed, now)
+                    late.append(tenant)
+        return late
+
+    def _set_aside(self, tenant: str, deployed: Deployed, now: float) -> None:
+        before = self._aside.get(tenant)
+        again = before is not None and before.deployed is deployed
+        times = min(_LONGEST, 2 * before.times) if before is not None and again else 1
+        self._aside[tenant] = _Aside(deployed, now + self._retry * times, times)
+        _log.error("the model %s of tenant %s hangs and is set aside", deployed.name, tenant)
+
+    def _ended(self, tenant: str, call: _ModelCall) -> None:
+        found = self._aside.get(tenant)
+        if self._calls.get(tenant) is call:
+            del self._calls[tenant]
+            self._aside.pop(tenant, None)  # it is well, or another one took its place
+        elif found is not None and found.deployed is call.deployed:
+            found.returned = True
+
+
+# --------------------------------------------------------------------------------------------------
+# Measure how late the event loop is: the time a request waits before the service sees it.
+#
+# When there is more to do than one processor can, requests queue where no counter of ours sees
+# them: in the sockets and in the loop. A callback that should come every few milliseconds, and
+# comes late, shows how long that queue is.
+
+_SECONDS = 0.01
+#: Of the lag that was seen, so much is believed a beat later; half of it in 70 ms.
+_KEPT = 0.9
+
+
+class Pulse:
+    """Measures the lag of the event loop that it is started in.
+
+    beat: called at each measurement with what it found, in seconds.
+    """
+
+    def __init__(self, clock: Clock, beat: Callable[[float], None] = lambda _: None) -> None:
+        self._clock = clock
+        self._each = beat
+        self._lag = 0.0
+        self._expected = 0.0
+        self._stopped = False
+
+    @property
+    def lag(self) -> float:
+        """Seconds that callbacks came late lately; the worst of the last moments, fading."""
+        return self._lag
+
+    def start(self) -> None:
+        """Begin to measure; called in the event loop."""
+        self._stopped = False
+        self._plan()
+
+    def stop(self) -> None:
+        """Stop measuring; from any thread."""
+        self._stopped = True
+
+    def _plan(self) -> None:
+        self._expected = self._clock.monotonic() + _SECONDS
+        asyncio.get_running_loop().call_later(_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        if self._stopped:
+            return
+        late = max(0.0, self._clock.monotonic() - self._expected)
+        self._lag = max(late, _KEPT * self._lag)
+        self._each(late)
+        self._plan()
+
+
+# --------------------------------------------------------------------------------------------------
+# When to say no: an estimate of the wait, against the time that the caller has, and shares.
+
+_MIN_RESERVE = 0.004
+#: Decisions that a tenant may have in work whatever an estimate says.
+_FEW = 3
+
+
+class Shares:
+    """How much of a whole each tenant holds. A tenant may hold as much as is still free.
+
+    So one that floods gets half of the whole, two get a third each, and a last part stays free
+    for those who come next. most: the whole. Belongs to one event loop.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: Counter[str] = Counter()
+        self.total = 0
+
+    def of(self, tenant: str) -> int:
+        """What the tenant holds."""
+        return self._held[tenant]
+
+    def fits(self, tenant: str, amount: int = 1) -> bool:
+        """Whether the tenant may hold so much more."""
+        return self._held[tenant] + amount <= self._most - self.total
+
+    def before(self, tenant: str, turn: int) -> int:
+        """What is served before something that this tenant adds now, where each tenant gets `turn`
+        in a round: all that it holds itself, and of the others no more than in the same rounds."""
+        own = self._held[tenant]
+        most = (own // turn + 1) * turn
+        return own + sum(min(held, most) for other, held in self._held.items() if other != tenant)
+
+    @contextmanager
+    def held(self, tenant: str, amount: int = 1) -> Iterator[None]:
+        """Hold so much during the block."""
+        self._held[tenant] += amount
+        self.total += amount
+        try:
+            yield
+        finally:
+            self.total -= amount
+            self._held[tenant] -= amount
+            if not self._held[tenant]:
+                del self._held[tenant]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What stands before a request that comes now, where all tenants are served in turn.
+
+    own: decisions of its tenant that are in work. decisions: these and those of others that have
+    their turn before it. per_rescue: seconds of one that is taken from the fallback. store:
+    seconds until a transaction of its own can begin. per_commit: seconds of one.
+    """
+
+    own: int
+    decisions: int
+    per_rescue: float
+    store: float
+    per_commit: float
+
+    def wait(self) -> float:
+        """The least seconds until a decision that comes now is written.
+
+        All decisions before it and itself taken from the fallback, which is what happens when
+        the model is late; then the transactions before its own, and that one.
+        """
+        return (self.decisions + 1) * self.per_rescue + self.store + self.per_commit
+
+
+def shed(load: Load, seconds: float) -> Busy | None:
+    """The refusal of a decision that has `seconds` of time left; None where it may come in.
+
+    A tenant that has hardly anything in work is always let in: neither what others do may shut the
+    door before it, nor an estimate that is wrong, which whoever is let in renews.
+    """
+    if load.own < _FEW:
+        return None
+    wait = load.wait()
+    if wait > seconds or seconds <= 0:
+        return missed(wait - seconds)
+    return None
+
+
+def missed(seconds: float) -> Busy:
+    """The refusal of a decision whose time is not enough. seconds: when to come back."""
+    return Busy(
+        "deadline",
+        seconds,
+        what="too busy to answer within the deadline of this request",
+        hint="send a longer deadline_ms with it, or raise the setting deadline_ms of the service",
+    )
+
+
+def commit_reserve(per_commit: float, seconds: float) -> float:
+    """The part of a deadline of `seconds` that is kept for writing the decision.
+
+    The transaction in work and its own, at least 4 ms, at most half of the time.
+    """
+    return min(max(_MIN_RESERVE, 2 * per_commit), seconds / 2)
+
 
 #: The part of a deadline that a model may run over before the rescue decides in its place.
 _GRACE = 0.1
@@ -45,7 +303,6 @@ _RESCUES = 8
 _LOG_SECONDS = 10.0
 #: Seconds of lag with which an event loop is in time, and for how long it may not be at first.
 _IN_TIME, _CALM_SECONDS = 0.005, 5.0
-_log = logging.getLogger("adwright.service")
 
 
 class Decider:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
+from html import escape
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.security import APIKeyHeader
 
-from adwright.campaigns.store.bulk import Recorded
+from adwright.campaigns.store.keys import Caller, KeyScope
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.version import __version__
 from adwright.delivery import decision
-from adwright.service.decide.answers import decision_answer, event_row, stops_out
-from adwright.service.decide.callers import (
-    Administers,
-    Called,
-    Decides,
-    Reads,
-    Sends,
-    Watches,
-    require_scope,
-)
-from adwright.service.decide.pages import docs_page, front
 from adwright.service.decide.schemas import (
     MAX_CAMPAIGNS,
     MAX_PLACES,
@@ -47,29 +41,148 @@ from adwright.service.decide.schemas import (
     SimilarOut,
     StopsInForce,
     StopsOut,
+    decision_answer,
+    event_row,
+    stops_out,
 )
 from adwright.service.decide.state import ServiceState
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
-from adwright.web.gate import waited
-from adwright.web.metrics import CONTENT_TYPE
+from adwright.web.gate import CONTENT_TYPE, waited
 
-__all__ = [
-    "actions",
-    "campaigns",
-    "decide",
-    "docs",
-    "events",
-    "health",
-    "home",
-    "metrics",
-    "models",
-    "put_campaign",
-    "ready",
-    "router",
-    "similar",
-    "stops",
-]
+# --------------------------------------------------------------------------------------------------
+# Who calls an endpoint, and whether the key opens it: a parameter of every one below /v1/.
+#
+#     async def stops(tenant: Watches, ...)
+#
+# What a key opens is said in `adwright.campaigns.store.keys`.
+
+#: Where the gate leaves the caller, in the scope of ASGI.
+CALLER = "adwright.caller"
+_key_header = APIKeyHeader(
+    name="X-API-Key", auto_error=False, description="The key of a tenant; it is shown once."
+)
+
+
+async def _called(request: Request) -> Caller:
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+Called = Annotated[Caller, Depends(_called)]
+
+
+def require_scope(caller: Caller, *scopes: KeyScope) -> None:
+    """Raise ApiError 403 unless the key has one of these scopes."""
+    if caller.scopes.isdisjoint(scopes):
+        wanted = " or ".join(scopes)
+        raise ApiError(
+            403,
+            f"the key lacks the scope {wanted}",
+            hint=f"use a key that has it: `adwright key TENANT --scope {scopes[0]}` makes one",
+        )
+
+
+def _of(*scopes: KeyScope) -> Callable[..., Awaitable[str]]:
+    async def tenant(caller: Called, _: Annotated[str | None, Depends(_key_header)]) -> str:
+        # The gate has looked at the key; the header stands here for the OpenAPI.
+        require_scope(caller, *scopes)
+        return caller.tenant
+
+    return tenant
+
+
+#: The tenant of a key that has one of these scopes.
+Sends = Annotated[str, Depends(_of("events", "stops"))]
+Decides = Annotated[str, Depends(_of("decide"))]
+Reads = Annotated[str, Depends(_of("read"))]
+Watches = Annotated[str, Depends(_of("read", "stops"))]
+Administers = Annotated[str, Depends(_of("admin"))]
+Asks = Annotated[str, Depends(_of("agent:ask"))]
+Confirms = Annotated[str, Depends(_of("agent:confirm"))]
+Refuses = Annotated[str, Depends(_of("agent:confirm", "agent:ask"))]
+FollowsRuns = Annotated[str, Depends(_of("read", "agent:ask", "agent:confirm"))]
+
+
+# --------------------------------------------------------------------------------------------------
+# What a person sees who opens the service in a browser: where to go, and what each call takes.
+#
+# The page is written from the OpenAPI, with no script and nothing from elsewhere.
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
+    "pre{background:#f4f4f4;padding:.7rem;overflow-x:auto}td,th{text-align:left;padding:.2rem 1rem "
+    ".2rem 0;vertical-align:top}h2{margin-top:2.5rem}code{font-size:.95em}"
+)
+
+
+def front(version: str) -> dict[str, str]:
+    """What `GET /` answers: what this is, and where it is described."""
+    return {
+        "service": "adwright",
+        "version": version,
+        "openapi": "/openapi.json",
+        "docs": "/docs",
+        "ready": "/readyz",
+        "key": "send the key of a tenant in X-API-Key; `adwright key TENANT` makes one",
+    }
+
+
+def docs_page(openapi: Mapping[str, Any]) -> str:
+    """HTML that lists the calls of an OpenAPI document: fields, an example, a curl."""
+    return "\n".join(_page(openapi))
+
+
+def _page(openapi: Mapping[str, Any]) -> Iterator[str]:
+    info = openapi["info"]
+    title = escape(f"{info['title']} {info['version']}")
+    yield '<!doctype html><html lang="en"><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width">'
+    yield f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
+    yield f"<pre>{escape(info.get('description', '').strip())}</pre>"
+    yield '<p>The same for programs: <a href="openapi.json">openapi.json</a></p>'
+    schemas = openapi.get("components", {}).get("schemas", {})
+    for path, calls in openapi["paths"].items():
+        for method, call in calls.items():
+            yield from _call(method.upper(), path, call, schemas)
+    yield "</html>"
+
+
+def _call(
+    method: str, path: str, call: Mapping[str, Any], schemas: Mapping[str, Any]
+) -> Iterator[str]:
+    yield f"<h2><code>{method} {escape(path)}</code></h2>"
+    yield f"<p>{escape(call.get('summary', ''))}. {escape(call.get('description', ''))}</p>"
+    rows = [
+        (one["name"], "needed" if one.get("required") else "", one.get("description", ""))
+        for one in call.get("parameters", [])
+    ]
+    schema = _body(call, schemas)
+    needed = schema.get("required", [])
+    for name, field in schema.get("properties", {}).items():
+        rows.append((name, "needed" if name in needed else "", field.get("description", "")))
+    if rows:
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+        yield f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+    for example in schema.get("examples", [])[:1]:
+        body = json.dumps(example, indent=1)
+        yield f"<pre>{escape(_curl(method, path, body))}</pre>"
+
+
+def _body(call: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a call's body; empty where it has none."""
+    content = call.get("requestBody", {}).get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    found: Mapping[str, Any] = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
+    return found
+
+
+def _curl(method: str, path: str, body: str) -> str:
+    return (
+        f"curl -X {method} http://127.0.0.1:8000{path} -H 'X-API-Key: KEY' \\\n"
+        f"  -H 'Content-Type: application/json' -d '{body}'"
+    )
+
 
 _SLICE = 128
 #: What happened cannot be later than now, but for the clock and the zone of whoever tells it.

@@ -6,9 +6,11 @@ Unknown fields are refused. What an id is stands in `data.ids`.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -22,40 +24,8 @@ from pydantic import (
 
 from adwright.data.ids import LONGEST_ID, PRINTABLE, why_no_id
 from adwright.data.schema import EventKind
-
-__all__ = [
-    "ID_LENGTH",
-    "MAX_CAMPAIGNS",
-    "MAX_EVENTS",
-    "MAX_IDS",
-    "MAX_PLACES",
-    "MAX_STOPS",
-    "MAX_WAIT",
-    "ActionOut",
-    "ActionsOut",
-    "CampaignIn",
-    "CampaignOut",
-    "CampaignsOut",
-    "Context",
-    "DecideIn",
-    "DecideOut",
-    "EventIn",
-    "EventsIn",
-    "EventsOut",
-    "HealthOut",
-    "Id",
-    "ModelOut",
-    "ModelsOut",
-    "Place",
-    "ReadyOut",
-    "SimilarItem",
-    "SimilarOut",
-    "StopOut",
-    "StoppedCreative",
-    "StoppedItem",
-    "StopsInForce",
-    "StopsOut",
-]
+from adwright.data.stops import Stops
+from adwright.delivery.decision import Decision
 
 ID_LENGTH = LONGEST_ID
 MAX_PLACES = 100
@@ -481,3 +451,53 @@ class ReadyOut(_Body):
     refused: int = Field(description="Newer models that could not be loaded; the old ones go on.")
     hung: int = Field(description="Models that hang; popularity decides in their place.")
     draining: bool
+
+
+# --------------------------------------------------------------------------------------------------
+# Turn decisions and stops into bodies of answers, and events of requests into rows of the log.
+
+
+def decision_answer(decision: Decision) -> bytes:
+    """The body of the answer, in the shape of DecideOut: the same bytes for the same decision,
+    whether it was just made or comes out of the store."""
+    answer = {
+        "request_id": decision.request.request_id,
+        "policy_id": decision.policy_id,
+        "model": decision.model,
+        "stage": decision.stage,
+        "items": decision.places(),
+    }
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8")
+
+
+def event_row(event: EventIn) -> dict[str, Any]:
+    """The event in the columns of EVENT_SCHEMA."""
+    row = dict(event.__dict__)  # a model without extra fields keeps there just its fields
+    context = event.context
+    if (undoes := row.pop("undoes")) is not None:
+        context = {**(context or {}), "undoes": undoes}
+    if context is not None:
+        row["context"] = json.dumps(context, allow_nan=False)
+    return row
+
+
+def stops_out(stops: Stops | None, at: datetime, *, after: str | None, limit: int) -> StopsOut:
+    """At most `limit` of the items after the id `after`, by id, as they were known at a moment."""
+    if stops is None:
+        return StopsOut(at=at, items=[])
+    table = stops.table if after is None else stops.table.filter(pl.col("item_id") > after)
+    ids = table["item_id"].unique(maintain_order=True).head(limit)
+    items: dict[str, StoppedItem] = {
+        item_id: StoppedItem(item_id=item_id, hidden=item_id in stops.items, stops=[], creatives=[])
+        for item_id in ids
+    }
+    for row in table.filter(pl.col("item_id").is_in(ids.implode())).iter_rows(named=True):
+        item = items[row["item_id"]]
+        fields = {"event_id": row["event_id"], "time": row["time"], "stopped_by": row["user_id"]}
+        fields["why"] = None if row["context"] is None else json.loads(row["context"])
+        if row["creative_id"] is None:
+            item.stops.append(StopOut(**fields))
+        else:
+            item.creatives.append(StoppedCreative(creative_id=row["creative_id"], **fields))
+    return StopsOut(at=at, items=list(items.values()))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError, DataError
 from adwright.service.config import ServiceConfig
@@ -21,9 +21,9 @@ from adwright.service.decide.stop_list import StopList
 from adwright.service.decide.writer import refused
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
+from adwright.web.gate import ServiceMetrics
 from adwright.web.key_cache import KeyCache
 from adwright.web.lanes import Lane, in_thread
-from adwright.web.metrics import ServiceMetrics
 
 __all__ = ["ServiceState"]
 

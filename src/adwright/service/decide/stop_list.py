@@ -20,12 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from adwright.campaigns.store.actions import Replica
 from adwright.campaigns.store.events import StopVersion
+from adwright.campaigns.store.keys import Replica
 from adwright.core.clock import Clock
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Request
-from adwright.service.decide.pending import unavailable
+from adwright.service.decide.writer import unavailable
 
 __all__ = ["LEASE", "StopList", "StopSource"]
 

@@ -28,9 +28,8 @@ from adwright.service.lm.routes import router
 from adwright.service.lm.shares import LmShares
 from adwright.service.lm.state import LmState
 from adwright.service.lm.work import LmWork
-from adwright.web.connections import Connections
-from adwright.web.gate import Gate
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import Gate, ServiceMetrics
+from adwright.web.server import Connections
 
 __all__ = ["create_lm_app"]
 

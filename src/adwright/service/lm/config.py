@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adwright.service.lm.keys import require_keys
+from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require
-from adwright.web.origin import LOCAL_HOSTS
 
 __all__ = ["LmServiceConfig"]
 

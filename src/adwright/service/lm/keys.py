@@ -16,8 +16,7 @@ from starlette.types import Scope
 
 from adwright.core.errors import ConfigError
 from adwright.web.errors import ApiError
-from adwright.web.gate import Authenticate
-from adwright.web.origin import header
+from adwright.web.gate import Authenticate, header
 
 __all__ = ["Callers", "by_key", "read_keys", "require_keys"]
 

@@ -32,7 +32,7 @@ from adwright.service.lm.state import LmState, State, asked_for, begun, whole_an
 from adwright.service.lm.work import Gone, TimeUp, in_thread
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
-from adwright.web.metrics import CONTENT_TYPE
+from adwright.web.gate import CONTENT_TYPE
 
 __all__ = [
     "adapters",

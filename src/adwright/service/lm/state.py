@@ -25,8 +25,7 @@ from adwright.service.lm.shares import Asked, prompt_tokens
 from adwright.service.lm.streams import Piece, pieces
 from adwright.service.lm.work import LmWork, TimeUp
 from adwright.web.errors import ApiError
-from adwright.web.gate import admitted
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import ServiceMetrics, admitted
 
 __all__ = ["LmState", "State", "asked_for", "begun", "whole_answers"]
 

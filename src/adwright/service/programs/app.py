@@ -30,9 +30,8 @@ from adwright.service.programs.refusals import Refused, on_refused
 from adwright.service.programs.routes import programs_router
 from adwright.service.programs.state import ProgramState
 from adwright.service.programs.texts import ServedText
-from adwright.web.connections import Connections
-from adwright.web.gate import Gate
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import Gate, ServiceMetrics
+from adwright.web.server import Connections
 
 __all__ = ["create_programs_app"]
 

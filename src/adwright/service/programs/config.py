@@ -8,8 +8,8 @@ from pathlib import Path
 
 from adwright.programs.limits import ProgramLimits
 from adwright.service.lm.keys import require_keys
+from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require
-from adwright.web.origin import LOCAL_HOSTS
 
 __all__ = ["ProgramServiceConfig"]
 

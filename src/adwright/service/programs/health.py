@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from adwright.service.lm.protocol.errors import lm_error_docs
 from adwright.service.programs.state import Programs
-from adwright.web.metrics import CONTENT_TYPE
+from adwright.web.gate import CONTENT_TYPE
 
 __all__ = ["health", "health_router", "metrics", "models", "ready"]
 

@@ -13,7 +13,7 @@ from adwright.programs.graph import Chain
 from adwright.service.programs.book import ProgramBook
 from adwright.service.programs.engine_room import EngineRoom
 from adwright.service.programs.open_program import OpenProgram
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import ServiceMetrics
 
 __all__ = ["EngineMeasures", "ProgramMeasures"]
 

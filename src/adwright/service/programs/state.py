@@ -15,8 +15,7 @@ from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.measures import ProgramMeasures
 from adwright.service.programs.texts import ServedText
 from adwright.web.errors import ApiError
-from adwright.web.gate import admitted
-from adwright.web.metrics import ServiceMetrics
+from adwright.web.gate import ServiceMetrics, admitted
 
 __all__ = ["ProgramState", "Programs", "Tenant"]
 

@@ -16,26 +16,14 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from adwright.campaigns.store.decisions import decision_row
-from adwright.campaigns.store.incoming import event_rows
+from adwright.campaigns.store.catalogue import decision_row
+from adwright.campaigns.store.events import event_rows
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.ids import first_bad_id
 from adwright.delivery.decision import Candidates, Deadline, Decision, Policy, Recommender, Request
 from adwright.delivery.policy.pacing import PolicyRecords
 from adwright.delivery.policy.slate_policy import Kept, SlatePolicy, kept_by
-
-__all__ = [
-    "BatchRecommender",
-    "Deployed",
-    "Hurried",
-    "Observe",
-    "Observer",
-    "Similar",
-    "Unknown",
-    "decision_rng",
-    "probe",
-]
 
 
 class BatchRecommender(Protocol):

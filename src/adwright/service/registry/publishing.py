@@ -22,12 +22,15 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError, ResourceError
 from adwright.data.history_kinds import again_in_words
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
-from adwright.service.registry.cascades import ALONE
 from adwright.service.registry.deployed import Deployed, probe
-from adwright.service.registry.exploring import explored
-from adwright.service.registry.inventory import inventory
-from adwright.service.registry.loading import SERVABLE, load_deployed
-from adwright.service.registry.registry import BACK, checked_name, publish, version_before
+from adwright.service.registry.loading import ALONE, SERVABLE, explored, load_deployed
+from adwright.service.registry.registry import (
+    BACK,
+    checked_name,
+    inventory,
+    publish,
+    version_before,
+)
 
 __all__ = ["Publication", "go_back", "publish_model", "publish_version", "require_servable"]
 

@@ -24,28 +24,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from adwright.core.artifacts import MANIFEST, MOST_MANIFEST_BYTES
+from adwright.core.artifacts import MANIFEST, MOST_MANIFEST_BYTES, read_manifest
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ResourceError
 from adwright.core.hashing import sha256_bytes
 from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
-
-__all__ = [
-    "BACK",
-    "JOURNAL",
-    "POINTER",
-    "SETTINGS",
-    "FixedModels",
-    "FolderModels",
-    "Load",
-    "ModelStatus",
-    "Models",
-    "checked_name",
-    "publish",
-    "version_before",
-]
 
 POINTER, JOURNAL = "current", "published.jsonl"
 #: The reason of a line of the journal that goes back.
@@ -400,3 +385,58 @@ def checked_name(name: str, folder: Path) -> str:
             hint="use one name without slashes that does not begin with a dot",
         )
     return name
+
+
+# --------------------------------------------------------------------------------------------------
+# What lies in a folder of models, without loading it: for the start of a service, and for who
+# looks at a store.
+
+
+@dataclass(frozen=True)
+class TenantModels:
+    """The folder of a tenant.
+
+    current: the version that decides; empty where none was published. kinds: version -> kind of
+    model, empty for one that cannot be read. settings: whether it has a policy of its own.
+    """
+
+    tenant: str
+    current: str
+    kinds: Mapping[str, str]
+    settings: bool
+
+    def line(self) -> str:
+        """In words: what decides, and what else is there."""
+        if not self.current:
+            return f"{self.tenant}: nothing is published ({len(self.kinds)} versions)"
+        kind = self.kinds.get(self.current) or "missing"
+        policy = ", policy of serving.toml" if self.settings else ""
+        others = [name for name in self.kinds if name != self.current]
+        more = f"; also there: {', '.join(others)}" if others else ""
+        return f"{self.tenant}: {self.current} ({kind}{policy}) decides{more}"
+
+
+def inventory(root: str | Path) -> list[TenantModels]:
+    """The tenants of a folder of models, by name; none where the folder is not there."""
+    try:
+        tenants = sorted(path for path in Path(root).iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [_tenant(path) for path in tenants if not path.name.startswith(".")]
+
+
+def _tenant(folder: Path) -> TenantModels:
+    try:
+        current = (folder / POINTER).read_text("utf-8").strip()
+    except (OSError, ValueError):
+        current = ""
+    versions = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    kinds = {path.name: _kind(path) for path in versions if not path.name.startswith(".")}
+    return TenantModels(folder.name, current, kinds, (folder / SETTINGS).exists())
+
+
+def _kind(folder: Path) -> str:
+    try:
+        return read_manifest(folder)[1].kind
+    except ArtifactError:
+        return ""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from adwright.campaigns.store.migrate import MIGRATIONS
+from adwright.campaigns.store.database import MIGRATIONS
 
 
 def test_it_is_the_first_in_a_line_without_branches() -> None:

@@ -9,8 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from adwright.campaigns.store.database import Database
-from adwright.campaigns.store.migrate import MIGRATIONS
+from adwright.campaigns.store.database import MIGRATIONS, Database
 from adwright.campaigns.store.store import Store
 from tests.support.store.events import START, event, events
 from tests.support.store.old_store import back_to_the_second_revision
