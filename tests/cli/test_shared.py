@@ -15,6 +15,7 @@ from adwright.authoring.writer.drafts import Drafts
 from adwright.cli.shared import (
     agree_to_journey,
     allowed_to_replace,
+    column_pairs,
     config_or_log,
     console,
     fail,
@@ -147,3 +148,12 @@ def test_a_log_may_stand_where_a_run_file_may(
         config_or_log(Path(given), Path("log"), option="--task")
     with pytest.raises(ConfigError, match=r"this is a folder.*--log, --events or --task"):
         read_toml("folder")
+
+
+def test_columns_are_pairs() -> None:
+    assert column_pairs(None) == {}
+    said = column_pairs("id=Product ID, words=a,words=b,image=", several=("words",))
+    assert said == {"id": ["Product ID"], "words": ["a", "b"], "image": []}
+    for wrong, why in (("id", "no pair"), ("=x", "no pair"), ("id=a,id=b", "id is one column")):
+        with pytest.raises(ConfigError, match=why):
+            column_pairs(wrong)

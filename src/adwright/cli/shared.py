@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,4 +157,23 @@ def name_pairs(option: str, text: str | None) -> dict[str, str] | None:
                 f"{part.strip()!r} is no pair", where=option, hint="write NAME=VALUE,NAME=VALUE"
             )
         pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def column_pairs(text: str | None, several: Collection[str] = ()) -> dict[str, list[str]]:
+    """The columns of OURS=THEIRS,OURS=THEIRS by ours; an empty THEIRS says that there is none.
+
+    several: fields that may have more columns than one. Raises ConfigError for what is no pair, and
+    for a second column of another field.
+    """
+    pairs: dict[str, list[str]] = {}
+    for part in text.split(",") if text else ():
+        ours, sign, theirs = (one.strip() for one in part.partition("="))
+        if not (sign and ours):
+            raise ConfigError(
+                f"{part.strip()!r} is no pair", where="--columns", hint="write OURS=THEIRS,..."
+            )
+        if ours in pairs and ours not in several:
+            raise ConfigError(f"{ours} is one column", where="--columns", hint=f"name {ours} once")
+        pairs.setdefault(ours, []).extend([theirs] if theirs else [])
     return pairs

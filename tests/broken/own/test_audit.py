@@ -54,9 +54,9 @@ CATALOGUES = [
     run("a spreadsheet", "--own", "spreadsheet", "CSV", shop="sheet.xlsx"),
     run("one product", "--own", "at least two products", shop="one.csv"),
     run("one name twice", "--own", "at least two products", shop="twice.csv"),
-    run("products without names", "--own", "no column is the name", "size", shop="unnamed.csv"),
+    run("products without names", "--own", "columns are missing: name", "size", shop="unnamed.csv"),
     run("a column of facts that is not there", "--own --facts weight", "'weight'", "price"),
-    run("a column as fact and text", "--own --facts price --texts-of price", "two things"),
+    run("a column as fact and text", "--own --facts price --texts-of price", "two roles"),
     run("no row of that kind", "--own --where price=7", "0 of 0 rows"),
     run("half a condition", "--own --where price", "is no pair"),
 ]

@@ -19,13 +19,18 @@ from tests.support.audit.chats import kettle_files
 def test_options_choose_columns_and_rows(tmp_path: Path) -> None:
     file, _ = kettle_files(tmp_path)
     shop = CatalogueChoice(
-        file, "A pot?", "Name", "Price", "Ideal For, Rating", where="Rating=4.5", most=0
+        file, "A pot?", None, "Name", "Price", "Ideal For, Rating", where="Rating=4.5", most=0
     )
     with pytest.raises(Exception, match="1 of 1 rows"):
         shop.open()
     found = CatalogueChoice(file, "A pot?", texts="Rating", most=3, own=True).open()
     assert (len(found), found.own, found.request) == (3, True, "A pot?")
     assert list(found.listings[0].texts) == ["Rating"]
+    pairs = "name=NAME,facts=price,texts=ideal_for,texts=rating"
+    told = CatalogueChoice(file, "A pot?", pairs, texts="Price").open().listings[0]
+    assert (list(told.attributes), list(told.texts)) == (["Price"], ["Ideal For", "Rating"])
+    with pytest.raises(ConfigError, match=r"a product has no column 'fact'.*closest is facts"):
+        CatalogueChoice(file, "A pot?", "fact=Price").open()
 
 
 def test_options_choose_who_ranks() -> None:

@@ -100,7 +100,7 @@ def test_a_dry_run_counts_and_writes_nothing(shop: Path, tmp_path: Path) -> None
         ((), "nothing named to build from"),
         (("--folder", "{tmp}"), "no data set that is known"),
         (("--catalogue", "{shop}", "--columns", "sku=id"), "a product has no sku"),
-        (("--catalogue", "{shop}"), "has no column id"),
+        (("--catalogue", "{shop}", "--columns", "id=nr"), "has no column 'nr'"),
         (("--catalogue", "{tmp}/absent.csv"), "no such file"),
         (("--catalogue", "{shop}", *OWN, "--tasks", "poems"), "no task 'poems'"),
         (("--catalogue", "{shop}", *OWN, "--held-out", "titles"), "held_out are some of them"),

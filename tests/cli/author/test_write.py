@@ -30,7 +30,7 @@ def test_every_setting_reaches_the_job(table: Path, tmp_path: Path, teller: Tell
         *("author", "write", table, out, "--slots", "headline,title", "--voice", voice),
         *("--value", "occasion=Easter", "--value-columns", "query=colour"),
         *("--instruction", "headline=Say it.", "--sample", 1, "--seed", 5, "--temperature", 0.5),
-        *("--attributes", "colour", "--locale", "en-GB", "--batch", 1, "--attempts", 1),
+        *("--columns", "attributes=Colour", "--locale", "en-GB", "--batch", 1, "--attempts", 1),
         *("--price-prompt", 1, "--price-answer", 2, "--money", "EUR", "--no-repair"),
     )
     headline, title = teller.prompts

@@ -1,10 +1,15 @@
 from pathlib import Path
 
+import pytest
+
 from adwright.cli.creative.ads import LOOK_FOR, ChosenColumns, look_at, opened_ads
+from adwright.core.errors import ConfigError
 
 
 def chosen(**named: object) -> ChosenColumns:
-    none = dict.fromkeys(("id", "title", "words", "brand", "seconds", "image", "video", "text"))
+    none = dict.fromkeys(
+        ("pairs", "id", "title", "words", "brand", "seconds", "image", "video", "text")
+    )
     return ChosenColumns(**{**none, **named})
 
 
@@ -15,6 +20,10 @@ def test_columns_are_guessed_or_told(shop: Path) -> None:
     told = opened_ads(shop / "ads.csv", chosen(title="body", words=["headline"], image=""))
     assert (told.records[0].title, told.records[0].words) == ("Baked at six.", "Fresh bread")
     assert set(told.media) == {None}
+    both = chosen(pairs="title=BODY,words=headline,image=", title="headline")
+    assert opened_ads(shop / "ads.csv", both).records == told.records
+    with pytest.raises(ConfigError, match="an ad has no column 'slogan'"):
+        chosen(pairs="slogan=body").columns()
 
 
 def test_nothing_is_looked_for(shop: Path) -> None:

@@ -20,9 +20,10 @@ import polars as pl
 from adwright.audit.catalogue.catalogue import CatalogueSchema, ShopCatalogue
 from adwright.audit.catalogue.columns import schema_of
 from adwright.audit.catalogue.listing import Fact, ShopListing
-from adwright.core.errors import DataError, SchemaError
+from adwright.core.errors import DataError
 from adwright.data.schema import Catalogue
 from adwright.data.sources.frames import Tabular, as_frame, name_of
+from adwright.data.table_door import bare_name, find_column
 
 __all__ = ["OpenedCatalogue", "open_catalogue", "shop_of_items", "usual_request"]
 
@@ -128,24 +129,16 @@ def usual_request(name: str) -> str:
 
 def _text_columns(names: Sequence[str], name: str, where: Mapping[str, str] | None) -> list[str]:
     """Columns of a CSV file that stay as they are written: a name 007 is no number."""
-    kept = {one.strip().lower() for one in (name, *(where or {}))} - {""}
+    kept = {bare_name(one) for one in (name, *(where or {}))} - {""}
     usual = ("name", "title", "product", "item", "id", "sku")
     return [
-        one
-        for one in names
-        if one.strip().lower() in kept or any(word in one.lower() for word in usual)
+        one for one in names if bare_name(one) in kept or any(word in one.lower() for word in usual)
     ]
 
 
 def _only(frame: pl.DataFrame, where: Mapping[str, str], file: str) -> pl.DataFrame:
-    for column, value in where.items():
-        if column not in frame.columns:
-            raise SchemaError(
-                f"the table has no column {column!r}",
-                file=file,
-                column=column,
-                hint=f"it has {', '.join(frame.columns[:20])}",
-            )
+    for told, value in where.items():
+        column = find_column(told, frame.columns, file=file)
         cells = frame[column].map_elements(_shown_cell, return_dtype=pl.String)
         frame = frame.filter(cells.fill_null("") == value)
     return frame

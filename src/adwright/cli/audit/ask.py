@@ -23,6 +23,7 @@ def ask(
     *,
     k: Count = 3,
     shown: Count = 10,
+    columns: str | None = None,
     name: str = "",
     facts: str = "",
     texts_of: str = "",
@@ -46,10 +47,13 @@ def ask(
         request: What the shopper asks.
         k (-k): Products in the answer.
         shown: Products that are found, by words, and ranked.
-        name: Column of the names. Columns not named are guessed, and told.
-        facts: Columns that the shop vouches for, by commas.
-        texts_of: Columns that sellers write, by commas.
-        merchant: Column of the sellers.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        name: Old: --columns name=.
+        facts: Old: --columns facts=, several by commas.
+        texts_of: Old: --columns texts=, several by commas.
+        merchant: Old: --columns merchant=.
         model: A model by its usual name, a folder, or its name at --url.
         rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
             what the name is worth without its record.
@@ -62,7 +66,7 @@ def ask(
     from adwright.audit.targets.target import Target
     from adwright.lm.open_model import open_lm
 
-    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
+    shop = CatalogueChoice(file, request, columns, name, facts, texts_of, merchant).open()
     with closing(open_lm(language_model(model, offline=offline))) as opened:
         target: Target = LikelihoodTarget(opened, LikelihoodConfig(rule=rule))
         if average > 1:

@@ -41,6 +41,7 @@ def certify(
     curve: Path = Path("curve"),
     colluders: Count = 2,
     request: str = "",
+    columns: str | None = None,
     name: str = "",
     facts: str = "",
     texts_of: str = "",
@@ -79,10 +80,13 @@ def certify(
         curve: Folder of the picture and table of --grades.
         colluders: Products that may work together.
         request: What the shopper asks; made of the file's name without it.
-        name: Column of the names. Columns not named are guessed, and told.
-        facts: Columns that the shop vouches for, by commas.
-        texts_of: Columns that sellers write, by commas.
-        merchant: Column of the sellers.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        name: Old: --columns name=.
+        facts: Old: --columns facts=, several by commas.
+        texts_of: Old: --columns texts=, several by commas.
+        merchant: Old: --columns merchant=.
         where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
         most: Only so many rows, the first ones; 0 for all.
         model: A model by its usual name, a folder, or its name at --url.
@@ -93,7 +97,9 @@ def certify(
     from adwright.audit.certificate.signed import make_key, read_key, write_signed
     from adwright.core.clock import SystemClock
 
-    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most).open()
+    shop = CatalogueChoice(
+        file, request, columns, name, facts, texts_of, merchant, where, most
+    ).open()
     by_column = _by_column(shop, facts_by, "--facts-by") if facts_by else None
     graded = _by_column(shop, grades, "--grades") if grades else None
     safe = DefenceChoice(defend, eps, typed_facts, seed=0).checked(shop)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from adwright.cli.shared import name_pairs
+from adwright.cli.shared import column_pairs, name_pairs
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
@@ -32,10 +32,11 @@ RankingRule = Literal["sum", "mean", "prior"]
 
 @dataclass(frozen=True)
 class CatalogueChoice:
-    """The options of a catalogue."""
+    """The options of a catalogue. columns: OURS=THEIRS,...; those after it are its old forms."""
 
     file: Path
     request: str = ""
+    columns: str | None = None
     name: str = ""
     facts: str = ""
     texts: str = ""
@@ -47,14 +48,17 @@ class CatalogueChoice:
     def open(self) -> ShopCatalogue:
         """Read it, and tell what was guessed and left out."""
         from adwright.audit.catalogue.opened import open_catalogue
+        from adwright.data.table_door import table_specs
 
+        pairs = column_pairs(self.columns, several=("facts", "texts"))
+        table_specs("catalogue")["catalogue"].check_fields(pairs, also=("facts", "texts"))
         opened = open_catalogue(
             self.file,
             request=self.request,
-            name=self.name,
-            attributes=_columns(self.facts),
-            texts=_columns(self.texts),
-            merchant=self.merchant,
+            name="".join(pairs.get("name", self.name)),
+            attributes=pairs.get("facts", _columns(self.facts)),
+            texts=pairs.get("texts", _columns(self.texts)),
+            merchant="".join(pairs.get("merchant", self.merchant)),
             where=name_pairs("--where", self.where),
             most=self.most or None,
             own=self.own,

@@ -48,6 +48,7 @@ def run(
     runs: Count = 1,
     calls: Count = 200,
     request: str = "",
+    columns: str | None = None,
     name: str = "",
     facts: str = "",
     texts_of: str = "",
@@ -96,10 +97,13 @@ def run(
         runs: Runs of each attack, by its seed.
         calls: Calls of the model for each attack that searches.
         request: What the shopper asks; made of the file's name without it.
-        name: Column of the names. Columns not named are guessed, and told.
-        facts: Columns that the shop vouches for, by commas.
-        texts_of: Columns that sellers write, by commas.
-        merchant: Column of the sellers.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        name: Old: --columns name=.
+        facts: Old: --columns facts=, several by commas.
+        texts_of: Old: --columns texts=, several by commas.
+        merchant: Old: --columns merchant=.
         where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
         most: Only so many rows, the first ones; 0 for all.
         own: Declare that this catalogue is your own; attacks need that.
@@ -122,7 +126,9 @@ def run(
             points.
         surely: Only where the whole interval is above --fail-above.
     """
-    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant, where, most, own).open()
+    shop = CatalogueChoice(
+        file, request, columns, name, facts, texts_of, merchant, where, most, own
+    ).open()
     safe = DefenceChoice(defend, eps, typed_facts, seed).checked(shop)
     choice = TargetChoice(ranker, model, url, rule, average, seed, offline)
     plan = AttackOptions(tiers, tuple(product or ()), runs, calls, seed)

@@ -37,6 +37,7 @@ def watch(
     out: Path | None = None,
     fail: bool = False,
     request: str = "",
+    columns: str | None = None,
     name: str = "",
     facts: str = "",
     texts_of: str = "",
@@ -68,10 +69,13 @@ def watch(
         out: Write all changes here, as JSON.
         fail: Exit with 1 where a change is suspicious.
         request: What the shopper asks; made of the file's name without it.
-        name: Column of the names. Columns not named are guessed, and told.
-        facts: Columns that the shop vouches for, by commas.
-        texts_of: Columns that sellers write, by commas.
-        merchant: Column of the sellers.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        name: Old: --columns name=.
+        facts: Old: --columns facts=, several by commas.
+        texts_of: Old: --columns texts=, several by commas.
+        merchant: Old: --columns merchant=.
         ranker: likelihood: by how likely the model finds each name as the first of its list,
             which needs no answer of it; chat: by the list that it answers, as an endpoint
             always is.
@@ -85,10 +89,12 @@ def watch(
     from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
 
     config = WatchConfig(orders, least_gain, seed=seed)
-    shop = CatalogueChoice(file, request, name, facts, texts_of, merchant).open()
+    shop = CatalogueChoice(file, request, columns, name, facts, texts_of, merchant).open()
     usual = None
     if honest is not None:
-        usual = CatalogueChoice(honest, shop.request, name, facts, texts_of, merchant).open()
+        usual = CatalogueChoice(
+            honest, shop.request, columns, name, facts, texts_of, merchant
+        ).open()
     stack = guarded_by(lambda: kept_guard(state, shop, honest=usual, refit=refit, seed=seed))
     with ExitStack() as opened:
         target: Target | None = None

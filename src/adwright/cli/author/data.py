@@ -12,7 +12,7 @@ import typer
 
 from adwright.cli.shared import (
     allowed_to_replace,
-    name_pairs,
+    column_pairs,
     show_facts,
     show_table,
 )
@@ -78,8 +78,8 @@ def data(
         walmart_amazon: Folder of matches with categories.
         catalogue: A table of products of your own: CSV, JSON lines, Parquet.
         columns: What its columns are called, id=sku,title=name; also description, brand,
-            category, price, currency, cluster, query.
-        attribute_columns: Its columns that are attributes: size,colour.
+            category, price, currency, cluster, query, and attributes (again for each).
+        attribute_columns: Old: --columns attributes=, several by commas.
         locale: The language of the catalogue: de-AT.
         complete_journey: Products of Complete Journey, too.
         tasks: ads, titles, classify, intent, answers, descriptions, attributes.
@@ -151,8 +151,8 @@ def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
     """What is said of the user's own table."""
     from adwright.authoring.instructions.sources.products import ProductColumns
 
-    named = name_pairs("--columns", columns) or {}
-    known = set(ProductColumns.__dataclass_fields__) - {"attributes"}
+    named = column_pairs(columns, several=("attributes",))
+    known = set(ProductColumns.__dataclass_fields__)
     wrong = next((name for name in named if name not in known), None)
     if wrong is not None:
         raise ConfigError(
@@ -160,10 +160,9 @@ def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
             where="--columns",
             hint=f"it has {', '.join(sorted(known))}",
         )
-    return {
-        "columns": ProductColumns(**named, attributes=_names(attributes)),
-        "locale": locale,
-    }
+    facts = (*named.pop("attributes", ()), *_names(attributes))
+    told = {field: "".join(theirs) for field, theirs in named.items()}
+    return {"columns": ProductColumns(**told, attributes=facts), "locale": locale}
 
 
 def _voice(path: Path | None) -> BrandVoice | None:

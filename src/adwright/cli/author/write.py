@@ -10,7 +10,7 @@ import typer
 
 from adwright.cli.author import options as given
 from adwright.cli.lm.serve import DEFAULT_MODEL
-from adwright.cli.shared import name_pairs, show_facts
+from adwright.cli.shared import column_pairs, name_pairs, show_facts
 from adwright.core.config import Count, Ge, Le, Natural
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def write(
         money: Currency of prices and budget.
         shop (--format): Whose columns these are; by default what they tell.
         columns: Which column is which: id=sku,title=name; also description, brand, category,
-            price, currency, locale.
-        attributes: Further columns that are facts: material,colour.
+            price, currency, locale, and attributes (further facts; again for each).
+        attributes: Old: --columns attributes=, several by commas.
         locale: Language of rows that do not tell theirs: en, de-AT.
         currency: Of prices without one: EUR.
     """
@@ -164,11 +164,13 @@ def _table(told: Mapping[str, Any]) -> ProductTable:
     """The products."""
     from adwright.authoring.writer.shop.products import read_products
 
+    pairs = column_pairs(told["columns"], several=("attributes",))
+    attributes = (*pairs.pop("attributes", ()), *given.comma_list(told["attributes"]))
     return read_products(
         told["products"],
         shop=told["shop"],
-        columns=name_pairs("--columns", told["columns"]),
-        attributes=given.comma_list(told["attributes"]),
+        columns={ours: "".join(theirs) for ours, theirs in pairs.items()},
+        attributes=attributes,
         locale=told["locale"],
         currency=told["currency"],
     )

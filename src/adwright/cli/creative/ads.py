@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from adwright.cli.shared import column_pairs
 from adwright.core.assets import cache_folder
 from adwright.core.errors import ConfigError
 
@@ -24,8 +25,9 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class ChosenColumns:
-    """The options that name columns."""
+    """The options that name columns. pairs: OURS=THEIRS,...; the others are their old forms."""
 
+    pairs: str | None
     id: str | None
     title: str | None
     words: list[str] | None
@@ -38,16 +40,19 @@ class ChosenColumns:
     def columns(self) -> AdColumns:
         """As the reader of ads takes them."""
         from adwright.creative.records.ads_table import AdColumns
+        from adwright.data.table_door import table_specs
 
+        pairs = column_pairs(self.pairs, several=("words",))
+        table_specs("ads")["ad"].check_fields(pairs, also=("words",))
+        words = None if self.words is None else [one for one in self.words if one]
+        words = pairs.pop("words", words)
         return AdColumns(
-            id=self.id,
-            title=self.title,
-            words=None if self.words is None else tuple(one for one in self.words if one),
-            brand=self.brand,
-            seconds=self.seconds,
-            image=self.image,
-            video=self.video,
-            text=self.text,
+            words=None if words is None else tuple(words),
+            **{
+                part: "".join(pairs[part]) if part in pairs else told
+                for part, told in asdict(self).items()
+                if part not in ("pairs", "words")
+            },
         )
 
 

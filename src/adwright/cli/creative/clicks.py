@@ -34,6 +34,7 @@ def clicks(
     clicks_column: str = "clicks",
     test: str = "",
     image_id: str = "",
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -65,23 +66,27 @@ def clicks(
         test: Column that names the group of alternatives among which was drawn who sees which;
             within it, rates compare ads and nothing else.
         image_id: Column that tells which ads share a picture.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        image: Column of paths of images, '' for none.
-        video: Column of paths of videos, '' for none.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        image: Old: --columns image=.
+        video: Old: --columns video=.
+        text: Old: --columns text=.
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
     from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
     from adwright.training.run_settings import require_free, require_writable
 
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
-    columns = OutcomeColumns(chosen.columns(), impressions, clicks_column, test, "", image_id)
-    outcomes = read_outcomes(ads, columns)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, image, video, text)
+    outcomes = read_outcomes(
+        ads, OutcomeColumns(chosen.columns(), impressions, clicks_column, test, "", image_id)
+    )
     for note in outcomes.notes:
         typer.echo(note, err=True)
     if dry_run:

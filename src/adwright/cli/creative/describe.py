@@ -23,6 +23,7 @@ def describe(
     ads: Path,
     *,
     out: Path | None = None,
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -46,14 +47,17 @@ def describe(
         ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
             one such file.
         out: Table of all records, .parquet; without it some are shown.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        image: Column of paths of images, '' for none.
-        video: Column of paths of videos, '' for none.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        image: Old: --columns image=.
+        video: Old: --columns video=.
+        text: Old: --columns text=.
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
@@ -64,7 +68,7 @@ def describe(
         raise ConfigError(
             "records are written as Parquet", where=str(out), hint="name it something.parquet"
         )
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, image, video, text)
     table = opened_ads(ads, chosen)
     files = sum(media is not None for media in table.media)
     if dry_run:

@@ -42,6 +42,7 @@ def edit(
     accept_noncommercial: bool = False,
     certificate: Path | None = None,
     private_key: Path | None = None,
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -90,14 +91,17 @@ def edit(
         accept_noncommercial: You read the terms of published weights of faces, and meet them.
         certificate: X.509 chain in PEM that signs.
         private_key: Its key in PEM, for your eyes only.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        image: Column of paths of images, '' for none.
-        video: Column of paths of videos, '' for none.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        image: Old: --columns image=.
+        video: Old: --columns video=.
+        text: Old: --columns text=.
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
@@ -107,7 +111,7 @@ def edit(
     job = _job(edits, line, method, calls, least, form, seed)
     files = _faces(faces, directions, consent, terms=accept_noncommercial)
     key = _key(certificate, private_key)
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, image, video, text)
     table = opened_ads(ads, chosen)
     require_apart(out, ads, ())  # before the files are looked at, which takes long
     seen = look_at(table, look_for, offline=offline, dry_run=dry_run).table

@@ -27,6 +27,7 @@ def recall(
     scale: Literal["share", "percent", "digits", "d_prime"] | None = None,
     form: Literal["encoder", "language"] = "encoder",
     epochs: Count = 2,
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -57,14 +58,17 @@ def recall(
         form: encoder: frozen encoders and ridges, seconds. language: a language model is tuned
             to answer in two digits, minutes to hours.
         epochs: Passes of the language form over the ads.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        image: Column of paths of images, '' for none.
-        video: Column of paths of videos, '' for none.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        image: Old: --columns image=.
+        video: Old: --columns video=.
+        text: Old: --columns text=.
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
@@ -74,7 +78,7 @@ def recall(
     from adwright.creative.records.encoders import VectorStore
     from adwright.training.run_settings import require_free, require_writable
 
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, image, video, text)
     ads_table = look_at(opened_ads(ads, chosen), look_for, offline=offline, dry_run=dry_run).table
     table = read_recall(ads_table, scores=ScoreColumns(score, scale or "", of))
     for sentence in table.said:

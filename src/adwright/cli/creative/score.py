@@ -34,6 +34,7 @@ def score(
     *,
     model: list[Path],
     out: Path | None = None,
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -57,14 +58,17 @@ def score(
             one such file.
         model: Run of `creative train`; repeat it for several judges.
         out: Table of all answers, .csv or .parquet; else some are shown.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        image: Column of paths of images, '' for none.
-        video: Column of paths of videos, '' for none.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        image: Old: --columns image=.
+        video: Old: --columns video=.
+        text: Old: --columns text=.
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
@@ -75,7 +79,7 @@ def score(
         raise ConfigError(
             "answers are written as CSV or Parquet", where=str(out), hint="name it scores.csv"
         )
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, image, video, text)
     with _opened(model) as judges:
         table = look_at(opened_ads(ads, chosen), look_for, offline=offline, dry_run=dry_run).table
         if dry_run:
@@ -99,6 +103,7 @@ def explain(
     model: list[Path],
     out: Path = Path("ads.html"),
     most: Count = 20,
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -123,20 +128,23 @@ def explain(
         model: Run of `creative train`; repeat it for several judges.
         out: The page, .html.
         most: So many ads are explained, the first.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        image: Column of paths of images, '' for none.
-        video: Column of paths of videos, '' for none.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        image: Old: --columns image=.
+        video: Old: --columns video=.
+        text: Old: --columns text=.
         look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
             nothing leaves the files closed.
     """
     from adwright.creative.pages import judged_by, shown_ads, write_ads_page
 
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, image, video, text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, image, video, text)
     with _opened(model) as judges:
         table = look_at(opened_ads(ads, chosen), look_for, offline=offline, dry_run=dry_run).table
         if dry_run:

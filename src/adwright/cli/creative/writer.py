@@ -31,6 +31,7 @@ def writer(
     briefs: Natural = 0,
     minutes: Annotated[float, Ge(0)] = 0.0,
     base: str = "smollm2-135m-instruct",
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -60,12 +61,15 @@ def writer(
         briefs: Briefs of a round; 0 for all.
         minutes: Stop after so many; the same command goes on.
         base: Base of the writer, as `adwright tune run` takes a model.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        text: Old: --columns text=.
     """
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
     from adwright.creative.memory.seed.config import SeedBudget, SeedConfig
@@ -73,7 +77,7 @@ def writer(
     from adwright.creative.memory.seed.pool import SeedData, known_ads
     from adwright.creative.memory.writer_run import train_writer
 
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, "", "", text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, "", "", text)
     table = read_recall(opened_ads(ads, chosen), scores=ScoreColumns(score, scale or "", of))
     for sentence in table.said:
         typer.echo(sentence, err=True)
@@ -106,6 +110,7 @@ def improve(
     model: Path,
     out: Path | None = None,
     samples: Count = 8,
+    columns: str | None = None,
     id_column: str | None = None,
     title: str | None = None,
     words: list[str] | None = None,
@@ -127,12 +132,15 @@ def improve(
         model: Run of `creative train writer`.
         out: Table, .csv or .parquet; else some are shown.
         samples: Written for each ad.
-        id_column (--id): Column of ids. Columns that are not named are guessed.
-        title: Column of headlines.
-        words: Column of other text; repeat it for several.
-        brand: Column of brands.
-        seconds: Column of a video's length in seconds.
-        text: Column of ads in sentences, as `describe` writes them.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        id_column (--id): Old: --columns id=.
+        title: Old: --columns title=.
+        words: Old: --columns words=.
+        brand: Old: --columns brand=.
+        seconds: Old: --columns seconds=.
+        text: Old: --columns text=.
     """
     import polars as pl
 
@@ -142,7 +150,7 @@ def improve(
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise ConfigError("ads are written as CSV or Parquet", where=str(out), hint="ads.csv")
-    chosen = ChosenColumns(id_column, title, words, brand, seconds, "", "", text)
+    chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, "", "", text)
     table = opened_ads(ads, chosen)
     if dry_run:
         typer.echo(f"{len(table):,} ads, {samples} would be written for each")
