@@ -21,18 +21,21 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from adwright.core.errors import AdwrightError, ResourceError
 
 __all__ = [
     "aside_of",
+    "atomic_file",
     "atomic_folder",
     "atomic_write_bytes",
     "atomic_write_text",
     "check_free",
+    "claim",
     "locked",
     "new_file",
     "new_folder",
@@ -150,28 +153,37 @@ _REFUSED = _FULL | {
 _NOWHERE = _REFUSED | {errno.ENOENT: ("no folder can be made here", "choose another path")}
 
 
-def atomic_write_bytes(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write `data` to `path`, replacing what was there; creates missing parent folders. mode: 0o600
-    for what only its owner may read.
+@contextmanager
+def atomic_file(path: str | Path, *, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write; rename it to `path` when the block ends, and
+    delete it on any error. Creates missing parent folders. mode: 0o600 for what only its owner may
+    read.
 
     A symbolic link at `path` is replaced, not followed.
     Raises ResourceError where the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    with _as_resource_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_dead(path)
-        with new_file(path, mode) as (temporary, descriptor):
-            try:
-                with open(descriptor, "wb", closefd=False) as stream:
-                    stream.write(data)
+    with ExitStack() as stack:
+        with _as_resource_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_dead(path)
+            temporary, descriptor = stack.enter_context(new_file(path, mode))
+        try:
+            with _as_resource_error(path, _REFUSED):
+                yield temporary
                 os.fsync(descriptor)
                 os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-        sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    sync_folder(path.parent)
+
+
+def atomic_write_bytes(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write `data` to `path`; otherwise as `atomic_file`."""
+    with atomic_file(path, mode=mode) as temporary:
+        temporary.write_bytes(data)
 
 
 def atomic_write_text(path: str | Path, text: str, *, mode: int = 0o666) -> None:
@@ -220,15 +232,30 @@ def locked(path: str | Path) -> Iterator[None]:
     Missing folders are created. The kernel drops the lock when its holder dies, so that a killed
     process blocks nobody. Raises ResourceError where the file cannot be written.
     """
-    path = Path(path)
-    with _as_resource_error(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _lock_file(Path(path), 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def claim(path: str | Path, *, mode: int = 0o666) -> Callable[[], None] | None:
+    """As `locked`, without waiting: what lets go of the lock file, or None where another process
+    holds it."""
+    descriptor = _lock_file(Path(path), mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return partial(os.close, descriptor)
+
+
+def _lock_file(path: Path, mode: int) -> int:
+    with _as_resource_error(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,16 +17,14 @@ folder at a time.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from adwright.core.atomic import resource_error
+from adwright.core.atomic import claim, resource_error
 from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, ProgramError, ResourceError
 from adwright.core.journal import Flush, Journal, line_of, read_rows
@@ -201,23 +199,20 @@ class KeptFolder:
 
     def __init__(self, folder: str | Path, *, patience: float = 30.0) -> None:
         self._folder, self._patience = Path(folder), patience
-        self._lock: int | None = None
+        self._let_go: Callable[[], None] | None = None
 
     async def open(self) -> None:
         """Make it, if need be, and wait until no other process has it. Raises ResourceError where
         one does for long."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self._folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
         except OSError as error:
             raise resource_error(error, self._folder) or error from error
         for _ in range(1 + round(self._patience / _LOOK)):
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._lock = lock
+            self._let_go = claim(self._folder / _LOCK, mode=0o600)
+            if self._let_go is not None:
                 return
             await asyncio.sleep(_LOOK)
-        os.close(lock)
         raise ResourceError(
             "another service keeps its programs there",
             where=str(self._folder),
@@ -226,9 +221,9 @@ class KeptFolder:
 
     def close(self) -> None:
         """Let others have it."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self._let_go is not None:
+            self._let_go()
+            self._let_go = None
 
     def new(self, program_id: str, tenant: str, on_disconnect: str, made: int) -> ProgramLog:
         """The log of a program that is opened."""

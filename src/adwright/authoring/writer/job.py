@@ -10,9 +10,7 @@ job writes to a folder at a time; reviewers may work in it meanwhile.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +30,7 @@ from adwright.authoring.writer.plan import WritePlan, WriteRow, make_plan
 from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe
 from adwright.authoring.writer.report import REPORT, JobEnd, WriteReport, WriteTally
 from adwright.authoring.writer.shop.products import ProductTable
-from adwright.core.atomic import atomic_write_text, resource_error
+from adwright.core.atomic import atomic_write_text, claim
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.progress import progress
@@ -304,20 +302,14 @@ def _groups(rows: Sequence[WriteRow]) -> Iterator[list[WriteRow]]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the lock of the folder, which the kernel drops when its holder dies."""
+    let_go = claim(folder / _LOCK)
+    if let_go is None:
+        raise ResourceError(
+            "another job writes to this folder",
+            where=str(folder),
+            hint="wait for it, or name another folder",
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise resource_error(error, folder) or error from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ResourceError(
-                "another job writes to this folder",
-                where=str(folder),
-                hint="wait for it, or name another folder",
-            ) from error
         yield
     finally:
-        os.close(lock)
+        let_go()

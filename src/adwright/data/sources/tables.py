@@ -11,17 +11,14 @@ An empty field is an absent value. `bounds` says how large a table may be.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
-from adwright.core.atomic import resource_error
+from adwright.core.atomic import atomic_file
 from adwright.core.errors import SchemaError
 from adwright.data.columns import TIME
 from adwright.data.ids import warn_of_bad_ids
@@ -181,10 +178,10 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
                 column=lists[0],
                 hint="write Parquet instead",
             )
-        with _atomic_file(path) as temporary:
+        with atomic_file(path) as temporary:
             lazy.sink_csv(temporary, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
     else:
-        with _atomic_file(path) as temporary:
+        with atomic_file(path) as temporary:
             lazy.sink_parquet(temporary, compression="zstd")
 
 
@@ -222,27 +219,3 @@ def _ending(path: Path) -> str:
         file=str(path),
         hint="name it so",
     )
-
-
-@contextmanager
-def _atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` to write; rename it into place when the block ends."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise resource_error(error, path) or error from error
-    try:
-        yield Path(name)
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        mask = os.umask(0o077)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise resource_error(error, path) or error from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
