@@ -15,10 +15,12 @@ import pytest
 
 from adwright.core import atomic
 from adwright.core.atomic import (
+    atomic_file,
     atomic_folder,
     atomic_write_bytes,
     atomic_write_text,
     check_free,
+    claim,
     locked,
     resource_error,
     sync_folder,
@@ -375,3 +377,28 @@ def test_where_no_folder_can_be_made_it_says_so() -> None:
         atomic_folder("/proc/x/folder"),
     ):
         pass
+
+
+def test_a_claim_is_refused_while_another_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lock"
+    let_go = claim(path, mode=0o600)
+    assert let_go is not None
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert claim(path) is None
+    let_go()
+    again = claim(path)
+    assert again is not None
+    again()
+
+
+def test_a_file_that_a_library_writes_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "t.csv"
+    with atomic_file(path) as temporary:
+        temporary.write_text("a")
+        assert not path.exists()
+    for error in (KeyError("x"), PermissionError(13, "another file")):
+        with pytest.raises(type(error)), atomic_file(path):
+            raise error
+    with pytest.raises(ResourceError, match="disk is full"), atomic_file(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (names(path.parent), path.read_text()) == (["t.csv"], "a")

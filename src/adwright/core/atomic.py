@@ -169,8 +169,10 @@ def atomic_file(path: str | Path, *, mode: int = 0o666) -> Iterator[Path]:
             remove_dead(path)
             temporary, descriptor = stack.enter_context(new_file(path, mode))
         try:
-            with _as_resource_error(path, _REFUSED):
+            # Inside the block "permission denied" may be about any other file: leave it alone.
+            with _as_resource_error(path, _FULL):
                 yield temporary
+            with _as_resource_error(path):
                 os.fsync(descriptor)
                 os.replace(temporary, path)
         except BaseException:
