@@ -14,13 +14,18 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.chain_engine import AskedChain
 from adwright.programs.frontend.explain import explain
-from adwright.programs.frontend.flow import Flow, Runtime, TextFuture
-from adwright.programs.frontend.function import Input, Output, semantic_function
+from adwright.programs.frontend.flow import (
+    Flow,
+    Input,
+    Output,
+    Runtime,
+    TextFuture,
+    semantic_function,
+)
 from adwright.programs.frontend.remote import RemoteProgram
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.runner import Session
+from adwright.programs.program import THROUGHPUT
+from adwright.programs.runner import AskedChain, Session
 from adwright.programs.steps import Numbered, Trim
 
 SHORT = GenerationConfig(max_tokens=40, stop=('"', "\n"), repetition_penalty=1.15)

@@ -7,7 +7,7 @@ with closing(SystemModels(model="", adapter="")) as models:
 from __future__ import annotations
 
 from adwright.agent.generate.tuned_writer import has_tuned_writer, open_tuned_writer
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 from benchmarks.agent.tasks._systems import SystemName

@@ -24,7 +24,7 @@ from typing import Any
 from adwright.agent.drivers.browser import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 from benchmarks.agent.injected.changes import InjectedAnswers

@@ -41,7 +41,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import SystemClock
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig

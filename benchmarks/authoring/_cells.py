@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from adwright.core.atomic import atomic_write_text
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.serving.engine import AdapterModels
 from benchmarks.authoring._baselines import baseline, baselines_of
 from benchmarks.authoring._labels import RULES, free_answers, judged_labels, label_scores

@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
-from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from benchmarks.authoring._prompts import Asking, label_ids, prior_ids, prompt_ids
 
 __all__ = ["RULES", "chosen_by", "free_answers", "judged_labels", "label_scores"]

@@ -25,8 +25,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.weights import SMOLLM2_NOTE, quiet, smollm2_folder
-from adwright.lm.hf_load import load_hf_model
+from adwright.lm.engine.weights import SMOLLM2_NOTE, load_hf_model, quiet, smollm2_folder
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.model import quick_dtype

@@ -26,8 +26,7 @@ from adwright.authoring.tasks.prompts import (
     shown_labels,
 )
 from adwright.authoring.tasks.task import AuthoringRequest
-from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.hf_load import load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_tokenizer, smollm2_folder
 from adwright.training.tuning.texts import Texts
 from benchmarks.authoring._rows import Part, rows_of
 

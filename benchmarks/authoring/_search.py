@@ -27,8 +27,7 @@ from adwright.authoring.instructions.sources.match_records import MatchRecord, r
 from adwright.authoring.instructions.split import split_of
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, task_named
-from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.metrics.text.grounding import unsupported_spans
 from benchmarks.authoring._models import adapter, asked_through

@@ -23,8 +23,7 @@ from adwright.authoring.checks.verdict import repair
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.answers import read_answer
 from adwright.core.assets import ASSETS, asset
-from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels
 from adwright.metrics.text.rouge import (
     distinct_n_per_text,

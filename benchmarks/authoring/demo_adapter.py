@@ -31,7 +31,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.ad_prompts import AD_SLOTS, with_headline
 from adwright.demos.ads_program import ADAPTER
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec
 from benchmarks.authoring._demo_card import card
 from benchmarks.authoring._demo_rows import DemoRow, demo_products, demo_rows

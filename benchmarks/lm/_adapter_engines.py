@@ -19,14 +19,13 @@ from torch import Tensor
 from adwright.core.config import to_jsonable
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.weights import quiet, smollm2_folder
-from adwright.lm.hf_load import load_hf_model
-from adwright.lm.serving import passes
+from adwright.lm.engine.weights import load_hf_model, quiet, smollm2_folder
+from adwright.lm.serving import paged_network as passes
+from adwright.lm.serving.adapter_cache import BaseMaps
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.lm.serving.rows import AnswerRow
+from adwright.lm.serving.kinds import GatheredMethod
+from adwright.lm.serving.scheduler import AnswerRow
 from adwright.tuning.modules import Target
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.storage import read_tuned, write_tuned

@@ -28,11 +28,11 @@ from torch.nn import functional
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving import paged_network
+from adwright.lm.serving.adapter_cache import BaseMaps
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.lm.serving.paging.fused_decoder import FusedDecoder
-from adwright.lm.serving.rows import AnswerRow, Row, ScoreRow
+from adwright.lm.serving.kinds import GatheredMethod
+from adwright.lm.serving.paged_attention import FusedDecoder
+from adwright.lm.serving.scheduler import AnswerRow, Row, ScoreRow
 from adwright.lm.torch_engine import network
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from benchmarks.lm._adapter_engines import (

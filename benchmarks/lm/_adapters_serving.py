@@ -29,12 +29,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.serving.adapter_cache import BaseMaps, grain_of, layout_of
 from adwright.lm.serving.adapter_folding import MergePolicy, folded_weights
-from adwright.lm.serving.adapter_layout import grain_of, layout_of
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.lm.serving.page_pool import PageShape
+from adwright.lm.serving.kinds import GatheredMethod
+from adwright.lm.serving.prefixes import PageShape
 from adwright.tuning.additive.adapters import IA3, SerialAdapter
 from adwright.tuning.selective.masks import BitFit
 from benchmarks.lm._adapter_engines import (

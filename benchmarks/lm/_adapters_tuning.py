@@ -27,8 +27,7 @@ import torch
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer, smollm2_folder
 from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.texts import Texts

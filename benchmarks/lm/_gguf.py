@@ -19,8 +19,7 @@ from torch.nn import functional
 
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.hf_load import load_hf_model
+from adwright.lm.engine.weights import load_hf_model, smollm2_folder
 from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.llamacpp_model import XllamacppModel
 from adwright.lm.torch_engine.model import TorchModel

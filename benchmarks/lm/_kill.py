@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, LanguageModel
 from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.lm.open_model import EngineConfig, open_model

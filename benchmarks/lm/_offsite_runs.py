@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer, smollm2_folder
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import tune_on_device

@@ -26,8 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer, smollm2_folder
 from adwright.training.tuning.tune import TuneConfig, answer_loss_of, tune
 from adwright.tuning.methods import apply, method_of
 from adwright.tuning.packing.texts import Packed

@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.generation import GenerationConfig, Scores, TokenPrompt
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Scores, TokenPrompt
 from adwright.lm.engine.http import HttpConfig
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, smollm2_folder
 from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig

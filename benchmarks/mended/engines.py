@@ -18,12 +18,10 @@ from adwright.lm.engine.http import HttpConfig, HttpModel
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConfig
-from adwright.programs.objective import LATENCY
-from adwright.programs.program import Program, SemanticCall, WantedOutput
+from adwright.programs.program import LATENCY, Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
-from adwright.programs.scheduling.engine import EngineCapabilities
+from adwright.programs.scheduling.engine import EngineCapabilities, ReadyChain
 from adwright.programs.scheduling.engine_state import EngineState
-from adwright.programs.scheduling.ready_chain import ReadyChain
 from adwright.programs.scheduling.scheduler import ProgramScheduler, Start
 from benchmarks.mended import run
 from benchmarks.programs._sim_curves import CURVES

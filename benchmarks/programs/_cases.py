@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.order import OrderTerms
-from adwright.programs.scheduling.placement import PlacementTerms
-from adwright.programs.simulation.sim_program import SimProgram
+from adwright.programs.scheduling.scheduler import PlacementTerms
+from adwright.programs.simulation import SimProgram
 from benchmarks.programs import _sim_workloads as workloads
 from benchmarks.programs._sim_baselines import SYSTEMS, ServedBy
 

@@ -18,9 +18,8 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.programs.engines.measured_curve import MeasuredCurve, load_curve, measure_curve
-from adwright.programs.engines.openvino import openvino_engine
-from adwright.programs.scheduling.engine import ExecutionEngine
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.engines.model_engine import openvino_engine
+from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve
 from benchmarks.common.result import Figure
 from benchmarks.lm._kill import descendants
 from benchmarks.programs._engine_clock import ClockedEngine, EngineClock

@@ -20,8 +20,7 @@ from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.keeper import KeeperBounds
 from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.engines.model_engine import ModelEngine
-from adwright.programs.engines.openvino import openvino_engine
+from adwright.programs.engines.model_engine import ModelEngine, openvino_engine
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
 from benchmarks.lm._kill import descendants, rss_mb

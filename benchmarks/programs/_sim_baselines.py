@@ -23,22 +23,25 @@ from typing import Literal
 from zlib import crc32
 
 from adwright.core.config import settings
-from adwright.programs.scheduling.engine import EngineCapabilities
+from adwright.programs.scheduling.engine import EngineCapabilities, LatencyCurve
 from adwright.programs.scheduling.engine_state import EngineState
-from adwright.programs.scheduling.latency_curve import LatencyCurve
 from adwright.programs.scheduling.order import ChainQueue, OrderTerms
-from adwright.programs.scheduling.placement import PlacementTerms
 from adwright.programs.scheduling.scheduler import (
     Fill,
+    PlacementTerms,
     ProgramScheduler,
     SchedulingPolicy,
     Start,
     Wait,
     program_policy,
 )
-from adwright.programs.simulation.sim_program import SimProgram
-from adwright.programs.simulation.simulate import ClientKind, SimulatedRun, simulate
-from adwright.programs.simulation.simulated import SimulatedEngine
+from adwright.programs.simulation import (
+    ClientKind,
+    SimProgram,
+    SimulatedEngine,
+    SimulatedRun,
+    simulate,
+)
 
 __all__ = ["SYSTEMS", "ServedBy", "compare", "router"]
 

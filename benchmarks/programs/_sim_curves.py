@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.scheduling.engine import LatencyCurve
 
 
 def _roofline(

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
+from adwright.programs.program import LATENCY, THROUGHPUT, Objective
+from adwright.programs.simulation import Segment, SimCall, SimProgram
 
 __all__ = [
     "agents",

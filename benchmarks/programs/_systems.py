@@ -24,12 +24,10 @@ from dataclasses import dataclass
 from itertools import accumulate, count
 from typing import NamedTuple
 
-from adwright.programs.chain_engine import AskedChain, ChainEngine, Saying
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.runner import Session
-from adwright.programs.scheduling.engine import ExecutionEngine
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.runner import AskedChain, ChainEngine, Saying, Session
+from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve
 from benchmarks.programs._engine_clock import EngineClock
 from benchmarks.programs._workloads import BenchProgram, ToolWait
 

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from random import Random
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.program import Program, SemanticCall, WantedOutput
+from adwright.programs.program import (
+    LATENCY,
+    THROUGHPUT,
+    Objective,
+    Program,
+    SemanticCall,
+    WantedOutput,
+)
 from benchmarks.programs._texts import CatalogueTexts
 
 __all__ = ["WORKLOADS", "BenchProgram", "ToolWait"]

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adwright.core.hashing import content_hash
-from adwright.programs.objective import LATENCY, THROUGHPUT
-from adwright.programs.scheduling.engine import EngineCapabilities
-from adwright.programs.scheduling.ready_chain import ReadyChain
+from adwright.programs.program import LATENCY, THROUGHPUT
+from adwright.programs.scheduling.engine import EngineCapabilities, ReadyChain
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
-from adwright.programs.simulation.simulated import SimulatedEngine
+from adwright.programs.simulation import SimulatedEngine
 from benchmarks.common.result import write_result
 from benchmarks.programs._sim_curves import CURVES
 

@@ -16,8 +16,7 @@ from statistics import mean
 from typing import Any
 
 from adwright.core.hashing import content_hash
-from adwright.programs.simulation.sim_program import SimProgram
-from adwright.programs.simulation.simulate import ProgramOutcome
+from adwright.programs.simulation import ProgramOutcome, SimProgram
 from benchmarks.common.result import Figure, write_result
 from benchmarks.programs._cases import LEFT_OUT, Case, paper_cases, today_cases, worth_cases
 from benchmarks.programs._sim_baselines import SYSTEMS, ServedBy, compare

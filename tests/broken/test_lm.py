@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.lm.engine.generation import GenerationConfig, Prompt, TokenPrompt
-from adwright.lm.engine.grammar import check_bounds
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Prompt, TokenPrompt
+from adwright.lm.engine.hf_tokens import check_bounds
 from adwright.lm.engine.scripted import ScriptedConfig
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig

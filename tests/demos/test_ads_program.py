@@ -13,7 +13,7 @@ from adwright.demos.ad_prompts import AD_SLOTS, with_headline
 from adwright.demos.ads_program import ADAPTER, AdRoom, ProductAd, open_room, write_ads
 from adwright.lm import open_model
 from adwright.lm.engine.generation import Message
-from adwright.programs.chain_engine import AskedChain, Saying
+from adwright.programs.runner import AskedChain, Saying
 
 TEA = Product("1", "Tea bags", category="Teas", attributes=(("Size", "20 ct"),))
 HAM = Product("2", "Ham {{steaks}}", attributes=(("Department", "Meat"),))

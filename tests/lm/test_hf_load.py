@@ -13,7 +13,7 @@ from adwright.core.errors import AssetError
 
 pytest.importorskip("transformers")
 
-from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer
 from tests.support.lm.tiny_llama import save_tiny
 
 EVIL = """

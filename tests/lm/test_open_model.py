@@ -17,9 +17,8 @@ import httpx
 import pytest
 
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, LanguageModel
 from adwright.lm.engine.http import HttpConfig
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig
 from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig

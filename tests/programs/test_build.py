@@ -9,8 +9,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.build import build_graph, check_text
-from adwright.programs.limits import ProgramLimits
+from adwright.programs.graph import ProgramLimits, build_graph, check_text
 from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import Join, Trim
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from adwright.programs.chain_engine import AskedChain, ChainEngine
 from adwright.programs.deduction import Deduced
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import run_program
+from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
+from adwright.programs.runner import AskedChain, ChainEngine, run_program
 from tests.support.programs.echo_engine import EchoEngine
 
 PROGRAM = Program(

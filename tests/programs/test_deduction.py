@@ -9,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.build import build_graph
 from adwright.programs.deduction import Deduction, deduce, needed_nodes
-from adwright.programs.graph import Chain, Graph
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.program import NativeStep, Program, SemanticCall
+from adwright.programs.graph import Chain, Graph, build_graph
+from adwright.programs.program import (
+    LATENCY,
+    THROUGHPUT,
+    NativeStep,
+    Objective,
+    Program,
+    SemanticCall,
+)
 from adwright.programs.steps import Join
 from tests.support.programs.random_programs import Drawn, drawn_programs
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.build import build_graph
-from adwright.programs.graph import Chain, VariableText
+from adwright.programs.graph import Chain, VariableText, build_graph
 from adwright.programs.program import NativeStep, Program, SemanticCall
-from adwright.programs.steps import Join
-from adwright.programs.template import ConstantText
+from adwright.programs.steps import ConstantText, Join
 
 TEAM = Program(
     calls=(

@@ -6,10 +6,10 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.build import build_graph
-from adwright.programs.limits import (
+from adwright.programs.graph import (
     ProgramLimits,
     about_tokens,
+    build_graph,
     check_tokens,
     prompt_tokens,
     require_within,

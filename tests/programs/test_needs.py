@@ -7,9 +7,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.programs.build import build_graph
 from adwright.programs.deduction import needed_nodes
-from adwright.programs.needs import Needs
+from adwright.programs.graph import Needs, build_graph
 from adwright.programs.program import NativeStep, Program, SemanticCall
 from adwright.programs.steps import Join
 from tests.support.programs.random_programs import Drawn, drawn_programs

@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective, strictest
+from adwright.programs.program import LATENCY, THROUGHPUT, Objective, strictest
 
 STRICTEST_FIRST = [
     Objective("deadline", 1.0),

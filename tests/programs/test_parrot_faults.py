@@ -14,14 +14,18 @@ import pytest
 
 from adwright.core.errors import ProgramError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.dispatch.admission import AdmissionBounds
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
-from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import Session, run_program
-from adwright.programs.scheduling.latency_curve import LatencyCurve
-from adwright.programs.variable import Failure
+from adwright.programs.dispatch.terms import AdmissionBounds, DispatchTerms
+from adwright.programs.program import (
+    LATENCY,
+    THROUGHPUT,
+    Objective,
+    Program,
+    SemanticCall,
+    WantedOutput,
+)
+from adwright.programs.runner import Failure, Session, run_program
+from adwright.programs.scheduling.engine import LatencyCurve
 from tests.support.programs.dispatching import QUICK, check_empty, dispatcher_of, with_terms
 from tests.support.programs.scripted_engine import SALTED, ScriptedEngine
 from tests.support.programs.virtual_loop import run_virtually

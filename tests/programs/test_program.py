@@ -10,8 +10,7 @@ from hypothesis import given, settings
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
+from adwright.programs.program import THROUGHPUT, NativeStep, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import Join
 from tests.support.programs.random_programs import Drawn, drawn_programs
 

@@ -14,12 +14,9 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.chain_engine import AskedChain
-from adwright.programs.limits import ProgramLimits
-from adwright.programs.objective import Objective
-from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import Session, run_program
-from adwright.programs.variable import Failure
+from adwright.programs.graph import ProgramLimits
+from adwright.programs.program import Objective, Program, SemanticCall, WantedOutput
+from adwright.programs.runner import AskedChain, Failure, Session, run_program
 from tests.support.programs.echo_engine import EchoEngine
 from tests.support.programs.fake_engine import DrawnEngine
 from tests.support.programs.fake_model import answer

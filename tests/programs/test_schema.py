@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.schema import OutputSchema, read_json
+from adwright.programs.steps import OutputSchema, read_json
 
 AD = {
     "type": "object",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
-from adwright.programs.template import ConstantText, Slot, Template
+from adwright.programs.steps import ConstantText, Slot, Template
 
 
 def test_a_template_is_read_piece_by_piece() -> None:

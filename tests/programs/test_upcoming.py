@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from adwright.programs.build import build_graph
-from adwright.programs.deduction import needed_nodes
-from adwright.programs.graph import Chain, Graph
+from adwright.programs.deduction import needed_nodes, upcoming_chains
+from adwright.programs.graph import Chain, Graph, build_graph
 from adwright.programs.program import NativeStep, Program, SemanticCall
 from adwright.programs.steps import Join
-from adwright.programs.upcoming import upcoming_chains
 from tests.support.programs.random_programs import Drawn, drawn_programs
 
 GRAPH = build_graph(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ProgramError
-from adwright.programs.variable import Failure, Variable
+from adwright.programs.runner import Failure, Variable
 
 T = TypeVar("T")
 BROKEN = Failure("call", "writer.ad", "the engine broke")

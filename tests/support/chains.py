@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.scheduling.engine import EngineCapabilities
+from adwright.programs.program import LATENCY, THROUGHPUT, Objective
+from adwright.programs.scheduling.engine import EngineCapabilities, LatencyCurve, ReadyChain
 from adwright.programs.scheduling.engine_state import EngineState
-from adwright.programs.scheduling.latency_curve import LatencyCurve
-from adwright.programs.scheduling.ready_chain import ReadyChain
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
+from adwright.programs.simulation import Segment, SimCall, SimProgram
 
 __all__ = ["CAN", "CURVE", "chain_of", "random_programs", "started", "state_of"]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from adwright.authoring.writer.engine.opened import OpenedWriter
 from adwright.authoring.writer.shop.products import ProductTable, read_products
-from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.base import TokenEngine
+from adwright.lm.engine.base import AnswerWriter, TokenEngine
 from adwright.lm.engine.generation import FURTHER, Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.scripted import ByteTokens
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._kinds import AgentTask
 from benchmarks.agent.tasks._solved import Solved

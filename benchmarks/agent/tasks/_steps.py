@@ -28,8 +28,7 @@ from adwright.agent.drivers.protocol import (
 from adwright.agent.policy.origins import OriginRules, check_origin
 from adwright.core.clock import SystemClock
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 from benchmarks.agent.tasks._apps import TaskApp
 from benchmarks.agent.tasks._solved import Solved
 

@@ -29,7 +29,7 @@ from adwright.agent.policy.origins import OriginRules
 from adwright.agent.policy.secrets import SecretKeeper, SecretRule
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import SystemClock
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from benchmarks.agent.tasks._apps import TaskApp
 from benchmarks.agent.tasks._kinds import AgentTask
 from benchmarks.agent.tasks._solved import Solved

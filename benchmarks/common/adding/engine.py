@@ -14,9 +14,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import AnswerWriter
 from adwright.lm.engine.base import TokenEngine
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.generation import Capabilities
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.scripted import ByteTokens
 

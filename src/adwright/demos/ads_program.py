@@ -31,10 +31,9 @@ from adwright.demos.ad_prompts import AD_SLOTS, HEADLINE, AdSlot
 from adwright.lm.engine.generation import Message
 from adwright.lm.open_model import is_installed
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.programs.chain_engine import ChainEngine
 from adwright.programs.frontend.flow import Flow, TextFuture
 from adwright.programs.program import SemanticCall
-from adwright.programs.runner import Session
+from adwright.programs.runner import ChainEngine, Session
 
 __all__ = ["ADAPTER", "AdRoom", "ProductAd", "WrittenText", "open_room", "write_ads"]
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from adwright.core.config import from_jsonable
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.core.hashing import sha256_file
-from adwright.lm.engine.capabilities import check_least
+from adwright.lm.engine.generation import check_least
 from adwright.lm.engine.http import HttpConfig, HttpModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.engine.weights import SMOLLM2
@@ -37,7 +37,7 @@ from adwright.lm.native_engines.openvino_model import OpenVinoConfig, OpenVinoMo
 from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
 
 if TYPE_CHECKING:
-    from adwright.lm.engine.language_model import LanguageModel
+    from adwright.lm.engine.generation import LanguageModel
 
 __all__ = [
     "ENGINES",

@@ -28,9 +28,8 @@ from adwright.core.atomic import claim, resource_error
 from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, ProgramError, ResourceError
 from adwright.core.journal import Flush, Journal, line_of, read_rows
-from adwright.programs.chain_engine import AskedChain, ChainEngine, Saying
 from adwright.programs.program import Program
-from adwright.programs.runner import Session
+from adwright.programs.runner import AskedChain, ChainEngine, Saying, Session
 
 _log = logging.getLogger("adwright.programs")
 #: Seconds between two looks whether another process still has the folder.

@@ -21,35 +21,383 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from adwright.core.config import settings
-from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.programs.schema import OutputSchema, read_json
+from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
+from adwright.lm.compiling.bounds import ConstraintBounds
+from adwright.lm.compiling.bounds import check_schema as check_size
 
-__all__ = [
-    "DistinctLines",
-    "FirstThat",
-    "Join",
-    "JsonField",
-    "JsonItems",
-    "Majority",
-    "Numbered",
-    "StepFunction",
-    "TextLines",
-    "Trim",
-    "check_arity",
-    "run_step",
-]
+if TYPE_CHECKING:
+    from jsonschema_rs import Validator
+
+
+# --------------------------------------------------------------------------------------------------
+# Templates: constant text with places for variables.
+#
+#     Write an ad for {{product}}.
+#     Headline: {{headline:output}}
+#     Body: {{body:output}}
+#
+# `{{name}}` is an input, replaced by the text of a variable. `{{name:output}}` is an output: there
+# the model writes, and what it wrote belongs to the prompt of what follows. A name is a letter or
+# `_`, then letters, digits, `_` and `-`. `{{{{` stands for two braces; one brace is itself, and so
+# is
+# `}}` where no placeholder is open.
+#
+# Engines share the beginning that prompts have in common. So text that changes with each call, such
+# as the time, belongs behind the text that never changes; `Template.misplaced` says where it does
+# not
+# stand there.
+
+#: A name of a variable, call or step.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
+#: Three braces are one brace and a placeholder, unless they are four.
+_TOKEN = re.compile(
+    rf"(?P<braces>\{{\{{\{{\{{)|\{{\{{ *(?P<name>{NAME.pattern})(?P<output>:output)? *\}}\}}"
+    r"|(?P<wrong>\{\{(?!\{))",
+    re.ASCII,
+)
+#: A word of a name that speaks of what differs from call to call.
+_CHANGING = frozenset(
+    ("date", "datetime", "id", "nonce", "now", "time", "timestamp", "today", "uuid")
+)
+#: A date, a time of day or a UUID that was written into the constant text itself.
+_WRITTEN = re.compile(
+    r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}:\d{2}:\d{2}\b"
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
+    re.ASCII,
+)
+#: Less constant text is not worth sharing: engines share blocks of 16 tokens or more.
+_WORTH = 64
+
+
+@dataclass(frozen=True)
+class ConstantText:
+    """A piece of a template that is the same in each call."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A placeholder. is_output: whether the model writes there."""
+
+    name: str
+    is_output: bool = False
+
+
+@dataclass(frozen=True)
+class Misplaced:
+    """Text that changes and stands before text that does not.
+
+    what: the placeholder, or what is written in its place. line: of the template, from 1 on.
+    characters: of constant text behind it, which calls cannot share because of it.
+    """
+
+    what: str
+    line: int
+    characters: int
+
+    def __str__(self) -> str:
+        return (
+            f"line {self.line}: {self.what} changes from call to call, so {self.characters:,} "
+            "characters of constant text behind it are never shared: move it behind them"
+        )
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template, read. pieces: in the order of the text."""
+
+    pieces: tuple[ConstantText | Slot, ...]
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "template") -> Template:
+        """Read a template. where: its place, for errors.
+
+        Raises ConfigError, with the line, where a placeholder is not written as one; where an
+        output stands twice, or nothing is to be written at all.
+        """
+        pieces: list[ConstantText | Slot] = []
+        constant: list[str] = []
+        for part in _parts(text, where):
+            if isinstance(part, str):
+                constant.append(part)
+                continue
+            _add(pieces, constant)
+            pieces.append(part)
+        _add(pieces, constant)
+        outputs = [one.name for one in pieces if isinstance(one, Slot) and one.is_output]
+        twice = next((one for one, count in Counter(outputs).items() if count > 1), None)
+        if twice is not None:
+            raise ConfigError(
+                f"the output {twice} stands twice",
+                where=where,
+                hint=f"give each its own name; {{{{{twice}}}}} repeats what was written",
+            )
+        if not outputs:
+            raise ConfigError(
+                "the template has no output, so there is nothing to generate",
+                where=where,
+                hint="write {{answer:output}} where the model has to go on",
+            )
+        return cls(tuple(pieces))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs, each once, as they come; one that repeats an output is no input."""
+        found: dict[str, None] = {}
+        written: set[str] = set()
+        for one in self.slots:
+            if one.is_output:
+                written.add(one.name)
+            elif one.name not in written:
+                found[one.name] = None
+        return tuple(found)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, as they come."""
+        return tuple(one.name for one in self.slots if one.is_output)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The placeholders, as they come."""
+        return tuple(one for one in self.pieces if isinstance(one, Slot))
+
+    def misplaced(self, changing: frozenset[str] = frozenset()) -> tuple[Misplaced, ...]:
+        """Where text that changes with each call stands before constant text.
+
+        changing: inputs that do; besides them those are taken for such whose name says so (a word
+        such as time, date, id, now, uuid), and dates, times of day and UUIDs in the constant text.
+        Text behind the last output counts for nothing.
+        """
+        found: list[Misplaced] = []
+        line, behind = 1, self._constant_behind()
+        for piece, rest in zip(self.pieces, behind, strict=True):
+            if isinstance(piece, ConstantText):
+                for hit in _WRITTEN.finditer(piece.text):
+                    row = line + piece.text.count("\n", 0, hit.start())
+                    left = len(piece.text) - hit.end() + rest
+                    found.append(Misplaced(repr(hit.group()), row, left))
+                line += piece.text.count("\n")
+            elif not piece.is_output and _changes(piece.name, changing):
+                found.append(Misplaced(f"{{{{{piece.name}}}}}", line, rest))
+        return tuple(one for one in found if one.characters >= _WORTH)
+
+    def _constant_behind(self) -> list[int]:
+        """Of each piece, the characters of constant text between it and the next output."""
+        behind: list[int] = []
+        characters, is_read = 0, False
+        for piece in reversed(self.pieces):
+            behind.append(characters)
+            if isinstance(piece, ConstantText):
+                characters += len(piece.text) if is_read else 0
+            elif piece.is_output:
+                characters, is_read = 0, True
+        return behind[::-1]
+
+
+def _parts(text: str, where: str) -> Iterator[str | Slot]:
+    """The constant texts, which may be empty, and the placeholders."""
+    start = 0
+    for hit in _TOKEN.finditer(text):
+        yield text[start : hit.start()]
+        start = hit.end()
+        if hit["wrong"] is not None:
+            line = text.count("\n", 0, hit.start()) + 1
+            raise ConfigError(
+                f"{text[hit.start() : hit.start() + 40]!r} is no placeholder",
+                where=f"{where}, line {line}",
+                hint="write {{name}} or {{name:output}}; {{{{ stands for two braces",
+            )
+        yield "{{" if hit["braces"] is not None else Slot(hit["name"], hit["output"] is not None)
+    yield text[start:]
+
+
+def _add(pieces: list[ConstantText | Slot], constant: list[str]) -> None:
+    text = "".join(constant)
+    constant.clear()
+    if text:
+        pieces.append(ConstantText(text))
+
+
+def _changes(name: str, changing: frozenset[str]) -> bool:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").split("_")
+    return name in changing or not _CHANGING.isdisjoint(words)
+
+
+# --------------------------------------------------------------------------------------------------
+# JSON schemas of what a call writes and of what a step looks for.
+#
+# Checked by jsonschema-rs. A schema comes from strangers, so before it is used it is bounded, as
+# those of the engines are, and more strictly: patterns must be matched in linear time (no
+# look-around, no back-references), nothing is fetched, and no definition leads back to itself,
+# since
+# what checking costs could double with each level of the answer.
+
+_BOUNDS = ConstraintBounds()
+#: Objects of a schema once each reference is replaced by what it refers to.
+_EXPANDED = 2000
+#: What gives references another meaning than that of a path from the top.
+_DYNAMIC = frozenset(("$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor"))
+_SHOWN = 120
+
+
+class OutputSchema:
+    """A schema that texts are checked against.
+
+    Raises ConfigError where it is no schema, or above a bound; MissingExtraError without
+    jsonschema-rs. where: its place, for errors.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], *, where: str = "json_schema") -> None:
+        if find_spec("jsonschema_rs") is None:
+            raise MissingExtraError("checking a JSON schema", "lm")
+        try:
+            self._text = json.dumps(schema, allow_nan=False)
+            check_size(schema, _BOUNDS)
+            _check_references(json.loads(self._text))
+            self._validator = _validator(self._text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _refused(_first_line(error), where) from error
+        except ConfigError as error:
+            raise _refused(error.what, where) from error
+
+    def problem(self, value: object) -> str:
+        """What is wrong with a value that was read from JSON; "" where it fits."""
+        error = next(self._validator.iter_errors(value), None)
+        if error is None:
+            return ""
+        path = "".join(f"[{part!r}]" for part in error.instance_path)
+        return f"{error.message[:_SHOWN]}{f' at {path}' if path else ''}"
+
+    def problem_of_text(self, text: str) -> str:
+        """What is wrong with a text that must be JSON of this schema; "" where it fits."""
+        try:
+            value = read_json(text)
+        except ValueError as error:
+            return str(error)
+        return self.problem(value)
+
+
+def read_json(text: str) -> Any:
+    """What a text holds as JSON: one value, in which no name stands twice.
+
+    Raises ValueError that says what is wrong; Python's own reader takes NaN, and the last of two
+    values of one name.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is no JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {str(error)[:_SHOWN]}") from error
+
+
+@lru_cache(maxsize=256)
+def _validator(text: str) -> Validator:
+    """The programs of one front end have the same schemas again and again."""
+    import jsonschema_rs
+
+    linear = jsonschema_rs.RegexOptions()
+    return jsonschema_rs.Draft202012Validator(
+        json.loads(text), pattern_options=linear, retriever=_nothing
+    )
+
+
+def _nothing(uri: str) -> Any:
+    raise ValueError(f"it refers to {uri[:_SHOWN]}, and nothing is fetched")
+
+
+def _check_references(schema: object) -> None:
+    """Raise ValueError where a definition leads back to itself, or all of it together, with each
+    reference replaced, is too large."""
+    sizes: dict[str, int] = {}
+    open_ones: list[str] = []
+
+    def size(part: object) -> int:
+        if isinstance(part, Sequence) and not isinstance(part, str):
+            return sum(size(one) for one in part)
+        if not isinstance(part, Mapping):
+            return 0
+        dynamic = next((name for name in part if _is_dynamic(name, part[name])), None)
+        if dynamic is not None:
+            raise ValueError(f"{dynamic} is not taken: write $ref to a definition")
+        total = 1 + sum(size(one) for one in part.values())
+        if isinstance(part.get("$ref"), str):
+            total += referred(part["$ref"])
+        if total > _EXPANDED:
+            raise ValueError(f"with each reference replaced it has more than {_EXPANDED} objects")
+        return total
+
+    def referred(reference: str) -> int:
+        if reference in open_ones:
+            raise ValueError(f"{reference} leads back to itself, so what it admits has no bound")
+        if reference not in sizes:
+            open_ones.append(reference)
+            sizes[reference] = size(_at(schema, reference))
+            open_ones.pop()
+        return sizes[reference]
+
+    size(schema)
+
+
+def _is_dynamic(name: str, value: object) -> bool:
+    return name in _DYNAMIC and isinstance(value, str)
+
+
+def _at(schema: object, reference: str) -> object:
+    """What a reference inside the schema refers to."""
+    if reference != "#" and not reference.startswith("#/"):
+        raise ValueError(
+            f"$ref {reference[:_SHOWN]!r} is not inside the schema: write #/$defs/NAME"
+        )
+    found = schema
+    for part in reference.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, Mapping) and name in found:
+            found = found[name]
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            raise ValueError(f"$ref {reference[:_SHOWN]!r} refers to nothing")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        raise ValueError(f"the name {twice[:_SHOWN]!r} stands twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _refused(why: str, where: str) -> ConfigError:
+    return ConfigError(f"the schema cannot be used: {why}", where=where, hint="correct it")
+
 
 #: What stands before an item of a list: "1. ", "2) ", "- ", "* ".
 _MARK = re.compile(r"(?:\d{1,4}[.)]|[-*•])\s+")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "`": "`"}
 _LONGEST_SEPARATOR = 1000
-_SHOWN = 60
+_STEPS_SHOWN = 60
 
 
 @settings
@@ -284,7 +632,7 @@ def _trimmed(function: Trim, text: str) -> str:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+    return repr(text if len(text) <= _STEPS_SHOWN else text[:_STEPS_SHOWN] + "...")
 
 
 def _check_separator(where: str, separator: str) -> None:

@@ -45,7 +45,7 @@ from adwright.core.child_process import JsonLines, WorkerProcess, take_up
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import AdwrightError, DataError, ResourceError
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec, open_lm
 
 __all__ = [

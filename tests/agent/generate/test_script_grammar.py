@@ -14,7 +14,7 @@ from tests.support.agent.shop_document import shop_document
 llguidance = pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 from adwright.lm.engine.generation import GenerationConfig  # noqa: E402
-from adwright.lm.engine.grammar import compiled  # noqa: E402
+from adwright.lm.engine.hf_tokens import compiled  # noqa: E402
 
 ELEMENTS = shop_document().elements
 TASK = GrammarChoice(texts=("Spring", 'a "b" \\'))

@@ -18,8 +18,13 @@ from adwright.agent.generate.tuned_writer import (
     open_tuned_writer,
 )
 from adwright.core.errors import AssetError
-from adwright.lm.engine.generation import Completions, GenerationConfig, Message, Prompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import (
+    Completions,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    Prompt,
+)
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.agent.shop_document import shop_document
 

@@ -31,7 +31,7 @@ from adwright.agent.run.postconditions import Postconditions
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.agent.shop_app import Offer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document

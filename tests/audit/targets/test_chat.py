@@ -7,12 +7,7 @@ import pytest
 from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
 from adwright.audit.targets.target import Ask
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Completions,
-    GenerationConfig,
-    Prompt,
-)
+from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, Prompt
 from adwright.lm.engine.http import HttpConfig, HttpModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.audit.shops import REQUEST, kettles

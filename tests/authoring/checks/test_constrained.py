@@ -11,7 +11,7 @@ from adwright.authoring.checks.settings import CheckConfig
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, task_named
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.engine.grammar import check_constraint, compiled
+from adwright.lm.engine.hf_tokens import check_constraint, compiled
 
 
 def request_of(*titles: str, occasion: str = "") -> AuthoringRequest:

@@ -25,7 +25,7 @@ from adwright.authoring.tasks.prompts import PromptBounds, shown_labels
 from adwright.authoring.tasks.task import Request, task_named
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig, Message, Scores
-from adwright.lm.engine.grammar import compiled
+from adwright.lm.engine.hf_tokens import compiled
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 
 TEA = Product("t1", "Mill Lane Assam 80 bags")

@@ -6,8 +6,7 @@ from contextlib import suppress
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.lm.compiling.bounds import ConstraintBounds
-from adwright.lm.compiling.gbnf_bounds import check_gbnf
+from adwright.lm.compiling.bounds import ConstraintBounds, check_gbnf
 
 SMALL = ConstraintBounds(
     parts=3, depth=3, chain=2, literal=10, repetition=20, expanded=100, states=30

@@ -6,7 +6,7 @@ pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 from llguidance import LLMatcher, LLTokenizer
 
-from adwright.lm.compiling.limits import parser_limits
+from adwright.lm.compiling.bounds import parser_limits
 
 
 def test_a_grammar_that_explodes_is_refused() -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.lm.compiling.bounds import ConstraintBounds
-from adwright.lm.compiling.schema_bounds import check_schema, schema_states
+from adwright.lm.compiling.bounds import ConstraintBounds, check_schema, schema_states
 
 SMALL = ConstraintBounds(parts=5, depth=6, chain=2, literal=10, states=20)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import AnswerWriter
 from adwright.lm.engine.generation import GenerationConfig, Usage
 from adwright.lm.engine.scripted import ByteTokens
 

@@ -8,10 +8,14 @@ import numpy.typing as npt
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.base import Pair, TokenEngine, Vectors
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo, TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.base import AnswerWriter, Pair, TokenEngine, Vectors
+from adwright.lm.engine.generation import (
+    Cancellation,
+    GenerationConfig,
+    LanguageModel,
+    ModelInfo,
+    TokenPrompt,
+)
 from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
 
 CONTEXT = 12

@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.capabilities import Capabilities, check_least
+from adwright.lm.engine.generation import Capabilities, check_least
 from adwright.lm.open_model import ENGINES
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("gguf", reason="the extra lm is not installed")
 import gguf
 
 from adwright.core.errors import AssetError
-from adwright.lm.engine.gguf_fields import gguf_fields
+from adwright.lm.engine.weights import gguf_fields
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ import pytest
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.core.errors import AssetError, ConfigError
-from adwright.lm.engine.generation import Message
+from adwright.lm.engine.generation import Message, TemplateTokenizer, Tokenizer
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import TemplateTokenizer, Tokenizer
 from tests.support.lm.tiny_llama import tiny_tokenizer, tiny_tokens
 
 

@@ -20,9 +20,15 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 from fastapi import FastAPI
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Cancellation, Chat, GenerationConfig, Message, TokenPrompt
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chat,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    TokenPrompt,
+)
 from adwright.lm.engine.http import HttpConfig, HttpModel
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel

@@ -3,11 +3,11 @@ from __future__ import annotations
 import inspect
 
 from adwright.lm.engine.base import Engine
+from adwright.lm.engine.generation import LanguageModel, Tokenizer
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import LanguageModel, Tokenizer
 from adwright.lm.engine.scripted import ByteTokens
-from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens
-from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
+from adwright.lm.native_engines.llamacpp_model import XllamacppTokens
+from adwright.lm.native_engines.openvino_model import OpenVinoTokens
 
 
 def names_of(protocol: type) -> set[str]:

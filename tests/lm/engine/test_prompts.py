@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.lm.engine.generation import Chat, Message, TokenPrompt
-from adwright.lm.engine.prompts import (
+from adwright.lm.engine.base import (
     cancelled_score,
     continuation_ids,
     paired,
@@ -17,6 +16,7 @@ from adwright.lm.engine.prompts import (
     require_text,
     runs,
 )
+from adwright.lm.engine.generation import Chat, Message, TokenPrompt
 from adwright.lm.engine.scripted import ByteTokens
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, LanguageModel, Message
 from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.lm.engine.stopping import AnswerText
+from adwright.lm.engine.base import AnswerText
 
 
 def decode(ids: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.templates import check_settings, template_names
+from adwright.lm.engine.hf_tokens import check_settings, template_names
 
 TEMPLATE = """{{ bos_token }}{% if enable_thinking is defined and enable_thinking %}think{% endif %}
 {%- for message in messages %}{{ message.content }}{{ style }}{% if tools %}{{ tools }}{% endif %}

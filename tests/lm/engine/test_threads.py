@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from adwright.lm.engine.threads import fitting_threads
+from adwright.lm.engine.weights import fitting_threads
 
 
 def test_what_is_asked_for_is_taken() -> None:

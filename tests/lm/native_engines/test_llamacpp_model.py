@@ -19,9 +19,14 @@ pytest.importorskip("gguf", reason="the extra lm is not installed")
 pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 from adwright.core.errors import AssetError, ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, TokenPrompt
+from adwright.lm.engine.generation import (
+    Cancellation,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    TokenPrompt,
+)
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.llamacpp_model import XllamacppModel

@@ -16,7 +16,7 @@ pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
 pytest.importorskip("gguf", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.native_engines.llamacpp_process import Process
+from adwright.lm.native_engines.llamacpp_model import Process
 from adwright.lm.native_engines.supervisor import RestartBounds
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 
@@ -145,7 +145,7 @@ def test_closing_ends_what_runs(process: Process) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_does_not_outlive_its_parent(how: signal.Signals, settings: dict[str, Any]) -> None:
     code = (
-        "from adwright.lm.native_engines.llamacpp_process import Process\n"
+        "from adwright.lm.native_engines.llamacpp_model import Process\n"
         f"process = Process({settings!r})\n"
         f"ticket = process.submit({LONG!r} | {{'n_predict': 10**6}})\n"
         "next(iter(ticket))\n"
@@ -167,7 +167,7 @@ def test_it_does_not_outlive_its_parent(how: signal.Signals, settings: dict[str,
 
 def test_a_program_that_forgets_to_close_leaves_nobody(settings: dict[str, Any]) -> None:
     code = (
-        "from adwright.lm.native_engines.llamacpp_process import Process\n"
+        "from adwright.lm.native_engines.llamacpp_model import Process\n"
         f"process = Process({settings!r})\n"
         "print(process.pid, flush=True)\n"
     )

@@ -7,7 +7,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
-from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens
+from adwright.lm.native_engines.llamacpp_model import XllamacppTokens
 
 FIELDS = {
     "tokenizer.ggml.tokens": ["a", "b", "<|im_end|>", "<|begin|>", "<|endoftext|>"],

@@ -16,9 +16,14 @@ pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
 pytest.importorskip("gguf", reason="the extra lm is not installed")
 
 from adwright.core.errors import AssetError, ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, TokenPrompt
+from adwright.lm.engine.generation import (
+    Cancellation,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    TokenPrompt,
+)
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig, OpenVinoModel, _sizes
 from tests.support.lm.smollm2 import CAPITAL, smollm2

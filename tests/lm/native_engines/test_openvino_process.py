@@ -15,9 +15,8 @@ import pytest
 
 from adwright.core.child_process import WorkerProcess
 from adwright.core.errors import AssetError, ConfigError, ResourceError
-from adwright.lm.native_engines.openvino_process import PipelineProcess
-from adwright.lm.native_engines.openvino_steps import StepOutput, StepRequest
-from adwright.lm.native_engines.openvino_worker import serve
+from adwright.lm.native_engines.openvino_model import PipelineProcess
+from adwright.lm.native_engines.openvino_worker import StepOutput, StepRequest, serve
 
 
 class Counting:

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("openvino", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.native_engines.openvino_steps import StepOutput, Stepper, StepRequest
+from adwright.lm.native_engines.openvino_worker import StepOutput, Stepper, StepRequest
 
 #: Steps that do not end while a test does something else.
 MANY = 20_000

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import Message
-from adwright.lm.engine.language_model import Tokenizer
-from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
+from adwright.lm.engine.generation import Message, Tokenizer
+from adwright.lm.native_engines.openvino_model import OpenVinoTokens
 
 
 class Refusing:

@@ -10,8 +10,12 @@ import pytest
 
 pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
 
-from adwright.lm.native_engines.openvino_steps import StepOutput, StepRequest
-from adwright.lm.native_engines.openvino_worker import generation_config, serve
+from adwright.lm.native_engines.openvino_worker import (
+    StepOutput,
+    StepRequest,
+    generation_config,
+    serve,
+)
 
 
 class Echo:

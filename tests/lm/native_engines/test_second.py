@@ -6,8 +6,8 @@ import time
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.engine.base import cancelled_score
 from adwright.lm.engine.generation import Cancellation
-from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.native_engines.second import Second
 
 

@@ -8,10 +8,9 @@ import torch
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.adapter_cache import AdapterCache, BaseMaps, PooledAdapter
+from adwright.lm.serving.kinds import GatheredMethod
+from adwright.lm.serving.prefixes import PagePool, PageShape
 from adwright.tuning.additive.adapters import SSF
 from adwright.tuning.methods import apply
 from adwright.tuning.modules import Target

@@ -11,7 +11,7 @@ from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.serving.adapter_folding import MergePolicy, Merger, folded_weights
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.rows import Row
+from adwright.lm.serving.scheduler import Row
 from adwright.tuning.methods import load_tuned
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
 from tests.support.lm.tiny_llama import tiny_llama

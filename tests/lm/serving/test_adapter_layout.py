@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.lm.serving.page_pool import PageShape
+from adwright.lm.serving.adapter_cache import BaseMaps, Layout, grain_of, image, layout_of
+from adwright.lm.serving.kinds import GatheredMethod
+from adwright.lm.serving.prefixes import PageShape
 from adwright.tuning.additive.adapters import SerialAdapter
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import PARTS, saved_parts

@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    GenerationConfig,
+    LanguageModel,
+    ModelInfo,
+)
 from adwright.lm.serving.adapter_model import AdapterModel
-from adwright.lm.serving.rows import AnswerRow, Row
-from adwright.lm.torch_engine.constraint import Grammars
+from adwright.lm.serving.scheduler import AnswerRow, Row
+from adwright.lm.torch_engine.decode import Grammars
 from tests.support.lm.adapter_engine import models_of
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_model, tiny_tokens
 

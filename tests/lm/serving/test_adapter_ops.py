@@ -8,12 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.lm.serving.adapter_cache import AdapterCache
-from adwright.lm.serving.adapter_layout import grain_of
+from adwright.lm.serving.adapter_cache import AdapterCache, BaseMaps, grain_of
 from adwright.lm.serving.adapter_ops import RowOps, Stretch
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.updates import MapUpdate
-from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.kinds import MapUpdate
+from adwright.lm.serving.prefixes import PagePool, PageShape
 from adwright.tuning.additive.adapters import activated
 from adwright.tuning.modules import LINEAR
 from tests.support.lm.adapter_engine import PARTS, saved_parts

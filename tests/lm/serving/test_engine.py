@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.rows import ScoreRow
+from adwright.lm.serving.scheduler import ScoreRow
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import BLOCK, PARTS, alone, models_of, odd_texts, saved_parts
 

@@ -16,7 +16,7 @@ from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.serving.adapter_cache import AdapterCache
 from adwright.lm.serving.config import ServingConfig
-from adwright.lm.serving.rows import ScoreRow
+from adwright.lm.serving.scheduler import ScoreRow
 from tests.support.lm.adapter_engine import BLOCK, models_of, saved_parts
 
 

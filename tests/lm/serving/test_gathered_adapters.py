@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.lm.serving.gathered_adapters import BaseMaps, NotGathered
-from adwright.lm.serving.kinds.shapes import GatheredMethod
-from adwright.lm.serving.kinds.updates import MapUpdate
+from adwright.lm.serving.adapter_cache import BaseMaps, NotGathered
+from adwright.lm.serving.kinds import GatheredMethod, MapUpdate
 from adwright.tuning.additive.adapters import IA3, SSF, AdaMix, SerialAdapter, activated
 from adwright.tuning.efficient.memory import AdapterDrop, LoRAFA
 from adwright.tuning.methods import load_tuned

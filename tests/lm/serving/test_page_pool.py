@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.prefixes import PagePool, PageShape
 from adwright.tuning.modules import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 

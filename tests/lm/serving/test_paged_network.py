@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.adapter_cache import BaseMaps
+from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
 from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
+from adwright.lm.serving.prefixes import PagePool, PageShape
 from adwright.tuning.methods import apply
 from adwright.tuning.modules import Sizes
 from adwright.tuning.reparameterised.lora import LoRA

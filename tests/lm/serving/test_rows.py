@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from adwright.core.errors import ResourceError, ValueInvalidError
-from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import AnswerWriter
 from adwright.lm.engine.generation import Chunk, GenerationConfig
-from adwright.lm.serving.rows import (
+from adwright.lm.serving.scheduler import (
     AnswerRow,
     EmbeddingRow,
     PrefixRow,
@@ -17,7 +17,7 @@ from adwright.lm.serving.rows import (
     failed_pass,
     sample,
 )
-from adwright.lm.torch_engine.constraint import Grammars
+from adwright.lm.torch_engine.decode import Grammars
 from adwright.lm.torch_engine.network import Network
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
 

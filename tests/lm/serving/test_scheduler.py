@@ -7,13 +7,11 @@ import pytest
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.serving.adapter_cache import AdapterCache, _Known
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.rows import AnswerRow, ScoreRow
-from adwright.lm.serving.scheduler import Scheduler, Turn
+from adwright.lm.serving.adapter_cache import AdapterCache, BaseMaps, _Known
+from adwright.lm.serving.prefixes import PagePool, PageShape
+from adwright.lm.serving.scheduler import AnswerRow, Scheduler, ScoreRow, Turn
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import saved_parts
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens

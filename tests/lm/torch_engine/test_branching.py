@@ -9,9 +9,9 @@ import torch
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, TokenPrompt
-from adwright.lm.torch_engine import branching
-from adwright.lm.torch_engine.branching import branched_rows
+from adwright.lm.torch_engine import score as branching
 from adwright.lm.torch_engine.network import Network
+from adwright.lm.torch_engine.score import branched_rows
 from tests.support.lm.tiny_llama import tiny_llama, tiny_model
 
 FIRST, SECOND = [10, 11, 12], [20, 21]

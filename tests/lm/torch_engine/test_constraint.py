@@ -9,7 +9,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.torch_engine.constraint import Grammars
+from adwright.lm.torch_engine.decode import Grammars
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokenizer, tiny_tokens
 
 END = 1

@@ -6,7 +6,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 import torch
 
-from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.torch_engine.decode import decode
 from adwright.lm.torch_engine.network import Network, PromptBatch

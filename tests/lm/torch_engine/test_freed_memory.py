@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.lm.torch_engine.freed_memory import give_back
+from adwright.lm.torch_engine.model import give_back
 
 
 def resident_mb() -> float:

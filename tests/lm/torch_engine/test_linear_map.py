@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from adwright.lm.torch_engine.linear_map import mapped, row_mapped
+from adwright.lm.torch_engine.network import mapped, row_mapped
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.torch_engine.logit_rules import LogitRules
+from adwright.lm.torch_engine.decode import LogitRules
 
 V = 7
 

@@ -18,8 +18,13 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 import torch
 
 from adwright.core.errors import AssetError, ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import (
+    Cancellation,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    TokenPrompt,
+)
 from adwright.lm.torch_engine import network
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, fitting_dtype, quick_dtype

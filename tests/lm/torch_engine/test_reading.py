@@ -9,7 +9,7 @@ import torch
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.torch_engine.network import Network
-from adwright.lm.torch_engine.reading import read_rows
+from adwright.lm.torch_engine.score import read_rows
 from tests.support.lm.tiny_llama import tiny_llama, tiny_model, tiny_tokens
 
 BEFORE, TEXTS = [1, 2, 3], [[5, 6, 7], [8], [9, 10]]

@@ -4,12 +4,7 @@ import pytest
 import torch
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.torch_engine.sampling import (
-    generator,
-    likeliest,
-    log_probability,
-    next_tokens,
-)
+from adwright.lm.torch_engine.decode import generator, likeliest, log_probability, next_tokens
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 0.0, 3.0, 2.9]])
 

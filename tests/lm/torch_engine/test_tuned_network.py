@@ -15,8 +15,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.lm.torch_engine.network import Network
-from adwright.lm.torch_engine.tuned_network import tuned_folder, tuned_over
+from adwright.lm.torch_engine.network import Network, tuned_folder, tuned_over
 from adwright.tuning.additive.prompts import DePT, PromptTuning
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.reparameterised.activated import ActivatedLoRA

@@ -5,10 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.programs.adapters.chat_calls import ChatCall, chat_program
-from adwright.programs.build import build_graph
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import Program
+from adwright.programs.frontend.chats import ChatCall, chat_program
+from adwright.programs.graph import build_graph
+from adwright.programs.program import THROUGHPUT, Program
 from tests.support.service.program_apps import chat_prompt
 
 TEXT = st.text("ab{}:\n ", max_size=12)

@@ -8,10 +8,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.adapters.langgraph_node import program_node
-from adwright.programs.frontend.function import Input, Output, semantic_function
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import Program, SemanticCall, WantedOutput
+from adwright.programs.frontend.flow import Input, Output, program_node, semantic_function
+from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
 from tests.support.programs.dispatching import dispatcher_of
 from tests.support.programs.echo_engine import EchoEngine

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.dispatch.admission import Admission, AdmissionBounds, OverloadedError
+from adwright.programs.dispatch.terms import Admission, AdmissionBounds, OverloadedError
 
 
 def admission_of(**bounds: int | None) -> Admission:

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.dispatch.canary import CanaryTerms, SampledAnswer, contradict
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import Program, SemanticCall, WantedOutput
+from adwright.programs.dispatch.terms import CanaryTerms, SampledAnswer, contradict
+from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
 from adwright.programs.runner import run_program
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport
 from tests.support.programs.dispatching import check_empty, dispatcher_of, with_terms

@@ -12,14 +12,11 @@ from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import Program, SemanticCall, WantedOutput
+from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session, run_program
 from adwright.programs.scheduling.engine import EngineStats
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
-from adwright.programs.simulation.simulate import simulate
-from adwright.programs.simulation.simulated import SimulatedEngine
+from adwright.programs.simulation import Segment, SimCall, SimProgram, SimulatedEngine, simulate
 from tests.support.chains import CURVE, fixed
 from tests.support.programs.dispatching import QUICK, check_empty, dispatcher_of
 from tests.support.programs.scripted_engine import SALTED, ScriptedEngine

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.dispatch.chain_job import ChainJob, SayingFailedError, further_settings
+from adwright.programs.dispatch.ready import ChainJob, SayingFailedError, further_settings
 from tests.support.programs.asking import Said, job_of
 from tests.support.programs.scripted_engine import SALTED
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.dispatch.counting import AnswerLengths, TokenCounts
+from adwright.programs.dispatch.ready import AnswerLengths, TokenCounts
 
 
 def test_each_text_is_counted_once_in_each_domain() -> None:

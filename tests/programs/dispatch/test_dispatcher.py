@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.dispatch.admission import AdmissionBounds, OverloadedError
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
-from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.dispatch.terms import AdmissionBounds, DispatchTerms, OverloadedError
 from adwright.programs.frontend.explain import explain
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import Session, run_program
+from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
+from adwright.programs.runner import Failure, Session, run_program
 from adwright.programs.scheduling.engine import EngineCapabilities
-from adwright.programs.variable import Failure
 from tests.support.programs.dispatching import check_empty, dispatcher_of, with_terms
 from tests.support.programs.fake_model import answer
 from tests.support.programs.interpreter import Interpreter

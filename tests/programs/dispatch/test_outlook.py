@@ -7,15 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.build import build_graph
-from adwright.programs.chain_engine import AskedChain
-from adwright.programs.dispatch.counting import TokenCounts
-from adwright.programs.dispatch.outlook import PrefixTexts, ProgramOutlook
-from adwright.programs.dispatch.ready import ChainReader
-from adwright.programs.objective import LATENCY
+from adwright.programs.dispatch.ready import ChainReader, PrefixTexts, ProgramOutlook, TokenCounts
+from adwright.programs.graph import build_graph
 from adwright.programs.prefixes import PrefixSeed, text_prefixes
-from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import Session
+from adwright.programs.program import LATENCY, Program, SemanticCall, WantedOutput
+from adwright.programs.runner import AskedChain, Session
 from tests.support.programs.asking import SEAT, job_of
 from tests.support.programs.echo_engine import EchoEngine
 

@@ -7,13 +7,15 @@ import asyncio
 import pytest
 
 from adwright.core.errors import ProgramError
-from adwright.programs.chain_engine import AskedChain, ChainEngine, Saying
-from adwright.programs.dispatch.admission import Admission, AdmissionBounds, OverloadedError
-from adwright.programs.dispatch.counting import TokenCounts
-from adwright.programs.dispatch.program_engine import ProgramEngine
-from adwright.programs.dispatch.ready import ChainReader
+from adwright.programs.dispatch.ready import ChainReader, TokenCounts
+from adwright.programs.dispatch.terms import (
+    Admission,
+    AdmissionBounds,
+    OverloadedError,
+    ProgramEngine,
+)
 from adwright.programs.dispatch.trace import TraceStore
-from adwright.programs.runner import Session
+from adwright.programs.runner import AskedChain, ChainEngine, Saying, Session
 from tests.support.programs.asking import SEAT, Said, asked_for
 from tests.support.programs.dispatching import dispatcher_of
 from tests.support.programs.scripted_engine import ScriptedEngine

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.chain_engine import AskedChain
 from adwright.programs.deduction import Deduced
-from adwright.programs.dispatch.counting import TokenCounts
-from adwright.programs.dispatch.ready import ChainReader, ProgramSeat
+from adwright.programs.dispatch.ready import ChainReader, ProgramSeat, TokenCounts
 from adwright.programs.graph import Chain
-from adwright.programs.objective import Objective
-from adwright.programs.program import SemanticCall
-from adwright.programs.template import ConstantText
+from adwright.programs.program import Objective, SemanticCall
+from adwright.programs.runner import AskedChain
+from adwright.programs.steps import ConstantText
 
 SEAT = ProgramSeat("p", "shop", "shop", False, 7.0)
 

@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from adwright.programs.dispatch.spans import emit_spans
-from adwright.programs.dispatch.trace import ProgramTrace, TraceEvent
-from adwright.programs.scheduling.placement import PlacementScore
+from adwright.programs.dispatch.trace import ProgramTrace, TraceEvent, emit_spans
+from adwright.programs.scheduling.scheduler import PlacementScore
 
 EVENTS = (
     TraceEvent(10.0, "submit"),

@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.programs.dispatch.trace import TraceEvent, TraceStore
-from adwright.programs.scheduling.placement import PlacementScore
+from adwright.programs.scheduling.scheduler import PlacementScore
 
 SCORE = PlacementScore(0.1, 0.2, 0.3)
 

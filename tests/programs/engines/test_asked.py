@@ -4,7 +4,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.engines.asked import OneDomain, generation_settings
+from adwright.programs.engines.engine_errors import OneDomain, generation_settings
 
 
 def test_length_schema_and_the_rest() -> None:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.engine.language_model import Health
+from adwright.lm.engine.base import AnswerWriter
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, Health
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.programs.engines.engine_errors import EngineFailedError, EngineGoneError
 from adwright.programs.engines.model_engine import ModelEngine

@@ -17,7 +17,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.programs.engines.engine_errors import EngineGoneError
-from adwright.programs.engines.openvino import openvino_engine
+from adwright.programs.engines.model_engine import openvino_engine
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 
 FIXED = GenerationConfig(ignore_eos=True)

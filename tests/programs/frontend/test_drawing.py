@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
-from adwright.programs.frontend.drawing import Arrow, Box, draw
+from adwright.programs.frontend.explain import Arrow, Box, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 

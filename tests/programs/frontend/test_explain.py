@@ -5,8 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from adwright.programs.frontend.explain import explain
-from adwright.programs.objective import Objective
-from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
+from adwright.programs.program import NativeStep, Objective, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import Numbered
 
 RULES = "Follow the rules of the house, all of them, at any time, in each and every ad. "

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.build import build_graph, misplaced_texts
 from adwright.programs.frontend.files import PROGRAMS, program_text, read_program
+from adwright.programs.graph import build_graph, misplaced_texts
 
 CALL = {"name": "writer", "template": "An ad for {{product}}: {{ad:output}}"}
 

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.build import build_graph
 from adwright.programs.frontend.flow import Flow
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.program import Program, SemanticCall
+from adwright.programs.graph import build_graph
+from adwright.programs.program import LATENCY, THROUGHPUT, Objective, Program, SemanticCall
 from adwright.programs.runner import Session
 from adwright.programs.steps import Join, TextLines
 from tests.support.programs.echo_engine import EchoEngine

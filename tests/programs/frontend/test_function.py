@@ -8,9 +8,8 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.frontend.flow import Flow, TextFuture
-from adwright.programs.frontend.function import Input, Output, semantic_function
-from adwright.programs.objective import LATENCY, THROUGHPUT
+from adwright.programs.frontend.flow import Flow, Input, Output, TextFuture, semantic_function
+from adwright.programs.program import LATENCY, THROUGHPUT
 from adwright.programs.runner import Session
 from adwright.programs.steps import Numbered
 from tests.support.programs.echo_engine import EchoEngine

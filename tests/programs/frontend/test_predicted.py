@@ -6,8 +6,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.frontend.explain import explain
 from adwright.programs.frontend.predicted import predict_placement
-from adwright.programs.objective import LATENCY
-from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
+from adwright.programs.program import LATENCY, NativeStep, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import Join
 
 

@@ -13,8 +13,7 @@ import pytest
 from adwright.core.errors import ConfigError, ProgramError, ResourceError
 from adwright.programs.frontend.flow import Flow
 from adwright.programs.frontend.remote import RemoteProgram
-from adwright.programs.objective import Objective
-from adwright.programs.program import Program, SemanticCall
+from adwright.programs.program import Objective, Program, SemanticCall
 from adwright.programs.steps import Join
 from adwright.web.server import on_loopback
 from tests.support.service.program_apps import ScriptedRouter, program_app

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from adwright.programs.objective import THROUGHPUT, Objective
+from adwright.programs.program import THROUGHPUT, Objective
+from adwright.programs.scheduling.engine import ReadyChain, StepLimit
 from adwright.programs.scheduling.engine_state import EngineState, WaitingChain
-from adwright.programs.scheduling.latency_curve import StepLimit
-from adwright.programs.scheduling.ready_chain import ReadyChain
 from tests.support.chains import CURVE, chain_of, state_of
 
 FREE = StepLimit()

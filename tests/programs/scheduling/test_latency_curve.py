@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.scheduling.latency_curve import LatencyCurve, StepLimit
+from adwright.programs.program import LATENCY, THROUGHPUT, Objective
+from adwright.programs.scheduling.engine import LatencyCurve, StepLimit
 from tests.support.chains import CURVE, chain_of
 
 

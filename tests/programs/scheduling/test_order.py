@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.programs.objective import THROUGHPUT, Objective
+from adwright.programs.program import THROUGHPUT, Objective
+from adwright.programs.scheduling.engine import ReadyChain
 from adwright.programs.scheduling.order import ChainQueue, OrderTerms, class_of
-from adwright.programs.scheduling.ready_chain import ReadyChain
 from tests.support.chains import chain_of
 
 

@@ -6,11 +6,10 @@ from collections import Counter
 
 import pytest
 
-from adwright.programs.objective import LATENCY
+from adwright.programs.program import LATENCY
+from adwright.programs.scheduling.engine import ReadyChain, StepLimit
 from adwright.programs.scheduling.engine_state import EngineState, WaitingChain
-from adwright.programs.scheduling.latency_curve import StepLimit
-from adwright.programs.scheduling.placement import Placement, PlacementTerms, place
-from adwright.programs.scheduling.ready_chain import ReadyChain
+from adwright.programs.scheduling.scheduler import Placement, PlacementTerms, place
 from tests.support.chains import chain_of, state_of
 
 SHARED = 77

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from adwright.programs.scheduling.radix import PrefixIndex
+from adwright.programs.scheduling.engine_state import PrefixIndex
 
 
 def put(index: PrefixIndex, names: str, now: float = 0.0, tenant: str = "t", own: int = 10) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from adwright.programs.scheduling.engine_state import EngineState
-from adwright.programs.scheduling.latency_curve import StepLimit
-from adwright.programs.scheduling.ready_chain import UpcomingPrefix
-from adwright.programs.scheduling.retention import KeepDecision, keep_decisions
+from adwright.programs.scheduling.engine import StepLimit, UpcomingPrefix
+from adwright.programs.scheduling.engine_state import EngineState, KeepDecision, keep_decisions
 from tests.support.chains import chain_of, state_of
 
 

@@ -7,10 +7,9 @@ import math
 import pytest
 
 from adwright.core.errors import ValueInvalidError
-from adwright.programs.objective import THROUGHPUT
-from adwright.programs.scheduling.engine_state import EngineRest
-from adwright.programs.scheduling.ready_chain import UpcomingPrefix
-from adwright.programs.scheduling.retention import KeepDecision
+from adwright.programs.program import THROUGHPUT
+from adwright.programs.scheduling.engine import UpcomingPrefix
+from adwright.programs.scheduling.engine_state import EngineRest, KeepDecision
 from adwright.programs.scheduling.scheduler import (
     Aside,
     Dropped,

@@ -11,11 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import ResourceError
-from adwright.programs.objective import THROUGHPUT
+from adwright.programs.program import THROUGHPUT
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
-from adwright.programs.simulation.simulate import ClientKind, Outage, SimulatedRun, simulate
-from adwright.programs.simulation.simulated import SimulatedEngine
+from adwright.programs.simulation import (
+    ClientKind,
+    Outage,
+    Segment,
+    SimCall,
+    SimProgram,
+    SimulatedEngine,
+    SimulatedRun,
+    simulate,
+)
 from benchmarks.programs import _sim_workloads as workloads
 from tests.support.chains import CAN, CURVE, fixed, random_programs
 

@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from adwright.core.clock import FixedClock
-from adwright.lm.engine.generation import ModelInfo
-from adwright.lm.engine.language_model import Health, LanguageModel
+from adwright.lm.engine.generation import Health, LanguageModel, ModelInfo
 from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
 from adwright.service.lm.routes import router
 from adwright.web.server import on_loopback

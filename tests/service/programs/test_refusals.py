@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.limits import ProgramLimits
+from adwright.programs.graph import ProgramLimits
 from adwright.programs.program import Program
 from adwright.service.programs.refusals import Refused, path_of, refusing
 from adwright.web.errors import ApiError

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from adwright.programs.objective import LATENCY
-from adwright.programs.program import Program, SemanticCall
+from adwright.programs.program import LATENCY, Program, SemanticCall
 from adwright.programs.runner import Session
 from adwright.service.lm.work import Gone
 from adwright.service.programs.waits import event, settled, text_events, waited

@@ -25,7 +25,7 @@ from adwright.creative.memory.seed.texts.brief import AdBrief
 from adwright.creative.memory.seed.texts.filters import AdFilterConfig
 from adwright.creative.memory.seed.writer import TuneCost, WriterRow
 from adwright.creative.records.ad_record import AdRecord
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from tests.support.writing import Teller
 
 __all__ = ["CONFIG", "WORDS", "RepeatingWriter", "WordJudge", "seed_ads", "seed_data"]

@@ -11,7 +11,7 @@ import torch
 
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.kinds.shapes import GatheredMethod
+from adwright.lm.serving.kinds import GatheredMethod
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.tuning.additive.adapters import IA3, SSF, SerialAdapter
 from adwright.tuning.efficient.memory import LoRAFA

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.chain_engine import AskedChain
 from adwright.programs.deduction import Deduced
-from adwright.programs.dispatch.chain_job import ChainJob
-from adwright.programs.dispatch.ready import ProgramSeat
+from adwright.programs.dispatch.ready import ChainJob, ProgramSeat
 from adwright.programs.dispatch.trace import ProgramTrace
 from adwright.programs.graph import Chain
-from adwright.programs.objective import LATENCY
-from adwright.programs.program import SemanticCall
-from adwright.programs.template import ConstantText
+from adwright.programs.program import LATENCY, SemanticCall
+from adwright.programs.runner import AskedChain
+from adwright.programs.steps import ConstantText
 from tests.support.chains import chain_of
 
 __all__ = ["SEAT", "Said", "asked_for", "job_of"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.keeper import KeeperBounds
 from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.scheduling.engine import LatencyCurve
 from tests.support.programs.scripted_engine import ScriptedEngine
 
 __all__ = ["QUICK", "SCRIPTED_CURVE", "check_empty", "dispatcher_of", "with_terms"]

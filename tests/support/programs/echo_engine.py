@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from adwright.programs.chain_engine import AskedChain
+from adwright.programs.runner import AskedChain
 
 __all__ = ["EchoEngine"]
 

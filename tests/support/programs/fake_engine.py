@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from adwright.programs.chain_engine import AskedChain
+from adwright.programs.runner import AskedChain
 from tests.support.programs.fake_model import answer
 
 __all__ = ["DrawnEngine"]

@@ -17,9 +17,8 @@ import jsonschema
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.program import NativeStep, Program, SemanticCall
-from adwright.programs.steps import run_step
-from adwright.programs.template import ConstantText, Template
-from adwright.programs.variable import Failure
+from adwright.programs.runner import Failure
+from adwright.programs.steps import ConstantText, Template, run_step
 
 __all__ = ["Interpreter", "Meaning"]
 

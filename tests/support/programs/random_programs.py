@@ -8,8 +8,15 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
-from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
+from adwright.programs.program import (
+    LATENCY,
+    THROUGHPUT,
+    NativeStep,
+    Objective,
+    Program,
+    SemanticCall,
+    WantedOutput,
+)
 from adwright.programs.steps import (
     DistinctLines,
     FirstThat,

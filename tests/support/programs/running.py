@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.build import build_graph
+from adwright.programs.graph import build_graph
 from adwright.programs.program import Program
-from adwright.programs.runner import Session
-from adwright.programs.variable import Failure
+from adwright.programs.runner import Failure, Session
 from tests.support.programs.fake_engine import DrawnEngine
 from tests.support.programs.interpreter import Meaning
 from tests.support.programs.random_programs import Drawn

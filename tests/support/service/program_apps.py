@@ -14,8 +14,7 @@ from fastapi import FastAPI
 from adwright.core.clock import Clock
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import Message
-from adwright.programs.chain_engine import AskedChain
-from adwright.programs.runner import Session
+from adwright.programs.runner import AskedChain, Session
 from adwright.service.programs.app import create_programs_app
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.engine_room import EngineRoom

@@ -16,9 +16,9 @@ from adwright.lm.engine.generation import (
     Chunk,
     Completions,
     GenerationConfig,
+    LanguageModel,
     Prompt,
 )
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig

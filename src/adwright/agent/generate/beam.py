@@ -29,8 +29,7 @@ from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 
 __all__ = [
     "BeamConfig",

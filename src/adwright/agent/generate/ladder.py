@@ -35,7 +35,7 @@ from adwright.agent.language.values import ArgumentValue
 from adwright.agent.run.macros import Macro, MacroBook
 from adwright.agent.run.postconditions import Postconditions
 from adwright.core.config import settings
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 
 __all__ = ["FoundScript", "ScriptLadder", "macro_arguments"]
 

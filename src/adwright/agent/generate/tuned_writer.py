@@ -25,13 +25,15 @@ from adwright.lm.engine.generation import (
     Chunk,
     Completions,
     GenerationConfig,
+    Health,
+    LanguageModel,
     Message,
     ModelInfo,
     Prompt,
     Scores,
+    Tokenizer,
     TokenPrompt,
 )
-from adwright.lm.engine.language_model import Health, LanguageModel, Tokenizer
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 

@@ -32,7 +32,7 @@ from adwright.agent.run.postconditions import Postconditions, check_postconditio
 from adwright.agent.run.runner import RunReport
 from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 
 __all__ = [
     "OpenLanguageModel",

@@ -22,7 +22,7 @@ from adwright.audit.targets.defended import DefendedTarget, ListingCleaner
 from adwright.audit.targets.target import Ask, RankingCost, Target
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 
 __all__ = ["AssistantAnswer", "RecommendedProduct", "ShopAssistant"]
 

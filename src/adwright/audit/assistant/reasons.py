@@ -21,8 +21,7 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.matching import NameFinder, plain_text
 from adwright.audit.targets.target import RankingCost
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 from adwright.metrics.text.grounding import grounded
 
 __all__ = ["Reason", "facts_of", "reason_schema", "supported", "write_reasons"]

@@ -16,7 +16,7 @@ import numpy as np
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.audit.report.texts import CONTROL, SellerText
 from adwright.core.config import require_count
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.generation import Tokenizer
 
 __all__ = ["ControlKind", "control_texts", "random_text", "truthful_text"]
 

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from adwright.audit.targets.parsing import ParsedAnswer, parse_answer
 from adwright.audit.targets.prompts import list_messages
 from adwright.audit.targets.target import Ask, Ranking, RankingCost
-from adwright.lm.engine.capabilities import check_least
-from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, check_least
 
 __all__ = ["ChatAnswer", "ChatTarget", "ChatTargetConfig"]
 

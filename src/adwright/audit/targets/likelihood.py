@@ -47,8 +47,7 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.prompts import ANSWER_START, list_messages, plain_prompt
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, best_first
 from adwright.core.config import settings
-from adwright.lm.engine.generation import TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel, Tokenizer
+from adwright.lm.engine.generation import LanguageModel, Tokenizer, TokenPrompt
 
 __all__ = [
     "LikelihoodConfig",

@@ -53,7 +53,7 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.config import to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.progress import progress
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.metrics.text.grounding import unsupported_spans
 
 __all__ = ["build_instructions", "gathered_examples", "instructions_for"]

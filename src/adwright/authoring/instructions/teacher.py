@@ -27,8 +27,7 @@ from adwright.authoring.tasks.task import AuthoringTask
 from adwright.core.config import settings
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 from adwright.metrics.text.words import words_of
 
 __all__ = ["TeacherConfig", "answered", "candidates", "expanded"]

@@ -35,8 +35,7 @@ from adwright.authoring.tasks.prompts import (
 from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.core.config import choices_of
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 
 __all__ = [
     "LabelChoice",

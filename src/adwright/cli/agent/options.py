@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from adwright.agent.operate.policy_file import AgentPolicy
     from adwright.agent.run.macros import MacroBook
     from adwright.core.clock import Clock
-    from adwright.lm.engine.language_model import LanguageModel
+    from adwright.lm.engine.generation import LanguageModel
 
 
 @settings

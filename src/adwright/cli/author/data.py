@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adwright.authoring.checks.voice import BrandVoice
     from adwright.authoring.instructions.plan import InstructionPlan, InstructionReport
     from adwright.authoring.instructions.sources.given import DataSources
-    from adwright.lm.engine.language_model import LanguageModel
+    from adwright.lm.engine.generation import LanguageModel
 
 
 def data(

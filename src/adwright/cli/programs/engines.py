@@ -105,7 +105,7 @@ class EngineChoice:
             config = PagedEngineConfig(torch, name=self.called, public=self.public)
             return PagedEngine(config)
         from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-        from adwright.programs.engines.openvino import openvino_engine
+        from adwright.programs.engines.model_engine import openvino_engine
 
         if not OpenVinoConfig.can_open(self.model):
             hint = "name a GGUF file or a folder that Optimum Intel exported, or take another"

@@ -216,8 +216,7 @@ def _texts(files: list[Path] | None) -> tuple[str, ...]:
 
 
 def _terms(weights: Mapping[str, float], in_flight: int) -> DispatchTerms:
-    from adwright.programs.dispatch.admission import AdmissionBounds
-    from adwright.programs.dispatch.terms import DispatchTerms
+    from adwright.programs.dispatch.terms import AdmissionBounds, DispatchTerms
 
     # What is let in is counted program by program, when it comes.
     admission = AdmissionBounds(all_tokens=None, tenant_in_flight=in_flight)

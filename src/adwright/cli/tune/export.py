@@ -32,7 +32,7 @@ def export(
         floats: Of FILE.gguf: f16 halves it.
     """
     replacing = allowed_to_replace(to, force=force)
-    from adwright.lm.torch_engine.tuned_network import tuned_folder
+    from adwright.lm.torch_engine.network import tuned_folder
     from adwright.training.tuning.base import load_base
     from adwright.tuning.formats.gguf import to_gguf
     from adwright.tuning.formats.peft import to_peft

@@ -61,8 +61,7 @@ from adwright.creative.judging import ConformalInterval, Judgements, ResidualSca
 from adwright.creative.memory.block_ridge import group_folds
 from adwright.creative.memory.outcomes import RecallTable
 from adwright.creative.records.ad_record import AdRecord, verbalised
-from adwright.lm.engine.generation import Message, Prompt, TokenPrompt
-from adwright.lm.engine.language_model import LanguageModel, Tokenizer
+from adwright.lm.engine.generation import LanguageModel, Message, Prompt, Tokenizer, TokenPrompt
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, get_args
 
 from adwright.core.child_process import JsonLines, take_up
-from adwright.lm.compiling.limits import parser_limits
+from adwright.lm.compiling.bounds import parser_limits
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer

@@ -15,37 +15,408 @@ HTTP, which see no tokens, derive from it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.errors import ConfigError
-from adwright.lm.engine.answer import AnswerWriter
+from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import (
     Cancellation,
+    Chat,
     Chunk,
     Completion,
     Completions,
+    FinishReason,
     GenerationConfig,
+    Health,
+    Message,
     ModelInfo,
     Prompt,
     Scores,
+    TemplateTokenizer,
+    Tokenizer,
     TokenPrompt,
-)
-from adwright.lm.engine.language_model import Health, Tokenizer
-from adwright.lm.engine.prompts import (
-    cancelled_embedding,
-    cancelled_score,
-    continuation_ids,
-    paired,
-    prompts_ids,
-    require_known,
-    require_room,
+    Top,
+    Usage,
 )
 
-__all__ = ["Engine", "Pair", "TokenEngine", "Vectors"]
+# --------------------------------------------------------------------------------------------------
+# The text of an answer while its tokens arrive: whole characters, and stop strings.
+#
+# A token is not a piece of text: a character may be spread over several tokens, and a stop string
+# may begin inside one token and end inside another. So the text is rebuilt from the tokens, and
+# what
+# could still become a stop string is held back.
+
+_UNFINISHED = "\ufffd"
+#: A character has at most four bytes, so after so many tokens it is really not one.
+_PATIENCE = 4
+#: Tokens that are decoded again with each new one: those in front decide about its leading space.
+_CONTEXT = 4
+_WINDOW = 16
+
+
+class AnswerText:
+    """Turns the tokens of one answer into text as soon as it is certain.
+
+    decode: tokens to text; called with a few of the last tokens, so that an answer costs time in
+    proportion to its length. stop: the text ends before the first of these strings.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stop: tuple[str, ...] = ()) -> None:
+        self._decode = decode
+        self._stop = stop
+        self._longest = max(map(len, stop), default=0)
+        self._ids: list[int] = []
+        self._ends: list[int] = []  # length of the text after each token
+        self._first = 0  # where the window begins
+        self._known = ""  # text of the window, as far as it is in the whole text
+        self._text = ""
+        self._shown = 0
+        self._waiting = 0  # tokens at the end that are not a whole character yet
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was met."""
+        return self._stopped
+
+    @property
+    def text(self) -> str:
+        """The whole text so far, without a stop string."""
+        return self._text
+
+    @property
+    def kept(self) -> int:
+        """How many of the tokens, from the first, it takes to write `text`."""
+        if not self._stopped:
+            return len(self._ids)
+        whole = len(self._text)
+        if not whole:
+            return 0
+        reached = (row for row, end in enumerate(self._ends, start=1) if end >= whole)
+        return next(reached, len(self._ids))
+
+    def add(self, token: int) -> str:
+        """Add a token; return the text that became certain, empty once a stop string was met."""
+        if self._stopped:
+            return ""
+        self._ids.append(token)
+        window = self._decode(self._ids[self._first :])
+        if window.endswith(_UNFINISHED) and self._waiting + 1 < _PATIENCE:
+            self._waiting += 1
+            self._ends.append(len(self._text))
+            return ""
+        self._waiting = 0
+        return self._take(window)
+
+    def finish(self) -> str:
+        """End the answer; return the rest of the text."""
+        if not self._stopped:
+            window = self._decode(self._ids[self._first :]) if self._ids else ""
+            if len(window) > len(self._known):
+                self._extend(window)
+        rest = self._text[self._shown :]
+        self._shown = len(self._text)
+        return rest
+
+    def _take(self, window: str) -> str:
+        self._extend(window)
+        self._ends.append(len(self._text))
+        if not self._stopped and len(self._ids) - self._first > _WINDOW:
+            self._first = len(self._ids) - _CONTEXT
+            self._known = self._decode(self._ids[self._first :])
+        certain = len(self._text) - (0 if self._stopped else self._held_back())
+        piece = self._text[self._shown : certain]
+        self._shown = max(self._shown, certain)
+        return piece
+
+    def _extend(self, window: str) -> None:
+        before = len(self._text)
+        self._text += window[len(self._known) :]
+        self._known = window
+        start = max(0, before - self._longest + 1)
+        found = [at for at in (self._text.find(stop, start) for stop in self._stop) if at >= 0]
+        if found:
+            self._text = self._text[: min(found)]
+            self._stopped = True
+
+    def _held_back(self) -> int:
+        """Length of the longest end of the text with which a stop string begins."""
+        for length in range(min(self._longest - 1, len(self._text)), 0, -1):
+            if any(stop.startswith(self._text[-length:]) for stop in self._stop):
+                return length
+        return 0
+
+
+# --------------------------------------------------------------------------------------------------
+# Build one answer from its tokens, in the same way for every engine.
+
+
+class AnswerWriter:
+    """Collects the tokens of one answer, and knows when it ends.
+
+    tokens: of the model. ids: the prompt. context: the most tokens of prompt and answer; 0 where it
+    is not known.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokenizer,
+        ids: Sequence[int],
+        config: GenerationConfig,
+        *,
+        context: int = 0,
+    ) -> None:
+        self.prompt = list(ids)
+        self.finish_reason: FinishReason | None = None
+        #: Tokens of the prompt that were not read anew; None before it is known.
+        self.cached: int | None = None
+        own: frozenset[int] = frozenset() if config.ignore_eos else tokens.end_ids
+        #: Tokens that end it.
+        self.end_ids: frozenset[int] = own | frozenset(config.stop_token_ids)
+        self._text = AnswerText(tokens.decode, config.stop)
+        self._most = config.max_tokens
+        if context:
+            self._most = min(self._most, context - len(self.prompt))
+        self._ids: list[int] = []
+        self._logprobs: list[float] | None = [] if config.logprobs else None
+        self._tops: list[Top] | None = [] if config.top_logprobs else None
+        self._generated = 0
+        self._pieces: list[str] = []
+        self._given = 0
+
+    def add(self, token: int, logprob: float | None = None, top: Top | None = None) -> None:
+        """Add the next token; top: the likeliest in its place. Sets `finish_reason` where it was
+        the last."""
+        self._generated += 1
+        if token in self.end_ids:
+            self.end("stop")
+            return
+        self._ids.append(token)
+        if self._logprobs is not None and logprob is not None:
+            self._logprobs.append(logprob)
+        if self._tops is not None and top is not None:
+            self._tops.append(top)
+        self._pieces.append(self._text.add(token))
+        if self._text.stopped:
+            self.end("stop")
+        elif self._generated >= self._most:
+            self.end("length")
+
+    def end(self, reason: FinishReason) -> None:
+        """End the answer; called again, it changes nothing."""
+        if self.finish_reason is None:
+            self._pieces.append(self._text.finish())
+            # The rest of the text may hold a stop string, for example after half a character.
+            self.finish_reason = "stop" if self._text.stopped else reason
+
+    def chunk(self) -> Chunk:
+        """Return what came since the last chunk."""
+        text, self._pieces = "".join(self._pieces), []
+        last = self._text.kept if self.finish_reason else len(self._ids)
+        new = slice(self._given, max(self._given, last))
+        self._given = new.stop
+        return Chunk(
+            text,
+            tuple(self._ids[new]),
+            None if self._logprobs is None else tuple(self._logprobs[new]),
+            self.finish_reason,
+            self.usage if self.finish_reason else None,
+            None if self._tops is None else tuple(self._tops[new]),
+        )
+
+    def completion(self) -> Completion:
+        """Return the whole answer, once it has ended."""
+        kept = self._text.kept
+        return Completion(
+            self._text.text,
+            tuple(self._ids[:kept]),
+            None if self._logprobs is None else tuple(self._logprobs[:kept]),
+            self.finish_reason or "cancelled",
+            self.usage,
+            None if self._tops is None else tuple(self._tops[:kept]),
+        )
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of the prompt, tokens that were generated, and those of the prompt that were
+        there."""
+        return Usage(len(self.prompt), self._generated, self.cached or 0)
+
+
+# --------------------------------------------------------------------------------------------------
+# Prompts and continuations as tokens, checked, for every engine that has a tokeniser.
+
+_MOST_TOKENS = 2**31
+
+
+def prompt_ids(
+    tokens: Tokenizer, prompt: Prompt, *, vocabulary: int, row: int | None = None
+) -> list[int]:
+    """The tokens of one prompt, never none: an empty one begins as a text does.
+
+    vocabulary: tokens that the network knows, 0 where nothing tells. row: of the prompt among
+    others, for errors.
+    Raises ConfigError where messages do not fit the model's template; ValueInvalidError where the
+    prompt is empty and the model has no token to begin with, a token is none of the network's, or
+    a text has half a character.
+    """
+    match prompt:
+        case TokenPrompt():
+            ids = list(prompt.ids)
+        case str():
+            require_text(prompt, row=row)
+            ids = tokens.encode(prompt)
+        case _:
+            for turn in prompt:
+                require_text(turn.content, row=row)
+            ids = _chat_ids(tokens, prompt)
+    if not ids:
+        if tokens.begin_id is None:
+            raise ValueInvalidError(
+                "the prompt is empty",
+                row=row,
+                hint="this model has no token to begin with: add text",
+            )
+        ids = [tokens.begin_id]
+    require_known(ids, vocabulary, row=row)
+    return ids
+
+
+def _chat_ids(tokens: Tokenizer, prompt: Sequence[Message]) -> list[int]:
+    if not isinstance(prompt, Chat) or not prompt.settings:
+        return tokens.chat(prompt)
+    if not isinstance(tokens, TemplateTokenizer):
+        raise ConfigError(
+            "this engine tells the chat template nothing but the messages",
+            where="chat_template_kwargs",
+            hint="leave them out, or open the model on torch",
+        )
+    return tokens.chat_with(prompt.turns, prompt.settings)
+
+
+def prompts_ids(
+    tokens: Tokenizer, prompts: Sequence[Prompt], context: int, *, vocabulary: int, room: int = 1
+) -> list[list[int]]:
+    """The tokens of B prompts, all of them below `vocabulary`, with room for so many more in the
+    context; 0 is no known vocabulary and no known context.
+
+    Raises ValueInvalidError that names the row.
+    """
+    rows = [
+        prompt_ids(tokens, prompt, vocabulary=vocabulary, row=row)
+        for row, prompt in enumerate(prompts)
+    ]
+    require_room(rows, context, room=room)
+    return rows
+
+
+def continuation_ids(
+    tokens: Tokenizer,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str | TokenPrompt],
+    *,
+    vocabulary: int,
+) -> list[tuple[list[int], list[int]]]:
+    """The tokens of B prompts and of their continuations, all of them below `vocabulary`, where
+    that is not 0.
+
+    Raises ValueInvalidError where a continuation has no tokens, or a token is none of the
+    network's.
+    """
+    rows = []
+    for row, (prompt, after) in enumerate(zip(prompts, continuations, strict=True)):
+        if isinstance(after, TokenPrompt):
+            ids = list(after.ids)
+        else:
+            require_text(after, row=row)
+            ids = tokens.encode(after, special=False)
+        if not ids:
+            raise ValueInvalidError("the continuation is empty", row=row, hint="give it a text")
+        require_known(ids, vocabulary, row=row)
+        rows.append((prompt_ids(tokens, prompt, vocabulary=vocabulary, row=row), ids))
+    return rows
+
+
+def paired(prompts: Sequence[Prompt], continuations: Sequence[str | TokenPrompt]) -> None:
+    """Raise ValueInvalidError unless there is one continuation for each prompt."""
+    if len(prompts) != len(continuations):
+        raise ValueInvalidError(
+            f"{len(prompts)} prompts cannot be paired with {len(continuations)} continuations",
+            hint="give one continuation for each prompt",
+        )
+
+
+def require_room(rows: Sequence[Sequence[int]], context: int, *, room: int) -> None:
+    """Raise ValueInvalidError, with its row, for one that the context has no room for."""
+    for row, ids in enumerate(rows):
+        if context and len(ids) + room > context:
+            raise ValueInvalidError(
+                f"{len(ids)} tokens leave no room in a context of {context}",
+                row=row,
+                hint="shorten the prompt, or take a model with a longer context",
+            )
+
+
+def require_known(ids: Sequence[int], vocabulary: int, *, row: int | None = None) -> None:
+    """Raises ValueInvalidError for a token outside a vocabulary of so many; 0 is no known one, and
+    then tokens have 31 bits."""
+    most = vocabulary or _MOST_TOKENS
+    wrong = next((one for one in ids if not 0 <= one < most), None)
+    if wrong is not None:
+        raise ValueInvalidError(
+            "the model has no such token",
+            row=row,
+            value=wrong,
+            hint=f"its tokens are 0 to {vocabulary - 1}" if vocabulary else "tokens begin at 0",
+        )
+
+
+def require_text(text: str, *, row: int | None = None) -> None:
+    """Raises ValueInvalidError for a text with half a character, which has no bytes in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueInvalidError(
+            "the text has half a character",
+            row=row,
+            value=text[error.start],
+            hint=f"leave out the surrogate at character {error.start}",
+        ) from error
+
+
+def runs(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """Cut rows of these many tokens into runs of at most `most` together, or of a single row."""
+    first, tokens = 0, 0
+    for at, length in enumerate(lengths):
+        if at > first and tokens + length > most:
+            yield slice(first, at)
+            first, tokens = at, 0
+        tokens += length
+    yield slice(first, len(lengths))
+
+
+def unfit_messages(why: str) -> ConfigError:
+    """Make the error of a tokeniser whose chat template refuses the messages."""
+    return ConfigError(
+        f"the messages do not fit the chat template of the model: {why}",
+        where="messages",
+        hint="take an instruction-tuned model, or pass the prompt as text",
+    )
+
+
+def cancelled_score() -> ResourceError:
+    """Make the error that `score` raises when it is cancelled."""
+    return ResourceError("the score was cancelled", hint="half a score is none; ask again")
+
+
+def cancelled_embedding() -> ResourceError:
+    """Make the error that `embed` raises when it is cancelled."""
+    return ResourceError("the embedding was cancelled", hint="ask again")
+
 
 #: Tokens of a prompt and of its continuation.
 Pair = tuple[list[int], list[int]]

@@ -25,11 +25,11 @@ import numpy.typing as npt
 
 from adwright.core.addresses import login_of
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError, ResourceError
-from adwright.lm.engine.base import Engine, Vectors
-from adwright.lm.engine.capabilities import Capabilities, check_least
+from adwright.lm.engine.base import Engine, Vectors, cancelled_score
 from adwright.lm.engine.generation import (
     FURTHER,
     Cancellation,
+    Capabilities,
     Chat,
     Chunk,
     Completion,
@@ -39,9 +39,9 @@ from adwright.lm.engine.generation import (
     Prompt,
     TokenPrompt,
     Usage,
+    check_least,
 )
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.prompts import cancelled_score
 
 if TYPE_CHECKING:
     from openai import OpenAI

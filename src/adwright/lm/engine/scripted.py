@@ -22,12 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.base import Pair, TokenEngine, Vectors
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.base import AnswerWriter, Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import (
     FURTHER,
     Cancellation,
+    Capabilities,
     GenerationConfig,
     Message,
     ModelInfo,

@@ -11,12 +11,15 @@ safetensors with the tokeniser, and kept in the cache folder under the hash of t
 
 from __future__ import annotations
 
+import mmap
+import os
 import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +27,87 @@ from numpy.typing import NDArray
 from adwright.core.assets import ASSETS, asset, derived
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.core.hashing import sha256_file
-from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 
-__all__ = [
-    "SMOLLM2",
-    "SMOLLM2_NOTE",
-    "GgufWeights",
-    "Located",
-    "folder_of_gguf",
-    "gguf_rewritten",
-    "gguf_with",
-    "locate",
-    "quiet",
-    "smollm2_folder",
-    "smollm2_gguf",
-]
+if TYPE_CHECKING:
+    import torch
+
+
+# --------------------------------------------------------------------------------------------------
+# The one place where models and tokenisers of Hugging Face are loaded.
+#
+# A folder of a model may bring Python code, which transformers runs where it is told to or where
+# somebody answers its question with y, and weights in pickle, which are code too. Here neither is
+# ever looked at: `trust_remote_code=False`, `use_safetensors=True`.
+
+
+def load_hf_model(
+    place: str | Path,
+    *,
+    dtype: torch.dtype | str,
+    device_map: dict[str, int] | None = None,
+    quantization: Any = None,
+    gguf_file: str | None = None,
+    local_files_only: bool = False,
+) -> Any:
+    """A causal language model of transformers, as `locate` names it; no code in it is run.
+
+    device_map, quantization: as transformers takes them. gguf_file: its name in the folder `place`,
+    which then is read instead.
+    Raises AssetError where there is no such model in safetensors, or it needs code of its own;
+    MissingExtraError without transformers.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise MissingExtraError("language models", "lm") from error
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(place),
+            dtype=dtype,
+            device_map=device_map,
+            quantization_config=quantization,
+            gguf_file=gguf_file,
+            local_files_only=local_files_only,
+            trust_remote_code=False,
+            use_safetensors=None if gguf_file else True,
+        )
+    except Exception as error:
+        # Any value may stand in a config, and each version of transformers has its own errors.
+        raise _refused(place, "the model cannot be loaded", error) from error
+
+
+def load_hf_tokenizer(
+    place: str | Path, *, gguf_file: str | None = None, local_files_only: bool = False
+) -> Any:
+    """The tokeniser beside a model; no code in it is run. Raises as `load_hf_model`."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError("a Hugging Face tokeniser", "lm") from error
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(place),
+            gguf_file=gguf_file,
+            local_files_only=local_files_only,
+            trust_remote_code=False,
+        )
+    except Exception as error:
+        raise _refused(place, "no tokeniser can be read", error) from error
+
+
+def _refused(place: str | Path, what: str, error: Exception) -> AssetError:
+    """Why in plain words where the folder shows it, else in those of transformers."""
+    folder, said = Path(place), str(error).strip().split("\n", 1)[0][:300]
+    hint = "name a folder with config.json, tokenizer.json and weights in safetensors"
+    if "trust_remote_code" in str(error) or "auto_map" in str(error):
+        said, hint = "it needs Python code of its own, which is not run", f"{hint}; no auto_map"
+    elif folder.is_dir() and not list(folder.glob("*.safetensors")):
+        pickled = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt"))
+        if pickled:
+            said = f"its weights are pickled ({pickled[0].name}), which is code and is not read"
+            hint = "convert them to safetensors where you trust them"
+    return AssetError(f"{what}: {said or type(error).__name__}", where=str(place), hint=hint)
+
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_NOTE = "SmolLM2-135M-Instruct, dequantised Q4_1"
@@ -233,3 +302,97 @@ def _unreadable(gguf: Path, error: BaseException) -> AssetError:
         where=str(gguf),
         hint="name a GGUF file of an architecture that transformers knows",
     )
+
+
+# --------------------------------------------------------------------------------------------------
+# The fields of a GGUF file that are asked for.
+#
+# The package gguf reads every field of a file into arrays of their own, which takes seconds for a
+# vocabulary; this passes over what is not asked for.
+
+_STRING, _ARRAY = 8, 9
+#: The numbers of GGUF by their code: their letter in `struct`.
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"} | {
+    12: "d"
+}
+
+
+def gguf_fields(path: Path, wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """The fields of a GGUF file whose keys are `wanted`; arrays are lists.
+
+    Raises AssetError where it is no GGUF file of version 2 or 3, or is cut off.
+    """
+    try:
+        with path.open("rb") as file:
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        magic, version, _, count = struct.unpack_from("<4sIQQ", data, 0)
+        if magic != b"GGUF" or version not in (2, 3):
+            raise ValueError("it does not begin as one of version 2 or 3")
+        at, found = 24, {}
+        for _ in range(count):
+            key, at = _string(data, at)
+            (kind,) = struct.unpack_from("<I", data, at)
+            value, at = _value(data, at + 4, kind, keep=wanted(key))
+            if wanted(key):
+                found[key] = value
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise AssetError(
+            f"the GGUF file cannot be read: {error}",
+            where=str(path),
+            hint="name a GGUF file; where it was downloaded, download it again",
+        ) from error
+    return found
+
+
+def _string(data: memoryview, at: int) -> tuple[str, int]:
+    (length,) = struct.unpack_from("<Q", data, at)
+    end = at + 8 + length
+    if end > len(data):
+        raise ValueError("it is cut off")
+    return str(data[at + 8 : end], "utf-8", "replace"), end
+
+
+def _value(data: memoryview, at: int, kind: int, *, keep: bool) -> tuple[Any, int]:
+    """The value at `at`, None where it is not kept, and where the next one begins."""
+    if kind == _STRING:
+        return _string(data, at)
+    if kind != _ARRAY:
+        form = f"<{_NUMBERS[kind]}"
+        return struct.unpack_from(form, data, at)[0], at + struct.calcsize(form)
+    inner, count = struct.unpack_from("<IQ", data, at)
+    if inner == _ARRAY:
+        raise ValueError("it has an array of arrays")
+    at += 12
+    if inner in _NUMBERS:
+        form = f"<{count}{_NUMBERS[inner]}"
+        end = at + struct.calcsize(form)
+        return (list(struct.unpack_from(form, data, at)) if keep else None), end
+    found = []
+    for _ in range(count):
+        if inner == _STRING and not keep:
+            (length,) = struct.unpack_from("<Q", data, at)
+            at += 8 + length
+        else:
+            one, at = _value(data, at, inner, keep=keep)
+            found.append(one)
+    return found, at
+
+
+# --------------------------------------------------------------------------------------------------
+# How many threads an engine takes.
+
+
+def fitting_threads(asked: int = 0) -> int:
+    """Return how many threads to compute with.
+
+    `asked`, or where it is 0: OMP_NUM_THREADS where that is set; one where the machine is busy
+    already; otherwise one per processor that this process may use. On a busy machine a second
+    thread makes a small model slower: each step waits for the thread that is not running.
+    """
+    if asked > 0:
+        return asked
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    processors = len(os.sched_getaffinity(0))
+    return 1 if os.getloadavg()[0] >= processors else processors

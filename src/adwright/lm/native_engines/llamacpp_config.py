@@ -13,9 +13,8 @@ import numpy as np
 from adwright.core.assets import ASSETS
 from adwright.core.config import Count, Ge, Natural, settings
 from adwright.core.errors import AssetError, ConfigError
-from adwright.lm.engine.capabilities import Capabilities
-from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.engine.grammar import check_constraint
+from adwright.lm.engine.generation import Capabilities, GenerationConfig
+from adwright.lm.engine.hf_tokens import check_constraint
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
 
 __all__ = ["LoraFile", "XllamacppConfig", "check_scales", "located", "sampling_fields"]

@@ -11,8 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.base import TokenEngine
-from adwright.lm.engine.generation import Cancellation
-from adwright.lm.engine.language_model import Health
+from adwright.lm.engine.generation import Cancellation, Health
 
 __all__ = ["ProcessEngine", "Second"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from adwright.core.child_process import Refusal, WorkerProcess
 from adwright.core.errors import AdwrightError, ResourceError
-from adwright.lm.engine.language_model import Health
+from adwright.lm.engine.generation import Health
 
 __all__ = ["RestartBounds", "Supervisor"]
 

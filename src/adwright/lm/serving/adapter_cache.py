@@ -16,35 +16,323 @@ several threads, but for `states` and `check`: the engine computes on one at a t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from adwright.core.config import settings
+from adwright.core.config import from_jsonable, settings
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
-from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
-from adwright.lm.serving.kinds.activated import first_acted
-from adwright.lm.serving.kinds.ahead import AheadTokens
-from adwright.lm.serving.page_pool import PagePool
-from adwright.lm.serving.paging.host_pages import HostPages
-from adwright.lm.serving.paging.prefix_pages import PrefixPages
+from adwright.lm.serving.kinds import (
+    GATHERED,
+    NOTHING_AHEAD,
+    AheadTokens,
+    GatheredMethod,
+    MapUpdate,
+    acts_everywhere,
+    ahead_of,
+    first_acted,
+    is_gathered,
+    keys_ahead,
+    shared_of,
+    stored_as,
+    update_of,
+    zeros_of,
+)
+from adwright.lm.serving.prefixes import HostPages, PagePool, PageShape, PrefixPages
+from adwright.tuning.modules import LINEAR, Sizes, Target, places
 from adwright.tuning.reparameterised.lora import DoRA
+from adwright.tuning.storage import fill, fingerprint, read_tuned
 
-__all__ = [
-    "AdapterCache",
-    "AdapterInUseError",
-    "AdapterState",
-    "CacheCounts",
-    "CheckedAdapter",
-    "PooledAdapter",
-    "Tier",
+# --------------------------------------------------------------------------------------------------
+# What adapters of different kinds do at the maps of one base, in one form, read and checked.
+#
+# The form of PetS (Zhou et al., USENIX ATC 2022): every method here is the base's map, run once for
+# all rows of a batch, and small operations that differ by row. For row i of x [B, T, in] at one
+# map,
+#
+#     y_i = f_i * (W (g_i * x_i) + bias) + (x_i A_i) B_i + v_i;    y_i <- y_i + c_i(y_i) + d_i(z_i)
+#
+# g, f, v vectors, A [in, r] and B [r, out] small matrices, c and d bottlenecks, z what the sublayer
+# reads that the map ends. LoRA and its kin are A, B; DoRA is A, B and f; (IA)3 is g or f; BitFit is
+# v; SSF is f and v; a serial adapter is c, a parallel one d. Prefixes and prompts are keys and
+# values
+# that stand before the text (`kinds.ahead`). An aLoRA is A, B from one token of its row on. What a
+# row does not have costs it nothing. `adapter_layout` puts all of it into pages, `adapter_ops` runs
+# the operations.
+
+
+class NotGathered(ArtifactError):
+    """An adapter of a kind that no batch holds: it is served alone."""
+
+
+@dataclass(frozen=True)
+class StoredAdapter:
+    """An adapter as it was saved, checked.
+
+    tensors: by name of the map and name in the method; what maps share stands at each of them.
+    ahead: keys and values [N, 2, G, L, D] that stand before the text, or None.
+    """
+
+    method: GatheredMethod
+    tensors: dict[str, dict[str, Tensor]]
+    ahead: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class BaseMaps:
+    """The linear maps of a plain base, by dotted name, and what an adapter is checked against.
+
+    model: the plain base. base: its fingerprint. linears: the target that a map is, and the map.
+    """
+
+    model: nn.Module
+
+    base: str
+    sizes: Sizes
+    linears: dict[str, tuple[Target, nn.Linear]]
+
+    @staticmethod
+    def of(model: nn.Module) -> BaseMaps:
+        """Read them off a causal LM; ConfigError where it is tuned already, or of another type."""
+        found = {place.name: (place.target, place.linear) for place in places(model, LINEAR)}
+        for name, (_, linear) in found.items():
+            if not isinstance(linear, nn.Linear):
+                raise ConfigError(
+                    "the base is not plain: another module stands in the place of a map",
+                    where=name,
+                    hint="open the base anew, or merge what it was tuned with",
+                )
+        return BaseMaps(model, fingerprint(model), Sizes.of(model), found)
+
+    def read(self, folder: str | Path) -> StoredAdapter:
+        """What `Tuned.save` wrote.
+
+        Raises NotGathered where the method is not one of `GATHERED`, ArtifactError where the base
+        is another, or tensors do not fit; and as `read_tuned` does.
+        """
+        stored = read_tuned(folder)
+        where = str(folder)
+        kind = GATHERED.get(stored.method)
+        if stored.base != self.base:
+            raise ArtifactError(
+                "the adapter belongs to another base model",
+                where=where,
+                hint="register it with the base that it was tuned on",
+            )
+        if kind is None:
+            raise _not_gathered(stored.method, where)
+        try:
+            method = from_jsonable(kind, stored.config)
+        except ConfigError as error:
+            raise ArtifactError(
+                f"the stored method cannot be read: {error.what}", where=where, hint=error.hint
+            ) from error
+        if not is_gathered(method):
+            raise _not_gathered(stored.method, where)
+        if method.count(self.sizes) > sum(tensor.numel() for tensor in stored.tensors.values()):
+            raise ArtifactError("its settings ask for more numbers than are stored", where=where)
+        tensors, found = self.expected(method), stored.tensors
+        keys = None
+        if ahead_of(method).tokens:
+            keys = keys_ahead(self.model, folder)  # it checks what is left out here
+            found = {name: found[name] for name in found if ".beside." in name}
+        flat = {stored_as(at, key): t for at, own in tensors.items() for key, t in own.items()}
+        shared = shared_of(method, self.sizes)
+        flat |= {self._holder(name, found, tensors): tensor for name, tensor in shared.items()}
+        fill(flat, found, where)
+        return StoredAdapter(method, {at: own | shared for at, own in tensors.items()}, keys)
+
+    def expected(self, method: GatheredMethod) -> dict[str, dict[str, Tensor]]:
+        """Zeros of the shapes that an adapter with these settings has, by map and name."""
+        found = {name: zeros_of(method, *at, layer_of(name)) for name, at in self.linears.items()}
+        return {name: own for name, own in found.items() if own}
+
+    def updates(self, adapter: StoredAdapter) -> dict[str, MapUpdate]:
+        """The operations of an adapter at each map where it has any, scales folded in."""
+        found = {
+            name: update_of(adapter.method, *self.linears[name], own, layer_of(name))
+            for name, own in adapter.tensors.items()
+        }
+        return {name: update for name, update in found.items() if not update.empty}
+
+    def _holder(self, name: str, stored: Iterable[str], maps: Iterable[str]) -> str:
+        """Under which name a tensor is stored that all of `maps` share: that of the first one in
+        the order of the model's modules."""
+        names = [stored_as(at, name) for at in maps]
+        return next((one for one in names if one in stored), names[0] if names else name)
+
+
+def layer_of(name: str) -> int:
+    """The layer of the map with this dotted name."""
+    return int(name.split(".")[-3])
+
+
+def _not_gathered(method: str, where: str) -> NotGathered:
+    return NotGathered(
+        f"{method} cannot be gathered",
+        where=where,
+        hint=f"serve it alone, or tune with one of {sorted(GATHERED)}",
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# How an adapter lies in pages: rows of its small matrices, cut into grains.
+#
+# Of `gathered.MapUpdate` the rows are stored, for each layer in the same order,
+#
+#     low:    A^T [r, in], B [r, out]               before, factor: g - 1, f - 1, one row each
+#     after, beside:  down^T [m, out], its bias, up [m, out], its bias      shift: v, one row
+#
+# and every width is a multiple of the grain u, the greatest common divisor of the widths of the
+# base's maps. So any rows of any adapters can be picked, in any order, as one `index_select` over
+# the pool in rows of u numbers; a lower rank is filled up with the grain of zeros. Vectors that
+# multiply are stored less one, so that zeros mean "none" there too.
+#
+# Keys and values that stand before the text lie in pages of their own behind these, as those of a
+# row do: [2, G, T, D] in each layer.
+
+MatrixName = Literal[
+    "a",
+    "b",
+    "before",
+    "factor",
+    "shift",
+    "down",
+    "inner",
+    "up",
+    "outer",
+    "side_down",
+    "side_inner",
+    "side_up",
+    "side_outer",
 ]
+
+
+@dataclass(frozen=True)
+class MatrixSlot:
+    """Where a matrix lies in the record of a layer. first: its first grain. grains: per row."""
+
+    first: int
+    rows: int
+    grains: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The record of one layer. matrices: by target and name. grains: their number in all.
+
+    order: rows of a batch are sorted by it, so that like kinds stand together: place of the kind,
+    bucket of the rank (ranks of one bucket are filled up to the largest), activation.
+    ahead: what stands before the text.
+    """
+
+    method: GatheredMethod
+    matrices: dict[tuple[Target, MatrixName], MatrixSlot]
+    grains: int
+    order: tuple[int, int, str]
+    ahead: AheadTokens = NOTHING_AHEAD
+
+    @property
+    def foldable(self) -> bool:
+        """Whether folded weights can have its place: it is of low rank at each map, and acts on
+        every token."""
+        return acts_everywhere(self.method) and any(name == "a" for _, name in self.matrices)
+
+    def pages(self, shape: PageShape, grain: int) -> int:
+        """Pages that an adapter of this layout takes."""
+        return self.matrix_pages(shape, grain) + shape.blocks(self.ahead.tokens)
+
+    def matrix_pages(self, shape: PageShape, grain: int) -> int:
+        """Those of its matrices."""
+        return -(-self.grains * grain // shape.slice)
+
+
+def grain_of(sizes: Sizes) -> int:
+    """u: the greatest common divisor of all widths of the maps, which those of keys are among."""
+    return math.gcd(*(width for shape in sizes.shapes.values() for width in shape))
+
+
+def layout_of(method: GatheredMethod, sizes: Sizes, grain: int) -> Layout:
+    """Where the matrices of an adapter with these settings lie."""
+    matrices: dict[tuple[Target, MatrixName], MatrixSlot] = {}
+    total = 0
+    for target in LINEAR:
+        out, inputs = sizes.shapes[target]
+        bias = target in sizes.linear_bias
+        linear = nn.Linear(inputs, out, bias=bias, device="meta")
+        own = zeros_of(method, target, linear)
+        shared = {name: tensor.to("meta") for name, tensor in shared_of(method, sizes).items()}
+        update = update_of(method, target, linear, own | shared if own else own)
+        for name, tensor in _matrices(update).items():
+            rows, width = tensor.shape
+            matrices[target, name] = MatrixSlot(total, rows, -(-width // grain))
+            total += rows * matrices[target, name].grains
+    bucket = (getattr(method, "rank", getattr(method, "size", 1)) - 1).bit_length()
+    place = list(GATHERED).index(type(method).__name__)
+    order = (place, bucket, getattr(method, "activation", ""))
+    return Layout(method, matrices, total, order, ahead_of(method))
+
+
+def image(
+    layout: Layout,
+    updates: Mapping[str, MapUpdate],
+    shape: PageShape,
+    grain: int,
+    dtype: torch.dtype,
+    ahead: Tensor | None = None,
+) -> Tensor:
+    """The pages of an adapter [pages, L, e], in host memory.
+
+    updates: by the dotted name of the map, as `BaseMaps.updates` gives them. ahead: its keys and
+    values [N, 2, G, L, D] before the text.
+    """
+    pages = layout.matrix_pages(shape, grain)
+    record = torch.zeros(shape.layers, pages * shape.slice, dtype=dtype)
+    for name, update in updates.items():
+        layer, target = layer_of(name), name.rpartition(".")[-1]
+        for key, tensor in _matrices(update).items():
+            place = layout.matrices[target, key]  # type: ignore[index]
+            wide = record[layer, place.first * grain :][: place.rows * place.grains * grain]
+            # An adapter that was cut has fewer rows in some layers.
+            wide.view(place.rows, -1)[: len(tensor), : tensor.shape[-1]] = tensor
+    own = record.view(shape.layers, pages, shape.slice).transpose(0, 1).contiguous()
+    return own if ahead is None else torch.cat([own, _key_pages(ahead.to(dtype), shape)])
+
+
+def _key_pages(keys: Tensor, shape: PageShape) -> Tensor:
+    """Keys and values [N, 2, G, L, D] as pages [n, N, e]."""
+    n, T = shape.blocks(keys.shape[3]), shape.block
+    padded = functional.pad(keys, (0, 0, 0, n * T - keys.shape[3]))
+    cut = padded.view(*keys.shape[:3], n, T, shape.width).permute(3, 0, 1, 2, 4, 5)
+    return cut.reshape(n, shape.layers, shape.slice)
+
+
+def _matrices(update: MapUpdate) -> dict[MatrixName, Tensor]:
+    """The rows of one map, each [rows, width]."""
+    found: dict[MatrixName, Tensor] = {}
+    if update.low is not None:
+        found |= {"a": update.low[0].T, "b": update.low[1]}
+    if update.before is not None:
+        found["before"] = update.before[None] - 1
+    if update.factor is not None:
+        found["factor"] = update.factor[None] - 1
+    if update.shift is not None:
+        found["shift"] = update.shift[None]
+    if update.after is not None:
+        down, inner, up, outer = update.after
+        found |= {"down": down.T, "inner": inner, "up": up, "outer": outer}
+    if update.beside is not None:
+        down, inner, up, outer = update.beside
+        found |= {"side_down": down.T, "side_inner": inner, "side_up": up, "side_outer": outer}
+    return found
+
 
 Tier = Literal["pool", "host", "disk", "alone"]
 

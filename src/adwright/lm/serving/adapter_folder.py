@@ -23,12 +23,12 @@ from adwright.core.errors import (
     ConfigError,
     ResourceError,
 )
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
 from adwright.lm.torch_engine.model import load_causal
-from adwright.lm.torch_engine.tuned_network import tuned_folder
+from adwright.lm.torch_engine.network import tuned_folder
 
 __all__ = ["AdapterFolder", "Scanned", "open_base", "open_paged"]
 

@@ -32,11 +32,10 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.lm.serving.adapter_cache import PooledAdapter
-from adwright.lm.serving.adapter_layout import MatrixName
-from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.adapter_cache import MatrixName, PooledAdapter
 from adwright.lm.serving.paged_network import PagedLinear
-from adwright.lm.serving.rows import Row
+from adwright.lm.serving.prefixes import PagePool
+from adwright.lm.serving.scheduler import Row
 from adwright.tuning.modules import Target
 
 __all__ = ["MergePolicy", "Merger", "folded_weights"]

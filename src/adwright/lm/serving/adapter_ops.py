@@ -27,8 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adwright.lm.serving.adapter_cache import PooledAdapter
-from adwright.lm.serving.adapter_layout import Layout, MatrixName
+from adwright.lm.serving.adapter_cache import Layout, MatrixName, PooledAdapter
 from adwright.tuning.additive.adapters import Activation, activated
 from adwright.tuning.modules import LINEAR, Target
 

@@ -32,27 +32,23 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.engine.generation import FURTHER, Chunk, ModelInfo
+from adwright.lm.engine.generation import FURTHER, Chunk, Health, LanguageModel, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.lm.serving.adapter_cache import (
     AdapterCache,
     AdapterInUseError,
     AdapterState,
+    BaseMaps,
+    NotGathered,
     Tier,
 )
 from adwright.lm.serving.adapter_folding import Merger
-from adwright.lm.serving.adapter_model import AdapterModel
+from adwright.lm.serving.adapter_model import AdapterModel, AloneAdapters, AloneModel
 from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
-from adwright.lm.serving.gathered_adapters import BaseMaps, NotGathered
-from adwright.lm.serving.kinds.alone import AloneAdapters, AloneModel
-from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.paging.prefix_store import PrefixStore
-from adwright.lm.serving.passes import Passes
-from adwright.lm.serving.rows import AnswerRow, Row, failed_pass
-from adwright.lm.serving.scheduler import Scheduler, Turn
-from adwright.lm.torch_engine.constraint import Grammars
+from adwright.lm.serving.paged_network import PagedNetwork, Passes
+from adwright.lm.serving.prefixes import PagePool, PageShape, PrefixStore
+from adwright.lm.serving.scheduler import AnswerRow, Row, Scheduler, Turn, failed_pass
+from adwright.lm.torch_engine.decode import Grammars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from adwright.core.config import Count, Natural, settings
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.generation import Capabilities
 from adwright.lm.engine.weights import SMOLLM2
 
 __all__ = ["PagedConfig", "TorchConfig"]

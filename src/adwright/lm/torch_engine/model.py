@@ -15,6 +15,8 @@ float32, and different in the second or third digit of a log-probability.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import threading
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,8 +26,15 @@ import numpy.typing as npt
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.base import (
+    AnswerWriter,
+    Pair,
+    TokenEngine,
+    Vectors,
+    continuation_ids,
+    require_known,
+    require_room,
+)
 from adwright.lm.engine.generation import (
     FURTHER,
     Cancellation,
@@ -35,25 +44,34 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
 )
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.prompts import continuation_ids, require_known, require_room
-from adwright.lm.engine.threads import fitting_threads
-from adwright.lm.engine.weights import locate, quiet
-from adwright.lm.hf_load import load_hf_model
-from adwright.lm.torch_engine.branching import branched_rows
+from adwright.lm.engine.weights import fitting_threads, load_hf_model, locate, quiet
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.lm.torch_engine.constraint import Grammars
-from adwright.lm.torch_engine.decode import decode
-from adwright.lm.torch_engine.freed_memory import give_back
-from adwright.lm.torch_engine.network import Network
-from adwright.lm.torch_engine.reading import Reading, read_rows
-from adwright.lm.torch_engine.score import embed_rows, score_rows
-from adwright.lm.torch_engine.tuned_network import network_of, tuned_over
+from adwright.lm.torch_engine.decode import Grammars, decode
+from adwright.lm.torch_engine.network import Network, network_of, tuned_over
+from adwright.lm.torch_engine.score import Reading, branched_rows, embed_rows, read_rows, score_rows
 from adwright.tuning.tuned import Tuned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TorchModel", "fitting_dtype", "load_causal", "quick_dtype", "require_device"]
+
+# --------------------------------------------------------------------------------------------------
+# Give freed memory back to the system.
+#
+# Weights that are let go return to the C library, which keeps what lies between pieces still in use
+# for later requests: a program that closes a model stays about as large as it was. glibc can be
+# asked to return all of it.
+
+
+def give_back() -> None:
+    """Collect garbage and return free memory to the system, in about a tenth of a second.
+    Without glibc (macOS, musl) only the first."""
+    gc.collect()
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return
+    trim(0)
 
 
 def fitting_dtype(device: str = "cpu") -> torch.dtype:

@@ -2,21 +2,216 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numba
 import torch
+from numba.core import types
+from numba.extending import intrinsic
 from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from adwright.core.errors import ConfigError
-from adwright.lm.torch_engine.linear_map import mapped
-from adwright.tuning.modules import head_logits
+from adwright.core.vector_code import LANES, WORDS, Code
+from adwright.tuning.methods import load_tuned
+from adwright.tuning.modules import Ahead, Inputs, head_logits
+from adwright.tuning.reparameterised.activated import Invoked, invoked_from
+from adwright.tuning.tuned import Tuned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Network", "PromptBatch", "shared_beginning"]
+
+# --------------------------------------------------------------------------------------------------
+# Keys and values of a decoder in memory that has room for more.
+#
+# The cache of transformers joins old and new by a copy of everything, in each layer, for each
+# token. Here a new token is written behind the others, and only when the room is used up is a
+# larger
+# one made.
+
+_ROOM = 64
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values [B, H, L, D] of one layer, views into tensors with room behind.
+
+    What transformers does to a cache between two steps (rows are chosen, repeated, cut) it does to
+    the views; the next token is then written into room made anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room: tuple[Tensor, Tensor] | None = None
+
+    def _add(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Add keys and values [B, H, new, D]; returns those of all L tokens."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            # Nothing is copied for a prompt that is only scored.
+            self.keys, self.values = key_states, value_states
+            return key_states, value_states
+        old_keys, old_values = self.keys, self.values
+        if old_keys is None or old_values is None:
+            raise RuntimeError("a layer of the cache was emptied between two tokens")
+        past, new = old_keys.shape[-2], key_states.shape[-2]
+        if self._room is None or not _fits(self._room[0], old_keys, past + new):
+            self._room = (_larger(old_keys, new), _larger(old_values, new))
+        keys, values = self._room
+        keys[..., past : past + new, :] = key_states
+        values[..., past : past + new, :] = value_states
+        self.keys, self.values = keys[..., : past + new, :], values[..., : past + new, :]
+        return self.keys, self.values
+
+    #: As transformers calls it, with further arguments that only other kinds of layers read.
+    update = _add
+
+
+def growing_cache(config: Any) -> DynamicCache:
+    """An empty cache for a model of this text config; layers of other kinds, such as those with a
+    window, stay those of transformers."""
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
+
+
+def _fits(room: Tensor, used: Tensor, length: int) -> bool:
+    """Whether `used` is still a view into `room`, and there is place for so many tokens."""
+    same = room.untyped_storage().data_ptr() == used.untyped_storage().data_ptr()
+    return same and room.shape[0] == used.shape[0] and length <= room.shape[-2]
+
+
+def _larger(used: Tensor, new: int) -> Tensor:
+    """A copy of `used` [B, H, L, D] with room for `new` tokens and some more."""
+    B, H, L, D = used.shape
+    room = used.new_empty(B, H, L + new + max(_ROOM, L // 4), D)
+    room[..., :L, :] = used
+    return room
+
+
+# --------------------------------------------------------------------------------------------------
+# A matrix of bfloat16 times one row, as fast as one thread reads the matrix.
+#
+#     y = W x      W [out, in], x [in], y [out]: bfloat16, with sums in float32
+#
+# torch's takes half as long again: it hands the product to a library that looks up how to do it in
+# each call, and it reads the matrix no faster than it comes by itself. Here the words are asked for
+# a page ahead. For processors that multiply pairs of bfloat16; numba, of the extra `fast`, compiles
+# it where it is first called, in less than a second.
+
+#: Numbers of a row that are multiplied at a time: `in` is a multiple of it.
+_STEP = 2 * LANES
+#: Bytes ahead of what is read. A page: the processor itself looks ahead only inside of one.
+_AHEAD = 4096
+#: Rows of W at a time: so many sums, which do not wait for each other.
+_ROWS = 4
+
+
+def _sums(rows: int) -> Any:
+    """The intrinsic for so many rows of W: y, w, x are addresses, size is `in`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        y, w, x, size = args
+        code = Code(builder)
+        starts = [code.at(w, builder.mul(size, code.whole(row)), 2) for row in range(rows)]
+
+        def step(k: Any, *sums: Any) -> list[Any]:
+            here = builder.mul(k, code.whole(2 * _STEP))
+            seen = code.load(builder.add(x, here), WORDS)
+            new = []
+            for start, total in zip(starts, sums, strict=True):
+                at = builder.add(start, here)
+                code.fetch(code.at(at, _AHEAD, 1))
+                new.append(code.multiply_pairs_add(code.load(at, WORDS), seen, total))
+            return new
+
+        steps = builder.sdiv(size, code.whole(_STEP))
+        for row, total in enumerate(code.loop(steps, [code.fill(0.0)] * rows, step)):
+            code.store_half(code.total(total), code.at(y, row, 2))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def sums(typing, y, w, x, size):
+        return types.void(*([types.int64] * 4)), generate
+
+    return sums
+
+
+_several, _one = _sums(_ROWS), _sums(1)
+
+
+@numba.njit(nogil=True)
+def row_product(y, w, x, rows, size):
+    """y = W x: addresses, each of numbers side by side, then out and in."""
+    full = rows - rows % _ROWS
+    for row in range(0, full, _ROWS):
+        _several(y + 2 * row, w + 2 * row * size, x, size)
+    for row in range(full, rows):
+        _one(y + 2 * row, w + 2 * row * size, x, size)
+
+
+# --------------------------------------------------------------------------------------------------
+# The base's linear maps, of many rows or of one.
+#
+# A single row is a product of a matrix and a vector, whose cost is that of reading the weights.
+# torch hands it to a kernel for matrices, which first packs 16 bits wide weights anew in each call;
+# those for vectors read them as they lie, with sums in 32 bits as well. Ours (`row_product`), for
+# one
+# thread, reads them fastest.
+
+_HALF = (torch.bfloat16, torch.float16)
+#: What `row_product` multiplies at a time.
+_PIECE = 32
+
+
+def mapped(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`functional.linear` without a gradient: x [..., in], weight [out, in] to [..., out]."""
+    one = x.numel() == x.shape[-1]
+    if not one or weight.dtype not in _HALF or not weight.is_cpu or x.dtype != weight.dtype:
+        return functional.linear(x, weight, bias)
+    return row_mapped(x.reshape(-1), weight, bias).view(*x.shape[:-1], -1)
+
+
+def row_mapped(
+    row: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
+    """`mapped` of one row [in] of the weight's type, written to `out` [out], contiguous, where
+    there is one."""
+    product = _compiled() if weight.dtype == torch.bfloat16 and weight.is_cpu else None
+    rows, size = weight.shape
+    lies_well = size % _PIECE == 0 and weight.is_contiguous()
+    if product is None or not lies_well or torch.get_num_threads() > 1:
+        if bias is None:
+            return torch.mv(weight, row, out=out)
+        return torch.addmv(bias, weight, row, out=out)
+    row = row.contiguous()
+    y = row.new_empty(rows) if out is None else out
+    product(y.data_ptr(), weight.data_ptr(), row.data_ptr(), rows, size)
+    return y if bias is None else y.add_(bias)
+
+
+@cache
+def _compiled() -> Callable[[int, int, int, int, int], None] | None:
+    """The product in compiled code; None without numba, or for another processor."""
+    if find_spec("numba") is None:
+        return None
+    from adwright.core.vector_code import has_pairs
+
+    product: Callable[[int, int, int, int, int], None] = row_product
+    return product if has_pairs() else None
+
 
 #: A shared beginning below so many tokens is not worth a pass of its own.
 _WORTH = 16
@@ -56,7 +251,6 @@ class Network:
 
     def new_cache(self) -> Any:
         """An empty cache of keys and values."""
-        from adwright.lm.torch_engine.kv_cache import growing_cache
 
         return growing_cache(self._config)
 
@@ -207,3 +401,195 @@ def shared_beginning(ids: Sequence[Sequence[int]], end: int | None = None) -> in
     limit = limit if end is None else min(limit, end)
     shared = next((at for at in range(limit) if least[at] != most[at]), limit)
     return shared if shared >= _WORTH else 0
+
+
+# --------------------------------------------------------------------------------------------------
+# The network of a tuned model, with what lies around its backbone; and a tuned model over a base.
+#
+# Most methods change modules inside the model, which then is a network like any other. Some stand
+# around the backbone:
+#
+#     vectors before the text    they go before the first tokens, into the same cache; the tokens
+#                                stand L positions later. What moves embedded words is added there
+#     a LoRA that acts from a    each row is told where; before that its keys are those of the base
+#     sequence of tokens on
+#     anything else (a ladder)   has no cache: all tokens are read again for each new one
+
+#: A place behind every text.
+_NEVER = 1 << 40
+
+_Model = TypeVar("_Model", bound=nn.Module)
+
+
+def network_of(model: Any) -> Network:
+    """The network of a causal LM of transformers, or of a `Tuned` one. Errors as `Network`."""
+    if not isinstance(model, Tuned):
+        return Network(model)
+    match model.outer:
+        case None:
+            return Network(model.model)  # type: ignore[arg-type]
+        case Ahead():
+            return AheadNetwork(model)
+        case Invoked():
+            return ActivatedNetwork(model)
+        case _:
+            return RereadNetwork(model)
+
+
+def tuned_folder(folder: str | Path) -> Path:
+    """Where an adapter lies in `folder`: in its `tuned`, as `adwright tune` writes it, or there."""
+    inner = Path(folder) / "tuned"
+    return inner if inner.is_dir() else Path(folder)
+
+
+def tuned_over(base: _Model, folder: str | Path) -> Tuned:
+    """Load the adapter in `folder` over `base`, in eval mode; errors as `load_tuned`.
+
+    The base stays as it is, and its weights are in memory once: the adapter's modules stand in a
+    tree of their own, and what the adapter trained of the base itself is a copy.
+    """
+    return load_tuned(borrowed(base), tuned_folder(folder)).eval()
+
+
+def borrowed(base: _Model) -> _Model:
+    """Copy the tree of modules; its parameters are new ones over the same memory."""
+    memo: dict[int, Any] = {id(each): each for each in base.buffers()}
+    for each in base.parameters():
+        memo[id(each)] = nn.Parameter(each.data, requires_grad=False)
+    return copy.deepcopy(base, memo)
+
+
+class AheadNetwork(Network):
+    """A backbone that reads learned vectors before each text. tuned: its `outer` is an `Ahead`."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        super().__init__(tuned.causal, around=True)
+        if not isinstance(tuned.outer, Ahead):
+            raise TypeError(f"{type(tuned.outer)} does more than to put vectors ahead")
+        self._outer: Ahead = tuned.outer
+        with torch.no_grad():
+            self._vectors: Tensor = tuned.outer.ahead().to(self._head.weight.dtype)
+        self.context = max(0, self.context - len(self._vectors))
+
+    def hidden(
+        self, ids: Tensor, *, positions: Tensor, mask: Tensor | None = None, cache: Any = None
+    ) -> Tensor:
+        """As `Network.hidden`; `positions` and `mask` are of the text alone."""
+        L = len(self._vectors)
+        text = self._decoder.get_input_embeddings()(ids)
+        moved = self._outer.shift(positions)
+        if moved is not None:
+            text = text + moved.to(text.dtype)
+        first = cache is None or not cache.get_seq_length()
+        at = positions + L
+        if first:
+            text = torch.cat([self._vectors.expand(len(ids), -1, -1), text], 1)
+            before = torch.arange(L, device=ids.device).expand(len(ids), -1)
+            at = torch.cat([before, at], 1)
+        if mask is not None:
+            mask = torch.cat([mask.new_ones(len(mask), L), mask], 1)
+        state = self._decoder(
+            inputs_embeds=text,
+            attention_mask=mask,
+            position_ids=at,
+            use_cache=cache is not None,
+            **{self._cache_name: cache},
+        )
+        last: Tensor = state[0]
+        return last[:, L:] if first else last
+
+
+class ActivatedNetwork(Network):
+    """A backbone whose adapter acts from the last invocation in a prompt on. tuned: its `outer` is
+    an `Invoked`. Without `over` it is looked for in the tokens of each pass."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        super().__init__(tuned.causal, around=True)
+        if not isinstance(tuned.outer, Invoked):
+            raise TypeError(f"{type(tuned.outer)} does not wait for an invocation")
+        self._outer = tuned.outer
+        self._starts: Tensor | None = None
+
+    def over(self, prompts: Sequence[Sequence[int]]) -> Network:
+        """The network that acts in each row from a place on; in none without the invocation."""
+        found = [invoked_from(prompt, self._outer.tokens) for prompt in prompts]
+        if None in found:
+            self._outer.tell_lacking(found.count(None), len(found))
+        starts = [_NEVER if at is None else at for at in found]
+        return self._with(torch.tensor(starts, device=self.device))
+
+    def of_rows(self, rows: Tensor) -> Network:
+        """As `Network.of_rows`."""
+        return self if self._starts is None else self._with(self._starts[rows])
+
+    def shared(self, rows: Sequence[Sequence[int]]) -> int:
+        """As `Network.shared`: what all begin with, before the adapter acts in any of them."""
+        end = 0 if self._starts is None else int(self._starts.min())
+        return shared_beginning(rows, end)
+
+    def hidden(
+        self, ids: Tensor, *, positions: Tensor, mask: Tensor | None = None, cache: Any = None
+    ) -> Tensor:
+        """As `Network.hidden`."""
+        if self._starts is None:
+            active = self._outer.active(Inputs(ids, mask, None))
+        else:
+            # One row for all of them is their common beginning.
+            starts = self._starts if len(self._starts) == len(ids) else self._starts.min()[None]
+            active = (positions >= starts[:, None]).expand_as(ids)
+        with self._outer.acting(active):
+            return super().hidden(ids, positions=positions, mask=mask, cache=cache)
+
+    def _with(self, starts: Tensor) -> ActivatedNetwork:
+        own = copy.copy(self)
+        own._starts = starts
+        return own
+
+
+class RereadNetwork(Network):
+    """A backbone with anything around it. tuned: it computes the hidden states of whole texts."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        super().__init__(tuned.causal, around=True)
+        self._tuned = tuned
+
+    def new_cache(self) -> Any:
+        """An empty store of tokens."""
+        return _TokenStore()
+
+    def hidden(
+        self, ids: Tensor, *, positions: Tensor, mask: Tensor | None = None, cache: Any = None
+    ) -> Tensor:
+        """As `Network.hidden`, but what the cache holds is read again."""
+        new = ids.shape[1]
+        if isinstance(cache, _TokenStore):
+            ids, positions = cache.joined(ids, positions)
+        outer: Any = self._tuned.outer
+        hidden: Tensor = outer(self._tuned.causal.model, Inputs(ids, mask, positions))
+        return hidden[:, -new:]
+
+
+class _TokenStore:
+    """Tokens and positions [B, T] so far, as a cache for `PromptBatch`."""
+
+    def __init__(self) -> None:
+        self._held: tuple[Tensor, Tensor] | None = None
+
+    def joined(self, ids: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Add new ones, and return all."""
+        if self._held is not None:
+            ids = torch.cat([self._held[0], ids], 1)
+            positions = torch.cat([self._held[1].expand(len(ids), -1), positions], 1)
+        self._held = (ids, positions.expand(len(ids), -1))
+        return self._held
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Take each row so many times."""
+        if self._held is not None:
+            ids, positions = self._held
+            self._held = ids.repeat_interleave(repeats, 0), positions.repeat_interleave(repeats, 0)
+
+    def batch_select_indices(self, rows: Tensor) -> None:
+        """Keep these rows, int64 [B']."""
+        if self._held is not None:
+            self._held = self._held[0][rows], self._held[1][rows]

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from adwright.core.errors import AdwrightError, ResourceError
-from adwright.programs.dispatch.chain_job import ChainJob, ChainRequest, SayingFailedError
-from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine
+from adwright.programs.dispatch.ready import ChainJob, ChainRequest, SayingFailedError
+from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine, ReadyChain
 from adwright.programs.scheduling.order import class_of
-from adwright.programs.scheduling.ready_chain import ReadyChain
 
 __all__ = ["Attempt", "AttemptEvents", "Attempts"]
 

@@ -18,18 +18,16 @@ from uuid import uuid4
 
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.programs.dispatch.attempts import Attempt, Attempts
-from adwright.programs.dispatch.canary import CacheCanary, CheckedAnswer
-from adwright.programs.dispatch.chain_job import ChainJob
 from adwright.programs.dispatch.keeper import EngineKeeper, why_rest
-from adwright.programs.dispatch.outlook import PrefixTexts
-from adwright.programs.dispatch.program_engine import ProgramEngine
-from adwright.programs.dispatch.ready import ChainReader
-from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.scheduling.engine import ExecutionEngine
-from adwright.programs.scheduling.engine_state import EngineRest, EngineState
-from adwright.programs.scheduling.latency_curve import LatencyCurve
-from adwright.programs.scheduling.ready_chain import ReadyChain
-from adwright.programs.scheduling.retention import KeepDecision
+from adwright.programs.dispatch.ready import ChainJob, ChainReader, PrefixTexts
+from adwright.programs.dispatch.terms import (
+    CacheCanary,
+    CheckedAnswer,
+    DispatchTerms,
+    ProgramEngine,
+)
+from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve, ReadyChain
+from adwright.programs.scheduling.engine_state import EngineRest, EngineState, KeepDecision
 from adwright.programs.scheduling.scheduler import (
     Aside,
     Dropped,

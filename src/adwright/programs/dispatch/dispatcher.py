@@ -27,19 +27,12 @@ from typing import NamedTuple, Self
 from uuid import uuid4
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.chain_engine import AskedChain, Saying
-from adwright.programs.dispatch.admission import Admission
 from adwright.programs.dispatch.carrier import DecisionCarrier
-from adwright.programs.dispatch.chain_job import ChainJob
-from adwright.programs.dispatch.counting import TokenCounts
-from adwright.programs.dispatch.program_engine import ProgramEngine
-from adwright.programs.dispatch.ready import ChainReader, ProgramSeat
-from adwright.programs.dispatch.spans import emit_spans
-from adwright.programs.dispatch.terms import DispatchTerms
-from adwright.programs.dispatch.trace import TraceEvent, TraceStore
-from adwright.programs.scheduling.engine import ExecutionEngine
-from adwright.programs.scheduling.latency_curve import LatencyCurve
-from adwright.programs.scheduling.ready_chain import ReadyChain
+from adwright.programs.dispatch.ready import ChainJob, ChainReader, ProgramSeat, TokenCounts
+from adwright.programs.dispatch.terms import Admission, DispatchTerms, ProgramEngine
+from adwright.programs.dispatch.trace import TraceEvent, TraceStore, emit_spans
+from adwright.programs.runner import AskedChain, Saying
+from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve, ReadyChain
 
 __all__ = ["ChainDispatcher", "DispatchStats"]
 

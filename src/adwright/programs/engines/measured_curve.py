@@ -38,8 +38,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine, LatencyCurve
 
 __all__ = ["MeasuredCurve", "curve_file", "load_curve", "measure_curve", "measured_curve"]
 

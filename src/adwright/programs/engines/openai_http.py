@@ -29,13 +29,14 @@ from adwright.core.addresses import login_of, shown_address
 from adwright.core.config import Gt, settings
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.engines.asked import OneDomain, generation_settings
 from adwright.programs.engines.engine_errors import (
     EngineBusyError,
     EngineFailedError,
     EngineGoneError,
     EngineRefusesError,
     EngineSilentError,
+    OneDomain,
+    generation_settings,
 )
 from adwright.programs.engines.server_fields import (
     Dialect,

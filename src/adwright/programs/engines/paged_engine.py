@@ -23,9 +23,8 @@ from adwright.core.config import Count, Gt, Natural, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.programs.engines.asked import generation_settings
 from adwright.programs.engines.child_link import ChildLink, ChildRequest
-from adwright.programs.engines.engine_errors import EngineGoneError
+from adwright.programs.engines.engine_errors import EngineGoneError, generation_settings
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
 
 __all__ = ["PagedEngine", "PagedEngineConfig"]

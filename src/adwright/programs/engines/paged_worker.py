@@ -39,7 +39,7 @@ from adwright.lm.serving.adapter_folder import open_base
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.config import PassResult, ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.rows import AnswerRow, PrefixRow, Row, ScoreRow
+from adwright.lm.serving.scheduler import AnswerRow, PrefixRow, Row, ScoreRow
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.programs.engines.engine_errors import error_to_wire
 

@@ -15,7 +15,7 @@ from adwright.core.config import closest_name, from_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.regular import read_regular
 from adwright.programs.program import Program
-from adwright.programs.template import Template
+from adwright.programs.steps import Template
 
 __all__ = ["PROGRAMS", "program_text", "read_program", "unset_variables"]
 

@@ -13,17 +13,28 @@ sees all of it before any of it has to run.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, get_type_hints
 
+from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError
-from adwright.programs.objective import LATENCY, Objective
-from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
-from adwright.programs.steps import StepFunction
-
-__all__ = ["Flow", "Runtime", "TextFuture"]
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.programs.frontend.files import unset_variables
+from adwright.programs.graph import build_graph
+from adwright.programs.program import (
+    LATENCY,
+    NativeStep,
+    Objective,
+    Program,
+    SemanticCall,
+    WantedOutput,
+)
+from adwright.programs.steps import StepFunction, Template
 
 #: Characters of a name, before its number.
 _LONGEST = 56
@@ -161,3 +172,209 @@ class Flow:
                 hint="wait for it with get(), and pass the text",
             )
         return text
+
+
+# --------------------------------------------------------------------------------------------------
+# Semantic functions: a Python function whose docstring is the template of a call.
+#
+#     @semantic_function(settings={"ad": GenerationConfig(max_tokens=60)})
+#     def write_ad(product: Input, ad: Output) -> None:
+#         '''Write an ad for {{product}}.
+#         {{ad:output}}'''
+#
+#     ad = write_ad(flow, "green tea")
+#     text = await ad.get(Objective("ttft", 0.5))
+#
+# Calling it runs nothing and returns at once: it adds a call to a `Flow` and returns a future of
+# each
+# output. The body is never executed, and no code goes to whoever runs the program.
+
+
+class Input:
+    """Annotates a parameter that the model reads: a text, or the future of one."""
+
+
+class Output:
+    """Annotates a parameter that stands for what the model writes; no caller gives it."""
+
+
+@dataclass(frozen=True)
+class SemanticFunction:
+    """A function that adds a call to a flow. call: with the function's name and no bindings.
+    inputs, outputs: its parameters, in order."""
+
+    call: SemanticCall
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __call__(self, flow: Flow, *texts: str | TextFuture, **named: str | TextFuture) -> Any:
+        """Add a call. texts: the inputs in order, named: by name; futures of any flow's own.
+
+        Returns the future of the output; of several outputs, a tuple of them.
+        Raises ConfigError where inputs are missing, or are none of the function's.
+        """
+        where = f"{self.call.name}()"
+        if len(texts) > len(self.inputs):
+            raise ConfigError(
+                f"it takes {len(self.inputs)} inputs, not {len(texts)}",
+                where=where,
+                hint=f"its inputs are {', '.join(self.inputs) or 'none'}",
+            )
+        given = dict(zip(self.inputs, texts, strict=False))
+        wrong = [one for one in named if one in given or one not in self.inputs]
+        missing = [one for one in self.inputs if one not in given and one not in named]
+        if wrong or missing:
+            told = f"{wrong[0]} cannot be given here" if wrong else f"{missing[0]} is missing"
+            raise ConfigError(told, where=where, hint=f"its inputs are {', '.join(self.inputs)}")
+        futures = flow.call(self.call, {**given, **named}, self.outputs)
+        return futures[0] if len(futures) == 1 else futures
+
+
+def semantic_function(
+    *,
+    settings: Mapping[str, GenerationConfig] | None = None,
+    model: str = "",
+    adapter: str | None = None,
+) -> Callable[[Callable[..., None]], SemanticFunction]:
+    """Make a function with a template for a docstring a semantic function.
+
+    settings: how each output is generated. model, adapter: see `SemanticCall`.
+    Raises ConfigError where parameters and placeholders are not the same.
+    """
+
+    def made(function: Callable[..., None]) -> SemanticFunction:
+        name = function.__name__
+        text = inspect.cleandoc(function.__doc__ or "")
+        template = Template.parse(text, where=f"docstring of {name}")
+        inputs, outputs = _parameters(function)
+        _check_same("Input", inputs, template.inputs, name)
+        _check_same("Output", outputs, template.outputs, name)
+        call = SemanticCall(name, text, settings=settings or {}, model=model, adapter=adapter)
+        return SemanticFunction(call, inputs, outputs)
+
+    return made
+
+
+def _parameters(function: Callable[..., None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    hints = get_type_hints(function)
+    found: dict[object, list[str]] = {Input: [], Output: []}
+    for name in inspect.signature(function).parameters:
+        kind = hints.get(name)
+        if kind is not Input and kind is not Output:
+            raise ConfigError(
+                f"the parameter {name} is neither Input nor Output",
+                where=f"{function.__name__}()",
+                hint=f"write {name}: Input",
+            )
+        found[kind].append(name)
+    return tuple(found[Input]), tuple(found[Output])
+
+
+def _check_same(
+    kind: str, parameters: tuple[str, ...], placeholders: tuple[str, ...], name: str
+) -> None:
+    for one in parameters:
+        if one not in placeholders:
+            shown = "{{" + one + (":output}}" if kind == "Output" else "}}")
+            raise ConfigError(
+                f"the parameter {one} stands nowhere in the template",
+                where=f"docstring of {name}",
+                hint=f"write {shown} where it belongs",
+            )
+    for one in placeholders:
+        if one not in parameters:
+            raise ConfigError(
+                f"the placeholder {one} is no parameter of the function",
+                where=f"docstring of {name}",
+                hint=f"add the parameter {one}: {kind}",
+            )
+
+
+# --------------------------------------------------------------------------------------------------
+# Nodes of LangGraph that are programs: they read and write the state, and run here.
+#
+#     with dispatcher.for_program("agent", "shop") as engine:
+#         graph.add_node("write", program_node(write_ad, lambda: Session(engine)))
+#         graph.add_node("team", program_node(read_program("creative-team"), lambda:
+# Session(engine),
+#                                             writes={"final": "ad"}))
+#         found = await graph.compile().ainvoke({"product": "green tea"})
+#
+# A node is a coroutine function of the state, so LangGraph need not be installed here, and graphs
+# run
+# with `ainvoke` or `astream`. Nodes that share one program share prefixes and count as one.
+
+#: Opens what runs one part of a program, and closes it behind it.
+_RuntimeOpener = Callable[[], AbstractAsyncContextManager[Runtime]]
+_SAME: Mapping[str, str] = {}
+
+
+def program_node(
+    what: Program | SemanticFunction,
+    opened: _RuntimeOpener,
+    *,
+    reads: Mapping[str, str] = _SAME,
+    writes: Mapping[str, str] = _SAME,
+    objective: Objective | None = None,
+) -> Callable[[Any], Awaitable[dict[str, str]]]:
+    """A node that runs a program, or a semantic function.
+
+    opened: opens what runs it, such as a `Session` or a `RemoteProgram`. reads: the key of the
+    state for each variable that is read, where it has another name; all are read that the program
+    waits for. writes: the same for its outputs. objective: of all outputs; None: as the program
+    says.
+    Raises ConfigError where the program is none, nothing is asked for, or a name is none of its.
+    The node raises ConfigError where the state has no such text, and ProgramError where an output
+    has none.
+    """
+    program = _as_program(what) if isinstance(what, SemanticFunction) else what
+    unset = [one for one in unset_variables(program) if one not in program.values]
+    open_ones = tuple(dict.fromkeys((*program.awaited, *unset)))
+    program = replace(program, awaited=open_ones)
+    build_graph(program)
+    if not program.outputs:
+        hint = "list what you want in outputs"
+        raise ConfigError("nothing is asked for", where="program_node", hint=hint)
+    read = _named("reads", reads, (*open_ones, *program.values))
+    read = {**dict(zip(open_ones, open_ones, strict=True)), **read}
+    wanted = {one.variable: objective or one.objective for one in program.outputs}
+    outputs = tuple(WantedOutput(*one) for one in wanted.items())
+    program = replace(program, outputs=outputs, awaited=())
+    written = _named("writes", writes, tuple(wanted))
+
+    async def node(state: Any) -> dict[str, str]:
+        values = {name: _text(state, key) for name, key in read.items()}
+        filled = replace(program, values={**program.values, **values})
+        async with opened() as runtime:
+            runtime.submit(filled)
+            texts = await asyncio.gather(*(runtime.get(*one) for one in wanted.items()))
+        return {written.get(one, one): text for one, text in zip(wanted, texts, strict=True)}
+
+    return node
+
+
+def _as_program(function: SemanticFunction) -> Program:
+    outputs = tuple(WantedOutput(name) for name in function.outputs)
+    return Program(calls=(function.call,), outputs=outputs)
+
+
+def _named(what: str, given: Mapping[str, str], there: tuple[str, ...]) -> Mapping[str, str]:
+    for name in given:
+        if name not in there:
+            close = closest_name(name, there)
+            hint = f"did you mean {close}?" if close else f"they are {', '.join(there) or 'none'}"
+            told = f"the program has no such variable: {name[:64]!r}"
+            raise ConfigError(told, where=what, hint=hint)
+    return given
+
+
+def _text(state: Any, key: str) -> str:
+    try:
+        found = state[key] if isinstance(state, Mapping) else getattr(state, key)
+    except (KeyError, AttributeError):
+        told, hint = "the state has no such key", "set it in a node before this one"
+        raise ConfigError(told, where=f"state {key!r}", hint=hint) from None
+    if not isinstance(found, str):
+        told = f"it is a text that is read, and no {type(found).__name__}"
+        raise ConfigError(told, where=f"state {key!r}", hint="make a text of it in a node before")
+    return found

@@ -13,18 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adwright.core.config import require_count
-from adwright.programs.build import build_graph
 from adwright.programs.deduction import deduce
-from adwright.programs.graph import Chain, Graph
-from adwright.programs.limits import ProgramLimits, about_tokens
+from adwright.programs.graph import Chain, Graph, ProgramLimits, about_tokens, build_graph
 from adwright.programs.program import Program
-from adwright.programs.scheduling.engine import EngineCapabilities
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.scheduling.engine import EngineCapabilities, LatencyCurve
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation.sim_program import Segment, SimCall, SimProgram
-from adwright.programs.simulation.simulate import simulate
-from adwright.programs.simulation.simulated import SimulatedEngine
-from adwright.programs.template import ConstantText
+from adwright.programs.simulation import Segment, SimCall, SimProgram, SimulatedEngine, simulate
+from adwright.programs.steps import ConstantText
 
 __all__ = ["predict_placement"]
 

@@ -27,8 +27,7 @@ from urllib.request import Request, urlopen
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ProgramError, ResourceError
-from adwright.programs.objective import LATENCY, Objective
-from adwright.programs.program import Program
+from adwright.programs.program import LATENCY, Objective, Program
 
 __all__ = ["RemoteProgram"]
 

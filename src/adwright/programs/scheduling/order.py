@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from adwright.core.config import Gt, settings
-from adwright.programs.scheduling.ready_chain import ReadyChain
+from adwright.programs.scheduling.engine import ReadyChain
 
 __all__ = ["ChainFailures", "ChainQueue", "OrderTerms", "class_of"]
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.keys import Callers, by_key

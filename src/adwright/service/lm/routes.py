@@ -12,8 +12,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Prompt, TokenPrompt
-from adwright.lm.engine.language_model import Health, LanguageModel
+from adwright.lm.engine.generation import (
+    Cancellation,
+    GenerationConfig,
+    Health,
+    LanguageModel,
+    Prompt,
+    TokenPrompt,
+)
 from adwright.service.lm.adapters import Adapters, adapters_of
 from adwright.service.lm.protocol.answers import (
     EventWriter,

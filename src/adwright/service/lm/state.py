@@ -14,9 +14,9 @@ from adwright.lm.engine.generation import (
     Completion,
     Completions,
     GenerationConfig,
+    LanguageModel,
     Prompt,
 )
-from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import Adapters
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.keys import Callers

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
-from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, Prompt
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    GenerationConfig,
+    LanguageModel,
+    Prompt,
+)
 
 __all__ = ["Piece", "pieces"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from adwright.programs.graph import Chain
-from adwright.programs.variable import Variable, VariableState
+from adwright.programs.runner import Variable, VariableState
 from adwright.service.programs.open_program import OpenProgram, OutputState
 
 __all__ = [

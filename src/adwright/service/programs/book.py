@@ -17,13 +17,10 @@ from typing import Literal
 
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
-from adwright.programs.build import build_graph
-from adwright.programs.chain_engine import ChainEngine
-from adwright.programs.graph import Chain
-from adwright.programs.limits import prompt_tokens
+from adwright.programs.graph import Chain, build_graph, prompt_tokens
 from adwright.programs.persistence import KeptChains, KeptFolder, KeptPart, KeptProgram, ProgramLog
 from adwright.programs.program import Program
-from adwright.programs.runner import Session
+from adwright.programs.runner import ChainEngine, Session
 from adwright.service.programs.config import ProgramServiceConfig
 from adwright.service.programs.open_program import ChainRouter, OpenProgram
 from adwright.service.programs.refusals import Refused, refusing

@@ -27,8 +27,8 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 from adwright.lm.engine.scripted import ByteTokens
-from adwright.programs.adapters.chat_calls import ChatCall, chat_program
-from adwright.programs.variable import Variable
+from adwright.programs.frontend.chats import ChatCall, chat_program
+from adwright.programs.runner import Variable
 from adwright.service.lm.protocol.answers import EventWriter, answer_of
 from adwright.service.lm.protocol.errors import broken_stream, lm_error_docs
 from adwright.service.lm.protocol.response_schemas import ResponseIn

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adwright.programs.limits import ProgramLimits
+from adwright.programs.graph import ProgramLimits
 from adwright.service.lm.keys import require_keys
 from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require

@@ -16,13 +16,11 @@ from typing import Protocol, Self
 from adwright.core.errors import AdwrightError, ProgramError
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.keeper import ProbedEngine
-from adwright.programs.dispatch.program_engine import ProgramEngine
 from adwright.programs.dispatch.ready import ProgramSeat
-from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.dispatch.terms import DispatchTerms, ProgramEngine
 from adwright.programs.engines.engine_errors import EngineFailedError
 from adwright.programs.engines.measured_curve import curve_file, load_curve, measured_curve
-from adwright.programs.scheduling.engine import ExecutionEngine
-from adwright.programs.scheduling.latency_curve import LatencyCurve
+from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve
 
 __all__ = ["EngineRoom", "OpenableEngine"]
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from adwright.programs.chain_engine import ChainEngine
 from adwright.programs.persistence import ProgramLog
-from adwright.programs.runner import Session
+from adwright.programs.runner import ChainEngine, Session
 
 __all__ = [
     "ChainEvent",

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
 from adwright.core.errors import ConfigError, ProgramError
-from adwright.programs.objective import LATENCY, Objective, ObjectiveKind
-from adwright.programs.variable import Variable
+from adwright.programs.program import LATENCY, Objective, ObjectiveKind
+from adwright.programs.runner import Variable
 from adwright.service.lm.protocol.errors import lm_error_docs
 from adwright.service.lm.work import Gone
 from adwright.service.programs.answers import (

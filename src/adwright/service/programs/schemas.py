@@ -21,8 +21,7 @@ from pydantic import Field, WrapValidator, model_validator
 from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.objective import Objective
-from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
+from adwright.programs.program import NativeStep, Objective, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import StepFunction
 from adwright.service.lm.protocol.body import LmBody
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.weights import locate
-from adwright.programs.limits import about_tokens
+from adwright.programs.graph import about_tokens
 
 __all__ = ["ServedText", "guessed_text", "text_of_model"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import Request
 
 from adwright.core.errors import ProgramError
-from adwright.programs.objective import Objective
+from adwright.programs.program import Objective
 from adwright.programs.runner import Session
 from adwright.service.lm.work import Gone, closed
 

@@ -57,7 +57,7 @@ from torch.nn import functional
 
 from adwright.core.config import Count, Natural, Positive, settings
 from adwright.core.errors import ConfigError, DataError, MissingExtraError, ResourceError
-from adwright.lm.hf_load import load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_tokenizer
 from adwright.lm.torch_engine.model import quick_dtype
 from adwright.training.offsite.wire import Channel, WireMessage, printable
 from adwright.training.tuning.texts import Texts

@@ -23,8 +23,7 @@ import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.data.sources.bounds import memory_left
-from adwright.lm.engine.weights import locate, quiet
-from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
+from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer, locate, quiet
 from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype, require_device
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned

@@ -56,7 +56,7 @@ from adwright.core.config import Count, Gt, Lt, Positive, settings
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.rows import AnswerRow, Row
+from adwright.lm.serving.scheduler import AnswerRow, Row
 from adwright.training.tuning.run import JobsRun, LoadedJobs, TuningReport
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.lm.engine.weights import SMOLLM2, GgufWeights, gguf_with, quiet, smollm2_gguf
-from adwright.lm.torch_engine.tuned_network import tuned_folder
+from adwright.lm.torch_engine.network import tuned_folder
 from adwright.training.tuning.base import load_base
 from adwright.tuning.formats.gguf import gguf_tensors
 from adwright.tuning.methods import load_tuned

@@ -11,8 +11,7 @@ from adwright.core.errors import ResumeError
 from adwright.core.journal import append_rows, read_rows
 from adwright.creative.memory.seed.sampling import write_ads
 from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.lm.engine.generation import Usage
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel, Usage
 from tests.support.creative.seed_rounds import CONFIG
 from tests.support.writing import Teller
 

@@ -14,9 +14,9 @@ from adwright.lm.engine.generation import Completions, GenerationConfig
 from adwright.lm.serving.adapter_folding import MergePolicy, Merger
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.kinds.activated import acts_everywhere, first_acted
+from adwright.lm.serving.kinds import acts_everywhere, first_acted
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.lm.torch_engine.tuned_network import tuned_over
+from adwright.lm.torch_engine.network import tuned_over
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import BLOCK, models_of, saved_parts

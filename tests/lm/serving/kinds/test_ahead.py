@@ -11,10 +11,9 @@ import torch
 from adwright.core.errors import ArtifactError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.config import ServingConfig
-from adwright.lm.serving.kinds.ahead import AheadTokens, ahead_of, keys_ahead
-from adwright.lm.serving.kinds.shapes import GatheredMethod
+from adwright.lm.serving.kinds import AheadTokens, GatheredMethod, ahead_of, keys_ahead
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.lm.torch_engine.tuned_network import tuned_over
+from adwright.lm.torch_engine.network import tuned_over
 from adwright.tuning.additive.adapters import ParallelAdapter
 from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
 from adwright.tuning.hybrid import MAM, UniPELT

@@ -8,11 +8,11 @@ import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.serving.adapter_cache import NotGathered
+from adwright.lm.serving.adapter_model import AloneAdapters
 from adwright.lm.serving.config import ServingConfig
-from adwright.lm.serving.gathered_adapters import NotGathered
-from adwright.lm.serving.kinds.alone import AloneAdapters
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.lm.torch_engine.tuned_network import tuned_over
+from adwright.lm.torch_engine.network import tuned_over
 from adwright.tuning.additive.prompts import DePT
 from adwright.tuning.methods import Method
 from adwright.tuning.references import NormTuning

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adwright.lm.serving.gathered_adapters import BaseMaps
-from adwright.lm.serving.kinds.shapes import (
-    GATHERED,
-    GatheredMethod,
-    is_gathered,
-    shared_of,
-    stored_as,
-)
+from adwright.lm.serving.adapter_cache import BaseMaps
+from adwright.lm.serving.kinds import GATHERED, GatheredMethod, is_gathered, shared_of, stored_as
 from adwright.tuning.peft_kinds import PROMPTS, PeftKind, Wrapped
 from tests.support.lm.tuning_methods import OURS, WRAPPED, attached, tiny_llama
 

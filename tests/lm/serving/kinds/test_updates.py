@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from adwright.lm.serving.kinds.updates import MapUpdate, update_of
+from adwright.lm.serving.kinds import MapUpdate, update_of
 from adwright.tuning.additive.adapters import AdaMix, ParallelAdapter
 from adwright.tuning.additive.prompts import PromptTuning
 from adwright.tuning.efficient.memory import AdapterDrop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.lm.serving.paging.block_keys import BlockKeys, common
+from adwright.lm.serving.prefixes import BlockKeys, common
 
 T = 4
 

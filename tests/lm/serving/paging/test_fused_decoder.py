@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.paged_attention import FusedDecoder, PagedAttention, Sequenced
 from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.paging.fused_decoder import FusedDecoder
-from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
+from adwright.lm.serving.prefixes import PagePool, PageShape
 from adwright.tuning.modules import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from adwright.lm.serving.paging.host_pages import HostPages
+from adwright.lm.serving.prefixes import HostPages
 
 PAGE = torch.arange(6.0).view(2, 3)
 BYTES = 24

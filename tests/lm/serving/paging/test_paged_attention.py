@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.paging import paged_attention
-from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
+from adwright.lm.serving import paged_attention
+from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
+from adwright.lm.serving.prefixes import PagePool, PageShape
 
 H, G, D, T = 6, 2, 4, 3
 SCALE = 0.4

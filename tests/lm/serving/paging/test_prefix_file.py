@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from adwright.core.errors import ArtifactError
-from adwright.lm.serving.paging.prefix_file import StoredPrefix, read_prefix, write_prefix
+from adwright.lm.serving.prefixes import StoredPrefix, read_prefix, write_prefix
 
 PREFIX = StoredPrefix("base", (5, 6, 7, 8), torch.randn(2, 3, 4), "lora", "tenant")
 

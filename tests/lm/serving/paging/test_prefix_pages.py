@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.paging.block_keys import BlockKeys
-from adwright.lm.serving.paging.prefix_pages import PrefixPages
+from adwright.lm.serving.prefixes import BlockKeys, PagePool, PageShape, PrefixPages
 
 T = 4
 SHAPE = PageShape(layers=2, heads=1, width=3, block=T)

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from adwright.core.errors import ArtifactError
-from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.paging.block_keys import BlockKeys
-from adwright.lm.serving.paging.host_pages import HostPages
-from adwright.lm.serving.paging.prefix_pages import PrefixPages
-from adwright.lm.serving.paging.prefix_store import PrefixStore
+from adwright.lm.serving.prefixes import (
+    BlockKeys,
+    HostPages,
+    PagePool,
+    PageShape,
+    PrefixPages,
+    PrefixStore,
+)
 
 T = 4
 SHAPE = PageShape(layers=2, heads=1, width=3, block=T)

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import (
-    Chunk,
-    Completion,
-    Completions,
-    Usage,
-)
+from adwright.lm.engine.generation import Chunk, Completion, Completions, Usage
 from adwright.lm.engine.scripted import ByteTokens
 from adwright.service.lm.protocol.answers import (
     EventWriter,

@@ -32,7 +32,7 @@ from adwright.audit.attacks.gradient.vocabulary import allowed_tokens
 from adwright.audit.catalogue.orders import draw_orders
 from adwright.audit.targets.defended import ListingCleaner
 from adwright.core.errors import ResumeError
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.generation import Tokenizer
 
 __all__ = ["GradientAttack", "spread_orders"]
 

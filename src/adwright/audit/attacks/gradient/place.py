@@ -26,7 +26,7 @@ from adwright.audit.targets.likelihood import answer_ids, prompt_tokens
 from adwright.audit.targets.prompts import ANSWER_START
 from adwright.audit.targets.target import Ask
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.generation import Tokenizer
 
 __all__ = ["PlacedPrompt", "SuffixPlace"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.generation import Tokenizer
 
 __all__ = ["allowed_tokens"]
 

@@ -20,8 +20,13 @@ from adwright.authoring.writer.plan import WriteRow
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.generation import Completion, GenerationConfig, Message, Usage
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import (
+    Completion,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    Usage,
+)
 
 __all__ = ["AskedRow", "Asker", "RowAnswer", "SlotPrompt"]
 

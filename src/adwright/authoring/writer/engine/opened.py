@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec, adapter_hash, open_model
 
 __all__ = ["OpenedWriter", "open_writer"]

@@ -31,7 +31,7 @@ from adwright.creative.memory.seed.texts.ad_text import answer_of
 from adwright.creative.memory.seed.texts.brief import part_of
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import Encoder
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel
 
 __all__ = ["ModelEncoder", "RidgeJudge", "text_of", "two_judges"]
 

@@ -22,8 +22,7 @@ from adwright.core.progress import progress
 from adwright.creative.memory.seed.config import SeedConfig
 from adwright.creative.memory.seed.round_files import DAMAGED
 from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.lm.engine.generation import Usage
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel, Usage
 
 __all__ = ["WrittenAds", "write_ads"]
 

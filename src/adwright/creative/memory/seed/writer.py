@@ -26,8 +26,7 @@ from adwright.core.errors import DataError, MissingExtraError
 from adwright.creative.memory.language import answer_of as digits_of
 from adwright.creative.memory.language import recall_prompt
 from adwright.creative.memory.seed.pool import KnownAd
-from adwright.lm.engine.generation import Message
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import LanguageModel, Message
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 
@@ -149,7 +148,7 @@ class TunedWriter:
         if not (file.is_file() and file.read_text("utf-8") == text):
             atomic_write_text(file, text)
         asked = self.tuning(folder, seed=seed)
-        from adwright.lm.torch_engine.freed_memory import give_back
+        from adwright.lm.torch_engine.model import give_back
         from adwright.training.tuning.run import run_tuning
 
         begun = (folder / "run" / "config.json").is_file()

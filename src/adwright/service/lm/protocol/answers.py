@@ -17,10 +17,10 @@ from adwright.lm.engine.generation import (
     Completion,
     Completions,
     FinishReason,
+    Tokenizer,
     Top,
     Usage,
 )
-from adwright.lm.engine.language_model import Tokenizer
 from adwright.service.lm.protocol.echoes import Echo, spelled
 from adwright.service.lm.protocol.schemas import EmbeddingIn
 from adwright.service.lm.protocol.tools import Call, CallReader, ToolForm, read_calls

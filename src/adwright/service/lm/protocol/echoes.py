@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adwright.lm.engine.base import AnswerText, cancelled_score, prompt_ids, require_room
 from adwright.lm.engine.generation import (
     Cancellation,
     Completion,
     Completions,
+    LanguageModel,
     Prompt,
+    Tokenizer,
     TokenPrompt,
     Usage,
 )
-from adwright.lm.engine.language_model import LanguageModel, Tokenizer
-from adwright.lm.engine.prompts import cancelled_score, prompt_ids, require_room
-from adwright.lm.engine.stopping import AnswerText
 
 __all__ = ["Echo", "echoes_of", "silent", "spelled"]
 

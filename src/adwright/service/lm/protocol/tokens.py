@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from adwright.core.errors import ResourceError
-from adwright.lm.engine.generation import Cancellation, Prompt
-from adwright.lm.engine.language_model import LanguageModel
-from adwright.lm.engine.prompts import prompt_ids, require_known, require_text
+from adwright.lm.engine.base import prompt_ids, require_known, require_text
+from adwright.lm.engine.generation import Cancellation, LanguageModel, Prompt
 from adwright.service.lm.protocol.body import LmBody
 from adwright.service.lm.protocol.schemas import MOST_MESSAGES, MessageIn, TemplateSettings, Token
 from adwright.service.lm.protocol.tool_schemas import ToolIn

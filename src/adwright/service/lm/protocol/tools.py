@@ -21,7 +21,7 @@ from typing import Any
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.lm.engine.grammar import check_bounds
+from adwright.lm.engine.hf_tokens import check_bounds
 from adwright.service.lm.protocol.schemas import ChatIn, MessageIn
 from adwright.service.lm.protocol.tool_schemas import NamedToolIn, ToolIn
 

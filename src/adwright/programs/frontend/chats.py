@@ -13,10 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.programs.objective import Objective
-from adwright.programs.program import Program, SemanticCall, WantedOutput
-
-__all__ = ["ChatCall", "chat_program"]
+from adwright.programs.program import Objective, Program, SemanticCall, WantedOutput
 
 #: Pieces of one prompt; of a longer chat the last turns are cut.
 _PIECES = 64

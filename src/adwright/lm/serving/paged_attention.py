@@ -17,19 +17,151 @@ picked is padding; and so much at a time that the copy is still near when it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.paging.one_row import RowPages
+from adwright.lm.serving.prefixes import PagePool, PageShape
 
-__all__ = ["SAVED_BLOCKS", "PagedAttention", "Sequenced", "begun_alike", "paged_attention"]
+# --------------------------------------------------------------------------------------------------
+# One token of one row through the layers of a Llama: what is left beside reading the weights.
+#
+# A product with one row takes as long as reading its weights does, and so long does each small
+# operation around it wait for its own code and numbers, which the weights have driven out of the
+# cache. So there are as few of them as it takes: queries, keys and values are written side by side
+# into memory that all layers use,
+#
+#     [q; k; v] [H + 2 G, W]  ->  [q; k; v] c + swapped halves [q; k; v] s
+#
+# with c = 1 and s = 0 at the values, so that one turn does for all and its lower part goes to the
+# pages as it lies. Where they go to, and what is read, is the same place in every layer: all such
+# indices are made at once.
+
+
+class RowNorm:
+    """A root mean square norm: x / sqrt(mean(x^2) + eps) times the weight [D]."""
+
+    def __init__(self, weight: Tensor, eps: float) -> None:
+        self.weight, self._eps = weight, eps
+        self._shape = [len(weight)]
+        self._twice: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [..., D], any number of rows."""
+        return functional.rms_norm(x, self._shape, self.weight, self._eps)
+
+    def mirrored(self, x: Tensor) -> Tensor:
+        """The same of one row and its negative [x; -x] [2, D], to [1, 1, D].
+
+        Together they have mean 0 and the variance mean(x^2), so that the norm is that of layers,
+        which torch has as one operation; it computes the other in ten.
+        """
+        D = self._shape[0]
+        if self._twice is None:
+            self._twice = torch.cat([self.weight, self.weight])
+        both = functional.layer_norm(x.view(-1), [2 * D], self._twice, None, self._eps)
+        return both[:D].view(1, 1, D)
+
+
+class LlamaLayer(NamedTuple):
+    """The parts of a layer. act: of the gate."""
+
+    first: RowNorm
+    second: RowNorm
+    q: Any
+    k: Any
+    v: Any
+    o: Any
+    gate: Any
+    up: Any
+    down: Any
+    act: Callable[[Tensor], Tensor]
+
+    @property
+    def maps(self) -> Sequence[Any]:
+        """Its linear maps; `through_layers` calls their `row` (x [1, 1, in], perhaps a tensor
+        [out] to write to), which returns [out]."""
+        return self[2:9]
+
+
+class RowPages:
+    """The pages of one row, for a pass over one token of it.
+
+    tokens, blocks: the pool as in `PagePool`. write: int64 [2 G], where the keys, then the values
+    of the token go in the first layer; read: int64 [2 G n], the blocks of the row. steps: from a
+    layer to the next in both. S: tokens of the row, with this one.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        blocks: Tensor,
+        write: Tensor,
+        read: Tensor,
+        steps: tuple[int, int],
+        layers: int,
+        S: int,
+    ) -> None:
+        self._tokens, self._blocks = tokens, blocks
+        at = torch.arange(layers, device=write.device)[:, None]
+        self._write = (write + at * steps[0]).unbind()
+        self._read = (read + at * steps[1]).unbind()
+        self._picked = blocks.new_empty(len(read), blocks.shape[1])
+        G = len(write) // 2
+        self._k, self._v = self._picked.view(2, 1, G, -1, tokens.shape[1])[..., :S, :]
+
+    def attend(self, layer: int, query: Tensor, made: Tensor, scale: float) -> Tensor:
+        """query [1, G, H / G, W] to [1, 1, H W]. made: keys, then values of the token, [2 G, W]."""
+        self._tokens.index_copy_(0, self._write[layer], made)
+        torch.index_select(self._blocks, 0, self._read[layer], out=self._picked)
+        found = functional.scaled_dot_product_attention(query, self._k, self._v, scale=scale)
+        return found.reshape(1, 1, -1)
+
+
+def through_layers(
+    layers: Sequence[LlamaLayer],
+    x: Tensor,
+    turn: tuple[Tensor, Tensor],
+    pages: RowPages,
+    heads: tuple[int, int],
+    scale: float,
+) -> Tensor:
+    """[x; -x] [2, D] behind the layers of that in front of them, which is written to.
+
+    turn: cos and sin [W] of the token's position. heads: H, of queries, and G, of keys.
+    """
+    (H, G), (cos, sin) = heads, turn
+    W = len(cos)
+    made = x.new_empty(H + 2 * G, W)
+    flat = made.view(-1)
+    q, k, v = flat[: H * W], flat[H * W : (H + G) * W], flat[(H + G) * W :]
+    c, s = torch.ones_like(made), torch.zeros_like(made)
+    c[: H + G], s[: H + G] = cos, sin
+    minus, plus = -s[:, : W // 2], s[:, W // 2 :]
+    turned = torch.empty_like(made)
+    (left, right), (new_left, new_right) = made.chunk(2, -1), turned.chunk(2, -1)
+    query, kept = turned[:H].view(1, G, -1, W), turned[H:]
+    signs = x.new_tensor([[1.0], [-1.0]])
+    added = x.new_empty(x.shape[1])
+    for at, layer in enumerate(layers):
+        h = layer.first.mirrored(x)
+        layer.q.row(h, q)
+        layer.k.row(h, k)
+        layer.v.row(h, v)
+        torch.mul(made, c, out=turned)
+        new_left.addcmul_(right, minus)
+        new_right.addcmul_(left, plus)
+        x.addcmul_(layer.o.row(pages.attend(at, query, kept, scale), added), signs)
+        h = layer.second.mirrored(x)
+        inner = layer.act(layer.gate.row(h)).mul_(layer.up.row(h))[None, None]
+        x.addcmul_(layer.down.row(inner, added), signs)
+    return x
+
 
 _NAME = "adwright_paged"
 #: Numbers of keys and values that are picked at a time, but for a single row longer than that.
@@ -301,3 +433,101 @@ def _buckets(
         yield own
         taken = set(own)
         left = [at for at in left if at not in taken]
+
+
+# --------------------------------------------------------------------------------------------------
+# The layers of a Llama in as few calls of torch as it takes.
+#
+# Where one row writes, most of what a pass takes beside reading the weights are calls: of modules
+# in
+# transformers, and of small operations in torch. A decoder of Llama's form is computed here in
+# about
+# half of them, from the same modules and weights, for any number of tokens [N]:
+#
+#     h = norm(x);  q, k, v = maps(h);  (q, k) <- (q, k) cos + swapped halves (q, k) (-sin, sin)
+#     x <- x + o(attention(q, k, v));   h = norm(x);   x <- x + down(act(gate(h)) up(h))
+#
+# Whether a decoder has that form is not read off its name: its layers have these parameters and no
+# others, and `PagedNetwork` compares the hidden states of a few tokens with those of transformers.
+
+_MAPS = (
+    *("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"),
+    *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
+)
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+
+
+class FusedDecoder:
+    """A decoder of transformers in the form of the module. `of` says whether it has it."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._embed, self._rotary = decoder.embed_tokens, decoder.rotary_emb
+        self._norm = _norm(decoder.norm)
+        self._layers = [_layer(layer) for layer in decoder.layers]
+        self._by_row = all(hasattr(own, "row") for layer in self._layers for own in layer.maps)
+        attention = decoder.layers[0].self_attn
+        self._width, self._scale = int(attention.head_dim), float(attention.scaling)
+
+    @staticmethod
+    def of(decoder: Any) -> FusedDecoder | None:
+        """The decoder in this form where its modules are those of it; None else. What they
+        compute is for the caller to compare."""
+        parts = ("embed_tokens", "rotary_emb", "norm", "layers")
+        if not all(isinstance(getattr(decoder, part, None), nn.Module) for part in parts):
+            return None
+        for layer in decoder.layers:
+            names = {name.rsplit(".", 1)[0] for name, _ in layer.named_parameters()}
+            if {name.removesuffix(".base") for name in names} != {*_MAPS, *_NORMS}:
+                return None
+        norms = [decoder.norm, *(getattr(at, name) for at in decoder.layers for name in _NORMS)]
+        if not all(hasattr(norm, "variance_epsilon") for norm in norms):
+            return None
+        attention = decoder.layers[0].self_attn
+        has = all(hasattr(attention, name) for name in ("head_dim", "scaling"))
+        return FusedDecoder(decoder) if has and hasattr(decoder.layers[0].mlp, "act_fn") else None
+
+    def hidden(self, tokens: Tensor, positions: Tensor, attention: PagedAttention) -> Tensor:
+        """Last hidden states [N, D] of tokens int64 [N] at positions int64 [N]."""
+        N, W = len(tokens), self._width
+        x = self._embed(tokens[None])
+        cos, sin = self._rotary(x, positions[None])
+        sin = torch.cat([-sin[..., : W // 2], sin[..., W // 2 :]], -1)
+        cos, sin = cos[0, :, None], sin[0, :, None]  # [N, 1, W]
+        for at, layer in enumerate(self._layers):
+            h = layer.first(x)
+            query, value = layer.q.forward(h), layer.v.forward(h)
+            both = torch.cat([query, layer.k.forward(h)], -1).view(N, -1, W)  # queries, then keys
+            both = torch.addcmul(both * cos, both.roll(W // 2, -1), sin).transpose(0, 1)[None]
+            H = query.shape[-1] // W
+            values = value.view(1, N, -1, W).transpose(1, 2)
+            made = attention.attend(at, both[:, :H], both[:, H:], values, self._scale)
+            x = x + layer.o.forward(made.view(1, N, -1))
+            h = layer.second(x)
+            inner = layer.act(layer.gate.forward(h)) * layer.up.forward(h)
+            x = x + layer.down.forward(inner)
+        return self._norm(x)[0]
+
+    def row_hidden(
+        self, tokens: Tensor, positions: Tensor, attention: PagedAttention
+    ) -> Tensor | None:
+        """As `hidden`, in fewer calls still, where the pass is one token of one row and the maps
+        have a `row`; None else."""
+        pages = attention.row_pages() if self._by_row else None
+        if pages is None:
+            return None
+        x = self._embed(tokens[None])
+        cos, sin = self._rotary(x, positions[None])
+        x = torch.cat([x[0], -x[0]])
+        turn = cos[0, 0], sin[0, 0]
+        x = through_layers(self._layers, x, turn, pages, attention.heads, self._scale)
+        return self._norm.mirrored(x)[0]
+
+
+def _layer(module: Any) -> LlamaLayer:
+    first, second = (_norm(getattr(module, name)) for name in _NORMS)
+    q, k, v, o, gate, up, down = (module.get_submodule(name) for name in _MAPS)
+    return LlamaLayer(first, second, q, k, v, o, gate, up, down, module.mlp.act_fn)
+
+
+def _norm(module: Any) -> RowNorm:
+    return RowNorm(module.weight, float(module.variance_epsilon))

@@ -1,1 +1,0 @@
-"""What adapters of each kind do to the base that they share, so that one engine serves all."""

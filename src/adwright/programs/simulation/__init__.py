@@ -1,1 +1,0 @@
-"""Engines, clients and programs in simulated time: nothing here is measured on a machine."""
