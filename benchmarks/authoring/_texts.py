@@ -25,14 +25,16 @@ from adwright.authoring.tasks.answers import read_answer
 from adwright.core.assets import ASSETS, asset
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels
-from adwright.metrics.text.rouge import (
+from benchmarks.authoring._prompts import Asking, answer_ids, prompt_ids
+from benchmarks.authoring._rows import Part, rows_of
+from benchmarks.common.text_measures import (
+    bert_scores,
+    chrf_per_text,
     distinct_n_per_text,
+    pair_counts,
     query_coverage_per_text,
     rouge_l_per_text,
 )
-from benchmarks.authoring._prompts import Asking, answer_ids, prompt_ids
-from benchmarks.authoring._rows import Part, rows_of
-from benchmarks.common.text_measures import bert_scores, chrf_per_text, pair_counts
 
 __all__ = ["checks_of", "judged_pairs", "judged_texts", "measured_texts", "reference_loss"]
 

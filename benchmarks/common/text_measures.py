@@ -47,22 +47,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
-from adwright.metrics.text.words import require_pairs
-
-__all__ = [
-    "LabelScore",
-    "TokenSimilarity",
-    "bert_score",
-    "bert_scores",
-    "chrf",
-    "chrf_per_text",
-    "label_score",
-    "pair_counts",
-    "pair_f1",
-    "pair_f1_per_text",
-    "right_per_text",
-]
+from adwright.metrics.text.rouge import rouge_l, singular
+from adwright.metrics.text.words import ngrams, require_texts, words_of
 
 Pairs = Collection[tuple[str, str]]
 
@@ -306,3 +294,63 @@ def chrf(output: str, reference: str, *, order: int = 6, beta: float = 2.0) -> f
 
 def _counts(text: str, n: int) -> Counter[str]:
     return Counter(text[at : at + n] for at in range(len(text) - n + 1))
+
+
+def require_pairs(outputs: Sequence[str], references: Sequence[str]) -> None:
+    """Raise DataError unless both are texts, and as many."""
+    require_texts(outputs, "outputs")
+    require_texts(references, "references")
+    if len(outputs) != len(references):
+        raise DataError(
+            f"there are {len(outputs)} outputs and {len(references)} references",
+            column="references",
+            hint="give one reference a row",
+        )
+
+
+def rouge_l_per_text(outputs: Sequence[str], references: Sequence[str]) -> npt.NDArray[np.float64]:
+    """ROUGE-L F1 of each output with the reference of its row: [N], 0 to 1.
+
+    Raises DataError that names the row which is no text, or where there are not as many of both.
+    """
+    require_pairs(outputs, references)
+    scores = [rouge_l(one, other) for one, other in zip(outputs, references, strict=True)]
+    return np.array(scores, np.float64)
+
+
+def distinct_n_per_text(texts: Sequence[str], n: int) -> npt.NDArray[np.float64]:
+    """Different n-grams / n-grams of each text: [N], 0 to 1; NaN where it has no n-gram.
+
+    Raises DataError that names the row which is no text, ConfigError for an n below 1.
+    """
+    require_texts(texts, "texts")
+    require_count("n", n)
+    found = [ngrams(words_of(text), n) for text in texts]
+    return np.array([len(set(one)) / len(one) if one else np.nan for one in found], np.float64)
+
+
+_FUNCTION_WORDS = {
+    *("a", "an", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or"),
+    *("per", "the", "to", "up", "with", "without", "your"),
+}
+
+
+def query_coverage_per_text(
+    outputs: Sequence[str], queries: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """Coverage of the query of each row: [N], 0 to 1; NaN where a query has no word.
+
+    Raises DataError that names the row which is no text, or where there are not as many of both.
+    """
+    require_pairs(outputs, queries)
+    found = [query_coverage(one, query) for one, query in zip(outputs, queries, strict=True)]
+    return np.array(found, np.float64)
+
+
+def query_coverage(output: str, query: str) -> float:
+    """Coverage of one query, 0 to 1; NaN where it has no word."""
+    asked = set(words_of(query))
+    wanted = {singular(word) for word in asked - _FUNCTION_WORDS or asked}
+    if not wanted:
+        return float("nan")
+    return len(wanted & {singular(word) for word in words_of(output)}) / len(wanted)

@@ -16,8 +16,10 @@ Letters: N units, B bins.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,27 +34,7 @@ from adwright.metrics.arrays import (
 )
 from adwright.metrics.calibration import Binning, ReliabilityTable, reliability_table
 from adwright.metrics.classification import auc
-from adwright.metrics.survival import (
-    CheckedLives,
-    SurvivalCurve,
-    as_lives,
-    censoring_curve,
-    kaplan_meier,
-    known_weights,
-    refuse_truncated,
-)
-
-__all__ = [
-    "BrierScores",
-    "DCalibration",
-    "HorizonAuc",
-    "brier_per_unit",
-    "brier_scores",
-    "chi_square_tail",
-    "cumulative_auc",
-    "d_calibration",
-    "reliability_at",
-]
+from adwright.metrics.survival import CheckedLives, Concordance, as_lives, harrell_c
 
 Floats = npt.NDArray[np.float64]
 
@@ -282,3 +264,171 @@ def chi_square_tail(value: float, freedom: int) -> float:
         tail += math.exp(a * math.log(x) - x - math.lgamma(a + 1))
         a += 1
     return min(tail, 1.0)
+
+
+_log = logging.getLogger("adwright")
+
+
+@dataclass(frozen=True, eq=False)
+class SurvivalCurve:
+    """A step function that falls at ages and is 1 before the first. All [K], ages ascending.
+
+    times: the ages at which something happened. at_risk: units there just before, weighted.
+    ended: those that ended there. survival: the share that outlives each age.
+    """
+
+    times: Floats
+    at_risk: Floats
+    ended: Floats
+    survival: Floats
+
+    def at(self, ages: npt.ArrayLike, *, before: bool = False) -> Floats:
+        """The share that outlives `ages` (any shape); with `before`, that reaches them."""
+        side: Literal["left", "right"] = "left" if before else "right"
+        place = np.searchsorted(self.times, np.asarray(ages, np.float64), side)
+        steps = np.concatenate(([1.0], self.survival))
+        shares: Floats = steps[place]
+        return shares
+
+
+def kaplan_meier(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> SurvivalCurve:
+    """S(t) = product over ages s <= t of 1 - d_s / n_s (Kaplan and Meier, JASA 1958).
+
+    time, ended: [N] age at the end (ended 1) or at censoring (0). d_s: ends at age s. n_s: units
+    with entry < s <= time, so those that entered late count from then on (Tsai, Jewell and Wang,
+    Biometrika 1987). weights: [N], units that each stands for.
+    Of several causes, pass the ends of all: 1 minus the curve of one cause is no incidence.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    curve = _product(lives, lives.ended, before=False)
+    if lives.truncated and curve.survival[:-1].min(initial=1.0) == 0:
+        _log.warning(
+            "the curve falls to 0 at age %g, where all the few that were watched by then ended; "
+            "ages before more units have entered say nothing",
+            curve.times[np.argmin(curve.survival)],
+        )
+    return curve
+
+
+def censoring_curve(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> SurvivalCurve:
+    """G(t), the share that is not censored by age t, as if nothing ended: censorings are the
+    events, and who ends at t is no longer at risk there. Arguments as `kaplan_meier`.
+
+    G before t, `at(t, before=True)`, is the chance that an end at t is seen.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    return _product(lives, ~lives.ended, before=True)
+
+
+def known_weights(lives: CheckedLives, horizon: float, curve: SurvivalCurve) -> Floats:
+    """Weights [N] of those whose state at `horizon` is known, 0 of the others (Robins 1993).
+
+    Who ended at t <= horizon counts weight / G(t-), who is there at the horizon weight /
+    G(horizon-): in expectation they stand for all. curve: G, of `censoring_curve`.
+    Raises DataError where lives are truncated (then ends before an entry were never seen, which
+    these weights do not undo), or where G is 0.
+    """
+    refuse_truncated(lives)
+    seen = curve.at(np.minimum(lives.time, horizon), before=True)
+    known = (lives.ended & (lives.time <= horizon)) | (lives.time >= horizon)
+    if (seen[known] == 0).any():
+        raise DataError(
+            "nobody is left uncensored there, so nothing is known of it",
+            column="time",
+            value=horizon,
+            hint="choose an earlier horizon",
+        )
+    weights = np.zeros(len(seen))
+    weights[known] = lives.weights[known] / seen[known]
+    return weights
+
+
+def refuse_truncated(lives: CheckedLives) -> None:
+    """Raise DataError where lives are truncated, for what is not defined of such."""
+    if lives.truncated:
+        raise DataError(
+            "some units entered only after others had ended, for which the weights of censoring "
+            "are not defined",
+            column="entry",
+            hint="measure units from one landmark on, or take Harrell's C and Kaplan-Meier, "
+            "which count pairs and units at common risk",
+        )
+
+
+def _product(lives: CheckedLives, event: npt.NDArray[np.bool_], *, before: bool) -> SurvivalCurve:
+    """The product over ages; with `before`, others that leave at an age leave before its events."""
+    times, place = np.unique(lives.time, return_inverse=True)
+    ages = len(times)
+    leaving = np.bincount(place, lives.weights, ages).astype(np.float64)
+    events = np.bincount(place, lives.weights * event, ages).astype(np.float64)
+    there = np.cumsum(leaving[::-1])[::-1]
+    late = lives.entry > 0
+    if late.any():
+        # At risk from the first age above the entry on.
+        since = np.searchsorted(times, lives.entry[late], "right")
+        absent = np.bincount(since, lives.weights[late], ages + 1)
+        there = there - np.cumsum(absent[::-1])[::-1][1:]
+    if before:
+        there = there - (leaving - events)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = np.where(there > 0, 1 - events / there, 1.0)
+    return SurvivalCurve(times, there, events, np.cumprod(np.clip(kept, 0.0, 1.0)))
+
+
+def uno_c(
+    time: npt.ArrayLike,
+    ended: npt.ArrayLike,
+    risk: npt.ArrayLike,
+    *,
+    entry: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+    until: float | None = None,
+    of: str = "units",
+    censoring: SurvivalCurve | None = None,
+) -> Concordance:
+    """Harrell's C with each pair weighted by G(t_i-)^-2 (Uno et al., Statistics in Medicine 2011,
+    equation 6), so that censoring does not decide which pairs count.
+
+    censoring: G, by default `censoring_curve` of these units; pass that of training to follow
+    scikit-survival, which takes G(t_i): the same unless an end and a censoring share an age.
+    until: as Uno's tau; choose it where some units are still uncensored. Other arguments as
+    `harrell_c`. Raises DataError where delayed entry left somebody unwatched when another ended:
+    that is not defined.
+    """
+    lives = as_lives(time, ended, entry=entry, weights=weights)
+    refuse_truncated(lives)
+    curve = censoring
+    if curve is None:
+        curve = censoring_curve(lives.time, lives.ended, weights=lives.weights)
+    seen = curve.at(lives.time, before=True)
+    asked = lives.ended & (lives.time <= (np.inf if until is None else until))
+    if (seen[asked] == 0).any():
+        raise DataError(
+            "by the curve of censoring nobody is left when some end",
+            column="time",
+            value=float(lives.time[asked & (seen == 0)].min()),
+            hint="lower until, or estimate the curve on longer lives",
+        )
+    counted = np.zeros(len(seen))
+    counted[asked] = 1 / seen[asked] ** 2
+    return harrell_c(
+        lives.time,
+        lives.ended,
+        risk,
+        weights=lives.weights,
+        until=until,
+        first=counted,
+        of=f"{of}, weighted for censoring",
+    )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.survival_curves import LifeCurves
 from adwright.creative.lifetime.survival_network import LifeTerms
-from adwright.metrics.survival import kaplan_meier
+from benchmarks.lifetime._calibration import kaplan_meier
 
 __all__ = ["category_curves", "curves_of_survival", "typical_of"]
 

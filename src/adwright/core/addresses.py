@@ -6,8 +6,6 @@ import base64
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-__all__ = ["login_of", "shown_address"]
-
 #: The login of an address: all up to the last @ of the authority; where its password holds a raw
 #: slash and so is no port, up to the last @ of the address. Of the web a name without a password is
 #: a key. All is bounded, so that no text takes longer than its length.

@@ -44,30 +44,6 @@ from adwright.core.errors import (
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.core.regular import memory_bytes, open_regular, read_regular
 
-__all__ = [
-    "FORMAT_VERSION",
-    "MANIFEST",
-    "MOST_MANIFEST_BYTES",
-    "TENSORS",
-    "Artifact",
-    "ArtifactManifest",
-    "Fitted",
-    "ListedFile",
-    "check_names",
-    "corrupt",
-    "is_safetensors",
-    "load_artifact",
-    "parse_manifest",
-    "read_fitted",
-    "read_listed",
-    "read_manifest",
-    "refuse_pickle",
-    "refused",
-    "safe_name",
-    "save_artifact",
-    "verified",
-]
-
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 TENSORS = "tensors.safetensors"

@@ -47,19 +47,6 @@ from adwright.core.errors import AssetError, ResourceError
 from adwright.core.hashing import sha256_file
 from adwright.core.regular import open_regular, read_regular
 
-__all__ = [
-    "ASSETS",
-    "RECORD",
-    "AssetName",
-    "Pin",
-    "asset",
-    "cache_folder",
-    "derived",
-    "is_complete",
-    "naming_the_cache",
-    "write_record",
-]
-
 RECORD = ".adwright-asset.json"
 _MOST_BYTES = 16 << 20
 

@@ -28,22 +28,6 @@ from pathlib import Path
 
 from adwright.core.errors import AdwrightError, ResourceError
 
-__all__ = [
-    "aside_of",
-    "atomic_file",
-    "atomic_folder",
-    "atomic_write_bytes",
-    "atomic_write_text",
-    "check_free",
-    "claim",
-    "locked",
-    "new_file",
-    "new_folder",
-    "remove_dead",
-    "resource_error",
-    "sync_folder",
-]
-
 _MARK = "[0-9a-f]{16}"
 
 

@@ -6,8 +6,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["Clock", "FixedClock", "ProcessorClock", "SystemClock"]
-
 
 class Clock(Protocol):
     """Tells the time of day and measures durations."""

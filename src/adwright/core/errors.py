@@ -24,23 +24,6 @@ from __future__ import annotations
 
 from adwright.core.addresses import shown_address
 
-__all__ = [
-    "AdwrightError",
-    "ArtifactCorruptError",
-    "ArtifactError",
-    "ArtifactUnsafeError",
-    "AssetError",
-    "ConfigError",
-    "DataError",
-    "FileUnreadableError",
-    "MissingExtraError",
-    "ProgramError",
-    "ResourceError",
-    "ResumeError",
-    "SchemaError",
-    "ValueInvalidError",
-]
-
 _MAX_VALUE_CHARACTERS = 80
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["content_hash", "sha256_bytes", "sha256_file"]
-
 _CHUNK_BYTES = 1 << 20
 
 

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from adwright.core.clock import Clock, SystemClock
 
-__all__ = ["LogRepeats", "fewer_repeats"]
-
 #: Messages that are remembered at most; then all are forgotten.
 _MOST = 1000
 

@@ -15,8 +15,6 @@ from typing import Any, TextIO
 
 from adwright.core.clock import Clock, SystemClock
 
-__all__ = ["Progress", "Rhythm", "duration", "printable", "progress", "say"]
-
 #: Seconds between two lines: of the first minute, and after it; and of a notebook.
 _FIRST_SECONDS, _LATER_SECONDS, _MINUTE = 10.0, 60.0, 60.0
 _NOTEBOOK_SECONDS = 0.5

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["memory_bytes", "open_regular", "read_regular"]
-
 
 @contextmanager
 def open_regular(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:

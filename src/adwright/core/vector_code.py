@@ -14,8 +14,6 @@ import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils
 
-__all__ = ["LANES", "Code", "has_pairs", "has_wide_registers"]
-
 #: Numbers of a vector.
 LANES = 16
 

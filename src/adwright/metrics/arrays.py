@@ -28,27 +28,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 
-__all__ = [
-    "Array",
-    "Codes",
-    "as_codes",
-    "as_labels",
-    "as_offsets",
-    "as_probabilities",
-    "as_scores",
-    "as_weights",
-    "check_positive_integer",
-    "check_same_length",
-    "dense_order",
-    "float_order",
-    "hash_order",
-    "is_lossless",
-    "normal_quantile",
-    "pack",
-    "refuse",
-    "run_starts",
-]
-
 Array = npt.NDArray[Any]
 
 _LARGEST_EXACT_INTEGER = 2**53  # beyond it float64 would merge neighbouring integers

@@ -31,18 +31,6 @@ from adwright.metrics.arrays import (
 from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc
 
-__all__ = [
-    "Interval",
-    "auc_draws",
-    "bootstrap_auc",
-    "bootstrap_difference",
-    "bootstrap_ratio",
-    "bootstrap_sums",
-    "draw_counts",
-    "interval_of",
-    "user_blocks",
-]
-
 _CHUNK_CELLS = 2_000_000  # counts held at once, 16 MB
 
 

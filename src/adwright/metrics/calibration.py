@@ -25,16 +25,6 @@ from adwright.metrics.arrays import (
     run_starts,
 )
 
-__all__ = [
-    "Binning",
-    "ReliabilityTable",
-    "expected_calibration_error",
-    "mass_bins",
-    "reliability_table",
-    "width_bins",
-    "wilson_interval",
-]
-
 Binning = Literal["mass", "width"]
 
 

@@ -27,16 +27,6 @@ from adwright.metrics.arrays import (
     run_starts,
 )
 
-__all__ = [
-    "GroupAuc",
-    "auc",
-    "group_auc",
-    "group_auc_parts",
-    "log_loss",
-    "log_loss_per_row",
-    "normalised_entropy",
-]
-
 
 @dataclass(frozen=True)
 class GroupAuc:

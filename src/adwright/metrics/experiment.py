@@ -39,16 +39,6 @@ from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import as_labels, check_same_length, normal_quantile, refuse
 from adwright.metrics.bootstrap import Interval
 
-__all__ = [
-    "AlwaysValid",
-    "ArmComparison",
-    "always_valid",
-    "best_mixture",
-    "compare",
-    "sample_ratio",
-    "sequential",
-]
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -23,8 +23,6 @@ from adwright.core.errors import DataError
 from adwright.metrics.arrays import check_same_length, normal_quantile, refuse
 from adwright.metrics.bootstrap import Interval
 
-__all__ = ["likelihood_interval", "likelihood_ratio"]
-
 _STEPS = 100  # at most; Newton needs about six
 
 

@@ -27,19 +27,6 @@ from adwright.metrics.arrays import as_codes, check_same_length, normal_quantile
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.likelihood import likelihood_interval
 
-__all__ = [
-    "Estimate",
-    "Rounds",
-    "WeightSummary",
-    "clipped_ips",
-    "dm",
-    "dr",
-    "ips",
-    "snips",
-    "summarise_weights",
-    "switch_dr",
-]
-
 Floats = npt.NDArray[np.float64]
 
 

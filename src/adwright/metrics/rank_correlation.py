@@ -14,15 +14,6 @@ import numpy.typing as npt
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import as_scores, check_positive_integer, check_same_length, refuse
 
-__all__ = [
-    "average_ranks",
-    "kendall",
-    "mean_absolute_error",
-    "mean_relative_error",
-    "ndcg_of_list",
-    "spearman",
-]
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -55,28 +55,6 @@ from adwright.metrics.arrays import (
     run_starts,
 )
 
-__all__ = [
-    "Gain",
-    "Ranks",
-    "Tie",
-    "average_precision_per_user",
-    "coverage",
-    "graded_ndcg_per_query",
-    "grades_of_lists",
-    "hit_rate",
-    "hit_rate_per_user",
-    "mean_average_precision",
-    "mean_reciprocal_rank",
-    "ndcg",
-    "ndcg_per_user",
-    "ranks_from_ragged",
-    "ranks_of_positives",
-    "recall",
-    "recall_per_user",
-    "reciprocal_rank_per_user",
-    "top_items",
-]
-
 Tie = Literal["hash", "mean", "pessimistic"]
 
 _CHUNK_CELLS = 4_000_000  # scores compared at once
@@ -105,47 +83,6 @@ class Ranks:
     def tie_share(self) -> float:
         """Share of positives that tie with another candidate, 0..1; NaN without positives."""
         return float(self.tied.mean()) if len(self.tied) else float("nan")
-
-
-def ranks_of_positives(
-    scores: npt.ArrayLike,
-    positive: npt.ArrayLike,
-    *,
-    tie: Tie = "hash",
-    seen: npt.ArrayLike | None = None,
-    offsets: npt.ArrayLike | None = None,
-    seed: int = 0,
-) -> Ranks:
-    """Ranks of positives among all candidates of a dense score matrix.
-
-    scores: [U, C]. positive: [U], the column of each user's one positive, or, with
-    `offsets` [U + 1], [P] columns of several positives a user (each column once a user).
-    seen: [U, C] bool, candidates to leave out (items the user had before), or None.
-    seed: of the order used by tie="hash"; the hash is over (row, column), so no item is
-    favoured for all users.
-
-    Raises ValueInvalidError that names the user for NaN scores, a column out of range, a
-    positive that is also marked as seen, or one given twice.
-    """
-    matrix = _as_matrix(scores)
-    users, items = matrix.shape
-    columns = _as_columns(positive, items)
-    bounds = as_offsets(np.arange(users + 1) if offsets is None else offsets, len(columns))
-    check_same_length(users + 1, {"offsets": bounds})
-    rows = np.repeat(np.arange(users), np.diff(bounds))
-    mask = _as_mask(seen, matrix.shape)
-    if mask is not None:
-        barred = np.zeros(users, np.bool_)
-        barred[rows[mask[rows, columns]]] = True
-        hint = "drop such positives, or do not mask items that may be chosen again"
-        refuse(barred, "a positive is marked as seen, so it is no candidate", "positive", hint=hint)
-    cells = rows * items + columns
-    order = np.lexsort((hash_order(cells, seed=seed), -matrix[rows, columns], rows))
-    rows, columns, cells = rows[order], columns[order], cells[order]
-    _check_distinct(cells, rows)
-
-    above, equal, earlier = _count(matrix, mask, rows, columns, seed if tie == "hash" else None)
-    return _resolve(rows, bounds, above, equal, earlier, tie)
 
 
 def ranks_from_ragged(
@@ -187,6 +124,47 @@ def ranks_from_ragged(
     earlier = at - starts[run[at]]
     positives = np.concatenate(([0], np.cumsum(np.bincount(user[at], minlength=len(bounds) - 1))))
     return _resolve(user[at], positives, above, sizes[run[at]], earlier, tie)
+
+
+def ranks_of_positives(
+    scores: npt.ArrayLike,
+    positive: npt.ArrayLike,
+    *,
+    tie: Tie = "hash",
+    seen: npt.ArrayLike | None = None,
+    offsets: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> Ranks:
+    """Ranks of positives among all candidates of a dense score matrix.
+
+    scores: [U, C]. positive: [U], the column of each user's one positive, or, with
+    `offsets` [U + 1], [P] columns of several positives a user (each column once a user).
+    seen: [U, C] bool, candidates to leave out (items the user had before), or None.
+    seed: of the order used by tie="hash"; the hash is over (row, column), so no item is
+    favoured for all users.
+
+    Raises ValueInvalidError that names the user for NaN scores, a column out of range, a
+    positive that is also marked as seen, or one given twice.
+    """
+    matrix = _as_matrix(scores)
+    users, items = matrix.shape
+    columns = _as_columns(positive, items)
+    bounds = as_offsets(np.arange(users + 1) if offsets is None else offsets, len(columns))
+    check_same_length(users + 1, {"offsets": bounds})
+    rows = np.repeat(np.arange(users), np.diff(bounds))
+    mask = _as_mask(seen, matrix.shape)
+    if mask is not None:
+        barred = np.zeros(users, np.bool_)
+        barred[rows[mask[rows, columns]]] = True
+        hint = "drop such positives, or do not mask items that may be chosen again"
+        refuse(barred, "a positive is marked as seen, so it is no candidate", "positive", hint=hint)
+    cells = rows * items + columns
+    order = np.lexsort((hash_order(cells, seed=seed), -matrix[rows, columns], rows))
+    rows, columns, cells = rows[order], columns[order], cells[order]
+    _check_distinct(cells, rows)
+
+    above, equal, earlier = _count(matrix, mask, rows, columns, seed if tie == "hash" else None)
+    return _resolve(rows, bounds, above, equal, earlier, tie)
 
 
 def top_items(
@@ -326,6 +304,18 @@ def hit_rate_per_user(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
     return (_per_user(ranks, _within(ranks, k)) > 0).astype(np.float64) + _undefined(ranks)
 
 
+def reciprocal_rank_per_user(ranks: Ranks, k: int | None = None) -> npt.NDArray[np.float64]:
+    """1 / rank of the best positive, 0 where that is beyond k: [U]; NaN without positives."""
+    best = np.ones(ranks.users)
+    filled = np.diff(ranks.offsets) > 0
+    best[filled] = ranks.ranks[ranks.offsets[:-1][filled]]  # ranks ascend within a user
+    reciprocal = 1 / best
+    if k is not None:
+        check_positive_integer(k, "k")
+        reciprocal = reciprocal * (best <= k)
+    return reciprocal + _undefined(ranks)
+
+
 def recall_per_user(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
     """Positives in the first k / positives of the user: [U]; NaN without positives."""
     found = _per_user(ranks, _within(ranks, k))
@@ -361,18 +351,6 @@ def average_precision_per_user(ranks: Ranks, k: int | None = None) -> npt.NDArra
         precision = precision * _within(ranks, k)
         possible = np.minimum(possible, k)
     return _per_user(ranks, precision) / possible + _undefined(ranks)
-
-
-def reciprocal_rank_per_user(ranks: Ranks, k: int | None = None) -> npt.NDArray[np.float64]:
-    """1 / rank of the best positive, 0 where that is beyond k: [U]; NaN without positives."""
-    best = np.ones(ranks.users)
-    filled = np.diff(ranks.offsets) > 0
-    best[filled] = ranks.ranks[ranks.offsets[:-1][filled]]  # ranks ascend within a user
-    reciprocal = 1 / best
-    if k is not None:
-        check_positive_integer(k, "k")
-        reciprocal = reciprocal * (best <= k)
-    return reciprocal + _undefined(ranks)
 
 
 def hit_rate(ranks: Ranks, k: int) -> float:

@@ -1,4 +1,4 @@
-"""Do risks order lives as they ended? Harrell's and Uno's C, with the pairs that they are about.
+"""Do risks order lives as they ended? Harrell's C, with the pairs that they are about.
 
 A pair is two units of which the one that ended first is known: unit i ended at age t_i, and unit j
 lived longer, or was censored at t_i or later (an end at an age comes before a censoring there).
@@ -15,22 +15,11 @@ split by the next bit. So the number of passes is the logarithm of the number of
 which something ended: few for weeks.
 
 Letters: N units, O owners, M rows counted (a unit, and where it matters its entry).
-
-Kaplan and Meier's curve, of lives and of censoring, with delayed entry; and what it weights.
-
-A life is an age at its end or at its censoring. Ages are often whole weeks or days, so many are
-equal, and one convention settles them all here: **an end at age t comes before a censoring at t**.
-Who is censored at t was there at t and went on; who ends at t was at risk of being censored only
-before t. In continuous time the two never meet.
-
-Letters: N units, K distinct ages, H horizons.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,22 +38,7 @@ from adwright.metrics.arrays import (
     run_starts,
 )
 
-__all__ = [
-    "CheckedLives",
-    "Concordance",
-    "SurvivalCurve",
-    "as_lives",
-    "censoring_curve",
-    "harrell_c",
-    "kaplan_meier",
-    "known_weights",
-    "refuse_truncated",
-    "uno_c",
-]
-
 Floats = npt.NDArray[np.float64]
-
-_log = logging.getLogger("adwright")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,124 +86,6 @@ def as_lives(
         refuse(age <= since, "an age is not above its entry", "time", age, hint)
     mass = as_weights(weights, len(age))
     return CheckedLives(age, over, since, np.ones(len(age)) if mass is None else mass)
-
-
-@dataclass(frozen=True, eq=False)
-class SurvivalCurve:
-    """A step function that falls at ages and is 1 before the first. All [K], ages ascending.
-
-    times: the ages at which something happened. at_risk: units there just before, weighted.
-    ended: those that ended there. survival: the share that outlives each age.
-    """
-
-    times: Floats
-    at_risk: Floats
-    ended: Floats
-    survival: Floats
-
-    def at(self, ages: npt.ArrayLike, *, before: bool = False) -> Floats:
-        """The share that outlives `ages` (any shape); with `before`, that reaches them."""
-        side: Literal["left", "right"] = "left" if before else "right"
-        place = np.searchsorted(self.times, np.asarray(ages, np.float64), side)
-        steps = np.concatenate(([1.0], self.survival))
-        shares: Floats = steps[place]
-        return shares
-
-
-def kaplan_meier(
-    time: npt.ArrayLike,
-    ended: npt.ArrayLike,
-    *,
-    entry: npt.ArrayLike | None = None,
-    weights: npt.ArrayLike | None = None,
-) -> SurvivalCurve:
-    """S(t) = product over ages s <= t of 1 - d_s / n_s (Kaplan and Meier, JASA 1958).
-
-    time, ended: [N] age at the end (ended 1) or at censoring (0). d_s: ends at age s. n_s: units
-    with entry < s <= time, so those that entered late count from then on (Tsai, Jewell and Wang,
-    Biometrika 1987). weights: [N], units that each stands for.
-    Of several causes, pass the ends of all: 1 minus the curve of one cause is no incidence.
-    """
-    lives = as_lives(time, ended, entry=entry, weights=weights)
-    curve = _product(lives, lives.ended, before=False)
-    if lives.truncated and curve.survival[:-1].min(initial=1.0) == 0:
-        _log.warning(
-            "the curve falls to 0 at age %g, where all the few that were watched by then ended; "
-            "ages before more units have entered say nothing",
-            curve.times[np.argmin(curve.survival)],
-        )
-    return curve
-
-
-def censoring_curve(
-    time: npt.ArrayLike,
-    ended: npt.ArrayLike,
-    *,
-    entry: npt.ArrayLike | None = None,
-    weights: npt.ArrayLike | None = None,
-) -> SurvivalCurve:
-    """G(t), the share that is not censored by age t, as if nothing ended: censorings are the
-    events, and who ends at t is no longer at risk there. Arguments as `kaplan_meier`.
-
-    G before t, `at(t, before=True)`, is the chance that an end at t is seen.
-    """
-    lives = as_lives(time, ended, entry=entry, weights=weights)
-    return _product(lives, ~lives.ended, before=True)
-
-
-def known_weights(lives: CheckedLives, horizon: float, curve: SurvivalCurve) -> Floats:
-    """Weights [N] of those whose state at `horizon` is known, 0 of the others (Robins 1993).
-
-    Who ended at t <= horizon counts weight / G(t-), who is there at the horizon weight /
-    G(horizon-): in expectation they stand for all. curve: G, of `censoring_curve`.
-    Raises DataError where lives are truncated (then ends before an entry were never seen, which
-    these weights do not undo), or where G is 0.
-    """
-    refuse_truncated(lives)
-    seen = curve.at(np.minimum(lives.time, horizon), before=True)
-    known = (lives.ended & (lives.time <= horizon)) | (lives.time >= horizon)
-    if (seen[known] == 0).any():
-        raise DataError(
-            "nobody is left uncensored there, so nothing is known of it",
-            column="time",
-            value=horizon,
-            hint="choose an earlier horizon",
-        )
-    weights = np.zeros(len(seen))
-    weights[known] = lives.weights[known] / seen[known]
-    return weights
-
-
-def refuse_truncated(lives: CheckedLives) -> None:
-    """Raise DataError where lives are truncated, for what is not defined of such."""
-    if lives.truncated:
-        raise DataError(
-            "some units entered only after others had ended, for which the weights of censoring "
-            "are not defined",
-            column="entry",
-            hint="measure units from one landmark on, or take Harrell's C and Kaplan-Meier, "
-            "which count pairs and units at common risk",
-        )
-
-
-def _product(lives: CheckedLives, event: npt.NDArray[np.bool_], *, before: bool) -> SurvivalCurve:
-    """The product over ages; with `before`, others that leave at an age leave before its events."""
-    times, place = np.unique(lives.time, return_inverse=True)
-    ages = len(times)
-    leaving = np.bincount(place, lives.weights, ages).astype(np.float64)
-    events = np.bincount(place, lives.weights * event, ages).astype(np.float64)
-    there = np.cumsum(leaving[::-1])[::-1]
-    late = lives.entry > 0
-    if late.any():
-        # At risk from the first age above the entry on.
-        since = np.searchsorted(times, lives.entry[late], "right")
-        absent = np.bincount(since, lives.weights[late], ages + 1)
-        there = there - np.cumsum(absent[::-1])[::-1][1:]
-    if before:
-        there = there - (leaving - events)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kept = np.where(there > 0, 1 - events / there, 1.0)
-    return SurvivalCurve(times, there, events, np.cumprod(np.clip(kept, 0.0, 1.0)))
 
 
 Keys = npt.NDArray[np.signedinteger]
@@ -283,6 +139,7 @@ def harrell_c(
     entry: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
     until: float | None = None,
+    first: npt.ArrayLike = 1.0,
     of: str = "units",
 ) -> Concordance:
     """Share of pairs that the risk orders as they ended (Harrell et al., JAMA 1982).
@@ -291,49 +148,13 @@ def harrell_c(
     ended 1 for that cause. risk: [N], higher for those expected to end sooner; of predicted
     lifetimes pass the negative. entry: [N] ages from which on units were watched.
     weights: [N] multiplicities; a pair counts the product. until: only pairs whose first end came
-    at this age or earlier. of: what the units are, for the words of the population.
-    Raises DataError where there is no pair. It depends on the pattern of censoring; see `uno_c`.
+    at this age or earlier. first: [N] what a pair counts by the unit that ended
+    first. of: what the units are, for the words of the population.
+    Raises DataError where there is no pair. It depends on the pattern of censoring.
     """
     lives = as_lives(time, ended, entry=entry, weights=weights)
-    return _concordance(lives, _risk(lives, risk), _asked(lives, until), until, of)
-
-
-def uno_c(
-    time: npt.ArrayLike,
-    ended: npt.ArrayLike,
-    risk: npt.ArrayLike,
-    *,
-    entry: npt.ArrayLike | None = None,
-    weights: npt.ArrayLike | None = None,
-    until: float | None = None,
-    of: str = "units",
-    censoring: SurvivalCurve | None = None,
-) -> Concordance:
-    """Harrell's C with each pair weighted by G(t_i-)^-2 (Uno et al., Statistics in Medicine 2011,
-    equation 6), so that censoring does not decide which pairs count.
-
-    censoring: G, by default `censoring_curve` of these units; pass that of training to follow
-    scikit-survival, which takes G(t_i): the same unless an end and a censoring share an age.
-    until: as Uno's tau; choose it where some units are still uncensored. Other arguments as
-    `harrell_c`. Raises DataError where delayed entry left somebody unwatched when another ended:
-    that is not defined.
-    """
-    lives = as_lives(time, ended, entry=entry, weights=weights)
-    refuse_truncated(lives)
-    curve = censoring
-    if curve is None:
-        curve = censoring_curve(lives.time, lives.ended, weights=lives.weights)
-    asked = _asked(lives, until)
-    seen = curve.at(lives.time, before=True)
-    if (seen[asked > 0] == 0).any():
-        raise DataError(
-            "by the curve of censoring nobody is left when some end",
-            column="time",
-            value=float(lives.time[(asked > 0) & (seen == 0)].min()),
-            hint="lower until, or estimate the curve on longer lives",
-        )
-    asked[asked > 0] /= seen[asked > 0] ** 2
-    return _concordance(lives, _risk(lives, risk), asked, until, f"{of}, weighted for censoring")
+    asked = _asked(lives, until) * np.asarray(first, np.float64)
+    return _concordance(lives, _risk(lives, risk), asked, until, of)
 
 
 def _risk(lives: CheckedLives, risk: npt.ArrayLike) -> npt.NDArray[np.uint32]:

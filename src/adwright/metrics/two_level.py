@@ -40,15 +40,6 @@ from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import check_same_length, normal_quantile, refuse
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 
-__all__ = [
-    "MethodInterval",
-    "seed_sums",
-    "student_quantile",
-    "two_level_difference",
-    "two_level_ratio",
-    "with_seeds",
-]
-
 Floats = npt.NDArray[np.float64]
 
 _LARGEST_FREEDOM = 1e6  # from here on Student's t is the normal distribution to six digits

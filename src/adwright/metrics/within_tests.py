@@ -25,17 +25,6 @@ from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.metrics.arrays import as_scores, check_same_length, refuse
 from adwright.metrics.rank_correlation import average_ranks, spearman
 
-__all__ = [
-    "BestOfTest",
-    "WithinSums",
-    "best_of_test",
-    "centred_by_test",
-    "lift_share",
-    "pair_accuracy",
-    "rho_by_test",
-    "rho_within",
-]
-
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
 
-__all__ = ["LogisticBaseline", "baseline_features", "fit_logistic"]
-
 Floats = NDArray[np.float64]
 
 

@@ -35,22 +35,6 @@ from adwright.metrics.arrays import (
     run_starts,
 )
 
-__all__ = [
-    "Calibrator",
-    "IdentityCalibrator",
-    "IsotonicCalibrator",
-    "ListCalibrator",
-    "Method",
-    "PlattCalibrator",
-    "TemperatureCalibrator",
-    "calibrator_from_jsonable",
-    "fit_calibrator",
-    "fit_list_calibrator",
-    "pool_adjacent_violators",
-    "undo_negative_sampling",
-    "user_weights",
-]
-
 Method = Literal["platt", "isotonic", "temperature", "none"]
 
 _EDGE = 1e-15  # probabilities are kept this far from 0 and 1 before the logit

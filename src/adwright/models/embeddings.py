@@ -20,8 +20,6 @@ from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.data.features import Feature, FeatureSpec, ItemTable
 
-__all__ = ["EmbeddingConfig", "ItemEmbedding", "RowEmbedding", "embed_lists"]
-
 
 @settings
 class EmbeddingConfig:

@@ -39,8 +39,6 @@ from adwright.training.sequential.fit import run_folder as sequence_folder
 from adwright.training.sequential.run import by_visits, decided_run, fit_of, model_of
 from adwright.training.sequential.runfile import SequenceRun, open_sequences
 
-__all__ = ["check_out", "plan_ranking", "plan_sequence"]
-
 #: Steps that are tried, of which the first one warms up and is not timed.
 _TRIED = 4
 #: What a whole step costs of one that is tried, which lacks the optimiser's share but warms up

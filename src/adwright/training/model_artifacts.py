@@ -24,19 +24,6 @@ from adwright.core.artifacts import Artifact, load_artifact
 from adwright.core.errors import ArtifactError, ConfigError, DataError, MissingExtraError
 from adwright.metrics.reports.report import Report
 
-__all__ = [
-    "REPORT",
-    "OnnxProgram",
-    "load_trained",
-    "load_weights",
-    "onnx_bytes",
-    "parquet_bytes",
-    "read_catalogue",
-    "require_close",
-    "saved_report",
-    "weights_of",
-]
-
 T = TypeVar("T")
 
 #: The file with what was measured on the test.

@@ -30,8 +30,6 @@ from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, require_startable, tune
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["fit_on_ray", "ray_cluster", "require_ray", "tune_on_ray"]
-
 #: Batches are read from files: the object store holds next to nothing.
 _OBJECT_STORE_BYTES = 100 * 2**20
 #: Nothing is sent anywhere, and a worker's end is noticed at once.

@@ -16,15 +16,6 @@ from adwright.core.atomic import resource_error
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, ResourceError, ResumeError
 
-__all__ = [
-    "begun_runs",
-    "check_ranges",
-    "check_run_settings",
-    "require_free",
-    "require_writable",
-    "seeded",
-]
-
 T = TypeVar("T")
 _logger = logging.getLogger("adwright")
 

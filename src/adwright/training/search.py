@@ -32,18 +32,6 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
-__all__ = [
-    "Defaults",
-    "Measure",
-    "SearchResult",
-    "Settings",
-    "Trial",
-    "draw_settings",
-    "near_power_of_two",
-    "search",
-    "within",
-]
-
 M = TypeVar("M")
 F = TypeVar("F")
 

@@ -39,8 +39,6 @@ from adwright.tuning.modules import Sizes, TunedLinear, Variant, Variants, zeros
 from adwright.tuning.reparameterised.lora import low_rank_count
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["MAM", "UniPELT"]
-
 
 @settings
 class MAM(TuningMethod):

@@ -44,8 +44,6 @@ from adwright.tuning.selective.masks import LTSFT, BitFit, DiffPruning, FishMask
 from adwright.tuning.storage import fingerprint, read_tuned
 from adwright.tuning.tuned import Losses, Tuned
 
-__all__ = ["METHODS", "NAMES", "Method", "apply", "load_tuned", "method_of", "name_of"]
-
 Method = (
     SerialAdapter  # additive: adapters
     | ParallelAdapter

@@ -40,34 +40,6 @@ from torch.nn import functional
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "ATTENTION",
-    "BRANCHES",
-    "LINEAR",
-    "MLP",
-    "Ahead",
-    "Branch",
-    "DeltaLinear",
-    "HeadLogits",
-    "Inputs",
-    "LinearPlace",
-    "Penalised",
-    "Remembering",
-    "Resizable",
-    "Scheduled",
-    "Sizes",
-    "Target",
-    "TunedLinear",
-    "Variant",
-    "Variants",
-    "decoder_layers",
-    "head_logits",
-    "norms",
-    "ones",
-    "places",
-    "zeros",
-]
-
 
 class Inputs(NamedTuple):
     """What a backbone reads. ids: tokens, int64 [B, T]. mask: [B, T], 0 at padding, or None.

@@ -43,18 +43,6 @@ from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.masks import BitFit
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "IN_BASE",
-    "KINDS",
-    "PROMPTS",
-    "PeftKind",
-    "PeftSettings",
-    "Wrapped",
-    "adalora_schedule",
-    "count_of",
-    "peft_config",
-]
-
 
 class PeftKind(StrEnum):
     """Kinds of peft that train on a Llama-type model."""

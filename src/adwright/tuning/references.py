@@ -19,8 +19,6 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.modules import Sizes, Variant, Variants, norms
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["FullTuning", "HeadOnly", "NormTuning"]
-
 
 @dataclass(frozen=True)
 class FullTuning(TuningMethod):

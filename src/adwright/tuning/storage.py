@@ -21,17 +21,6 @@ from torch import Tensor, nn
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
 
-__all__ = [
-    "KIND",
-    "Stored",
-    "fill",
-    "fingerprint",
-    "read_sources",
-    "read_tuned",
-    "under",
-    "write_tuned",
-]
-
 KIND = "lm-tuned"
 
 #: Values per tensor that go into a fingerprint: enough to tell two bases apart, and few enough

@@ -19,8 +19,6 @@ from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.modules import BRANCHES, Branch
 from adwright.tuning.peft_kinds import KINDS, PeftKind
 
-__all__ = ["TREE", "Entry", "Status", "as_markdown"]
-
 Status = Literal["ours", "wrapped", "not done"]
 
 

@@ -48,8 +48,6 @@ from adwright.tuning.modules import (
 )
 from adwright.tuning.storage import fill, fingerprint, read_sources, under, write_tuned
 
-__all__ = ["Losses", "Tuned", "TuningMethod"]
-
 #: Packages whose modules only a tuned model has.
 _TUNING_PACKAGES = ("adwright.tuning.", "peft.")
 #: Yields scalar losses of a model on calibration data, each computed when it is asked for. A

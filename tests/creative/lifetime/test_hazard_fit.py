@@ -33,7 +33,8 @@ from adwright.creative.lifetime.survival_network import (
     hazard_loss,
     marginal_logits,
 )
-from adwright.metrics.survival import harrell_c, kaplan_meier
+from adwright.metrics.survival import harrell_c
+from benchmarks.lifetime._calibration import kaplan_meier
 from tests.support.data.small_spells import small_spells
 
 TABLE, VALID = small_spells(400), small_spells(200, seed=1)

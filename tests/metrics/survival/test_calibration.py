@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.survival import censoring_curve, kaplan_meier
 from benchmarks.lifetime._calibration import (
     brier_per_unit,
     brier_scores,
+    censoring_curve,
     cumulative_auc,
+    kaplan_meier,
     reliability_at,
 )
 

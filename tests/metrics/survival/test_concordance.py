@@ -8,8 +8,9 @@ from lifelines.utils import concordance_index
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.bootstrap import bootstrap_ratio, draw_counts
-from adwright.metrics.survival import Concordance, censoring_curve, harrell_c, uno_c
+from adwright.metrics.survival import Concordance, harrell_c
 from adwright.metrics.two_level import two_level_ratio
+from benchmarks.lifetime._calibration import censoring_curve, uno_c
 
 Lives = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -9,8 +9,8 @@ import pytest
 from lifelines import KaplanMeierFitter
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.survival import (
-    as_lives,
+from adwright.metrics.survival import as_lives
+from benchmarks.lifetime._calibration import (
     censoring_curve,
     kaplan_meier,
     known_weights,

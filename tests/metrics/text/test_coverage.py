@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import DataError
-from adwright.metrics.text.rouge import query_coverage, query_coverage_per_text, singular
+from adwright.metrics.text.rouge import singular
+from benchmarks.common.text_measures import query_coverage, query_coverage_per_text
 
 
 def test_known_values() -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import DataError
-from adwright.metrics.text.rouge import common_subsequence, rouge_l, rouge_l_per_text
+from adwright.metrics.text.rouge import common_subsequence, rouge_l
+from benchmarks.common.text_measures import rouge_l_per_text
 
 words = st.lists(st.sampled_from("abcde"), max_size=90)
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import DataError
-from adwright.metrics.text.words import ngrams, require_pairs, require_texts, words_of
+from adwright.metrics.text.words import ngrams, require_texts, words_of
+from benchmarks.common.text_measures import require_pairs
 
 
 def test_words_of_several_scripts() -> None:

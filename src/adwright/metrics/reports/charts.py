@@ -20,15 +20,6 @@ from adwright.metrics.calibration import ReliabilityTable
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = [
-    "attention_map",
-    "interval_chart",
-    "learning_curves",
-    "reliability_diagram",
-    "to_svg",
-    "trade_off",
-    "unbeaten",
-]
 
 # Okabe and Ito (2008): distinct to colour-blind readers, too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -32,17 +32,6 @@ from adwright.metrics.reports.report import (
     evaluate_response,
 )
 
-__all__ = [
-    "Comparison",
-    "RankingComparison",
-    "advice",
-    "compare",
-    "compare_rankings",
-    "in_words",
-    "too_good",
-    "verdict",
-]
-
 #: An AUC from which on something is known that nobody knows before a response.
 TOO_GOOD = 0.99
 

@@ -15,12 +15,6 @@ from html import escape
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-__all__ = [
-    "html_table",
-    "inline_svg",
-    "page_environment",
-]
-
 
 def page_environment(*packages: str) -> Environment:
     """Templates of these packages, and `base.html`, which their pages extend.

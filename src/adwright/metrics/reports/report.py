@@ -31,13 +31,6 @@ from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc, group_auc_parts, log_loss_per_row
 from adwright.metrics.reports.page import html_table
 
-__all__ = [
-    "EvaluationProtocol",
-    "Report",
-    "compare_response",
-    "evaluate_response",
-]
-
 _FORMAT = 1
 _BLOCKS = 4096  # more users than this are resampled in random blocks
 _BINS = 20  # of the calibration error

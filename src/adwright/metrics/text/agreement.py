@@ -28,8 +28,6 @@ from adwright.core.config import choices_of, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 
-__all__ = ["Agreement", "Scale", "krippendorff_alpha"]
-
 #: What a difference of two values means: nothing but that they differ, their order, their distance.
 Scale = Literal["nominal", "ordinal", "interval"]
 Floats = npt.NDArray[np.float64]

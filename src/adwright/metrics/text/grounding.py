@@ -26,9 +26,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from adwright.core.config import check_literals
 from adwright.core.errors import DataError
 from adwright.metrics.text.mentions import (
@@ -44,8 +41,6 @@ from adwright.metrics.text.mentions import (
 )
 from adwright.metrics.text.rouge import singular
 from adwright.metrics.text.words import require_texts
-
-__all__ = ["Span", "grounded", "grounded_per_text", "unsupported_per_text", "unsupported_spans"]
 
 #: Characters that are not seen: they neither hide a number nor make one.
 _UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -120,43 +115,6 @@ def grounded(
 ) -> bool:
     """Whether every claim of `text` is supported; as `unsupported_spans`."""
     return not unsupported_spans(text, facts, brands=brands, locale=locale)
-
-
-def unsupported_per_text(
-    texts: Sequence[str],
-    facts: Sequence[Sequence[str]],
-    *,
-    brands: Collection[str] = (),
-    locale: str = "en",
-) -> npt.NDArray[np.int64]:
-    """Number of unsupported spans of each text, with the facts of its row: [N].
-
-    Raises DataError where there are not as many of both, or a row is no text.
-    """
-    require_texts(texts, "texts")
-    if len(texts) != len(facts):
-        raise DataError(f"there are {len(texts)} texts and {len(facts)} rows of facts")
-    table = frozenset(brands)
-    return np.array(
-        [
-            len(unsupported_spans(text, known, brands=table, locale=locale))
-            for text, known in zip(texts, facts, strict=True)
-        ],
-        np.int64,
-    )
-
-
-def grounded_per_text(
-    texts: Sequence[str],
-    facts: Sequence[Sequence[str]],
-    *,
-    brands: Collection[str] = (),
-    locale: str = "en",
-) -> npt.NDArray[np.float64]:
-    """1 where a text is grounded, else 0: [N]; its mean is the share of grounded texts."""
-    counts = unsupported_per_text(texts, facts, brands=brands, locale=locale)
-    shares: npt.NDArray[np.float64] = (counts == 0).astype(np.float64)
-    return shares
 
 
 def _known(

@@ -58,27 +58,6 @@ from typing import Any, Literal, NamedTuple
 
 from adwright.metrics.text.words import words_of
 
-__all__ = [
-    "NUMBER",
-    "UNIT",
-    "Lexicon",
-    "Mention",
-    "Scan",
-    "SpanKind",
-    "Term",
-    "Unit",
-    "Word",
-    "brand_table",
-    "find_names",
-    "language_of",
-    "lexicon",
-    "read_number",
-    "read_quantity",
-    "read_said",
-    "scan",
-    "unit_after",
-]
-
 #: What a part of a text claims something about.
 SpanKind = Literal["number", "unit", "brand", "material", "colour", "claim", "name"]
 _FILE = "lexicon.toml"

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 
 from adwright.core.errors import DataError
 
-__all__ = ["ngrams", "require_pairs", "require_texts", "words_of"]
-
 #: One character of a script without spaces, or a run of others. Python counts the vowel signs of
 #: Indian scripts and loose accents as no letters, so they are named.
 _UNSPACED = "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -44,15 +42,3 @@ def require_texts(texts: Sequence[str], name: str) -> None:
             raise DataError(
                 "a row holds no text", row=row, column=name, value=text, hint='use "" for none'
             )
-
-
-def require_pairs(outputs: Sequence[str], references: Sequence[str]) -> None:
-    """Raise DataError unless both are texts, and as many."""
-    require_texts(outputs, "outputs")
-    require_texts(references, "references")
-    if len(outputs) != len(references):
-        raise DataError(
-            f"there are {len(outputs)} outputs and {len(references)} references",
-            column="references",
-            hint="give one reference a row",
-        )

@@ -44,27 +44,6 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.vector_code import LANES
 
-__all__ = [
-    "CAUSAL",
-    "TIME_BUCKETS",
-    "AttentionSpec",
-    "Bounds",
-    "Numbers",
-    "SequenceBuffers",
-    "Terms",
-    "bucket_starts",
-    "draw_kept",
-    "dropout",
-    "pack",
-    "packed",
-    "pairs",
-    "scaled",
-    "share_kept",
-    "store",
-    "time_bucket",
-    "time_cells",
-]
-
 
 class Numbers(NamedTuple):
     """x [E, H, D] as float32, or as the bits of bfloat16 in int16; the other one is empty."""

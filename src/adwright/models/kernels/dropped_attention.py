@@ -31,8 +31,6 @@ from torch.autograd.function import once_differentiable
 
 from adwright.models.kernels.attention_spec import draw_kept, scaled, share_kept
 
-__all__ = ["dropped_attention"]
-
 #: Sequences of so many tokens go through in tiles.
 LONG = 256
 #: Queries of a tile, and cells of all its sequences together: four megabytes of float32.

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from adwright.models.kernels.attention_spec import Numbers
     from adwright.models.kernels.fused_loops import Biases
 
-__all__ = ["fused", "fused_for", "remembered"]
 
 #: Sequences of up to so many tokens take tiles of LEAST rows, longer ones of MOST.
 SHORT = 512

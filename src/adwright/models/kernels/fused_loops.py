@@ -30,8 +30,6 @@ from adwright.models.kernels.silu import (
     weigh_pairs,
 )
 
-__all__ = ["LEAST", "MOST", "AttentionBatch", "Biases", "backward", "forward"]
-
 #: Rows and columns of a tile, at most: two tiles of float32 and what goes into them fit in the
 #: second cache. Odd multiples of 16, so that columns do not fall on the same lines of a cache.
 LEAST, MOST = 48, 112

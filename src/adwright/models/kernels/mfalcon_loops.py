@@ -28,8 +28,6 @@ from adwright.models.kernels.silu import (
     weigh_pairs,
 )
 
-__all__ = ["COLUMNS", "ROWS", "Columns", "LayerSizes", "Weights", "through_layer"]
-
 #: Candidates and tokens of a tile, at most.
 ROWS, COLUMNS = 112, 224
 EPS = np.float32(1e-6)

@@ -64,22 +64,6 @@ from adwright.core.vector_code import (
 )
 from adwright.models.kernels.attention_spec import Bounds, Terms, pairs, time_bucket
 
-__all__ = [
-    "add_pairs",
-    "add_words",
-    "bucketed",
-    "by_group",
-    "compiled",
-    "length_groups",
-    "missing_to_compile",
-    "set_pairs",
-    "set_words",
-    "slope",
-    "slope_pairs",
-    "weigh",
-    "weigh_pairs",
-]
-
 #: Rows and vectors of the block of sums: as many registers as there are.
 ROWS, VECTORS = (8, 2) if has_wide_registers() else (4, 1)
 

@@ -42,8 +42,6 @@ from adwright.models.kernels.fused import fused, fused_for
 from adwright.models.kernels.silu import bucketed, compiled
 from adwright.models.kernels.triton_attention import on_triton
 
-__all__ = ["AttentionSpec", "Kernel", "reference", "silu_attention"]
-
 Kernel = Literal["auto", "reference", "bucketed", "compiled", "fused", "triton"]
 
 

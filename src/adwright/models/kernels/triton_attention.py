@@ -19,8 +19,6 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels.attention_spec import Bounds, Terms, time_cells
 
-__all__ = ["on_triton", "triton_for"]
-
 #: Rows and columns of a block.
 BLOCK = 32
 TYPES = (torch.float32, torch.bfloat16, torch.float16)

@@ -17,8 +17,6 @@ from typing import Any
 import triton
 import triton.language as tl
 
-__all__ = ["backward_columns", "backward_rows", "forward"]
-
 
 @triton.jit
 def _load(x: Any, first: Any, i: Any, length: Any, h: Any, H: Any, D: Any, WIDTH: tl.constexpr):

@@ -28,8 +28,6 @@ from adwright.data.batches.batch import Batch
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.sequences.stochastic_length import StochasticLength, shorten
 
-__all__ = ["Readings", "candidate_attention", "readings_of"]
-
 #: Scores of a tile of rows, all heads: small enough for the cache.
 TILE = 1 << 18
 

@@ -29,8 +29,6 @@ from adwright.models.calibration import (
 )
 from adwright.models.ranking.din import DIN, EPS, LocalActivationUnit
 
-__all__ = ["CalibratedScorer", "DenseScorer"]
-
 
 class DenseScorer(nn.Module):
     """The trained network of `model` in inference form; weights are copied.

@@ -85,24 +85,6 @@ from adwright.data.batches.batch import Batch, Distinct, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
 
-__all__ = [
-    "DIN",
-    "EPS",
-    "PAIRS",
-    "Activation",
-    "DINConfig",
-    "Dice",
-    "HistoryGroup",
-    "LocalActivationUnit",
-    "MovingMoments",
-    "SeenItems",
-    "Weight",
-    "pair_moments",
-    "row_mlp",
-    "seen_by",
-    "sum_over_ranks",
-]
-
 EPS = 1e-8
 
 

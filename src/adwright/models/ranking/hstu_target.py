@@ -55,8 +55,6 @@ from adwright.models.ranking.din import Activation, row_mlp
 from adwright.models.sequential.hstu import HSTUConfig, HSTULayer
 from adwright.models.sequential.sequence_model import SequenceTokens
 
-__all__ = ["HSTUTarget", "HSTUTargetConfig"]
-
 #: Events per pass through the layers.
 PART = 1 << 14
 #: At the start: the score of an item with itself, and the similarities (1 for itself) from which

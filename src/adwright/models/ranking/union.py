@@ -44,21 +44,6 @@ from adwright.models.ranking.dense_din import DenseScorer
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 
-__all__ = [
-    "MIXED",
-    "RankerConfig",
-    "RankerModel",
-    "base_config",
-    "choose",
-    "dense_scorer",
-    "explaining",
-    "is_mixable",
-    "mean_of_logits",
-    "mixed_model",
-    "ranker_config",
-    "ranker_model",
-]
-
 
 def ranker_config(values: Mapping[str, Any]) -> DINConfig | HSTUTargetConfig:
     """The config of a table in a run file, or that `to_jsonable` made `values` from.

@@ -40,8 +40,6 @@ from adwright.models.retrieval.multi_interest import (
     attend,
 )
 
-__all__ = ["MIND", "ComiRec", "ComiRecConfig", "MINDConfig"]
-
 
 @settings
 class ComiRecConfig(InterestConfig):

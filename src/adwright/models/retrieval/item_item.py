@@ -39,8 +39,6 @@ from adwright.data.ranges import run_starts
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours
 
-__all__ = ["ItemItem", "ItemItemConfig"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 #: Events of a smaller weight do not count.

@@ -9,8 +9,6 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["best_sums"]
-
 
 @numba.njit(nogil=True, cache=True)
 def best_sums(events, had, table, own, codes, score):

@@ -30,8 +30,6 @@ from numpy.typing import NDArray
 
 from adwright.models.retrieval.neighbours import REACH, NeighbourConfig, Neighbours
 
-__all__ = ["MOST", "LinearCounts", "count_linear", "linear_neighbours", "regression"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 #: Items that have a row, at most: 5,000 take some ten seconds of one core and half a gigabyte.

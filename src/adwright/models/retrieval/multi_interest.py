@@ -88,28 +88,6 @@ from adwright.models.retrieval.two_tower import (
     TwoTowerConfig,
 )
 
-__all__ = [
-    "AGE_BUCKETS",
-    "HCN",
-    "Behaviours",
-    "CoInterest",
-    "HCNConfig",
-    "HierarchicalExtraction",
-    "InterestConfig",
-    "Level",
-    "MultiInterest",
-    "Salience",
-    "Teacher",
-    "Weighting",
-    "age_bucket",
-    "attend",
-    "combine",
-    "distillation_loss",
-    "recent",
-    "redundancy",
-    "score_candidates",
-]
-
 #: Half-octaves of 1 + days; the last holds all that is older than two years.
 AGE_BUCKETS = 20
 _NEVER = -1e9

@@ -30,8 +30,6 @@ from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges, run_starts
 
-__all__ = ["REACH", "NeighbourConfig", "Neighbours", "count_neighbours"]
-
 Ints = NDArray[np.int64]
 #: An event meets at most so many events on each side, the nearest: bounds what a basket of
 #: thousands costs.

@@ -52,22 +52,6 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import ItemTable
 
-__all__ = [
-    "FeatureMasks",
-    "Information",
-    "Masking",
-    "Retriever",
-    "counts_tensor",
-    "inclusion_log_probability",
-    "layers",
-    "log_share",
-    "mutual_information",
-    "normalised_information",
-    "pool",
-    "single_codes",
-    "softmax_loss",
-]
-
 
 class Retriever(Protocol):
     """Protocol of a retrieval model (also an nn.Module)."""

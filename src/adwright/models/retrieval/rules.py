@@ -35,16 +35,6 @@ from adwright.data.ranges import ranges
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.item_item import ItemItem
 
-__all__ = [
-    "LATEST",
-    "TITLES",
-    "NextRule",
-    "NextRules",
-    "fill_places",
-    "needed",
-    "rule_lists",
-]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 T = TypeVar("T")

@@ -48,19 +48,6 @@ from adwright.models.retrieval.retriever import (
     softmax_loss,
 )
 
-__all__ = [
-    "RETRIEVAL_EMBEDDING",
-    "ItemTower",
-    "Popularity",
-    "QueryTower",
-    "Sharing",
-    "TwoTower",
-    "TwoTowerConfig",
-    "UnseenItems",
-    "Views",
-    "contrastive_loss",
-]
-
 Popularity = Literal["prior", "corrected", "ignored"]
 Sharing = Literal["full", "partial"]
 UnseenItems = Literal["own", "default"]

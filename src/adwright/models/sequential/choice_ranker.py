@@ -39,8 +39,6 @@ from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import layers_of
 from adwright.models.sequential.sequence_model import SequenceModel, SequenceTokens
 
-__all__ = ["ChoiceRanker", "Choices", "choice_logits", "choice_loss", "with_negatives"]
-
 Ints = NDArray[np.int64]
 
 

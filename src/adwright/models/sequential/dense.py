@@ -26,8 +26,6 @@ from adwright.models.sequential.losses import COUNT_BUCKETS, Repeats, unit
 from adwright.models.sequential.sasrec import SASRec, SASRecBlock
 from adwright.models.sequential.sequence_model import SequenceInput, SequenceModel
 
-__all__ = ["DenseRanker", "DenseRetriever", "inputs_read"]
-
 
 class DenseRetriever(nn.Module):
     """Queries of a trained HSTU or SASRec in inference form; weights are copied.

@@ -50,8 +50,6 @@ from adwright.models.sequential.sequence_model import (
     SequenceTokens,
 )
 
-__all__ = ["HSTU", "HSTUConfig", "HSTULayer", "HSTUStack", "Projected", "RequestTime", "normed"]
-
 RequestTime = Literal["known", "last_event"]
 _EPS = 1e-6
 

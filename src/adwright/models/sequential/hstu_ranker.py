@@ -33,8 +33,6 @@ from adwright.models.kernels.attention_spec import dropout
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
 from adwright.models.sequential.sequence_model import Encoded, SequenceInput, SequenceTokens
 
-__all__ = ["HSTURanker", "HSTURankerConfig", "Task"]
-
 #: A name, and the action codes that count as 1.
 Task = tuple[str, tuple[int, ...]]
 

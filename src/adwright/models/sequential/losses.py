@@ -66,25 +66,6 @@ from adwright.data.ranges import run_starts
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, time_bucket
 
-__all__ = [
-    "COUNT_BUCKETS",
-    "EXACT_BELOW",
-    "LastOwn",
-    "LossConfig",
-    "LossKind",
-    "Own",
-    "OwnItemTerms",
-    "Repeats",
-    "draw_items",
-    "last_own_items",
-    "next_item_loss",
-    "own_cells",
-    "own_items",
-    "per_position_softmax",
-    "softmax_over",
-    "unit",
-]
-
 LossKind = Literal["auto", "exact", "shared", "per_position"]
 #: Catalogues of fewer items take the exact sum where the kind is "auto".
 EXACT_BELOW = 50_000

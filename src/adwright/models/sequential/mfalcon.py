@@ -66,25 +66,6 @@ from adwright.models.sequential.sequence_model import SequenceModel, SequenceTok
 if TYPE_CHECKING:
     from adwright.models.kernels.mfalcon_loops import Columns, LayerSizes, Weights
 
-__all__ = [
-    "Falcon",
-    "FusedScorer",
-    "History",
-    "Kernel",
-    "LayerHistory",
-    "LayerMask",
-    "PackedHistory",
-    "Precision",
-    "SeenTokens",
-    "fused_for",
-    "in_common",
-    "layer_masks",
-    "layers_of",
-    "own_bias",
-    "read_history",
-    "score_candidates",
-]
-
 
 class SeenTokens(Protocol):
     """What candidates see of a history in one layer, in whatever form it is kept: k [n, H, Dqk]

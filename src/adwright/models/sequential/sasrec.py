@@ -32,8 +32,6 @@ from adwright.models.kernels.dropped_attention import dropped_attention
 from adwright.models.kernels.silu import by_group
 from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
 
-__all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
-
 
 @settings
 class SASRecConfig(SequenceConfig):

@@ -34,8 +34,6 @@ from adwright.models.sequential.losses import (
     unit,
 )
 
-__all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "SequenceTokens"]
-
 
 @dataclass(frozen=True)
 class SequenceConfig:

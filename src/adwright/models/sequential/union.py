@@ -25,18 +25,6 @@ from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 
-__all__ = [
-    "RetrieverConfig",
-    "SequenceNetwork",
-    "SequenceRetriever",
-    "config_type",
-    "default_config",
-    "dense_network",
-    "retriever_config",
-    "sequence_model",
-    "sequence_retriever",
-]
-
 SequenceRetriever = HSTU | SASRec
 SequenceNetwork = SequenceRetriever | HSTURanker
 _RetrieverConfig = HSTUConfig | SASRecConfig

@@ -27,20 +27,6 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings
 from adwright.core.errors import MissingExtraError
 
-__all__ = [
-    "Callback",
-    "MLflow",
-    "Outcome",
-    "RunBegins",
-    "RunEnds",
-    "StepDone",
-    "TensorBoard",
-    "Tracker",
-    "ValidationDone",
-    "WritesDown",
-    "trackers",
-]
-
 #: Why a run ended: all epochs are done, patience ran out, it was closed before its end, a callback
 #: asked for a pause, somebody pressed Ctrl-C, or an error was raised.
 Outcome = Literal["all epochs", "early stop", "closed", "paused", "interrupted", "failed"]

@@ -23,19 +23,6 @@ from adwright.core.errors import ResourceError
 from adwright.data.batches.batch import Batch
 from adwright.training.loop.optimisers import row_sums
 
-__all__ = [
-    "broadcast",
-    "gather",
-    "is_distributed",
-    "on_first",
-    "process_group",
-    "rank",
-    "share_of",
-    "sum_gradients",
-    "told_by_first",
-    "world_size",
-]
-
 
 @contextmanager
 def process_group() -> Iterator[None]:

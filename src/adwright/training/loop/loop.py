@@ -47,12 +47,6 @@ from adwright.training.loop.distributed import (
 from adwright.training.loop.run_folder import Interrupts, RunFolder, RunPosition
 from adwright.training.loop.trainee import StepLoss, Trainee
 
-__all__ = [
-    "Telling",
-    "require_startable",
-    "train",
-]
-
 
 class Telling:
     """Speaks for a run of `trainee`. clock: measures what is left of it."""

@@ -65,13 +65,6 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "RowWise",
-    "RowWiseAdamW",
-    "Rule",
-    "row_sums",
-]
-
 Rule = Literal["sgd", "adagrad", "adam"]
 
 

@@ -43,17 +43,6 @@ from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.core.version import __version__
 
-__all__ = [
-    "Interrupts",
-    "RunFolder",
-    "RunPosition",
-    "Stateful",
-    "different_settings",
-    "draw_curves",
-    "pack",
-    "unpack",
-]
-
 
 @dataclass(frozen=True)
 class RunPosition:

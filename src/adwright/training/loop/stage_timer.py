@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from adwright.core.clock import Clock, SystemClock
 
-__all__ = ["Stages"]
-
 _logger = logging.getLogger("adwright")
 
 

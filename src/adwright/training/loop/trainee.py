@@ -28,8 +28,6 @@ from adwright.core.clock import Clock
 from adwright.training.loop.distributed import broadcast, sum_gradients
 from adwright.training.loop.run_folder import RunFolder, RunPosition, Stateful, pack, unpack
 
-__all__ = ["LoopConfig", "StepLoss", "Trainee", "dense_and_sparse"]
-
 B = TypeVar("B")
 
 

@@ -41,8 +41,6 @@ from adwright.tuning.modules import LINEAR, HeadLogits, Target, decoder_layers, 
 from adwright.tuning.packing.texts import attends_apart
 from adwright.tuning.storage import fingerprint
 
-__all__ = ["serve_base"]
-
 #: Seconds that the device may take for its share of a step.
 _WAIT = 600.0
 #: Tokens of a pass at most, and bytes of a message beside its numbers.

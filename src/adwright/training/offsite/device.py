@@ -40,8 +40,6 @@ from adwright.tuning.packing.texts import Packed, answer_loss
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.storage import write_tuned
 
-__all__ = ["DeviceReport", "OnDevice", "tune_on_device"]
-
 #: Seconds that the cloud may take for its share of a pass.
 _WAIT = 600.0
 

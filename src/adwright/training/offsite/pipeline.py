@@ -69,16 +69,6 @@ from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
 from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.tuned import Tuned
 
-__all__ = [
-    "KillRevive",
-    "Lives",
-    "OffsiteReport",
-    "OwnerRun",
-    "TrainerRun",
-    "run_owner",
-    "run_trainer",
-]
-
 
 @dataclass(frozen=True)
 class KillRevive:

@@ -28,8 +28,6 @@ from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.modules import Target
 from adwright.tuning.reparameterised.lora import LoRA
 
-__all__ = ["TARGETS", "CloudRun", "DeviceRun", "run_cloud", "run_device"]
-
 #: The maps that get a module where nothing else is asked for.
 TARGETS: tuple[Target, ...] = ("q_proj", "v_proj")
 

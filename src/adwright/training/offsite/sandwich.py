@@ -68,24 +68,6 @@ from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.storage import fill
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "FAMILIES",
-    "WAIT",
-    "Sandwich",
-    "adapter_bytes",
-    "adapter_of",
-    "distil",
-    "emulator_of",
-    "kept_layers",
-    "offered",
-    "own",
-    "plug_in",
-    "plugged",
-    "received_emulator",
-    "shipped_emulator",
-    "train_offsite",
-]
-
 _LAYER = re.compile(r"model\.model\.layers\.(\d+)\.(.+)")
 _CAME = "the adapter that came back"
 #: Bytes for what safetensors says of a tensor: its name, type, shape and place.

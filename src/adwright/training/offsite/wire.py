@@ -51,20 +51,6 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
 
-__all__ = [
-    "TOKEN",
-    "VERSION",
-    "Address",
-    "Channel",
-    "Limit",
-    "Listener",
-    "Reception",
-    "WireMessage",
-    "connect",
-    "printable",
-    "read_address",
-]
-
 #: Variable of the environment with the token, for both sides: it is in no list of processes.
 TOKEN = "ADWRIGHT_OFFSITE_TOKEN"
 

@@ -32,13 +32,6 @@ from adwright.models.calibration import fit_calibrator
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.neighbours import count_neighbours
 
-__all__ = [
-    "fit_rows_item_item",
-    "has_rules",
-    "rows_item_item",
-    "rule_probabilities",
-]
-
 Ints = NDArray[np.int64]
 
 

@@ -27,19 +27,6 @@ from adwright.training.ranking.defaults import ranker_defaults
 from adwright.training.ranking.fit import FitConfig, PartialFit
 from adwright.training.run_settings import check_run_settings
 
-__all__ = [
-    "DecidedRun",
-    "RunConfig",
-    "TaskConfig",
-    "decide",
-    "default_fit",
-    "open_task",
-    "response_task",
-    "task_config",
-    "task_of",
-    "task_of_run",
-]
-
 
 def default_fit() -> FitConfig:
     """The training of a first look: one epoch, one negative in twenty (undone afterwards)."""

@@ -36,8 +36,6 @@ from adwright.training.ranking.fit import fit as fit_ranker
 from adwright.training.run_settings import seeded
 from adwright.training.search import Defaults, SearchResult, Settings, search, within
 
-__all__ = ["RANKER_SPACE", "ranker_defaults", "ranker_search", "with_settings"]
-
 #: Negatives of a positive up to which all are kept, and those that are kept beyond.
 MOST_NEGATIVES, KEPT_NEGATIVES = 10, 3
 #: Rows of an epoch that are kept in any case, and rows that all epochs together see.

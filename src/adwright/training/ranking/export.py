@@ -38,8 +38,6 @@ from adwright.training.model_artifacts import OnnxProgram, onnx_bytes, parquet_b
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.ranker import Ranker
 
-__all__ = ["OnnxScorer", "export_onnx", "export_program", "scorer_inputs"]
-
 KIND = "scorer"
 NAMES = ("item", "history", "count", "codes", "lists", "numeric")
 OUTPUTS = ("logit", "probability")

@@ -40,19 +40,6 @@ from adwright.training.ranking.frames import Occurrence, training_counts
 from adwright.training.ranking.predict import Predictions, open_stream, predict
 from adwright.training.run_settings import check_ranges
 
-__all__ = [
-    "FitConfig",
-    "FitResult",
-    "PartialFit",
-    "Rankable",
-    "as_begun",
-    "fit",
-    "load_best",
-    "require_both_labels",
-    "run_folder",
-    "validation_windows",
-]
-
 
 @settings
 class PartialFit:

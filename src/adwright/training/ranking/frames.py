@@ -50,20 +50,6 @@ from adwright.data.tasks.history import add_history
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import ItemEmbedding, RowEmbedding
 
-__all__ = [
-    "COUNTED",
-    "AnyTable",
-    "Occurrence",
-    "batches_of",
-    "check_ids",
-    "check_rows",
-    "check_types",
-    "item_names",
-    "needed_columns",
-    "table_of",
-    "training_counts",
-]
-
 #: Row features that are counted from the events.
 COUNTED = ("visible", "frequency")
 

@@ -19,8 +19,6 @@ from adwright.data.batches.stream import Stream, StreamConfig
 from adwright.data.tasks.task import Split, Task
 from adwright.training.loop.distributed import gather, rank, share_of, world_size
 
-__all__ = ["Predictions", "open_stream", "predict", "predict_batches"]
-
 #: Groups of whole users, whose history is prepared once for all of their rows.
 SCORING = StreamConfig(groups_per_batch=128, rows_per_group=512, window=1, shuffle=False)
 

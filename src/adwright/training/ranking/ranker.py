@@ -60,8 +60,6 @@ from adwright.training.model_artifacts import (
 from adwright.training.ranking.frames import AnyTable, batches_of, item_names, table_of
 from adwright.training.ranking.predict import predict
 
-__all__ = ["KIND", "Ranker", "item_names"]
-
 KIND = "ranker"
 
 _OWN_FILES = ("items.parquet", "calibrator.json", REPORT)

@@ -73,8 +73,6 @@ from adwright.training.ranking.ranker import Ranker
 from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
 from adwright.training.search import Defaults, SearchResult
 
-__all__ = ["RunResult", "measure", "models_of", "run", "train"]
-
 Floats = NDArray[np.float64]
 #: `fit_on_ray` with its workers: takes what builds the model, task folder, config, run and resume.
 FitWith = Callable[..., tuple[nn.Module, FitResult]]

@@ -50,18 +50,6 @@ from adwright.data.tasks.day_popularity import daily_counts, popularity_of_days,
 from adwright.training.ranking.frames import check_ids, check_rows, check_types
 from adwright.training.ranking.ranker import Ranker
 
-__all__ = [
-    "EventFile",
-    "counts_popularity",
-    "events_of",
-    "naming",
-    "open_events",
-    "open_table",
-    "polars_of",
-    "score_file",
-    "types_of",
-]
-
 _EVENTS = ("user_id", "item_id", "time")
 #: Bytes of a CSV file in which its header is looked for.
 _HEADER = 1 << 16

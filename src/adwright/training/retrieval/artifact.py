@@ -40,17 +40,6 @@ from adwright.training.model_artifacts import (
     weights_of,
 )
 
-__all__ = [
-    "KIND",
-    "Lookup",
-    "RetrieverArtifact",
-    "RetrieverConfig",
-    "RetrieverModel",
-    "embed_catalogue",
-    "nearest_by_cosine",
-    "with_vectors",
-]
-
 M = TypeVar("M", bound=nn.Module)
 _PART = 8192
 

@@ -41,14 +41,6 @@ from adwright.training.search import (
     within,
 )
 
-__all__ = [
-    "RETRIEVER_SPACE",
-    "hcn_defaults",
-    "hcn_search",
-    "two_tower_defaults",
-    "two_tower_search",
-]
-
 TARGETS_A_BATCH, TARGETS = 2_500, 2_500_000
 #: What the searches try: factors of the rates and of the width, and the temperature.
 RETRIEVER_SPACE = {

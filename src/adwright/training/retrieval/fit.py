@@ -40,13 +40,6 @@ from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 
-__all__ = [
-    "DistillationTargets",
-    "RetrievalConfig",
-    "RetrievalResult",
-    "fit_retriever",
-]
-
 Ints = NDArray[np.int64]
 
 

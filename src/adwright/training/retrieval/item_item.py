@@ -50,20 +50,6 @@ from adwright.models.retrieval.linear import (
 from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours, count_neighbours
 from adwright.training.model_artifacts import load_trained
 
-__all__ = [
-    "KIND",
-    "ItemItemArtifact",
-    "ItemItemSearch",
-    "ItemItemTrial",
-    "LinearFit",
-    "fit_item_item",
-    "fit_linear",
-    "listed_ranks",
-    "refit_linear",
-    "search_item_item",
-    "validation_questions",
-]
-
 Ints = NDArray[np.int64]
 _log = logging.getLogger("adwright")
 QUESTIONS, EVENTS, DEPTH = 2_000, 200_000, 50

@@ -23,8 +23,6 @@ from adwright.metrics.arrays import hash_order
 from adwright.metrics.ranking import Ranks
 from adwright.models.retrieval.retriever import Retriever
 
-__all__ = ["Retrieved", "Scorer", "catalogue_vectors", "query_scores", "retrieved_ranks"]
-
 Ints = NDArray[np.int64]
 _BLOCK = 8192
 #: Scores compared at once, where there are ties.

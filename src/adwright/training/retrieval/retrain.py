@@ -29,8 +29,6 @@ from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.run_settings import seeded
 
-__all__ = ["RetrainConfig", "Retrained", "joined_task", "retrain_two_tower"]
-
 
 @dataclass(frozen=True)
 class RetrainConfig:

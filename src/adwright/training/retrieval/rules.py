@@ -16,16 +16,6 @@ from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.rules import TITLES, NextRule, NextRules, rule_lists
 from adwright.training.retrieval.item_item import fit_item_item, listed_ranks, search_item_item
 
-__all__ = [
-    "HALF_LIVES",
-    "decayed_counts",
-    "fit_rules",
-    "new_targets",
-    "refit_rules",
-    "rule_ranks",
-    "rules_ranks",
-]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 #: Half-lives of "lately", in days, of which validation chooses.

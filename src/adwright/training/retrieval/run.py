@@ -45,8 +45,6 @@ from adwright.training.retrieval.second_task import choose_unseen, second_task, 
 from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
 from adwright.training.search import Defaults, SearchResult
 
-__all__ = ["RetrieverKind", "RetrieverRun", "RetrieverRunResult", "run_retriever", "settings_of"]
-
 RetrieverKind = Literal["two-tower", "hcn"]
 TITLES: Mapping[RetrieverKind, str] = {"two-tower": "Two towers", "hcn": "HCN"}
 #: Length of a list that is measured.

@@ -31,8 +31,6 @@ from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.run_settings import seeded
 from adwright.training.search import Defaults, Settings, search
 
-__all__ = ["FEW_LABELS", "SecondTask", "choose_unseen", "second_task", "with_second_task"]
-
 #: Labels an item, below which a second task is tried.
 FEW_LABELS = 10
 WEIGHTS = (0.3, 1.0)

@@ -49,14 +49,6 @@ from adwright.training.run_settings import seeded
 from adwright.training.sequential.fit import SequentialConfig, Validate, fit_sequential
 from adwright.training.sequential.ranks import choice_validation, some_visits, visit_validation
 
-__all__ = [
-    "KIND",
-    "VISITS_FILE",
-    "SequenceArtifact",
-    "fit_choice_ranker",
-    "fit_task_retriever",
-]
-
 KIND = "sequence"
 Ints = NDArray[np.int64]
 

@@ -38,8 +38,6 @@ from adwright.training.search import (
 )
 from adwright.training.sequential.fit import SequentialConfig, Validate, fit_sequential
 
-__all__ = ["FROM_DATA", "SEQUENCE_SPACE", "sequence_defaults", "sequence_search"]
-
 EVENTS = 10_000_000
 #: The settings that `sequence_defaults` chooses, by table and key of a run file.
 FROM_DATA = (

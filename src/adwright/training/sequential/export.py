@@ -43,15 +43,6 @@ from adwright.training.ranking.export import export_onnx
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact
 
-__all__ = [
-    "OnnxSequence",
-    "export_saved",
-    "export_sequence",
-    "ranker_inputs",
-    "retriever_inputs",
-    "sequence_program",
-]
-
 KIND = "sequence-onnx"
 Arrays = dict[str, NDArray[Any]]
 

@@ -65,23 +65,6 @@ from adwright.training.loop.run_folder import RunFolder, RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.sequential.ranks import validation
 
-__all__ = [
-    "OLD_NAMES",
-    "SequenceCost",
-    "SequenceSamples",
-    "SequentialConfig",
-    "SequentialResult",
-    "Validate",
-    "balanced_batches",
-    "cost_of",
-    "divided",
-    "fit_sequential",
-    "optimisers_of",
-    "people_of",
-    "renamed",
-    "run_folder",
-]
-
 #: Fields of `SequentialConfig` that had other names, by these.
 OLD_NAMES = {
     "whole": "all_windows",

@@ -54,22 +54,6 @@ from adwright.models.sequential.losses import Own, own_items
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.retrieval.ranks import Scorer, retrieved_ranks
 
-__all__ = [
-    "ActionScores",
-    "NextItemModel",
-    "NextRanks",
-    "choice_validation",
-    "predict_actions",
-    "rank_next",
-    "some_visits",
-    "validation",
-    "visit_batch",
-    "visit_choices",
-    "visit_queries",
-    "visit_scorer",
-    "visit_validation",
-]
-
 Ints = NDArray[np.int64]
 
 

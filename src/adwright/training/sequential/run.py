@@ -58,17 +58,6 @@ from adwright.training.sequential.runfile import (
     open_sequences,
 )
 
-__all__ = [
-    "SequenceResult",
-    "baseline_ranks",
-    "by_visits",
-    "decided_run",
-    "fit_of",
-    "model_of",
-    "next_log",
-    "run_sequence",
-]
-
 
 def next_log(data: SequenceData) -> NextLog:
     """The data of a run as rules read it."""

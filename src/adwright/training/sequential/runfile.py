@@ -37,19 +37,6 @@ from adwright.training.run_settings import check_run_settings
 from adwright.training.sequential.defaults import FROM_DATA
 from adwright.training.sequential.fit import OLD_NAMES, SequentialConfig
 
-__all__ = [
-    "SequenceData",
-    "SequenceDataConfig",
-    "SequenceRun",
-    "default_fit",
-    "default_run",
-    "names_journey",
-    "open_sequences",
-    "read_run",
-    "sequence_data",
-    "with_options",
-]
-
 
 def default_fit() -> SequentialConfig:
     """Three epochs over all events, in windows where a user has more than the model reads."""

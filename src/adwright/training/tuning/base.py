@@ -28,16 +28,6 @@ from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype, require_d
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned
 
-__all__ = [
-    "PACKABLE",
-    "Quantise",
-    "beside_base",
-    "in_tokens",
-    "load_base",
-    "load_tokenizer",
-    "require_four_bit",
-]
-
 #: Empty: the base as it is.
 Quantise = Literal["", "nf4"]
 

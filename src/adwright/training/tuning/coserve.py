@@ -64,17 +64,6 @@ if TYPE_CHECKING:
 
     from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 
-__all__ = [
-    "Beside",
-    "Bounds",
-    "InferenceWork",
-    "Latencies",
-    "Pending",
-    "ServedBeside",
-    "Times",
-    "TuningThread",
-    "check_coserving",
-]
 
 #: What an estimate keeps of itself when a smaller value is seen: bounds are about the worst.
 _FADES = 0.95

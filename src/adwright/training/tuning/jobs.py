@@ -48,8 +48,6 @@ from adwright.tuning.packing.joint_lora import JointJobs
 from adwright.tuning.packing.texts import Packed, PreemptionHook, between_layers
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["Job", "tune_jobs"]
-
 #: What a resumed run has to share with the first start, of each job.
 _ASKED = ("tune", "method", "data_hash", "valid_hash")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -18,8 +18,6 @@ from adwright.training.tuning.base import load_base
 from adwright.tuning.formats.gguf import gguf_tensors
 from adwright.tuning.methods import load_tuned
 
-__all__ = ["merge_run"]
-
 
 def merge_run(
     run: str | Path,

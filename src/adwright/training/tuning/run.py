@@ -67,17 +67,6 @@ from adwright.tuning.packing.texts import PreemptionHook, between_layers
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Losses, Tuned, TuningMethod
 
-__all__ = [
-    "JobRun",
-    "JobsRun",
-    "LoadedJobs",
-    "TuneRun",
-    "TuningReport",
-    "read_jobs",
-    "run_jobs",
-    "run_tuning",
-]
-
 #: Folders of the first training and of the second.
 _RUN, _AGAIN = "run", "run-pruned"
 

@@ -32,16 +32,6 @@ from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.tuning.packing.texts import Packed, pack
 
-__all__ = [
-    "ChatTurn",
-    "PairsConfig",
-    "TextRow",
-    "Texts",
-    "Turns",
-    "asked_and_answered",
-    "held_apart",
-]
-
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 

@@ -65,19 +65,6 @@ from adwright.tuning.modules import head_logits
 from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart
 from adwright.tuning.tuned import Tuned
 
-__all__ = [
-    "TuneConfig",
-    "TuneResult",
-    "TuningTrainee",
-    "answer_loss_of",
-    "answer_nll",
-    "as_in_first",
-    "recomputing",
-    "require_startable",
-    "sharding",
-    "tune",
-]
-
 
 @settings
 class TuneConfig:

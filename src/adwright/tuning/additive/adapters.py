@@ -91,28 +91,6 @@ from adwright.tuning.selective.masks import foresee_biases, with_bias
 from adwright.tuning.storage import under
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "IA3",
-    "SSF",
-    "Activation",
-    "AdaMix",
-    "AdapterFusion",
-    "AdapterLinear",
-    "Bottleneck",
-    "FusedLinear",
-    "Mixture",
-    "ParallelAdapter",
-    "ParallelModule",
-    "Placement",
-    "Rescaled",
-    "ScaledShifted",
-    "SerialAdapter",
-    "activated",
-    "bottleneck_count",
-    "consistency",
-    "reads_twice",
-]
-
 Activation = Literal["relu", "gelu", "silu"]
 Placement = Literal["houlsby", "pfeiffer"]
 

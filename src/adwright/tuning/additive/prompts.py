@@ -54,16 +54,6 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.tuning.modules import Inputs, Sizes, Variant, Variants, zeros
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "DePT",
-    "DecomposedPrompt",
-    "Prefix",
-    "PrefixTuning",
-    "Prompt",
-    "PromptTuning",
-    "run_with_prompt",
-]
-
 
 @settings
 class PromptTuning(TuningMethod):

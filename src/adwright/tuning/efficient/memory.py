@@ -66,17 +66,6 @@ from adwright.tuning.modules import LINEAR, Inputs, Sizes, Target, Variant, Vari
 from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, LowRankMethod
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "AdapterDrop",
-    "DropSchedule",
-    "FrozenALinear",
-    "Ladder",
-    "LadderTuning",
-    "LoRAFA",
-    "MeZO",
-    "visible",
-]
-
 
 @dataclass(frozen=True)
 class LoRAFA(LowRankMethod):

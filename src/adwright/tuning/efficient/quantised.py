@@ -63,15 +63,6 @@ from adwright.tuning.modules import (
 from adwright.tuning.references import FullTuning
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "PEQA",
-    "BitDelta",
-    "BitDeltaLinear",
-    "Quantised",
-    "QuantisedLinear",
-    "quantise",
-]
-
 
 @settings
 class PEQA(TuningMethod):

@@ -44,18 +44,6 @@ from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, LowRankMethod
 from adwright.tuning.storage import fingerprint
 from adwright.tuning.tuned import Tuned
 
-__all__ = [
-    "GGUF_NAMES",
-    "PERMUTED",
-    "GgufFloat",
-    "architecture_of",
-    "from_gguf",
-    "from_rotary",
-    "gguf_tensors",
-    "to_gguf",
-    "to_rotary",
-]
-
 #: How the adapter's values are stored.
 GgufFloat = Literal["f32", "f16"]
 

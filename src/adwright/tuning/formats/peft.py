@@ -46,14 +46,6 @@ from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.lora import DoRA, DoRALinear, LoRA, LoRALinear, LowRankMethod
 from adwright.tuning.tuned import Tuned
 
-__all__ = [
-    "CONFIG_FILE",
-    "TENSOR_FILE",
-    "from_peft",
-    "rotated",
-    "to_peft",
-]
-
 CONFIG_FILE, TENSOR_FILE = "adapter_config.json", "adapter_model.safetensors"
 #: Families whose attention rotates the pairs (i, i + d/2) of a whole head, alike in all layers.
 _ROTATING = ("llama", "mistral", "qwen2", "qwen3", "granite", "olmo2", "smollm3")

@@ -35,15 +35,6 @@ from adwright.core.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = [
-    "LONG",
-    "Blocks",
-    "attending",
-    "attends_fully",
-    "attends_in_blocks",
-    "block_attention",
-    "require_known",
-]
 
 #: Tokens of a text above which the flash kernels take over.
 LONG = 1024

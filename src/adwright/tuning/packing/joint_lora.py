@@ -44,8 +44,6 @@ from adwright.tuning.packing.texts import Packed, PreemptionHook, answer_losses
 from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["CALL_COST", "JOINT", "JointJobs", "JointLinear", "joined", "share_base"]
-
 #: The methods that can share a step.
 JOINT = tuple(method for method in METHODS.values() if method.plain_lora)
 #: sqrt(CALL_COST / (n r)) jobs of n rows and rank r share one product, where calls and zeros

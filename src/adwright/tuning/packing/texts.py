@@ -52,15 +52,6 @@ from adwright.tuning.packing.attention import Blocks, attending, block_attention
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = [
-    "Packed",
-    "PreemptionHook",
-    "answer_loss",
-    "answer_losses",
-    "attends_apart",
-    "between_layers",
-    "pack",
-]
 
 #: Called with the name of the point.
 PreemptionHook = Callable[[str], None]

@@ -33,8 +33,6 @@ from adwright.tuning.modules import LINEAR, Inputs, Target, Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["ActivatedLinear", "ActivatedLoRA", "Invoked", "invoked_from"]
-
 _log = logging.getLogger("adwright")
 
 

@@ -72,17 +72,6 @@ from adwright.tuning.modules import (
 )
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "SAID",
-    "Compacter",
-    "KronA",
-    "KronALinear",
-    "SAIDLinear",
-    "VeRA",
-    "VeRALinear",
-    "hadamard",
-]
-
 
 @settings
 class KronA(TuningMethod):

@@ -81,25 +81,6 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.modules import LINEAR, Sizes, Target, TunedLinear, Variant, Variants, zeros
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "DoRA",
-    "DoRALinear",
-    "DyLoRA",
-    "GatedLinear",
-    "LoRA",
-    "LoRALinear",
-    "LowRankMethod",
-    "MixedLinear",
-    "MoSLoRA",
-    "NestedLinear",
-    "RankSchedule",
-    "SoRA",
-    "alive",
-    "cut",
-    "is_packed",
-    "low_rank_count",
-]
-
 
 class LowRankMethod(TuningMethod):
     """A method whose maps are a `LoRALinear` or one derived from it: LoRA and its kin, which

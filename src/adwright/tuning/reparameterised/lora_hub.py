@@ -28,8 +28,6 @@ from adwright.tuning.modules import LINEAR, Sizes, Target, TunedLinear, Variant,
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
-
 #: The spread of the first round, in units of a weight.
 FIRST_SPREAD = 0.3
 

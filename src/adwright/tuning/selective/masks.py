@@ -112,24 +112,6 @@ from adwright.tuning.modules import (
 )
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = [
-    "LTSFT",
-    "Biased",
-    "BitFit",
-    "DiffLinear",
-    "DiffPruning",
-    "FishMask",
-    "PaFi",
-    "SparseLinear",
-    "SparseMethod",
-    "calibration_losses",
-    "foresee_biases",
-    "kept",
-    "plant_highest",
-    "prune",
-    "with_bias",
-]
-
 
 class SparseMethod(TuningMethod):
     """A method that trains the k weights with the highest scores of all maps together. It declares
