@@ -7,17 +7,33 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from transformers import OlmoConfig, OlmoForCausalLM
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
 from adwright.tuning.additive.adapters import IA3, SerialAdapter
 from adwright.tuning.additive.prompts import PrefixTuning
+from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.methods import METHODS, NAMES, Method, apply, load_tuned, method_of, name_of
+from adwright.tuning.modules import (
+    ATTENTION,
+    BRANCHES,
+    LINEAR,
+    MLP,
+    Sizes,
+    Variant,
+    decoder_layers,
+    places,
+)
 from adwright.tuning.peft_kinds import PeftKind, Wrapped
+from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.masks import DiffPruning, FishMask, PaFi
 from adwright.tuning.storage import KIND
-from adwright.tuning.taxonomy import TREE
+from adwright.tuning.taxonomy import TREE, as_markdown
+from tests.support.lm.families import tiny_of
+from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import (
     OURS,
     TOKENS,
@@ -342,3 +358,207 @@ def test_the_default_rates_are_those_of_the_benchmark() -> None:
         settings = {name: int(value) for name, value in (one.split(" ") for one in more)}
         method = method_of({"kind": kind, **settings})
         assert method.default_rate == pytest.approx(row["rate"]), row["method"]
+
+
+def test_every_branch_has_methods() -> None:
+    assert {entry.branch for entry in TREE} == set(BRANCHES)
+
+
+def test_every_method_has_a_place() -> None:
+    for name, method in METHODS.items():
+        assert (method is Wrapped) != bool(method.variants), name
+
+
+def test_a_variant_needs_no_note() -> None:
+    assert Variant("LoRA", "reparameterised: low rank").note == ""
+
+
+#: Every name in the survey's figures of the taxonomy and in its section on efficient designs.
+SURVEY = """
+CIAT, CoDA, AdapterFusion, AdaMix, AdapterSoup, MerA, PHA, Hyperformer, parallel adapter,
+residual adapter, prefix tuning, p-tuning v2, prompt tuning, p-tuning, APT, prefix propagation,
+Xprompt, IDPG, LPT, APrompt, SPoT, TPTSR, InfoPrompt, PTP, DePT, SMoP, IPT, (IA)3, SSF, MoV,
+MoLoRA, IPA, U-Diff pruning, U-BitFit, PaFi, FishMask, Fish-Dip, LT-SFT, SAM, Child-tuning F,
+Child-tuning D, S-Diff pruning, S-BitFit, FAR, Xattn tuning, BitFit, LayerNorm tuning, LoRA,
+rsLoRA, DoRA, AdaLoRA, VeRA, LoRA+, intrinsic SAID, KronA, KAdaptation, Compacter, HiWi, DyLoRA,
+SoRA, CapaBoost, AutoLoRA, Laplace-LoRA, PeriodicLoRA, MoSLoRA, LoRA-drop, LoRAHub, MOELoRA, MoLE,
+MixLoRA, UniPELT, MAM, S4, NOAH, AUTOPEFT, S3Delta, LLM-Adapters, AdapterDrop, SparseAdapter,
+SPLoRA, LoRAPruning, ProPETL, QLoRA, LoftQ, QA-LoRA, PEQA, LQ-LoRA, BI-Adapter, INT2.1, QDyLoRA,
+BitDelta, LST, side-tuning, Res-Tuning, MEFT, HyperTuning, MeZO, LoRA-FA
+"""
+
+
+def test_every_method_of_the_survey_is_named() -> None:
+    names = {entry.name for entry in TREE}
+    wanted = {name.strip() for name in SURVEY.replace("\n", " ").split(",")}
+    assert wanted <= names
+    assert len(names) == len(TREE)
+
+
+def test_what_is_here_has_a_method_and_what_is_not_a_reason() -> None:
+    for entry in TREE:
+        match entry.by:
+            case None:
+                assert entry.status == "not done"
+                assert len(entry.note) > 20
+            case PeftKind():
+                assert entry.status == "wrapped"
+            case kind:
+                assert entry.status == "ours"
+                assert METHODS[kind.__name__] is kind
+
+
+def test_every_method_is_in_the_tree() -> None:
+    found = {entry.by for entry in TREE}
+    assert set(METHODS.values()) - {Wrapped} <= found
+    assert set(PeftKind) <= found
+
+
+def test_the_table_has_every_entry() -> None:
+    table = as_markdown()
+    assert table.count("\n| ") == len(TREE) + len(BRANCHES)
+    assert "| LoRA+ | ours | `LoRA` | rate_ratio |" in table
+    assert "| BOFT | wrapped | `Wrapped(PeftKind.BOFT)` |  |" in table
+
+
+def test_full_tuning_trains_everything() -> None:
+    tuned = apply(tiny_llama(), FullTuning())
+    assert tuned.count() == tiny_llama().num_parameters()
+
+
+def test_a_tied_head_is_untied() -> None:
+    model = tiny_llama()
+    model.lm_head.weight = model.model.embed_tokens.weight
+    tuned = apply(model, HeadOnly())
+    assert [name for name, _ in tuned.named_parameters()] == ["model.lm_head.weight"]
+    loss_of(tuned).backward()
+    assert model.model.embed_tokens.weight.grad is None
+    assert torch.equal(model.lm_head.weight, model.model.embed_tokens.weight)
+
+
+def test_norm_tuning_trains_every_norm() -> None:
+    tuned = apply(tiny_llama(), NormTuning())
+    assert all("norm" in name for name, _ in tuned.named_parameters())
+    assert len(list(tuned.parameters())) == 5
+
+
+@pytest.mark.parametrize(
+    ("family", "a_layer"),
+    [("olmo3", 2), ("cohere2", 1), ("gemma2", 4), ("gemma3", 4), ("qwen3", 2)],
+)
+def test_norm_tuning_finds_the_norms_of_each_family(family: str, a_layer: int) -> None:
+    tuned = apply(tiny_of(family), NormTuning())
+    assert len(list(tuned.parameters())) == 2 * a_layer + 1
+    assert tuned.count() == NormTuning().count(tuned.sizes) == (2 * a_layer + 1) * 32
+
+
+def test_norms_without_weights_cannot_be_tuned() -> None:
+    config = OlmoConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    with pytest.raises(ConfigError, match="no weights"):
+        apply(OlmoForCausalLM(config), NormTuning())
+
+
+def test_mam_is_the_formula() -> None:
+    tuned = apply(tiny_llama(), MAM(length=2, size=4, scale=3.0))
+    shake(tuned, size=0.2)
+
+    def prefix(layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        keys, values = tuned.layers()[layer].self_attn.prefix.maker()
+        return keys, values, torch.ones(x.shape[:2])
+
+    def sublayer(layer: int, kind: str, x: Tensor, h: Tensor) -> Tensor:
+        if kind == "attention":
+            return h
+        own = tuned.layers()[layer].mlp.beside.adapter
+        inner = torch.clamp(x @ own.down.T + own.inner_bias, min=0)
+        return h + 3.0 * (inner @ own.up.T + own.outer_bias)
+
+    wanted = literal_logits(prefix=prefix, sublayer=sublayer)
+    assert torch.allclose(logits_of(tuned), wanted, atol=1e-4)
+
+
+def test_the_defaults_of_mam_are_the_papers() -> None:
+    prefix, adapter = MAM().methods
+    assert (prefix.length, adapter.scale, adapter.beside) == (30, 4.0, "mlp")
+    assert prefix.made_by == "direct"
+
+
+def gate_of(gate: torch.nn.Module, x: Tensor) -> Tensor:
+    return torch.sigmoid(x @ gate.weight.T + gate.bias)
+
+
+def test_unipelt_is_the_formula() -> None:
+    tuned = apply(tiny_llama(), UniPELT(rank=2, alpha=3.0, length=2, size=4))
+    shake(tuned, size=0.2)
+    layers = tuned.layers()
+
+    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
+        if target not in ("q_proj", "v_proj"):
+            return x @ weight.T
+        own = getattr(layers[layer].self_attn, target)
+        return x @ weight.T + gate_of(own.gate, x) * 1.5 * (x @ own.a.T @ own.b.T)
+
+    def prefix(layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        own = layers[layer].self_attn.prefix
+        return *own.maker(), gate_of(own.gate, x)[..., 0]
+
+    def sublayer(layer: int, kind: str, x: Tensor, h: Tensor) -> Tensor:
+        if kind == "attention":
+            return h
+        gated = layers[layer].mlp.down_proj.adapter
+        own = gated.inner
+        inner = torch.clamp(h @ own.down.T + own.inner_bias, min=0)
+        return h + gate_of(gated.gate, h) * (inner @ own.up.T + own.outer_bias)
+
+    wanted = literal_logits(linear=linear, prefix=prefix, sublayer=sublayer)
+    assert torch.allclose(logits_of(tuned), wanted, atol=1e-4)
+
+
+def test_shut_gates_give_the_base() -> None:
+    tuned = apply(tiny_llama(), UniPELT(rank=2, length=2, size=4))
+    shake(tuned, size=0.2)
+    for name, parameter in tuned.named_parameters():
+        if ".gate." in name:
+            parameter.data.fill_(-100.0 if name.endswith("bias") else 0.0)
+    assert torch.allclose(logits_of(tuned), base_logits(), atol=1e-5)
+
+
+def test_sizes_are_those_of_the_config() -> None:
+    model = tiny_llama()
+    sizes = Sizes.of(model)
+    assert (sizes.layers, sizes.width, sizes.vocabulary) == (2, 32, 64)
+    assert (sizes.heads, sizes.kv_heads, sizes.head_width) == (4, 2, 8)
+    assert sizes.shapes["k_proj"] == (16, 32)
+    assert sizes.shapes["down_proj"] == (32, 48)
+    assert sizes.parameters == model.num_parameters()
+    assert sizes.linear_bias == ()
+    assert sizes.of_linear(("q_proj", "up_proj")) == [(32, 32), (48, 32)] * 2
+
+
+def test_places_name_the_maps() -> None:
+    model = tiny_llama()
+    found = list(places(model, LINEAR))
+    assert len(found) == 14
+    assert ATTENTION + MLP == LINEAR
+    for place in found:
+        assert model.get_submodule(place.name) is place.linear
+    other = torch.nn.Identity()
+    found[3].put(other)
+    assert model.model.layers[0].self_attn.o_proj is other
+
+
+def test_another_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not a Llama-type"):
+        decoder_layers(torch.nn.Linear(2, 2))
+    model = tiny_llama()
+    del model.model.layers[1].mlp.up_proj
+    with pytest.raises(ConfigError, match="layer 1 has no up_proj"):
+        list(places(model, LINEAR))

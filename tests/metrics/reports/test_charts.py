@@ -12,11 +12,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from adwright.core.errors import DataError
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.calibration import reliability_table
 from adwright.metrics.reports import charts
+from adwright.metrics.reports.comparison import compare
+from adwright.metrics.reports.page import html_table, inline_svg, page_environment
+from adwright.metrics.reports.report import EvaluationProtocol
 
 CURVES = [
     {"step": step, "series": series, "value": 1 / (1 + step) + offset}
@@ -187,3 +191,58 @@ def test_small_rates_have_labels_that_differ() -> None:
     assert len(across) > 2
     assert len(set(across)) == len(across)
     assert len(set(down)) == len(down)
+
+
+def test_a_table_is_escaped() -> None:
+    html = html_table(("a", "<b>"), [("1", "x & y")], title="T<", about="small")
+    assert html == (
+        "<p><strong>T&lt;</strong></p>"
+        "<table><thead><tr><th>a</th><th>&lt;b&gt;</th></tr></thead>"
+        "<tbody><tr><td>1</td><td>x &amp; y</td></tr></tbody></table>"
+        "<p><small>small</small></p>"
+    )
+    assert html_table(("a",), []).startswith("<table>")
+
+
+def test_reports_and_comparisons_are_short_and_have_a_table() -> None:
+    rng = np.random.default_rng(0)
+    label = (rng.random(200) < 0.4).astype(np.int8)
+    models = {"DIN": rng.random(200), "rule": rng.random(200)}
+    found = compare(
+        label,
+        models,
+        np.arange(200) % 10,
+        subject="DIN",
+        protocol=EvaluationProtocol(split="test rows"),
+        data_hash="",
+        seed=0,
+        draws=20,
+    )
+    report = found.reports["DIN"]
+    auc, gauc = (report.metrics[name].value for name in ("auc", "gauc"))
+    assert repr(report) == f"<Report auc {auc:.4f}, gauc {gauc:.4f}: 200 rows of 10 users>"
+    html = report._repr_html_()
+    assert f"<td>{auc:.4f}</td>" in html
+    assert "200 rows of 10 users. test rows" in html
+    other = found.reports["rule"].metrics["gauc"].value
+    assert repr(found) == f"<Comparison by group AUC: DIN {gauc:.4f}, rule {other:.4f}>"
+    assert found.rows()[1][1] in found._repr_html_()
+
+
+def test_a_page_extends_the_base_and_escapes_text() -> None:
+    page = page_environment().from_string(
+        '{% extends "base.html" %}{% block title %}T{% endblock %}'
+        "{% block body %}<p>{{ name }}</p>{% endblock %}"
+    )
+    text = page.render(name="<b>&")
+    assert "<title>T</title>" in text
+    assert "<p>&lt;b&gt;&amp;</p>" in text
+    with pytest.raises(UndefinedError, match="name"):
+        page.render()
+
+
+def test_a_chart_keeps_its_own_references() -> None:
+    svg = '<g id="a"><use href="#a"/><path clip-path="url(#a)" width="1"/></g>'
+    assert inline_svg(svg, "c1") == (
+        '<g id="c1-a"><use href="#c1-a"/><path clip-path="url(#c1-a)" width="1"/></g>'
+    )

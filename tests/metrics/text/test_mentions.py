@@ -1,10 +1,26 @@
+""""""
+
 from __future__ import annotations
 
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adwright.metrics.text.mentions import brand_table, lexicon, scan
+from adwright.metrics.text.mentions import (
+    Term,
+    Unit,
+    brand_table,
+    find_names,
+    language_of,
+    lexicon,
+    read_number,
+    read_quantity,
+    read_said,
+    scan,
+    unit_after,
+)
 
 EN = lexicon("en")
 
@@ -47,3 +63,188 @@ def test_implied_keys_and_codes() -> None:
     assert found.implied == {"steel", "metal"}
     assert {"kxtg6700b", "kx", "tg6700b"} <= found.codes
     assert [word.low for word in found.words] == ["stainless", "steel"]
+
+
+def names(text: str, language: str = "en") -> list[str]:
+    words = lexicon(language)
+    return [name for _, _, name in find_names(text, scan(text, words, {}).words, words)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("We went to see Anna in the garden", ["anna"]),
+        ("We Went To See Anna In The Garden", []),
+        ("Works with GoPro and HDMI", ["gopro", "hdmi"]),
+        ("WORKS WITH HDMI", []),
+        ("Rest well. Sleep well! Wake up: Smile", []),
+        ("no capital", []),
+        ("OK on TV", []),
+        ("", []),
+    ],
+)
+def test_names(text: str, found: list[str]) -> None:
+    assert names(text) == found
+
+
+def test_german_nouns_are_no_names() -> None:
+    text = "wir sehen Anna im schönen Garten"
+    assert names(text, "de") == []
+    assert names(text, "en") == ["anna", "garten"]
+
+
+def test_words_know_whether_they_begin_a_sentence() -> None:
+    text = 'One two. "Three" four'
+    words = scan('Ab cd. "Ef" gh', lexicon("en"), {}).words
+    assert [word.begins('Ab cd. "Ef" gh') for word in words] == [True, False, True, False]
+    assert names(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "point", "comma"),
+    [
+        ("1,000", 1000, 1),
+        ("1.000", 1, 1000),
+        ("1.500", "3/2", 1500),
+        ("2,5", "5/2", "5/2"),
+        ("1,000.5", "2001/2", "2001/2"),
+        ("1.000,5", "2001/2", "2001/2"),
+        ("1,00,000", 100000, 100000),
+        ("1'000", 1000, 1000),
+        ("1\u202f000", 1000, 1000),
+        ("0,125", "1/8", "1/8"),
+        ("1/2", "1/2", "1/2"),
+        ("2 1/2", "5/2", "5/2"),
+        ("2½", "5/2", "5/2"),
+        ("½", "1/2", "1/2"),
+        (".5", "1/2", "1/2"),
+        ("٣", 3, 3),
+    ],
+)
+def test_numbers(text: str, point: int | str, comma: int | str) -> None:
+    assert read_number(text, decimal_comma=False) == Fraction(point)
+    assert read_number(text, decimal_comma=True) == Fraction(comma)
+
+
+@pytest.mark.parametrize("text", ["1/0", "9" * 41])
+def test_what_has_no_value_is_kept(text: str) -> None:
+    assert read_number(text, decimal_comma=False) == text
+
+
+@given(st.integers(0, 10**12))
+def test_groups_of_thousands(value: int) -> None:
+    assert read_number(f"{value:,}", decimal_comma=False) == value
+    assert read_number(f"{value:,}".replace(",", "."), decimal_comma=True) == value
+
+
+def test_quantities_are_converted_exactly() -> None:
+    def same(one: tuple[str, str], other: tuple[str, str]) -> bool:
+        mine, theirs = (
+            read_quantity(read_number(number, decimal_comma=False), unit, EN)
+            for number, unit in (one, other)
+        )
+        return mine == theirs
+
+    assert same(("1,500", "ml"), ("1.5", "l"))
+    assert same(("10", "inches"), ("25.4", "cm"))
+    assert not same(("10", "inches"), ("25", "cm"))
+    assert not same(("1", "gb"), ("1000", "mb"))
+    assert not same(("1", "gb"), ("1024", "mb"))
+    assert not same(("4", "speakers"), ("4", "ports"))
+    assert same(("2", "weeks"), ("14", "days"))
+    assert same(("2", "years"), ("24", "months"))
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("5 fl oz", "fl oz"),
+        ("5-inch", "inch"),
+        ("5 km/h", "km/h"),
+        ('5" wide', '"'),
+        ('the "Model 5" is', ""),
+        ("5 in 1", ""),
+        ("5 in.", "in"),
+        ("5 in wide", "in"),
+        ("5 a day", ""),
+        ("5a", "a"),
+        ("5 hours", "hours"),
+        ("5 great", ""),
+        ("5 EUR", "eur"),
+        ("5°C", "°c"),
+        ("5", ""),
+    ],
+)
+def test_units_after_a_number(text: str, unit: str) -> None:
+    at = text.index("5") + 1
+    found, end = unit_after(text, at, EN)
+    assert found == unit
+    assert text[at:end].lstrip(" -").lower() == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "taken"),
+    [
+        ("one thousand", 1000, "one thousand"),
+        ("two hundred and five bags", 205, "two hundred and five"),
+        ("twenty-five", 25, "twenty-five"),
+        ("two two", 2, "two"),
+        ("three dozen eggs", 36, "three dozen"),
+        ("dozen", 12, "dozen"),
+        ("five and six", 5, "five"),
+        ("three million two hundred", 3000200, "three million two hundred"),
+    ],
+)
+def test_numbers_in_words(text: str, value: int, taken: str) -> None:
+    assert read_said(text, 0, EN) == (value, len(taken))
+
+
+def test_no_number_in_words() -> None:
+    assert read_said("bags", 0, EN) is None
+    assert read_said(" ", 0, EN) is None
+
+
+def test_words_of_two_languages_mean_the_same() -> None:
+    english, german = lexicon("en"), lexicon("de")
+    assert german.terms["leder"] == (Term("material", "leather", ()),)
+    assert "leder" not in english.terms
+    assert english.terms["leathers"][0].key == "leather"
+    assert lexicon("de") is german
+    assert german.decimal_comma
+    assert not english.decimal_comma
+    assert not german.has_names
+
+
+def test_the_longest_term_comes_first() -> None:
+    rests = [term.rest for term in lexicon("en").terms["stainless"]]
+    assert rests[0] == ("steels",) or rests[0] == ("steel",)
+    assert rests[-1] == ()
+
+
+def test_an_imitation_implies_nothing() -> None:
+    faux = {term.rest: term for term in lexicon("en").terms["faux"]}
+    assert faux["leather",].implied == ()
+    (steel, *_) = lexicon("en").terms["stainless"]
+    assert set(steel.implied) == {"steel", "metal"}
+
+
+def test_units_and_currencies() -> None:
+    words = lexicon("en")
+    assert words.units["kg"] == Unit("mass", words.units["g"].factor * 1000)
+    assert words.units["gb"].family != words.units["mb"].family
+    assert words.units["speaker"] == words.units["speakers"]
+    assert words.currencies["cad"] == ("CAD", "$")
+    assert words.currencies["dollars"] == ("$",)
+    assert words.currencies["us$"] == ("USD", "$")
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"), [("de-AT", "de"), ("zh_Hant", "zh"), ("EN", "en"), ("", "en")]
+)
+def test_language_of(locale: str, language: str) -> None:
+    assert language_of(locale) == language
+
+
+@pytest.mark.parametrize("language", ["units", "names", "words", "numbers", "xx"])
+def test_a_language_without_tables_has_the_english_ones(language: str) -> None:
+    assert lexicon(language).terms.keys() == lexicon("en").terms.keys()

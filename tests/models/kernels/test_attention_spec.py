@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.models.kernels.attention_spec import (
@@ -13,8 +15,16 @@ from adwright.models.kernels.attention_spec import (
     TIME_BUCKETS,
     AttentionSpec,
     Bounds,
+    Numbers,
     bucket_starts,
+    draw_kept,
+    dropout,
+    pack,
+    packed,
     pairs,
+    scaled,
+    share_kept,
+    store,
     time_bucket,
     time_cells,
 )
@@ -169,3 +179,146 @@ def test_cells_find_every_bucket_without_a_logarithm() -> None:
     bucket = cells[cell]
     bucket = bucket + (seconds >= starts[bucket + 1]).long() - (seconds < starts[bucket]).long()
     assert torch.equal(bucket, time_bucket(seconds))
+
+
+RATE = 0.3
+
+
+def values(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """None of them 0."""
+    drawn = torch.rand(shape, generator=torch.Generator().manual_seed(1)).to(dtype) + 0.5
+    return drawn.requires_grad_()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(0, 4), (1,), (3,), (2, 3, 7), (100, 4)])
+def test_values_and_gradients_are_the_formulas(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x = values(*shape, dtype=dtype)
+    found = dropout(x, RATE, training=True)
+    assert (found.shape, found.dtype) == (x.shape, dtype)
+    kept = (found != 0).to(dtype)
+    scale = torch.tensor(1 / share_kept(RATE), dtype=dtype)
+    torch.testing.assert_close(found, x * kept * scale)
+    above = torch.randn_like(found)
+    (slope,) = torch.autograd.grad(found, x, above)
+    torch.testing.assert_close(slope, above * kept * scale)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 0.9])
+def test_so_many_are_dropped_and_apart_from_each_other(rate: float) -> None:
+    torch.manual_seed(0)
+    kept = draw_kept((400, 500), rate, like=torch.zeros(1)).double()
+    spread = (rate * (1 - rate) / kept.numel()) ** 0.5
+    assert float(kept.mean()) == pytest.approx(1 - rate, abs=4 * spread)
+    off = (kept - kept.mean()) / kept.std()
+    for step in (1, 2, 3, 4, 5, 8, 500):  # four neighbours come of one draw
+        flat = off.flatten()
+        met = float((flat[step:] * flat[:-step]).mean())
+        assert met == pytest.approx(0, abs=4 / kept.numel() ** 0.5), step
+
+
+def test_the_share_is_what_is_drawn_and_never_nothing() -> None:
+    assert share_kept(0.5) == 0.5
+    assert share_kept(0.2) == pytest.approx(0.8, abs=2**-17)
+    assert share_kept(1 - 1e-9) == 2**-16
+    assert share_kept(0) == 1
+    assert bool(draw_kept((10_000,), 0.0, like=torch.zeros(1)).all())
+
+
+def test_the_seed_alone_decides() -> None:
+    x, runs = values(5, 9), []
+    for seed in (5, 5, 6):
+        torch.manual_seed(seed)
+        runs.append(dropout(x, RATE, training=True))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+    draws = [torch.Generator().manual_seed(3) for _ in range(2)]
+    first, second = (draw_kept((50,), RATE, like=x, generator=one) for one in draws)
+    assert torch.equal(first, second)
+
+
+def test_nothing_is_dropped_where_nothing_is_trained() -> None:
+    x = values(4)
+    state = torch.get_rng_state()
+    assert dropout(x, RATE, training=False) is x
+    assert dropout(x, 0.0, training=True) is x
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_slice_and_a_transposed_one_are_scaled_in_their_places() -> None:
+    x = values(6, 8).detach()[:, ::2].T
+    kept = draw_kept(x.shape, RATE, like=x)
+    torch.testing.assert_close(scaled(x, kept, RATE), x * kept / share_kept(RATE))
+
+
+HEADS, TOKENS, SIZE = 2, 19, 5
+FIRST, ROUNDED, WIDTH = 3, 32, 16
+
+
+def test_pairs_of_rows_and_of_columns() -> None:
+    x = torch.arange(1, 25 * HEADS * SIZE + 1).view(25, HEADS, SIZE).to(torch.bfloat16)
+    numbers = Numbers(np.empty((0, 1, 1), np.float32), x.view(torch.int16).numpy())
+    room = packed(48, HEADS, SIZE, True)
+    pack(room, numbers, HEADS, FIRST, TOKENS, ROUNDED, True, True, True)
+    wanted = torch.zeros(HEADS, ROUNDED, WIDTH, dtype=torch.bfloat16)
+    wanted[:, :TOKENS, :SIZE] = x[FIRST : FIRST + TOKENS].transpose(0, 1)
+    size = wanted.numel() // 2
+    rows = torch.from_numpy(room.rows[:size]).view(torch.bfloat16)
+    assert torch.equal(rows.view(HEADS, ROUNDED, WIDTH), wanted)
+    panels = torch.from_numpy(room.panels[:size]).view(HEADS, 2, WIDTH // 2, 16)
+    words = wanted.view(torch.int32).view(HEADS, 2, 16, WIDTH // 2)
+    assert torch.equal(panels, words.transpose(2, 3))
+    steps = torch.from_numpy(room.steps[:size]).view(torch.bfloat16)
+    by_two = wanted.view(HEADS, ROUNDED // 2, 2, WIDTH).transpose(2, 3)
+    assert torch.equal(steps.view(HEADS, ROUNDED // 2, WIDTH, 2), by_two)
+
+
+def test_sums_are_rounded_to_the_nearest() -> None:
+    torch.manual_seed(0)
+    sums = torch.randn(TOKENS, WIDTH)
+    out = torch.zeros(25, HEADS, SIZE, dtype=torch.bfloat16)
+    numbers = Numbers(np.empty((0, 1, 1), np.float32), out.view(torch.int16).numpy())
+    store(numbers, sums.numpy().ravel(), 1, FIRST, TOKENS, WIDTH, np.float32(1), True)
+    assert torch.equal(out[FIRST : FIRST + TOKENS, 1], sums[:, :SIZE].bfloat16())
+    assert not out[:, 0].any()
+    assert not out[:FIRST].any()
+
+
+def test_words_of_rows_and_panels() -> None:
+    x = torch.arange(1.0, 25 * HEADS * SIZE + 1).view(25, HEADS, SIZE)
+    numbers = Numbers(x.numpy(), np.empty((0, 1, 1), np.int16))
+    room = packed(48, HEADS, SIZE, False)
+    pack(room, numbers, HEADS, FIRST, TOKENS, ROUNDED, False, True, True)
+    wanted = torch.zeros(HEADS, ROUNDED, WIDTH)
+    wanted[:, :TOKENS, :SIZE] = x[FIRST : FIRST + TOKENS].transpose(0, 1)
+    size = wanted.numel()
+    rows = torch.from_numpy(room.rows[:size]).view(torch.float32)
+    assert torch.equal(rows.view(HEADS, ROUNDED, WIDTH), wanted)
+    panels = torch.from_numpy(room.panels[:size]).view(torch.float32)
+    panels = panels.view(HEADS, ROUNDED // 16, WIDTH, 16)
+    assert torch.equal(panels, wanted.view(HEADS, ROUNDED // 16, 16, WIDTH).transpose(2, 3))
+    # Single words need no other order for the steps of a product.
+    assert room.steps is room.rows or np.shares_memory(room.steps, room.rows)
+
+
+def test_a_shorter_sequence_leaves_nothing_of_a_longer_one() -> None:
+    x = torch.ones(25, HEADS, SIZE)
+    numbers = Numbers(x.numpy(), np.empty((0, 1, 1), np.int16))
+    room = packed(48, HEADS, SIZE, False)
+    pack(room, numbers, HEADS, 0, 25, 32, False, True, True)
+    pack(room, numbers, HEADS, 0, 2, 16, False, True, True)
+    rows = torch.from_numpy(room.rows[: HEADS * 16 * WIDTH]).view(torch.float32)
+    rows = rows.view(HEADS, 16, WIDTH)
+    assert rows[:, :2, :SIZE].all()
+    assert not rows[:, 2:].any()
+    assert not rows[:, :, SIZE:].any()
+
+
+def test_sums_are_stored_with_their_factor() -> None:
+    sums = torch.arange(TOKENS * WIDTH, dtype=torch.float32)
+    out = torch.full((25, HEADS, SIZE), -1.0)
+    numbers = Numbers(out.numpy(), np.empty((0, 1, 1), np.int16))
+    store(numbers, sums.numpy(), 0, FIRST, TOKENS, WIDTH, np.float32(0.5), False)
+    assert torch.equal(out[FIRST : FIRST + TOKENS, 0], 0.5 * sums.view(TOKENS, WIDTH)[:, :SIZE])
+    assert (out[:, 1] == -1).all()
+    assert (out[FIRST + TOKENS :] == -1).all()

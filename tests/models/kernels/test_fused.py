@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import util
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.core.vector_code import LANES
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels import fused as hstu_fused
 from adwright.models.kernels.fused import fused_for
+from adwright.models.kernels.fused_loops import LEAST, MOST
+from adwright.models.kernels.mfalcon_loops import COLUMNS, ROWS
 from adwright.models.kernels.silu_attention import AttentionSpec, silu_attention
+from adwright.models.kernels.triton_attention import triton_for
 from tests.models.kernels.test_silu_attention import inputs, with_gradients
 
 #: Whole tiles of both sizes, parts of one, and blocks of contexts and candidates.
@@ -106,3 +113,68 @@ def test_what_it_cannot_compute_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         silu_attention(**arguments, kernel="fused")
     with_numba_gone = silu_attention(**arguments, kernel="auto")
     assert torch.equal(with_numba_gone, silu_attention(**arguments, kernel="bucketed"))
+
+
+def test_tiles_are_whole_vectors_and_not_a_power_of_two_wide() -> None:
+    for side in (LEAST, MOST):
+        assert side % 16 == 0
+        assert side // 16 % 2 == 1
+
+
+def test_tiles_are_whole_blocks_of_the_products() -> None:
+    assert ROWS % 8 == 0
+    assert COLUMNS % (2 * LANES) == 0
+
+
+#: Run in a process of its own, as triton reads TRITON_INTERPRET when it is imported.
+COMPARE = """
+import torch
+from adwright.models.kernels.silu_attention import AttentionSpec
+from tests.models.kernels.test_silu_attention import inputs, with_gradients
+
+device = "cuda" if torch.cuda.is_available() else "cpu"
+contexts, targets = torch.tensor([0, 0, 2, 4, 1]), torch.tensor([0, 1, 2, 5, 1])
+arguments = inputs(torch.tensor([0, 1, 5, 40, 33]), dtype=torch.float32)
+for name, x in arguments.items():
+    if isinstance(x, torch.Tensor) and name != "offsets":
+        arguments[name] = x.detach().to(device).requires_grad_(x.requires_grad)
+for biased in (True, False):
+    for spec in (
+        AttentionSpec(),
+        AttentionSpec(contexts=contexts),
+        AttentionSpec(targets=targets),
+        AttentionSpec(contexts=contexts, targets=targets, window=6, prefix=3),
+    ):
+        ours = with_gradients(arguments, "triton", spec)
+        for mine, other in zip(ours, with_gradients(arguments, "reference", spec), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+    arguments |= {"position_bias": None, "time_bias": None}
+"""
+
+
+def test_it_equals_the_reference_with_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("triton") is None:
+        pytest.skip("triton, which comes with torch for CUDA, is not installed")
+    if not torch.cuda.is_available():
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+    command = [sys.executable, "-c", COMPARE]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_it_cannot_compute_is_refused_triton_attention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    arguments = inputs(dtype=torch.float32)
+    assert not triton_for(arguments["q"])
+    with pytest.raises(ConfigError, match="triton kernel cannot compute"):
+        silu_attention(**arguments, kernel="triton")
+
+
+def test_the_loops_are_there_where_triton_is() -> None:
+    pytest.importorskip("triton", reason="triton comes with torch for CUDA, and is not here")
+    from adwright.models.kernels import triton_loops as hstu_triton_loops
+
+    for name in ("forward", "backward_rows", "backward_columns"):
+        assert hasattr(hstu_triton_loops, name)

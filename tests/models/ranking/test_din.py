@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.data.batches.batch import Batch
+from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.batches.jagged import Jagged
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.ranking.din import DIN, DINConfig
+from adwright.models.ranking import din as seen
+from adwright.models.ranking.din import (
+    DIN,
+    EPS,
+    Activation,
+    Dice,
+    DINConfig,
+    MovingMoments,
+    row_mlp,
+    seen_by,
+    sum_over_ranks,
+)
 from tests.support.models.small_batch import small_batch, small_spec
 
 SMALL = DINConfig(attention_hidden=4, mlp_hidden=(8, 4), embedding=EmbeddingConfig(width=4))
@@ -188,3 +201,146 @@ def test_activations_are_those_of_the_unit() -> None:
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         replace(SMALL, **wrong)  # type: ignore[arg-type]
+
+
+def _literal(x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    result = torch.empty_like(x)
+    for unit in range(x.shape[1]):
+        s = x[:, unit]
+        mean = sum(s) / len(s)
+        variance = sum((value - mean) ** 2 for value in s) / len(s)
+        for row, value in enumerate(s):
+            p = 1 / (1 + torch.exp(-(value - mean) / torch.sqrt(variance + EPS)))
+            result[row, unit] = p * value + (1 - p) * alpha[unit] * value
+    return result
+
+
+def test_it_equals_equation_9_with_gradients() -> None:
+    torch.manual_seed(0)
+    dice, x = Dice(3).double(), torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        dice.alpha.copy_(torch.tensor([0.0, 0.5, -1.0]))
+    ours, literal = dice(x), _literal(x, dice.alpha)
+    torch.testing.assert_close(ours, literal)
+    wanted = [x, dice.alpha]
+    for mine, theirs in zip(
+        torch.autograd.grad(ours.square().sum(), wanted),
+        torch.autograd.grad(literal.square().sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_inference_uses_moving_averages_and_not_the_batch() -> None:
+    torch.manual_seed(0)
+    dice, x = Dice(4), torch.randn(50, 4) * 3 + 1
+    trained = dice(x)
+    dice.eval()
+    torch.testing.assert_close(dice(x), trained, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dice(x)[:1], dice(x[:1]))
+
+
+def test_moving_averages_follow_the_stream() -> None:
+    moments = MovingMoments(1, momentum=0.5)
+    torch.testing.assert_close(moments()[1], torch.ones(1))
+    for mean, spread in ((0.0, 1.0), (4.0, 9.0)):
+        values = torch.tensor([[mean - spread**0.5], [mean + spread**0.5]])
+        moments.update(torch.tensor(2.0), values.sum(0), (values * values).sum(0))
+    # Weights .25 and .5 of the two batches, over their sum .75.
+    mean, variance = moments()
+    torch.testing.assert_close(mean, torch.tensor([8 / 3]))
+    torch.testing.assert_close(variance, torch.tensor([(0.25 + 4.5) / 0.75]))
+
+
+def test_alpha_and_momentum_change_the_result() -> None:
+    x = torch.tensor([[-1.0], [1.0], [2.0]])
+    plain, leaky = Dice(1), Dice(1)
+    with torch.no_grad():
+        leaky.alpha.fill_(1.0)
+    assert not torch.allclose(plain(x), leaky(x))
+    torch.testing.assert_close(leaky(x), x)
+    slow, fast = MovingMoments(1, momentum=0.1), MovingMoments(1, momentum=0.9)
+    for value in (1.0, 5.0):
+        for moments in (slow, fast):
+            moments.update(torch.tensor(1.0), torch.tensor([value]), torch.tensor([value**2]))
+    assert float(fast()[0]) > float(slow()[0])
+
+
+def test_without_a_process_group_a_sum_over_ranks_is_the_value() -> None:
+    values = torch.arange(3.0)
+    assert sum_over_ranks(values) is values
+
+
+@pytest.mark.parametrize("limit", [0, 8, 1000])
+def test_both_forms_hold_each_visible_event_once(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen, "PAIRS", limit)
+    batch = small_batch()
+    distinct = distinct_history(batch.history, batch.offsets, batch.begin, batch.end)
+    found = seen_by(distinct)
+    counts: Counter[tuple[int, int]] = Counter()
+    for row, item, count in zip(found.row, found.item, found.times, strict=True):
+        counts[int(row), int(distinct.items.values[item])] += int(count)
+    for group in found.groups:
+        for row in range(group.t0, group.t1):
+            seen_here = group.counts[group.visit[row - group.t0]]
+            for item, count in zip(
+                distinct.items.values[group.k0 : group.k1], seen_here, strict=True
+            ):
+                counts[row, int(item)] += int(count)
+    literal: Counter[tuple[int, int]] = Counter()
+    for row in range(len(batch)):
+        owner = int(torch.searchsorted(batch.offsets, row, right=True)) - 1
+        start = int(batch.history.offsets[owner])
+        events = batch.history.values[start + int(batch.begin[row]) : start + int(batch.end[row])]
+        literal.update((row, int(event)) for event in events)
+    assert +counts == literal
+    assert bool((found.times > 0).all())
+
+
+def test_the_limit_decides_which_form_a_group_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = small_batch()
+    distinct = distinct_history(batch.history, batch.offsets, batch.begin, batch.end)
+    monkeypatch.setattr(seen, "PAIRS", 9)
+    # Pairs of rows and distinct items: 3 x 4, 1 x 0 and 3 x 4.
+    assert len(seen_by(distinct).groups) == 2
+    monkeypatch.setattr(seen, "PAIRS", 12)
+    assert not seen_by(distinct).groups
+
+
+def test_layers_and_activations_are_those_asked_for() -> None:
+    mlp = row_mlp(5, (4, 3), "dice")
+    assert [type(layer) for layer in mlp] == [nn.Linear, Dice, nn.Linear, Dice, nn.Linear]
+    assert mlp(torch.randn(7, 5)).shape == (7, 1)
+    assert [p.shape for p in mlp.parameters() if p.dim() == 2] == [(4, 5), (3, 4), (1, 3)]
+    assert isinstance(row_mlp(5, (4,), "prelu")[1], nn.PReLU)
+
+
+@pytest.mark.parametrize("activation", ["dice", "prelu"])
+def test_each_row_has_one_logit_of_its_own(activation: Activation) -> None:
+    torch.manual_seed(0)
+    mlp = row_mlp(5, (4, 3), activation).eval()
+    rows = torch.randn(6, 5)
+    together = mlp(rows)
+    assert together.shape == (6, 1)
+    for row in range(6):
+        torch.testing.assert_close(mlp(rows[row : row + 1])[0], together[row])
+
+
+def test_without_an_activation_at_the_end_a_logit_may_be_anything() -> None:
+    torch.manual_seed(0)
+    mlp = row_mlp(3, (8,), "prelu")
+    logits = mlp(10 * torch.randn(200, 3)).detach()
+    assert float(logits.min()) < 0 < float(logits.max())
+    assert isinstance(mlp[-1], torch.nn.Linear)
+
+
+def test_layers_without_activation_would_be_one_matrix() -> None:
+    """The activation bends: twice the input is not twice the logit."""
+    torch.manual_seed(1)
+    for activation in ("dice", "prelu"):
+        mlp = row_mlp(3, (6,), activation).eval()
+        x = torch.randn(20, 3)
+        zero = mlp(torch.zeros(1, 3))
+        assert not torch.allclose(mlp(-x) - zero, -(mlp(x) - zero), atol=1e-4)

@@ -8,17 +8,35 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
 from adwright.core.vector_code import has_pairs
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential import mfalcon as module
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.models.sequential.mfalcon import Falcon, Kernel
+from adwright.models.sequential.mfalcon import (
+    Falcon,
+    FusedScorer,
+    History,
+    Kernel,
+    LayerHistory,
+    LayerMask,
+    PackedHistory,
+    fused_for,
+    in_common,
+    layer_masks,
+    layers_of,
+    own_bias,
+    read_history,
+    score_candidates,
+)
 from tests.models.sequential.test_hstu_ranker import ALL, CONFIG
-from tests.support.models.sequence_checks import DATA, batch_of, shake
+from tests.support.models.sequence_checks import DATA, LONGEST, batch_of, shake
 
 CODES = torch.arange(1, DATA.items + 1)
 LATE = 2_000_000_000
@@ -264,3 +282,361 @@ def test_what_cannot_be_scored_is_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             Falcon(model_of(), **wrong)  # type: ignore[arg-type]
+
+
+CONFIGS_MFALCON_CACHE = {
+    "plain": CONFIG,
+    "deep": replace(CONFIG, blocks=4),
+    "no bias": replace(CONFIG, time=False, position=False),
+    "context": replace(CONFIG, context=True),
+    "window": replace(CONFIG, window=4, blocks=3),
+    "prefix": replace(CONFIG, window=4, prefix=3, context=True),
+    "truncation": replace(CONFIG, truncate_after=1, truncate_to=5, blocks=3),
+    "late truncation": replace(CONFIG, truncate_after=2, truncate_to=8, blocks=3),
+    "truncation and context": replace(
+        CONFIG, truncate_after=1, truncate_to=6, blocks=3, context=True, window=3, prefix=2
+    ),
+    "all": ALL,
+}
+
+
+def _model(config: HSTURankerConfig) -> HSTURanker:
+    torch.manual_seed(0)
+    model = HSTURanker(config, DATA.items, context_sizes=DATA.context_sizes)
+    shake(model)
+    return model.eval()
+
+
+MODELS = {name: _model(config) for name, config in CONFIGS_MFALCON_CACHE.items()}
+
+
+def person_of_mfalcon_cache(events: int, seed: int = 0) -> SequenceBatch:
+    """Somebody with times that stand still or move, and all actions."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(high: int) -> Tensor:
+        return torch.randint(0, high, (max(events, LONGEST),), generator=generator)[:events]
+
+    items = Jagged(1 + drawn(DATA.items), torch.tensor([0, events]))
+    time = 1_600_000_000 + (10 ** drawn(7) * drawn(2)).cumsum(0)
+    context = torch.tensor([[1] * len(DATA.context_sizes)])
+    return SequenceBatch.serving(items, time=time, action=drawn(3), context=context)
+
+
+def _first(person: SequenceBatch, events: int) -> SequenceBatch:
+    return person.at(torch.arange(events), torch.tensor([0, events]))
+
+
+def _same(found: History, fresh: History) -> None:
+    assert (found.events, found.contexts, found.tokens) == (
+        *(fresh.events, fresh.contexts),
+        fresh.tokens,
+    )
+    assert found.person is fresh.person
+    for one, other in zip(found.layers, fresh.layers, strict=True):
+        assert len(one) == len(other)
+        torch.testing.assert_close(one.k, other.k, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(one.v, other.v, rtol=1e-5, atol=1e-5)
+        assert (one.time is None) == (other.time is None)
+        assert one.time is None or other.time is None or torch.equal(one.time, other.time)
+    assert (found.before is None) == (fresh.before is None)
+    if found.before is not None and fresh.before is not None:
+        torch.testing.assert_close(found.before, fresh.before, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(CONFIGS_MFALCON_CACHE)),
+    lengths=st.lists(st.integers(0, LONGEST - 1), min_size=2, max_size=4),
+    seed=st.integers(0, 5),
+)
+def test_read_on_is_read_afresh(name: str, lengths: list[int], seed: int) -> None:
+    """Through any number of visits, longer and shorter."""
+    model, kept = MODELS[name], None
+    for events in lengths:
+        person = _first(person_of_mfalcon_cache(LONGEST, seed), events)
+        common = 0 if kept is None else in_common(model, kept, person)
+        before = 0 if kept is None else kept.events
+        contexts = 0 if kept is None else kept.contexts
+        least = min(before, events)
+        assert common == (contexts + 2 * least if least or not max(before, events) else 0)
+        kept = read_history(model, person, kept, common)
+        _same(kept, read_history(model, person))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(CONFIGS_MFALCON_CACHE)),
+    place=st.integers(0, 9),
+    what=st.sampled_from(["item", "time", "action"]),
+)
+def test_what_changed_in_the_past_is_read_again(name: str, place: int, what: str) -> None:
+    model, person = MODELS[name], person_of_mfalcon_cache(10)
+    assert person.time is not None
+    assert person.action is not None
+    changed = {
+        "item": replace(person, items=replace(person.items, values=person.items.values.clone())),
+        "time": replace(person, time=person.time.clone()),
+        "action": replace(person, action=person.action.clone()),
+    }[what]
+    match what:
+        case "item":
+            changed.items.values[place] = changed.items.values[place] % DATA.items + 1
+        case "time":
+            assert changed.time is not None
+            changed.time[place] += 12_345
+        case _:
+            assert changed.action is not None
+            changed.action[place] = (changed.action[place] + 1) % 3
+    kept = read_history(model, person)
+    common = in_common(model, kept, changed)
+    unread = what == "time" and not model.config.time
+    # An item stands before its own action.
+    wanted = 2 * place + int(what == "action")
+    wanted = 20 if unread else wanted
+    assert common == (kept.contexts + wanted if wanted else 0)
+    _same(read_history(model, changed, kept, common), read_history(model, changed))
+
+
+def test_another_context_has_nothing_in_common() -> None:
+    model, person = MODELS["context"], person_of_mfalcon_cache(5)
+    kept = read_history(model, person)
+    assert person.context is not None
+    assert in_common(model, kept, replace(person, context=person.context - 1)) == 0
+    without = MODELS["plain"]
+    kept = read_history(without, person)
+    assert in_common(without, kept, replace(person, context=person.context - 1)) == 10
+
+
+def test_events_cut_at_the_front_have_nothing_in_common() -> None:
+    model, person = MODELS["plain"], person_of_mfalcon_cache(10)
+    later = person.at(torch.arange(1, 10), torch.tensor([0, 9]))
+    assert in_common(model, read_history(model, person), later) == 0
+
+
+def test_a_token_that_saw_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The property is about the mask: without it, reading on gives something else."""
+    real = module.pairs
+
+    def open_(i: Tensor, j: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+        admitted, distance = real(i, j, *rest)  # type: ignore[arg-type]
+        return torch.ones_like(admitted), distance
+
+    monkeypatch.setattr(module, "pairs", open_)
+    model, person = MODELS["deep"], person_of_mfalcon_cache(12)
+    kept = read_history(model, _first(person, 6))
+    found = read_history(model, person, kept, 12)
+    with pytest.raises(AssertionError):
+        _same(found, read_history(model, person))
+
+
+def test_only_the_new_tokens_are_projected(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, person = MODELS["deep"], person_of_mfalcon_cache(12)
+    kept = read_history(model, _first(person, 11))
+    sizes = []
+    real = type(layers_of(model)[0]).project
+
+    def counted(layer: object, x: Tensor) -> object:
+        sizes.append(len(x))
+        return real(layer, x)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(layers_of(model)[0]), "project", counted)
+    read_history(model, person, kept, 22)
+    assert sizes == [2] * 4
+
+
+def test_what_is_missing_is_said_also_to_somebody_known() -> None:
+    model, person = MODELS["plain"], person_of_mfalcon_cache(5)
+    kept = read_history(model, person)
+    for poorer, message in (
+        (replace(person, action=None), "done with"),
+        (replace(person, time=None, next_time=None), "seconds"),
+    ):
+        with pytest.raises(ValueInvalidError, match=message):
+            read_history(model, poorer, kept, in_common(model, kept, poorer))
+
+
+def test_a_history_without_room_is_refused() -> None:
+    with pytest.raises(ValueInvalidError, match="no place"):
+        read_history(MODELS["plain"], person_of_mfalcon_cache(LONGEST))
+
+
+def test_a_history_of_another_model_is_refused() -> None:
+    kept = read_history(MODELS["plain"], person_of_mfalcon_cache(5))
+    with pytest.raises(ValueInvalidError, match="without truncation"):
+        read_history(MODELS["truncation"], person_of_mfalcon_cache(6), kept, 10)
+
+
+pairs = pytest.mark.skipif(not has_pairs(), reason="the processor multiplies no bfloat16")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [0, 1, 16, 37])
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_packing_loses_nothing_but_rounding(tokens: int, size: int, dtype: torch.dtype) -> None:
+    k, v = torch.randn(tokens, 3, size), torch.randn(tokens, 3, size + 2)
+    packed = PackedHistory.of(LayerHistory(k, v, torch.arange(tokens)), dtype)
+    assert len(packed) == tokens
+    assert torch.equal(packed.k, k.to(dtype).float())
+    assert torch.equal(packed.v, v.to(dtype).float())
+    assert packed.time is not None
+    assert torch.equal(packed.time, torch.arange(tokens))
+    assert packed.keys.dtype == packed.values.dtype == dtype
+
+
+LARGE = HSTURankerConfig(
+    width=40,
+    max_length=200,
+    heads=3,
+    qk_width=20,
+    v_width=9,
+    blocks=3,
+    dropout=0.0,
+    actions=3,
+    tasks=(("any", (1, 2)),),
+)
+
+
+def _large(**change: Any) -> HSTURanker:
+    torch.manual_seed(1)
+    model = HSTURanker(replace(LARGE, **change), DATA.items, context_sizes=DATA.context_sizes)
+    shake(model, 0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"window": 30, "prefix": 21, "context": True},
+        {"window": 300, "prefix": 5},
+        {"window": 290, "prefix": 150},
+        {"truncate_after": 1, "truncate_to": 250, "norm": "group", "concat": True},
+    ],
+)
+@pytest.mark.parametrize("candidates", [1, 8, 113, 300])
+def test_many_tiles_equal_torch(change: dict[str, Any], candidates: int) -> None:
+    """Tiles begin and end anywhere, in candidates and in tokens."""
+    model = _large(**change)
+    history = read_history(model, person_of(190))
+    codes = torch.arange(candidates) % DATA.items + 1
+    masks = layer_masks(model, history, LATE)
+    with torch.no_grad():
+        wanted = score_candidates(model, history, codes, masks)
+    fused = FusedScorer(model)
+    found = fused.score(fused.pack(history), codes, masks)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pairs
+def test_bfloat16_errs_by_its_rounding() -> None:
+    """Every product is rounded by 2^-9 of itself; of many, errors cancel."""
+    model = _large()
+    history = read_history(model, person_of(190))
+    codes, masks = torch.arange(1, DATA.items + 1), layer_masks(model, history, LATE)
+    found = []
+    for bfloat16 in (False, True):
+        fused = FusedScorer(model, bfloat16=bfloat16)
+        found.append(fused.score(fused.pack(history), codes, masks))
+    error = (found[0] - found[1]).square().mean().sqrt() / found[0].square().mean().sqrt()
+    assert 1e-5 < float(error) < 2**-8
+
+
+def test_what_was_not_packed_is_refused() -> None:
+    model = model_of()
+    history = read_history(model, person_of(5))
+    with pytest.raises(ValueInvalidError, match="packed"):
+        FusedScorer(model).score(
+            history, torch.ones(1, dtype=torch.long), layer_masks(model, history, 0)
+        )
+
+
+def test_another_type_has_no_tiles() -> None:
+    assert fused_for(model_of())
+    assert not fused_for(model_of().double())
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, replace(CONFIG, window=5, prefix=2), replace(ALL, truncate_to=6)]
+)
+def test_one_layer_follows_the_formula(config: HSTURankerConfig) -> None:
+    model = model_of(replace(config, blocks=1, truncate_after=0, truncate_to=0))
+    history = read_history(model, person_of(3, 7))
+    (layer,), (seen,) = layers_of(model), history.layers
+    found = score_candidates(model, history, CODES, layer_masks(model, history, LATE))
+    always = max(history.contexts, config.prefix)
+    assert layer.rab_p is not None
+    assert layer.rab_t is not None
+    assert seen.time is not None
+    for code, row in zip(CODES[:3], found, strict=False):
+        x = model.candidates(code[None], history.events)
+        parts = layer.project(x)
+        total = torch.zeros(config.heads, config.v_width)
+        for h in range(config.heads):
+            for j in range(len(seen)):
+                distance = len(seen) - j
+                if config.window and distance >= config.window and j >= always:
+                    continue
+                bias = layer.rab_p[distance] + layer.rab_t[time_bucket(LATE - seen.time[j])]
+                s = layer.alpha * parts.q[0, h] @ seen.k[j, h] + bias
+                total[h] += s * torch.sigmoid(s) * seen.v[j, h]
+            s = layer.alpha * parts.q[0, h] @ parts.k[0, h] + layer.rab_p[0] + layer.rab_t[0]
+            total[h] += s * torch.sigmoid(s) * parts.v[0, h]
+        wanted = layer.merge(parts.u, total[None] / layer.longest, x)[0]
+        torch.testing.assert_close(row, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_window_leaves() -> None:
+    mask = LayerMask.of(None, 6, 0, 3, 2)
+    assert mask.distance.tolist() == [6, 5, 4, 3, 2, 1]
+    assert mask.admitted.tolist() == [True, True, False, False, True, True]
+    assert not mask.bucket.any()
+    assert LayerMask.of(None, 4, 0, 0, 0).admitted.all()
+    late = LayerMask.of(torch.tensor([5, 90]), 2, 100, 0, 0)
+    assert late.bucket.tolist() == [int(time_bucket(torch.tensor(s))) for s in (95, 10)]
+
+
+def test_layers_that_see_the_same_share_how() -> None:
+    model = model_of(replace(CONFIG, blocks=4, truncate_after=2, truncate_to=6))
+    found = layer_masks(model, read_history(model, person_of(3, 7)), LATE)
+    assert [len(mask.distance) for mask in found] == [14, 14, 5, 5]
+    assert found[0] is found[1]
+    assert found[2] is found[3]
+
+
+def test_a_candidate_is_no_time_away_from_itself() -> None:
+    (layer, *_) = layers_of(model_of())
+    assert layer.rab_p is not None
+    assert layer.rab_t is not None
+    assert torch.equal(own_bias(layer)[0], layer.rab_p[0] + layer.rab_t[0])
+    (bare, *_) = layers_of(model_of(replace(CONFIG, time=False, position=False)))
+    assert own_bias(bare).tolist() == [0.0]
+
+
+def test_an_event_hidden_by_the_window_changes_nothing() -> None:
+    """The mask at work: K and V of hidden tokens may be anything."""
+    model = model_of(replace(CONFIG, blocks=1, window=5, prefix=2))
+    history = read_history(model, person_of(3, 7))
+    masks = layer_masks(model, history, LATE)
+    before = score_candidates(model, history, CODES, masks)
+    (seen,) = history.layers
+    hidden = ~masks[0].admitted
+    assert 0 < int(hidden.sum()) < len(hidden)
+
+    def moved(where: torch.Tensor) -> torch.Tensor:
+        k = seen.k + 10.0 * where[:, None, None]
+        layers = (LayerHistory(k, seen.v, seen.time),)
+        return score_candidates(model, replace(history, layers=layers), CODES, masks)
+
+    assert torch.equal(moved(hidden), before)
+    assert not torch.allclose(moved(~hidden), before)
+
+
+def test_candidates_do_not_see_each_other() -> None:
+    model = model_of()
+    history = read_history(model, person_of(3, 7))
+    masks = layer_masks(model, history, LATE)
+    together = score_candidates(model, history, CODES, masks)
+    for row, code in enumerate(CODES):
+        alone = score_candidates(model, history, code[None], masks)[0]
+        torch.testing.assert_close(together[row], alone, rtol=1e-5, atol=1e-6)

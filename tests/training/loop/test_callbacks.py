@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
-from adwright.core.errors import ConfigError
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.core.progress import Progress
 from adwright.training.loop.callbacks import (
     Callback,
+    MLflow,
     RunBegins,
     RunEnds,
     StepDone,
+    TensorBoard,
     ValidationDone,
     WritesDown,
+    trackers,
 )
-from adwright.training.loop.loop import train
+from adwright.training.loop.loop import Telling, train
 from adwright.training.loop.run_folder import RunPosition
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.threads import torch_threads
 from adwright.training.loop.trainee import StepLoss
 from tests.training.loop.test_loop import CONFIG, Interrupted, Line, stop_at
 
@@ -186,3 +197,246 @@ def test_what_was_asked_is_written_once_a_run_begins(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
         train(line, line.folder(tmp_path / "run"), callbacks=[noted])
     assert not (tmp_path / "asked.json").exists()
+
+
+Call = tuple[Any, ...]
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """The calls of a SummaryWriter."""
+    calls: list[Call] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int | None) -> None:
+            calls.append(("open", folder, purge_step))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            calls.append((name, value, step))
+
+        def flush(self) -> None:
+            calls.append(("flush",))
+
+        def close(self) -> None:
+            calls.append(("close",))
+
+    module: Any = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    return calls
+
+
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """The calls of mlflow."""
+    calls: list[Call] = []
+    module: Any = ModuleType("mlflow")
+    module.active_run = lambda: None
+    module.start_run = lambda run_name, nested: calls.append(("start", run_name, nested))
+    module.log_params = lambda values: calls.append(("params", values))
+    module.log_metrics = lambda values, step: calls.append(("metrics", values, step))
+    module.end_run = lambda status: calls.append(("end", status))
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    return calls
+
+
+def test_tensorboard_gets_losses_rates_and_measures(board: list[Call], tmp_path: Path) -> None:
+    line = Line(goals=(1.0, 3.0, 2.0))
+    (tracker,) = trackers(["tensorboard", "tensorboard"], tmp_path / "out")
+    train(line, line.folder(tmp_path / "din"), callbacks=[tracker])
+    assert board[0] == ("open", str(tmp_path / "out" / "tensorboard" / "din"), None)
+    assert board[-1] == ("close",)
+    assert [call[2] for call in board if call[0] == "train/loss"] == list(range(1, 16))
+    assert ("train/learning_rate", 0.1, 1) in board
+    assert [call for call in board if call[0] == "valid/share"] == [
+        ("valid/share", 5.0, 5),
+        ("valid/share", 10.0, 10),
+        ("valid/share", 15.0, 15),
+    ]
+
+
+def test_steps_that_a_resumed_run_takes_again_are_hidden(board: list[Call]) -> None:
+    tracker = TensorBoard("there")
+    tracker.on_begin(RunBegins("din", None, {}, 3, step=40))
+    assert board == [("open", "there/din", 41)]
+
+
+def test_mlflow_gets_settings_losses_and_measures(flow: list[Call], tmp_path: Path) -> None:
+    line = Line(goals=(1.0, 3.0, 2.0), fit={"rate": 0.5, "deep": {"er": True}})
+    train(line, line.folder(tmp_path / "din"), callbacks=[MLflow(every=5)])
+    assert flow[0] == ("start", "din", False)
+    (params,) = (call[1] for call in flow if call[0] == "params")
+    assert params == {
+        "data_hash": "x",
+        "fit.rate": "0.5",
+        "fit.deep.er": "True",
+        "from_step": "0",
+    }
+    losses = [call[2] for call in flow if call[0] == "metrics" and "train_loss" in call[1]]
+    assert losses == [5, 10, 15]
+    assert ("metrics", {"valid_share": 10.0}, 10) in flow
+    assert flow[-1] == ("end", "FINISHED")
+
+
+def test_mlflow_takes_no_at_and_no_text(flow: list[Call]) -> None:
+    measures = {"valid_ndcg@10": 0.5, "time": "now", "flag": True}
+    MLflow().on_validation(ValidationDone(1, 3, "goal", 0.5, 0.5, measures, True, False))
+    assert flow == [("metrics", {"valid_ndcg_at_10": 0.5}, 3)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [("interrupted", "KILLED"), ("failed", "FAILED"), ("early stop", "FINISHED")],
+)
+def test_mlflow_knows_how_a_run_ended(flow: list[Call], outcome: Any, status: str) -> None:
+    MLflow().on_end(RunEnds(1, 3, None, 0, outcome))
+    assert flow == [("end", status)]
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("mlflow", "mlflow")]
+)
+def test_a_missing_extra_is_named_before_anything_begins(
+    name: Any, module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'adwright\[{name}\]'"):
+        trackers([name], tmp_path)
+    assert trackers([], tmp_path) == ()
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_the_real_ones_take_it(name: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'flow.db'}")
+    line = Line()
+    train(line, line.folder(tmp_path / "din"), callbacks=trackers([name], tmp_path))
+    written = tmp_path / ("tensorboard" if name == "tensorboard" else "flow.db")
+    assert written.exists()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_each_validation_is_a_line(capsys: pytest.CaptureFixture[str], clock: FixedClock) -> None:
+    class Slow(Line):
+        def counted(self, found: StepLoss) -> None:
+            clock.advance(6)
+
+    train(Slow(replace(CONFIG, epochs=9, patience=2), goals=(0.5, 2.0, 1.0, 1.5)), clock=clock)
+    told = [line for line in lines(capsys) if ", step " in line]
+    assert told == [
+        "epoch 1/9, step 5: goal 0.5000, the best so far; at most 4 min left",
+        "epoch 2/9, step 10: goal 2.0000, the best so far; at most 4 min left",
+        "epoch 3/9, step 15: goal 1.0000, best 2.0000 in epoch 2 (1 of 2 without a better one); "
+        "at most 3 min left",
+        "epoch 4/9, step 20: goal 1.5000, best 2.0000 in epoch 2; stops after 2 validations "
+        "without a better one",
+    ]
+
+
+def test_the_last_epoch_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    train(Line(replace(CONFIG, epochs=1), goals=(0.5,)))
+    assert lines(capsys)[-1] == "epoch 1/1, step 5: goal 0.5000, the best so far"
+
+
+def test_the_line_of_an_epoch_has_the_loss_and_the_last_measure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train(Line(replace(CONFIG, epochs=2), goals=(0.5, 0.75)))
+    first, second = (line for line in lines(capsys) if "batches in" in line)
+    assert first.startswith("epoch 1/2: 5 batches in")
+    assert ", loss " in first
+    assert "goal" not in first
+    assert second.endswith("goal 0.5000")
+
+
+def test_a_measure_is_named_by_its_trainee(capsys: pytest.CaptureFixture[str]) -> None:
+    line = Line(replace(CONFIG, epochs=1), goals=(7.0,))
+    line.goal = "valid_share"
+    train(line)
+    assert "valid_share 5.0000, the best so far" in lines(capsys)[-1]
+
+
+def test_without_a_goal_nothing_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    train(Line(goals=(None, None, None)))
+    assert not [line for line in lines(capsys) if ", step " in line]
+
+
+def test_long_epochs_speak_in_between(
+    capsys: pytest.CaptureFixture[str], clock: FixedClock
+) -> None:
+    class Slow(Line):
+        def counted(self, found: StepLoss) -> None:
+            clock.advance(15)
+
+    train(Slow(replace(CONFIG, epochs=1)), clock=clock)
+    told = [line for line in lines(capsys) if "left" in line]
+    assert [line.split(",")[0] for line in told] == [
+        f"epoch 1/1: {n}/5 batches ({n * 20}%)" for n in (1, 2, 3, 4)
+    ]
+    assert all("loss" in line for line in told)
+
+
+def test_what_is_closed_and_what_goes_on_for_longer_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Line(fit={"epochs": 3})
+    with pytest.raises(Interrupted):
+        train(first, first.folder(tmp_path), on_step=stop_at(7))
+    longer = Line(replace(CONFIG, epochs=4), fit={"epochs": 4})
+    longer.grows, longer.when_longer = ("fit.epochs",), "; and all the rest"  # type: ignore[misc]
+    lines(capsys)
+    with pytest.raises(Interrupted):
+        train(longer, longer.folder(tmp_path), resume=True, on_step=stop_at(8))
+    assert lines(capsys)[0] == (
+        "the run goes on for longer: fit.epochs is now 4 and was 3; and all the rest"
+    )
+    closed = Line(replace(CONFIG, epochs=4), fit={"epochs": 4})
+    train(closed, closed.folder(tmp_path), resume=True, stop_now=True)
+    assert lines(capsys)[-1] == "closed after step 8: the weights of epoch 1 are kept"
+
+
+def test_an_epoch_of_which_nothing_is_left_has_no_bar(
+    capsys: pytest.CaptureFixture[str], clock: FixedClock
+) -> None:
+    line = Line()
+    telling, at = Telling(line, (), clock), RunPosition(step=5)
+    with telling.bar(at, lambda: at) as bar:
+        assert isinstance(bar, Progress)
+    assert lines(capsys) == []
+
+
+def test_stages_add_up_and_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FixedClock()
+    stages = Stages(clock)
+    with caplog.at_level(logging.INFO, "adwright"):
+        for _ in range(2):
+            with stages.stage("wait"):
+                clock.advance(1.5)
+    assert stages.seconds == {"wait": 3.0}
+    assert [record.getMessage() for record in caplog.records] == ["wait: 1.5 s"] * 2
+
+
+def test_the_number_holds_until_the_block_ends() -> None:
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        with torch_threads(0):
+            assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_it_is_given_back_after_an_error() -> None:
+    before = torch.get_num_threads()
+
+    def fail() -> None:
+        with torch_threads(before + 1):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.get_num_threads() == before

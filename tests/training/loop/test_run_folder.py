@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.version import __version__
-from adwright.training.loop.run_folder import RunFolder, RunPosition, different_settings
+from adwright.training.loop.optimisers import RowWise
+from adwright.training.loop.run_folder import (
+    Interrupts,
+    RunFolder,
+    RunPosition,
+    different_settings,
+    draw_curves,
+    pack,
+    unpack,
+)
+from adwright.training.loop.trainee import dense_and_sparse
+from tests.training.loop.test_loop import CONFIG, Line
 
 ASKED = {"fit": {"epochs": 3, "stream": {"window": 8}}, "data_hash": "abc"}
 TENSORS = {"model/w": torch.arange(6.0).view(2, 3), "adam/0/step": torch.tensor(3.0)}
@@ -224,3 +238,249 @@ def test_different_settings_are_flat_and_hashes_come_last() -> None:
     assert different_settings(before, now, {"whole": "all"}) == [("data_hash", "a", "b")]
     assert different_settings(now, now) == []
     assert different_settings({}, {"new": 1}) == [("new", None, 1)]
+
+
+def points(path: Path) -> int:
+    return path.read_text("utf-8").count('aria-roledescription="point"')
+
+
+def test_losses_and_the_goal_have_panels_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "curves.svg"
+    lines = []
+    for number in range(3):
+        curve = [[number * 10 + 5, 0.7 - 0.1 * number], [number * 10 + 10, 0.65 - 0.1 * number]]
+        valid = {"valid_loss": 0.6, "valid_gauc": 0.5 + 0.1 * number}
+        lines.append(
+            {"batches": number * 10 + 10, "train_loss": 0.6, "train_curve": curve, **valid}
+        )
+    draw_curves(path, lines, "valid_gauc")
+    text = path.read_text("utf-8")
+    assert text.startswith("<svg")
+    for word in ("Loss", "valid_gauc", "training", "validation", "Steps"):
+        assert word in text
+    # Six points of the training curve, three of each validation curve.
+    assert points(path) == 12
+
+
+def test_a_loss_that_decides_stands_beside_the_training(tmp_path: Path) -> None:
+    path = tmp_path / "curves.svg"
+    lines = [{"step": n, "train_loss": 2.0 / n, "valid_nll": 3.0 / n} for n in (1, 2, 3)]
+    draw_curves(path, lines, "valid_nll")
+    assert points(path) == 6
+    assert "valid_nll" not in path.read_text("utf-8")
+    jobs = [{"job": name, **line} for line in lines for name in ("a", "b")]
+    draw_curves(path, jobs, "valid_nll")
+    assert "a: training" in path.read_text("utf-8")
+    assert points(path) == 12
+
+
+def test_without_records_there_is_no_picture(tmp_path: Path) -> None:
+    draw_curves(tmp_path / "curves.svg", [], "goal")
+    assert not (tmp_path / "curves.svg").exists()
+
+
+def press() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def step_in_which(held: Interrupts, done: list[str], times: int) -> None:
+    """Take a step in which Ctrl-C is pressed so many times."""
+    with held.step():
+        for _ in range(times):
+            press()
+        done.append("the rest of the step")
+
+
+def test_a_step_is_ended_first() -> None:
+    held, done = Interrupts(), list[str]()
+    with held.watched():
+        with pytest.raises(KeyboardInterrupt):
+            step_in_which(held, done, 1)
+        assert held.whole
+    assert done == ["the rest of the step"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_one_ends_the_step() -> None:
+    held, done = Interrupts(), list[str]()
+    with held.watched(), pytest.raises(KeyboardInterrupt):
+        step_in_which(held, done, 2)
+    assert done == []
+    assert not held.whole
+
+
+def test_between_two_steps_it_comes_at_once() -> None:
+    held = Interrupts()
+    with held.watched():
+        with held.step():
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert held.whole
+
+
+def test_several_processes_and_handlers_of_others_are_left_alone() -> None:
+    held = Interrupts()
+    with held.watched(alone=False):
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt), held.step():
+            press()
+        assert not held.whole
+    seen: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append("mine"))
+    try:
+        with held.watched(), held.step():
+            press()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == ["mine"]
+    assert not held.whole
+
+
+def test_another_thread_may_train() -> None:
+    held, found = Interrupts(), []
+
+    def work() -> None:
+        with held.watched(), held.step():
+            found.append(held.whole)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [False]
+
+
+def test_steps_validations_and_epochs_are_counted() -> None:
+    at = RunPosition().after(3.0, 10).after(5.0, 10)
+    assert (at.step, at.steps, at.mean_loss) == (2, 2, 0.4)
+    better = at.validated(0.7, {"goal": 0.7}, better=True)
+    assert (better.best, better.best_epoch, better.best_step) == (0.7, 1, 2)
+    assert (better.loss_count, better.worse, better.records) == (0, 0, ({"goal": 0.7},))
+    worse = better.next_epoch().after(1.0, 1).validated(0.6, {"goal": 0.6}, better=False)
+    assert (worse.best, worse.best_epoch, worse.worse, len(worse.records)) == (0.7, 1, 1, 2)
+    assert (worse.epoch, worse.step, worse.steps) == (1, 1, 3)
+    assert RunPosition().mean_loss == 0
+
+
+def test_a_position_comes_back_from_plain_values() -> None:
+    at = RunPosition(epoch=2, steps=9, best=0.5, records=({"a": 1},))
+    plain = {**asdict(at), "records": [{"a": 1}]}
+    assert RunPosition.from_plain(plain) == at
+    with pytest.raises(TypeError):
+        RunPosition.from_plain({**plain, "later": 1})
+
+
+def test_checkpoints_of_the_last_release_are_understood() -> None:
+    """As the trainers of rankers, retrievers and adapters each wrote them."""
+    ranker = {
+        "position": {"epoch": 1, "window": 2, "batch": 3},
+        **{"batches": 7, "rows": 70, "loss_sum": 0.5, "loss_rows": 10, "best_gauc": 0.6},
+        **{"best_epoch": 1, "worse": 1, "records": [{"valid_gauc": 0.6}], "curve": [[3, 0.5]]},
+    }
+    names = {"batches": "steps", "loss_rows": "loss_count", "best_gauc": "best"}
+    at, own = RunPosition.from_last_release(ranker, names)
+    assert at == RunPosition(
+        epoch=1,
+        steps=7,
+        loss_sum=0.5,
+        loss_count=10,
+        best=0.6,
+        best_epoch=1,
+        worse=1,
+        records=({"valid_gauc": 0.6},),
+    )
+    assert own == {"position": ranker["position"], "rows": 70, "curve": [[3, 0.5]]}
+    retriever = {"epoch": 1, "step": 2, "steps": 12, "pairs": 5, "records": []}
+    at, own = RunPosition.from_last_release(retriever, {"pairs": "loss_count"})
+    assert (at, own) == (RunPosition(epoch=1, step=2, steps=12, loss_count=5), {})
+    adapter = {"step": 4, "answers": 9, "tokens": 99, "seconds": 1.5, "failed": "", "records": []}
+    at, own = RunPosition.from_last_release(adapter, {"step": "steps", "answers": "loss_count"})
+    assert at == RunPosition(steps=4, loss_count=9)
+    assert own == {"tokens": 99, "seconds": 1.5, "failed": ""}
+
+
+def test_packed_state_comes_back() -> None:
+    def build(seed: int) -> tuple[nn.Module, dict[str, torch.optim.Optimizer]]:
+        torch.manual_seed(seed)
+        model = nn.ModuleDict({"table": nn.Embedding(5, 2, sparse=True), "linear": nn.Linear(2, 1)})
+        model.register_buffer("catalogue", torch.arange(9))
+        linear = list(model["linear"].parameters())
+        rows = RowWise([model["table"].weight], learning_rate=0.1, rule="adam")
+        return model, {"adam": torch.optim.Adam(linear, lr=0.1), "rows": rows}
+
+    model, optimisers = build(0)
+    best = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(3):
+        model.zero_grad()
+        model["linear"](model["table"](torch.tensor([1, 3, 3]))).sum().backward()
+        for optimiser in optimisers.values():
+            optimiser.step()
+    packed = pack(model, best, optimisers)
+    # What never changes is kept once.
+    assert "model/catalogue" in packed
+    assert {name for name in packed if name.startswith("best/")} == {
+        *("best/table.weight", "best/linear.weight", "best/linear.bias")
+    }
+    other, others = build(1)
+    found = unpack(packed, other, others)
+    assert found.keys() == best.keys()
+    assert all(torch.equal(found[name], value) for name, value in best.items())
+    again = pack(other, found, others)
+    assert again.keys() == packed.keys()
+    assert all(torch.equal(again[name], value) for name, value in packed.items())
+    with pytest.raises(ValueError, match="is of another model"):
+        unpack(packed, nn.Linear(2, 1), {})
+
+
+def test_an_optimiser_in_bfloat16_loses_nothing() -> None:
+    layer = nn.Linear(2, 1)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=0.1)
+    layer(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    state = optimiser.state[layer.weight]
+    state["exp_avg"] = state["exp_avg"].bfloat16()
+    packed = pack(layer, {}, {"adam": optimiser})
+    assert packed["adam/0/exp_avg"].dtype == torch.float32
+    assert torch.equal(packed["adam/0/exp_avg"].bfloat16(), state["exp_avg"])
+
+
+def test_tables_are_told_from_dense_weights() -> None:
+    model = nn.ModuleDict(
+        {
+            "sparse": nn.Embedding(3, 2, sparse=True),
+            "dense": nn.Embedding(3, 2),
+            "layer": nn.Linear(2, 1),
+        }
+    )
+    model["layer"].bias.requires_grad_(False)
+    dense, tables = dense_and_sparse(model)
+    assert [id(table) for table in tables] == [id(model["sparse"].weight)]
+    assert {id(p) for p in dense} == {id(model["dense"].weight), id(model["layer"].weight)}
+
+
+def test_gradients_are_of_the_mean_loss() -> None:
+    line, batch = Line(), torch.arange(4.0)[:, None]
+    torch.manual_seed(1)
+    summed, count = line.loss(batch)
+    (summed / count).backward()  # type: ignore[no-untyped-call]
+    expected = line.model.weight.grad.clone()
+    line.model.zero_grad()
+    torch.manual_seed(1)
+    found = line.gradients(batch, RunPosition())
+    assert torch.equal(line.model.weight.grad, expected)
+    assert (found.loss, found.count, found.shown) == (float(summed.detach()), 4, 1)
+
+
+def test_a_checkpoint_is_due_each_so_many_steps() -> None:
+    line = Line()
+    due = [line.is_checkpoint_due(RunPosition(steps=steps)) for steps in (1, 2, 3, 4)]
+    assert due == [False, True, False, True]
+    assert CONFIG.checkpoint_every == 2
+
+
+def test_without_a_loss_a_trainee_says_so() -> None:
+    class Bare(Line):
+        loss = Line.__mro__[1].loss  # the default
+
+    with pytest.raises(NotImplementedError):
+        Bare().gradients(torch.zeros(1, 1), RunPosition())

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
 
 import pytest
 import torch
@@ -21,8 +23,10 @@ from adwright.training.offsite import wire
 from adwright.training.offsite.wire import (
     TOKEN,
     VERSION,
+    Address,
     Channel,
     Listener,
+    Reception,
     WireMessage,
     connect,
     printable,
@@ -333,3 +337,100 @@ def test_a_wait_may_be_ended_from_another_thread() -> None:
         threading.Timer(0.1, other.interrupt).start()
         with pytest.raises(ResourceError, match="the peer is gone"):
             other.receive("x")
+
+
+def test_an_address_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "address").write_text("localhost:7000/abc/d\nmore\n")
+    assert read_address(f"@{tmp_path / 'address'}") == Address("localhost", 7000, "abc/d")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_address(f"@{tmp_path / 'none'}")
+
+
+@pytest.mark.parametrize("text", ["", "7000", "a:", "a:x", "a:0", "a:99999", "a:\u0663", "/t"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="an address is HOST:PORT/TOKEN"):
+        read_address(text)
+
+
+def test_an_address_of_the_old_spelling_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN, raising=False)
+    for text in ("127.0.0.1:7000", "127.0.0.1:7000/"):
+        with pytest.raises(ConfigError, match=r"lacks the token .*HOST:PORT/TOKEN as the other"):
+            read_address(text)
+
+
+def _stranger(listener: Listener) -> socket.socket:
+    return socket.create_connection((listener.host, listener.port))
+
+
+def test_a_peer_with_the_token_is_served_while_strangers_are_silent() -> None:
+    served = Queue[Channel]()
+    with Listener() as listener, Reception(listener, served.put):
+        silent = [_stranger(listener) for _ in range(20)]
+        with connect(listener.address) as channel:
+            channel.greet()
+            other = served.get(timeout=5)
+            other.send(WireMessage("x"))
+            assert channel.receive("x", timeout=5).kind == "x"
+            other.close()
+        for each in silent:
+            each.close()
+
+
+def test_too_many_strangers_push_out_the_first() -> None:
+    with Listener() as listener, Reception(listener, Queue[Channel]().put, at_once=1) as reception:
+        silent = [_stranger(listener) for _ in range(6)]
+        silent[0].settimeout(5)
+        assert silent[0].recv(1 << 12) == b""
+        assert reception.served == 0
+        for each in silent:
+            each.close()
+
+
+def test_only_so_many_are_served_at_once_and_the_end_interrupts_them() -> None:
+    went, end = Queue[str](), threading.Event()
+
+    def serve(channel: Channel) -> None:
+        went.put("in")
+        try:
+            channel.receive("never", timeout=60.0)
+        except ResourceError:
+            went.put("out")
+            raise
+        finally:
+            end.set()
+
+    with Listener() as listener:
+        with Reception(listener, serve, at_once=1) as reception:
+            first, second = connect(listener.address), connect(listener.address)
+            first.greet()
+            assert went.get(timeout=5) == "in"
+            assert reception.served == 1
+            second.greet()
+            with pytest.raises(ResourceError, match="gave up: ResourceError"):
+                second.receive("x", timeout=5)
+        assert went.get(timeout=5) == "out"
+        assert end.wait(5)
+        first.close()
+        second.close()
+
+
+@pytest.mark.parametrize("error", [KeyError("a secret"), RecursionError(), ValueError("\x1b[31m")])
+def test_whatever_a_peer_causes_is_answered_and_told(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def serve(_: Channel) -> None:
+        raise error
+
+    with Listener() as listener, Reception(listener, serve) as reception:
+        for _ in range(2):
+            with connect(listener.address) as channel:
+                channel.greet()
+                with pytest.raises(ResourceError, match=f"gave up: {type(error).__name__}") as told:
+                    channel.receive("x", timeout=5)
+                assert "secret" not in str(told.value)
+        assert reception.last is error
+        raw = _stranger(listener)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.close()
+    assert all(line.isprintable() for line in caplog.messages)

@@ -1,13 +1,20 @@
+""""""
+
 from __future__ import annotations
 
 import errno
+import gzip
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
+import torch
+from torch import Tensor, nn
 
 from adwright.core.errors import (
     ConfigError,
@@ -16,10 +23,13 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.data.tasks.task import Task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.tasks.task import Task, write_task
+from adwright.models.ranking.din import DIN
 from adwright.training.ranking import scoring
+from adwright.training.ranking.predict import open_stream, predict, predict_batches
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.ranking.scoring import events_of, score_file
+from adwright.training.ranking.scoring import events_of, open_events, score_file
 from tests.support.data.ranking_task import shop_task, untrained
 
 
@@ -235,3 +245,159 @@ def test_new_items_are_scored_by_their_features(
     without = ranker.score_rows(odd, pl.read_parquet(files[1]))
     np.testing.assert_allclose(found["probability"].to_numpy()[[0, 2]], without[[0, 2]], atol=1e-6)
     assert abs(found["probability"][1] - without[1]) > 1e-6
+
+
+HOURS = pl.datetime_range(
+    pl.datetime(2024, 5, 1), pl.datetime(2024, 5, 20), "1h", eager=True, time_zone="UTC"
+)
+EVENTS = pl.DataFrame(
+    {
+        "user_id": [f"u{n // 40}" for n in range(400)],
+        "item_id": [f"i{n % 7}" for n in range(400)],
+        "time": HOURS[:400],
+        "kind": [("click", "view")[n % 2] for n in range(400)],
+    }
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    EVENTS.write_parquet(tmp_path / "events.parquet", row_group_size=100)
+    return tmp_path / "events.parquet"
+
+
+def test_only_events_that_may_matter_are_read(file: Path) -> None:
+    people = pl.Series(["u0"])
+    with open_events(file) as source:
+        assert source.of(people)["user_id"].unique().to_list() == ["u0"]
+        groups = range(pq.ParquetFile(file).num_row_groups)
+        read = [source.may_hold(group, people) for group in groups]
+    assert any(read)
+    assert not all(read)
+
+
+def test_of_one_person_the_kinds_count_too(file: Path, tmp_path: Path) -> None:
+    found, clicked = (events_of(file, "u1", kinds=kinds) for kinds in (("view",), ("click",)))
+    assert found.height == clicked.height == 20
+    pl.DataFrame({"user_id": ["a", "b"], "item_id": ["i1", "i1"], "time": [1, 1]}).with_columns(
+        kind=pl.Series(["impression", "click"])
+    ).write_parquet(tmp_path / "e.parquet")
+    assert events_of(tmp_path / "e.parquet", "b").height == 1
+    with pytest.raises(ValueInvalidError, match="no click or purchase of this user"):
+        events_of(tmp_path / "e.parquet", "a")
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "renamed"])
+def test_every_file_that_is_a_log_will_do(file: Path, tmp_path: Path, ending: str) -> None:
+    plain = EVENTS.with_columns(pl.col("time").dt.strftime("%Y-%m-%d %H:%M:%S"))
+    other = tmp_path / f"other.{ending}"
+    match ending:
+        case "csv":
+            plain.write_csv(other)
+        case "csv.gz":
+            other.write_bytes(gzip.compress(plain.write_csv().encode()))
+        case "jsonl":
+            plain.write_ndjson(other)
+        case "renamed":
+            other = tmp_path / "other.csv"
+            names = {"user_id": "customer_id", "item_id": "product_id", "time": "timestamp"}
+            plain.rename(names).write_csv(other, separator=";")
+    mine, theirs = events_of(file, "u3"), events_of(other, "u3")
+    assert theirs.height == 20
+    assert theirs["item_id"].to_list() == mine["item_id"].to_list()
+    seconds = [table["time"].dt.epoch("s").to_list() for table in (mine, theirs)]
+    assert seconds[0] == seconds[1]
+
+
+def test_without_kinds_all_events_count(tmp_path: Path) -> None:
+    EVENTS.drop("kind").rename({"user_id": "customer"}).write_csv(tmp_path / "e.csv")
+    assert events_of(tmp_path / "e.csv", "u2").height == 40
+
+
+def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadableError, match="no such"):
+        events_of(tmp_path / "none.csv", "u1")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SchemaError):
+        events_of(tmp_path / "bad.csv", "u1")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(FileUnreadableError, match="damaged"):
+        events_of(tmp_path / "bad.parquet", "u1")
+
+
+def test_rows_come_in_file_order(task: Task, make_din: Callable[..., DIN]) -> None:
+    model = make_din(task)
+    found = predict(model, task, "valid")
+    rows = task.rows("valid").collect()
+    assert found.label.tolist() == rows["label"].to_list()
+    # One code a person, in the order of the file.
+    codes = {user: code for code, user in enumerate(rows["user_id"].unique().sort())}
+    assert found.user.tolist() == [codes[user] for user in rows["user_id"]]
+    assert found.probability.dtype == np.float64
+    assert ((found.probability > 0) & (found.probability < 1)).all()
+
+
+def test_equals_one_batch_a_person(task: Task, make_din: Callable[..., DIN]) -> None:
+    model = make_din(task).eval()
+    found = predict(model, task, "valid")
+    config = StreamConfig(groups_per_batch=1, rows_per_group=1, window=3, shuffle=False)
+    slow = np.full(len(found.label), np.nan)
+    with torch.no_grad():
+        for batch, _ in open_stream(task, "valid", config).epoch():
+            slow[batch.row.numpy()] = torch.sigmoid(model(batch).double()).numpy()
+    assert np.allclose(found.probability, slow, atol=1e-6)
+
+
+def test_max_history_changes_scores(task: Task, make_din: Callable[..., DIN]) -> None:
+    model = make_din(task)
+    whole = predict(model, task, "valid").probability
+    assert not np.allclose(whole, predict(model, task, "valid", max_history=1).probability)
+    assert np.array_equal(whole, predict(model, task, "valid", max_history=10**6).probability)
+
+
+def test_divided_is_the_same_in_one_process(task: Task, make_din: Callable[..., DIN]) -> None:
+    model = make_din(task)
+    whole, divided = (predict(model, task, "test", divided=flag) for flag in (False, True))
+    assert np.array_equal(whole.probability, divided.probability)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_keeps_its_mode(task: Task, make_din: Callable[..., DIN], training: bool) -> None:
+    model = make_din(task).train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    predict(model, task, "valid")
+    assert model.training is training
+    # Scoring takes nothing into the moving averages of Dice.
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    stream = open_stream(task, "valid", StreamConfig(shuffle=False))
+    batches = predict_batches(model, stream)
+    next(batches)
+    assert not model.training
+    batches.close()
+    assert model.training is training
+
+
+class Extreme(nn.Module):
+    def forward(self, batch: object) -> Tensor:
+        rows: int = len(batch)  # type: ignore[arg-type]
+        return torch.full((rows,), -1e5)
+
+
+def test_extreme_logits_do_not_overflow(task: Task) -> None:
+    assert (predict(Extreme(), task, "valid").probability == 0).all()
+
+
+def test_an_empty_split_is_refused(task: Task, tmp_path: Path) -> None:
+    rows = task.rows("train").collect().with_columns(split=pl.lit("train"))
+    empty = write_task(
+        tmp_path / "no-valid",
+        name="tiny",
+        protocol="made up",
+        data_hash="0" * 64,
+        rows=rows.drop("visible", "frequency"),
+        events=pl.read_parquet(task.events_path("train")),
+        items=task.items,
+        features=[replace(f, vocabulary=()) for f in task.spec.features],
+    )
+    with pytest.raises(ValueInvalidError, match=r"the valid split has no rows.*valid.rows.parquet"):
+        predict(Extreme(), empty, "valid")

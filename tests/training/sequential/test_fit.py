@@ -6,12 +6,15 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ResumeError
@@ -23,7 +26,17 @@ from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.sequential.fit import SequentialConfig, fit_sequential, optimisers_of
+from adwright.training.sequential.fit import (
+    SequenceCost,
+    SequenceSamples,
+    SequentialConfig,
+    balanced_batches,
+    cost_of,
+    divided,
+    fit_sequential,
+    optimisers_of,
+    people_of,
+)
 from adwright.training.sequential.ranks import rank_next
 from tests.support.data.small_sequences import small_sequences
 from tests.support.training import fit_sequences
@@ -381,3 +394,167 @@ def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run, co
         for rank in (0, 1):
             expected = "ConfigError: the processes were asked for different runs"
             assert said[rank][name].startswith(expected), name
+
+
+def largest(cost: np.ndarray, parts: list[np.ndarray]) -> float:
+    """The largest load, relative to the mean."""
+    loads = [cost[part].sum() for part in parts]
+    return float(max(loads) / np.mean(loads))
+
+
+@given(
+    st.lists(st.floats(0, 100), max_size=20).map(np.array),
+    st.integers(1, 5),
+)
+def test_every_sequence_goes_to_one_process(cost: np.ndarray, processes: int) -> None:
+    cost = cost.astype(np.float64)
+    parts = divided(cost, processes)
+    assert len(parts) == processes
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(cost)))
+    assert all(np.array_equal(part, np.sort(part)) for part in parts)
+    again = divided(cost, processes)
+    assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_division_is_better_by_more_than_the_bound(seed: int) -> None:
+    cost, processes = np.random.default_rng(seed).integers(1, 30, 7).astype(np.float64), 3
+    best = min(
+        max(cost[np.array(owner) == p].sum() for p in range(processes))
+        for owner in product(range(processes), repeat=len(cost))
+    )
+    loads = [cost[part].sum() for part in divided(cost, processes)]
+    assert max(loads) <= best * (4 / 3 - 1 / (3 * processes)) + 1e-9
+
+
+@pytest.mark.parametrize("processes", [2, 8])
+def test_loads_are_nearer_to_their_mean_than_at_random(processes: int) -> None:
+    """128 sequences of lengths as on MovieLens 1M: many short ones, many cut at 200."""
+    rng = np.random.default_rng(0)
+    ours, theirs = [], []
+    for _ in range(20):
+        lengths = np.minimum(rng.pareto(1.2, 128) * 40 + 20, 200).astype(np.int64)
+        cost = SequenceCost(1.0, 1e-3).of(lengths)
+        ours.append(largest(cost, divided(cost, processes)))
+        theirs.append(largest(cost, np.array_split(rng.permutation(128), processes)))
+    assert np.mean(theirs) > 1.05
+    assert np.mean(ours) < 1.005
+    assert max(ours) < 1.02
+    # Where one sequence costs more than a share of all, it is alone.
+    cost = np.array([50.0, *[1.0] * 20])
+    parts = divided(cost, processes)
+    assert any(part.tolist() == [0] for part in parts)
+
+
+def test_sequences_without_cost_are_shared_out_evenly() -> None:
+    assert [len(part) for part in divided(np.zeros(8), 4)] == [2, 2, 2, 2]
+    assert [len(part) for part in divided(np.ones(3), 5)] == [1, 1, 1, 0, 0]
+
+
+def test_cost_is_a_sum_of_events_and_pairs() -> None:
+    assert SequenceCost(2.0, 0.5).of(np.array([0, 1, 10])).tolist() == [0.0, 2.5, 70.0]
+
+
+@pytest.mark.parametrize("name", ["hstu", "sasrec", "ranker"])
+def test_the_cost_of_a_model_follows_its_sizes(name: str) -> None:
+    def cost(blocks: int = 2, width: int = 16, items: int = 9, **loss: object) -> SequenceCost:
+        kind = LossConfig(**loss)  # type: ignore[arg-type]
+        size = {"blocks": blocks, "width": width, "loss": kind}
+        heads = {**size, "qk_width": width, "v_width": width}
+        match name:
+            case "hstu":
+                return cost_of(HSTU(HSTUConfig(**heads), items))  # type: ignore[arg-type]
+            case "sasrec":
+                return cost_of(SASRec(SASRecConfig(**size), items))  # type: ignore[arg-type]
+            case _:
+                return cost_of(HSTURanker(HSTURankerConfig(**heads), items))  # type: ignore[arg-type]
+
+    base = cost()
+    assert 0 < base.pair < base.event
+    assert cost(blocks=4).pair == 2 * base.pair
+    assert cost(blocks=4).event > base.event
+    assert cost(width=32).pair == 2 * base.pair
+    assert cost(width=32).event > 2 * base.event
+    more = cost(items=1000).event - base.event
+    assert more == (0 if name == "ranker" else 991 * 16)
+    if name != "ranker":
+        for kind, candidates in (("shared", 50), ("per_position", 7), ("exact", 9)):
+            found = cost(kind=kind, shared=50, negatives=7).event - base.event
+            assert found == (candidates - 9) * 16
+        large = cost(items=50_000, shared=50).event - base.event
+        assert large == (50 - 9) * 16
+
+
+def test_the_chosen_sequences_are_the_same_as_before() -> None:
+    data = small_sequences()
+    first, end = data.windows(10)
+    batch = data.batch(first[:6], end[:6])
+    rows = np.array([1, 4, 5])
+    ours, theirs = people_of(batch, rows), data.batch(first[rows], end[rows])
+    for name in ("target", "time", "next_time", "action", "context"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert torch.equal(ours.items.values, theirs.items.values)
+    assert torch.equal(ours.items.offsets, theirs.items.offsets)
+    none = people_of(batch, rows[:0])
+    assert len(none) == 0
+    assert none.items.values.numel() == 0
+
+
+DATA_SAMPLES = small_sequences()
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(103, 8), (7, 7), (7, 50), (1, 3), (16, 4)])
+def test_every_sample_is_in_one_batch(samples: int, batch: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, samples)
+    batches = balanced_batches(lengths, batch, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(samples))
+    sizes = [len(one) for one in batches]
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_batches_hold_about_the_same_number_of_events() -> None:
+    lengths = np.minimum(np.random.default_rng(0).pareto(1, 4000) * 20 + 2, 200).astype(int)
+    balanced = balanced_batches(lengths, 100, np.random.default_rng(1))
+    plain = np.random.default_rng(1).permutation(4000).reshape(40, 100)
+    spread = [np.std([lengths[one].sum() for one in kind]) for kind in (balanced, plain)]
+    assert spread[0] < 0.1 * spread[1]
+
+
+def test_epochs_differ_and_repeat() -> None:
+    samples = SequenceSamples(DATA_SAMPLES, 10)
+    one, again = samples.epoch(0, 5), SequenceSamples(DATA_SAMPLES, 10).epoch(0, 5)
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    other = [samples.epoch(1, 5), SequenceSamples(DATA_SAMPLES, 10, seed=1).epoch(0, 5)]
+    for kind in other:
+        assert any(not np.array_equal(a, b) for a, b in zip(one, kind, strict=True))
+
+
+def test_settings_decide_what_is_read() -> None:
+    chosen = np.arange(3)
+    plain = SequenceSamples(DATA_SAMPLES, 4).read(chosen, 0)
+    assert plain.items.lengths.tolist() == [4, 4, 4]
+    assert len(SequenceSamples(DATA_SAMPLES, 4, all_windows=True).first) > len(DATA_SAMPLES)
+    final = SequenceSamples(DATA_SAMPLES, 4, train_on_validation=True).read(chosen, 0)
+    assert final.target[3] == DATA_SAMPLES.targets(np.array([0]), "valid")[0]
+    assert final.target[3] != plain.target[3] or final.items.to_lists() != plain.items.to_lists()
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_shortening_is_drawn_anew_each_step(times: bool) -> None:
+    data = small_sequences(times=times)
+    config = StochasticLength(1.0)
+    samples = SequenceSamples(data, 16, stochastic_length=config)
+    everyone = np.arange(len(data))
+    whole = SequenceSamples(data, 16).read(everyone, 0)
+    reads = [samples.read(everyone, step) for step in (0, 0, 1)]
+    assert reads[0].items.values.numel() < whole.items.values.numel()
+    assert reads[0].items.to_lists() == reads[1].items.to_lists() != reads[2].items.to_lists()
+    latest = replace(config, choice="recency")
+    recent = SequenceSamples(data, 16, stochastic_length=latest).read(everyone, 0)
+    assert recent.items.to_lists() != reads[0].items.to_lists()
+
+
+def test_nothing_to_predict_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing to predict"):
+        SequenceSamples(small_sequences(shortest=2, longest=3), 4)

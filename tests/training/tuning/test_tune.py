@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,27 +13,38 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.training.tuning.texts import Texts
-from adwright.training.tuning.tune import TuneConfig, answer_nll, require_startable, tune
+from adwright.training.tuning.tune import (
+    TuneConfig,
+    answer_loss_of,
+    answer_nll,
+    recomputing,
+    require_startable,
+    sharding,
+    tune,
+)
+from adwright.tuning.additive.adapters import AdaMix, Mixture, SerialAdapter
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
+from adwright.tuning.efficient.memory import AdapterDrop, LadderTuning, MeZO
+from adwright.tuning.hybrid import UniPELT
+from adwright.tuning.methods import Method, apply, load_tuned
+from adwright.tuning.packing.texts import attends_apart
+from adwright.tuning.peft_kinds import PeftKind, Wrapped
+from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, SoRA
+from adwright.tuning.reparameterised.lora_hub import LoRAHub
+from adwright.tuning.selective.masks import DiffPruning
+from adwright.tuning.tuned import Tuned
+from tests.support.training import tune_distributed
+from tests.support.training.tune_distributed import held_numbers
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.tuning.additive.adapters import AdaMix, Mixture, SerialAdapter  # noqa: E402
-from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning  # noqa: E402
-from adwright.tuning.efficient.memory import LadderTuning, MeZO  # noqa: E402
-from adwright.tuning.hybrid import UniPELT  # noqa: E402
-from adwright.tuning.methods import Method, apply, load_tuned  # noqa: E402
-from adwright.tuning.peft_kinds import PeftKind, Wrapped  # noqa: E402
-from adwright.tuning.references import NormTuning  # noqa: E402
-from adwright.tuning.reparameterised.lora import DyLoRA, LoRA  # noqa: E402
-from adwright.tuning.reparameterised.lora_hub import LoRAHub  # noqa: E402
-from adwright.tuning.selective.masks import DiffPruning  # noqa: E402
-from adwright.tuning.tuned import Tuned  # noqa: E402
-from tests.support.training import tune_distributed  # noqa: E402
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -401,3 +412,163 @@ def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run) ->
         assert "asked for different runs" in each["folders"]
         assert "no longer a finite number" in each["rate"]
         assert "no decoder layer has frozen weights" in each["full"]
+
+
+def test_the_rate_rises_and_falls_as_a_cosine() -> None:
+    config = TuneConfig(warmup=0.2, floor=0.1)
+    rates = [config.share_of_rate(step, 10) for step in range(10)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[6] == pytest.approx(0.1 + 0.9 / 2)
+    assert all(before > after for before, after in pairwise(rates[2:]))
+    assert 0.1 < rates[-1] < 0.2
+    assert replace(config, warmup=0.0).share_of_rate(0, 10) == 1.0
+
+
+def test_an_epoch_reads_each_text_once_in_an_order_of_its_own() -> None:
+    config = TuneConfig(epochs=2, batch=4, seed=3)
+    assert (config.steps_an_epoch(10), config.steps_in_all(10)) == (3, 6)
+    first, second = ([config.rows(3 * epoch + at, 10) for at in range(3)] for epoch in range(2))
+    assert [len(rows) for rows in first] == [4, 4, 2]
+    assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == list(range(10))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(second))
+    assert np.array_equal(config.rows(4, 10), second[1])
+    assert not np.array_equal(replace(config, seed=4).rows(0, 10), first[0])
+    assert replace(config, steps=5).steps_in_all(10) == 5
+
+
+def test_validations_fall_due() -> None:
+    config = TuneConfig(epochs=2, batch=4)
+    steps = range(1, 7)
+    assert [step for step in steps if config.validates(step, 10)] == [3, 6]
+    often = replace(config, validate_every=4)
+    assert [step for step in steps if often.validates(step, 10)] == [4, 6]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch": 0},
+        {"micro": 0},
+        {"patience": 0},
+        {"steps": -1},
+        {"validate_every": -1},
+        {"checkpoint_every": -1},
+        {"weight_decay": -0.1},
+        {"clip_norm": -1.0},
+        {"learning_rate": 0.0},
+        {"warmup": 1.0},
+        {"floor": 1.1},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        replace(TuneConfig(), **wrong)  # type: ignore[arg-type]
+
+
+METHODS_MEMORY: dict[str, Method] = {
+    "lora": LoRA(rank=4),
+    "dropout": LoRA(rank=4, dropout=0.3),
+    "dora": DoRA(rank=2),
+    "dylora": DyLoRA(rank=4),
+    "sora": SoRA(rank=4),
+    "adamix": AdaMix(size=4),
+    "drop": AdapterDrop(drop=1, size=4),
+    "serial": SerialAdapter(size=4),
+    "prompt": PromptTuning(length=3),
+    "prefix": PrefixTuning(length=3),
+    "ladder": LadderTuning(reduction=4),
+    "unipelt": UniPELT(rank=2, length=3, size=4),
+    "full": FullTuning(),
+    "head": HeadOnly(),
+    "peft": Wrapped(PeftKind.LOHA),
+}
+
+
+def moved(model: Tuned) -> Tuned:
+    """Away from the start, where most gradients are zero."""
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    return model.train()
+
+
+def gradients(model: Tuned) -> tuple[float, dict[str, Tensor | None]]:
+    """Of one packed step; torch's generator begins at 2."""
+    data = texts(5)
+    torch.manual_seed(2)
+    model.before_step(3, 10)
+    with attends_apart(model.causal):
+        loss = answer_loss_of(model, data.packed(range(5)))
+        loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item(), {name: value.grad for name, value in model.named_parameters()}
+
+
+def calls(model: Tuned) -> Iterator[int]:
+    """How often the first layer has computed, now and whenever asked again."""
+    found = [0]
+    model.causal.model.layers[0].mlp.register_forward_pre_hook(
+        lambda *_: found.__setitem__(0, found[0] + 1)
+    )
+    while True:
+        yield found[0]
+
+
+@pytest.mark.parametrize("method", METHODS_MEMORY.values(), ids=METHODS_MEMORY)
+def test_loss_and_gradients_are_those_without(method: Method) -> None:
+    wanted, by_name = gradients(moved(tuned_by(method)))
+    model = moved(tuned_by(method))
+    with recomputing(model):
+        found, again = gradients(model)
+    assert found == wanted
+    assert by_name.keys() == again.keys()
+    for name, value in by_name.items():
+        one = again[name]
+        if value is None:
+            # Nothing below the lowest tuned part is asked for a gradient.
+            assert one is None, name
+        else:
+            assert one is not None, name
+            torch.testing.assert_close(one, value, rtol=1e-5, atol=1e-7)
+
+
+def test_layers_compute_twice_and_only_in_training() -> None:
+    model = moved(tuned())
+    count = calls(model)
+    assert next(count) == 0
+    gradients(model)
+    assert next(count) == 1
+    with recomputing(model):
+        gradients(model)
+        assert next(count) == 3
+        gradients(model.eval())
+        assert next(count) == 4
+    gradients(model.train())
+    assert next(count) == 5
+
+
+def test_a_run_ends_with_the_same_numbers() -> None:
+    whole, again = tuned(dropout=0.2), tuned(dropout=0.2)
+    wanted = tune(whole, texts(), CONFIG)
+    found = tune(again, texts(), replace(CONFIG, checkpoint_layers=True))
+    assert same(weights(whole), weights(again))
+    assert [line["train_loss"] for line in found.records] == [
+        line["train_loss"] for line in wanted.records
+    ]
+    assert not again.causal.model.layers[0].gradient_checkpointing
+
+
+def test_layers_that_cannot_are_named() -> None:
+    model = tuned()
+    model.causal.model.layers[0] = torch.nn.Identity()
+    with pytest.raises(ConfigError, match="cannot be computed again"), recomputing(model):
+        pass
+
+
+def test_alone_nothing_is_divided() -> None:
+    model = tuned()
+    whole = held_numbers(model)
+    with sharding(model):
+        assert held_numbers(model) == whole
+    base = sum(p.numel() for p in model.causal.model.layers.parameters() if not p.requires_grad)
+    assert whole == base
