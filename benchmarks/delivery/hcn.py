@@ -20,7 +20,6 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.build import Deployment, distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
-from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig, MultiInterest, score_candidates
 from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
@@ -38,6 +37,7 @@ from benchmarks.common.next_basket import (
     table,
 )
 from benchmarks.common.result import Lead, write_result
+from benchmarks.delivery._comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

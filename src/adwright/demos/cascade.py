@@ -60,7 +60,7 @@ from adwright.demos.folder import claim_folder, remove_ours
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.fit import FitConfig
-from adwright.training.ranking.ranker import item_names
+from adwright.training.ranking.frames import item_names
 from adwright.training.retrieval.fit import RetrievalConfig
 
 __all__ = ["CascadeDemoConfig", "CascadeDemoResult", "cascade_demo", "remove_demo", "small_build"]

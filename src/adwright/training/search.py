@@ -20,9 +20,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -32,16 +32,24 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
-M = TypeVar("M")
-F = TypeVar("F")
+M_co = TypeVar("M_co", covariant=True)
+F_co = TypeVar("F_co", bound="Fit", covariant=True)
+
+
+class Fit(Protocol):
+    """What a search reads of how a model is trained."""
+
+    @property
+    def epochs(self) -> int:
+        """The most passes over the data."""
 
 
 @dataclass(frozen=True)
-class Defaults(Generic[M, F]):
+class Defaults(Generic[M_co, F_co]):
     """model, fit: the configs. why: one sentence a decision, for a reader."""
 
-    model: M
-    fit: F
+    model: M_co
+    fit: F_co
     why: tuple[str, ...]
 
 
@@ -178,6 +186,39 @@ def search(
             hint="lower the learning rates, or look at the data",
         )
     return SearchResult(tuple(known), best, goal)
+
+
+def search_defaults(
+    defaults: Defaults[M_co, F_co],
+    changed: Callable[[Defaults[M_co, F_co], Settings, int], Defaults[M_co, F_co]],
+    measure: Callable[[Defaults[M_co, F_co]], float],
+    space: Mapping[str, Sequence[float]],
+    *,
+    trials: int,
+    folder: Path,
+    about: Mapping[str, Any],
+    goal: str,
+    seed: int,
+) -> tuple[Defaults[M_co, F_co], SearchResult]:
+    """`search` around the defaults of a model.
+
+    changed: the defaults changed by a point of `space`, trained for so many epochs. measure: the
+    goal of such. folder: of the trials, which are taken up there. Returns the defaults changed by
+    the best trial, with a sentence that says so; raises as `search`.
+    """
+    epochs = defaults.fit.epochs
+    found = search(
+        lambda settings, share: measure(changed(defaults, settings, share)),
+        space,
+        trials=trials,
+        epochs=epochs,
+        file=folder / "trials.json",
+        about=about,
+        goal=goal,
+        seed=seed,
+    )
+    best = changed(defaults, found.best.settings, epochs)
+    return replace(best, why=(*defaults.why, found.sentence())), found
 
 
 def draw_settings(

@@ -17,7 +17,6 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from adwright.models.retrieval.multi_interest import (
     AGE_BUCKETS,
     HCN,
@@ -39,6 +38,7 @@ from adwright.models.retrieval.multi_interest import (
     score_candidates,
 )
 from adwright.training.retrieval.ranks import query_scores
+from benchmarks.delivery._comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from tests.support.data.small_next_basket import small_task
 from tests.support.models.interest_checks import (
     TASK,

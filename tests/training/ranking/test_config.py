@@ -269,7 +269,7 @@ def test_what_was_asked_for_stays(tmp_path: Path) -> None:
 def test_a_point_of_the_space_changes_the_settings(tmp_path: Path) -> None:
     task = task_of(tmp_path / "t", users=10, rows=900, positives=500)
     before = ranker_defaults(task)
-    assert with_settings(before, {}, epochs=before.fit.epochs) == before
+    assert with_settings(before, {}, before.fit.epochs) == before
     settings = {"learning_rate": 0.5, "embedding_learning_rate": 2.0, "item_width": 0.5}
     found = with_settings(before, {**settings, "decay": 0.1}, epochs=2)
     assert (found.fit.epochs, found.fit.decay) == (2, 0.1)

@@ -17,12 +17,7 @@ from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.metrics.ranking import recall
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.retrieval.defaults import (
-    hcn_defaults,
-    hcn_search,
-    two_tower_defaults,
-    two_tower_search,
-)
+from adwright.training.retrieval.defaults import hcn_defaults, retriever_search, two_tower_defaults
 from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval.second_task import (
@@ -426,10 +421,10 @@ def test_searches_change_the_defaults(tmp_path: Path) -> None:
     task = small_task()
     towers = two_tower_defaults(task)
     towers = Defaults(replace(towers.model, width=8, hidden=8), _quick(), towers.why)
-    found, result = two_tower_search(task, towers, trials=2, folder=tmp_path / "a")
+    found, result = retriever_search(task, towers, trials=2, folder=tmp_path / "a")
     assert result.goal == "recall@5"
     assert (tmp_path / "a" / "trials.json").exists()
     assert found.why[:-1] == towers.why
     hcn = hcn_defaults(task)
     hcn = Defaults(replace(hcn.model, width=8, hidden=8, interests=2), _quick(), hcn.why)
-    assert len(hcn_search(task, hcn, trials=1, folder=tmp_path / "b")[1].trials) == 1
+    assert len(retriever_search(task, hcn, trials=1, folder=tmp_path / "b")[1].trials) == 1

@@ -25,6 +25,15 @@ from adwright.core.config.names import closest_name, names_at
 from adwright.core.errors import ConfigError
 from adwright.core.regular import read_regular
 
+__all__ = [
+    "from_jsonable",
+    "load_toml",
+    "read_toml",
+    "to_jsonable",
+    "with_current_names",
+    "with_overrides",
+]
+
 T = TypeVar("T")
 
 #: Of a run file.

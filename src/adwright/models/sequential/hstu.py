@@ -40,9 +40,16 @@ from torch.nn import functional
 from adwright.core.config import Gt, Lt, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms, draw_kept, dropout, scaled
+from adwright.models.kernels.attention_spec import (
+    TIME_BUCKETS,
+    AttentionSpec,
+    Terms,
+    draw_kept,
+    dropout,
+    scaled,
+)
 from adwright.models.kernels.fused import fused_for, remembered
-from adwright.models.kernels.silu_attention import AttentionSpec, Kernel, silu_attention
+from adwright.models.kernels.silu_attention import Kernel, silu_attention
 from adwright.models.sequential.sequence_model import (
     Encoded,
     SequenceConfig,

@@ -34,7 +34,7 @@ from adwright.models.ranking.union import RankerConfig, ranker_model
 from adwright.training.ranking.fit import FitConfig, PartialFit
 from adwright.training.ranking.fit import fit as fit_ranker
 from adwright.training.run_settings import seeded
-from adwright.training.search import Defaults, SearchResult, Settings, search, within
+from adwright.training.search import Defaults, SearchResult, Settings, search_defaults, within
 
 #: Negatives of a positive up to which all are kept, and those that are kept beyond.
 MOST_NEGATIVES, KEPT_NEGATIVES = 10, 3
@@ -124,7 +124,7 @@ def ranker_defaults(
 
 
 def with_settings(
-    defaults: Defaults[RankerConfig, FitConfig], settings: Settings, *, epochs: int
+    defaults: Defaults[RankerConfig, FitConfig], settings: Settings, epochs: int
 ) -> Defaults[RankerConfig, FitConfig]:
     """The defaults changed by a point of RANKER_SPACE, trained for at most `epochs`."""
     fit, embedding = defaults.fit, defaults.model.embedding
@@ -159,25 +159,22 @@ def ranker_search(
     with a sentence that says so.
     """
 
-    def measure(settings: Settings, epochs: int) -> float:
-        tried = with_settings(defaults, settings, epochs=epochs)
+    def measure(tried: Defaults[RankerConfig, FitConfig]) -> float:
         network = seeded(seed, lambda: ranker_model(tried.model, task.spec, task.item_table))
-        asked = replace(tried.fit, seed=seed)
         with TemporaryDirectory(prefix="adwright-search-") as run:
-            return fit_ranker(network, task, asked, Path(run) / "run").gauc
+            return fit_ranker(network, task, replace(tried.fit, seed=seed), Path(run) / "run").gauc
 
-    found = search(
+    return search_defaults(
+        defaults,
+        with_settings,
         measure,
         RANKER_SPACE,
         trials=trials,
-        epochs=defaults.fit.epochs,
-        file=folder / "trials.json",
+        folder=folder,
         about={"task": task.meta["id"]},
         goal="group AUC",
         seed=seed,
     )
-    best = with_settings(defaults, found.best.settings, epochs=defaults.fit.epochs)
-    return replace(best, why=(*defaults.why, found.sentence())), found
 
 
 def _counted(task: Task) -> _Counts:

@@ -80,6 +80,13 @@ Floats = NDArray[np.float32]
 _NAMES: dict[type[RetrieverConfig], str] = {TwoTowerConfig: "two_tower", HCNConfig: "hcn"}
 
 
+def retriever_for(config: RetrieverConfig, task: NextBasket) -> RetrieverModel:
+    """The model of a config for the catalogue of `task`, with first weights."""
+    if isinstance(config, TwoTowerConfig):
+        return TwoTower(config, task.spec, task.items, task.count)
+    return HCN(config, task.spec, task.items, task.count)
+
+
 @dataclass(frozen=True, eq=False)
 class RetrieverArtifact:
     """A two-tower model or an HCN, ready to serve.

@@ -16,10 +16,9 @@ models' own defaults say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -27,9 +26,9 @@ from adwright.data.features import FeatureSpec
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.retrieval.multi_interest import HCN, HCNConfig
-from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.retrieval.artifact import RetrieverModel
+from adwright.models.retrieval.multi_interest import HCNConfig
+from adwright.models.retrieval.two_tower import TwoTowerConfig
+from adwright.training.retrieval.artifact import RetrieverConfig, retriever_for
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.run_settings import seeded
 from adwright.training.search import (
@@ -37,7 +36,7 @@ from adwright.training.search import (
     SearchResult,
     Settings,
     near_power_of_two,
-    search,
+    search_defaults,
     within,
 )
 
@@ -50,7 +49,7 @@ RETRIEVER_SPACE = {
     "width": (0.5, 1.0, 2.0),
 }
 
-C = TypeVar("C", TwoTowerConfig, HCNConfig)
+RetrieverDefaults: TypeAlias = Defaults[RetrieverConfig, RetrievalConfig]
 
 
 class _Visits(NamedTuple):
@@ -81,76 +80,35 @@ def hcn_defaults(task: NextBasket) -> Defaults[HCNConfig, RetrievalConfig]:
     return Defaults(model, *_fit(found, f"the short history reaches back {reach}"))
 
 
-def two_tower_search(
+def retriever_search(
     task: NextBasket,
-    defaults: Defaults[TwoTowerConfig, RetrievalConfig],
+    defaults: RetrieverDefaults,
     *,
     trials: int,
     folder: Path,
     seed: int = 0,
-) -> tuple[Defaults[TwoTowerConfig, RetrievalConfig], SearchResult]:
+) -> tuple[RetrieverDefaults, SearchResult]:
     """Look for better settings by the recall of validation visits; see `search`. folder: of the
     trials. Returns the defaults changed by the best trial, with a sentence that says so."""
-    return _search(
-        task,
-        defaults,
-        lambda config: TwoTower(config, task.spec, task.items, task.count),
-        trials=trials,
-        folder=folder,
-        seed=seed,
-    )
 
-
-def hcn_search(
-    task: NextBasket,
-    defaults: Defaults[HCNConfig, RetrievalConfig],
-    *,
-    trials: int,
-    folder: Path,
-    seed: int = 0,
-) -> tuple[Defaults[HCNConfig, RetrievalConfig], SearchResult]:
-    """The same for HCN."""
-    return _search(
-        task,
-        defaults,
-        lambda config: HCN(config, task.spec, task.items, task.count),
-        trials=trials,
-        folder=folder,
-        seed=seed,
-    )
-
-
-def _search(
-    task: NextBasket,
-    defaults: Defaults[C, RetrievalConfig],
-    build: Callable[[C], RetrieverModel],
-    *,
-    trials: int,
-    folder: Path,
-    seed: int,
-) -> tuple[Defaults[C, RetrievalConfig], SearchResult]:
-    def measure(settings: Settings, epochs: int) -> float:
-        tried = _changed(defaults, settings, epochs)
-        model = seeded(seed, lambda: build(tried.model))
+    def measure(tried: RetrieverDefaults) -> float:
+        model = seeded(seed, lambda: retriever_for(tried.model, task))
         return fit_retriever(model, task, replace(tried.fit, seed=seed)).recall
 
-    found = search(
+    return search_defaults(
+        defaults,
+        _changed,
         measure,
         RETRIEVER_SPACE,
         trials=trials,
-        epochs=defaults.fit.epochs,
-        file=folder / "trials.json",
+        folder=folder,
         about={"task": task.data_hash, "model": type(defaults.model).__name__},
         goal=f"recall@{defaults.fit.k}",
         seed=seed,
     )
-    best = _changed(defaults, found.best.settings, defaults.fit.epochs)
-    return replace(best, why=(*defaults.why, found.sentence())), found
 
 
-def _changed(
-    defaults: Defaults[C, RetrievalConfig], settings: Settings, epochs: int
-) -> Defaults[C, RetrievalConfig]:
+def _changed(defaults: RetrieverDefaults, settings: Settings, epochs: int) -> RetrieverDefaults:
     fit, model = defaults.fit, defaults.model
     return Defaults(
         replace(

@@ -26,17 +26,16 @@ from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.loop.callbacks import WritesDown
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
-from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
+from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel, retriever_for
 from adwright.training.retrieval.defaults import (
+    RetrieverDefaults,
     hcn_defaults,
-    hcn_search,
+    retriever_search,
     two_tower_defaults,
-    two_tower_search,
 )
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
@@ -179,26 +178,16 @@ def _settings(
     config: RetrieverRun, task: NextBasket
 ) -> tuple[RetrieverModel, RetrievalConfig, tuple[str, ...], SearchResult | None]:
     """A model with first weights, how it is trained, and why so."""
-    searched, seed, folder = None, config.seed, config.out / "search"
-    match config.model:
-        case "two-tower":
-            towers = _towers(config, task)
-            if config.search:
-                towers, searched = two_tower_search(
-                    task, towers, trials=config.search, folder=folder, seed=seed
-                )
-            model: RetrieverModel = seeded(
-                seed, lambda: TwoTower(towers.model, task.spec, task.items, task.count)
-            )
-            fit, why = towers.fit, towers.why
-        case "hcn":
-            interests: Defaults[HCNConfig, RetrievalConfig] = hcn_defaults(task)
-            if config.search:
-                interests, searched = hcn_search(
-                    task, interests, trials=config.search, folder=folder, seed=seed
-                )
-            model = seeded(seed, lambda: HCN(interests.model, task.spec, task.items, task.count))
-            fit, why = interests.fit, interests.why
+    searched, seed = None, config.seed
+    found: RetrieverDefaults
+    found = _towers(config, task) if config.model == "two-tower" else hcn_defaults(task)
+    if config.search:
+        folder = config.out / "search"
+        found, searched = retriever_search(
+            task, found, trials=config.search, folder=folder, seed=seed
+        )
+    model = seeded(seed, lambda: retriever_for(found.model, task))
+    fit, why = found.fit, found.why
     fit = replace(fit, seed=seed, k=min(fit.k, len(task.items) - 1))
     return model, replace(fit, epochs=config.epochs or fit.epochs), why, searched
 

@@ -33,7 +33,7 @@ from adwright.training.search import (
     SearchResult,
     Settings,
     near_power_of_two,
-    search,
+    search_defaults,
     within,
 )
 from adwright.training.sequential.fit import SequentialConfig, Validate, fit_sequential
@@ -138,8 +138,7 @@ def sequence_search(
     """
     count, context = sequences.count, sequences.context_sizes
 
-    def measure(settings: Settings, epochs: int) -> float:
-        tried = _changed(defaults, settings, epochs)
+    def measure(tried: Defaults[RetrieverConfig, SequentialConfig]) -> float:
         model = seeded(
             seed,
             lambda: sequence_retriever(
@@ -150,18 +149,17 @@ def sequence_search(
         asked = replace(tried.fit, seed=seed)
         return fit_sequential(model, sequences, asked, validate=measured).best
 
-    found = search(
+    return search_defaults(
+        defaults,
+        _changed,
         measure,
         SEQUENCE_SPACE,
         trials=trials,
-        epochs=defaults.fit.epochs,
-        file=folder / "trials.json",
+        folder=folder,
         about={"data": sequences.data_hash, "model": defaults.model.kind},
         goal=f"ndcg@{defaults.fit.k}",
         seed=seed,
     )
-    best = _changed(defaults, found.best.settings, defaults.fit.epochs)
-    return replace(best, why=(*defaults.why, found.sentence())), found
 
 
 def _changed(
