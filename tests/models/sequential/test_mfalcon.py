@@ -310,7 +310,7 @@ def _model(config: HSTURankerConfig) -> HSTURanker:
 MODELS = {name: _model(config) for name, config in CONFIGS_MFALCON_CACHE.items()}
 
 
-def person_of_mfalcon_cache(events: int, seed: int = 0) -> SequenceBatch:
+def drawn_person(events: int, seed: int = 0) -> SequenceBatch:
     """Somebody with times that stand still or move, and all actions."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -354,7 +354,7 @@ def test_read_on_is_read_afresh(name: str, lengths: list[int], seed: int) -> Non
     """Through any number of visits, longer and shorter."""
     model, kept = MODELS[name], None
     for events in lengths:
-        person = _first(person_of_mfalcon_cache(LONGEST, seed), events)
+        person = _first(drawn_person(LONGEST, seed), events)
         common = 0 if kept is None else in_common(model, kept, person)
         before = 0 if kept is None else kept.events
         contexts = 0 if kept is None else kept.contexts
@@ -371,7 +371,7 @@ def test_read_on_is_read_afresh(name: str, lengths: list[int], seed: int) -> Non
     what=st.sampled_from(["item", "time", "action"]),
 )
 def test_what_changed_in_the_past_is_read_again(name: str, place: int, what: str) -> None:
-    model, person = MODELS[name], person_of_mfalcon_cache(10)
+    model, person = MODELS[name], drawn_person(10)
     assert person.time is not None
     assert person.action is not None
     changed = {
@@ -399,7 +399,7 @@ def test_what_changed_in_the_past_is_read_again(name: str, place: int, what: str
 
 
 def test_another_context_has_nothing_in_common() -> None:
-    model, person = MODELS["context"], person_of_mfalcon_cache(5)
+    model, person = MODELS["context"], drawn_person(5)
     kept = read_history(model, person)
     assert person.context is not None
     assert in_common(model, kept, replace(person, context=person.context - 1)) == 0
@@ -409,7 +409,7 @@ def test_another_context_has_nothing_in_common() -> None:
 
 
 def test_events_cut_at_the_front_have_nothing_in_common() -> None:
-    model, person = MODELS["plain"], person_of_mfalcon_cache(10)
+    model, person = MODELS["plain"], drawn_person(10)
     later = person.at(torch.arange(1, 10), torch.tensor([0, 9]))
     assert in_common(model, read_history(model, person), later) == 0
 
@@ -423,7 +423,7 @@ def test_a_token_that_saw_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
         return torch.ones_like(admitted), distance
 
     monkeypatch.setattr(module, "pairs", open_)
-    model, person = MODELS["deep"], person_of_mfalcon_cache(12)
+    model, person = MODELS["deep"], drawn_person(12)
     kept = read_history(model, _first(person, 6))
     found = read_history(model, person, kept, 12)
     with pytest.raises(AssertionError):
@@ -431,7 +431,7 @@ def test_a_token_that_saw_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_only_the_new_tokens_are_projected(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, person = MODELS["deep"], person_of_mfalcon_cache(12)
+    model, person = MODELS["deep"], drawn_person(12)
     kept = read_history(model, _first(person, 11))
     sizes = []
     real = type(layers_of(model)[0]).project
@@ -446,7 +446,7 @@ def test_only_the_new_tokens_are_projected(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_missing_is_said_also_to_somebody_known() -> None:
-    model, person = MODELS["plain"], person_of_mfalcon_cache(5)
+    model, person = MODELS["plain"], drawn_person(5)
     kept = read_history(model, person)
     for poorer, message in (
         (replace(person, action=None), "done with"),
@@ -458,13 +458,13 @@ def test_what_is_missing_is_said_also_to_somebody_known() -> None:
 
 def test_a_history_without_room_is_refused() -> None:
     with pytest.raises(ValueInvalidError, match="no place"):
-        read_history(MODELS["plain"], person_of_mfalcon_cache(LONGEST))
+        read_history(MODELS["plain"], drawn_person(LONGEST))
 
 
 def test_a_history_of_another_model_is_refused() -> None:
-    kept = read_history(MODELS["plain"], person_of_mfalcon_cache(5))
+    kept = read_history(MODELS["plain"], drawn_person(5))
     with pytest.raises(ValueInvalidError, match="without truncation"):
-        read_history(MODELS["truncation"], person_of_mfalcon_cache(6), kept, 10)
+        read_history(MODELS["truncation"], drawn_person(6), kept, 10)
 
 
 pairs = pytest.mark.skipif(not has_pairs(), reason="the processor multiplies no bfloat16")
@@ -518,7 +518,7 @@ def _large(**change: Any) -> HSTURanker:
 def test_many_tiles_equal_torch(change: dict[str, Any], candidates: int) -> None:
     """Tiles begin and end anywhere, in candidates and in tokens."""
     model = _large(**change)
-    history = read_history(model, person_of(190))
+    history = read_history(model, drawn_person(190))
     codes = torch.arange(candidates) % DATA.items + 1
     masks = layer_masks(model, history, LATE)
     with torch.no_grad():
@@ -532,7 +532,7 @@ def test_many_tiles_equal_torch(change: dict[str, Any], candidates: int) -> None
 def test_bfloat16_errs_by_its_rounding() -> None:
     """Every product is rounded by 2^-9 of itself; of many, errors cancel."""
     model = _large()
-    history = read_history(model, person_of(190))
+    history = read_history(model, drawn_person(190))
     codes, masks = torch.arange(1, DATA.items + 1), layer_masks(model, history, LATE)
     found = []
     for bfloat16 in (False, True):
@@ -544,7 +544,7 @@ def test_bfloat16_errs_by_its_rounding() -> None:
 
 def test_what_was_not_packed_is_refused() -> None:
     model = model_of()
-    history = read_history(model, person_of(5))
+    history = read_history(model, drawn_person(5))
     with pytest.raises(ValueInvalidError, match="packed"):
         FusedScorer(model).score(
             history, torch.ones(1, dtype=torch.long), layer_masks(model, history, 0)
