@@ -144,7 +144,7 @@ def test_an_adapter_that_does_not_fit_is_refused() -> None:
 
 def test_a_rank_or_an_alpha_that_cannot_be_is_refused() -> None:
     for alpha in (math.nan, math.inf, 0.0, -1.0):
-        with pytest.raises(ConfigError, match="alpha is a finite number above 0"):
+        with pytest.raises(ConfigError, match="alpha must be above 0 and finite"):
             Sandwich(alpha=alpha)
     # k_proj has 16 rows. A rank for which no memory would do is not tried.
     for rank in (17, 10_000_000, 1 << 70):
@@ -317,7 +317,7 @@ def owned(*fields: tuple[str, Any]) -> Tuned:
         ("alpha", float("nan"), DataError, "cannot be read"),
         pytest.param("alpha", 10**400, DataError, "lacks a finite number", id="huge"),
         ("alpha", True, DataError, "lacks a finite number"),
-        ("alpha", -1.0, ConfigError, "alpha is a finite number above 0"),
+        ("alpha", -1.0, ConfigError, "alpha must be above 0 and finite"),
         ("rank", 10_000_000, ConfigError, "a rank of at most 16"),
         ("rank", -1, ConfigError, "rank must not be negative"),
         ("ends", 1, DataError, "of other ends"),

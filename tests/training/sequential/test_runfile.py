@@ -162,7 +162,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
         SequenceDataConfig("events")
     with pytest.raises(ConfigError, match="names its path"):
         SequenceDataConfig(path=Path("e.csv"))
-    with pytest.raises(ConfigError, match="share"):
+    with pytest.raises(ConfigError, match="households must be above 0"):
         SequenceDataConfig(households=0)
     for wrong in ({"households": 0.5}, {"seed": 1}):
         with pytest.raises(ConfigError, match="alone"):
