@@ -53,12 +53,17 @@ NAMES: dict[str, tuple[str, ...]] = {
         "training.sequential:fit_sequential",
     ),
     "SequentialConfig": (
+        "training.sequential.fit:SequentialConfig",
         "training.sequential.config:SequentialConfig",
         "training.sequential_config:SequentialConfig",
     ),
     "RunFolder": ("training.loop.run_folder:RunFolder", "training.checkpoint:RunFolder"),
     "Texts": ("training.tuning.texts:Texts", "training.texts:Texts"),
-    "TuneConfig": ("training.tuning.config:TuneConfig", "training.tune_config:TuneConfig"),
+    "TuneConfig": (
+        "training.tuning.tune:TuneConfig",
+        "training.tuning.config:TuneConfig",
+        "training.tune_config:TuneConfig",
+    ),
     "tune": ("training.tuning.tune:tune", "training.tune:tune"),
     "tune_jobs": ("training.tuning.jobs:tune_jobs", "training.tune_jobs:tune_jobs"),
     # A tuning among several; it may get a name that says more.
@@ -70,7 +75,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "apply": ("tuning.methods:apply", "lm.tuning.methods:apply"),
     "load_tuned": ("tuning.methods:load_tuned", "lm.tuning.methods:load_tuned"),
     "LoRA": ("tuning.reparameterised.lora:LoRA", "lm.tuning.lora:LoRA"),
-    "LoRAFA": ("tuning.efficient.lora_fa:LoRAFA", "lm.tuning.lora_fa:LoRAFA"),
+    "LoRAFA": (
+        "tuning.efficient.memory:LoRAFA",
+        "tuning.efficient.lora_fa:LoRAFA",
+        "lm.tuning.lora_fa:LoRAFA",
+    ),
 }
 #: What `_speeds` uses beside it.
 MORE_NAMES: dict[str, tuple[str, ...]] = {
@@ -99,8 +108,12 @@ MORE_NAMES: dict[str, tuple[str, ...]] = {
         "data.sequences.item_sequences:SequenceBatch",
         "data.item_sequences:SequenceBatch",
     ),
-    "HCN": ("models.retrieval.hcn:HCN", "models.hcn:HCN"),
-    "HCNConfig": ("models.retrieval.hcn:HCNConfig", "models.hcn:HCNConfig"),
+    "HCN": ("models.retrieval.multi_interest:HCN", "models.retrieval.hcn:HCN", "models.hcn:HCN"),
+    "HCNConfig": (
+        "models.retrieval.multi_interest:HCNConfig",
+        "models.retrieval.hcn:HCNConfig",
+        "models.hcn:HCNConfig",
+    ),
     "HSTUStack": ("models.sequential.hstu:HSTUStack", "models.hstu:HSTUStack"),
     "SequenceTokens": (
         "models.sequential.sequence_model:SequenceTokens",
