@@ -1,8 +1,8 @@
 """Closed lists: every label is scored by its log-likelihood, so that no answer is invalid.
 
 The rule by which labels are compared (sum, mean a token, or less how likely the label is without
-the product, see `authoring.tasks.labels`) is chosen on validation rows. What the model writes when
-nothing constrains it is read, too: how often that is no label at all.
+the product: Holtzman et al., "Surface form competition", EMNLP 2021) is chosen on validation rows.
+What the model writes when nothing constrains it is read, too: how often that is no label at all.
 """
 
 from __future__ import annotations

@@ -1,20 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import pytest
 
 from adwright.audit.assistant.retrieval import (
-    RecommenderRetrieval,
-    VectorRetrieval,
     WordRetrieval,
     document,
 )
 from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.recommending import RecommenderTarget
 from adwright.core.errors import ConfigError
-from adwright.delivery.decision import Candidates, Request
 from tests.support.audit.shops import kettles
 
 SHOP = kettles().listings
@@ -34,34 +27,6 @@ def test_words_find_by_words_and_fill_up_in_order() -> None:
     assert words.retrieve(loud, "glass", 1) == (5,)
 
 
-def test_vectors_find_by_cosine_and_are_remembered() -> None:
-    asked: list[list[str]] = []
-
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        asked.append(list(texts))
-        rows = np.array([[text.count("Glass"), 1.0] for text in texts], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    found = VectorRetrieval(encode, name="glassiness")
-    assert found.retrieve(SHOP, "Glass Glass", 2) == (1, 2)
-    assert found.retrieve(SHOP, "steel", 2) == (0, 3)
-    assert [len(one) for one in asked] == [6, 1, 1]
-    assert found.name == "glassiness"
-
-
-def test_a_recommender_finds_whatever_the_texts_say() -> None:
-    class Last:
-        def recommend(self, request: Request) -> Candidates:
-            ids = tuple(reversed(request.candidates or ()))
-            return Candidates(ids, np.zeros(len(ids)), False, "fine")
-
-    found = RecommenderRetrieval(RecommenderTarget(Last(), name="last"))
-    assert found.retrieve(SHOP, "glass", 2) == (5, 4)
-    assert found.name == "last"
-
-
 def test_at_least_one_is_found() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         WordRetrieval().retrieve(SHOP, "glass", 0)
-    with pytest.raises(ConfigError, match="at least 1"):
-        VectorRetrieval(lambda texts: np.zeros((len(texts), 1), np.float32)).retrieve(SHOP, "x", 0)

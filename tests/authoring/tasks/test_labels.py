@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("llguidance", reason="the extra lm is not installed")
@@ -15,7 +13,6 @@ from llguidance import LLMatcher, LLTokenizer
 
 from adwright.authoring.tasks.answers import read_answer
 from adwright.authoring.tasks.labels import (
-    choose_labels,
     constrained,
     label_grammar,
     label_schema,
@@ -24,9 +21,8 @@ from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.prompts import PromptBounds, shown_labels
 from adwright.authoring.tasks.task import Request, task_named
 from adwright.core.errors import AdwrightError, ConfigError
-from adwright.lm.engine.generation import GenerationConfig, Message, Scores
+from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import compiled
-from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 
 TEA = Product("t1", "Mill Lane Assam 80 bags")
 LABELS = ("Tea", "Coffee", 'A "quoted" one', "back\\slash", "Größe, 咖啡")
@@ -96,104 +92,8 @@ def test_what_cannot_be_constrained_is_refused() -> None:
             make(())
 
 
-class Counting(ScriptedModel):
-    """Every token costs a nat, and words of `liked` are told apart by their prompt."""
-
-    def __init__(self, gains: dict[str, float]) -> None:
-        super().__init__(ScriptedConfig())
-        self.gains, self.calls, self.prompts = gains, 0, list[str]()
-
-    def score(
-        self, prompts: Sequence[Any], continuations: Sequence[Any], *, cancel: Any = None
-    ) -> Scores:
-        self.calls += 1
-        rows = []
-        for prompt, label in zip(prompts, continuations, strict=True):
-            text = prompt[-1].content
-            self.prompts.append(text)
-            gain = self.gains.get(label, 0.0)
-            gain += self.gains.get(f"{label} of it", 0.0) * ("Title:" in text)
-            rows.append(np.full(len(label), -1.0) + gain / len(label))
-        return Scores(tuple(rows))
-
-
-def test_the_rules_differ() -> None:
-    request = Request(task_named("classify"), TEA, (), ("Tea", "Coffee"))
-    # Shorter wins by the sum, likelier a token by the mean, likelier than usual by pmi.
-    model = Counting({"Coffee": 2.9, "Tea of it": 0.1})
-    assert choose_labels(model, [request], rule="sum")[0].label == "Tea"
-    assert choose_labels(model, [request], rule="mean")[0].label == "Coffee"
-    (pmi,) = choose_labels(model, [request], rule="pmi")
-    assert pmi.label == "Tea"
-    np.testing.assert_allclose(pmi.scores, [0.1, 0.0], atol=1e-12)
-    assert model.calls == 3
-
-
-def test_the_prior_is_asked_without_the_product_and_with_the_labels() -> None:
-    model = Counting({})
-    request = Request(
-        task_named("intent"), TEA, (("behaviour", "bought cups"),), ("to drink", "to give")
-    )
-    choose_labels(model, [request], rule="pmi", instruction="Say why.", voice="Be brief.")
-    own, prior = model.prompts[0], model.prompts[2]
-    assert own == model.prompts[1]
-    assert own.startswith("Say why.\n\nTitle: Mill Lane")
-    assert prior == "Say why.\n\nChoose one of:\n- to drink\n- to give"
-    choose_labels(model, [request], rule="pmi", bounds=PromptBounds(labels=0))
-    assert model.prompts[-1].endswith("buys this product.\n\n")
-
-
-def test_probability_and_abstention() -> None:
-    model = Counting({"Tea": 3.0 + np.log(3)})
-    request = Request(task_named("classify"), TEA, (), ("Coffee", "Tea"))
-    (chosen,) = choose_labels(model, [request], rule="sum")
-    scores = np.array([-6.0, np.log(3)])
-    assert chosen.label == "Tea"
-    assert chosen.probability == pytest.approx(float(np.exp(scores[1]) / np.exp(scores).sum()))
-    (unsure,) = choose_labels(model, [request], rule="sum", abstain=0.9995)
-    assert (unsure.label, unsure.probability) == (None, chosen.probability)
-
-
-def test_requests_of_different_lists_go_together() -> None:
-    model = Counting({"b": 5.0, "e": 5.0})
-    requests = [
-        Request(task_named("classify"), TEA, (), labels) for labels in (("a", "b"), ("c", "d", "e"))
-    ]
-    for rule in ("sum", "mean", "pmi"):
-        found = choose_labels(model, requests, rule=rule)  # type: ignore[arg-type]
-        assert [len(one.scores) for one in found] == [2, 3]
-    assert [one.label for one in choose_labels(model, requests, rule="sum")] == ["b", "e"]
-    assert choose_labels(model, []) == []
-
-
-def test_the_engine_sees_messages() -> None:
-    seen: list[Any] = []
-
-    class Seeing(Counting):
-        def score(
-            self, prompts: Sequence[Any], continuations: Sequence[Any], *, cancel: Any = None
-        ) -> Scores:
-            seen.extend(prompts)
-            return super().score(prompts, continuations)
-
-    choose_labels(Seeing({}), [CLASSIFY])
-    assert all(isinstance(turn, Message) for prompt in seen for turn in prompt)
-    assert len(seen) == len(LABELS)
-
-
-@pytest.mark.parametrize(
-    ("given_", "what"),
-    [({"rule": "max"}, "is no rule"), ({"abstain": 1.5}, "is a probability")],
-)
-def test_wrong_settings_are_refused(given_: dict[str, Any], what: str) -> None:
-    with pytest.raises(ConfigError, match=what):
-        choose_labels(Counting({}), [CLASSIFY], **given_)
-    with pytest.raises(ConfigError, match="is no label"):
-        choose_labels(Counting({}), [Request(task_named("ads"), TEA)])
-
-
 def test_a_random_model_can_write_labels_alone() -> None:
-    """On torch, with weights drawn at random: no answer is invalid, and all labels are scored."""
+    """On torch, with weights drawn at random: no answer is invalid."""
     pytest.importorskip("transformers", reason="the extra lm is not installed")
     from tests.support.lm.tiny_llama import tiny_model
 
@@ -209,10 +109,5 @@ def test_a_random_model_can_write_labels_alone() -> None:
             assert all(answer.valid and answer.label in LABELS for answer in answers)
         free = model.generate(["tea"], GenerationConfig(max_tokens=6)).texts[0]
         assert not read_answer(CLASSIFY, free).valid
-        short = Request(task_named("classify"), Product("t", "tea"), (), ("Tea", "Coffee"))
-        for rule in ("sum", "mean", "pmi"):
-            (chosen,) = choose_labels(model, [short], rule=rule)  # type: ignore[arg-type]
-            assert np.isfinite(chosen.scores).all()
-            assert 0.5 <= chosen.probability <= 1
     finally:
         model.close()

@@ -5,8 +5,7 @@
     print(answer.text())
 
 Only products of the catalogue can be named: the list is the ranking's, and the reasons are written
-into a form (`reasons`). A defence cleans the listings before anything reads them. The same steps
-are audited as a `ShopTarget`.
+into a form (`reasons`). A defence cleans the listings before anything reads them.
 """
 
 from __future__ import annotations
