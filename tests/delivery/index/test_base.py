@@ -84,7 +84,7 @@ def test_an_artifact_of_another_kind_is_refused(tmp_path: Path) -> None:
         ExactIndex.load(tmp_path / "other")
 
 
-@pytest.mark.parametrize("name", ["exact", "hnsw", "f32"])
+@pytest.mark.parametrize("name", ["exact", "hnsw"])
 def test_what_cannot_be_searched_or_added_is_refused(name: str) -> None:
     index = filled(name)
     with pytest.raises(ValueInvalidError, match="k must be"):

@@ -112,7 +112,7 @@ def test_most_of_the_nearest_are_found(name: str) -> None:
         assert recall > 0.8
 
 
-GRAPHS = {"hnsw", "hnsw_bf16", "hnsw_int8", "f32", "bf16", "f16", "i8"}
+GRAPHS = {"hnsw", "hnsw_bf16", "hnsw_int8"}
 
 
 @KINDS

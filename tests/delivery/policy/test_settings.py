@@ -113,7 +113,7 @@ def test_thompson_learns_from_evidence_since_training(tmp_path: Path) -> None:
         ('[pacing]\nbudget.one = "much"', "key pacing.budget.one"),
         ("[pacing]\nbudget.one = 1.0\nstart = 2024-03-02T00:00:00Z", "start 2024"),
         ("[diversity]\nwight = 1.0", "key diversity.wight"),
-        ("[diversity]\nmax_per_category = -1", "max_per_category -1"),
+        ("[diversity]\nmax_per_category = -1", "max_per_category must not be negative"),
         ("[diversity]\nweight = 1.0", "key categories"),
         ("explore = 1.0", "key explore, 1"),
         ("explore = 0.1\n[policy]\nkind = 'softmax'", "key explore, policy softmax"),
