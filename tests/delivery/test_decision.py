@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from adwright.core.clock import FixedClock
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, as_events, validate_events
-from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
+from adwright.delivery.decision import Candidates, Deadline, Decision, Policy, Recommender, Request
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 REQUEST = Request("r1", "ann", NOON, k=3, context={"store": "north", "basket": 12.5})
@@ -168,3 +169,20 @@ def test_scores_that_are_no_probabilities_may_lie_anywhere() -> None:
 def test_decisions_check_themselves(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueInvalidError, match=message):
         decision(**changes)
+
+
+def test_time_runs_out(clock: FixedClock) -> None:
+    deadline = Deadline.after(0.25, clock)
+    assert deadline.remaining() == 0.25
+    assert not deadline.passed()
+    clock.advance(0.25)
+    assert deadline.remaining() == 0
+    assert deadline.passed()
+    clock.advance(1)
+    assert deadline.remaining() == -1
+
+
+def test_a_deadline_of_no_time_has_passed(clock: FixedClock) -> None:
+    assert Deadline.after(0, clock).passed()
+    assert Deadline.after(-1, clock).passed()
+    assert not Deadline(at=clock.monotonic() + 1e-9, clock=clock).passed()

@@ -1,18 +1,35 @@
+"""?"""
+
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request, Response
-from starlette.types import Scope
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope
 
 from adwright.core.clock import SystemClock
-from adwright.core.errors import ResourceError
+from adwright.core.errors import ConfigError, ResourceError
 from adwright.web.errors import ApiError
-from adwright.web.gate import Authenticate, Gate, ServiceMetrics, admitted, header
-from adwright.web.limits import GateLimits
+from adwright.web.gate import (
+    CONTENT_TYPE,
+    LOCAL_HOSTS,
+    ArrivingBodies,
+    Authenticate,
+    Gate,
+    Refusals,
+    ServiceMetrics,
+    admitted,
+    header,
+    stranger,
+    too_large,
+)
+from adwright.web.limits import GateLimits, is_positive, require
 from tests.support.service.small_shop import Client, running
 
 
@@ -266,3 +283,282 @@ def test_an_endpoint_finds_who_was_let_in() -> None:
     with running(app) as client:
         answer = client.get("/v1/who", headers={"X-API-Key": "acme"})
         assert answer.json() == ["acme", 1, False]
+
+
+def receiver(*pieces: bytes, ends: bool = True) -> Receive:
+    """Gives the pieces; then, unless it ends, nothing comes any more."""
+    left = list(pieces)
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.Event().wait()
+        body = left.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(left) or not ends}
+
+    return receive
+
+
+def arrivals(**settings: Any) -> ArrivingBodies:
+    return ArrivingBodies(GateLimits(**settings))
+
+
+async def status(receiving: ArrivingBodies, tenant: str, receive: Receive) -> int | bytes | None:
+    try:
+        return await receiving.body(tenant, receive)
+    except ApiError as error:
+        return error.status
+
+
+def test_a_body_is_received_whole_and_no_longer_than_allowed() -> None:
+    async def main() -> None:
+        receiving = arrivals(max_body_bytes=4)
+        assert await receiving.body("a", receiver(b"ab", b"", b"cd")) == b"abcd"
+        assert await status(receiving, "a", receiver(b"ab", b"cde", ends=False)) == 413
+        assert receiving.count == 0
+
+    asyncio.run(main())
+
+
+def test_a_caller_that_goes_away_leaves_nothing() -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def main() -> None:
+        receiving = arrivals()
+        assert await receiving.body("a", gone) is None
+        assert receiving.count == 0
+
+    asyncio.run(main())
+
+
+def test_what_does_not_come_is_given_up() -> None:
+    async def main() -> None:
+        receiving = arrivals(body_seconds=0.01)
+        with pytest.raises(ApiError, match=r"within 0.01 s") as caught:
+            await receiving.body("a", receiver(b"a", ends=False))
+        assert (caught.value.status, receiving.count) == (408, 0)
+
+    asyncio.run(main())
+
+
+def test_a_tenant_with_too_many_loses_its_oldest() -> None:
+    async def main() -> None:
+        receiving = arrivals(max_arriving=4, tenant_share=0.5)
+
+        def slow(tenant: str) -> asyncio.Task[int | bytes | None]:
+            return asyncio.create_task(status(receiving, tenant, receiver(b"a", ends=False)))
+
+        first, second, other = slow("a"), slow("a"), slow("b")
+        await asyncio.sleep(0)
+        assert receiving.count == 3
+        # Honest callers of the same tenant and of others come through.
+        assert await receiving.body("a", receiver(b"x")) == b"x"
+        assert await receiving.body("b", receiver(b"y")) == b"y"
+        assert await first == 408
+        assert not second.done()
+        assert not other.done()
+        for task in (second, other):
+            task.cancel()
+        await asyncio.gather(second, other, return_exceptions=True)
+        assert receiving.count == 0
+
+    asyncio.run(main())
+
+
+def test_where_all_have_too_many_it_is_from_the_one_that_has_most() -> None:
+    async def main() -> None:
+        receiving = arrivals(max_arriving=3, tenant_share=1.0)
+
+        def slow(tenant: str) -> asyncio.Task[int | bytes | None]:
+            return asyncio.create_task(status(receiving, tenant, receiver(b"a", ends=False)))
+
+        tasks = [slow(tenant) for tenant in "baac"]
+        assert await tasks[1] == 408
+        assert [task.done() for task in tasks] == [False, True, False, False]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_body_that_is_too_long_is_said_to_be() -> None:
+    assert (too_large(7).status, too_large(7).code) == (413, "too_large")
+    assert "7 bytes" in str(too_large(7))
+
+
+def scope(**headers: str) -> Scope:
+    pairs = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    return {"type": "http", "headers": pairs}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "localhost:8001"},
+        {"host": "LOCALHOST"},
+        {"host": "127.0.0.1:1"},
+        {"host": "[::1]:8001"},
+        {"host": "localhost", "origin": "http://localhost:3000"},
+        {"host": "localhost", "sec_fetch_site": "same-origin"},
+        {"host": "localhost", "sec_fetch_site": "none"},
+    ],
+)
+def test_programs_and_pages_of_this_machine_may_come_in(headers: dict[str, str]) -> None:
+    assert stranger(scope(**headers), LOCAL_HOSTS) == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({}, "name"),
+        ({"host": ""}, "name"),
+        ({"host": "evil.example:8001"}, "name"),
+        ({"host": "localhost.evil.example"}, "name"),
+        ({"host": "localhost@evil.example"}, "name"),
+        ({"host": "[::1"}, "name"),
+        ({"host": "localhost", "origin": "https://evil.example"}, "pages"),
+        ({"host": "localhost", "origin": "null"}, "pages"),
+        ({"host": "localhost", "origin": "http://localhost.evil.example"}, "pages"),
+        ({"host": "localhost", "sec_fetch_site": "cross-site"}, "pages"),
+    ],
+)
+def test_other_names_and_other_sites_may_not(headers: dict[str, str], why: str) -> None:
+    assert why in stranger(scope(**headers), LOCAL_HOSTS)
+    assert stranger(scope(**headers), ()) == ""
+
+
+def test_a_header_is_the_first_of_its_name() -> None:
+    found = scope(x="1", y="\xe9")
+    found["headers"].append((b"x", b"2"))
+    assert header(found, b"x") == "1"
+    assert header(found, b"z") == ""
+
+
+def test_a_caller_is_refused_at_once_within_its_share() -> None:
+    refusals = Refusals(at_once=4)
+    assert [refusals.wait("a", now=1) for _ in range(4)] == [0] * 4
+    # Whoever comes back before the second is over comes one after the other.
+    assert refusals.wait("a", now=1) == 0
+    assert refusals.wait("a", now=1) == pytest.approx(0.01)
+    assert refusals.wait("a", now=1.005) == pytest.approx(0.015)
+    assert refusals.wait("b", now=1) == 0
+    # What it may have comes back bit by bit: so many a second are never held back.
+    assert [refusals.wait("a", now=2 + n / 4) for n in range(40)] == [0] * 40
+    assert refusals.wait("a", now=50) == 0
+
+
+def test_none_is_held_back_for_longer_than_a_second() -> None:
+    refusals = Refusals()
+    assert max(refusals.wait("a", now=1) for _ in range(500)) == pytest.approx(1)
+
+
+def test_a_rush_hour_is_refused_at_once_and_a_flood_is_not() -> None:
+    refusals, flood = Refusals(256), Refusals(256)
+    assert not any(refusals.wait("shop", now=n / 200) for n in range(2_000))
+    held = [flood.wait("flood", now=n / 5_000) for n in range(10_000)]
+    # Its share is gone for ten seconds, and then for as long as it goes on.
+    assert sum(wait == 0 for wait in held) < 256 * 1.1
+    assert all(flood.wait("flood", now=2 + n / 500) for n in range(1, 10_000))
+    # As many as it may have in work, each back after the second that it was told: never held.
+    assert not any(refusals.wait("heeds", now=n // 256) for n in range(256 * 20))
+    # After ten quieter seconds the share is there again.
+    assert not any(flood.wait("flood", now=40 + n / 200) for n in range(2_000))
+
+
+def test_two_services_in_one_process_count_apart() -> None:
+    one, two = ServiceMetrics(), ServiceMetrics()
+    one.requests.labels("/v1/decide", "POST", "200").inc()
+    labels = {"route": "/v1/decide", "method": "POST", "status": "200"}
+    assert one.registry.get_sample_value("adwright_requests_total", labels) == 1
+    assert two.registry.get_sample_value("adwright_requests_total", labels) is None
+
+
+def test_the_text_is_what_prometheus_reads() -> None:
+    metrics = ServiceMetrics()
+    level = [3.0]
+    metrics.gauge("level", "A level.", lambda: level[0])
+    metrics.seconds.labels("/healthz").observe(0.002)
+    level[0] = 5.0
+    families = {f.name: f for f in text_string_to_metric_families(metrics.text().decode())}
+    assert families["adwright_level"].samples[0].value == 5
+    assert families["adwright_request_seconds"].type == "histogram"
+    assert all(name.startswith("adwright_") for name in families)
+    assert CONTENT_TYPE.startswith("text/plain")
+
+
+def test_no_measure_names_a_tenant() -> None:
+    for family in ServiceMetrics().registry.collect():
+        for sample in family.samples:
+            assert not {"tenant", "user"} & sample.labels.keys()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_in_flight": 0},
+        {"max_body_bytes": 0},
+        {"max_arriving": 0},
+        {"max_connections": 0},
+        {"connections_per_address": -1},
+        {"head_seconds": 0.0},
+        {"tenant_share": 0.0},
+        {"tenant_share": 1.1},
+        {"tenant_share": math.nan},
+        {"body_seconds": 0.0},
+        {"body_seconds": math.nan},
+        {"replica": "café"},
+        {"replica": "a\nb"},
+    ],
+)
+def test_a_wrong_limit_is_named(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=name):
+        GateLimits(**wrong)
+
+
+def test_what_is_positive() -> None:
+    assert is_positive(1e-9)
+    assert not any(map(is_positive, (0, -1, math.inf, math.nan)))
+
+
+@dataclass(frozen=True)
+class Door:
+    """Settings of which one must not be shown."""
+
+    width: float
+    code: str = field(repr=False)
+
+
+def test_the_defaults_and_the_least_limits_are_taken() -> None:
+    assert GateLimits() == GateLimits(512, 1 << 20, 10.0, "")
+    least = GateLimits(1, 1, 1e-9, "pod-7 (a)")
+    assert (least.max_in_flight, least.max_body_bytes, least.replica) == (1, 1, "pod-7 (a)")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, -math.inf])
+def test_a_body_may_take_neither_less_than_nothing_nor_for_ever(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="body_seconds must be above 0") as caught:
+        GateLimits(body_seconds=seconds)
+    assert caught.value.where == f"body_seconds {seconds!r}"
+
+
+def test_a_setting_that_holds_is_let_through_and_another_is_shown() -> None:
+    door = Door(-1.0, "hunter2")
+    assert require(door, "width", True, "must be above 0") is None
+    with pytest.raises(ConfigError, match="width must be above 0") as caught:
+        require(door, "width", False, "must be above 0")
+    assert (caught.value.where, caught.value.hint) == ("width -1.0", "correct it")
+
+
+def test_a_secret_is_named_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="code is too short") as caught:
+        require(Door(1.0, "hunter2"), "code", False, "is too short")
+    assert caught.value.where == "code"
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_share_is_at_least_one() -> None:
+    limits = GateLimits(tenant_share=0.5)
+    assert [limits.share_of(most) for most in (1, 2, 3, 512)] == [1, 1, 1, 256]
+    assert GateLimits(tenant_share=1.0).share_of(7) == 7

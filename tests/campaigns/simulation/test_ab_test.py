@@ -1,6 +1,10 @@
+"""?"""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +12,34 @@ import polars as pl
 import pytest
 
 from adwright.campaigns.simulation.ab_test import (
+    SimulationRunConfig,
     VerdictConfig,
+    arm_policy,
+    asked_again,
     assigned_arm,
     compare_arms,
     counts_per_user,
+    judge_from_log,
+    open_world,
+    policy_config,
+    policy_text,
 )
+from adwright.campaigns.simulation.population import PopulationConfig
 from adwright.campaigns.simulation.run import SimulationConfig
+from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError, DataError
-from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
-from tests.support.store.small_world import Round, played
+from adwright.data.schema import Catalogue, validate_events
+from adwright.data.sources.log import Log, save_log
+from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.policy.rules import (
+    EpsilonGreedyConfig,
+    GreedyConfig,
+    PolicyConfig,
+    SoftmaxConfig,
+    ThompsonConfig,
+)
+from adwright.delivery.policy.slate_policy import ABSplit, build_policy
+from tests.support.store.small_world import ITEMS, SMALL, START, Round, events, played
 
 TWO_WEEKS = SimulationConfig(days=14, places=3)
 FAST = VerdictConfig(draws=200)
@@ -147,3 +170,245 @@ def test_counts_per_user_tell_visits_from_impressions() -> None:
     counts = counts_per_user(pl.DataFrame(rows, schema=schema, orient="row"))
     assert counts.rows() == [("u1", 2, 3, 1, 1), ("u0", 1, 1, 0, 0), ("u2", 0, 0, 0, 1)]
     assert counts_per_user(pl.DataFrame(rows, schema=schema, orient="row").clear()).height == 0
+
+
+EXPLORES, BETTER = SoftmaxConfig(temperature=1.0), SoftmaxConfig(temperature=0.6)
+
+
+@pytest.fixture(scope="module")
+def played_round(tmp_path_factory: pytest.TempPathFactory) -> Round:
+    config = SimulationConfig(days=21, places=3)
+    with played(tmp_path_factory.mktemp("r"), EXPLORES, BETTER, config) as one:
+        return one
+
+
+def test_b_from_the_log_of_a_is_near_what_b_did(played_round: Round) -> None:
+    one = played_round
+    odds = asked_again(one.recommender, *one.policies)
+    found = judge_from_log(one.read.events, one.plan.config.split, odds)
+    assert found is not None
+    assert found.recomputed == 1.0
+    assert set(found.estimates) == {"IPS", "self-normalised IPS", "IPS, weights cut at 10"}
+    for estimate in found.estimates.values():
+        assert estimate.low < found.own.high
+        assert found.own.low < estimate.high
+    assert 0 < found.effective < 3 * found.visits
+    assert found.unseen == 0
+
+
+def test_a_policy_judges_itself_as_its_log_does(played_round: Round) -> None:
+    one = played_round
+    odds = asked_again(one.recommender, one.policies[0], one.policies[0])
+    found = judge_from_log(one.read.events, one.plan.config.split, odds)
+    assert found is not None
+    arm = one.read.events.filter(pl.col("policy_id") == "A it")
+    taken = arm.filter(pl.col("kind") == "purchase").height
+    visits = arm["request_id"].n_unique()
+    assert found.visits == visits
+    for estimate in found.estimates.values():
+        assert estimate.value == pytest.approx(taken / visits)
+    assert found.effective == pytest.approx(3 * visits)
+
+
+def test_decisions_that_cannot_be_asked_again_are_left_out(played_round: Round) -> None:
+    one = played_round
+    again = asked_again(one.recommender, *one.policies)
+
+    def half(
+        requests: Sequence[Request], slates: Sequence[Sequence[str]]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        of_a, of_b = again(requests, slates)
+        return [a * (0.5 if n % 2 else 1.0) for n, a in enumerate(of_a)], list(of_b)
+
+    found = judge_from_log(one.read.events, one.plan.config.split, half)
+    assert found is not None
+    assert found.recomputed == pytest.approx(0.5, abs=0.01)
+
+
+SPLIT = ABSplit("hand")
+A, B = (next(u for u in map(str, range(99)) if SPLIT.arm(u) == arm) for arm in "AB")
+TIME = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def by_hand() -> pl.DataFrame:
+    """A saw two slates of two places, and took at the second place of one; B took one of one."""
+    rows = [
+        ("s1", A, "impression", "tea", 1, 0.5),
+        ("s1", A, "impression", "jam", 2, 0.8),
+        ("s1", A, "purchase", "jam", 2, None),
+        ("s2", A, "impression", "jam", 1, 0.5),
+        ("s2", A, "impression", "tea", 2, 0.4),
+        ("s2", A, "purchase", "jam", 1, None),
+        ("s3", B, "impression", "tea", 1, 1.0),
+        ("s3", B, "purchase", "tea", 1, None),
+        ("s4", B, "impression", "tea", 1, 1.0),
+    ]
+    request, user, kind, item, position, propensity = zip(*rows, strict=True)
+    frame = pl.DataFrame(
+        {
+            "request_id": request,
+            "user_id": user,
+            "kind": kind,
+            "item_id": item,
+            "position": pl.Series(position, dtype=pl.Int32),
+            "propensity": propensity,
+            "time": [TIME] * len(rows),
+        }
+    )
+    return validate_events(
+        frame.with_columns(event_id=pl.format("{}-{}-{}", "request_id", "position", "kind"))
+    )
+
+
+def test_weights_by_hand() -> None:
+    asked = []
+
+    def odds(
+        requests: Sequence[Request], slates: Sequence[Sequence[str]]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        asked.extend(zip(requests, slates, strict=True))
+        a = [np.array([0.5, 0.8]), np.array([0.5, 0.4])]
+        return a, [np.array([0.9, 0.6]), np.array([0.1, 0.2])]
+
+    found = judge_from_log(by_hand(), SPLIT, odds)
+    # Only one person in the arm: the estimate is a number, its interval none.
+    assert found is None
+    assert [(r.request_id, r.user_id, r.k, list(s)) for r, s in asked] == [
+        ("s1", A, 2, ["tea", "jam"]),
+        ("s2", A, 2, ["jam", "tea"]),
+    ]
+    people = by_hand().with_columns(user_id=pl.col("user_id") + pl.col("request_id"))
+    deal = Deal({A + "s1": "A", A + "s2": "A", B + "s3": "B", B + "s4": "B"})
+    found = judge_from_log(people, deal, odds)
+    assert found is not None
+    first, second = 0.9 * 0.6 / (0.5 * 0.8), 0.1 / 0.5
+    assert found.estimates["IPS"].value == pytest.approx((first + second) / 2)
+    weights = 0.9 / 0.5 + first + second + 0.1 * 0.2 / (0.5 * 0.4)
+    assert found.estimates["self-normalised IPS"].value == pytest.approx(
+        2 * (first + second) / weights
+    )
+    assert found.own.value == 0.5
+
+
+class Deal(ABSplit):
+    """People dealt by a table."""
+
+    def __init__(self, table: dict[str, str]) -> None:
+        object.__setattr__(self, "table", table)
+
+    def arm(self, user_id: str) -> str:
+        return self.table[user_id]
+
+
+def test_asked_again_gives_both_policies_propensities() -> None:
+    class Fixed:
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def recommend_many(self, requests: Sequence[Request], deadline: None) -> list[Candidates]:
+            self.sizes.append(len(requests))
+            score = np.array([0.5, 0.2])
+            return [Candidates(("tea", "jam"), score, True, "fine")] * len(requests)
+
+    fixed = Fixed()
+    a, b = build_policy(EpsilonGreedyConfig(epsilon=0.4)), build_policy(GreedyConfig())
+    requests = [Request(f"r{n}", "u", TIME, k=2) for n in range(70)]
+    slates = [("tea", "jam") if n % 2 else ("jam", "tea") for n in range(70)]
+    of_a, of_b = asked_again(fixed, a, b)(requests, slates)
+    assert fixed.sizes == [64, 6]
+    assert [one.tolist() for one in of_a[:2]] == [[0.2, 1.0], [0.8, 1.0]]
+    assert [one.tolist() for one in of_b[68:]] == [[0.0, 1.0], [1.0, 1.0]]
+
+
+def test_nothing_to_judge(played_round: Round) -> None:
+    one = played_round
+    odds = asked_again(one.recommender, *one.policies)
+    split = one.plan.config.split
+    nobody = one.read.events.filter(pl.col("policy_id") == "B it")
+    assert judge_from_log(nobody, split, odds) is None
+    shown = one.read.events.filter(pl.col("kind") == "impression")
+    assert judge_from_log(shown, split, odds) is None
+    wrong = asked_again(one.recommender, one.policies[1], one.policies[1])
+    assert judge_from_log(one.read.events, split, wrong) is None
+
+
+RUN = """log = "world"
+retrain = false
+[b]
+kind = "epsilon_greedy"
+epsilon = 0.3
+[population]
+start = "2024-05-20T00:00:00Z"
+[simulation]
+days = 3.0
+"""
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("log") / "world"
+    save_log(folder, Log(events().lazy(), Catalogue.checked(ITEMS)))
+    return folder
+
+
+def test_a_run_file(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(RUN)
+    found = load_toml(tmp_path / "run.toml", SimulationRunConfig)
+    assert found.b == EpsilonGreedyConfig(epsilon=0.3)
+    assert found.a == SoftmaxConfig(temperature=1.0)
+    assert found.population.start == START
+    assert (found.simulation.days, found.retrain, found.log) == (3.0, False, "world")
+    assert from_jsonable(SimulationRunConfig, to_jsonable(found)) == found
+
+
+def test_the_people_of_a_saved_log(log: Path) -> None:
+    found = open_world(SimulationRunConfig(log=str(log), population=SMALL))
+    assert len(found.people.users) == 150
+    assert found.people.start == START
+    assert found.events.height == events().height
+    assert found.log.catalogue.items.height == 40
+
+
+def test_eight_weeks_are_left_by_default(log: Path) -> None:
+    config = replace(SMALL, start=None, season_weeks=6, fit_weeks=6)
+    found = open_world(SimulationRunConfig(log=str(log), population=config))
+    last = events()["time"].max()
+    assert isinstance(last, datetime)
+    assert timedelta(0) <= last - timedelta(weeks=8) - found.people.start < timedelta(seconds=1)
+    assert found.people.start.tzinfo is UTC
+
+
+def test_the_zone_of_complete_journey_is_known() -> None:
+    assert SimulationRunConfig().log == "complete-journey"
+    assert PopulationConfig().zone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        ("greedy", GreedyConfig()),
+        ("epsilon_greedy:0.25", EpsilonGreedyConfig(epsilon=0.25)),
+        ("softmax:0.5", SoftmaxConfig(temperature=0.5)),
+        ("thompson:20", ThompsonConfig(strength=20.0)),
+    ],
+)
+def test_policies_as_text(text: str, config: PolicyConfig) -> None:
+    assert policy_config(text) == config
+    assert policy_text(config) == text
+
+
+def test_the_number_of_a_policy_may_be_left_out() -> None:
+    assert policy_config("epsilon_greedy") == EpsilonGreedyConfig()
+    assert policy_config("softmax") == SoftmaxConfig()
+    assert policy_config("thompson") == ThompsonConfig()
+
+
+@pytest.mark.parametrize("text", ["", "best", "greedy:2", "softmax:warm", "softmax:0"])
+def test_texts_that_are_no_policy(text: str) -> None:
+    with pytest.raises(ConfigError):
+        policy_config(text)
+
+
+def test_the_policy_of_an_arm_begins_with_the_arm() -> None:
+    a, b = (arm_policy(arm, policy_config("softmax:0.5")) for arm in ("A", "B"))
+    assert (a.policy_id, b.policy_id) == ("A softmax:0.5", "B softmax:0.5")

@@ -1,25 +1,50 @@
+"""?"""
+
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.ab_test import ArmResult, Look, OffPolicy, Verdict
+from adwright.campaigns.simulation.ab_test import (
+    ArmResult,
+    Look,
+    OffPolicy,
+    Verdict,
+    VerdictConfig,
+    asked_again,
+)
+from adwright.campaigns.simulation.population import Population, PopulationConfig
+from adwright.campaigns.simulation.purchase_model import PersonalFrequency
 from adwright.campaigns.simulation.report import (
     Logged,
     RealAndExpected,
     Realism,
+    Setting,
     SimulationReport,
     Table,
+    check_population,
+    run_loop,
     write_report,
 )
+from adwright.campaigns.simulation.run import SimulationConfig, Source, make_plan
+from adwright.campaigns.store.store import Store
 from adwright.core.config import from_jsonable
+from adwright.core.errors import DataError
+from adwright.data.sources.complete_journey import STORE_TIME_ZONE, CompleteJourney
+from adwright.delivery.policy.rules import SoftmaxConfig
+from adwright.delivery.policy.slate_policy import SplitPolicy, build_policy
 from adwright.metrics.bootstrap import Interval
+from tests.support.store.local_client import LocalClient
+from tests.support.store.small_world import SMALL, START, before, events, population
 
 
 def arm(name: str, policy: str, taken: int) -> ArmResult:
@@ -206,3 +231,136 @@ def test_a_second_report_takes_the_place_of_the_first(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("report.html", "report.json", "report.md"),
     ]
+
+
+#: The first moment of week 45 of Complete Journey, and that of week 49.
+WEEK_45 = datetime(2017, 11, 6, 5, tzinfo=UTC)
+WEEK_49 = datetime(2017, 12, 4, 5, tzinfo=UTC)
+
+
+@cache
+def journey() -> tuple[pl.LazyFrame, Population, float]:
+    """Complete Journey's purchases, the population fitted on weeks 1-44, and CPU seconds."""
+    source = CompleteJourney.open()
+    log = source.events().filter(pl.col("kind") == "purchase").collect().lazy()
+    items = source.catalogue().items
+    started = time.process_time()
+    config = PopulationConfig(start=WEEK_45, zone=STORE_TIME_ZONE)
+    return log, Population.fit(log, items, config), time.process_time() - started
+
+
+def test_the_real_households_of_four_later_weeks() -> None:
+    log, people, seconds = journey()
+    found = check_population(people, log.filter(pl.col("time") < WEEK_49))
+    assert found.weeks == pytest.approx(4, abs=0.01)
+    assert 2_900 < found.visits.real < 3_000
+    assert found.visits.ratio == pytest.approx(1, abs=0.05)
+    assert found.basket.ratio == pytest.approx(1, abs=0.06)
+    assert 0.09 < found.favourites.real < 0.13
+    assert found.favourites.ratio == pytest.approx(1, abs=0.15)
+    assert seconds < 20
+
+
+def test_simulated_visits_are_as_many_and_as_late_as_real_ones() -> None:
+    log, people, _ = journey()
+    _, simulated = people.visits(28)
+    later = pl.col("time").is_between(WEEK_45, WEEK_49, closed="left")
+    real = log.filter(later).select("user_id", "time").unique().collect()["time"]
+    assert len(simulated) == pytest.approx(len(real), rel=0.05)
+    shares = []
+    for times in (real, pl.from_epoch(pl.Series(simulated), "s").dt.replace_time_zone("UTC")):
+        local = times.dt.convert_time_zone(STORE_TIME_ZONE)
+        morning = (local.dt.hour() < 12).mean()
+        weekend = (local.dt.weekday() >= 6).mean()
+        shares.append((morning, weekend))
+    assert shares[0] == pytest.approx(shares[1], abs=0.02)
+
+
+def test_the_village_is_like_itself() -> None:
+    found = check_population(population(), events())
+    for beside in (found.visits, found.basket, found.favourites):
+        assert beside.ratio == pytest.approx(1, abs=0.12)
+
+
+def test_other_people_are_told_apart() -> None:
+    people = population()
+    later = events().filter(pl.col("time") >= START)
+    # Weeks in which half of the visits and of the items are missing.
+    poor = later.filter(pl.col("request_id").hash(0) % 2 == 0, pl.col("event_id").hash(1) % 2 == 0)
+    found = check_population(people, poor)
+    assert found.visits.ratio > 1.6
+    assert found.basket.ratio > 1.3
+
+
+def test_nothing_later() -> None:
+    with pytest.raises(DataError, match="nothing in this log lies after"):
+        check_population(population(SMALL), before())
+    assert str(RealAndExpected(0.0, 1.0).ratio) == "nan"
+
+
+A = build_policy(SoftmaxConfig(temperature=1.0), policy_id="A warm")
+B = build_policy(SoftmaxConfig(temperature=0.5), policy_id="B cool")
+
+
+def once_round(folder: Path, *, complete: bool) -> tuple[SimulationReport, list[pl.DataFrame]]:
+    people = population()
+    config = SimulationConfig(name="once", days=14, places=3)
+    recommender = PersonalFrequency(before(), people.items)
+    written: list[pl.DataFrame] = []
+
+    def retrain(new: pl.DataFrame) -> dict[str, str]:
+        written.append(new)
+        again = PersonalFrequency(pl.concat([before(), new]), people.items)
+        return {"takings": f"{again.weight.sum():.3f}"}
+
+    with Store.open(f"sqlite:///{folder / 's.db'}") as store:
+        split = SplitPolicy(A, B, config.split)
+        client = LocalClient(recommender, split, store, "t", observe=recommender.observe)
+        setting = Setting(
+            "favourites",
+            client,
+            [Source(store, "t", folder / "log")],
+            odds=asked_again(recommender, A, B) if complete else None,
+            retries=lambda: 5,
+            notes=("It is a world.",),
+        )
+        report = run_loop(
+            people,
+            make_plan(people, config),
+            setting,
+            later=events() if complete else before(),
+            retrain=retrain if complete else None,
+            config=replace(VerdictConfig(), draws=100),
+        )
+    return report, written
+
+
+def test_once_round(tmp_path: Path) -> None:
+    report, written = once_round(tmp_path, complete=True)
+    (learned_from,) = written
+    assert report.logged.acknowledged == learned_from.height
+    assert report.logged.purchases == learned_from.filter(pl.col("kind") == "purchase").height
+    assert report.logged.purchases == report.verdict.a.responses + report.verdict.b.responses
+    assert report.logged.impressions == 3 * report.logged.visits
+    assert report.logged.retries == 5
+    assert "takings" in report.retrained
+    assert report.realism is not None
+    assert 0.8 < report.realism.visits.ratio < 1.2
+    assert report.off_policy is not None
+    assert report.off_policy.own.value == report.verdict.b.per_visit.value
+    assert report.verdict.lift.value > 0
+    assert report.assumptions == (*population().assumptions(), "It is a world.")
+    assert list(report.seconds) == [
+        *("check the population", "drive the service", "read the log back", "train again"),
+        "compare the policies",
+    ]
+    assert SimulationReport.to_json(report)
+
+
+def test_what_was_not_asked_for_is_left_out(tmp_path: Path) -> None:
+    report, written = once_round(tmp_path, complete=False)
+    assert written == []
+    assert report.retrained == {}
+    assert report.realism is None
+    assert report.off_policy is None
+    assert report.verdict.b.responses > 0

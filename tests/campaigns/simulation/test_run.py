@@ -1,8 +1,13 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +17,22 @@ import pytest
 
 from adwright.campaigns.simulation.run import (
     Driven,
+    HttpClient,
+    Patience,
     Shown,
     SimulationConfig,
     Source,
+    SplitClient,
     drive,
     make_plan,
     read_back,
 )
 from adwright.campaigns.store.store import Store
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.errors import ConfigError, DataError, ResourceError, ValueInvalidError
 from adwright.data.sources.log import open_log
+from adwright.delivery.decision import Request
 from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import ABSplit
 from tests.support.store.small_world import SMALL, START, played, population
 
 WEEK = SimulationConfig(days=7, places=4, batch=32)
@@ -171,3 +181,220 @@ def test_people_are_dealt_by_the_name_unless_there_is_a_salt() -> None:
     assert SimulationConfig(name="x").split.salt == "x"
     assert SimulationConfig(name="x", salt="y", share=0.2).split.salt == "y"
     assert SimulationConfig(share=0.2).split.share == 0.2
+
+
+NOW = datetime(2024, 6, 1, 18, 30, tzinfo=UTC)
+
+
+class Scripted(ThreadingHTTPServer):
+    """Answers with what `script` holds, then as a service that is well."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.script: list[tuple[int, dict[str, str], bytes]] = []
+        self.seen: list[tuple[str, dict[str, Any], str]] = []
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Scripted
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.seen.append((self.path, body, self.headers["X-API-Key"]))
+            scripted = self.server.script.pop(0) if self.server.script else None
+        status, headers, text = scripted or (200, {}, json.dumps(_well(self.path, body)).encode())
+        if status == 0:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(text))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _well(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    if path.endswith("/events"):
+        return {"accepted": len(body["events"]), "duplicates": 0}
+    items = [{"item_id": f"for-{body['user_id']}-{place}"} for place in range(body["k"])]
+    return {"policy_id": "greedy", "stage": "fine", "items": items}
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with Scripted() as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def requests(n: int, k: int = 2) -> list[Request]:
+    return [Request(f"r{i}", f"u{i}", NOW, k=k, context={"page": "start"}) for i in range(n)]
+
+
+def event(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "time": NOW,
+        "request_id": "r",
+        "user_id": f"u{number}",
+        "kind": "click",
+        "item_id": "tea",
+        "value": None,
+        "context": '{"page": "start"}',
+        **changes,
+    }
+
+
+def test_decisions_come_in_order(server: Scripted) -> None:
+    with HttpClient(server.url + "/base/", "key", connections=3, deadline_ms=70) as client:
+        found = client.decide(requests(20))
+    assert [one.request_id for one in found] == [f"r{i}" for i in range(20)]
+    assert found[7] == Shown("r7", "greedy", "fine", ("for-u7-0", "for-u7-1"))
+    path, body, key = server.seen[0]
+    assert (path, key) == ("/base/v1/decide", "key")
+    assert body["deadline_ms"] == 70
+    assert body["time"] == "2024-06-01T18:30:00+00:00"
+    assert body["context"] == {"page": "start"}
+    assert "candidates" not in body
+    assert client.retries == 0
+
+
+def test_what_a_request_allows_is_passed_on(server: Scripted) -> None:
+    with HttpClient(server.url, "key") as client:
+        client.decide(
+            [Request("r", "u", NOW, exclude=frozenset({"b", "a"}), candidates=("tea", "jam"))]
+        )
+    (_, body, _) = server.seen[0]
+    assert (body["exclude"], body["candidates"]) == (["a", "b"], ["tea", "jam"])
+
+
+def test_events_are_sent_in_batches_without_nulls(server: Scripted) -> None:
+    with HttpClient(server.url, "key") as client:
+        assert client.send_events([event(n) for n in range(1200)]) == 1200
+    assert sorted(len(body["events"]) for _, body, _ in server.seen) == [200, 500, 500]
+    sent = server.seen[0][1]["events"][0]
+    assert "value" not in sent
+    assert sent["context"] == {"page": "start"}
+
+
+def test_load_that_is_shed_is_sent_again_after_the_wait_that_was_asked_for(
+    server: Scripted,
+) -> None:
+    slept: list[float] = []
+    server.script = [(429, {"Retry-After": "3"}, b""), (503, {}, b""), (429, {}, b"")]
+    with HttpClient(server.url, "key", connections=1, sleep=slept.append) as client:
+        assert client.decide(requests(1))[0].request_id == "r0"
+        assert client.retries == 3
+    assert 3 <= slept[0] <= 4.5
+    assert 0.2 <= slept[1] <= 0.3
+    assert 0.4 <= slept[2] <= 0.6
+    assert len({json.dumps(body) for _, body, _ in server.seen}) == 1
+
+
+def test_a_connection_that_breaks_is_opened_anew(server: Scripted) -> None:
+    slept: list[float] = []
+    server.script = [(0, {}, b""), (0, {}, b"")]
+    with HttpClient(server.url, "key", connections=1, sleep=slept.append) as client:
+        assert client.send_events([event(1)]) == 1
+        assert client.send_events([event(2)]) == 1
+    assert len(slept) == 2
+
+
+def test_patience_ends(server: Scripted) -> None:
+    server.script = [(429, {"Retry-After": "60"}, b"")] * 3
+    slept: list[float] = []
+    patience = Patience(attempts=3, longest=2.0)
+    with (
+        HttpClient(server.url, "key", patience=patience, sleep=slept.append) as client,
+        pytest.raises(ResourceError, match="in 3 attempts: status 429"),
+    ):
+        client.decide(requests(1))
+    assert slept == [2.0, 2.0]
+
+
+def test_nobody_listens() -> None:
+    patience = Patience(attempts=2)
+    with (
+        HttpClient("http://127.0.0.1:9", "key", patience=patience, sleep=lambda _: None) as client,
+        pytest.raises(ResourceError, match="ConnectionRefusedError"),
+    ):
+        client.send_events([event(1)])
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "match"),
+    [
+        (401, b'{"error": {"message": "the key is not known", "hint": "x"}}', "key is not known"),
+        (404, b"<html>", "none of the service's"),
+        (500, b'{"error": 3}', "none of the service's"),
+    ],
+)
+def test_a_refusal_is_not_repeated(server: Scripted, status: int, text: bytes, match: str) -> None:
+    server.script = [(status, {}, text)]
+    with (
+        HttpClient(server.url, "key") as client,
+        pytest.raises(ConfigError, match=match) as caught,
+    ):
+        client.decide(requests(1))
+    assert f"status {status}" in str(caught.value)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://host", "http://", ""])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(ConfigError, match="not the address"):
+        HttpClient(url, "key")
+
+
+def test_client_settings_that_are_refused() -> None:
+    with pytest.raises(ConfigError, match="plain text"):
+        HttpClient("http://host", "clé\n")
+    for change in ({"attempts": 0}, {"first": 0.0}, {"longest": 0.01}):
+        with pytest.raises(ConfigError, match="patience"):
+            Patience(**change)
+
+
+def test_waits_grow_and_are_spread() -> None:
+    patience = Patience(first=0.1, longest=1.0)
+    assert [patience.wait(n, None, 0.0) for n in range(5)] == [0.1, 0.2, 0.4, 0.8, 1.0]
+    assert patience.wait(0, None, 0.5) == pytest.approx(0.125)
+    assert patience.wait(0, 0.5, 0.0) == 0.5
+
+
+class Noted:
+    def __init__(self, name: str) -> None:
+        self.name, self.users, self.sent = name, list[str](), list[str]()
+
+    def decide(self, asked: list[Request]) -> list[Shown]:
+        self.users += [one.user_id for one in asked]
+        return [Shown(one.request_id, self.name, "fine", ()) for one in asked]
+
+    def send_events(self, events: list[dict[str, Any]]) -> int:
+        self.sent += [one["user_id"] for one in events]
+        return len(events)
+
+
+def test_a_split_sends_each_arm_to_its_own() -> None:
+    a, b, split = Noted("a"), Noted("b"), ABSplit("trial")
+    client = SplitClient(a, b, split)
+    asked = requests(40)
+    found = client.decide(asked)
+    assert [one.request_id for one in found] == [one.request_id for one in asked]
+    assert [one.policy_id for one in found] == [split.arm(one.user_id).lower() for one in asked]
+    assert client.send_events([event(n) for n in range(40)]) == 40
+    assert set(a.sent) == set(a.users)
+    assert set(b.sent) == set(b.users)
+    assert client.decide([]) == []

@@ -1,17 +1,23 @@
+"""?"""
+
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import sqlite3
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import inspect, make_url, text
 
 from adwright.campaigns.store import database
-from adwright.campaigns.store.database import Database, masked
+from adwright.campaigns.store.database import Database, masked, migrate
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from tests.support.store.postgres import Postgres
 
@@ -319,4 +325,124 @@ def test_its_size_on_the_disk(store_url: str) -> None:
         for _ in range(50):
             connection.execute(text("INSERT INTO big VALUES (:words)"), {"words": "x" * 100_000})
     assert opened.bytes() >= before + (100_000 if opened.is_sqlite else 0)
+    opened.close()
+
+
+def postgresql_setting(opened: Database, query: str) -> object:
+    with opened.read() as connection:
+        return connection.execute(text(query)).scalar_one()
+
+
+@pytest.mark.parametrize(("asked", "got"), [("off", "on"), ("local", "on"), ("remote_apply",) * 2])
+def test_postgresql_waits_for_the_disk(postgres: Postgres, asked: str, got: str) -> None:
+    url = postgres.new_database()
+    opened = Database.open(f"{url}&options=-c%20synchronous_commit%3D{asked}")
+    assert postgresql_setting(opened, "SHOW synchronous_commit") == got
+    opened.close()
+
+
+def test_postgresql_ends_a_statement_that_takes_too_long(postgres: Postgres) -> None:
+    opened = Database.open(postgres.new_database(), seconds=1)
+    with pytest.raises(ResourceError, match="statement timeout"), opened.read() as connection:
+        connection.execute(text("SELECT pg_sleep(60)"))
+    with opened.read(long=True) as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "10min"
+    assert postgresql_setting(opened, "SHOW statement_timeout") == "1s"
+    opened.close()
+
+
+def test_a_frozen_postgresql_is_given_up(postgres: Postgres) -> None:
+    opened = Database.open(postgres.new_database(), seconds=1)
+    with opened.read() as connection:
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        # The connection that lay idle is given up, and another one made.
+        assert postgresql_setting(opened, "SELECT 1") == 1
+    finally:
+        os.kill(backend, signal.SIGCONT)
+
+    def freeze_within() -> None:
+        with opened.write() as connection:
+            stopped.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+            os.kill(stopped[0], signal.SIGSTOP)
+            connection.execute(text("SELECT 1"))
+
+    stopped = list[int]()
+    with pytest.raises(ResourceError, match="said nothing"):
+        freeze_within()
+    os.kill(stopped[0], signal.SIGCONT)
+    assert postgresql_setting(opened, "SELECT 1") == 1
+    opened.close()
+
+
+def test_a_server_that_takes_connections_and_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        opened = Database.open(f"postgresql://ann@127.0.0.1:{port}/db", seconds=1)
+        with pytest.raises(ResourceError, match="timeout"), opened.read():
+            pass
+        opened.close()
+
+
+def test_twice_is_once(store_url: str) -> None:
+    opened = Database.open(store_url)
+    migrate(opened)
+    with opened.write() as connection:
+        connection.execute(text("INSERT INTO tenants (tenant, created) VALUES ('a', 0)"))
+    migrate(opened)
+    with opened.read() as connection:
+        assert connection.execute(text("SELECT tenant FROM tenants")).scalar_one() == "a"
+    opened.close()
+
+
+def test_many_come_at_once(store_url: str) -> None:
+    failed = []
+
+    def come() -> None:
+        opened = Database.open(store_url)
+        try:
+            migrate(opened)
+        except Exception as error:
+            failed.append(error)
+        opened.close()
+
+    threads = [threading.Thread(target=come) for _ in range(6)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
+def test_a_revision_that_fails_leaves_nothing(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE events (mine INTEGER)"))
+    with pytest.raises(Exception, match="already exists"):
+        migrate(opened)
+    assert inspect(opened.engine).get_table_names() == ["events"]
+    opened.close()
+
+
+def test_a_store_of_the_future_is_refused(store_url: str) -> None:
+    opened = Database.open(store_url)
+    migrate(opened)
+    with opened.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="revision 9999, which this version does not know"):
+        migrate(opened)
+    opened.close()
+
+
+def test_it_tells_whether_there_was_a_store_and_makes_none_unasked(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with pytest.raises(ConfigError, match="no store in this database"):
+        migrate(opened, create=False)
+    assert inspect(opened.engine).get_table_names() == []
+    assert migrate(opened)
+    assert not migrate(opened)
+    assert not migrate(opened, create=False)
     opened.close()

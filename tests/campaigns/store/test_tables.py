@@ -1,13 +1,24 @@
+"""?"""
+
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+
+import polars as pl
 import pytest
-from sqlalchemy import Connection, Table, create_engine, inspect, select
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Table, create_engine, func, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
 from adwright.campaigns.store import tables
+from adwright.campaigns.store.database import Database, migrate
+from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import (
     ACTIONS,
     CAMPAIGNS,
@@ -21,8 +32,18 @@ from adwright.campaigns.store.tables import (
     REPLICAS,
     STOPS,
     TENANTS,
+    Totals,
+    append,
+    claim,
+    frame_of_rows,
+    from_micros,
+    of_tenant,
+    portions,
+    to_micros,
 )
+from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA, EVENT_SCHEMA
+from tests.support.store.events import decision
 
 EVENT = {
     **{"tenant": "acme", "time": 1_716_163_200_000_000, "event_id": "e1", "request_id": "r1"},
@@ -197,3 +218,149 @@ def test_a_creative_cannot_take_the_campaign_of_another_tenant() -> None:
         connection.execute(CREATIVES.insert(), own)
         with pytest.raises(IntegrityError, match="FOREIGN KEY"):
             connection.execute(CREATIVES.insert(), {**own, "tenant": "umbrella"})
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_there_and_back(time: datetime) -> None:
+    assert from_micros(to_micros(time)) == time
+
+
+def test_zones() -> None:
+    noon = datetime(2024, 5, 1, 12, 0, 0, 1)
+    assert to_micros(noon) == to_micros(noon.replace(tzinfo=UTC)) == 1_714_564_800_000_001
+    assert to_micros(noon.replace(tzinfo=timezone(timedelta(hours=2)))) == 1_714_557_600_000_001
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(ValueInvalidError, match="must be a datetime"):
+        to_micros("2024-05-01")  # type: ignore[arg-type]
+
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(0, []), (2, [2]), (3, [3]), (7, [3, 3, 1])])
+def test_portions_hold_all_ids_in_order(number: int, sizes: list[int]) -> None:
+    found = list(portions(range(number), size=3))
+    assert [len(some) for some in found] == sizes
+    assert [one for some in found for one in some] == list(range(number))
+
+
+def test_a_statement_stays_below_the_bound_on_parameters_of_sqlite() -> None:
+    assert max(len(some) for some in portions(range(100_000))) < 32_766
+
+
+@pytest.mark.parametrize("since", [None, START])
+@pytest.mark.parametrize("until", [None, START + timedelta(days=1)])
+def test_a_period_includes_its_start_and_not_its_end(
+    since: datetime | None, until: datetime | None
+) -> None:
+    conditions = of_tenant(EVENTS, "acme", since, until)
+    sql = str(select(EVENTS.c.seq).where(*conditions))
+    assert "tenant = " in sql
+    assert ("time >= " in sql) == (since is not None)
+    assert ("time < " in sql) == (until is not None)
+    values = [condition.right.value for condition in conditions]  # type: ignore[attr-defined]
+    bounds = [to_micros(time) for time in (since, until) if time is not None]
+    assert values == ["acme", *bounds]
+
+
+def test_a_table_without_times_is_chosen_by_tenant_alone() -> None:
+    assert len(of_tenant(CAMPAIGNS, "acme")) == 1
+
+
+def test_rows_become_a_table_with_times_in_utc() -> None:
+    types = {"id": pl.String(), "time": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}
+    rows = [("a", to_micros(START), None), ("b", to_micros(START) + 1, to_micros(START))]
+    frame = frame_of_rows(rows, types, times=("time", "end"))
+    assert frame.schema == types
+    assert frame["time"].to_list() == [START, START + timedelta(microseconds=1)]
+    assert frame["end"].to_list() == [None, START]
+
+
+def test_no_rows_become_an_empty_table_of_the_types() -> None:
+    types = {"time": pl.Datetime("us", "UTC"), "n": pl.Int64()}
+    frame = frame_of_rows([], types)
+    assert frame.schema == types
+    assert frame.height == 0
+
+
+def test_rows_of_one_tenant_are_counted(store: Store, tenant: str) -> None:
+    store.record_decisions(tenant, [decision(n) for n in range(4)])
+    store.put_campaign(tenant, {"campaign_id": "c", "start": START})
+    store.put_creative(tenant, {"creative_id": "x", "item_id": "i1"})
+    store.create_tenant(f"{tenant[:90]} 2")
+    assert store.totals(tenant) == Totals(4, 1, 1, 0, 0, ())
+    assert store.totals(f"{tenant[:90]} 2") == Totals(0, 0, 0, 0, 0, ())
+
+
+@pytest.fixture
+def database(store_url: str) -> Iterator[Database]:
+    opened = Database.open(store_url)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+def keys(numbers: range) -> dict[bytes, int]:
+    return {number.to_bytes(16, "big"): -number for number in numbers}
+
+
+def test_an_id_is_claimed_once(database: Database) -> None:
+    with database.write() as connection:
+        assert claim(connection, EVENT_IDS, {}) == {}
+        assert claim(connection, EVENT_IDS, keys(range(12_000))) == {}
+    with database.write() as connection:
+        other = dict.fromkeys(keys(range(11_999, 12_001)), 7)
+        assert claim(connection, EVENT_IDS, other) == keys(range(11_999, 12_000))
+        count = select(func.count()).select_from(EVENT_IDS)
+        assert connection.execute(count).scalar_one() == 12_001
+
+
+def test_a_claim_that_is_undone_is_free_again(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as connection:
+            claim(connection, EVENT_IDS, keys(range(3)))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with database.write() as connection:
+        assert claim(connection, EVENT_IDS, keys(range(3))) == {}
+
+
+def test_claims_in_any_order_at_once_never_stand_still(database: Database) -> None:
+    won: list[int] = []
+
+    def run(turn: int) -> None:
+        for start in range(0, 3_000, 300):
+            some = list(keys(range(start, start + 300)).items())
+            some = some[turn * 70 :] + some[: turn * 70]
+            with database.write() as connection:
+                known = claim(connection, EVENT_IDS, dict(some))
+            won.append(300 - len(known))
+
+    threads = [threading.Thread(target=run, args=(turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 3_000
+    assert len(won) == 40
+
+
+def test_rows_are_appended_as_they_are(database: Database) -> None:
+    rows = [("tab\there", 1), ("line\nbreak", -(2**62)), ("\\N back\\slash", 3), ("ä🛒", 4)]
+    with database.write() as connection:
+        append(connection, TENANTS, ("tenant", "created"), [])
+        append(connection, TENANTS, ("tenant", "created"), rows)
+    with database.read() as connection:
+        found = connection.execute(select(TENANTS).order_by(TENANTS.c.created)).all()
+    assert [tuple(row[:2]) for row in found] == sorted(rows, key=lambda row: row[1])
+
+
+def test_what_the_driver_says_becomes_our_error(database: Database) -> None:
+    with pytest.raises(ResourceError, match="the database refuses"), database.write() as connection:
+        append(connection, TENANTS, ("tenant", "created"), [("a", 1), ("a", 2)])
+    with database.read() as connection:
+        assert connection.execute(select(TENANTS)).all() == []

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from itertools import permutations
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.delivery.decision import Decision
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.delivery.decision import Candidates, Decision
 from adwright.delivery.policy.pacing import (
     BudgetPacer,
     BudgetPacingConfig,
+    CategoryLimit,
+    CategorySimilarity,
+    Diversity,
+    DiversityConfig,
     FrequencyCap,
     FrequencyCapConfig,
     Limit,
+    PolicyRecords,
+    Similarity,
+    VectorSimilarity,
 )
-from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.rules import GreedyConfig, ItemCounts, SoftmaxConfig
 from adwright.delivery.policy.slate_policy import build_policy
 from tests.support.delivery.policy_requests import NOON, candidates, request
 
@@ -237,3 +247,241 @@ def test_charges_that_make_no_sense_are_refused() -> None:
         pacer().charge("two", 1.0, NOON)
     with pytest.raises(ValueInvalidError, match="0 or above"):
         pacer().charge("one", -1.0, NOON)
+
+
+NAMES = tuple("abcdefgh")
+
+
+def shelf(seed: int) -> tuple[Candidates, Similarity, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(8, 4)) + 0.5
+    similarity = VectorSimilarity(NAMES, vectors)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return candidates(-np.sort(rng.normal(size=8)), probability=False), similarity, unit @ unit.T
+
+
+def greedy_slate(
+    offered: Candidates, similarity: Similarity, method: Literal["mmr", "dpp"], weight: float
+) -> tuple[str, ...]:
+    variety = Diversity(DiversityConfig(method, weight), similarity)
+    policy = build_policy(GreedyConfig(), adjustments=[variety])
+    return policy.decide(request(k=5), offered, np.random.default_rng(0)).item_ids
+
+
+def literal_mmr(score: np.ndarray, alike: np.ndarray, weight: float) -> list[int]:
+    chosen: list[int] = []
+    while len(chosen) < 5:
+        left = [row for row in range(len(score)) if row not in chosen]
+        value = {
+            row: score[row] - weight * max((alike[row, above] for above in chosen), default=0)
+            for row in left
+        }
+        chosen.append(max(left, key=value.__getitem__))
+    return chosen
+
+
+def literal_dpp(score: np.ndarray, alike: np.ndarray, weight: float) -> list[int]:
+    chosen: list[int] = []
+    while len(chosen) < 5:
+        left = [row for row in range(len(score)) if row not in chosen]
+
+        def value(row: int) -> float:
+            rows = [*chosen, row]
+            return float(
+                score[rows].sum()
+                + weight / 2 * np.log(np.linalg.det(alike[np.ix_(rows, rows)]) + 1e-300)
+            )
+
+        chosen.append(max(left, key=value))
+        if len(chosen) == 4:  # four vectors span the space; determinants are 0 from here on
+            break
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("weight", [0.2, 1.0, 5.0])
+def test_greedy_equals_the_algorithms_written_out(seed: int, weight: float) -> None:
+    offered, similarity, alike = shelf(seed)
+    found = greedy_slate(offered, similarity, "mmr", weight)
+    assert found == tuple(NAMES[row] for row in literal_mmr(offered.score, alike, weight))
+    found = greedy_slate(offered, similarity, "dpp", weight)
+    assert found[:4] == tuple(NAMES[row] for row in literal_dpp(offered.score, alike, weight))
+
+
+def test_weight_zero_changes_nothing_and_a_large_one_alternates() -> None:
+    offered = candidates((0.9, 0.8, 0.7, 0.2, 0.1))
+    kinds = CategorySimilarity({"a": "x", "b": "x", "c": "x", "d": "y", "e": "z"}, same=0.9)
+    for method in ("mmr", "dpp"):
+        assert greedy_slate(offered, kinds, method, 0.0) == tuple("abcde")
+        assert greedy_slate(offered, kinds, method, 10.0) == tuple("adebc")
+
+
+def test_the_greedy_dpp_slate_is_near_the_best_of_all() -> None:
+    offered, similarity, alike = shelf(7)
+    variety = Diversity(DiversityConfig("dpp", 1.0), similarity)
+    policy = build_policy(GreedyConfig(), adjustments=[variety])
+    slate = policy.decide(request(k=3), offered, np.random.default_rng(0)).item_ids
+
+    def value(rows: tuple[int, ...]) -> float:
+        block = alike[np.ix_(rows, rows)]
+        return float(offered.score[list(rows)].sum() + np.linalg.slogdet(block)[1] / 2)
+
+    best = max(value(rows) for rows in permutations(range(8), 3))
+    assert value(tuple(NAMES.index(item) for item in slate)) > best - 0.5
+
+
+def test_copies_of_an_item_stay_finite() -> None:
+    offered = candidates((0.9, 0.8, 0.7))
+    same = CategorySimilarity(dict.fromkeys("abc", "x"))
+    for method in ("mmr", "dpp"):
+        assert set(greedy_slate(offered, same, method, 1.0)) == set("abc")
+
+
+def test_diversity_begins_anew_with_each_slate() -> None:
+    offered, similarity, _ = shelf(1)
+    variety = Diversity(DiversityConfig("dpp", 2.0), similarity, name="variety")
+    policy = build_policy(GreedyConfig(), adjustments=[variety])
+    slates = {policy.decide(request(), offered, np.random.default_rng(0)).item_ids for _ in "12"}
+    assert len(slates) == 1
+    decision = policy.decide(request(), offered, np.random.default_rng(0))
+    assert decision.reasons[0] == "best of those left"
+    assert decision.reasons[1].endswith("moved by variety")
+    other = build_policy(GreedyConfig(), adjustments=[replace(variety, similarity=similarity)])
+    assert other.decide(request(), offered, np.random.default_rng(0)).item_ids in slates
+
+
+def test_categories() -> None:
+    kinds = CategorySimilarity({"a": "x", "b": "x", "c": "y"}, same=0.5)
+    assert kinds.matrix(["a", "b", "c", "z", "w"]).tolist() == [
+        [1, 0.5, 0, 0, 0],
+        [0.5, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 1],
+    ]
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        CategorySimilarity({}, same=1.5)
+
+
+def test_cosines() -> None:
+    vectors = np.array([[2.0, 0.0], [1.0, 1.0], [0.0, 0.0]], np.float32)
+    cosine = VectorSimilarity(["a", "b", "zero"], vectors)
+    half = np.sqrt(0.5)
+    expected = [[1, half, 0, 0], [half, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert cosine.matrix(["a", "b", "zero", "unknown"]) == pytest.approx(np.array(expected))
+    assert np.linalg.eigvalsh(cosine.matrix(["b", "a", "unknown"])).min() > -1e-12
+
+
+def test_errors() -> None:
+    with pytest.raises(ConfigError, match="weight must be 0 or above"):
+        DiversityConfig(weight=-1)
+    with pytest.raises(DataError, match=r"expected 2 vectors and found shape \(3, 2\)"):
+        VectorSimilarity(["a", "b"], np.ones((3, 2)))
+    with pytest.raises(ValueInvalidError, match="row 1, column vectors"):
+        VectorSimilarity(["a", "b"], np.array([[1.0, 2.0], [np.nan, 1.0]]))
+
+
+def test_a_category_fills_so_many_places_and_no_more() -> None:
+    category = {"a": "x", "b": "x", "d": "x"}
+    for most, slate in ((1, ("a", "c")), (2, ("a", "b", "c")), (3, ("a", "b", "c", "d"))):
+        policy = build_policy(GreedyConfig(), adjustments=[CategoryLimit(most, category)])
+        decision = policy.decide(request(k=4), candidates(), np.random.default_rng(0))
+        assert decision.item_ids == slate
+        assert decision.propensity.tolist() == [1.0] * len(slate)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOON)
+
+
+def records_shown(*item_ids: str, request_id: str = "r1", **changes: Any) -> Decision:
+    places, ones = len(item_ids), np.ones(len(item_ids))
+    asked = request(k=places, request_id=request_id, **changes)
+    return Decision(asked, "p", item_ids, ones, ones, ("",) * places, "fine")
+
+
+def cap() -> FrequencyCap:
+    return FrequencyCap(FrequencyCapConfig(limit=3))
+
+
+def seen(limit: FrequencyCap, item_id: str = "a") -> int:
+    return limit.count("ann", item_id, NOON)
+
+
+def test_a_decision_counts_at_once_and_only_once_when_it_is_stored(clock: FixedClock) -> None:
+    limit = cap()
+    records = PolicyRecords([limit], clock=clock)
+    decision = records_shown("a", "b")
+    records.reserve(decision)
+    assert (seen(limit), seen(limit, "b")) == (1, 1)
+    records.observe(decision.impressions())
+    assert (seen(limit), seen(limit, "b")) == (1, 1)
+    records.observe([{**decision.impressions()[0], "event_id": "elsewhere", "request_id": "r9"}])
+    assert seen(limit) == 2
+    records.settle("r1")
+    assert seen(limit) == 2
+
+
+def test_what_other_clocks_date_ahead_counts_now(clock: FixedClock) -> None:
+    limit = cap()
+    event = records_shown("a").impressions()[0]
+    PolicyRecords([limit], clock=clock).observe([{**event, "time": NOON + timedelta(days=400)}])
+    assert seen(limit) == 1
+    assert limit.count("ann", "a", NOON + timedelta(days=2)) == 0
+
+
+def test_a_decision_that_is_not_stored_is_taken_back(clock: FixedClock) -> None:
+    limit = cap()
+    records = PolicyRecords([limit], clock=clock)
+    records.reserve(records_shown("a"))
+    records.reserve(records_shown("a"))
+    assert seen(limit) == 1, "of decisions about one request one is stored"
+    records.reserve(records_shown("a", request_id="r2"))
+    records.settle("r1")
+    assert seen(limit) == 1
+    records.settle("unheard of")
+    records.settle("r2")
+    assert seen(limit) == 0
+
+
+def test_what_was_stored_takes_the_place_of_what_was_reserved(clock: FixedClock) -> None:
+    limit = cap()
+    records = PolicyRecords([limit], clock=clock)
+    records.reserve(records_shown("a"))
+    records.observe(records_shown("b").impressions())
+    assert (seen(limit), seen(limit, "b")) == (0, 1)
+
+
+def test_evidence_counts_what_is_stored_alone(clock: FixedClock) -> None:
+    counts = ItemCounts()
+    records = PolicyRecords([], counts, clock=clock)
+    decision = records_shown("a")
+    records.reserve(decision)
+    assert counts.counts(["a"])[0].tolist() == [0]
+    (impression,) = decision.impressions()
+    records.observe([impression, {**impression, "kind": "click", "policy_id": None}])
+    assert [each.tolist() for each in counts.counts(["a"])] == [[1], [1]]
+
+
+def test_it_says_which_events_it_needs(clock: FixedClock) -> None:
+    day = FrequencyCap(FrequencyCapConfig(hours=3))
+    budget = BudgetPacer(BudgetPacingConfig({"one": 1.0}), campaign={"a": "one"})
+    assert PolicyRecords(clock=clock).kinds == frozenset()
+    assert PolicyRecords([day], clock=clock).kinds == {"impression"}
+    assert PolicyRecords([day], clock=clock).since == NOON - timedelta(hours=3)
+    assert PolicyRecords([day, budget], clock=clock).since == NOON - timedelta(hours=12)
+    late = ItemCounts(response="purchase", since=NOON - timedelta(days=9))
+    assert PolicyRecords([day], late, clock=clock).since == NOON - timedelta(days=9)
+    assert PolicyRecords([day], late, clock=clock).kinds == {"impression", "purchase"}
+    assert PolicyRecords([day], ItemCounts(), clock=clock).since is None
+
+
+def test_old_impressions_are_forgotten(clock: FixedClock) -> None:
+    limit = cap()
+    records = PolicyRecords([limit], clock=clock)
+    records.observe(records_shown("a").impressions())
+    clock.advance(3 * 86_400)
+    assert seen(limit) == 1
+    records.observe(records_shown("b", request_id="r2").impressions())
+    assert seen(limit) == 0

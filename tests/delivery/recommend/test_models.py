@@ -1,30 +1,54 @@
+"""?"""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import ConfigError
-from adwright.delivery.counted import item_table
+from adwright.data.schema import Catalogue, validate_events
+from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sources.log import Log, save_log
+from adwright.delivery.counted import ItemItemRecommender, item_table
 from adwright.delivery.funnel.columns import ScoreMixture
-from adwright.delivery.popularity import Popularity
+from adwright.delivery.popularity import Popularity, save_popularity
+from adwright.delivery.recommend import models as module
+from adwright.delivery.recommend import models as shown
 from adwright.delivery.recommend.models import (
     CascadeTop,
+    ItemItemTop,
     PopularityTop,
     RetrieverTop,
     SequenceTop,
+    ShownTop,
     TopItems,
+    Wanted,
+    open_model,
+    stopped_in_log,
+    top_of_rows,
 )
 from adwright.delivery.recommend.people import People, people_of_log
+from adwright.delivery.recommend.run import recommend_all, recommend_file
 from adwright.delivery.served import Alone, ServedModel
 from adwright.delivery.stages.histories import microseconds
+from adwright.models.retrieval.item_item import ItemItemConfig
+from adwright.models.retrieval.neighbours import NeighbourConfig
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from tests.support.delivery.cascade_parts import (
     LATER,
     deployment,
     hcn,
+    histories,
     ranker,
     request,
     task,
@@ -32,7 +56,7 @@ from tests.support.delivery.cascade_parts import (
 )
 from tests.support.delivery.funnel_parts import SERVING, funnel
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
-from tests.support.delivery.single_models import past
+from tests.support.delivery.single_models import log, past
 
 IDS = task().items.ids
 USERS = ["u3", "nobody", "u1", "u7"]
@@ -115,3 +139,153 @@ def test_a_cascade_and_a_ranker_answer_as_they_serve() -> None:
 def test_a_ranker_of_sequences_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot search"):
         SequenceTop(hstu_ranker(), unseen=False)
+
+
+@given(st.integers(0, 5), st.integers(1, 700), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_it_is_what_sorting_each_row_gives(users: int, items: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.permuted(np.tile(np.arange(items), (users, 1)), axis=1).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.3] = -np.inf
+    columns, found = top_of_rows(scores, k)
+    for row in range(users):
+        order = np.argsort(-scores[row], kind="stable")[:k]
+        order = order[np.isfinite(scores[row][order])]
+        assert columns[row, : len(order)].tolist() == order.tolist()
+        assert found[row, : len(order)].tolist() == scores[row][order].tolist()
+        assert (columns[row, len(order) :] == -1).all()
+        assert (found[row, len(order) :] == -np.inf).all()
+
+
+@pytest.mark.parametrize("items", [3, 400, 5000])
+def test_of_equal_scores_the_lower_column_stands_first(items: int) -> None:
+    scores = np.zeros((2, items), np.float32)
+    scores[:, [1, 2]] = 5.0
+    scores[1, 0] = 5.0
+    columns, _ = top_of_rows(scores, 2)
+    assert columns[0].tolist() == [1, 2]
+    columns, _ = top_of_rows(scores, 3)
+    assert columns[1].tolist() == [0, 1, 2]
+
+
+def test_k_is_at_least_1() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        top_of_rows(np.zeros((1, 2), np.float32), 0)
+
+
+def rule(neighbours: int = 1, *, repeats: bool = True) -> ItemItemArtifact:
+    """So few neighbours that popular items have to fill the lists."""
+    config = ItemItemConfig(neighbours=NeighbourConfig(neighbours=neighbours), recency=0.4)
+    return ItemItemArtifact(fit_item_item(log_of_task(task()), config), IDS, repeats)
+
+
+@pytest.mark.parametrize("early", [0, 26])
+@pytest.mark.parametrize("unseen", [False, True])
+@pytest.mark.parametrize("neighbours", [1, 12])
+def test_item_item_top_everybody_gets_what_the_service_would_answer(
+    neighbours: int, unseen: bool, early: int
+) -> None:
+    model, at = rule(neighbours, repeats=not unseen), LATER - timedelta(days=early)
+    people = people_of_log(past(), item_table(IDS), users=USERS, at=microseconds(at))
+    top = ItemItemTop(model, unseen=unseen)
+    served = ItemItemRecommender(model, histories())
+    for k in (3, 12, 20):
+        found = top.best(people, k)
+        assert found.codes.shape == found.scores.shape == (4, k)
+        for row, user in enumerate(USERS):
+            answer = served.recommend(request(user, k=k, time=at))
+            mine = [IDS[code - 1] for code in found.codes[row] if code > 0]
+            assert mine == list(answer.item_ids[:k])
+            np.testing.assert_allclose(
+                found.scores[row][: len(mine)], answer.score[: len(mine)], rtol=1e-5
+            )
+            assert (found.codes[row][len(mine) :] == -1).all()
+            assert (found.scores[row][len(mine) :] == -np.inf).all()
+
+
+def test_users_are_filled_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = people_of_log(past(), item_table(IDS))
+    top = ItemItemTop(rule(), unseen=True)
+    whole = top.best(people, 5)
+    monkeypatch.setattr(module, "FILLED", 3)
+    part = top.best(people, 5)
+    assert part.codes.tolist() == whole.codes.tolist()
+    assert part.scores.tolist() == whole.scores.tolist()
+    assert top.best(people_of_log(past(), item_table(IDS), users=[]), 3).codes.shape == (0, 3)
+
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def shown_people(users: int) -> People:
+    nothing = np.zeros(0, np.int64)
+    names = pl.Series("user_id", [f"u{n}" for n in range(users)], pl.String)
+    return People(names, nothing, nothing, np.zeros(users + 1, np.int64), np.zeros(users, np.int64))
+
+
+def with_stops(folder: Path, *rows: tuple[str, str | None, datetime, float | None]) -> Path:
+    """The log of the small task with stops in it; its item i has the creative i-only."""
+    known = log()
+    ids = known.catalogue.items["item_id"]
+    creatives = pl.DataFrame({"creative_id": ids + "-only", "item_id": ids})
+    stops = pl.DataFrame(
+        [
+            {
+                **{"event_id": f"s{n}", "time": time, "request_id": "s", "user_id": "anna"},
+                **{"kind": "stop", "item_id": item, "creative_id": creative, "value": value},
+            }
+            for n, (item, creative, time, value) in enumerate(rows)
+        ],
+        schema_overrides={"creative_id": pl.String, "value": pl.Float64},
+    )
+    events = pl.concat([known.events.collect(), validate_events(stops)])
+    catalogue = Catalogue.checked(known.catalogue.items, creatives)
+    save_log(folder / "log", Log(events.lazy(), catalogue, known.users))
+    return folder / "log"
+
+
+@pytest.mark.parametrize("places", [1 << 21, 4])
+def test_what_is_hidden_is_passed_over_and_the_next_best_moves_up(
+    places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "PLACES", places)
+    top = PopularityTop(Popularity(list("abcd"), np.array([4.0, 3.0, 2.0, 1.0])), unseen=False)
+    found = ShownTop(top, {"a", "c", "unknown"}).best(shown_people(3), 2)
+    assert found.codes.tolist() == [[2, 4]] * 3
+    assert found.scores.tolist() == [[3.0, 1.0]] * 3
+    short = ShownTop(top, {"b"}).best(shown_people(1), 5)
+    assert short.codes.tolist() == [[1, 3, 4, -1, -1]]
+    assert short.scores[0, 3:].tolist() == [-np.inf, -np.inf]
+    assert ShownTop(top, {"unknown"}).best(shown_people(1), 2).codes.tolist() == [[1, 2]]
+    assert ShownTop(top, set("abcd")).best(shown_people(1), 2).codes.tolist() == [[-1, -1]]
+
+
+def test_the_log_says_what_is_stopped_at_a_moment(tmp_path: Path) -> None:
+    a, b, c = log().catalogue.items["item_id"].to_list()[:3]
+    hour = timedelta(hours=1)
+    source = with_stops(
+        tmp_path,
+        (a, None, NOW, None),
+        (a, None, NOW + hour, 0.0),
+        (b, f"{b}-only", NOW, 1.0),
+        (c, "another", NOW, None),
+    )
+    assert stopped_in_log(source, NOW) == {a, b}
+    assert stopped_in_log(source, NOW + hour) == {b}
+    assert stopped_in_log(source, NOW - hour) == frozenset()
+    sequences = tmp_path / "sequences"
+    atomic_write_text(sequences / "sequences.txt", "")
+    assert stopped_in_log(sequences, NOW) == frozenset()
+
+
+def test_a_file_of_recommendations_holds_nothing_that_is_stopped(tmp_path: Path) -> None:
+    ids = log().catalogue.items["item_id"].to_list()
+    weight = np.arange(len(ids), dtype=float)
+    save_popularity(tmp_path / "model", ids, weight)
+    source = str(with_stops(tmp_path, (ids[-1], None, NOW, None)))
+    wanted = Wanted(log=source)
+    assert set(recommend_all(tmp_path / "model", wanted, k=2)["item_id"]) == {ids[-2], ids[-3]}
+    written = recommend_file(tmp_path / "model", tmp_path / "out.parquet", wanted, k=2)
+    assert written.stopped == 1
+    assert ids[-1] not in pl.read_parquet(written.out)["item_id"]
+    early = Wanted(log=source, at=NOW - timedelta(hours=1))
+    assert open_model(tmp_path / "model", early).stopped == frozenset()

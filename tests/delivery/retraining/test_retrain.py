@@ -1,16 +1,49 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.delivery.popularity import save_popularity
-from adwright.delivery.retraining.retrain import RETRAINABLE, retrain
+from adwright.data.schema import Catalogue, validate_events
+from adwright.data.sources.log import Log, open_log, save_log
+from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
+from adwright.data.tasks.own.next_item import open_next_item
+from adwright.delivery.counted import ItemItemRecommender, load_item_item, train_item_item
+from adwright.delivery.funnel.build import FunnelConfig, build_funnel
+from adwright.delivery.funnel.funnel import Funnel
+from adwright.delivery.joined_log import join_logs
+from adwright.delivery.popularity import load_popularity, save_popularity
+from adwright.delivery.retraining import retrain as again
+from adwright.delivery.retraining.retrain import (
+    RETRAINABLE,
+    item_item_until,
+    popularity_until,
+    retrain,
+)
+from adwright.delivery.served import ServedModel
+from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.training.ranking.config import RunConfig, TaskConfig
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.ranking.run import run
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever
+from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.run import run_sequence
+from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun, open_sequences
+from tests.support.data.ranking_task import FIT, MODEL, START
+from tests.support.data.ranking_task import ITEMS as SHOP
 from tests.support.delivery.cascade_parts import deployment
-from tests.support.delivery.joined import world
+from tests.support.delivery.joined import compared, world
 from tests.support.store.small_world import ITEMS
 
 
@@ -42,3 +75,222 @@ def test_other_kinds_are_refused_before_anything_is_written(tmp_path: Path) -> N
         retrain(tmp_path / "a", joined, tmp_path / "b")
     assert "adwright train cascade" in fixed.value.hint
     assert not (tmp_path / "b").exists()
+
+
+def shown_log() -> Log:
+    """Requests of ten people over twenty days: three things shown, each may be clicked."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(600):
+        time = START + timedelta(hours=int(rng.integers(480)), seconds=n)
+        for place, item in enumerate(rng.choice(20, 3, replace=False)):
+            shown = (f"v{n}", f"u{n % 10}", f"i{item}")
+            rows.append((f"e{n}-{place}", time, "impression", *shown))
+            if rng.random() < (0.7 if item % 5 == n % 5 else 0.2):
+                rows.append((f"c{n}-{place}", time + timedelta(seconds=9), "click", *shown))
+    columns = ["event_id", "time", "kind", "request_id", "user_id", "item_id"]
+    events = validate_events(pl.DataFrame(rows, schema=columns, orient="row").sort("time"))
+    return Log(events.lazy(), Catalogue.checked(SHOP))
+
+
+def test_a_ranker_is_asked_for_the_newest_impressions(tmp_path: Path) -> None:
+    log = shown_log()
+    every = log.events.collect()
+    cut = START + timedelta(days=15)
+    save_log(tmp_path / "log", Log(every.filter(pl.col("time") < cut).lazy(), log.catalogue))
+    task = TaskConfig(kind="log", folder=tmp_path / "log", cache=tmp_path / "cache")
+    run(RunConfig(task=task, model=MODEL, fit=FIT, draws=20, base=False, out=tmp_path / "a"))
+    joined = join_logs(open_log(tmp_path / "log"), [every.filter(pl.col("time") >= cut)])
+    found = retrain(tmp_path / "a", joined, tmp_path / "b")
+    assert (found.kind, found.model) == ("ranker", tmp_path / "b" / "ranker")
+    new, old = Ranker.load(found.model), Ranker.load(tmp_path / "a" / "ranker")
+    assert new.model.config == old.model.config
+    assert [f.name for f in new.spec.features] == [f.name for f in old.spec.features]
+    assert {"new", "old"} < set(compared(found).reports)
+    assert "180 impressions after 2024-01-" in found.measured
+
+
+def test_a_task_is_told_by_the_features_of_its_ranker(tmp_path: Path) -> None:
+    """A ranker whose run names the folder of a task, which says nothing of how it was made."""
+    log = shown_log()
+    about = {"campaign_id": pl.lit("spring"), "context": pl.lit('{"depth": 2}')}
+    log = replace(log, events=log.events.with_columns(**about))
+    save_log(tmp_path / "log", log)
+    made = LogTaskConfig(item_features=("type",), context=("campaign_id",), numbers=("depth",))
+    task = build_log_task(log.events, log.catalogue, tmp_path, made)
+    folder = TaskConfig(kind="folder", folder=task.folder)
+    config = RunConfig(task=folder, model=MODEL, fit=FIT, draws=20, base=False, out=tmp_path / "a")
+    before = run(config, task=task).ranker
+    late = log.events.collect().with_columns(
+        pl.col("time") + timedelta(days=30),
+        *(pl.format("late-{}", name).alias(name) for name in ("event_id", "request_id")),
+    )
+    found = retrain(tmp_path / "a", join_logs(log, [late]), tmp_path / "b")
+    after = Ranker.load(found.model)
+    assert [f.name for f in after.spec.features] == [f.name for f in before.spec.features]
+
+
+def test_where_the_log_did_not_say_what_was_shown_negatives_are_drawn_again(tmp_path: Path) -> None:
+    log = shown_log()
+    every = log.events.collect()
+    cut = START + timedelta(days=15)
+    taken = every.filter(pl.col("time") < cut, kind="click")
+    save_log(tmp_path / "log", Log(taken.lazy(), log.catalogue))
+    task = TaskConfig(kind="log", folder=tmp_path / "log", cache=tmp_path / "cache")
+    run(RunConfig(task=task, model=MODEL, fit=FIT, draws=20, base=False, out=tmp_path / "a"))
+    joined = join_logs(open_log(tmp_path / "log"), [every.filter(pl.col("time") >= cut)])
+    assert not joined.shown
+    found = retrain(tmp_path / "a", joined, tmp_path / "b")
+    new, old = Ranker.load(found.model), Ranker.load(tmp_path / "a" / "ranker")
+    assert [f.name for f in new.spec.features] == [f.name for f in old.spec.features]
+    assert {"new", "old"} < set(compared(found).reports)
+    assert "rows after" in found.measured
+
+
+IDS = ITEMS["item_id"].to_list()
+
+
+def test_popularity_is_counted_anew_and_compared_without_what_is_asked(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    save_popularity(tmp_path / "a" / "model", IDS, np.arange(len(IDS), dtype=float))
+    (tmp_path / "a" / "config.json").write_text('{"log": "log"}')
+    found = retrain(tmp_path / "a", joined, tmp_path / "b")
+    popular, _, _ = load_popularity(found.model)
+    counts = joined.log.events.collect()["item_id"].value_counts(sort=True)
+    assert popular.item_ids[0] == counts["item_id"][0]
+    assert popular.weight.sum() == joined.old + joined.served
+    assert compared(found).differences["old"]["ndcg@10"].value > 0
+
+
+def test_a_half_life_is_kept(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    save_popularity(tmp_path / "a" / "model", IDS, np.arange(len(IDS), dtype=float))
+    (tmp_path / "a" / "config.json").write_text('{"half_life": 7}')
+    found = retrain(tmp_path / "a", joined, tmp_path / "b")
+    popular, _, _ = load_popularity(found.model)
+    events = joined.log.events.collect().filter(item_id="i03")
+    latest = joined.log.events.collect()["time"].max()
+    age = (latest - events["time"]).dt.total_seconds().to_numpy() / 86_400
+    weight = popular.weight[list(popular.item_ids).index("i03")]
+    assert weight == pytest.approx((0.5 ** (age / 7)).sum())
+
+
+def test_item_item_is_counted_anew_with_what_the_service_wrote(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    data = open_sequences(SequenceDataConfig(kind="events", path=tmp_path / "log"))
+    train_item_item(data, tmp_path / "a", log=str(tmp_path / "log"), seed=4, draws=20)
+    found = retrain(tmp_path / "a", joined, tmp_path / "b")
+    assert (found.kind, found.model) == ("item-item", tmp_path / "b" / "model")
+    assert list(compared(found).reports) == ["new", "old"]
+    new = load_item_item_of(found.model)
+    assert new.model.count.sum() == joined.old + joined.served
+    assert new.histories.events == joined.old + joined.served
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert (config["log"], config["seed"]) == (str(tmp_path / "b" / "log"), 4)
+    # Every event of the service is known to its histories at its own time.
+    served = joined.log.events.filter(time=joined.since).collect()
+    assert not new.histories.unknown(served).height
+    assert open_log(tmp_path / "b" / "log").events.collect().height == joined.old + joined.served
+
+
+def test_what_is_asked_is_not_counted(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    time = joined.log.events.collect()["time"].dt.epoch("us").sort()
+    cut = int(time[1500])
+    popular = popularity_until(joined.log, cut)
+    assert popular.weight.sum() == (time <= cut).sum()
+    rule, search = item_item_until(joined.log, cut, repeats=True, seed=0)
+    assert rule.model.count.sum() == (time <= cut).sum()
+    assert rule.model.config == search.config
+
+
+def load_item_item_of(folder: Path) -> ItemItemRecommender:
+
+    return load_item_item(load_artifact(folder))
+
+
+@pytest.mark.parametrize("kind", ["two-tower", "hcn"])
+def test_a_retriever_is_trained_as_before_and_both_are_asked(
+    tmp_path: Path, kind: RetrieverKind
+) -> None:
+    joined = world(tmp_path)
+    found = open_next_item(tmp_path / "log")
+    asked = RetrieverRun(
+        model=kind, epochs=1, draws=20, seed=5, threads=1, out=tmp_path / "a", log="log"
+    )
+    before = run_retriever(asked, found.task, repeats=found.choices.repeats)
+    told = retrain(tmp_path / "a", joined, tmp_path / "b")
+    assert (told.kind, told.model) == ("retriever", tmp_path / "b" / "model")
+    new = RetrieverArtifact.load(told.model)
+    assert type(new.model) is type(before.artifact.model)
+    assert new.count.sum() > before.artifact.count.sum()
+    config = json.loads((tmp_path / "b" / "config.json").read_text())["run"]
+    assert (config["epochs"], config["seed"], config["model"]) == (1, 5, kind)
+    assert config["log"] == str(tmp_path / "b" / "log")
+    assert list(compared(told).reports) == ["new", "old"]
+    assert "after" in told.measured
+
+
+def test_a_cascade_is_built_as_before(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    found = open_next_item(tmp_path / "log")
+    config = FunnelConfig(minutes=3, models=("two-tower",), draws=20, seed=2, threads=1)
+    build_funnel(found.task, tmp_path / "a", config, repeats=found.choices.repeats, log="log")
+    told = retrain(tmp_path / "a", joined, tmp_path / "b")
+    assert (told.kind, told.model) == ("cascade", tmp_path / "b" / "deployment")
+    again = json.loads((tmp_path / "b" / "config.json").read_text())
+    before = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert again["config"] == before["config"]
+    assert again["log"] == str(tmp_path / "b" / "log")
+    new = Funnel.load(told.model)
+    assert new.histories is not None
+    assert new.histories.events == joined.old + joined.served
+    served = joined.log.events.filter(time=joined.since).collect()
+    assert not new.histories.unknown(served).height
+    assert list(compared(told).reports) == ["new", "old"]
+
+
+SIZES = SASRecConfig(width=8, max_length=16, blocks=1, heads=1, repeats=True)
+FIT_SEQUENCES = SequentialConfig(epochs=1, batch=16, all_windows=True)
+
+
+def test_a_sequence_model_is_trained_as_before_and_both_are_asked(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    data = SequenceDataConfig(kind="events", path=tmp_path / "log")
+    asked = SequenceRun(
+        data=data, fit=FIT_SEQUENCES, draws=20, seed=5, threads=1, out=tmp_path / "a", model=SIZES
+    )
+    before = run_sequence(asked)
+    found = retrain(tmp_path / "a", joined, tmp_path / "b")
+    assert (found.kind, found.model) == ("sequence", tmp_path / "b" / "model")
+    new = SequenceArtifact.load(found.model)
+    assert new.model.config == before.artifact.model.config
+    assert (new.seed, new.report is not None) == (5, True)
+    assert new.count.sum() > before.artifact.count.sum()
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert config["fit"]["epochs"] == 1
+    assert config["data"]["path"] == str(tmp_path / "b" / "log")
+    assert open_log(tmp_path / "b" / "log").events.collect().height == joined.old + joined.served
+    assert list(compared(found).reports) == ["new", "old"]
+    saved = (tmp_path / "b" / "retrained.json").read_text()
+    assert saved == compared(found).to_json()
+    assert "after" in found.measured
+    assert "ndcg@10" in found.verdict()
+    with pytest.raises(ResourceError, match="already holds"):
+        retrain(tmp_path / "a", joined, tmp_path / "b")
+
+
+def test_a_published_model_without_its_run_keeps_its_sizes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = world(tmp_path)
+    data = SequenceDataConfig(kind="events", path=tmp_path / "log")
+    asked = SequenceRun(data=data, fit=FIT_SEQUENCES, draws=20, out=tmp_path / "a", model=SIZES)
+    artifact = run_sequence(asked).artifact
+    past = joined.log.events.collect()
+    ServedModel.of_log(artifact, past).save(tmp_path / "shop" / "v1")
+    quick = replace(asked, out=tmp_path / "quick")
+    monkeypatch.setattr(again, "default_run", lambda kind, own: quick if own else None)
+    found = retrain(tmp_path / "shop" / "v1", joined, tmp_path / "b")
+    assert SequenceArtifact.load(found.model).model.config.width == SIZES.width
+    assert "the defaults are taken" in caplog.text

@@ -1,21 +1,35 @@
+"""?"""
+
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
 from adwright.campaigns.store.store import Events, Store
+from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ResourceError
-from adwright.delivery.decision import Candidates, Decision, Request
-from adwright.service.decide.decider import Decider
+from adwright.delivery.decision import Candidates, Deadline, Decision, Request
+from adwright.service.decide.decider import (
+    Decider,
+    HungModels,
+    Load,
+    Pulse,
+    Shares,
+    commit_reserve,
+    missed,
+    shed,
+)
 from adwright.service.decide.schemas import decision_answer
 from adwright.web.errors import ApiError, Busy
 from tests.support.service.bench import AMPLE, Bench, Held, event
-from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request
+from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request, wait_until
 
 
 def items(decision: Decision) -> list[str]:
@@ -373,3 +387,271 @@ def test_equal_models_decide_equally_wherever_they_run(store: Store, tmp_path: A
     assert one == two
     assert len({tuple(slate) for slate in one}) == 20
     assert np.isfinite(store.events("acme")["propensity"].to_numpy()).all()
+
+
+def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
+    async def main() -> None:
+        pulse = Pulse(SystemClock())
+        assert pulse.lag == 0
+        pulse.start()
+        await asyncio.sleep(0.03)
+        time.sleep(0.3)  # somebody blocks the loop
+        await asyncio.sleep(0.02)
+        late = pulse.lag
+        assert 0.2 < late < 5
+        ends = time.monotonic() + 10
+        while pulse.lag > late / 2:
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)
+        pulse.stop()
+        await asyncio.sleep(0.03)
+        after = pulse.lag
+        time.sleep(0.1)
+        await asyncio.sleep(0.03)
+        assert pulse.lag == after, "it measures no more"
+        pulse.stop()
+
+    asyncio.run(main())
+
+
+def test_what_is_to_be_looked_at_is_looked_at_at_each_beat() -> None:
+    async def main() -> None:
+        beats: list[float] = []
+        pulse = Pulse(SystemClock(), beats.append)
+        pulse.start()
+        ends = time.monotonic() + 10
+        while len(beats) < 3:
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)
+        pulse.stop()
+
+    asyncio.run(main())
+
+
+MODEL = deployed()
+
+
+def watched(clock: FixedClock) -> HungModels:
+    return HungModels(clock, seconds=1.0, retry=10.0)
+
+
+def hang(hung: HungModels, clock: FixedClock, model: object = MODEL) -> None:
+    """A call that is late, is set aside, and returns a second later."""
+    with hung.call("acme", model, Deadline.after(0.5, clock)):  # type: ignore[arg-type]
+        clock.advance(1.6)
+        assert hung.look() == ["acme"]
+        clock.advance(1)
+
+
+def test_a_call_that_is_late_by_far_sets_its_model_aside(clock: FixedClock) -> None:
+    hung = watched(clock)
+    with hung.call("acme", MODEL, Deadline.after(0.5, clock)):
+        clock.advance(1.4)
+        assert hung.look() == []
+        assert not hung.aside("acme", MODEL)
+        clock.advance(0.2)
+        assert hung.look() == ["acme"]
+        assert hung.look() == [], "told once"
+        assert (hung.aside("acme", MODEL), len(hung)) == (True, 1)
+        assert not hung.aside("umbrella", MODEL)
+        clock.advance(1000)
+        assert hung.aside("acme", MODEL), "nobody else enters it"
+
+
+def test_a_deadline_that_was_over_before_gives_the_call_its_time(clock: FixedClock) -> None:
+    hung = watched(clock)
+    over = Deadline.after(0.0, clock)
+    clock.advance(5)
+    with hung.call("acme", MODEL, over):
+        clock.advance(0.9)
+        assert hung.look() == []
+        clock.advance(0.2)
+        assert hung.look() == ["acme"]
+
+
+def test_it_is_tried_again_after_a_while_and_later_if_it_hangs_again(clock: FixedClock) -> None:
+    hung = watched(clock)
+    hang(hung, clock)
+    assert hung.aside("acme", MODEL)
+    clock.advance(9.1)  # since it was set aside, 10.1 s
+    assert not hung.aside("acme", MODEL)
+    hang(hung, clock)
+    clock.advance(18.9)
+    assert hung.aside("acme", MODEL)
+    clock.advance(0.2)
+    assert not hung.aside("acme", MODEL)
+    with hung.call("acme", MODEL, Deadline.after(1, clock)):
+        assert len(hung) == 0
+    hang(hung, clock)
+    assert len(hung) == 1
+    clock.advance(9.1)
+    assert not hung.aside("acme", MODEL), "what was before it was well is forgotten"
+
+
+def test_another_model_in_its_place_is_called_at_once(clock: FixedClock) -> None:
+    hung, other = watched(clock), deployed("v2")
+    with hung.call("acme", MODEL, Deadline.after(0.5, clock)):
+        clock.advance(2)
+        hung.look()
+        assert not hung.aside("acme", other)
+        with hung.call("acme", other, Deadline.after(0.5, clock)):
+            pass
+        assert len(hung) == 0
+    assert not hung.aside("acme", other)
+
+
+def test_a_call_that_fails_has_ended(clock: FixedClock) -> None:
+    hung = watched(clock)
+    with pytest.raises(ZeroDivisionError), hung.call("acme", MODEL, Deadline.after(1, clock)):
+        raise ZeroDivisionError
+    clock.advance(100)
+    assert hung.look() == []
+
+
+def test_a_model_that_hangs_is_its_tenants_matter(store: Store) -> None:
+    hangs = Hashed()
+    hangs.go_on.clear()
+    models = {"acme": deployed(recommender=hangs), "umbrella": deployed()}
+    limits = {"hung_seconds": 0.1, "retry_seconds": 0.2, "model_threads": 1, "hung_threads": 1}
+    bench = Bench(store, models, **limits)
+
+    async def main(decider: Decider) -> None:
+        first = await decider.decide("acme", request("r1"), 0.1)
+        assert first.stage == "popularity"
+        await asyncio.to_thread(wait_until, lambda: decider.hung == 1)
+        began = time.monotonic()
+        aside = await decider.decide("acme", request("r2"), AMPLE)
+        assert aside.stage == "popularity"
+        assert time.monotonic() - began < AMPLE / 2, "nobody waits for the model"
+        other = await decider.decide("umbrella", request("r1"), AMPLE)
+        assert other.stage == "fine", "there is another thread"
+        assert (decider.is_hung("acme", models["acme"]), decider.stalled) == (True, False)
+        hangs.go_on.set()
+        await asyncio.sleep(0.3)
+        again = await decider.decide("acme", request("r3"), AMPLE)
+        assert again.stage == "fine"
+        assert decider.hung == 0
+
+    bench.run(main)
+    assert bench.value("adwright_decisions_rescued_total", reason="late") == 1
+    assert bench.value("adwright_decisions_rescued_total", reason="hung") == 1
+    assert hangs.batches == [1, 1]
+
+
+def test_a_slow_model_of_one_tenant_makes_no_other_late(store: Store) -> None:
+    slow = Hashed()
+    slow.go_on.clear()
+    bench = Bench(store, {"acme": deployed(recommender=slow), "umbrella": deployed()})
+
+    async def main(decider: Decider) -> None:
+        waiting = asyncio.create_task(decider.decide("acme", request(), AMPLE))
+        await asyncio.to_thread(slow.entered.wait, 10)
+        other = await decider.decide("umbrella", request(), AMPLE)
+        assert other.stage == "fine"
+        assert not waiting.done()
+        slow.go_on.set()
+        assert (await waiting).stage == "fine"
+
+    bench.run(main)
+
+
+def test_a_model_that_fails_at_each_call_is_logged_now_and_then(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(store, {"acme": deployed(recommender=Hashed(broken=True))})
+
+    async def decide(decider: Decider) -> None:
+        for n in range(3):
+            assert (await decider.decide("acme", request(f"r{n}"), AMPLE)).stage == "popularity"
+
+    bench.run(decide)
+    assert [record.message for record in caplog.records] == ["the model v1 of tenant acme failed"]
+
+
+LOAD = Load(own=3, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
+
+
+def test_the_wait_is_to_rescue_all_before_and_the_transactions() -> None:
+    assert LOAD.wait() == pytest.approx(5 * 0.002 + 2 * 0.005)
+    assert dataclasses.replace(LOAD, store=0).wait() == pytest.approx(5 * 0.002 + 0.005)
+    assert dataclasses.replace(LOAD, decisions=0).wait() == pytest.approx(0.002 + 0.010)
+
+
+def test_whoever_has_hardly_anything_in_work_is_let_in_whatever_others_do() -> None:
+    load = Load(own=2, decisions=80, per_rescue=100, store=100, per_commit=100)
+    assert shed(load, 0.001) is None
+    assert shed(load, 0) is None
+    assert shed(dataclasses.replace(load, own=3), 0.001) is not None
+
+
+def test_only_what_can_be_answered_in_time_is_let_in() -> None:
+    assert shed(LOAD, 0.021) is None
+    refusal = shed(LOAD, 0.019)
+    assert refusal is not None
+    assert (refusal.status, refusal.reason, refusal.code) == (429, "deadline", "too_busy")
+    assert refusal.headers == {"Retry-After": "1"}
+    idle = Load(own=0, decisions=0, per_rescue=0, store=0, per_commit=0)
+    assert shed(idle, 0.001) is None
+    busy = dataclasses.replace(idle, own=3)
+    assert shed(busy, 0.001) is None
+    over = shed(busy, 0.0)
+    assert over is not None
+    assert over.reason == "deadline"
+
+
+def test_the_time_to_come_back_grows_with_the_wait_within_bounds() -> None:
+    later = shed(dataclasses.replace(LOAD, per_rescue=1.0), 0.02)
+    assert later is not None
+    assert 5 <= int(later.headers["Retry-After"]) <= 6
+    never = shed(dataclasses.replace(LOAD, per_rescue=1e6), 0.02)
+    assert never is not None
+    assert never.headers["Retry-After"] == "60"
+
+
+def test_a_tenant_may_hold_as_much_as_is_still_free() -> None:
+    shares = Shares(100)
+    with ExitStack() as held:
+        for tenant, total in (("a", 50), ("b", 75)):
+            for _ in range(100):
+                if shares.fits(tenant):
+                    held.enter_context(shares.held(tenant))
+            assert shares.total == total
+        assert shares.fits("c", 25)
+        assert not shares.fits("c", 26)
+        assert not shares.fits("a")
+
+
+def test_what_is_held_is_given_back_whatever_happens() -> None:
+    shares = Shares(10)
+    with suppress(ZeroDivisionError), shares.held("a", 6):
+        assert shares.total == 6
+        assert not shares.fits("a")
+        raise ZeroDivisionError
+    assert shares.total == 0
+    assert shares.fits("a", 10)
+
+
+def test_what_stands_before_a_tenant_is_its_own_line_and_turns_of_others() -> None:
+    shares = Shares(1000)
+    with shares.held("flood", 400), shares.held("some", 3):
+        assert shares.before("new", 8) == 8 + 3
+        assert shares.before("some", 8) == 3 + 8
+        assert shares.before("flood", 8) == 400 + 3
+        with shares.held("new", 20):
+            assert shares.before("new", 8) == 20 + 24 + 3
+
+
+def test_the_reserve_for_writing_is_bounded() -> None:
+    assert commit_reserve(0.0, 0.04) == 0.004
+    assert commit_reserve(0.005, 0.04) == 0.010
+    assert commit_reserve(1.0, 0.04) == 0.02
+
+
+def test_a_missed_deadline_names_what_sets_it() -> None:
+    refusal = missed(0.2)
+    assert "deadline" in refusal.message
+    for words in ("deadline_ms with it", "setting deadline_ms", "come back in 1 s"):
+        assert words in refusal.hint
+    late = shed(LOAD, 0.019)
+    assert late is not None
+    assert late.message == refusal.message
