@@ -48,7 +48,9 @@ def cli_page() -> str:
     ]
     for path, command in _commands(get_command(app), "adwright"):
         lines += [f"## {path}", "", *(command.help or "").strip().splitlines(), ""]
-        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        arguments = [
+            one for one in command.params if one.param_type_name == "argument" and not one.hidden
+        ]
         usage = " ".join(
             one.name.upper() if one.required else f"[{one.name.upper()}]" for one in arguments
         )
@@ -60,6 +62,8 @@ def cli_page() -> str:
 
 def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
+        if command.hidden:  # a name of before
+            continue
         if hasattr(command, "commands"):
             yield from _commands(command, f"{path} {name}")
         else:

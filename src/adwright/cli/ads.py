@@ -43,11 +43,11 @@ def describe_ads(
     _show(opened_ads(record))
 
 
-@verb(app, "import")
+@verb(app, "import", by_place="out")
 def import_ads(
     export: Path,
-    out: Path,
     *,
+    out: Path,
     source: Literal["meta", "google", "tiktok", "table"] | None = None,
     columns: str | None = None,
     date_format: str = "",

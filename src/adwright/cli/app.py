@@ -16,10 +16,13 @@ from adwright.cli import (
     demo,
     ranker,
     recommend,
+    retire,
     retrain,
     serve,
     simulate,
     store,
+    train,
+    tune,
 )
 from adwright.cli.agent import app as agent
 from adwright.cli.audit import app as audit
@@ -28,10 +31,7 @@ from adwright.cli.creative import app as creative
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.lm import app as lm
 from adwright.cli.programs import app as programs
-from adwright.cli.retire import app as retire
 from adwright.cli.shared import echo, fail
-from adwright.cli.train import app as train
-from adwright.cli.tune import app as tune
 from adwright.core.errors import AdwrightError
 from adwright.core.progress import printable
 from adwright.core.version import __version__
@@ -54,6 +54,14 @@ class Root(TyperGroup):
         """Keep the words, for what is said after Ctrl-C."""
         ctx.meta[_WORDS] = tuple(args)
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The words in the order of the panels."""
+        order = list(GROUPS)
+        words: list[str] = super().list_commands(ctx)
+        return sorted(
+            words, key=lambda name: order.index(vars(self.commands[name])["rich_help_panel"])
+        )
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; with --debug, errors pass through with their traceback."""
@@ -141,24 +149,19 @@ def _root(
         logger.addHandler(handler)
 
 
-demo.register(app)
-ranker.register(app)
-recommend.register(app)
-serve.register(app)
-retrain.register(app)
-simulate.register(app)
-app.add_typer(train.app, name="train")
-app.add_typer(data.app, name="data")
-app.add_typer(ads.app, name="ads")
-app.add_typer(retire.app, name="retire")
-app.add_typer(author.app, name="author")
-app.add_typer(creative.app, name="creative")
-app.add_typer(audit.app, name="audit")
-app.add_typer(agent.app, name="agent")
-app.add_typer(store.app, name="store")
-app.add_typer(lm.app, name="lm")
-app.add_typer(programs.app, name="programs")
-app.add_typer(tune.app, name="tune")
+#: Panel of the help: its groups. Their single verbs name their panel by themselves.
+GROUPS = {
+    "Data": {"data": data.app, "ads": ads.app, "store": store.app},
+    "Ads": {"author": author.app, "creative": creative.app, "audit": audit.app},
+    "Recommend": {"train": train.app},
+    "Language models": {"lm": lm.app, "tune": tune.app, "programs": programs.app},
+    "Operate": {"agent": agent.app, "retire": retire.app},
+}
+for one in (demo, ranker, recommend, retrain, simulate, serve):
+    one.register(app)
+for panel, groups in GROUPS.items():
+    for name, group in groups.items():
+        app.add_typer(group, name=name, rich_help_panel=panel)
 
 
 def main() -> None:

@@ -66,11 +66,11 @@ def describe_log(
     _show(found)
 
 
-@verb(app, "import")
+@verb(app, "import", by_place="out")
 def import_log(
     source: str,
-    out: Path,
     *,
+    out: Path,
     items: Path | None = None,
     creatives: Path | None = None,
     campaigns: Path | None = None,
@@ -168,11 +168,11 @@ def import_log(
         _save(out, log, found, with_task, overwrite=replacing)
 
 
-@verb(app, "export")
+@verb(app, "export", by_place="out")
 def export_log(
     source: str,
-    out: Path,
     *,
+    out: Path,
     form: Literal["parquet", "csv", "atomic"] = "parquet",
     name: str = "log",
     items: Path | None = None,

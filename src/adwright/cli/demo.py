@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    verb(app, "demo")(demo)
+    verb(app, "demo", panel="Data")(demo)
 
 
 def demo(

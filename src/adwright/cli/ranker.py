@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verbs but `train`, which stands in a group of its own."""
-    verb(app, "evaluate")(evaluate)
-    verb(app, "score")(score)
-    verb(app, "explain")(explain)
-    verb(app, "export")(export)
+    verb(app, "evaluate", panel="Recommend")(evaluate)
+    verb(app, "score", panel="Recommend")(score)
+    verb(app, "explain", panel="Recommend")(explain)
+    verb(app, "export", panel="Recommend", by_place="out")(export)
 
 
 def train(
@@ -269,8 +269,8 @@ def explain(
 
 def export(
     model: Path,
-    out: Path,
     *,
+    out: Path,
     force: bool = False,
 ) -> None:
     """Export a model to ONNX, after comparing what it says with what the file says.

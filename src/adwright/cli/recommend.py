@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    verb(app, "recommend")(recommend)
+    verb(app, "recommend", panel="Recommend")(recommend)
 
 
 def recommend(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    verb(app, "retrain")(retrain)
+    verb(app, "retrain", panel="Recommend")(retrain)
 
 
 def retrain(

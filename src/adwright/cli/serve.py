@@ -27,9 +27,9 @@ _MODELS = Path("models")
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    verb(app, "serve")(serve)
-    verb(app, "publish")(publish)
-    verb(app, "key")(key)
+    verb(app, "serve", panel="Operate")(serve)
+    verb(app, "publish", panel="Operate")(publish)
+    verb(app, "key", panel="Operate")(key)
 
 
 def serve(

@@ -29,7 +29,7 @@ _POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STR
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    verb(app, "simulate")(simulate)
+    verb(app, "simulate", panel="Operate")(simulate)
 
 
 def simulate(

@@ -21,14 +21,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from adwright.core.config import Ge, Gt, Help, Le, Lt
+from adwright.core.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -48,37 +51,94 @@ COMMON = {
 _LINE = re.compile(r"(\w+)(?: \(([^)]*)\))?: (.*)", re.DOTALL)
 
 
+class _Command(TyperCommand):
+    """A verb that still takes the names that its options had before."""
+
+    renamed: Mapping[str, str] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the names of now in the place of those of before, and say so."""
+        for at, word in enumerate(args):
+            name, sign, value = word.partition("=")
+            if name in self.renamed:
+                _tell_renamed(name, self.renamed[name])
+                args[at] = self.renamed[name] + sign + value
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Without the arguments of before."""
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece != "[]"]
+
+
 def verb(
-    app: typer.Typer, name: str, *, panel: str | None = None, text: str | None = None
+    app: typer.Typer,
+    name: str,
+    *,
+    panel: str | None = None,
+    text: str | None = None,
+    once: str = "",
+    was: Mapping[str, str] | None = None,
+    by_place: str = "",
 ) -> Callable[[F], F]:
-    """A decorator that adds a function to `app` as the command `name`. panel: of the help in which
-    it stands. text: its help, in place of the docstring's."""
+    """A decorator that adds a function to `app` as the command `name`.
+
+    panel: of the help in which it stands. text: its help, in place of the docstring's.
+    What had another name before is taken with a note: once, the verb; was, options, as
+    {"--least": "--min-gain"}; by_place, the option that was an argument.
+    """
 
     def _add(function: F) -> F:
-        made = _command(function, text)
-        app.command(name, help=made.__doc__, rich_help_panel=panel)(made)
+        made = _command(function, text, by_place)
+        cls = type("_Verb", (_Command,), {"renamed": was or {}})
+        app.command(name, cls=cls, help=made.__doc__, rich_help_panel=panel)(made)
+        if once:
+
+            @wraps(made)
+            def _before(**given: Any) -> None:
+                _tell_renamed(once, name)
+                made(**given)
+
+            app.command(once, cls=cls, help=made.__doc__, hidden=True)(_before)
         return function
 
     return _add
 
 
-def _command(function: Callable[..., None], text: str | None) -> Callable[..., None]:
+def _tell_renamed(old: str, new: str) -> None:
+    typer.echo(f"note: {old} is now {new}; the old form goes with the next release", err=True)
+
+
+def _command(function: Callable[..., None], text: str | None, by_place: str) -> Callable[..., None]:
     """What typer makes a command of."""
     told, said = _told(function)
     hints = get_type_hints(function, include_extras=True)
     options: list[inspect.Parameter] = []
     groups: dict[str, tuple[Any, list[str]]] = {}
+    old = f"{by_place}_by_place"
     for one in inspect.signature(function).parameters.values():
         hint = hints[one.name]
         if hasattr(getattr(hint, "__post_init__", None), "checks"):
             within = list(_fields(hint))
             groups[one.name] = hint, [each.name for each in within]
             options += within
-        else:
-            options.append(_option(one, hint, said.get(one.name, ("", COMMON.get(one.name, "")))))
+            continue
+        about = said.get(one.name, ("", COMMON.get(one.name, "")))
+        if one.name == by_place:
+            kept = Annotated[Path | None, typer.Argument(hidden=True, metavar="")]
+            options.append(one.replace(name=old, annotation=kept, default=None))
+            one, hint = one.replace(default=None), Path | None  # noqa: PLW2901
+        options.append(_option(one, hint, about))
 
     @wraps(function)
     def _run(**given: Any) -> None:
+        if by_place:
+            before = given.pop(old)
+            if before is not None and given[by_place] is None:
+                _tell_renamed(f"{before} without a name", f"--{by_place} {before}")
+                given[by_place] = before
+            if given[by_place] is None:
+                where = f"--{by_place}"
+                raise ConfigError("no destination is named", where=where, hint=f"add {where} PATH")
         for name, (cls, names) in groups.items():
             given[name] = cls(**{each: given.pop(each) for each in names})
         function(**given)

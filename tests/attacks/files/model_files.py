@@ -32,7 +32,7 @@ MAIN = "from adwright.cli import main; main()"
 VERBS = {
     "tune run": ["tune", "run", "--data", "{pairs}", "--out", "{out}", "--steps", "1"],
     "lm generate": ["lm", "generate", "hello", "--max-tokens", "2"],
-    "tune offsite own": ["tune", "offsite", "own", "--out", "{out}", "--wait", "1"],
+    "tune offsite owner": ["tune", "offsite", "own", "--out", "{out}", "--wait", "1"],
 }
 
 

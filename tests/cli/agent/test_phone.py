@@ -1,4 +1,4 @@
-"""adwright agent phone."""
+"""adwright agent check-phone."""
 
 from __future__ import annotations
 

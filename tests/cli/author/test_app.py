@@ -9,7 +9,7 @@ from tests.support.commands import call
 
 def test_the_verbs_are_named_in_the_order_of_their_use() -> None:
     verbs = ["write", "status", "review", "edit", "undo", "diff", "export"]
-    verbs += ["preferences", "describe"]
+    verbs += ["preferences", "evaluate"]
     named = re.findall(r"^\W+(\w+)  ", call("author", "--help"), re.MULTILINE)
     assert [one for one in named if one in verbs] == verbs
     for verb in verbs:

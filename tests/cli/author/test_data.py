@@ -15,7 +15,7 @@ from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 
 RUN = CliRunner()
 app = typer.Typer(cls=Root)
-verb(app, "data")(data)
+verb(app, "data", by_place="out")(data)
 app.command("other")(lambda: None)
 
 

@@ -1,4 +1,4 @@
-"""adwright author describe, as it is typed."""
+"""adwright author evaluate, as it is typed."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = call(*train, "--before", "2026-04-01", "--epochs", 2, "--dry-run")
     assert "Would write" in said
     assert not (place / "run").exists()
-    assert "Next: adwright retire predict" in call(*train, "--before", "2026-04-01", "--epochs", 2)
+    assert "Next: adwright retire list" in call(*train, "--before", "2026-04-01", "--epochs", 2)
     items = pl.DataFrame({"creative_id": [f"a{n}" for n in range(160)]})
     known = pl.read_parquet(place / "ads" / "creatives.parquet")["creative_id"]
     items = pl.DataFrame({"creative_id": known}).with_columns(

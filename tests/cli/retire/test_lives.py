@@ -4,13 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.cli.retire.lives import (
-    RecordOptions,
-    kept_options,
-    opened_lives,
-    period_of,
-    said_period,
-)
+from adwright.cli.retire import RecordOptions, kept_options, opened_lives, period_of, said_period
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.creative.lifetime.lives import DeliveryLives
 from adwright.data.sources.complete_journey import CompleteJourney

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typer.testing import CliRunner
 
-from adwright.cli.train.app import app
+from adwright.cli.train import app
 
 
 def test_every_model_has_its_verb() -> None:

@@ -27,7 +27,7 @@ def test_a_model_is_tuned_where_the_texts_are(tmp_path: Path) -> None:
     rows = [{"prompt": said, "answer": answer} for said, answer in pairs(20)]
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
     command = [python(), "-c", "from adwright.cli import main; main()"]
-    command += ["tune", "offsite", "own", "--model", str(base)]
+    command += ["tune", "offsite", "owner", "--model", str(base)]
     command += ["--out", str(out), "--kept", "2", "--wait", "100", "--distil", str(file)]
     owner = subprocess.Popen(
         [*command, "--distil-steps", "2"],
@@ -43,7 +43,7 @@ def test_a_model_is_tuned_where_the_texts_are(tmp_path: Path) -> None:
         assert said[:2] == ["listening", "on"], owner.stderr.read()
         arguments = ["--data", str(file), "--connect", said[2], "--rank", "4", "--epochs", "4"]
         arguments += ["--rate", "0.02", "--out", str(theirs)]
-        found = RUN.invoke(app, ["tune", "offsite", "train", *arguments])
+        found = RUN.invoke(app, ["tune", "offsite", "trainer", *arguments])
         assert found.exit_code == 0, found.output
         assert "trainable" in found.output
         _, errors = owner.communicate(timeout=100)
@@ -66,7 +66,7 @@ def test_a_model_is_tuned_where_the_texts_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["4711", "here:", "here:99999", "here:x", "here:7000"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
     found = RUN.invoke(
-        app, ["tune", "offsite", "train", "--data", str(tmp_path), "--connect", address]
+        app, ["tune", "offsite", "trainer", "--data", str(tmp_path), "--connect", address]
     )
     assert found.exit_code != 0
     assert "HOST:PORT/TOKEN" in f"{found.output}{found.exception}"

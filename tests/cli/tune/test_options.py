@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any, get_args
 
-from adwright.cli.tune import app, offsite, options, revive
+from adwright.cli import tune as app
+from adwright.cli import tune as offsite
+from adwright.cli import tune as options
+from adwright.cli import tune as revive
 
 
 def test_a_loss_has_four_digits_or_is_a_dash() -> None:

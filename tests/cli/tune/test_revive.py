@@ -1,4 +1,4 @@
-"""adwright tune revive: a cloud in a process of its own, and a device."""
+"""adwright tune split: a cloud in a process of its own, and a device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.training.offsite_pair import model, pairs, tokenizer
 pytest.importorskip("transformers")
 
 RUN = CliRunner()
-DEVICE = ["tune", "revive", "device"]
+DEVICE = ["tune", "split", "client"]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_device_tunes_beside_a_cloud(data: Path, tmp_path: Path) -> None:
     model(2).save_pretrained(base)
     tokenizer(base)
     command = [python(), "-c", "from adwright.cli import main; main()"]
-    command += ["tune", "revive", "cloud", "--model", str(base), "--wait", "100"]
+    command += ["tune", "split", "server", "--model", str(base), "--wait", "100"]
     cloud = subprocess.Popen(
         command,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -80,7 +80,7 @@ def test_a_dry_run_says_what_would_be_done(data: Path, tmp_path: Path) -> None:
     assert plain["rule"] == {"window": 3, "alive": 0.25, "revived": 0.05}
     assert plain["lora"]["targets"] == ["q_proj", "v_proj"]
     assert not (tmp_path / "none").exists()
-    found = RUN.invoke(app, ["tune", "revive", "cloud", "--targets", "up_proj", "--dry-run"])
+    found = RUN.invoke(app, ["tune", "split", "server", "--targets", "up_proj", "--dry-run"])
     assert json.loads(found.output)["targets"] == ["up_proj"]
 
 

@@ -6,7 +6,7 @@
 left and right are the sources of the texts on that side, which may differ from rater to rater;
 choice is a side or "tie"; scores are 1 to 5. The rubric, and what follows it, may be left out;
 further keys are passed over. Where a rater has judged a pair twice, the later line holds.
-`adwright author review` writes it, and `adwright author describe` reads it: who wins, and whether
+`adwright author review` writes it, and `adwright author evaluate` reads it: who wins, and whether
 raters agree.
 """
 

@@ -1,4 +1,4 @@
-"""What `adwright author describe` does: read all that it is given, judge, and report.
+"""What `adwright author evaluate` does: read all that it is given, judge, and report.
 
 sources = DescribeSources(Path("products.csv"), Path("queries.csv"), Path("judgements.csv"),
                           drafts=(Path("out"),))

@@ -20,10 +20,14 @@ app = typer.Typer(
         "`explore` reads an app and writes its document and a careful policy; `do` makes a script "
         "of a task and runs it, asking about each change; `replay` does a kept task again without "
         "a model; `verify` looks whether it still could; `report` reads a run again and checks "
-        "that nobody changed it. `policy` prints a policy, or checks one; `phone` looks whether a "
-        "phone can be driven."
+        "that nobody changed it. `policy` prints a policy, or checks one; `check-phone` looks "
+        "whether a phone can be driven."
     ),
     no_args_is_help=True,
 )
-for one in (explore, do, replay, verify, report, policy, phone):
+verb(app, "explore")(explore)
+verb(app, "do", was={"--folder": "--out"})(do)
+verb(app, "replay", was={"--folder": "--out"})(replay)
+for one in (verify, report, policy):
     verb(app, one.__name__)(one)
+verb(app, "check-phone", once="phone")(phone)

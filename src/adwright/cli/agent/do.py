@@ -82,7 +82,7 @@ def do(
         threads: Threads to compute with; 0 takes what fits.
         confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
             without it each is asked about on the terminal, and refused where there is none.
-        folder: For the run: trace, pictures, page; by default a new one.
+        folder (--out): For the run: trace, pictures, page; by default a new one.
         keep: Keep a verified run under this name, for `replay`.
         phone: In the viewport of a phone, emulated by Chromium.
         dry_run: Run it, but let no request leave that may write; say what would have been sent.

@@ -1,4 +1,4 @@
-"""adwright agent phone."""
+"""adwright agent check-phone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def phone(
     The drivers conform to ADB 34 and to recorded UIAutomator trees, and have not been run on a
     device yet: this is how one tries. Exit code 1 where something does not work.
 
-        adwright agent phone emulator-5554
+        adwright agent check-phone emulator-5554
 
     Options:
         serial: Of the phone, as `adb devices` lists it.

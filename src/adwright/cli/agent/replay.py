@@ -53,7 +53,7 @@ def replay(
         macros: Folder of kept tasks; by default shop.macros for shop.txt.
         confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
             without it each is asked about on the terminal, and refused where there is none.
-        folder: For the run: trace, pictures, page; by default a new one.
+        folder (--out): For the run: trace, pictures, page; by default a new one.
         phone: In the viewport of a phone, emulated by Chromium.
         dry_run: Let no request leave that may write.
     """

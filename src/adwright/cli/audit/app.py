@@ -11,8 +11,6 @@ from adwright.cli.audit.run import run
 from adwright.cli.audit.watch import watch
 from adwright.cli.verbs import verb
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help=(
         "How far can a seller's text push a product up a model's list, and how is that bounded?\n\n"
@@ -23,9 +21,10 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-verb(app, "run")(run)
+WAS = {"--calls": "--budget", "--own": "--mine", "--rule": "--likelihood"}
+verb(app, "run", was=WAS)(run)
 verb(app, "report")(report)
-verb(app, "certify")(certify)
+verb(app, "certify", was=WAS)(certify)
 verb(app, "verify")(verify)
-verb(app, "ask")(ask)
-verb(app, "watch")(watch)
+verb(app, "ask", was=WAS)(ask)
+verb(app, "watch", was=WAS)(watch)

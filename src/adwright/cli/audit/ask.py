@@ -55,8 +55,8 @@ def ask(
         texts_of: Old: --columns texts=, several by commas.
         merchant: Old: --columns merchant=.
         model: A model by its usual name, a folder, or its name at --url.
-        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
-            what the name is worth without its record.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
         average: Rank by the mean over so many orders of the products.
         reasons (--reasons/--facts-alone): Whether the model writes reasons.
     """

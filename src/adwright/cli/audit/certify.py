@@ -90,8 +90,8 @@ def certify(
         where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
         most: Only so many rows, the first ones; 0 for all.
         model: A model by its usual name, a folder, or its name at --url.
-        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
-            what the name is worth without its record.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
     """
     from adwright.audit.certificate.certificate import make_certificate
     from adwright.audit.certificate.signed import make_key, read_key, write_signed

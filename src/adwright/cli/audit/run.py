@@ -82,11 +82,11 @@ def run(
     over all runs and for the best of them, what other products lost, and what it cost: report.html,
     report.json and report.csv in the folder.
 
-        adwright audit run coffee.jsonl --own --orders 20
+        adwright audit run coffee.jsonl --mine --orders 20
 
-        adwright audit run coffee.jsonl --own --tiers T0,T2 --product "ColdBrew Master" --runs 3
+        adwright audit run coffee.jsonl --mine --tiers T0,T2 --product "ColdBrew Master" --runs 3
 
-        adwright audit run coffee.jsonl --own --resume --fail-above 20
+        adwright audit run coffee.jsonl --mine --resume --fail-above 20
 
     Options:
         file: The products: JSON lines, CSV or Parquet, a row each.
@@ -95,7 +95,7 @@ def run(
         tiers: Kinds of attacks, by commas: T0, T1, T2, T3, T4, control.
         product: Only this product is pushed; repeat it for several.
         runs: Runs of each attack, by its seed.
-        calls: Calls of the model for each attack that searches.
+        calls (--budget): Calls of the model for each attack that searches.
         request: What the shopper asks; made of the file's name without it.
         columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
             and texts (which sellers write; each again for several), merchant. Others are guessed,
@@ -106,15 +106,15 @@ def run(
         merchant: Old: --columns merchant=.
         where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
         most: Only so many rows, the first ones; 0 for all.
-        own: Declare that this catalogue is your own; attacks need that.
+        own (--mine): Declare that this catalogue is your own; attacks need that.
         ranker: likelihood: by how likely the model finds each name as the first of its list,
             which needs no answer of it; chat: by the list that it answers, as an endpoint
             always is.
         model: A model by its usual name, a folder, or its name at --url.
         url: An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its
             key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
-        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
-            what the name is worth without its record.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
         average: Rank by the mean over so many orders of the products.
         defend: Put the defences before the ranker: normalised texts, a guard where there are
             texts enough to fit one, each listing by itself, and the bound on what texts may do.

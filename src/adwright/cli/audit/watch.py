@@ -82,8 +82,8 @@ def watch(
         model: A model by its usual name, a folder, or its name at --url.
         url: An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its
             key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
-        rule: Of likelihoods: their sum over a name's tokens, their mean, or prior, the sum less
-            what the name is worth without its record.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
     """
     from adwright.audit.watch.usual import kept_guard
     from adwright.audit.watch.watch import CatalogueWatch, WatchConfig

@@ -26,5 +26,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for one in (write, status, review, edit, undo, diff, export, preferences, describe, data, tune):
+verb(app, "write", by_place="out")(write)
+for one in (status, review, edit, undo, diff):
     verb(app, one.__name__)(one)
+verb(app, "export", by_place="out")(export)
+verb(app, "preferences", by_place="out")(preferences)
+verb(app, "evaluate", once="describe", was={"--seen": "--training-queries"})(describe)
+verb(app, "data", by_place="out")(data)
+verb(app, "tune")(tune)

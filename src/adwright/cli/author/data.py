@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 def data(
-    out: Path,
     *,
+    out: Path,
     folder: Path | None = None,
     pricerunner: Path | None = None,
     intention: Path | None = None,
@@ -65,8 +65,8 @@ def data(
     With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
     tells it, and texts with a word that it bans are left out.
 
-    Examples: `adwright author data rows --folder data`,
-    `adwright author data rows --catalogue shop.csv --columns id=sku,title=name,category=kind`.
+    Examples: `adwright author data --out rows --folder data`,
+    `adwright author data --out rows --catalogue shop.csv --columns id=sku,title=name`.
 
     Options:
         out: Folder for train, valid and test, and the report.

@@ -1,4 +1,4 @@
-"""adwright author describe: are the written descriptions better, by search, clicks and people?"""
+"""adwright author evaluate: are the written descriptions better, by search, clicks and people?"""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def describe(
         gain: Worth of a grade: 2^grade - 1, or the grade.
         k1: BM25: worth of a word's second time.
         b: BM25: how much long texts are held back.
-        seen: Table with a column `query`: what the writer was given.
+        seen (--training-queries): Table with a column `query`: what the writer was given.
         echo: From this share of a query's pairs of words on, with a word that no fact of the
             product has, a description echoes it.
         keep_echoes: Let descriptions that echo a query count.

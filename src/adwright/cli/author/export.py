@@ -46,8 +46,8 @@ def diff(
 
 def export(
     folder: Path,
-    file: Path,
     *,
+    out: Path,
     every: bool = False,
     products: Path | None = None,
     force: bool = False,
@@ -57,19 +57,19 @@ def export(
     All other cells are as they came. `adwright author diff` shows before what changes, and
     `adwright author undo --export` takes the last export back.
 
-        adwright author export out shop_new.csv
+        adwright author export drafts --out shop_new.csv
 
     Options:
         folder: Folder that `adwright author write` wrote to.
-        file: The new table: .csv, .tsv, .txt, .jsonl or .parquet.
+        out: The new table: .csv, .tsv, .txt, .jsonl or .parquet.
         every (--all): Drafts that wait for a decision, too; never rejected ones.
         products: The table, where it is no longer where the job found it.
     """
     from adwright.authoring.writer.exporting import export_texts
 
-    allowed_to_replace(file, force=force)
+    allowed_to_replace(out, force=force)
     which: ExportWhich = "all" if every else "approved"
-    done = export_texts(folder, file, which=which, products=products)
-    typer.echo(f"{done.texts:,} texts in {file}, {done.changed:,} cells changed")
+    done = export_texts(folder, out, which=which, products=products)
+    typer.echo(f"{done.texts:,} texts in {out}, {done.changed:,} cells changed")
     if done.missing:
         show_table(["no longer in the table"], [[one] for one in done.missing[:_SHOWN]])

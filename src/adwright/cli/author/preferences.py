@@ -16,8 +16,8 @@ __all__ = ["preferences"]
 
 def preferences(
     folder: Path,
-    out: Path,
     *,
+    out: Path,
     force: bool = False,
 ) -> None:
     """Write what reviewers preferred, as data that a model learns from.
@@ -26,7 +26,7 @@ def preferences(
     same slot. Each line has `chosen` and `rejected`, both conversations that begin with what the
     model was asked.
 
-        adwright author preferences drafts preferences.jsonl
+        adwright author preferences drafts --out preferences.jsonl
 
         adwright tune run --data preferences.jsonl --messages-field chosen --out tuned
 

@@ -57,7 +57,7 @@ def review(
     `adwright author preferences` what models learn from.
 
     With --pairs or --against people compare two texts without knowing where these come from:
-    `adwright author describe` says who won, and whether they agree.
+    `adwright author evaluate` says who won, and whether they agree.
 
     Where ADWRIGHT_REVIEW_KEY is set, each reviewer signs in with that key and a name.
 

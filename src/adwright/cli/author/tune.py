@@ -11,7 +11,7 @@ import typer
 # Typer reads the annotations of a verb while it runs.
 from adwright.authoring.recipe import Profile
 from adwright.cli.shared import allowed_to_replace, show_facts
-from adwright.cli.tune.options import as_loss, read_settings
+from adwright.cli.tune import as_loss, read_settings
 from adwright.core.config import Count, Ge, Natural
 
 if TYPE_CHECKING:

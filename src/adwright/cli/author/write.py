@@ -28,8 +28,8 @@ _SHOWN = 5
 
 def write(
     products: Path,
-    out: Path,
     *,
+    out: Path,
     slots: str = "headline,description",
     platform: Literal["google-rsa", "google-shopping", "meta", "amazon"] | None = None,
     variants: Annotated[int, Ge(1), Le(100)] = 1,
@@ -79,7 +79,7 @@ def write(
     Look first: `--dry-run` checks everything without asking a model, and `--sample 20` writes for
     20 products alone.
 
-        adwright author write shop.csv out --slots headline,description --platform google-rsa
+        adwright author write shop.csv --out out --slots headline,description --platform google-rsa
 
     Exit codes: 0 where all is written, 3 where some texts failed (`adwright author status OUT`
     tells why), 4 where the budget was used up, 2 for a mistake.

@@ -16,16 +16,23 @@ __all__ = ["app"]
 app = typer.Typer(
     help=(
         "Will an ad be clicked, will it be remembered, and what of it says so?\n\n"
-        "`describe` writes down what ads say and show. `train` learns from ads whose clicks or "
+        "`annotate` writes down what ads say and show. `train` learns from ads whose clicks or "
         "recall were counted, `score` answers for new ones, with intervals, and `explain` shows "
         "on a page what moved each answer. `improve` writes ads that are remembered better, `edit` "
         "edits pictures towards more clicks."
     ),
     no_args_is_help=True,
 )
-verb(app, "describe")(describe)
+verb(app, "annotate", once="describe")(describe)
 app.add_typer(train, name="train")
 verb(app, "score")(score)
 verb(app, "explain")(explain)
 verb(app, "improve")(improve)
-verb(app, "edit")(edit)
+WAS = {
+    "--calls": "--budget",
+    "--form": "--format",
+    "--least": "--min-gain",
+    "--line": "--overlay-text",
+    "--second": "--holdout-judge",
+}
+verb(app, "edit", was=WAS)(edit)

@@ -1,4 +1,4 @@
-"""adwright creative describe: what ads say and show, in fields and in sentences."""
+"""adwright creative annotate: what ads say and show, in fields and in sentences."""
 
 from __future__ import annotations
 

@@ -69,20 +69,20 @@ def edit(
         ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
             one such file.
         judge: Run of `creative train clicks` on ads with pictures; repeat it for an ensemble,
-            whose lower bound is then raised. With pareto also runs of `creative train recall`,
-            and lifetime models that read pictures.
+            whose lower bound is then raised. With pareto also runs of `creative train
+            memorability`, and lifetime models that read pictures.
         approver: Who lets the edits pass; stands in the log.
         out: Folder of the job.
-        second: A judge that the search never asks: trained with another seed.
+        second (--holdout-judge): A judge that the search never asks: trained with another seed.
         edits: What may be edited, by commas: exposure, contrast, saturation, temperature,
             background_blur, crop, text, faces.
-        line: Words that `text` lays over it.
+        line (--overlay-text): Words that `text` lays over it.
         protect: What stays, such as logo, price and legal line: a table
             (ad,left,top,right,bottom,what) or a folder of masks, white where it stays.
         method: Of the search; pareto for judges of several things.
-        calls: Edited pictures judged of an ad, at most.
-        least: Share that the click rate has to rise by with a single judge.
-        form: Of the edited files.
+        calls (--budget): Edited pictures judged of an ad, at most.
+        least (--min-gain): Share that the click rate has to rise by with a single judge.
+        form (--format): Of the edited files.
         faces: Folder with a model of faces and its encoder, or a file of weights that e4e's
             authors published (StyleGAN2); left out, the model of drawn portraits.
         directions: TOML: which directions may be used, which are locked; left out, the model's

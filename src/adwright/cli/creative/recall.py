@@ -1,4 +1,4 @@
-"""adwright creative train recall: from ads whose recall was counted."""
+"""adwright creative train memorability: from ads whose recall was counted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def recall(
             one such file.
         out: Folder for the run.
         score: Column of how well it was remembered; usual names are guessed.
-        of: Column of tries, where --score counts how many succeeded.
+        of (--trials): Column of tries, where --score counts how many succeeded.
         scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
         form: encoder: frozen encoders and ridges, seconds. language: a language model is tuned
             to answer in two digits, minutes to hours.

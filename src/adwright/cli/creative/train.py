@@ -19,5 +19,5 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 verb(app, "clicks")(clicks)
-verb(app, "recall")(recall)
-verb(app, "writer")(writer)
+verb(app, "memorability", once="recall", was={"--of": "--trials"})(recall)
+verb(app, "seed", once="writer", was={"--of": "--trials"})(writer)

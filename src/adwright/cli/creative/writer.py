@@ -1,4 +1,4 @@
-"""adwright creative train writer, and improve: ads that are remembered better (SEED)."""
+"""adwright creative train seed, and improve: ads that are remembered better (SEED)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def writer(
         out: Folder of the run.
         pool: Further ads of that kind whose recall nobody counted.
         score: Column of how well it was remembered; usual names are guessed.
-        of: Column of tries, where --score counts how many succeeded.
+        of (--trials): Column of tries, where --score counts how many succeeded.
         scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
         rounds: At most so many.
         samples: Ads that a round writes for a brief.
@@ -129,7 +129,7 @@ def improve(
     Options:
         ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
             one such file.
-        model: Run of `creative train writer`.
+        model: Run of `creative train seed`.
         out: Table, .csv or .parquet; else some are shown.
         samples: Written for each ad.
         columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,

@@ -1,14 +1,11 @@
 """Settings: frozen dataclasses, to and from files, and checked where they are built."""
 
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
 from adwright.core.config.declared import (
     Count,
     Finite,
-    Ge,
-    Gt,
     Help,
-    Le,
-    Lt,
-    MinLen,
     Natural,
     NotNegative,
     Positive,

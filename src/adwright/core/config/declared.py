@@ -46,25 +46,6 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 from adwright.core.config.names import require_known
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "Count",
-    "Finite",
-    "Ge",
-    "Gt",
-    "Help",
-    "Le",
-    "Lt",
-    "MinLen",
-    "Natural",
-    "NotNegative",
-    "Positive",
-    "check_literals",
-    "choices_of",
-    "range_of",
-    "require_count",
-    "settings",
-]
-
 T = TypeVar("T")
 
 #: Of a long tuple so many values are looked at.

@@ -12,8 +12,6 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["closest_name", "names_at", "require_known", "suggesting"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -16,23 +16,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from annotated_types import Ge, Gt, Le, Lt
 
-from adwright.core.config.declared import Ge, Gt, Le, Lt, range_of
+from adwright.core.config.declared import range_of
 from adwright.core.config.names import closest_name, names_at
 from adwright.core.errors import ConfigError
 from adwright.core.regular import read_regular
 
-__all__ = [
-    "from_jsonable",
-    "load_toml",
-    "read_toml",
-    "to_jsonable",
-    "with_current_names",
-    "with_overrides",
-]
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 T = TypeVar("T")
 
@@ -97,6 +91,9 @@ def from_jsonable(cls: type[T], values: dict[str, Any], *, source: str | None = 
     type. Types are strict: "8" and true are not numbers; an integer is accepted where a float is
     asked for. All problems are named, unknown keys with the closest that there is.
     """
+    # Half the time that `adwright -h` would take.
+    from pydantic import TypeAdapter, ValidationError
+
     source = source or cls.__name__
     # Strict checking of Python objects would refuse a list for a tuple and text for a path;
     # strict checking of JSON accepts exactly those, which is what a file can hold.
@@ -160,6 +157,8 @@ def to_jsonable(config: object) -> dict[str, Any]:
             where=repr(config)[:80],
             hint="pass the config object itself",
         )
+    from pydantic import TypeAdapter
+
     cls: type[Any] = type(config)
     try:
         values = TypeAdapter(cls).dump_python(config, mode="json", warnings="error")

@@ -128,6 +128,6 @@ def _asked(out: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"this is no writer that was trained on recall: {error}",
             where=str(path),
-            hint="name a run of `adwright creative train writer`",
+            hint="name a run of `adwright creative train seed`",
         ) from error
     return found

@@ -1,4 +1,4 @@
-"""Both sides of offsite-tuning from files: what `adwright tune offsite own` and `train` do.
+"""Both sides of offsite-tuning from files: what `adwright tune offsite owner` and `train` do.
 
 own      a model            ->  OUT, the model with the trained ends, as transformers keeps it
 train    a file of pairs    ->  OUT/run, the resumable training, and OUT/report.json

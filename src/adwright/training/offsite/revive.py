@@ -1,4 +1,4 @@
-"""Both sides of kill and revive from files: what `adwright tune revive cloud` and `device` do.
+"""Both sides of kill and revive from files: what `adwright tune split server` and `device` do.
 
 cloud    a model            ->  computes for one device, keeps nothing
 device   a file of pairs    ->  OUT/tuned, a LoRA as `adwright tune run` writes it, and

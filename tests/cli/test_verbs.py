@@ -1,0 +1,125 @@
+"""From a function to a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Help, Le, Natural, settings
+from adwright.core.errors import ConfigError
+
+
+@settings
+class Brew:
+    """How tea is made.
+
+    Options:
+        leaves (--tea): Which leaves.
+    """
+
+    leaves: str = "oolong"
+    share: Annotated[float, Ge(0), Le(1), Help("How full the cup is.")] = 0.5
+    offline: bool = False
+
+
+app = typer.Typer()
+
+
+@app.callback()
+def root() -> None:
+    """Of the house."""
+
+
+@verb(app, "serve", once="pour", was={"--guests": "--people"}, by_place="out")
+def serve(
+    table: str,
+    *,
+    out: Path,
+    brew: Brew,
+    people: Count = 1,
+    sugar: Natural | None = None,
+    warm: bool = True,
+    kind: Literal["cup", "bowl"] = "cup",
+    as_json: bool = False,
+    seed: Natural = 0,
+) -> None:
+    """Serve tea.
+
+    To the last.
+
+    Options:
+        table ([TABLE]): Where they
+            sit.
+        out: Where it is put.
+        people: How many there are.
+        as_json (--json): Print JSON.
+    """
+    typer.echo(f"{table} {out} {brew} {people} {sugar} {warm} {kind} {as_json} {seed}")
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_options_are_those_of_the_signature() -> None:
+    words = "--people 2 --sugar 0 --no-warm --kind bowl --json --seed 3 --tea green --share 1"
+    found = typed("serve", "hall", "--out", "a", *words.split(), "--offline")
+    brew = "Brew(leaves='green', share=1.0, offline=True)"
+    assert found.stdout == f"hall a {brew} 2 0 False bowl True 3\n"
+    assert "note" not in found.output
+    assert typed("serve", "hall", "--out", "a").stdout.endswith(" 1 None True cup False 0\n")
+
+
+@pytest.mark.parametrize("words", ["--people 0", "--sugar -1", "--share 1.5", "--kind mug"])
+def test_bounds_and_choices_are_checked(words: str) -> None:
+    found = typed("serve", "hall", "--out", "a", *words.split())
+    assert found.exit_code == 2
+    assert words.split(maxsplit=1)[0] in found.output
+
+
+def test_the_help_is_the_docstring() -> None:
+    told = " ".join(typed("serve", "--help").output.split())
+    for text in ("Serve tea. To the last.", "[TABLE]", "Where they sit.", "How many there are."):
+        assert text in told
+    for text in ("--tea", "Which leaves.", "How full the cup is.", "The same seed gives"):
+        assert text in told
+    assert "Never download" in told
+    assert "Options:" not in told
+    assert "by_place" not in told
+    assert "pour" not in typed("--help").output
+
+
+def test_forms_of_before_are_taken_with_a_note() -> None:
+    found = typed("pour", "hall", "a", "--guests=2")
+    assert found.stdout.startswith("hall a Brew(")
+    assert " 2 None" in found.stdout
+    for note in (
+        "--guests is now --people",
+        "a without a name is now --out a",
+        "pour is now serve",
+    ):
+        assert note in found.stderr
+
+
+def test_a_destination_is_needed_once() -> None:
+    with pytest.raises(ConfigError, match="no destination"):
+        typed("serve", "hall")
+    # What is named wins.
+    assert typed("serve", "hall", "b", "--out", "a").stdout.startswith("hall a ")
+
+
+def test_a_line_that_says_no_option_is_refused() -> None:
+    def odd(*, out: Path) -> None:
+        """Do.
+
+        Options:
+            out without a colon
+        """
+
+    with pytest.raises(TypeError, match="no option is 'out without"):
+        verb(app, "odd")(odd)
