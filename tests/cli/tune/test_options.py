@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, get_args
+from typing import Any
 
-from adwright.cli import tune as app
-from adwright.cli import tune as offsite
-from adwright.cli import tune as options
-from adwright.cli import tune as revive
+from typer.main import get_command
+
+from adwright.cli.tune import app, as_loss
 
 
 def test_a_loss_has_four_digits_or_is_a_dash() -> None:
-    assert options.as_loss(1.23456) == "1.2346"
-    assert options.as_loss(0.0) == "0.0000"
-    assert options.as_loss(None) == "-"
+    assert as_loss(1.23456) == "1.2346"
+    assert as_loss(0.0) == "0.0000"
+    assert as_loss(None) == "-"
 
 
 def test_an_option_reads_alike_in_all_verbs() -> None:
-    verbs = (app.run, offsite.own, offsite.train, revive.cloud, revive.device)
-    helps: dict[str, set[Any]] = {}
-    for verb in verbs:
-        for name, each in inspect.signature(verb, eval_str=True).parameters.items():
-            if name in ("model", "data", "group", "epochs", "batch", "rate", "max_length", "port"):
-                helps.setdefault(name, set()).add(get_args(each.annotation)[1].help)
+    group: Any = get_command(app)
+    verbs = [group.commands["run"]]
+    verbs += [group.commands["offsite"].commands[name] for name in ("owner", "trainer")]
+    verbs += [group.commands["split"].commands[name] for name in ("server", "client")]
+    helps: dict[str, set[str]] = {}
+    for each in (option for verb in verbs for option in verb.params):
+        if each.name in ("model", "data", "group", "epochs", "batch", "rate", "max_length", "port"):
+            helps.setdefault(each.name, set()).add(each.help)
     assert len(helps) == 8
     assert all(len(found) == 1 for found in helps.values())
