@@ -36,7 +36,7 @@ def test_an_export_is_checked_and_kept(here: Path) -> None:
     dry = run("ads", "import", "meta.csv", "ads", "--dry-run")
     assert "Would write ads" in dry
     assert not (here / "ads").exists()
-    kept = run("ads", "import", "meta.csv", "ads", "--time-zone", "Europe/Paris")
+    kept = run("ads", "import", "meta.csv", "--out", "ads", "--time-zone", "Europe/Paris")
     assert "Written to ads" in kept
     assert "Repaired: " in kept  # the total
     record = open_delivery(here / "ads")
