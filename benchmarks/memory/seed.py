@@ -44,19 +44,22 @@ from typing import Any
 from adwright.core.assets import cache_folder
 from adwright.core.journal import read_rows
 from adwright.creative.memory.outcomes import scores_of_d_prime
-from adwright.creative.memory.seed.config import SeedBudget, SeedConfig
-from adwright.creative.memory.seed.judges import ModelEncoder, RidgeJudge, two_judges
-from adwright.creative.memory.seed.measures import Measured, compared, measure
-from adwright.creative.memory.seed.parts import RunParts, run_parts
-from adwright.creative.memory.seed.plan import plan_seed
-from adwright.creative.memory.seed.pool import KnownAd, SeedData
-from adwright.creative.memory.seed.report import SeedReport
-from adwright.creative.memory.seed.rounds import run_seed
-from adwright.creative.memory.seed.sampling import WrittenAds
-from adwright.creative.memory.seed.texts.copying import CopyIndex
-from adwright.creative.memory.seed.texts.filters import AdFilters
-from adwright.creative.memory.seed.writer import TunedWriter, WriterRow, recall_rows
 from adwright.creative.records.encoders import HashedText
+from adwright.creative.seed.judges import ModelEncoder, RidgeJudge, two_judges
+from adwright.creative.seed.measures import Measured, compared, measure
+from adwright.creative.seed.pool import (
+    KnownAd,
+    RunParts,
+    SeedBudget,
+    SeedConfig,
+    SeedData,
+    plan_seed,
+    run_parts,
+)
+from adwright.creative.seed.report import SeedReport
+from adwright.creative.seed.rounds import run_seed
+from adwright.creative.seed.texts import AdFilters, CopyIndex
+from adwright.creative.seed.writer import TunedWriter, WriterRow, WrittenAds, recall_rows
 from adwright.lm.open_model import open_model
 from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.lm.torch_engine.config import TorchConfig

@@ -20,8 +20,6 @@ from adwright.creative.memory.language import load_language_memory
 from adwright.creative.response.fitted import KIND as CLICK_KIND
 from adwright.creative.response.fitted import FittedClickRate
 
-__all__ = ["JUDGES", "open_judge"]
-
 #: Kind of an artifact to what opens it.
 JUDGES: Mapping[str, Callable[[Path], AdJudge]] = {
     CLICK_KIND: FittedClickRate.load,

@@ -1,4 +1,4 @@
-"""The commands of SEED; its rounds are tested in creative/memory/seed."""
+"""The commands of SEED; its rounds are tested in creative/seed."""
 
 from __future__ import annotations
 

@@ -15,12 +15,16 @@ from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.core.hashing import sha256_bytes
 from adwright.creative.records.cells import (
     LARGEST_COUNT,
+    LINKS,
     DecimalSign,
+    assign_creatives,
     bare,
     by_distinct,
+    check_links,
     check_rows,
     find_decimal,
     is_absent,
+    links_of,
     read_number,
 )
 from adwright.creative.records.creative import (
@@ -39,7 +43,6 @@ from adwright.creative.records.delivery import (
     say,
     summarise_days,
 )
-from adwright.creative.records.links import LINKS, assign_creatives, check_links, links_of
 from adwright.data.checks import Check, in_file
 from adwright.data.schema import CREATIVE_SCHEMA
 

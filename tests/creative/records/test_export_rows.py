@@ -21,9 +21,14 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.creative.records.delivery import DeliveryRecord, NoteTaker
-from adwright.creative.records.export_columns import name_export
 from adwright.creative.records.export_file import read_export
-from adwright.creative.records.export_rows import DeliveryOptions, is_zone, only_rows, read_rows
+from adwright.creative.records.export_rows import (
+    DeliveryOptions,
+    is_zone,
+    name_export,
+    only_rows,
+    read_rows,
+)
 from adwright.creative.records.import_delivery import import_delivery
 
 CLOCK = FixedClock(datetime(2026, 3, 1, 12, tzinfo=UTC))

@@ -18,13 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from adwright.creative.judging import Judgements
-from adwright.creative.memory.seed.config import SeedConfig
-from adwright.creative.memory.seed.pool import KnownAd, SeedData, known_ads
-from adwright.creative.memory.seed.rounds import run_seed
-from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.creative.memory.seed.texts.filters import AdFilterConfig
-from adwright.creative.memory.seed.writer import TuneCost, WriterRow
 from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.seed.pool import KnownAd, SeedConfig, SeedData, known_ads
+from adwright.creative.seed.rounds import run_seed
+from adwright.creative.seed.texts import AdBrief, AdFilterConfig
+from adwright.creative.seed.writer import TuneCost, WriterRow
 from adwright.lm.engine.generation import LanguageModel
 from tests.support.writing import Teller
 

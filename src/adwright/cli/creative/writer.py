@@ -72,10 +72,8 @@ def writer(
         text: Old: --columns text=.
     """
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
-    from adwright.creative.memory.seed.config import SeedBudget, SeedConfig
-    from adwright.creative.memory.seed.plan import plan_seed
-    from adwright.creative.memory.seed.pool import SeedData, known_ads
-    from adwright.creative.memory.writer_run import train_writer
+    from adwright.creative.seed.improve import train_writer
+    from adwright.creative.seed.pool import SeedBudget, SeedConfig, SeedData, known_ads, plan_seed
 
     chosen = ChosenColumns(columns, id_column, title, words, brand, seconds, "", "", text)
     table = read_recall(opened_ads(ads, chosen), scores=ScoreColumns(score, scale or "", of))
@@ -145,7 +143,7 @@ def improve(
     import polars as pl
 
     from adwright.core.errors import ConfigError
-    from adwright.creative.memory.writer_run import rewrite
+    from adwright.creative.seed.improve import rewrite
     from adwright.data.sources.tables import write_table
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):

@@ -48,8 +48,6 @@ from adwright.creative.faces.aligning import FaceAligner, FacePlace, SkippedFace
 from adwright.creative.records.encoders import opened_image
 from adwright.creative.records.media import opened_media
 
-__all__ = ["EditedFile", "FileEditor", "opened_picture"]
-
 _SIGNED = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 

@@ -77,29 +77,6 @@ from adwright.core.config import Ge, Gt, Le, settings
 from adwright.core.errors import AssetError, ConfigError, DataError, MissingExtraError
 from adwright.creative.records.faces_and_words import FaceFinder
 
-__all__ = [
-    "LEFT_EYE",
-    "MOUTH_CORNERS",
-    "POINTS",
-    "RIGHT_EYE",
-    "AlignLimits",
-    "AlignedFace",
-    "AlignedFaces",
-    "BoxFinder",
-    "FaceAligner",
-    "FaceMesh",
-    "FacePlace",
-    "FacePoints",
-    "LiteModel",
-    "Point",
-    "SkippedFace",
-    "SubjectFinder",
-    "cut_at",
-    "place_of_points",
-    "require_picture",
-]
-
-
 Point = tuple[float, float]
 Pixels = NDArray[np.uint8]
 

@@ -54,16 +54,6 @@ from adwright.core.config import load_toml, settings
 from adwright.core.errors import ConfigError
 from adwright.creative.faces.stylegan import Generator
 
-__all__ = [
-    "AllowedDirection",
-    "Directions",
-    "DirectionsFile",
-    "LockedDirection",
-    "NamedDirections",
-    "named_directions",
-    "sefa",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Directions:

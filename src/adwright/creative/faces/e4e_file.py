@@ -76,24 +76,6 @@ from adwright.core.hashing import sha256_file
 from adwright.creative.faces.fitted import FittedFaces
 from adwright.creative.faces.stylegan import Generator, GeneratorConfig, channels_at
 
-__all__ = [
-    "E4E_MARKER",
-    "E4E_SIDE",
-    "ROSINALITY_MARKER",
-    "E4eEncoder",
-    "Named",
-    "PublicEncoder",
-    "config_of",
-    "e4e_encoder",
-    "load_e4e",
-    "prefix_before",
-    "read_checkpoint",
-    "require_filter",
-    "require_square",
-    "rosinality_generator",
-]
-
-
 #: A file of safetensors begins with the length of a JSON object, in 8 bytes.
 _LENGTH = 8
 

@@ -47,15 +47,6 @@ from adwright.creative.faces.stylegan import (
     leaky,
 )
 
-__all__ = [
-    "FaceEncoder",
-    "Refined",
-    "feature_distance",
-    "pixel_error",
-    "refine",
-]
-
-
 _WIDTH = 64
 _SIDES = (4, 8, 16)
 

@@ -45,15 +45,6 @@ from adwright.creative.faces.encoder import FaceEncoder, pixel_error, refine
 from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
-__all__ = [
-    "DRAWN",
-    "ENCODER_KIND",
-    "FACES_KIND",
-    "FittedEncoder",
-    "FittedFaces",
-    "as_pictures",
-]
-
 
 def as_pictures(pixels: NDArray[np.uint8]) -> Tensor:
     """float [N, 3, S, S], -1 to 1, of uint8 [N, S, S, 3]."""

@@ -43,11 +43,6 @@ from adwright.creative.faces.e4e_file import PublicEncoder, load_e4e
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.faces.stylegan import Generator
 
-__all__ = [
-    "GeneratorMover",
-    "OpenedFaces",
-]
-
 
 class GeneratorMover:
     """See the module. invert: from pictures float [N, 3, S, S], -1 to 1, to W+ [N, rows, D].

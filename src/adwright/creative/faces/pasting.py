@@ -40,14 +40,6 @@ from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.creative.faces.aligning import AlignedFace, FacePlace, SkippedFace, require_picture
 
-__all__ = [
-    "PasteSettings",
-    "Pasted",
-    "face_mask",
-    "pasted",
-]
-
-
 _CORNERS = 96
 #: Bits behind the point of OpenCV's coordinates.
 _SHIFT = 4

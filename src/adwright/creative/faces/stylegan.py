@@ -51,23 +51,6 @@ from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "Discriminator",
-    "EqualConv",
-    "EqualLinear",
-    "Generator",
-    "GeneratorConfig",
-    "ModulatedConv",
-    "Noise",
-    "blurred",
-    "channels_at",
-    "channels_last",
-    "doubled",
-    "group_deviation",
-    "leaky",
-]
-
-
 _SLOPE = 0.2
 _EPS = 1e-8
 #: The filter of all changes of resolution, of each axis, with sum 1.

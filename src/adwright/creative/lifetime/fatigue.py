@@ -21,8 +21,6 @@ import numpy.typing as npt
 from adwright.core.config import Count, Gt, Lt, settings
 from adwright.core.errors import DataError
 
-__all__ = ["FatigueRule", "LifeSeries", "fall_from_peak", "fires_at", "low_in_a_row"]
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 

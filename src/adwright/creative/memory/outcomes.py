@@ -34,15 +34,6 @@ from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import Tabular
 from adwright.data.table_door import find_column, listed, usual_columns
 
-__all__ = [
-    "Measure",
-    "RecallTable",
-    "ScoreColumns",
-    "d_prime",
-    "read_recall",
-    "scores_of_d_prime",
-]
-
 Floats = NDArray[np.float64]
 #: What was measured: a share of people, or d'.
 Measure = Literal["share", "d_prime"]

@@ -25,14 +25,6 @@ from adwright.data.columns import TableInMemory, as_polars, check_columns
 from adwright.data.ids import why_no_id
 from adwright.data.schema import CREATIVE_SCHEMA
 
-__all__ = [
-    "CREATIVES",
-    "SLOTS",
-    "Creative",
-    "creatives_table",
-    "from_table",
-]
-
 #: The parts of an ad's text.
 SLOTS = ("headline", "description", "body", "call_to_action", "brand")
 

@@ -29,9 +29,8 @@ import pyarrow as pa
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.creative.records.cells import LARGEST_COUNT, check_rows
+from adwright.creative.records.cells import LARGEST_COUNT, check_links, check_rows, links_of
 from adwright.creative.records.creative import CREATIVES, creatives_table, from_table
-from adwright.creative.records.links import check_links, links_of
 from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import (
     TableInMemory,

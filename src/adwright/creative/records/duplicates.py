@@ -27,15 +27,6 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
 from adwright.creative.records.creative import SLOTS
 
-__all__ = [
-    "Likeness",
-    "group_pairs",
-    "near_duplicates",
-    "near_pairs",
-    "normal_text",
-    "perceptual_hash",
-]
-
 #: What near-duplicates share: the look of their image, their text, or both.
 Likeness = Literal["image", "text", "both"]
 

@@ -31,8 +31,6 @@ from adwright.data.checks import Locate, in_file
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, memory_left, named_as, reading
 from adwright.data.sources.frames import Tabular, as_frame
 
-__all__ = ["ExportTable", "read_export"]
-
 _TEXTS = (".csv", ".tsv", ".txt")
 _SEPARATORS = (",", ";", "\t", "|")
 _GZIP = b"\x1f\x8b"

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.creative.records.cells import check_rows
+from adwright.creative.records.cells import assign_creatives, check_links, check_rows
 from adwright.creative.records.creative import SLOTS, Creative, creatives_table
 from adwright.creative.records.delivery import (
     KEY,
@@ -28,17 +28,21 @@ from adwright.creative.records.delivery import (
     check_delivery,
     say,
 )
-from adwright.creative.records.export_columns import DeliverySource, known_names, name_export
 from adwright.creative.records.export_file import read_export
-from adwright.creative.records.export_keys import read_day
-from adwright.creative.records.export_rows import DeliveryOptions, is_zone, only_rows, read_rows
-from adwright.creative.records.links import assign_creatives, check_links
+from adwright.creative.records.export_rows import (
+    DeliveryOptions,
+    DeliverySource,
+    is_zone,
+    known_names,
+    name_export,
+    only_rows,
+    read_day,
+    read_rows,
+)
 from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import from_arrow
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
-
-__all__ = ["import_delivery"]
 
 _ADDED = ("impressions", "clicks", "spend", "conversions", "conversion_value")
 _PEOPLE = ("reach", "frequency")

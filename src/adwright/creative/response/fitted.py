@@ -31,8 +31,6 @@ from adwright.creative.response.models import AutoInt, AutoIntConfig, LinearPart
 from adwright.creative.response.rates import BetaPrior, RateCalibration
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
-__all__ = ["KIND", "FittedClickRate", "Reference", "answers_of"]
-
 KIND = "click_rate"
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]

@@ -1,22 +1,29 @@
+""""""
+
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-
-from adwright.core.errors import AdwrightError, ConfigError, DataError
-from adwright.creative.memory.seed.rounds import run_seed
-from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.creative.memory.seed.writer import TunedWriter, WriterRow, recall_rows
-from adwright.lm.engine.generation import GenerationConfig
+from adwright.core.errors import AdwrightError, ConfigError, DataError, ResumeError
+from adwright.core.journal import append_rows, read_rows
+from adwright.creative.seed.rounds import run_seed
+from adwright.creative.seed.texts import AdBrief
+from adwright.creative.seed.writer import TunedWriter, WriterRow, recall_rows, write_ads
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Usage
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.creative.seed_rounds import CONFIG, WordJudge, seed_ads, seed_data
 from tests.support.lm.tiny_llama import save_tiny
+from tests.support.writing import Teller
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
 
 BRIEF = AdBrief("b", brand="tea")
 ROWS = [WriterRow(BRIEF.messages(), f"a cup of tea {at}", f"g{at}", "s") for at in range(12)]
@@ -133,3 +140,75 @@ def test_a_whole_run_on_a_tiny_model(writer: TunedWriter, tmp_path: Path) -> Non
     assert (
         run_seed(config, seed_data(24, pool=4), writer, *judges, tmp_path).rounds == report.rounds
     )
+
+
+BRIEFS = [AdBrief(f"b{at}", brand=f"Brand {at}") for at in range(5)]
+ASKED_SAMPLING = replace(CONFIG, batch=2, tokens=40)
+
+
+def opening(model: Teller) -> Callable[[], contextmanager[LanguageModel]]:  # type: ignore[valid-type]
+    @contextmanager
+    def opened() -> Iterator[LanguageModel]:
+        yield model
+
+    return opened
+
+
+def echoing() -> Teller:
+    return Teller(lambda prompt, call: prompt.splitlines()[1].removeprefix("Brand: ") + " is warm")
+
+
+def test_each_brief_gets_its_ads_in_batches(tmp_path: Path) -> None:
+    model, told = echoing(), list[Usage]()
+    found = write_ads(
+        BRIEFS, opening(model), ASKED_SAMPLING, tmp_path / "x", samples=3, seed=7, told=told.append
+    )
+    assert found is not None
+    assert [one.brief.id for one in found] == [one.id for one in BRIEFS]
+    assert found[3].texts == ("Brand 3 is warm",) * 3
+    assert found[3].cut == (False,) * 3
+    assert [(count, config.seed) for count, config in model.calls] == [(6, 7), (6, 13), (3, 19)]
+    assert {config.temperature for _, config in model.calls} == {ASKED_SAMPLING.temperature}
+    assert sum(one.completion_tokens for one in told) == 15 * len("Brand 3 is warm ")
+
+
+def test_what_has_no_end_is_noted(tmp_path: Path) -> None:
+    short = replace(ASKED_SAMPLING, tokens=5)
+    found = write_ads(BRIEFS[:1], opening(echoing()), short, tmp_path / "x", samples=1, seed=0)
+    assert found is not None
+    assert (found[0].texts, found[0].cut) == (("Brand",), (True,))
+
+
+def test_only_what_is_missing_is_written(tmp_path: Path) -> None:
+    """Whole batches stay; a batch that was cut off is asked for again as it was."""
+    whole, parts = tmp_path / "a", tmp_path / "b"
+    write_ads(BRIEFS, opening(echoing()), ASKED_SAMPLING, whole, samples=2, seed=1)
+    parts.write_bytes(b"\n".join(whole.read_bytes().split(b"\n")[:3]) + b"\n{")
+    model = echoing()
+    found = write_ads(BRIEFS, opening(model), ASKED_SAMPLING, parts, samples=2, seed=1)
+    assert [(count, config.seed) for count, config in model.calls] == [(4, 5), (2, 9)]
+    assert parts.read_bytes() == whole.read_bytes()
+    never = Teller(lambda prompt, call: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert write_ads(BRIEFS, opening(never), ASKED_SAMPLING, parts, samples=2, seed=1) == found
+
+
+def test_a_spent_budget_ends_it_between_batches(tmp_path: Path) -> None:
+    lines, calls = tmp_path / "x", list[int]()
+
+    def spent() -> bool:
+        calls.append(1)
+        return len(calls) > 2
+
+    asked = {"samples": 1, "seed": 0}
+    assert (
+        write_ads(BRIEFS, opening(echoing()), ASKED_SAMPLING, lines, spent=spent, **asked) is None
+    )
+    assert len(read_rows(lines, dict)) == 4
+    assert write_ads(BRIEFS, opening(echoing()), ASKED_SAMPLING, lines, **asked) is not None
+
+
+def test_a_file_of_other_briefs_is_refused(tmp_path: Path) -> None:
+    lines = tmp_path / "x"
+    append_rows(lines, [{"brief": "other", "texts": [], "cut": []}])
+    with pytest.raises(ResumeError, match="'other' where 'b0' is due"):
+        write_ads(BRIEFS, opening(echoing()), ASKED_SAMPLING, lines, samples=1, seed=0)

@@ -1,20 +1,21 @@
 """What a folder of a writer keeps; the rounds themselves are tested in seed/."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-
 from adwright.core.errors import ArtifactError, DataError, ResumeError
-from adwright.creative.memory import writer_run
-from adwright.creative.memory.seed.config import SeedConfig
-from adwright.creative.memory.seed.pool import SeedData, known_ads
-from adwright.creative.memory.writer_run import rewrite, train_writer
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import read_ads
+from adwright.creative.seed import improve as writer_run
+from adwright.creative.seed.improve import rewrite, train_writer
+from adwright.creative.seed.pool import SeedConfig, SeedData, known_ads
 from tests.support.lm.tiny_llama import save_tiny
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -10,30 +10,55 @@ The own judge is the reward that the rounds chase, so its gain alone proves noth
 judge, of another kind, sees neither what is tuned on nor what is kept. Where the first gain rises
 and the second does not, and the two agree less and less on the ads, the writer has found what the
 own judge is wrong about.
+
+What is tuned on, and when to stop: the best of the pool, the best of what was written.
+
+    chosen = best_of(ads, scores, share=0.25)
+    kept = kept_of(written, reasons, scores, share=0.5)
+    should_stop([1.0, 1.1, 1.08, 1.09], patience=2)        # True: nothing since the second
+
+A brand explains much of how well its ads are remembered, and a writer that is fed the ads of loved
+brands learns nothing about writing. So an ad that was written is compared with the others for its
+own brief alone: its lift is its score less their mean. Of each brief the best ad may be kept, of
+all briefs those with the largest lift. The ads of a collection are compared within it.
+
+Many of the kept ads could still be one ad with another name in it: one whose runs of three words
+are mostly in those that were kept before it is passed over.
+
+What a run costs, step by step, kept in a file; and whether its budget is spent.
+
+    with ledger.step(2, "write") as cost:
+        cost.add(read=usage.prompt_tokens, written=usage.completion_tokens)
+    ledger.total.cpu_seconds
+
+A step that is killed has not told what it took: sums are then a little low.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import resource
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.clock import Clock
 from adwright.core.errors import DataError
+from adwright.core.journal import append_rows, read_rows
 from adwright.creative.judging import AdJudge
-from adwright.creative.memory.seed.pool import KnownAd
-from adwright.creative.memory.seed.sampling import WrittenAds
-from adwright.creative.memory.seed.scoring import judged, scored
-from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
-from adwright.creative.memory.seed.texts.filters import AdFilters
+from adwright.creative.seed.judges import judged, scored
+from adwright.creative.seed.pool import KnownAd, SeedBudget
+from adwright.creative.seed.texts import AdBrief, AdFilters, answer_of, record_of, said_in
+from adwright.creative.seed.writer import WrittenAds
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.text.rouge import distinct_n
-from adwright.metrics.text.words import words_of
-
-__all__ = ["Measured", "TextMeasures", "compared", "measure"]
+from adwright.metrics.text.words import ngrams, words_of
 
 Floats = NDArray[np.float64]
 
@@ -215,3 +240,181 @@ def _mean(values: Sequence[float]) -> float:
 
 def _or_zero(share: float) -> float:
     return 0.0 if np.isnan(share) else share
+
+
+_RUN = 3
+
+
+@dataclass(frozen=True)
+class KeptAd:
+    """An ad that was written and is tuned on. lift: see the module."""
+
+    brief: AdBrief
+    answer: str
+    score: float
+    lift: float
+
+
+def best_of(
+    ads: Sequence[KnownAd], scores: Sequence[float], *, share: float, most: int = 0
+) -> tuple[KnownAd, ...]:
+    """The best ads of each collection, in the order given. share: of each. most: of all together,
+    the same share of each; 0 for all of these."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, ad in enumerate(ads):
+        rows[ad.source].append(row)
+    if most and ads:
+        share = min(share, most / len(ads))
+    chosen: list[int] = []
+    for mine in rows.values():
+        best = sorted(mine, key=lambda row: -scores[row])
+        chosen += best[: round(share * len(mine))]
+    return tuple(ads[row] for row in sorted(chosen))
+
+
+def kept_of(
+    written: Sequence[WrittenAds],
+    reasons: Sequence[Sequence[str]],
+    scores: Sequence[Sequence[float | None]],
+    *,
+    share: float,
+    alike: float = 0.5,
+) -> tuple[KeptAd, ...]:
+    """What is tuned on, the largest lift first.
+
+    reasons, scores: of each text of each brief; a text with a reason is out. share: of the briefs,
+    those with the largest lift. alike: most share of the runs of three words of an ad that stand
+    in those kept before it. A brief with one usable ad has no lift to tell, and keeps none.
+    """
+    best: list[KeptAd] = []
+    for ads, why, values in zip(written, reasons, scores, strict=True):
+        usable = [
+            (value, at)
+            for at, (reason, value) in enumerate(zip(why, values, strict=True))
+            if not reason and value is not None
+        ]
+        if len(usable) < 2:
+            continue
+        mean = float(np.mean([value for value, _ in usable]))
+        top, at = max(usable, key=lambda one: (one[0], -one[1]))
+        answer = answer_of(record_of(ads.texts[at], ads.brief), ads.brief.kind)
+        best.append(KeptAd(ads.brief, answer, top, top - mean))
+    best.sort(key=lambda one: -one.lift)
+    return _apart(best[: round(share * len(written))], alike)
+
+
+def _apart(kept: Sequence[KeptAd], alike: float) -> tuple[KeptAd, ...]:
+    """Those that are not mostly made of runs of the ones before."""
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for one in kept:
+        words = words_of(one.answer)
+        runs = ngrams(words, min(_RUN, len(words)))
+        if sum(run in seen for run in runs) <= alike * len(runs):
+            seen.update(runs)
+            found.append(one)
+    return tuple(found)
+
+
+def best_round(values: Sequence[float]) -> int:
+    """The round of the highest value, the earliest of several."""
+    return max(range(len(values)), key=lambda at: (values[at], -at))
+
+
+def should_stop(values: Sequence[float], *, patience: int, gain: float = 0.0) -> bool:
+    """Whether the last `patience` rounds brought nothing.
+
+    values: the second judge's view of each round from 0 on. gain: relative, beyond the best value
+    of the rounds before.
+    """
+    if len(values) <= patience:
+        return False
+    before = max(values[: len(values) - patience])
+    return max(values[-patience:]) <= before + gain * abs(before)
+
+
+#: CPU-seconds below which a step that did nothing is not written down.
+_LEAST = 0.05
+_DAMAGED = "remove the file; what was spent before is then not counted"
+
+
+@dataclass
+class StepCost:
+    """Of a step of a round. read: tokens of prompts that were computed. written: tokens of answers.
+    tuned: tokens of training. judged: ads that a judge looked at. cpu_seconds: of this process and
+    of those that it started and that have ended."""
+
+    round: int
+    step: str
+    read: int = 0
+    written: int = 0
+    tuned: int = 0
+    judged: int = 0
+    cpu_seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All of them."""
+        return self.read + self.written + self.tuned
+
+    def add(self, *, read: int = 0, written: int = 0, tuned: int = 0, judged: int = 0) -> None:
+        """Count more."""
+        self.read += read
+        self.written += written
+        self.tuned += tuned
+        self.judged += judged
+
+
+class CostLedger:
+    """The costs of the run in `path`. clock: measures the minutes of this call."""
+
+    def __init__(self, path: Path, budget: SeedBudget, clock: Clock) -> None:
+        self._path, self._budget, self._clock = path, budget, clock
+        self._start = clock.monotonic()
+        self._steps = read_rows(path, lambda row: StepCost(**row), hint=_DAMAGED)
+
+    @property
+    def steps(self) -> tuple[StepCost, ...]:
+        """All steps, one for each time that it was done or gone on with."""
+        return tuple(replace(one) for one in self._steps)
+
+    @property
+    def total(self) -> StepCost:
+        """All steps together."""
+        return _sum("all", self._steps)
+
+    def of_round(self, at: int) -> StepCost:
+        """The steps of one round together."""
+        return replace(_sum("all", [one for one in self._steps if one.round == at]), round=at)
+
+    def spent(self) -> bool:
+        """Whether no further step may begin."""
+        budget, minutes = self._budget, (self._clock.monotonic() - self._start) / 60
+        return bool(budget.minutes and minutes >= budget.minutes) or bool(
+            budget.tokens and self.total.tokens >= budget.tokens
+        )
+
+    @contextmanager
+    def step(self, at: int, name: str) -> Iterator[StepCost]:
+        """Measure what a block takes; written down at its end, also where it raises."""
+        cost, before = StepCost(at, name), _cpu_seconds()
+        self._steps.append(cost)
+        try:
+            yield cost
+        finally:
+            cost.cpu_seconds = round(_cpu_seconds() - before, 3)
+            if cost.tokens or cost.judged or cost.cpu_seconds >= _LEAST:
+                append_rows(self._path, [asdict(cost)])
+
+
+def _sum(name: str, steps: list[StepCost]) -> StepCost:
+    total = StepCost(-1, name)
+    for one in steps:
+        total.add(read=one.read, written=one.written, tuned=one.tuned, judged=one.judged)
+        total.cpu_seconds += one.cpu_seconds
+    return total
+
+
+def _cpu_seconds() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime

@@ -17,14 +17,11 @@ from typing import Any, Literal
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings
 from adwright.core.progress import duration
-from adwright.creative.memory.seed.costs import StepCost
-from adwright.creative.memory.seed.measures import Measured, compared
-from adwright.creative.memory.seed.writer import TuneCost
+from adwright.creative.seed.measures import Measured, StepCost, compared
+from adwright.creative.seed.writer import TuneCost
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, learning_curves, to_svg
 from adwright.metrics.reports.page import inline_svg, page_environment
-
-__all__ = ["RoundResult", "SeedEnd", "SeedReport", "write_report"]
 
 #: Why a run ended: all rounds are done, the second judge saw no gain, or the budget is spent and
 #: the same call goes on.

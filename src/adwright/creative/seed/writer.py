@@ -8,32 +8,44 @@
 Each round tunes the base anew on all rows of the round, as ReST-EM does (Singh et al., TMLR 2024),
 rather than going on from the adapter of the round before: so no round inherits what an earlier one
 overfitted. The loss is over the answers alone.
+
+Several ads for each brief, written batch by batch into a file, so that a killed run goes on.
+
+    path = folder / "samples.jsonl"
+    written = write_ads(briefs, opened, config, path, samples=6, seed=7)
+
+All samples of a brief stand in one call, so that an engine that shares beginnings reads the brief
+once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on
+asks for the same batches with the same seeds.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import Count, settings
-from adwright.core.errors import DataError, MissingExtraError
+from adwright.core.errors import DataError, MissingExtraError, ResumeError
+from adwright.core.journal import append_rows, read_rows, write_rows
+from adwright.core.progress import progress
 from adwright.creative.memory.language import answer_of as digits_of
 from adwright.creative.memory.language import recall_prompt
-from adwright.creative.memory.seed.pool import KnownAd
-from adwright.lm.engine.generation import LanguageModel, Message
+from adwright.creative.seed.pool import KnownAd, SeedConfig
+from adwright.creative.seed.round_files import DAMAGED
+from adwright.creative.seed.texts import AdBrief
+from adwright.lm.engine.generation import LanguageModel, Message, Usage
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun
 
-__all__ = ["SeedWriter", "TuneCost", "TunedWriter", "WriterRow", "recall_rows"]
 
 _ROWS, _REPORT = "rows.jsonl", "report.json"
 
@@ -207,3 +219,82 @@ def _ended(folder: Path) -> TuneCost:
         shutil.rmtree(checkpoint, ignore_errors=True)
     told = json.loads((folder / _REPORT).read_text("utf-8"))
     return TuneCost(told["tokens"], told["cpu_seconds"], told["valid_nll"], told["base_nll"])
+
+
+@dataclass(frozen=True)
+class WrittenAds:
+    """What was written for one brief. cut: whether the tokens of a sample ran out."""
+
+    brief: AdBrief
+    texts: tuple[str, ...]
+    cut: tuple[bool, ...]
+
+
+def write_ads(
+    briefs: Sequence[AdBrief],
+    opened: Callable[[], AbstractContextManager[LanguageModel]],
+    config: SeedConfig,
+    path: Path,
+    *,
+    samples: int,
+    seed: int,
+    label: str = "write",
+    told: Callable[[Usage], None] = lambda usage: None,
+    spent: Callable[[], bool] = lambda: False,
+) -> tuple[WrittenAds, ...] | None:
+    """Write what the file lacks; None where the budget was spent before its end.
+
+    opened: the writer, opened only where something is missing. told: tokens of each call. spent:
+    asked before each. Raises as the model does, and ResumeError where the file is of other briefs.
+    """
+    found = read_rows(path, dict, hint=DAMAGED)
+    done = _whole(found, briefs, config.batch, path)
+    if done < len(found):
+        write_rows(path, found[:done])
+    if done < len(briefs):
+        with (
+            progress(len(briefs) - done, label, "briefs") as bar,
+            opened() as model,
+        ):
+            while done < len(briefs):
+                if spent():
+                    return None
+                some = briefs[done : done + config.batch]
+                rows, usage = _batch(model, some, config, samples, seed + done * samples)
+                append_rows(path, rows)
+                told(usage)
+                done += len(some)
+                bar.advance(len(some))
+    return tuple(
+        WrittenAds(brief, tuple(row["texts"]), tuple(row["cut"]))
+        for brief, row in zip(briefs, read_rows(path, dict), strict=True)
+    )
+
+
+def _whole(
+    found: Sequence[dict[str, Any]], briefs: Sequence[AdBrief], batch: int, path: Path
+) -> int:
+    """How many lines are of whole batches. Raises ResumeError where they are of other briefs."""
+    for row, brief in zip(found, briefs, strict=False):
+        if row.get("brief") != brief.id:
+            raise ResumeError(
+                "what was written is of other briefs",
+                where=f"{path}: {row.get('brief')!r} where {brief.id!r} is due",
+                hint="name another folder, or remove this round",
+            )
+    if len(found) >= len(briefs):
+        return len(briefs)
+    return len(found) // batch * batch
+
+
+def _batch(
+    model: LanguageModel, briefs: Sequence[AdBrief], config: SeedConfig, samples: int, seed: int
+) -> tuple[list[dict[str, Any]], Usage]:
+    prompts = [brief.messages() for brief in briefs for _ in range(samples)]
+    answers = model.generate(prompts, replace(config.generation(seed)))
+    rows = []
+    for at, brief in enumerate(briefs):
+        mine = [answers[at * samples + one] for one in range(samples)]
+        cut = [one.finish_reason == "length" for one in mine]
+        rows.append({"brief": brief.id, "texts": [one.text for one in mine], "cut": cut})
+    return rows, answers.usage

@@ -38,29 +38,22 @@ from adwright.core.errors import ConfigError, DataError, ResumeError
 from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress, say
 from adwright.creative.judging import AdJudge
-from adwright.creative.memory.seed.choosing import (
+from adwright.creative.seed.judges import judged, scored
+from adwright.creative.seed.measures import (
+    CostLedger,
+    Measured,
     best_of,
     best_round,
     kept_of,
+    measure,
     should_stop,
 )
-from adwright.creative.memory.seed.config import SeedConfig
-from adwright.creative.memory.seed.costs import CostLedger
-from adwright.creative.memory.seed.measures import Measured, measure
-from adwright.creative.memory.seed.parts import run_parts
-from adwright.creative.memory.seed.pool import KnownAd, SeedData
-from adwright.creative.memory.seed.report import RoundResult, SeedEnd, SeedReport, write_report
-from adwright.creative.memory.seed.round_files import DAMAGED, read_json, write_json
-from adwright.creative.memory.seed.sampling import WrittenAds, write_ads
-from adwright.creative.memory.seed.scoring import judged, scored
-from adwright.creative.memory.seed.texts.ad_text import record_of, said_in
-from adwright.creative.memory.seed.texts.brief import AdBrief
-from adwright.creative.memory.seed.texts.copying import CopyIndex
-from adwright.creative.memory.seed.texts.filters import AdFilters
-from adwright.creative.memory.seed.writer import SeedWriter, WriterRow
+from adwright.creative.seed.pool import KnownAd, SeedConfig, SeedData, run_parts
+from adwright.creative.seed.report import RoundResult, SeedEnd, SeedReport, write_report
+from adwright.creative.seed.round_files import DAMAGED, read_json, write_json
+from adwright.creative.seed.texts import AdBrief, AdFilters, CopyIndex, record_of, said_in
+from adwright.creative.seed.writer import SeedWriter, WriterRow, WrittenAds, write_ads
 from adwright.lm.engine.generation import Usage
-
-__all__ = ["AlsoRows", "run_seed"]
 
 #: Further rows of the first tuning, made of the ads that may be learned from: see `recall_rows`.
 AlsoRows = Callable[[Sequence[KnownAd]], Sequence[WriterRow]]

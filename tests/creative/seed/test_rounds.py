@@ -1,23 +1,40 @@
+""""""
+
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adwright.core.clock import FixedClock
+from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, DataError, ResumeError
-from adwright.creative.memory.seed.config import SeedBudget
-from adwright.creative.memory.seed.parts import run_parts
-from adwright.creative.memory.seed.pool import KnownAd, SeedData
-from adwright.creative.memory.seed.report import SeedReport
-from adwright.creative.memory.seed.rounds import run_seed
-from adwright.creative.memory.seed.texts.ad_text import record_of
-from adwright.creative.memory.seed.writer import WriterRow
-from tests.support.creative.seed_rounds import CONFIG, RepeatingWriter, WordJudge, seed_data
+from adwright.creative.judging import Judgements
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.seed import report as pages
+from adwright.creative.seed.improve import improve
+from adwright.creative.seed.measures import Measured, StepCost, TextMeasures
+from adwright.creative.seed.pool import KnownAd, SeedBudget, SeedData, run_parts
+from adwright.creative.seed.report import RoundResult, SeedReport, write_report
+from adwright.creative.seed.round_files import read_json, write_json
+from adwright.creative.seed.rounds import run_seed
+from adwright.creative.seed.texts import record_of
+from adwright.creative.seed.writer import TuneCost, WriterRow
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.reports.charts import to_svg
+from tests.support.creative.seed_rounds import (
+    CONFIG,
+    RepeatingWriter,
+    WordJudge,
+    seed_ads,
+    seed_data,
+)
 
 Judges = tuple[WordJudge, WordJudge]
 ROOT = Path(__file__).resolve().parents[4]
@@ -251,3 +268,196 @@ def test_without_ads_of_every_part_nothing_begins(judges: Judges, tmp_path: Path
 def test_answers_are_taken_for_ads() -> None:
     brief = seed_data().ads[0].brief
     assert record_of('Slogan: "Warm and calm"\nMore.', brief).title == "Warm and calm"
+
+
+def test_values_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "round-1" / "x.json"
+    assert read_json(path) is None
+    write_json(path, {"a": [1, None, "é"]})
+    assert read_json(path) == {"a": [1, None, "é"]}
+    path.write_text("{")
+    with pytest.raises(ResumeError, match="cannot be read"):
+        read_json(path)
+
+
+TEXTS = TextMeasures(0.8, {"cut": 3, "long": 5}, 0.5, 0.9, 0.1, 0.95, 1.0, 7.5)
+
+
+def measured(at: int, own: float, second: float) -> Measured:
+    return Measured(
+        at,
+        ("a", "b"),
+        Interval(own, own - 0.1, own + 0.1),
+        Interval(second, second - 0.1, second + 0.1),
+        (3, 1),
+        (2.0, 2.0 + at),
+        (1.0, 1.0 + second),
+        (2.0, 1.0),
+        (1.0, 1.0),
+        0.4,
+        TEXTS,
+    )
+
+
+def result(at: int, own: float, second: float) -> RoundResult:
+    kept = 5 * (at > 0)
+    return RoundResult(
+        at, measured(at, own, second), 10 * (at > 0), kept, 30, TuneCost(900, 2.0, 3.1)
+    )
+
+
+def report_of(own: float = 0.4, second: float = 0.3) -> SeedReport:
+    return SeedReport(
+        end="rounds",
+        chosen=1,
+        rounds=(result(0, 0.0, 0.0), result(1, own, second)),
+        before=measured(0, 0.0, 0.0),
+        after=measured(1, own, second),
+        costs=(StepCost(0, "tune", tuned=900, cpu_seconds=90.0), StepCost(1, "write", 7, 8)),
+        about={"writer": "w<b>", "own": "o", "second": "s", "ads": {"labelled": 9}},
+    )
+
+
+def test_the_table_has_a_line_a_round() -> None:
+    lines = report_of().text().splitlines()
+    assert lines[0].split()[:3] == ["round", "own", "judge"]
+    assert "+40.0% (+30.0% to +50.0%)" in lines[2]
+    assert "5 of 10" in lines[2]
+    assert "All rounds are done." in lines
+    assert lines[-1] == "Cost: 90 s of CPU; tokens: 7 read, 8 written, 900 tuned on."
+
+
+def test_both_judges_and_the_rise_are_told() -> None:
+    told = " ".join(report_of().findings())
+    assert "of which 100% got a usable ad" in told
+    assert "+40.0% (+30.0% to +50.0%) by the own judge, +30.0%" in told
+    assert "Beyond the writer of before the rounds: +15.0%" in told
+    assert "estimates of judges" in told
+    assert "Do not use" not in told
+
+
+def test_a_gain_that_one_judge_sees_is_called_by_its_name() -> None:
+    found = report_of(0.4, 0.0)
+    assert found.hacked
+    assert "Do not use these ads" in found.text()
+    assert not report_of(0.0, 0.0).hacked
+
+
+def test_diversity_is_compared_with_before() -> None:
+    found = report_of()
+    assert found.after is not None
+    less = replace(found, after=replace(found.after, texts=replace(TEXTS, distinct2=0.45)))
+    assert less.distinct2_ratio == pytest.approx(0.5)
+    assert "is 0.50 of what it was" in less.text()
+    assert replace(found, before=None).distinct2_ratio is None
+
+
+def test_a_run_without_an_end_has_no_result() -> None:
+    found = replace(report_of(), end="budget", before=None, after=None)
+    assert found.rise is None
+    assert "goes on from here" in found.text()
+    with pytest.raises(ConfigError, match="end"):
+        replace(found, end="tired")
+
+
+def test_originals_that_score_nothing_have_no_gain() -> None:
+    one = result(1, 0.1, 0.1)
+    nothing = replace(one, measured=replace(one.measured, own=None))
+    assert "none to tell" in nothing.line()
+
+
+def test_files_hold_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "to_svg", to_svg)
+    write_report(report_of(), tmp_path, samples=[("Brand <x>", "old", "new")])
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["rise"]["value"] == pytest.approx(0.15)
+    assert from_jsonable(RoundResult, told["rounds"][1]) == report_of().rounds[1]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Gain over the original ads" in page
+    assert "w&lt;b&gt;" in page
+    assert "Brand &lt;x&gt;" in page
+    assert "long 5, cut 3" in page
+    assert "<script" not in page
+
+
+def test_a_page_without_rounds_is_a_page(tmp_path: Path) -> None:
+    empty = replace(report_of(), rounds=(), before=None, after=None, end="budget")
+    write_report(empty, tmp_path)
+    assert "<svg" not in (tmp_path / "report.html").read_text()
+
+
+JUDGES = WordJudge("zing"), WordJudge("calm")
+ADS = seed_ads(12, source="mine")
+
+
+@pytest.fixture(scope="module")
+def folder_improve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("seed")
+    run_seed(replace(CONFIG, rounds=1), seed_data(), RepeatingWriter(), *JUDGES, out)
+    return out
+
+
+def test_an_ad_is_changed_where_both_judges_agree(folder_improve: Path) -> None:
+    found = improve(ADS, folder_improve, CONFIG, RepeatingWriter(), *JUDGES)
+    assert [one.brief for one in found] == [ad.brief.id for ad in ADS]
+    assert any(one.changed for one in found)
+    for one, ad in zip(found, ADS, strict=True):
+        assert one.original == ad.answer
+        assert one.second.value >= one.original_second.value
+        assert (one.own.value > one.original_own.value) == one.changed
+        assert one.own.low <= one.own.value <= one.own.high
+        assert one.as_json()["text"] == one.text
+    assert all(0 <= one.usable <= 8 for one in found)
+
+
+def test_the_second_judge_can_refuse_all(folder_improve: Path) -> None:
+    class Loyal(WordJudge):
+        """Loves the originals alone."""
+
+        def judge(self, ads: Sequence[AdRecord], /) -> Judgements:
+            known = {ad.answer for ad in ADS}
+            value = np.array([float(ad.title in known) for ad in ads], np.float32)
+            return Judgements(value, value, value, np.zeros(len(ads), np.bool_))
+
+    found = improve(ADS, folder_improve, CONFIG, RepeatingWriter(), JUDGES[0], Loyal("x"))
+    assert not any(one.changed for one in found)
+    assert all(one.text == one.original for one in found)
+
+
+def test_what_was_written_is_not_written_again(folder_improve: Path) -> None:
+    first = improve(ADS, folder_improve, CONFIG, RepeatingWriter(), *JUDGES, samples=3)
+    writer = RepeatingWriter()
+    assert improve(ADS, folder_improve, CONFIG, writer, *JUDGES, samples=3) == first
+    assert writer.asked == []
+    improve(ADS, folder_improve, CONFIG, writer, *JUDGES, samples=2)
+    assert len(writer.asked) == 2 * len(ADS)
+
+
+def test_what_the_writer_read_is_no_new_ad(folder_improve: Path) -> None:
+    read = json.loads((folder_improve / "read.json").read_text())["texts"]
+    assert len(read) > 20
+
+    class Parrot(RepeatingWriter):
+        def opened(self, folder: Path):  # type: ignore[no-untyped-def]
+            from contextlib import nullcontext
+
+            from tests.support.writing import Teller
+
+            return nullcontext(Teller(lambda prompt, call: read[0]))
+
+    config = replace(CONFIG, filters=replace(CONFIG.filters, copied=0.5))
+    found = improve(ADS, folder_improve, config, Parrot(), *JUDGES, samples=4)
+    assert not any(one.changed for one in found)
+    assert {one.usable for one in found} == {0}
+
+
+def test_a_run_that_has_not_ended_writes_nothing(folder_improve: Path, tmp_path: Path) -> None:
+    with pytest.raises(ResumeError, match="not ended"):
+        improve(ADS, tmp_path, CONFIG, RepeatingWriter(), *JUDGES)
+    few = replace(CONFIG, budget=SeedBudget(tokens=1))
+    run_seed(few, seed_data(), RepeatingWriter(), *JUDGES, tmp_path)
+    with pytest.raises(ResumeError, match="not ended"):
+        improve(ADS, tmp_path, CONFIG, RepeatingWriter(), *JUDGES)
+    with pytest.raises(DataError, match="no ad"):
+        improve((), folder_improve, CONFIG, RepeatingWriter(), *JUDGES)

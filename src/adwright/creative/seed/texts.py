@@ -1,0 +1,423 @@
+r"""An ad as a brief and an answer, and back: what is asked, what is learned, what is judged.
+
+    brief = brief_of(record, "slogan", id="s1")      # of an ad that there is
+    answer = answer_of(record, "slogan")             # what the writer is to learn to answer
+    written = record_of("Fresh at six.", brief)      # what a judge is shown
+
+Content simulation (Harini S I et al., WACV 2025): from brand, title and length to the ad. A slogan
+is written from its brand and what it is of, a headline from its story, a description from the name
+of its product, a video from its title and length: orientation, pace, what is said, then of each
+scene a caption, colours, emotions and tags, in the sentences of `verbalised`. Of a video the first
+five scenes are learned (our choice), or a small model would never come to an end.
+
+What an ad is to be written from, and the words in which a model is asked for it.
+
+    brief = AdBrief("b1", brand="Mill Lane", facts=("Baked at six",))
+    brief.messages()                     # one turn: "Write a slogan. ...\nBrand: Mill Lane\n..."
+    parts = split_briefs(briefs, watch=0.1, held=0.25)
+
+Some briefs are held out to measure with, others to watch when to stop; no round samples or learns
+from either. All briefs of one brand go the same way, since a brand explains most of how well an ad
+is remembered. A brand goes where the hash of its name says: what is added later moves nobody.
+
+How much of a text was copied: from the ads that the writer read, or from its own brief.
+
+    index = CopyIndex(["Just do it, every day.", ...])
+    index.share("Just do it!")          # 1.0
+    index.share("Do it on Sundays.")    # 0.0
+
+The share of the words of a text that lie in runs of n words which stand in a reference in the same
+order; a text of fewer than n words counts whole. A writer that is tuned on few ads learns some by
+heart, and what people remember well is what they have seen before: without this, a round would
+reward it.
+
+Which of the written ads may be kept at all, and why the others may not.
+
+    filters = AdFilters(AdFilterConfig(), CopyIndex(read))
+    filters.reason("Baked at nine.", brief)          # "ungrounded": the brief says six
+    filters.reason("Fresh at six.", brief)           # "": it may be kept
+
+A judge of memory never saw such texts, and what it loves in them may be their faults. So what is
+cut off, too short or long, copied, repeats itself, merely says the brief again, or claims what the
+brief does not is out before a judge is asked. The reasons are looked at in the order of
+`FilterReason`, and the first one that holds is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Annotated, Literal, get_args
+
+from adwright.core.config import Ge, Le, require_count, settings
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.hashing import content_hash
+from adwright.creative.records.ad_record import AdRecord, read_verbalised, verbalised
+from adwright.lm.engine.generation import Message
+from adwright.metrics.text.grounding import grounded
+from adwright.metrics.text.rouge import rouge_l
+from adwright.metrics.text.words import ngrams, words_of
+
+#: What is to be written. slogan: one line for a brand or product. headline: one line for a story.
+#: description: a sentence or two on a product. video: an ad scene by scene.
+BriefKind = Literal["slogan", "headline", "description", "video"]
+#: Where a brief goes: the rounds write for it, it tells them when to stop, or it measures them.
+BriefPart = Literal["train", "watch", "held"]
+
+_ASKED: dict[BriefKind, str] = {
+    "slogan": "Write a slogan. Answer with the slogan alone.",
+    "headline": "Write a headline for this story. Answer with the headline alone.",
+    "description": "Write a short text that sells this product. Answer with the text alone.",
+    "video": "Write a video ad scene by scene: orientation, pace, then what each scene shows.",
+}
+_SUBJECT: dict[BriefKind, str] = {
+    "slogan": "Product",
+    "headline": "Story",
+    "description": "Product",
+    "video": "Title",
+}
+#: Characters of a subject and of a fact that a prompt shows.
+_SHOWN = 300
+_STEPS = 2**32
+
+
+@settings
+class AdBrief:
+    """What is known before an ad is written.
+
+    id: its own. kind: what is to be written. brand: whose ad. subject: the product, the story, or
+    the title of a video. facts: what else may be said. seconds: of a video. group: of briefs that
+    are held out together; by default those of a brand, and without one of a subject.
+
+    Raises ConfigError for another kind, ValueInvalidError where there is nothing to write of.
+    """
+
+    id: str
+    kind: BriefKind = "slogan"
+    brand: str = ""
+    subject: str = ""
+    facts: tuple[str, ...] = ()
+    seconds: float | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueInvalidError("a brief has an id", column="id", value=self.id)
+        if not (self.brand.strip() or self.subject.strip()):
+            raise ValueInvalidError(
+                "a brief names a brand or a subject",
+                column="subject",
+                value=self.subject,
+                hint="say whose ad it is, or what it is of",
+            )
+
+    @property
+    def held_by(self) -> str:
+        """Briefs with the same are held out together."""
+        named = self.group or self.brand or self.subject
+        return " ".join(words_of(named)) or named.strip()
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All that an ad may claim."""
+        length = () if self.seconds is None else (f"{self.seconds:g} seconds",)
+        return tuple(filter(None, (self.brand, self.subject, *self.facts, *length)))
+
+    def messages(self) -> tuple[Message, ...]:
+        """What a model is asked. What all briefs of a kind share comes first, so that engines read
+        it once."""
+        told = [
+            ("Brand", self.brand),
+            (_SUBJECT[self.kind], self.subject),
+            *(("Fact", fact) for fact in self.facts),
+            ("Seconds", "" if self.seconds is None else f"{self.seconds:g}"),
+        ]
+        lines = [f"{name}: {_one_line(value)}" for name, value in told if value.strip()]
+        return (Message("user", "\n".join((_ASKED[self.kind], *lines))),)
+
+
+def part_of(group: str, *, watch: float, held: float, seed: int = 0) -> BriefPart:
+    """Where a group goes: u < held, u < held + watch, or beyond, u being its hash in [0, 1)."""
+    if not (watch >= 0 and held >= 0 and watch + held < 1):
+        raise ConfigError(
+            "watch and held are shares that leave something to write for",
+            where=f"watch {watch}, held {held}",
+            hint="watch 0.1, held 0.25",
+        )
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    place = int.from_bytes(digest[:4], "big") / _STEPS
+    return "held" if place < held else "watch" if place < held + watch else "train"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+
+
+#: Of a video, what its brief tells, and what a writer is not asked for.
+_NOT_WRITTEN = (
+    *("kind", "brand", "title", "words", "seconds", "motion"),
+    *("scene.tone", "scene.style", "scene.complexity", "scene.faces", "scene.start"),
+    "scene.seconds",
+)
+_SCENES = 5
+_QUOTES = "\"'“”‘’«»„`*"
+#: Names that a model puts before its answer.
+_LABELS = ("slogan", "headline", "answer", "tagline", "text", "description")
+
+
+def brief_of(record: AdRecord, kind: BriefKind, *, id: str, group: str = "") -> AdBrief:
+    """The brief that an ad could have been written from; nothing of the answer is in it.
+
+    Raises ValueInvalidError where the ad names no brand and no subject.
+    """
+    match kind:
+        case "slogan":
+            return AdBrief(id, kind, record.brand, record.words, group=group)
+        case "headline":
+            return AdBrief(id, kind, record.brand, record.words, group=group)
+        case "description":
+            return AdBrief(id, kind, record.brand, record.title, group=group)
+        case "video":
+            return AdBrief(
+                id, kind, record.brand, record.title, seconds=record.seconds, group=group
+            )
+
+
+def answer_of(record: AdRecord, kind: BriefKind) -> str:
+    """What the writer learns to answer; empty where the ad has no such part."""
+    match kind:
+        case "slogan" | "headline":
+            return " ".join(record.title.split())
+        case "description":
+            return " ".join(record.words.split())
+        case "video":
+            few = replace(record, scenes=record.scenes[:_SCENES])
+            return " ".join(verbalised(few, leave_out=_NOT_WRITTEN).split())
+
+
+def record_of(text: str, brief: AdBrief) -> AdRecord:
+    """The ad that an answer stands for, with the brand of its brief, as `answer_of` takes it apart.
+    What a slogan is of, and the story of a headline, are no part of it.
+
+    The first line counts, where the kind is of one line; quotes around it and a label before it,
+    such as "Slogan:", are no part of the ad.
+    """
+    match brief.kind:
+        case "slogan" | "headline":
+            return AdRecord(brand=brief.brand, title=_line(text))
+        case "description":
+            return AdRecord(brand=brief.brand, title=brief.subject, words=_plain(text))
+        case "video":
+            read = read_verbalised(" ".join(text.split()))
+            return replace(
+                read, kind="video", brand=brief.brand, title=brief.subject, seconds=brief.seconds
+            )
+
+
+def said_in(record: AdRecord, kind: BriefKind) -> str:
+    """The words of an ad that its writer chose, without the sentences of the form: for filters."""
+    if kind != "video":
+        return answer_of(record, kind)
+    scenes = (line for one in record.scenes[:_SCENES] for line in (one.caption, *one.words))
+    return "\n".join(filter(None, (record.speech, *scenes)))
+
+
+def claimed_in(record: AdRecord, kind: BriefKind) -> str:
+    """What an ad tells those who see it. A scene may show what no brief tells."""
+    if kind != "video":
+        return answer_of(record, kind)
+    shown = (line for one in record.scenes[:_SCENES] for line in one.words)
+    return "\n".join(filter(None, (record.speech, *shown)))
+
+
+def is_complete(record: AdRecord, kind: BriefKind) -> bool:
+    """Whether an ad has all that its kind needs to be learned from."""
+    subject = record.words if kind in ("slogan", "headline") else record.title
+    return bool((record.brand.strip() or subject.strip()) and answer_of(record, kind))
+
+
+def _line(text: str) -> str:
+    lines = (_plain(line) for line in text.splitlines())
+    return next(filter(None, lines), "")
+
+
+def _plain(text: str) -> str:
+    one = " ".join(text.split()).strip(_QUOTES + " ")
+    name, colon, rest = one.partition(":")
+    if colon and name.strip(_QUOTES + " ").lower() in _LABELS:
+        one = rest.strip(_QUOTES + " ")
+    return one
+
+
+class CopyIndex:
+    """The references as sets of runs of words. n: words of a run. Raises ConfigError below 1."""
+
+    def __init__(self, references: Iterable[str], *, n: int = 4) -> None:
+        require_count("n", n)
+        self.n = n
+        self._words = [tuple(words_of(text)) for text in references]
+        # Runs of fewer words are looked for only where a text is as short: made when asked for.
+        self._runs: dict[int, set[tuple[str, ...]]] = {}
+
+    @property
+    def digest(self) -> str:
+        """Hash of the references, in any order."""
+        return content_hash(sorted({" ".join(words) for words in self._words}))
+
+    def share(self, text: str) -> float:
+        """Share of the words that lie in a copied run, 0 to 1; 0 for a text without words."""
+        words = words_of(text)
+        if not words:
+            return 0.0
+        size = min(self.n, len(words))
+        known = self._of(size)
+        copied = [False] * len(words)
+        for at, run in enumerate(ngrams(words, size)):
+            if run in known:
+                copied[at : at + size] = [True] * size
+        return sum(copied) / len(words)
+
+    def _of(self, size: int) -> set[tuple[str, ...]]:
+        if size not in self._runs:
+            self._runs[size] = {run for words in self._words for run in ngrams(words, size)}
+        return self._runs[size]
+
+
+def echo_share(text: str, told: Iterable[str]) -> float:
+    """The largest ROUGE-L of a text with one of the texts that the brief tells, 0 to 1."""
+    return max((rouge_l(text, one) for one in told), default=0.0)
+
+
+#: empty: nothing is left of it. cut: it had no end within the tokens. short, long: too few or many
+#: words. signs: hardly a letter in it. repeats: words or pairs of words come again and again.
+#: copied: it stands in an ad that the writer read. echo: it says the brief again. ungrounded: a
+#: number, colour, claim or name that the brief does not tell. twice: the same brief has it already.
+#: unlike: the own judge knows nothing like it.
+FilterReason = Literal[
+    "empty",
+    "cut",
+    "short",
+    "long",
+    "signs",
+    "repeats",
+    "copied",
+    "echo",
+    "ungrounded",
+    "twice",
+    "unlike",
+]
+#: Words from which on a text is long.
+_LONG = 40
+REASONS: tuple[FilterReason, ...] = get_args(FilterReason)
+
+
+@settings
+class AdFilterConfig:
+    """What is asked of an ad.
+
+    least_words, most_words: of it; video_words: most of a video. letters: least share of its
+    characters, blanks aside. distinct: least share of different words, and of different pairs, in
+    it; of pairs alone in a long one. in_a_row: most times that a word follows itself. copied: most
+    share of its words in copied runs of `run` words. echo: most ROUGE-L with what the brief tells.
+    ground: whether claims are checked. unlike: whether an ad that the own judge calls unlike all it
+    knows is kept out. locale: of the texts.
+
+    Raises ConfigError for numbers out of range.
+    """
+
+    least_words: int = 2
+    most_words: int = 40
+    video_words: int = 300
+    letters: Annotated[float, Ge(0), Le(1)] = 0.6
+    distinct: Annotated[float, Ge(0), Le(1)] = 0.6
+    in_a_row: int = 2
+    copied: Annotated[float, Ge(0), Le(1)] = 0.6
+    run: int = 4
+    echo: Annotated[float, Ge(0), Le(1)] = 0.8
+    ground: bool = True
+    unlike: bool = True
+    locale: str = "en"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least_words <= self.most_words or min(self.in_a_row, self.run) < 1:
+            raise ConfigError(
+                "words and runs are counted from 1, the least before the most",
+                where=f"{self.least_words} to {self.most_words} words, {self.in_a_row}, {self.run}",
+            )
+
+
+class AdFilters:
+    """The filters of a run. index: of what the writer read. brands: of the catalogue, so that the
+    name of another's is found."""
+
+    def __init__(
+        self, config: AdFilterConfig, index: CopyIndex, *, brands: Collection[str] = ()
+    ) -> None:
+        self.config, self.index, self.brands = config, index, frozenset(brands)
+
+    def reasons(
+        self, texts: Sequence[str], brief: AdBrief, *, cut: Sequence[bool] = ()
+    ) -> list[FilterReason | Literal[""]]:
+        """Of each text written for one brief why it is out, "" where it may be kept.
+
+        cut: whether its tokens ran out. Of texts with the same words the first may be kept.
+        """
+        ends = list(cut) or [False] * len(texts)
+        seen: set[tuple[str, ...]] = set()
+        found: list[FilterReason | Literal[""]] = []
+        for text, ended in zip(texts, ends, strict=True):
+            reason = self.reason(text, brief, cut=ended)
+            words = tuple(words_of(_ad(text, brief)))
+            if not reason and words in seen:
+                reason = "twice"
+            seen.add(words)
+            found.append(reason)
+        return found
+
+    def reason(self, text: str, brief: AdBrief, *, cut: bool = False) -> FilterReason | Literal[""]:
+        """Why one text is out by itself, "" where it may be kept."""
+        asked, ad = self.config, _ad(text, brief)
+        words = words_of(ad)
+        if not words:
+            return "empty"
+        if cut:
+            return "cut"
+        most = asked.video_words if brief.kind == "video" else asked.most_words
+        if not asked.least_words <= len(words) <= most:
+            return "short" if len(words) < asked.least_words else "long"
+        if _letters(ad) < asked.letters:
+            return "signs"
+        if self._repeats(words):
+            return "repeats"
+        if self.index.share(ad) > asked.copied:
+            return "copied"
+        if echo_share(ad, brief.known) > asked.echo:
+            return "echo"
+        return "ungrounded" if asked.ground and not self.grounded(text, brief) else ""
+
+    def grounded(self, text: str, brief: AdBrief) -> bool:
+        """Whether an ad claims only what its brief tells."""
+        claims = claimed_in(record_of(text, brief), brief.kind)
+        return grounded(claims, brief.known, brands=self.brands, locale=self.config.locale)
+
+    def _repeats(self, words: list[str]) -> bool:
+        row = max(len(list(same)) for _, same in groupby(words))
+        pairs = ngrams(words, 2)
+        shares = [len(set(pairs)) / max(len(pairs), 1)]
+        # Words of a long text come again by themselves, pairs of them hardly.
+        if len(words) <= _LONG:
+            shares.append(len(set(words)) / len(words))
+        return row > self.config.in_a_row or (len(words) > 2 and min(shares) < self.config.distinct)
+
+
+def _ad(text: str, brief: AdBrief) -> str:
+    """What an answer says, without labels and form."""
+    return said_in(record_of(text, brief), brief.kind)
+
+
+def _letters(text: str) -> float:
+    signs = "".join(text.split())
+    return sum(sign.isalnum() for sign in signs) / max(len(signs), 1)

@@ -1,0 +1,421 @@
+""""""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from adwright.core.clock import FixedClock
+from adwright.core.config import from_jsonable
+from adwright.core.errors import ConfigError, DataError, FileUnreadableError
+from adwright.creative.judging import AdJudge
+from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ads_table import read_ads
+from adwright.creative.records.encoders import HashedText
+from adwright.creative.seed.judges import (
+    ModelEncoder,
+    RidgeJudge,
+    judged,
+    scored,
+    text_of,
+    two_judges,
+)
+from adwright.creative.seed.measures import (
+    CostLedger,
+    Measured,
+    best_of,
+    best_round,
+    compared,
+    kept_of,
+    measure,
+    should_stop,
+)
+from adwright.creative.seed.pool import KnownAd, SeedBudget, SeedConfig, known_ads
+from adwright.creative.seed.texts import AdBrief, AdFilterConfig, AdFilters, CopyIndex
+from adwright.creative.seed.writer import WrittenAds
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from adwright.metrics.rank_correlation import spearman
+from tests.support.creative.seed_rounds import WordJudge, seed_ads
+
+
+class Lengths:
+    """Two numbers of a text: its words, and its letters by hundred."""
+
+    name, width = "lengths", 2
+
+    def encode(self, texts: list[str], /) -> NDArray[np.float32]:
+        told = [[len(text.split()), len(text) / 100] for text in texts]
+        return np.array(told, np.float32).reshape(-1, 2)
+
+
+def ads_of(texts: list[str], scores: list[float]) -> tuple[KnownAd, ...]:
+    records = [AdRecord(brand=f"B{at}", title=text) for at, text in enumerate(texts)]
+    ids = [str(at) for at in range(len(texts))]
+    return known_ads(records, ids, "slogan", source="j", scores=scores)
+
+
+def linear(count: int = 60) -> tuple[KnownAd, ...]:
+    rng = np.random.default_rng(0)
+    words = rng.integers(1, 9, count)
+    texts = [" ".join(["ab"] * n) + f" {at}" for at, n in enumerate(words)]
+    return ads_of(texts, (words + rng.normal(0, 0.1, count)).tolist())
+
+
+def test_intervals_cover_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    words = rng.integers(1, 30, 3000)
+    texts = [" ".join(["ab"] * n) + f" {at}" for at, n in enumerate(words)]
+    ads = ads_of(texts, (words + rng.normal(0, 2, 3000)).tolist())
+    judge = RidgeJudge(ads[:1000], Lengths(), name="j", coverage=0.8)
+    found = judge.judge([ad.record for ad in ads[1000:]])
+    scores = np.array([ad.score for ad in ads[1000:]])
+    cover = ((found.low <= scores) & (scores <= found.high)).mean()
+    assert abs(cover - 0.8) < 0.04
+    assert found.coverage == 0.8
+    assert isinstance(judge, AdJudge)
+    wider = RidgeJudge(ads[:1000], Lengths(), name="j", coverage=0.95, seed=1)
+    assert (wider.judge([ads[0].record]).high > judge.judge([ads[0].record]).high).all()
+
+
+def test_what_it_learned_is_what_it_answers() -> None:
+    ads = linear(200)
+    found = RidgeJudge(ads[:150], Lengths(), name="j").judge([ad.record for ad in ads[150:]])
+    assert spearman(found.value, [ad.score or 0.0 for ad in ads[150:]]) > 0.95
+
+
+def test_an_ad_far_from_all_is_unlike_them() -> None:
+    judge = RidgeJudge(linear(), Lengths(), name="j")
+    found = judge.judge([AdRecord(title="ab ab 1"), AdRecord(title="ab " * 300)])
+    assert found.unlike.tolist() == [False, True]
+    assert len(judge.judge([])) == 0
+    assert judge.name == "j (lengths)"
+
+
+def test_judges_share_no_brand_and_see_none_that_is_held_out() -> None:
+    config = SeedConfig(watch=0.2, held=0.3)
+    seen: dict[str, list[str]] = {"a": [], "b": []}
+
+    class Noting(HashedText):
+        def __init__(self, key: str) -> None:
+            super().__init__(64)
+            self.name, self.key = f"{self.name}-{key}", key
+
+        def encode(self, texts: list[str]) -> NDArray[np.float32]:  # type: ignore[override]
+            seen[self.key] += texts
+            return super().encode(texts)
+
+    ads = ads_of([f"slogan {at} of many" for at in range(120)], [float(at) for at in range(120)])
+    two_judges(ads, config, Noting("a"), Noting("b"))
+    assert not set(seen["a"]) & set(seen["b"])
+    assert min(len(seen["a"]), len(seen["b"])) > 15
+    assert len(seen["a"]) + len(seen["b"]) < 80
+    with pytest.raises(ConfigError, match="one encoder"):
+        two_judges(ads, config, HashedText(64), HashedText(64))
+
+
+def test_ads_that_teach_nothing_are_refused() -> None:
+    same = tuple(replace(ad, score=1.0) for ad in linear())
+    for ads in (linear(19), same, seed_ads(20, scored=False)):
+        with pytest.raises(DataError, match="cannot be fitted"):
+            RidgeJudge(ads, Lengths(), name="j")
+    with pytest.raises(ConfigError, match="coverage"):
+        RidgeJudge(linear(), Lengths(), name="j", coverage=1.0)
+
+
+def test_a_language_model_judges_by_its_own_vectors() -> None:
+    model = ScriptedModel(ScriptedConfig(("x",), name="tiny"))
+    encoder = ModelEncoder(model, batch=2)
+    texts = ["one", "two", "", "three"]
+    vectors = encoder.encode(texts)
+    assert vectors.shape == (4, encoder.width)
+    assert encoder.name == "tiny vectors"
+    np.testing.assert_array_equal(vectors[3], model.embed(["three"])[0])
+    np.testing.assert_array_equal(vectors[2], np.zeros(encoder.width))
+    assert encoder.encode([]).shape == (0, encoder.width)
+
+
+def test_a_judge_reads_what_was_written() -> None:
+    assert text_of(AdRecord(brand="B", title="Tea", words="Text")) == "Tea\nText"
+    assert text_of(AdRecord(brand="B", title="Line")) == "Line"
+    film = AdRecord(kind="video", title="T", pace="low", scenes=(Scene(caption="a loaf"),))
+    assert "The scene shows a loaf." in text_of(film)
+
+
+def test_slogans_of_other_brands_are_judged_better_than_by_chance(shared_data: Path) -> None:
+    table = read_ads(shared_data / "slogans" / "slogans.csv")
+    scores = table.frame["d_prime"].to_list()
+    ads = known_ads(table.records, table.ids, "slogan", source="slogans", scores=scores)
+    judge = RidgeJudge(ads[::2], HashedText(2048), name="j")
+    found = judge.judge([ad.record for ad in ads[1::2]])
+    assert spearman(found.value, [ad.score or 0.0 for ad in ads[1::2]]) > 0.15
+
+
+WRITTEN = [
+    WrittenAds(AdBrief("a", brand="A"), ("warm and calm", "", "odd zing here"), (False,) * 3),
+    WrittenAds(AdBrief("b", brand="B"), ("zing and zing again",), (True,)),
+]
+
+
+def test_only_usable_ads_are_shown_to_the_judge() -> None:
+    own = WordJudge("zing", strange="odd")
+    found = scored(WRITTEN, own, AdFilters(AdFilterConfig(), CopyIndex([])))
+    assert own.asked == ["warm and calm", "odd zing here"]
+    assert found.reasons == [["", "empty", "unlike"], ["cut"]]
+    assert found.scores == [[1.0, None, 2.0], [None]]
+    assert found.usable == [(0, 0)]
+
+
+def test_what_is_unlike_may_be_kept() -> None:
+    own = WordJudge("zing", strange="odd")
+    found = scored(WRITTEN, own, AdFilters(AdFilterConfig(unlike=False), CopyIndex([])))
+    assert found.usable == [(0, 0), (0, 2)]
+
+
+def test_many_ads_are_judged_some_at_a_time() -> None:
+    ads = [AdRecord(title="zing " * (at % 3)) for at in range(600)]
+    values, unlike = judged(WordJudge("zing"), ads)
+    assert values.tolist() == [1.0 + at % 3 for at in range(600)]
+    assert not unlike.any()
+    assert judged(WordJudge("zing"), [])[0].shape == (0,)
+
+
+ORIGINALS = seed_ads(3)
+TEXTS = (("zing calm zing", "zing soft rye"), ("calm soft rye", ""), ("red zing rye", "x"))
+OWN, SECOND = WordJudge("zing"), WordJudge("calm")
+FILTERS = AdFilters(AdFilterConfig(), CopyIndex(["calm soft rye"]))
+
+
+def written(texts: tuple[tuple[str, ...], ...] = TEXTS) -> list[WrittenAds]:
+    pairs = zip(ORIGINALS, texts, strict=True)
+    return [WrittenAds(ad.brief, each, (False,) * len(each)) for ad, each in pairs]
+
+
+def measured(**asked: int) -> Measured:
+    return measure(written(), ORIGINALS, OWN, SECOND, FILTERS, at=2, **asked)
+
+
+def test_the_gain_is_that_of_the_sums_over_briefs_with_a_usable_ad() -> None:
+    found = measured()
+    first = [1 + ad.answer.split().count("zing") for ad in ORIGINALS]
+    assert found.original_own == tuple(first)
+    # The first brief: 3 and 2. The second: copied or empty. The third: a colour, or too short.
+    assert found.counts == (2, 0, 0)
+    assert found.own_values == (2.5, 0.0, 0.0)
+    assert found.own is not None
+    assert found.second is not None
+    assert found.own.value == pytest.approx(2.5 / first[0] - 1)
+    assert found.own.low <= found.own.value <= found.own.high
+    assert (found.at, found.answered) == (2, pytest.approx(1 / 3))
+    assert found.goal == found.second.value
+
+
+def test_a_writer_that_writes_nothing_of_use_is_the_worst() -> None:
+    nothing = measure(written((("",),) * 3), ORIGINALS, OWN, SECOND, FILTERS, at=1)
+    assert (nothing.own, nothing.second, nothing.answered, nothing.goal) == (None, None, 0.0, -1.0)
+    assert compared(nothing, measured()) is None
+
+
+def test_texts_are_told_apart_from_judges() -> None:
+    texts = measured().texts
+    assert texts.reasons == {"copied": 1, "empty": 1, "ungrounded": 1, "short": 1}
+    assert texts.usable == pytest.approx(2 / 6)
+    assert texts.grounded == pytest.approx(4 / 5)
+    assert texts.delivered == 1.0
+    assert texts.copied == pytest.approx(1 / 5)
+    assert texts.words == pytest.approx((3 + 3 + 3 + 3 + 1) / 5)
+    assert 0 < texts.distinct1 < texts.distinct2 <= 1
+
+
+def test_what_is_measured_comes_back_from_json() -> None:
+    found = measured()
+    assert from_jsonable(Measured, json.loads(json.dumps(asdict(found)))) == found
+
+
+def test_draws_and_seed_change_the_interval_alone() -> None:
+    one, other = measured(seed=1), measured(seed=2, draws=50)
+    assert one.own is not None
+    assert other.own is not None
+    assert one.own.value == other.own.value
+    assert one.own_values == other.own_values
+
+
+def test_originals_without_a_score_have_no_relative_gain() -> None:
+    class Low(WordJudge):
+        def judge(self, ads, /):  # type: ignore[no-untyped-def]
+            found = super().judge(ads)
+            return type(found)(found.value - 9, found.low - 9, found.high - 9, found.unlike)
+
+    found = measure(written(), ORIGINALS, Low("zing"), SECOND, FILTERS, at=0)
+    assert found.own is None
+    assert found.second is not None
+    both = measure(written(), ORIGINALS, OWN, Low("calm"), FILTERS, at=0)
+    assert compared(both, both) is None
+    assert both.goal == both.second_values[0] - both.original_second[0]
+
+
+def test_two_writers_are_compared_brief_by_brief() -> None:
+    before = measure(written((("a soft rye",),) * 3), ORIGINALS, OWN, SECOND, FILTERS, at=0)
+    after = measure(written((("calm warm rye",),) * 3), ORIGINALS, OWN, SECOND, FILTERS, at=1)
+    found = compared(after, before)
+    assert found is not None
+    assert found.value == pytest.approx(3 / sum(before.original_second))
+    assert found.low > 0
+    assert after.agreement is None, "all scores are the same"
+
+
+def test_other_briefs_are_refused() -> None:
+    with pytest.raises(DataError, match="other briefs"):
+        measure(written()[:2], ORIGINALS, OWN, SECOND, FILTERS, at=0)
+    with pytest.raises(DataError, match="other briefs"):
+        measure([], [], OWN, SECOND, FILTERS, at=0)
+    fewer = measure(written()[:2], ORIGINALS[:2], OWN, SECOND, FILTERS, at=0)
+    with pytest.raises(DataError, match="same briefs"):
+        compared(fewer, measured())
+
+
+def test_the_best_of_each_collection_are_chosen_in_order() -> None:
+    ads = seed_ads(4, source="a") + seed_ads(4, source="b")
+    scores = [1.0, 4.0, 2.0, 3.0, 10.0, 40.0, 20.0, 30.0]
+    assert best_of(ads, scores, share=0.5) == (ads[1], ads[3], ads[5], ads[7])
+    assert best_of(ads, scores, share=0.5, most=2) == (ads[1], ads[5])
+    assert best_of(ads, scores, share=0.0) == ()
+    assert best_of((), [], share=0.5, most=3) == ()
+
+
+def written_choosing(*texts: tuple[str, ...]) -> list[WrittenAds]:
+    return [
+        WrittenAds(AdBrief(f"b{at}", brand=f"B{at}"), each, (False,) * len(each))
+        for at, each in enumerate(texts)
+    ]
+
+
+def test_the_best_ad_of_a_brief_is_kept_by_its_lift_alone() -> None:
+    """The second brief has higher scores, the first one the larger lift."""
+    ads = written_choosing(("warm rye now", "cold rye then"), ("sweet tea here", "plain tea there"))
+    why = [["", ""], ["", ""]]
+    scores: list[list[float | None]] = [[1.0, 3.0], [90.0, 91.0]]
+    first, second = kept_of(ads, why, scores, share=1.0)
+    assert (first.answer, first.score, first.lift) == ("cold rye then", 3.0, 1.0)
+    assert (second.answer, second.lift) == ("plain tea there", 0.5)
+    assert kept_of(ads, why, scores, share=0.5) == (first,)
+
+
+def test_what_has_a_reason_is_out() -> None:
+    ads = written_choosing(
+        ("one two three", "four five six", "seven eight nine"), ("a b c", "d e f")
+    )
+    why = [["", "", "copied"], ["", "cut"]]
+    (kept,) = kept_of(ads, why, [[1.0, 2.0, 99.0], [50.0, None]], share=1.0)
+    assert (kept.answer, kept.lift) == ("four five six", 0.5)
+
+
+def test_one_ad_in_many_names_is_kept_once() -> None:
+    ads = written_choosing(*((f"the best of all days, {name}", f"x {name} y") for name in "abc"))
+    why, scores = [["", ""]] * 3, [[9.0 - at, 0.0] for at in range(3)]
+    assert [one.brief.id for one in kept_of(ads, why, scores, share=1.0)] == ["b0"]
+    assert len(kept_of(ads, why, scores, share=1.0, alike=1.0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "stops"),
+    [
+        ([1.0], 1, False),
+        ([1.0, 1.1], 1, False),
+        ([1.0, 1.0], 1, True),
+        ([1.0, 1.1, 1.05], 2, False),
+        ([1.0, 1.1, 1.05, 1.08], 2, True),
+        ([1.0, 0.9, 1.2], 2, False),
+    ],
+)
+def test_patience_counts_rounds_without_a_gain(
+    values: list[float], patience: int, stops: bool
+) -> None:
+    assert should_stop(values, patience=patience) == stops
+
+
+def test_a_gain_may_have_to_be_large() -> None:
+    assert should_stop([1.0, 1.04], patience=1, gain=0.05)
+    assert not should_stop([1.0, 1.06], patience=1, gain=0.05)
+    assert not should_stop([-1.0, -0.9], patience=1, gain=0.05)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1))
+def test_the_best_round_is_the_earliest_of_the_best(values: list[float]) -> None:
+    assert best_round(values) == values.index(max(values))
+
+
+def ledger_of(
+    path: Path, clock: FixedClock, *, minutes: float = 0.0, tokens: int = 0
+) -> CostLedger:
+    return CostLedger(path / "costs.jsonl", SeedBudget(minutes, tokens), clock)
+
+
+def test_steps_are_summed_and_kept(tmp_path: Path, clock: FixedClock) -> None:
+    ledger = ledger_of(tmp_path, clock)
+    with ledger.step(1, "write") as cost:
+        cost.add(read=10, written=5)
+        cost.add(written=2)
+    with ledger.step(1, "tune") as cost:
+        cost.add(tuned=100)
+        sum(at * at for at in range(200_000))
+    with ledger.step(2, "score") as cost:
+        cost.add(judged=9)
+    with ledger.step(2, "nothing"):
+        pass
+    again = ledger_of(tmp_path, clock)
+    assert [one.step for one in again.steps] == ["write", "tune", "score"]
+    assert (again.total.tokens, again.total.judged) == (117, 9)
+    assert again.total.cpu_seconds > 0
+    first = again.of_round(1)
+    assert (first.round, first.read, first.written, first.tuned) == (1, 10, 7, 100)
+
+
+def test_a_step_that_fails_is_written_down(tmp_path: Path, clock: FixedClock) -> None:
+    ledger = ledger_of(tmp_path, clock)
+
+    def fail() -> None:
+        with ledger.step(0, "write") as cost:
+            cost.add(written=3)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert ledger_of(tmp_path, clock).total.written == 3
+
+
+def test_budgets_are_of_tokens_of_all_calls_and_minutes_of_this_one(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    ledger = ledger_of(tmp_path, clock, minutes=2, tokens=10)
+    assert not ledger.spent()
+    with ledger.step(0, "write") as cost:
+        cost.add(written=10)
+        assert ledger.spent(), "also within a step"
+    assert ledger_of(tmp_path, clock, tokens=10).spent()
+    timed = ledger_of(tmp_path, clock, minutes=2)
+    assert not timed.spent()
+    clock.advance(120)
+    assert timed.spent()
+    assert not ledger_of(tmp_path, clock, minutes=2).spent()
+
+
+def test_a_line_that_was_cut_off_is_forgotten(tmp_path: Path, clock: FixedClock) -> None:
+    ledger = ledger_of(tmp_path, clock)
+    with ledger.step(0, "write") as cost:
+        cost.add(written=3)
+    path = tmp_path / "costs.jsonl"
+    path.write_text(path.read_text() + '{"round": 1')
+    again = ledger_of(tmp_path, clock)
+    with again.step(1, "tune") as cost:
+        cost.add(tuned=1)
+    assert ledger_of(tmp_path, clock).total.tokens == 4
+    path.write_text('{"other": 1}\n')
+    with pytest.raises(FileUnreadableError, match="costs"):
+        ledger_of(tmp_path, clock)
