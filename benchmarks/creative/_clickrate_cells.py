@@ -24,12 +24,12 @@ from adwright.creative.response.outcomes import (
     CreativeOutcomes,
     check_split,
     read_outcomes,
-    split_by_week,
     stories_of,
     story_folds,
 )
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import RESULTS
+from benchmarks.creative._time_split import split_by_week
 
 __all__ = ["FOLDS", "PARTS", "SCRATCH", "WEEK", "Answer", "Cell", "Task", "log_rates", "open_task"]
 

@@ -59,13 +59,14 @@ from adwright.creative.seed.pool import (
 from adwright.creative.seed.report import SeedReport
 from adwright.creative.seed.rounds import run_seed
 from adwright.creative.seed.texts import AdFilters, CopyIndex
-from adwright.creative.seed.writer import TunedWriter, WriterRow, WrittenAds, recall_rows
+from adwright.creative.seed.writer import TunedWriter, WriterRow, WrittenAds
 from adwright.lm.open_model import open_model
 from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.common.result import Figure, write_result
+from benchmarks.memory._recall_rows import recall_rows
 from benchmarks.memory._seed_data import SeedSizes, seed_data
 
 _SEED = 0

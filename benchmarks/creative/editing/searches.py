@@ -30,14 +30,12 @@ from adwright.creative.editor.job_files import EditJob, decide
 from adwright.creative.editor.searches import (
     genetic_search,
     gradient_ascent,
-    hypervolume,
     pareto_search,
     random_search,
-    reference_point,
-    weighted_sums,
 )
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import DrawnTask, grid_of
+from benchmarks.creative.editing.fronts import hypervolume, reference_point, weighted_sums
 
 __all__ = ["CALLS", "METHODS", "PLAN", "CloudDistance", "edit_rows", "front_rows", "speed_rows"]
 

@@ -41,14 +41,12 @@ from adwright.creative.editor.operators import (
 from adwright.creative.editor.searches import (
     genetic_search,
     gradient_ascent,
-    hypervolume,
     pareto_search,
     random_search,
-    reference_point,
     search_parts,
     unbeaten_rows,
-    weighted_sums,
 )
+from benchmarks.creative.editing.fronts import hypervolume, reference_point, weighted_sums
 from tests.support.creative.edited_pictures import ShadeMover, scene, scene_context
 from tests.support.creative.searches import PICTURE, ColourJudge, SlopedColour, colour_fitness
 

@@ -29,11 +29,11 @@ from adwright.creative.response.outcomes import (
     check_split,
     components,
     read_outcomes,
-    split_by_week,
     stories_of,
     story_folds,
 )
 from adwright.data.checks import in_file
+from benchmarks.creative._time_split import split_by_week
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 

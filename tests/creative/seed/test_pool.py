@@ -18,13 +18,13 @@ from adwright.creative.seed.pool import (
     SeedConfig,
     SeedData,
     SeedPaces,
-    journey_briefs,
     known_ads,
     plan_seed,
     run_parts,
 )
 from adwright.creative.seed.rounds import run_seed
 from adwright.creative.seed.texts import record_of
+from benchmarks.memory._journey_briefs import journey_briefs
 from tests.support.creative.seed_rounds import (
     CONFIG,
     RepeatingWriter,

@@ -15,9 +15,10 @@ from adwright.core.errors import AdwrightError, ConfigError, DataError, ResumeEr
 from adwright.core.journal import append_rows, read_rows
 from adwright.creative.seed.rounds import run_seed
 from adwright.creative.seed.texts import AdBrief
-from adwright.creative.seed.writer import TunedWriter, WriterRow, recall_rows, write_ads
+from adwright.creative.seed.writer import TunedWriter, WriterRow, write_ads
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Usage
 from adwright.tuning.reparameterised.lora import LoRA
+from benchmarks.memory._recall_rows import recall_rows
 from tests.support.creative.seed_rounds import CONFIG, WordJudge, seed_ads, seed_data
 from tests.support.lm.tiny_llama import save_tiny
 from tests.support.writing import Teller

@@ -46,7 +46,7 @@ from adwright.creative.response.data_guard import (
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
 from adwright.data.table_door import find_column
-from adwright.metrics.arrays import check_positive_integer, check_same_length
+from adwright.metrics.arrays import check_positive_integer
 
 _OUTCOMES = ("impressions", "clicks", "test", "week", "image_id")
 
@@ -420,36 +420,6 @@ def story_folds(stories: Whole, folds: int, *, seed: int = 0) -> Whole:
     return fold[code]
 
 
-@dataclass(frozen=True, eq=False)
-class TimeSplit:
-    """Rows to train on and to test on, int64 ascending; left_out counts later rows of stories that
-    had begun before."""
-
-    train: Whole
-    held_out: Whole
-    left_out: int
-
-
-def split_by_week(outcomes: CreativeOutcomes, week: int, stories: Whole) -> TimeSplit:
-    """Train on what ran before `week`, test on stories that began in it or later.
-
-    Raises DataError where there are no weeks, or one side is empty.
-    """
-    if outcomes.weeks is None:
-        raise DataError(
-            "these creatives have no weeks to split by",
-            hint="name their column: OutcomeColumns(week=...)",
-        )
-    check_same_length(len(outcomes), {"stories": stories})
-    before = outcomes.weeks < week
-    began = np.isin(stories, stories[before])
-    held_out = np.flatnonzero(~before & ~began)
-    if not before.any() or not len(held_out):
-        weeks = f"{outcomes.weeks.min()} to {outcomes.weeks.max()}"
-        raise DataError("one side of the split is empty", value=week, hint=f"weeks are {weeks}")
-    return TimeSplit(np.flatnonzero(before), held_out, int((~before & began).sum()))
-
-
 def check_split(train: Whole, held_out: Whole, stories: Whole) -> None:
     """Raise ValueInvalidError where a story has rows on both sides; it names the first one.
 
@@ -465,5 +435,5 @@ def check_split(train: Whole, held_out: Whole, stories: Whole) -> None:
             row=row,
             column="stories",
             value=int(stories[row]),
-            hint="split by story: story_folds, or split_by_week",
+            hint="split by story: story_folds",
         )

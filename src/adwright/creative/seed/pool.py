@@ -2,7 +2,7 @@
 
     table = read_ads(Path("headlines.parquet"))
     pool = known_ads(table.records, table.ids, "headline", source="headlines")
-    data = SeedData(labelled + pool, journey_briefs(limit=500, seed=1))
+    data = SeedData(labelled + pool, briefs)
 
 An ad with a score was measured on people; one without is annotated by the model's own judge. The
 default pool is the catalogue: products of Complete Journey, which have no ads, as briefs.
@@ -29,12 +29,10 @@ The settings of a run of SEED, beside its model, its judges and its data.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
@@ -51,7 +49,6 @@ from adwright.creative.seed.texts import (
     part_of,
     record_of,
 )
-from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.lm.engine.generation import GenerationConfig
 
 
@@ -161,42 +158,6 @@ def known_ads(
         ad = KnownAd(brief, record, score, source)
         found.setdefault((*brief.known, ad.answer), ad)
     return tuple(found.values())
-
-
-def journey_briefs(
-    path: Path | None = None, *, limit: int = 0, seed: int = 0, offline: bool = False
-) -> tuple[AdBrief, ...]:
-    """A brief for each type of product that Complete Journey describes; no ad comes with them.
-
-    Its brands say National or Private, so that the product is all that is told. limit: so many
-    types, drawn by `seed`; 0 for all. Raises as `CompleteJourney.open`.
-    """
-    products = CompleteJourney.open(path, offline=offline).products()
-    wanted = ("product_type", "product_category", "department")
-    types = (
-        products.select(pl.col(name).fill_null("").str.strip_chars() for name in wanted)
-        .filter(pl.col("product_type") != "")
-        .group_by("product_type")
-        .agg(pl.all().sort().first())
-        .sort("product_type")
-        .collect()
-    )
-    if limit:
-        types = types.sample(min(limit, types.height), seed=seed).sort("product_type")
-    return tuple(_journey_brief(*row) for row in types.iter_rows())
-
-
-def _journey_brief(kind: str, category: str, department: str) -> AdBrief:
-    facts = _apart((("Category", category), ("Department", department)), kind)
-    named = kind.capitalize()
-    return AdBrief(f"journey-{kind}", subject=named, facts=facts, group=kind)
-
-
-def _apart(pairs: Iterable[tuple[str, str]], kind: str) -> tuple[str, ...]:
-    """The pairs that say more than the type does."""
-    return tuple(
-        f"{name}: {value.capitalize()}" for name, value in pairs if value and value != kind
-    )
 
 
 def _told(brief: AdBrief) -> list[object]:

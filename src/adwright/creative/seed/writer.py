@@ -34,9 +34,7 @@ from adwright.core.config import Count, settings
 from adwright.core.errors import DataError, MissingExtraError, ResumeError
 from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress
-from adwright.creative.memory.language import answer_of as digits_of
-from adwright.creative.memory.language import recall_prompt
-from adwright.creative.seed.pool import KnownAd, SeedConfig
+from adwright.creative.seed.pool import SeedConfig
 from adwright.creative.seed.round_files import DAMAGED
 from adwright.creative.seed.texts import AdBrief
 from adwright.lm.engine.generation import LanguageModel, Message, Usage
@@ -77,21 +75,6 @@ class TuneCost:
     cpu_seconds: float
     loss: float | None = None
     before: float | None = None
-
-
-def recall_rows(ads: Sequence[KnownAd]) -> tuple[WriterRow, ...]:
-    """The other task of the paper on labelled ads: two digits of recall from the ad, in the words
-    of `ad_tasks`. Raises ValueInvalidError for a score outside 0 to 1."""
-    return tuple(
-        WriterRow(
-            (Message("user", recall_prompt(ad.judged)),),
-            digits_of(ad.score),
-            ad.brief.held_by,
-            "recall",
-        )
-        for ad in ads
-        if ad.score is not None
-    )
 
 
 class SeedWriter(Protocol):
