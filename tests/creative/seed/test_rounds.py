@@ -37,7 +37,7 @@ from tests.support.creative.seed_rounds import (
 )
 
 Judges = tuple[WordJudge, WordJudge]
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -30,8 +30,8 @@ Edits for several judges at once: NSGA-II and its front.
     front = pareto_search(fitness, seed=0)              # of click rate, expected life, memorability
 
 A plan is on the front where no other one that was seen is as good for every judge and better for
-one. The front is that of all that the search saw, and the operators are those of `genetic`. NSGA-II is pymoo's (Deb et al. 2002); its NSGA-III forgets the seed in one
-comparison, so it is not used.
+one. The front is that of all that the search saw, and the operators are those of `genetic`. NSGA-II
+is pymoo's (Deb et al. 2002); its NSGA-III forgets the seed in one comparison, so it is not used.
 """
 
 from __future__ import annotations
