@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from adwright.creative.records.export_columns import name_export
 
 from adwright.audit.catalogue.opened import open_catalogue
 from adwright.authoring.instructions.sources.products import ProductColumns, catalogue_products
 from adwright.authoring.writer.shop.products import read_products
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.creative.records.ads_table import AdColumns, read_ads
+from adwright.creative.records.export_rows import name_export
 from adwright.data.sources.log import open_log
 from adwright.data.sources.mapping import LogMapping
 from adwright.data.sources.tables import read_items
