@@ -37,7 +37,7 @@ def review(folder: Path, *, known: bool = True) -> None:
 def test_what_was_preferred_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     review(tmp_path)
     out = tmp_path / "out.jsonl"
-    preferences(tmp_path, out)
+    preferences(tmp_path, out=out)
     (line,) = out.read_text().splitlines()
     assert json.loads(line)["chosen"][-1] == {"role": "assistant", "content": "Assam tea"}
     (learned,) = PairsConfig(path=out, messages="chosen").rows()
@@ -45,19 +45,19 @@ def test_what_was_preferred_is_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert [turn.role for turn in learned.said] == ["system", "user"]
     assert "1 preferences (1 edits)" in capsys.readouterr().out
     with pytest.raises(ResourceError, match="exists already"):
-        preferences(tmp_path, out)
+        preferences(tmp_path, out=out)
     preferences(tmp_path, out, force=True)
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     review(tmp_path, known=False)
     with pytest.raises(DataError, match="no decision tells"):
-        preferences(tmp_path, tmp_path / "out.jsonl")
+        preferences(tmp_path, out=tmp_path / "out.jsonl")
     assert "1 left out" in capsys.readouterr().err
     assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_folder_without_a_journal_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="no journal"):
-        preferences(tmp_path, tmp_path / "out.jsonl")
+        preferences(tmp_path, out=tmp_path / "out.jsonl")
     assert list(tmp_path.iterdir()) == []
