@@ -46,7 +46,7 @@ def test_what_was_preferred_is_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert "1 preferences (1 edits)" in capsys.readouterr().out
     with pytest.raises(ResourceError, match="exists already"):
         preferences(tmp_path, out=out)
-    preferences(tmp_path, out, force=True)
+    preferences(tmp_path, out=out, force=True)
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
