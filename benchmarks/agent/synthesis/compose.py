@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
+from adwright.agent.language.kinds import FILLING_VERBS
 from adwright.agent.language.parser import read_script
 from adwright.agent.language.printer import print_script
 from adwright.agent.language.tree import (
@@ -117,7 +118,7 @@ def _settings(intent: DrawnIntent, document: AppDocument) -> list[Statement]:
 
 def _setting(one: FieldSetting, document: AppDocument) -> Statement:
     kind = document.by_name[one.field].value_type
-    verb = "choose" if kind in ("choice", "switch") else "set_text"
+    verb = FILLING_VERBS[kind]
     return _act(verb, ElementUse(one.field), _literal(one.value))
 
 

@@ -21,6 +21,7 @@ from adwright.agent.document.elements import Element
 from adwright.agent.generate.task_intent import TaskIntent, ValueCue
 from adwright.agent.generate.task_terms import TermWeights, near_terms, terms_of
 from adwright.agent.language.field_values import read_decimal, why_text_unfit
+from adwright.agent.language.kinds import FILLING_VERBS
 from adwright.agent.language.tree import (
     Act,
     DecimalLiteral,
@@ -106,8 +107,7 @@ def fill_form(
     filling = _Filling(intent, weights, picked)
     _name(filling, fields, named)
     for score, cue, one, value in _best_pairs(_pairs(filling, fields), filling):
-        verb = "choose" if one.value_type in ("choice", "switch") else "set_text"
-        filling.put(one, verb, value, score)
+        filling.put(one, FILLING_VERBS.get(one.value_type, "set_text"), value, score)
         filling.used.add(cue.value)
     _mentioned(filling, fields)
     _name_left(filling, fields, named)

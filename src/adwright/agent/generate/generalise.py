@@ -24,6 +24,7 @@ from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.generate.task_values import TaskText, read_task
 from adwright.agent.language.checker import CheckRules, check_script
 from adwright.agent.language.field_values import read_decimal
+from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.parser import KEYWORDS
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.tree import (
@@ -180,7 +181,7 @@ def _check(calls: Sequence[VerbCall], general: Script, document: AppDocument) ->
     if goal is None or not goal.writes:
         return None
     picks = [one for one in calls if one.verb == "tap" and _picked(one) is not None]
-    sets = [one for one in calls if one.verb in ("set_text", "choose")]
+    sets = [one for one in calls if VERBS[one.verb].fills]
     body: list[Statement] = []
     if goal.effect == "destructive" and picks:
         item = _picked(picks[0])

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Annotated
 
 from adwright.agent.document.elements import Element
-from adwright.agent.language.kinds import ATTRIBUTES
+from adwright.agent.language.kinds import ATTRIBUTES, VERBS, Verb
 from adwright.agent.language.printer import quote_text
 from adwright.agent.language.tree import PARAMETER_KINDS, ScriptParameter
 from adwright.core.config import Count, Ge, Le, settings
@@ -78,9 +78,7 @@ def _statements(elements: Sequence[Element], choice: GrammarChoice) -> list[tupl
             if lists:
                 parts.append(rf'{lead}"for row in " items ":\n" {block}')
         rules.append((f"s{level}", " | ".join(parts)))
-    acts = ["tap", "other"]
-    acts += ["set"] if _settable(elements) else []
-    acts += ["choose"] if _choosable(elements) else []
+    acts = ["tap", "other", *(_rule(one) for one in VERBS.values() if _filled_by(one, elements))]
     if choice.answers:
         acts += ["say"]
         rules.append(("say", '"answer(" value ")" | "expect(" test ")"'))
@@ -124,14 +122,10 @@ def _elements(elements: Sequence[Element], choice: GrammarChoice) -> list[tuple[
         rules.append(("list", names))
         rules.append(("items", 'list | "match(" list ", " text ")"'))
         rules.append(("picked", '"find(" list ", " text ")" | items "[" [0-9]{1,2} "]"'))
-    settable = _settable(elements)
-    if settable:
-        forms = [f'"${one.name}, " {_taken(one)}' for one in settable]
-        rules.append(("set", f'"set_text(" ({" | ".join(forms)}) ")"'))
-    choosable = _choosable(elements)
-    if choosable:
-        forms = [f'"${one.name}, " {_option(one)}' for one in choosable]
-        rules.append(("choose", f'"choose(" ({" | ".join(forms)}) ")"'))
+    for verb in VERBS.values():
+        if filled := _filled_by(verb, elements):
+            forms = [f'"${one.name}, " {_taken(one)}' for one in filled]
+            rules.append((_rule(verb), f'"{verb.name}(" ({" | ".join(forms)}) ")"'))
     read = [f'"${one.name}"' for one in elements if not one.many and one.value_type != "secret"]
     inner = _inner(elements) if lists else []
     read += ['"row"', *(f'"inside(row, ${one.name})"' for one in inner)] if lists else []
@@ -159,15 +153,13 @@ def _taken(element: Element) -> str:
             return "number"
         case "date":
             return r'("\"" [0-9]{4} "-" [0-9]{2} "-" [0-9]{2} "\"" | text)'
+        case "switch":
+            return "truth"
+        case "choice" if element.options:
+            options = element.options[:_MOST_OPTIONS]
+            return f"({' | '.join(_quoted(quote_text(one)) for one in options)})"
         case _:
             return "text"
-
-
-def _option(element: Element) -> str:
-    if element.value_type == "switch":
-        return "truth"
-    options = element.options[:_MOST_OPTIONS]
-    return f"({' | '.join(_quoted(quote_text(one)) for one in options)})" if options else "text"
 
 
 def _lists(elements: Iterable[Element]) -> list[Element]:
@@ -183,13 +175,12 @@ def _is_tapped(element: Element) -> bool:
     return element.value_type in ("none", "switch", "choice") and element.effect != "read"
 
 
-def _settable(elements: Iterable[Element]) -> list[Element]:
-    takes = ("text", "number", "date", "secret")
-    return [one for one in elements if one.value_type in takes and not one.many]
+def _filled_by(verb: Verb, elements: Iterable[Element]) -> list[Element]:
+    return [one for one in elements if one.value_type in verb.fills and not one.many]
 
 
-def _choosable(elements: Iterable[Element]) -> list[Element]:
-    return [one for one in elements if one.value_type in ("choice", "switch") and not one.many]
+def _rule(verb: Verb) -> str:
+    return verb.name.replace("_", "")
 
 
 def _quoted(text: str) -> str:

@@ -265,20 +265,16 @@ class _Checker:
                 what = f"the value of {verb.name} is not used"
                 self._note("arguments", what, call.at, "give it to a variable")
             return
-        match verb.name:
-            case "back":
-                self._here = self._reach.everywhere
-            case "enter":
+        if not call.arguments:
+            if verb.effect == "form":
                 self._effect("", self._reach.enter_effect(self._here), call.at)
-                self._here = self._reach.everywhere
-            case "scroll":
-                if len(call.arguments) == 2:
-                    first = self._kinds.kind(call.arguments[0], names)
-                    self._visit(first.names if first else frozenset(), call.at)
-            case _:
-                target = self._kinds.kind(call.arguments[0], names)
-                if target is not None:
-                    self._act_on(call, target, names)
+            self._here = self._reach.everywhere
+            return
+        target = self._kinds.kind(call.arguments[0], names)
+        if target is not None and verb.effect == "nothing":
+            self._visit(target.names, call.at)
+        elif target is not None:
+            self._act_on(call, target, names)
 
     def _act_on(self, call: VerbCall, target: ValueKind, names: _Names) -> None:
         self._visit(target.names, call.at)
@@ -286,14 +282,14 @@ class _Checker:
         for one in elements:
             self._fits(call, one, names)
             effect = one.effect
-            if call.verb in ("set_text", "choose") and effect in ("read", "navigate"):
+            if VERBS[call.verb].effect == "draft" and effect in ("read", "navigate"):
                 effect = "draft"
             self._effect(one.name, effect, call.at)
         if elements:
             self._here = frozenset[str]().union(*(self._reach.after(one) for one in elements))
 
     def _fits(self, call: VerbCall, element: Element, names: _Names) -> None:
-        if call.verb not in ("set_text", "choose"):
+        if not VERBS[call.verb].fills:
             return
         term = call.arguments[1]
         value = self._kinds.kind(term, names)

@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 
 from adwright.agent.document.elements import Element
-from adwright.agent.language.kinds import KindName
+from adwright.agent.language.kinds import FILLING_VERBS, VERBS, KindName
 from adwright.agent.language.problems import ScriptProblem, quoted
 from adwright.agent.language.tree import (
     DecimalLiteral,
@@ -21,7 +21,6 @@ from adwright.agent.language.tree import (
 
 __all__ = ["number_in", "read_decimal", "why_text_unfit", "why_unfit"]
 
-_TEXTUAL = ("text", "number", "date", "secret")
 _MOST_NUMBER_CHARACTERS = 40
 _DECIMAL_COMMA = re.compile(r"[-+]?\d{1,15},\d{1,2}")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{2,3}){0,6},\d{3}(?:\.\d*)?")
@@ -34,20 +33,18 @@ _DURATION = re.compile(
 def why_unfit(
     verb: str, element: Element, kind: KindName, term: Expression
 ) -> ScriptProblem | None:
-    """Why set_text or choose cannot put `term`, of this kind, into `element`; None where it can, or
+    """Why a verb that fills cannot put `term`, of this kind, into `element`; None where it can, or
     where that shows only when the script runs."""
     name, takes = f"${element.name}", element.value_type
-    if verb == "set_text" and takes not in _TEXTUAL:
-        hint = "use choose" if takes in ("choice", "switch") else "tap it, or read it"
-        return ScriptProblem("wrong_type", f"{name} takes no text", hint=hint)
-    if verb == "choose" and takes not in ("choice", "switch"):
-        hint = "use set_text" if takes in _TEXTUAL else "tap it, or read it"
-        return ScriptProblem("wrong_type", f"{name} has no options", hint=hint)
-    if verb == "choose" and (kind == "truth") != (takes == "switch"):
+    if takes not in VERBS[verb].fills:
+        right = FILLING_VERBS.get(takes)
+        hint = f"use {right}" if right else "tap it, or read it"
+        return ScriptProblem("wrong_type", f"{verb} does not fill {name}", hint=hint)
+    if "switch" in VERBS[verb].fills and (kind == "truth") != (takes == "switch"):
         hint = "write true or false" if takes == "switch" else "write one of its options"
         return ScriptProblem("wrong_type", f"{name} is a {takes}", hint=hint)
     if kind == "secret":
-        # Into which of them, the keeper of the secret says.
+        # SecretKeeper decides which field may receive it.
         if takes in ("secret", "text"):
             return None
         return ScriptProblem("wrong_type", f"{name} takes no secret", hint="write the value out")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NoReturn, TypeVar
 
-from adwright.agent.document.elements import WRITING, AppDocument, EffectClass
+from adwright.agent.document.elements import WRITING, AppDocument, Element
 from adwright.agent.drivers.protocol import DriverError
 from adwright.agent.language.arithmetic import apply_operator, bounded_text, negated
 from adwright.agent.language.budgets import BudgetMeter, RunBudget
@@ -347,40 +347,34 @@ class _ScriptRun:
                     value = _as_text(plain)
                 case _:
                     self._fail("wrong_type", f"{call.verb} does not take this", call.at)
-        if target is not None and target.name in self._document.by_name:
-            self._fits(call, target, given[-1], value)
-            effect: EffectClass = self._document.by_name[target.name].effect
-            if call.verb == "scroll":
-                effect = "read"
-        elif call.verb in ("scroll", "back"):
-            effect = "navigate"
-        elif call.verb == "enter":
-            effect = "unknown"  # whether it writes shows at the gate
-        else:
+        element = self._document.by_name.get(target.name) if target is not None else None
+        # Whether a form that Enter sends writes shows at the gate.
+        touches = VERBS[call.verb].effect in ("element", "draft")
+        if touches and element is None:
             self._fail("wrong_type", f"{call.verb} needs an element", call.at)
-        self._at(call.at, lambda: self.meter.act(writes=effect in WRITING and call.verb != "enter"))
+        writes = touches and element is not None and element.effect in WRITING
+        if element is not None and VERBS[call.verb].fills:
+            self._require_fit(element, given[-1], value, call.at)
+        self._at(call.at, lambda: self.meter.act(writes=writes))
         done = self._at(call.at, lambda: self._world.act(call.verb, target, value))
         return ScriptValue(done, frozenset((target.name,)) if target else frozenset())
 
-    def _fits(
+    def _require_fit(
         self,
-        call: VerbCall,
-        target: ElementHandle,
+        element: Element,
         given: ScriptValue,
         value: str | bool | SecretName | None,
+        at: SourcePosition,
     ) -> None:
-        if call.verb not in ("set_text", "choose"):
-            return
-        element = self._document.by_name[target.name]
         refused = refused_sources(given.sources, element.name, self._rules.flows)
         if refused:
             what = f"text of ${refused[0]} would be put into ${element.name}"
             hint = "have the user allow this flow"
-            self._fail("tainted_write", what, call.at, hint)
+            self._fail("tainted_write", what, at, hint)
         if isinstance(value, str):
             problem = why_text_unfit(element, value)
             if problem is not None:
-                self._fail(problem.code, problem.what, call.at, problem.hint)
+                self._fail(problem.code, problem.what, at, problem.hint)
 
     # --- errors ------------------------------------------------------------------------
 

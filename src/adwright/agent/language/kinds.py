@@ -21,6 +21,9 @@ KindName = Literal[
 ]
 #: "tap" and its like change the screen; "look" only reads it; "plain" does not touch it.
 VerbNature = Literal["act", "look", "plain"]
+#: What an act may do to what the app stores: what its element does; no more than to fill a field,
+#: which some element sends later; what the form does that has the focus; or nothing.
+ActEffect = Literal["element", "draft", "form", "nothing"]
 
 
 @settings
@@ -91,7 +94,11 @@ DIRECTIONS = ("up", "down", "left", "right")
 @dataclass(frozen=True)
 class Verb:
     """One verb. takes: for each argument the kinds it may have; gives: the kind of its value, of
-    which the checker knows more; least: the fewest arguments, -1 where all are needed."""
+    which the checker knows more; least: the fewest arguments, -1 where all are needed. effect: of
+    an act. fills: the types of fields that it puts a value into.
+
+    A new act on an element is a row here, and one of `run.screen_world.TOUCHES`.
+    """
 
     name: str
     takes: tuple[tuple[KindName, ...], ...]
@@ -100,6 +107,8 @@ class Verb:
     example: str
     help: str
     least: int = -1
+    effect: ActEffect = "nothing"
+    fills: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kinds in self.takes:
@@ -117,8 +126,14 @@ class Verb:
 
 _ONE: tuple[KindName, ...] = ("element",)
 _TABLE = (
-    Verb("tap", (_ONE,), "nothing", "act", "tap($offers__new)", "tap or click an element"),
-    Verb("long_tap", (_ONE,), "nothing", "act", "long_tap($row)", "hold an element for a second"),
+    Verb(
+        *("tap", (_ONE,), "nothing", "act", "tap($offers__new)", "tap or click an element"),
+        effect="element",
+    ),
+    Verb(
+        *("long_tap", (_ONE,), "nothing", "act", "long_tap($row)", "hold an element for a second"),
+        effect="element",
+    ),
     Verb(
         "set_text",
         (_ONE, ("text", "whole", "number", "secret")),
@@ -126,6 +141,8 @@ _TABLE = (
         "act",
         'set_text($offer__name, "Spring")',
         "replace what stands in a field",
+        effect="draft",
+        fills=("text", "number", "date", "secret"),
     ),
     Verb(
         "choose",
@@ -134,6 +151,8 @@ _TABLE = (
         "act",
         'choose($offer__status, "Open")',
         "choose an option by its label; of a switch true or false",
+        effect="draft",
+        fills=("choice", "switch"),
     ),
     Verb(
         "scroll",
@@ -145,7 +164,10 @@ _TABLE = (
         least=1,
     ),
     Verb("back", (), "nothing", "act", "back()", "go to where one came from"),
-    Verb("enter", (), "nothing", "act", "enter()", "press the key Enter, which may send a form"),
+    Verb(
+        *("enter", (), "nothing", "act", "enter()", "press the key Enter, which may send a form"),
+        effect="form",
+    ),
     Verb("get_text", (_ONE,), "text", "look", "get_text($offer__total)", "the text of an element"),
     Verb(
         "get_attributes",
@@ -211,3 +233,5 @@ _TABLE = (
 )
 #: All verbs by their names.
 VERBS: Mapping[str, Verb] = {one.name: one for one in _TABLE}
+#: The verb that puts a value into a field of a type.
+FILLING_VERBS: Mapping[str, str] = {kind: one.name for one in _TABLE for kind in one.fills}

@@ -17,6 +17,7 @@ from adwright.agent.document.elements import AppDocument, AppEdge, Element
 from adwright.agent.document.finding import where_am_i
 from adwright.agent.document.routes import edges_of, find_route
 from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
+from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
 from adwright.agent.language.reach import own_ways
 from adwright.agent.language.values import ElementHandle, SecretName
@@ -41,6 +42,13 @@ from adwright.agent.run.trace import RunTrace, TraceStep
 __all__ = ["ScreenWorld", "WorldSettings"]
 
 _DIRECTIONS: Mapping[str, Direction] = {one: one for one in get_args(Direction)}
+#: How a driver does each act on an element, with the text that is given to it.
+TOUCHES: Mapping[str, Callable[[ScreenDriver, ScreenNode, str], None]] = {
+    "tap": lambda driver, node, _: driver.tap(node),
+    "long_tap": lambda driver, node, _: driver.long_tap(node),
+    "set_text": lambda driver, node, text: driver.set_text(node, text),
+    "choose": lambda driver, node, text: driver.choose(node, text),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ class ScreenWorld:
             return self._without_target(verb, value)
         screen, node, element = self._find(target)
         self._remember(screen, target, node)
-        if verb not in ("scroll", "set_text", "choose"):
+        if VERBS[verb].effect == "element":
             self._require_effect(screen, element, node)
         return self._do(verb, element, node, value, screen, "script")
 
@@ -243,7 +251,7 @@ class ScreenWorld:
         screen, node, element = self._find(ElementHandle(name))
         self._require_effect(screen, element, node)
         self._do(verb, element, node, value, screen, "route")
-        if verb == "set_text":
+        if VERBS[verb].fills:
             self._page.drafts.pop(element.name, None)
         return self._observe(self.acts.screen)
 
@@ -363,7 +371,7 @@ class ScreenWorld:
         screen: Screen,
         how: str,
     ) -> bool:
-        driver, shown, typed = self._driver, "", ""
+        shown = typed = ""
         match value:
             case SecretName(name):
                 typed = self._secret_value(name, screen, element, node)
@@ -373,17 +381,9 @@ class ScreenWorld:
                 typed = shown = "true" if value else "false"
             case str():
                 typed = shown = value
-        match verb:
-            case "scroll":
-                return self._scroll(node, value)
-            case "set_text":
-                do = partial(driver.set_text, node, typed)
-            case "choose":
-                do = partial(driver.choose, node, typed)
-            case "long_tap":
-                do = partial(driver.long_tap, node)
-            case _:
-                do = partial(driver.tap, node)
+        if verb == "scroll":
+            return self._scroll(node, value)
+        do = partial(TOUCHES[verb], self._driver, node, typed)
         before, fields = self._page.state, self._page.before
         if any(one.after is element for one in self.healed):
             how = "healed"
@@ -393,7 +393,7 @@ class ScreenWorld:
         )
         if verb == "set_text" and element.constraints.required and not node.value:
             self.adding.add(element.name)
-        if verb in ("set_text", "choose"):
+        if VERBS[verb].effect == "draft":
             self._page.drafts[element.name] = node.facts.get("form", "")
             self._page.typed.add(node.facts.get("name", ""))
         self._observe(self.acts.screen)
@@ -453,7 +453,7 @@ class ScreenWorld:
         if act.blocked and self._gate.rules.dry:
             self._page.drafts.clear()
             return
-        expected = element.target if verb in ("tap", "long_tap") else None
+        expected = element.target if VERBS[verb].effect == "element" else None
         if expected is None and not element.writes:
             expected = before
         if expected is not None and not self._is_like(after, expected):

@@ -17,6 +17,7 @@ from adwright.agent.generate.form_ways import DocumentForms
 from adwright.agent.generate.task_intent import TaskIntent
 from adwright.agent.generate.task_terms import terms_of
 from adwright.agent.language.field_values import read_decimal, why_text_unfit
+from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.tree import (
     Act,
     BinaryTerm,
@@ -78,7 +79,7 @@ class PageActs:
         """Send what was filled in last, where one button does that and no part has spoken of it:
         who fills in a form wants it to be sent."""
         last = self.body[-1] if self.body else None
-        if isinstance(last, Act) and last.call.verb in ("set_text", "choose"):
+        if isinstance(last, Act) and VERBS[last.call.verb].fills:
             one = self.targets.sending(self.here)
             if one is not None:
                 self.tap(ElementUse(one.name), 0.0)
