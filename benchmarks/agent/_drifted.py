@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
 from adwright.agent.generate.ladder import ScriptLadder
-from adwright.agent.language.budgets import RunBudget
+from adwright.agent.language.problems import RunBudget
 from adwright.agent.operate.tasks import PreparedTask, prepare_task
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules

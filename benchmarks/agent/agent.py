@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from adwright.agent.drivers.browser import open_browser
+from adwright.agent.drivers.chromium import open_browser
 from adwright.core.hashing import content_hash
 from benchmarks.agent._models import SystemModels
 from benchmarks.agent.apps.wob import WOB_TASKS, wob_pages

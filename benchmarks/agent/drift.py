@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.agent.drivers.browser import open_browser
+from adwright.agent.drivers.chromium import open_browser
 from adwright.agent.language.problems import ScriptError
 from adwright.core.hashing import content_hash
 from benchmarks.agent._drifted import DriftRun, known_script

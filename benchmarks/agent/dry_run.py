@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.agent.drivers.browser import open_browser
+from adwright.agent.drivers.chromium import open_browser
 from adwright.core.hashing import content_hash
 from benchmarks.agent.injected.counts import writes_of
 from benchmarks.agent.injected.front import AppFront

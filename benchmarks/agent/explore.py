@@ -20,15 +20,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.agent.document.changes import document_changes
-from adwright.agent.document.elements import AppDocument
-from adwright.agent.document.routes import reachable
-from adwright.agent.document.text_format import document_text, parse_document
-from adwright.agent.drivers.browser import ChromiumBrowser, open_browser
+from adwright.agent.document.elements import AppDocument, reachable
+from adwright.agent.document.text_format import document_changes, document_text, parse_document
+from adwright.agent.drivers.chromium import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, explore, sign_in
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.explore.explorer import (
+    ExploreBounds,
+    ReadingGate,
+    build_document,
+    explore,
+    sign_in,
+)
 from adwright.agent.explore.records import PageRecords
 from adwright.agent.explore.refreshing import refresh
 from adwright.core.clock import SystemClock

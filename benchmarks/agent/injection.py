@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.agent.drivers.browser import ChromiumBrowser, open_browser
+from adwright.agent.drivers.chromium import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import LanguageModel

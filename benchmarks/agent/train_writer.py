@@ -32,10 +32,10 @@ import numpy as np
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import document_text, read_document
-from adwright.agent.generate.beam import BeamConfig, write_scripts
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.tuned_writer import WRITER_ADAPTER, WRITER_RETRIEVE, open_tuned_writer
-from adwright.agent.language.printer import print_script
+from adwright.agent.generate.writing import BeamConfig, write_scripts
+from adwright.agent.language.script import print_script
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
@@ -196,7 +196,7 @@ def _make_tasks(plan: WriterPlan) -> None:
 
 
 def _make_real(plan: WriterPlan, ends: float, clock: SystemClock) -> None:
-    from adwright.agent.drivers.browser import open_browser
+    from adwright.agent.drivers.chromium import open_browser
 
     with TemporaryDirectory() as scratch, open_browser() as browser:
         for done, name in enumerate(plan.apps):

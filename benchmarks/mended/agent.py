@@ -24,7 +24,7 @@ import httpx
 import numpy as np
 
 from adwright.agent.document.text_format import write_document
-from adwright.agent.drivers.browser import open_browser
+from adwright.agent.drivers.chromium import open_browser
 from adwright.agent.drivers.protocol import PendingRequest
 from adwright.agent.generate.planner import plan_scripts
 from adwright.agent.operate.policy_file import policy_text

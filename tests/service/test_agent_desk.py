@@ -13,11 +13,10 @@ import pytest
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
-from adwright.agent.operate.held_runs import RunsBusyError
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.operate.run_folder import read_run
-from adwright.agent.operate.tasks import find_scripts
+from adwright.agent.operate.tasks import RunsBusyError, find_scripts
 from adwright.agent.run.macros import MacroBook
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
@@ -214,9 +213,8 @@ def test_a_task_that_nothing_fits_ends_with_why(config: ServiceConfig) -> None:
 
 
 def test_kept_tasks_of_the_app_are_taken(config: ServiceConfig, tmp_path: Path) -> None:
-    from adwright.agent.language.parser import read_script
-    from adwright.agent.run.macros import Macro
-    from adwright.agent.run.postconditions import Postconditions
+    from adwright.agent.language.script import read_script
+    from adwright.agent.run.macros import Macro, Postconditions
     from tests.support.agent.shop_document import shop_document
 
     script = read_script('set_text($mail__to, "ann")\ntap($mail__send)\n')

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 from fastapi import FastAPI, Request, Response
 
-from adwright.agent.drivers.pending import body_fields
+from adwright.agent.drivers.protocol import body_fields
 from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.web.server import on_loopback
 

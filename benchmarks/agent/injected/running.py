@@ -15,19 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.drivers.chromium import DriverSettings
-from adwright.agent.drivers.fetched import FetchingDriver
-from adwright.agent.drivers.protocol import RequestGate
+from adwright.agent.drivers.chromium import ChromiumBrowser, DriverSettings
+from adwright.agent.drivers.protocol import FetchingDriver, RequestGate
 from adwright.agent.generate.ladder import FoundScript
-from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.script import print_script
 from adwright.agent.operate.policy_file import AgentPolicy, SecretEntry, SignInEntry
 from adwright.agent.operate.screens import signed_in
-from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task
-from adwright.agent.operate.turns import run_in_turn
-from adwright.agent.policy.caps import CapLedger
-from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task, run_in_turn
+from adwright.agent.policy.confirmation import CapLedger, PendingChange
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import SystemClock

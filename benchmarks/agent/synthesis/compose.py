@@ -12,11 +12,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from adwright.agent.document.elements import AppDocument
-from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
 from adwright.agent.language.kinds import FILLING_VERBS
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import (
+from adwright.agent.language.script import (
     Act,
     BinaryTerm,
     Branch,
@@ -31,7 +28,10 @@ from adwright.agent.language.tree import (
     UnaryTerm,
     VerbCall,
     WholeLiteral,
+    print_script,
+    read_script,
 )
+from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
 from benchmarks.agent.synthesis.drawn_values import FieldValue
 from benchmarks.agent.synthesis.intents import DrawnIntent, FieldSetting
 

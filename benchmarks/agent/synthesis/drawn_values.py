@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from adwright.agent.document.elements import Element
-from adwright.agent.language.field_values import read_decimal, why_text_unfit
+from adwright.agent.language.kinds import read_decimal, why_text_unfit
 
 __all__ = ["FieldValue", "draw_value", "said_value"]
 

@@ -17,8 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, TypeVar, get_args
 
-from adwright.agent.document.columns import column_of
-from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.elements import AppDocument, Element, column_of
 from adwright.core.config import Count, settings
 from adwright.core.hashing import content_hash
 from benchmarks.agent.synthesis.drawn_values import FieldValue, draw_value, said_value

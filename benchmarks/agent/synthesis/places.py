@@ -16,11 +16,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from adwright.agent.document.columns import column_of
-from adwright.agent.document.elements import AppDocument, Element
-from adwright.agent.document.frame import frame_of
-from adwright.agent.language.reach import StateReach, leads
-from adwright.agent.run.searching import form_of
+from adwright.agent.document.elements import AppDocument, Element, column_of, frame_of
+from adwright.agent.language.expression_kinds import StateReach, leads
+from adwright.agent.run.locate import form_of
 from adwright.core.config import settings
 
 __all__ = ["AppPlaces", "FormPlace", "ListDoor", "plain_label", "singular"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import document_text
-from adwright.agent.language.printer import print_script
+from adwright.agent.language.script import print_script
 from adwright.core.clock import Clock
 from adwright.core.config import (
     Count,

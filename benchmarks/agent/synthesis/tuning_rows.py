@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from adwright.agent.document.elements import AppDocument, Element
-from adwright.agent.generate.prompts import brief_messages, script_messages
 from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
 from adwright.agent.generate.tuned_writer import WRITER_RETRIEVE
+from adwright.agent.generate.writing import brief_messages, script_messages
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings
 from adwright.core.errors import DataError

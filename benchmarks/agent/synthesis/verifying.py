@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from adwright.agent.document.elements import AppDocument
-from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.field_values import read_decimal
-from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.kinds import read_decimal
+from adwright.agent.language.problems import RunBudget, ScriptError
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from adwright.agent.generate.task_values import read_task
+from adwright.agent.generate.task import read_task
 from adwright.core.config import settings
 from benchmarks.agent.synthesis.drawn_values import said_value
 from benchmarks.agent.synthesis.intents import DrawnIntent, FieldSetting

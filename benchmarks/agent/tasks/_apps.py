@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from adwright.agent.document.elements import AppDocument
-from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
-from adwright.agent.drivers.protocol import (
-    GateDecision,
-    PendingRequest,
-    RequestGate,
+from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver, DriverSettings
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
+from adwright.agent.explore.explorer import (
+    ExploreBounds,
+    ReadingGate,
+    build_document,
+    explore,
+    sign_in,
 )
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, explore, sign_in
-from adwright.agent.explore.reading_gate import ReadingGate
 from adwright.agent.explore.records import PageRecords
 from adwright.core.assets import derived
 from adwright.core.hashing import content_hash

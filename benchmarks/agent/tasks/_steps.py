@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from adwright.agent.document.groups import CONTROLS, FIELDS
+from adwright.agent.document.finding import CONTROLS, FIELDS
 from adwright.agent.drivers.protocol import (
     DriverError,
     GateDecision,

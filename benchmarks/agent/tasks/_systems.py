@@ -14,19 +14,16 @@ from contextlib import ExitStack
 from typing import Literal, TypeAlias, get_args
 
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
-from adwright.agent.generate.beam import BeamConfig
 from adwright.agent.generate.ladder import FoundScript, ScriptLadder
 from adwright.agent.generate.tuned_writer import WRITER_BEAM, ScriptWriter
-from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.problems import ScriptError
-from adwright.agent.operate.tasks import PreparedTask, prepare_task
-from adwright.agent.operate.turns import run_in_turn
-from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.generate.writing import BeamConfig
+from adwright.agent.language.problems import RunBudget, ScriptError
+from adwright.agent.language.script import print_script
+from adwright.agent.language.statements import check_script
+from adwright.agent.operate.tasks import PreparedTask, prepare_task, run_in_turn
+from adwright.agent.policy.confirmation import PendingChange, SecretKeeper, SecretRule
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.secrets import SecretKeeper, SecretRule
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import SystemClock
 from adwright.lm.engine.generation import LanguageModel

@@ -17,18 +17,19 @@ from dataclasses import replace
 from typing import Any
 
 from adwright.agent.document.elements import AppDocument
-from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.drivers.chromium import ChromiumDriver
-from adwright.agent.drivers.fetched import FetchingDriver
-from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, explore
+from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver
+from adwright.agent.drivers.protocol import (
+    FetchingDriver,
+    GateDecision,
+    PendingRequest,
+    RequestGate,
+)
+from adwright.agent.explore.explorer import ExploreBounds, build_document, explore
 from adwright.agent.explore.records import PageRecords
 from adwright.agent.generate.ladder import ScriptLadder
-from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.checker import CheckRules
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.problems import RunBudget, ScriptError
+from adwright.agent.language.script import print_script
+from adwright.agent.language.statements import CheckRules
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.policy.taint import FlowRule

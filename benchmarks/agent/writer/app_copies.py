@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adwright.agent.document.elements import AppDocument
-from adwright.agent.drivers.browser import ChromiumBrowser
+from adwright.agent.drivers.chromium import ChromiumBrowser
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
 from benchmarks.agent.synthesis.disposable import StoredState, sqlite_state
 from benchmarks.agent.tasks._apps import AppName, TaskApp, open_app

@@ -14,10 +14,9 @@ import random
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from adwright.agent.document.elements import AppDocument, Element, Locator
+from adwright.agent.document.elements import AppDocument, Element, Locator, url_template
 from adwright.agent.document.elements import ValueConstraints as Limits
-from adwright.agent.document.groups import skeleton_of
-from adwright.agent.document.urls import url_template
+from adwright.agent.document.finding import skeleton_of
 from adwright.agent.drivers.protocol import (
     GateDecision,
     PendingRequest,
@@ -26,8 +25,8 @@ from adwright.agent.drivers.protocol import (
     ScreenDriver,
     ScreenNode,
 )
-from adwright.agent.explore.building import build_document
 from adwright.agent.explore.describe import describe
+from adwright.agent.explore.explorer import build_document
 from adwright.agent.explore.records import PageRecord
 from benchmarks.agent.synthesis.disposable import StoredState
 from benchmarks.agent.synthesis.drawn_values import draw_value, said_value

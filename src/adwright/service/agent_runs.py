@@ -29,9 +29,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adwright.agent.document.elements import EffectClass
 from adwright.agent.document.text_format import read_document
-from adwright.agent.generate.task_values import LONGEST_TASK, read_task
-from adwright.agent.language.printer import print_script
-from adwright.agent.operate.held_runs import (
+from adwright.agent.generate.task import LONGEST_TASK, read_task
+from adwright.agent.language.script import print_script
+from adwright.agent.operate.policy_file import load_policy
+from adwright.agent.operate.run_folder import ReadRun, read_run
+from adwright.agent.operate.tasks import (
     HeldRun,
     HeldRuns,
     HeldState,
@@ -39,11 +41,8 @@ from adwright.agent.operate.held_runs import (
     RunsBusyError,
     change_key,
 )
-from adwright.agent.operate.policy_file import load_policy
-from adwright.agent.operate.run_folder import ReadRun, read_run
 from adwright.agent.policy.confirmation import PendingChange
-from adwright.agent.run.run_page import run_page
-from adwright.agent.run.runner import RunVerdict
+from adwright.agent.run.runner import RunVerdict, run_page
 from adwright.agent.run.trace import SentChanges, read_sending
 from adwright.campaigns.store.keys import ActionKind, Caller
 from adwright.campaigns.store.store import Store

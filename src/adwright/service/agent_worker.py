@@ -29,16 +29,18 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from adwright.agent.document.text_format import read_document
 from adwright.agent.generate.ladder import FoundScript
-from adwright.agent.language.printer import print_script
-from adwright.agent.operate.held_runs import HeldRun
-from adwright.agent.operate.policy_file import AgentPolicy, AskedEffects, load_policy
+from adwright.agent.language.script import print_script
+from adwright.agent.operate.policy_file import AgentPolicy, AskedEffects, PatientClock, load_policy
 from adwright.agent.operate.run_folder import KeptTask, keep_run, set_aside
 from adwright.agent.operate.screens import OpenFetching, open_screens
-from adwright.agent.operate.tasks import PreparedTask, find_scripts, prepare_task
-from adwright.agent.operate.turns import run_in_turn
-from adwright.agent.operate.waiting import PatientClock
-from adwright.agent.policy.caps import CapLedger
-from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.operate.tasks import (
+    HeldRun,
+    PreparedTask,
+    find_scripts,
+    prepare_task,
+    run_in_turn,
+)
+from adwright.agent.policy.confirmation import CapLedger, PendingChange
 from adwright.agent.run.macros import MacroBook
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.child_process import JsonLines, WorkerProcess, take_up

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.agent.document.changes import document_changes, next_version
 from adwright.agent.document.elements import AppDocument, AppEdge, AppState, Element
+from adwright.agent.document.text_format import document_changes, next_version
 
 SAVE = Element("a__save", "a", "button", "Save", effect="commit")
 OLD = AppDocument(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.agent.document.columns import column_of, header_of
-from adwright.agent.document.elements import Element
+from adwright.agent.document.elements import Element, column_of, header_of
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 
 

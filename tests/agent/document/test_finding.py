@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adwright.agent.document.elements import AppDocument, AppState, Element, Locator
-from adwright.agent.document.finding import find_node, find_nodes, share_found, where_am_i
-from adwright.agent.document.groups import skeleton_of
+from adwright.agent.document.finding import (
+    find_node,
+    find_nodes,
+    share_found,
+    skeleton_of,
+    where_am_i,
+)
 from adwright.agent.drivers.protocol import ScreenNode
 from tests.support.agent.site.screens import node, screen, table
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.agent.document.elements import AppDocument, AppState, Element
-from adwright.agent.document.frame import frame_of, variants_of
+from adwright.agent.document.elements import AppDocument, AppState, Element, frame_of, variants_of
 from tests.support.agent.shop_document import shop_document
 
 

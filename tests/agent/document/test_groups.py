@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from adwright.agent.document.groups import groups_of, item_path, skeleton_of
+from adwright.agent.document.finding import groups_of, item_path, skeleton_of
 from tests.support.agent.site.screens import node, screen, table
 
 LINK = {"href": "http://h/offers/new"}

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.document.guards import MOST_CHARACTERS, guarded
+from adwright.agent.document.finding import MOST_CHARACTERS
+from adwright.agent.document.guards import guarded
 
 
 @pytest.mark.parametrize(

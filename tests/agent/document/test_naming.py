@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.agent.document.elements import Locator
-from adwright.agent.document.naming import element_name, locators_of, state_name, word_of
+from adwright.agent.document.finding import element_name, locators_of, state_name, word_of
 from tests.support.agent.site.screens import node
 
 

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.document.elements import AppDocument, AppEdge, AppState, Element
-from adwright.agent.document.routes import HARMLESS, edges_of, find_route, reachable
+from adwright.agent.document.elements import (
+    HARMLESS,
+    AppDocument,
+    AppEdge,
+    AppState,
+    Element,
+    edges_of,
+    find_route,
+    reachable,
+)
 from adwright.core.errors import ConfigError
 
 NAMES = "abcde"

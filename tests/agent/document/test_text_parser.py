@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.document.text_parser import parse_document, quoted_or_bare
+from adwright.agent.document.text_format import parse_document, quoted_or_bare
 from adwright.core.errors import DataError
 
 HEAD = 'app "a"\nversion "1"\nstart a\nstate a\n'

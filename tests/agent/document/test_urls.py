@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.document.urls import LONGEST_WORD, in_scope, origin_of, url_template
+from adwright.agent.document.elements import LONGEST_WORD, in_scope, origin_of, url_template
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.drivers.browser import BrowserSettings, launch_options, open_browser
+from adwright.agent.drivers.chromium import BrowserSettings, launch_options, open_browser
 from adwright.core.errors import ConfigError, ResourceError
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.drivers.chromium import ChromiumDriver, DriverSettings
+from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver, DriverSettings
 from adwright.agent.drivers.protocol import DriverError, ScreenNode
 from adwright.core.errors import ConfigError
 from tests.support.agent.site.browsing import allow_all, chromium_or_skip, node_of

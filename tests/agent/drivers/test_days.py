@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from adwright.agent.drivers.days import month_in, read_day
+from adwright.agent.drivers.calendar import month_in, read_day
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.drivers.dom import DomDocument, read_documents
+from adwright.agent.drivers.snapshot import DomDocument, read_documents
 from tests.support.agent.site.recorded import recorded_page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from adwright.agent.drivers.chromium import ChromiumDriver
-from adwright.agent.drivers.fetched import FetchedPage, FetchingDriver
+from adwright.agent.drivers.protocol import FetchedPage, FetchingDriver
 
 
 def test_chromium_reads_pages() -> None:

@@ -10,16 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.drivers.chromium import ChromiumDriver
-from adwright.agent.drivers.network import GatedNetwork
-from adwright.agent.drivers.protocol import (
-    DriverError,
-    GateDecision,
-    PendingRequest,
-    SeenRequest,
-)
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver
+from adwright.agent.drivers.protocol import DriverError, GateDecision, PendingRequest, SeenRequest
+from adwright.agent.drivers.way_out import GatedNetwork
+from adwright.agent.explore.explorer import ReadingGate
 from tests.support.agent.site.browsing import chromium_or_skip, node_of
 from tests.support.agent.site.pages import page
 from tests.support.agent.site.server import SmallSite, small_site

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.drivers.pending import body_fields, kind_of
+from adwright.agent.drivers.protocol import body_fields, kind_of
 
 
 def test_kinds() -> None:

@@ -6,8 +6,14 @@ from typing import TypeAlias
 
 import pytest
 
-from adwright.agent.drivers.dom import ELEMENT, TEXT, DomDocument
-from adwright.agent.drivers.unnamed import blocks_of, hint_of, nearby_label
+from adwright.agent.drivers.snapshot import (
+    ELEMENT,
+    TEXT,
+    DomDocument,
+    blocks_of,
+    hint_of,
+    nearby_label,
+)
 
 Tree: TypeAlias = "tuple[str, dict[str, str], list[Tree | str]]"
 

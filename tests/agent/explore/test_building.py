@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.document.elements import AppEdge, Element
-from adwright.agent.document.routes import find_route
-from adwright.agent.explore.building import CROWD, build_document, state_keys
+from adwright.agent.document.elements import AppEdge, Element, find_route
 from adwright.agent.explore.describe import SeenElement
+from adwright.agent.explore.explorer import CROWD, build_document, state_keys
 from adwright.agent.explore.records import PageRecord
 from adwright.core.errors import DataError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.explore.content import page_content
+from adwright.agent.explore.describe import page_content
 
 PAGE = b'<meta name="created" content="%s"><input type="hidden" name="csrf_token" value="%s">%s'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.explore.effects import effect_of, leaves_session, word_effect
+from adwright.agent.explore.describe import effect_of, leaves_session, word_effect
 from tests.support.agent.site.screens import node
 
 FORM = {"form": "/f", "action": "http://h/offers/7/", "tag": "button"}

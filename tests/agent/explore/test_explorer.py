@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.document.elements import AppDocument
+from adwright.agent.document.elements import AppDocument, find_route
 from adwright.agent.document.finding import find_node, find_nodes, where_am_i
-from adwright.agent.document.routes import find_route
 from adwright.agent.document.text_format import document_text, parse_document
-from adwright.agent.drivers.browser import ChromiumBrowser
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, Explored, explore, sign_in
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.drivers.chromium import ChromiumBrowser
+from adwright.agent.explore.explorer import (
+    ExploreBounds,
+    Explored,
+    ReadingGate,
+    build_document,
+    explore,
+    sign_in,
+)
 from adwright.agent.explore.records import PageRecord, PageRecords
 from adwright.core.errors import ConfigError, DataError
 from tests.support.agent.site.browsing import allow_all, chromium_or_skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.agent.drivers.protocol import PendingRequest, RequestKind
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.explore.explorer import ReadingGate
 
 LOGIN = "http://h/login"
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adwright.agent.document.changes import document_changes
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, explore
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.document.text_format import document_changes
+from adwright.agent.explore.explorer import ExploreBounds, ReadingGate, build_document, explore
 from adwright.agent.explore.records import PageRecords
 from adwright.agent.explore.refreshing import refresh
 from tests.support.agent.site.browsing import chromium_or_skip

@@ -7,7 +7,7 @@ import pytest
 from adwright.agent.document.elements import EffectClass, Element, Locator
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, SeenRequest
 from adwright.agent.explore.describe import SeenElement
-from adwright.agent.explore.views import kind_of, may_be_tried, new_in, tried_to_send
+from adwright.agent.explore.explorer import kind_of, may_be_tried, new_in, tried_to_send
 
 
 def seen(

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.beam import (
-    BeamConfig,
-    BeamFound,
-    rank_scripts,
-    write_scripts,
-)
 from adwright.agent.generate.retrieve import ElementIndex
-from adwright.agent.language.checker import CheckRules
-from adwright.agent.language.printer import print_script
+from adwright.agent.generate.writing import BeamConfig, BeamFound, rank_scripts, write_scripts
+from adwright.agent.language.script import print_script
+from adwright.agent.language.statements import CheckRules
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Completions, GenerationConfig, Prompt
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel

@@ -6,12 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from adwright.agent.generate.field_values import FilledForm, fill_form, label_of
-from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.generate.task_intent import read_intent
-from adwright.agent.generate.task_values import read_task
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import Script
+from adwright.agent.generate.field_values import DocumentForms, FilledForm, fill_form, label_of
+from adwright.agent.generate.task import read_intent, read_task
+from adwright.agent.language.script import Script, print_script
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()

@@ -6,18 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from adwright.agent.generate.generalise import generalise
-from adwright.agent.generate.ladder import macro_arguments
+from adwright.agent.generate.ladder import generalise, macro_arguments
 from adwright.agent.generate.planner import plan_scripts
-from adwright.agent.generate.task_values import read_task
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.printer import print_script
+from adwright.agent.generate.task import read_task
+from adwright.agent.language.script import print_script, read_script
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.macros import Macro, run_macro
+from adwright.agent.run.macros import Macro
 from adwright.agent.run.runner import RunPolicy
 from adwright.core.clock import FixedClock
+from tests.support.agent.macros import run_macro
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_driver import ShopDriver

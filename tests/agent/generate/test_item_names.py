@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.generate.item_names import ACTS, named_item
-from adwright.agent.generate.task_intent import read_intent
-from adwright.agent.generate.task_values import read_task
+from adwright.agent.generate.field_values import DocumentForms
+from adwright.agent.generate.planner import ACTS, named_item
+from adwright.agent.generate.task import read_intent, read_task
 from tests.support.agent.shop_document import shop_document
 
 FORMS = DocumentForms(shop_document())

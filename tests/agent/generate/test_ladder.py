@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.generate.ladder import ScriptLadder, macro_arguments
-from adwright.agent.generate.task_values import read_task
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.printer import print_script
+from adwright.agent.generate.task import read_task
 from adwright.agent.language.problems import ScriptError
-from adwright.agent.run.macros import Macro, MacroBook
-from adwright.agent.run.postconditions import Postconditions
+from adwright.agent.language.script import print_script, read_script
+from adwright.agent.run.macros import Macro, MacroBook, Postconditions
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.agent.shop_document import shop_document
 

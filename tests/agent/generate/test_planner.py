@@ -8,8 +8,8 @@ import pytest
 
 from adwright.agent.document.elements import Element, Locator
 from adwright.agent.generate.planner import plan_scripts
-from adwright.agent.language.checker import CheckRules
-from adwright.agent.language.printer import print_script
+from adwright.agent.language.script import print_script
+from adwright.agent.language.statements import CheckRules
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.agent.generate.prompts import (
+from adwright.agent.generate.writing import (
     brief_messages,
     element_lines,
     language_help,
@@ -13,7 +13,7 @@ from adwright.agent.generate.prompts import (
 )
 from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ScriptProblem
-from adwright.agent.language.tree import ScriptParameter
+from adwright.agent.language.script import ScriptParameter
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()

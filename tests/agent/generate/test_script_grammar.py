@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from adwright.agent.generate.script_grammar import GrammarChoice, script_grammar
-from adwright.agent.language.tree import ScriptParameter
+from adwright.agent.generate.writing import GrammarChoice, script_grammar
+from adwright.agent.language.script import ScriptParameter
 from adwright.core.errors import ConfigError
 from tests.support.agent.shop_document import shop_document
 

@@ -6,11 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from adwright.agent.generate.task_fit import task_numbers, why_unfit
-from adwright.agent.generate.task_intent import read_intent
-from adwright.agent.generate.task_values import read_task
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
+from adwright.agent.generate.task import read_intent, read_task
+from adwright.agent.generate.writing import task_numbers, why_unfit
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()

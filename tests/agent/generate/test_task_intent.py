@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.task_intent import TaskIntent, read_intent
-from adwright.agent.generate.task_values import read_task
+from adwright.agent.generate.task import TaskIntent, read_intent, read_task
 
 
 def intent(text: str) -> TaskIntent:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.generate.task_terms import TermWeights, near_terms, terms_of
+from adwright.agent.generate.task import TermWeights, near_terms, terms_of
 
 
 @pytest.mark.parametrize(

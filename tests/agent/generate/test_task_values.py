@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.task_values import LONGEST_TASK, read_task, task_words
+from adwright.agent.generate.task import LONGEST_TASK, read_task, task_words
 from adwright.core.errors import ConfigError
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.generate.beam import write_scripts
-from adwright.agent.generate.prompts import language_help
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.tuned_writer import (
     WRITER_ADAPTER,
@@ -17,6 +15,7 @@ from adwright.agent.generate.tuned_writer import (
     has_tuned_writer,
     open_tuned_writer,
 )
+from adwright.agent.generate.writing import language_help, write_scripts
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import (
     Completions,

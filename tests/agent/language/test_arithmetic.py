@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.language.arithmetic import (
+from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.values import (
     LARGEST_NUMBER,
     LONGEST_TEXT,
+    PlainValue,
+    ScriptValue,
     apply_operator,
     bounded_text,
     negated,
 )
-from adwright.agent.language.problems import ScriptError
-from adwright.agent.language.values import PlainValue, ScriptValue
 
 WHOLES = st.integers(-LARGEST_NUMBER, LARGEST_NUMBER)
 DECIMALS = st.decimals(-(10**9), 10**9, places=4, allow_nan=False, allow_infinity=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.language.budgets import BudgetMeter, RunBudget
-from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.problems import BudgetMeter, RunBudget, ScriptError
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
-from adwright.agent.language.parser import read_script
 from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
 from adwright.agent.policy.taint import FlowRule
 from adwright.core.errors import ConfigError
 from tests.support.agent.shop_document import shop_document

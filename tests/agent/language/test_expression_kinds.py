@@ -6,8 +6,7 @@ import pytest
 
 from adwright.agent.language.expression_kinds import ExpressionKinds, nearest_elements
 from adwright.agent.language.kinds import ValueKind
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.tree import Assignment
+from adwright.agent.language.script import Assignment, read_script
 from tests.support.agent.shop_document import shop_document
 
 NAMES = {

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from adwright.agent.document.elements import Element, ValueConstraints
-from adwright.agent.language.field_values import number_in, read_decimal, why_text_unfit, why_unfit
-from adwright.agent.language.tree import TextLiteral, WholeLiteral
+from adwright.agent.language.kinds import number_in, read_decimal, why_text_unfit, why_unfit
+from adwright.agent.language.script import TextLiteral, WholeLiteral
 from tests.support.agent.shop_document import shop_document
 
 FIELDS = shop_document().by_name

@@ -10,11 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.agent.drivers.protocol import DriverError
-from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.checker import CheckedScript, CheckRules, check_script
-from adwright.agent.language.interpreter import RunOutcome, check_arguments, run_script
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.problems import RunBudget, ScriptError
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import (
+    CheckedScript,
+    CheckRules,
+    RunOutcome,
+    check_arguments,
+    check_script,
+    run_script,
+)
 from adwright.agent.language.values import ArgumentValue, ElementHandle, SecretName
 from adwright.core.clock import FixedClock
 from tests.support.agent.plain_world import PlainWorld

@@ -8,8 +8,7 @@ from itertools import product
 import pytest
 
 from adwright.agent.language.kinds import NOTHING, VERBS, ValueKind
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.tree import Act, Assignment
+from adwright.agent.language.script import Act, Assignment, read_script
 from adwright.core.errors import ConfigError
 
 TEXT, WHOLE, NUMBER = ValueKind("text"), ValueKind("whole"), ValueKind("number")

@@ -8,18 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.agent.language.parser import (
+from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.script import (
     KEYWORDS,
     MOST_CHARACTERS,
     MOST_LEVELS,
     MOST_NESTED,
     MOST_OPERATORS,
     MOST_WORDS,
-    is_allowed_in_text,
-    read_script,
-)
-from adwright.agent.language.problems import ScriptError
-from adwright.agent.language.tree import (
     Act,
     Assignment,
     BinaryTerm,
@@ -38,6 +34,8 @@ from adwright.agent.language.tree import (
     VariableUse,
     VerbCall,
     WholeLiteral,
+    is_allowed_in_text,
+    read_script,
 )
 from tests.support.agent.escapes import ESCAPES
 

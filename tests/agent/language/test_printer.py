@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.agent.language.parser import KEYWORDS, read_script
-from adwright.agent.language.printer import print_expression, print_script, quote_text
-from adwright.agent.language.tree import (
+from adwright.agent.language.script import (
+    KEYWORDS,
     Assignment,
     BinaryTerm,
     DecimalLiteral,
@@ -19,6 +18,10 @@ from adwright.agent.language.tree import (
     UnaryTerm,
     VariableUse,
     WholeLiteral,
+    print_expression,
+    print_script,
+    quote_text,
+    read_script,
 )
 from adwright.core.errors import ConfigError
 from tests.support.agent.random_scripts import scripts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.agent.language.reach import StateReach, leads, own_ways
+from adwright.agent.language.expression_kinds import StateReach, leads, own_ways
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.language.tree import (
+from adwright.agent.language.script import (
     BinaryTerm,
     ScriptParameter,
     SourcePosition,

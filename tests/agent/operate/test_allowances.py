@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.operate.allowances import (
+from adwright.agent.operate.policy_file import (
     AllowanceFile,
     AllowedChanges,
     ChangeAllowance,

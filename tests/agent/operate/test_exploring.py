@@ -11,7 +11,7 @@ from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import read_document, write_document
 from adwright.agent.drivers.protocol import RequestGate
 from adwright.agent.explore.explorer import ExploreBounds
-from adwright.agent.operate.exploring import ExploredApp, explore_app, keep_explored
+from adwright.agent.operate.screens import ExploredApp, explore_app, keep_explored
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, DataError
 from tests.support.agent.shop_app import ShopApp

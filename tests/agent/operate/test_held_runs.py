@@ -8,13 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from adwright.agent.operate.held_runs import (
-    HeldRun,
-    HeldRuns,
-    HeldView,
-    RunsBusyError,
-    change_key,
-)
+from adwright.agent.operate.tasks import HeldRun, HeldRuns, HeldView, RunsBusyError, change_key
 from adwright.agent.policy.confirmation import FieldChange, PendingChange
 from adwright.core.errors import DataError
 from tests.support.service.small_shop import wait_until

@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.agent.document.changes import document_changes
 from adwright.agent.document.elements import AppDocument, AppEdge, AppState, Element
-from adwright.agent.operate.merging import merge_documents
+from adwright.agent.document.text_format import document_changes
+from adwright.agent.operate.screens import merge_documents
 from tests.support.agent.shop_document import shop_document
 
 BASE = shop_document()

@@ -9,13 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from adwright.agent.drivers.chromium import DriverSettings
-from adwright.agent.drivers.protocol import (
-    DriverError,
-    GateDecision,
-    PendingRequest,
-    RequestGate,
-)
-from adwright.agent.operate.policy_file import AgentPolicy, SignInEntry
+from adwright.agent.drivers.protocol import DriverError, GateDecision, PendingRequest, RequestGate
+from adwright.agent.operate.policy_file import AgentPolicy, PatientClock, SignInEntry
 from adwright.agent.operate.screens import (
     SignInGate,
     checked_hosts,
@@ -23,9 +18,8 @@ from adwright.agent.operate.screens import (
     open_screens,
     signed_in,
 )
-from adwright.agent.operate.waiting import PatientClock
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.refusals import PolicyRefusalError
+from adwright.agent.policy.shapes import PolicyRefusalError
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, ResourceError
 from tests.support.agent.shop_app import Answer, ShopApp

@@ -12,10 +12,9 @@ import pytest
 
 from adwright.agent.drivers.protocol import ScreenNode
 from adwright.agent.generate.ladder import FoundScript
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.printer import print_script
 from adwright.agent.language.problems import ScriptError
+from adwright.agent.language.script import print_script, read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.operate.policy_file import AgentPolicy
 from adwright.agent.operate.tasks import (
     PreparedTask,
@@ -26,8 +25,7 @@ from adwright.agent.operate.tasks import (
     prepare_task,
 )
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.macros import MacroBook
-from adwright.agent.run.postconditions import Postconditions
+from adwright.agent.run.macros import MacroBook, Postconditions
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from adwright.agent.generate.ladder import FoundScript
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.operate.policy_file import AgentPolicy
-from adwright.agent.operate.tasks import find_scripts
-from adwright.agent.operate.turns import is_untouched, run_in_turn
+from adwright.agent.operate.tasks import find_scripts, is_untouched, run_in_turn
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import FixedClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.operate.waiting import PatientClock
+from adwright.agent.operate.policy_file import PatientClock
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.core.clock import FixedClock
 

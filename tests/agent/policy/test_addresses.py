@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.policy.addresses import address_of, is_plain_host, is_private_host
+from adwright.agent.policy.origins import address_of, is_plain_host, is_private_host
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.policy.caps import AmountRule, CapLedger, CapRules, read_amount
+from adwright.agent.policy.confirmation import AmountRule, CapLedger, CapRules, read_amount
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.agent.drivers.protocol import PendingRequest
-from adwright.agent.policy.confirmation import (
-    ConfirmRules,
-    PendingChange,
-    must_ask,
-    pending_change,
-)
+from adwright.agent.policy.confirmation import ConfirmRules, PendingChange, must_ask, pending_change
 from adwright.core.errors import ConfigError
 
 

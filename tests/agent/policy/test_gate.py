@@ -9,11 +9,9 @@ import pytest
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import PendingRequest
-from adwright.agent.policy.caps import CapLedger, CapRules
-from adwright.agent.policy.confirmation import ConfirmRules, PendingChange
-from adwright.agent.policy.gate import GateRules, PolicyGate
+from adwright.agent.policy.confirmation import CapLedger, CapRules, ConfirmRules, PendingChange
+from adwright.agent.policy.gate import GateRules, PolicyGate, SentForm
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.sent_form import SentForm
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_document import ORIGIN, shop_document
 

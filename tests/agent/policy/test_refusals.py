@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from adwright.agent.policy.refusals import PolicyRefusalError
+from adwright.agent.policy.shapes import PolicyRefusalError
 
 
 def test_a_refusal_can_be_sent() -> None:

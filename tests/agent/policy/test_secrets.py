@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from adwright.agent.drivers.protocol import ScreenNode
-from adwright.agent.policy.refusals import PolicyRefusalError
-from adwright.agent.policy.secrets import SecretKeeper, SecretRule
+from adwright.agent.policy.confirmation import SecretKeeper, SecretRule
+from adwright.agent.policy.shapes import PolicyRefusalError
 from adwright.core.errors import ConfigError
 
 URL = "https://shop.example/sign-in/"

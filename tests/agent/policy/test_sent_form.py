@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode
-from adwright.agent.policy.sent_form import SentForm, left_behind, sent_form
+from adwright.agent.policy.gate import SentForm, left_behind, sent_form
 
 HERE = "https://shop.example/offers/7/"
 SHAPES = ("POST /offers/{}/",)

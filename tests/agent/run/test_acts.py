@@ -10,7 +10,7 @@ from adwright.agent.drivers.protocol import DriverError
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.acts import TracedActs
+from adwright.agent.run.screen_world import TracedActs
 from adwright.agent.run.trace import RunTrace, TraceStep
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document

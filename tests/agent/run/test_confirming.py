@@ -15,13 +15,13 @@ from adwright.agent.drivers.protocol import (
     ScreenNode,
     SeenRequest,
 )
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.confirming import confirming_button, first_sent, repeated, sent_fields
-from adwright.agent.run.postconditions import Postconditions
+from adwright.agent.run.macros import Postconditions
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.screen_world import confirming_button, first_sent, repeated, sent_fields
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_app import Answer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document

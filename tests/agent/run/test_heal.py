@@ -8,7 +8,7 @@ import pytest
 
 from adwright.agent.document.elements import Element, Locator
 from adwright.agent.drivers.protocol import Screen, ScreenNode
-from adwright.agent.run.heal import apply_healings, effect_agrees, heal_element, healing_text
+from adwright.agent.run.locate import apply_healings, effect_agrees, heal_element, healing_text
 from tests.support.agent.shop_document import ORIGIN, shop_document
 
 DOCUMENT = shop_document()

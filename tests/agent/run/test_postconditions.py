@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, SeenRequest
-from adwright.agent.language.parser import read_script
 from adwright.agent.language.problems import ScriptError
-from adwright.agent.run.postconditions import (
+from adwright.agent.language.script import read_script
+from adwright.agent.run.macros import (
     Postconditions,
     check_postconditions,
     missing_requests,

@@ -9,16 +9,14 @@ from dataclasses import replace
 import pytest
 
 from adwright.agent.document.elements import AppDocument, Element, Locator
-from adwright.agent.drivers.browser import ChromiumBrowser
+from adwright.agent.drivers.chromium import ChromiumBrowser
 from adwright.agent.drivers.protocol import RequestGate, Screen, ScreenDriver, ScreenNode
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, explore
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.explore.explorer import ExploreBounds, ReadingGate, build_document, explore
 from adwright.agent.explore.records import PageRecords
 from adwright.agent.operate.tasks import find_scripts, prepare_task
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.renamed import heal_in_row, heal_missed, heal_renamed
+from adwright.agent.run.locate import heal_in_row, heal_missed, heal_renamed
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import SystemClock
 from tests.support.agent.drift.kinds import KINDS, Drift, DriftKind

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.run_page import run_page, write_run_page
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen, run_page, write_run_page
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_app import Offer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document

@@ -11,20 +11,21 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
-from adwright.agent.explore.building import build_document
-from adwright.agent.explore.explorer import ExploreBounds, explore
-from adwright.agent.explore.reading_gate import ReadingGate
+from adwright.agent.explore.explorer import ExploreBounds, ReadingGate, build_document, explore
 from adwright.agent.explore.records import PageRecords
-from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.checker import CheckRules, check_script
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.problems import ScriptError
-from adwright.agent.policy.caps import CapLedger, CapRules
-from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.language.problems import RunBudget, ScriptError
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import CheckRules, check_script
+from adwright.agent.policy.confirmation import (
+    CapLedger,
+    CapRules,
+    PendingChange,
+    SecretKeeper,
+    SecretRule,
+)
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.secrets import SecretKeeper, SecretRule
-from adwright.agent.run.postconditions import Postconditions
+from adwright.agent.run.macros import Postconditions
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.agent.run.trace import read_trace
 from adwright.core.clock import FixedClock, SystemClock

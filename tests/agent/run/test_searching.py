@@ -9,7 +9,7 @@ import pytest
 from adwright.agent.document.elements import AppDocument, Element, Locator
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.agent.language.problems import ScriptError
-from adwright.agent.run.searching import (
+from adwright.agent.run.locate import (
     MOST_PAGES,
     ItemSearch,
     form_of,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.survey import survey_script
+from adwright.agent.run.runner import survey_script
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_driver import ShopDriver

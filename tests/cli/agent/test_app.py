@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.document.text_format import read_document
-from adwright.agent.drivers.browser import ChromiumBrowser
+from adwright.agent.drivers.chromium import ChromiumBrowser
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_server import shop_server
 from tests.support.agent.site.browsing import chromium_or_skip

@@ -9,8 +9,8 @@ import pytest
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.generate.tuned_writer import WRITER_BEAM
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.operate.run_folder import read_run
 from adwright.agent.operate.tasks import find_scripts
 from adwright.cli.agent.options import ModelChoice

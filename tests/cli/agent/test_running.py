@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from adwright.agent.language.checker import check_script
-from adwright.agent.language.parser import read_script
 from adwright.agent.language.problems import ScriptProblem
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
 from adwright.agent.run.runner import RunReport
 from adwright.cli.agent.options import AppFiles
 from adwright.cli.agent.running import (

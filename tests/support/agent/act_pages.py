@@ -11,9 +11,8 @@ from adwright.agent.document.elements import (
     Locator,
     ValueType,
 )
-from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.generate.task_intent import TaskIntent, read_intent
-from adwright.agent.generate.task_values import read_task
+from adwright.agent.generate.field_values import DocumentForms
+from adwright.agent.generate.task import TaskIntent, read_intent, read_task
 
 __all__ = ["NOTES", "ROOMS", "document", "forms", "intent", "part"]
 

@@ -7,7 +7,7 @@ from xml.sax.saxutils import quoteattr
 from adwright.agent.android.phone_driver import PhoneAct, app_address
 from adwright.agent.android.views import UiView, read_ui_tree, screen_of
 from adwright.agent.document.elements import AppDocument, AppState, EffectClass, Element, Locator
-from adwright.agent.document.groups import skeleton_of
+from adwright.agent.document.finding import skeleton_of
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 
 __all__ = ["APP", "ShopPhone", "drawn", "node", "phone_document", "view_of"]

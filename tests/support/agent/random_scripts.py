@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from adwright.agent.language.kinds import ATTRIBUTES, DIRECTIONS, VERBS
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import (
+from adwright.agent.language.script import (
     OPERATORS,
     PARAMETER_KINDS,
     Act,
@@ -31,6 +30,7 @@ from adwright.agent.language.tree import (
     VariableUse,
     VerbCall,
     WholeLiteral,
+    print_script,
 )
 from tests.support.agent.shop_document import shop_document
 

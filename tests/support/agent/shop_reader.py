@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from adwright.agent.drivers.fetched import FetchedPage
-from adwright.agent.drivers.protocol import DriverError, PendingRequest, Screen, ScreenNode
+from adwright.agent.drivers.protocol import (
+    DriverError,
+    FetchedPage,
+    PendingRequest,
+    Screen,
+    ScreenNode,
+)
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN
 from tests.support.agent.shop_driver import ShopDriver

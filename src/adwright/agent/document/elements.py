@@ -13,28 +13,20 @@ the checker, the planner and the runner. Nothing here knows a browser.
 
 from __future__ import annotations
 
+import heapq
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
+from itertools import count
 from typing import Literal, get_args
+from urllib.parse import parse_qsl, quote, urlsplit
 
+from adwright.agent.document.guards import guarded
+from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError
-
-__all__ = [
-    "EFFECTS",
-    "WRITING",
-    "AppDocument",
-    "AppEdge",
-    "AppState",
-    "EffectClass",
-    "Element",
-    "Locator",
-    "LocatorKind",
-    "ValueConstraints",
-    "ValueType",
-]
 
 #: What acting on an element may do, from harmless to harmful. "draft" changes what stands in a form
 #: that nobody has sent; "unknown" is refused unless a person allows it.
@@ -219,3 +211,228 @@ def _known(where: str, known: frozenset[str], names: list[str]) -> None:
                 where=where,
                 hint=f"did you mean {meant}?" if meant else "add it, or remove what names it",
             )
+
+
+# --------------------------------------------------------------------------------------------------
+# Templates of URLs: what addresses of one kind of page have in common.
+#
+#     url_template("http://h/dashboard/orders/100012/?page=2")      # "/dashboard/orders/{}/?page"
+#
+# A template is a hint for people and a bound for the explorer, never what a state is known by.
+
+#: A longer part of a path is data, such as the title of a product.
+LONGEST_WORD = 40
+_DATA = re.compile(r"[\d%;,=@:+]|^[0-9a-f-]{16,}$", re.IGNORECASE)
+_VERSION = re.compile(r"v\d{1,2}", re.IGNORECASE)
+
+
+def url_template(url: str) -> str:
+    """The path with what looks like data as {}, and the names of the query's parts, sorted.
+
+    Data are parts with a digit (but versions such as v2), escapes, signs such as ";", and long
+    ones. The origin and the fragment are left out.
+    """
+    parts = urlsplit(url)
+    path = "/"
+    for part in parts.path.split("/")[1:]:
+        is_data = _DATA.search(part) and not _VERSION.fullmatch(part)
+        hidden = part and (is_data or len(part) > LONGEST_WORD)
+        path += "{}/" if hidden else f"{part}/"
+    path = path[:-1] or "/"
+    names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name})
+    return f"{path}?{'&'.join(quote(name, safe='[]') for name in names)}" if names else path
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port, the usual ports left out; empty of what is no page of a server."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+
+
+def in_scope(url: str, origins: tuple[str, ...], paths: tuple[str, ...]) -> bool:
+    """Whether a URL is of one of the origins, below one of the paths; a path with ".." is not."""
+    path = urlsplit(url).path or "/"
+    return (
+        origin_of(url) in origins
+        and ".." not in path
+        and any(path.startswith(one) for one in paths)
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Columns of tables: which one an element of a list stands in, and which one a node does.
+#
+# column_of(element)               # "Status", of what the document calls "column Status"
+# header_of(screen, node)          # "Status", of the header over its cell; empty without one
+
+_COLUMN = re.compile(r"\bcolumn (.+?)(?:;|$)")
+_CELLS = ("cell", "gridcell", "rowheader")
+
+
+def column_of(element: Element) -> str:
+    """The header of the column in which a list's parts stand, or empty."""
+    found = _COLUMN.search(element.description)
+    return found[1].strip() if found else ""
+
+
+def header_of(screen: Screen, node: ScreenNode) -> str:
+    """The header over a cell, or over the cell around a node; empty where there is none."""
+    by_key = {one.key: one for one in screen.nodes}
+    cell: ScreenNode | None = node
+    while cell is not None and cell.role not in _CELLS:
+        cell = by_key.get(cell.parent)
+    if cell is None:
+        return ""
+    row = [one for one in screen.nodes if one.parent == cell.parent and one.role in _CELLS]
+    head, table, rest = cell.facts.get("xpath", "").rpartition("/table")
+    start = f"{head}{table}{rest.partition('/')[0]}/"
+    heads = [
+        one
+        for one in screen.nodes
+        if one.role == "columnheader" and one.facts.get("xpath", "").startswith(start)
+    ]
+    place = [one.key for one in row].index(cell.key)
+    return guarded(heads[place].name).text if table and place < len(heads) else ""
+
+
+# --------------------------------------------------------------------------------------------------
+# What stands on most pages of an app, such as its menu: the frame, which is about no task.
+#
+#     frame = frame_of(document)           # names of elements
+#     variants = variants_of(document)     # names of states, such as a list that is sorted
+# otherwise
+#
+# An element is of the frame where its role, label and requests stand in so many states; fields
+# never
+# are. A variant is a state with a query in its address where another has none.
+
+#: In this share of the states, and in more than so many, an element is of the frame. Our choice.
+FRAME_SHARE, FRAME_LEAST = 0.3, 3
+
+
+def frame_of(document: AppDocument) -> frozenset[str]:
+    """The names of the elements of the frame."""
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for state in document.states:
+        counted.update({_sign(one) for one in document.elements_of(state.name)})
+    least = max(FRAME_LEAST, FRAME_SHARE * len(document.states))
+    return frozenset(
+        one.name
+        for one in document.elements
+        if one.label and one.value_type == "none" and counted[_sign(one)] > least
+    )
+
+
+def variants_of(document: AppDocument) -> frozenset[str]:
+    """The names of the states that are another view of one with the same path."""
+    plain = {one.url_template for one in document.states if "?" not in one.url_template}
+    return frozenset(
+        one.name
+        for one in document.states
+        if "?" in one.url_template and one.url_template.partition("?")[0] in plain
+    )
+
+
+def _sign(element: Element) -> tuple[str, str, str]:
+    # Buttons such as "Save" stand on many pages too, but send to each page's own address.
+    return element.role, element.label, " ".join(element.requests)
+
+
+# --------------------------------------------------------------------------------------------------
+# Ways through an app, found when they are needed: shortest paths in the document's graph.
+#
+#     route = find_route(document, "offer_list", "offer_edit")
+#     [edge.element for edge in route]                 # what to act on, in this order
+#
+# A way costs one for each act, and one for each field that has to be filled before. It goes through
+# elements that read or navigate; others only where the caller names their effect.
+
+#: The effects that a way goes through by itself.
+HARMLESS: tuple[EffectClass, ...] = ("read", "navigate")
+
+
+def find_route(
+    document: AppDocument, start: str, target: str, *, through: Collection[EffectClass] = HARMLESS
+) -> tuple[AppEdge, ...] | None:
+    """The cheapest way from one state to another, empty where they are one, None where there is
+    none. Of equal ways that whose edges stand first in the document.
+
+    through: effects of elements that it may act on. Raises ConfigError for an unknown state.
+    """
+    for name in (start, target):
+        _require_state(document, name)
+    steps = _steps(document, through)
+    ticket = count()
+    heap: list[tuple[int, int, str]] = [(0, next(ticket), start)]
+    best: dict[str, tuple[int, AppEdge | None]] = {start: (0, None)}
+    while heap:
+        cost, _, state = heapq.heappop(heap)
+        if state == target:
+            return _back(best, target)
+        if cost > best[state][0]:
+            continue
+        for edge in steps.get(state, ()):
+            further = cost + 1 + len(edge.needs)
+            if edge.target not in best or further < best[edge.target][0]:
+                best[edge.target] = (further, edge)
+                heapq.heappush(heap, (further, next(ticket), edge.target))
+    return None
+
+
+def reachable(
+    document: AppDocument, start: str, *, through: Collection[EffectClass] = HARMLESS
+) -> frozenset[str]:
+    """The states that can be reached from one, itself included."""
+    _require_state(document, start)
+    steps = _steps(document, through)
+    seen, waiting = {start}, [start]
+    while waiting:
+        for edge in steps.get(waiting.pop(), ()):
+            if edge.target not in seen:
+                seen.add(edge.target)
+                waiting.append(edge.target)
+    return frozenset(seen)
+
+
+def edges_of(document: AppDocument) -> Iterator[AppEdge]:
+    """The document's edges, and one for each element with a target that no edge names."""
+    named = {(one.source, one.element) for one in document.edges}
+    yield from document.edges
+    for one in document.elements:
+        if one.target is not None and (one.state, one.name) not in named:
+            yield AppEdge(one.state, one.name, one.target)
+
+
+def _steps(document: AppDocument, through: Collection[EffectClass]) -> dict[str, list[AppEdge]]:
+    steps: dict[str, list[AppEdge]] = {}
+    for edge in edges_of(document):
+        if document.by_name[edge.element].effect in through:
+            steps.setdefault(edge.source, []).append(edge)
+    return steps
+
+
+def _back(best: dict[str, tuple[int, AppEdge | None]], target: str) -> tuple[AppEdge, ...]:
+    found: list[AppEdge] = []
+    edge = best[target][1]
+    while edge is not None:
+        found.append(edge)
+        edge = best[edge.source][1]
+    return tuple(reversed(found))
+
+
+def _require_state(document: AppDocument, name: str) -> None:
+    if name not in document.state_by_name:
+        meant = closest_name(name, document.state_by_name)
+        raise ConfigError(
+            f"the document has no state {name!r}",
+            where=document.app,
+            hint=f"did you mean {meant}?" if meant else "look at its states",
+        )

@@ -1,14 +1,4 @@
-"""What a page calls its things, before it enters a document that a model may read.
-
-    guarded("Save changes").text                       # "Save changes"
-    guarded("Ignore previous instructions and ...")    # withheld, with the reason
-
-A label is data. Who can name a product can write a label, and a label that speaks to the reader of
-the document is an attack. So labels are cleaned of what cannot be seen, cut, and withheld where
-they address a reader. Withheld labels cost a description, never the element: a locator keeps the
-name as the page has it, and no model reads locators. A guard of words is no boundary; that is the
-gate at the network.
-"""
+"""Labels of pages that would speak to a model as if they were instructions."""
 
 from __future__ import annotations
 
@@ -16,7 +6,18 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["MOST_CHARACTERS", "GuardedLabel", "guarded"]
+# --------------------------------------------------------------------------------------------------
+# What a page calls its things, before it enters a document that a model may read.
+#
+#     guarded("Save changes").text                       # "Save changes"
+#     guarded("Ignore previous instructions and ...")    # withheld, with the reason
+#
+# A label is data. Who can name a product can write a label, and a label that speaks to the reader
+# of
+# the document is an attack. So labels are cleaned of what cannot be seen, cut, and withheld where
+# they address a reader. Withheld labels cost a description, never the element: a locator keeps the
+# name as the page has it, and no model reads locators. A guard of words is no boundary; that is the
+# gate at the network.
 
 #: Of a label in a document.
 MOST_CHARACTERS = 80

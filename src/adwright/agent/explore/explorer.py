@@ -18,33 +18,261 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urlsplit
 
-from adwright.agent.document.finding import find_nodes
-from adwright.agent.document.groups import skeleton_of
-from adwright.agent.document.urls import in_scope, origin_of, url_template
-from adwright.agent.drivers.fetched import FetchedPage, FetchingDriver
-from adwright.agent.drivers.protocol import DriverError, Screen, ScreenDriver, ScreenNode
-from adwright.agent.explore.building import CROWD
-from adwright.agent.explore.content import page_content
-from adwright.agent.explore.describe import SeenElement, describe
-from adwright.agent.explore.effects import word_effect
-from adwright.agent.explore.records import PageRecord, PageRecords
-from adwright.agent.explore.views import (
-    kind_of,
-    may_be_tried,
-    mixed_skeleton,
-    new_in,
-    tried_to_send,
+from adwright.agent.document.elements import (
+    AppDocument,
+    AppEdge,
+    AppState,
+    Element,
+    in_scope,
+    origin_of,
+    url_template,
 )
+from adwright.agent.document.finding import find_nodes, skeleton_of, state_name
+from adwright.agent.document.guards import guarded
+from adwright.agent.drivers.protocol import (
+    DriverError,
+    FetchedPage,
+    FetchingDriver,
+    GateDecision,
+    PendingRequest,
+    Screen,
+    ScreenDriver,
+    ScreenNode,
+    SeenRequest,
+)
+from adwright.agent.explore.describe import (
+    UNNAMED,
+    SeenElement,
+    describe,
+    page_content,
+    word_effect,
+)
+from adwright.agent.explore.records import PageRecord, PageRecords
+from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError
+from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 
-__all__ = ["ExploreBounds", "Explored", "explore", "sign_in"]
+# --------------------------------------------------------------------------------------------------
+# What a page shows once something on it is tapped: which parts are worth a tap, and what is new.
+#
+#     new_in(shown.elements, before.elements)     # what the tap has shown
+#     may_be_tried(seen)                          # unknown, but no word says that it sends
+#
+# Trying parts of unknown effect is for copies that may be spoilt, or pages whose gate lets nothing
+# be
+# sent: what tries to send something is noticed, and left alone.
+
+_TRIED = ("generic", "button", "link", "listitem", "menuitem")
+_SENDS = re.compile(
+    r"\b(?:submit|save|send|ok|okay|apply|done|go|log ?in|sign ?in|confirm|order|buy|pay|book"
+    r"|create|add|update|finish|generate|yes|no)\b",
+    re.I,
+)
+_NUMBERS = re.compile(r"\[\d+\]")
+
+
+def may_be_tried(seen: SeenElement) -> bool:
+    """Whether a part of unknown effect, or one that only shows more, may be tapped to see what it
+    shows."""
+    one = seen.element
+    harmless = one.effect in ("read", "unknown") and one.value_type == "none"
+    is_box = one.role == "listitem" and one.effect == "unknown"
+    is_part = one.role in _TRIED and one.role != "listitem"
+    return harmless and not seen.href and (is_box or is_part) and not _SENDS.search(one.label)
+
+
+def kind_of(seen: SeenElement) -> str:
+    """What parts that stand alike have in common: where one of them sends, so do the others."""
+    one = seen.element
+    path = next((at.value for at in one.locators if at.kind == "xpath"), one.name)
+    return f"{one.role} {_NUMBERS.sub('', path)}"
+
+
+def tried_to_send(requests: tuple[SeenRequest, ...]) -> bool:
+    """Whether a request was refused, or might have written."""
+    return any(
+        not one.decision.allowed or one.request.method not in SAFE_METHODS for one in requests
+    )
+
+
+def new_in(
+    shown: tuple[SeenElement, ...], before: tuple[SeenElement, ...]
+) -> tuple[SeenElement, ...]:
+    """What tapping has shown; the rest of the page is described already."""
+    known = {_what(one) for one in before}
+    return tuple(one for one in shown if _what(one) not in known)
+
+
+def mixed_skeleton(skeleton: str, opened: PageRecord) -> str:
+    """The skeleton of what is like another part of its page: an item's menu like the rest of the
+    list, a tab like another tab."""
+    parts = [[one.element.name, *_what(one)] for one in opened.elements]
+    return content_hash([skeleton, *opened.tapped, *parts])[: len(skeleton)]
+
+
+def _what(seen: SeenElement) -> tuple[str, ...]:
+    """What tells an element of a page from others: where it stands, if it has no label."""
+    one = seen.element
+    place = "" if one.label else next((at.value for at in one.locators if at.kind == "xpath"), "")
+    return one.role, one.label, seen.href, place
+
+
+# --------------------------------------------------------------------------------------------------
+# A gate through which nothing can be written: GET and HEAD within one app pass, all else does not.
+#
+#     gate = ReadingGate(("http://127.0.0.1:8000",), sign_in=("http://127.0.0.1:8000/login/",))
+#     gate.seal()             # signed in: from now on nothing is sent but GET and HEAD
+#
+# What it refused is counted, so that "it never wrote" is a number and no promise.
+
+_READING = ("GET", "HEAD")
+_YES = GateDecision(True)
+
+
+class ReadingGate:
+    """origins: of the app. sign_in: exact URLs to which a form may be sent until `seal` is called.
+    refused: how often, by code."""
+
+    def __init__(self, origins: tuple[str, ...], *, sign_in: tuple[str, ...] = ()) -> None:
+        self._origins = frozenset(origins)
+        self._sign_in = frozenset(sign_in)
+        self.refused: Counter[str] = Counter()
+        self.sent = 0
+
+    def seal(self) -> None:
+        """Nobody signs in any more."""
+        self._sign_in = frozenset()
+
+    def __call__(self, request: PendingRequest) -> GateDecision:
+        decision = self._decide(request)
+        if decision.allowed:
+            self.sent += 1
+        else:
+            self.refused[decision.code] += 1
+        return decision
+
+    def _decide(self, request: PendingRequest) -> GateDecision:
+        if origin_of(request.url) not in self._origins:
+            return GateDecision(False, "origin", "it leaves the app")
+        if request.kind in ("socket", "beacon", "popup", "download", "worker", "touch"):
+            return GateDecision(False, request.kind, "only pages are read")
+        if request.method in _READING:
+            return _YES
+        if request.method == "POST" and request.url in self._sign_in:
+            return _YES
+        return GateDecision(False, "method", f"{request.method} may write")
+
+
+# --------------------------------------------------------------------------------------------------
+# Makes a document out of the pages that were seen: states, names, and where elements lead.
+#
+# Pages with one skeleton and one path are one state: forms that make and that change a thing stay
+# apart though they look the same. Where more than six paths share a skeleton, their last parts are
+# taken for data, and they are one state, too. An element leads to the state of the first page that
+# was seen under the template of its address; a list leads where its items do.
+
+#: So many paths with one skeleton are states of their own; more are data. Our choice.
+CROWD = 6
+
+
+def build_document(
+    app: str, records: Sequence[PageRecord], origins: tuple[str, ...], *, version: str = "1"
+) -> AppDocument:
+    """The document of all records; its start is the state of the first.
+
+    Raises DataError where no page was seen.
+    """
+    if not records:
+        raise DataError(f"no page of {app} was seen", hint="explore it first")
+    keys = state_keys(records)
+    names: dict[tuple[str, str], str] = {}  # of states
+    states: list[AppState] = []
+    by_template: dict[str, str] = {}
+    by_asked: dict[str, str] = {}  # what leads to another address by a redirect
+    first: list[PageRecord] = []
+    for record in records:
+        key = keys[record.key]
+        if key not in names:
+            name = _state_name(record, set(names.values()))
+            names[key] = name
+            title = guarded(record.title).text
+            states.append(AppState(name, record.skeleton, record.template, title))
+            first.append(record)
+        if not record.tapped:
+            by_template.setdefault(record.template, names[key])
+            by_asked.setdefault(url_template(record.url), names[key])
+    elements: list[Element] = []
+    for record in first:
+        elements += _elements(record, names[keys[record.key]], by_asked | by_template)
+    of_page = {key: names[state] for key, state in keys.items()}
+    edges = _taps(records, of_page, {one.name for one in elements})
+    return AppDocument(
+        app, version, origins, states[0].name, tuple(states), tuple(elements), tuple(edges)
+    )
+
+
+def state_keys(records: Sequence[PageRecord]) -> dict[str, tuple[str, str]]:
+    """What tells the state of each page from others, by the page's key: skeleton and path."""
+    paths: dict[str, set[str]] = {}
+    for record in records:
+        paths.setdefault(record.skeleton, set()).add(_path(record))
+    return {
+        one.key: (one.skeleton, _path(one) if len(paths[one.skeleton]) <= CROWD else "")
+        for one in records
+    }
+
+
+def _path(record: PageRecord) -> str:
+    return record.template.partition("?")[0]
+
+
+def _state_name(record: PageRecord, taken: set[str]) -> str:
+    if not record.tapped:
+        return state_name(record.template, taken)
+    opened = record.tapped[-1].removeprefix(f"{UNNAMED}__")
+    base = state_name(record.template, ())
+    name, number = f"{base}_{opened}", 2
+    while name in taken:
+        name, number = f"{base}_{opened}_{number}", number + 1
+    return name
+
+
+def _elements(record: PageRecord, state: str, by_template: dict[str, str]) -> list[Element]:
+    found = []
+    for seen in record.elements:
+        target = by_template.get(seen.leads_to) if seen.leads_to else None
+        if seen.leads_to and target is None:
+            # A form by GET adds its fields to the address.
+            target = by_template.get(seen.leads_to.partition("?")[0])
+        name = state + seen.element.name.removeprefix(UNNAMED)
+        found.append(replace(seen.element, name=name, state=state, target=target))
+    return found
+
+
+def _taps(records: Sequence[PageRecord], names: dict[str, str], known: set[str]) -> list[AppEdge]:
+    """Edges of what shows more of a page when it is tapped."""
+    by_key = {one.key: one for one in records}
+    found: dict[tuple[str, str], AppEdge] = {}
+    for record in records:
+        if not record.tapped:
+            continue
+        before = by_key.get(" ".join((record.url, *record.tapped[:-1])))
+        if before is None or before.skeleton == record.skeleton:
+            continue
+        source = names[before.key]
+        element = source + record.tapped[-1].removeprefix(UNNAMED)
+        if element in known:
+            edge = AppEdge(source, element, names[record.key])
+            found.setdefault((source, element), edge)
+    return list(found.values())
+
 
 #: So many pages of one template that cannot be read are enough.
 _MOST_FAILURES = 3

@@ -1,27 +1,25 @@
-"""Brings an exploration up to date: asks each page whether it has changed, and reads it if so.
-
-    found = refresh(driver, records, bounds)
-    found.changed                       # URLs whose pages were read anew
-
-Asked is the first page of each state, by one GET without a browser's work, with the ETag of the
-last answer where there was one. An answer 304, or one with the same text but for tokens that are
-new each time, is no change. A page that is gone is forgotten; links to pages that are new are
-followed, within the bounds.
-"""
+"""Explore anew what has changed in an app, and nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adwright.agent.drivers.fetched import FetchingDriver
-from adwright.agent.drivers.protocol import DriverError
-from adwright.agent.explore.building import state_keys
-from adwright.agent.explore.content import page_content
-from adwright.agent.explore.explorer import ExploreBounds, Explored, explore
+from adwright.agent.drivers.protocol import DriverError, FetchingDriver
+from adwright.agent.explore.describe import page_content
+from adwright.agent.explore.explorer import ExploreBounds, Explored, explore, state_keys
 from adwright.agent.explore.records import PageRecord, PageRecords
 from adwright.core.clock import Clock
 
-__all__ = ["Refreshed", "refresh"]
+# --------------------------------------------------------------------------------------------------
+# Brings an exploration up to date: asks each page whether it has changed, and reads it if so.
+#
+#     found = refresh(driver, records, bounds)
+#     found.changed                       # URLs whose pages were read anew
+#
+# Asked is the first page of each state, by one GET without a browser's work, with the ETag of the
+# last answer where there was one. An answer 304, or one with the same text but for tokens that are
+# new each time, is no change. A page that is gone is forgotten; links to pages that are new are
+# followed, within the bounds.
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def refresh(
     keys = state_keys(records.all)
     asked = list({keys[one.key]: one for one in reversed(pages)}.values())
     for record in reversed(asked):
-        state = _asked(driver, record)
+        state = _state_asked(driver, record)
         if state == "gone":
             gone.append(record.url)
         elif state == "changed":
@@ -62,7 +60,7 @@ def refresh(
     return Refreshed(len(asked), tuple(changed), tuple(gone), explored)
 
 
-def _asked(driver: FetchingDriver, record: PageRecord) -> str:
+def _state_asked(driver: FetchingDriver, record: PageRecord) -> str:
     headers = {"If-None-Match": record.etag} if record.etag else {}
     try:
         answer = driver.fetch(record.url, headers)

@@ -20,11 +20,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from adwright.agent.document.elements import AppDocument, Element
-from adwright.agent.document.frame import frame_of, variants_of
-from adwright.agent.document.routes import edges_of
-from adwright.agent.generate.task_terms import near_terms, terms_of
-from adwright.agent.run.searching import form_of
+from adwright.agent.document.elements import AppDocument, Element, edges_of, frame_of, variants_of
+from adwright.agent.generate.task import near_terms, terms_of
+from adwright.agent.run.locate import form_of
 from adwright.authoring.describe.bm25 import Bm25
 from adwright.core.config import Count, settings
 

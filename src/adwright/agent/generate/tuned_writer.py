@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from adwright.agent.generate.beam import BeamConfig
-from adwright.agent.generate.prompts import brief_messages
 from adwright.agent.generate.retrieve import RetrieveConfig
+from adwright.agent.generate.writing import BeamConfig, brief_messages
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import (
     Cancellation,

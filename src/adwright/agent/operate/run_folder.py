@@ -18,11 +18,8 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
-from adwright.agent.language.parser import read_script
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import Script
-from adwright.agent.run.run_page import run_page
-from adwright.agent.run.runner import RunReport
+from adwright.agent.language.script import Script, print_script, read_script
+from adwright.agent.run.runner import RunReport, run_page
 from adwright.agent.run.trace import read_sending, read_trace
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, settings, to_jsonable

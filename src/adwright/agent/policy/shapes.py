@@ -1,11 +1,27 @@
-"""Requests without their particulars: "POST /offers/{}/" for all of that kind."""
+"""What is refused, and requests without their particulars: "POST /offers/{}/"."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-__all__ = ["SAFE_METHODS", "matching_shape", "method_of"]
+from adwright.core.errors import AdwrightError
+
+# --------------------------------------------------------------------------------------------------
+# The error of what a policy refuses.
+
+
+class PolicyRefusalError(AdwrightError):
+    """The policy of a run refuses something; code: a short name of the reason."""
+
+    def __init__(self, code: str, what: str, *, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.args = (code, what)
+        self.code = code
+
+
+# --------------------------------------------------------------------------------------------------
+# Requests without their particulars: "POST /offers/{}/" for all of that kind.
 
 #: Methods that change nothing where a server keeps to the standard. OPTIONS is not needed.
 SAFE_METHODS = frozenset(("GET", "HEAD"))

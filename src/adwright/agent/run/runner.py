@@ -10,25 +10,33 @@ adds what it does not show again, a script that came to its end is "done". No mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import base64
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from adwright.agent.document.elements import AppDocument
-from adwright.agent.drivers.protocol import DriverError, RequestGate, ScreenDriver
-from adwright.agent.language.budgets import RunBudget
-from adwright.agent.language.checker import CheckedScript
-from adwright.agent.language.interpreter import RunOutcome, run_script
-from adwright.agent.language.problems import ScriptError, ScriptProblem
-from adwright.agent.language.tree import Act
+from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.drivers.protocol import DriverError, RequestGate, Screen, ScreenDriver
+from adwright.agent.language.expression_kinds import StateReach
+from adwright.agent.language.problems import RunBudget, ScriptError, ScriptProblem
+from adwright.agent.language.script import Act, Script, print_script
+from adwright.agent.language.statements import CheckedScript, RunOutcome, run_script
 from adwright.agent.language.values import ArgumentValue
-from adwright.agent.policy.caps import CapLedger
-from adwright.agent.policy.confirmation import Confirmer, PendingChange
+from adwright.agent.policy.confirmation import CapLedger, Confirmer, PendingChange, SecretKeeper
 from adwright.agent.policy.gate import GateRules, PolicyGate
-from adwright.agent.policy.secrets import SecretKeeper
-from adwright.agent.run.heal import HealedElement, apply_healings
-from adwright.agent.run.postconditions import (
+from adwright.agent.policy.taint import FlowRule
+from adwright.agent.run.locate import (
+    HealedElement,
+    apply_healings,
+    effect_agrees,
+    heal_missed,
+    items_on,
+    locate,
+)
+from adwright.agent.run.macros import (
+    Macro,
     Postconditions,
     check_postconditions,
     compared_fields,
@@ -38,11 +46,10 @@ from adwright.agent.run.postconditions import (
 )
 from adwright.agent.run.screen_world import ScreenWorld, WorldSettings
 from adwright.agent.run.trace import RunTrace, TraceStep
-from adwright.core.atomic import atomic_write_bytes
+from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import settings
-
-__all__ = ["OpenDriver", "RunPolicy", "RunReport", "RunVerdict", "run_on_screen"]
+from adwright.core.errors import ConfigError
 
 RunVerdict = Literal["verified", "done", "dry", "stopped", "contradicted"]
 #: Opens a screen whose requests this gate decides on.
@@ -311,3 +318,159 @@ def _trace(folder: Path | None) -> RunTrace:
         return RunTrace()
     folder.mkdir(parents=True, exist_ok=True)
     return RunTrace(folder / "trace.jsonl")
+
+
+# --------------------------------------------------------------------------------------------------
+# Look whether a script would still find its elements, without doing anything but following links.
+#
+#     found = survey_script(checked, document, open_driver, rules)
+#     [one for one in found if one.status != "there"]
+#
+# Each state that harmless ways lead to is visited once. What lies behind a write, or behind an item
+# that only the script picks, is "unseen".
+
+
+@settings
+class SurveyedElement:
+    """status: "there"; "moved", where healing would find it; "gone"; "changed", where it would do
+    something else; "unseen", where no harmless way leads to its state. note: why."""
+
+    name: str
+    status: Literal["there", "moved", "gone", "changed", "unseen"]
+    note: str = ""
+
+
+def survey_script(
+    checked: CheckedScript, document: AppDocument, open_driver: OpenDriver, rules: GateRules
+) -> tuple[SurveyedElement, ...]:
+    """What became of the elements of a script, in the order of the document.
+
+    Raises ScriptError where the app cannot be opened.
+    """
+    gate = PolicyGate(replace(rules, dry=True), document)
+    driver = open_driver(gate.decide)
+    try:
+        with gate.during("reading"):
+            return _survey(checked, document, driver, gate)
+    finally:
+        with suppress(DriverError):
+            driver.close()
+
+
+def _survey(
+    checked: CheckedScript, document: AppDocument, driver: ScreenDriver, gate: PolicyGate
+) -> tuple[SurveyedElement, ...]:
+    world = ScreenWorld(document, driver, gate, RunTrace())
+    world.go_home()
+    reach = StateReach(document).from_state(document.start)
+    wanted = [one for one in document.elements if one.name in checked.elements]
+    found: dict[str, SurveyedElement] = {}
+    for state in dict.fromkeys(one.state for one in wanted):
+        here = [one for one in wanted if one.state == state]
+        if state not in reach:
+            found |= _all(here, "unseen", "only a write or an item leads there")
+            continue
+        try:
+            screen = world.be_at(state)
+        except (ScriptError, DriverError) as error:
+            found |= _all(here, "unseen", str(error))
+            continue
+        found |= {one.name: _look(screen, document, one) for one in here}
+    return tuple(found[one.name] for one in wanted)
+
+
+def _all(
+    elements: Iterable[Element], status: Literal["unseen"], note: str
+) -> dict[str, SurveyedElement]:
+    return {one.name: SurveyedElement(one.name, status, note) for one in elements}
+
+
+def _look(screen: Screen, document: AppDocument, element: Element) -> SurveyedElement:
+    if element.many:
+        count = len(items_on(screen, element))
+        return SurveyedElement(element.name, "there" if count else "gone", f"{count} items")
+    try:
+        node = locate(screen, element)
+    except ScriptError as error:
+        moved = heal_missed(screen, document, element, error.code) is not None
+        return SurveyedElement(element.name, "moved" if moved else "gone", error.what)
+    if not effect_agrees(screen.url, element, node):
+        return SurveyedElement(element.name, "changed", "it would do something else")
+    return SurveyedElement(element.name, "there")
+
+
+# --------------------------------------------------------------------------------------------------
+# A run as one HTML page: what was asked, done, sent and seen, in a file without scripts.
+#
+#     write_run_page(Path("run/report.html"), report, script, title="Raise the discount")
+#
+# Pictures are put into the page; text is escaped. What came from the app is shown, never
+# interpreted.
+
+_MOST_PICTURE_BYTES = 4 << 20
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def write_run_page(
+    path: str | Path, report: RunReport, script: Script, *, title: str, folder: Path | None = None
+) -> None:
+    """Write the page of a run. folder: where its pictures lie; None shows none.
+
+    Raises ResourceError where the file cannot be written.
+    """
+    atomic_write_text(path, run_page(report, script, title=title, folder=folder))
+
+
+def run_page(report: RunReport, script: Script, *, title: str, folder: Path | None = None) -> str:
+    """The page as text; pictures that are missing, too large or no PNG are left out."""
+    from adwright.metrics.reports.page import page_environment
+
+    healing = "".join(
+        f"${one.after.name}: {_ways(one.before)} -> {_ways(one.after)}\n" for one in report.healed
+    )
+    names = {one.picture for one in report.steps if one.picture}
+    pictures = {name: data for name in names if (data := _picture(folder, name))}
+    environment = page_environment("adwright.agent.run")
+    return environment.get_template("run_page.html").render(
+        title=title,
+        report=report,
+        script=print_script(script),
+        healing=healing,
+        pictures=pictures,
+    )
+
+
+def _ways(element: Element) -> str:
+    return ", ".join(f"{one.kind} {one.value}" for one in element.locators)
+
+
+def _picture(folder: Path | None, name: str) -> str:
+    if folder is None or Path(name).name != name:
+        return ""
+    path = folder / name
+    if not path.is_file() or path.stat().st_size > _MOST_PICTURE_BYTES:
+        return ""
+    data = path.read_bytes()
+    if not data.startswith(_PNG):
+        return ""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def macro_of(
+    name: str,
+    task: str,
+    script: Script,
+    postconditions: Postconditions,
+    report: RunReport,
+    *,
+    flows: tuple[FlowRule, ...] = (),
+) -> Macro:
+    """The macro of a run. Raises ConfigError where the run was not verified."""
+    if report.verdict != "verified":
+        raise ConfigError(
+            f"the run is {report.verdict}, not verified",
+            where=f"macro {name}",
+            hint="keep scripts whose postconditions hold",
+        )
+    document = report.document
+    return Macro(name, task, document.app, document.version, script, postconditions, flows)

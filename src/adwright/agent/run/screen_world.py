@@ -7,39 +7,268 @@ answer must not be an error, and the state the one that was to come. Else the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NoReturn, get_args
+from typing import NoReturn, TypeAlias, get_args
+from urllib.parse import urldefrag, urljoin
 
-from adwright.agent.document.elements import AppDocument, AppEdge, Element
-from adwright.agent.document.finding import where_am_i
-from adwright.agent.document.routes import edges_of, find_route
-from adwright.agent.drivers.protocol import Direction, Screen, ScreenDriver, ScreenNode
+from adwright.agent.document.elements import AppDocument, AppEdge, Element, edges_of, find_route
+from adwright.agent.document.finding import FIELDS, where_am_i
+from adwright.agent.drivers.protocol import (
+    Direction,
+    DriverError,
+    PendingRequest,
+    Screen,
+    ScreenDriver,
+    ScreenNode,
+    SeenRequest,
+)
+from adwright.agent.explore.describe import word_effect
+from adwright.agent.language.expression_kinds import own_ways
 from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
-from adwright.agent.language.reach import own_ways
 from adwright.agent.language.values import ElementHandle, SecretName
-from adwright.agent.policy.gate import GateAct, PolicyGate
-from adwright.agent.policy.refusals import PolicyRefusalError
-from adwright.agent.policy.sent_form import SentForm, left_behind, sent_form
-from adwright.agent.run.acts import KeepPicture, TracedActs
-from adwright.agent.run.confirming import (
-    came_back,
-    confirming_button,
-    first_sent,
-    named_record,
-    repeated,
-    sent_fields,
+from adwright.agent.policy.gate import GateAct, PolicyGate, SentForm, left_behind, sent_form
+from adwright.agent.policy.shapes import SAFE_METHODS, PolicyRefusalError
+from adwright.agent.run.locate import (
+    HealedElement,
+    ItemSearch,
+    effect_agrees,
+    heal_in_row,
+    heal_missed,
+    item_on,
+    items_on,
+    locate,
+    text_of,
 )
-from adwright.agent.run.heal import HealedElement, effect_agrees
-from adwright.agent.run.locate import item_on, items_on, locate, text_of
-from adwright.agent.run.renamed import heal_in_row, heal_missed
-from adwright.agent.run.searching import ItemSearch
-from adwright.agent.run.trace import RunTrace, TraceStep
+from adwright.agent.run.trace import RunTrace, TraceRequest, TraceStep
 
-__all__ = ["ScreenWorld", "WorldSettings"]
+# --------------------------------------------------------------------------------------------------
+# One act on a screen: through the gate, with its requests, its verdict and a line of the trace.
+#
+#     acts = TracedActs(document, driver, gate, trace)
+#     acts.perform(partial(driver.tap, node), step, (element,), before)     # or ScriptError
+#
+# An act fails where the gate raised an alarm, where the driver could not do it, and where a write
+# was
+# answered with an error, whatever the page shows. A touch of an app on a phone has no answer.
+
+#: Given the number of a step and a PNG, keeps it and says the name of its file.
+KeepPicture: TypeAlias = Callable[[int, bytes], str]
+
+#: Of the requests of a step, and of the address of each, that are kept: pages make any number.
+_MOST_REQUESTS, _MOST_SHOWN = 1000, 1000
+
+
+class TracedActs:
+    """The acts of one run; `seen`: all requests that were decided on."""
+
+    def __init__(
+        self,
+        document: AppDocument,
+        driver: ScreenDriver,
+        gate: PolicyGate,
+        trace: RunTrace,
+        *,
+        keep_picture: KeepPicture | None = None,
+    ) -> None:
+        self.seen: list[SeenRequest] = []
+        #: Those of the last act.
+        self.last: tuple[SeenRequest, ...] = ()
+        #: As it was after the last act; None where nobody could look.
+        self.screen: Screen | None = None
+        self._document = document
+        self._driver = driver
+        self._gate = gate
+        self._trace = trace
+        self._keep_picture = keep_picture
+        self._hidden: set[tuple[str, str]] = set()
+
+    def hide(self, element: Element) -> None:
+        """Paint over this element in pictures from now on: a secret was typed there."""
+        self._hidden.add((element.role, element.label))
+
+    def perform(
+        self,
+        do: Callable[[], None],
+        step: TraceStep,
+        elements: tuple[Element, ...],
+        before: Mapping[str, str],
+        form: SentForm | None = None,
+        repeats: Mapping[str, str] | None = None,
+        record: str = "",
+    ) -> GateAct:
+        """Do it, and add `step` to the trace, with what came of it.
+
+        elements: what the script acts on, or all of a page for the key Enter. before: names of
+        fields and what stood in them. form: what a tap may send. repeats, record: see `GateAct`.
+        Raises ScriptError, with line 0.
+        """
+        failed = ""
+        self.screen = None
+        with self._gate.acting(elements, before, form, repeats, record) as act:
+            try:
+                do()
+                # What the page sends once it has been touched belongs to the act.
+                self.screen = self._driver.observe()
+            except DriverError as error:
+                failed = str(error)
+        requests = self.last = self._driver.requests()
+        self.seen += requests
+        problem = self._problem(act, failed, requests)
+        if step.element and elements and elements[0].locators:
+            first = elements[0].locators[0]
+            step = replace(step, locator=f"{first.kind} {first.value}")
+        self._add(step, requests, problem)
+        if problem is not None:
+            raise ScriptError([problem])
+        return act
+
+    def _problem(
+        self, act: GateAct, failed: str, requests: tuple[SeenRequest, ...]
+    ) -> ScriptProblem | None:
+        if act.alarm is not None:
+            known: dict[str, ProblemCode] = {"refused": "refused", "cap": "cap"}
+            return ScriptProblem(known.get(act.alarm.code, "effect"), act.alarm.reason)
+        if failed:
+            blocked = bool(act.blocked) and self._gate.rules.dry
+            return None if blocked else ScriptProblem("driver", failed)
+        written = {(one.method, one.url) for one in act.written}
+        for one in requests:
+            key = one.request.method, self._gate.secrets.mask(one.request.url)
+            # A touch has no answer: what came of it, postconditions tell.
+            answered = one.request.kind != "touch"
+            if answered and key in written and one.decision.allowed and not 200 <= one.status < 400:
+                what = f"the write was answered with status {one.status}"
+                return ScriptProblem("effect", what, hint="what the page shows is not so")
+        return None
+
+    def _add(
+        self, step: TraceStep, requests: tuple[SeenRequest, ...], problem: ScriptProblem | None
+    ) -> None:
+        mask = self._gate.secrets.mask
+        screen = self.screen or self._driver.observe()
+        made = tuple(
+            TraceRequest(
+                one.request.method,
+                mask(one.request.url)[:_MOST_SHOWN],
+                one.request.kind,
+                one.decision.code,
+                one.status,
+            )
+            for one in requests[:_MOST_REQUESTS]
+        )
+        step = replace(
+            step,
+            value=mask(step.value),
+            after=where_am_i(self._document, screen) or "",
+            requests=made,
+            verdict=problem.code if problem else "ok",
+            note=mask(problem.what) if problem else step.note,
+            picture=self._picture(screen),
+        )
+        self._trace.add(step)
+
+    def _picture(self, screen: Screen) -> str:
+        if self._keep_picture is None:
+            return ""
+        hidden = tuple(
+            one for one in screen.nodes if one.secret or (one.role, one.name) in self._hidden
+        )
+        try:
+            data = self._driver.picture(hidden)
+        except DriverError:
+            return ""
+        return self._keep_picture(len(self._trace.steps), data) if data else ""
+
+
+# --------------------------------------------------------------------------------------------------
+# A page that an app shows after a form was sent, which asks whether to do it.
+#
+#     node = confirming_button(screen, element, sent)       # its one button, or None
+#
+# It is one only where a single button sends to the very address that the form was sent to, by the
+# same method, with nothing to be filled beside it. The gate then lets nothing through in which a
+# field says something else than before, see `GateAct.repeats`, and asks the person again.
+
+_LONGEST_NAME = 80
+
+
+def first_sent(requests: Iterable[SeenRequest]) -> PendingRequest | None:
+    """The form that a page answered itself, without leading elsewhere; None without one."""
+    for one in requests:
+        request = one.request
+        if request.kind == "page" and request.method.upper() not in SAFE_METHODS:
+            return request if one.decision.allowed and one.status == 200 else None
+    return None
+
+
+def confirming_button(screen: Screen, element: Element, sent: PendingRequest) -> ScreenNode | None:
+    """The button that confirms what was sent; None where it is not sure that there is one."""
+    seen = [one for one in screen.nodes if one.visible]
+    same = [
+        one
+        for one in seen
+        if one.role == "button"
+        and one.facts.get("method", "").upper() == sent.method.upper()
+        and _address(urljoin(screen.url, one.facts.get("action", ""))) == _address(sent.url)
+    ]
+    if len(same) != 1 or not same[0].enabled:
+        return None
+    (node,) = same
+    form = node.facts.get("form", "")
+    if any(one.role in FIELDS and one.facts.get("form", "") == form for one in seen):
+        return None
+    says = word_effect(node.name)
+    return node if says is None or says == element.effect else None
+
+
+def came_back(requests: Iterable[SeenRequest]) -> bool:
+    """Whether a form was answered by a page: one that is accepted is answered by a redirect."""
+    sent = [one for one in requests if one.request.method not in SAFE_METHODS]
+    return any(one.request.kind == "page" and one.status == 200 for one in sent)
+
+
+def named_record(screen: Screen | None, item: str) -> str:
+    """What a person is told of the record that is acted on: the item by which it was reached, and
+    the heading and first text field of its page. item: text of it in its list, empty for none."""
+    if screen is None:
+        return f"of {item[:_LONGEST_NAME]!r}" if item else ""
+    seen = [one for one in screen.nodes if one.visible]
+    heads = (one.name or one.text for one in seen if one.role == "heading")
+    head = next(filter(None, heads), screen.title)
+    name = next((one.value for one in seen if one.role == "textbox" and one.facts.get("name")), "")
+    parts = [f"of {item[:_LONGEST_NAME]!r}"] if item else []
+    parts += [f"on {head[:_LONGEST_NAME]!r}"] if head else []
+    parts += [f"of {name[:_LONGEST_NAME]!r}"] if name and name not in item else []
+    return ", ".join(parts)
+
+
+def sent_fields(nodes: Iterable[ScreenNode]) -> dict[str, str]:
+    """The names and values with which fields would be sent."""
+    return dict(filter(None, map(_sent, nodes)))
+
+
+def repeated(sent: PendingRequest, shown: Mapping[str, str]) -> dict[str, str]:
+    """What was sent of the fields that the page had shown: what nobody sees may change."""
+    return {name: value for name, value in sent.fields.items() if name in shown}
+
+
+def _address(url: str) -> str:
+    return urldefrag(url)[0]
+
+
+def _sent(node: ScreenNode) -> tuple[str, str] | None:
+    """The name and value with which a field is sent; None of what is not."""
+    name = node.facts.get("name")
+    if not name or node.secret:
+        return None
+    if node.role in ("checkbox", "radio", "switch"):
+        return (name, node.facts.get("value", "on")) if node.value == "true" else None
+    return name, node.value
+
 
 _DIRECTIONS: Mapping[str, Direction] = {one: one for one in get_args(Direction)}
 #: How a driver does each act on an element, with the text that is given to it.

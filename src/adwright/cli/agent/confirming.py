@@ -18,7 +18,7 @@ __all__ = ["ask_person", "confirmer"]
 def confirmer(file: Path | None, document: AppDocument) -> Confirmer:
     """By the file, or by asking; where nobody can be asked the answer is no, and what a file would
     have to say is told."""
-    from adwright.agent.operate.allowances import load_allowances
+    from adwright.agent.operate.policy_file import load_allowances
 
     if file is not None:
         allowed = load_allowances(file)
@@ -63,7 +63,7 @@ def _show(change: PendingChange, what: str) -> None:
 
 
 def _suggest(change: PendingChange, document: AppDocument, file: str) -> None:
-    from adwright.agent.operate.allowances import allowance_text
+    from adwright.agent.operate.policy_file import allowance_text
 
     element = document.by_name.get(change.element)
     text = allowance_text(change, element.requests if element else ())

@@ -88,8 +88,13 @@ def do(
         dry_run: Run it, but let no request leave that may write; say what would have been sent.
             Signing in is sent.
     """
-    from adwright.agent.operate.tasks import find_scripts, keep_task, keepable, prepare_task
-    from adwright.agent.operate.turns import run_in_turn
+    from adwright.agent.operate.tasks import (
+        find_scripts,
+        keep_task,
+        keepable,
+        prepare_task,
+        run_in_turn,
+    )
 
     files = AppFiles(document, policy, macros)
     app, rules = files.open()

@@ -15,8 +15,8 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
-    from adwright.agent.operate.exploring import ExploredApp
     from adwright.agent.operate.policy_file import AgentPolicy, SignInEntry
+    from adwright.agent.operate.screens import ExploredApp
 
 __all__ = ["explore"]
 
@@ -97,8 +97,7 @@ def _explored(
 ) -> ExploredApp:
     from adwright.agent.drivers.chromium import DriverSettings
     from adwright.agent.explore.explorer import ExploreBounds
-    from adwright.agent.operate.exploring import explore_app, keep_explored
-    from adwright.agent.operate.screens import open_screens
+    from adwright.agent.operate.screens import explore_app, keep_explored, open_screens
     from adwright.core.clock import SystemClock
 
     bounds = ExploreBounds(
@@ -131,7 +130,7 @@ def _entry(url: str, fields: list[str] | None) -> SignInEntry | None:
 
 def _policy(files: AppFiles, url: str, entry: SignInEntry | None) -> AgentPolicy:
     """The policy that is there, or a new one."""
-    from adwright.agent.document.urls import origin_of
+    from adwright.agent.document.elements import origin_of
     from adwright.agent.operate.policy_file import load_policy, policy_text
     from adwright.core.atomic import atomic_write_text
 

@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
-    from adwright.agent.generate.beam import BeamConfig
+    from adwright.agent.generate.writing import BeamConfig
     from adwright.agent.operate.policy_file import AgentPolicy
     from adwright.agent.run.macros import MacroBook
     from adwright.core.clock import Clock

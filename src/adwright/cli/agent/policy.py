@@ -27,7 +27,7 @@ def policy(
         file: A policy to be checked.
         example: Instead print a careful policy for the app at this URL.
     """
-    from adwright.agent.document.urls import origin_of
+    from adwright.agent.document.elements import origin_of
     from adwright.agent.operate.policy_file import load_policy, policy_text
 
     if (file is None) == (not example):

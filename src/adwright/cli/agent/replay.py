@@ -18,7 +18,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
-    from adwright.agent.language.checker import CheckedScript
+    from adwright.agent.language.statements import CheckedScript
     from adwright.agent.run.macros import Macro
 
 
@@ -103,7 +103,7 @@ def verify(
     """
     from adwright.agent.drivers.chromium import DriverSettings
     from adwright.agent.operate.screens import open_screens
-    from adwright.agent.run.survey import survey_script
+    from adwright.agent.run.runner import survey_script
 
     files = AppFiles(document, policy, macros)
     app, rules = files.open()
@@ -119,7 +119,7 @@ def verify(
 
 def _checked(macro: Macro, document: AppDocument) -> CheckedScript:
     """The macro's script, checked against the document as it is now."""
-    from adwright.agent.language.checker import CheckRules, check_script
+    from adwright.agent.language.statements import CheckRules, check_script
 
     if macro.app != document.app:
         raise ConfigError(

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from adwright.agent.document.elements import AppDocument
-    from adwright.agent.language.checker import CheckedScript
+    from adwright.agent.language.statements import CheckedScript
     from adwright.agent.language.values import ArgumentValue
     from adwright.agent.operate.policy_file import AgentPolicy
     from adwright.agent.operate.run_folder import KeptTask
-    from adwright.agent.run.postconditions import Postconditions
+    from adwright.agent.run.macros import Postconditions
     from adwright.agent.run.runner import RunReport
 
 __all__ = ["CONTRADICTED", "REFUSED", "STOPPED", "RunOptions", "end_by_verdict", "show_script"]
@@ -52,10 +52,10 @@ class RunOptions:
     ) -> RunReport:
         """Run it, keep it in its folder, and tell what came of it."""
         from adwright.agent.drivers.chromium import DriverSettings
+        from adwright.agent.operate.policy_file import PatientClock
         from adwright.agent.operate.run_folder import keep_run
         from adwright.agent.operate.screens import open_screens
-        from adwright.agent.operate.waiting import PatientClock
-        from adwright.agent.policy.caps import CapLedger
+        from adwright.agent.policy.confirmation import CapLedger
         from adwright.agent.run.runner import RunPolicy, run_on_screen
         from adwright.core.clock import SystemClock
 
@@ -93,7 +93,7 @@ def show_script(
     checked: CheckedScript, source: str, arguments: Mapping[str, ArgumentValue]
 ) -> None:
     """Print a script, where it comes from, and what it may do."""
-    from adwright.agent.language.printer import print_script
+    from adwright.agent.language.script import print_script
 
     typer.echo(f"script, {source}:")
     for line in print_script(checked.script).splitlines():
@@ -138,7 +138,7 @@ def _show_report(report: RunReport, folder: Path, mark: str) -> None:
 def _keep_healed(report: RunReport, before: AppDocument, folder: Path) -> None:
     """A document with healed elements is written beside the run, for a person to take over."""
     from adwright.agent.document.text_format import write_document
-    from adwright.agent.run.heal import healing_text
+    from adwright.agent.run.locate import healing_text
 
     if report.document is before or not report.healed:
         return

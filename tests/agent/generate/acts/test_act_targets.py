@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.agent.generate.acts.act_targets import ActTargets, alike, named_words
+from adwright.agent.generate.acts import ActTargets, alike, named_words
 from tests.support.agent.act_pages import NOTES, forms, part
 
 PAGE = ActTargets(

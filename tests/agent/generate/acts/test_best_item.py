@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.acts.act_targets import ActTargets
-from adwright.agent.generate.acts.best_item import best_act, read_best
-from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import Script
+from adwright.agent.generate.acts import ActTargets, best_act, read_best
+from adwright.agent.generate.field_values import DocumentForms
+from adwright.agent.language.script import Script, print_script
 from tests.support.agent.act_pages import ROOMS, forms, part
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.acts.item_acts import ItemActs
-from adwright.agent.generate.acts.task_parts import read_parts
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import Script
+from adwright.agent.generate.acts import ItemActs
+from adwright.agent.generate.task import read_parts
+from adwright.agent.language.script import Script, print_script
 from tests.support.agent.act_pages import NOTES, intent
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.acts.page_acts import PageActs
-from adwright.agent.generate.acts.task_parts import read_parts
-from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import Script
+from adwright.agent.generate.acts import PageActs
+from adwright.agent.generate.field_values import DocumentForms
+from adwright.agent.generate.task import read_parts
+from adwright.agent.language.script import Script, print_script
 from tests.support.agent.act_pages import forms, intent, part
 
 FIELDS = forms(

@@ -12,12 +12,10 @@ from adwright.agent.document.elements import (
     Locator,
     ValueType,
 )
-from adwright.agent.generate.acts.plan_acts import act_plans
-from adwright.agent.generate.form_ways import DocumentForms
-from adwright.agent.generate.task_intent import read_intent
-from adwright.agent.generate.task_values import read_task
-from adwright.agent.language.printer import print_script
-from adwright.agent.language.tree import Script
+from adwright.agent.generate.acts import act_plans
+from adwright.agent.generate.field_values import DocumentForms
+from adwright.agent.generate.task import read_intent, read_task
+from adwright.agent.language.script import Script, print_script
 
 
 def element(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.agent.generate.acts.task_parts import read_parts
+from adwright.agent.generate.task import read_parts
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from adwright.agent.drivers.browser import ChromiumBrowser, open_browser
+from adwright.agent.drivers.chromium import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, Screen, ScreenNode
 
 __all__ = ["allow_all", "chromium_or_skip", "node_of"]

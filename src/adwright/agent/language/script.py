@@ -1,6 +1,6 @@
-"""Read a script: its words are checked one by one, and Python's own parser makes the tree.
+r"""Read a script: its words are checked one by one, and Python's own parser makes the tree.
 
-    script = read_script('tap($offers__new)\\nset_text($offer__name, "Spring")\\n')
+    script = read_script('tap($offers__new)\nset_text($offer__name, "Spring")\n')
 
     script     = { "param" NAME ":" kind NEWLINE } { statement }
     statement  = NAME "=" expression | call | "break"
@@ -23,38 +23,203 @@ import ast
 import keyword
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import reduce
-from typing import NoReturn
+from typing import Literal, NoReturn, get_args
 
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
-from adwright.agent.language.tree import (
-    PARAMETER_KINDS,
-    Act,
-    Assignment,
-    BinaryTerm,
-    Branch,
-    BreakLoop,
-    DecimalLiteral,
-    ElementUse,
-    Expression,
-    IndexedTerm,
-    ListLiteral,
-    Operator,
-    ParameterKind,
-    Repetition,
-    Script,
-    ScriptParameter,
-    SourcePosition,
-    Statement,
-    TextLiteral,
-    TruthLiteral,
-    UnaryTerm,
-    VariableUse,
-    VerbCall,
-    WholeLiteral,
+from adwright.core.config import settings
+from adwright.core.errors import ConfigError
+
+# --------------------------------------------------------------------------------------------------
+# The syntax tree of a script: what the parser makes, and all later steps read.
+#
+# Positions do not count when two trees are compared, so that a script that is printed and read
+# again
+# equals itself.
+
+
+@dataclass(frozen=True)
+class SourcePosition:
+    """A place in a script, from line 1 and column 1; 0 for what no script holds."""
+
+    line: int = 0
+    column: int = 0
+
+
+#: Of what no script holds.
+_NOWHERE = SourcePosition()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """A part of a script. at: where it begins."""
+
+    at: SourcePosition = field(default=_NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class TextLiteral(_Placed):
+    """Text in quotes."""
+
+    value: str
+
+
+@dataclass(frozen=True)
+class WholeLiteral(_Placed):
+    """A whole number."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class DecimalLiteral(_Placed):
+    """A number with decimals, exact."""
+
+    value: Decimal
+
+
+@dataclass(frozen=True)
+class TruthLiteral(_Placed):
+    """true or false."""
+
+    value: bool
+
+
+@dataclass(frozen=True)
+class ListLiteral(_Placed):
+    """Values in square brackets."""
+
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class VariableUse(_Placed):
+    """A variable or a parameter."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ElementUse(_Placed):
+    """An element of the document, which a script writes with a dollar sign before its name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class IndexedTerm(_Placed):
+    """One item of a list, from 0."""
+
+    sequence: Expression
+    index: Expression
+
+
+@dataclass(frozen=True)
+class VerbCall(_Placed):
+    """A verb and its arguments."""
+
+    verb: str
+    arguments: tuple[Expression, ...] = ()
+
+
+@settings
+class UnaryTerm(_Placed):
+    """not a truth, or minus a number."""
+
+    operator: Literal["not", "-"]
+    operand: Expression
+
+
+Operator = Literal["or", "and", "==", "!=", "<", "<=", ">", ">=", "in", "+", "-", "*", "/"]
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
+
+
+@settings
+class BinaryTerm(_Placed):
+    """Two values and what is made of them."""
+
+    operator: Operator
+    left: Expression
+    right: Expression
+
+
+Expression = (
+    TextLiteral
+    | WholeLiteral
+    | DecimalLiteral
+    | TruthLiteral
+    | ListLiteral
+    | VariableUse
+    | ElementUse
+    | IndexedTerm
+    | VerbCall
+    | UnaryTerm
+    | BinaryTerm
 )
+
+
+@dataclass(frozen=True)
+class Assignment(_Placed):
+    """A variable gets a value."""
+
+    name: str
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Act(_Placed):
+    """A verb as a statement."""
+
+    call: VerbCall
+
+
+@dataclass(frozen=True)
+class Branch(_Placed):
+    """if and else; an elif is a Branch alone in `otherwise`."""
+
+    condition: Expression
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repetition(_Placed):
+    """for: the body once for each item."""
+
+    variable: str
+    sequence: Expression
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class BreakLoop(_Placed):
+    """Leave the innermost loop."""
+
+
+Statement = Assignment | Act | Branch | Repetition | BreakLoop
+
+ParameterKind = Literal["text", "whole", "number", "truth"]
+PARAMETER_KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
+
+
+@settings
+class ScriptParameter(_Placed):
+    """A value that is given when the script is run."""
+
+    name: str
+    kind: ParameterKind
+
+
+@dataclass(frozen=True)
+class Script:
+    """A whole script."""
+
+    body: tuple[Statement, ...]
+    parameters: tuple[ScriptParameter, ...] = ()
+
 
 KEYWORDS = frozenset(
     ("and", "break", "elif", "else", "false", "for", "if", "in", "not", "or", "param", "true")
@@ -405,3 +570,133 @@ class _ScriptReader:
 
 def _place(node: ast.expr | ast.stmt) -> SourcePosition:
     return SourcePosition(node.lineno, node.col_offset + 1)
+
+
+# --------------------------------------------------------------------------------------------------
+# Write a tree as a script: `read_script(print_script(tree))` equals the tree.
+#
+# Only the brackets that are needed are written, so that a script that is kept, compared and
+# reviewed
+# has one form.
+
+#: How tightly an operator binds; "not" is 3, minus 7, what stands alone 8.
+_BINDS = {
+    **{"or": 1, "and": 2, "in": 4, "+": 5, "-": 5, "*": 6, "/": 6},
+    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), 4),
+}
+_NOT, _MINUS, _ALONE = 3, 7, 8
+
+
+def print_script(script: Script) -> str:
+    """The script as text, each line ended.
+
+    Raises ConfigError for a text that a script cannot hold (control characters).
+    """
+    lines = [f"param {one.name}: {one.kind}" for one in script.parameters]
+    lines += _lines(script.body, 0)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def print_expression(term: Expression) -> str:
+    """One value as text."""
+    return _print(term)
+
+
+def quote_text(value: str) -> str:
+    """Text in double quotes, with its escapes."""
+    parts = []
+    for one in value:
+        escaped = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}.get(one)
+        if escaped is None and not is_allowed_in_text(one):
+            raise ConfigError(
+                "a script cannot hold this character",
+                where=quoted(value),
+                hint="remove controls and invisible characters, or pass the text as a parameter",
+            )
+        parts.append(escaped or one)
+    return '"' + "".join(parts) + '"'
+
+
+def _lines(body: tuple[Statement, ...], level: int) -> Iterator[str]:
+    blanks = " " * (4 * level)
+    for one in body:
+        match one:
+            case Assignment(name, value):
+                yield f"{blanks}{name} = {_print(value)}"
+            case Act(call):
+                yield blanks + _print(call)
+            case BreakLoop():
+                yield f"{blanks}break"
+            case Repetition(variable, sequence, inner):
+                yield f"{blanks}for {variable} in {_print(sequence)}:"
+                yield from _lines(inner, level + 1)
+            case Branch():
+                yield from _branch(one, level, blanks)
+
+
+def _branch(branch: Branch, level: int, blanks: str) -> Iterator[str]:
+    word = "if"
+    while True:
+        yield f"{blanks}{word} {_print(branch.condition)}:"
+        yield from _lines(branch.then, level + 1)
+        match branch.otherwise:
+            case ():
+                return
+            case (Branch() as inner,):
+                branch, word = inner, "elif"
+            case _:
+                yield f"{blanks}else:"
+                yield from _lines(branch.otherwise, level + 1)
+                return
+
+
+def _print(term: Expression, least: int = 0) -> str:
+    text, binds = _bound(term)
+    return f"({text})" if binds < least else text
+
+
+def _bound(term: Expression) -> tuple[str, int]:
+    """The text of a term, and how tightly it binds."""
+    match term:
+        case UnaryTerm("not", operand):
+            return f"not {_print(operand, _NOT)}", _NOT
+        case UnaryTerm(_, operand):
+            # A number after a minus would be read as a negative one.
+            inner = _print(operand, _MINUS)
+            return f"-({inner})" if inner[0].isdigit() else f"-{inner}", _MINUS
+        case BinaryTerm(operator, left, right):
+            own = _BINDS[operator]
+            # Chains lean to the left; comparisons do not chain.
+            first = own + 1 if own == _BINDS["=="] else own
+            return f"{_print(left, first)} {operator} {_print(right, own + 1)}", own
+        case _:
+            return _alone(term), _ALONE
+
+
+def _alone(term: Expression) -> str:
+    """The text of a term without operators."""
+    match term:
+        case TextLiteral(value):
+            return quote_text(value)
+        case DecimalLiteral(exact):
+            plain = format(exact, "f")
+            return plain if "." in plain else f"{plain}.0"
+        case TruthLiteral(truth):
+            return "true" if truth else "false"
+        case ElementUse(name):
+            return f"${name}"
+        case VariableUse(name):
+            return name
+        case ListLiteral(items):
+            return f"[{', '.join(map(_print, items))}]"
+        case VerbCall(verb, arguments):
+            return f"{verb}({', '.join(map(_print, arguments))})"
+        case IndexedTerm(sequence, index):
+            base = _print(sequence, _ALONE)
+            # A minus binds less tightly than an index, that of a number too.
+            base = f"({base})" if base.startswith("-") else base
+            return f"{base}[{_print(index)}]"
+        case WholeLiteral(number):
+            return str(number)
+        case _:
+            return _print(term)

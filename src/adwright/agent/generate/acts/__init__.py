@@ -1,1 +1,0 @@
-"""Plans for tasks that say what to do act by act."""

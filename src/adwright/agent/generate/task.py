@@ -1,0 +1,612 @@
+"""What a task wants, by its words alone: to know, to delete, to make or to change; and each value
+with the words around it.
+
+    intent = read_intent(read_task('Set the discount of "Spring" to 25'))
+    intent.kind                      # "change"
+    intent.values[1].before          # ("discount",): the words before 25, "Spring" left out
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from adwright.core.config import settings
+from adwright.core.errors import ConfigError
+
+# --------------------------------------------------------------------------------------------------
+# The values in a task: what stands in quotes, numbers, and what follows the name of a field.
+#
+#     task = read_task('Set the discount of "Spring" to 25 and its status to Closed')
+#     task.values                                      # ("Spring", "25", "Closed")
+#     task.value_of("Discount")                        # "25"
+#
+# No model is asked. Only values that the user wrote are found here; what a script may type is
+# limited
+# to them, so that no text of a page becomes one.
+
+LONGEST_TASK = 2_000
+_QUOTED = re.compile(r"\"([^\"]{1,200})\"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)")
+_CODE = re.compile(
+    r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w@-])"
+)
+_BARE = re.compile(
+    r"\b(?:(?:to|as|be)\s+|is\s+(?!(?:new|right|wrong|correct|gone|missing|needed|fine|over)\b))"
+    r"([a-z][a-z-]{1,30})\s*[.!?]?$"
+)
+_NUMBER = re.compile(
+    r"(?<![\w.-])(?<!\d,)-?(?:\d{1,3}(?:,\d{2,3}){0,3},\d{3}(?:\.\d{1,6})?|\d{1,12}(?:[.,]\d{1,6})?)"
+    r"(?!\w|[.,]\d)"
+)
+_NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
+_EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
+_WORD = re.compile(r"\w+")
+_ENDS_IN_NUMBER = re.compile(r" (\d+)$")
+_SENTENCE_END = re.compile(r"[.!?:]\s*$")
+_MOST_VALUES = 40
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """A task in the user's words. values: in their order, each once. named: those of them that are
+    only words in capitals, and may be the name of a field as well."""
+
+    text: str
+    values: tuple[str, ...]
+    named: tuple[str, ...] = ()
+
+    def value_of(self, label: str) -> str | None:
+        """The value that follows a label, as in "discount to 25"; None where none does."""
+        label = " ".join(label.split())
+        if not label:
+            return None
+        found: list[tuple[int, int, str]] = []
+        names = re.compile(rf"\b{re.escape(label)}\b", re.I)
+        for at in names.finditer(self.text):
+            for value in self.values:
+                for form in _forms(value):
+                    said = rf"{re.escape(form)}(?!\w)"
+                    link = rf"\s*(?:to be|to|as|is|=|:|at)?\s*{said}"
+                    # "the discount of the offer Spring to 25"
+                    of = rf"\s+(?:of|for)\s+(?:\S+\s+){{1,5}}?(?:to be|to|as|=|at)\s+{said}"
+                    if re.compile(link).match(self.text, at.end()):
+                        found.append((0, at.start(), value))
+                    elif re.compile(of).match(self.text, at.end()):
+                        found.append((1, at.start(), value))
+        return min(found, key=lambda one: one[:2])[2] if found else None
+
+    def has(self, phrase: str) -> bool:
+        """Whether the task has these words, in capitals or not, as words."""
+        return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", self.text, re.I) is not None
+
+    def has_any(self, words: Iterable[str]) -> bool:
+        """Whether it has one of several words."""
+        return any(map(self.has, words))
+
+
+def read_task(text: str) -> TaskText:
+    """The values of a task: quoted texts, addresses, numbers, codes such as item-21, a last word
+    after "to", and names in capitals that do not begin a sentence.
+
+    Raises ConfigError for a task that is empty or too long.
+    """
+    plain = " ".join(text.split())
+    if not plain or len(plain) > LONGEST_TASK:
+        raise ConfigError(
+            f"a task has 1 to {LONGEST_TASK:,} characters, not {len(plain):,}",
+            where="task",
+            hint="say in one or two sentences what is to be done",
+        )
+    found: list[tuple[int, str]] = []
+    taken: list[tuple[int, int]] = []
+    named: list[str] = []
+    for pattern in (_QUOTED, _EMAIL, _CODE, _NAMED, _NUMBER, _BARE):
+        for one in pattern.finditer(plain):
+            begins = pattern is _NAMED and _begins(plain, one.start())
+            span = one.span(1) if pattern is _BARE else one.span()
+            if begins or any(start < span[1] and span[0] < end for start, end in taken):
+                continue
+            taken.append(span)
+            value = next(filter(None, one.groups()), one.group())
+            if pattern in (_NAMED, _BARE):
+                named.append(value)
+                number = _ENDS_IN_NUMBER.search(value)
+                # "UPC 500123" may be the field UPC and its value.
+                if number and value[: number.start()].isupper():
+                    found.append((one.start() + number.start(1), number[1]))
+            found.append((span[0], value))
+    values = tuple(dict.fromkeys(value for _, value in sorted(found)))
+    return TaskText(plain, values[:_MOST_VALUES], tuple(dict.fromkeys(named)))
+
+
+def task_words(text: str) -> frozenset[str]:
+    """The words of a text, in small letters; those with underscores are split."""
+    return frozenset(one.lower() for one in _WORD.findall(text.replace("_", " ")))
+
+
+def _begins(text: str, place: int) -> bool:
+    """Whether a sentence begins here."""
+    return place == 0 or _SENTENCE_END.search(text[:place]) is not None
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    return (value, f'"{value}"', f"'{value}'", f"“{value}”")
+
+
+# --------------------------------------------------------------------------------------------------
+# Words of tasks and of labels, made alike, and how much each tells in one document.
+#
+#     terms_of("Renamed the offers")           # ("renam", "offer")
+#     weights = TermWeights(["Offers", "Offer name", "Vouchers"])
+#     weights.shared(terms_of("the name"), terms_of("Offer name *"))
+#
+# Endings are cut, words without meaning are dropped, and a few words count as near others: who
+# writes
+# "rename" or "called" speaks of a field "Name" or "Title". Rare words of a document tell more.
+
+_TASK_TERMS_WORD = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_EMPTY = frozenset(
+    (
+        *("a", "an", "the", "of", "to", "for", "in", "on", "at", "is", "are", "be", "as"),
+        *("and", "or", "it", "its", "this", "that", "these", "with", "please", "we", "i"),
+        *("you", "our", "my", "me", "us", "your", "so", "from", "now", "by", "has", "have"),
+        *("had", "do", "does", "should", "must", "may", "let", "there", "he", "she", "they"),
+        *("them", "their", "was", "were", "will", "would", "like", "just", "too", "very"),
+        *("here", "than", "then", "who", "whom", "whose", "also", "into", "per", "via"),
+        *("which", "what", "where", "when", "if", "but", "all", "any", "each", "some", "such"),
+        *("can", "could"),
+    )
+)
+#: Words that mean nearly the same where a form asks for it.
+_NEAR = (
+    ("name", "title", "call", "rename", "entitle", "label", "headline", "caption"),
+    ("number", "num", "no", "nr"),
+    ("quantity", "amount", "count", "piece", "qty"),
+    ("email", "mail"),
+    ("text", "body", "message", "content", "say", "words", "note", "comment", "write"),
+    ("url", "address", "link", "path", "slug"),
+    ("price", "cost", "charge"),
+    ("stock", "inventory", "warehouse"),
+    ("status", "state"),
+    ("type", "kind", "class", "sort"),
+    ("start", "begin", "from", "launch"),
+    ("end", "finish", "until", "close", "expire"),
+    ("create", "new", "add"),
+    ("delete", "remove", "trash", "bin"),
+    ("important", "star", "favourite", "favorite"),
+    ("reply", "respond"),
+    ("user", "customer", "account", "people"),
+    ("register", "sign up", "join"),
+    ("basket", "cart", "bag"),
+    ("tax", "vat"),
+    ("active", "activate", "deactivate", "enable", "disable", "enabled", "disabled"),
+    ("public", "publish", "unpublish", "hide", "visible"),
+)
+#: A near word counts so much as the word itself. Our choice.
+_NEARLY = 0.6
+
+
+def terms_of(text: str) -> tuple[str, ...]:
+    """The words of a text that mean something, without their endings, in their order."""
+    found = []
+    for word in _TASK_TERMS_WORD.findall(_CAMEL.sub(" ", text)):
+        plain = word.casefold()
+        if plain not in _EMPTY:
+            found.append(_stem(plain))
+    return tuple(found)
+
+
+def near_terms(term: str) -> frozenset[str]:
+    """The terms that mean nearly the same, the term left out."""
+    return _NEAR_TERMS.get(term, frozenset()) - {term}
+
+
+class TermWeights:
+    """How much a term tells: ln(1 + N / n) of N texts, n of them with it; a term that no text has
+    tells as much as one that a single text has."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        sets = [set(terms_of(one)) for one in texts]
+        self._texts = max(len(sets), 1)
+        self._with = Counter(term for one in sets for term in one)
+
+    def __getitem__(self, term: str) -> float:
+        return math.log(1 + self._texts / max(self._with.get(term, 1), 1))
+
+    def knows(self, term: str) -> bool:
+        """Whether a text has it, or a near one."""
+        return term in self._with or any(one in self._with for one in near_terms(term))
+
+    def of(self, terms: Iterable[str]) -> float:
+        """The sum over different terms."""
+        return sum(self[one] for one in set(terms))
+
+    def shared(self, wanted: Iterable[str], has: Iterable[str]) -> float:
+        """How much of `wanted` is in `has`: the sum of weights, less for near terms."""
+        there = set(has)
+        total = 0.0
+        for one in set(wanted):
+            if one in there:
+                total += self[one]
+            elif near_terms(one) & there:
+                total += _NEARLY * self[one]
+        return total
+
+
+def _stem(word: str) -> str:
+    if word.isdigit() or len(word) < 4:
+        return word
+    if word.endswith("ies"):
+        word = word[:-3] + "y"
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if word.endswith("e") and len(word) > 3 else word
+
+
+_NEAR_TERMS = {
+    _stem(one): frozenset(map(_stem, group)) for group in _NEAR for one in group if " " not in one
+}
+
+
+IntentKind: TypeAlias = Literal["ask", "count", "delete", "create", "change"]
+_COUNT = re.compile(r"\b(?:how many|count|number of)\b", re.I)
+#: What a request begins with that has the form of a question.
+_POLITE = re.compile(
+    r"^(?:please\s+)?(?:can|could|would|will)\s+(?:you|we|somebody|someone)\s+"
+    r"(?:please\s+|kindly\s+|be so kind (?:and|as to)\s+)?",
+    re.I,
+)
+_ASK = re.compile(
+    r"^(?:please\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
+    r"of what|read|tell|show|look up|find out|give me|i need the|let (?:me|us) know"
+    r"|say (?:what|which|who|whose|where|when|how)"
+    r"|(?:i am|i'm|we are|we're) after"
+    r"|check(?!.*\b(?:box(?:es)?|checkbox(?:es)?|radio|button|option)\b))\b",
+    re.I,
+)
+_ACT = re.compile(
+    r"\b(?:set|change|update|rename|create|add|delete|remove|make|put|write|send|mark|correct)\b",
+    re.I,
+)
+_DELETE = re.compile(
+    r"\b(?:delete|remove|erase|discard|wipe|purge|scrap|get rid of|do away with"
+    r"|throw (?:away|out)|take away|has to go"
+    r"|take out(?! of (?:public |plain )?(?:view|sight)))\b",
+    re.I,
+)
+#: "Take it off our list for good"; but not "take something off the price for good".
+_TAKEN = re.compile(
+    r"\btake\s+(?:(?:it|them|that|this|the\s+(\w+))\s+)?(?:off|out of|down)\b"
+    r"(?! (?:the )?(?:price|cost|total)).{0,40}\b(?:for good|altogether|permanently)\b",
+    re.I,
+)
+_CREATE = re.compile(
+    r"\b(?:new|create|add|set up|register|sign(?:ed)? up|need an?|missing from"
+    r"|not (?:yet )?in (?:the|our) (?:system|list|shop|store|catalogue|app)"
+    r"|(?:not|n't) exist yet)\b",
+    re.I,
+)
+#: Of what is no kind of item they make nothing: "enter a discount", "another status".
+_MAYBE_CREATE = re.compile(
+    r"\b(?:one more|another|(?:book|start|launch|put up|enter|list it as|enter (?:it|them) as) an?"
+    r"|there should be an?|enter this)\b",
+    re.I,
+)
+#: So many words behind it the kind of item may stand.
+_NEAR_KIND = 3
+#: A "new name" makes nothing new.
+_NEW_PART = re.compile(r"\bnew\s+(?:name|title|code|price|value|text|status|end|start|one)\b", re.I)
+_OFF = re.compile(
+    r"\b(?:not|no longer|off|disable|deactivate|untick|uncheck|hide|never|without|stop|false|no)\b"
+    r"|\bkeep\b.{1,60}\b(?:from|out of)\b|\bout of (?:public )?(?:view|sight)\b",
+    re.I,
+)
+_FOLLOWS = re.compile(
+    r"(?:\b(?:to|to be|as|is|be|into|at|with|by|called|named|says?|reads?|have|has|becomes?)|[:=])"
+    r"\s*$",
+    re.I,
+)
+_WORDS = re.compile(r"[^\W_]+")
+_OWNS = re.compile(r"\b(?:of|for|on|in)\s+(?:the\s+)?$", re.I)
+#: "Swap the title for X": what stands behind "for" is what it becomes.
+_SWAPS = re.compile(r"\b(?:swap|exchange|replace|trade|substitute)\b", re.I)
+_FOR = re.compile(r"\bfor\s+$", re.I)
+#: "What it says is out of date; it has to read X" is no question.
+_DEMAND = re.compile(
+    r"^(?:please\s+)?(?:what|which|who|whose|where|when|how)\b"
+    r"(?:.*[;.:,].*\b(?:(?:has|have|ought|needs?) to|must|should)\b|.*\bshall be\b)",
+    re.I | re.S,
+)
+#: "Could you find the total?" is one.
+_LOOK = re.compile(r"^(?:find|see|get (?:me|us)|look|name|confirm|explain)\b", re.I)
+_WISH = re.compile(
+    r"^(?:i|we)(?:'d| would)? (?:like|want|need|wish) to (?:know|see|hear|learn)\b", re.I
+)
+#: Between what is removed and what it is removed from.
+_OF = re.compile(
+    r"\b(?:of|from|off|out of|on|in|inside|within|for|at|under|that|which|about|with|by)\b", re.I
+)
+_OUT_OF = re.compile(r"from|off|out of", re.I)
+_POSSESSIVE = re.compile(r"(?<=[\w\x01])['’](?:s\b|(?=\s))")
+_TAKE = re.compile(r"\btake\b", re.I)
+_CLAUSE_END = re.compile(r"[.;:!?](?=\s|$)|\n")
+#: Stands for a value.
+_VALUE = "\x01"
+#: Of whichever item, of wholes that all items are in, and of how it is asked.
+_ANY_ITEM = frozenset(
+    terms_of(
+        "item entry record row line list listing table database system app shop store site "
+        "catalogue catalog inventory copy permanently altogether completely good "
+        "complete entire whole find open look search select pick choose go want need longer"
+    )
+)
+_SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
+
+
+@dataclass(frozen=True)
+class ValueCue:
+    """A value and the terms around it, up to the next value.
+
+    before: nearest last; after: nearest first; earlier: those before the value before it, where no
+    term is between. last: the word right before it. follows: "to", "is" or their like stand before
+    it, so that it is what something becomes; owns: "of" or "for" does, so that it has what is
+    spoken of. named: it is only a word in capitals, or the last of the task, which may be no value.
+    """
+
+    value: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    earlier: tuple[str, ...] = ()
+    last: str = ""
+    follows: bool = False
+    owns: bool = False
+    named: bool = False
+
+
+@settings
+class TaskIntent:
+    """terms: of the whole task but for its values. off: it switches something off. secret: the name
+    of a secret that it speaks of, or empty."""
+
+    task: TaskText
+    kind: IntentKind
+    values: tuple[ValueCue, ...]
+    terms: tuple[str, ...]
+    off: bool
+    secret: str
+
+
+def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
+    """What the words of a task want. kinds: terms for kinds of items of the app, where it is known:
+    who asks for "another offer" wants one made, who asks for "another status" does not."""
+    secret = _SECRET.search(task.text)
+    name = secret[1] if secret else ""
+    spans = _spans(task)
+    sure = [one for one in spans if one[0] not in task.named]
+    plain = _without(task.text, sure)
+    cues: list[ValueCue] = []
+    for value, (start, end) in spans:
+        borders = [0, *(e for _, (_, e) in sure if e <= start)]
+        before = task.text[borders[-1] : start]
+        after = task.text[end : min([s for _, (s, _) in sure if s >= end], default=len(task.text))]
+        if value == name:
+            continue
+        earlier = cues[-1].before if cues and not terms_of(before) else ()
+        swaps = _FOR.search(before) is not None and _SWAPS.search(plain) is not None
+        follows = swaps or _FOLLOWS.search(before) is not None
+        around = terms_of(before), terms_of(after), earlier
+        owns = not swaps and _OWNS.search(before) is not None
+        cues.append(
+            ValueCue(
+                value,
+                *around,
+                last=(_WORDS.findall(before) or [""])[-1].casefold(),
+                follows=follows,
+                owns=owns,
+                named=value in task.named,
+            )
+        )
+    return TaskIntent(
+        task,
+        _kind(plain, cues, kinds),
+        tuple(cues),
+        terms_of(plain),
+        _OFF.search(plain) is not None,
+        name,
+    )
+
+
+def takes_a_part(intent: TaskIntent, kinds: Collection[str]) -> bool:
+    """Whether what a task deletes is a part of an item that it names, or its place in something,
+    and not the item: the discount of "Spring", or "Spring" from the home page. kinds: terms that
+    stand for the item itself."""
+    text, named = intent.task.text, intent.task.named
+    for value, (start, end) in reversed(_spans(intent.task)):
+        if value not in named or value[:1].isupper():  # else it is the last word, and maybe a verb
+            text = f"{text[:start]}{_VALUE}{text[end:]}"
+    return any(_names_a_part(one, _ANY_ITEM | set(kinds)) for one in _CLAUSE_END.split(text))
+
+
+def _names_a_part(clause: str, known: Collection[str]) -> bool:
+    """The same of one clause, in which a sign stands for each value. known: what means no part."""
+    verb = _DELETE.search(clause) or _TAKE.search(clause)
+    if verb is None:
+        return False
+    ahead, behind = clause[: verb.start()], clause[verb.end() :]
+    is_passive = not terms_of(behind) and _VALUE not in behind
+    if is_passive:
+        ahead, behind = "", ahead  # "the discount of X should be removed"
+    link = _OF.search(behind)
+    what, of_what = (behind[: link.start()], behind[link.end() :]) if link else (behind, "")
+    owner = _POSSESSIVE.search(what)
+    if owner is not None:
+        return not set(terms_of(what[owner.end() :])) <= set(known)
+    if _VALUE not in what:
+        # "Remove the discount of X", and "from X, remove the discount"
+        is_of = _VALUE in of_what or _VALUE in ahead
+        return is_of and not set(terms_of(what)) <= set(known)
+    if is_passive or link is None or not _OUT_OF.fullmatch(link[0]):
+        return False
+    return _VALUE in of_what or not set(terms_of(of_what)) <= set(known)
+
+
+def _kind(plain: str, cues: Sequence[ValueCue], kinds: Collection[str]) -> IntentKind:
+    asks = _asks(plain.strip(), becomes=any(one.follows for one in cues))
+    if _COUNT.search(plain) and (asks or not _ACT.search(plain)) and not cues:
+        return "count"
+    if asks:
+        return "ask"
+    taken = _TAKEN.search(plain)
+    if _DELETE.search(plain) or (taken and set(terms_of(taken[1] or "")) <= set(kinds)):
+        return "delete"
+    rest = _NEW_PART.sub(" ", plain)
+    maybe = any(
+        set(terms_of(rest[one.end() :])[:_NEAR_KIND]) & set(kinds)
+        for one in _MAYBE_CREATE.finditer(rest)
+    )
+    return "create" if maybe or _CREATE.search(rest) else "change"
+
+
+def _asks(plain: str, *, becomes: bool) -> bool:
+    """Whether it is a question; "Could you set it to 5?" is none. becomes: something is to become
+    one of its values."""
+    polite = _POLITE.match(plain)
+    if polite:
+        rest = plain[polite.end() :]
+        return _ASK.match(rest) is not None or _LOOK.match(rest) is not None
+    if plain.endswith("?"):
+        return True
+    if _WISH.match(plain):
+        return not becomes
+    return _ASK.match(plain) is not None and not _DEMAND.match(plain)
+
+
+def _spans(task: TaskText) -> list[tuple[str, tuple[int, int]]]:
+    """Where each value stands first, quotation marks included, in order, none within another."""
+    found: list[tuple[str, tuple[int, int]]] = []
+    sure_first = sorted(task.values, key=lambda one: (one in task.named, -len(one)))
+    for value in sure_first:
+        pattern = rf"(?<![\w])[\"'“]?{re.escape(value)}[\"'”]?(?!\w)"
+        for at in re.finditer(pattern, task.text):
+            if all(at.end() <= start or at.start() >= end for _, (start, end) in found):
+                found.append((value, at.span()))
+                break
+    return sorted(found, key=lambda one: one[1])
+
+
+def _without(text: str, spans: list[tuple[str, tuple[int, int]]]) -> str:
+    for _, (start, end) in reversed(spans):
+        text = f"{text[:start]} {text[end:]}"
+    return " ".join(text.split())
+
+
+# --------------------------------------------------------------------------------------------------
+# A task cut into its acts: the verb of each, what stands in quotes, numbers and places in a row.
+#
+#     read_parts('Enter "Ann" into the 2nd text field, then press Submit')
+#     # type, values ("Ann",), nth 1; tap
+#
+# A task is cut at "and", "then", commas and ends of sentences; quotes, dates and handles such as
+# @ann
+# are one word each. A part without a verb goes on with that of the one before: 'Select Tea, Milk'.
+
+#: "find": an item that is spoken of. "copy", "paste": text of the page. "look": where to search,
+#: which needs no act. "do": anything that a button may be called.
+PartKind: TypeAlias = Literal["find", "type", "pick", "tap", "copy", "paste", "look", "do"]
+_CUT = re.compile(
+    r"(?:[,;.]\s+|(?<!\s)\s+)(?:and then|and|then)\s+|[,;.]\s+|(?<!\s)\s+(?=to find\b)|\n+", re.I
+)
+_VERBS: tuple[tuple[PartKind, re.Pattern[str]], ...] = (
+    (
+        "look",
+        re.compile(
+            r"\b(?:switch between|scroll (?:down|up|to|through)|look (?:in|through|at)|browse)\b",
+            re.I,
+        ),
+    ),
+    ("copy", re.compile(r"\bcopy\b", re.I)),
+    ("paste", re.compile(r"\bpaste\b", re.I)),
+    ("find", re.compile(r"\b(?:find|locate|look for|search out)\b|^(?:for|of) the\b", re.I)),
+    ("type", re.compile(r"\b(?:enter|type|write|fill|input|set|put)\b", re.I)),
+    ("pick", re.compile(r"\b(?:select|choose|check|tick|pick|mark)\b", re.I)),
+    (
+        "tap",
+        re.compile(
+            r"\b(?:click(?:ing)?|tap|press|hit|push|open|expand|close|go to|focus|submit)\b", re.I
+        ),
+    ),
+)
+_DATE = (
+    r"(?<![\w/-])(?:\d{1,2}/\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}|\d{1,2}\.\d{1,2}\.\d{4}"
+    r"|\d{1,2} [A-Z][a-z]{2,8} \d{4}|[A-Z][a-z]{2,8} \d{1,2}, \d{4})(?![\w/-])"
+)
+_ONE_WORD = re.compile(rf"\"([^\"]+)\"|“([^“”]+)”|({_DATE})|((?<![\w@])@\w[\w.-]*\w)")
+_HIDDEN = re.compile(r"\x00(\d+)\x00")
+_NTH = re.compile(r"\b(?:(\d{1,3})(?:st|nd|rd|th)|(first|second|third|fourth|fifth|last))\b", re.I)
+_TASK_PARTS_NAMED = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
+_TIMES = re.compile(r"\b(?:on|of|from)\s+(\d{1,2}|one|two|three|four|five)\s+\w+", re.I)
+_COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+_PLURAL = re.compile(r"\b(?:sections|tabs|panels|menus|pages)\b", re.I)
+
+
+@settings
+class ActPart:
+    """rest: its words, what was in quotes left out. values: that. plain: all of it, quotes and all.
+    nth: which of several, from 0, -1 the last; None where it does not say. times: with how many
+    items it is done; 0 where it does not say. own: whether the verb is its own."""
+
+    kind: PartKind
+    rest: str
+    values: tuple[str, ...]
+    plain: str
+    nth: int | None = None
+    times: int = 0
+    own: bool = True
+
+
+def read_parts(text: str) -> tuple[ActPart, ...]:
+    """The parts of a task, in their order."""
+    words: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        words.append(next(filter(None, found.groups())))
+        return f"\x00{len(words) - 1}\x00"
+
+    found: list[ActPart] = []
+    kind: PartKind = "do"
+    for part in _CUT.split(_ONE_WORD.sub(hide, text)):
+        if not part or not part.strip(" .,!?"):
+            continue
+        own = _verb(part)
+        kind = own or ("do" if kind in ("find", "look") else kind)
+        values = tuple(words[int(n)] for n in _HIDDEN.findall(part))
+        rest = " ".join(_HIDDEN.sub(" ", part).split())
+        if kind == "tap" and not values and _PLURAL.search(rest):
+            kind = own = "look"
+        times = _TIMES.search(rest)
+        count = _COUNTS.get(times[1].lower(), 0) or int(times[1]) if times else 0
+        plain = _HIDDEN.sub(lambda at: words[int(at[1])], part).strip()
+        found.append(ActPart(kind, rest, values, plain, _nth(rest), count, own is not None))
+    return tuple(found)
+
+
+def _verb(part: str) -> PartKind | None:
+    """The kind of the first verb of a part."""
+    at = [(found.start(), kind) for kind, one in _VERBS if (found := one.search(part))]
+    return min(at, key=lambda one: one[0])[1] if at else None
+
+
+def _nth(rest: str) -> int | None:
+    found = _NTH.search(rest)
+    if found is None:
+        return None
+    return int(found[1]) - 1 if found[1] else _TASK_PARTS_NAMED[found[2].lower()]

@@ -1,0 +1,605 @@
+"""A grammar in GBNF of the scripts that may be written for one task: its elements, no others.
+
+    grammar = script_grammar(elements, GrammarChoice(texts=("Spring", "20")))
+    model.generate([prompt], GenerationConfig(grammar=grammar))
+
+A model that decodes by it cannot name an element that there is not, set a button, tap a field of a
+form or leave the language. What the grammar cannot say, such as the order of states, the checker
+does. It is smaller than the language: blocks to a depth, five names of variables and no arithmetic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from decimal import Decimal
+from typing import Annotated
+
+from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.finding import word_of
+from adwright.agent.generate.retrieve import RetrieveConfig, RetrievedElements
+from adwright.agent.generate.task import TaskIntent, TaskText, read_intent, read_task, terms_of
+from adwright.agent.language.kinds import ATTRIBUTES, VERBS, Verb, read_decimal
+from adwright.agent.language.problems import ScriptError, ScriptProblem, quoted
+from adwright.agent.language.script import (
+    PARAMETER_KINDS,
+    DecimalLiteral,
+    Script,
+    ScriptParameter,
+    SourcePosition,
+    TextLiteral,
+    VerbCall,
+    WholeLiteral,
+    print_script,
+    quote_text,
+    read_script,
+)
+from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
+from adwright.core.config import Count, Ge, Le, settings
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
+
+# --------------------------------------------------------------------------------------------------
+# What a model is told: the language and the app first, the screen and the task last.
+#
+#     messages = script_messages(task, elements, document)
+#
+# The help is the same for all tasks, and so is the document where it has room as a whole: a prefix
+# cache reads them once. A model that was tuned on scripts knows the language, and is told the
+# briefer
+# form without the help (`brief_messages`). An element is told in the fewest words: its label only
+# where its name does not say it, its kind or effect, and where it leads. Labels of pages are data,
+# shortened and without signs that hide; a model that is told something by them can still name only
+# elements, and what it writes is checked.
+
+_LONGEST_LABEL, _MOST_OPTIONS, _LONGEST_EXCERPT = 60, 6, 600
+_ITEMS = ("row", "listitem", "article")
+_EXAMPLE = """for row in match($offers__rows, "Spring"):
+    tap(inside(row, $offers__edit))
+    set_text($offer_edit__discount, 25)
+    tap($offer_edit__save)
+    break"""
+
+
+def language_help() -> str:
+    """The language in a page: statements, verbs and an example."""
+    verbs = "\n".join(f"{one.example:42} {one.help}" for one in VERBS.values())
+    return (
+        "A script operates an app. Each line is one statement; blocks are indented by 4 blanks.\n"
+        "Statements: name = value, verb(...), if/elif/else, for name in list, break.\n"
+        "Values: texts in quotes, numbers, true, false, lists, $elements of the app.\n"
+        "Pages are opened by themselves: name the elements, not the way to them.\n"
+        f"{verbs}\nExample:\n{_EXAMPLE}\n"
+    )
+
+
+def element_lines(elements: Sequence[Element]) -> str:
+    """One line an element: its name, its label where the name does not say it, what it takes or
+    does, and where it leads."""
+    return "".join(f"{_line(one)}\n" for one in elements)
+
+
+def script_messages(
+    task: str,
+    elements: Sequence[Element],
+    document: AppDocument,
+    *,
+    parameters: Sequence[ScriptParameter] = (),
+    state: str = "",
+) -> list[Message]:
+    """The turns of a prompt. state: where the app is now; empty for its start."""
+    about = f"{language_help()}\nElements of the app {_label(document.app)}:\n"
+    given = "".join(f"param {one.name}: {one.kind}\n" for one in parameters)
+    last = f"The app shows {state or document.start}.\n"
+    last += f"The script begins with:\n{given}" if given else ""
+    last += f"Task: {' '.join(task.split())}\nWrite the script, nothing else."
+    return [Message("system", about + element_lines(elements)), Message("user", last)]
+
+
+def brief_messages(messages: Sequence[Message]) -> list[Message]:
+    """The same turns without the help, for a model that has learned the language."""
+    first = messages[0]
+    text = first.content.removeprefix(f"{language_help()}\n")
+    return [Message(first.role, text), *messages[1:]]
+
+
+def repair_messages(
+    messages: Sequence[Message], script: str, problems: Sequence[ScriptProblem]
+) -> list[Message]:
+    """The same, with what was wrong with an answer: codes, places and hints, at most five, and the
+    script as it was, shortened. Nothing of a page is quoted but names of elements."""
+    said = "".join(
+        f"{one.code} at line {one.line}: {one.what}{f' -> {one.hint}' if one.hint else ''}\n"
+        for one in problems[:5]
+    )
+    text = f"The script is refused:\n{said[:_LONGEST_EXCERPT]}Write it again, nothing else."
+    return [*messages, Message("assistant", script[:_LONGEST_EXCERPT]), Message("user", text)]
+
+
+def _line(element: Element) -> str:
+    parts = [f"${element.name}"]
+    own = element.name.partition("__")[2]
+    if not own.startswith(word_of(element.label)):
+        parts.append(f'"{_label(element.label)}"')
+    if element.many:
+        parts.append("list" if element.role in _ITEMS else "in each item")
+    if element.options:
+        options = ", ".join(f'"{_label(one)}"' for one in element.options[:_MOST_OPTIONS])
+        more = ", ..." if len(element.options) > _MOST_OPTIONS else ""
+        parts.append(f"one of {options}{more}")
+    elif element.value_type != "none":
+        parts.append(element.value_type)
+    elif element.effect not in ("navigate", "read") or not (element.target or element.many):
+        parts.append(element.effect)
+    if element.target and element.effect in ("navigate", "read"):
+        parts.append(f"to {element.target}")
+    return " ".join(parts)
+
+
+def _label(text: str) -> str:
+    """Text of a page as it may stand in a prompt: a short line without quotes or hidden signs."""
+    plain = "".join(one if one.isprintable() else " " for one in text).replace('"', "'")
+    plain = " ".join(plain.split()).replace("<|", "< |")
+    return plain if len(plain) <= _LONGEST_LABEL else plain[: _LONGEST_LABEL - 3] + "..."
+
+
+_VARIABLES = ("row", "item", "value", "count", "found")
+_SCRIPT_GRAMMAR_MOST_OPTIONS = 60
+
+
+@settings
+class GrammarChoice:
+    """What scripts may hold.
+
+    texts, numbers: the only ones that may be written, such as those of a task; None for any text to
+    `longest` characters, and any number. parameters: of the script, which come first as they are.
+    deepest: blocks within blocks. statements: in one block. answers: whether it may answer and
+    expect.
+    """
+
+    texts: tuple[str, ...] | None = None
+    numbers: tuple[Decimal, ...] | None = None
+    parameters: tuple[ScriptParameter, ...] = ()
+    longest: Count = 80
+    deepest: Annotated[int, Ge(0), Le(5)] = 2
+    statements: Count = 12
+    answers: bool = True
+
+
+def script_grammar(elements: Sequence[Element], choice: GrammarChoice | None = None) -> str:
+    """The grammar, whose first rule is `root`. Raises ConfigError without an element, or where two
+    have one name."""
+    choice = choice or GrammarChoice()
+    names = [one.name for one in elements]
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(
+            "a grammar needs elements, each once",
+            where=", ".join(names[:5]),
+            hint="take the elements that were retrieved for the task",
+        )
+    rules = [*_statements(elements, choice), *_values(choice), *_elements(elements, choice)]
+    return "".join(f"{name} ::= {body}\n" for name, body in rules)
+
+
+def _statements(elements: Sequence[Element], choice: GrammarChoice) -> list[tuple[str, str]]:
+    lists, inner = _lists(elements), _inner(elements)
+    head = "".join(f"param {one.name}: {one.kind}\n" for one in choice.parameters)
+    count = f"{{1,{choice.statements}}}"
+    rules = [("root", f"{_quoted(head)} s0{count}" if head else f"s0{count}")]
+    for level in range(choice.deepest + 1):
+        blanks = _quoted(" " * (4 * level))
+        lead = f"{blanks} " if level else ""
+        parts = [rf'{lead}act "\n"']
+        if level:
+            parts.append(rf'{lead}"break\n"') if lists else None
+        if level < choice.deepest:
+            block = f"s{level + 1}{{1,{choice.statements}}}"
+            parts.append(rf'{lead}"if " test ":\n" {block} ({lead}"else:\n" {block})?')
+            if lists:
+                parts.append(rf'{lead}"for row in " items ":\n" {block}')
+        rules.append((f"s{level}", " | ".join(parts)))
+    acts = ["tap", "other", *(_rule(one) for one in VERBS.values() if _filled_by(one, elements))]
+    if choice.answers:
+        acts += ["say"]
+        rules.append(("say", '"answer(" value ")" | "expect(" test ")"'))
+    rules.append(("act", " | ".join(acts)))
+    targets = [f'"${one.name}"' for one in elements if _is_tapped(one) and not one.many]
+    if lists:
+        targets.append('"row"')
+        targets += [f'"inside(row, ${one.name})"' for one in inner if _is_tapped(one)]
+        targets += [f'"inside(" picked ", ${one.name})"' for one in inner if _is_tapped(one)]
+    rules.append(("tap", f'"tap(" ({" | ".join(targets)}) ")"' if targets else '"back()"'))
+    rules.append(("other", '"back()" | "enter()" | "scroll(" direction ")"'))
+    rules.append(("direction", r'"\"up\"" | "\"down\""'))
+    return rules
+
+
+def _values(choice: GrammarChoice) -> list[tuple[str, str]]:
+    texts = [_quoted(quote_text(one)) for one in choice.texts or ()]
+    if choice.texts is None:
+        texts.append(rf'"\"" [^"\\\x00-\x1f\x7f]{{0,{choice.longest}}} "\""')
+    given = [one for one in choice.parameters if one.kind == "text"]
+    texts += [f'"{one.name}"' for one in given]
+    numbers = [_quoted(f"{one:f}") for one in choice.numbers or ()]
+    # A task may say its numbers in words; then there is none to hold to.
+    numbers = numbers or ['[0-9]{1,15} ("." [0-9]{1,6})?']
+    numbers += [f'"{one.name}"' for one in choice.parameters if one.kind in PARAMETER_KINDS[1:3]]
+    truths = ['"true"', '"false"']
+    truths += [f'"{one.name}"' for one in choice.parameters if one.kind == "truth"]
+    # Without any text there is still the empty one, so that the rule is one.
+    return [
+        ("text", " | ".join(texts or [r'"\"\""'])),
+        ("number", " | ".join(numbers)),
+        ("truth", " | ".join(truths)),
+    ]
+
+
+def _elements(elements: Sequence[Element], choice: GrammarChoice) -> list[tuple[str, str]]:
+    rules = []
+    lists = _lists(elements)
+    if lists:
+        names = " | ".join(f'"${one.name}"' for one in lists)
+        rules.append(("list", names))
+        rules.append(("items", 'list | "match(" list ", " text ")"'))
+        rules.append(("picked", '"find(" list ", " text ")" | items "[" [0-9]{1,2} "]"'))
+    for verb in VERBS.values():
+        if filled := _filled_by(verb, elements):
+            forms = [f'"${one.name}, " {_taken(one)}' for one in filled]
+            rules.append((_rule(verb), f'"{verb.name}(" ({" | ".join(forms)}) ")"'))
+    read = [f'"${one.name}"' for one in elements if not one.many and one.value_type != "secret"]
+    inner = _inner(elements) if lists else []
+    read += ['"row"', *(f'"inside(row, ${one.name})"' for one in inner)] if lists else []
+    read += [f'"inside(" picked ", ${one.name})"' for one in inner]
+    read = read or ['"row"']
+    rules.append(("read", " | ".join(read)))
+    words = [f'"\\"{name}\\""' for name, kind in ATTRIBUTES.items() if kind == "truth"]
+    rules.append(("flag", f'"get_attributes(" read ", " ({" | ".join(words)}) ")"'))
+    rules.append(("seen", r'"get_text(" read ")" | "get_attributes(" read ", \"value\")"'))
+    values = ["seen", "text"] + (['"len(" items ")"'] if lists else [])
+    rules.append(("value", " | ".join(values)))
+    tests = ['seen " == " text', 'text " in " seen', "flag", '"not " flag']
+    tests += ['"number(" seen ") " compare " " number']
+    tests += ['"len(" items ") " compare " " [0-9]{1,3}'] if lists else []
+    rules.append(("test", " | ".join(tests)))
+    rules.append(("compare", '"==" | "!=" | "<" | "<=" | ">" | ">="'))
+    return rules
+
+
+def _taken(element: Element) -> str:
+    match element.value_type:
+        case "secret":
+            return r'"secret(\"" [a-z] [a-z0-9_]{0,39} "\")"'
+        case "number":
+            return "number"
+        case "date":
+            return r'("\"" [0-9]{4} "-" [0-9]{2} "-" [0-9]{2} "\"" | text)'
+        case "switch":
+            return "truth"
+        case "choice" if element.options:
+            options = element.options[:_SCRIPT_GRAMMAR_MOST_OPTIONS]
+            return f"({' | '.join(_quoted(quote_text(one)) for one in options)})"
+        case _:
+            return "text"
+
+
+def _lists(elements: Iterable[Element]) -> list[Element]:
+    return [one for one in elements if one.many]
+
+
+def _inner(elements: Iterable[Element]) -> list[Element]:
+    """What may stand within an item: other lists of the same state."""
+    return [one for one in elements if one.many and one.role not in ("row", "listitem")]
+
+
+def _is_tapped(element: Element) -> bool:
+    return element.value_type in ("none", "switch", "choice") and element.effect != "read"
+
+
+def _filled_by(verb: Verb, elements: Iterable[Element]) -> list[Element]:
+    return [one for one in elements if one.value_type in verb.fills and not one.many]
+
+
+def _rule(verb: Verb) -> str:
+    return verb.name.replace("_", "")
+
+
+def _quoted(text: str) -> str:
+    """A literal of GBNF."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return '"' + escaped.replace("\t", "\\t").replace("\r", "\\r") + '"'
+
+
+# --------------------------------------------------------------------------------------------------
+# Whether a script that passes the check is one for the task, by its words alone.
+#
+#     why_unfit(intent, checked, document)      # problems that a model can mend; none where it fits
+#
+# Small models drop digits, leave a value out, and answer what was an order. A script of the task
+# types no number that the task does not have, has all of its values, answers what is a question,
+# and
+# writes nothing for one.
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_IN_WORDS = re.compile(
+    r"\b(?:zero|none|nothing|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
+    r"|hundred|thousand|half|twice|double|third|quarter)\b",
+    re.I,
+)
+_SWITCHED = frozenset(("on", "off", "yes", "no", "true", "false"))
+
+
+def task_numbers(task: TaskText) -> tuple[Decimal, ...]:
+    """The numbers among the values of a task, each once; none where it may say others in words, as
+    in "to zero" or "half of it"."""
+    if _IN_WORDS.search(task.text):
+        return ()
+    found = (read_decimal(one.removesuffix("%")) for one in task.values)
+    return tuple(dict.fromkeys(one for one in found if one is not None))
+
+
+def why_unfit(
+    intent: TaskIntent, checked: CheckedScript, document: AppDocument
+) -> tuple[ScriptProblem, ...]:
+    """What in a script is not of the task. Of a task without figures no number is strange, as it
+    may say them in words."""
+    script = checked.script
+    return (
+        *_strange_numbers(intent.task, script),
+        *_left_out(intent, checked, document),
+        *_wrong_sort(intent, checked),
+    )
+
+
+def _strange_numbers(task: TaskText, script: Script) -> Iterator[ScriptProblem]:
+    known = set(task_numbers(task))
+    if known:
+        known |= {Decimal(one) for one in _NUMBER.findall(task.text)}
+    for call in _calls(script, "set_text"):
+        for one in call.arguments[1:]:
+            number = one.value if isinstance(one, WholeLiteral | DecimalLiteral) else None
+            if number is not None and known and abs(number) not in known:
+                yield _problem(f"{number} is no number of the task", "copy its numbers", one.at)
+
+
+def _left_out(
+    intent: TaskIntent, checked: CheckedScript, document: AppDocument
+) -> Iterator[ScriptProblem]:
+    """Values that are not in the script. One that only says the label of an element is not
+    needed: 'set "Is public" to off'."""
+    literals = list(_literals(checked.script))
+    texts = [one.casefold() for one in literals if isinstance(one, str)]
+    numbers = {Decimal(one) for one in literals if not isinstance(one, str)}
+    labels: set[str] = set()
+    for name in checked.elements:
+        labels |= set(terms_of(document.by_name[name].label))
+    for cue in intent.values:
+        number = read_decimal(cue.value)
+        terms = set(terms_of(cue.value))
+        is_there = (
+            any(cue.value.casefold() in one for one in texts)
+            or (number is not None and number in numbers)
+            or (bool(terms) and terms <= labels)
+        )
+        is_bound = intent.kind in ("ask", "count") and number is not None  # "over 10"
+        is_needed = not (cue.named or is_bound or cue.value.casefold() in _SWITCHED)
+        if is_needed and not is_there:
+            yield _problem(f"the task's {quoted(cue.value)} is not used", "use each of its values")
+
+
+def _wrong_sort(intent: TaskIntent, checked: CheckedScript) -> Iterator[ScriptProblem]:
+    answers = next(_calls(checked.script, "answer"), None) is not None
+    if intent.kind in ("ask", "count"):
+        if not answers:
+            yield _problem(
+                "the task is a question, and nothing is answered", "end with answer(...)"
+            )
+        if checked.most_writes:
+            yield _problem("the task is a question, and the script writes", "only read and answer")
+    elif intent.kind in ("create", "delete") and not checked.most_writes:
+        yield _problem("nothing is sent", "end with the button that sends it")
+
+
+def _problem(what: str, hint: str, at: SourcePosition | None = None) -> ScriptProblem:
+    place = at or SourcePosition(1, 1)
+    return ScriptProblem("expected", what, place.line, place.column, hint)
+
+
+def _calls(node: object, verb: str) -> Iterator[VerbCall]:
+    for one in _parts(node):
+        if isinstance(one, VerbCall) and one.verb == verb:
+            yield one
+
+
+def _literals(node: object) -> Iterator[str | int | Decimal]:
+    for one in _parts(node):
+        if isinstance(one, TextLiteral | WholeLiteral | DecimalLiteral):
+            yield one.value
+
+
+def _parts(node: object) -> Iterator[object]:
+    """A tree's nodes, from the top."""
+    yield node
+    if is_dataclass(node):
+        for one in fields(node):
+            yield from _parts(getattr(node, one.name))
+    elif isinstance(node, tuple):
+        for part in node:
+            yield from _parts(part)
+
+
+# --------------------------------------------------------------------------------------------------
+# Several scripts of a model, all checked before anything is tapped, the best first.
+#
+#     found = write_scripts(model, 'Set the discount of "Spring" to 25', document)
+#     found.best                   # a CheckedScript, or None
+#     found.tokens_in, found.tokens_out
+#
+# The first answer is the likeliest, the others are drawn. Answers are decoded by the grammar of the
+# task's elements where the engine can do that. Refused is what does not pass the check, and what is
+# not of the task (`task_fit`): a number that it does not have, a value that is left out, a question
+# without an answer. A script that is refused is mended at most twice, from the codes of its
+# problems.
+# Which is best: one that is not refused, then that with fewer writes, then the shorter.
+
+
+@settings
+class BeamConfig:
+    """scripts: answers to the first prompt. repairs: times that the best refused one is mended.
+    constrained: decode by the grammar; only_values: texts and numbers are the task's. max_tokens,
+    temperature, seed: of the drawn answers."""
+
+    scripts: int = 4
+    repairs: int = 2
+    constrained: bool = True
+    only_values: bool = True
+    max_tokens: int = 300
+    temperature: float = 0.7
+    seed: int = 0
+    retrieve: RetrieveConfig = field(default_factory=RetrieveConfig)
+
+    def __post_init__(self) -> None:
+        if self.scripts < 1 or not 0 <= self.repairs <= 2:
+            raise ConfigError(
+                "scripts is 1 or more, repairs from 0 to 2",
+                where="BeamConfig",
+                hint="more repairs than two have not helped anybody",
+            )
+
+
+@dataclass(frozen=True)
+class WrittenScript:
+    """An answer of a model. checked: None where it is refused, and then `problems` say why."""
+
+    text: str
+    checked: CheckedScript | None
+    problems: tuple[ScriptProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class BeamFound:
+    """All answers, best first. tokens_in, tokens_out: of all calls. repairs: that were made."""
+
+    scripts: tuple[WrittenScript, ...]
+    tokens_in: int
+    tokens_out: int
+    repairs: int
+
+    @property
+    def best(self) -> CheckedScript | None:
+        """The best that passes; None where none does."""
+        return self.scripts[0].checked if self.scripts else None
+
+
+def write_scripts(
+    model: LanguageModel,
+    task: str,
+    document: AppDocument,
+    retrieved: RetrievedElements,
+    *,
+    config: BeamConfig | None = None,
+    rules: CheckRules | None = None,
+) -> BeamFound:
+    """Scripts for a task, written by a model and checked.
+
+    Raises what the model raises; ConfigError for a task that is none.
+    """
+    config, rules = config or BeamConfig(), rules or CheckRules()
+    beam = _Beam(model, read_intent(read_task(task)), document, retrieved.elements, config, rules)
+    return beam.search()
+
+
+class _Beam:
+    def __init__(
+        self,
+        model: LanguageModel,
+        intent: TaskIntent,
+        document: AppDocument,
+        elements: Sequence[Element],
+        config: BeamConfig,
+        rules: CheckRules,
+    ) -> None:
+        self._model = model
+        self._intent = intent
+        self._document = document
+        self._config = config
+        self._rules = rules
+        self._messages = script_messages(intent.task.text, elements, document)
+        self._in = self._out = 0
+        choice = GrammarChoice()
+        if config.only_values:
+            choice = GrammarChoice(intent.task.values, task_numbers(intent.task) or None)
+        self._grammar = script_grammar(elements, choice) if config.constrained else None
+
+    def search(self) -> BeamFound:
+        found = [self._checked(one) for one in self._answers(self._messages, self._config.scripts)]
+        ranked = rank_scripts(found)
+        repairs = 0
+        while ranked[0].checked is None and repairs < self._config.repairs:
+            repairs += 1
+            refused = ranked[0]
+            messages = repair_messages(self._messages, refused.text, refused.problems)
+            answers = self._answers(messages, 1, seed=repairs)
+            ranked = rank_scripts([*map(self._checked, answers), *ranked])
+        return BeamFound(ranked, self._in, self._out, repairs)
+
+    def _answers(self, messages: list[Message], count: int, *, seed: int = 0) -> list[str]:
+        config = self._config
+        calls = [(1, 0.0)] if count == 1 else [(1, 0.0), (count - 1, config.temperature)]
+        texts: list[str] = []
+        for number, warmth in calls:
+            asked = GenerationConfig(
+                max_tokens=config.max_tokens,
+                temperature=warmth,
+                seed=config.seed + 1_000 * seed,
+                grammar=self._grammar,
+            )
+            prompts = [messages] * number
+            try:
+                answer = self._model.generate(prompts, asked)
+            except ConfigError:
+                if self._grammar is None:
+                    raise
+                # Many servers know no grammars; scripts are checked in any case.
+                self._grammar = None
+                answer = self._model.generate(prompts, replace(asked, grammar=None))
+            texts += answer.texts
+            self._in += answer.usage.prompt_tokens
+            self._out += answer.usage.completion_tokens
+        return texts
+
+    def _checked(self, text: str) -> WrittenScript:
+        plain = _bare(text)
+        try:
+            script = read_script(plain)
+            if not script.body:
+                empty = ScriptProblem("expected", "the script is empty", 1, 1, "write a statement")
+                return WrittenScript(plain, None, (empty,))
+            checked = check_script(script, self._document, self._rules)
+        except ScriptError as error:
+            return WrittenScript(plain, None, error.problems)
+        unfit = why_unfit(self._intent, checked, self._document)
+        return WrittenScript(print_script(script), None if unfit else checked, unfit)
+
+
+def rank_scripts(scripts: Sequence[WrittenScript]) -> tuple[WrittenScript, ...]:
+    """Equal ones once, best first; of those that are as good, that which came first."""
+    once = list({one.text: one for one in reversed(scripts)}.values())[::-1]
+
+    def merit(one: WrittenScript) -> tuple[int, int, int]:
+        if one.checked is None:
+            return (1, len(one.problems), 0)
+        return (0, one.checked.most_writes, len(one.text))
+
+    return tuple(sorted(once, key=merit))
+
+
+def _bare(text: str) -> str:
+    """An answer without the fence that models like to put around code."""
+    lines = text.strip("\n").split("\n")
+    if lines and lines[0].startswith("```"):
+        lines = lines[1:]
+        ends = [n for n, line in enumerate(lines) if line.startswith("```")]
+        lines = lines[: ends[0]] if ends else lines
+    return "\n".join(lines) + "\n"
