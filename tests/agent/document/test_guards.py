@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.agent.document.finding import MOST_CHARACTERS
-from adwright.agent.document.guards import guarded
+from adwright.agent.document.guards import MOST_CHARACTERS, guarded
 
 
 @pytest.mark.parametrize(
