@@ -147,7 +147,7 @@ def test_what_is_refused_is_never_found() -> None:
 def test_it_needs_one_judge_and_pymoo(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no single score"):
         genetic_search(colour_fitness(ColourJudge(), ColourJudge()), seed=0)
-    import adwright.creative.editor.search as room
+    import adwright.creative.editor as room
 
     name = "adwright.creative.editor.operators"
     monkeypatch.delattr(room, "operators", raising=False)
