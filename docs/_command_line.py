@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["HEAD", "cli_page", "command_names"]
-
 #: What holds for all commands, above the first of them.
 HEAD = (
     "| to | type |",

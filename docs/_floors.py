@@ -23,8 +23,6 @@ from pathlib import Path
 
 from _imports import levels, read_modules
 
-__all__ = ["Floors", "Room", "read_floors", "svg", "table"]
-
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "_static" / "floors.svg"
 OWN = "*.py"

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-__all__ = ["Graph", "Module", "cycles", "levels", "read_modules", "within"]
-
 #: Modules by name, each with those that it imports.
 Graph = Mapping[str, Set[str]]
 

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from _command_line import command_names
 
-__all__ = ["ARROWS", "BOXES", "Box", "svg"]
-
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "_static" / "overview.svg"
 

@@ -15,8 +15,6 @@ from textwrap import dedent
 
 from _imports import read_modules
 
-__all__ = ["LEFT_OUT", "as_rst", "modules_of", "with_modules"]
-
 ROOT = Path(__file__).resolve().parent.parent
 #: Run by Alembic, and by CUDA builds of torch: not to be imported here.
 LEFT_OUT = ("adwright.campaigns.migrations", "adwright.models.kernels.triton_loops")

@@ -16,8 +16,6 @@ from pathlib import Path
 from adwright.delivery.funnel.measure import FunnelReport
 from adwright.metrics.reports.charts import interval_chart, to_svg
 
-__all__ = ["drawn", "main"]
-
 PICTURE = Path(__file__).resolve().parent / "_static" / "report.svg"
 
 

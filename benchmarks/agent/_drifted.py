@@ -20,8 +20,6 @@ from benchmarks.agent.tasks._apps import TaskApp
 from tests.support.agent.drift.kinds import Drift
 from tests.support.agent.drift.proxy import DriftingProxy
 
-__all__ = ["DriftRun", "known_script"]
-
 _BUDGET = RunBudget(acts=60, writes=6, seconds=120.0)
 
 

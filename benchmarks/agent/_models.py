@@ -12,8 +12,6 @@ from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 from benchmarks.agent.tasks._systems import SystemName
 
-__all__ = ["SystemModels"]
-
 
 class SystemModels:
     """model: as `open_model` reads it; empty for the default one. adapter: of a tuned writer; empty

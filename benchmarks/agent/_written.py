@@ -8,8 +8,6 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-__all__ = ["rows_of", "rows_written"]
-
 Rows = dict[str, Counter[str]]
 
 

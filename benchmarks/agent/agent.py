@@ -31,8 +31,6 @@ from benchmarks.agent.tasks._wob import INEXPRESSIBLE, wob_cell
 from benchmarks.agent.words._words import WORDINGS, Wordings
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["main"]
-
 NAME = "agent"
 
 

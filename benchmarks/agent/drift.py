@@ -32,8 +32,6 @@ from benchmarks.common.result import RESULTS, write_result
 from tests.support.agent.drift.kinds import KINDS, Drift, DriftKind
 from tests.support.agent.drift.proxy import DriftingProxy, drifting
 
-__all__ = ["main"]
-
 NAME = "agent_drift"
 CELLS = RESULTS / "cells" / NAME
 DRIFTED: tuple[AppName, ...] = ("admin", "oscar")

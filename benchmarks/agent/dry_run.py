@@ -27,8 +27,6 @@ from benchmarks.agent.tasks._kinds import AgentTask
 from benchmarks.agent.tasks._tasks import app_tasks
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["main"]
-
 NAME = "agent_dry_run"
 CELLS = RESULTS / "cells" / NAME
 

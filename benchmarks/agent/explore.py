@@ -39,8 +39,6 @@ from benchmarks.agent._written import rows_of, rows_written
 from benchmarks.agent.apps.shop import EMAIL, PASSWORD, OscarShop, oscar
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["main"]
-
 NAME = "explore"
 #: Far below the bound of pages, so that it is the shop that ends the exploration.
 PAGES = 200

@@ -32,8 +32,6 @@ from tests.support.agent.plain_world import PlainWorld
 from tests.support.agent.random_scripts import damaged, scripts
 from tests.support.agent.shop_document import shop_document
 
-__all__ = ["main", "what_became_of"]
-
 DOCUMENT = shop_document()
 ARGUMENTS: dict[str, ArgumentValue] = {"a": "x", "b": 1, "row": True, "total": Decimal(2)}
 _ACTS = frozenset(one.name for one in VERBS.values() if one.nature == "act")

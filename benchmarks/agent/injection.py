@@ -54,8 +54,6 @@ from benchmarks.agent.tasks._systems import SystemName
 from benchmarks.agent.tasks._tasks import app_tasks
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["main"]
-
 NAME = "agent_injection"
 CELLS = RESULTS / "cells" / NAME
 SYSTEMS: tuple[SystemName, ...] = ("plan", "steps")

@@ -67,8 +67,6 @@ from benchmarks.agent.writer.made_app import MadeApp
 from benchmarks.agent.writer.made_plan import draw_plan
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["main"]
-
 NAME = "agent_writer"
 SEED = 11
 #: Tasks of each made-up app, and of each real one.

@@ -16,8 +16,6 @@ from adwright.audit.defences.guard.rehearsal import inserted
 from adwright.authoring.instructions.sources.match_records import read_matches
 from benchmarks.audit._unseen_attacks import FLUENT, gradient_strings
 
-__all__ = ["ATTACKS", "FORMATS", "Clustered", "UnseenAttacks", "honest_texts"]
-
 #: The merchants whose formats there are.
 FORMATS = ("abt-buy", "walmart-amazon", "pricerunner", "dummyjson", "visibility")
 #: gradient: what published searches ended in. tokens: random ones of a vocabulary. fluent:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["FLUENT", "GRADIENT_TEXTS", "gradient_strings"]
-
 GRADIENT_TEXTS = Path(__file__).with_name("gradient_texts.txt")
 
 #: By family; {name} of the product, {kind} a word of it.

@@ -24,8 +24,6 @@ from adwright.core.atomic import atomic_write_text
 from benchmarks.audit._unseen_attacks import GRADIENT_TEXTS
 from benchmarks.audit.pushed.lab import REQUESTS, VisibilityLab, shop
 
-__all__ = ["main"]
-
 _CONFIG = GradientConfig(
     tokens=25, steps=12, candidates=16, swaps=4, orders="shuffled", order_count=1
 )

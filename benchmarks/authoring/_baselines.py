@@ -22,8 +22,6 @@ from benchmarks.authoring._rows import Part, Rows, rows_of
 from benchmarks.authoring._texts import measured_texts
 from benchmarks.common.text_measures import pair_counts
 
-__all__ = ["BASELINES", "baseline", "baselines_of"]
-
 
 def baselines_of(part: Part) -> tuple[str, ...]:
     """The names of what is compared there."""

@@ -38,9 +38,8 @@ from adwright.authoring.writer.shop.products import ProductTable, read_products
 from adwright.authoring.writer.slots import slot_named
 from adwright.lm.engine.weights import quiet, smollm2_folder
 from adwright.lm.open_model import LmSpec
-from benchmarks.common.processes import ROOT, command
-
-__all__ = ["kill_job", "pace_job", "server_job"]
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 
 _SLOT = "headline"
 _CONFIG = WriteConfig(slots=(_SLOT,), attempts=1)

@@ -29,8 +29,6 @@ from benchmarks.authoring._rows import PARTS, Part, part_named, rows_of
 from benchmarks.authoring._texts import judged_pairs, judged_texts, reference_loss
 from benchmarks.common.result import RESULTS
 
-__all__ = ["CELLS", "SEEDS", "Cell", "cells", "keep", "kept", "measure"]
-
 CELLS = RESULTS / "authoring"
 SEEDS = (0, 1, 2)
 _FREE = 60

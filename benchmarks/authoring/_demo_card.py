@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["card"]
-
 _HEAD = """# The demonstration's adapter
 
 Writes the headline, the text and the description of an ad for a grocer's product, as the fourth

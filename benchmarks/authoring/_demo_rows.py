@@ -20,8 +20,6 @@ from adwright.authoring.tasks.product import Product
 from adwright.demos.ad_prompts import AD_SLOTS, AdSlot, with_headline
 from adwright.demos.shelf import shelf_product
 
-__all__ = ["DemoRow", "demo_products", "demo_rows"]
-
 #: Goods that nothing is advertised for here.
 _LEFT_OUT = re.compile(
     r"TOBACCO|CIGAR|SMOKING|BEER|WINE|LIQUOR|SPIRIT|LAXATIVE|ANALGES|ANTACID|COLD AND FLU|SINUS"

@@ -23,8 +23,6 @@ from benchmarks.authoring._rows import PARTS, TUNED, Part, data_hash, rows_of
 from benchmarks.common.result import Figure, Lead, write_result
 from benchmarks.common.text_measures import label_score
 
-__all__ = ["PROTOCOL", "summarise"]
-
 Floats = npt.NDArray[np.float64]
 _DRAWS = 1000
 #: Of texts: measure, and whether less is better.

@@ -13,8 +13,6 @@ from adwright.metrics.two_level import MethodInterval
 from benchmarks.authoring._cells import CELLS, SEEDS
 from benchmarks.common.result import Figure, Lead
 
-__all__ = ["JOBS", "JobFigures", "job_cells", "job_figures", "run_job"]
-
 #: By name, the file in which it is kept.
 JOBS: Mapping[str, Path] = {
     name: CELLS / f"{name}.json" for name in ("search", "pace", "kills", "servers")

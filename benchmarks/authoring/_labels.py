@@ -18,8 +18,6 @@ from adwright.authoring.tasks.answers import read_answer
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from benchmarks.authoring._prompts import Asking, label_ids, prior_ids, prompt_ids
 
-__all__ = ["RULES", "chosen_by", "free_answers", "judged_labels", "label_scores"]
-
 Floats = npt.NDArray[np.float64]
 Ids = tuple[int, ...]
 RULES = ("sum", "mean", "pmi")

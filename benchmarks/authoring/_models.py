@@ -36,8 +36,6 @@ from adwright.tuning.reparameterised.lora import LoRA
 from benchmarks.authoring._prompts import texts_of, tokenizer
 from benchmarks.authoring._rows import PARTS, TUNED, Part
 
-__all__ = ["BASE", "CONFIG", "METHOD", "adapter", "asked_through", "parts_of", "training_of"]
-
 BASE = "smollm2"
 SCRATCH = cache_folder() / "bench" / "authoring"
 METHOD = LoRA(rank=16, alpha=32.0)

@@ -30,17 +30,6 @@ from adwright.lm.engine.weights import load_hf_tokenizer, smollm2_folder
 from adwright.training.tuning.texts import Texts
 from benchmarks.authoring._rows import Part, rows_of
 
-__all__ = [
-    "Asking",
-    "Style",
-    "answer_ids",
-    "label_ids",
-    "prior_ids",
-    "prompt_ids",
-    "texts_of",
-    "tokenizer",
-]
-
 Style = Literal["short", "full", "shots"]
 Ids = tuple[int, ...]
 

@@ -46,8 +46,6 @@ from adwright.authoring.tasks.task import Form, task_named
 from adwright.core.hashing import content_hash
 from adwright.metrics.text.grounding import grounded, unsupported_spans
 
-__all__ = ["PARTS", "TUNED", "Part", "Rows", "data_hash", "part_named", "rows_of"]
-
 _VALID, _TEST = 0.1, 0.25
 _LEAST_PRODUCTS = 100
 _MOST_WORDS = 60

@@ -35,8 +35,6 @@ from benchmarks.authoring._prompts import Asking, prompt_ids
 from benchmarks.authoring._rows import part_named
 from benchmarks.authoring._texts import checks_of
 
-__all__ = ["search_job"]
-
 _PENALTY = 1.1
 
 

@@ -36,8 +36,6 @@ from benchmarks.common.text_measures import (
     rouge_l_per_text,
 )
 
-__all__ = ["checks_of", "judged_pairs", "judged_texts", "measured_texts", "reference_loss"]
-
 Floats = npt.NDArray[np.float64]
 _PENALTY = 1.1
 #: Scored in one call.

@@ -47,7 +47,8 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.authoring._cells import SEEDS, Cell, cells, keep, kept, measure
 from benchmarks.authoring._figures import summarise
 from benchmarks.authoring._jobs import JOBS, job_cells, run_job
-from benchmarks.common.processes import ROOT, command
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 
 _SELF = "benchmarks.authoring.authoring"
 

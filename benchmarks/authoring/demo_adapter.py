@@ -37,8 +37,6 @@ from benchmarks.authoring._demo_card import card
 from benchmarks.authoring._demo_rows import DemoRow, demo_products, demo_rows
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["main"]
-
 SEED = 7
 #: Products of the rows, each of another type; products of other types that are held out; of these,
 #: that both models write for.

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from benchmarks.common.result import Lead
 
-__all__ = ["BESIDE", "Beside", "End"]
-
 
 @dataclass(frozen=True)
 class End:

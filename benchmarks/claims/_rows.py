@@ -13,8 +13,6 @@ from typing import Any, Literal
 from benchmarks.claims._beside import BESIDE, Beside, End
 from benchmarks.common.result import RESULTS
 
-__all__ = ["ClaimRow", "Verdict", "claim_rows"]
-
 Verdict = Literal["ahead", "behind", "level", "untold"]
 #: Figures that compare two things, of files that do not list their leads: their interval resamples
 #: people alone.

@@ -20,8 +20,6 @@ from pathlib import Path
 from benchmarks.claims._rows import ClaimRow
 from benchmarks.common.result import ROOT
 
-__all__ = ["Passage", "faults", "pages", "passages"]
-
 #: Pages without claims of ours: generated from the commands, or a history.
 _LEFT_OUT = ("cli.md", "changelog.md", "floors.md", "errors.md")
 CLAIMS = re.compile(

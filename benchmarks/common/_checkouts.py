@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["ROOT", "checkout", "environment", "source_hash"]
-
 #: The top folder of the checkout that this file is in.
 ROOT = Path(__file__).resolve().parents[2]
 

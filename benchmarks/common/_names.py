@@ -8,8 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["MORE_NAMES", "NAMES", "by_name"]
-
 #: What the trainees use of adwright: where it is now, and where it was.
 NAMES: dict[str, tuple[str, ...]] = {
     "MovieLens": ("data.sources.movielens:MovieLens", "data.movielens:MovieLens"),

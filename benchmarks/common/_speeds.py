@@ -30,8 +30,6 @@ from typing import Any
 from benchmarks.common._names import by_name
 from benchmarks.common._trainees import without_pictures
 
-__all__ = ["BENCHMARKS", "Measured", "adapters", "cascade", "din", "hstu_speed"]
-
 #: Values by name; the end of a name says the unit: per_cpu_second, cpu_ms, or gauc.
 Measured = dict[str, float]
 

@@ -30,20 +30,6 @@ from typing import Any
 
 from benchmarks.common._names import NAMES, by_name
 
-__all__ = [
-    "LAST",
-    "TRAINEES",
-    "VARIANTS",
-    "OnStep",
-    "Trainee",
-    "Weights",
-    "digest",
-    "imported",
-    "prepare",
-    "tensor_hashes",
-    "without_pictures",
-]
-
 #: One person in this many is kept.
 SHARE = 8
 #: Called with the number of steps done, and with 0 when the training is about to begin.

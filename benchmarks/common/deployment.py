@@ -19,8 +19,6 @@ from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.delivery.cascade.build import BuildConfig, Deployment, build_deployment
 from adwright.training.loop.stage_timer import Stages
 
-__all__ = ["built", "run_folder"]
-
 
 def run_folder(task: NextBasket, config: BuildConfig) -> Path:
     """Where the build of this config on this task lies."""

@@ -17,8 +17,6 @@ from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist, best_of
 
-__all__ = ["DEPTH", "Exhaustive", "exhaustive", "sampled"]
-
 Ints = NDArray[np.int64]
 DEPTH = 50
 #: Candidates of one call: of 2,048, 8,192, 16,384 and all at once, the fastest here.

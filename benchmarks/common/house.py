@@ -36,8 +36,6 @@ from benchmarks.common.adding import counts
 from benchmarks.common.result import RESULTS, write_result
 from docs._imports import Graph, Module, cycles, levels, read_modules, within
 
-__all__ = ["House", "rows_of", "summary"]
-
 BEFORE = "8958e0b"
 LONG = 450
 AREAS = ("src", "tests", "benchmarks", "docs")

@@ -47,8 +47,6 @@ from benchmarks.common._trainees import (
 )
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["Trial", "checkpoint_of", "figures_of", "in_child", "rows_of"]
-
 How = Literal["step", "moment"]
 #: A line of the journal.
 Line = dict[str, Any]

@@ -17,8 +17,7 @@ from pathlib import Path
 from adwright.core.assets import ASSETS
 from benchmarks.common._checkouts import checkout, environment
 from benchmarks.common._trainees import TRAINEES, digest, prepare, tensor_hashes, without_pictures
-from benchmarks.common.processes import ROOT
-from benchmarks.common.result import write_result
+from benchmarks.common.result import ROOT, write_result
 
 STEPS = (7, 23)
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.common.result import ROOT
-
-__all__ = ["ROOT", "command"]
-
 
 def command(module: str, *arguments: object) -> list[str]:
     """The command line of `python -m module`, which finds the benchmarks where `cwd` is ROOT."""

@@ -17,17 +17,6 @@ from typing import Any, NamedTuple
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.two_level import MethodInterval
 
-__all__ = [
-    "PICTURES",
-    "RESULTS",
-    "ROOT",
-    "Lead",
-    "Published",
-    "machine",
-    "published",
-    "write_result",
-]
-
 #: The folder of this checkout.
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -26,8 +26,6 @@ from benchmarks.common._checkouts import ROOT, checkout, environment, source_has
 from benchmarks.common._speeds import BENCHMARKS, Measured
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["compared", "figures_of", "measured"]
-
 #: Ratios no farther from 1 than this are noise on any machine.
 NOISE = 0.05
 #: What must be equal.

@@ -25,8 +25,6 @@ from benchmarks.common._checkouts import ROOT, checkout, environment
 from benchmarks.common._trainees import digest
 from benchmarks.common.result import RESULTS, write_result
 
-__all__ = ["compared", "trained"]
-
 #: SHA-256 of each tensor, by trainee and name.
 Hashes = Mapping[str, Mapping[str, str]]
 PROTOCOL = (

@@ -31,8 +31,6 @@ from benchmarks.common.next_basket import keep
 from benchmarks.common.result import RESULTS
 from benchmarks.creative._time_split import split_by_week
 
-__all__ = ["FOLDS", "PARTS", "SCRATCH", "WEEK", "Answer", "Cell", "Task", "log_rates", "open_task"]
-
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 

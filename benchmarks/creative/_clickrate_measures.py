@@ -39,8 +39,6 @@ from adwright.metrics.within_tests import (
     rho_by_test,
 )
 
-__all__ = ["RATIOS", "RHOS", "Measured", "Rows", "calibration_error", "cover", "paper_form"]
-
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 #: Measures that are one sum over another, and those that are rank correlations.

@@ -10,8 +10,6 @@ import numpy as np
 
 from benchmarks.creative._clickrate_cells import SCRATCH, Answer, Cell, Task
 
-__all__ = ["ours", "ours_key"]
-
 _ROOM = "adwright.creative.response"
 
 

@@ -18,11 +18,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.processes import ROOT
+from benchmarks.common.result import ROOT
 from benchmarks.creative._clickrate_cells import SCRATCH, Answer, Cell, Task, log_rates
 from benchmarks.peers import environments
-
-__all__ = ["PEER_KEY", "autoint", "codes_of", "hashed_words"]
 
 Whole = NDArray[np.int64]
 #: Places of hashed words, and how many of a headline and of the other text are read.

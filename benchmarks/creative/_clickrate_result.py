@@ -23,8 +23,6 @@ from benchmarks.creative._clickrate_measures import (
 )
 from benchmarks.creative._clickrate_systems import SYSTEMS
 
-__all__ = ["REFERENCE", "SEEDS", "write"]
-
 Floats = NDArray[np.float64]
 SEEDS = 3
 #: What ours is compared with in the figures.

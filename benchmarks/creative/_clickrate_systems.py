@@ -25,8 +25,6 @@ from benchmarks.creative._clickrate_cells import FOLDS, SCRATCH, Answer, Cell, T
 from benchmarks.creative._clickrate_ours import ours, ours_key
 from benchmarks.creative._clickrate_peer import PEER_KEY, autoint
 
-__all__ = ["SYSTEMS", "System", "text_slots", "vectors_of"]
-
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 #: Of a task and the rows of training: what is learnt from, and what makes the same of other rows.

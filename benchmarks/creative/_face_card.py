@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["face_card"]
-
 _HEAD = """# Portraits that a network draws
 
 A generator of portraits of 32 pixels (StyleGAN2), and where it is here the encoder that finds the

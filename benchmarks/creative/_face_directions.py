@@ -17,8 +17,6 @@ from adwright.core.atomic import atomic_write_text
 from adwright.creative.faces.stylegan import Generator
 from benchmarks.creative.faces_training.measures import AttributeReader, fitted_direction
 
-__all__ = ["put_directions"]
-
 #: Attribute of `faces.portraits` to the name and the group that it is moved by.
 _ALLOWED = {"smile": ("smile", "expression"), "background": ("backdrop", "light")}
 _LOCKED, _VECTORS = "skin", "vectors.safetensors"

@@ -13,19 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "LAYOUT_CHANNELS",
-    "e4e_offsets",
-    "literal_modulated",
-    "nvidia_latents",
-    "nvidia_pictures",
-    "random_e4e",
-    "random_nvidia",
-    "random_rosinality",
-    "rosinality_latents",
-    "rosinality_pictures",
-]
-
 State = dict[str, Tensor]
 #: Of each side of the generators that are drawn.
 LAYOUT_CHANNELS = {4: 12, 8: 12, 16: 8, 32: 4}

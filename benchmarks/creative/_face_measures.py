@@ -35,15 +35,6 @@ from benchmarks.creative.faces_training.measures import (
 from benchmarks.creative.faces_training.nvidia import nvidia_generator
 from benchmarks.creative.faces_training.portraits import DrawnPortraits
 
-__all__ = [
-    "DirectionSizes",
-    "direction_figures",
-    "embedding",
-    "exactness",
-    "mean_of",
-    "reconstruction",
-]
-
 _DRAWS = 2000
 _WORDS = {"sefa": "", "random": "_random", "fitted": "_fitted"}
 

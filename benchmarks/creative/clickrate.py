@@ -23,8 +23,6 @@ from benchmarks.creative._clickrate_cells import PARTS, Cell, Task, open_task
 from benchmarks.creative._clickrate_result import SEEDS, write
 from benchmarks.creative._clickrate_systems import SYSTEMS
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Run what is missing, write benchmarks/results/clickrate.json."""

@@ -32,8 +32,6 @@ from adwright.demos.ads_judged import JUDGES
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.common.result import Figure, write_result
 
-__all__ = ["main"]
-
 SEED = 0
 #: Training ads that are kept of each, to tell what is unlike them.
 KEPT, SENTENCES = 256, 600

@@ -42,8 +42,6 @@ from benchmarks.creative.editing.searches import CALLS, edit_rows, front_rows, s
 from benchmarks.creative.editing.summary import figures_of, leads_of, rows_of
 from benchmarks.creative.faces_training.portraits import draw_portraits
 
-__all__ = ["main"]
-
 _PROTOCOL = (
     f"{SYNTHETIC[0].upper()}{SYNTHETIC[1:]}. "
     "Portraits of 32 pixels, each under a light of its own; clicks of {impressions:,} "

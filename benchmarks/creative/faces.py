@@ -56,8 +56,6 @@ from benchmarks.creative.faces_training.measures import (
 )
 from benchmarks.creative.faces_training.portraits import LABELS, DrawnPortraits, draw_portraits
 
-__all__ = ["main"]
-
 _PROTOCOL = (
     "Portraits of {side} pixels drawn with exact labels; held-out ones are of other seeds. KID on "
     "EfficientNet-Lite0 features, beside which no published KID stands. Identity: cosine distance "

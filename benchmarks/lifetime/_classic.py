@@ -23,8 +23,6 @@ from benchmarks.common.next_basket import keep, read
 from benchmarks.common.result import Lead
 from benchmarks.lifetime import _runs as runs
 
-__all__ = ["classic_sets"]
-
 Classic = Literal["rossi", "gbsg2"]
 Method = Literal["two_terms", "one_head", "cox"]
 _FOLDS = 5

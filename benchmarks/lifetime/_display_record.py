@@ -19,8 +19,6 @@ from adwright.creative.lifetime.spells import DisplayRecord
 from adwright.creative.records.delivery import DeliveryRecord
 from adwright.data.sources.complete_journey import CompleteJourney
 
-__all__ = ["display_delivery"]
-
 _FIRST = date(2017, 1, 2)
 _WEEKS = 64
 

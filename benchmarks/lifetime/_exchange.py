@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.survival_fit import clocks_of
-from benchmarks.common.processes import ROOT
+from benchmarks.common.result import ROOT
 from benchmarks.peers import environments
-
-__all__ = ["PEERS", "PeerModel", "answers_of", "write_exchange"]
 
 Floats = NDArray[np.float32]
 #: Of run_survival.py, and what each is.

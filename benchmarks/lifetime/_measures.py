@@ -15,8 +15,6 @@ from adwright.metrics.survival import Concordance, harrell_c
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.lifetime._calibration import brier_scores, d_calibration
 
-__all__ = ["TERMS", "Measured", "Term", "difference", "interval", "of_curves", "of_risk"]
-
 Term = Literal["short", "long", "overall"]
 TERMS: tuple[Term, ...] = ("short", "long", "overall")
 Floats = NDArray[np.floating]

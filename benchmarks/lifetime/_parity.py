@@ -15,12 +15,10 @@ import numpy as np
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.survival_curves import LifeCurves
 from adwright.metrics.survival import harrell_c
-from benchmarks.common.processes import ROOT
+from benchmarks.common.result import ROOT
 from benchmarks.lifetime import _runs as runs
 from benchmarks.lifetime._calibration import brier_scores, censoring_curve, cumulative_auc, uno_c
 from benchmarks.peers import environments
-
-__all__ = ["parity"]
 
 #: Theirs compares each pair.
 _UNITS = 8000

@@ -10,8 +10,6 @@ from adwright.creative.lifetime.survival_curves import LifeCurves
 from adwright.creative.lifetime.survival_network import LifeTerms
 from benchmarks.lifetime._calibration import kaplan_meier
 
-__all__ = ["category_curves", "curves_of_survival", "typical_of"]
-
 _FEW = 20
 _LEAST = 1e-6
 

@@ -18,8 +18,6 @@ from benchmarks.common.next_basket import keep, read
 from benchmarks.lifetime import _runs as runs
 from benchmarks.lifetime._tasks import WEEKS
 
-__all__ = ["speeds"]
-
 _TRAINED, _JUDGED, _COUNTED = 1_000_000, 100_000, 4_000_000
 _PARTS = 10
 _NAMES = "train_1m_cpu_seconds", "predict_spells_per_cpu_second", "cindex_4m_cpu_seconds"

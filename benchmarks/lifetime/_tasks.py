@@ -24,8 +24,6 @@ from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import CompleteJourney
 from benchmarks.lifetime import _runs as runs
 
-__all__ = ["WEEKS", "Display", "Where"]
-
 Where = Literal["chain", "new_products", "fourth_week", "store"]
 #: Training starts before, validation before the second; the test is what starts then or later. A
 #: test of weeks 49-53 would see no life beyond its fifth week, and so nothing of the long term.

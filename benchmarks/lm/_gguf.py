@@ -29,8 +29,6 @@ from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
 from benchmarks.lm._prompts import prompts, sentences
 
-__all__ = ["adapter_figures", "trained"]
-
 #: What the adapter learns, in a voice that the model does not have by itself.
 LESSONS = (
     " WOW!!! Garden chairs are BACK, and they are CHEAPER than ever. Run, do not walk!",

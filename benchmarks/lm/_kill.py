@@ -24,9 +24,8 @@ from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.lm.open_model import EngineConfig, open_model
 from adwright.lm.torch_engine.config import TorchConfig
-from benchmarks.common.processes import ROOT, command
-
-__all__ = ["kill_figures"]
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 
 ENGINES: dict[str, EngineConfig] = {
     "torch": TorchConfig(threads=1),

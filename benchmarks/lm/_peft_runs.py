@@ -31,7 +31,8 @@ from adwright.training.tuning.tune import TuneConfig, answer_loss_of, tune
 from adwright.tuning.methods import apply, method_of
 from adwright.tuning.packing.texts import Packed
 from adwright.tuning.tuned import Tuned
-from benchmarks.common.processes import ROOT, command
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 from benchmarks.lm._peft_task import VARIANTS, Asked, Task, Variant, judged, task
 
 #: This module, for those who start it.

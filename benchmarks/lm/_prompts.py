@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from adwright.lm.engine.generation import Message
 
-__all__ = ["prompts", "sentences"]
-
 PRODUCTS = (
     *("tea", "coffee", "bread", "cheese", "apples"),
     *("shirts", "coats", "boots", "lamps", "mugs"),

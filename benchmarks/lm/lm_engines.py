@@ -34,8 +34,8 @@ from adwright.lm.torch_engine.config import TorchConfig
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.server import on_loopback
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import RESULTS, write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import RESULTS, ROOT, write_result
 from benchmarks.lm._kill import descendants, kill_figures
 from benchmarks.lm._prompts import prompts, sentences
 

@@ -22,8 +22,8 @@ import torch
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT, write_result
 from benchmarks.lm import _adapters_serving, _adapters_tuning
 from benchmarks.lm._peft_runs import asked_once
 from benchmarks.lm._peft_task import VARIANTS

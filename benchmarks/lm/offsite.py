@@ -12,8 +12,8 @@ from typing import Any
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT, write_result
 
 SCRATCH = cache_folder() / "bench" / "offsite"
 PARTS = {

@@ -29,8 +29,8 @@ from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.metrics.reports.charts import to_svg, trade_off, unbeaten
 from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from benchmarks.common.next_basket import means_by_seed
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import PICTURES, Lead, write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import PICTURES, ROOT, Lead, write_result
 from benchmarks.lm._peft_runs import BATCH, RUNS, asked_once
 from benchmarks.lm._peft_task import TEST, TRAIN, VALID, VARIANTS, Variant
 

@@ -28,8 +28,6 @@ from benchmarks.memory._memory_systems import (
     zero,
 )
 
-__all__ = ["CELLS", "SEEDS", "MemoryCell", "keep", "kept", "measured", "memory_cells"]
-
 CELLS = RESULTS / "cells" / "memorability"
 SEEDS = (0, 1, 2)
 #: By how much they cost. Nothing is drawn in the untuned model's answers but the folds' examples.

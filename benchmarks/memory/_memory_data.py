@@ -16,18 +16,6 @@ from adwright.creative.memory.block_ridge import AdBlocks, BlockConfig, group_fo
 from adwright.creative.memory.outcomes import RecallTable, read_recall
 from adwright.creative.records.encoders import VectorStore
 
-__all__ = [
-    "FILES",
-    "FOLDS",
-    "PARTS",
-    "SENTENCES_READ",
-    "blocks_of",
-    "data_hash",
-    "folds_of",
-    "read_rows",
-    "table_of",
-]
-
 FILES: Mapping[str, str] = {
     "slogans": "slogans/slogans.csv",
     "ads": "lambda/ads.jsonl",

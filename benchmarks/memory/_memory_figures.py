@@ -24,8 +24,6 @@ from benchmarks.memory._memory_data import (
     table_of,
 )
 
-__all__ = ["summarise"]
-
 Floats = NDArray[np.float64]
 _DRAWS = 2000
 _COVER = 0.9

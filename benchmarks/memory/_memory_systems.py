@@ -45,8 +45,6 @@ from benchmarks.memory._memory_data import (
     table_of,
 )
 
-__all__ = ["SHOTS", "WORDS", "encoder", "few", "language_fold", "minilm", "speed", "tfidf", "zero"]
-
 Floats = NDArray[np.float64]
 
 WORDS, SHOTS = 60, 4

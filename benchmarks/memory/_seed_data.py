@@ -21,8 +21,6 @@ from adwright.creative.seed.pool import KnownAd, SeedData, known_ads
 from adwright.metrics.text.words import words_of
 from benchmarks.memory._journey_briefs import journey_briefs
 
-__all__ = ["SeedSizes", "seed_data"]
-
 _WORDS = range(4, 26)
 
 

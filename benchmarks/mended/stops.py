@@ -29,8 +29,6 @@ from benchmarks.service._history import CLOCK, ITEMS, TENANT, Trial, key_of
 from benchmarks.service._process import Service
 from tests.support.data.small_stop_list import small_stop_list
 
-__all__ = ["measure"]
-
 BROTHERS = (
     "8 found, 5 mended: requests and impressions dated ahead (budgets, caps, flights), caps blind "
     "to what other clocks date later, ties of a joined log by id, recommend's own now; left: "

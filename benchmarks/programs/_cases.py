@@ -12,8 +12,6 @@ from adwright.programs.simulation import SimProgram
 from benchmarks.programs import _sim_workloads as workloads
 from benchmarks.programs._sim_baselines import SYSTEMS, ServedBy
 
-__all__ = ["LEFT_OUT", "Case", "paper_cases", "today_cases", "worth_cases"]
-
 #: SmolLM2-135M on OpenVINO, one core an engine.
 OPENVINO = EngineCapabilities(("model",), kv_tokens=100_000, max_batch=32)
 #: Of 80 and 48 GB, what the weights leave; prefixes in flight are found where there is a cache.

@@ -27,8 +27,6 @@ from benchmarks.programs._systems import ProgramTime, run_programs
 from benchmarks.programs._texts import CatalogueTexts
 from benchmarks.programs._workloads import WORKLOADS
 
-__all__ = ["SCRATCH", "Bench", "Cell", "cells", "keep", "keep_part", "kept", "open_bench"]
-
 SCRATCH = cache_folder() / "bench" / "programs"
 #: Two where the processor multiplies tiles of bfloat16: with one, OpenVINO computes in float32.
 _TILES = "amx_bf16" in Path("/proc/cpuinfo").read_text("utf-8")

@@ -23,8 +23,6 @@ from adwright.programs.scheduling.engine import (
     ExecutionEngine,
 )
 
-__all__ = ["ClockedEngine", "EngineClock", "cpu_seconds"]
-
 _Prompt = str | Sequence[int]
 _LEAST = 0.002
 

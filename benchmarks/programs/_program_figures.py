@@ -13,8 +13,6 @@ from benchmarks.common.result import Figure, write_result
 from benchmarks.programs._cells import SCRATCH, THREADS
 from benchmarks.programs._spread import SeedMean
 
-__all__ = ["summarise"]
-
 PROTOCOL = (
     f"SmolLM2-135M-Instruct on OpenVINO in a child process, {THREADS} thread(s), prefix cache of 2 "
     "GB; the same process under all systems of a case, and texts from the products of Complete "

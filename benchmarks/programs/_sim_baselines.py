@@ -43,8 +43,6 @@ from adwright.programs.simulation import (
     simulate,
 )
 
-__all__ = ["SYSTEMS", "ServedBy", "compare", "router"]
-
 
 @settings
 class ServedBy:

@@ -20,16 +20,6 @@ from random import Random
 from adwright.programs.program import LATENCY, THROUGHPUT, Objective
 from adwright.programs.simulation import Segment, SimCall, SimProgram
 
-__all__ = [
-    "agents",
-    "assistants",
-    "chain_summaries",
-    "chats_and_maps",
-    "creative_teams",
-    "map_reduces",
-    "shared_prompts",
-]
-
 
 def fixed(key: str, tokens: int) -> Segment:
     """A text that all programs of the tenant share."""

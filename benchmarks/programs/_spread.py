@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from adwright.metrics.two_level import student_quantile
 
-__all__ = ["SeedMean"]
-
 
 class SeedMean(NamedTuple):
     """A mean over seeds, and the ends of its interval of 95% by Student's t."""

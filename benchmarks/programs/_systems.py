@@ -31,8 +31,6 @@ from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve
 from benchmarks.programs._engine_clock import EngineClock
 from benchmarks.programs._workloads import BenchProgram, ToolWait
 
-__all__ = ["SYSTEMS", "ProgramTime", "System", "run_programs"]
-
 
 @dataclass(frozen=True)
 class System:

@@ -8,8 +8,6 @@ from random import Random
 
 from adwright.data.sources.complete_journey import CompleteJourney
 
-__all__ = ["CatalogueTexts"]
-
 _PRODUCTS = 20_000
 
 

@@ -22,8 +22,6 @@ from adwright.programs.program import (
 )
 from benchmarks.programs._texts import CatalogueTexts
 
-__all__ = ["WORKLOADS", "BenchProgram", "ToolWait"]
-
 
 @dataclass(frozen=True)
 class ToolWait:

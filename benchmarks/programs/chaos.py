@@ -26,8 +26,6 @@ from benchmarks.common.result import write_result
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 from tests.support.programs.faulty_server import FAULTS, FaultyServer, faulty_servers
 
-__all__ = ["chaos", "figures", "programs_service"]
-
 SERVERS, PROGRAMS, AT_ONCE, TOKENS, BOUND = 4, 16, 8, 8, 90.0
 KEYS = {"shop": "key-of-the-shop", "agency": "key-of-the-agency"}
 PROTOCOL = (

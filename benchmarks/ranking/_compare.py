@@ -34,8 +34,6 @@ from benchmarks.ranking import _runs as runs
 from benchmarks.ranking._kept import Kept, keep_run, kept_place, read_run
 from benchmarks.ranking._peers import export_exchange, run_ours, smaller
 
-__all__ = ["run_all", "summarise"]
-
 SIZES = {
     "embedding_dim": 16,
     "attention_hidden": [36],

@@ -8,8 +8,6 @@ import numpy as np
 
 from adwright.metrics.classification import group_auc
 
-__all__ = ["gauc_10m_cpu_seconds"]
-
 
 def gauc_10m_cpu_seconds(*, rows: int = 10_000_000, groups: int = 100_000, seed: int = 0) -> float:
     """Processor seconds of group AUC over `rows` rows in `groups` groups, in random order.

@@ -17,8 +17,6 @@ from adwright.metrics.classification import GroupAuc
 from benchmarks.common.next_basket import keep, read
 from benchmarks.common.result import RESULTS
 
-__all__ = ["Kept", "keep_run", "kept_place", "read_run"]
-
 _PARTS = ("groups", "impressions", "auc", "skipped_groups", "skipped_impressions")
 
 

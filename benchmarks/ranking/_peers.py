@@ -31,14 +31,14 @@ from adwright.core.hashing import content_hash
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.hashing import hash_expr
-from adwright.data.tasks.task import SPLITS, Task, write_task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task, write_task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
-from benchmarks.common.processes import ROOT, command
-
-__all__ = ["export_exchange", "run_ours", "smaller"]
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 
 ROWS_PER_GROUP = 64
 OUR_LEARNING_RATE = 0.003

@@ -33,7 +33,8 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
-from benchmarks.common.processes import ROOT, command
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 from benchmarks.ranking._kept import Kept, keep_run, kept_place, read_run
 
 SEEDS = (0, 1, 2, 3, 4)

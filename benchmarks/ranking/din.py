@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from adwright.data.tasks.task import Split
+from adwright.data.tasks.split import Split
 from adwright.metrics.classification import GroupAuc, group_auc_parts
 from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.baselines import fit_logistic

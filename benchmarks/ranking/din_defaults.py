@@ -37,8 +37,8 @@ from adwright.metrics.two_level import MethodInterval, two_level_ratio
 from adwright.training.ranking.config import RunConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import Lead, write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT, Lead, write_result
 
 SEEDS = (0, 1, 2)
 #: What the rows of each task are, and about one in how many is positive.

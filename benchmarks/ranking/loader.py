@@ -27,8 +27,8 @@ from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import open_stream
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT, write_result
 from benchmarks.ranking._gauc import gauc_10m_cpu_seconds
 from benchmarks.ranking._runs import response_task
 

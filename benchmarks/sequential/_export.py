@@ -16,8 +16,6 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.export import export_sequence, retriever_inputs, sequence_program
 
-__all__ = ["PROTOCOL", "measured"]
-
 ITEMS, LENGTHS, LOADS = 68_509, ((1, 5), (64,), (700, 3, 250)), 5
 PROTOCOL = (
     f"Export: a retriever of 4 layers, width 64, 4 heads, both biases, {ITEMS:,} items, random "

@@ -22,8 +22,6 @@ from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon
 from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
 
-__all__ = ["PROTOCOL", "SETUP", "Row", "Step", "in_turns", "measured"]
-
 Row = dict[str, Any]
 Step = Callable[[], object]
 

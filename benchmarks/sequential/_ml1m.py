@@ -27,18 +27,6 @@ from adwright.training.sequential.ranks import validation
 from benchmarks.common.result import PICTURES
 from benchmarks.sequential._runs import Model, Values, Variant, is_done, measured
 
-__all__ = [
-    "MODELS",
-    "Candidate",
-    "Choice",
-    "chosen",
-    "curve_rows",
-    "draw_curves",
-    "plan",
-    "said_of",
-    "validate_all",
-]
-
 _FIT = SequentialConfig(schedule="linear", validate_every=5, precision="bfloat16")
 _LARGE = HSTUConfig(width=128, heads=2, qk_width=64, v_width=64, blocks=4, time=False)
 _LARGE_SASREC = SASRecConfig(width=128, heads=2, blocks=4)

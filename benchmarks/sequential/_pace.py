@@ -24,8 +24,6 @@ from benchmarks.sequential import _peers as rectools
 from benchmarks.sequential._ml1m import MODELS
 from benchmarks.sequential._runs import KEPT, Variant, build
 
-__all__ = ["PACE", "paced", "take_pace"]
-
 FILE = KEPT / "pace.json"
 ROUNDS = 2
 PACE = (

@@ -38,17 +38,6 @@ from benchmarks.common.result import RESULTS, Lead
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-__all__ = [
-    "PEER_PROTOCOL",
-    "PeerModel",
-    "figures_of",
-    "leads_of",
-    "peer_rows",
-    "peers",
-    "title",
-    "train",
-]
-
 PeerModel = Literal["hstu", "sasrec"]
 SCRATCH = cache_folder() / "bench" / "hstu_peers"
 KEPT = RESULTS / "cells" / "hstu_peers"

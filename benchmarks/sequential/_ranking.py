@@ -28,7 +28,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.data.tasks.task import Split
+from adwright.data.tasks.split import Split
 from adwright.metrics.bootstrap import bootstrap_sums
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import group_auc_parts
@@ -42,8 +42,6 @@ from adwright.training.ranking.predict import predict
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import Lead
 from benchmarks.ranking._runs import FIT, RATE, THIRD, response_task
-
-__all__ = ["PROTOCOL", "SCRATCH", "SHARE", "VARIANTS", "rows_and_figures", "task_hash", "trained"]
 
 Array = np.ndarray[Any, Any]
 

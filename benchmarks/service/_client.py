@@ -10,8 +10,6 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["Answer", "Pool", "post"]
-
 MAX_CONNECTIONS = 1000
 
 

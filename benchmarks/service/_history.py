@@ -55,8 +55,6 @@ from adwright.web.server import serve
 from benchmarks.service._client import Pool
 from benchmarks.service._process import Service
 
-__all__ = ["CLOCK", "Call", "Trial", "key_of", "main", "violations"]
-
 TENANT, OTHER = "shop", "other"
 ITEMS = tuple(f"item-{n}" for n in range(12))
 CLIENTS = 12

@@ -24,8 +24,6 @@ from adwright.campaigns.store.store import Store
 from benchmarks.service._client import Pool, post
 from benchmarks.service._process import Service
 
-__all__ = ["TENANT", "Killed", "kill_repeatedly"]
-
 TENANT = "shop"
 WORKERS = 12
 PAUSE = (0.1, 1.5)  # seconds under load before a kill

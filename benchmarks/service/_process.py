@@ -27,9 +27,8 @@ from adwright.service.config import ServiceConfig
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import FolderModels, Load
 from adwright.web.server import listen, serve
-from benchmarks.common.processes import ROOT, command
-
-__all__ = ["Service", "main"]
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 
 PATIENCE = 180.0
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -41,8 +41,6 @@ from adwright.service.registry.registry import FolderModels
 from adwright.web.server import on_loopback
 from tests.support.service.small_shop import wait_until
 
-__all__ = ["CutLog", "Simulated", "Turn", "World", "play_turns"]
-
 TURNS, PLACES, TENANT = 5, 5, "shop"
 _STORE = "sqlite:///adwright.db"
 _BATCH = 200

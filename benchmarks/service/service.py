@@ -28,8 +28,8 @@ from adwright.core.hashing import content_hash
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
-from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import RESULTS, write_result
+from benchmarks.common.processes import command
+from benchmarks.common.result import RESULTS, ROOT, write_result
 from benchmarks.service._kill import TENANT, Killed, kill_repeatedly
 from benchmarks.service._process import Service
 

@@ -16,8 +16,6 @@ from benchmarks.service import _history
 from benchmarks.service._history import Trial
 from benchmarks.service.service import postgres
 
-__all__ = ["PROTOCOL", "main"]
-
 SEED = 1
 PROTOCOL = (
     "Two processes of the service on one store; the store is SQLite, then PostgreSQL. 12 clients "

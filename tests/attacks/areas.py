@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import tests.attacks
 from tests.attacks.attack import Area
 
-__all__ = ["areas_of", "every_area", "module_of"]
-
 _OWN = {"attack", "areas", "conftest"}
 
 

@@ -23,8 +23,6 @@ from typing import Any
 
 from tests.support.forks import LIBRARIES
 
-__all__ = ["Area", "Attack", "NotKept", "Outcome", "run_area", "scratch_folder"]
-
 GIB = 1 << 30
 #: Seconds that opening what an area shares may take.
 OPENING = 180.0

@@ -12,8 +12,6 @@ from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
 from adwright.programs.simulation import Segment, SimCall, SimProgram
 
-__all__ = ["CAN", "CURVE", "chain_of", "random_programs", "started", "state_of"]
-
 #: As measured of OpenVINO with SmolLM2-135M.
 CURVE = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)
 CAN = EngineCapabilities(("model",), kv_tokens=20_000)

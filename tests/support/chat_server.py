@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["ChatServer", "chatting"]
-
 
 class ChatServer:
     """What it was asked, the logins, and how many requests were there at a time."""

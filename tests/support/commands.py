@@ -6,8 +6,6 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 
-__all__ = ["call"]
-
 
 def call(*arguments: object, code: int = 0) -> str:
     """What a command prints. code: that it is to exit with."""

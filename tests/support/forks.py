@@ -37,8 +37,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LIBRARIES", "programs", "python", "ray_worker"]
-
 #: What most programs import anyway; one that is not installed is left out.
 LIBRARIES = (
     *("numpy", "polars", "pyarrow.parquet", "pyarrow.compute", "torch", "torch._dynamo"),

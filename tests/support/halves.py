@@ -12,8 +12,6 @@ from collections.abc import Generator
 
 import pytest
 
-__all__ = ["pytest_make_collect_report", "sort"]
-
 
 def _worker() -> str:
     """gw0, gw1, ...; empty where one process runs all tests."""

@@ -12,8 +12,6 @@ import pytest
 from adwright.service.on_ray import ENVIRONMENT
 from tests.support.forks import ray_worker
 
-__all__ = ["free_port", "nodes"]
-
 
 def free_port() -> int:
     """A port of this machine that nothing listens on."""

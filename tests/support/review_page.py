@@ -19,8 +19,6 @@ from adwright.console.review.checking import Checked, RoomTaken
 from adwright.console.shell.config import ConsoleConfig
 from tests.support.service.small_shop import Client, running
 
-__all__ = ["TOKEN", "WordChecks", "drafts_of", "fill", "open_page", "post", "seen_of", "write"]
-
 TOKEN = "token-of-the-tests"
 _BAD = re.compile(r"\b(best|free|guaranteed)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")

@@ -11,8 +11,6 @@ from adwright.lm.engine.base import AnswerWriter, TokenEngine
 from adwright.lm.engine.generation import FURTHER, Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.scripted import ByteTokens
 
-__all__ = ["Teller", "opened", "table_of"]
-
 
 class Teller(TokenEngine):
     """Answers a prompt by `tell(prompt, call)`, {drawn} in it a letter that follows from the seed;

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import django
 
-__all__ = ["main"]
-
 _FIRST_DAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 

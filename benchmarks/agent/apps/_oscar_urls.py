@@ -6,8 +6,6 @@ from django.apps import apps
 from django.contrib.staticfiles.views import serve
 from django.urls import include, path, re_path
 
-__all__ = ["urlpatterns"]
-
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     re_path(r"^static/(?P<path>.*)$", serve, {"insecure": True}),

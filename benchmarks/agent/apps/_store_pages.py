@@ -18,8 +18,6 @@ from starlette.requests import Request
 
 from adwright.campaigns.store import tables
 
-__all__ = ["main"]
-
 _Base = declarative_base(metadata=tables.METADATA)
 _PASSWORD = "admin"
 

@@ -18,8 +18,6 @@ from adwright.core.assets import derived
 from adwright.core.errors import AssetError
 from adwright.core.hashing import content_hash
 
-__all__ = ["REQUIREMENTS", "PackagesOf", "environment_with", "packages"]
-
 PackagesOf = Literal["oscar", "sqladmin", "miniwob"]
 
 #: What pip installs, pinned; and whether it installs what these need in turn.

@@ -12,9 +12,7 @@ from urllib.request import urlopen
 
 from adwright.core.errors import ResourceError
 from adwright.web.server import listen
-from benchmarks.common.processes import ROOT
-
-__all__ = ["PATIENCE", "running"]
+from benchmarks.common.result import ROOT
 
 #: Seconds that an application may take to answer for the first time.
 PATIENCE = 120.0

@@ -23,8 +23,6 @@ from adwright.core.assets import asset
 from adwright.web.server import on_loopback
 from tests.support.review_page import WordChecks
 
-__all__ = ["ReviewPages", "review_pages"]
-
 _PRODUCTS = 40
 _TEXTS = (
     "The best {title} in town",

@@ -26,8 +26,6 @@ from adwright.core.hashing import content_hash
 from benchmarks.agent.apps.packages import environment_with, packages
 from benchmarks.agent.apps.process import running
 
-__all__ = ["EMAIL", "PASSWORD", "OscarShop", "oscar"]
-
 EMAIL, PASSWORD = "admin@example.com", "admin"
 _HERE = Path(__file__).resolve().parent
 _SHOP = _HERE / "_oscar_shop.py"

@@ -20,8 +20,6 @@ from adwright.campaigns.store.store import Store
 from benchmarks.agent.apps.packages import environment_with, packages
 from benchmarks.agent.apps.process import running
 
-__all__ = ["PASSWORD", "StorePages", "store_pages"]
-
 PASSWORD = "admin"
 _PROGRAM = Path(__file__).resolve().parent / "_store_pages.py"
 _SALES = ("spring sale", "summer sale", "back to school", "harvest", "winter sale", "clearance")

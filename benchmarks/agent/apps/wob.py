@@ -25,8 +25,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.agent.apps.packages import packages
 
-__all__ = ["WOB_TASKS", "WobEpisode", "WobPages", "wob_pages"]
-
 #: The development set.
 WOB_TASKS: tuple[str, ...] = (
     *("ascending-numbers", "book-flight", "buy-ticket", "choose-date-easy", "choose-date-nodelay"),

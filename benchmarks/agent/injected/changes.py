@@ -18,8 +18,6 @@ from benchmarks.agent.injected.scripts import PAGE_KINDS, with_script
 from benchmarks.agent.injected.table import InjectedPage
 from benchmarks.agent.injected.texts import HARM, harm_script
 
-__all__ = ["InjectedAnswers"]
-
 _FILES = "/files-of-another/"
 _DOWNLOADS = {
     "on_load": "put(`<iframe hidden src='${FILE}'></iframe>`, document.body, 'beforeend');",

@@ -18,8 +18,6 @@ from benchmarks.agent.injected.elsewhere import Reached
 from benchmarks.agent.injected.front import Arrived
 from benchmarks.agent.tasks._solved import Solved
 
-__all__ = ["counted", "injection_figures", "injection_rows", "writes_of"]
-
 Cell = Mapping[str, Any]
 _SAID_DONE = ("done", "verified")
 _SUMMED = (

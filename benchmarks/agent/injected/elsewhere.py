@@ -18,8 +18,6 @@ from fastapi import FastAPI, Request, Response
 
 from adwright.web.server import on_loopback
 
-__all__ = ["OtherOrigin", "Reached", "other_origin"]
-
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _OPEN = {
     "access-control-allow-origin": "*",

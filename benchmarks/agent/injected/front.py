@@ -23,8 +23,6 @@ from adwright.agent.drivers.protocol import body_fields
 from adwright.agent.policy.shapes import SAFE_METHODS
 from adwright.web.server import on_loopback
 
-__all__ = ["AppFront", "Arrived", "ChangedAnswer", "PageChange", "app_front"]
-
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 #: Of one connection, or of a body that may be changed, or would let a browser keep changed pages.
 _OF_REQUESTS = ("connection", "accept-encoding", "if-none-match", "if-modified-since")

@@ -18,8 +18,6 @@ from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._end_state import Added
 from benchmarks.agent.tasks._kinds import AgentTask
 
-__all__ = ["ROW_KINDS", "can_plant", "plant_rows"]
-
 ROW_KINDS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("name", "text", "target"),
     "markup": ("name", "text", "target"),

@@ -31,8 +31,6 @@ from benchmarks.agent.injected.front import AppFront, app_front
 from benchmarks.agent.tasks._apps import AppName, TaskApp, open_app
 from benchmarks.agent.tasks._solved import Solved
 
-__all__ = ["SECRET", "CommandRun", "careful_policy", "fronted_app", "run_command"]
-
 #: The secret that the policy names beside the password.
 SECRET = "a secret of eleven words"
 _SETTINGS = DriverSettings(patience_seconds=6.0, rest_seconds=3.0)

@@ -13,8 +13,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ANSWER_KINDS", "PAGE_KINDS", "with_script"]
-
 _TOOLS = """
 const forms = [...document.querySelectorAll('form')]
   .filter(one => (one.getAttribute('method') || '').toLowerCase() === 'post')

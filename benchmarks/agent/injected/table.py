@@ -19,8 +19,6 @@ from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._end_state import Added, Changed
 from benchmarks.agent.tasks._kinds import AgentTask
 
-__all__ = ["INJECTED_APPS", "InjectedPage", "injected_pages", "task_of"]
-
 INJECTED_APPS: tuple[AppName, ...] = ("admin", "oscar")
 #: Tasks that the agent does on the apps as they are, so that it is the attack that is looked at.
 _TASKS: Mapping[AppName, tuple[str, ...]] = {

@@ -35,8 +35,6 @@ from adwright.agent.language.statements import CheckedScript, CheckRules, check_
 from benchmarks.agent.synthesis.drawn_values import FieldValue
 from benchmarks.agent.synthesis.intents import DrawnIntent, FieldSetting
 
-__all__ = ["compose", "solve"]
-
 
 def solve(
     intent: DrawnIntent, document: AppDocument, rules: CheckRules | None = None

@@ -33,15 +33,6 @@ from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
 from adwright.core.config import settings
 from adwright.core.errors import FileUnreadableError
 
-__all__ = [
-    "DisposableApp",
-    "RowChange",
-    "StoredState",
-    "noise_of",
-    "sqlite_state",
-    "state_changes",
-]
-
 #: What is stored: by table, then by key, the fields of a row, all as texts.
 StoredState: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
 

@@ -18,8 +18,6 @@ from typing import TypeAlias
 from adwright.agent.document.elements import Element
 from adwright.agent.language.kinds import read_decimal, why_text_unfit
 
-__all__ = ["FieldValue", "draw_value", "said_value"]
-
 #: A text, date or option; a number; on or off.
 FieldValue: TypeAlias = str | Decimal | bool
 

@@ -24,15 +24,6 @@ from benchmarks.agent.synthesis.drawn_values import FieldValue, draw_value, said
 from benchmarks.agent.synthesis.known_items import KnownApp, KnownItem
 from benchmarks.agent.synthesis.places import AppPlaces, FormPlace, ListDoor, plain_label
 
-__all__ = [
-    "INTENT_KINDS",
-    "DrawnIntent",
-    "FieldSetting",
-    "IntentConfig",
-    "IntentKind",
-    "make_intents",
-]
-
 #: "if_there", "unless_there": done where an item exists, made where none does. "if_value": set
 #: where something else stands there. "read_cell": in the list. "look_up": by the app's own search.
 IntentKind = Literal[

@@ -28,8 +28,6 @@ from adwright.core.progress import progress
 from benchmarks.agent.synthesis.disposable import DisposableApp
 from benchmarks.agent.synthesis.places import AppPlaces, ListDoor
 
-__all__ = ["KnownApp", "KnownItem", "KnownList", "look_around", "moved_to", "names_of"]
-
 _SHORTEST, _LONGEST = 2, 40
 #: So many cells of a row are read.
 _COLUMNS = 4

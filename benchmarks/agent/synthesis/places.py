@@ -21,8 +21,6 @@ from adwright.agent.language.expression_kinds import StateReach, leads
 from adwright.agent.run.locate import form_of
 from adwright.core.config import settings
 
-__all__ = ["AppPlaces", "FormPlace", "ListDoor", "plain_label", "singular"]
-
 _TYPED = ("text", "number", "date", "choice", "switch")
 _ROWS = ("row", "listitem", "article")
 _LONGEST_LABEL = 40

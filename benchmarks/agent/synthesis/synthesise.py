@@ -38,16 +38,6 @@ from benchmarks.agent.synthesis.known_items import KnownApp, look_around
 from benchmarks.agent.synthesis.verifying import SolutionProof, prove, quiet_noise
 from benchmarks.agent.synthesis.wordings import TaskWording, word_task
 
-__all__ = [
-    "SynthesisConfig",
-    "SynthesisReport",
-    "SynthesisedTask",
-    "document_hash",
-    "is_held_state",
-    "read_synthesised",
-    "synthesise",
-]
-
 _FAILURES = 2
 
 

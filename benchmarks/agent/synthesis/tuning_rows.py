@@ -26,14 +26,6 @@ from adwright.core.errors import DataError
 from adwright.lm.engine.generation import Message
 from benchmarks.agent.synthesis.synthesise import SynthesisedTask
 
-__all__ = [
-    "RowSplit",
-    "TuningRow",
-    "TuningRows",
-    "tuning_rows",
-    "write_tuning_rows",
-]
-
 #: "words": templates that learning has not seen; "state": places of an app; "both": neither.
 RowSplit = Literal["learn", "words", "state", "both"]
 

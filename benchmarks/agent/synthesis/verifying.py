@@ -36,8 +36,6 @@ from benchmarks.agent.synthesis.drawn_values import FieldValue, said_value
 from benchmarks.agent.synthesis.intents import DrawnIntent
 from benchmarks.agent.synthesis.known_items import moved_to
 
-__all__ = ["SolutionProof", "judge_state", "prove", "quiet_noise"]
-
 #: Clocks of apps may be in any time zone.
 _ZONES = timedelta(hours=14)
 _BUDGET = RunBudget(acts=40, writes=3, seconds=120.0)

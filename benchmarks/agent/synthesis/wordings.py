@@ -21,8 +21,6 @@ from adwright.core.config import settings
 from benchmarks.agent.synthesis.drawn_values import said_value
 from benchmarks.agent.synthesis.intents import DrawnIntent, FieldSetting
 
-__all__ = ["TEMPLATES", "TaskWording", "WordingUse", "needed_values", "says_all", "word_task"]
-
 WordingUse = Literal["learn", "judge"]
 
 _EDIT = (

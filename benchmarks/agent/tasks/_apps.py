@@ -35,8 +35,6 @@ from adwright.core.hashing import content_hash
 from benchmarks.agent.apps import shop, store_pages
 from benchmarks.common.result import ROOT
 
-__all__ = ["APPS", "AppFronts", "AppName", "TaskApp", "open_app"]
-
 AppName: TypeAlias = Literal["oscar", "storefront", "admin"]
 APPS: tuple[AppName, ...] = get_args(AppName)
 #: Given the address of an app, what browsers go to in its place, while it lasts.

@@ -22,8 +22,6 @@ from benchmarks.agent.tasks._systems import SystemName
 from benchmarks.agent.words._words import Wordings
 from benchmarks.common.result import RESULTS
 
-__all__ = ["CELLS", "CellFile"]
-
 CELLS = RESULTS / "agent"
 
 

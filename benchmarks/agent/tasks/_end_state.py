@@ -19,8 +19,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeAlias
 
-__all__ = ["Added", "Changed", "EndState", "Gone", "rows_by_table"]
-
 Row: TypeAlias = Mapping[str, Any]
 Tables: TypeAlias = Mapping[str, Mapping[int, Row]]
 #: Columns that any change of a row may touch.

@@ -16,8 +16,6 @@ from benchmarks.agent.tasks._systems import SYSTEMS, SystemName
 from benchmarks.agent.tasks._wob import INEXPRESSIBLE
 from benchmarks.agent.words._words import Wordings
 
-__all__ = ["agent_figures", "agent_rows"]
-
 Cell = dict[str, Any]
 _SAID_DONE = ("done", "verified")
 _SHOP: tuple[AppName, ...] = ("oscar", "storefront")

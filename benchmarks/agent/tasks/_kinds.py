@@ -21,8 +21,6 @@ from typing import Any
 from benchmarks.agent.tasks._apps import AppName
 from benchmarks.agent.tasks._end_state import EndState
 
-__all__ = ["AgentTask", "Draw", "TaskKind", "drawn_tasks"]
-
 
 class Draw:
     """Draws values by a seed; `rows` asks the app's database."""

@@ -8,8 +8,6 @@ from typing import Any
 from benchmarks.agent.tasks._end_state import Added, Changed, EndState, Gone
 from benchmarks.agent.tasks._kinds import Draw, TaskKind
 
-__all__ = ["GOODS"]
-
 _Drawn = tuple[Mapping[str, Any], EndState]
 _PRODUCT = "SELECT id, title, upc FROM catalogue_product WHERE id % 9 = 2"
 #: What the editor of texts and empty fields of the form make of the same words.

@@ -8,8 +8,6 @@ from typing import Any
 from benchmarks.agent.tasks._end_state import Added, Changed, EndState, Gone
 from benchmarks.agent.tasks._kinds import Draw, TaskKind
 
-__all__ = ["SALES"]
-
 _Drawn = tuple[Mapping[str, Any], EndState]
 _OFFER = "SELECT id, name FROM offer_conditionaloffer WHERE id < 3"
 _ALIKE = ("slug", "description", "code", "start_datetime", "end_datetime")

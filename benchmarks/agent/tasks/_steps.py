@@ -32,8 +32,6 @@ from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Messa
 from benchmarks.agent.tasks._apps import TaskApp
 from benchmarks.agent.tasks._solved import Solved
 
-__all__ = ["MOST_STEPS", "page_lines", "take_steps"]
-
 MOST_STEPS = 12
 _MOST_LINES, _LONGEST = 120, 80
 _HELP = """You operate a web application, one act at a time. The page is a list of numbered parts.

@@ -8,8 +8,6 @@ from typing import Any
 from benchmarks.agent.tasks._end_state import Added, Changed, EndState, Gone
 from benchmarks.agent.tasks._kinds import Draw, TaskKind
 
-__all__ = ["ADMIN", "STOREFRONT"]
-
 _Drawn = tuple[Mapping[str, Any], EndState]
 _CAMPAIGN = "SELECT campaign_id, type FROM campaigns"
 _CREATIVE = (

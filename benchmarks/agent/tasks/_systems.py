@@ -32,8 +32,6 @@ from benchmarks.agent.tasks._kinds import AgentTask
 from benchmarks.agent.tasks._solved import Solved
 from benchmarks.agent.tasks._steps import take_steps
 
-__all__ = ["SYSTEMS", "SystemName", "solve"]
-
 #: "model": a model's script, tuned to write them where there is such a writer; "untuned": the model
 #: as it is. "ladder": a plan, else the model.
 SystemName: TypeAlias = Literal["plan", "macro", "model", "untuned", "ladder", "steps"]

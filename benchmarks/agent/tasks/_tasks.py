@@ -12,8 +12,6 @@ from benchmarks.agent.tasks._oscar_sales import SALES
 from benchmarks.agent.tasks._store_kinds import ADMIN, STOREFRONT
 from benchmarks.agent.words._words import WORDS, Wordings
 
-__all__ = ["KINDS", "app_tasks"]
-
 KINDS: Mapping[AppName, tuple[TaskKind, ...]] = {
     "oscar": (*GOODS, *SALES),
     "storefront": STOREFRONT,

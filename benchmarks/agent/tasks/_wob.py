@@ -38,8 +38,6 @@ from adwright.core.clock import SystemClock
 from adwright.core.errors import AdwrightError
 from benchmarks.agent.apps.wob import WOB_TASKS, WobPages, wob_pages
 
-__all__ = ["INEXPRESSIBLE", "wob_cell", "wob_cells"]
-
 #: Seconds for a page to tell of the end, after what moves on it.
 _PATIENCE = 2.0
 #: Pages give less for a part of the goal, and a little less the later it is met.

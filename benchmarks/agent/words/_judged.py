@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["JUDGED"]
-
 _OSCAR: Mapping[str, tuple[str, ...]] = {
     "product_title": (
         'Change the title of "{title}" to "{value}".',

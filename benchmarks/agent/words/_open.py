@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["OPEN"]
-
 _OSCAR: dict[str, tuple[str, ...]] = {
     "product_title": (
         'Rename the product "{title}" to "{value}"',

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["SEEN"]
-
 _OSCAR: Mapping[str, tuple[str, ...]] = {
     "product_title": (
         'On "{title}", swap the title for "{value}".',

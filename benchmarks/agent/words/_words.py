@@ -14,8 +14,6 @@ from benchmarks.agent.words._judged import JUDGED
 from benchmarks.agent.words._open import OPEN
 from benchmarks.agent.words._seen import SEEN
 
-__all__ = ["WORDINGS", "WORDS", "Wordings"]
-
 Wordings: TypeAlias = Literal["open", "seen", "judged"]
 WORDINGS: tuple[Wordings, ...] = get_args(Wordings)
 WORDS: Mapping[Wordings, Mapping[str, Mapping[str, tuple[str, ...]]]] = {

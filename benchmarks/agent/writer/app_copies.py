@@ -19,8 +19,6 @@ from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
 from benchmarks.agent.synthesis.disposable import StoredState, sqlite_state
 from benchmarks.agent.tasks._apps import AppName, TaskApp, open_app
 
-__all__ = ["AppCopies", "CopiedApp", "copies"]
-
 
 class CopiedApp:
     """A `DisposableApp` over an app of the benchmark that runs."""

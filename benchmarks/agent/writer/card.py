@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-__all__ = ["SplitScore", "writer_card"]
-
 _HEAD = """# The writer of scripts
 
 Writes a script of `adwright.agent.language` for a task, out of the elements that were retrieved for

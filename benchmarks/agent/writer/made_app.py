@@ -35,8 +35,6 @@ from tests.support.agent.shop_app import Answer
 from tests.support.agent.shop_document import ORIGIN
 from tests.support.agent.shop_driver import ShopDriver
 
-__all__ = ["MadeApp"]
-
 _BODY = "/html[1]/body[1]"
 _MAIN = f"{_BODY}/main[1]"
 _TABLE = f"{_MAIN}/table[1]"

@@ -15,8 +15,6 @@ from typing import Literal
 
 from adwright.core.config import settings
 
-__all__ = ["MadePlan", "MadeThing", "PlanField", "draw_plan"]
-
 FieldKind = Literal["text", "number", "date", "choice", "switch"]
 
 _THINGS = (

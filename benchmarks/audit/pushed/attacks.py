@@ -44,8 +44,6 @@ from benchmarks.audit.pushed.defences import (
 )
 from benchmarks.audit.pushed.lab import VisibilityLab, shop, work_folder
 
-__all__ = ["CALLS", "GRADIENT", "attacked", "seller_text"]
-
 #: Readings of the whole prompt that each of T1 to T4 may spend; see `budget`.
 CALLS = 120
 GRADIENT = GradientConfig(steps=500, candidates=64)

@@ -32,8 +32,6 @@ from benchmarks.audit.pushed.tables import (
 )
 from benchmarks.common.result import Figure, Lead
 
-__all__ = ["behind_figures", "behind_rows"]
-
 Floats = NDArray[np.float64]
 #: Without any defence.
 NONE = "none"

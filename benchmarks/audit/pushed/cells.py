@@ -24,25 +24,6 @@ from adwright.core.atomic import atomic_write_text
 from benchmarks.audit.pushed.lab import REQUESTS
 from benchmarks.common.result import RESULTS
 
-__all__ = [
-    "ADAPTIVE",
-    "CELLS",
-    "CHOSEN",
-    "CI",
-    "CONTROLS",
-    "FACTS",
-    "SCORED",
-    "SEEDS",
-    "TIERS",
-    "TYPED",
-    "VisibilityCell",
-    "attack_cells",
-    "keep",
-    "kept",
-    "scoring_orders",
-    "visibility_cells",
-]
-
 CELLS = RESULTS / "cells" / "visibility"
 SEEDS = (0, 1, 2)
 TIERS = ("T0", "T1", "T2", "T3")

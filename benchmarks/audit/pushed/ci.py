@@ -18,8 +18,6 @@ from adwright.audit.report.gate import GateBounds
 from adwright.lm.engine.weights import SMOLLM2
 from benchmarks.audit.pushed.lab import VisibilityLab, shop
 
-__all__ = ["ci_audit"]
-
 _COMPETE, _PUSHED = 4, 2
 _OPEN: tuple[AttackTier, ...] = ("T0", "T1", "T2", "T3", "control")
 

@@ -40,21 +40,6 @@ from benchmarks.audit._guard_data import honest_texts
 from benchmarks.audit.pushed.cells import FACTS, VisibilityCell, kept, scoring_orders
 from benchmarks.audit.pushed.lab import DATA, REQUESTS, VisibilityLab, shop, work_folder
 
-__all__ = [
-    "DEFENCES",
-    "HALF",
-    "chosen_eps",
-    "defence_stack",
-    "defended",
-    "facts",
-    "graded_list",
-    "ranks_behind",
-    "stack_target",
-    "text_term",
-    "trial_log",
-    "tuned_eps",
-]
-
 #: Each by itself, then all with the bound of the rule, with that of `--defend`, and with that and
 #: `--typed-facts`.
 DEFENCES = (

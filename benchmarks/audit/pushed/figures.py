@@ -25,8 +25,6 @@ from benchmarks.audit.pushed.lab import REQUESTS, shop
 from benchmarks.audit.pushed.tables import difference, rank_tables, seeds, spent
 from benchmarks.common.result import PICTURES, Figure, Lead, write_result
 
-__all__ = ["summarise"]
-
 RULES = ("sum", "mean", "prior")
 _WRITTEN = (*TIERS, *CONTROLS)
 #: The products that the paper follows: one seldom shown, and one that is usually second.

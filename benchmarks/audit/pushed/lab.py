@@ -22,8 +22,6 @@ from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, load_causal
 
-__all__ = ["DATA", "REQUESTS", "VisibilityLab", "shop", "work_folder"]
-
 DATA = Path(os.environ.get("ADWRIGHT_DATA", "../shared/data"))
 
 #: The catalogues of ten products, and what the shopper asks, as in the released code.

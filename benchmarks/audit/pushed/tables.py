@@ -13,18 +13,6 @@ from adwright.audit.targets.target import RankingCost
 from benchmarks.audit.pushed.attacks import seller_text
 from benchmarks.audit.pushed.cells import VisibilityCell, attack_cells, kept
 
-__all__ = [
-    "AVERAGED",
-    "averaged_tables",
-    "behind_tables",
-    "by_product",
-    "difference",
-    "nets",
-    "rank_tables",
-    "seeds",
-    "spent",
-]
-
 Floats = NDArray[np.float64]
 Found = tuple[VisibilityCell, Mapping[str, Any], Mapping[str, Any]]
 

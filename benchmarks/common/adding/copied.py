@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["Copied", "copied", "files_touched"]
-
 
 class Copied:
     """A copy of src; touched: the files, relative to it, that were added or changed."""

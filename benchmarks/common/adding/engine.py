@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from benchmarks.common.adding.copied import Copied
 
-__all__ = ["ENGINE", "put_engine"]
-
 ENGINE = '''"""An engine that answers with the tokens of the prompt from the last to the first."""
 
 from __future__ import annotations

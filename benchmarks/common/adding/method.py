@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from benchmarks.common.adding.copied import Copied
 
-__all__ = ["METHOD", "put_method"]
-
 METHOD = '''"""GainLoRA, made up: LoRA whose update has a learned gain.
 
     y = W x + g s B (A x)        g = 1, B = 0 at first

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from benchmarks.common.adding.copied import Copied
 
-__all__ = ["RANKER", "put_ranker"]
-
 RANKER = '''"""A fine ranker on the mean item vector of the history before a row."""
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from benchmarks.common.adding.copied import Copied
 
-__all__ = ["SEQUENCE_MODEL", "put_sequence_model"]
-
 SEQUENCE_MODEL = '''"""A retriever of the next item by the mean of the events so far."""
 
 from __future__ import annotations

@@ -12,8 +12,6 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from benchmarks.common.result import RESULTS
 
-__all__ = ["KEPT", "Cell", "Rows"]
-
 KEPT = RESULTS / "cells" / "editor"
 Rows = list[dict[str, Any]]
 

@@ -22,16 +22,6 @@ from adwright.creative.faces.fitted import as_pictures
 from benchmarks.creative.editing.drawn_rule import DrawnAds, DrawnRule, RuleJudge, drawn_ads
 from benchmarks.creative.faces_training.measures import AttributeReader, fit_reader
 
-__all__ = [
-    "RULES",
-    "DrawnTask",
-    "GridJudge",
-    "Member",
-    "NetworksJudge",
-    "fitted_networks",
-    "grid_of",
-]
-
 #: Of each judge the rule that it is to learn; the first is the click rate.
 RULES: Mapping[str, DrawnRule] = {
     "click_rate": DrawnRule(),

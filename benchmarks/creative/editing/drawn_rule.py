@@ -30,17 +30,6 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.fitness import Floats, Pixels
 from benchmarks.creative.faces_training.portraits import DrawnPortraits, draw_portraits
 
-__all__ = [
-    "MEASURES",
-    "SYNTHETIC",
-    "DrawnAds",
-    "DrawnRule",
-    "RuleJudge",
-    "drawn_ads",
-    "measured",
-]
-
-
 SYNTHETIC = "synthetic: drawn ads, whose click rate follows a rule that was made up"
 #: Of pixels.
 MEASURES = ("light", "contrast", "warmth", "light squared")

@@ -44,8 +44,6 @@ from benchmarks.creative.editing.drawn_rule import RuleJudge
 from benchmarks.creative.editing.searches import CALLS, NOISE
 from benchmarks.creative.faces_training.measures import AttributeReader, fit_reader
 
-__all__ = ["face_rows"]
-
 #: Weights as those of `adwright creative edit`.
 _LATENT, _STOPPED = 0.05, 10.0
 _DIRECTIONS, _SAMPLE = 10, 2000

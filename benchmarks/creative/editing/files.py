@@ -34,8 +34,6 @@ from adwright.creative.editor.provenance import (
 )
 from benchmarks.creative.editing.cells import Rows
 
-__all__ = ["protected_rows", "signed_rows"]
-
 _FORMS: tuple[FileFormat, ...] = ("PNG", "JPEG", "WEBP")
 EVERY = EditPlan(
     (

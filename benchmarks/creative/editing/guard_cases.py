@@ -36,8 +36,6 @@ from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.pasting import PasteSettings
 from benchmarks.creative.editing.cells import Rows
 
-__all__ = ["GuardCase", "cases", "guard_rows"]
-
 _AXES = np.eye(8)
 PLACES = (FacePlace.of_box(70, 60, 118, 108), FacePlace.of_box(200, 90, 248, 138))
 VECTORS = {

@@ -25,8 +25,6 @@ from benchmarks.creative._clickrate_measures import paper_form
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn_rule import DrawnAds, drawn_ads
 
-__all__ = ["LATENTS", "LATENT_PARTS", "face_latents", "latent_rows", "predictor_rows"]
-
 #: Principal components of the latents that the predictor is given.
 LATENT_PARTS = 64
 LATENTS = "image and face latents"

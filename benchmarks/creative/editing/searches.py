@@ -37,8 +37,6 @@ from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import DrawnTask, grid_of
 from benchmarks.creative.editing.fronts import hypervolume, reference_point, weighted_sums
 
-__all__ = ["CALLS", "METHODS", "PLAN", "CloudDistance", "edit_rows", "front_rows", "speed_rows"]
-
 #: Edits without a face: 8 numbers.
 PLAN = EditPlan((Exposure(), Contrast(), Saturation(), Temperature(), Crop()))
 #: Of every search.

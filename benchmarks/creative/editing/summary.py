@@ -16,8 +16,6 @@ from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import RULES
 from benchmarks.creative.editing.predictors import LATENTS
 
-__all__ = ["SAID", "figures_of", "leads_of", "rows_of"]
-
 BySeed = Mapping[int, Rows]
 #: Parts that search, and what their figures begin with.
 _PARTS = {"searches": "", "few": "few_", "faces": "face_"}

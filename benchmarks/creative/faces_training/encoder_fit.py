@@ -63,21 +63,6 @@ from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.run_settings import check_ranges, seeded
 from benchmarks.creative.faces_training.measures import PictureFeatures
 
-__all__ = [
-    "EncoderConfig",
-    "Identity",
-    "LatentDiscriminator",
-    "LatentPool",
-    "adversarial_loss",
-    "delta_size",
-    "fit_encoder",
-    "identity_loss",
-    "latent_loss",
-    "latent_r1",
-    "pair_loss",
-    "unlocked_rows",
-]
-
 
 class LatentDiscriminator(nn.Module):
     """Is a latent one of the mapping's? Four dense layers; wide: D."""

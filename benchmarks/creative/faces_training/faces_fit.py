@@ -115,31 +115,6 @@ from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.run_settings import check_ranges, seeded
 from benchmarks.creative.faces_training.measures import PictureFeatures, kernel_distance, save_sheet
 
-__all__ = [
-    "AugmentControl",
-    "FacesConfig",
-    "augmented",
-    "blitted",
-    "brightness",
-    "coloured",
-    "contrast",
-    "discriminator_loss",
-    "fit_faces",
-    "generator_loss",
-    "hue",
-    "lazy_adam",
-    "luma_flip",
-    "mirrored",
-    "path_lengths",
-    "r1_penalty",
-    "rotations",
-    "saturation",
-    "scalings",
-    "usual_gamma",
-    "warped",
-]
-
-
 _AXIS = 1 / math.sqrt(3)
 
 

@@ -48,20 +48,6 @@ from adwright.creative.faces.stylegan import Generator
 from adwright.creative.records.encoders import SIDE, EfficientNetLite0
 from adwright.training.run_settings import seeded
 
-__all__ = [
-    "AttributeReader",
-    "MovedAttributes",
-    "PictureFeatures",
-    "as_pixels",
-    "fit_reader",
-    "fitted_direction",
-    "kernel_distance",
-    "moved_attributes",
-    "random_directions",
-    "save_sheet",
-]
-
-
 _AT_A_TIME = 16
 #: Blocks of the network after which the resolution is halved next.
 _ENDS = (2, 4, 10)

@@ -29,12 +29,6 @@ from adwright.core.errors import ConfigError
 from adwright.creative.faces.e4e_file import Named, config_of, require_filter, require_square
 from adwright.creative.faces.stylegan import Generator, GeneratorConfig
 
-__all__ = [
-    "NVIDIA_MARKER",
-    "nvidia_generator",
-]
-
-
 #: A name that every generator of this layout has.
 NVIDIA_MARKER = "synthesis.b4.const"
 

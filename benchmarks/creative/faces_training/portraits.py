@@ -36,17 +36,6 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.core.progress import progress
 
-__all__ = [
-    "LABELS",
-    "STYLE",
-    "DrawnPortraits",
-    "draw_one",
-    "draw_portraits",
-    "drawn_options",
-    "redrawn",
-]
-
-
 STYLE = "pixel-art"
 #: Of each portrait, in this order.
 LABELS = (

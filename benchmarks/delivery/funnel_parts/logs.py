@@ -13,8 +13,6 @@ import polars as pl
 from adwright.core.assets import asset
 from adwright.data.sources.complete_journey import CompleteJourney
 
-__all__ = ["LogFiles", "SetName", "write_log"]
-
 SetName = Literal["movielens", "ml-latest-small", "beauty", "lastfm", "journey"]
 
 

@@ -22,8 +22,6 @@ from benchmarks.common.result import ROOT
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-__all__ = ["PeerRow", "answers_of", "peer_rows"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 RUNNER = ROOT / "benchmarks" / "peers" / "run_next_item.py"

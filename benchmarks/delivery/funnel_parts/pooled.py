@@ -20,8 +20,6 @@ from adwright.metrics.bootstrap import Interval
 from adwright.metrics.two_level import MethodInterval, seed_sums, two_level_ratio
 from benchmarks.common.result import Lead
 
-__all__ = ["PooledLog", "pooled", "two_level"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _DRAWS = 500

@@ -22,8 +22,6 @@ from adwright.core.atomic import atomic_write_text
 from benchmarks.common.result import ROOT
 from benchmarks.delivery.funnel_parts.logs import LogFiles
 
-__all__ = ["Done", "log_to_answer"]
-
 #: Seconds until the service must have answered.
 _PATIENCE = 300
 

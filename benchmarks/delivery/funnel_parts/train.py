@@ -10,8 +10,6 @@ from pathlib import Path
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel
 
-__all__: list[str] = []
-
 
 def main() -> None:
     """Train as the command does."""

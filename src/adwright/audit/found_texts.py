@@ -36,8 +36,6 @@ from adwright.audit.targets.target import Target
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 
-__all__ = ["AttackPlan", "ModelWeights", "choosing_orders", "find_texts"]
-
 _Maker = Callable[
     [AttackGoal, str, Target, "AttackPlan", SpendingMeter, "ModelWeights | None"], Attack | None
 ]

@@ -35,8 +35,6 @@ from adwright.core.errors import AdwrightError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Message
 
-__all__ = ["PreferenceKind", "PreferenceRow", "Preferences", "preferences", "prompt_of"]
-
 #: edit: a person's text over the draft. variant: one draft over another of the same slot.
 PreferenceKind = Literal["edit", "variant"]
 

@@ -40,15 +40,6 @@ from adwright.core.hashing import sha256_file
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun, TuningReport
 
-__all__ = [
-    "PROFILES",
-    "AuthoringRecipe",
-    "Profile",
-    "ProfileSettings",
-    "tune_author",
-    "tune_run_of",
-]
-
 Profile = Literal["smollm2-135m-cpu", "7b-gpu", "13b-gpu", "30b-gpu"]
 
 _TRAIN = "train.jsonl"

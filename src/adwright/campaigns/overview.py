@@ -12,8 +12,6 @@ from adwright.campaigns.store.keys import Key
 from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import Totals
 
-__all__ = ["TenantOverview", "overview"]
-
 
 @dataclass(frozen=True)
 class TenantOverview:

@@ -36,8 +36,6 @@ from adwright.core.errors import AdwrightError
 from adwright.core.progress import printable
 from adwright.core.version import __version__
 
-__all__ = ["Root", "app", "main"]
-
 #: Exit code where the user can do something about it: a wrong file, setting or folder.
 MISTAKE = 2
 #: Exit code after Ctrl-C, as of a shell.

@@ -19,9 +19,9 @@ from adwright.cli.shared import (
 from adwright.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from adwright.data.sources.log import Description, Log
+    from adwright.data.sources.log import Log
     from adwright.data.sources.mapping import LogMapping
-    from adwright.data.sources.summary import LogSummary
+    from adwright.data.sources.summary import Description, LogSummary
     from adwright.data.tasks.from_log import LogTaskConfig
 
 

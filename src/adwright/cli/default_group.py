@@ -10,8 +10,6 @@ from typer.core import TyperGroup
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["DefaultGroup"]
-
 
 class DefaultGroup(TyperGroup):
     """Words that do not begin with a verb of the group are for its first one, whose options its

@@ -33,8 +33,6 @@ from adwright.web.errors import ApiError, allowed_methods
 from adwright.web.gate import Gate, ServiceMetrics
 from adwright.web.server import Connections
 
-__all__ = ["call_oneself", "create_console_app", "static_file"]
-
 _router = APIRouter()
 _log = logging.getLogger("adwright.service")
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}

@@ -9,8 +9,6 @@ import polars as pl
 
 from adwright.core.errors import ValueInvalidError
 
-__all__ = ["Check", "Locate", "check_unique", "in_file", "raise_at", "run_checks"]
-
 # Maps a row of the whole table to the file that holds it and its row there: a table may be a
 # folder of parts.
 Locate = Callable[[int], tuple[str, int]]

@@ -34,16 +34,6 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.columns import is_category
 
-__all__ = [
-    "RULE",
-    "ColumnKind",
-    "FoundColumn",
-    "check_column_kinds",
-    "find_kinds",
-    "number_kind",
-    "with_kinds",
-]
-
 ColumnKind = Literal["category", "number", "list", "text", "none"]
 
 #: The rule of whole numbers, in one sentence.

@@ -13,24 +13,6 @@ from adwright.core.errors import SchemaError
 from adwright.data.checks import Check
 from adwright.data.time import FIRST, LAST
 
-__all__ = [
-    "NOT_IDS",
-    "TIME",
-    "ArrowStream",
-    "TableInMemory",
-    "as_polars",
-    "check_columns",
-    "check_types",
-    "conform",
-    "empty_table",
-    "from_arrow",
-    "in_years",
-    "is_category",
-    "need_columns",
-    "present",
-    "text_checks",
-]
-
 TIME = pa.timestamp("us", tz="UTC")
 
 #: Units of a timestamp: its name, and microseconds in it. Nanoseconds end in the year 2262 anyway.

@@ -27,18 +27,6 @@ from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
 from adwright.data.vocabulary import Vocabulary
 
-__all__ = [
-    "ABSENT",
-    "Feature",
-    "FeatureSpec",
-    "ItemTable",
-    "Kind",
-    "MultiCodes",
-    "Of",
-    "check_feature_types",
-    "fit_spec",
-]
-
 Kind = Literal["categorical", "hashed", "bucketised", "numeric", "multi", "sequence"]
 Of = Literal["user", "item", "context"]
 _BLOCK = 1 << 14

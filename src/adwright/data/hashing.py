@@ -31,8 +31,6 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import SchemaError
 
-__all__ = ["hash_expr", "hash_order", "mix64"]
-
 _U64 = np.uint64
 _MASK = (1 << 64) - 1
 _GOLDEN = _U64(0x9E3779B97F4A7C15)

@@ -17,21 +17,6 @@ import polars as pl
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import TAKING_KINDS
 
-__all__ = [
-    "BOUGHT",
-    "REPEAT_SHARE",
-    "Again",
-    "TakenBack",
-    "again_in_words",
-    "check_history",
-    "events_file",
-    "final_kinds",
-    "kinds_of",
-    "learn_again",
-    "only_history",
-    "take_back",
-]
-
 #: Items are taken again where at least this share of what is taken was had before.
 REPEAT_SHARE = 0.01
 _PAIR = ["user_id", "item_id"]

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 
 from adwright.data.columns import NOT_IDS
 
-__all__ = ["LONGEST_ID", "PRINTABLE", "first_bad_id", "warn_of_bad_ids", "why_no_id"]
-
 #: Characters: four bytes each at most, and PostgreSQL bounds a row of an index.
 LONGEST_ID = 500
 #: No C0 controls, no DEL; a class that Python's, Rust's and ECMAScript's expressions share.

@@ -27,16 +27,6 @@ from numpy.typing import NDArray
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_order
 
-__all__ = [
-    "FutureCount",
-    "Leak",
-    "find_future_counts",
-    "find_leaks",
-    "item_numbers",
-    "rank_auc",
-    "warn_of_leaks",
-]
-
 #: Alone, nothing that is known before a response separates so well. The strongest honest feature
 #: that we know of, popularity in a shop of groceries, reaches .89.
 ALONE = 0.97

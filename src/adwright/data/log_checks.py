@@ -9,8 +9,6 @@ import polars as pl
 
 from adwright.core.errors import ValueInvalidError
 
-__all__ = ["check_context", "check_kinds", "check_splits", "context_value"]
-
 #: Columns of a log that are context as well.
 _COLUMNS = ("creative_id", "campaign_id")
 _SPLITS = {"train": "training", "valid": "validation", "test": "test"}

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from adwright.data.ranges import run_starts
 
-__all__ = ["PairCounts", "most_popular"]
-
 Ints = NDArray[np.int64]
 
 

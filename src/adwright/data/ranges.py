@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distinct", "ranges", "run_starts"]
-
 
 def ranges(
     starts: NDArray[np.integer], lengths: NDArray[np.integer]

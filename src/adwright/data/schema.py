@@ -33,27 +33,6 @@ from adwright.data.columns import (
     text_checks,
 )
 
-__all__ = [
-    "ACTION_KINDS",
-    "CAMPAIGN_SCHEMA",
-    "CREATIVE_SCHEMA",
-    "EVENT_SCHEMA",
-    "KINDS",
-    "RESPONSE_KINDS",
-    "TAKING_KINDS",
-    "Catalogue",
-    "EventKind",
-    "as_events",
-    "check_events",
-    "check_items",
-    "check_items_known",
-    "empty_events",
-    "validate_campaigns",
-    "validate_creatives",
-    "validate_events",
-    "validate_items",
-]
-
 EventKind = Literal[
     "impression",  # the item was shown
     "view",  # its page was opened

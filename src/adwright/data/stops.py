@@ -29,8 +29,6 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["Stops", "stopped"]
-
 _PAIR = ["item_id", "creative_id"]
 _COLUMNS = [*_PAIR, "time", "user_id", "event_id", "context"]
 

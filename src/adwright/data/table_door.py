@@ -22,18 +22,6 @@ from typing import Any, NamedTuple
 from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError, SchemaError
 
-__all__ = [
-    "CURRENCY",
-    "NamedTable",
-    "TableSpec",
-    "bare_name",
-    "find_column",
-    "listed",
-    "synonyms",
-    "table_specs",
-    "usual_columns",
-]
-
 #: Names that an error shows, and characters of each.
 _SHOWN, _CHARACTERS = 20, 60
 #: Names that are looked through for one that is alike.

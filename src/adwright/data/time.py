@@ -5,16 +5,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = [
-    "FIRST",
-    "LAST",
-    "MICROSECONDS_PER_DAY",
-    "MICROSECONDS_PER_HOUR",
-    "MICROSECONDS_PER_SECOND",
-    "SECONDS_PER_DAY",
-    "SECONDS_PER_WEEK",
-]
-
 SECONDS_PER_DAY = 86_400
 SECONDS_PER_WEEK = 7 * SECONDS_PER_DAY
 MICROSECONDS_PER_SECOND = 1_000_000

@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["Vocabulary"]
-
 # Below so many values a dictionary of Python is quicker than hashing them all at once.
 _FEW = 256
 

@@ -26,18 +26,6 @@ if TYPE_CHECKING:
     from adwright.data.tasks.next_basket import NextBasket
     from adwright.delivery.stages.histories import Histories
 
-__all__ = [
-    "EPOCH",
-    "VISITS",
-    "Calibration",
-    "answers_by_stage",
-    "calibrated",
-    "fit_calibration",
-    "fit_to_histories",
-    "fit_to_visits",
-    "latest_visits",
-]
-
 #: Of each stage in which a model answers; empty where it is not calibrated.
 Calibration = Mapping[str, ListCalibrator]
 #: Visits that are asked.

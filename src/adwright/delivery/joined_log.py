@@ -19,8 +19,6 @@ from adwright.data.sources.log import Log
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.delivery.stages.histories import microseconds
 
-__all__ = ["JoinedLog", "join_logs"]
-
 #: A clock may be ahead by so much.
 _AHEAD = timedelta(hours=1)
 #: Shares of what was written that are a fault: events from the future, of items without a past,

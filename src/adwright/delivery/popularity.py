@@ -23,8 +23,6 @@ from adwright.delivery.calibrated import Calibration, calibrated
 from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.models.calibration import ListCalibrator
 
-__all__ = ["KIND", "Popularity", "load_popularity", "save_popularity"]
-
 KIND = "popularity"
 _ITEMS = "items.json"
 _SPARE = 20  # candidates beyond the places, for policies that skip some

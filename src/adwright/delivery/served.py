@@ -46,17 +46,6 @@ from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 
-__all__ = [
-    "ALONE",
-    "KIND",
-    "Alone",
-    "ServedModel",
-    "as_trained",
-    "catalogue_of",
-    "history_kinds_of",
-    "load_alone",
-]
-
 KIND = "served"
 #: Kinds of artifacts that serve alone.
 ALONE = (RANKER, RETRIEVER, SEQUENCE)

@@ -21,10 +21,9 @@ from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.history_kinds import check_history
 from adwright.data.sources.log import PublicLog, open_log
 from adwright.data.tasks.attributed_sequences import read_sequences
-from adwright.data.tasks.task import SPLITS, Task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task
 from adwright.data.time import MICROSECONDS_PER_DAY
-
-__all__ = ["HistoryLog", "model_folder", "open_history", "training_log"]
 
 #: What a run folder calls the model that it made.
 _MODELS = ("model", "ranker", "deployment")

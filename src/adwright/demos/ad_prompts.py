@@ -19,8 +19,6 @@ from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.lm.engine.generation import GenerationConfig, Message
 
-__all__ = ["AD_SLOTS", "HEADLINE", "AdSlot", "with_headline"]
-
 #: Name of the fact that the headline above a text is.
 HEADLINE = "Headline"
 

@@ -28,8 +28,6 @@ from adwright.demos.folder import claim_folder, remove_ours
 from adwright.demos.shelf import shelf_products
 from adwright.training.loop.stage_timer import Stages
 
-__all__ = ["AdsDemoConfig", "AdsDemoResult", "ads_demo", "counts_of", "journey_shelf", "remove_ads"]
-
 _MARK = "demo.json"
 AdsJudge = Callable[[Sequence[ProductAd], Path], JudgedAds | None]
 RoomOpener = Callable[[], AbstractAsyncContextManager[AdRoom]]

@@ -22,8 +22,6 @@ from adwright.creative.pages import judged_by, shown_ads, write_ads_page
 from adwright.creative.records.ads_table import AdColumns, read_ads
 from adwright.demos.ads_program import ProductAd
 
-__all__ = ["JUDGES", "JudgedAds", "judge_ads"]
-
 #: Of the package: a folder a judge, and their card.
 JUDGES = Path(__file__).parent / "judges"
 _NAMES = ("clicks", "recall")

@@ -14,8 +14,6 @@ from adwright.authoring.checks.finding import Finding
 from adwright.demos.ads_program import ProductAd, WrittenText
 from adwright.demos.folder import write_demo_page
 
-__all__ = ["AdCounts", "ad_rows", "marked", "told", "write_ads_page"]
-
 
 @dataclass(frozen=True)
 class AdCounts:

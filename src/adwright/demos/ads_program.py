@@ -35,8 +35,6 @@ from adwright.programs.frontend.flow import Flow, TextFuture
 from adwright.programs.program import SemanticCall
 from adwright.programs.runner import ChainEngine, Session
 
-__all__ = ["ADAPTER", "AdRoom", "ProductAd", "WrittenText", "open_room", "write_ads"]
-
 #: The adapter that ships with the package, and its model card.
 ADAPTER = Path(__file__).parent / "adapter"
 _CALLED = "ads"

@@ -46,15 +46,6 @@ from adwright.demos.folder import claim_folder, remove_ours, write_demo_page
 from adwright.lm.open_model import LmSpec, open_lm
 from adwright.training.loop.stage_timer import Stages
 
-__all__ = [
-    "EPS",
-    "AuditDemoConfig",
-    "AuditDemoResult",
-    "SoldProduct",
-    "audit_demo",
-    "remove_audit",
-]
-
 #: Log-odds that a text may move: the chance of a product by a twentieth of itself, about.
 EPS = 0.05
 _MARK = "demo.json"

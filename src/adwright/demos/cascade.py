@@ -63,8 +63,6 @@ from adwright.training.ranking.fit import FitConfig
 from adwright.training.ranking.frames import item_names
 from adwright.training.retrieval.fit import RetrievalConfig
 
-__all__ = ["CascadeDemoConfig", "CascadeDemoResult", "cascade_demo", "remove_demo", "small_build"]
-
 Ints = NDArray[np.int64]
 _MARK = "cascade.json"
 #: Of a person and a basket worth looking at: events before it, items in it.

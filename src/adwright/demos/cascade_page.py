@@ -10,8 +10,6 @@ from pathlib import Path
 from adwright.delivery.cascade.trial import OrderQuality, StageQuality
 from adwright.demos.folder import write_demo_page
 
-__all__ = ["CascadeMeasures", "ShownDecision", "SlateItem", "write_cascade_page"]
-
 #: What each stage is, for a reader.
 _STAGES = {
     "retrieve": "retrieve: two towers, own past",

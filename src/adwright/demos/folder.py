@@ -12,8 +12,6 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.metrics.reports.page import page_environment
 
-__all__ = ["claim_folder", "remove_ours", "require_ours", "write_demo_page"]
-
 
 def require_ours(folder: Path, mark: str) -> None:
     """Raise ResourceError where the folder holds something and not the file `mark`, which every

@@ -26,8 +26,6 @@ from adwright.training.ranking.config import RunConfig, TaskConfig, default_fit,
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, run
 
-__all__ = ["DemoConfig", "DemoResult", "add_links", "demo", "households_shown"]
-
 _MARK = "demo.json"
 _PICTURED = 18  # past purchases in the picture of activations
 _LIVELY = 100  # events of a person whose history is worth looking at

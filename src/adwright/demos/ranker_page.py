@@ -30,8 +30,6 @@ from adwright.training.ranking.run import RunResult
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["Activated", "Household", "ShownProduct", "write_page"]
-
 
 @dataclass(frozen=True)
 class Activated:

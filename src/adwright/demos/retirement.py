@@ -21,13 +21,6 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.folder import claim_folder, remove_ours
 from adwright.training.loop.stage_timer import Stages
 
-__all__ = [
-    "RetirementDemoConfig",
-    "RetirementDemoResult",
-    "remove_retirement",
-    "retirement_demo",
-]
-
 _MARK = "demo.json"
 
 

@@ -20,8 +20,6 @@ import polars as pl
 
 from adwright.authoring.tasks.product import Product
 
-__all__ = ["readable_name", "readable_size", "shelf_product", "shelf_products"]
-
 #: Characters after which the data set cuts a name.
 _CUT = 30
 _WORD = re.compile(r"[A-Z][A-Z'.]*")

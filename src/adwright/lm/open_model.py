@@ -39,18 +39,6 @@ from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
 if TYPE_CHECKING:
     from adwright.lm.engine.generation import LanguageModel
 
-__all__ = [
-    "ENGINES",
-    "LOCAL_ENGINES",
-    "EngineConfig",
-    "LmSpec",
-    "LocalConfig",
-    "adapter_hash",
-    "is_installed",
-    "open_lm",
-    "open_model",
-]
-
 #: Engines that run a model on this machine; the paged one's config is a `TorchConfig`.
 LocalConfig = (
     OpenVinoConfig  # first: "auto" takes it where it can

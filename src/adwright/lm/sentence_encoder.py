@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from adwright.core.assets import ASSETS, asset
 from adwright.core.errors import AssetError, MissingExtraError
 
-__all__ = ["SentenceEncoder"]
-
 _TOKENS_AT_A_TIME = 4096
 
 

@@ -50,18 +50,6 @@ from adwright.core.errors import AdwrightError, DataError, ResourceError
 from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec, open_lm
 
-__all__ = [
-    "AskedRun",
-    "OpenScreens",
-    "RunDesk",
-    "ToldRun",
-    "do_task",
-    "holding",
-    "is_held",
-    "main",
-    "run_in_process",
-]
-
 DOCUMENT, POLICY, MACROS, RUNS = "document.txt", "policy.toml", "macros", "runs"
 _MODULE = "adwright.service.agent_worker"
 _OPEN_SECONDS, _CLOSE_SECONDS = 60.0, 5.0

@@ -35,8 +35,6 @@ from adwright.web.key_cache import KeyCache
 from adwright.web.server import Connections
 from adwright.web.turns import Turns
 
-__all__ = ["create_app"]
-
 _DESCRIPTION = """
 Decides who sees what, and logs what it decides.
 

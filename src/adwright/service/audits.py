@@ -26,8 +26,6 @@ from adwright.service.decide.routes import Reads, State
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
 
-__all__ = ["AuditOut", "AuditTier", "AuditsOut", "GateOut", "audit", "audits", "router"]
-
 router = APIRouter(route_class=BodyRoute)
 _REPORT = "report.json"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

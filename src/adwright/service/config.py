@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from adwright.web.limits import GateLimits, is_positive, require
 
-__all__ = ["ServiceConfig"]
-
 _COUNTS = (
     "batch_size",
     "max_queue",

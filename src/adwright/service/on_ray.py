@@ -37,8 +37,6 @@ from adwright.web.server import listen
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["ENVIRONMENT", "NAME", "connected", "deploy"]
-
 #: Of the application on the cluster.
 NAME = "adwright"
 #: Nothing large is passed between processes.

@@ -39,8 +39,6 @@ from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.retrain import retrain_two_tower
 from adwright.web.server import on_loopback
 
-__all__ = ["local_service", "remote_service", "two_tower_retrain"]
-
 _TENANT = "simulation"
 
 

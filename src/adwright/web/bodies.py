@@ -26,8 +26,6 @@ from pydantic_core import from_json
 from adwright.web.errors import ApiError
 from adwright.web.gate import admitted
 
-__all__ = ["BodyRoute"]
-
 #: Objects and lists, fields of objects, and commas, of one body; a large body may not have more
 #: objects and lists than its model can take.
 _CONTAINERS = 10_000

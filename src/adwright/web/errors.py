@@ -21,21 +21,6 @@ from starlette.routing import Match
 
 from adwright.core.errors import AdwrightError, ResourceError
 
-__all__ = [
-    "ApiError",
-    "Busy",
-    "ErrorBody",
-    "ErrorCode",
-    "ErrorDetail",
-    "ErrorOut",
-    "add_error_handlers",
-    "allowed_methods",
-    "described",
-    "error_docs",
-    "error_response",
-    "own_error_response",
-]
-
 ErrorCode = Literal[
     "invalid",  # 422: a field is missing, unknown or out of range
     "bad_request",  # 400: the body is not JSON

@@ -20,8 +20,6 @@ from typing import Generic, TypeVar
 from adwright.core.clock import Clock
 from adwright.web.lanes import in_thread, store_is_silent
 
-__all__ = ["KeyCache"]
-
 T = TypeVar("T")
 _MOST = 10_000
 #: Two, so that one that never ends does not shut the door for good.

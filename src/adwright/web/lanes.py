@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 
 from adwright.web.errors import ApiError, Busy
 
-__all__ = ["Lane", "in_thread", "store_is_silent"]
-
 T = TypeVar("T")
 
 

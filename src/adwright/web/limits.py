@@ -11,8 +11,6 @@ from adwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["GateLimits", "is_positive", "require"]
-
 
 @dataclass(frozen=True)
 class GateLimits:

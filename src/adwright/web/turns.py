@@ -21,8 +21,6 @@ from contextlib import asynccontextmanager
 from adwright.core.clock import Clock
 from adwright.web.errors import Busy
 
-__all__ = ["Turns"]
-
 #: The loop is late from so many seconds on.
 _LATE = 0.003
 #: Requests that a tenant may have in work at least and at most; what the number loses and gains

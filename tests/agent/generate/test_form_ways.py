@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.agent.document.elements import Locator
-from adwright.agent.generate.field_values import DocumentForms, column_of
+from adwright.agent.document.elements import Locator, column_of
+from adwright.agent.generate.field_values import DocumentForms
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()

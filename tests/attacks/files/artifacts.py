@@ -25,8 +25,6 @@ from adwright.service.registry.registry import POINTER, FolderModels, publish
 from tests.attacks.attack import GIB, Area, Attack
 from tests.attacks.files.forging import entry, forge, refused, refuses, rewrite, small
 
-__all__ = ["AREAS"]
-
 Spoil = Callable[[Path], object]
 
 

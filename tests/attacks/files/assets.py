@@ -26,8 +26,6 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ArtifactError, AssetError
 from tests.attacks.attack import Area, Attack
 
-__all__ = ["AREAS"]
-
 MEMBERS = {"tiny/data/a.csv": b"x,y\n1,2\n", "tiny/data/b.csv": b"z\n"}
 KILLS = 25
 

@@ -15,8 +15,6 @@ from adwright.core.errors import ArtifactError
 from adwright.core.hashing import content_hash, sha256_bytes
 from tests.attacks.attack import Attack
 
-__all__ = ["entry", "forge", "refused", "refuses", "rewrite", "small"]
-
 
 def small(folder: Path) -> Path:
     """A fresh artifact of two tensors and two files in `folder`."""

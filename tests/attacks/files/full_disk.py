@@ -22,8 +22,6 @@ from adwright.data.sources.tables import write_events
 from tests.attacks.attack import Area, Attack, scratch_folder
 from tests.attacks.files.assets import fresh, pinned, wheel_of
 
-__all__ = ["AREAS"]
-
 
 @contextmanager
 def full_disk() -> Iterator[Path]:

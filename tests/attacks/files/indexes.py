@@ -16,8 +16,6 @@ from adwright.delivery.index.index import load_index as load
 from tests.attacks.attack import Area, Attack
 from tests.attacks.files.forging import forge
 
-__all__ = ["AREAS"]
-
 N, D, K = 400, 8, 5
 KINDS: dict[str, IndexConfig] = {
     **{

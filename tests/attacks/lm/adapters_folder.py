@@ -24,8 +24,6 @@ from tests.attacks.lm.served import Served, served
 from tests.support.lm.adapter_engine import saved_parts
 from tests.support.lm.tiny_llama import save_tiny
 
-__all__ = ["AREAS", "Shop", "shop"]
-
 Arrays = dict[str, Any]
 #: Seconds in which a scan has to have its answer.
 SCAN = 20.0

@@ -17,8 +17,6 @@ from tests.attacks.attack import Area, Attack
 from tests.attacks.lm.served import SMOLLM2, Served, alive, served, until
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 
-__all__ = ["AREAS"]
-
 #: Seconds in which the engine has to be there again; the default model takes some to be read.
 BACK = {"llamacpp": 30.0, "openvino": 120.0}
 #: Of one request, in all attacks.

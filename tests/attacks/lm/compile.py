@@ -12,8 +12,6 @@ from tests.attacks.attack import Area, Attack
 from tests.attacks.lm.forms import FORMS
 from tests.attacks.lm.lm_door import REFUSED, LmDoor, lm_door
 
-__all__ = ["AREAS"]
-
 #: Run at each change.
 _QUICK = {
     "a chain of 10,000 definitions",

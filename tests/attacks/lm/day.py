@@ -27,8 +27,6 @@ import numpy as np
 from benchmarks.service._client import Answer, Pool
 from tests.attacks.attack import Area, Attack
 
-__all__ = ["AREAS"]
-
 SEED = 20261127
 ROUNDS, QUICK_ROUNDS = 1440, 6
 WARM = ROUNDS // 4

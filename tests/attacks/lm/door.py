@@ -20,7 +20,8 @@ from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.server import listen, serve
-from benchmarks.common.processes import ROOT, command
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 from tests.attacks.attack import Area, Attack
 
 KEY = "s3cret"

@@ -15,8 +15,6 @@ import httpx
 from tests.attacks.attack import Area, Attack
 from tests.attacks.lm.served import SMOLLM2, Served, served, until
 
-__all__ = ["AREAS"]
-
 TOKENS = list(range(1000, 2500))
 #: What is asked for, three times at once, and the path. Each takes far longer than the caller
 #: stays.

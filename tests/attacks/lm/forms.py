@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import Any
 
-__all__ = ["FORMS", "LATE", "Form", "chained", "nested", "rule_chain"]
-
 #: The field `structured_outputs` of a request.
 Form = Mapping[str, Any]
 _TEXT: dict[str, Any] = {"type": "string"}

@@ -13,8 +13,6 @@ from typing import Any
 
 import httpx
 
-__all__ = ["ENGINES", "REFUSED", "LmDoor", "lm_door"]
-
 #: What a request that is wrong may be answered with.
 REFUSED = frozenset((400, 404, 413, 422))
 #: Name of the model, and how many tokens it knows, by engine.

@@ -17,8 +17,6 @@ from tests.attacks.attack import Area, Attack
 from tests.attacks.lm.adapters_folder import Shop, shop
 from tests.support.lm.adapter_engine import saved_parts
 
-__all__ = ["AREAS"]
-
 _HEAD = {"content-type": "application/json"}
 
 

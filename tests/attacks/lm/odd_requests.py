@@ -9,8 +9,6 @@ from typing import Any
 
 from tests.attacks.lm.lm_door import REFUSED
 
-__all__ = ["OddRequest", "odd_requests"]
-
 _FINE = frozenset((200,))
 _EITHER = REFUSED | _FINE
 _NAN, _INF = float("nan"), float("inf")

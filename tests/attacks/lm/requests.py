@@ -11,8 +11,6 @@ from tests.attacks.lm.forms import FORMS, LATE
 from tests.attacks.lm.lm_door import ENGINES, REFUSED, LmDoor, lm_door
 from tests.attacks.lm.odd_requests import odd_requests
 
-__all__ = ["AREAS"]
-
 _NEEDS = {"adapters": "transformers", "llamacpp": "xllamacpp", "openvino": "openvino_genai"}
 #: Run at each change, on each engine; on OpenVINO, whose pipeline takes long to open, some of them.
 _QUICK_ON_OPENVINO = {

@@ -16,8 +16,6 @@ from typing import Any
 
 import httpx
 
-__all__ = ["SMOLLM2", "Served", "alive", "served", "until"]
-
 SMOLLM2 = "smollm2-135m-instruct"
 #: Whether a server that is told to end has ended: its own bounds are 30 s for requests and 10 s for
 #: work beyond.

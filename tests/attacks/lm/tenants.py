@@ -20,8 +20,6 @@ from tests.attacks.attack import Area, Attack
 from tests.attacks.lm.served import Served, served, until
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 
-__all__ = ["AREAS"]
-
 RUNNING, QUEUE = 4, 16
 HONEST: dict[str, Any] = {"prompt": "the best tea", "max_tokens": 24, "temperature": 1.0}
 #: What those who flood ask for, and at how many connections.

@@ -30,12 +30,11 @@ from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from adwright.web.server import listen
-from benchmarks.common.processes import ROOT, command
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 from benchmarks.service._client import Answer, Pool, post
 from tests.attacks.attack import Area, Attack
 from tests.support.delivery.cascade_parts import deployment
-
-__all__ = ["AREAS"]
 
 SEED = 20261127
 ROUNDS, QUICK_ROUNDS = 24 * 60, 20

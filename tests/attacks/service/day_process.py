@@ -22,8 +22,6 @@ from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import FolderModels
 from adwright.web.server import serve
 
-__all__ = ["LaterClock"]
-
 
 class LaterClock(SystemClock):
     """The machine's clock, later by what it was pushed on."""

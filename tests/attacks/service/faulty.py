@@ -22,8 +22,6 @@ from adwright.service.registry.deployed import BatchRecommender, Deployed
 from adwright.service.registry.loading import load_deployed
 from benchmarks.service import _process
 
-__all__ = ["GO_ON", "MODULE"]
-
 MODULE = "tests.attacks.service.faulty"
 GO_ON = "go-on"
 SLOW_SECONDS = 0.2

@@ -20,10 +20,9 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.common.processes import ROOT, command
+from benchmarks.common.processes import command
+from benchmarks.common.result import ROOT
 from benchmarks.service._client import Pool, post
-
-__all__ = ["Honest", "ask"]
 
 #: Seconds after which an answer does not come any more.
 PATIENCE = 20.0

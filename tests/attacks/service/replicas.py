@@ -26,8 +26,6 @@ from adwright.service.registry.registry import publish
 from tests.attacks.attack import Area, Attack
 from tests.attacks.service.running import Caller
 
-__all__ = ["AREAS"]
-
 REPLICAS = 2
 
 

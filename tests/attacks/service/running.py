@@ -30,8 +30,6 @@ from benchmarks.service._process import Service
 from tests.attacks.attack import NotKept
 from tests.attacks.service.honest import Honest, ask
 
-__all__ = ["ATTACKER", "HONEST", "THIRD", "Caller", "Running", "caller", "kept", "running"]
-
 ATTACKER, HONEST, THIRD = "attacker", "honest", "third"
 VERSION = "popular"
 #: Runs in quiet before the first attack, and after how many attacks another one follows.

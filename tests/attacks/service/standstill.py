@@ -26,8 +26,6 @@ from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from benchmarks.service._process import Service
 
-__all__ = ["TENANTS", "Shop", "Watch", "call", "require_kept", "shop", "stand_still"]
-
 TENANTS = ("acme", "umbrella")
 START = "2024-05-01T12:00:00Z"
 #: What the service promises: a decision's deadline and grace, the time of events and of the store.

@@ -37,8 +37,6 @@ from tests.attacks.service.standstill import (
 )
 from tests.support.store.postgres import Postgres, programs, running
 
-__all__ = ["AREAS"]
-
 #: Room for the start of a service, its end and its recovery, beside what an attack says itself.
 AROUND = 120.0
 _FREEZE = """

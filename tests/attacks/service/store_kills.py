@@ -28,8 +28,6 @@ from tests.support.store.events import START
 from tests.support.store.postgres import Postgres, programs, running
 from tests.support.store.store_processes import compact, post_and_tell, start
 
-__all__ = ["AREAS"]
-
 SQLITE_KILLS, SERVER_KILLS, CRASHES, SERVED_CRASHES = 60, 30, 8, 5
 #: More than the writers get done before they are killed.
 MANY = 20_000

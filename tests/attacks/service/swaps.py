@@ -25,8 +25,6 @@ from tests.attacks.attack import GIB, Area, Attack
 from tests.attacks.files.forging import forge, rewrite
 from tests.attacks.service.running import HONEST, THIRD, Caller, Running, caller, running
 
-__all__ = ["AREAS"]
-
 #: Sends to and fro in the soak, and hot swaps in it, of which every third is garbage.
 SOAK, SWAPS, CALLERS = 20_000, 48, 4
 TARGET = THIRD

@@ -18,8 +18,6 @@ from tests.attacks.attack import Area, Attack
 from tests.attacks.service.faulty import GO_ON, MODULE
 from tests.attacks.service.running import ATTACKER, THIRD, VERSION, Running, caller, kept, running
 
-__all__ = ["AREAS"]
-
 Attacker = Callable[[threading.Event], object]
 #: What the attackers were answered with, which says that they were at work.
 Statuses = Counter[int]

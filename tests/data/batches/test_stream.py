@@ -20,7 +20,8 @@ from adwright.data.batches.batch import Batch
 from adwright.data.batches.stream import Position, Stream, StreamConfig, to_batch
 from adwright.data.batches.window import Piece, encode_rows
 from adwright.data.features import FeatureSpec
-from adwright.data.tasks.task import SPLITS, Split, Task
+from adwright.data.tasks.split import SPLITS, Split
+from adwright.data.tasks.task import Task
 from tests.support.data.small_log import Tables
 
 CONFIG = StreamConfig(groups_per_batch=5, rows_per_group=4, window=2, seed=3)

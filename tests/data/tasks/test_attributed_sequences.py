@@ -8,7 +8,8 @@ import pytest
 
 from adwright.core.errors import FileUnreadableError, ValueInvalidError
 from adwright.data.tasks.attributed_sequences import SEQUENCE_FEATURES, build_sequences_task
-from adwright.data.tasks.task import SPLITS, Task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task
 
 SEQUENCES = {"7": ["a", "b", "c", "b", "d"], "8": ["d", "a"], "9": ["e"], "x": list("edcba")[:4]}
 ATTRIBUTES = '{"a": [1, 2], "b": [2], "c": [], "unheard of": [9]}'

@@ -16,7 +16,8 @@ from adwright.data.tasks.choice import (
 )
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.data.tasks.task import SPLITS, Split, Task
+from adwright.data.tasks.split import SPLITS, Split
+from adwright.data.tasks.task import Task
 from tests.support.data.small_next_basket import small_task
 
 CONFIG = ChoiceConfig(train=0, valid=0, test=0, draws=Draws(number=10), min_count=2)

@@ -21,7 +21,8 @@ from adwright.data.tasks.from_log import (
     build_task_of_log,
     log_features,
 )
-from adwright.data.tasks.task import SPLITS, Task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task
 
 START = datetime(2024, 1, 1, 20, tzinfo=UTC)
 CONFIG = LogTaskConfig(context=("device", "campaign_id"), numbers=("depth",))

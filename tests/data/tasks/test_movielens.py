@@ -8,7 +8,8 @@ import pytest
 
 from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.movielens import MOVIELENS_FEATURES, build_movielens_task
-from adwright.data.tasks.task import SPLITS, Task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from adwright.data.tasks.response import (
     build_response_task,
     response_parts,
 )
-from adwright.data.tasks.task import SPLITS, Split, Task
+from adwright.data.tasks.split import SPLITS, Split
+from adwright.data.tasks.task import Task
 from tests.support.data.small_journey import transactions, write_journey
 
 CONFIG = ResponseConfig()

@@ -16,7 +16,8 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.data.features import Feature, fit_spec
-from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
+from adwright.data.tasks.split import SPLITS, Split
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 from tests.support.data.small_log import FEATURES, Tables, make_tables, write
 
 

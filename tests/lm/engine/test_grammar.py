@@ -6,14 +6,9 @@ pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.compiling.bounds import ConstraintBounds
+from adwright.lm.compiling.compiler import refused
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.engine.hf_tokens import (
-    check_bounds,
-    check_constraint,
-    check_template,
-    compiled,
-    refused,
-)
+from adwright.lm.engine.hf_tokens import check_bounds, check_constraint, check_template, compiled
 
 
 def test_good_ones_pass() -> None:

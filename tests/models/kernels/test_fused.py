@@ -15,10 +15,11 @@ from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.core.vector_code import LANES
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels import fused as hstu_fused
+from adwright.models.kernels.attention_spec import AttentionSpec
 from adwright.models.kernels.fused import fused_for
 from adwright.models.kernels.fused_loops import LEAST, MOST
 from adwright.models.kernels.mfalcon_loops import COLUMNS, ROWS
-from adwright.models.kernels.silu_attention import AttentionSpec, silu_attention
+from adwright.models.kernels.silu_attention import silu_attention
 from adwright.models.kernels.triton_attention import triton_for
 from tests.models.kernels.test_silu_attention import inputs, with_gradients
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from adwright.core.vector_code import LANES, has_pairs
 from adwright.models.kernels import dropped_attention as module
+from adwright.models.kernels.attention_spec import AttentionSpec
 from adwright.models.kernels.dropped_attention import dropped_attention
 from adwright.models.kernels.silu import (
     GROUP_PAIRS,
@@ -26,7 +27,7 @@ from adwright.models.kernels.silu import (
     slope,
     weigh,
 )
-from adwright.models.kernels.silu_attention import AttentionSpec, silu_attention
+from adwright.models.kernels.silu_attention import silu_attention
 from tests.models.kernels.test_silu_attention import inputs, with_gradients
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
-from adwright.models.kernels.attention_spec import Bounds, pairs
-from adwright.models.kernels.silu_attention import AttentionSpec, silu_attention
+from adwright.models.kernels.attention_spec import AttentionSpec, Bounds, pairs
+from adwright.models.kernels.silu_attention import silu_attention
 
 #: Every kernel that runs here, with the widest type it computes in.
 KERNELS = {"bucketed": torch.float64, "fused": torch.float32}

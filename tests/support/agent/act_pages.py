@@ -14,8 +14,6 @@ from adwright.agent.document.elements import (
 from adwright.agent.generate.field_values import DocumentForms
 from adwright.agent.generate.task import TaskIntent, read_intent, read_task
 
-__all__ = ["NOTES", "ROOMS", "document", "forms", "intent", "part"]
-
 
 def part(
     name: str,

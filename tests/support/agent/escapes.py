@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ESCAPES"]
-
 _DUNDERS = [
     "__import__('os').system('id')",
     "x = ().__class__.__bases__[0].__subclasses__()",

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from adwright.agent.drivers.protocol import PendingRequest, RequestKind
 from adwright.agent.policy.origins import OriginRules
 
-__all__ = ["CASES", "RULES", "OriginCase"]
-
 RULES = OriginRules(
     origins=("https://shop.example", "http://127.0.0.1:8000"),
     resources=("https://cdn.example",),

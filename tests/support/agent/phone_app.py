@@ -10,8 +10,6 @@ from adwright.agent.document.elements import AppDocument, AppState, EffectClass,
 from adwright.agent.document.finding import skeleton_of
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 
-__all__ = ["APP", "ShopPhone", "drawn", "node", "phone_document", "view_of"]
-
 PACKAGE = "com.shop.ads"
 APP = app_address(PACKAGE)
 

@@ -23,8 +23,6 @@ import pytest
 
 from adwright.agent.android.adb import AdbSettings
 
-__all__ = ["PhoneMachine", "phone_machine"]
-
 _SCRIPTS = Path(__file__).with_name("phone")
 _ADBD = "usr/lib/android-sdk/platform-tools/adbd"
 #: Where `make phone` unpacks it, and where it is installed.

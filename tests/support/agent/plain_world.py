@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.agent.language.values import ElementHandle, SecretName, matching_handles
 
-__all__ = ["PlainWorld"]
-
 
 @dataclass
 class PlainWorld:

@@ -34,8 +34,6 @@ from adwright.agent.language.script import (
 )
 from tests.support.agent.shop_document import shop_document
 
-__all__ = ["damaged", "scripts"]
-
 _NAMES = ("a", "b", "row", "total")
 _TEXTS = ("", "Spring", "é 漢", 'a "b" \\', "line\nline", "12.50", "__class__", "{0}", *ATTRIBUTES)
 _ELEMENTS = (*(one.name for one in shop_document().elements), "missing__one")

@@ -9,8 +9,6 @@ from typing import Literal
 
 from adwright.agent.drivers.protocol import ScreenNode
 
-__all__ = ["Answer", "Offer", "ShopApp"]
-
 Lie = Literal["", "status", "silent"]
 
 

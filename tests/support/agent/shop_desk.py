@@ -17,8 +17,6 @@ from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_reader import ReadingShopDriver
 
-__all__ = ["shop_desk", "shop_folder"]
-
 
 def shop_folder(
     root: Path, tenant: str = "acme", app: str = "shop", *, origin: str = ORIGIN

@@ -13,8 +13,6 @@ from adwright.agent.document.elements import (
     ValueType,
 )
 
-__all__ = ["ORIGIN", "shop_document"]
-
 ORIGIN = "http://shop.test:8000"
 _STATES = {
     "home": ("/", "Home"),

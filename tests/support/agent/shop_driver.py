@@ -17,8 +17,6 @@ from adwright.agent.drivers.protocol import (
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN
 
-__all__ = ["ShopDriver"]
-
 
 class ShopDriver:
     """on_page: requests that a page makes by itself, by its path: what hostile pages do."""

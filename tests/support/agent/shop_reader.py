@@ -16,8 +16,6 @@ from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN
 from tests.support.agent.shop_driver import ShopDriver
 
-__all__ = ["ReadingShopDriver"]
-
 
 class ReadingShopDriver(ShopDriver):
     """Pages are what their nodes say; those that are not there answer 404."""

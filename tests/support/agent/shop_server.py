@@ -13,8 +13,6 @@ from urllib.parse import parse_qsl, urlsplit
 from adwright.agent.drivers.protocol import ScreenNode
 from tests.support.agent.shop_app import ShopApp
 
-__all__ = ["shop_server"]
-
 
 @contextmanager
 def shop_server(app: ShopApp, *, extra: str = "") -> Iterator[str]:

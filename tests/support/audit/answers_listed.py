@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tests.support.audit.answers import Case
 
-__all__ = ["IN_JSON", "LISTED", "NUMBERED"]
-
 NUMBERED = (
     Case("1. Cappuccino King\n2. LatteArt Pro\n3. Brew", "KLW", "numbered"),
     Case("1. LatteArt Pro Max\n2. LatteArt Pro", "ML", "numbered"),

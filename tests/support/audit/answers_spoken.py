@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tests.support.audit.answers import Case
 
-__all__ = ["REFUSED", "SILENT", "SPOKEN"]
-
 SPOKEN = (
     Case("I recommend the Cappuccino King, then the Brew.", "KW", "named"),
     Case("Get the LatteArt Pro Max. The LatteArt Pro is fine too.", "ML", "named"),

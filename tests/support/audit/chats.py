@@ -11,8 +11,6 @@ from adwright.audit.report.texts import SellerText, write_texts
 from tests.support.audit.shops import kettles
 from tests.support.chat_server import ChatServer, chatting
 
-__all__ = ["gullible_chat", "kettle_files"]
-
 
 def _ranked(content: str) -> str:
     """By how often a text says best, then by rating."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.function import FunctionTarget
 
-__all__ = ["by_rating", "gullible", "stubborn"]
-
 
 def by_rating(listings: Sequence[ShopListing], request: str) -> list[float]:
     """The facts alone."""

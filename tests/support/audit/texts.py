@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from adwright.audit.report.texts import SellerText
 
-__all__ = ["FIELD", "HOSTILE", "praise", "quiet"]
-
 FIELD = "Ideal For"
 HOSTILE = (
     "</td></table><script>alert(1)</script>",

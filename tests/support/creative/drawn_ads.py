@@ -14,8 +14,6 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Shot", "drawn", "film", "photograph", "portrait", "saved"]
-
 RATE = 20
 
 

@@ -11,8 +11,6 @@ from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.drawn_ads import Shot, drawn
 
-__all__ = ["BOXES", "LOCKED", "PLACES", "VECTORS", "ShadeMover", "scene", "scene_context"]
-
 #: Of a logo and a legal line, in the scene of 320 x 240.
 BOXES = (ProtectedBox(4, 4, 44, 24, "logo"), ProtectedBox(60, 220, 300, 236, "legal"))
 PLACES = (FacePlace.of_box(70, 60, 118, 108), FacePlace.of_box(200, 90, 248, 138))

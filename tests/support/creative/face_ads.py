@@ -10,8 +10,6 @@ from PIL import Image
 from adwright.creative.editor.provenance import picture_hash
 from benchmarks.creative.faces_training.portraits import draw_portraits
 
-__all__ = ["face_ad"]
-
 
 def face_ad(folder: Path) -> tuple[Path, Path]:
     """A table of one ad of 96 x 64 pixels, and a manifest that names the face in it by its box."""

@@ -11,8 +11,6 @@ from adwright.creative.editor.edit_kinds import Contrast, Exposure, Saturation, 
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.fitness import PlanFitness
 
-__all__ = ["PICTURE", "PLAN", "ColourJudge", "SlopedColour", "colour_fitness"]
-
 PLAN = EditPlan((Exposure(), Contrast(), Saturation(), Temperature()))
 PICTURE = np.random.default_rng(5).integers(20, 200, (12, 16, 3)).astype(np.uint8)
 

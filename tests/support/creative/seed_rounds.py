@@ -26,8 +26,6 @@ from adwright.creative.seed.writer import TuneCost, WriterRow
 from adwright.lm.engine.generation import LanguageModel
 from tests.support.writing import Teller
 
-__all__ = ["CONFIG", "WORDS", "RepeatingWriter", "WordJudge", "seed_ads", "seed_data"]
-
 WORDS = (
     *("warm", "calm", "fresh", "slow", "bright", "soft", "round"),
     *("sweet", "quick", "plain", "zing", "early", "gentle", "crisp"),

@@ -20,8 +20,6 @@ from adwright.creative.response.models import LinearConfig
 from adwright.creative.response.outcomes import CreativeOutcomes
 from tests.support.creative.drawn_ads import saved
 
-__all__ = ["Brightness", "picture_judges", "shop_window", "shop_windows", "true_rates"]
-
 _SIDE = 64
 _SHOWN = 20_000
 

@@ -16,8 +16,6 @@ from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms, SurvivalConfig
 
-__all__ = ["SmallLives", "small_images", "small_life_log", "small_model"]
-
 Ints = npt.NDArray[np.int64]
 
 

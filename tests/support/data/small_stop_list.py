@@ -9,8 +9,6 @@ import polars as pl
 from adwright.creative.lifetime.stop_list import ListFacts, RetirementList
 from adwright.creative.lifetime.stop_rule import RetireConfig
 
-__all__ = ["small_stop_list"]
-
 Row = tuple[str, str | None, str | None, str]
 
 

@@ -13,8 +13,6 @@ from adwright.delivery.retraining.retrain import RetrainedModel
 from adwright.metrics.reports.comparison import Comparison
 from tests.support.store.small_world import ITEMS, events
 
-__all__ = ["compared", "world"]
-
 
 def world(folder: Path, people: int = 40) -> JoinedLog:
     """The log in FOLDER/log, and what a service wrote: the latest tenth of the events."""

@@ -11,8 +11,6 @@ from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.torch_engine.model import TorchModel
 from tests.support.lm.tiny_llama import TEMPLATE, tiny_llama, tiny_tokenizer
 
-__all__ = ["digit_model", "digit_tokenizer"]
-
 
 @cache
 def digit_tokenizer() -> PreTrainedTokenizerFast:

@@ -14,8 +14,6 @@ from adwright.cli import app
 from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.forks import programs
 
-__all__ = ["run", "serving"]
-
 
 def run(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(app, ["lm", *arguments])

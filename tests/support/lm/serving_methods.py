@@ -21,8 +21,6 @@ from adwright.tuning.tuned import Tuned
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
 from tests.support.lm.tuning_methods import OURS, SOURCE, WRAPPED, shake
 
-__all__ = ["SERVED", "tuned_and_saved"]
-
 #: As in the tests of tuning, but for texts that are longer here, and maps of other widths.
 SERVED: dict[str, Method] = {
     **OURS,

@@ -11,8 +11,6 @@ from adwright.creative.faces.encoder import FaceEncoder
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces
 from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
 
-__all__ = ["CONFIG", "DIRECTIONS", "small_faces"]
-
 CONFIG = GeneratorConfig(side=16, wide=8, layers=1, base=64, most=8)
 DIRECTIONS = """
 rows = [1, 2]

@@ -14,8 +14,6 @@ from adwright.programs.runner import AskedChain
 from adwright.programs.steps import ConstantText
 from tests.support.chains import chain_of
 
-__all__ = ["SEAT", "Said", "asked_for", "job_of"]
-
 SEAT = ProgramSeat("p", "shop", "shop", False, 0.0)
 
 

@@ -11,8 +11,6 @@ from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.programs.scheduling.engine import LatencyCurve
 from tests.support.programs.scripted_engine import ScriptedEngine
 
-__all__ = ["QUICK", "SCRIPTED_CURVE", "check_empty", "dispatcher_of", "with_terms"]
-
 #: A scripted engine's own: 1,000 tokens of a prompt take as long as a piece.
 SCRIPTED_CURVE = LatencyCurve((1, 64), (100.0, 6_400.0), 100_000.0)
 QUICK = DispatchTerms(

@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 from adwright.programs.runner import AskedChain
 
-__all__ = ["EchoEngine"]
-
 
 class EchoEngine:
     """Writes its prompt in brackets once it is let; `broken` calls fail, `deaf` ones do not heed

@@ -11,8 +11,6 @@ from typing import TypeVar
 from adwright.programs.runner import AskedChain
 from tests.support.programs.fake_model import answer
 
-__all__ = ["DrawnEngine"]
-
 T = TypeVar("T")
 
 

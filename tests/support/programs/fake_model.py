@@ -8,8 +8,6 @@ import json
 from adwright.core.errors import ValueInvalidError
 from adwright.lm.engine.generation import GenerationConfig
 
-__all__ = ["answer", "digest"]
-
 _WORDS = ("tea", "Tea", "green", "mild", "fresh", "cup", "now", "leaf")
 
 

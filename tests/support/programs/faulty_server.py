@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-__all__ = ["FAULTS", "Fault", "FaultyServer", "faulty_servers"]
-
 Fault = Literal["", "500", "429", "404", "401", "hang", "garbage", "empty", "slow"]
 FAULTS: tuple[Fault, ...] = ("500", "429", "404", "401", "hang", "garbage", "empty", "slow")
 _TOLD = {

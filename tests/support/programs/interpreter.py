@@ -20,8 +20,6 @@ from adwright.programs.program import NativeStep, Program, SemanticCall
 from adwright.programs.runner import Failure
 from adwright.programs.steps import ConstantText, Template, run_step
 
-__all__ = ["Interpreter", "Meaning"]
-
 Answer = Callable[[str, str | None, str, GenerationConfig], str]
 
 

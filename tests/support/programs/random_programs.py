@@ -30,8 +30,6 @@ from adwright.programs.steps import (
     Trim,
 )
 
-__all__ = ["Drawn", "drawn_programs"]
-
 _SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 _ONE_IN: tuple[StepFunction, ...] = (JsonField(("a",)), JsonItems(), TextLines(), Trim())
 _MANY_IN: tuple[StepFunction, ...] = (

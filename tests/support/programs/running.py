@@ -16,8 +16,6 @@ from tests.support.programs.fake_engine import DrawnEngine
 from tests.support.programs.interpreter import Meaning
 from tests.support.programs.random_programs import Drawn
 
-__all__ = ["come_to", "fits", "parts_of", "through_disorder"]
-
 
 def fits(found: str | Failure, meaning: Meaning) -> bool:
     """Whether a session came to what the interpreter says, by one of the causes that it names."""

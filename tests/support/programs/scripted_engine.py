@@ -13,8 +13,6 @@ from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
 
-__all__ = ["SALTED", "ScriptedEngine", "echo"]
-
 #: Tokens are characters.
 SALTED = EngineCapabilities(
     ("model",), salt=True, adapters=True, kv_tokens=200_000, context_length=100_000

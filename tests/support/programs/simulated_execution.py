@@ -12,8 +12,6 @@ from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport
 from adwright.programs.simulation import SimulatedEngine, SimulatedEvent
 from tests.support.chains import chain_of
 
-__all__ = ["SimulatedExecution"]
-
 #: Characters of a prompt that are found again as a whole; a character is a token.
 _BLOCK = 10
 

@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-__all__ = ["NAMED", "TOOL", "Cup", "use_dspy", "use_langchain"]
-
 PRICE = {
     "type": "object",
     "properties": {"item": {"enum": ["tea", "coffee"]}, "count": {"enum": [1, 2]}},

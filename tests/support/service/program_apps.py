@@ -23,18 +23,6 @@ from adwright.service.programs.texts import ServedText
 from adwright.web.gate import LOCAL_HOSTS
 from tests.support.programs.scripted_engine import ScriptedEngine
 
-__all__ = [
-    "TEAM",
-    "OpenedEngine",
-    "ScriptedChains",
-    "ScriptedEvent",
-    "ScriptedRouter",
-    "chat_prompt",
-    "events_of",
-    "program_app",
-    "room_app",
-]
-
 #: A writer, two reviewers of what it wrote, and an editor who reads all.
 TEAM: dict[str, Any] = {
     "values": {"product": "green tea"},

@@ -16,8 +16,6 @@ from adwright.cli import app
 from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.forks import programs
 
-__all__ = ["run", "serving", "workers"]
-
 #: The environment variable by which processes of one server are found.
 _MARK = "ADWRIGHT_TEST_SERVER"
 

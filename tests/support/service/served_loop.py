@@ -29,8 +29,6 @@ from adwright.service.registry.registry import SETTINGS, FolderModels
 from adwright.web.server import on_loopback
 from tests.support.service.small_shop import wait_until
 
-__all__ = ["PlayedLoop", "play_loop"]
-
 POLICY = 'seed = 7\n[policy]\nkind = "softmax"\ntemperature = 1.0\n'
 PLACES = 5
 _BATCH, _FIRST = 50, "the first"

@@ -16,8 +16,6 @@ from adwright.campaigns.simulation.run import Shown
 from adwright.campaigns.store.store import Store
 from adwright.delivery.decision import Policy, Recommender, Request
 
-__all__ = ["LocalClient"]
-
 
 class LocalClient:
     """Decides with `recommender` and `policy`, and stores for `tenant`.

@@ -6,8 +6,6 @@ from sqlalchemy import text
 
 from adwright.campaigns.store.database import Database
 
-__all__ = ["back_to_the_second_revision"]
-
 
 def back_to_the_second_revision(url: str) -> None:
     """Take the third revision's columns and tables out; stops keep their rows."""

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from adwright.data.sequences.pasts import Pasts, moment_numbers
-from adwright.data.tasks.task import Split, Task
+from adwright.data.tasks.split import Split
+from adwright.data.tasks.task import Task
 from adwright.metrics.classification import auc, log_loss
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig, count_neighbours

@@ -18,7 +18,8 @@ from adwright.core.clock import FixedClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.data.batches.stream import PartialStream, StreamConfig
-from adwright.data.tasks.task import SPLITS, Task, write_task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task, write_task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.models.ranking.din import DIN
 from adwright.training.loop.optimisers import RowWise

@@ -23,8 +23,9 @@ from adwright.core.errors import (
 )
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import IdentityCalibrator, PlattCalibrator
+from adwright.training.ranking.frames import item_names
 from adwright.training.ranking.predict import predict
-from adwright.training.ranking.ranker import KIND, Ranker, item_names
+from adwright.training.ranking.ranker import KIND, Ranker
 from tests.support.data.ranking_task import (
     HSTU,
     ITEMS,

@@ -25,7 +25,8 @@ from adwright.training.tuning.coserve import (
     check_coserving,
 )
 from adwright.training.tuning.jobs import Job, tune_jobs
-from adwright.training.tuning.run import JobRun, JobsRun, LoadedJobs, PairsConfig
+from adwright.training.tuning.run import JobRun, JobsRun, LoadedJobs
+from adwright.training.tuning.texts import PairsConfig
 from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.packing.joint_lora import share_base

@@ -36,16 +36,6 @@ from adwright.agent.drivers.protocol import DriverError
 from adwright.core.config import Count, settings
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
-__all__ = [
-    "AdbDevice",
-    "AdbSettings",
-    "PhoneCheck",
-    "PhoneReport",
-    "check_phone",
-    "shell_command",
-    "typing_chunks",
-]
-
 _SERIAL = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:\[\]%-]{0,127}")
 _PACKAGE = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+", re.ASCII)
 _ACTIVITY = re.compile(r"\.?[A-Za-z_][\w.$]*", re.ASCII)

@@ -58,18 +58,6 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
 from adwright.core.errors import DataError
 
-__all__ = [
-    "ActKind",
-    "PhoneAct",
-    "PhoneDevice",
-    "PhoneDriver",
-    "app_address",
-    "screen_bounds",
-    "swipe_line",
-    "touch_path",
-    "touch_point",
-]
-
 #: "start" opens an address; "clear" empties the field that has the focus, "type" types into it.
 ActKind = Literal["start", "tap", "long_tap", "swipe", "clear", "type", "enter", "back"]
 

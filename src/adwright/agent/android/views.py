@@ -32,17 +32,6 @@ from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.agent.drivers.snapshot import counted
 from adwright.core.errors import FileUnreadableError
 
-__all__ = [
-    "MOST_BYTES",
-    "UiTree",
-    "UiView",
-    "ViewBounds",
-    "field_value",
-    "read_ui_tree",
-    "role_of",
-    "screen_of",
-]
-
 #: Of one tree.
 MOST_BYTES = 5 << 20
 _MOST_VIEWS = 20_000

@@ -15,8 +15,6 @@ from adwright.agent.explore.describe import SeenElement
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.journal import append_rows, read_rows, write_rows
 
-__all__ = ["PageRecord", "PageRecords"]
-
 
 @dataclass(frozen=True)
 class PageRecord:

@@ -26,8 +26,6 @@ from adwright.agent.run.locate import form_of
 from adwright.authoring.describe.bm25 import Bm25
 from adwright.core.config import Count, settings
 
-__all__ = ["ElementIndex", "Encode", "RetrieveConfig", "RetrievedElements"]
-
 #: Vectors of B texts, float32 [B, D], each of length 1; `SentenceEncoder.encode` is one.
 Encode: TypeAlias = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 _FUSION = 60

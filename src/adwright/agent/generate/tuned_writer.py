@@ -36,15 +36,6 @@ from adwright.lm.engine.generation import (
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 
-__all__ = [
-    "WRITER_ADAPTER",
-    "WRITER_BEAM",
-    "WRITER_RETRIEVE",
-    "ScriptWriter",
-    "has_tuned_writer",
-    "open_tuned_writer",
-]
-
 #: The adapter that ships with the package.
 WRITER_ADAPTER = Path(__file__).resolve().parent / "adapter"
 #: How many elements the writer is shown, in training and when it is asked.

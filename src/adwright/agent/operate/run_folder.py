@@ -27,8 +27,6 @@ from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigErro
 from adwright.core.hashing import sha256_bytes, sha256_file
 from adwright.core.regular import read_regular
 
-__all__ = ["KeptRun", "KeptTask", "ReadRun", "keep_run", "read_run", "set_aside", "write_report"]
-
 _RUN, _TRACE, _PAGE = "run.json", "trace.jsonl", "report.html"
 _MOST_BYTES = 64 << 20
 

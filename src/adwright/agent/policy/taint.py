@@ -16,8 +16,6 @@ from collections.abc import Collection
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["FlowRule", "refused_sources"]
-
 
 @settings
 class FlowRule:

@@ -25,15 +25,6 @@ from adwright.core.errors import AdwrightError, ArtifactCorruptError, FileUnread
 from adwright.core.hashing import content_hash
 from adwright.core.journal import Journal, SealedChain, append_lines, read_chain
 
-__all__ = [
-    "RunTrace",
-    "SentChanges",
-    "TraceRequest",
-    "TraceStep",
-    "read_sending",
-    "read_trace",
-]
-
 
 @dataclass(frozen=True)
 class TraceRequest:

@@ -23,8 +23,6 @@ from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import LanguageModel
 
-__all__ = ["AssistantAnswer", "RecommendedProduct", "ShopAssistant"]
-
 
 @dataclass(frozen=True)
 class RecommendedProduct:

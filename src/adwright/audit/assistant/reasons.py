@@ -24,8 +24,6 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 from adwright.metrics.text.grounding import grounded
 
-__all__ = ["Reason", "facts_of", "reason_schema", "supported", "write_reasons"]
-
 _LONGEST, _SHORTEST = 160, 12
 #: Tokens of a reason with its quotes, and of the form around all; a token has a letter at least.
 _TOKENS, _AROUND = 60, 40

@@ -28,8 +28,6 @@ from adwright.audit.targets.defended import ListingCleaner
 from adwright.audit.targets.target import Target
 from adwright.core.errors import ConfigError
 
-__all__ = ["adaptive_search", "passing"]
-
 #: The share of pieces of which a search can still put texts together.
 _FEW = 0.1
 

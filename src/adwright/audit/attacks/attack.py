@@ -18,8 +18,6 @@ import numpy as np
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.core.errors import ResumeError
 
-__all__ = ["Attack", "AttackStep", "AttackTier", "generator_of", "kept_generator"]
-
 #: T0 templates, T1 search, T2 gradient, T3 fluent gradient, T4 adaptive; and what is no attack.
 AttackTier = Literal["T0", "T1", "T2", "T3", "T4", "control"]
 

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["AttackBudget", "Spending", "SpendingMeter"]
-
 
 @dataclass(frozen=True)
 class AttackBudget:

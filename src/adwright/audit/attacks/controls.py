@@ -18,8 +18,6 @@ from adwright.audit.report.texts import CONTROL, SellerText
 from adwright.core.config import require_count
 from adwright.lm.engine.generation import Tokenizer
 
-__all__ = ["ControlKind", "control_texts", "random_text", "truthful_text"]
-
 ControlKind = Literal["random", "name", "truthful"]
 _LETTERS = np.array(list(string.ascii_lowercase))
 

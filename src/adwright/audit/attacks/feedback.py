@@ -19,8 +19,6 @@ from adwright.audit.attacks.goal import AttackGoal
 from adwright.audit.targets.target import Ask, Target
 from adwright.core.errors import ConfigError
 
-__all__ = ["RankFeedback"]
-
 Ranks = NDArray[np.float64]
 
 

@@ -17,8 +17,6 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.target import Ask
 from adwright.core.errors import ConfigError
 
-__all__ = ["AttackGoal"]
-
 
 @dataclass(frozen=True)
 class AttackGoal:

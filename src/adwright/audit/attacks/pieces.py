@@ -16,8 +16,6 @@ from typing import Literal
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.metrics.text.mentions import lexicon
 
-__all__ = ["PieceKind", "text_pieces"]
-
 PieceKind = Literal["phrases", "words", "both", "facts"]
 
 _PHRASES = (

@@ -29,8 +29,6 @@ from adwright.core.errors import ResumeError
 from adwright.core.journal import append_rows, read_rows
 from adwright.core.progress import progress
 
-__all__ = ["AttackOutcome", "run_attack"]
-
 _ASKED, _STEPS, _TEXTS = "attack.json", "steps.jsonl", "texts.jsonl"
 _DAMAGED = "remove the attack's folder, and run it anew"
 

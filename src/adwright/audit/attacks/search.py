@@ -28,8 +28,6 @@ from adwright.core.config import Count, Gt, Le, settings
 from adwright.core.errors import ResumeError
 from adwright.core.hashing import content_hash
 
-__all__ = ["RankSearchConfig", "SearchAttack"]
-
 #: A text as the rows of its pieces.
 Pieces = tuple[int, ...]
 _DRAWN = 8  # times that a child is drawn again that is known already

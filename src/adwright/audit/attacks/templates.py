@@ -20,8 +20,6 @@ from adwright.audit.attacks.feedback import RankFeedback
 from adwright.audit.attacks.goal import AttackGoal
 from adwright.core.errors import ConfigError, ResumeError
 
-__all__ = ["TEMPLATES", "TemplateAttack", "TemplateKind", "template_texts"]
-
 TemplateKind = Literal["override", "authority", "fake_review", "flooding", "comparison", "hidden"]
 
 #: The texts of each kind; {name} is the product, {other} and {third} compete with it.

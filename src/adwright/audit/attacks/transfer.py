@@ -21,8 +21,6 @@ from adwright.audit.report.trials import RankTable, run_trials
 from adwright.audit.targets.target import Target
 from adwright.core.errors import ConfigError
 
-__all__ = ["Transfer", "transferred"]
-
 
 @dataclass(frozen=True, eq=False)
 class Transfer:

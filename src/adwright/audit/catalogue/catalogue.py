@@ -15,8 +15,6 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 
-__all__ = ["CatalogueSchema", "ShopCatalogue"]
-
 
 @dataclass(frozen=True)
 class CatalogueSchema:

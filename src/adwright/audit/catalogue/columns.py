@@ -22,8 +22,6 @@ from adwright.audit.catalogue.catalogue import CatalogueSchema
 from adwright.core.errors import ConfigError
 from adwright.data.table_door import bare_name, find_column, synonyms, table_specs
 
-__all__ = ["schema_of"]
-
 _WORDS, _CHARACTERS = 3, 30
 
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import sha256_bytes
 
-__all__ = ["Fact", "ShopListing"]
-
 #: The value of an attribute.
 Fact = str | float | int | bool | None
 

@@ -25,8 +25,6 @@ from adwright.data.schema import Catalogue
 from adwright.data.sources.frames import Tabular, as_frame, name_of
 from adwright.data.table_door import bare_name, find_column
 
-__all__ = ["OpenedCatalogue", "open_catalogue", "shop_of_items", "usual_request"]
-
 _SHOWN = 3
 _NEVER_NEGATIVE = frozenset(("price", "rating", "stars", "stock", "weight", "capacity"))
 

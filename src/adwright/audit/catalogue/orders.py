@@ -18,8 +18,6 @@ import numpy as np
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["Order", "OrderPurpose", "draw_orders"]
-
 #: Rows of a catalogue, in the order in which they are shown.
 Order = tuple[int, ...]
 #: choose: to find or choose a text on. score: to measure it on. average: for what averages over

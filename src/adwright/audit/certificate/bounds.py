@@ -25,8 +25,6 @@ import numpy.typing as npt
 
 from adwright.audit.certificate.scores import BoundedScores
 
-__all__ = ["RankBounds", "count_above", "count_at_least", "rank_bounds"]
-
 Floats = npt.NDArray[np.float64]
 Ranks = npt.NDArray[np.int64]
 

@@ -21,8 +21,6 @@ from adwright.audit.certificate.collusion import colluding_bounds
 from adwright.audit.certificate.scores import BoundedScores
 from adwright.core.errors import ConfigError, ValueInvalidError
 
-__all__ = ["FORMAT", "RankCertificate", "make_certificate", "read_certificate"]
-
 #: Names the rule by which the bounds follow from the scores.
 FORMAT = "adwright-rank-certificate/1"
 

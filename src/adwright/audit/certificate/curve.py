@@ -25,8 +25,6 @@ from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.metrics.ranking import graded_ndcg_per_query
 
-__all__ = ["BoundPoint", "GradedList", "bound_curve", "choose_eps", "epsilons"]
-
 Floats = npt.NDArray[np.float64]
 
 #: How many bounds a curve tries beside 0 and none.

@@ -17,8 +17,6 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import DataError
 from adwright.metrics.reports.charts import to_svg
 
-__all__ = ["curve_picture", "curve_table", "write_curve"]
-
 _HEADER = ("eps", "mean gain", "most gain", "mean loss", "NDCG", "lost %")
 
 

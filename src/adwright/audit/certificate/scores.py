@@ -22,8 +22,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 
-__all__ = ["BoundedScores", "checked_scores", "require_eps"]
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -38,16 +38,6 @@ from adwright.core.regular import read_regular
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = [
-    "AuditKey",
-    "make_key",
-    "read_key",
-    "read_signed",
-    "signed_text",
-    "verifier_source",
-    "write_signed",
-]
-
 ALGORITHM = "Ed25519"
 _MOST_KEY, _MOST_FILE = 1 << 16, 1 << 30
 _SCRIPT = "verify_certificate.py.txt"

@@ -28,8 +28,6 @@ from adwright.audit.defences.isolated import IsolatedTarget
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, Target, best_first
 from adwright.core.errors import ConfigError
 
-__all__ = ["BoundedTarget"]
-
 Floats = npt.NDArray[np.float64]
 
 #: Catalogues and requests whose facts are remembered.

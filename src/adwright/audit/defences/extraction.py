@@ -27,8 +27,6 @@ from adwright.core.errors import DataError
 from adwright.metrics.text.mentions import Mention, brand_table, lexicon, scan
 from adwright.metrics.text.words import words_of
 
-__all__ = ["ExtractionCleaner", "FactSchema", "extracted"]
-
 #: Products that share a value of an attribute, from which on it is a category.
 _SHARED = 2
 #: Words of a category, and characters of one written fact.

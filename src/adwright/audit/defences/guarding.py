@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.defences.guard.guard import TextGuard, TextVerdict, guard_texts
 
-__all__ = ["GuardCleaner"]
-
 
 @dataclass(frozen=True)
 class GuardCleaner:

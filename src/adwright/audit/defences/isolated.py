@@ -26,8 +26,6 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, Target, best_first
 from adwright.core.errors import ConfigError
 
-__all__ = ["IsolatedTarget"]
-
 Floats = npt.NDArray[np.float64]
 
 _REMEMBERED = 100_000

@@ -16,8 +16,6 @@ from functools import cache
 
 from adwright.core.errors import MissingExtraError
 
-__all__ = ["folded", "latin_twins"]
-
 _WORD = re.compile(r"[^\W\d_]+")
 
 

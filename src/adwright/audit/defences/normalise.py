@@ -25,8 +25,6 @@ from adwright.audit.defences.visible import visible_text
 from adwright.authoring.tasks.harmless import harmless
 from adwright.core.config import settings
 
-__all__ = ["NormaliseCleaner", "Normalised", "TextChange", "normalised"]
-
 #: What a step changed.
 TextChange = Literal[
     "hidden text", "markup", "compatibility forms", "look-alikes", "unseen characters",

@@ -30,8 +30,6 @@ from adwright.audit.targets.target import Target
 from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["DefenceStack", "Inspection", "LayerCost", "StackConfig"]
-
 
 @settings
 class StackConfig:

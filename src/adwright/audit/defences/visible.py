@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
 
-__all__ = ["SeenText", "visible_text"]
-
 _NO_TEXT = "script style template noscript iframe object svg head title textarea select canvas"
 _ALONE = "area base br col embed hr img input link meta source track wbr"
 _BLOCK = (

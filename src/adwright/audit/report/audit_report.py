@@ -31,8 +31,6 @@ from adwright.audit.targets.target import RankingCost
 from adwright.core.errors import ArtifactError
 from adwright.metrics.bootstrap import Interval
 
-__all__ = ["CHOSEN_ON", "AuditReport", "cell", "make_report", "visible"]
-
 #: The note of a report whose products are too few for fresh orders, with how many were not.
 CHOSEN_ON = "orders that texts were chosen on"
 _FORMAT = 1

@@ -25,8 +25,6 @@ from adwright.audit.report.trials import run_trials
 from adwright.audit.targets.target import Target
 from adwright.core.config import require_count
 
-__all__ = ["TRIALS", "AuditRun", "AuditRunConfig", "run_audit", "scoring_orders"]
-
 #: The file of the trials in the folder of an audit.
 TRIALS = "trials.jsonl"
 

@@ -16,8 +16,6 @@ from adwright.audit.report.audit_report import AuditReport, visible
 from adwright.audit.report.measures import TierMeasures
 from adwright.core.errors import ConfigError
 
-__all__ = ["GateBounds", "GateVerdict", "judge"]
-
 
 @dataclass(frozen=True)
 class GateBounds:

@@ -28,8 +28,6 @@ import numpy.typing as npt
 from adwright.core.errors import DataError
 from adwright.metrics.bootstrap import Interval, draw_counts, interval_of
 
-__all__ = ["crossed_interval"]
-
 
 def crossed_interval(
     values: npt.ArrayLike,

@@ -27,8 +27,6 @@ from adwright.audit.report.intervals import crossed_interval
 from adwright.audit.report.trials import RankTable
 from adwright.metrics.bootstrap import Interval
 
-__all__ = ["ProductMeasures", "TierMeasures", "measure_tier", "tiers_of"]
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -18,8 +18,6 @@ from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, to_svg
 from adwright.metrics.reports.page import page_environment
 
-__all__ = ["audit_page", "write_report"]
-
 _TEXT, _NAME = 400, 80
 _HEADER = (
     *("tier", "net over all runs", "net of the best run", "advantage", "disadvantage"),

@@ -17,8 +17,6 @@ from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import DataError, FileUnreadableError, ValueInvalidError
 
-__all__ = ["AUDIT_MARK", "CONTROL", "SellerText", "read_texts", "with_text", "write_texts"]
-
 #: What every file with such texts says.
 AUDIT_MARK = "written by an audit to measure a weakness of one's own shop; not for publication"
 #: What the tiers of controls begin with: random tokens, the name again, a truthful sentence.

@@ -17,8 +17,6 @@ from adwright.audit.targets.target import Ask, RankingCost, Target
 from adwright.core.hashing import content_hash
 from adwright.core.journal import append_rows, read_rows
 
-__all__ = ["MadeTrial", "TrialLog", "trial_key"]
-
 _HINT = "take that line out: its trial is then made again"
 
 

@@ -26,8 +26,6 @@ from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
 
-__all__ = ["RankTable", "run_trials"]
-
 Ranks = npt.NDArray[np.int64]
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from adwright.audit.targets.matching import NameFinder
 
-__all__ = ["JsonRanks", "ranks_of_json"]
-
 _RANK_KEYS = ("rank", "position", "place", "order", "number", "no", "index", "#")
 _NAME_KEYS = ("name", "product", "productname", "title", "item", "recommendation", "model")
 #: Brackets that are tried as the beginning of a value, and values inside each other.

@@ -17,8 +17,6 @@ from adwright.audit.catalogue.orders import draw_orders
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, Target, best_first
 from adwright.core.config import require_count
 
-__all__ = ["AveragedTarget"]
-
 
 class AveragedTarget:
     """A target behind a mean over orders. It closes the target with itself.

@@ -19,8 +19,6 @@ from adwright.audit.targets.prompts import list_messages
 from adwright.audit.targets.target import Ask, Ranking, RankingCost
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, check_least
 
-__all__ = ["ChatAnswer", "ChatTarget", "ChatTargetConfig"]
-
 
 @dataclass(frozen=True)
 class ChatTargetConfig:

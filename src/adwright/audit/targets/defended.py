@@ -18,8 +18,6 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, Target
 from adwright.core.errors import ConfigError
 
-__all__ = ["DefendedTarget", "ListingCleaner"]
-
 _REMEMBERED = 10_000
 
 

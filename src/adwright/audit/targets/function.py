@@ -18,8 +18,6 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, best_first
 from adwright.core.errors import AdwrightError, DataError
 
-__all__ = ["FunctionTarget", "RankFunction"]
-
 #: Takes the listings as they are shown, and the request; gives a score for each, the higher the
 #: better, or the names in its order, the best first, those that it would recommend.
 RankFunction: TypeAlias = Callable[[Sequence[ShopListing], str], Sequence[float] | Sequence[str]]

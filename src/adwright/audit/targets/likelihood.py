@@ -49,16 +49,6 @@ from adwright.audit.targets.target import Ask, Ranking, RankingCost, best_first
 from adwright.core.config import settings
 from adwright.lm.engine.generation import LanguageModel, Tokenizer, TokenPrompt
 
-__all__ = [
-    "LikelihoodConfig",
-    "LikelihoodRule",
-    "LikelihoodTarget",
-    "NameScores",
-    "answer_ids",
-    "names_alone",
-    "prompt_tokens",
-]
-
 LikelihoodRule = Literal["sum", "mean", "prior"]
 
 #: Request, and the names as they are shown with what the source calls them.

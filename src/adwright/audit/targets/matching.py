@@ -17,8 +17,6 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["NameFinder", "NamePlace", "plain_text"]
-
 #: Letters and digits of alphabets that put spaces between words.
 _JOINS = r"[^\W_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\U0010ffff]"
 _RUN = re.compile(r"[^\W\d_]+|\d+|&")

@@ -37,8 +37,6 @@ from adwright.audit.targets.answer_json import ranks_of_json
 from adwright.audit.targets.matching import NameFinder, plain_text
 from adwright.core.config import settings
 
-__all__ = ["AnswerForm", "ParsedAnswer", "parse_answer"]
-
 #: The rule that read an answer; "none" where it names no product.
 AnswerForm = Literal["json", "numbered", "listed", "named", "none"]
 

@@ -16,8 +16,6 @@ from adwright.audit.catalogue.listing import ShopListing
 from adwright.audit.targets.target import Ask
 from adwright.lm.engine.generation import Message
 
-__all__ = ["ANSWER_START", "INSTRUCTION", "list_messages", "plain_prompt", "user_text"]
-
 INSTRUCTION = (
     "You are a shopping assistant. You recommend products from the list that the user gives, and "
     "no others. Answer with a numbered list, the most suitable product first, and begin each line "

@@ -19,8 +19,6 @@ import numpy.typing as npt
 from adwright.audit.catalogue.listing import ShopListing
 from adwright.core.errors import ConfigError
 
-__all__ = ["Ask", "Ranking", "RankingCost", "Target", "best_first"]
-
 
 @dataclass(frozen=True)
 class RankingCost:

@@ -13,8 +13,6 @@ from adwright.audit.defences.stack import Inspection
 from adwright.audit.targets.target import RankingCost
 from adwright.audit.watch.changes import TextEdit
 
-__all__ = ["WatchAlert", "WatchReport"]
-
 _SHOWN = 160
 
 

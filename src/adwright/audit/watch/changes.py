@@ -11,8 +11,6 @@ from adwright.audit.catalogue.catalogue import ShopCatalogue
 from adwright.audit.watch.state import WatchState
 from adwright.core.config import settings
 
-__all__ = ["EditKind", "TextEdit", "text_edits"]
-
 #: new: a product or field that was not there. changed: another text. removed: an empty one now.
 EditKind = Literal["new", "changed", "removed"]
 

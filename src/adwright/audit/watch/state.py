@@ -21,8 +21,6 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import FileUnreadableError
 from adwright.core.regular import memory_bytes, read_regular
 
-__all__ = ["STATE_FORMAT", "KnownListing", "WatchState", "read_state", "state_of", "write_state"]
-
 STATE_FORMAT = "adwright-watch/1"
 
 

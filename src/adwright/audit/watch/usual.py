@@ -23,8 +23,6 @@ from adwright.audit.watch.state import WatchState, read_state
 from adwright.audit.watch.watch import require_same
 from adwright.core.artifacts import load_artifact
 
-__all__ = ["guard_beside", "kept_guard", "known_guard"]
-
 
 def guard_beside(state: str | Path) -> Path:
     """The folder of the guard of a watch's state."""

@@ -33,8 +33,6 @@ from adwright.core.atomic import locked
 from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["CatalogueWatch", "WatchConfig", "require_same"]
-
 Ranks = npt.NDArray[np.float64]
 
 

@@ -16,8 +16,6 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-__all__ = ["account_spans", "card_spans", "is_card", "is_iban"]
-
 #: Country and length of its accounts.
 _REGISTRY = (
     "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 "

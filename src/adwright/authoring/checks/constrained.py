@@ -23,8 +23,6 @@ import re
 from adwright.authoring.checks.settings import CheckConfig, facts_of
 from adwright.authoring.tasks.task import AuthoringRequest
 
-__all__ = ["fact_numbers", "number_grammar", "number_regex"]
-
 _NUMBER = re.compile(r"\d+(?:[.,/:'-]\d+)*", re.ASCII)
 #: Figures in all scripts that have them below U+FFFF, raised, lowered and as fractions.
 _FIGURES = (

@@ -16,8 +16,6 @@ from adwright.authoring.checks.limits import PlatformLimit, trim
 from adwright.authoring.checks.markup import plain_text
 from adwright.authoring.tasks.task import AuthoringRequest
 
-__all__ = ["template_text"]
-
 #: Facts after the first, and words that are taken off a title.
 _MOST_FACTS, _MOST_WORDS = 6, 40
 #: A fact of more characters is no sentence of an ad.

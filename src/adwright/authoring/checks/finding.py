@@ -11,8 +11,6 @@ from typing import Literal, get_args
 
 from adwright.core.config import check_literals
 
-__all__ = ["Finding", "Severity", "errors_of", "in_order"]
-
 #: error: the text must not be shown so. warning: a person should look.
 Severity = Literal["error", "warning"]
 _SEVERITIES = get_args(Severity)

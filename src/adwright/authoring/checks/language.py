@@ -24,8 +24,6 @@ from importlib.resources import files
 from adwright.authoring.checks.finding import Finding
 from adwright.metrics.text.mentions import language_of
 
-__all__ = ["LanguageVerdict", "check_language", "judge_language", "scripts_of"]
-
 #: Scripts by where their letters stand. Kana means Japanese, which writes Han as well.
 _SCRIPTS = {
     "Latin": "A-Za-z\u00c0-\u024f\u1e00-\u1eff",

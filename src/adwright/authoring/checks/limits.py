@@ -22,17 +22,6 @@ from adwright.authoring.checks.finding import Finding
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "PlatformLimit",
-    "all_limits",
-    "check_count",
-    "check_limit",
-    "limit_named",
-    "limits_version",
-    "trim",
-    "width",
-]
-
 _DANGLING = {
     *("a", "an", "the", "and", "or", "with", "of", "for", "in", "to", "by", "from", "at", "on"),
     *("your", "our", "plus", "&", "-", "–", "—", "+", "/", "|", "no", "not", "without", "non"),

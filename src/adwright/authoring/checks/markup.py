@@ -15,8 +15,6 @@ import re
 
 from adwright.authoring.checks.finding import Finding
 
-__all__ = ["check_markup", "plain_text"]
-
 #: Tags hold at most so many characters, so that no search runs far.
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]{0,2000}>")
 _SCRIPT = re.compile(

@@ -19,8 +19,6 @@ from typing import Literal
 
 from adwright.metrics.text.mentions import lexicon
 
-__all__ = ["Level", "cut", "quieter", "tidy"]
-
 #: How much is taken out.
 Level = Literal["word", "clause", "sentence"]
 

@@ -27,8 +27,6 @@ from adwright.core.config import settings
 from adwright.metrics.text.grounding import unsupported_spans
 from adwright.metrics.text.mentions import language_of, lexicon
 
-__all__ = ["PolicyRule", "check_policy", "policy_rules", "policy_version"]
-
 _SHOUTED = re.compile(r"(?<![\w-])[^\W\d_a-z]{2,}(?:[ '’&-]+[^\W\d_a-z]{2,})*(?![\w-])")
 _MARKS = re.compile(r"[!?]{2,}|(?<!\.)\.{4,}|[*~^=+|]{3,}|[$€£]{2,}|(?:[!] ?){2,}")
 _MONEY = re.compile(r"[^\W\d_]+|[$€£¥₹₩₽฿₫₪₴₺₱]")

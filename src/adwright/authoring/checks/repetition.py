@@ -11,8 +11,6 @@ from itertools import pairwise
 
 from adwright.authoring.checks.finding import Finding
 
-__all__ = ["check_repetition"]
-
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 #: Words that may follow themselves ("had had"), and short ones that any text is full of.
 _MAY_DOUBLE = frozenset(("that", "had", "very", "so", "bye", "bora", "yo", "cha", "dum", "tom"))

@@ -15,8 +15,6 @@ from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.core.config import Count, settings
 
-__all__ = ["CheckConfig", "CheckName", "brands_of", "facts_of"]
-
 #: What is looked at. label: that the answer is one of the closed list.
 CheckName = Literal[
     "grounding", "policy", "limits", "voice", "language", "markup", "repetition", "label"

@@ -30,8 +30,6 @@ from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.text.grounding import unsupported_spans
 
-__all__ = ["Repaired", "check", "repair"]
-
 _LEVELS: tuple[Level, ...] = ("word", "word", "clause", "clause", "sentence", "sentence")
 _SAID = {
     "number": "no fact has this number",

@@ -22,8 +22,6 @@ from adwright.authoring.checks.finding import Finding
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["BrandVoice", "check_voice"]
-
 _MOST_WORDS = 2000
 
 

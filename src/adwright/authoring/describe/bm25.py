@@ -26,8 +26,6 @@ from adwright.authoring.describe.words import words_of
 from adwright.core.config import Ge, Le, settings
 from adwright.metrics.ranking import top_items
 
-__all__ = ["Bm25", "Bm25Ranker"]
-
 _CELLS = 4_000_000  # scores held at once, 32 MB
 
 

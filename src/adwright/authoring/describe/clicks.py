@@ -37,8 +37,6 @@ from adwright.metrics.offpolicy import (
     summarise_weights,
 )
 
-__all__ = ["ArmClicks", "ClickConfig", "ClickResult", "Estimator", "clicks_from_log"]
-
 Estimator = Literal["dr", "ips", "snips"]
 Floats = npt.NDArray[np.float64]
 

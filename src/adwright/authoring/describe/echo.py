@@ -21,8 +21,6 @@ from adwright.authoring.describe.words import grams_of, words_of
 from adwright.authoring.tasks.product import Product
 from adwright.core.config import Count, Gt, Le, settings
 
-__all__ = ["DescriptionEcho", "EchoConfig", "EchoGuard", "normal_query"]
-
 
 @settings
 class EchoConfig:

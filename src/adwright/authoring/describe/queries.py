@@ -25,15 +25,6 @@ from adwright.authoring.describe.echo import normal_query
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.data.sources.frames import Tabular, as_frame
 
-__all__ = [
-    "GradedJudgement",
-    "Judged",
-    "SearchQuery",
-    "judged_by",
-    "read_judgements",
-    "read_queries",
-]
-
 _ENDING = ".qrels"
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 

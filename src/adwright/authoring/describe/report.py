@@ -18,8 +18,6 @@ from adwright.authoring.describe.simulated_clicks import SimulatedClicks
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.text.agreement import Agreement
 
-__all__ = ["DescriptionReport"]
-
 _FORMAT = 1
 _SHOWN = 5  # echoes that the text names
 _NAMES = {

@@ -24,16 +24,6 @@ from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.text.agreement import Agreement, Scale, krippendorff_alpha
 
-__all__ = [
-    "CRITERIA",
-    "RUBRIC",
-    "Choice",
-    "PairJudgement",
-    "PairReview",
-    "RubricResult",
-    "review_pairs",
-]
-
 Choice = Literal["left", "right", "tie"]
 Floats = npt.NDArray[np.float64]
 #: What each text is given 1 (poor) to 5 (excellent) for, with what it means.

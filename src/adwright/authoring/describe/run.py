@@ -37,8 +37,6 @@ from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.frames import as_frame
 from adwright.data.sources.tables import read_events
 
-__all__ = ["DescribeConfig", "DescribeSources", "RankerName", "judge_descriptions"]
-
 RankerName = Literal["bm25", "vectors"]
 
 

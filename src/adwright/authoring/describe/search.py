@@ -33,17 +33,6 @@ from adwright.core.errors import DataError
 from adwright.metrics.ranking import Gain, graded_ndcg_per_query, grades_of_lists
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
-__all__ = [
-    "INDEXES",
-    "DescriptionSearch",
-    "DocumentRanker",
-    "Index",
-    "Part",
-    "SearchConfig",
-    "SearchRow",
-    "compare_search",
-]
-
 Floats = npt.NDArray[np.float64]
 Index = Literal["title", "original", "written", "both"]
 INDEXES: tuple[Index, ...] = ("title", "original", "written", "both")

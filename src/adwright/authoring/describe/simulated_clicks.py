@@ -29,8 +29,6 @@ from adwright.core.config import Count, Ge, Gt, Lt, settings
 from adwright.core.errors import ConfigError
 from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
-__all__ = ["SimulatedClickConfig", "SimulatedClicks", "expected_clicks", "simulate_clicks"]
-
 Floats = npt.NDArray[np.float64]
 
 

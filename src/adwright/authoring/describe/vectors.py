@@ -20,8 +20,6 @@ import numpy.typing as npt
 from adwright.core.errors import DataError
 from adwright.metrics.ranking import top_items
 
-__all__ = ["SentenceVectors", "VectorRanker"]
-
 _CELLS = 4_000_000
 
 

@@ -12,8 +12,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["grams_of", "words_of"]
-
 _WORD = re.compile(r"[^\W_]+")
 
 

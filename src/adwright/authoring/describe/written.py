@@ -21,8 +21,6 @@ import polars as pl
 from adwright.authoring.writer.drafts import Drafts
 from adwright.core.errors import DataError
 
-__all__ = ["WrittenTexts", "seen_in_columns", "written_texts"]
-
 #: Fields of a request that say what customers search for.
 _ASKED = ("query", "keywords")
 

@@ -17,8 +17,6 @@ from adwright.authoring.instructions.draws import drawn
 from adwright.authoring.instructions.rows import InstructionRow
 from adwright.authoring.tasks.task import Party
 
-__all__ = ["balanced", "interleaved", "water_filled"]
-
 
 def water_filled(counts: Sequence[int], most: int) -> list[int]:
     """How much of each count is kept so that together they are at most `most`, each the same or, of

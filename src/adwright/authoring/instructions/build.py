@@ -56,8 +56,6 @@ from adwright.core.progress import progress
 from adwright.lm.engine.generation import LanguageModel
 from adwright.metrics.text.grounding import unsupported_spans
 
-__all__ = ["build_instructions", "gathered_examples", "instructions_for"]
-
 #: Rows that a filter left out, of which so many are written, for each filter and task.
 _SHOWN = 50
 #: Instructions under which a general question stands.

@@ -17,8 +17,6 @@ from typing import Generic, TypeVar
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["KeptByDraw", "chosen", "drawn", "share"]
-
 T = TypeVar("T")
 _BYTES = 8
 

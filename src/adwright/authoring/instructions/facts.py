@@ -19,8 +19,6 @@ from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks.harmless import harmless
 from adwright.authoring.tasks.task import AuthoringRequest
 
-__all__ = ["DETAILS", "FoundSpan", "Unsupported", "facts_of", "missing_facts", "with_details"]
-
 #: Name of the attribute that holds what the other facts lack.
 DETAILS = "Details"
 _TOKEN = re.compile(r"\S+")

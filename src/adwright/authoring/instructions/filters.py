@@ -26,21 +26,6 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.words import words_of
 
-__all__ = [
-    "FilterConfig",
-    "RowFilter",
-    "claims_too_much",
-    "copies_its_input",
-    "filters_of",
-    "has_form",
-    "has_length",
-    "holds_personal_data",
-    "is_grounded",
-    "keeps_the_voice",
-    "speaks_the_language",
-    "verdict",
-]
-
 #: Says why a row is left out; empty where it is not.
 RowFilter = Callable[[InstructionRow], str]
 

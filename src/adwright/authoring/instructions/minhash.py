@@ -23,8 +23,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["Signatures", "even_text", "first_alike", "signatures", "similarity"]
-
 Signatures = npt.NDArray[np.uint32]
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]

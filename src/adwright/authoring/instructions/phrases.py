@@ -21,19 +21,6 @@ from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.rouge import rouge_l
 
-__all__ = [
-    "MOST_ALIKE",
-    "RECOMBINED",
-    "Parts",
-    "Phrases",
-    "Question",
-    "Sentences",
-    "Values",
-    "alike",
-    "parts",
-    "recombined_instructions",
-]
-
 #: ROUGE-L with a kept instruction from which on a new one is left out.
 MOST_ALIKE = 0.7
 RECOMBINED = "recombination"

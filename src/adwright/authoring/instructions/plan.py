@@ -15,8 +15,6 @@ from adwright.authoring.tasks.task import TASKS, task_named
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["BuildCounts", "InstructionPlan", "InstructionReport"]
-
 Counts = Mapping[str, int]
 
 

@@ -24,15 +24,6 @@ from adwright.authoring.tasks.harmless import harmless
 from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import AuthoringRequest, AuthoringTask, task_named
 
-__all__ = [
-    "RECOMBINABLE",
-    "general_questions",
-    "query_of",
-    "recombined",
-    "title_for",
-    "with_keywords",
-]
-
 #: Tasks whose answers can be put together.
 RECOMBINABLE = ("ads", "titles", "answers", "descriptions")
 

@@ -24,8 +24,6 @@ from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Message
 
-__all__ = ["AuthoringExample", "InstructionRow", "read_rows", "request_of", "row_of"]
-
 #: Of a hash that names a row or a prompt, so many digits are kept.
 _DIGITS = 24
 _BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}

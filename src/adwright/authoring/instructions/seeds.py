@@ -27,17 +27,6 @@ from adwright.authoring.tasks.task import PRODUCT_SLOT, AuthoringRequest, Author
 from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "SeedFile",
-    "SeedInstruction",
-    "filled",
-    "fits",
-    "load_seeds",
-    "read_seeds",
-    "slots_of",
-    "value_slots",
-]
-
 _FOLDER = Path(__file__).with_name("seed_files")
 _SLOT = re.compile(r"\{(\w+)\}")
 #: Characters of a value within an instruction.

@@ -20,8 +20,6 @@ from adwright.authoring.instructions.minhash import even_text, first_alike, sign
 from adwright.authoring.instructions.rows import InstructionRow
 from adwright.core.errors import ConfigError
 
-__all__ = ["SIDES", "LeakedRow", "Side", "divided", "split_of"]
-
 Side = Literal["train", "valid", "test"]
 SIDES: tuple[Side, ...] = ("train", "valid", "test")
 

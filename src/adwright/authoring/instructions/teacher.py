@@ -30,8 +30,6 @@ from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 from adwright.metrics.text.words import words_of
 
-__all__ = ["TeacherConfig", "answered", "candidates", "expanded"]
-
 _SYSTEM = "You write training data for the language model of a shop. Be brief and varied."
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*\u2022])\s*(\S.*)$")
 _SHORTEST, _LONGEST = 3, 40

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from adwright.authoring.tasks.prompts import PromptBounds, shown_labels
 from adwright.authoring.tasks.task import AuthoringRequest
 
-__all__ = ["Answer", "TaskAnswer", "normal_label", "pairs_text", "read_answer"]
-
 Pairs = tuple[tuple[str, str], ...]
 
 #: Characters of an answer; more is a model that does not end.

@@ -14,8 +14,6 @@ import html
 import re
 import unicodedata
 
-__all__ = ["SHORTENED", "harmless", "shortened"]
-
 #: Ends a text that was cut.
 SHORTENED = " [shortened]"
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from adwright.core.errors import ValueInvalidError
 
-__all__ = ["Product"]
-
 _CURRENCY = re.compile(r"[A-Z]{3}")
 #: A language, then a script, a region and variants, as BCP 47 (RFC 5646) has them.
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")

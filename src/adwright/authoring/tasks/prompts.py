@@ -20,17 +20,6 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
 
-__all__ = [
-    "LABELS_LINE",
-    "SYSTEM",
-    "PromptBounds",
-    "fields_of",
-    "input_of",
-    "instruction_of",
-    "messages_of",
-    "shown_labels",
-]
-
 #: Stands above the labels to choose from.
 LABELS_LINE = "Choose one of:"
 #: Said before each request.

@@ -20,23 +20,6 @@ from adwright.authoring.tasks.product import Product
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 
-__all__ = [
-    "ALL_TASKS",
-    "PAIRS_TASK",
-    "PRODUCT_SLOT",
-    "TASKS",
-    "AuthoringRequest",
-    "AuthoringTask",
-    "Form",
-    "Party",
-    "Request",
-    "Slot",
-    "Task",
-    "TaskSlot",
-    "is_interleaved",
-    "task_named",
-]
-
 Party = Literal["customer", "seller", "platform"]
 #: text: a few words or sentences. label: one of a closed list. pairs: `name: value` lines.
 Form = Literal["text", "label", "pairs"]

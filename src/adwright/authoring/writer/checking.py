@@ -11,8 +11,6 @@ from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.core.config import load_toml
 
-__all__ = ["check_configs", "limit_name", "limit_of", "voice_of", "voice_text"]
-
 #: platform -> slot -> name of a limit. Of "" are those that hold wherever the text stands.
 _LIMITS: Mapping[str, Mapping[str, str]] = {
     "": {"meta_description": "web.meta_description"},

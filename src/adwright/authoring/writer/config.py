@@ -10,8 +10,6 @@ from adwright.authoring.writer.slots import WriterPlatform, slot_named
 from adwright.core.config import Ge, settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["WriteBudget", "WriteConfig", "WriterPrices"]
-
 
 @settings
 class WriterPrices:

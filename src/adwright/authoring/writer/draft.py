@@ -24,26 +24,6 @@ from adwright.authoring.tasks.product import Product
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = [
-    "Decision",
-    "Draft",
-    "Key",
-    "LineKind",
-    "Provenance",
-    "ReviewDecision",
-    "ReviewKind",
-    "RowFailure",
-    "decision_line",
-    "decision_of",
-    "draft_line",
-    "draft_of",
-    "failure_line",
-    "failure_of",
-    "line_of",
-    "product_line",
-    "product_of",
-]
-
 #: Which text: product, slot, variant.
 Key = tuple[str, str, int]
 ReviewKind = Literal["approve", "edit", "reject"]

@@ -41,8 +41,6 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, DataError, FileUnreadableError, ResourceError
 from adwright.core.journal import Journal
 
-__all__ = ["JOURNAL", "DraftMoved", "Drafts", "Written"]
-
 #: Name of the journal in its folder.
 JOURNAL = "drafts.jsonl"
 #: What became of a draft. "same": one of the same inputs is there. "human": a person's decision

@@ -24,8 +24,6 @@ from adwright.core.atomic import atomic_write_bytes, atomic_write_text, resource
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import sha256_file
 
-__all__ = ["ExportDone", "ExportWhich", "changes_in", "export_texts", "texts_of", "undo_export"]
-
 #: approved: texts that a person approved or edited. all: those that wait for a decision, too.
 ExportWhich = Literal["approved", "all"]
 _LAST, _KEPT = "export.json", "export.before"

@@ -36,8 +36,6 @@ from adwright.core.errors import DataError, ResourceError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import Usage
 
-__all__ = ["run_job"]
-
 _LOCK = "writer.lock"
 #: Seeds are below this, which every engine and server takes.
 _SEEDS = 2**31

@@ -24,8 +24,6 @@ from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.core.errors import SchemaError
 from adwright.core.hashing import content_hash
 
-__all__ = ["WritePlan", "WriteRow", "make_plan", "product_hash"]
-
 #: Digits of a hash: enough for billions of rows.
 _DIGITS = 24
 

@@ -23,8 +23,6 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 
-__all__ = ["WriteRecipe", "recipe_of", "require_same_recipe"]
-
 _DIGITS = 24
 
 

@@ -22,8 +22,6 @@ from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.open_model import LmSpec, adapter_hash
 
-__all__ = ["Rehearsal", "guessed_tokens", "rehearse"]
-
 _ASCII, _OTHER = 4.0, 1.5
 #: Tokens that a chat template puts around a turn.
 _TURN = 5

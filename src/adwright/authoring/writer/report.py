@@ -11,8 +11,6 @@ from adwright.authoring.checks.finding import Finding
 from adwright.core.config import settings
 from adwright.lm.engine.generation import Usage
 
-__all__ = ["REPORT", "JobEnd", "WriteReport", "WriteTally"]
-
 #: Name of the report in the folder of a job.
 REPORT = "report.json"
 #: How a job ended. "budget": its budget was used up. "stopped": by a person or an error.

@@ -16,8 +16,6 @@ from typing import Literal
 from adwright.authoring.tasks.task import AuthoringTask, task_named
 from adwright.core.errors import ConfigError
 
-__all__ = ["AD_PLATFORMS", "SLOTS", "WriterPlatform", "WriterSlot", "slot_named"]
-
 #: Whose limits hold; "" for none.
 WriterPlatform = Literal["", "google-rsa", "google-shopping", "meta", "amazon"]
 #: Those on which a description is the text of an ad.

@@ -7,8 +7,6 @@ from typing import Any, Literal, TypeAlias
 
 from adwright.authoring.writer.draft import Key
 
-__all__ = ["Place", "TextState", "TextStatus"]
-
 TextStatus = Literal["unreviewed", "approved", "edited", "rejected"]
 #: Offset of a line in the journal, and its length.
 Place: TypeAlias = tuple[int, int]

@@ -6,8 +6,6 @@ from alembic import context
 
 from adwright.campaigns.store.tables import METADATA
 
-__all__ = ["migrate"]
-
 
 def migrate() -> None:
     """Run the revisions that Alembic chose on the connection in its configuration."""

@@ -44,8 +44,6 @@ from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.schema import EVENT_SCHEMA
 
-__all__ = ["Compactor", "done_parts"]
-
 #: Enough for a file that reads well, few enough that the deletion holds no writer up for long.
 EVENTS_A_PART = 100_000
 #: Below this, a compaction that finds the disk of the database full gives up.

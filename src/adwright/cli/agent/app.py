@@ -12,8 +12,6 @@ from adwright.cli.agent.replay import replay, verify
 from adwright.cli.agent.report import report
 from adwright.cli.verbs import verb
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help=(
         "Operate a console in a browser by scripts that are checked before anything is tapped.\n\n"

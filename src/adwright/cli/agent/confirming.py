@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
     from adwright.agent.policy.confirmation import Confirmer, PendingChange
 
-__all__ = ["ask_person", "confirmer"]
-
 
 def confirmer(file: Path | None, document: AppDocument) -> Confirmer:
     """By the file, or by asking; where nobody can be asked the answer is no, and what a file would

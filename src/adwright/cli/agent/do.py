@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from adwright.agent.operate.tasks import PreparedTask
     from adwright.agent.run.runner import RunReport
 
-__all__ = ["do"]
-
 
 def do(
     task: str,

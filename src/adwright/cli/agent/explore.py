@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from adwright.agent.operate.policy_file import AgentPolicy, SignInEntry
     from adwright.agent.operate.screens import ExploredApp
 
-__all__ = ["explore"]
-
 #: Exit code where a request was sent that could have written, which must not be.
 _UNSAFE = 3
 #: Lines of changes and of pages that failed that are shown.

@@ -8,8 +8,6 @@ import typer
 
 from adwright.core.config import Ge, Le
 
-__all__ = ["phone"]
-
 #: Exit code where the phone cannot be driven.
 _FAILED = 1
 

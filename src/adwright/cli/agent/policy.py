@@ -9,8 +9,6 @@ import typer
 from adwright.cli.shared import show_facts
 from adwright.core.errors import ConfigError
 
-__all__ = ["policy"]
-
 
 def policy(
     file: Path | None = None,

@@ -8,8 +8,6 @@ import typer
 
 from adwright.cli.shared import allowed_to_replace, show_facts
 
-__all__ = ["report"]
-
 
 def report(
     folder: Path,

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from adwright.agent.run.macros import Postconditions
     from adwright.agent.run.runner import RunReport
 
-__all__ = ["CONTRADICTED", "REFUSED", "STOPPED", "RunOptions", "end_by_verdict", "show_script"]
-
 #: Exit codes beside 0, of a run that is verified, done or dry: somebody, or the policy, said no;
 #: it stopped; what it did did not come true.
 REFUSED, STOPPED, CONTRADICTED = 1, 3, 4

@@ -14,8 +14,6 @@ from adwright.cli.audit.options import (
 )
 from adwright.core.config import Count, Natural
 
-__all__ = ["ask"]
-
 
 def ask(
     file: Path,

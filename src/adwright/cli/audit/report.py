@@ -11,8 +11,6 @@ from adwright.cli.audit.tables import show_report
 from adwright.cli.shared import allowed_to_replace
 from adwright.core.errors import ArtifactError
 
-__all__ = ["report"]
-
 _NAME = "report.json"
 
 

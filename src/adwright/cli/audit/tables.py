@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from adwright.audit.report.audit_report import AuditReport
     from adwright.metrics.bootstrap import Interval
 
-__all__ = ["show_report"]
-
 
 def show_report(report: AuditReport) -> None:
     """Print its first sentences, and a table of the tiers."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from adwright.audit.targets.target import Target
     from adwright.audit.watch.alerts import WatchReport
 
-__all__ = ["watch"]
-
 _FOUND = 1
 
 

@@ -15,8 +15,6 @@ from adwright.cli.author.tune import tune
 from adwright.cli.author.write import write
 from adwright.cli.verbs import verb
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Write ads and descriptions for a catalogue, review them, and put them into the shop's "
     "table.\n\n"

@@ -11,8 +11,6 @@ import typer
 from adwright.cli.shared import allowed_to_replace
 from adwright.core.errors import DataError
 
-__all__ = ["preferences"]
-
 
 def preferences(
     folder: Path,

@@ -11,8 +11,6 @@ import typer
 
 from adwright.cli.shared import show_facts, show_table
 
-__all__ = ["status"]
-
 _SHOWN = 10
 
 

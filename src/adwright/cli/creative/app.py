@@ -11,8 +11,6 @@ from adwright.cli.creative.train import app as train
 from adwright.cli.creative.writer import improve
 from adwright.cli.verbs import verb
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help=(
         "Will an ad be clicked, will it be remembered, and what of it says so?\n\n"

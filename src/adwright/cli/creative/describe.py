@@ -14,8 +14,6 @@ from adwright.cli.creative.ads import (
 )
 from adwright.cli.shared import allowed_to_replace
 
-__all__ = ["describe"]
-
 _SHOWN = 5
 
 

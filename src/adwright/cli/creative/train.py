@@ -9,8 +9,6 @@ from adwright.cli.creative.recall import recall
 from adwright.cli.creative.writer import writer
 from adwright.cli.verbs import verb
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help=(
         "Learn from ads whose clicks or whose recall was counted.\n\n"

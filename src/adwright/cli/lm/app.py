@@ -16,8 +16,6 @@ from adwright.cli.verbs import verb
 from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ConfigError
 
-__all__ = ["app", "generate", "models"]
-
 app = typer.Typer(
     help="Language models: ask one, or serve one behind an OpenAI-compatible endpoint.",
     no_args_is_help=True,

@@ -9,8 +9,6 @@ from adwright.cli.programs.run import run
 from adwright.cli.programs.serve import serve
 from adwright.cli.verbs import verb
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help=(
         "Programs of language-model calls that form a graph, run as one.\n\n"

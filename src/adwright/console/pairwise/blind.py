@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from adwright.console.pairwise.pairs import PairText, ReviewPair
 
-__all__ = ["pair_order", "sides"]
-
 
 def pair_order(pairs: Sequence[ReviewPair], rater: str, *, seed: int) -> list[int]:
     """The places of the pairs, as a rater meets them."""

@@ -20,8 +20,6 @@ from adwright.authoring.writer.drafts import Drafts
 from adwright.console.review.views import facts_of, shop_text
 from adwright.core.errors import DataError
 
-__all__ = ["PairText", "ReviewPair", "pairs_of_jobs", "pairs_of_shop"]
-
 
 @dataclass(frozen=True)
 class PairText:

@@ -18,8 +18,6 @@ from adwright.console.shell.pages import see_other
 from adwright.console.shell.state import Posted, Reviewer, State
 from adwright.web.errors import ApiError
 
-__all__ = ["judge", "pair", "pairs", "pairs_router"]
-
 pairs_router = APIRouter()
 _CHOICES: dict[str, Choice] = {"left": "left", "right": "right", "tie": "tie"}
 _SCORES = "12345"

@@ -13,8 +13,6 @@ from adwright.console.pairwise.pairs import ReviewPair
 from adwright.core.clock import Clock
 from adwright.web.errors import ApiError
 
-__all__ = ["PairTable", "PairView"]
-
 _GONE = "go back to the pairs"
 
 

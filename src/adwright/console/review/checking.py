@@ -8,8 +8,6 @@ from typing import Protocol
 from adwright.authoring.checks.finding import Finding
 from adwright.authoring.writer.draft import Draft
 
-__all__ = ["Checked", "DraftChecker", "RoomTaken"]
-
 
 @dataclass(frozen=True)
 class RoomTaken:

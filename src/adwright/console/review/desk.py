@@ -18,8 +18,6 @@ from adwright.console.shell.forms import Form
 from adwright.core.errors import DataError
 from adwright.web.errors import ApiError
 
-__all__ = ["REASONS", "TEXT_LENGTH", "DeskAction", "Moved", "ReviewDesk"]
-
 DeskAction = Literal["approve", "edit", "reject", "undo"]
 #: Why a draft is rejected; a reviewer may add words of his own.
 REASONS = {

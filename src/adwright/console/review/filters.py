@@ -11,8 +11,6 @@ from adwright.authoring.writer.text_state import TextState
 from adwright.core.config import settings
 from adwright.web.errors import ApiError
 
-__all__ = ["FindingsShown", "QueueFilter", "StatusShown", "read_filter"]
-
 StatusShown = Literal["unreviewed", "approved", "edited", "rejected", "all"]
 #: errors: at least one. some: errors or warnings. none: neither.
 FindingsShown = Literal["all", "errors", "some", "none"]

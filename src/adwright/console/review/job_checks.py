@@ -25,8 +25,6 @@ from adwright.console.review.checking import Checked, RoomTaken
 from adwright.core.config import from_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, DataError
 
-__all__ = ["JobChecks"]
-
 
 @dataclass(frozen=True)
 class _KnownJob:

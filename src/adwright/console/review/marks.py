@@ -13,8 +13,6 @@ from itertools import pairwise
 
 from adwright.console.review.word_diff import Spans
 
-__all__ = ["MarkedPiece", "pieces_of"]
-
 #: Findings that are marked in one text; the list beside it has all.
 _MOST = 200
 

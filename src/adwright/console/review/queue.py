@@ -18,8 +18,6 @@ from adwright.authoring.writer.text_state import TextState
 from adwright.console.review.filters import QueueFilter
 from adwright.web.errors import ApiError
 
-__all__ = ["QueueCounts", "QueuePage", "ReviewQueue"]
-
 
 @dataclass(frozen=True)
 class QueueCounts:

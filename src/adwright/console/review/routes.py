@@ -20,8 +20,6 @@ from adwright.console.shell.pages import see_other
 from adwright.console.shell.state import ConsoleState, Posted, Reviewer, State
 from adwright.web.errors import ApiError
 
-__all__ = ["check", "decide", "draft", "progress", "queue", "review_router"]
-
 review_router = APIRouter(default_response_class=Response)
 _DONE = {
     "approve": "Approved",

@@ -18,18 +18,6 @@ from adwright.console.review.word_diff import Spans, changed_spans
 from adwright.console.shell.showing import has_hidden
 from adwright.core.config import settings
 
-__all__ = [
-    "DoneView",
-    "DraftView",
-    "RowView",
-    "facts_of",
-    "origin_of",
-    "row_view",
-    "shop_text",
-    "told_of",
-    "view_of",
-]
-
 #: Fields of a product by the words that a slot for them has in its name.
 _FIELDS = (("description", "description"), ("title", "title"), ("headline", "title"))
 _EXCERPT = 140

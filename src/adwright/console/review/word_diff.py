@@ -13,8 +13,6 @@ import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
-__all__ = ["Spans", "changed_spans"]
-
 #: Half-open places in a text, in order, that do not touch.
 Spans = tuple[tuple[int, int], ...]
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from adwright.core.errors import MissingExtraError
 
-__all__ = ["Asset", "asset_url", "load_assets"]
-
 _OWN = {
     "console.css": "text/css; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",

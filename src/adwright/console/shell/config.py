@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require
 
-__all__ = ["ConsoleConfig"]
-
 
 @dataclass(frozen=True)
 class ConsoleConfig:

@@ -18,8 +18,6 @@ from starlette.requests import Request
 
 from adwright.web.errors import ApiError
 
-__all__ = ["TOKEN_FIELD", "Form", "read_form"]
-
 TOKEN_FIELD = "token"
 _KIND = "application/x-www-form-urlencoded"
 _FIELDS = 64

@@ -20,8 +20,6 @@ from adwright.console.shell.showing import hidden_runs, thousands
 from adwright.metrics.reports.page import page_environment
 from adwright.web.errors import ApiError
 
-__all__ = ["Pages", "is_partial", "see_other"]
-
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

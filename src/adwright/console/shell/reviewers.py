@@ -19,8 +19,6 @@ from adwright.console.shell.showing import has_hidden
 from adwright.web.errors import ApiError
 from adwright.web.gate import Authenticate, admitted, header
 
-__all__ = ["NAME_LENGTH", "by_name_and_key", "name_of", "reviewer_of", "set_name"]
-
 NAME_LENGTH = 64
 _COOKIE = "adwright-reviewer"
 _YEAR = 365 * 24 * 3600

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["has_hidden", "hidden_runs", "thousands"]
-
 #: Controls but line ends and tabs; marks that turn the direction of text; what has no width, but
 #: the joiners of Indic and Persian writing and of emoji; half surrogates; tags; what is private.
 _HIDDEN = re.compile(

@@ -14,8 +14,6 @@ from adwright.console.shell.forms import Form, read_form
 from adwright.console.shell.pages import Pages
 from adwright.console.shell.reviewers import reviewer_of
 
-__all__ = ["ConsoleState", "Posted", "Reviewer", "State"]
-
 
 @dataclass
 class ConsoleState:

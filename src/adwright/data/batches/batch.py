@@ -19,8 +19,6 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 
-__all__ = ["DRAW_OFFSET", "Batch", "Distinct", "distinct_history"]
-
 #: Column of a task's rows with what is known of how a row was drawn, see `Batch.offset`.
 DRAW_OFFSET = "draw_offset"
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from adwright.core.errors import ValueInvalidError
 
-__all__ = ["Jagged", "lengths_to_offsets"]
-
 
 @dataclass(frozen=True)
 class Jagged:

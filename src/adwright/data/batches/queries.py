@@ -15,8 +15,6 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 
-__all__ = ["QueryBatch"]
-
 
 @dataclass(frozen=True)
 class QueryBatch:

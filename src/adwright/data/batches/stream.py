@@ -29,8 +29,6 @@ from adwright.data.columns import need_columns
 from adwright.data.features import ABSENT, FeatureSpec, ItemTable
 from adwright.data.hashing import mix64
 
-__all__ = ["PartialStream", "Position", "Stream", "StreamConfig", "to_batch"]
-
 IDS = ("user_id", "item_id")
 
 

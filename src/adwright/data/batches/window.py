@@ -19,8 +19,6 @@ from adwright.data.batches.batch import DRAW_OFFSET
 from adwright.data.features import FeatureSpec, ItemTable, MultiCodes
 from adwright.data.ranges import run_starts
 
-__all__ = ["LEADING", "Group", "Piece", "encode_rows", "plain"]
-
 #: What the first rows of `Piece.codes` hold; the coded row features follow.
 LEADING = ("item", "begin", "end", "label")
 

@@ -21,16 +21,6 @@ from adwright.data.sources.frames import as_frame
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
-__all__ = [
-    "RATING_ACTIONS",
-    "Order",
-    "read_movielens_1m",
-    "read_movielens_small",
-    "read_table",
-    "sequences_of_table",
-    "sequences_of_task",
-]
-
 Ints = NDArray[np.int64]
 VERSION = 1
 #: Events of one user and one second: by a hash, or in the order of the file.

@@ -18,8 +18,6 @@ from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sources.frames import name_of
 from adwright.data.sources.log import open_log
 
-__all__ = ["read_event_file"]
-
 #: Of what is read; files with a column `kind` were read otherwise at first.
 VERSION, VERSION_WITH_KINDS = 1, 2
 

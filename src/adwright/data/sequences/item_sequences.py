@@ -38,8 +38,6 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import distinct, ranges
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
-__all__ = ["Held", "ItemSequences", "SequenceBatch"]
-
 Ints = NDArray[np.int64]
 #: The splits that hold one target per user.
 Held = Literal["valid", "test"]

@@ -21,8 +21,6 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.split import SPLITS
 from adwright.data.time import SECONDS_PER_DAY
 
-__all__ = ["NextLog", "NextQuestions", "item_categories", "log_of_sequences", "log_of_task"]
-
 Ints = NDArray[np.int64]
 #: Where a position stands for the day, a time lies in these first years after 1970.
 _POSITIONS = 3_650 * SECONDS_PER_DAY

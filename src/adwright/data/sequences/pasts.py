@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from adwright.data.ranges import ranges, run_starts
 
-__all__ = ["Pasts", "moment_numbers"]
-
 Ints = NDArray[np.int64]
 
 

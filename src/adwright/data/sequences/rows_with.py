@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from adwright.data.ranges import ranges
 
-__all__ = ["ItemValues", "SeenRows"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -37,8 +37,6 @@ from numpy.typing import NDArray
 from adwright.core.config import Gt, Le, settings
 from adwright.data.ranges import ranges
 
-__all__ = ["Choice", "StochasticLength", "chance_of_cut", "shorten", "threshold"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Choice = Literal["recency", "random", "weighted", "steep"]

@@ -32,8 +32,6 @@ from adwright.data.schema import EVENT_SCHEMA, check_events, validate_events, va
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_memory, reading
 from adwright.data.sources.csvfile import parse_time, scan_csv
 
-__all__ = ["AtomicTables", "AtomicType", "read_atomic", "write_atomic"]
-
 AtomicType = Literal["token", "float", "token_seq", "float_seq"]
 
 _IN = {"rating": "value", "timestamp": "time"}

@@ -23,19 +23,6 @@ import pyarrow.parquet as pq
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError
 from adwright.data.checks import Check, Locate, run_checks
 
-__all__ = [
-    "USUAL_BOUNDS",
-    "ReadBounds",
-    "check_cells",
-    "check_footer",
-    "check_memory",
-    "check_names",
-    "check_sparse",
-    "memory_left",
-    "named_as",
-    "reading",
-]
-
 Found = TypeVar("Found")
 #: Bytes that a value takes in memory at least: a text is a view of 16 bytes, a number of 8.
 _VIEW, _NUMBER = 16, 8

@@ -30,8 +30,6 @@ from adwright.core.assets import asset
 from adwright.core.errors import FileUnreadableError
 from adwright.data.schema import Catalogue, as_events
 
-__all__ = ["STORE_TIME_ZONE", "WEEKS", "CompleteJourney"]
-
 STORE_TIME_ZONE = "America/New_York"
 WEEKS = range(1, 54)
 

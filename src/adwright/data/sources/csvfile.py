@@ -28,8 +28,6 @@ from adwright.data.checks import Check, Locate, run_checks
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_names, named_as, reading
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
-__all__ = ["parse_columns", "parse_time", "scan_csv", "sniff_separator"]
-
 _BLOCK_BYTES = 1 << 22
 #: In which the end of the first line is looked for.
 _HEAD_BYTES = 1 << 16

@@ -38,8 +38,6 @@ from adwright.data.sources.csvfile import scan_csv, sniff_separator
 from adwright.data.sources.jsonlines import read_json_lines
 from adwright.data.sources.parquetfile import PARQUET_ENDINGS, scan_parquet, scan_parts
 
-__all__ = ["SourceTable", "Tabular", "as_frame", "id_text", "name_of"]
-
 _CSV_ENDINGS = (".csv", ".tsv", ".txt")
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"

@@ -23,8 +23,6 @@ from adwright.data.sources.bounds import (
     reading,
 )
 
-__all__ = ["read_json_lines"]
-
 _HINT = "write one JSON object a line; `jq -c '.[]' FILE` makes that of a list"
 
 

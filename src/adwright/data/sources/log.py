@@ -49,20 +49,6 @@ from adwright.data.sources.tables import (
     write_table,
 )
 
-__all__ = [
-    "Description",
-    "Log",
-    "LogFormat",
-    "PublicLog",
-    "describe",
-    "open_log",
-    "read_atomic_log",
-    "read_log",
-    "save_log",
-    "summarise",
-    "with_column_kinds",
-]
-
 PublicLog = Literal["complete-journey", "open-bandit", "movielens"]
 LogFormat = Literal["parquet", "csv", "atomic"]
 

@@ -29,8 +29,6 @@ from adwright.data.sources.frames import SourceTable, id_text
 from adwright.data.sources.mapping import LogMapping, NamedColumns, kinds_by_name, name_columns
 from adwright.data.sources.times import time_column
 
-__all__ = ["ImportNotes", "MappedEvents", "map_events"]
-
 _IDS = ("event_id", "request_id", "user_id", "item_id", "creative_id", "campaign_id", "policy_id")
 _NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
 _TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false")

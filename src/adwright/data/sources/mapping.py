@@ -29,15 +29,6 @@ from adwright.data.table_door import (
     usual_columns,
 )
 
-__all__ = [
-    "LogMapping",
-    "MappedKind",
-    "NamedColumns",
-    "id_column",
-    "kinds_by_name",
-    "name_columns",
-]
-
 #: What events of a kind become: another kind, or nothing.
 MappedKind: TypeAlias = Literal[EventKind, "none"]
 _QUANTITY = "quantity"

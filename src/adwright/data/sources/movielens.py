@@ -19,8 +19,6 @@ from adwright.core.assets import asset
 from adwright.data.schema import Catalogue
 from adwright.data.sources.atomic_files import read_atomic
 
-__all__ = ["MovieLens"]
-
 _FOLDER = Path("recbole") / "dataset_example" / "ml-100k"
 _NAME = "ml-100k"
 _UNKNOWN = "unkonwn"  # as the source spells it

@@ -30,8 +30,6 @@ from adwright.core.assets import asset
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.schema import Catalogue, as_events
 
-__all__ = ["BanditArrays", "BanditCampaign", "BanditPolicy", "OpenBandit"]
-
 BanditPolicy = Literal["random", "bts"]
 BanditCampaign = Literal["all", "men", "women"]
 

@@ -24,8 +24,6 @@ from adwright.data.sources.bounds import (
     reading,
 )
 
-__all__ = ["PARQUET_ENDINGS", "scan_parquet", "scan_parts"]
-
 PARQUET_ENDINGS = (".parquet", ".pq")
 _MAGIC = b"PAR1"
 

@@ -18,8 +18,6 @@ from adwright.data.column_kinds import RULE, FoundColumn
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.mapped import ImportNotes
 
-__all__ = ["Description", "LogSummary", "early_responses", "find_oddities", "say_notes"]
-
 _log = logging.getLogger("adwright")
 
 #: How the reasons begin that the rule of whole numbers gives.

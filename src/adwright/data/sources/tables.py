@@ -39,17 +39,6 @@ from adwright.data.sources.frames import SourceTable, Tabular, as_frame, id_text
 from adwright.data.sources.mapping import id_column
 from adwright.data.sources.parquetfile import PARQUET_ENDINGS
 
-__all__ = [
-    "item_ids",
-    "read_campaigns",
-    "read_creatives",
-    "read_events",
-    "read_items",
-    "with_missing_items",
-    "write_events",
-    "write_table",
-]
-
 _NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
 
 

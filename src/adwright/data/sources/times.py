@@ -20,8 +20,6 @@ from adwright.data.checks import Check, Locate, run_checks
 from adwright.data.columns import TIME, in_years
 from adwright.data.sources.csvfile import parse_time
 
-__all__ = ["TimeColumn", "format_of", "is_format", "time_column"]
-
 #: Where numbers since 1970 lie, microseconds in one, and what they are called. Between these lie
 #: none of the years 2001 to 2286, but dates written as one number.
 _UNITS = (

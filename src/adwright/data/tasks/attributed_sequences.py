@@ -21,8 +21,6 @@ from adwright.data.features import Feature
 from adwright.data.tasks.split import split_last
 from adwright.data.tasks.task import Task, cached_task, write_task
 
-__all__ = ["SEQUENCE_FEATURES", "build_sequences_task", "read_sequences"]
-
 VERSION = 1
 SEQUENCE_FEATURES = (
     Feature("history", "sequence", "user"),

@@ -32,9 +32,8 @@ from adwright.data.ranges import ranges, run_starts
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.personal import PERSONAL_FEATURES, personal
-from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
-
-__all__ = ["ChoiceConfig", "build_choice_task", "choice_catalogue", "choice_features"]
+from adwright.data.tasks.split import SPLITS, Split
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
 Ints = NDArray[np.int64]
 VERSION = 2

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import polars as pl
 
-__all__ = ["daily_counts", "popularity_by_day", "popularity_of_days", "with_popularity"]
-
 
 def popularity_by_day(taken: pl.LazyFrame) -> pl.DataFrame:
     """Per item, the events of all days before `day`; only days on which that changes.

@@ -37,8 +37,6 @@ from adwright.data.tasks.day_popularity import popularity_by_day
 from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
-__all__ = ["LogTaskConfig", "build_log_task", "build_task_of_log", "log_features"]
-
 _log = logging.getLogger("adwright")
 
 VERSION = 3

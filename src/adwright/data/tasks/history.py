@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from adwright.data.popularity import PairCounts
 from adwright.data.ranges import run_starts
 
-__all__ = ["add_history", "user_codes"]
-
 
 def add_history(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """The rows with `visible`, the number of the user's events before the row's time, and

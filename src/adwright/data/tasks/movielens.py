@@ -18,8 +18,6 @@ from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, cached_task, write_task
 
-__all__ = ["MOVIELENS_FEATURES", "build_movielens_task"]
-
 VERSION = 1
 MOVIELENS_FEATURES = (
     Feature("history", "sequence", "user"),

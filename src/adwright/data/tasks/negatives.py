@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["Draws", "draw_negatives", "popular_share"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 POWER = 0.75

@@ -33,8 +33,6 @@ from adwright.data.ranges import distinct, ranges, run_starts
 from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = ["CONTEXT", "NextBasket", "build_visits", "moment", "reordered"]
-
 Ints = NDArray[np.int64]
 #: Context of a query, read off its time.
 CONTEXT = (Feature("weekday", "categorical", "context"), Feature("hour", "categorical", "context"))

@@ -22,16 +22,6 @@ from adwright.data.tasks.attributed_sequences import read_sequences
 from adwright.data.tasks.next_basket import CONTEXT, NextBasket, build_visits
 from adwright.data.tasks.split import split_by_time, split_last
 
-__all__ = [
-    "JOURNEY_FEATURES",
-    "PROFILE",
-    "attribute_features",
-    "build_next_basket",
-    "build_next_item",
-    "journey_visits",
-    "words",
-]
-
 VERSION = 2
 #: Of the task of a folder of sequences.
 SEQUENCES_VERSION = 3

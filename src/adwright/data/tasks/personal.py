@@ -20,8 +20,6 @@ from adwright.data.features import Feature
 from adwright.data.popularity import PairCounts
 from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = ["PERSONAL_FEATURES", "RECENT_DAYS", "Personal", "personal"]
-
 Ints = NDArray[np.int64]
 
 RECENT_DAYS = 56

@@ -34,8 +34,6 @@ from adwright.data.tasks.shelves import SHELF, promoted_on
 from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
-__all__ = ["RESPONSE_FEATURES", "ResponseConfig", "build_response_task", "response_parts"]
-
 VERSION = 1
 
 RESPONSE_FEATURES = (

@@ -12,8 +12,6 @@ import polars as pl
 from adwright.core.progress import progress
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
 
-__all__ = ["SHELF", "price_tags", "promoted_on", "weekly_sales"]
-
 SHELF = ("week", "store_id", "product_type")
 
 

@@ -12,8 +12,6 @@ from typing import Literal
 
 import polars as pl
 
-__all__ = ["SPLITS", "Split", "split_by_time", "split_last"]
-
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 

@@ -36,17 +36,6 @@ from adwright.data.tasks.history import add_history
 from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.tasks.task_writer import SplitWriter, to_storage
 
-__all__ = [
-    "SPLITS",
-    "Split",
-    "Task",
-    "TaskPart",
-    "cached_folder",
-    "cached_task",
-    "write_task",
-    "write_task_parts",
-]
-
 FORMAT = 1
 META = ("id", "data_hash", "protocol", "splits", "spec")
 ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label", "split")

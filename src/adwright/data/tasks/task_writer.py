@@ -12,8 +12,6 @@ import pyarrow.parquet as pq
 
 from adwright.data.columns import is_category
 
-__all__ = ["SplitWriter", "to_storage"]
-
 _IDS = ("user_id", "request_id", "item_id")
 
 

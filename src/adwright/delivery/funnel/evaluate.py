@@ -38,8 +38,6 @@ from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 
-__all__ = ["EVALUATED", "evaluate_model"]
-
 #: Kinds of artifacts that are measured here.
 EVALUATED = (CASCADE, RETRIEVER, SEQUENCE, ITEM_ITEM, POPULARITY)
 #: Sources that order, too.

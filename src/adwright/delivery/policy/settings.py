@@ -57,15 +57,6 @@ from adwright.delivery.policy.slate_policy import (
     solve_exploration,
 )
 
-__all__ = [
-    "CapSettings",
-    "DiversitySettings",
-    "EvidenceSettings",
-    "ItemVectors",
-    "PolicySettings",
-    "require_probabilities",
-]
-
 #: Ids of N items and their vectors [N, D].
 ItemVectors = tuple[Sequence[str], NDArray[np.floating]]
 _LONGEST_ID = 128

@@ -15,8 +15,6 @@ import numpy as np
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.training.on_ray import ray_cluster
 
-__all__ = ["Worker", "parts_on_ray", "require_workers"]
-
 
 class Worker(Protocol):
     """What does a part in its process."""

@@ -19,8 +19,6 @@ from adwright.data.ranges import ranges, run_starts
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.training_log import HistoryLog
 
-__all__ = ["Moments", "People", "moments_after", "people_of_histories", "people_of_log"]
-
 Ints = NDArray[np.int64]
 
 

@@ -27,8 +27,6 @@ from adwright.delivery.stages.sources import ProfileCodes
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
 
-__all__ = ["FineRanker"]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -24,8 +24,6 @@ from adwright.core.child_process import JsonLines, WorkerProcess
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.compiling.rehearsal import Kind
 
-__all__ = ["CompileLimits", "Compiler", "refused", "shared_compiler"]
-
 _WORKER = "adwright.lm.compiling.rehearsal"
 _WHERE = "json_schema, grammar"
 _LOOK_SECONDS = 0.02

@@ -25,8 +25,6 @@ from adwright.lm.compiling.bounds import parser_limits
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-__all__ = ["STACK_BYTES", "Kind", "compile_text", "main", "render_chats"]
-
 #: What a text is: a JSON schema, a grammar in GBNF or in llguidance's own notation, a regular
 #: expression, or a chat template in Jinja.
 Kind = Literal["schema", "gbnf", "lark", "regex", "template"]

@@ -46,8 +46,6 @@ from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 if TYPE_CHECKING:
     from openai import OpenAI
 
-__all__ = ["HttpConfig", "HttpModel", "request_fields"]
-
 T = TypeVar("T")
 
 

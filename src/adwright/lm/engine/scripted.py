@@ -33,8 +33,6 @@ from adwright.lm.engine.generation import (
     Top,
 )
 
-__all__ = ["ByteTokens", "ScriptedConfig", "ScriptedModel"]
-
 _END = 256
 _D = 16
 

@@ -17,8 +17,6 @@ from adwright.lm.engine.generation import Capabilities, GenerationConfig
 from adwright.lm.engine.hf_tokens import check_constraint
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
 
-__all__ = ["LoraFile", "XllamacppConfig", "check_scales", "located", "sampling_fields"]
-
 #: llama.cpp takes 32 bits of a seed, and the last one for "any".
 _SEEDS = 2**32 - 1
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from adwright.core.child_process import take_up
 
-__all__ = ["main", "parameters"]
-
 #: HTTP threads beside those of the requests that are computed: for tokens, and for going away.
 _SPARE_THREADS = 4
 _STEP_TOKENS = 256

@@ -13,8 +13,6 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.base import TokenEngine
 from adwright.lm.engine.generation import Cancellation, Health
 
-__all__ = ["ProcessEngine", "Second"]
-
 _LOOK_SECONDS = 0.05
 
 

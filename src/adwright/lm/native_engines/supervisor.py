@@ -20,8 +20,6 @@ from adwright.core.child_process import Refusal, WorkerProcess
 from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.generation import Health
 
-__all__ = ["RestartBounds", "Supervisor"]
-
 _log = logging.getLogger("adwright.lm")
 _LOOK_SECONDS = 1.0
 #: How long a process that broke a connection may take to be gone.

@@ -30,8 +30,6 @@ from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
 from adwright.lm.torch_engine.model import load_causal
 from adwright.lm.torch_engine.network import tuned_folder
 
-__all__ = ["AdapterFolder", "Scanned", "open_base", "open_paged"]
-
 #: How long a scan waits for one that is under way.
 _SCAN_SECONDS = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

@@ -38,8 +38,6 @@ from adwright.lm.serving.prefixes import PagePool
 from adwright.lm.serving.scheduler import Row
 from adwright.tuning.modules import Target
 
-__all__ = ["MergePolicy", "Merger", "folded_weights"]
-
 
 @dataclass(frozen=True)
 class MergePolicy:

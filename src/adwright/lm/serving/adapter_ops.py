@@ -31,8 +31,6 @@ from adwright.lm.serving.adapter_cache import Layout, MatrixName, PooledAdapter
 from adwright.tuning.additive.adapters import Activation, activated
 from adwright.tuning.modules import LINEAR, Target
 
-__all__ = ["RowOps", "Stretch"]
-
 #: Maps that see the same x.
 _FAMILIES: tuple[tuple[Target, ...], ...] = (
     ("q_proj", "k_proj", "v_proj"),

@@ -9,8 +9,6 @@ from adwright.core.config import Count, Natural, settings
 from adwright.lm.serving.adapter_cache import CacheCounts
 from adwright.lm.serving.adapter_folding import MergePolicy
 
-__all__ = ["Drive", "PassResult", "PoolState", "ServingConfig"]
-
 Drive = Literal["callers", "thread", "outside"]
 
 

@@ -53,8 +53,6 @@ from adwright.lm.torch_engine.decode import Grammars
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["AdapterModels"]
-
 _log = logging.getLogger("adwright.lm")
 _DEFAULT = ServingConfig()
 #: Seconds after which a waiting thread looks again by itself.

@@ -8,8 +8,6 @@ from adwright.core.config import Count, Natural, settings
 from adwright.lm.engine.generation import Capabilities
 from adwright.lm.engine.weights import SMOLLM2
 
-__all__ = ["PagedConfig", "TorchConfig"]
-
 
 @settings
 class TorchConfig:

@@ -18,8 +18,6 @@ from adwright.programs.dispatch.ready import ChainJob, ChainRequest, SayingFaile
 from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine, ReadyChain
 from adwright.programs.scheduling.order import class_of
 
-__all__ = ["Attempt", "AttemptEvents", "Attempts"]
-
 _log = logging.getLogger("adwright.programs")
 
 

@@ -40,8 +40,6 @@ from adwright.programs.scheduling.scheduler import (
     program_policy,
 )
 
-__all__ = ["DecisionCarrier"]
-
 _log = logging.getLogger("adwright.programs")
 #: An engine's memory is short from this share of it on; prefixes that it is told to hold.
 _SHORT, _HELD = 0.5, 64

@@ -34,8 +34,6 @@ from adwright.programs.dispatch.trace import TraceEvent, TraceStore, emit_spans
 from adwright.programs.runner import AskedChain, Saying
 from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve, ReadyChain
 
-__all__ = ["ChainDispatcher", "DispatchStats"]
-
 _TERMS = DispatchTerms()
 _NO_CURVES: Mapping[str, LatencyCurve] = {}
 #: Of an engine that nobody measured: OpenVINO GenAI with SmolLM2-135M on one thread, tokens per

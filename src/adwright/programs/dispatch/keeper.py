@@ -26,15 +26,6 @@ from adwright.programs.engines.engine_errors import EngineBusyError, EngineRefus
 from adwright.programs.scheduling.engine import ExecutionEngine
 from adwright.programs.scheduling.engine_state import EngineRest
 
-__all__ = [
-    "EngineKeeper",
-    "KeeperBounds",
-    "ProbedEngine",
-    "RestartableEngine",
-    "ask_engine",
-    "why_rest",
-]
-
 _log = logging.getLogger("adwright.programs")
 #: Failures in a row after which an engine rests; and the longest, in seconds, that one waits to be
 #: asked which nobody here starts, and that one rests as it is busy.

@@ -29,8 +29,6 @@ from adwright.core.child_process import WorkerProcess
 from adwright.core.errors import AdwrightError, AssetError
 from adwright.programs.engines.engine_errors import EngineGoneError, error_from_wire
 
-__all__ = ["ChildLink", "ChildRequest"]
-
 _log = logging.getLogger("adwright.programs")
 
 #: Bytes of a line that it sends.

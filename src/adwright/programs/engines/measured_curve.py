@@ -40,8 +40,6 @@ from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine, LatencyCurve
 
-__all__ = ["MeasuredCurve", "curve_file", "load_curve", "measure_curve", "measured_curve"]
-
 _PROMPT, _ANSWER, _SHORT = 1024, 24, 16
 _FEWEST = 6
 _LEAST = 1e-6

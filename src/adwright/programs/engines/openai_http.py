@@ -50,8 +50,6 @@ from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["OpenAIEngine", "OpenAIEngineConfig"]
-
 _Prompt = str | Sequence[int]
 _NO_NAMES: Mapping[str, str] = {}
 #: Characters of a token of a text, about; for what a server is said to hold.

@@ -27,8 +27,6 @@ from adwright.programs.engines.child_link import ChildLink, ChildRequest
 from adwright.programs.engines.engine_errors import EngineGoneError, generation_settings
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
 
-__all__ = ["PagedEngine", "PagedEngineConfig"]
-
 _WORKER = "adwright.programs.engines.paged_worker"
 _NO_FOLDERS: Mapping[str, str] = {}
 _Prompt = str | Sequence[int]

@@ -43,8 +43,6 @@ from adwright.lm.serving.scheduler import AnswerRow, PrefixRow, Row, ScoreRow
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.programs.engines.engine_errors import error_to_wire
 
-__all__ = ["PagedServer", "main", "serve"]
-
 _Told = Mapping[str, Any]
 _PATIENCE = 0.05
 #: Settings whose texts have to be compiled, which may take seconds.

@@ -22,8 +22,6 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.http import request_fields
 from adwright.programs.engines.engine_errors import EngineFailedError
 
-__all__ = ["Dialect", "ServerEvent", "read_event", "request_body", "salted"]
-
 Dialect = Literal["openai", "vllm", "sglang"]
 
 #: What ends an answer in the middle, where the server says so.

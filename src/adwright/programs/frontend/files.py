@@ -17,8 +17,6 @@ from adwright.core.regular import read_regular
 from adwright.programs.program import Program
 from adwright.programs.steps import Template
 
-__all__ = ["PROGRAMS", "program_text", "read_program", "unset_variables"]
-
 #: Those that come with the package, by name, and what each does.
 PROGRAMS = {
     "creative-team": "a copywriter, four variants, three reviewers and an editor write one ad",

@@ -21,8 +21,6 @@ from adwright.programs.scheduling.scheduler import ProgramScheduler
 from adwright.programs.simulation import Segment, SimCall, SimProgram, SimulatedEngine, simulate
 from adwright.programs.steps import ConstantText
 
-__all__ = ["predict_placement"]
-
 _CURVE = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)
 _LIMITS = ProgramLimits()
 

@@ -29,8 +29,6 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ProgramError, ResourceError
 from adwright.programs.program import LATENCY, Objective, Program
 
-__all__ = ["RemoteProgram"]
-
 #: Seconds that one request waits for a text, and that its connection may be silent beyond that.
 _WAIT, _SILENT = 30.0, 60.0
 _TRIES, _LONGEST_PAUSE = 5, 30.0

@@ -28,8 +28,6 @@ from typing import Annotated, Literal
 from adwright.core.config import Gt, settings
 from adwright.programs.scheduling.engine import ReadyChain
 
-__all__ = ["ChainFailures", "ChainQueue", "OrderTerms", "class_of"]
-
 _Entry = tuple[float, int, str]
 _Lane = tuple[int, str, bool]
 

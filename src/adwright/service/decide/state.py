@@ -25,8 +25,6 @@ from adwright.web.gate import ServiceMetrics
 from adwright.web.key_cache import KeyCache
 from adwright.web.lanes import Lane, in_thread
 
-__all__ = ["ServiceState"]
-
 T = TypeVar("T")
 _PING_SECONDS = 0.5
 PING_PATIENCE = 2.0

@@ -27,8 +27,6 @@ from adwright.data.stops import Stops
 from adwright.delivery.decision import Request
 from adwright.service.decide.writer import unavailable
 
-__all__ = ["LEASE", "StopList", "StopSource"]
-
 T = TypeVar("T")
 #: Seconds at least that a process may decide without a word to the store; with a slower look, as
 #: long as four looks take.

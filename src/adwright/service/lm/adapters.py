@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from adwright.lm.serving.adapter_folder import Scanned
     from adwright.lm.serving.engine import AdapterModels
 
-__all__ = ["AdapterMeasures", "Adapters", "Rescans", "adapters_of"]
-
 
 class Rescans(Protocol):
     """A folder of adapters that can be read again, as `AdapterFolder` can."""

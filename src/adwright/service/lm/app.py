@@ -31,8 +31,6 @@ from adwright.service.lm.work import LmWork
 from adwright.web.gate import Gate, ServiceMetrics
 from adwright.web.server import Connections
 
-__all__ = ["create_lm_app"]
-
 _DESCRIPTION = """
 Language models behind the protocol of OpenAI: chats, completions, embeddings.
 

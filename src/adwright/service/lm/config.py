@@ -9,8 +9,6 @@ from adwright.service.lm.keys import require_keys
 from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require
 
-__all__ = ["LmServiceConfig"]
-
 
 @dataclass(frozen=True)
 class LmServiceConfig:

@@ -18,8 +18,6 @@ from adwright.core.errors import ConfigError
 from adwright.web.errors import ApiError
 from adwright.web.gate import Authenticate, header
 
-__all__ = ["Callers", "by_key", "read_keys", "require_keys"]
-
 _MOST_BYTES = 1 << 20
 _BEARER = "bearer "
 _LINES = "write `tenant key` in each line"

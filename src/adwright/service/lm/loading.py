@@ -28,14 +28,6 @@ from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
 from adwright.web.gate import admitted
 
-__all__ = [
-    "LoadAdapterIn",
-    "UnloadAdapterIn",
-    "load_lora_adapter",
-    "loading_router",
-    "unload_lora_adapter",
-]
-
 loading_router = APIRouter(route_class=BodyRoute)
 _ERRORS = lm_error_docs(400, 401, 403, 404, 408, 409, 413, 415, 429, 503)
 #: Seconds between two looks at whether an adapter is still in use; and those that its requests may

@@ -10,8 +10,6 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from adwright.lm.engine.generation import Usage
 from adwright.service.lm.streams import Piece
 
-__all__ = ["LmMeasures", "Watch"]
-
 _FIRST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _EACH = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
 

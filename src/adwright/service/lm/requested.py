@@ -12,8 +12,6 @@ from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, Embedding
 from adwright.service.lm.protocol.tools import ToolForm, turns_of
 from adwright.web.errors import ApiError
 
-__all__ = ["AnswerLimits", "chat_of", "prompts_of", "settings_of", "texts_of", "tool_form_of"]
-
 
 class AnswerLimits(Protocol):
     """What a service allows a request to ask for."""

@@ -18,8 +18,6 @@ from adwright.service.lm.state import State, begun, whole_answers
 from adwright.service.lm.work import Gone, TimeUp
 from adwright.web.bodies import BodyRoute
 
-__all__ = ["responses", "responses_router"]
-
 responses_router = APIRouter(route_class=BodyRoute)
 _log = logging.getLogger("adwright.service")
 _CLOSED = 499

@@ -40,22 +40,6 @@ from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
 from adwright.web.gate import CONTENT_TYPE
 
-__all__ = [
-    "adapters",
-    "chat_completions",
-    "completions",
-    "detokenize",
-    "embeddings",
-    "health",
-    "metrics",
-    "models",
-    "one_model",
-    "ready",
-    "rescan",
-    "router",
-    "tokenize",
-]
-
 router = APIRouter(route_class=BodyRoute)
 _log = logging.getLogger("adwright.service")
 _ERRORS = lm_error_docs(400, 401, 404, 408, 413, 415, 429, 503)

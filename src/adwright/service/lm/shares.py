@@ -15,8 +15,6 @@ from typing import Generic, TypeVar
 
 from adwright.lm.engine.generation import Prompt, TokenPrompt
 
-__all__ = ["Asked", "LmShares", "prompt_tokens"]
-
 J = TypeVar("J")
 #: Characters of a token, for a first guess.
 _CHARACTERS = 4

@@ -27,8 +27,6 @@ from adwright.service.lm.work import LmWork, TimeUp
 from adwright.web.errors import ApiError
 from adwright.web.gate import ServiceMetrics, admitted
 
-__all__ = ["LmState", "State", "asked_for", "begun", "whole_answers"]
-
 
 @dataclass
 class LmState:

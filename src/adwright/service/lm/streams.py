@@ -13,8 +13,6 @@ from adwright.lm.engine.generation import (
     Prompt,
 )
 
-__all__ = ["Piece", "pieces"]
-
 #: The index of an answer, and a piece of it.
 Piece = tuple[int, Chunk]
 

@@ -23,8 +23,6 @@ from adwright.lm.engine.generation import Cancellation
 from adwright.service.lm.shares import Asked, LmShares
 from adwright.web.errors import ApiError, Busy
 
-__all__ = ["Gone", "LmWork", "TimeUp", "closed", "in_thread"]
-
 T = TypeVar("T")
 Told = tuple[str, object]
 _log = logging.getLogger("adwright.service")

@@ -10,18 +10,6 @@ from adwright.programs.graph import Chain
 from adwright.programs.runner import Variable, VariableState
 from adwright.service.programs.open_program import OpenProgram, OutputState
 
-__all__ = [
-    "FailureOut",
-    "NodeOut",
-    "NodeState",
-    "ProgramOut",
-    "TraceOut",
-    "VariableOut",
-    "program_out",
-    "trace_out",
-    "variable_out",
-]
-
 NodeState = Literal["idle", "waiting", "ready", "running", "done", "failed"]
 
 

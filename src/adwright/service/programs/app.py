@@ -33,8 +33,6 @@ from adwright.service.programs.texts import ServedText
 from adwright.web.gate import Gate, ServiceMetrics
 from adwright.web.server import Connections
 
-__all__ = ["create_programs_app"]
-
 _DESCRIPTION = """
 Programs of language-model calls: a graph is sent as a whole, and its texts pass from call to call
 inside the service.

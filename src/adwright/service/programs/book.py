@@ -26,8 +26,6 @@ from adwright.service.programs.open_program import ChainRouter, OpenProgram
 from adwright.service.programs.refusals import Refused, refusing
 from adwright.web.errors import ApiError, Busy
 
-__all__ = ["ProgramBook"]
-
 _log = logging.getLogger("adwright.service")
 #: Seconds between two looks for programs that have ended; and those that the end of one may take.
 _LOOK, _CLOSE = 1.0, 10.0

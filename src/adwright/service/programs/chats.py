@@ -46,14 +46,6 @@ from adwright.service.programs.waits import settled, waited
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
 
-__all__ = [
-    "ProgramChatIn",
-    "ProgramResponseIn",
-    "chats_router",
-    "program_chat",
-    "program_response",
-]
-
 chats_router = APIRouter(prefix="/v1", route_class=BodyRoute)
 _ERRORS = lm_error_docs(400, 401, 404, 408, 409, 413, 415, 429, 503)
 _CLOSED = 499

@@ -11,8 +11,6 @@ from adwright.service.lm.keys import require_keys
 from adwright.web.gate import LOCAL_HOSTS
 from adwright.web.limits import GateLimits, is_positive, require
 
-__all__ = ["ProgramServiceConfig"]
-
 _LIMITS = ProgramLimits(
     calls=1000,
     nodes=2000,

@@ -22,8 +22,6 @@ from adwright.programs.engines.engine_errors import EngineFailedError
 from adwright.programs.engines.measured_curve import curve_file, load_curve, measured_curve
 from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve
 
-__all__ = ["EngineRoom", "OpenableEngine"]
-
 _log = logging.getLogger("adwright.service")
 _TERMS = DispatchTerms()
 

@@ -11,8 +11,6 @@ from adwright.service.lm.protocol.errors import lm_error_docs
 from adwright.service.programs.state import Programs
 from adwright.web.gate import CONTENT_TYPE
 
-__all__ = ["health", "health_router", "metrics", "models", "ready"]
-
 health_router = APIRouter()
 
 

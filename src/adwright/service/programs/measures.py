@@ -15,8 +15,6 @@ from adwright.service.programs.engine_room import EngineRoom
 from adwright.service.programs.open_program import OpenProgram
 from adwright.web.gate import ServiceMetrics
 
-__all__ = ["EngineMeasures", "ProgramMeasures"]
-
 
 class ProgramMeasures(Collector):
     """What is read of the book when Prometheus asks."""

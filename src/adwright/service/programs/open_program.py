@@ -9,15 +9,6 @@ from typing import Literal, Protocol
 from adwright.programs.persistence import ProgramLog
 from adwright.programs.runner import ChainEngine, Session
 
-__all__ = [
-    "ChainEvent",
-    "ChainRouter",
-    "ChainTrace",
-    "OpenProgram",
-    "OutputState",
-    "ProgramChains",
-]
-
 OutputState = Literal["running", "done", "failed"]
 
 

@@ -17,8 +17,6 @@ from adwright.programs.program import Program, SemanticCall
 from adwright.service.lm.protocol.errors import respond
 from adwright.web.errors import ApiError
 
-__all__ = ["Refused", "on_refused", "path_of", "refusing"]
-
 _KINDS = ("call or step ", "call ", "step ", "chain ", "node ", "variable ")
 _OUTPUT = re.compile(r", output ([\w-]+)")
 

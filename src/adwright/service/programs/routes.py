@@ -31,19 +31,6 @@ from adwright.service.programs.waits import settled, text_events, waited
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
 
-__all__ = [
-    "add_calls",
-    "cancel_variable",
-    "delete_program",
-    "get_program",
-    "get_trace",
-    "get_variable",
-    "post_program",
-    "programs_router",
-    "set_variable",
-    "stream_variable",
-]
-
 programs_router = APIRouter(prefix="/v1/programs", route_class=BodyRoute)
 _ERRORS = lm_error_docs(400, 401, 404, 409, 408, 413, 415, 429)
 _LOOKS = lm_error_docs(400, 401, 404, 429)

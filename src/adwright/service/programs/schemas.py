@@ -25,8 +25,6 @@ from adwright.programs.program import NativeStep, Objective, Program, SemanticCa
 from adwright.programs.steps import StepFunction
 from adwright.service.lm.protocol.body import LmBody
 
-__all__ = ["CallIn", "ExtensionIn", "OutputIn", "ProgramIn", "ProgramPartIn", "StepIn", "TextIn"]
-
 _SHOWN = 40
 _NAMES = tuple(one.name for one in fields(GenerationConfig))
 

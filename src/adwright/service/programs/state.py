@@ -17,8 +17,6 @@ from adwright.service.programs.texts import ServedText
 from adwright.web.errors import ApiError
 from adwright.web.gate import ServiceMetrics, admitted
 
-__all__ = ["ProgramState", "Programs", "Tenant"]
-
 
 @dataclass
 class ProgramState:

@@ -11,8 +11,6 @@ from adwright.lm.engine.generation import Message
 from adwright.lm.engine.weights import locate
 from adwright.programs.graph import about_tokens
 
-__all__ = ["ServedText", "guessed_text", "text_of_model"]
-
 
 @dataclass(frozen=True)
 class ServedText:

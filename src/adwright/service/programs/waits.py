@@ -16,8 +16,6 @@ from adwright.programs.program import Objective
 from adwright.programs.runner import Session
 from adwright.service.lm.work import Gone, closed
 
-__all__ = ["event", "settled", "text_events", "waited"]
-
 #: Seconds after which a stream says that it still lives, so that nobody between cuts it off.
 _STILL = 15.0
 _STILL_HERE = b": still here\n\n"

@@ -32,8 +32,6 @@ from adwright.service.registry.registry import (
     version_before,
 )
 
-__all__ = ["Publication", "go_back", "publish_model", "publish_version", "require_servable"]
-
 _VERSION = re.compile(r"v(\d+)")
 
 

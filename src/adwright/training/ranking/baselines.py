@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.data.tasks.history import user_codes
-from adwright.data.tasks.task import Split, Task
+from adwright.data.tasks.split import Split
+from adwright.data.tasks.task import Task
 from adwright.models.baselines import fit_logistic
 from adwright.models.calibration import fit_calibrator
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig

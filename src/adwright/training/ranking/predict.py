@@ -16,7 +16,8 @@ from adwright.core.errors import ValueInvalidError
 from adwright.core.progress import Progress, progress
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.stream import Stream, StreamConfig
-from adwright.data.tasks.task import Split, Task
+from adwright.data.tasks.split import Split
+from adwright.data.tasks.task import Task
 from adwright.training.loop.distributed import gather, rank, share_of, world_size
 
 #: Groups of whole users, whose history is prepared once for all of their rows.

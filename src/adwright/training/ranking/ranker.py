@@ -37,7 +37,8 @@ from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.history_kinds import check_history, kinds_of, only_history
 from adwright.data.schema import RESPONSE_KINDS, validate_items
 from adwright.data.tasks.own.item_columns import with_made_columns
-from adwright.data.tasks.task import Split, Task
+from adwright.data.tasks.split import Split
+from adwright.data.tasks.task import Task
 from adwright.metrics.reports.report import Report
 from adwright.models.calibration import (
     Calibrator,

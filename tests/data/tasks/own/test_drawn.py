@@ -13,7 +13,8 @@ from adwright.data.batches.batch import DRAW_OFFSET
 from adwright.data.sources.log import Log
 from adwright.data.tasks.own.drawn import DrawnConfig, build_drawn_task, drawn_task
 from adwright.data.tasks.own.next_item import NextItemConfig, build_next_item
-from adwright.data.tasks.task import SPLITS, Task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task
 from tests.data.tasks.own.test_next_item import shop
 
 

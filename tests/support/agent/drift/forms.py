@@ -11,8 +11,6 @@ from lxml.html import HtmlElement
 
 from tests.support.agent.drift.kinds import Drift
 
-__all__ = ["EXTRA", "add_field", "confirmation_page", "move_fields"]
-
 #: The name of the field that is added; servers do not know it.
 EXTRA = "clerk_reference"
 _FEWEST = 2

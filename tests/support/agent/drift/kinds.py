@@ -15,8 +15,6 @@ from typing import Literal, TypeAlias, get_args
 from adwright.core.config import check_literals
 from adwright.core.hashing import content_hash
 
-__all__ = ["KINDS", "Drift", "DriftKind"]
-
 #: "none": the page is read and written again, and nothing changed.
 DriftKind: TypeAlias = Literal[
     "none", "labels", "moved", "confirm", "ids", "button", "extra", "columns"

@@ -17,8 +17,6 @@ from tests.support.agent.drift.forms import add_field, move_fields
 from tests.support.agent.drift.kinds import Drift, DriftKind
 from tests.support.agent.drift.tables import turn_columns
 
-__all__ = ["drifted_page"]
-
 _REFERENCES = ("for", "aria-labelledby", "aria-describedby", "aria-controls", "form", "list")
 _TARGETS = ("href", "data-bs-target", "data-target")
 _NAMED = ("label", "input", "select", "textarea", "button", "form", "table", "fieldset")

@@ -25,8 +25,6 @@ from tests.support.agent.drift.forms import confirmation_page
 from tests.support.agent.drift.kinds import Drift
 from tests.support.agent.drift.pages import drifted_page
 
-__all__ = ["ArrivedRequest", "DriftingProxy", "drifting"]
-
 _HOPS = frozenset(
     (
         *("connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"),

@@ -6,8 +6,6 @@ from lxml.html import HtmlElement
 
 from tests.support.agent.drift.kinds import Drift
 
-__all__ = ["turn_columns"]
-
 _FEWEST = 3
 
 

@@ -12,8 +12,6 @@ import pytest
 from adwright.agent.drivers.chromium import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, Screen, ScreenNode
 
-__all__ = ["allow_all", "chromium_or_skip", "node_of"]
-
 
 @contextmanager
 def chromium_or_skip() -> Iterator[ChromiumBrowser]:

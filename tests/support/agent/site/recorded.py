@@ -10,8 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["recorded_page"]
-
 
 def recorded_page() -> tuple[dict[str, Any], dict[str, Any]]:
     """The snapshot, and the accessibility trees by frame."""

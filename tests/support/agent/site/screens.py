@@ -7,8 +7,6 @@ from dataclasses import replace
 
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 
-__all__ = ["node", "screen", "table"]
-
 
 def node(
     key: str, role: str, name: str = "", path: str = "", parent: str = "", /, **facts: str

@@ -10,8 +10,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.support.agent.site.pages import SiteVariant, edit_page, offers_page, page
 
-__all__ = ["PASSWORD", "SmallSite", "small_site"]
-
 PASSWORD = "correct horse"
 _LOGIN = """<form action="/login" method="post"><label>User <input name="user"></label>
 <label>Password <input type="password" name="password"></label><button>Sign in</button></form>"""

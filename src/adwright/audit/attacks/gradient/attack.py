@@ -34,8 +34,6 @@ from adwright.audit.targets.defended import ListingCleaner
 from adwright.core.errors import ResumeError
 from adwright.lm.engine.generation import Tokenizer
 
-__all__ = ["GradientAttack", "spread_orders"]
-
 Kept = tuple[float, tuple[int, ...]]
 
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_tokens", "draw_candidates", "merged_candidates"]
-
 #: Times that candidates are drawn again for those that did not survive.
 _ROUNDS = 4
 

@@ -17,8 +17,6 @@ from typing import Literal
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["FLUENCY", "GradientConfig", "fluent_config", "paper_config"]
-
 #: Nats of the suffix against nats of the answer. At .1 an attack of 120 readings of the prompt won
 #: nothing on ten coffee machines; at .03 it won -20 and 100 percent on two books (with a pool of
 #: 4,096 tokens 60 and 10).

@@ -28,8 +28,6 @@ from adwright.audit.targets.target import Ask
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Tokenizer
 
-__all__ = ["PlacedPrompt", "SuffixPlace"]
-
 
 @dataclass(frozen=True)
 class PlacedPrompt:

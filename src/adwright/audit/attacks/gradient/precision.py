@@ -15,8 +15,6 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-__all__ = ["faster_dtype"]
-
 #: Tokens, and the width and inner width of a layer of a small model.
 _SHAPE = (512, 576, 1536)
 _TIMES = 3

@@ -41,8 +41,6 @@ from adwright.core.errors import ConfigError
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.packing.attention import attends_fully
 
-__all__ = ["ReadPrompt", "SuffixLosses", "SuffixReader"]
-
 #: Tokens that are read together: more do not make the products faster, and fewer share more.
 _BATCH_TOKENS = 512
 

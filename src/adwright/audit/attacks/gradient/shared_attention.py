@@ -25,8 +25,6 @@ from torch.nn import functional
 
 from adwright.tuning.packing.attention import attending
 
-__all__ = ["Branches", "attends_in_branches", "branch_attention"]
-
 #: Under which transformers knows this attention.
 _NAME = "adwright_branches"
 #: Up to so many new tokens of a candidate, scores are made for all candidates at once.

@@ -27,8 +27,6 @@ from adwright.audit.attacks.gradient.place import PlacedPrompt, SuffixPlace
 from adwright.audit.attacks.gradient.reading import ReadPrompt, SuffixReader
 from adwright.audit.attacks.halving import halved
 
-__all__ = ["ChosenSuffix", "SuffixSearch"]
-
 Ids = NDArray[np.int64]
 
 

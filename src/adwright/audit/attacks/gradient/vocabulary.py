@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Tokenizer
 
-__all__ = ["allowed_tokens"]
-
 _ESCAPED = frozenset('"\\')
 
 

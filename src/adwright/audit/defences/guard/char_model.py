@@ -26,8 +26,6 @@ from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.text.words import require_texts
 
-__all__ = ["CharModel", "NgramTable", "window_most"]
-
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 

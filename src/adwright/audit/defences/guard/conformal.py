@@ -28,8 +28,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError, DataError
 
-__all__ = ["Calibration", "PValue", "TextGroup", "require_alpha"]
-
 #: Merchant and field of a text.
 TextGroup = tuple[str, str]
 

@@ -28,8 +28,6 @@ import numpy.typing as npt
 
 from adwright.audit.defences.guard.char_model import CharModel, window_most
 
-__all__ = ["FEATURES", "GuardText", "mark_groups", "text_features"]
-
 Floats = npt.NDArray[np.float64]
 
 _GROUPS = ("meta", "order", "first", "proof", "against", "address", "press")

@@ -25,8 +25,6 @@ import numpy.typing as npt
 from adwright.audit.defences.guard.char_model import CharModel
 from adwright.audit.defences.guard.features import FEATURES, GuardText, text_features
 
-__all__ = ["ENOUGH", "Formats", "TextFormat"]
-
 Floats = npt.NDArray[np.float64]
 Change = Callable[[Sequence[GuardText]], Sequence[GuardText]]
 

@@ -34,8 +34,6 @@ from adwright.audit.defences.guard.rehearsal import rehearse
 from adwright.core.config import Count, settings
 from adwright.core.errors import DataError
 
-__all__ = ["GuardConfig", "TextGuard", "TextVerdict", "guard_texts"]
-
 Floats = npt.NDArray[np.float64]
 
 _PARTS = 3

@@ -26,8 +26,6 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError
 
-__all__ = ["GUARD_KIND", "load_guard", "save_guard"]
-
 GUARD_KIND = "text-guard"
 _COLUMNS = ("grams", "counts", "histories", "totals", "followers")
 Arrays = dict[str, npt.NDArray[Any]]

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError, DataError
 
-__all__ = ["fit_logistic"]
-
 Floats = npt.NDArray[np.float64]
 
 _STEPS, _SMALL = 50, 1e-8

@@ -23,8 +23,6 @@ import numpy as np
 from adwright.audit.defences.guard.features import GuardText
 from adwright.core.errors import ConfigError, DataError
 
-__all__ = ["USUAL", "RehearsalKind", "fluent_families", "gibberish", "inserted", "rehearse"]
-
 #: What is made up.
 RehearsalKind = Literal["gibberish", "fluent"]
 #: Fluent text is harder to find, and weighs twice as much (our choice).

@@ -31,17 +31,6 @@ from adwright.authoring.tasks.product import Product
 from adwright.authoring.tasks.task import PAIRS_TASK, AuthoringRequest, task_named
 from adwright.core.errors import DataError, FileUnreadableError
 
-__all__ = [
-    "Skipped",
-    "categorised_products",
-    "described_products",
-    "intentions",
-    "pricerunner",
-    "pricerunner_listings",
-    "product_of",
-    "title_attributes",
-]
-
 #: How many rows were left out, by reason.
 Skipped = Counter[str]
 

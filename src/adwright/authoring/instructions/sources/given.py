@@ -38,8 +38,6 @@ from adwright.authoring.tasks.task import AuthoringRequest, task_named
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
-__all__ = ["DataSources", "SkippedBySource", "given_examples", "given_listings"]
-
 #: How many rows were left out, by source and reason.
 SkippedBySource = MutableMapping[str, Counter[str]]
 

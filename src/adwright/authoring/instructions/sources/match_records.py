@@ -16,8 +16,6 @@ from pathlib import Path
 
 from adwright.core.errors import DataError, FileUnreadableError
 
-__all__ = ["MatchRecord", "read_matches", "record_fields"]
-
 _COLUMN = re.compile(r"(?:^|(?<=\s))COL\s+(\S+)\s+VAL(?=\s|$)")
 _PARTS = 3
 _DIGITS = 12

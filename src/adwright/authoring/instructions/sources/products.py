@@ -24,8 +24,6 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.frames import Tabular, as_frame, id_text, name_of
 from adwright.data.table_door import find_column, table_specs
 
-__all__ = ["Listing", "ProductColumns", "catalogue_products", "journey_products"]
-
 _BATCH = 10_000
 
 

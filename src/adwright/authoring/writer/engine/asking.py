@@ -28,8 +28,6 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 
-__all__ = ["AskedRow", "Asker", "RowAnswer", "SlotPrompt"]
-
 _DIGITS = 24
 
 

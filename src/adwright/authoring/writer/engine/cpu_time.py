@@ -6,8 +6,6 @@ import os
 import resource
 from collections.abc import Iterator
 
-__all__ = ["cpu_seconds"]
-
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

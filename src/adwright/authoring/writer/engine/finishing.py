@@ -16,8 +16,6 @@ from adwright.authoring.writer.draft import Draft, Provenance
 from adwright.authoring.writer.engine.asking import RowAnswer
 from adwright.authoring.writer.shop.markup import plain_text
 
-__all__ = ["DraftSource", "FinishedRow", "finish", "folded", "tidy"]
-
 #: What a spreadsheet would take for the beginning of a formula.
 _FORMULA = "=+-@\t\r"
 _BLANK = re.compile(r"[ \t]+")

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec, adapter_hash, open_model
 
-__all__ = ["OpenedWriter", "open_writer"]
-
 
 @dataclass(frozen=True)
 class OpenedWriter:

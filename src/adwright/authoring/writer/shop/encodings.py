@@ -23,8 +23,6 @@ from adwright.core.atomic import resource_error
 from adwright.core.errors import FileUnreadableError
 from adwright.data.sources.bounds import named_as
 
-__all__ = ["Encoding", "EncodingFound", "encoding_of", "in_utf8"]
-
 Encoding = Literal["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "mixed"]
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"

@@ -29,8 +29,6 @@ from adwright.authoring.writer.shop.xml_bytes import xml_in_utf8
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError
 from adwright.data.sources.bounds import USUAL_BOUNDS, check_names, check_sparse
 
-__all__ = ["XML_ENDINGS", "BrokenItem", "XmlFeed", "read_feed"]
-
 XML_ENDINGS = (".xml", ".rss", ".atom")
 _GOOGLE = "http://base.google.com/ns/1.0"
 _ATOM = "http://www.w3.org/2005/Atom"

@@ -27,16 +27,6 @@ from adwright.data.table_door import (
     usual_columns,
 )
 
-__all__ = [
-    "FeedColumns",
-    "ProductField",
-    "ShopFormat",
-    "ShopName",
-    "format_of",
-    "name_columns",
-    "shop_formats",
-]
-
 ShopName = Literal["shopify", "woocommerce", "google-feed", "table"]
 ProductField = Literal[
     "id", "title", "description", "brand", "category", "price", "currency", "locale"

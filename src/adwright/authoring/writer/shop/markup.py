@@ -9,8 +9,6 @@ import html
 import re
 from collections.abc import Iterator
 
-__all__ = ["plain_text"]
-
 #: What ends a line of text; between others nothing is put.
 _BLOCKS = frozenset(
     (

@@ -34,8 +34,6 @@ from adwright.data.sources.bounds import ReadBounds, reading
 from adwright.data.sources.frames import as_frame
 from adwright.data.table_door import usual_columns
 
-__all__ = ["BadProduct", "ProductTable", "read_products"]
-
 #: Fields may be long: a row of such a field is refused, not the file.
 _BOUNDS = ReadBounds(cell_bytes=1 << 26)
 _LONGEST, _LONGEST_ID = 100_000, 200

@@ -24,8 +24,6 @@ from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import SchemaError
 from adwright.data.sources.parquetfile import PARQUET_ENDINGS
 
-__all__ = ["Change", "NewTexts", "changes_of", "write_back"]
-
 #: (product, slot) -> its texts, a variant each, in their order.
 NewTexts: TypeAlias = Mapping[tuple[str, str], Sequence[str]]
 

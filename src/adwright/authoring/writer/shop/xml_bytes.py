@@ -18,8 +18,6 @@ from pathlib import Path
 from adwright.core.atomic import resource_error
 from adwright.core.errors import FileUnreadableError
 
-__all__ = ["xml_in_utf8"]
-
 #: Bytes of a feed, unpacked. Feeds of Google may have 4 GB; they are given in parts.
 _MOST = 256 << 20
 _GZIP = b"\x1f\x8b"

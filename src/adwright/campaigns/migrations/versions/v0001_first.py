@@ -9,8 +9,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-__all__ = ["depends_on", "down_revision", "revision", "upgrade"]
-
 revision = "0001"
 down_revision = None
 depends_on = None

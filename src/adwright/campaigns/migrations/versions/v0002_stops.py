@@ -16,8 +16,6 @@ import polars as pl
 import sqlalchemy as sa
 from alembic import op
 
-__all__ = ["depends_on", "down_revision", "revision", "upgrade"]
-
 revision = "0002"
 down_revision = "0001"
 depends_on = None

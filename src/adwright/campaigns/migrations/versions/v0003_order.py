@@ -15,8 +15,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-__all__ = ["depends_on", "down_revision", "revision", "upgrade"]
-
 revision = "0003"
 down_revision = "0002"
 depends_on = None

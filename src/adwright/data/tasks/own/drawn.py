@@ -34,10 +34,9 @@ from adwright.data.sources.log import Log
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, build_next_item
-from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 from adwright.data.time import MICROSECONDS_PER_DAY
-
-__all__ = ["DrawnConfig", "build_drawn_task", "drawn_task"]
 
 Ints = NDArray[np.int64]
 VERSION = 2

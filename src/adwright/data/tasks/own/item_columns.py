@@ -22,8 +22,6 @@ from adwright.core.errors import SchemaError
 from adwright.data.column_kinds import ColumnKind, FoundColumn, find_kinds
 from adwright.data.features import Feature
 
-__all__ = ["choose_columns", "item_features", "user_features", "with_made_columns"]
-
 #: Rows that one value stands for on average, where a category tells more than an id.
 ROWS_A_VALUE = 2
 #: Columns that rows, queries and events have of their own.

@@ -51,15 +51,6 @@ from adwright.data.tasks.own.visits import (
 )
 from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = [
-    "NextItem",
-    "NextItemChoices",
-    "NextItemConfig",
-    "build_next_item",
-    "open_next_item",
-    "repeat_share",
-]
-
 _log = logging.getLogger("adwright")
 VERSION = 2
 #: Days that the places of the longest sequence take at most: times of ten years are real ones.

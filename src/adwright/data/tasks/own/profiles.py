@@ -15,8 +15,6 @@ import polars as pl
 
 from adwright.data.features import Feature
 
-__all__ = ["profiles_as_trained"]
-
 _NUMBER = r"-?(?:\d++\.?+\d*+(?:e[+-]?\d++)?+|inf)"
 _PART = re.compile(rf"below ({_NUMBER})|({_NUMBER}) to ({_NUMBER})|from ({_NUMBER})")
 #: What the name of a column begins with whose own name another feature has.

@@ -18,8 +18,6 @@ from adwright.data.tasks.own.drawn import DrawnConfig, build_drawn_task
 from adwright.data.tasks.own.next_item import NextItemConfig
 from adwright.data.tasks.task import Task
 
-__all__ = ["build_ranking_task"]
-
 _log = logging.getLogger("adwright")
 
 

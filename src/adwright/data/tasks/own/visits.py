@@ -22,17 +22,6 @@ from adwright.data.history_kinds import check_history
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.tasks.split import split_by_time, split_last
 
-__all__ = [
-    "LogVisits",
-    "SplitRule",
-    "TimeKind",
-    "check_cut",
-    "read_visits",
-    "split_visits",
-    "time_kind",
-    "visits_digest",
-]
-
 SplitRule = Literal["auto", "time", "last"]
 #: What the times of a log are: instants, days, or places in a sequence.
 TimeKind = Literal["instants", "days", "positions"]

@@ -25,16 +25,6 @@ from adwright.service.lm.protocol.echoes import Echo, spelled
 from adwright.service.lm.protocol.schemas import EmbeddingIn
 from adwright.service.lm.protocol.tools import Call, CallReader, ToolForm, read_calls
 
-__all__ = [
-    "EventWriter",
-    "Kind",
-    "answer_of",
-    "embeddings_of",
-    "new_id",
-    "usage_of",
-    "usage_once",
-]
-
 #: Which of the two endpoints answers.
 Kind = Literal["chat", "completion"]
 

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["HarmlessIn", "JsonObject", "LmBody"]
-
 
 def _finite(given: dict[str, Any]) -> dict[str, Any]:
     try:

@@ -17,8 +17,6 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 
-__all__ = ["Echo", "echoes_of", "silent", "spelled"]
-
 
 @dataclass(frozen=True)
 class Echo:

@@ -30,16 +30,6 @@ from adwright.web.errors import (
     described,
 )
 
-__all__ = [
-    "LmErrorBody",
-    "LmErrorOut",
-    "LmErrorType",
-    "add_lm_errors",
-    "broken_stream",
-    "lm_error_docs",
-    "respond",
-]
-
 LmErrorType = Literal[
     "invalid_request_error",
     "authentication_error",

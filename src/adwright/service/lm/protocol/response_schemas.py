@@ -10,19 +10,6 @@ from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
 from adwright.service.lm.protocol.schemas import ChatIn, StreamOptions
 from adwright.service.lm.protocol.tool_schemas import FunctionIn
 
-__all__ = [
-    "ResponseCallIn",
-    "ResponseFormatIn",
-    "ResponseIn",
-    "ResponseMessageIn",
-    "ResponseOutputIn",
-    "ResponsePartIn",
-    "ResponseReasoningIn",
-    "ResponseTextIn",
-    "ResponseToolChoiceIn",
-    "ResponseToolIn",
-]
-
 _MOST_ITEMS = 1000
 
 

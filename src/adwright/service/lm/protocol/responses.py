@@ -10,8 +10,6 @@ from adwright.lm.engine.generation import Chunk, Completion, FinishReason, Usage
 from adwright.service.lm.protocol.response_schemas import ResponseIn
 from adwright.service.lm.protocol.tools import Call, CallReader, ToolForm, read_calls
 
-__all__ = ["Event", "ResponseWriter"]
-
 Item = dict[str, Any]
 #: An event of a stream.
 Event = dict[str, Any]

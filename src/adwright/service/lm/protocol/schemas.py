@@ -14,22 +14,6 @@ from pydantic import Field, model_validator
 from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
 from adwright.service.lm.protocol.tool_schemas import NamedToolIn, ToolCallIn, ToolChoice, ToolIn
 
-__all__ = [
-    "MOST_MESSAGES",
-    "ChatIn",
-    "CompletionIn",
-    "EmbeddingIn",
-    "JsonSchemaIn",
-    "MessageIn",
-    "ResponseFormat",
-    "SamplingIn",
-    "StreamOptions",
-    "StructuredOutputs",
-    "TemplateSettings",
-    "TextPartIn",
-    "Token",
-]
-
 _MOST_STOPS = 16
 _LONGEST_STOP = 1000
 MOST_MESSAGES = 1000

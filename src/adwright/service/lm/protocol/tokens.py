@@ -13,8 +13,6 @@ from adwright.service.lm.protocol.body import LmBody
 from adwright.service.lm.protocol.schemas import MOST_MESSAGES, MessageIn, TemplateSettings, Token
 from adwright.service.lm.protocol.tool_schemas import ToolIn
 
-__all__ = ["DetokenizeIn", "TokenizeIn", "text_of", "tokens_of"]
-
 
 class TokenizeIn(LmBody):
     """The body of /tokenize: a text, or the messages of a chat, up to where its answer begins.

@@ -8,16 +8,6 @@ from pydantic import Field
 
 from adwright.service.lm.protocol.body import JsonObject, LmBody
 
-__all__ = [
-    "CalledIn",
-    "FunctionIn",
-    "NamedFunctionIn",
-    "NamedToolIn",
-    "ToolCallIn",
-    "ToolChoice",
-    "ToolIn",
-]
-
 _Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 

@@ -25,8 +25,6 @@ from adwright.lm.engine.hf_tokens import check_bounds
 from adwright.service.lm.protocol.schemas import ChatIn, MessageIn
 from adwright.service.lm.protocol.tool_schemas import NamedToolIn, ToolIn
 
-__all__ = ["Call", "CallReader", "ToolForm", "read_calls", "turns_of"]
-
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _TOLD = """# Tools
 
