@@ -209,9 +209,9 @@ def test_a_method_is_named_tuned_saved_loaded_and_merged(tmp_path: Path) -> None
 
 ENGINE_USE = """
 from contextlib import closing
-from adwright.lm.open_model import local_config, open_model
+from adwright.lm.open_model import open_lm
 
-with closing(open_model(local_config("reversing", "backwards"))) as model:
+with closing(open_lm("backwards+engine=reversing")) as model:
     assert model.generate(["abc"]).texts == ["cba"]
 
 from typer.testing import CliRunner

@@ -18,8 +18,6 @@ from adwright.lm.engine.generation import Capabilities
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.scripted import ByteTokens
 
-__all__ = ["ReversingConfig", "ReversingModel"]
-
 
 @dataclass(frozen=True)
 class ReversingConfig:
