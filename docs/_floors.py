@@ -12,6 +12,7 @@ right. Red is what must not be: imports to the same floor or a higher one, and r
 
 from __future__ import annotations
 
+import ast
 import math
 import sys
 import tomllib
@@ -126,19 +127,15 @@ def read_floors(top: Path) -> Floors:
 
 
 def table(floors: Floors) -> Iterator[str]:
-    """The floors as a table of Markdown, a row a floor."""
-    yield "| floor | rooms | sub-rooms | files |"
-    yield "|---|---|---|---|"
-    for floor in dict.fromkeys(room.floor for room in floors.rooms):
-        here = [room for room in floors.rooms if room.floor == floor]
-        names = ", ".join(f"`{room.name}`" for room in here)
-        below = (
-            f"{room.name}: {', '.join(sorted(room.files.keys() - {OWN}))}"
-            for room in here
-            if room.files.keys() - {OWN}
-        )
-        files = sum(room.files.total() for room in here)
-        yield f"| {floor} | {names} | {'; '.join(below)} | {files} |"
+    """The rooms as a table of Markdown, a row each: what its docstring says is in it."""
+    yield "| floor | room | what is in it | sub-rooms | files |"
+    yield "|---|---|---|---|---|"
+    for room in floors.rooms:
+        source = ROOT / "src" / "adwright" / room.name / "__init__.py"
+        said = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").split("\n")[0]
+        below = ", ".join(f"`{name}`" for name in sorted(room.files.keys() - {OWN}))
+        inside = said[:1].lower() + said[1:].rstrip(".")
+        yield f"| {room.floor} | `{room.name}` | {inside} | {below} | {room.files.total()} |"
 
 
 @dataclass(frozen=True)

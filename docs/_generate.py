@@ -22,6 +22,8 @@ from _creative import CREATIVE
 from _delivery import DELIVERY
 from _editing import EDITING
 from _faces import FACES
+from _floors import read_floors
+from _floors import table as rooms
 from _language_models import LANGUAGE_MODELS
 from _lifetime import LIFETIME
 from _operating import OPERATING
@@ -60,6 +62,7 @@ PAGES = (
             "editing-ads",
             "visibility",
             "operating",
+            "floors",
         )
     ),
 )
@@ -79,6 +82,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **FACES,
     **AUDIT,
     **OPERATING,
+    "floors": lambda: rooms(read_floors(ROOT)),
 }
 
 

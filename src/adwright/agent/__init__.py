@@ -1,1 +1,1 @@
-"""An agent that operates web consoles and apps by scripts that are checked before they act."""
+"""Consoles operated by scripts that are checked before they act."""

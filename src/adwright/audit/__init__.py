@@ -1,1 +1,1 @@
-"""Measure how far the texts of sellers push a product up a model's list, and bound it."""
+"""How far sellers' texts push a product up a model's list, and how that is bounded."""

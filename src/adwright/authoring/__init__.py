@@ -1,1 +1,1 @@
-"""Floor 4: what an ad says. Tasks, instruction data, tuning, bulk writing, checks and review."""
+"""What an ad says: tasks, instruction data, bulk writing, checks and review."""

@@ -1,4 +1,4 @@
-"""Floor 5: campaigns, creatives, decisions and events, kept in a database by tenant.
+"""The store of campaigns, decisions, events and stops, by tenant; the simulation.
 
     store = Store.open("sqlite:///adwright.db")       # or postgresql+psycopg://...
     key = store.create_key("acme")                    # shown once

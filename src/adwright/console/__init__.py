@@ -1,1 +1,1 @@
-"""Pages in a browser, for people: drawn on the server, and whole without scripts."""
+"""Pages in a browser: drafts reviewed, texts compared blindly."""

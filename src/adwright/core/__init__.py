@@ -1,4 +1,4 @@
-"""Floor 0: errors, configuration, artifacts, assets, progress and clocks.
+"""Errors, settings, artifacts, journals, child processes, progress and clocks.
 
 Nothing here imports torch, and nothing here knows what an ad is.
 """

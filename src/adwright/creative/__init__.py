@@ -1,1 +1,1 @@
-"""Floor 4: what an ad is, how it did, and how long it will live."""
+"""What ads are and show, whether they are clicked and remembered, how long they live."""

@@ -1,1 +1,1 @@
-"""Show the rooms at work on real data: `make demo`."""
+"""The rooms at work on real data: `make demo`."""

@@ -1,1 +1,1 @@
-"""Every measure: pure functions on arrays, without torch."""
+"""Every measure: functions on arrays, without torch."""

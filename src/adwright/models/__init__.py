@@ -1,1 +1,1 @@
-"""Floor 2: ranking networks and the calibration of their scores; mathematics only."""
+"""Networks and the calibration of their scores."""

@@ -1,1 +1,1 @@
-"""Programs of semantic variables: language-model calls that form a graph, run as one."""
+"""Calls of language models that form a graph, run as one."""

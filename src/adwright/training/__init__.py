@@ -1,1 +1,1 @@
-"""Floor 3: training networks, from one process to many."""
+"""The loop and its trainees, from one process to many."""

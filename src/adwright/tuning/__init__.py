@@ -1,4 +1,4 @@
-"""Parameter-efficient tuning of Llama-type language models: one method, one file.
+"""Methods of parameter-efficient tuning.
 
 >>> from adwright.tuning.reparameterised.lora import LoRA
 >>> LoRA(rank=4).scale

@@ -1,1 +1,1 @@
-"""What the HTTP API and the console share: server, key gate, errors, limits and metrics."""
+"""What the HTTP API and the console share: server, key gate, errors, limits, metrics."""
