@@ -12,8 +12,8 @@ import numpy as np
 
 from adwright.audit.attacks.templates import TEMPLATES
 from adwright.audit.defences.guard.features import GuardText
-from adwright.audit.defences.guard.rehearsal import inserted
-from adwright.authoring.instructions.sources.match_records import read_matches
+from adwright.audit.defences.guard.guard import inserted
+from adwright.authoring.instructions.sources import read_matches
 from benchmarks.audit._unseen_attacks import FLUENT, gradient_strings
 
 #: The merchants whose formats there are.

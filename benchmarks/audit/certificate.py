@@ -20,11 +20,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.audit.certificate.bounds import rank_bounds
-from adwright.audit.certificate.certificate import make_certificate
-from adwright.audit.certificate.collusion import colluding_bounds
-from adwright.audit.certificate.scores import BoundedScores
-from adwright.audit.certificate.signed import make_key, read_signed, write_signed
+from adwright.audit.certificate.certificate import (
+    BoundedScores,
+    colluding_bounds,
+    make_certificate,
+    make_key,
+    rank_bounds,
+    read_signed,
+    write_signed,
+)
 from adwright.core.hashing import content_hash
 from benchmarks.common.result import write_result
 

@@ -15,10 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from dataclasses import replace
 from pathlib import Path
 
-from adwright.audit.attacks.budget import AttackBudget, SpendingMeter
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.attacks.gradient.attack import GradientAttack
-from adwright.audit.attacks.gradient.config import GradientConfig
+from adwright.audit.attacks.attack import AttackBudget, AttackGoal, SpendingMeter
+from adwright.audit.attacks.gradient import GradientAttack, GradientConfig
 from adwright.audit.attacks.run import run_attack
 from adwright.core.atomic import atomic_write_text
 from benchmarks.audit._unseen_attacks import GRADIENT_TEXTS

@@ -24,15 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.attacks.gradient.config import GradientConfig
-from adwright.audit.attacks.gradient.place import SuffixPlace
-from adwright.audit.attacks.gradient.precision import faster_dtype
-from adwright.audit.attacks.gradient.reading import ReadPrompt, SuffixReader
-from adwright.audit.attacks.gradient.step import SuffixSearch
-from adwright.audit.attacks.gradient.vocabulary import allowed_tokens
+from adwright.audit.attacks.attack import AttackGoal
+from adwright.audit.attacks.gradient import GradientConfig, SuffixSearch
+from adwright.audit.attacks.gradient_reading import (
+    ReadPrompt,
+    SuffixPlace,
+    SuffixReader,
+    allowed_tokens,
+    faster_dtype,
+)
+from adwright.audit.targets.chat import list_messages
 from adwright.audit.targets.likelihood import LikelihoodTarget
-from adwright.audit.targets.prompts import list_messages
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, load_causal

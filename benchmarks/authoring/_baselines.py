@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from adwright.authoring.checks.fallback import template_text
 from adwright.authoring.checks.limits import limit_named
+from adwright.authoring.checks.mending import template_text
 from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.tasks.answers import read_answer
+from adwright.authoring.tasks import read_answer
 from benchmarks.authoring._rows import Part, Rows, rows_of
 from benchmarks.authoring._texts import measured_texts
 from benchmarks.common.text_measures import pair_counts

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from adwright.authoring.checks.verdict import check
-from adwright.authoring.instructions.draws import chosen, drawn
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.instructions.rows import chosen, drawn
+from adwright.authoring.tasks import Product
 from adwright.demos.ad_prompts import AD_SLOTS, AdSlot, with_headline
 from adwright.demos.shelf import shelf_product
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.tasks.answers import read_answer
+from adwright.authoring.tasks import read_answer
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from benchmarks.authoring._prompts import Asking, label_ids, prior_ids, prompt_ids
 

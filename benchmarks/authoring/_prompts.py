@@ -18,14 +18,14 @@ from typing import Any, Literal
 import numpy as np
 
 from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.tasks.prompts import (
+from adwright.authoring.tasks import (
+    AuthoringRequest,
     PromptBounds,
     input_of,
     instruction_of,
     messages_of,
     shown_labels,
 )
-from adwright.authoring.tasks.task import AuthoringRequest
 from adwright.lm.engine.weights import load_hf_tokenizer, smollm2_folder
 from adwright.training.tuning.texts import Texts
 from benchmarks.authoring._rows import Part, rows_of

@@ -28,21 +28,20 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.authoring.instructions.facts import facts_of, with_details
+from adwright.authoring.instructions.build import Side, split_of
 from adwright.authoring.instructions.recombine import recombined
-from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.instructions.sources.data_sets import (
+from adwright.authoring.instructions.rows import AuthoringExample, facts_of, with_details
+from adwright.authoring.instructions.sources import (
+    Listing,
     categorised_products,
     described_products,
     intentions,
     pricerunner,
     product_of,
+    read_matches,
     title_attributes,
 )
-from adwright.authoring.instructions.sources.match_records import read_matches
-from adwright.authoring.instructions.sources.products import Listing
-from adwright.authoring.instructions.split import Side, split_of
-from adwright.authoring.tasks.task import Form, task_named
+from adwright.authoring.tasks import Form, task_named
 from adwright.core.hashing import content_hash
 from adwright.metrics.text.grounding import grounded, unsupported_spans
 

@@ -20,13 +20,10 @@ from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.queries import GradedJudgement, Judged, SearchQuery, judged_by
 from adwright.authoring.describe.search import DescriptionSearch, compare_search
 from adwright.authoring.describe.vectors import VectorRanker
-from adwright.authoring.instructions.facts import with_details
-from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.instructions.sources.data_sets import product_of
-from adwright.authoring.instructions.sources.match_records import MatchRecord, read_matches
-from adwright.authoring.instructions.split import split_of
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
+from adwright.authoring.instructions.build import split_of
+from adwright.authoring.instructions.rows import AuthoringExample, with_details
+from adwright.authoring.instructions.sources import MatchRecord, product_of, read_matches
+from adwright.authoring.tasks import AuthoringRequest, Product, task_named
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.metrics.text.grounding import unsupported_spans

@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adwright.authoring.checks.constrained import number_grammar
-from adwright.authoring.checks.finding import errors_of
-from adwright.authoring.checks.settings import CheckConfig, brands_of
+from adwright.authoring.checks.limits import CheckConfig, brands_of, errors_of
+from adwright.authoring.checks.mending import number_grammar
 from adwright.authoring.checks.verdict import repair
 from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.tasks.answers import read_answer
+from adwright.authoring.tasks import read_answer
 from adwright.core.assets import ASSETS, asset
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels

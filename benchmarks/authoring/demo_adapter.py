@@ -24,8 +24,8 @@ from typing import Any
 
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.recipe import AuthoringRecipe, tune_author
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.engine.opened import open_writer
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.asking import open_writer
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.data.sources.complete_journey import CompleteJourney

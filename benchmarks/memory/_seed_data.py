@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.authoring.instructions.sources.match_records import read_matches
+from adwright.authoring.instructions.sources import read_matches
 from adwright.creative.memory.outcomes import read_recall
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdColumns, read_ads

@@ -35,7 +35,7 @@ GOOGLE = 'xmlns:g="http://base.google.com/ns/1.0"'
 READ = """
 import resource, sys, time
 from pathlib import Path
-from adwright.authoring.writer.shop.products import read_products
+from adwright.authoring.writer.products import read_products
 from adwright.data.sources.frames import as_frame
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -48,7 +48,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, tim
 MAC = """
 import sys
 from pathlib import Path
-from adwright.authoring.writer.shop.products import read_products
+from adwright.authoring.writer.products import read_products
 from adwright.creative.records.export_file import read_export
 from adwright.data.sources.frames import as_frame
 from adwright.data.sources.tables import read_items

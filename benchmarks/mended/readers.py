@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from adwright.audit.catalogue.opened import open_catalogue
-from adwright.authoring.writer.shop.products import read_products
+from adwright.audit.catalogue import open_catalogue
+from adwright.authoring.writer.products import read_products
 from adwright.core.errors import ValueInvalidError
 from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
 from adwright.web.gate import Refusals

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adwright.core.version import __version__
 
 if TYPE_CHECKING:
-    from adwright.audit.catalogue.opened import open_catalogue
+    from adwright.audit.catalogue import open_catalogue
     from adwright.audit.report.audit_run import run_audit
     from adwright.creative.editor.job import edit_ads
     from adwright.data.sources.log import open_log
@@ -61,7 +61,7 @@ _ROOMS = {
     "RunConfig": "adwright.training.ranking.config",
     "Task": "adwright.data.tasks.task",
     "demo": "adwright.demos.ranker",
-    "open_catalogue": "adwright.audit.catalogue.opened",
+    "open_catalogue": "adwright.audit.catalogue",
     "edit_ads": "adwright.creative.editor.job",
     "open_log": "adwright.data.sources.log",
     "recommend_all": "adwright.delivery.recommend.run",

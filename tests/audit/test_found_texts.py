@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.isolated import IsolatedTarget
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.defences.stack import IsolatedTarget
 from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders, find_texts
-from adwright.audit.targets.defended import DefendedTarget
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.targets.target import DefendedTarget, FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.scripted_targets import gullible, stubborn
 from tests.support.audit.shops import KETTLES, kettles
@@ -126,7 +125,7 @@ def test_orders_that_attacks_choose_on_are_told() -> None:
 
 def test_attacks_by_gradient_choose_on_told_orders_too() -> None:
     pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from adwright.audit.attacks.gradient.attack import spread_orders
+    from adwright.audit.attacks.gradient import spread_orders
 
     told = set(choosing_orders(AttackPlan(("T2",), seed=3), 6))
     assert all(set(spread_orders(6, row, 3, 3)) <= told for row in range(6))

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 
 from adwright.authoring.preferences import PreferenceRow, preferences, prompt_of
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import messages_of
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
-from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.tasks import AuthoringRequest, Product, messages_of, task_named
+from adwright.authoring.writer.drafts import Draft, Drafts, Provenance, ReviewDecision
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.training.tuning.texts import asked_and_answered

@@ -9,11 +9,9 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
-from adwright.authoring.instructions.rows import AuthoringExample, row_of
-from adwright.authoring.instructions.seeds import SeedInstruction
+from adwright.authoring.instructions.rows import AuthoringExample, SeedInstruction, row_of
 from adwright.authoring.recipe import PROFILES, AuthoringRecipe, Profile, tune_author, tune_run_of
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.tasks import Product, Request, task_named
 from adwright.core.errors import ConfigError, DataError
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.tuning.modules import LINEAR

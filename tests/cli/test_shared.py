@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from adwright.authoring.writer.draft import Draft, RowFailure
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts, RowFailure
 from adwright.cli.shared import (
     agree_to_journey,
     allowed_to_replace,

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.describe.judgement_file import JudgementFile
-from adwright.authoring.writer.draft import ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.describe.review import JudgementFile
+from adwright.authoring.writer.drafts import Drafts, ReviewDecision
 from adwright.console.app import create_console_app
 from adwright.console.pairwise.pairs import pairs_of_shop
 from adwright.console.pairwise.table import PairTable

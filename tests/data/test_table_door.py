@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.catalogue.opened import open_catalogue
-from adwright.authoring.instructions.sources.products import ProductColumns, catalogue_products
-from adwright.authoring.writer.shop.products import read_products
+from adwright.audit.catalogue import open_catalogue
+from adwright.authoring.instructions.sources import ProductColumns, catalogue_products
+from adwright.authoring.writer.products import read_products
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.creative.records.ads_table import AdColumns, read_ads
 from adwright.creative.records.export_rows import name_export

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from adwright.authoring.checks.verdict import check
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import input_of
+from adwright.authoring.tasks import Product, input_of
 from adwright.demos.ad_prompts import AD_SLOTS, HEADLINE, with_headline
 
 TEA = Product("1", "Tea bags", category="Teas", attributes=(("Size", "20 ct"),))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.demos.ads import AdsDemoConfig, ads_demo, counts_of, journey_shelf, remove_ads
 from adwright.demos.ads_program import AdRoom

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.authoring.checks.verdict import Repaired
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.demos.ads_judged import JUDGES, judge_ads
 from adwright.demos.ads_program import ProductAd, WrittenText
 

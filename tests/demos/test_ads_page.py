@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adwright.authoring.checks.finding import Finding
+from adwright.authoring.checks.limits import Finding
 from adwright.authoring.checks.verdict import Repaired
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.demos.ads_page import AdCounts, ad_rows, marked, told, write_ads_page
 from adwright.demos.ads_program import ProductAd, WrittenText
 

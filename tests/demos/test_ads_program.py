@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import MissingExtraError, ProgramError
 from adwright.demos.ad_prompts import AD_SLOTS, with_headline

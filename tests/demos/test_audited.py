@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("cryptography", reason="the extra audit is not installed")
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.certificate.signed import read_signed
-from adwright.audit.targets.function import FunctionTarget
-from adwright.authoring.tasks.product import Product
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.certificate.certificate import read_signed
+from adwright.audit.targets.target import FunctionTarget
+from adwright.authoring.tasks import Product
 from adwright.core.errors import DataError, ResourceError
 from adwright.demos.audited import (
     EPS,

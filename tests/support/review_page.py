@@ -10,10 +10,9 @@ from typing import Any
 
 import httpx
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.console.app import create_console_app
 from adwright.console.review.checking import Checked, RoomTaken
 from adwright.console.shell.config import ConsoleConfig

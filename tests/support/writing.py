@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from adwright.authoring.writer.engine.opened import OpenedWriter
-from adwright.authoring.writer.shop.products import ProductTable, read_products
+from adwright.authoring.writer.asking import OpenedWriter
+from adwright.authoring.writer.products import ProductTable, read_products
 from adwright.lm.engine.base import AnswerWriter, TokenEngine
 from adwright.lm.engine.generation import FURTHER, Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.scripted import ByteTokens

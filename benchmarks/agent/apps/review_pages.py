@@ -14,9 +14,8 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.console.app import create_console_app
 from adwright.console.shell.config import ConsoleConfig
 from adwright.core.assets import asset

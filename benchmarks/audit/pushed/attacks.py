@@ -6,20 +6,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adwright.audit.attacks.adaptive import adaptive_search
-from adwright.audit.attacks.attack import Attack, AttackStep, AttackTier
-from adwright.audit.attacks.budget import AttackBudget, Spending, SpendingMeter
-from adwright.audit.attacks.controls import control_texts
-from adwright.audit.attacks.feedback import RankFeedback
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.attacks.gradient.attack import GradientAttack, spread_orders
-from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config
+from adwright.audit.attacks.attack import (
+    Attack,
+    AttackBudget,
+    AttackGoal,
+    AttackStep,
+    AttackTier,
+    RankFeedback,
+    Spending,
+    SpendingMeter,
+)
+from adwright.audit.attacks.gradient import (
+    GradientAttack,
+    GradientConfig,
+    fluent_config,
+    spread_orders,
+)
 from adwright.audit.attacks.run import run_attack
-from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
-from adwright.audit.attacks.templates import TemplateAttack
-from adwright.audit.report.texts import AUDIT_MARK, SellerText
-from adwright.audit.report.trial_log import TrialLog
-from adwright.audit.report.trials import RankTable, run_trials
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack, adaptive_search
+from adwright.audit.attacks.templates import TemplateAttack, control_texts
+from adwright.audit.report.trials import AUDIT_MARK, RankTable, SellerText, TrialLog, run_trials
 from adwright.audit.targets.likelihood import prompt_tokens
 from adwright.audit.targets.target import Ask
 from adwright.core.config import to_jsonable

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adwright.audit.certificate.bounds import rank_bounds
-from adwright.audit.certificate.certificate import make_certificate, read_certificate
+from adwright.audit.certificate.certificate import (
+    BoundedScores,
+    make_certificate,
+    rank_bounds,
+    read_certificate,
+)
 from adwright.audit.certificate.curve import bound_curve, epsilons
-from adwright.audit.certificate.scores import BoundedScores
-from adwright.audit.report.intervals import crossed_interval
+from adwright.audit.report.audit_report import crossed_interval
 from adwright.audit.report.trials import RankTable
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.calibration import wilson_interval

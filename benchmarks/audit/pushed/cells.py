@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adwright.audit.attacks.gradient.attack import spread_orders
-from adwright.audit.catalogue.orders import Order, draw_orders
+from adwright.audit.attacks.gradient import spread_orders
+from adwright.audit.catalogue import Order, draw_orders
 from adwright.core.atomic import atomic_write_text
 from benchmarks.audit.pushed.lab import REQUESTS
 from benchmarks.common.result import RESULTS

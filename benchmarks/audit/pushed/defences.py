@@ -19,23 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.orders import Order
+from adwright.audit.catalogue import Order, ShopCatalogue
 from adwright.audit.certificate.curve import GradedList, bound_curve, choose_eps, epsilons
-from adwright.audit.defences.bounded import BoundedTarget
-from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
 from adwright.audit.defences.guard.features import GuardText
 from adwright.audit.defences.guard.guard import TextGuard, guard_texts
-from adwright.audit.defences.guarding import GuardCleaner
-from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.defences.normalise import NormaliseCleaner
-from adwright.audit.defences.stack import DefenceStack, StackConfig
-from adwright.audit.report.texts import CONTROL, SellerText
-from adwright.audit.report.trial_log import TrialLog
-from adwright.audit.report.trials import run_trials
-from adwright.audit.targets.averaged import AveragedTarget
-from adwright.audit.targets.defended import ListingCleaner
-from adwright.audit.targets.target import Ranking, Target, best_first
+from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema, NormaliseCleaner
+from adwright.audit.defences.stack import (
+    BoundedTarget,
+    DefenceStack,
+    GuardCleaner,
+    IsolatedTarget,
+    StackConfig,
+)
+from adwright.audit.report.trials import CONTROL, SellerText, TrialLog, run_trials
+from adwright.audit.targets.target import (
+    AveragedTarget,
+    ListingCleaner,
+    Ranking,
+    Target,
+    best_first,
+)
 from benchmarks.audit._guard_data import honest_texts
 from benchmarks.audit.pushed.cells import FACTS, VisibilityCell, kept, scoring_orders
 from benchmarks.audit.pushed.lab import DATA, REQUESTS, VisibilityLab, shop, work_folder

@@ -9,9 +9,8 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from adwright.audit.attacks.gradient.config import FLUENCY
-from adwright.audit.report.intervals import crossed_interval
-from adwright.audit.report.measures import TierMeasures, measure_tier
+from adwright.audit.attacks.gradient import FLUENCY
+from adwright.audit.report.audit_report import TierMeasures, crossed_interval, measure_tier
 from adwright.audit.report.trials import RankTable
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash

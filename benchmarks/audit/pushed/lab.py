@@ -13,10 +13,8 @@ from typing import Any, Literal
 
 import torch
 
-from adwright.audit.attacks.gradient.precision import faster_dtype
-from adwright.audit.attacks.gradient.reading import SuffixReader
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.opened import open_catalogue
+from adwright.audit.attacks.gradient_reading import SuffixReader, faster_dtype
+from adwright.audit.catalogue import ShopCatalogue, open_catalogue
 from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.config import TorchConfig

@@ -17,22 +17,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from adwright.audit.attacks.adaptive import adaptive_search
-from adwright.audit.attacks.attack import Attack, AttackTier
-from adwright.audit.attacks.budget import AttackBudget, SpendingMeter
-from adwright.audit.attacks.controls import control_texts
-from adwright.audit.attacks.feedback import RankFeedback
-from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.attack import (
+    Attack,
+    AttackBudget,
+    AttackGoal,
+    AttackTier,
+    RankFeedback,
+    SpendingMeter,
+)
 from adwright.audit.attacks.run import run_attack
-from adwright.audit.attacks.search import SearchAttack
-from adwright.audit.attacks.templates import TEMPLATES, template_texts
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.orders import Order, draw_orders
-from adwright.audit.defences.bounded import BoundedTarget
-from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.report.texts import SellerText
-from adwright.audit.targets.defended import DefendedTarget
-from adwright.audit.targets.target import Target
+from adwright.audit.attacks.search import SearchAttack, adaptive_search
+from adwright.audit.attacks.templates import TEMPLATES, control_texts, template_texts
+from adwright.audit.catalogue import Order, ShopCatalogue, draw_orders
+from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
+from adwright.audit.report.trials import SellerText
+from adwright.audit.targets.target import DefendedTarget, Target
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 
@@ -189,9 +188,8 @@ def _by_gradient(
 ) -> Attack | None:
     if weights is None:
         return None
-    from adwright.audit.attacks.gradient.attack import GradientAttack
-    from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config
-    from adwright.audit.attacks.gradient.reading import SuffixReader
+    from adwright.audit.attacks.gradient import GradientAttack, GradientConfig, fluent_config
+    from adwright.audit.attacks.gradient_reading import SuffixReader
 
     count = _orders(plan, len(goal.catalogue))
     config = GradientConfig(order_count=count)
@@ -214,9 +212,8 @@ def _through_defence(
     token will then not get through either."""
     if weights is None or not isinstance(target, DefendedTarget):
         return None
-    from adwright.audit.attacks.gradient.attack import GradientAttack
-    from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config
-    from adwright.audit.attacks.gradient.reading import SuffixReader
+    from adwright.audit.attacks.gradient import GradientAttack, GradientConfig, fluent_config
+    from adwright.audit.attacks.gradient_reading import SuffixReader
 
     count = _orders(plan, len(goal.catalogue))
     config = fluent_config(GradientConfig(order_count=count))

@@ -25,10 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from adwright.authoring.tasks.prompts import messages_of
-from adwright.authoring.tasks.task import AuthoringRequest
-from adwright.authoring.writer.draft import Draft, Key, ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.tasks import AuthoringRequest, messages_of
+from adwright.authoring.writer.drafts import Draft, Drafts, Key, ReviewDecision
 from adwright.authoring.writer.slots import slot_named
 from adwright.core.config import settings
 from adwright.core.errors import AdwrightError

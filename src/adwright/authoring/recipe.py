@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adwright.authoring.tasks.task import task_named
+from adwright.authoring.tasks import task_named
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import DataError

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from adwright.authoring.checks.settings import CheckConfig
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import messages_of
-from adwright.authoring.tasks.task import AuthoringRequest
+from adwright.authoring.checks.limits import CheckConfig
+from adwright.authoring.tasks import AuthoringRequest, Product, messages_of
 from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.lm.engine.generation import GenerationConfig, Message
 

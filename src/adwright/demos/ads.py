@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from adwright.authoring.checks.finding import Finding, errors_of
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.checks.limits import Finding, errors_of
+from adwright.authoring.tasks import Product
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import Natural, settings, to_jsonable

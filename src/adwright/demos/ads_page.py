@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adwright.authoring.checks.finding import Finding
+from adwright.authoring.checks.limits import Finding
 from adwright.demos.ads_program import ProductAd, WrittenText
 from adwright.demos.folder import write_demo_page
 

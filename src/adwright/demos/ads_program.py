@@ -24,8 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adwright.authoring.checks.verdict import Repaired, repair
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import input_of
+from adwright.authoring.tasks import Product, input_of
 from adwright.core.errors import MissingExtraError, ProgramError
 from adwright.demos.ad_prompts import AD_SLOTS, HEADLINE, AdSlot
 from adwright.lm.engine.generation import Message

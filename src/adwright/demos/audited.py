@@ -26,19 +26,20 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.audit.attacks.goal import AttackGoal
+from adwright.audit.attacks.attack import AttackGoal
 from adwright.audit.attacks.templates import TemplateKind, template_texts
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.catalogue.orders import draw_orders
-from adwright.audit.certificate.certificate import RankCertificate, make_certificate
-from adwright.audit.certificate.signed import make_key, read_key, write_signed
-from adwright.audit.defences.bounded import BoundedTarget
-from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.catalogue import ShopCatalogue, ShopListing, draw_orders
+from adwright.audit.certificate.certificate import (
+    RankCertificate,
+    make_certificate,
+    make_key,
+    read_key,
+    write_signed,
+)
+from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
 from adwright.audit.targets.likelihood import LikelihoodTarget
-from adwright.audit.targets.target import Target
-from adwright.authoring.tasks.product import Product
+from adwright.audit.targets.target import FunctionTarget, Target
+from adwright.authoring.tasks import Product
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
 from adwright.core.errors import DataError

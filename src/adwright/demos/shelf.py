@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 
 #: Characters after which the data set cuts a name.
 _CUT = 30

@@ -18,8 +18,7 @@ from fastapi import APIRouter, Query
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
-from adwright.audit.report.audit_report import AuditReport
-from adwright.audit.report.gate import GateBounds, judge
+from adwright.audit.report.audit_report import AuditReport, GateBounds, judge
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.core.regular import read_regular
 from adwright.service.decide.routes import Reads, State

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from adwright.audit.assistant.assistant import ShopAssistant
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.assistant import ShopAssistant
+from adwright.audit.catalogue import ShopListing
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.audit.scripted_targets import gullible, stubborn

@@ -5,9 +5,9 @@ import json
 import jsonschema_rs
 import pytest
 
-from adwright.audit.assistant.reasons import facts_of, reason_schema, supported, write_reasons
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.matching import NameFinder
+from adwright.audit.assistant import facts_of, reason_schema, supported, write_reasons
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.targets.chat import NameFinder
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.audit.shops import KETTLES, REQUEST, kettles

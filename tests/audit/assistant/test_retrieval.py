@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.assistant.retrieval import (
-    WordRetrieval,
-    document,
-)
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.assistant import WordRetrieval, document
+from adwright.audit.catalogue import ShopListing
 from adwright.core.errors import ConfigError
 from tests.support.audit.shops import kettles
 

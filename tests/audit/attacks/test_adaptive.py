@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from adwright.audit.attacks.adaptive import adaptive_search, passing
-from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
-from adwright.audit.targets.defended import DefendedTarget
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.attacks.search import RankSearchConfig, SearchAttack, adaptive_search, passing
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema
+from adwright.audit.targets.target import DefendedTarget, FunctionTarget
 from adwright.core.errors import ConfigError, ResumeError
 from tests.support.audit.attacked import ORDERS, counts_praise, meter, tea_goal
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.attacks.budget import AttackBudget, Spending, SpendingMeter
+from adwright.audit.attacks.attack import AttackBudget, Spending, SpendingMeter
 from adwright.core.errors import ConfigError
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.attacks.controls import control_texts, random_text, truthful_text
-from adwright.audit.report.texts import with_text
+from adwright.audit.attacks.templates import control_texts, random_text, truthful_text
+from adwright.audit.report.trials import with_text
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import tea_goal
 

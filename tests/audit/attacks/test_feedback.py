@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.attacks.feedback import RankFeedback
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.attacks.attack import RankFeedback
+from adwright.audit.targets.target import FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, counts_praise, meter, praise_feedback, tea_goal
 

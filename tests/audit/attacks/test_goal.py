@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.attacks.attack import AttackGoal
+from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, tea_goal, teas
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.attacks.halving import halved
+from adwright.audit.attacks.search import halved
 
 
 def test_candidates_are_given_up_from_order_to_order() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adwright.audit.attacks.pieces import text_pieces
+from adwright.audit.attacks.search import text_pieces
 from tests.support.audit.attacked import tea_goal
 
 

@@ -8,7 +8,7 @@ import pytest
 from adwright.audit.attacks.run import AttackOutcome, run_attack
 from adwright.audit.attacks.search import RankSearchConfig, SearchAttack
 from adwright.audit.attacks.templates import TemplateAttack
-from adwright.audit.report.texts import AUDIT_MARK, read_texts
+from adwright.audit.report.trials import AUDIT_MARK, read_texts
 from adwright.core.errors import ConfigError, FileUnreadableError, ResumeError
 from tests.support.audit.attacked import praise_feedback, tea_goal, teas
 

@@ -4,12 +4,7 @@ from typing import get_args
 
 import pytest
 
-from adwright.audit.attacks.templates import (
-    TEMPLATES,
-    TemplateAttack,
-    TemplateKind,
-    template_texts,
-)
+from adwright.audit.attacks.templates import TEMPLATES, TemplateAttack, TemplateKind, template_texts
 from adwright.core.errors import ConfigError, ResumeError
 from tests.support.audit.attacked import praise_feedback, tea_goal
 

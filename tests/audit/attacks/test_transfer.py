@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.attacks.transfer import transferred
-from adwright.audit.report.texts import SellerText
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.attacks.templates import transferred
+from adwright.audit.report.trials import SellerText
+from adwright.audit.targets.target import FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, counts_praise, teas
 

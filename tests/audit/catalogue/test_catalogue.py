@@ -4,8 +4,7 @@ import dataclasses
 
 import pytest
 
-from adwright.audit.catalogue.catalogue import CatalogueSchema, ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue import CatalogueSchema, ShopCatalogue, ShopListing
 from adwright.core.errors import ConfigError, ValueInvalidError
 from tests.support.audit.shops import KETTLES, REQUEST, kettles
 

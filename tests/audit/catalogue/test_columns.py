@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.audit.catalogue.columns import schema_of
+from adwright.audit.catalogue import schema_of
 from adwright.core.errors import ConfigError, SchemaError
 
 TABLE = pl.DataFrame(

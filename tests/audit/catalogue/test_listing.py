@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue import ShopListing
 from adwright.core.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.audit.catalogue.opened import open_catalogue, shop_of_items, usual_request
+from adwright.audit.catalogue import open_catalogue, shop_of_items, usual_request
 from adwright.core.errors import DataError, FileUnreadableError, SchemaError
 from adwright.data.schema import Catalogue
 from tests.support.audit.shops import released

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.catalogue.orders import OrderPurpose, draw_orders
+from adwright.audit.catalogue import OrderPurpose, draw_orders
 from adwright.core.errors import ConfigError
 
 

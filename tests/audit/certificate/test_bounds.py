@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.certificate.bounds import RankBounds, rank_bounds
-from adwright.audit.certificate.scores import BoundedScores
+from adwright.audit.certificate.certificate import BoundedScores, RankBounds, rank_bounds
 
 #: Few values, so that there are ties.
 LEVELS = st.sampled_from([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5])

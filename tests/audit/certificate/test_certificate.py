@@ -8,11 +8,11 @@ import pytest
 
 from adwright.audit.certificate.certificate import (
     FORMAT,
+    BoundedScores,
     RankCertificate,
     make_certificate,
     read_certificate,
 )
-from adwright.audit.certificate.scores import BoundedScores
 from adwright.core.errors import ConfigError, ValueInvalidError
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)

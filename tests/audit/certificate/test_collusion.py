@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.audit.certificate.bounds import rank_bounds
-from adwright.audit.certificate.collusion import colluding_bounds
-from adwright.audit.certificate.scores import BoundedScores
+from adwright.audit.certificate.certificate import BoundedScores, colluding_bounds, rank_bounds
 from adwright.core.errors import ConfigError
 from tests.audit.certificate.test_bounds import choices, rank, small
 

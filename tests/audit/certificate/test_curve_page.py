@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.certificate.curve import BoundPoint
-from adwright.audit.certificate.curve_page import curve_picture, curve_table, write_curve
+from adwright.audit.certificate.curve import BoundPoint, curve_picture, curve_table, write_curve
 from adwright.core.errors import DataError
 
 POINTS = (BoundPoint(0.0, 0.0, 0, 0.0, 0.91, 3.2), BoundPoint(0.5, 1.25, 4, 2.0, 0.94, 0.0))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.certificate.scores import BoundedScores, checked_scores, require_eps
+from adwright.audit.certificate.certificate import BoundedScores, checked_scores, require_eps
 from adwright.core.errors import ConfigError, ValueInvalidError
 
 

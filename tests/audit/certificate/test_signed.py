@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adwright.audit.certificate.certificate import RankCertificate, make_certificate
-from adwright.audit.certificate.scores import BoundedScores
-from adwright.audit.certificate.signed import (
+from adwright.audit.certificate.certificate import (
     AuditKey,
+    BoundedScores,
+    RankCertificate,
+    make_certificate,
     make_key,
     read_key,
     read_signed,

@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.certificate.bounds import rank_bounds
-from adwright.audit.defences.bounded import BoundedTarget
-from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.targets.function import FunctionTarget
-from adwright.audit.targets.target import Ask
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.certificate.certificate import rank_bounds
+from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
+from adwright.audit.targets.target import Ask, FunctionTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.defended import kettles
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema, extracted
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema, extracted
 from adwright.core.errors import DataError
 from tests.support.audit.defended import ATTACKS, kettles
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue import ShopListing
 from adwright.audit.defences.guard.guard import TextGuard
-from adwright.audit.defences.guarding import GuardCleaner
-from adwright.audit.targets.defended import ListingCleaner
+from adwright.audit.defences.stack import GuardCleaner
+from adwright.audit.targets.target import ListingCleaner
 from tests.support.audit.defended import ATTACKS, honest_guard_texts
 
 HONEST = ShopListing(

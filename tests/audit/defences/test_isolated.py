@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.targets.function import FunctionTarget
-from adwright.audit.targets.target import Ask, Target
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.defences.stack import IsolatedTarget
+from adwright.audit.targets.target import Ask, FunctionTarget, Target
 from adwright.core.errors import ConfigError
 from tests.support.audit.defended import kettles
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.defences.look_alikes import folded, latin_twins
+from adwright.audit.defences.normalise import folded, latin_twins
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.extraction import FactSchema
+from adwright.audit.catalogue import ShopListing
 from adwright.audit.defences.guard.guard import TextGuard
+from adwright.audit.defences.normalise import FactSchema
 from adwright.audit.defences.stack import DefenceStack, StackConfig
-from adwright.audit.targets.defended import ListingCleaner
-from adwright.audit.targets.function import FunctionTarget
-from adwright.audit.targets.target import Ask
+from adwright.audit.targets.target import Ask, FunctionTarget, ListingCleaner
 from adwright.core.errors import ConfigError
 from tests.support.audit.defended import ATTACKS, honest_guard_texts, kettles
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.defences.visible import SeenText, visible_text
+from adwright.audit.defences.normalise import SeenText, visible_text
 
 
 @pytest.mark.parametrize(

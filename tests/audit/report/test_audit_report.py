@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.catalogue import draw_orders
 from adwright.audit.report.audit_report import AuditReport, cell, make_report, visible
-from adwright.audit.report.texts import SellerText
-from adwright.audit.report.trials import run_trials
+from adwright.audit.report.trials import SellerText, run_trials
 from adwright.core.errors import ArtifactError
 from tests.support.audit.scripted_targets import gullible, stubborn
 from tests.support.audit.shops import kettles

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.catalogue.orders import draw_orders
-from adwright.audit.report.audit_report import CHOSEN_ON
+from adwright.audit.catalogue import draw_orders
+from adwright.audit.report.audit_report import CHOSEN_ON, GateBounds
 from adwright.audit.report.audit_run import TRIALS, AuditRunConfig, run_audit, scoring_orders
-from adwright.audit.report.gate import GateBounds
 from adwright.core.errors import ConfigError
 from tests.support.audit.scripted_targets import gullible
 from tests.support.audit.shops import REQUEST, kettles

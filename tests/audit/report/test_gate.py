@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.report.gate import GateBounds, judge
-from adwright.audit.report.texts import SellerText
+from adwright.audit.report.audit_report import GateBounds, judge
+from adwright.audit.report.trials import SellerText
 from adwright.core.errors import ConfigError
 from tests.audit.report.test_audit_report import report_of
 from tests.support.audit.texts import FIELD, praise, quiet

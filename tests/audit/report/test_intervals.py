@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.report.intervals import crossed_interval
+from adwright.audit.report.audit_report import crossed_interval
 from adwright.core.errors import DataError
 
 

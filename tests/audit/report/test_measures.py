@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.report.measures import measure_tier, tiers_of
-from adwright.audit.report.texts import SellerText
-from adwright.audit.report.trials import RankTable
+from adwright.audit.report.audit_report import measure_tier, tiers_of
+from adwright.audit.report.trials import RankTable, SellerText
 from adwright.audit.targets.target import RankingCost
 
 

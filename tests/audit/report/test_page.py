@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.report.audit_report import AuditReport
-from adwright.audit.report.gate import GateBounds, judge
+from adwright.audit.report.audit_report import AuditReport, GateBounds, judge
 from adwright.audit.report.page import audit_page, write_report
-from adwright.audit.report.texts import AUDIT_MARK, SellerText
+from adwright.audit.report.trials import AUDIT_MARK, SellerText
 from adwright.core.errors import ResourceError
 from tests.audit.report.test_audit_report import report_of
 from tests.support.audit.texts import FIELD, HOSTILE, praise, quiet

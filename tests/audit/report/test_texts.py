@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.report.texts import AUDIT_MARK, SellerText, read_texts, with_text, write_texts
+from adwright.audit.report.trials import AUDIT_MARK, SellerText, read_texts, with_text, write_texts
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError, ValueInvalidError
 from tests.support.audit.shops import kettles
 from tests.support.audit.texts import FIELD, HOSTILE, praise, quiet

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.report.trial_log import MadeTrial, TrialLog, trial_key
+from adwright.audit.report.trials import MadeTrial, TrialLog, trial_key
 from adwright.audit.targets.target import Ask, RankingCost
 from adwright.core.errors import ResourceError
 from tests.support.audit.scripted_targets import gullible, stubborn

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adwright.audit.catalogue.orders import draw_orders
-from adwright.audit.report.trial_log import TrialLog
-from adwright.audit.report.trials import run_trials
+from adwright.audit.catalogue import draw_orders
+from adwright.audit.report.trials import TrialLog, run_trials
 from adwright.audit.targets.target import Ask, Ranking, RankingCost
 from adwright.core.errors import ConfigError
 from tests.support.audit.scripted_targets import gullible, stubborn

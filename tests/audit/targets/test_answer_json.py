@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.targets.answer_json import JsonRanks, ranks_of_json
-from adwright.audit.targets.matching import NameFinder
+from adwright.audit.targets.chat import JsonRanks, NameFinder, ranks_of_json
 
 FINDER = NameFinder(("A", "B", "C"))
 

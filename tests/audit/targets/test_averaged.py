@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from adwright.audit.targets.averaged import AveragedTarget
-from adwright.audit.targets.target import Ask, Ranking, RankingCost
+from adwright.audit.targets.target import Ask, AveragedTarget, Ranking, RankingCost
 from adwright.core.errors import ConfigError
 from tests.support.audit.shops import REQUEST, kettles
 

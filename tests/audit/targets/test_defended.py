@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.defended import DefendedTarget
-from adwright.audit.targets.target import Ask
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.targets.target import Ask, DefendedTarget
 from adwright.core.errors import ConfigError
 from tests.support.audit.scripted_targets import gullible
 from tests.support.audit.shops import REQUEST, kettles

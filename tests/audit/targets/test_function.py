@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.function import FunctionTarget
-from adwright.audit.targets.target import Ask
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.targets.target import Ask, FunctionTarget
 from adwright.core.errors import ConfigError, DataError
 from tests.support.audit.scripted_targets import by_rating
 from tests.support.audit.shops import REQUEST, kettles

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.catalogue.orders import draw_orders
+from adwright.audit.catalogue import ShopListing, draw_orders
+from adwright.audit.targets.chat import plain_prompt
 from adwright.audit.targets.likelihood import (
     LikelihoodConfig,
     LikelihoodTarget,
@@ -15,7 +15,6 @@ from adwright.audit.targets.likelihood import (
     names_alone,
     prompt_tokens,
 )
-from adwright.audit.targets.prompts import plain_prompt
 from adwright.audit.targets.target import Ask
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.engine.generation import Scores, TokenPrompt

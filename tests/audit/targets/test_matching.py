@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.targets.matching import NameFinder, NamePlace, plain_text
+from adwright.audit.targets.chat import NameFinder, NamePlace, plain_text
 from tests.support.audit.answers import NAMES
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.targets.parsing import parse_answer
+from adwright.audit.targets.chat import parse_answer
 from tests.support.audit.answers import LETTERS, NAMES, Case, rows
 from tests.support.audit.answers_listed import IN_JSON, LISTED, NUMBERED
 from tests.support.audit.answers_spoken import REFUSED, SILENT, SPOKEN

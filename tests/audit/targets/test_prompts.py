@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adwright.audit.targets.prompts import ANSWER_START, INSTRUCTION, list_messages, plain_prompt
+from adwright.audit.targets.chat import ANSWER_START, INSTRUCTION, list_messages, plain_prompt
 from adwright.audit.targets.target import Ask
 from tests.support.audit.shops import REQUEST, kettles
 

@@ -4,8 +4,7 @@ import json
 
 from adwright.audit.defences.normalise import normalised
 from adwright.audit.defences.stack import Inspection
-from adwright.audit.watch.alerts import WatchAlert, WatchReport
-from adwright.audit.watch.changes import TextEdit
+from adwright.audit.watch import TextEdit, WatchAlert, WatchReport
 
 
 def alert(text: str, before: float | None = None, after: float | None = None) -> WatchAlert:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.watch.changes import text_edits
-from adwright.audit.watch.state import state_of
+from adwright.audit.catalogue import ShopCatalogue
+from adwright.audit.watch import state_of, text_edits
 from tests.support.audit.defended import kettles
 
 SHOP = ShopCatalogue("kettles", "I want a kettle.", kettles())

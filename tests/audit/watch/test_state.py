@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.watch.state import STATE_FORMAT, read_state, state_of, write_state
+from adwright.audit.catalogue import ShopCatalogue
+from adwright.audit.watch import STATE_FORMAT, read_state, state_of, write_state
 from adwright.core.errors import FileUnreadableError
 from tests.support.audit.defended import kettles
 

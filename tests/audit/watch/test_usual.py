@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
+from adwright.audit.catalogue import ShopCatalogue
 from adwright.audit.defences.guard.features import GuardText
 from adwright.audit.defences.guard.guard import TextGuard, guard_texts
-from adwright.audit.watch.state import state_of, write_state
-from adwright.audit.watch.usual import guard_beside, kept_guard, known_guard
+from adwright.audit.watch import guard_beside, kept_guard, known_guard, state_of, write_state
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 from tests.support.audit.defended import kettles
 

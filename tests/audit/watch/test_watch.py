@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.audit.defences.stack import DefenceStack, StackConfig
-from adwright.audit.targets.function import FunctionTarget
-from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
+from adwright.audit.targets.target import FunctionTarget
+from adwright.audit.watch import CatalogueWatch, WatchConfig
 from adwright.core.errors import ConfigError, DataError
 from tests.support.audit.defended import kettles
 

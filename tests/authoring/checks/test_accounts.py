@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.accounts import account_spans, card_spans, is_card, is_iban
+from adwright.authoring.checks.limits import account_spans, card_spans, is_card, is_iban
 from adwright.authoring.checks.policy import check_policy
 
 #: Examples of SWIFT's IBAN registry, in the form in which they are printed.

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.constrained import fact_numbers, number_grammar, number_regex
-from adwright.authoring.checks.settings import CheckConfig
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
+from adwright.authoring.checks.limits import CheckConfig
+from adwright.authoring.checks.mending import fact_numbers, number_grammar, number_regex
+from adwright.authoring.tasks import AuthoringRequest, Product, task_named
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import check_constraint, compiled
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from adwright.authoring.checks.fallback import template_text
 from adwright.authoring.checks.limits import limit_named
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
+from adwright.authoring.checks.mending import template_text
+from adwright.authoring.tasks import AuthoringRequest, Product, task_named
 
 TEA = Product(
     "1",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.authoring.checks.finding import Finding, errors_of, in_order
+from adwright.authoring.checks.limits import Finding, errors_of, in_order
 from adwright.core.errors import ConfigError
 
 

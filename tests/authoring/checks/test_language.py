@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.language import check_language, judge_language, scripts_of
+from adwright.authoring.checks.policy import check_language, judge_language, scripts_of
 
 TEXTS = {
     "en": "The tea is mild and it comes with a tin for your kitchen",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.finding import errors_of
-from adwright.authoring.checks.markup import check_markup, plain_text
+from adwright.authoring.checks.limits import errors_of
+from adwright.authoring.checks.policy import check_markup, plain_text
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.authoring.checks.policy import (
-    PolicyRule,
-    check_policy,
-    policy_rules,
-    policy_version,
-)
+from adwright.authoring.checks.policy import PolicyRule, check_policy, policy_rules, policy_version
 from adwright.core.errors import ConfigError
 
 FACTS = ("Assam tea, 80 bags", "3.49 GBP", "Brand: TEAWORKS LONDON")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.authoring.checks.repetition import check_repetition
+from adwright.authoring.checks.limits import check_repetition
 
 
 @pytest.mark.parametrize(

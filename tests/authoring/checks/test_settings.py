@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.checks.settings import CheckConfig, brands_of, facts_of
-from adwright.authoring.checks.voice import BrandVoice
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
+from adwright.authoring.checks.limits import BrandVoice, CheckConfig, brands_of, facts_of
+from adwright.authoring.tasks import AuthoringRequest, Product, task_named
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError
 

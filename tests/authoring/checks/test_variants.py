@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.authoring.checks.variants import alikeness
+from adwright.authoring.checks.policy import alikeness
 from adwright.core.errors import DataError
 
 TEXTS = ["Tea for you", "tea  for you", "A quiet cup", "And there is more of it"]

@@ -10,12 +10,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.finding import errors_of
-from adwright.authoring.checks.settings import CheckConfig, brands_of, facts_of
+from adwright.authoring.checks.limits import BrandVoice, CheckConfig, brands_of, errors_of, facts_of
 from adwright.authoring.checks.verdict import check, repair
-from adwright.authoring.checks.voice import BrandVoice
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
+from adwright.authoring.tasks import AuthoringRequest, Product, task_named
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.text.grounding import grounded
 

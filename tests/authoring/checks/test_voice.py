@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.checks.voice import BrandVoice, check_voice
+from adwright.authoring.checks.limits import BrandVoice, check_voice
 from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError
 

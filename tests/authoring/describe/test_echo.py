@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adwright.authoring.describe.echo import EchoConfig, EchoGuard, normal_query
 from adwright.authoring.describe.words import grams_of, words_of
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.core.errors import ConfigError
 
 TEA = Product("t", "Assam tea bags", brand="Mill Lane", attributes=(("size", "80 bags"),))

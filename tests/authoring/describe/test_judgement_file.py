@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.describe.judgement_file import JudgementFile, read_pair_judgements
-from adwright.authoring.describe.review import PairJudgement, review_pairs
+from adwright.authoring.describe.review import (
+    JudgementFile,
+    PairJudgement,
+    read_pair_judgements,
+    review_pairs,
+)
 from adwright.core.errors import FileUnreadableError
 
 FIVE, FOUR = (("fluency", 5.0),), (("fluency", 4.0),)

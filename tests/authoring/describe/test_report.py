@@ -7,12 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from adwright.authoring.describe.clicks import ArmClicks, ClickResult
+from adwright.authoring.describe.clicks import ArmClicks, ClickResult, simulate_clicks
 from adwright.authoring.describe.echo import DescriptionEcho
 from adwright.authoring.describe.report import DescriptionReport
 from adwright.authoring.describe.review import PairJudgement, review_pairs
 from adwright.authoring.describe.search import INDEXES, DescriptionSearch, SearchRow
-from adwright.authoring.describe.simulated_clicks import simulate_clicks
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.offpolicy import WeightSummary
 from adwright.metrics.two_level import MethodInterval

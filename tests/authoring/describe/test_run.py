@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from adwright.authoring.describe.clicks import ClickConfig
-from adwright.authoring.describe.run import DescribeConfig, DescribeSources, judge_descriptions
+from adwright.authoring.describe.report import DescribeConfig, DescribeSources, judge_descriptions
 from adwright.authoring.describe.search import SearchConfig
-from adwright.authoring.writer.draft import Decision, Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Decision, Draft, Drafts
 from adwright.core.errors import AdwrightError, ConfigError, SchemaError
 
 FAST = DescribeConfig(

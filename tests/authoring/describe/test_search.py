@@ -13,8 +13,8 @@ from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.echo import EchoConfig
 from adwright.authoring.describe.queries import GradedJudgement, Judged, SearchQuery, judged_by
 from adwright.authoring.describe.search import INDEXES, SearchConfig, compare_search
-from adwright.authoring.instructions.sources.match_records import read_matches
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.instructions.sources import read_matches
+from adwright.authoring.tasks import Product
 from adwright.core.errors import ConfigError, DataError
 
 RANKER = Bm25Ranker()

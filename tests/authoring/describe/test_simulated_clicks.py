@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.authoring.describe.search import INDEXES, DescriptionSearch
-from adwright.authoring.describe.simulated_clicks import (
+from adwright.authoring.describe.clicks import (
     SimulatedClickConfig,
     expected_clicks,
     simulate_clicks,
 )
+from adwright.authoring.describe.search import INDEXES, DescriptionSearch
 from adwright.core.errors import ConfigError
 
 

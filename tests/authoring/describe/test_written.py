@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.authoring.describe.written import seen_in_columns, written_texts
-from adwright.authoring.writer.draft import Decision, Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.describe.review import seen_in_columns, written_texts
+from adwright.authoring.writer.drafts import Decision, Draft, Drafts
 from adwright.core.errors import AdwrightError, DataError
 
 

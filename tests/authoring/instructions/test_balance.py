@@ -5,11 +5,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.instructions.balance import balanced, interleaved, water_filled
-from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
-from adwright.authoring.instructions.seeds import SeedInstruction
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.instructions.build import balanced, interleaved, water_filled
+from adwright.authoring.instructions.rows import (
+    AuthoringExample,
+    InstructionRow,
+    SeedInstruction,
+    row_of,
+)
+from adwright.authoring.tasks import Product, Request, task_named
 
 SEED = SeedInstruction("s", "Go.")
 

@@ -10,17 +10,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adwright.authoring.checks.voice import BrandVoice
+from adwright.authoring.checks.limits import BrandVoice
 from adwright.authoring.instructions.build import (
+    BuildCounts,
+    InstructionPlan,
+    InstructionReport,
     build_instructions,
     gathered_examples,
     instructions_for,
 )
-from adwright.authoring.instructions.filters import FilterConfig
-from adwright.authoring.instructions.plan import BuildCounts, InstructionPlan, InstructionReport
+from adwright.authoring.instructions.recombine import FilterConfig
 from adwright.authoring.instructions.rows import InstructionRow, read_rows
-from adwright.authoring.instructions.sources.given import DataSources
-from adwright.authoring.instructions.sources.products import ProductColumns
+from adwright.authoring.instructions.sources import DataSources, ProductColumns
 from adwright.core.config import to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, DataError, ResourceError
 from adwright.lm.engine.generation import Completions, GenerationConfig

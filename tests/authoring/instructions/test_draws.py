@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.instructions.draws import KeptByDraw, chosen, drawn, share
+from adwright.authoring.instructions.rows import KeptByDraw, chosen, drawn, share
 from adwright.core.errors import ConfigError
 
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.instructions.facts import (
+from adwright.authoring.instructions.rows import (
     DETAILS,
+    AuthoringExample,
     facts_of,
     missing_facts,
     with_details,
 )
-from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.tasks import Product, Request, task_named
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.checks.voice import BrandVoice
-from adwright.authoring.instructions.filters import (
+from adwright.authoring.checks.limits import BrandVoice
+from adwright.authoring.instructions.recombine import (
     FilterConfig,
     claims_too_much,
     copies_its_input,
@@ -18,10 +18,13 @@ from adwright.authoring.instructions.filters import (
     speaks_the_language,
     verdict,
 )
-from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
-from adwright.authoring.instructions.seeds import SeedInstruction
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.instructions.rows import (
+    AuthoringExample,
+    InstructionRow,
+    SeedInstruction,
+    row_of,
+)
+from adwright.authoring.tasks import Product, Request, task_named
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.grounding import unsupported_spans
 

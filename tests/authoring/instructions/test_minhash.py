@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.instructions.minhash import (
-    even_text,
-    first_alike,
-    signatures,
-    similarity,
-)
+from adwright.authoring.instructions.recombine import even_text, first_alike, signatures, similarity
 from adwright.core.errors import ConfigError
 
 PHONE = "apple iphone 8 plus 64gb silver sim free smartphone unlocked"

@@ -4,14 +4,15 @@ from itertools import combinations
 
 import pytest
 
-from adwright.authoring.instructions.phrases import (
+from adwright.authoring.instructions.rows import (
     MOST_ALIKE,
     alike,
+    load_seeds,
     parts,
     recombined_instructions,
+    slots_of,
 )
-from adwright.authoring.instructions.seeds import load_seeds, slots_of
-from adwright.authoring.tasks.task import ALL_TASKS, Task, task_named
+from adwright.authoring.tasks import ALL_TASKS, Task, task_named
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.rouge import rouge_l
 

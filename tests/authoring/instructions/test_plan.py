@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.checks.voice import BrandVoice
-from adwright.authoring.instructions.plan import BuildCounts, InstructionPlan
-from adwright.authoring.instructions.sources.given import DataSources
+from adwright.authoring.checks.limits import BrandVoice
+from adwright.authoring.instructions.build import BuildCounts, InstructionPlan
+from adwright.authoring.instructions.sources import DataSources
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
 

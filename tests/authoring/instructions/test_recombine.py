@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.instructions.facts import facts_of, missing_facts
 from adwright.authoring.instructions.recombine import (
     RECOMBINABLE,
     general_questions,
@@ -17,11 +16,9 @@ from adwright.authoring.instructions.recombine import (
     title_for,
     with_keywords,
 )
-from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.instructions.sources.products import Listing
-from adwright.authoring.tasks.answers import read_answer
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import ALL_TASKS, task_named
+from adwright.authoring.instructions.rows import AuthoringExample, facts_of, missing_facts
+from adwright.authoring.instructions.sources import Listing
+from adwright.authoring.tasks import ALL_TASKS, Product, read_answer, task_named
 from adwright.metrics.text.grounding import unsupported_spans
 
 TEA = Product(

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from adwright.authoring.instructions.rows import (
     AuthoringExample,
     InstructionRow,
+    SeedInstruction,
     read_rows,
     request_of,
     row_of,
 )
-from adwright.authoring.instructions.seeds import SeedInstruction
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import PromptBounds, messages_of
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.tasks import Product, PromptBounds, Request, messages_of, task_named
 from adwright.core.errors import ConfigError, DataError
 
 TEA = Product("t1", "Mill Lane Assam 80 bags", brand="Mill Lane", attributes=(("Bags", "80"),))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.instructions.phrases import MOST_ALIKE
-from adwright.authoring.instructions.seeds import (
+from adwright.authoring.instructions.rows import (
+    MOST_ALIKE,
     filled,
     fits,
     load_seeds,
@@ -14,8 +14,7 @@ from adwright.authoring.instructions.seeds import (
     slots_of,
     value_slots,
 )
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import ALL_TASKS, Request, Task, task_named
+from adwright.authoring.tasks import ALL_TASKS, Product, Request, Task, task_named
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.rouge import rouge_l
 

@@ -4,11 +4,14 @@ from collections import Counter
 
 import pytest
 
-from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
-from adwright.authoring.instructions.seeds import SeedInstruction
-from adwright.authoring.instructions.split import divided, split_of
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.instructions.build import divided, split_of
+from adwright.authoring.instructions.rows import (
+    AuthoringExample,
+    InstructionRow,
+    SeedInstruction,
+    row_of,
+)
+from adwright.authoring.tasks import Product, Request, task_named
 from adwright.core.errors import ConfigError
 
 SEED = SeedInstruction("s", "Go.")

@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.instructions.seeds import load_seeds
+from adwright.authoring.instructions.rows import AuthoringExample, load_seeds
 from adwright.authoring.instructions.teacher import (
     TeacherConfig,
     answered,
     candidates,
     expanded,
 )
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import PromptBounds
-from adwright.authoring.tasks.task import Request, task_named
+from adwright.authoring.tasks import Product, PromptBounds, Request, task_named
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Completions, GenerationConfig
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel

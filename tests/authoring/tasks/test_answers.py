@@ -4,10 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.tasks.answers import normal_label, pairs_text, read_answer
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import PromptBounds
-from adwright.authoring.tasks.task import PAIRS_TASK, Request, task_named
+from adwright.authoring.tasks import (
+    PAIRS_TASK,
+    Product,
+    PromptBounds,
+    Request,
+    normal_label,
+    pairs_text,
+    read_answer,
+    task_named,
+)
 
 TEA = Product("t1", "Mill Lane Assam 80 bags")
 LABELS = ("Mobile Phones", "Fridge Freezers", "Freezers", "CPUs", 'TVs 40"')
@@ -62,7 +68,7 @@ def test_a_shown_label_leads_back_to_the_one_asked_for() -> None:
 
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=6))
 def test_each_label_that_is_shown_is_read_back(labels: list[str]) -> None:
-    from adwright.authoring.tasks.prompts import shown_labels
+    from adwright.authoring.tasks import shown_labels
     from adwright.core.errors import AdwrightError
 
     try:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.tasks.harmless import SHORTENED, harmless, shortened
+from adwright.authoring.tasks import SHORTENED, harmless, shortened
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
-from adwright.authoring.tasks.answers import read_answer
-from adwright.authoring.tasks.labels import (
+from adwright.authoring.tasks import (
+    Product,
+    PromptBounds,
+    Request,
     constrained,
     label_grammar,
     label_schema,
+    read_answer,
+    shown_labels,
+    task_named,
 )
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import PromptBounds, shown_labels
-from adwright.authoring.tasks.task import Request, task_named
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import compiled

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.core.errors import ValueInvalidError
 
 

@@ -6,17 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import (
+from adwright.authoring.tasks import (
+    ALL_TASKS,
     SYSTEM,
+    Product,
     PromptBounds,
+    Request,
+    Slot,
+    Task,
     fields_of,
     input_of,
     instruction_of,
     messages_of,
     shown_labels,
+    task_named,
 )
-from adwright.authoring.tasks.task import ALL_TASKS, Request, Slot, Task, task_named
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ByteTokens

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.task import (
+from adwright.authoring.tasks import (
     ALL_TASKS,
     PAIRS_TASK,
     TASKS,
+    Product,
     Request,
     Slot,
     Task,

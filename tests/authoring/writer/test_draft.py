@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import (
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import (
     Draft,
     Provenance,
     ReviewDecision,

@@ -11,10 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision, RowFailure
-from adwright.authoring.writer.drafts import JOURNAL, DraftMoved, Drafts
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import (
+    JOURNAL,
+    Draft,
+    DraftMoved,
+    Drafts,
+    Provenance,
+    ReviewDecision,
+    RowFailure,
+)
 from adwright.core.clock import FixedClock
 from adwright.core.errors import DataError, FileUnreadableError, ResourceError
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Drafts, ReviewDecision
 from adwright.authoring.writer.exporting import changes_in, export_texts, texts_of, undo_export
 from adwright.authoring.writer.job import run_job
-from adwright.authoring.writer.shop.products import read_products
+from adwright.authoring.writer.products import read_products
 from adwright.core.errors import DataError, ResourceError
 from tests.support.writing import Teller, opened
 

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
-from adwright.authoring.writer.draft import ReviewDecision
-from adwright.authoring.writer.drafts import JOURNAL, Drafts
-from adwright.authoring.writer.job import run_job
-from adwright.authoring.writer.report import REPORT, WriteReport
+from adwright.authoring.writer.drafts import JOURNAL, Drafts, ReviewDecision
+from adwright.authoring.writer.job import REPORT, WriteReport, run_job
 from adwright.core.errors import ConfigError, ResourceError
 from tests.support.writing import Teller, opened, table_of
 
@@ -222,7 +220,7 @@ def test_a_job_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path\n"
         "from adwright.authoring.writer.config import WriteConfig\n"
         "from adwright.authoring.writer.job import run_job\n"
-        "from adwright.authoring.writer.shop.products import read_products\n"
+        "from adwright.authoring.writer.products import read_products\n"
         "from tests.support.writing import Teller, opened\n"
         "top = Path(sys.argv[1])\n"
         "tell = lambda prompt, call: (time.sleep(.002), 'Fresh {drawn}')[1]\n"

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
-from adwright.authoring.writer.plan import WritePlan, WriteRow, make_plan
-from adwright.authoring.writer.shop.products import read_products
+from adwright.authoring.writer.drafts import (
+    Draft,
+    Drafts,
+    Provenance,
+    ReviewDecision,
+    WritePlan,
+    WriteRow,
+    make_plan,
+)
+from adwright.authoring.writer.products import read_products
 from adwright.core.errors import SchemaError, ValueInvalidError
 from tests.support.writing import table_of
 

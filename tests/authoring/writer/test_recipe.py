@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.authoring.writer.recipe import recipe_of, require_same_recipe
 from adwright.core.errors import ConfigError
 from tests.support.writing import Teller, opened, table_of

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from adwright.authoring.writer.config import WriteConfig, WriterPrices
+from adwright.authoring.writer.exporting import guessed_tokens, rehearse
 from adwright.authoring.writer.job import run_job
-from adwright.authoring.writer.rehearsal import guessed_tokens, rehearse
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.open_model import LmSpec

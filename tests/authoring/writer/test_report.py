@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.writer.report import WriteTally
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.writer.job import WriteTally
 from adwright.lm.engine.generation import Usage
 
 

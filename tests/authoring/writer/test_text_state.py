@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adwright.authoring.writer.text_state import TextState
+from adwright.authoring.writer.drafts import TextState
 
 
 def test_the_last_decision_that_stands_says_what_a_text_is() -> None:

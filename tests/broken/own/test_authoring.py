@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pytest
 
+from adwright.authoring.writer import asking as opening
+from adwright.authoring.writer.asking import OpenedWriter
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.engine import opened as opening
-from adwright.authoring.writer.engine.opened import OpenedWriter
 from adwright.authoring.writer.job import run_job
-from adwright.authoring.writer.shop.products import read_products
+from adwright.authoring.writer.products import read_products
 from adwright.lm.open_model import LmSpec
 from tests.broken.own.mistakes import OWN, Mistake, check, title, written
 from tests.support.writing import Teller, opened

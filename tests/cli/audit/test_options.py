@@ -4,8 +4,7 @@ import pytest
 
 pytest.importorskip("openai", reason="the extra lm is not installed")
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.cli.audit.options import (
     CatalogueChoice,
     DefenceChoice,

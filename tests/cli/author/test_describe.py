@@ -10,8 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from adwright.authoring.writer.draft import Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.cli.author.describe import describe
 from adwright.cli.verbs import verb
 from adwright.core.errors import ConfigError, ResourceError

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.tasks.prompts import messages_of
-from adwright.authoring.tasks.task import AuthoringRequest, task_named
-from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.tasks import AuthoringRequest, Product, messages_of, task_named
+from adwright.authoring.writer.drafts import Draft, Drafts, Provenance, ReviewDecision
 from adwright.cli.author.preferences import preferences
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import content_hash

@@ -5,8 +5,7 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-from adwright.authoring.writer.draft import ReviewDecision, RowFailure
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Drafts, ReviewDecision, RowFailure
 from tests.support.commands import call
 
 

@@ -4,7 +4,7 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from adwright.authoring.instructions.draws import drawn
+from adwright.authoring.instructions.rows import drawn
 from adwright.authoring.writer.drafts import Drafts
 from tests.support.commands import call
 from tests.support.writing import Teller

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.writer.draft import Draft, ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts, ReviewDecision
 from adwright.console.pairwise.pairs import PairText, pairs_of_jobs, pairs_of_shop
 from adwright.core.errors import DataError
 from tests.support.review_page import drafts_of, write

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.describe.judgement_file import JudgementFile
+from adwright.authoring.describe.review import JudgementFile
 from adwright.authoring.writer.drafts import Drafts
 from adwright.console.pairwise.pairs import pairs_of_shop
 from adwright.console.pairwise.table import PairTable

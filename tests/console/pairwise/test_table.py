@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.describe.judgement_file import JudgementFile
+from adwright.authoring.describe.review import JudgementFile
 from adwright.console.pairwise.pairs import PairText, ReviewPair
 from adwright.console.pairwise.table import PairTable
 from adwright.core.clock import FixedClock

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adwright.authoring.writer.draft import Draft
+from adwright.authoring.writer.drafts import Draft
 from adwright.console.review.checking import Checked, RoomTaken
 from tests.support.review_page import WordChecks
 

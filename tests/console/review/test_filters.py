@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.writer.draft import ReviewDecision
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Drafts, ReviewDecision
 from adwright.console.review.filters import QueueFilter, read_filter
 from adwright.core.errors import ConfigError
 from adwright.web.errors import ApiError

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import Product
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import Draft, Provenance
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts, Provenance
 from adwright.console.review.job_checks import JobChecks
 from adwright.core.config import to_jsonable
 

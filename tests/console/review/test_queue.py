@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.writer.draft import ReviewDecision, RowFailure
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Drafts, ReviewDecision, RowFailure
 from adwright.console.review.filters import QueueFilter
 from adwright.console.review.queue import QueuePage, ReviewQueue
 from adwright.web.errors import ApiError

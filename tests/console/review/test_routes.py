@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Draft, Provenance, ReviewDecision, draft_line
-from adwright.authoring.writer.drafts import JOURNAL, Drafts
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import (
+    JOURNAL,
+    Draft,
+    Drafts,
+    Provenance,
+    ReviewDecision,
+    draft_line,
+)
 from adwright.console.review.checking import Checked, RoomTaken
 from tests.support.review_page import drafts_of, open_page, post, seen_of, write
 from tests.support.service.small_shop import Client

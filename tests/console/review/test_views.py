@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Draft, Provenance
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import Draft, Drafts, Provenance
 from adwright.console.review.checking import Checked
 from adwright.console.review.views import (
     DraftView,

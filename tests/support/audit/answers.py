@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from adwright.audit.targets.parsing import AnswerForm
+from adwright.audit.targets.chat import AnswerForm
 
 #: Ten machines; one whose name another continues, and one whose name is a part of many.
 NAMES = (

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from adwright.audit.attacks.budget import AttackBudget, SpendingMeter
-from adwright.audit.attacks.feedback import RankFeedback
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.attacks.attack import AttackBudget, AttackGoal, RankFeedback, SpendingMeter
+from adwright.audit.catalogue import ShopCatalogue, ShopListing
+from adwright.audit.targets.target import FunctionTarget
 
 LISTINGS = (
     ShopListing("Green Tea", {"Price": 4}, {"Description": "a light tea", "For": "cold days"}),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adwright.audit.report.texts import SellerText, write_texts
+from adwright.audit.report.trials import SellerText, write_texts
 from tests.support.audit.shops import kettles
 from tests.support.chat_server import ChatServer, chatting
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.catalogue import ShopListing
 from adwright.audit.defences.guard.features import GuardText
 
 ATTACKS = (

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.audit.targets.prompts import ANSWER_START, list_messages
+from adwright.audit.attacks.attack import AttackGoal
+from adwright.audit.targets.chat import ANSWER_START, list_messages
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 
 

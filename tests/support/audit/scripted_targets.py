@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.function import FunctionTarget
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.targets.target import FunctionTarget
 
 
 def by_rating(listings: Sequence[ShopListing], request: str) -> list[float]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.catalogue.opened import open_catalogue
+from adwright.audit.catalogue import ShopCatalogue, ShopListing, open_catalogue
 
 KETTLES = ("Steel Kettle", "Glass Kettle", "Glass Kettle Pro", "Travel Mug", "Teapot", "Samovar")
 REQUEST = "I want a kettle. Which ones do you recommend?"

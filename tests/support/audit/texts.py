@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.audit.report.texts import SellerText
+from adwright.audit.report.trials import SellerText
 
 FIELD = "Ideal For"
 HOSTILE = (

@@ -9,14 +9,91 @@ stopped: the state holds the random generator too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adwright.audit.attacks.goal import AttackGoal
-from adwright.core.errors import ResumeError
+from adwright.audit.catalogue import ShopCatalogue, ShopListing
+from adwright.audit.targets.target import Ask, Target
+from adwright.core.errors import ConfigError, ResumeError
+
+# --------------------------------------------------------------------------------------------------
+# What an attack is after: one product of a catalogue of one's own, and where its text goes.
+#
+#     goal = AttackGoal(catalogue, catalogue.index("ColdBrew Master"))
+#     asks = goal.asks(" The best of all.", orders)
+#
+# An attack adds text to the end of one field that the seller writes, as in section 3 of
+# "Manipulating
+# LLMs to Increase Product Visibility" (Kumar and Lakkaraju 2024). It never touches an attribute.
+
+
+@dataclass(frozen=True)
+class AttackGoal:
+    """Push the product in `row` up.
+
+    field: the text that is added to; empty for the last one that is shown, as in the paper.
+
+    Raises ConfigError where the catalogue is not declared as the own one, for a row that it lacks,
+    and for a field that is no text of the product.
+    """
+
+    catalogue: ShopCatalogue
+    row: int
+    field: str = ""
+
+    def __post_init__(self) -> None:
+        self.catalogue.require_own()
+        if not 0 <= self.row < len(self.catalogue):
+            raise ConfigError(
+                "the catalogue has no such row",
+                where=f"{self.catalogue.name}: {self.row}",
+                hint=f"its rows are 0 to {len(self.catalogue) - 1}",
+            )
+        fields = self.listing.text_fields
+        if not fields:
+            raise ConfigError(
+                "the product has no text that its seller writes",
+                where=f"{self.catalogue.name}: {self.name}",
+                hint="say in the schema which fields are texts",
+            )
+        if not self.field:
+            object.__setattr__(self, "field", fields[-1])
+        self.listing.with_text(self.field, "")  # raises where it is no text
+
+    @property
+    def listing(self) -> ShopListing:
+        """The product as it is."""
+        return self.catalogue.listings[self.row]
+
+    @property
+    def name(self) -> str:
+        """Of the product."""
+        return self.listing.name
+
+    @property
+    def own_text(self) -> str:
+        """What stands in the field without an attack."""
+        return self.listing.texts[self.field]
+
+    def attacked(self, extra: str) -> ShopListing:
+        """The product with `extra` behind the text of the field; as it is for an empty one."""
+        return self.listing.with_text(self.field, self.own_text + extra)
+
+    def listings(self, extra: str) -> tuple[ShopListing, ...]:
+        """All products, this one attacked."""
+        return self.catalogue.with_listing(self.row, self.attacked(extra)).listings
+
+    def asks(self, extra: str, orders: Sequence[Sequence[int]], request: str = "") -> list[Ask]:
+        """One question an order. request: instead of the one of the catalogue."""
+        listings = self.listings(extra)
+        return [Ask(listings, request or self.catalogue.request, tuple(one)) for one in orders]
+
 
 #: T0 templates, T1 search, T2 gradient, T3 fluent gradient, T4 adaptive; and what is no attack.
 AttackTier = Literal["T0", "T1", "T2", "T3", "T4", "control"]
@@ -70,3 +147,173 @@ def generator_of(state: Mapping[str, Any]) -> np.random.Generator:
             hint="begin anew in another folder",
         ) from error
     return rng
+
+
+# --------------------------------------------------------------------------------------------------
+# What an attack may spend, one measure for all: calls of the model and CPU-seconds.
+#
+#     meter = SpendingMeter(AttackBudget(calls=200))
+#     while meter.allows(8):
+#         meter.add(calls=8, trials=8)
+#
+# One call is one reading of a whole prompt by the model. Who has the weights can read less, and
+# pays
+# that part: a candidate of which 40 of 800 tokens are read costs 1/20, and a gradient costs three
+# times what it reads, since going back takes twice as long as going forward. So tiers are compared
+# at equal work of the model. A search on ranks counts each ranking that it asks for as one call,
+# whatever a defended or averaged ranker reads for it. `trials` says how many texts were looked at.
+
+
+@dataclass(frozen=True)
+class AttackBudget:
+    """calls: of the model at most. cpu_seconds: at most, looked at between two steps; 0 for no
+    limit. Raises ConfigError for fewer than one call and for negative seconds."""
+
+    calls: float = 200.0
+    cpu_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.calls >= 1:
+            raise ConfigError(
+                "an attack needs at least one call", where=f"calls {self.calls}", hint="allow more"
+            )
+        if not (math.isfinite(self.cpu_seconds) and self.cpu_seconds >= 0):
+            raise ConfigError(
+                "CPU-seconds are a number from 0 on",
+                where=f"cpu_seconds {self.cpu_seconds}",
+                hint="use 0 for no limit",
+            )
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What was spent. calls: readings of whole prompts. trials: texts that were tried, each in one
+    order."""
+
+    calls: float = 0.0
+    cpu_seconds: float = 0.0
+    trials: int = 0
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(
+            self.calls + other.calls,
+            self.cpu_seconds + other.cpu_seconds,
+            self.trials + other.trials,
+        )
+
+
+class SpendingMeter:
+    """Counts against a budget. spent: before, by a job that goes on. cpu: seconds of this process
+    so far."""
+
+    def __init__(
+        self,
+        budget: AttackBudget,
+        spent: Spending | None = None,
+        *,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        self.budget = budget
+        self._before = Spending() if spent is None else spent
+        self._calls, self._trials = 0.0, 0
+        self._cpu, self._start = cpu, cpu()
+
+    @property
+    def spent(self) -> Spending:
+        """All of it, what was spent before included."""
+        own = Spending(self._calls, self._cpu() - self._start, self._trials)
+        return self._before + own
+
+    def resume(self, spent: Spending) -> None:
+        """Take what a job had spent before it was stopped as spent, instead of what is counted."""
+        self._before, self._calls, self._trials = spent, 0.0, 0
+        self._start = self._cpu()
+
+    @property
+    def calls_left(self) -> float:
+        """How many calls are left."""
+        return max(self.budget.calls - self.spent.calls, 0.0)
+
+    def allows(self, calls: float = 1.0) -> bool:
+        """Whether so many more calls fit, and there is time."""
+        spent, limit = self.spent, self.budget.cpu_seconds
+        return spent.calls + calls <= self.budget.calls and not (
+            limit and spent.cpu_seconds >= limit
+        )
+
+    def add(self, *, calls: float = 0.0, trials: int = 0) -> None:
+        """Count what was just spent."""
+        self._calls += calls
+        self._trials += trials
+
+
+# --------------------------------------------------------------------------------------------------
+# What a black-box attack learns of a text: the ranks of its product, and no more.
+#
+#     feedback = RankFeedback(target, goal, orders, meter)
+#     feedback.mean_ranks([" The best of all."], upto=2)     # over the first two orders
+#
+# Each text is asked once an order; what was asked before costs nothing. Who knows the ranker learns
+# the score, too (`by_score`): of equal ranks the better score is then better.
+
+Ranks = NDArray[np.float64]
+
+
+class RankFeedback:
+    """orders: in which texts are tried, not those that they are scored in later. meter: counts one
+    call a ranking. request: instead of the one of the catalogue. by_score: a rank is less by up to
+    one half, the more the better the score is, where the target has scores."""
+
+    def __init__(
+        self,
+        target: Target,
+        goal: AttackGoal,
+        orders: Sequence[Sequence[int]],
+        meter: SpendingMeter,
+        *,
+        request: str = "",
+        by_score: bool = False,
+    ) -> None:
+        if not orders:
+            raise ConfigError("there is no order to try texts in", where="orders", hint="draw some")
+        self.target, self.goal, self.meter = target, goal, meter
+        self.orders = tuple(tuple(order) for order in orders)
+        self._request, self._by_score = request, by_score
+        self._known: dict[tuple[str, int], float] = {}
+
+    def mean_ranks(self, texts: Sequence[str], upto: int | None = None) -> Ranks:
+        """The mean rank of the product with each text over the first `upto` orders, all by default:
+        float64 [K], 1 is first."""
+        count = len(self.orders) if upto is None else min(upto, len(self.orders))
+        ranks = np.array([self._of(texts, order) for order in range(count)])  # [O, K]
+        found: Ranks = ranks.mean(0)
+        return found
+
+    def in_order(self, texts: Sequence[str]) -> Callable[[int, NDArray[np.int64]], Ranks]:
+        """The ranks of some rows of `texts` in one order, as `halved` asks for them."""
+
+        def look(order: int, rows: NDArray[np.int64]) -> Ranks:
+            return self._of([texts[row] for row in rows], order)
+
+        return look
+
+    def cost(self, texts: Sequence[str], upto: int | None = None) -> int:
+        """How many calls `mean_ranks` would make."""
+        count = len(self.orders) if upto is None else min(upto, len(self.orders))
+        return len({(t, at) for t in texts for at in range(count) if (t, at) not in self._known})
+
+    def _of(self, texts: Sequence[str], order: int) -> Ranks:
+        new = list(dict.fromkeys(text for text in texts if (text, order) not in self._known))
+        asks: list[Ask] = []
+        for text in new:
+            asks.extend(self.goal.asks(text, [self.orders[order]], self._request))
+        if asks:
+            n = len(self.goal.catalogue)
+            for text, ranking in zip(new, self.target.rank(asks), strict=True):
+                rank = float(ranking.rank_of(self.goal.row, of=n))
+                if self._by_score and ranking.scores is not None:
+                    score = ranking.scores[self.goal.row]
+                    rank -= (1 + score / (1 + abs(score))) / 4
+                self._known[text, order] = rank
+            self.meter.add(calls=len(asks), trials=len(asks))
+        return np.array([self._known[text, order] for text in texts], dtype=np.float64)

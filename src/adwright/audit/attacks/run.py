@@ -21,9 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adwright.audit.attacks.attack import Attack, AttackStep
-from adwright.audit.attacks.budget import Spending, SpendingMeter
-from adwright.audit.report.texts import AUDIT_MARK, SellerText, write_texts
+from adwright.audit.attacks.attack import Attack, AttackStep, Spending, SpendingMeter
+from adwright.audit.report.trials import AUDIT_MARK, SellerText, write_texts
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import ResumeError
 from adwright.core.journal import append_rows, read_rows

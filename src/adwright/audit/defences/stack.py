@@ -14,21 +14,246 @@ bounded term keeps its certificate.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.defences.bounded import BoundedTarget
-from adwright.audit.defences.extraction import ExtractionCleaner, FactSchema
-from adwright.audit.defences.guard.guard import TextGuard, TextVerdict
-from adwright.audit.defences.guarding import GuardCleaner
-from adwright.audit.defences.isolated import IsolatedTarget
-from adwright.audit.defences.normalise import NormaliseCleaner, Normalised, normalised
-from adwright.audit.targets.averaged import AveragedTarget
-from adwright.audit.targets.defended import DefendedTarget, ListingCleaner
-from adwright.audit.targets.target import Target
+import numpy as np
+import numpy.typing as npt
+
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.certificate.certificate import BoundedScores, require_eps
+from adwright.audit.defences.guard.guard import TextGuard, TextVerdict, guard_texts
+from adwright.audit.defences.normalise import (
+    ExtractionCleaner,
+    FactSchema,
+    NormaliseCleaner,
+    Normalised,
+    normalised,
+)
+from adwright.audit.targets.target import (
+    Ask,
+    AveragedTarget,
+    DefendedTarget,
+    ListingCleaner,
+    Ranking,
+    RankingCost,
+    Target,
+    best_first,
+)
 from adwright.core.config import Count, settings
 from adwright.core.errors import ConfigError
+
+# --------------------------------------------------------------------------------------------------
+# Each listing scored by itself, so that no text can steer how another one is read.
+#
+#     alone = IsolatedTarget(LikelihoodTarget(model))
+#     alone.rank([ask])                              # by the scores of one-product prompts
+#     alone.text_terms(listings, request)            # t_i: with the texts less without
+#
+# In a prompt with all products, one text speaks to the model about all of them. Here each is read
+# in
+# a prompt of its own, and the ranking is by score. What a text adds to its own product is the
+# difference between the score with it and the score of the facts alone,
+#
+#     t_i = s(listing i) - s(listing i without texts),
+#
+# which is what `bounded` clips. It costs one call a listing instead of one a list; the scores
+# depend
+# on nothing else, so each is remembered.
+
+Floats = npt.NDArray[np.float64]
+
+_REMEMBERED = 100_000
+
+
+class IsolatedTarget:
+    """A target that has scores, asked for one listing at a time. It closes that with itself."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._known: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """The target, and that it scores one at a time."""
+        return f"{self._target.name}, each listing by itself"
+
+    def rank(self, asks: Sequence[Ask]) -> list[Ranking]:
+        """One ranking per question. Raises ConfigError where the target has no scores."""
+        found = []
+        for ask in asks:
+            scores, cost = self.scored(ask.listings, ask.request)
+            order = best_first(scores.tolist(), ask.order)
+            found.append(Ranking(order, tuple(scores.tolist()), cost))
+        return found
+
+    def scored(self, listings: Sequence[ShopListing], request: str) -> tuple[Floats, RankingCost]:
+        """[C] the score of each listing, and what those cost that were not known."""
+        keys = [(one.name, one.digest(), request) for one in listings]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        asks = [Ask((listings[row],), request, (0,)) for row in new.values()]
+        answers = self._target.rank(asks) if asks else []
+        cost = sum((one.cost for one in answers), RankingCost())
+        fresh = dict(zip(new, map(self._score, answers), strict=True))
+        scores = np.array([fresh[key] if key in fresh else self._known[key] for key in keys])
+        self._known.update(fresh)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return scores.astype(np.float64), cost
+
+    def text_terms(
+        self, listings: Sequence[ShopListing], request: str
+    ) -> tuple[Floats, RankingCost]:
+        """[C] what the texts of each listing add to its own score, and the cost."""
+        bare = [one.without_texts() for one in listings]
+        scores, cost = self.scored([*listings, *bare], request)
+        return scores[: len(listings)] - scores[len(listings) :], cost
+
+    def close(self) -> None:
+        """Close the target."""
+        self._target.close()
+
+    def _score(self, answer: Ranking) -> float:
+        if answer.scores is None:
+            raise ConfigError(
+                "this target gives an order and no scores, so that one listing has none",
+                where=self._target.name,
+                hint="take one with scores, such as the likelihood of names",
+            )
+        return answer.scores[0]
+
+
+# --------------------------------------------------------------------------------------------------
+# The bounded term: facts decide, and a text can add or take eps at most.
+#
+#     target = BoundedTarget(facts, IsolatedTarget(model), eps=0.5)
+#     target.rank([ask])
+#     rank_bounds(target.scores(listings, request))      # what any texts can do to it
+#
+#     s_i = a_i + clip(t_i, -eps, eps)
+#
+# a comes from a target that never sees a text: it gets the listings without them, in the order of
+# the
+# catalogue. t_i is what the texts of product i add in a prompt of its own. So a seller moves one
+# number, by eps at most, and `audit.certificate` says exactly how far that reaches. Products of
+# equal
+# score stand in the order in which they are shown. No text changes a, so it is asked for once for a
+# catalogue and a request, and then remembered.
+
+#: Catalogues and requests whose facts are remembered.
+_BOUNDED_REMEMBERED = 100
+
+
+class BoundedTarget:
+    """facts: a target with scores, such as a shop's own rule. texts: what reads the texts. eps: the
+    bound, in the unit of the scores. It closes both with itself."""
+
+    def __init__(
+        self,
+        facts: Target,
+        texts: IsolatedTarget,
+        eps: float,
+        *,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        require_eps(eps)
+        self._facts = facts
+        self._texts = texts
+        self._cpu = cpu
+        self._known: OrderedDict[tuple[str, ...], Floats] = OrderedDict()
+        self.eps = eps
+
+    @property
+    def name(self) -> str:
+        """Both targets, and the bound."""
+        return f"{self._facts.name}, and texts within {self.eps:g} by {self._texts.name}"
+
+    def rank(self, asks: Sequence[Ask]) -> list[Ranking]:
+        """One ranking per question, with scores."""
+        found = []
+        for ask in asks:
+            scores, cost = self._scored(ask.listings, ask.request)
+            honest = scores.honest.tolist()
+            found.append(Ranking(best_first(honest, ask.order), tuple(honest), cost))
+        return found
+
+    def scores(self, listings: Sequence[ShopListing], request: str) -> BoundedScores:
+        """The terms of each listing, for a certificate. Raises ConfigError where the target of the
+        facts has no scores, ValueInvalidError where one is no finite number."""
+        return self._scored(listings, request)[0]
+
+    def close(self) -> None:
+        """Close both targets."""
+        self._facts.close()
+        self._texts.close()
+
+    def _scored(
+        self, listings: Sequence[ShopListing], request: str
+    ) -> tuple[BoundedScores, RankingCost]:
+        facts, spent = self._scored_facts(listings, request)
+        terms, cost = self._texts.text_terms(listings, request)
+        # A text that breaks the scorer must not gain by it.
+        terms = np.where(np.isfinite(terms), terms, -self.eps)
+        return BoundedScores(facts, terms, self.eps), spent + cost
+
+    def _scored_facts(
+        self, listings: Sequence[ShopListing], request: str
+    ) -> tuple[Floats, RankingCost]:
+        bare = [one.without_texts() for one in listings]
+        key = (request, *(one.digest() for one in bare))
+        known = self._known.get(key)
+        if known is not None:
+            return known, RankingCost()
+        (answer,) = self._facts.rank([Ask(bare, request, range(len(bare)))])
+        if answer.scores is None:
+            raise ConfigError(
+                "the target of the facts gives no scores",
+                where=self._facts.name,
+                hint="take one with scores, such as a function",
+            )
+        found = self._known[key] = np.array(answer.scores)
+        while len(self._known) > _BOUNDED_REMEMBERED:
+            self._known.popitem(last=False)
+        return found, answer.cost
+
+
+# --------------------------------------------------------------------------------------------------
+# The guard as a defence: a text that alarms is left out before the ranker reads the listing.
+#
+#     cleaner = GuardCleaner(guard)
+#     cleaner.clean(listing)
+#
+# The facts of the product stay, so that a false alarm costs a seller the text and not the place in
+# the list. Whether a text alarms depends on it and on the guard alone, never on the other sellers'
+# texts: so what is bounded by a certificate stays so. For that the guard is fixed beforehand; one
+# that is told of peers (`TextGuard.with_peers`) must be told of them before, too.
+
+
+@dataclass(frozen=True)
+class GuardCleaner:
+    """guard: what judges. alpha: the share of honest texts that may alarm; the guard's own where it
+    is None."""
+
+    guard: TextGuard
+    alpha: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the defence."""
+        alpha = self.guard.config.alpha if self.alpha is None else self.alpha
+        return f"guard at {alpha:.1%} false alarms"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        """The listing with every text that alarms empty."""
+        for verdict in self.verdicts(listing):
+            if verdict.alarm:
+                listing = listing.with_text(verdict.text.field, "")
+        return listing
+
+    def verdicts(self, listing: ShopListing) -> list[TextVerdict]:
+        """A verdict for each text of the listing, in the order of its texts."""
+        return self.guard.look(guard_texts([listing]), alpha=self.alpha)
 
 
 @settings

@@ -14,14 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.catalogue.orders import Order, draw_orders
-from adwright.audit.report.audit_report import CHOSEN_ON, AuditReport, make_report
-from adwright.audit.report.gate import GateBounds, GateVerdict, judge
+from adwright.audit.catalogue import Order, ShopCatalogue, draw_orders
+from adwright.audit.report.audit_report import (
+    CHOSEN_ON,
+    AuditReport,
+    GateBounds,
+    GateVerdict,
+    judge,
+    make_report,
+)
 from adwright.audit.report.page import write_report
-from adwright.audit.report.texts import SellerText
-from adwright.audit.report.trial_log import TrialLog
-from adwright.audit.report.trials import run_trials
+from adwright.audit.report.trials import SellerText, TrialLog, run_trials
 from adwright.audit.targets.target import Target
 from adwright.core.config import require_count
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adwright.audit.report.audit_report import AuditReport, visible
-from adwright.audit.report.gate import GateVerdict
-from adwright.audit.report.measures import TierMeasures
-from adwright.audit.report.texts import AUDIT_MARK
+from adwright.audit.report.audit_report import AuditReport, GateVerdict, TierMeasures, visible
+from adwright.audit.report.trials import AUDIT_MARK
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, to_svg

@@ -12,19 +12,228 @@ Letters: K texts, O orders, n products.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.audit.catalogue.catalogue import ShopCatalogue
-from adwright.audit.report.texts import SellerText, with_text
-from adwright.audit.report.trial_log import MadeTrial, TrialLog, trial_key
+from adwright.audit.catalogue import ShopCatalogue
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, Target
+from adwright.core.atomic import atomic_write_text
 from adwright.core.config import require_count
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, DataError, FileUnreadableError, ValueInvalidError
+from adwright.core.hashing import content_hash
+from adwright.core.journal import append_rows, read_rows
 from adwright.core.progress import progress
+
+# --------------------------------------------------------------------------------------------------
+# The texts that an audit tries: which product, which field, by which kind of attack.
+#
+#     {"product": "ColdBrew Master", "field": "Ideal For", "text": "..", "tier": "T2", "run": "0"}
+#
+# one a line, as attacks write them and `read_texts` reads them. Each was written to measure a
+# weakness of one's own shop, and carries a mark that says so.
+
+#: What every file with such texts says.
+AUDIT_MARK = "written by an audit to measure a weakness of one's own shop; not for publication"
+#: What the tiers of controls begin with: random tokens, the name again, a truthful sentence.
+CONTROL = "control"
+_MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class SellerText:
+    """A text for a field of a product.
+
+    product: its name. tier: the kind of attack, "T0" to "T4" as the documentation has them, or a
+    control ("control random"). run: which of several attempts, such as its seed. whole: whether the
+    text is all of the field, else it follows what the seller wrote.
+    """
+
+    product: str
+    field: str
+    text: str
+    tier: str
+    run: str = ""
+    whole: bool = True
+
+    @property
+    def control(self) -> bool:
+        """Whether it is there to be compared with, and no attack."""
+        return self.tier.startswith(CONTROL)
+
+
+def with_text(catalogue: ShopCatalogue, text: SellerText) -> ShopCatalogue:
+    """The catalogue in which the product shows the text. Raises ConfigError for another product,
+    and for a field that is none of its texts."""
+    row = catalogue.index(text.product)
+    listing = catalogue.listings[row]
+    before = "" if text.whole else listing.texts.get(text.field, "")
+    joined = f"{before} {text.text}".strip() if before else text.text
+    return catalogue.with_listing(row, listing.with_text(text.field, joined))
+
+
+def write_texts(path: str | Path, texts: Iterable[SellerText]) -> None:
+    """Write them as JSON lines, whole or not at all. Raises as `atomic_write_text`."""
+    lines = [
+        json.dumps(
+            {
+                "product": one.product,
+                "field": one.field,
+                "text": one.text,
+                "tier": one.tier,
+                "run": one.run,
+                "whole": one.whole,
+                "audit": AUDIT_MARK,
+            }
+        )
+        for one in texts
+    ]
+    atomic_write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def read_texts(path: str | Path, catalogue: ShopCatalogue) -> list[SellerText]:
+    """The texts of a file, each checked against the catalogue.
+
+    Raises FileUnreadableError where it cannot be read; ValueInvalidError with the line, from 0, for
+    one that is no such object, whose product the catalogue lacks or whose field is no text of it.
+    """
+    lines = _lines(Path(path))
+    found = [_read(line, str(path), row) for row, line in enumerate(lines) if line.strip()]
+    for row, one in enumerate(found):
+        listing = next((each for each in catalogue.listings if each.name == one.product), None)
+        if listing is None or one.field not in listing.texts:
+            what = "product" if listing is None else "text field"
+            raise ValueInvalidError(
+                f"the catalogue has no such {what}",
+                file=str(path),
+                row=row,
+                value=one.product if listing is None else one.field,
+                hint=f"it has {', '.join(_few(catalogue, one.product))}",
+            )
+    if not found:
+        raise DataError("the file has no text", file=str(path), hint="let an attack write some")
+    return found
+
+
+def _few(catalogue: ShopCatalogue, product: str) -> Sequence[str]:
+    if product not in catalogue.names:
+        return catalogue.names[:10]
+    return list(catalogue.listings[catalogue.index(product)].texts) or ["none"]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise FileUnreadableError(
+            "there is no such file", file=str(path), hint="check the path"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileUnreadableError(
+            f"the texts cannot be read: {error}", file=str(path), hint="write JSON lines in UTF-8"
+        ) from error
+
+
+def _read(line: str, file: str, row: int) -> SellerText:
+    try:
+        value = json.loads(line) if len(line) <= _MOST_BYTES else None
+    except (ValueError, RecursionError):
+        value = None
+    wanted = ("product", "field", "text", "tier")
+    if not isinstance(value, dict) or not all(isinstance(value.get(one), str) for one in wanted):
+        raise ValueInvalidError(
+            "this line is no text of an audit",
+            file=file,
+            row=row,
+            value=line[:60],
+            hint=f"write an object with the texts {', '.join(wanted)}",
+        )
+    return SellerText(
+        value["product"],
+        value["field"],
+        value["text"],
+        value["tier"],
+        str(value.get("run", "")),
+        value.get("whole", True) is True,
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Trials that were made, kept one a line, so that an audit that was interrupted goes on.
+#
+#     {"key": "5f..", "ranks": [3, 1, 2], "also": {"mean": [2, 1, 3]}, "cost": [1, 784, 0, 3.4]}
+#
+# The key is the hash of the target's name and of all that it was shown; a target that answers
+# otherwise the next time is asked only once.
+
+_HINT = "take that line out: its trial is then made again"
+
+
+@dataclass(frozen=True)
+class MadeTrial:
+    """ranks: of each listing, from 1, those not mentioned n + 1. also: by other rules. note: of the
+    ranking."""
+
+    ranks: tuple[int, ...]
+    also: dict[str, tuple[int, ...]]
+    cost: RankingCost
+    note: str = ""
+
+
+def trial_key(target: Target, ask: Ask) -> str:
+    """SHA-256 of who is asked and what is shown, in which order."""
+    shown = [one.digest() for one in ask.shown]
+    return content_hash([target.name, ask.request, shown, list(ask.order)])
+
+
+class TrialLog:
+    """The trials of a file, which is made where it is not there. path: None keeps them in memory
+    alone. Raises ResourceError where the file cannot be read or written."""
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self._path = None if path is None else Path(path)
+        kept = [] if path is None else read_rows(path, _trial, hint=_HINT, ended_torn=True)
+        self._known = dict(kept)
+        #: Trials that the file held already.
+        self.found = len(self._known)
+
+    def get(self, key: str) -> MadeTrial | None:
+        """The trial of a key; None where it was not made."""
+        return self._known.get(key)
+
+    def add(self, trials: Iterable[tuple[str, MadeTrial]]) -> None:
+        """Keep trials; they are on the disk afterwards."""
+        made = list(trials)
+        self._known.update(made)
+        if self._path is not None and made:
+            append_rows(self._path, [_row(key, one) for key, one in made])
+
+
+def _row(key: str, one: MadeTrial) -> dict[str, Any]:
+    return {
+        "key": key,
+        "ranks": one.ranks,
+        "also": one.also,
+        "cost": astuple(one.cost),
+        "note": one.note,
+    }
+
+
+def _trial(row: dict[str, Any]) -> tuple[str, MadeTrial]:
+    calls, tokens_in, tokens_out, seconds = row["cost"]
+    made = MadeTrial(
+        tuple(map(int, row["ranks"])),
+        {str(rule): tuple(map(int, ranks)) for rule, ranks in row["also"].items()},
+        RankingCost(int(calls), int(tokens_in), int(tokens_out), float(seconds)),
+        str(row["note"]),
+    )
+    return str(row["key"]), made
+
 
 Ranks = npt.NDArray[np.int64]
 
@@ -128,14 +337,15 @@ def _made(target: Target, asks: Sequence[Ask], log: TrialLog, batch: int) -> lis
             some = left[start : start + batch]
             found = target.rank([ask for _, ask in some])
             log.add(
-                (key, _trial(ranking, ask)) for (key, ask), ranking in zip(some, found, strict=True)
+                (key, _trials_trial(ranking, ask))
+                for (key, ask), ranking in zip(some, found, strict=True)
             )
             bar.advance(len(some))
     trials = [log.get(key) for key in keys]
     return [one for one in trials if one is not None]
 
 
-def _trial(ranking: Ranking, ask: Ask) -> MadeTrial:
+def _trials_trial(ranking: Ranking, ask: Ask) -> MadeTrial:
     n = len(ask.listings)
     also = {
         rule: tuple(ranking.by(rule, ask.order).ranks(n).tolist()) for rule in sorted(ranking.also)

@@ -43,8 +43,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from adwright.audit.catalogue.listing import ShopListing
-from adwright.audit.targets.prompts import ANSWER_START, list_messages, plain_prompt
+from adwright.audit.catalogue import ShopListing
+from adwright.audit.targets.chat import ANSWER_START, list_messages, plain_prompt
 from adwright.audit.targets.target import Ask, Ranking, RankingCost, best_first
 from adwright.core.config import settings
 from adwright.lm.engine.generation import LanguageModel, Tokenizer, TokenPrompt

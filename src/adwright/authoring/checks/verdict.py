@@ -16,17 +16,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from adwright.authoring.checks.fallback import template_text
-from adwright.authoring.checks.finding import Finding, errors_of, in_order
-from adwright.authoring.checks.language import check_language
-from adwright.authoring.checks.limits import check_limit, limit_named, trim
-from adwright.authoring.checks.markup import check_markup, plain_text
-from adwright.authoring.checks.mending import Level, cut, quieter
-from adwright.authoring.checks.policy import check_policy
-from adwright.authoring.checks.repetition import check_repetition
-from adwright.authoring.checks.settings import CheckConfig, CheckName, facts_of
-from adwright.authoring.checks.voice import check_voice
-from adwright.authoring.tasks.task import AuthoringRequest
+from adwright.authoring.checks.limits import (
+    CheckConfig,
+    CheckName,
+    Finding,
+    check_limit,
+    check_repetition,
+    check_voice,
+    errors_of,
+    facts_of,
+    in_order,
+    limit_named,
+    trim,
+)
+from adwright.authoring.checks.mending import Level, cut, quieter, template_text
+from adwright.authoring.checks.policy import check_language, check_markup, check_policy, plain_text
+from adwright.authoring.tasks import AuthoringRequest
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.text.grounding import unsupported_spans
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from adwright.authoring.describe.words import grams_of, words_of
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.core.config import Count, Gt, Le, settings
 
 

@@ -12,15 +12,22 @@ Letters: P pairs, R raters.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from adwright.authoring.writer.drafts import Drafts
 from adwright.core.config import settings
-from adwright.core.errors import DataError, ValueInvalidError
+from adwright.core.errors import DataError, FileUnreadableError, ValueInvalidError
+from adwright.core.journal import Journal, line_of, read_rows
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.text.agreement import Agreement, Scale, krippendorff_alpha
 
@@ -223,3 +230,180 @@ def _rubric(
         ordinal=options.alpha(ratings, "ordinal"),
         interval=options.alpha(ratings, "interval"),
     )
+
+
+# --------------------------------------------------------------------------------------------------
+# What raters say of pairs, in a file that only grows, one JSON object a line.
+#
+#     {"pair":"4f0c...","rater":"ann","left":"draft","right":"shop","choice":"left",
+#      "rubric":{"factuality":{"left":5,"right":4}},"product":"p1","slot":"headline","time":"..."}
+#
+# left and right are the sources of the texts on that side, which may differ from rater to rater;
+# choice is a side or "tie"; scores are 1 to 5. The rubric, and what follows it, may be left out;
+# further keys are passed over. Where a rater has judged a pair twice, the later line holds.
+# `adwright author review` writes it, and `adwright author evaluate` reads it: who wins, and whether
+# raters agree.
+
+_TEXTS = ("pair", "rater", "left", "right", "choice")
+
+
+def read_pair_judgements(path: str | Path) -> tuple[PairJudgement, ...]:
+    """The judgements of a file, in its order.
+
+    Raises FileUnreadableError that names the line: where it is no judgement, or the file cannot be
+    read.
+    """
+    if not Path(path).exists():
+        raise FileUnreadableError(
+            "the judgements cannot be read: there is no such file",
+            file=str(path),
+            hint="check the path",
+        )
+    return tuple(read_rows(path, _judgement, hint="take that line out, or correct it"))
+
+
+class JudgementFile:
+    """The judgements of a file, which is made where it is missing; other processes may write to it.
+
+    Raises ResourceError where it cannot be opened, FileUnreadableError for a line that is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = Journal(path, hint="was it changed by hand? Take that line out")
+        self._latest: dict[tuple[str, str], PairJudgement] = {}
+        try:
+            self.refresh()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def refresh(self) -> None:
+        """Read what others have written since."""
+        self._file.read(self._take)
+
+    def add(
+        self, judgement: PairJudgement, *, product: str = "", slot: str = "", time: str = ""
+    ) -> None:
+        """Write a judgement; it is on the disk when this returns. product, slot: that the texts are
+        for. time: ISO 8601, in UTC."""
+        right = dict(judgement.right_scores)
+        row: dict[str, Any] = {name: getattr(judgement, name) for name in _TEXTS}
+        row["rubric"] = {
+            name: {"left": score, "right": right[name]}
+            for name, score in judgement.left_scores
+            if name in right
+        }
+        row |= {"product": product, "slot": slot, "time": time}
+        with self._file.writing(self._take):
+            self._file.append([line_of(row)], self._take, flush="now")
+
+    def of(self, pair: str, rater: str) -> PairJudgement | None:
+        """What a rater said last of a pair."""
+        return self._latest.get((pair, rater))
+
+    def close(self) -> None:
+        """Close the file; any number of times."""
+        self._file.close()
+
+    def _take(self, offset: int, line: bytes) -> None:
+        one = _judgement(json.loads(line))
+        self._latest[one.pair, one.rater] = one
+
+
+def _judgement(values: Mapping[str, Any]) -> PairJudgement:
+    texts = [values[name] for name in _TEXTS]
+    if not all(isinstance(one, str) and one for one in texts):
+        raise ValueError(f"{', '.join(_TEXTS)} are texts")
+    rubric = values.get("rubric") or {}
+    if not isinstance(rubric, Mapping):
+        raise ValueError("the rubric is an object")
+    scores_of = [
+        tuple((str(name), float(scores[side])) for name, scores in rubric.items())
+        for side in ("left", "right")
+    ]
+    pair, rater, left, right, choice = texts
+    return PairJudgement(pair, rater, left, right, choice, *scores_of)
+
+
+# --------------------------------------------------------------------------------------------------
+# The descriptions that a writing job made, as a shop would take them: one text a product.
+#
+#     found = written_texts("out", slot="description")
+#     found.texts["p1"], found.rejected, found.queries
+#
+# A text that a person edited stands in the place of the draft's, and a rejected one is none. What
+# the
+# writer was told of queries is told, too: those prove nothing when descriptions are judged.
+
+#: Fields of a request that say what customers search for.
+_ASKED = ("query", "keywords")
+
+
+@dataclass(frozen=True)
+class WrittenTexts:
+    """texts: product id to its text. approved, edited, unreviewed: how many of them are that;
+    rejected: texts that are left out. queries: what the job told the writer of searches, the same
+    for all products. columns: of the job's table, whose values it was told."""
+
+    texts: Mapping[str, str]
+    approved: int
+    edited: int
+    unreviewed: int
+    rejected: int
+    queries: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+def written_texts(
+    folder: str | Path, *, slot: str = "description", variant: int = 0
+) -> WrittenTexts:
+    """The texts of a slot in a job's folder.
+
+    Raises DataError where there is none; what `Drafts.open` raises for another folder.
+    """
+    with closing(Drafts.open(folder, reading_only=True)) as drafts:
+        texts: dict[str, str] = {}
+        number: Counter[str] = Counter()
+        for key, state in drafts.states().items():
+            if key[1:] != (slot, variant):
+                continue
+            number[state.status] += 1
+            if state.status != "rejected":
+                texts[key[0]] = drafts.text(key)
+        jobs = [found for digest in drafts.jobs() if (found := drafts.job(digest))]
+        slots = sorted({key[1] for key in drafts.states()})
+    if not texts:
+        raise DataError(
+            f"there is no text of the slot {slot!r}, variant {variant}",
+            file=str(folder),
+            hint=f"the folder has {', '.join(slots) or 'no texts'}",
+        )
+    return WrittenTexts(
+        texts,
+        number["approved"],
+        number["edited"],
+        number["unreviewed"],
+        number["rejected"],
+        tuple(dict.fromkeys(_pairs(jobs, "values"))),
+        tuple(dict.fromkeys(_pairs(jobs, "value_columns"))),
+    )
+
+
+def seen_in_columns(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[str, ...]:
+    """What the writer was told by columns of its table, as far as this table has them."""
+    found: dict[str, None] = {}
+    for column in columns:
+        if column in frame.columns:
+            values = frame[column].cast(pl.String, strict=False).drop_nulls()
+            found |= dict.fromkeys(values.unique(maintain_order=True).to_list())
+    return tuple(found)
+
+
+def _pairs(jobs: Iterable[Mapping[str, Any]], name: str) -> Iterable[str]:
+    """The second of each pair in a setting of the jobs whose first tells of searches."""
+    for job in jobs:
+        settings = job.get("settings", job)
+        for pair in settings.get(name) or ():
+            field, value = pair
+            if field in _ASKED and value:
+                yield str(value)

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from adwright.authoring.describe.echo import DescriptionEcho, EchoConfig, EchoGuard
 from adwright.authoring.describe.queries import Judged
-from adwright.authoring.tasks.product import Product
+from adwright.authoring.tasks import Product
 from adwright.core.config import Count, Gt, Lt, settings
 from adwright.core.errors import DataError
 from adwright.metrics.ranking import Gain, graded_ndcg_per_query, grades_of_lists

@@ -20,41 +20,354 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from adwright.authoring.instructions.balance import balanced, interleaved
-from adwright.authoring.instructions.draws import KeptByDraw, chosen, drawn
-from adwright.authoring.instructions.facts import Unsupported, with_details
-from adwright.authoring.instructions.filters import filters_of, verdict
-from adwright.authoring.instructions.minhash import first_alike, signatures
-from adwright.authoring.instructions.phrases import RECOMBINED, recombined_instructions
-from adwright.authoring.instructions.plan import (
-    BuildCounts,
-    InstructionPlan,
-    InstructionReport,
-)
+from adwright.authoring.checks.limits import BrandVoice
 from adwright.authoring.instructions.recombine import (
     RECOMBINABLE,
+    FilterConfig,
+    even_text,
+    filters_of,
+    first_alike,
     general_questions,
     recombined,
+    signatures,
+    verdict,
     with_keywords,
 )
-from adwright.authoring.instructions.rows import AuthoringExample, InstructionRow, row_of
-from adwright.authoring.instructions.seeds import SeedInstruction, fits, load_seeds
-from adwright.authoring.instructions.sources.given import given_examples, given_listings
-from adwright.authoring.instructions.sources.products import Listing
-from adwright.authoring.instructions.split import Side, divided
-from adwright.authoring.instructions.teacher import answered, expanded
-from adwright.authoring.tasks.prompts import LABELS_LINE
-from adwright.authoring.tasks.task import task_named
+from adwright.authoring.instructions.rows import (
+    RECOMBINED,
+    AuthoringExample,
+    InstructionRow,
+    KeptByDraw,
+    SeedInstruction,
+    Unsupported,
+    chosen,
+    drawn,
+    fits,
+    load_seeds,
+    recombined_instructions,
+    row_of,
+    share,
+    with_details,
+)
+from adwright.authoring.instructions.sources import (
+    DataSources,
+    Listing,
+    given_examples,
+    given_listings,
+)
+from adwright.authoring.instructions.teacher import TeacherConfig, answered, expanded
+from adwright.authoring.tasks import LABELS_LINE, TASKS, Party, PromptBounds, task_named
 from adwright.core.atomic import atomic_folder
-from adwright.core.config import to_jsonable
-from adwright.core.errors import DataError
+from adwright.core.config import settings, to_jsonable
+from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import LanguageModel
 from adwright.metrics.text.grounding import unsupported_spans
+
+# --------------------------------------------------------------------------------------------------
+# How many rows of each kind are kept, so that no task and no pair of parties outweighs another.
+#
+#     shares = water_filled([900, 40, 300], most=600)      # [280, 40, 280]
+#     kept = balanced(rows, most=2000)
+#
+# A task gets at most `most` rows. Within it, rows are told apart by the parties whose features they
+# show (an ad with an occasion reads seller and platform, one without reads the seller alone), and
+# by
+# their source: each kind gets the same number, and what a small kind leaves over goes to the
+# others.
+
+
+def water_filled(counts: Sequence[int], most: int) -> list[int]:
+    """How much of each count is kept so that together they are at most `most`, each the same or, of
+    the small ones, all; 0 stands for all of all.
+
+    >>> water_filled([900, 40, 300], 600), water_filled([5, 5, 5], 4)
+    ([280, 40, 280], [2, 1, 1])
+    """
+    if not most or sum(counts) <= most:
+        return list(counts)
+    kept, left = [0] * len(counts), most
+    order = sorted(range(len(counts)), key=lambda at: counts[at])
+    for done, at in enumerate(order):
+        each, over = divmod(left, len(order) - done)
+        # Of equal shares, what does not divide goes to the first kinds.
+        ahead = sum(1 for later in order[done + 1 :] if later < at)
+        kept[at] = min(counts[at], each + (1 if over > ahead else 0))
+        left -= kept[at]
+    return kept
+
+
+def balanced(
+    rows: Sequence[InstructionRow], *, most: int = 0, seed: int = 0
+) -> list[InstructionRow]:
+    """At most `most` rows of each task, evenly over the parties that they read and their sources.
+
+    Which rows of a kind are kept is drawn by `seed` and the row's id; the order stays. 0 keeps all.
+    """
+    kinds: defaultdict[str, defaultdict[tuple[object, ...], list[InstructionRow]]]
+    kinds = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        kinds[row.task][row.read, row.source, row.teacher].append(row)
+    kept = set[str]()
+    for own in kinds.values():
+        groups = [own[key] for key in sorted(own, key=str)]
+        for group, count in zip(
+            groups, water_filled([len(one) for one in groups], most), strict=True
+        ):
+            by_draw = sorted(group, key=lambda row: drawn(seed, "balance", row.id))
+            kept.update(row.id for row in by_draw[:count])
+    return [row for row in rows if row.id in kept]
+
+
+def interleaved(rows: Sequence[InstructionRow]) -> dict[Party, dict[str, int]]:
+    """In how many rows each party's features are read, and written.
+
+    The mix is interleaved, as LLaMA-E asks, where no number is 0.
+    """
+    found: dict[Party, dict[str, int]] = {
+        party: {"read": 0, "written": 0} for party in ("customer", "seller", "platform")
+    }
+    for row in rows:
+        for party in row.read:
+            found[party]["read"] += 1
+        found[row.written]["written"] += 1
+    return found
+
+
+# --------------------------------------------------------------------------------------------------
+# What instruction data are to be built, counts of each step, and the report of what was.
+
+Counts = Mapping[str, int]
+
+
+@settings
+class InstructionPlan:
+    """What is built, and how.
+
+    sources: the data. tasks: names; the attributes of titles are one more than the usual six.
+    held_out: of these, tasks whose rows all go to test, for zero-shot. most: rows of a task, 0 for
+    all. spare: so many times as many are looked at, since filters leave some out. valid, test:
+    shares of the product clusters. phrasings: new instructions of a task, beside the seeds.
+    alike: estimated similarity from which on two rows are near-duplicates; title_alike: and two
+    titles, on two sides of the split. show_missing: facts that an answer has and its input lacks
+    are shown as details where that can be; where not, the row is left out. voice: of the brand; it
+    stands in every row, the teacher is told it, and texts with a word that it bans are left out.
+
+    Raises ConfigError for a task that is unknown or given twice, and for numbers out of range.
+    """
+
+    sources: DataSources
+    tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
+    held_out: tuple[str, ...] = ()
+    most: int = 2000
+    spare: float = 2.0
+    valid: float = 0.1
+    test: float = 0.1
+    phrasings: int = 24
+    alike: float = 0.9
+    title_alike: float = 0.9
+    show_missing: bool = True
+    voice: BrandVoice | None = None
+    seed: int = 0
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    bounds: PromptBounds = field(default_factory=PromptBounds)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+
+    def __post_init__(self) -> None:
+        for name in (*self.tasks, *self.held_out):
+            task_named(name)
+        twice = len(set(self.tasks)) < len(self.tasks) or not self.tasks
+        if twice or not set(self.held_out) <= set(self.tasks):
+            raise ConfigError(
+                "tasks are names, each once, and held_out are some of them",
+                where=f"tasks {', '.join(self.tasks)}; held_out {', '.join(self.held_out)}",
+                hint="name each task once",
+            )
+        shares = 0 < self.alike <= 1 and 0 < self.title_alike <= 1
+        counts = self.most >= 0 and self.phrasings >= 0 and self.spare >= 1
+        sides = self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1
+        if not (shares and counts and sides):
+            raise ConfigError(
+                "a number is out of range",
+                where="InstructionPlan",
+                hint="most and phrasings from 0, spare from 1, alike above 0 and at most 1, valid "
+                "and test below 1 together",
+            )
+
+    @property
+    def voice_text(self) -> str:
+        """What the system turn says of the voice; empty where there is none."""
+        return "" if self.voice is None else self.voice.prompt()
+
+    @property
+    def looked_at(self) -> int:
+        """Examples of one task and source that are looked at; 0 for all."""
+        return round(self.most * self.spare)
+
+
+@dataclass(frozen=True)
+class InstructionReport:
+    """What was built. Counts are by task unless said otherwise.
+
+    seed: of the plan. teacher: "recombination", or the model's name. seen: examples and products
+    offered, by source; skipped: rows of a source that could not be used, by reason. considered:
+    examples that were looked at. answers_refused: of the teacher, by reason. details: examples
+    whose missing facts are shown as details. left_out: by task and filter; ungrounded: those of
+    them with an unsupported span. duplicates: near-duplicates of an earlier row. surplus: rows
+    above `most`. leaked: rows of valid and test with nearly a title of an earlier side. kept: by
+    side and task. read_by: by task and the parties that are read. parties: in how many rows each
+    party is read and written; interleaved: whether no number of them is 0. phrasings: instructions
+    by origin; phrasings_refused: of the teacher, by reason. seeds_used: how many of them stand in
+    rows. files: rows by file.
+    """
+
+    seed: int
+    teacher: str
+    seen: Counts
+    skipped: Mapping[str, Counts]
+    considered: Counts
+    answers_refused: Counts
+    details: Counts
+    left_out: Mapping[str, Counts]
+    ungrounded: Counts
+    duplicates: Counts
+    surplus: Counts
+    leaked: Counts
+    kept: Mapping[str, Counts]
+    read_by: Mapping[str, Counts]
+    parties: Mapping[str, Counts]
+    interleaved: bool
+    phrasings: Mapping[str, Counts]
+    phrasings_refused: Mapping[str, Counts]
+    seeds_used: Counts
+    files: Counts = field(default_factory=dict)
+
+
+def _by_name() -> defaultdict[str, Counter[str]]:
+    return defaultdict(Counter)
+
+
+@dataclass
+class BuildCounts:
+    """Counts of all steps while they run, by what `InstructionReport` calls them. shown: lines that
+    tell of rows that were left out."""
+
+    seen: Counter[str] = field(default_factory=Counter)
+    skipped: defaultdict[str, Counter[str]] = field(default_factory=_by_name)
+    considered: Counter[str] = field(default_factory=Counter)
+    answers_refused: Counter[str] = field(default_factory=Counter)
+    details: Counter[str] = field(default_factory=Counter)
+    left_out: defaultdict[str, Counter[str]] = field(default_factory=_by_name)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    surplus: Counter[str] = field(default_factory=Counter)
+    leaked: Counter[str] = field(default_factory=Counter)
+    phrasings: defaultdict[str, Counter[str]] = field(default_factory=_by_name)
+    phrasings_refused: defaultdict[str, Counter[str]] = field(default_factory=_by_name)
+    shown: list[str] = field(default_factory=list)
+
+
+# --------------------------------------------------------------------------------------------------
+# Rows divided by product into those to train on, to choose by and to test with.
+#
+#     side = split_of("pricerunner-17", seed=7, valid=0.1, test=0.1)      # always the same
+#     parts, dropped = divided(rows, seed=7, valid=0.1, test=0.1)
+#
+# All rows of a cluster are on one side, and which one follows from its name alone, so that data
+# that
+# grow later keep their sides. Products of different clusters may still have nearly the same title:
+# such rows are taken out of validation and test, where they would be remembered instead of
+# answered,
+# and are named.
+
+Side = Literal["train", "valid", "test"]
+SIDES: tuple[Side, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class LeakedRow:
+    """A row that was taken out because a row of an earlier side has nearly its title. side: where
+    it was. id, like: of the two rows. title, like_title: what is alike."""
+
+    side: str
+    id: str
+    like: str
+    title: str
+    like_title: str
+
+
+def split_of(cluster: str, *, seed: int, valid: float, test: float) -> Side:
+    """The side of a cluster, by its name and `seed`. valid, test: shares of the clusters.
+
+    Raises ConfigError for shares that leave nothing to train on.
+    """
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
+        raise ConfigError(
+            "valid and test are shares that leave some to train on",
+            where=f"valid {valid}, test {test}",
+            hint="0.1 and 0.1",
+        )
+    place = share(seed, "split", cluster)
+    if place < test:
+        return "test"
+    return "valid" if place < test + valid else "train"
+
+
+def divided(
+    rows: Sequence[InstructionRow],
+    *,
+    seed: int = 0,
+    valid: float = 0.1,
+    test: float = 0.1,
+    alike: float = 0.9,
+    held_out: Collection[str] = (),
+) -> tuple[dict[Side, list[InstructionRow]], list[LeakedRow]]:
+    """Rows by side, in their order, and those taken out.
+
+    alike: estimated Jaccard similarity of two titles from which on they are nearly the same; of
+    two sides, the later one (train, valid, test) loses the row. held_out: tasks of which every row
+    goes to test, for what a model does without having been tuned on it.
+    """
+    parts: dict[Side, list[InstructionRow]] = {side: [] for side in SIDES}
+    for row in rows:
+        own = split_of(row.cluster, seed=seed, valid=valid, test=test)
+        parts["test" if row.task in held_out else own].append(row)
+    leaked = _leaked(parts, alike, held_out)
+    out = {one.id for one in leaked}
+    kept = {side: [row for row in parts[side] if row.id not in out] for side in SIDES}
+    return kept, leaked
+
+
+def _leaked(
+    parts: dict[Side, list[InstructionRow]], alike: float, held_out: Collection[str]
+) -> list[LeakedRow]:
+    """Rows of valid and test whose title is nearly one of an earlier side."""
+    every = [
+        (place, row)
+        for place, side in enumerate(SIDES)
+        for row in parts[side]
+        if row.product.title.strip() and row.task not in held_out
+    ]
+    # One of each title: earlier sides come first, so that they keep it.
+    first = dict[str, tuple[int, InstructionRow]]()
+    for place, row in every:
+        first.setdefault(even_text(row.product.title), (place, row))
+    titles = list(first)
+    near = first_alike(signatures(titles), alike).tolist()
+    like = {title: first[titles[at]] for title, at in zip(titles, near, strict=True)}
+    found = []
+    for place, row in every:
+        before, other = like[even_text(row.product.title)]
+        if before < place:
+            found.append(
+                LeakedRow(SIDES[place], row.id, other.id, row.product.title, other.product.title)
+            )
+    return found
+
 
 #: Rows that a filter left out, of which so many are written, for each filter and task.
 _SHOWN = 50

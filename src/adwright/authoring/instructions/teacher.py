@@ -17,13 +17,16 @@ from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import replace
 
-from adwright.authoring.instructions.draws import drawn
-from adwright.authoring.instructions.phrases import MOST_ALIKE, alike
-from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.instructions.seeds import SeedInstruction, slots_of, value_slots
-from adwright.authoring.tasks.answers import read_answer
-from adwright.authoring.tasks.prompts import PromptBounds, messages_of
-from adwright.authoring.tasks.task import AuthoringTask
+from adwright.authoring.instructions.rows import (
+    MOST_ALIKE,
+    AuthoringExample,
+    SeedInstruction,
+    alike,
+    drawn,
+    slots_of,
+    value_slots,
+)
+from adwright.authoring.tasks import AuthoringTask, PromptBounds, messages_of, read_answer
 from adwright.core.config import settings
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash

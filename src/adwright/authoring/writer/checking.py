@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from adwright.authoring.checks.limits import limit_named
-from adwright.authoring.checks.settings import CheckConfig
-from adwright.authoring.checks.voice import BrandVoice
+from adwright.authoring.checks.limits import BrandVoice, CheckConfig, limit_named
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.core.config import load_toml

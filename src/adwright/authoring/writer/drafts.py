@@ -13,33 +13,331 @@ and an approved one only where its product has changed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import (
-    Draft,
-    Key,
-    ReviewDecision,
-    RowFailure,
-    decision_line,
-    decision_of,
-    draft_line,
-    draft_of,
-    failure_line,
-    failure_of,
-    line_of,
-    product_line,
-    product_of,
-)
-from adwright.authoring.writer.text_state import Place, TextState, TextStatus
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import AuthoringRequest, Product
+from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.products import ProductTable
+from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import AdwrightError, DataError, FileUnreadableError, ResourceError
+from adwright.core.config import settings
+from adwright.core.errors import (
+    AdwrightError,
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    ResourceError,
+    SchemaError,
+)
+from adwright.core.hashing import content_hash
 from adwright.core.journal import Journal
+
+# --------------------------------------------------------------------------------------------------
+# What the journal of a writing job holds: drafts, decisions about them, and rows that failed.
+#
+# Each is one line of JSON. Its first value is a list, the head, with all that is needed to tell the
+# state of a text, so that a million lines are read without looking into texts; the rest is read
+# when it is asked for.
+#
+#     {"draft":["p1","headline",0,"4f0c...",0,1,"99ab..."],"text":"...","before":"...","findings":[.
+# ..],...}
+# {"decision":["p1","headline",0,"edit"],"text":"...","reasons":[],"reviewer":"ann","time":"..."}
+#     {"undo":["p1","headline",0],"reviewer":"ann","time":"..."}
+#     {"failure":["p1","headline",1,"4f0c..."],"reason":"...","attempts":3,"time":"..."}
+#     {"product":["p1","99ab..."],"title":"...","description":"...",...}
+#     {"job":["77de..."],"config":{...}}
+
+#: Which text: product, slot, variant.
+Key = tuple[str, str, int]
+ReviewKind = Literal["approve", "edit", "reject"]
+LineKind = Literal["draft", "decision", "undo", "failure", "product", "job"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a text comes from.
+
+    model, adapter: as they were named; adapter_hash: of the files of the adapter. job: hash of the
+    job's settings, whose line stands in the journal. prompt: hash of the messages. inputs: hash of
+    all that the text follows from; another one means that the row is to be written anew. product:
+    hash of the product. prompt_tokens, cached_tokens, answer_tokens, seconds: what it took;
+    seconds are its share of its batch. attempts: times that it was asked for.
+    """
+
+    model: str = ""
+    adapter: str = ""
+    adapter_hash: str = ""
+    job: str = ""
+    prompt: str = ""
+    inputs: str = ""
+    product: str = ""
+    seed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0
+    attempts: int = 1
+    time: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A text as it was written.
+
+    product: its id. slot: "headline", "description", ... variant: from 0, for A/B tests.
+    text: after checks and repair. before: as the model gave it. findings: what checks still say
+    of `text`. values: fields of the request beside the product, such as ("query", "green tea").
+
+    Raises ConfigError without a product or slot, or for a variant below 0.
+    """
+
+    product: str
+    slot: str
+    variant: int
+    text: str
+    before: str = ""
+    findings: tuple[Finding, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+    values: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+
+    @property
+    def key(self) -> Key:
+        """Which text it is."""
+        return self.product, self.slot, self.variant
+
+
+@settings
+class ReviewDecision:
+    """What a person says of a draft.
+
+    text: of an edit, which takes the place of the draft's. reasons: of a rejection or edit.
+    time: ISO 8601, in UTC; empty for now.
+
+    Raises ConfigError for an edit without a text.
+    """
+
+    product: str
+    slot: str
+    variant: int
+    kind: ReviewKind
+    text: str = ""
+    reasons: tuple[str, ...] = ()
+    reviewer: str = ""
+    time: str = ""
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+        if self.kind == "edit" and not self.text.strip():
+            raise ConfigError("an edit needs a text", where="text", hint="or reject the draft")
+
+    @property
+    def key(self) -> Key:
+        """Which text it is about."""
+        return self.product, self.slot, self.variant
+
+
+#: Its short name in this room; delivery has a Decision of its own.
+Decision = ReviewDecision
+
+
+@dataclass(frozen=True)
+class RowFailure:
+    """A text that could not be written. inputs: as `Provenance.inputs`. reason: in words.
+    attempts: times that it was asked for."""
+
+    product: str
+    slot: str
+    variant: int
+    reason: str
+    inputs: str = ""
+    attempts: int = 1
+    time: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Which text it is."""
+        return self.product, self.slot, self.variant
+
+
+def line_of(kind: LineKind, head: list[Any], rest: Mapping[str, Any]) -> bytes:
+    """The line of a head and the rest, with its line end."""
+    text = json.dumps({kind: head, **rest}, ensure_ascii=False, separators=(",", ":"))
+    # Half a surrogate pair, which JSON can name and UTF-8 cannot hold, becomes a question mark.
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def draft_of(values: Mapping[str, Any]) -> Draft:
+    """The draft of a parsed line; LookupError, TypeError or ValueError where it is none."""
+    product, slot, variant, *_ = values["draft"]
+    findings = tuple(Finding(*one) for one in values.get("findings", ()))
+    known = {one.name for one in fields(Provenance)}
+    by = {name: value for name, value in values.get("by", {}).items() if name in known}
+    text, before = values["text"], values.get("before", values["text"])
+    given = tuple((name, value) for name, value in values.get("values", ()))
+    return Draft(product, slot, variant, text, before, findings, Provenance(**by), given)
+
+
+def decision_of(values: Mapping[str, Any]) -> ReviewDecision:
+    """The decision of a parsed line; errors as `draft_of`."""
+    product, slot, variant, kind = values["decision"]
+    return ReviewDecision(
+        product,
+        slot,
+        variant,
+        kind,
+        values.get("text", ""),
+        tuple(values.get("reasons", ())),
+        values.get("reviewer", ""),
+        values.get("time", ""),
+    )
+
+
+def failure_of(values: Mapping[str, Any]) -> RowFailure:
+    """The failure of a parsed line; errors as `draft_of`."""
+    product, slot, variant, inputs = values["failure"]
+    return RowFailure(
+        product,
+        slot,
+        variant,
+        values.get("reason", ""),
+        inputs,
+        values.get("attempts", 1),
+        values.get("time", ""),
+    )
+
+
+def product_of(values: Mapping[str, Any]) -> Product:
+    """The product of a parsed line; errors as `draft_of`."""
+    known = {one.name for one in fields(Product)}
+    given = {name: value for name, value in values.items() if name in known}
+    given["attributes"] = tuple((str(name), str(value)) for name, value in given["attributes"])
+    return Product(id=values["product"][0], **given)
+
+
+def draft_line(draft: Draft) -> bytes:
+    """The line of a draft; `before` is left out where it is the text."""
+    by = {name: value for name, value in asdict(draft.provenance).items() if value}
+    errors = sum(one.severity == "error" for one in draft.findings)
+    warnings = len(draft.findings) - errors
+    head = [*draft.key, draft.provenance.inputs, errors, warnings, draft.provenance.product]
+    rest: dict[str, Any] = {"text": draft.text}
+    if draft.before != draft.text:
+        rest["before"] = draft.before
+    if draft.findings:
+        rest["findings"] = [
+            [one.rule, one.start, one.end, one.severity, one.message, one.fix]
+            for one in draft.findings
+        ]
+    if draft.values:
+        rest["values"] = [list(pair) for pair in draft.values]
+    return line_of("draft", head, rest | {"by": by})
+
+
+def decision_line(decision: ReviewDecision) -> bytes:
+    """The line of a decision."""
+    rest = {
+        "text": decision.text,
+        "reasons": list(decision.reasons),
+        "reviewer": decision.reviewer,
+        "time": decision.time,
+    }
+    return line_of("decision", [*decision.key, decision.kind], {n: v for n, v in rest.items() if v})
+
+
+def failure_line(failure: RowFailure) -> bytes:
+    """The line of a failure."""
+    rest = {"reason": failure.reason, "attempts": failure.attempts, "time": failure.time}
+    return line_of("failure", [*failure.key, failure.inputs], rest)
+
+
+def product_line(product: Product, digest: str) -> bytes:
+    """The line of a product. digest: its hash."""
+    rest = {one.name: getattr(product, one.name) for one in fields(Product) if one.name != "id"}
+    return line_of("product", [product.id, digest], rest)
+
+
+def _check_key(key: Key) -> None:
+    product, slot, variant = key
+    if not product or not slot or variant < 0:
+        raise ConfigError(
+            "a text belongs to a product and a slot, and has a variant from 0",
+            where=f"product {product!r:.80}, slot {slot!r:.80}, variant {variant}",
+            hint="name all three",
+        )
+
+
+# --------------------------------------------------------------------------------------------------
+# What a text of a journal is now: where its lines are, and what the last decision makes of it.
+
+TextStatus = Literal["unreviewed", "approved", "edited", "rejected"]
+#: Offset of a line in the journal, and its length.
+Place: TypeAlias = tuple[int, int]
+
+_AFTER: Mapping[str, TextStatus] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
+
+
+class TextState:
+    """What a text is now.
+
+    key: product, slot, variant. status: of its last decision. version: place of its last line in
+    the journal, which changes with each thing that happens to it. inputs, product_hash: `inputs`
+    and `product` of its draft's `Provenance`. errors, warnings: findings of its draft. rounds:
+    drafts so far.
+    """
+
+    __slots__ = (
+        *("_decisions", "_draft", "errors", "inputs", "key", "product_hash", "rounds"),
+        *("version", "warnings"),
+    )
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.inputs = self.product_hash = ""
+        self.errors = self.warnings = self.rounds = self.version = 0
+        self._draft: Place = (0, 0)
+        self._decisions: tuple[tuple[int, int, TextStatus], ...] = ()
+
+    @property
+    def status(self) -> TextStatus:
+        """What the last decision makes of it."""
+        return self._decisions[-1][2] if self._decisions else "unreviewed"
+
+    @property
+    def draft_place(self) -> Place:
+        """Offset and length of its draft's line."""
+        return self._draft
+
+    @property
+    def decision_place(self) -> Place | None:
+        """Offset and length of its decision's line."""
+        return self._decisions[-1][:2] if self._decisions else None
+
+    def drafted(self, place: Place, head: Sequence[Any]) -> None:
+        """A draft came; decisions about the one before are no longer about this."""
+        self._draft, self._decisions, self.version = place, (), place[0]
+        self.inputs, self.errors, self.warnings, self.product_hash = head[3:7]
+        self.rounds += 1
+
+    def decided(self, place: Place, kind: str) -> None:
+        """A decision came."""
+        self._decisions = (*self._decisions, (*place, _AFTER[kind]))
+        self.version = place[0]
+
+    def undone(self, place: Place) -> None:
+        """The last decision is taken back."""
+        self._decisions = self._decisions[:-1]
+        self.version = place[0]
+
 
 #: Name of the journal in its folder.
 JOURNAL = "drafts.jsonl"
@@ -350,3 +648,130 @@ class Drafts:
 
 def _named(key: Key) -> str:
     return f"product {key[0]!r:.80}, slot {key[1]!r:.80}, variant {key[2]}"
+
+
+# --------------------------------------------------------------------------------------------------
+# Which texts a job has to write: a row each, told apart by the hash of all that it follows from.
+#
+#     plan = make_plan(table, config, recipe.digests, drafts)
+#     plan.rows, plan.same, plan.human
+#
+# A row whose text is there with the same inputs is not written again, which makes a job resumable,
+# and one whose product has changed is.
+
+#: Digits of a hash: enough for billions of rows.
+_DIGITS = 24
+
+
+class WriteRow(NamedTuple):
+    """A text that is to be written. values: further fields of its request. inputs: hash of all
+    that it follows from."""
+
+    product: Product
+    slot: WriterSlot
+    variant: int
+    values: tuple[tuple[str, str], ...]
+    product_hash: str
+    inputs: str
+
+    @property
+    def key(self) -> Key:
+        """Product, slot, variant."""
+        return self.product.id, self.slot.name, self.variant
+
+    def request(self, labels: Sequence[str]) -> AuthoringRequest:
+        """What a model is asked. Raises ValueInvalidError where the product lacks what the task
+        needs."""
+        known = {slot.name for slot in self.slot.task.presented}
+        values = tuple((name, text) for name, text in self.values if name in known)
+        closed = tuple(labels) if self.slot.task.form == "label" else ()
+        return AuthoringRequest(self.slot.task, self.product, values, closed)
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """rows: to be written, all texts of a product after each other. same: texts that are there
+    with these inputs. human: that a person's decision keeps. products: that are planned for."""
+
+    rows: tuple[WriteRow, ...]
+    same: int
+    human: int
+    products: int
+
+
+def make_plan(
+    table: ProductTable,
+    config: WriteConfig,
+    recipes: Mapping[str, str],
+    drafts: Drafts | None = None,
+) -> WritePlan:
+    """The texts of a job. recipes: slot -> hash of what its texts follow from beside their product,
+    see `WriteRecipe.digests`. drafts: those that are there.
+
+    Raises SchemaError where a column of values is missing.
+    """
+    slots = [slot_named(name, config.platform) for name in config.slots]
+    columns = _value_columns(table, config)
+    rows: list[WriteRow] = []
+    same = human = 0
+    products = _sampled(table.products, config)
+    for product in products:
+        values = (*config.values, *_values_of(table, product, columns))
+        digest = product_hash(product)
+        for slot in slots:
+            for variant in range(config.variants):
+                inputs = _hash(recipes[slot.name], digest, slot.name, str(variant), repr(values))
+                row = WriteRow(product, slot, variant, values, digest, inputs)
+                became = "written" if drafts is None else _became(drafts, row, config)
+                same += became == "same"
+                human += became == "human"
+                if became == "written":
+                    rows.append(row)
+    return WritePlan(tuple(rows), same, human, len(products))
+
+
+def product_hash(product: Product) -> str:
+    """Hash of all that is known of a product."""
+    return content_hash(asdict(product))[:_DIGITS]
+
+
+def _became(drafts: Drafts, row: WriteRow, config: WriteConfig) -> str:
+    state = drafts.states().get(row.key)
+    again = config.again and state is not None and state.status == "rejected"
+    return drafts.hinders(
+        row.key, row.inputs, row.product_hash, over_edits=config.over_edits, again=again
+    )
+
+
+def _sampled(products: Sequence[Product], config: WriteConfig) -> Sequence[Product]:
+    """All, or as many as are asked for: those of the least hashes, so that a larger sample holds a
+    smaller one, whatever else the table has."""
+    if not config.sample or config.sample >= len(products):
+        return products
+    drawn = sorted(products, key=lambda one: _hash(str(config.seed), one.id))[: config.sample]
+    chosen = {one.id for one in drawn}
+    return [one for one in products if one.id in chosen]
+
+
+def _value_columns(table: ProductTable, config: WriteConfig) -> Mapping[str, str]:
+    for name, column in config.value_columns:
+        if column not in table.frame.columns:
+            raise SchemaError(
+                f"the table has no column {column!r}, which is to be {name}",
+                file=str(table.path),
+                column=column,
+                hint=f"the table has {', '.join(one[:60] for one in table.frame.columns[:20])}",
+            )
+    return dict(config.value_columns)
+
+
+def _values_of(
+    table: ProductTable, product: Product, columns: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    row = table.rows[product.id]
+    found = ((name, table.frame[column][row]) for name, column in columns.items())
+    return tuple((name, str(cell)) for name, cell in found if cell is not None)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()[:_DIGITS]

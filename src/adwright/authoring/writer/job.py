@@ -12,29 +12,146 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from adwright.authoring.checks.settings import brands_of
-from adwright.authoring.instructions.draws import drawn
+from adwright.authoring.checks.limits import Finding, brands_of
+from adwright.authoring.instructions.rows import drawn
+from adwright.authoring.writer.asking import (
+    AskedRow,
+    Asker,
+    DraftSource,
+    FinishedRow,
+    OpenedWriter,
+    RowAnswer,
+    cpu_seconds,
+    finish,
+)
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import Draft, RowFailure
-from adwright.authoring.writer.drafts import Drafts
-from adwright.authoring.writer.engine.asking import AskedRow, Asker, RowAnswer
-from adwright.authoring.writer.engine.cpu_time import cpu_seconds
-from adwright.authoring.writer.engine.finishing import DraftSource, FinishedRow, finish
-from adwright.authoring.writer.engine.opened import OpenedWriter
-from adwright.authoring.writer.plan import WritePlan, WriteRow, make_plan
+from adwright.authoring.writer.drafts import (
+    Draft,
+    Drafts,
+    RowFailure,
+    WritePlan,
+    WriteRow,
+    make_plan,
+)
+from adwright.authoring.writer.products import ProductTable
 from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe
-from adwright.authoring.writer.report import REPORT, JobEnd, WriteReport, WriteTally
-from adwright.authoring.writer.shop.products import ProductTable
 from adwright.core.atomic import atomic_write_text, claim
 from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import settings
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import Usage
+
+# --------------------------------------------------------------------------------------------------
+# What a writing job did, in one form whatever the engine: `report.json` in its folder.
+
+#: Name of the report in the folder of a job.
+REPORT = "report.json"
+#: How a job ended. "budget": its budget was used up. "stopped": by a person or an error.
+JobEnd = Literal["done", "budget", "stopped"]
+
+
+@settings
+class WriteReport:
+    """What one run of a job did.
+
+    products: that were planned for; bad_products: rows of the table that make none. written,
+    failed: texts; kept_same: that were there already; kept_human: that a person's decision keeps;
+    left: that are still to be written. invalid_answers: of all that were asked for, `asked`.
+    prompt_tokens, cached_tokens (part of them), answer_tokens. seconds: of the clock; cpu_seconds:
+    of all processors, engines of this machine included. texts_per_cpu_second: 0 where no text was
+    written. cost: in `currency`. findings: rule -> how often before and after repair. grounded:
+    share of the texts without an unsupported span before and after repair; None where nothing was
+    checked. said: what a person should know.
+    """
+
+    end: JobEnd
+    model: str
+    engine: str
+    adapter: str
+    job: str
+    slots: tuple[str, ...]
+    platform: str
+    products: int
+    bad_products: int
+    written: int
+    failed: int
+    kept_same: int
+    kept_human: int
+    left: int
+    asked: int
+    invalid_answers: int
+    prompt_tokens: int
+    cached_tokens: int
+    answer_tokens: int
+    seconds: float
+    cpu_seconds: float
+    texts_per_cpu_second: float
+    cost: float
+    currency: str
+    findings: dict[str, dict[str, int]]
+    grounded: dict[str, float | None]
+    said: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+@dataclass
+class WriteTally:
+    """Counts while a job runs."""
+
+    written: int = 0
+    failed: int = 0
+    kept_same: int = 0
+    kept_human: int = 0
+    asked: int = 0
+    invalid: int = 0
+    usage: Usage = field(default_factory=Usage)
+    checked: int = 0
+    _before: Counter[str] = field(default_factory=Counter)
+    _after: Counter[str] = field(default_factory=Counter)
+    _ungrounded: Counter[str] = field(default_factory=Counter)
+
+    def answered(self, usage: Usage) -> None:
+        """A model has answered once."""
+        self.asked += 1
+        self.usage = self.usage + usage
+
+    def found(self, before: Sequence[Finding], after: Sequence[Finding]) -> None:
+        """A text was checked, and repaired."""
+        self.checked += 1
+        self._before.update(one.rule for one in before)
+        self._after.update(one.rule for one in after)
+        self._ungrounded["before"] += any(map(_is_grounding, before))
+        self._ungrounded["after"] += any(map(_is_grounding, after))
+
+    @property
+    def findings(self) -> dict[str, dict[str, int]]:
+        """By rule, how often before and after repair."""
+        rules = sorted(self._before.keys() | self._after.keys())
+        return {one: {"before": self._before[one], "after": self._after[one]} for one in rules}
+
+    @property
+    def grounded(self) -> dict[str, float | None]:
+        """Share of the texts without an unsupported span."""
+        return {
+            when: 1 - self._ungrounded[when] / self.checked if self.checked else None
+            for when in ("before", "after")
+        }
+
+
+def _is_grounding(finding: Finding) -> bool:
+    return finding.rule.startswith("grounding/")
+
 
 _LOCK = "writer.lock"
 #: Seeds are below this, which every engine and server takes.

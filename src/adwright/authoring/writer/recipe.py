@@ -10,14 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adwright.authoring.checks.limits import limits_version
-from adwright.authoring.checks.settings import CheckConfig
+from adwright.authoring.checks.limits import CheckConfig, limits_version
+from adwright.authoring.writer.asking import OpenedWriter, SlotPrompt
 from adwright.authoring.writer.checking import check_configs, limit_of, voice_text
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import Drafts
-from adwright.authoring.writer.engine.asking import SlotPrompt
-from adwright.authoring.writer.engine.opened import OpenedWriter
-from adwright.authoring.writer.shop.products import ProductTable
+from adwright.authoring.writer.products import ProductTable
 from adwright.authoring.writer.slots import slot_named
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from adwright.authoring.tasks.task import AuthoringTask, task_named
+from adwright.authoring.tasks import AuthoringTask, task_named
 from adwright.core.errors import ConfigError
 
 #: Whose limits hold; "" for none.

@@ -58,10 +58,9 @@ def ask(
         average: Rank by the mean over so many orders of the products.
         reasons (--reasons/--facts-alone): Whether the model writes reasons.
     """
-    from adwright.audit.assistant.assistant import ShopAssistant
-    from adwright.audit.targets.averaged import AveragedTarget
+    from adwright.audit.assistant import ShopAssistant
     from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
-    from adwright.audit.targets.target import Target
+    from adwright.audit.targets.target import AveragedTarget, Target
     from adwright.lm.open_model import open_lm
 
     shop = CatalogueChoice(file, request, columns, name, facts, texts_of, merchant).open()

@@ -20,11 +20,9 @@ from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.audit.catalogue.catalogue import ShopCatalogue
-    from adwright.audit.catalogue.listing import ShopListing
-    from adwright.audit.certificate.certificate import RankCertificate
-    from adwright.audit.certificate.scores import BoundedScores
-    from adwright.audit.defences.bounded import BoundedTarget
+    from adwright.audit.catalogue import ShopCatalogue, ShopListing
+    from adwright.audit.certificate.certificate import BoundedScores, RankCertificate
+    from adwright.audit.defences.stack import BoundedTarget
     from adwright.audit.targets.target import Target
 
 
@@ -93,8 +91,12 @@ def certify(
         rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
             the sum less what the name is worth without its record.
     """
-    from adwright.audit.certificate.certificate import make_certificate
-    from adwright.audit.certificate.signed import make_key, read_key, write_signed
+    from adwright.audit.certificate.certificate import (
+        make_certificate,
+        make_key,
+        read_key,
+        write_signed,
+    )
     from adwright.core.clock import SystemClock
 
     shop = CatalogueChoice(
@@ -127,8 +129,7 @@ def certify(
 
 
 def _bounded(opened: Target, by_facts: Target, eps: float) -> BoundedTarget:
-    from adwright.audit.defences.bounded import BoundedTarget
-    from adwright.audit.defences.isolated import IsolatedTarget
+    from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
 
     return BoundedTarget(by_facts, IsolatedTarget(opened), eps)
 
@@ -148,7 +149,7 @@ def verify(
         public_key: Of who should have signed it, hexadecimal.
         script: Print the script that checks it without adwright.
     """
-    from adwright.audit.certificate.signed import read_signed, verifier_source
+    from adwright.audit.certificate.certificate import read_signed, verifier_source
 
     if script:
         typer.echo(verifier_source(), nl=False)
@@ -162,8 +163,13 @@ def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, fold
     """What other bounds would cost and buy, where the grades are those of a column."""
     import numpy as np
 
-    from adwright.audit.certificate.curve import GradedList, bound_curve, epsilons
-    from adwright.audit.certificate.curve_page import curve_table, write_curve
+    from adwright.audit.certificate.curve import (
+        GradedList,
+        bound_curve,
+        curve_table,
+        epsilons,
+        write_curve,
+    )
     from adwright.audit.targets.target import Ask
 
     (found,) = graded.rank([Ask(shop.listings, shop.request, range(len(shop)))])
@@ -176,7 +182,7 @@ def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, fold
 
 def _by_column(shop: ShopCatalogue, column: str, option: str) -> Target:
     """Ranks by a column of numbers. Raises ConfigError where it is no fact, or holds others."""
-    from adwright.audit.targets.function import FunctionTarget
+    from adwright.audit.targets.target import FunctionTarget
 
     def number(listing: ShopListing) -> float:
         value = listing.attributes.get(column)

@@ -14,10 +14,9 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.audit.catalogue.catalogue import ShopCatalogue
-    from adwright.audit.catalogue.listing import ShopListing
-    from adwright.audit.defences.extraction import FactSchema
+    from adwright.audit.catalogue import ShopCatalogue, ShopListing
     from adwright.audit.defences.guard.guard import TextGuard
+    from adwright.audit.defences.normalise import FactSchema
     from adwright.audit.defences.stack import DefenceStack
     from adwright.audit.found_texts import ModelWeights
     from adwright.audit.targets.target import Target
@@ -47,7 +46,7 @@ class CatalogueChoice:
 
     def open(self) -> ShopCatalogue:
         """Read it, and tell what was guessed and left out."""
-        from adwright.audit.catalogue.opened import open_catalogue
+        from adwright.audit.catalogue import open_catalogue
         from adwright.data.table_door import table_specs
 
         pairs = column_pairs(self.columns, several=("facts", "texts"))
@@ -83,9 +82,9 @@ class TargetChoice:
     def open(self, weights: ModelWeights | None = None) -> Target:
         """Open the model and what ranks by it. weights: of the model where they are loaded already.
         Raises ConfigError for a likelihood behind an endpoint, which does not tell it."""
-        from adwright.audit.targets.averaged import AveragedTarget
         from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
         from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
+        from adwright.audit.targets.target import AveragedTarget
         from adwright.lm.open_model import open_lm
 
         if self.url and self.kind == "likelihood":
@@ -174,7 +173,7 @@ class DefenceChoice:
 
     @staticmethod
     def _schema(shop: ShopCatalogue) -> FactSchema:
-        from adwright.audit.defences.extraction import FactSchema
+        from adwright.audit.defences.normalise import FactSchema
         from adwright.core.errors import DataError
 
         try:
@@ -188,7 +187,7 @@ class DefenceChoice:
 def facts_ranker(target: Target, shop: ShopCatalogue) -> Target:
     """What scores the facts under a bound: the mean of turns of the catalogue, since a place in a
     prompt moves a product by more than texts may. It closes the target with itself."""
-    from adwright.audit.targets.averaged import AveragedTarget
+    from adwright.audit.targets.target import AveragedTarget
 
     return AveragedTarget(target, min(len(shop), _TURNS), balanced=True)
 

@@ -36,8 +36,7 @@ def report(
             points.
         surely: Only where the whole interval is above --fail-above.
     """
-    from adwright.audit.report.audit_report import AuditReport
-    from adwright.audit.report.gate import GateBounds, judge
+    from adwright.audit.report.audit_report import AuditReport, GateBounds, judge
     from adwright.audit.report.page import audit_page
     from adwright.core.atomic import atomic_write_text
 

@@ -23,12 +23,11 @@ from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ResourceError
 
 if TYPE_CHECKING:
-    from adwright.audit.catalogue.catalogue import ShopCatalogue
-    from adwright.audit.catalogue.orders import Order
+    from adwright.audit.catalogue import Order, ShopCatalogue
     from adwright.audit.found_texts import AttackPlan, ModelWeights
+    from adwright.audit.report.audit_report import GateBounds, GateVerdict
     from adwright.audit.report.audit_run import AuditRun
-    from adwright.audit.report.gate import GateBounds, GateVerdict
-    from adwright.audit.report.texts import SellerText
+    from adwright.audit.report.trials import SellerText
     from adwright.audit.targets.target import Target
 
 
@@ -178,7 +177,7 @@ class AttackOptions:
     def given(self, path: Path | None, shop: ShopCatalogue) -> list[SellerText] | None:
         """The texts of a file; None where attacks are to find them. Raises ConfigError for attacks
         on a shop that is not one's own, and for products that it lacks."""
-        from adwright.audit.report.texts import read_texts
+        from adwright.audit.report.trials import read_texts
 
         if path is None:
             shop.require_own()
@@ -195,7 +194,7 @@ class AttackOptions:
     ) -> list[SellerText]:
         """What attacks find, also as texts.jsonl in the folder."""
         from adwright.audit.found_texts import find_texts
-        from adwright.audit.report.texts import write_texts
+        from adwright.audit.report.trials import write_texts
 
         texts = find_texts(shop, target, self.plan, folder=out, weights=weights)
         write_texts(out / _TEXTS, texts)
@@ -248,7 +247,7 @@ def _run(
 
 
 def _bounds(fail_above: float, surely: bool) -> GateBounds:
-    from adwright.audit.report.gate import GateBounds
+    from adwright.audit.report.audit_report import GateBounds
 
     return GateBounds(fail_above, surely)
 

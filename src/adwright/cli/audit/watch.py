@@ -18,7 +18,7 @@ from adwright.core.config import Count, Natural
 
 if TYPE_CHECKING:
     from adwright.audit.targets.target import Target
-    from adwright.audit.watch.alerts import WatchReport
+    from adwright.audit.watch import WatchReport
 
 _FOUND = 1
 
@@ -83,8 +83,7 @@ def watch(
         rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
             the sum less what the name is worth without its record.
     """
-    from adwright.audit.watch.usual import kept_guard
-    from adwright.audit.watch.watch import CatalogueWatch, WatchConfig
+    from adwright.audit.watch import CatalogueWatch, WatchConfig, kept_guard
 
     config = WatchConfig(orders, least_gain, seed=seed)
     shop = CatalogueChoice(file, request, columns, name, facts, texts_of, merchant).open()

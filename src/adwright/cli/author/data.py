@@ -20,9 +20,9 @@ from adwright.core.config import Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.authoring.checks.voice import BrandVoice
-    from adwright.authoring.instructions.plan import InstructionPlan, InstructionReport
-    from adwright.authoring.instructions.sources.given import DataSources
+    from adwright.authoring.checks.limits import BrandVoice
+    from adwright.authoring.instructions.build import InstructionPlan, InstructionReport
+    from adwright.authoring.instructions.sources import DataSources
     from adwright.lm.engine.generation import LanguageModel
 
 
@@ -95,8 +95,7 @@ def data(
             showing these.
         voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
     """
-    from adwright.authoring.instructions.build import build_instructions
-    from adwright.authoring.instructions.plan import InstructionPlan
+    from adwright.authoring.instructions.build import InstructionPlan, build_instructions
 
     files = {
         "pricerunner": pricerunner,
@@ -131,7 +130,7 @@ def _sources(
     folder: Path | None, files: dict[str, Path | None], journey: bool, own: dict[str, Any]
 ) -> DataSources:
     """The sets of the folder, and those that are named. own: what is said of the user's table."""
-    from adwright.authoring.instructions.sources.given import DataSources
+    from adwright.authoring.instructions.sources import DataSources
 
     named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
     if journey:
@@ -149,7 +148,7 @@ def _sources(
 
 def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
     """What is said of the user's own table."""
-    from adwright.authoring.instructions.sources.products import ProductColumns
+    from adwright.authoring.instructions.sources import ProductColumns
 
     named = column_pairs(columns, several=("attributes",))
     known = set(ProductColumns.__dataclass_fields__)
@@ -166,7 +165,7 @@ def _own(columns: str | None, attributes: str, locale: str) -> dict[str, Any]:
 
 
 def _voice(path: Path | None) -> BrandVoice | None:
-    from adwright.authoring.checks.voice import BrandVoice
+    from adwright.authoring.checks.limits import BrandVoice
     from adwright.core.config import load_toml
 
     return None if path is None else load_toml(path, BrandVoice)

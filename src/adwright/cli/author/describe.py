@@ -12,7 +12,7 @@ from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.authoring.describe.run import DescribeConfig, RankerName
+    from adwright.authoring.describe.report import DescribeConfig, RankerName
 
 
 Judgements = Annotated[
@@ -81,7 +81,7 @@ def describe(
         reviews: Judgements of the blind review of `adwright author review`.
         draws: Draws of each interval.
     """
-    from adwright.authoring.describe.run import DescribeSources, judge_descriptions
+    from adwright.authoring.describe.report import DescribeSources, judge_descriptions
     from adwright.core.atomic import atomic_folder
 
     sources = DescribeSources(
@@ -114,7 +114,7 @@ def describe(
 
 
 def _names(text: str) -> tuple[RankerName, ...]:
-    from adwright.authoring.describe.run import RankerName
+    from adwright.authoring.describe.report import RankerName
 
     allowed: tuple[RankerName, ...] = get_args(RankerName)
     asked = [one.strip() for one in text.split(",") if one.strip()]
@@ -143,11 +143,10 @@ def _config(
     seed: int,
     offline: bool,
 ) -> DescribeConfig:
-    from adwright.authoring.describe.clicks import ClickConfig
+    from adwright.authoring.describe.clicks import ClickConfig, SimulatedClickConfig
     from adwright.authoring.describe.echo import EchoConfig
-    from adwright.authoring.describe.run import DescribeConfig
+    from adwright.authoring.describe.report import DescribeConfig
     from adwright.authoring.describe.search import SearchConfig
-    from adwright.authoring.describe.simulated_clicks import SimulatedClickConfig
 
     return DescribeConfig(
         slot=slot,

@@ -32,8 +32,7 @@ def edit(
         variant: Which variant, from 0.
         reviewer: Who says so.
     """
-    from adwright.authoring.writer.draft import ReviewDecision
-    from adwright.authoring.writer.drafts import Drafts
+    from adwright.authoring.writer.drafts import Drafts, ReviewDecision
 
     decision = ReviewDecision(product, slot, variant, "edit", text, reviewer=reviewer)
     with closing(Drafts.open(folder, existing=True)) as drafts:

@@ -158,7 +158,7 @@ def _table(
     drafts: Drafts, folder: Path, against: Path | None, path: Path, drawn: tuple[int, int]
 ) -> Iterator[PairTable]:
     """What is compared. drawn: pairs at most, and the seed."""
-    from adwright.authoring.describe.judgement_file import JudgementFile
+    from adwright.authoring.describe.review import JudgementFile
     from adwright.authoring.writer.drafts import Drafts
     from adwright.console.pairwise.pairs import pairs_of_jobs, pairs_of_shop
     from adwright.console.pairwise.table import PairTable

@@ -28,7 +28,7 @@ def status(
         as_json (--json): As one JSON object.
     """
     from adwright.authoring.writer.drafts import JOURNAL, Drafts
-    from adwright.authoring.writer.report import REPORT
+    from adwright.authoring.writer.job import REPORT
 
     with closing(Drafts.open(folder, reading_only=True)) as drafts:
         counts: dict[str, Counter[str]] = {}

@@ -15,8 +15,8 @@ from adwright.core.config import Count, Ge, Le, Natural
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.config import WriteConfig
-    from adwright.authoring.writer.report import WriteReport
-    from adwright.authoring.writer.shop.products import ProductTable
+    from adwright.authoring.writer.job import WriteReport
+    from adwright.authoring.writer.products import ProductTable
     from adwright.lm.open_model import LmSpec
 
 
@@ -162,7 +162,7 @@ def _config(told: Mapping[str, Any]) -> WriteConfig:
 
 def _table(told: Mapping[str, Any]) -> ProductTable:
     """The products."""
-    from adwright.authoring.writer.shop.products import read_products
+    from adwright.authoring.writer.products import read_products
 
     pairs = column_pairs(told["columns"], several=("attributes",))
     attributes = (*pairs.pop("attributes", ()), *given.comma_list(told["attributes"]))
@@ -207,11 +207,11 @@ def _run(
     table: ProductTable, out: Path, config: WriteConfig, writer: LmSpec, *, dry_run: bool
 ) -> None:
     if dry_run:
-        from adwright.authoring.writer.rehearsal import rehearse
+        from adwright.authoring.writer.exporting import rehearse
 
         show_facts(rehearse(table, out, config, writer).facts())
         return
-    from adwright.authoring.writer.engine.opened import open_writer
+    from adwright.authoring.writer.asking import open_writer
     from adwright.authoring.writer.job import run_job
 
     try:

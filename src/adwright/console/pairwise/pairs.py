@@ -14,9 +14,8 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Key
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import Drafts, Key
 from adwright.console.review.views import facts_of, shop_text
 from adwright.core.errors import DataError
 

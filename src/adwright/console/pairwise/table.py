@@ -6,8 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adwright.authoring.describe.judgement_file import JudgementFile
-from adwright.authoring.describe.review import Choice, PairJudgement
+from adwright.authoring.describe.review import Choice, JudgementFile, PairJudgement
 from adwright.console.pairwise.blind import pair_order, sides
 from adwright.console.pairwise.pairs import ReviewPair
 from adwright.core.clock import Clock

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.writer.draft import Draft
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.writer.drafts import Draft
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from adwright.authoring.writer.draft import ReviewDecision
-from adwright.authoring.writer.drafts import DraftMoved
+from adwright.authoring.writer.drafts import DraftMoved, ReviewDecision
 from adwright.console.review.checking import Checked, DraftChecker
 from adwright.console.review.filters import QueueFilter
 from adwright.console.review.queue import QueueCounts, QueuePage, ReviewQueue

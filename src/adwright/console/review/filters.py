@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Literal, get_args
 from urllib.parse import urlencode
 
-from adwright.authoring.writer.text_state import TextState
+from adwright.authoring.writer.drafts import TextState
 from adwright.core.config import settings
 from adwright.web.errors import ApiError
 

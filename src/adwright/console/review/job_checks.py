@@ -12,14 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from adwright.authoring.checks.limits import limit_named
-from adwright.authoring.checks.settings import CheckConfig, brands_of
+from adwright.authoring.checks.limits import CheckConfig, brands_of, limit_named
 from adwright.authoring.checks.verdict import check
-from adwright.authoring.tasks.task import AuthoringRequest
+from adwright.authoring.tasks import AuthoringRequest
 from adwright.authoring.writer.checking import check_configs
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.draft import Draft
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.console.review.checking import Checked, RoomTaken
 from adwright.core.config import from_jsonable

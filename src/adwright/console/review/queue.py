@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from adwright.authoring.writer.draft import Key
-from adwright.authoring.writer.drafts import Drafts
-from adwright.authoring.writer.text_state import TextState
+from adwright.authoring.writer.drafts import Drafts, Key, TextState
 from adwright.console.review.filters import QueueFilter
 from adwright.web.errors import ApiError
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from adwright.authoring.checks.finding import Finding
-from adwright.authoring.tasks.product import Product
-from adwright.authoring.writer.draft import Draft, Key, ReviewDecision
-from adwright.authoring.writer.text_state import TextState, TextStatus
+from adwright.authoring.checks.limits import Finding
+from adwright.authoring.tasks import Product
+from adwright.authoring.writer.drafts import Draft, Key, ReviewDecision, TextState, TextStatus
 from adwright.console.review.checking import Checked, RoomTaken
 from adwright.console.review.marks import MarkedPiece, pieces_of
 from adwright.console.review.word_diff import Spans, changed_spans

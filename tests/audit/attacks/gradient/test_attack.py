@@ -7,12 +7,10 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
-from adwright.audit.attacks.attack import AttackStep
-from adwright.audit.attacks.budget import SpendingMeter
-from adwright.audit.attacks.gradient.attack import GradientAttack, spread_orders
-from adwright.audit.attacks.gradient.config import GradientConfig
-from adwright.audit.attacks.gradient.reading import SuffixReader
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.attacks.attack import AttackStep, SpendingMeter
+from adwright.audit.attacks.gradient import GradientAttack, GradientConfig, spread_orders
+from adwright.audit.attacks.gradient_reading import SuffixReader
+from adwright.audit.catalogue import ShopListing
 from adwright.audit.targets.likelihood import answer_ids, prompt_tokens
 from adwright.audit.targets.target import Ask
 from adwright.core.errors import ResumeError

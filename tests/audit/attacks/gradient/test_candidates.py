@@ -4,11 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.attacks.gradient.candidates import (
-    best_tokens,
-    draw_candidates,
-    merged_candidates,
-)
+from adwright.audit.attacks.gradient import best_tokens, draw_candidates, merged_candidates
 
 L, V = 5, 40
 

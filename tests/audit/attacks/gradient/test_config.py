@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.audit.attacks.gradient.config import GradientConfig, fluent_config, paper_config
+from adwright.audit.attacks.gradient import GradientConfig, fluent_config, paper_config
 from adwright.core.errors import ConfigError
 
 

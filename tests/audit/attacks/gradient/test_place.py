@@ -9,8 +9,8 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.audit.attacks.gradient.place import SuffixPlace
-from adwright.audit.catalogue.listing import ShopListing
+from adwright.audit.attacks.gradient_reading import SuffixPlace
+from adwright.audit.catalogue import ShopListing
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, tea_goal
 from tests.support.audit.literal_gcg import literal_prompt

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from adwright.audit.attacks.gradient.precision import faster_dtype
+from adwright.audit.attacks.gradient_reading import faster_dtype
 
 
 def clock(*seconds: float) -> Callable[[], float]:

@@ -7,8 +7,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
-from adwright.audit.attacks.gradient.place import SuffixPlace
-from adwright.audit.attacks.gradient.reading import ReadPrompt, SuffixReader
+from adwright.audit.attacks.gradient_reading import ReadPrompt, SuffixPlace, SuffixReader
 from adwright.core.errors import ConfigError
 from tests.support.audit.attacked import ORDERS, tea_goal, tiny_network
 from tests.support.audit.literal_gcg import (

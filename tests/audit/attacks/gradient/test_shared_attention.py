@@ -7,11 +7,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 import torch
 from torch.nn import functional
 
-from adwright.audit.attacks.gradient.shared_attention import (
-    Branches,
-    attends_in_branches,
-    branch_attention,
-)
+from adwright.audit.attacks.gradient_reading import Branches, attends_in_branches, branch_attention
 from tests.support.audit.attacked import tiny_network
 
 B, H, G, D, K = 3, 6, 2, 8, 11

@@ -7,11 +7,8 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
-from adwright.audit.attacks.gradient.config import GradientConfig
-from adwright.audit.attacks.gradient.place import SuffixPlace
-from adwright.audit.attacks.gradient.reading import SuffixReader
-from adwright.audit.attacks.gradient.step import ChosenSuffix, SuffixSearch
-from adwright.audit.attacks.gradient.vocabulary import allowed_tokens
+from adwright.audit.attacks.gradient import ChosenSuffix, GradientConfig, SuffixSearch
+from adwright.audit.attacks.gradient_reading import SuffixPlace, SuffixReader, allowed_tokens
 from tests.support.audit.attacked import ORDERS, tea_goal, tiny_network
 from tests.support.audit.literal_gcg import literal_loss, literal_prompt, literal_step
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokens

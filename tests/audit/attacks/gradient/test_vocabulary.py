@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
-from adwright.audit.attacks.gradient.vocabulary import allowed_tokens
+from adwright.audit.attacks.gradient_reading import allowed_tokens
 from adwright.core.errors import ConfigError
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokens
 

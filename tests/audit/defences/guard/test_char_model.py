@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.audit.defences.guard.char_model import CharModel, window_most
+from adwright.audit.defences.guard.features import CharModel, window_most
 from adwright.core.errors import ConfigError, DataError
 
 WORDS = ("the quiet kettle", "a kettle for tea", "tea, at home.", "")

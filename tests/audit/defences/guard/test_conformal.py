@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.defences.guard.conformal import Calibration, PValue, require_alpha
+from adwright.audit.defences.guard.guard import Calibration, PValue, require_alpha
 from adwright.core.errors import ConfigError, DataError
 
 

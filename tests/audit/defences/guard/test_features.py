@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.audit.defences.guard.char_model import CharModel
 from adwright.audit.defences.guard.features import (
     FEATURES,
+    CharModel,
     GuardText,
     mark_groups,
     text_features,

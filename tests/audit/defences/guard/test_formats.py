@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from adwright.audit.defences.guard.char_model import CharModel
-from adwright.audit.defences.guard.features import FEATURES, GuardText
-from adwright.audit.defences.guard.formats import ENOUGH, Formats
+from adwright.audit.defences.guard.features import FEATURES, CharModel, GuardText
+from adwright.audit.defences.guard.guard import ENOUGH, Formats
 from tests.support.audit.defended import ATTACKS, honest_guard_texts
 
 HONEST = honest_guard_texts(80)

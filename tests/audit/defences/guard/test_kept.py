@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from adwright.audit.defences.guard.features import GuardText
-from adwright.audit.defences.guard.guard import GuardConfig, TextGuard
-from adwright.audit.defences.guard.kept import GUARD_KIND, load_guard, save_guard
+from adwright.audit.defences.guard.guard import (
+    GUARD_KIND,
+    GuardConfig,
+    TextGuard,
+    load_guard,
+    save_guard,
+)
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ResourceError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.audit.defences.guard.logistic import fit_logistic
+from adwright.audit.defences.guard.guard import fit_logistic
 from adwright.core.errors import ConfigError, DataError
 
 

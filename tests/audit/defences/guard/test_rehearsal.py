@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adwright.audit.defences.guard.features import GuardText
-from adwright.audit.defences.guard.rehearsal import (
+from adwright.audit.defences.guard.guard import (
     USUAL,
     fluent_families,
     gibberish,

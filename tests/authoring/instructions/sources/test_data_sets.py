@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwright.authoring.instructions.sources.data_sets import (
+from adwright.authoring.instructions.sources import (
     categorised_products,
     described_products,
     intentions,
@@ -15,7 +15,7 @@ from adwright.authoring.instructions.sources.data_sets import (
     pricerunner_listings,
     title_attributes,
 )
-from adwright.authoring.tasks.answers import read_answer
+from adwright.authoring.tasks import read_answer
 from adwright.core.errors import DataError, FileUnreadableError
 
 OFFER = '{n},"{title}",2,{cluster},Apple iPhone 8,2612,{category}\n'

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adwright.authoring.instructions.sources.given import (
+from adwright.authoring.instructions.sources import (
     DataSources,
+    ProductColumns,
     given_examples,
     given_listings,
 )
-from adwright.authoring.instructions.sources.products import ProductColumns
 from adwright.core.errors import ConfigError
 
 COLUMNS = ProductColumns(category="kind", description="text")

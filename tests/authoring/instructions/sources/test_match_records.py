@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.instructions.sources.match_records import read_matches, record_fields
+from adwright.authoring.instructions.sources import read_matches, record_fields
 from adwright.core.errors import DataError, FileUnreadableError
 
 

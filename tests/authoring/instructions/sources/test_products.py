@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from adwright.authoring.instructions.sources.products import (
+from adwright.authoring.instructions.sources import (
     ProductColumns,
     catalogue_products,
     journey_products,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from adwright.authoring.writer.asking import AskedRow, Asker, SlotPrompt
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.engine.asking import AskedRow, Asker, SlotPrompt
-from adwright.authoring.writer.plan import make_plan
+from adwright.authoring.writer.drafts import make_plan
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResourceError
 from tests.support.writing import Teller, table_of

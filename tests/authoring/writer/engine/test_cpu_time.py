@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from adwright.authoring.writer.engine.cpu_time import cpu_seconds
+from adwright.authoring.writer.asking import cpu_seconds
 
 
 def test_children_that_live_and_that_have_ended_count() -> None:

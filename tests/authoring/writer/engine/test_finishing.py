@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.checks.settings import CheckConfig
-from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.engine.asking import AskedRow, RowAnswer, SlotPrompt
-from adwright.authoring.writer.engine.finishing import (
+from adwright.authoring.checks.limits import CheckConfig
+from adwright.authoring.writer.asking import (
+    AskedRow,
     DraftSource,
     FinishedRow,
+    RowAnswer,
+    SlotPrompt,
     finish,
     folded,
     tidy,
 )
-from adwright.authoring.writer.plan import make_plan
+from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.drafts import make_plan
 from adwright.lm.engine.generation import Usage
 from tests.support.writing import table_of
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from adwright.authoring.writer.asking import open_writer
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.engine.opened import open_writer
 from adwright.authoring.writer.job import run_job
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import GenerationConfig

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.writer.shop.encodings import EncodingFound, encoding_of, in_utf8
+from adwright.authoring.writer.feeds import EncodingFound, encoding_of, in_utf8
 from adwright.core.errors import DataError, FileUnreadableError, ResourceError
 
 TEXT = "id,title\n1,Thé vert £3\n2,Käse\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adwright.authoring.writer.shop.feed_xml import XmlFeed, read_feed
+from adwright.authoring.writer.feeds import XmlFeed, read_feed
 from adwright.core.errors import AdwrightError, FileUnreadableError, SchemaError
 
 GOOGLE = "http://base.google.com/ns/1.0"

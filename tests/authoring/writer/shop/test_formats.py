@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.authoring.writer.shop.formats import format_of, name_columns, shop_formats
+from adwright.authoring.writer.products import format_of, name_columns, shop_formats
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.table_door import bare_name
 

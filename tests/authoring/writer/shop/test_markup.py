@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.authoring.writer.shop.markup import plain_text
+from adwright.authoring.writer.feeds import plain_text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.authoring.writer.shop.products import read_products
+from adwright.authoring.writer.products import read_products
 from adwright.core.errors import FileUnreadableError, SchemaError
 
 SHOPIFY = (

@@ -5,8 +5,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.authoring.writer.shop.products import ProductTable, read_products
-from adwright.authoring.writer.shop.write_back import Change, changes_of, write_back
+from adwright.authoring.writer.products import (
+    Change,
+    ProductTable,
+    changes_of,
+    read_products,
+    write_back,
+)
 from adwright.core.errors import SchemaError
 
 SHOPIFY = (

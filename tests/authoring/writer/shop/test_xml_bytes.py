@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.authoring.writer.shop.feed_xml import read_feed
-from adwright.authoring.writer.shop.xml_bytes import xml_in_utf8
+from adwright.authoring.writer.feeds import read_feed, xml_in_utf8
 from adwright.core.errors import FileUnreadableError
 
 GOOGLE = "http://base.google.com/ns/1.0"

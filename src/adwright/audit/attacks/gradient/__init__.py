@@ -1,1 +1,0 @@
-"""Attacks that see the weights of the model: gradients choose which tokens to try."""

@@ -1,1 +1,0 @@
-"""Goes over a catalogue's changes since the last time, and lists the texts worth a look."""

@@ -1,1 +1,0 @@
-"""Where instruction data come from: public data sets, and catalogues of products."""

@@ -1,1 +1,0 @@
-"""Tables of products as shops and feeds have them: read, and written back with new texts."""
