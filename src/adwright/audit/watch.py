@@ -158,13 +158,13 @@ def text_edits(state: WatchState | None, shop: ShopCatalogue) -> list[TextEdit]:
                 if one.attributes.get(name) != was.attributes.get(name)
             )
         )
-        for field, text in one.texts.items():
-            before = None if was is None else was.texts.get(field)
+        for named, text in one.texts.items():
+            before = None if was is None else was.texts.get(named)
             if text == (before or ""):
                 continue
             kind: EditKind = "removed" if not text else "changed" if before else "new"
             found.append(
-                TextEdit(row, one.name, one.merchant, field, before or "", text, kind, facts)
+                TextEdit(row, one.name, one.merchant, named, before or "", text, kind, facts)
             )
     return found
 

@@ -103,7 +103,7 @@ class TableSpec:
 
     def check_fields(self, told: Mapping[str, object], *, also: Sequence[str] = ()) -> None:
         """Raise ConfigError for a field that there is not. also: fields without usual names."""
-        known = [*self.synonyms, *also]
+        known = list(dict.fromkeys([*self.synonyms, *also]))
         for field in told:
             if field not in known:
                 close = closest_name(field, known)

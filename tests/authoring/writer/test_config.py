@@ -26,7 +26,7 @@ def test_prices_are_for_a_million_tokens() -> None:
         ({"batch": 0}, "batch is 1 or more"),
         ({"attempts": 0}, "attempts is 1"),
         ({"sample": -1}, "sample is 0"),
-        ({"temperature": -1.0}, "temperature is 0"),
+        ({"temperature": -1.0}, "temperature must not be negative"),
         ({"variants": 2, "variety": 0.0}, "needs variety"),
         ({"budget": WriteBudget(money=1.0)}, "needs prices"),
         ({"instructions": (("title", "x"),)}, "no slot of the job"),

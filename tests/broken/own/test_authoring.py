@@ -73,8 +73,8 @@ TABLES = [
 ]
 COLUMNS = [
     write("a column that is not there", "--columns id=sku", "no column 'sku'", "shop.csv"),
-    write("a field that is not there", "--columns brend=title", "no field 'brend'"),
-    write("a column alone", "--columns id", "'id' is no pair", "NAME=VALUE"),
+    write("a field that is not there", "--columns brend=title", "no column 'brend'"),
+    write("a column alone", "--columns id", "'id' is no pair", "OURS=THEIRS"),
     write("an attribute that is not there", "--attributes size", "no column 'size'"),
     write("a value that is not there", "--value-columns query=term", "no column 'term'"),
     write("a value alone", "--value occasion", "'occasion' is no pair", "NAME=TEXT"),

@@ -163,4 +163,4 @@ def test_public_sets_are_found_in_a_folder(shared_data: Path, tmp_path: Path) ->
 
 def test_help_teaches() -> None:
     told = said("--help").output
-    assert "adwright author data rows --folder data" in " ".join(told.split())
+    assert "adwright author data --out rows --folder data" in " ".join(told.split())

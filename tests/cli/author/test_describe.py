@@ -79,7 +79,15 @@ def test_what_is_there_is_replaced_when_that_is_said(words: list[str]) -> None:
 def test_options_reach_the_judges(words: list[str], tmp_path: Path) -> None:
     more = ["--k", "3", "--gain", "linear", "--k1", "0.5", "--b", "0.1", "--seed", "4"]
     more += ["--echo", "0.9", "--keep-echoes", "--simulate-clicks", "--slot", "description"]
-    typed(words, *more, "--seen", str(tmp_path / "seen.csv"), "--variant", "0", "--offline")
+    typed(
+        words,
+        *more,
+        "--training-queries",
+        str(tmp_path / "seen.csv"),
+        "--variant",
+        "0",
+        "--offline",
+    )
     told = report(words)
     config = told["settings"]["config"]  # type: ignore[index]
     search = config["search"]

@@ -155,7 +155,7 @@ def test_what_was_shown_is_no_history(here: Path) -> None:
         (["--events", "nowhere.csv"], "there is no such log"),
         (["--events", "empty"], "does not exist"),
         (["--width", "7"], "multiple of heads"),
-        (["--households", "0"], "share in"),
+        (["--households", "0"], "households must be above 0 and at most 1"),
         (["--households", "0.5"], "alone"),
     ],
 )

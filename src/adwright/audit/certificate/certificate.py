@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 # a_i comes from attributes that the marketplace has verified, t_i from the text of product i alone.
 # Whatever a seller writes, s_i stays in [a_i - eps, a_i + eps], and no other score moves. So t_i
 # must
-# not depend on the texts of others: score each product by itself (`audit.defences.isolated`).
+# not depend on the texts of others: score each product by itself (`audit.defences.stack`).
 #
 #     scores = BoundedScores(facts, texts, eps=0.5)
 #     scores.honest                       # [C], of the texts as they are

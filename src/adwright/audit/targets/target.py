@@ -63,7 +63,7 @@ class Ask:
             raise ConfigError(
                 "the order does not name each listing once",
                 where=f"{len(self.listings)} listings, order {list(self.order)}"[:80],
-                hint="use audit.catalogue.orders",
+                hint="use adwright.audit.catalogue",
             )
 
     @property

@@ -256,9 +256,9 @@ def _found(columns: ProductColumns, names: Sequence[str], file: str) -> ProductC
     usual, own = ProductColumns(), table_specs("shops")["table"]
     told = columns.named()
     left = [one for one in ("id", "title") if told[one] == getattr(usual, one) not in names]
-    for field in left:
-        told[field] = next(iter(own.guesses(field, names)), told[field])
-    found = {field: find_column(one, names, field, file=file) for field, one in told.items()}
+    for which in left:
+        told[which] = next(iter(own.guesses(which, names)), told[which])
+    found = {which: find_column(one, names, which, file=file) for which, one in told.items()}
     facts = tuple(find_column(one, names, "an attribute", file=file) for one in columns.attributes)
     return ProductColumns(**found, attributes=facts)
 
