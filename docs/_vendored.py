@@ -60,7 +60,6 @@ STATED = {
     "llguidance": "derivre and toktrie (Rust)",
     "llvmlite": "LLVM",
     "uvloop": "libuv",
-    "usearch": "usearch (C++), SimSIMD",
     "xllamacpp": "llama.cpp and ggml",
     "pyarrow": "Arrow C++, Parquet C++",
     "torch": "ATen, oneDNN, XNNPACK, FBGEMM, sleef, protobuf",
