@@ -188,7 +188,7 @@ def test_a_dry_run_checks_the_jobs(jobs: Path, tiny: str, tmp_path: Path) -> Non
     assert "--model names else" in run(*options, "--model", "else", code=2)
     assert "no run to resume" in run(*options, "--resume", code=2)
     assert "token_bound must be above 0" in run(*options, "--token-bound", "0", code=2)
-    assert "share lies between" in run(*options, "--tuning-share", "1", code=2)
+    assert "share must be above 0 and below 1" in run(*options, "--tuning-share", "1", code=2)
     adapters = tmp_path / "adapters"
     assert "no such folder" in run(*options, "--adapters", str(adapters), code=2)
     (adapters / "shop-2").mkdir(parents=True)

@@ -125,7 +125,9 @@ def test_one_that_is_stopped_is_stuck_and_then_started_again(settings: dict[str,
 
 
 def test_closing_ends_what_runs(process: Process) -> None:
-    first, waiting = process.submit(LONG), [process.submit(LONG) for _ in range(3)]
+    # None ends by itself, however late this process comes to its turn.
+    endless = LONG | {"n_predict": 10**6}
+    first, waiting = process.submit(endless), [process.submit(endless) for _ in range(3)]
     next(iter(first))
     began = time.monotonic()
     process.close()

@@ -66,8 +66,9 @@ def test_in_its_process(tmp_path: Path) -> None:
             while (await engine.stats()).running < 4:
                 await asyncio.sleep(0.01)
             os.kill(engine.model.processes[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
-            for found in await asyncio.gather(*waiting, return_exceptions=True):
-                assert isinstance(found, EngineGoneError)
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+            # On a busy machine a whole text may be there before the process ends.
+            assert {type(each) for each in found} <= {EngineGoneError, str}
             with pytest.raises(EngineGoneError):
                 await engine.stats()
             await engine.restart()
