@@ -139,10 +139,10 @@ class Reach:
 
     def reach(self, start: Iterator[Key] | list[Key]) -> None:
         """Follow what is named from there."""
-        todo = [key for key in start if key in self.units]
+        todo = list(start)
         while todo:
             key = todo.pop()
-            if key in self.seen:
+            if key in self.seen or key not in self.units:
                 continue
             self.seen.add(key)
             unit = self.units[key]
@@ -168,7 +168,11 @@ class Reach:
             elif each.startswith("adwright.") and each.rpartition(".")[0] in self.modules:
                 yield from self.resolve(each.rpartition(".")[0], each.rpartition(".")[2])
             else:
-                yield from self.resolve(module, each)
+                found = list(self.resolve(module, each))
+                yield from found
+                # A module as a value: `for one in (train, serve): one.register(app)`.
+                if len(found) == 1 and not found[0][1]:
+                    yield from ((found[0][0], read) for read in unit.attributes)
         if not name:
             yield from (
                 (module, each.name)
