@@ -245,6 +245,42 @@ def test_import_stays_light(name: str) -> None:
     assert result.stdout == "[]\n"
 
 
+#: What needs packages of an extra, by nature: all else is imported without them.
+NEEDS_EXTRAS = re.compile(
+    r"adwright\.(console|service|web)\.|adwright\.campaigns\.|adwright\.core\.vector_code$|"
+    r"adwright\.creative\.editor\.operators$|adwright\.lm\.torch_engine\.(kv_cache|row_product)$|"
+    r"adwright\.models\.kernels\.(fused_loops|mfalcon_loops|packing|silu|triton_loops)$|"
+    r"adwright\.models\.retrieval\.item_item_loops$"
+)
+
+
+def test_without_any_extra_each_module_is_imported() -> None:
+    code = """
+import importlib, importlib.abc, pkgutil, sys
+extras = set(sys.argv[1].split())
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in extras:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import adwright
+for info in pkgutil.walk_packages(adwright.__path__, "adwright.", onerror=lambda _: None):
+    if not info.name.endswith("__main__"):
+        try:
+            importlib.import_module(info.name)
+        except ImportError:
+            print(info.name)
+"""
+    extras = (
+        "alembic faiss fastapi httpx llvmlite numba onnx onnxruntime openai openvino pymoo ray "
+        "prometheus_client psycopg scipy sklearn sqlalchemy starlette tokenizers transformers "
+        "triton uvicorn"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, extras]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [name for name in found.stdout.split() if not NEEDS_EXTRAS.match(name)] == []
+
+
 def test_the_changelog_speaks_of_this_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f"## {adwright.__version__}" in text or "## Unreleased" in text

@@ -7,7 +7,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 import torch
 from transformers import DynamicCache
 
-from adwright.lm.torch_engine.network import GrowingLayer, growing_cache
+from adwright.lm.torch_engine.kv_cache import GrowingLayer, growing_cache
 from tests.support.lm.tiny_llama import tiny_llama
 
 

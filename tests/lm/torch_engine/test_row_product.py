@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("numba")
 
 from adwright.core.vector_code import has_pairs
-from adwright.lm.torch_engine.network import row_product
+from adwright.lm.torch_engine.row_product import row_product
 
 pytestmark = pytest.mark.skipif(not has_pairs(), reason="no pairs of bfloat16 here")
 

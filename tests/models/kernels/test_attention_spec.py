@@ -15,19 +15,16 @@ from adwright.models.kernels.attention_spec import (
     TIME_BUCKETS,
     AttentionSpec,
     Bounds,
-    Numbers,
     bucket_starts,
     draw_kept,
     dropout,
-    pack,
-    packed,
     pairs,
     scaled,
     share_kept,
-    store,
     time_bucket,
     time_cells,
 )
+from adwright.models.kernels.packing import Numbers, pack, packed, store
 
 
 def drawn(length: int, spec: AttentionSpec) -> list[str]:

@@ -14,19 +14,15 @@ from torch.nn import functional
 from adwright.core.vector_code import LANES, has_pairs
 from adwright.models.kernels import dropped_attention as module
 from adwright.models.kernels.attention_spec import AttentionSpec
-from adwright.models.kernels.dropped_attention import dropped_attention
-from adwright.models.kernels.silu import (
+from adwright.models.kernels.bucketed import (
     GROUP_PAIRS,
     LEAST_STEP,
-    add_pairs,
-    add_words,
     by_group,
     length_groups,
     missing_to_compile,
-    set_words,
-    slope,
-    weigh,
 )
+from adwright.models.kernels.dropped_attention import dropped_attention
+from adwright.models.kernels.silu import add_pairs, add_words, set_words, slope, weigh
 from adwright.models.kernels.silu_attention import silu_attention
 from tests.models.kernels.test_silu_attention import inputs, with_gradients
 

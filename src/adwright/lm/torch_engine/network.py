@@ -10,17 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numba
 import torch
-from numba.core import types
-from numba.extending import intrinsic
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from adwright.core.errors import ConfigError
-from adwright.core.vector_code import LANES, WORDS, Code
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.modules import Ahead, Inputs, head_logits
 from adwright.tuning.reparameterised.activated import Invoked, invoked_from
@@ -31,145 +25,12 @@ if TYPE_CHECKING:
 
 
 # --------------------------------------------------------------------------------------------------
-# Keys and values of a decoder in memory that has room for more.
-#
-# The cache of transformers joins old and new by a copy of everything, in each layer, for each
-# token. Here a new token is written behind the others, and only when the room is used up is a
-# larger
-# one made.
-
-_ROOM = 64
-
-
-class GrowingLayer(DynamicLayer):
-    """Keys and values [B, H, L, D] of one layer, views into tensors with room behind.
-
-    What transformers does to a cache between two steps (rows are chosen, repeated, cut) it does to
-    the views; the next token is then written into room made anew.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._room: tuple[Tensor, Tensor] | None = None
-
-    def _add(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Add keys and values [B, H, new, D]; returns those of all L tokens."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            # Nothing is copied for a prompt that is only scored.
-            self.keys, self.values = key_states, value_states
-            return key_states, value_states
-        old_keys, old_values = self.keys, self.values
-        if old_keys is None or old_values is None:
-            raise RuntimeError("a layer of the cache was emptied between two tokens")
-        past, new = old_keys.shape[-2], key_states.shape[-2]
-        if self._room is None or not _fits(self._room[0], old_keys, past + new):
-            self._room = (_larger(old_keys, new), _larger(old_values, new))
-        keys, values = self._room
-        keys[..., past : past + new, :] = key_states
-        values[..., past : past + new, :] = value_states
-        self.keys, self.values = keys[..., : past + new, :], values[..., : past + new, :]
-        return self.keys, self.values
-
-    #: As transformers calls it, with further arguments that only other kinds of layers read.
-    update = _add
-
-
-def growing_cache(config: Any) -> DynamicCache:
-    """An empty cache for a model of this text config; layers of other kinds, such as those with a
-    window, stay those of transformers."""
-    cache = DynamicCache(config=config)
-    cache.layers = [
-        GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
-    ]
-    return cache
-
-
-def _fits(room: Tensor, used: Tensor, length: int) -> bool:
-    """Whether `used` is still a view into `room`, and there is place for so many tokens."""
-    same = room.untyped_storage().data_ptr() == used.untyped_storage().data_ptr()
-    return same and room.shape[0] == used.shape[0] and length <= room.shape[-2]
-
-
-def _larger(used: Tensor, new: int) -> Tensor:
-    """A copy of `used` [B, H, L, D] with room for `new` tokens and some more."""
-    B, H, L, D = used.shape
-    room = used.new_empty(B, H, L + new + max(_ROOM, L // 4), D)
-    room[..., :L, :] = used
-    return room
-
-
-# --------------------------------------------------------------------------------------------------
-# A matrix of bfloat16 times one row, as fast as one thread reads the matrix.
-#
-#     y = W x      W [out, in], x [in], y [out]: bfloat16, with sums in float32
-#
-# torch's takes half as long again: it hands the product to a library that looks up how to do it in
-# each call, and it reads the matrix no faster than it comes by itself. Here the words are asked for
-# a page ahead. For processors that multiply pairs of bfloat16; numba, of the extra `fast`, compiles
-# it where it is first called, in less than a second.
-
-#: Numbers of a row that are multiplied at a time: `in` is a multiple of it.
-_STEP = 2 * LANES
-#: Bytes ahead of what is read. A page: the processor itself looks ahead only inside of one.
-_AHEAD = 4096
-#: Rows of W at a time: so many sums, which do not wait for each other.
-_ROWS = 4
-
-
-def _sums(rows: int) -> Any:
-    """The intrinsic for so many rows of W: y, w, x are addresses, size is `in`."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        y, w, x, size = args
-        code = Code(builder)
-        starts = [code.at(w, builder.mul(size, code.whole(row)), 2) for row in range(rows)]
-
-        def step(k: Any, *sums: Any) -> list[Any]:
-            here = builder.mul(k, code.whole(2 * _STEP))
-            seen = code.load(builder.add(x, here), WORDS)
-            new = []
-            for start, total in zip(starts, sums, strict=True):
-                at = builder.add(start, here)
-                code.fetch(code.at(at, _AHEAD, 1))
-                new.append(code.multiply_pairs_add(code.load(at, WORDS), seen, total))
-            return new
-
-        steps = builder.sdiv(size, code.whole(_STEP))
-        for row, total in enumerate(code.loop(steps, [code.fill(0.0)] * rows, step)):
-            code.store_half(code.total(total), code.at(y, row, 2))
-        return context.get_dummy_value()
-
-    @intrinsic
-    def sums(typing, y, w, x, size):
-        return types.void(*([types.int64] * 4)), generate
-
-    return sums
-
-
-_several, _one = _sums(_ROWS), _sums(1)
-
-
-@numba.njit(nogil=True)
-def row_product(y, w, x, rows, size):
-    """y = W x: addresses, each of numbers side by side, then out and in."""
-    full = rows - rows % _ROWS
-    for row in range(0, full, _ROWS):
-        _several(y + 2 * row, w + 2 * row * size, x, size)
-    for row in range(full, rows):
-        _one(y + 2 * row, w + 2 * row * size, x, size)
-
-
-# --------------------------------------------------------------------------------------------------
 # The base's linear maps, of many rows or of one.
 #
 # A single row is a product of a matrix and a vector, whose cost is that of reading the weights.
 # torch hands it to a kernel for matrices, which first packs 16 bits wide weights anew in each call;
 # those for vectors read them as they lie, with sums in 32 bits as well. Ours (`row_product`), for
-# one
-# thread, reads them fastest.
+# one thread, reads them fastest.
 
 _HALF = (torch.bfloat16, torch.float16)
 #: What `row_product` multiplies at a time.
@@ -208,6 +69,7 @@ def _compiled() -> Callable[[int, int, int, int, int], None] | None:
     if find_spec("numba") is None:
         return None
     from adwright.core.vector_code import has_pairs
+    from adwright.lm.torch_engine.row_product import row_product
 
     product: Callable[[int, int, int, int, int], None] = row_product
     return product if has_pairs() else None
@@ -251,6 +113,7 @@ class Network:
 
     def new_cache(self) -> Any:
         """An empty cache of keys and values."""
+        from adwright.lm.torch_engine.kv_cache import growing_cache
 
         return growing_cache(self._config)
 

@@ -32,8 +32,8 @@ from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Bounds, Terms, time_cells
 
 if TYPE_CHECKING:
-    from adwright.models.kernels.attention_spec import Numbers
     from adwright.models.kernels.fused_loops import Biases
+    from adwright.models.kernels.packing import Numbers
 
 
 #: Sequences of up to so many tokens take tiles of LEAST rows, longer ones of MOST.
@@ -119,7 +119,7 @@ class _Work:
 
     def numbers(self, x: Tensor) -> Numbers:
         """[E, H, D] as the loops read it: no copy where the type is already theirs."""
-        from adwright.models.kernels.attention_spec import Numbers
+        from adwright.models.kernels.packing import Numbers
 
         x = x.detach().to(self.dtype).contiguous()
         if self.batch.pairs:

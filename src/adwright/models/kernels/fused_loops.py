@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from adwright.core.vector_code import LANES
-from adwright.models.kernels.attention_spec import pack, packed, store
+from adwright.models.kernels.packing import pack, packed, store
 from adwright.models.kernels.silu import (
     add_pairs,
     add_words,

@@ -38,8 +38,8 @@ from adwright.models.kernels.attention_spec import (
     pairs,
     time_bucket,
 )
+from adwright.models.kernels.bucketed import bucketed, compiled
 from adwright.models.kernels.fused import fused, fused_for
-from adwright.models.kernels.silu import bucketed, compiled
 from adwright.models.kernels.triton_attention import on_triton
 
 Kernel = Literal["auto", "reference", "bucketed", "compiled", "fused", "triton"]

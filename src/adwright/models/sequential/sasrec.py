@@ -28,8 +28,8 @@ from adwright.core.config import Natural, settings
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import dropout
+from adwright.models.kernels.bucketed import by_group
 from adwright.models.kernels.dropped_attention import dropped_attention
-from adwright.models.kernels.silu import by_group
 from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
 
 
