@@ -123,8 +123,7 @@ def _object(text: str) -> dict[str, str]:
 # first
 #
 # A catalogue of thousands does not fit into a prompt, so an assistant finds some products first.
-# What
-# a seller writes moves that step too.
+# What a seller writes moves that step too.
 
 
 class Retrieval(Protocol):
@@ -165,8 +164,7 @@ class WordRetrieval:
 #     print(answer.text())
 #
 # Only products of the catalogue can be named: the list is the ranking's, and the reasons are
-# written
-# into a form (`reasons`). A defence cleans the listings before anything reads them.
+# written into a form (`reasons`). A defence cleans the listings before anything reads them.
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,7 @@ from adwright.core.regular import memory_bytes, read_regular
 #     write_state(state_of(shop, ranks), "watch/kettles.json")
 #
 # The file is written whole or not at all. It holds what sellers wrote, so that the next look can
-# rank
-# with the text of before; keep it where the catalogue itself may be kept.
+# rank with the text of before; keep it where the catalogue itself may be kept.
 
 STATE_FORMAT = "adwright-watch/1"
 
@@ -172,8 +171,7 @@ def text_edits(state: WatchState | None, shop: ShopCatalogue) -> list[TextEdit]:
 # --------------------------------------------------------------------------------------------------
 # What a watch says of a changed text, and when it is worth a look.
 #
-# report.alerts[0].in_words()
-# print(report.text())
+# report.alerts[0].in_words() print(report.text())
 
 _SHOWN = 160
 
@@ -392,11 +390,10 @@ def require_same(state: WatchState | None, shop: ShopCatalogue, path: Path) -> N
 #     guard = kept_guard("watch/kettles.json", shop)
 #
 # At the first look it is fitted to the texts of the catalogue, and lies from then on beside the
-# state
-# (`watch/kettles.guard`), an artifact: later looks judge by what was usual then. So what a look let
-# through, or what nobody acted on, does not become usual by the next one. `refit` takes the texts
-# of
-# the last look as usual, once somebody has gone through them; honest texts of one's own are better.
+# state (`watch/kettles.guard`), an artifact: later looks judge by what was usual then. So what a
+# look let through, or what nobody acted on, does not become usual by the next one. `refit` takes
+# the texts of the last look as usual, once somebody has gone through them; honest texts of one's
+# own are better.
 
 
 def guard_beside(state: str | Path) -> Path:

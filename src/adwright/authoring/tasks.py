@@ -382,11 +382,9 @@ Request = AuthoringRequest
 #      Message("user", "Rewrite ...\n\nTitle: Mill Lane Assam 80 bags\nQuery: assam tea"))
 #
 # The system turn and the instruction are the same for all products of a job, so that an engine
-# reads
-# them once. Fields are data: each is one line, which `harmless` makes, and the order and the names
-# of
-# the fields are ours (an attribute's name is the seller's, behind a mark), so that text in a field
-# cannot end it, add another or open a turn.
+# reads them once. Fields are data: each is one line, which `harmless` makes, and the order and the
+# names of the fields are ours (an attribute's name is the seller's, behind a mark), so that text in
+# a field cannot end it, add another or open a turn.
 
 #: Stands above the labels to choose from.
 LABELS_LINE = "Choose one of:"

@@ -69,9 +69,8 @@ from adwright.training.sequential.runfile import SequenceData
 # --------------------------------------------------------------------------------------------------
 # The item-item rule, served: ready seconds after a log was read.
 #
-# An artifact of kind "item-item" (`training.retrieval.item_item`) with the histories of
-# its
-# users in it. What users do while it serves is history from the next request on.
+# An artifact of kind "item-item" (`training.retrieval.item_item`) with the histories of its users
+# in it. What users do while it serves is history from the next request on.
 #
 #     recommend   by the neighbours of the user's latest items; after what these reach, and for
 # users

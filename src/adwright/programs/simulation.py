@@ -28,8 +28,7 @@ from adwright.programs.scheduling.scheduler import Dropped, Fill, ProgramSchedul
 #
 # Texts are not needed to schedule. A prompt is a row of segments, each with a key, so that prompts
 # that begin with the same keys begin with the same text; a segment whose key is the name of a call
-# is
-# what that call wrote.
+# is what that call wrote.
 
 
 class Segment(NamedTuple):
@@ -162,11 +161,10 @@ class SimProgram:
 # An engine in simulated time: continuous batching, a prefix cache, limited memory.
 #
 # A step reads at most `chunk_tokens` of prompts, in the order of arrival, and writes a token of
-# each
-# row whose prompt has been read; it takes what the curve says of that batch, and the time of the
-# prompts on top. Memory for a prompt and its answer is set aside when a row is admitted; rows are
-# admitted first come, first served. Steps that are alike are made at once, so that a simulated hour
-# takes a moment. Nothing is random.
+# each row whose prompt has been read; it takes what the curve says of that batch, and the time of
+# the prompts on top. Memory for a prompt and its answer is set aside when a row is admitted; rows
+# are admitted first come, first served. Steps that are alike are made at once, so that a simulated
+# hour takes a moment. Nothing is random.
 
 
 class SimulatedEvent(NamedTuple):

@@ -48,13 +48,11 @@ if TYPE_CHECKING:
 # `{{name}}` is an input, replaced by the text of a variable. `{{name:output}}` is an output: there
 # the model writes, and what it wrote belongs to the prompt of what follows. A name is a letter or
 # `_`, then letters, digits, `_` and `-`. `{{{{` stands for two braces; one brace is itself, and so
-# is
-# `}}` where no placeholder is open.
+# is `}}` where no placeholder is open.
 #
 # Engines share the beginning that prompts have in common. So text that changes with each call, such
 # as the time, belongs behind the text that never changes; `Template.misplaced` says where it does
-# not
-# stand there.
+# not stand there.
 
 #: A name of a variable, call or step.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)

@@ -78,11 +78,10 @@ from adwright.web.errors import ApiError, Busy, error_docs
 #     AGENTS/TENANT/APP/runs/RUN.asked      what was asked; locked while a process does it
 #
 # Who operates the service writes documents and policies; a tenant can only ask for tasks, and say
-# yes
-# or no to what a run would send. Over HTTP every write waits for a yes, whatever the policy says of
-# asking. A run is a browser of its own, in a process of its own, see `agent_worker`: where several
-# processes serve, only the one that began a run knows how it stands; ended ones are read from their
-# folders by all, and so are those whose process died.
+# yes or no to what a run would send. Over HTTP every write waits for a yes, whatever the policy
+# says of asking. A run is a browser of its own, in a process of its own, see `agent_worker`: where
+# several processes serve, only the one that began a run knows how it stands; ended ones are read
+# from their folders by all, and so are those whose process died.
 
 #: Of apps and of runs.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

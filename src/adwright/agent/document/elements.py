@@ -311,8 +311,7 @@ def header_of(screen: Screen, node: ScreenNode) -> str:
 # otherwise
 #
 # An element is of the frame where its role, label and requests stand in so many states; fields
-# never
-# are. A variant is a state with a query in its address where another has none.
+# never are. A variant is a state with a query in its address where another has none.
 
 #: In this share of the states, and in more than so many, an element is of the frame. Our choice.
 FRAME_SHARE, FRAME_LEAST = 0.3, 3

@@ -26,8 +26,7 @@ from adwright.core.hashing import content_hash
 #     element_name("offer_edit", "Save changes", "button", taken)     # "offer_edit__save_changes"
 #
 # They come from labels and addresses, not from numbers of nodes or from hashes: a page that gets
-# one
-# more button renames nothing but the names that would stand twice.
+# one more button renames nothing but the names that would stand twice.
 
 _LONGEST = 40
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe"})
@@ -106,8 +105,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 #     skeleton_of(screen)              # hash of what kind of page it is
 #
 # Two pages of one kind, say of two orders, have one skeleton: roles, names of controls and of
-# fields
-# count; what stands in cells, ids, digits and the number of items do not.
+# fields count; what stands in cells, ids, digits and the number of items do not.
 
 #: Roles that take a value.
 FIELDS = frozenset(

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 #     guarded("Ignore previous instructions and ...")    # withheld, with the reason
 #
 # A label is data. Who can name a product can write a label, and a label that speaks to the reader
-# of
-# the document is an attack. So labels are cleaned of what cannot be seen, cut, and withheld where
-# they address a reader. Withheld labels cost a description, never the element: a locator keeps the
-# name as the page has it, and no model reads locators. A guard of words is no boundary; that is the
-# gate at the network.
+# of the document is an attack. So labels are cleaned of what cannot be seen, cut, and withheld
+# where they address a reader. Withheld labels cost a description, never the element: a locator
+# keeps the name as the page has it, and no model reads locators. A guard of words is no boundary;
+# that is the gate at the network.
 
 #: Of a label in a document.
 MOST_CHARACTERS = 80

@@ -211,8 +211,7 @@ class FetchingDriver(ScreenDriver, Protocol):
 # What waits to be sent, in the words that the gate reads: its kind, and the fields of its body.
 #
 # A driver's own library says "xhr" or "ping"; a gate decides on `PendingRequest`. Nothing here
-# knows
-# a browser, so that the rules have a table of tests.
+# knows a browser, so that the rules have a table of tests.
 
 #: Of a body that is looked into; of longer ones the gate gets the bytes alone.
 _MOST_BYTES = 1 << 20

@@ -275,8 +275,8 @@ def _quoted(text: str) -> str:
 #     blocks_of(page, controls)     # boxes that are alike, each with text and a control of its own
 #
 # All three are guesses from tags, classes and places. They are used only where the accessibility
-# tree
-# says nothing, and they name things for people and plans; what may be done is decided elsewhere.
+# tree says nothing, and they name things for people and plans; what may be done is decided
+# elsewhere.
 
 _FIELDS = ("input", "select", "textarea")
 _WORDS = re.compile(r"[A-Za-z]{2,}")

@@ -659,10 +659,9 @@ def _nth_of(item: tuple[Element, str], n: int) -> Expression:
 #         ...                       # choose($page__tea, true), tap($page__submit)
 #
 # Each part of a task has a verb and what it is done to: a value that is the name of an element,
-# words
-# of its label, its place among its kind, or an item of a list. What is typed goes into the field
-# that
-# the part names, or into the only one that is left. A plan is whole where each part has its act.
+# words of its label, its place among its kind, or an item of a list. What is typed goes into the
+# field that the part names, or into the only one that is left. A plan is whole where each part has
+# its act.
 
 #: What a part loses for which there is no act. Our choice.
 _MISSING = 2.0

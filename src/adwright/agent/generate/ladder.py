@@ -64,9 +64,8 @@ from adwright.lm.engine.generation import LanguageModel
 #
 # Values that the task names become parameters where the script holds them as literals; others stay.
 # The check opens the item anew and compares each field that was set, or, after a deletion, looks
-# that
-# the item is gone; of a message or a payment only the requests are checked, since the app may show
-# neither again.
+# that the item is gone; of a message or a payment only the requests are checked, since the app may
+# show neither again.
 
 _Literal = TextLiteral | WholeLiteral | DecimalLiteral
 

@@ -26,8 +26,7 @@ from adwright.core.errors import ConfigError
 #     task.value_of("Discount")                        # "25"
 #
 # No model is asked. Only values that the user wrote are found here; what a script may type is
-# limited
-# to them, so that no text of a page becomes one.
+# limited to them, so that no text of a page becomes one.
 
 LONGEST_TASK = 2_000
 _QUOTED = re.compile(r"\"([^\"]{1,200})\"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)")
@@ -145,8 +144,8 @@ def _forms(value: str) -> tuple[str, ...]:
 #     weights.shared(terms_of("the name"), terms_of("Offer name *"))
 #
 # Endings are cut, words without meaning are dropped, and a few words count as near others: who
-# writes
-# "rename" or "called" speaks of a field "Name" or "Title". Rare words of a document tell more.
+# writes "rename" or "called" speaks of a field "Name" or "Title". Rare words of a document tell
+# more.
 
 _TASK_TERMS_WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
@@ -516,8 +515,8 @@ def _without(text: str, spans: list[tuple[str, tuple[int, int]]]) -> str:
 #     # type, values ("Ann",), nth 1; tap
 #
 # A task is cut at "and", "then", commas and ends of sentences; quotes, dates and handles such as
-# @ann
-# are one word each. A part without a verb goes on with that of the one before: 'Select Tea, Milk'.
+# @ann are one word each. A part without a verb goes on with that of the one before: 'Select Tea,
+# Milk'.
 
 #: "find": an item that is spoken of. "copy", "paste": text of the page. "look": where to search,
 #: which needs no act. "do": anything that a button may be called.

@@ -47,11 +47,10 @@ from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Messa
 #
 # The help is the same for all tasks, and so is the document where it has room as a whole: a prefix
 # cache reads them once. A model that was tuned on scripts knows the language, and is told the
-# briefer
-# form without the help (`brief_messages`). An element is told in the fewest words: its label only
-# where its name does not say it, its kind or effect, and where it leads. Labels of pages are data,
-# shortened and without signs that hide; a model that is told something by them can still name only
-# elements, and what it writes is checked.
+# briefer form without the help (`brief_messages`). An element is told in the fewest words: its
+# label only where its name does not say it, its kind or effect, and where it leads. Labels of pages
+# are data, shortened and without signs that hide; a model that is told something by them can still
+# name only elements, and what it writes is checked.
 
 _LONGEST_LABEL, _MOST_OPTIONS, _LONGEST_EXCERPT = 60, 6, 600
 _ITEMS = ("row", "listitem", "article")
@@ -317,8 +316,7 @@ def _quoted(text: str) -> str:
 #
 # Small models drop digits, leave a value out, and answer what was an order. A script of the task
 # types no number that the task does not have, has all of its values, answers what is a question,
-# and
-# writes nothing for one.
+# and writes nothing for one.
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _IN_WORDS = re.compile(

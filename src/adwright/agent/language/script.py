@@ -37,8 +37,7 @@ from adwright.core.errors import ConfigError
 # The syntax tree of a script: what the parser makes, and all later steps read.
 #
 # Positions do not count when two trees are compared, so that a script that is printed and read
-# again
-# equals itself.
+# again equals itself.
 
 
 @dataclass(frozen=True)
@@ -576,8 +575,7 @@ def _place(node: ast.expr | ast.stmt) -> SourcePosition:
 # Write a tree as a script: `read_script(print_script(tree))` equals the tree.
 #
 # Only the brackets that are needed are written, so that a script that is kept, compared and
-# reviewed
-# has one form.
+# reviewed has one form.
 
 #: How tightly an operator binds; "not" is 3, minus 7, what stands alone 8.
 _BINDS = {

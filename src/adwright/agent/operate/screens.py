@@ -196,9 +196,8 @@ def signed_in(
 #
 # `base` is what the exploration before had built, `edited` the file as it stands now: what differs
 # between the two is a person's edit, and stays, whatever the app says by now. All else is taken
-# from
-# `built`. Parts are known by their names, so an element that a person has renamed is one of its own
-# from then on, and no longer refreshed.
+# from `built`. Parts are known by their names, so an element that a person has renamed is one of
+# its own from then on, and no longer refreshed.
 
 Part = TypeVar("Part", AppState, Element)
 
@@ -304,9 +303,8 @@ def _holds(edge: AppEdge, states: set[str], elements: set[str]) -> bool:
 #     keep_explored(found, Path("shop.txt"), Path("shop.records"))
 #
 # The records of a folder are what later explorations go on from: pages that have not changed are
-# not
-# read again. Beside them stands what was built each time, so that a person's edits can be told from
-# what the app itself has changed.
+# not read again. Beside them stands what was built each time, so that a person's edits can be told
+# from what the app itself has changed.
 
 
 @dataclass(frozen=True)

@@ -272,8 +272,7 @@ def _takes(macro: Macro) -> str:
 # A yes is to one change: it names its hash, of the request as it would be sent and of what stood
 # there before, so that nobody says yes to what has become another one. Nothing is sent before it. A
 # change that nobody answers in time is refused, and so is all that waits when the process ends. Of
-# an
-# owner one run is under way at a time, and what waits for an answer keeps no other owner from a
+# an owner one run is under way at a time, and what waits for an answer keeps no other owner from a
 # run.
 
 #: "unknown": the run was killed as it sent a change, of which nobody saw the answer.

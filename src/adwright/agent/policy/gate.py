@@ -46,8 +46,7 @@ from adwright.core.config import settings
 #     form.why_not(request, ["POST /offers/{}/"])   # "" or in which way the request is another one
 #
 # A page may change what it sends after it was looked at: by a script that runs when the form is
-# sent,
-# by a second field of the same name, or by the same form sent to another record besides.
+# sent, by a second field of the same name, or by the same form sent to another record besides.
 
 #: Roles of fields that are sent as they stand there.
 _SENT_AS_SHOWN = ("textbox", "searchbox", "spinbutton", "combobox", "listbox")

@@ -176,8 +176,7 @@ def _fail(code: ProblemCode, what: str, hint: str) -> NoReturn:
 #
 # The same means: one visible node of the same role and name, which would do what the document says.
 # Where the page sends a form elsewhere, or two nodes look alike, nothing is healed. What is healed
-# is
-# kept only after the run's postconditions hold, as a change that a person can read.
+# is kept only after the run's postconditions hold, as a change that a person can read.
 
 
 @dataclass(frozen=True)
@@ -408,8 +407,7 @@ def _is_called_wrong(
 #
 # All of it only reads: a search is a form by GET or a button without a form that says it looks, a
 # further page is a link. Of several items with the text, that counts which has a part that says
-# just
-# this, such as a cell or a link; else nothing is chosen.
+# just this, such as a cell or a link; else nothing is chosen.
 
 #: So many further pages of a list are looked through. Our choice.
 MOST_PAGES = 12

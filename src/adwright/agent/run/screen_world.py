@@ -52,8 +52,7 @@ from adwright.agent.run.trace import RunTrace, TraceRequest, TraceStep
 #     acts.perform(partial(driver.tap, node), step, (element,), before)     # or ScriptError
 #
 # An act fails where the gate raised an alarm, where the driver could not do it, and where a write
-# was
-# answered with an error, whatever the page shows. A touch of an app on a phone has no answer.
+# was answered with an error, whatever the page shows. A touch of an app on a phone has no answer.
 
 #: Given the number of a step and a PNG, keeps it and says the name of its file.
 KeepPicture: TypeAlias = Callable[[int, bytes], str]

@@ -29,8 +29,8 @@ from adwright.core.errors import ConfigError, ResumeError
 #     asks = goal.asks(" The best of all.", orders)
 #
 # An attack adds text to the end of one field that the seller writes, as in section 3 of
-# "Manipulating
-# LLMs to Increase Product Visibility" (Kumar and Lakkaraju 2024). It never touches an attribute.
+# "Manipulating LLMs to Increase Product Visibility" (Kumar and Lakkaraju 2024). It never touches an
+# attribute.
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,7 @@ def _wrong(name: str, value: object, hint: str) -> ConfigError:
 #
 # Greedy coordinate gradient (Zou et al. 2023, algorithm 1): the loss after token l becomes v is
 # about loss + gradient[l, v] - gradient[l, current], so that the k tokens of the lowest gradient
-# are
-# the promising ones of a position. A candidate takes one of them, at random, in one random
+# are the promising ones of a position. A candidate takes one of them, at random, in one random
 # position.
 
 #: Times that candidates are drawn again for those that did not survive.

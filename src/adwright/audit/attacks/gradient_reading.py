@@ -61,8 +61,7 @@ from adwright.tuning.packing.attention import attending, attends_fully
 #
 # An attack that knows a defence looks through it: the record stands in the prompt as the defence
 # leaves it, so that only what gets through as it is survives, and by itself where the defence lets
-# a
-# model read each record alone.
+# a model read each record alone.
 
 
 @dataclass(frozen=True)

@@ -363,11 +363,9 @@ def _unreadable(why: str) -> ResumeError:
 # A defence is measured by who has read it. Black box: the search ranks through the whole defence,
 # learns the scores that it ranks by, and spends no call on a text that it would drop. Where the
 # weights are known, `GradientAttack` takes the defence as `cleaner` and `alone`: its gradient is
-# that
-# of what the defended ranker reads, the record as the defence leaves it and by itself, and
-# candidates
-# that would be changed are dropped before any is read. What a filter decides has no gradient; it is
-# minded by dropping.
+# that of what the defended ranker reads, the record as the defence leaves it and by itself, and
+# candidates that would be changed are dropped before any is read. What a filter decides has no
+# gradient; it is minded by dropping.
 
 #: The share of pieces of which a search can still put texts together.
 _FEW = 0.1

@@ -147,16 +147,14 @@ def require_eps(eps: float) -> None:
 #     bounds.best[3], bounds.rank[3], bounds.worst[3]       # of product 3
 #
 # With s_i = a_i + clip(t_i, -eps, eps), where t_i is free for whoever writes text i, and ties
-# counted
-# for the attacker:
+# counted for the attacker:
 #
 #     best_i  = 1 + #{j != i: s_j > a_i + eps}     any text of i, the others as they are
 #     worst_i = 1 + #{j != i: a_j + eps >= s_i}    any texts of all others, i as it is
 #
 # Both are reached: the first by a text that scores eps, the second by texts that all do. So they
-# are
-# no estimates, and no attack, adaptive ones included, is outside of them. `collusion` has the same
-# for sellers who work together.
+# are no estimates, and no attack, adaptive ones included, is outside of them. `collusion` has the
+# same for sellers who work together.
 #
 # Cost: O(C log C); a million products take about a second. Letters: C products.
 
@@ -209,12 +207,9 @@ def count_at_least(values: Floats, limits: Floats) -> Ranks:
 #
 # A helper can only change its own score, within [a_j - eps, a_j + eps]; it cannot touch another's
 # text. So to push product i up, the best that a helper can do is to step out of its way: it writes
-# a
-# text that scores -eps. That helps where the helper stood above a_i + eps and can get to it or
-# below.
-# To push i down, a helper raises itself to a_j + eps. Of m products that work together, one of
-# which
-# is i in the first case and none in the second, ties counted for the attackers:
+# a text that scores -eps. That helps where the helper stood above a_i + eps and can get to it or
+# below. To push i down, a helper raises itself to a_j + eps. Of m products that work together, one
+# of which is i in the first case and none in the second, ties counted for the attackers:
 #
 #     above_i  = #{j != i: s_j > a_i + eps}        who stands above the best text of i
 #     forced_i = #{j != i: a_j - eps > a_i + eps}  who does so even with the worst text of its own
@@ -419,15 +414,13 @@ def read_certificate(payload: Mapping[str, Any]) -> RankCertificate:
 #     read_signed("kettles.json", public_key=...)          # raises where anything was changed
 #
 # The file is JSON: {"certificate": {...}, "signature": {"algorithm", "public_key", "value"}}, key
-# and
-# value in hexadecimal. Signed are the bytes of the certificate as JSON with sorted keys, without
-# blanks, in ASCII. A third party needs none of this package: `verifier_source` is a script of 50
-# lines on the standard library and `cryptography`, which checks the signature and computes every
-# bound again.
+# and value in hexadecimal. Signed are the bytes of the certificate as JSON with sorted keys,
+# without blanks, in ASCII. A third party needs none of this package: `verifier_source` is a script
+# of 50 lines on the standard library and `cryptography`, which checks the signature and computes
+# every bound again.
 #
 # A signature says who states the scores, and that nobody has changed them since. Whose key it is
-# has
-# to be known from elsewhere.
+# has to be known from elsewhere.
 
 ALGORITHM = "Ed25519"
 _MOST_KEY, _MOST_FILE = 1 << 16, 1 << 30

@@ -344,8 +344,7 @@ def _may_hide(text: str) -> bool:
 # materials out of the tables of `metrics.text`, and values that at least two products of the
 # catalogue have in one attribute (a genre, a category). All else is left out, whatever it says: an
 # order or a claim to be the best has no type. Where a product's own attributes state the same kind
-# of
-# quantity, only an equal one is kept.
+# of quantity, only an equal one is kept.
 #
 # What passes is still a claim: "64 GB" is a fact in form, and false or true. So what is kept counts
 # as text, under the bound of a certificate.

@@ -52,15 +52,13 @@ from adwright.core.errors import ConfigError
 #     alone.text_terms(listings, request)            # t_i: with the texts less without
 #
 # In a prompt with all products, one text speaks to the model about all of them. Here each is read
-# in
-# a prompt of its own, and the ranking is by score. What a text adds to its own product is the
+# in a prompt of its own, and the ranking is by score. What a text adds to its own product is the
 # difference between the score with it and the score of the facts alone,
 #
 #     t_i = s(listing i) - s(listing i without texts),
 #
 # which is what `bounded` clips. It costs one call a listing instead of one a list; the scores
-# depend
-# on nothing else, so each is remembered.
+# depend on nothing else, so each is remembered.
 
 Floats = npt.NDArray[np.float64]
 
@@ -134,12 +132,10 @@ class IsolatedTarget:
 #     s_i = a_i + clip(t_i, -eps, eps)
 #
 # a comes from a target that never sees a text: it gets the listings without them, in the order of
-# the
-# catalogue. t_i is what the texts of product i add in a prompt of its own. So a seller moves one
-# number, by eps at most, and `audit.certificate` says exactly how far that reaches. Products of
-# equal
-# score stand in the order in which they are shown. No text changes a, so it is asked for once for a
-# catalogue and a request, and then remembered.
+# the catalogue. t_i is what the texts of product i add in a prompt of its own. So a seller moves
+# one number, by eps at most, and `audit.certificate` says exactly how far that reaches. Products of
+# equal score stand in the order in which they are shown. No text changes a, so it is asked for once
+# for a catalogue and a request, and then remembered.
 
 #: Catalogues and requests whose facts are remembered.
 _BOUNDED_REMEMBERED = 100

@@ -42,8 +42,7 @@ from adwright.metrics.bootstrap import Interval, draw_counts, interval_of
 #
 # It errs on the wide side where products and orders hardly interact. With one product it is the
 # interval of that product over orders. Where all pairs agree it has no width: of few pairs that is
-# no
-# certainty.
+# no certainty.
 #
 # Runs of a product, by other seeds, are averaged before. Products are attacked apart, so that what
 # a

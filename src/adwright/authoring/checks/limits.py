@@ -214,9 +214,8 @@ def _table() -> dict[str, Any]:
 # Codes of goods look like them, and have other check digits. An IBAN (ISO 13616-1) has the length
 # that its country has in SWIFT's IBAN registry, release 101, and leaves 1 when it is divided by 97
 # (ISO/IEC 7064, MOD 97-10). A card of payment ends in the check digit of Luhn (ISO/IEC 7812-1).
-# Both
-# are found written together or in groups, in capitals or not. One code of goods in 97 that has the
-# form and the length of an IBAN is one by its check digits, too.
+# Both are found written together or in groups, in capitals or not. One code of goods in 97 that has
+# the form and the length of an IBAN is one by its check digits, too.
 
 #: Country and length of its accounts.
 _REGISTRY = (

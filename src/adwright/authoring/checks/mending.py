@@ -278,16 +278,13 @@ def _facts(request: AuthoringRequest) -> list[str]:
 #     model.generate(prompt, GenerationConfig(max_tokens=60, grammar=grammar))
 #
 # With N the numbers of the facts and S any character that is neither a figure nor one of .,/:'- ,
-# the
-# text is a word of
+# the text is a word of
 #
 #     (N | nothing) ( any character but a figure | S N )*
 #
 # A number thus begins the text or follows an S: two numbers cannot grow together, and 1 and 5 do
-# not
-# make 1.5 or 1-5. Numbers stand as the facts have them, 1,000 also as 1000; a code keeps its
-# figures.
-# Figures of other scripts and fractions such as ½ are excluded like ours.
+# not make 1.5 or 1-5. Numbers stand as the facts have them, 1,000 also as 1000; a code keeps its
+# figures. Figures of other scripts and fractions such as ½ are excluded like ours.
 #
 # It bounds figures alone. Numbers in words, and a number of the facts with another unit, remain for
 # `check` to find.

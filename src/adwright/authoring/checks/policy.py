@@ -199,8 +199,7 @@ def _table() -> dict[str, Any]:
 #     judge_language("Der Tee ist mild und fein", "en")   # found "de", sure
 #
 # First the script: a text for Japan that is mostly in Latin letters is in another language. Inside
-# a
-# script the commonest short words decide, which languages.toml holds for 25 languages.
+# a script the commonest short words decide, which languages.toml holds for 25 languages.
 #
 # What it cannot tell: a text of fewer than three such words ("Assam tea, 80 bags") is of no sure
 # language; Danish and Norwegian, Czech and Slovak, share so many that one passes for the other; a

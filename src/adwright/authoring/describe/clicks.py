@@ -280,9 +280,8 @@ def _warnings(arms: list[ArmClicks], rounds: pl.DataFrame, compared: tuple[str, 
 #     P(click on rank r) = r^-decay * a(grade_r),   a(g) = floor + (1 - floor) (2^g - 1) / 2^highest
 #
 # The first factor is whether rank r is looked at (Joachims, Swaminathan and Schnabel, WSDM 2017),
-# the
-# second whether a product that is looked at is clicked, which grows with its grade as in expected
-# reciprocal rank (Chapelle et al., CIKM 2009). floor: clicks on what is not relevant.
+# the second whether a product that is looked at is clicked, which grows with its grade as in
+# expected reciprocal rank (Chapelle et al., CIKM 2009). floor: clicks on what is not relevant.
 #
 # Such clicks follow from the grades and from where products stand: they tell in another unit what
 # NDCG tells, and nothing of whether people like the texts. Only a log or an experiment does. The

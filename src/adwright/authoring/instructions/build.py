@@ -278,11 +278,9 @@ class BuildCounts:
 #     parts, dropped = divided(rows, seed=7, valid=0.1, test=0.1)
 #
 # All rows of a cluster are on one side, and which one follows from its name alone, so that data
-# that
-# grow later keep their sides. Products of different clusters may still have nearly the same title:
-# such rows are taken out of validation and test, where they would be remembered instead of
-# answered,
-# and are named.
+# that grow later keep their sides. Products of different clusters may still have nearly the same
+# title: such rows are taken out of validation and test, where they would be remembered instead of
+# answered, and are named.
 
 Side = Literal["train", "valid", "test"]
 SIDES: tuple[Side, ...] = ("train", "valid", "test")

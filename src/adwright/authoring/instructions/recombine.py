@@ -270,8 +270,7 @@ def _description(listing: Listing, seed: int) -> tuple[tuple[tuple[str, str], ..
 #
 # A filter looks at one row and nothing else. What compares rows, such as near-duplicates, is in
 # `minhash`, and what compares instructions in `phrases`. Rows of labels and pairs are asked only
-# for
-# what can be wrong with them.
+# for what can be wrong with them.
 
 #: Says why a row is left out; empty where it is not.
 RowFilter = Callable[[InstructionRow], str]

@@ -359,8 +359,8 @@ def read_rows(path: str | Path) -> Iterator[InstructionRow]:
 #
 # A model that is tuned on descriptions whose numbers are not in the input learns to invent numbers,
 # while its loss falls. So an example is either left out, or what its answer says beyond the facts
-# is
-# given as an attribute `Details`, as a seller's notes would be: some words around each such span.
+# is given as an attribute `Details`, as a seller's notes would be: some words around each such
+# span.
 
 #: Name of the attribute that holds what the other facts lack.
 DETAILS = "Details"
@@ -464,8 +464,7 @@ def _widened(text: str, spans: Sequence[FoundSpan]) -> Iterator[tuple[int, int]]
 #     smallest = KeptByDraw(1000, seed=7)  # a thousand of any number of things, in memory for those
 #
 # A random generator that is asked in turn would give other rows another choice when one row is
-# added;
-# a hash does not, and rows can be looked at in any order.
+# added; a hash does not, and rows can be looked at in any order.
 
 T = TypeVar("T")
 _BYTES = 8

@@ -377,8 +377,7 @@ def _draft(
 #         opened.model.generate(...)
 #
 # On this machine OpenVINO writes where it can run the model, else our own paged engine, which
-# shares
-# the beginning of all prompts and takes adapters.
+# shares the beginning of all prompts and takes adapters.
 
 
 @dataclass(frozen=True)

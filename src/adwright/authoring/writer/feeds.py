@@ -417,9 +417,8 @@ def _in_words(code: int) -> str:
 #         ...                             # `path` is UTF-8; `said` tells what was done, if anything
 #
 # Spreadsheets on Windows write UTF-16 or Windows-1252, and files that were put together by hand
-# have
-# both. A line whose bytes are UTF-8 is taken as such; text in Windows-1252 with other than ASCII
-# characters nearly never is.
+# have both. A line whose bytes are UTF-8 is taken as such; text in Windows-1252 with other than
+# ASCII characters nearly never is.
 
 Encoding = Literal["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "mixed"]
 _BLOCK = 1 << 20

@@ -48,14 +48,10 @@ from adwright.data.table_door import (
 #
 # Shopify's product CSV has had two headers: the one that its exports had for years (Handle, Body
 # (HTML), Variant Price) and the one of its template since 2025 (URL handle, Description, Price);
-# both
-# are known. WooCommerce's is that of its built-in importer and exporter ("Product CSV Import
-# Schema"
-# in its wiki, October 2022, and the column Brands since). Google's is the product data
-# specification
-# of Merchant Center, as a tab-separated feed, whose names may have spaces for underscores, or as
-# XML,
-# see `feed_xml`.
+# both are known. WooCommerce's is that of its built-in importer and exporter ("Product CSV Import
+# Schema" in its wiki, October 2022, and the column Brands since). Google's is the product data
+# specification of Merchant Center, as a tab-separated feed, whose names may have spaces for
+# underscores, or as XML, see `feed_xml`.
 #
 # The names are in data/synonyms/shops.toml.
 

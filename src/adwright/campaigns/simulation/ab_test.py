@@ -465,15 +465,8 @@ def _own(events: pl.DataFrame, confidence: float, seed: int) -> Interval | None:
 # --------------------------------------------------------------------------------------------------
 # The run file of a simulation, and the users that it fits.
 #
-# log = "complete-journey"
-# model = "models/acme/v12"
-# [a]
-# kind = "softmax"
-# temperature = 1.0
-# [population]
-# people = 0.5
-# [simulation]
-# days = 28
+# log = "complete-journey" model = "models/acme/v12" [a] kind = "softmax" temperature = 1.0
+# [population] people = 0.5 [simulation] days = 28
 
 POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
 _WEEKS = 8  # left at the end of a log, to compare the people with

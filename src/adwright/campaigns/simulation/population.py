@@ -47,10 +47,9 @@ from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
 #     r_u = (n_u + a) / (w + b)        n_u visits in the last w weeks before the start
 #
 # with a and b of the gamma distribution that has the mean and variance of the users' rates
-# (empirical
-# Bayes): somebody seen once is drawn towards everyone, the sum over all people stays as it was.
-# The day of the week and the hour are those of a visit of the log, drawn from the user's own
-# visits with probability n_u / (n_u + 5) and else from everyone's; the minute is any. Hours are
+# (empirical Bayes): somebody seen once is drawn towards everyone, the sum over all people stays as
+# it was. The day of the week and the hour are those of a visit of the log, drawn from the user's
+# own visits with probability n_u / (n_u + 5) and else from everyone's; the minute is any. Hours are
 # local, so that the evening stays the evening when clocks change.
 #
 # Letters: U users, V visits. Times are seconds since 1970.

@@ -280,8 +280,7 @@ def _model(artifact: Artifact, name: str, other: type[Part]) -> Part | SequenceA
 # Distillation targets for the coarse ranker: the fine one's scores of what the sources find.
 #
 # Only some of the visits are scored, and of each only some candidates: the fine ranker's time is
-# the
-# cost.
+# the cost.
 
 _TOGETHER = 16
 #: Probabilities nearer to 0 or 1 than this count as this near.

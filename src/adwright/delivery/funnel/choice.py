@@ -452,8 +452,7 @@ def _with_fine(
 #
 # Both orders, that of the coarse stage and that of the fine one, answer the same validation visits.
 # The rule of `choice` decides: the fine stage is left out unless it is ahead by more than a
-# standard
-# error, since it asks one network more.
+# standard error, since it asks one network more.
 
 _FINE_STAGE_K, _FINE_STAGE_TOGETHER = 10, 32
 _log = logging.getLogger("adwright")

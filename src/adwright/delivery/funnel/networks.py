@@ -62,8 +62,7 @@ from adwright.training.sequential.ranks import some_visits, visit_validation
 #                 is of another measure
 #
 # The seconds are those of the processor, as what waits for a busy core learns nothing. Every
-# training
-# is kept between its slices, and a build that is given more minutes goes on with each.
+# training is kept between its slices, and a build that is given more minutes goes on with each.
 
 ModelName = Literal["sequence", "two-tower", "hcn", "fine"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)

@@ -306,9 +306,8 @@ class _Purse:
 #
 # The first two lower the utility of an item that resembles those already placed above it. All are
 # adjustments of a policy (see `delivery.policy.slate_policy`): functions of the items above,
-# without
-# chance. With the greedy policy the first two are the published greedy algorithms; with any other
-# the propensities stay exact, since the chances of each place are computed from the adjusted
+# without chance. With the greedy policy the first two are the published greedy algorithms; with any
+# other the propensities stay exact, since the chances of each place are computed from the adjusted
 # utilities.
 #
 # Letters: C candidates, D width of a vector.
@@ -476,8 +475,7 @@ class _DPP:
 # A decision counts against caps and budgets from the moment it is made, before the store has it, so
 # that two decisions never share what is left. What then comes out of the store takes the place of
 # what was reserved; if nothing does (the request was repeated, or the store failed), the
-# reservation
-# is taken back. Evidence counts what is stored alone.
+# reservation is taken back. Evidence counts what is stored alone.
 #
 # Between processes nothing is shared but the store: a replica hears of what the others showed when
 # it loads its next model or settings.

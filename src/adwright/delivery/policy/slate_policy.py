@@ -274,8 +274,7 @@ class SplitPolicy:
 # items; that of the best slate is what the greedy policy gets. Plackett-Luce on log-odds gives up
 # more of it the higher its temperature. `solve_exploration` finds the temperature at which a sample
 # of requests gives up a stated share; `kept_by` lets a policy decide for the sample and says what
-# it
-# keeps.
+# it keeps.
 #
 # Letters: S lists, D draws of each, C candidates at most, K places.
 

@@ -268,8 +268,8 @@ def _check_k(k: int) -> None:
 # What users did after an instant, as questions to any model: which items come next?
 #
 # A question is a moment in which a user did something, with everything before it. Asked is only
-# what
-# came after the instant until which a model was fitted, so that no answer was learned by heart.
+# what came after the instant until which a model was fitted, so that no answer was learned by
+# heart.
 
 Ints = NDArray[np.int64]
 #: The fewest users of whom a comparison says something.

@@ -296,11 +296,10 @@ class SequenceScorer:
 # --------------------------------------------------------------------------------------------------
 # The fine stage with M-FALCON: candidates meet a history that was read before.
 #
-# K and V of a user's history are kept under the user id (`mfalcon`): all candidates of a
-# request, and of the user's later requests, share one reading, and new events alone are read onto
-# it. The ranker reads the latest `max_length` - 1 events. Of a user who has more, each new event
-# pushes the oldest one out; every place moves by that, so the history is read anew. Give the model
-# a
+# K and V of a user's history are kept under the user id (`mfalcon`): all candidates of a request,
+# and of the user's later requests, share one reading, and new events alone are read onto it. The
+# ranker reads the latest `max_length` - 1 events. Of a user who has more, each new event pushes the
+# oldest one out; every place moves by that, so the history is read anew. Give the model a
 # `max_length` above what most users have.
 #
 # The ranker's choices had drawn negatives; `Draws` turns the logits into the odds of the catalogue,

@@ -47,8 +47,7 @@ from adwright.lm.engine.generation import (
 #
 # A token is not a piece of text: a character may be spread over several tokens, and a stop string
 # may begin inside one token and end inside another. So the text is rebuilt from the tokens, and
-# what
-# could still become a stop string is held back.
+# what could still become a stop string is held back.
 
 _UNFINISHED = "\ufffd"
 #: A character has at most four bytes, so after so many tokens it is really not one.

@@ -79,8 +79,7 @@ if TYPE_CHECKING:
 # Send OpenVINO's process requests, and start it again when it dies.
 #
 # One connection carries all requests, see `openvino_worker`; a thread reads it for as long as a
-# life
-# lasts, and hands each request what belongs to it.
+# life lasts, and hands each request what belongs to it.
 
 _WORKER = "adwright.lm.native_engines.openvino_worker"
 _WHERE = "openvino"

@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 # The thread that steps an OpenVINO pipeline: requests join and leave between two steps.
 #
 # What is submitted together joins together. A request that joins a step later may find the
-# beginning
-# of its prompt in the cache, where keys and values are rounded to eight bits; one that joins at
-# once
-# computes it. So the answers would depend on how fast a call's rows arrive.
+# beginning of its prompt in the cache, where keys and values are rounded to eight bits; one that
+# joins at once computes it. So the answers would depend on how fast a call's rows arrive.
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,9 @@ from adwright.tuning.storage import fill, fingerprint, read_tuned
 # g, f, v vectors, A [in, r] and B [r, out] small matrices, c and d bottlenecks, z what the sublayer
 # reads that the map ends. LoRA and its kin are A, B; DoRA is A, B and f; (IA)3 is g or f; BitFit is
 # v; SSF is f and v; a serial adapter is c, a parallel one d. Prefixes and prompts are keys and
-# values
-# that stand before the text (`kinds.ahead`). An aLoRA is A, B from one token of its row on. What a
-# row does not have costs it nothing. `adapter_layout` puts all of it into pages, `adapter_ops` runs
-# the operations.
+# values that stand before the text (`kinds.ahead`). An aLoRA is A, B from one token of its row on.
+# What a row does not have costs it nothing. `adapter_layout` puts all of it into pages,
+# `adapter_ops` runs the operations.
 
 
 class NotGathered(ArtifactError):

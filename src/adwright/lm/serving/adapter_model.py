@@ -163,11 +163,9 @@ class AdapterModel(TokenEngine):
 # Adapters that no batch holds: each is a network of its own over the weights of the one base.
 #
 # They compute in turns: one token of one of them at a time, beside the passes of the batch. A
-# network
-# is made when it is first asked for, and the least recently used ones are dropped when their own
-# tensors (what the adapter adds, and copies of what it trained of the base) exceed a bound; the
-# last
-# one stays. The folder is then read again.
+# network is made when it is first asked for, and the least recently used ones are dropped when
+# their own tensors (what the adapter adds, and copies of what it trained of the base) exceed a
+# bound; the last one stays. The folder is then read again.
 
 
 @dataclass(frozen=True)

@@ -228,8 +228,7 @@ def _zeros(shapes: dict[str, tuple[int, ...]], base: nn.Linear) -> dict[str, Ten
 #
 # The keys and values of those tokens are the base's: their pages are shared with everybody who has
 # read them (`paging.block_keys`), and a pass computes them without the adapter (`passes`). Where in
-# a
-# row an adapter begins is looked for once, in what is asked; what is written then calls nothing.
+# a row an adapter begins is looked for once, in what is asked; what is written then calls nothing.
 
 
 def acts_everywhere(method: GatheredMethod) -> bool:

@@ -439,10 +439,8 @@ def _buckets(
 # The layers of a Llama in as few calls of torch as it takes.
 #
 # Where one row writes, most of what a pass takes beside reading the weights are calls: of modules
-# in
-# transformers, and of small operations in torch. A decoder of Llama's form is computed here in
-# about
-# half of them, from the same modules and weights, for any number of tokens [N]:
+# in transformers, and of small operations in torch. A decoder of Llama's form is computed here in
+# about half of them, from the same modules and weights, for any number of tokens [N]:
 #
 #     h = norm(x);  q, k, v = maps(h);  (q, k) <- (q, k) cos + swapped halves (q, k) (-sin, sin)
 #     x <- x + o(attention(q, k, v));   h = norm(x);   x <- x + down(act(gate(h)) up(h))

@@ -36,8 +36,7 @@ from adwright.tuning.modules import Sizes
 # Keys of the blocks of tokens that a row begins with.
 #
 # What a token's keys and values are follows from the adapter and from all tokens up to it. So a
-# block
-# of T tokens has a key that follows from the key of the block before it,
+# block of T tokens has a key that follows from the key of the block before it,
 #
 #     key_0 = adapter and its version,   key_i = hash(key_{i-1}, tokens of block i)
 #
@@ -163,8 +162,7 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 # benchmarks/lm/_adapters_serving.py).
 #
 # Uses: "adapters"; "keys" of rows that are live; "prefixes", keys that no row reads now and that
-# stay
-# while there is room (`prefix_pages`).
+# stay while there is room (`prefix_pages`).
 #
 # Page 0 is never given out and holds zeros: what an adapter lacks is picked from there.
 

@@ -125,8 +125,7 @@ class TraceStore:
 #
 # Spans are made when the program is over, with the times at which things happened, so that tracing
 # costs a running program nothing. Whether they go anywhere is up to the provider that the process
-# has
-# set; without one, or without the package `opentelemetry-api`, nothing is done.
+# has set; without one, or without the package `opentelemetry-api`, nothing is done.
 
 
 def emit_spans(trace: ProgramTrace) -> bool:

@@ -186,8 +186,7 @@ class Flow:
 #     text = await ad.get(Objective("ttft", 0.5))
 #
 # Calling it runs nothing and returns at once: it adds a call to a `Flow` and returns a future of
-# each
-# output. The body is never executed, and no code goes to whoever runs the program.
+# each output. The body is never executed, and no code goes to whoever runs the program.
 
 
 class Input:
@@ -301,8 +300,7 @@ def _check_same(
 #         found = await graph.compile().ainvoke({"product": "green tea"})
 #
 # A node is a coroutine function of the state, so LangGraph need not be installed here, and graphs
-# run
-# with `ainvoke` or `astream`. Nodes that share one program share prefixes and count as one.
+# run with `ainvoke` or `astream`. Nodes that share one program share prefixes and count as one.
 
 #: Opens what runs one part of a program, and closes it behind it.
 _RuntimeOpener = Callable[[], AbstractAsyncContextManager[Runtime]]

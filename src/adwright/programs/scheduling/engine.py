@@ -216,8 +216,7 @@ class ExecutionEngine(Protocol):
 #
 # An engine that writes for b chains at once takes `step_seconds(b)` for a token of each. Every row
 # added makes all of them slower, and the engine as a whole faster. So an objective is a bound on
-# the
-# seconds of a step, and an engine takes what keeps within the bounds of all that it runs.
+# the seconds of a step, and an engine takes what keeps within the bounds of all that it runs.
 #
 #     tpot        the seconds that were asked for
 #     deadline    what is left of them, over the tokens on the longest way to the output
@@ -231,11 +230,10 @@ class ExecutionEngine(Protocol):
 #                 costs more of everyone's time than it adds in throughput
 #
 # Of n programs with w chains each, b chains at a time are m = max(1, b / w) programs at a time,
-# which
-# are over after (n + m) / 2 times w (p + d(b)) seconds on average, for prompts that take p seconds
-# one after the other and answers that take d(b) = tokens / rate(b). While they run about as many
-# arrive as end, so that n counts twice. Chains that are each a program wait for each other where
-# prompts are long, and the chains of one program do not.
+# which are over after (n + m) / 2 times w (p + d(b)) seconds on average, for prompts that take p
+# seconds one after the other and answers that take d(b) = tokens / rate(b). While they run about as
+# many arrive as end, so that n counts twice. Chains that are each a program wait for each other
+# where prompts are long, and the chains of one program do not.
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,15 @@ from adwright.programs.scheduling.engine import (
 # Which prefixes an engine holds, as far as is known: a radix tree by chained hashes.
 #
 # A chained hash names everything up to its border, so that a node is found by its hash alone, and
-# its
-# parent is held whenever it is. Tenant, model and adapter are in the hash: what two tenants say
-# alike
-# are two nodes. Only leaves that no running chain reads may go, those first whose next use seems
-# farthest (Pan et al., "KVFlow", 2025): a prefix that chains wait for is needed in so many steps;
-# of another is assumed that it comes again after as long as it has not been used (as LRU does); one
-# that only ended programs have read goes at once.
+# its parent is held whenever it is. Tenant, model and adapter are in the hash: what two tenants say
+# alike are two nodes. Only leaves that no running chain reads may go, those first whose next use
+# seems farthest (Pan et al., "KVFlow", 2025): a prefix that chains wait for is needed in so many
+# steps; of another is assumed that it comes again after as long as it has not been used (as LRU
+# does); one that only ended programs have read goes at once.
 #
 # The index of the scheduler is a guess, as the engine may drop what it likes. When it reports that
-# it
-# found less of a prompt than it was thought to hold, then by the same rule it has dropped what was
-# used still longer ago, too (`correct`).
+# it found less of a prompt than it was thought to hold, then by the same rule it has dropped what
+# was used still longer ago, too (`correct`).
 
 
 @dataclass(slots=True)
@@ -667,9 +664,8 @@ class EngineState:
 # A program's graph says in how many steps a prefix is read again. One that the next step reads is
 # pinned; one that is read later is moved to the host's memory where bringing it back is faster than
 # reading it anew, and room is short; one that nobody will read any more is freed. What is said of
-# no
-# prefix is left to the order in which the index lets go (`radix`). Only engines whose contexts are
-# ours obey; for the others it is what the index expects of them.
+# no prefix is left to the order in which the index lets go (`radix`). Only engines whose contexts
+# are ours obey; for the others it is what the index expects of them.
 
 
 class KeepDecision(NamedTuple):

@@ -47,21 +47,18 @@ from adwright.programs.scheduling.order import ChainFailures, ChainQueue, OrderT
 #                           all that runs there takes: its prompt stops each row, its row slows each
 #
 # All terms are seconds of somebody, so that they add without weights: an engine that holds the
-# prefix
-# is passed over only where its queue costs more than reading the prefix elsewhere. Engines that tie
-# are taken by room, then by name. A group needs no term of its own: its members share a prefix,
-# which
-# prefill counts on every engine it would spread to, and it spreads where the queue costs more.
+# prefix is passed over only where its queue costs more than reading the prefix elsewhere. Engines
+# that tie are taken by room, then by name. A group needs no term of its own: its members share a
+# prefix, which prefill counts on every engine it would spread to, and it spreads where the queue
+# costs more.
 #
 # A chain does not always start. It waits at an engine ("park") for a prefix that is just being read
 # there, or for a place where the engine is worth it though another is free; then it need not be
 # looked at again until the engine has something new. It waits no longer than the free one would
-# have
-# cost. Where no engine is free it stays in the queue, whose order may change meanwhile. And where
-# other chains that wait begin as it does, and no engine holds that yet, the beginning is read once
-# ("fill") while all wait for it, unless the engine finds what is in flight by itself or reading
-# takes
-# no longer than a step.
+# have cost. Where no engine is free it stays in the queue, whose order may change meanwhile. And
+# where other chains that wait begin as it does, and no engine holds that yet, the beginning is read
+# once ("fill") while all wait for it, unless the engine finds what is in flight by itself or
+# reading takes no longer than a step.
 
 
 @dataclass(frozen=True)

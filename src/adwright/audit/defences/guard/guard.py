@@ -143,8 +143,7 @@ def _keys(group: TextGroup) -> Iterator[tuple[str, tuple[str, ...]]]:
 # 8. Fewer texts, or none, fall back to the field, then to all.
 #
 # Whatever is learned of texts is cross-fitted: features of one half come from the models of the
-# other
-# half, since a model is never surprised by what it has seen. Letters: N texts, F features.
+# other half, since a model is never surprised by what it has seen. Letters: N texts, F features.
 
 Floats = npt.NDArray[np.float64]
 Change = Callable[[Sequence[GuardText]], Sequence[GuardText]]
@@ -332,9 +331,8 @@ def _loss(x: Floats, labels: Floats, share: Floats, penalty: Floats, weights: Fl
 # Gibberish is what searches over tokens produce: pieces of words, code and marks without order, in
 # several mixtures. Fluent text is what a person or a model would write: orders, claims, reviews,
 # comparisons, floods of keywords, out of rehearsed.toml. Each is put behind, before or into an
-# honest
-# text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked, and no
-# text is searched for. The families and their mixture are our choice.
+# honest text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked,
+# and no text is searched for. The families and their mixture are our choice.
 
 #: What is made up.
 RehearsalKind = Literal["gibberish", "fluent"]
@@ -659,8 +657,8 @@ def _regression(
 #
 # It holds counts of characters, middles and spreads of features, weights and scores: of the texts
 # themselves no more can be read from it than runs of as many characters as the model's order. A
-# guard
-# that another release fitted on other features is refused, since its weights are of something else.
+# guard that another release fitted on other features is refused, since its weights are of something
+# else.
 
 GUARD_KIND = "text-guard"
 _COLUMNS = ("grams", "counts", "histories", "totals", "followers")
