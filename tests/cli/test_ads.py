@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.creative.records.creative import Creative, creatives_table
 from adwright.creative.records.delivery import DeliveryRecord, open_delivery, save_delivery
+from adwright.data.creatives import Creative, creatives_table
 
 META = """Day,Ad ID,Ad name,Campaign ID,Impressions,Link clicks,Amount spent (EUR)
 2026-03-01,120001,Winter coat,77,"1,200",31,14.20

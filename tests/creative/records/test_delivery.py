@@ -17,7 +17,6 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.creative.records.creative import CREATIVES, Creative, creatives_table
 from adwright.creative.records.delivery import (
     DELIVERY,
     KEY,
@@ -30,6 +29,7 @@ from adwright.creative.records.delivery import (
     open_delivery,
     save_delivery,
 )
+from adwright.data.creatives import CREATIVES, Creative, creatives_table
 
 
 def day(number: int) -> date:

@@ -48,8 +48,8 @@ from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.lifetime.delivery_spells import DeliveryRuns, DeliverySpellConfig
 from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable, draw_ids
 from adwright.creative.lifetime.spells import DisplayRecord, SpellConfig, Where
-from adwright.creative.records.creative import SLOTS
 from adwright.creative.records.delivery import DeliveryRecord
+from adwright.data.creatives import SLOTS
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
 
 Floats = npt.NDArray[np.float64]

@@ -30,7 +30,6 @@ from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.creative.records.cells import LARGEST_COUNT, check_links, check_rows, links_of
-from adwright.creative.records.creative import CREATIVES, creatives_table, from_table
 from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import (
     TableInMemory,
@@ -40,6 +39,7 @@ from adwright.data.columns import (
     is_category,
     text_checks,
 )
+from adwright.data.creatives import CREATIVES, creatives_table, from_table
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import as_frame
 from adwright.data.sources.tables import write_table

@@ -25,7 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
-from adwright.creative.records.creative import SLOTS
+from adwright.data.creatives import SLOTS
 
 #: What near-duplicates share: the look of their image, their text, or both.
 Likeness = Literal["image", "text", "both"]

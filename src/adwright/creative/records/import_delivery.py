@@ -19,7 +19,6 @@ import polars as pl
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.creative.records.cells import assign_creatives, check_links, check_rows
-from adwright.creative.records.creative import SLOTS, Creative, creatives_table
 from adwright.creative.records.delivery import (
     KEY,
     DeliveryRecord,
@@ -41,6 +40,7 @@ from adwright.creative.records.export_rows import (
 )
 from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import from_arrow
+from adwright.data.creatives import SLOTS, Creative, creatives_table
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
 

@@ -11,7 +11,7 @@ An empty field is an absent value. `bounds` says how large a table may be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 from adwright.core.atomic import atomic_file
 from adwright.core.errors import SchemaError
 from adwright.data.columns import TIME
+from adwright.data.creatives import SLOTS, Creative, catalogue_rows, creatives_table, from_table
 from adwright.data.ids import warn_of_bad_ids
 from adwright.data.schema import (
     CAMPAIGN_SCHEMA,
@@ -95,8 +96,18 @@ def read_items(
 
 
 def read_creatives(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataFrame:
-    """The creatives of a catalogue; read as `read_events`, checked as `validate_creatives`."""
+    """The creatives of a catalogue; read as `read_events`, checked as `validate_creatives`.
+
+    A table of `write_creatives` is one, too: of each ad the slots are its text, and ads of no item
+    are left out."""
     frame = _opened(path, CREATIVE_SCHEMA, bounds, whole=True).frame
+    names = set(frame.collect_schema().names())
+    if "text" not in names and names & {*SLOTS, "state"}:
+        checks = pl.col("checks_passed")
+        if frame.collect_schema().get("checks_passed") == pl.String:  # of CSV
+            frame = frame.with_columns(checks.str.split(" "))
+        made = reading(path, lambda: from_table(frame.collect(), file=str(path)))
+        return validate_creatives(catalogue_rows(made), file=str(path))
     return reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
 
 
@@ -172,6 +183,15 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
     else:
         with atomic_file(path) as temporary:
             lazy.sink_parquet(temporary, compression="zstd")
+
+
+def write_creatives(path: Path, creatives: Iterable[Creative]) -> None:
+    """Write them as `creatives_table` has them, whole or not at all; in CSV checks are one text.
+    Raises as `creatives_table` and `write_table`."""
+    frame = pl.DataFrame(creatives_table(creatives))
+    if path.suffix.lower() == ".csv":
+        frame = frame.with_columns(pl.col("checks_passed").list.join(" "))
+    write_table(path, frame)
 
 
 def _opened(

@@ -1,24 +1,28 @@
-"""What an ad says and shows: one immutable creative, and tables of them.
+"""What an ad says and shows: the one noun for what is written, judged, edited, served and retired.
 
     first = Creative(headline="Fresh bread", body="Baked at six.", brand="Mill Lane")
-    second = first.edited("shorter body", body="Baked at six")
+    second = first.edited("shorter body", {"body": "Baked at six"}, maker="ann")
     second.parent == first.creative_id
+    creatives_table([first, second])        # `sources.tables.write_creatives` writes it to a file
 
-Scores live elsewhere, keyed by creative and scorer. CREATIVES extends the creatives of a catalogue
+A creative never changes: an edit is another one, which names its parent. Scores live elsewhere,
+keyed by creative and judge. CREATIVES extends the creatives of a catalogue
 (`adwright.data.schema.CREATIVE_SCHEMA`) by the slots of the text and by where a creative comes
-from; `catalogue_rows` and `from_catalogue` lead from one to the other.
+from; `catalogue_rows` leads from one to the other.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
 
-from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.core.config import settings
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.checks import check_unique, in_file
 from adwright.data.columns import TableInMemory, as_polars, check_columns
@@ -27,6 +31,11 @@ from adwright.data.schema import CREATIVE_SCHEMA
 
 #: The parts of an ad's text.
 SLOTS = ("headline", "description", "body", "call_to_action", "brand")
+#: From a draft to its end; empty where nobody says, as of
+#: an ad that a platform exports. Who may move it from one to the next is for the store to say.
+CreativeState = Literal[
+    "", "draft", "in review", "approved", "live", "paused", "stopped", "retired"
+]
 
 CREATIVES = pa.schema(
     [
@@ -35,31 +44,38 @@ CREATIVES = pa.schema(
         CREATIVE_SCHEMA.field("campaign_id"),
         *(pa.field(slot, pa.string()) for slot in SLOTS),
         CREATIVE_SCHEMA.field("image_hash"),  # SHA-256 of the image file
+        pa.field("landing", pa.string()),  # where a click leads
         pa.field("parent", pa.string()),  # creative_id of the one that it was made from
         pa.field("edit", pa.string()),  # what was done to the parent
-        pa.field("model_id", pa.string()),  # the model that wrote or edited it
+        pa.field("maker", pa.string()),  # the model or person that wrote or edited it
         pa.field("checks_passed", pa.list_(pa.string()), nullable=False),
+        pa.field("state", pa.string()),
     ]
 )
+#: `maker` in tables of earlier releases, and in the id.
+_OLD_MAKER = "model_id"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _IDS = ("creative_id", "item_id", "campaign_id", "parent")
+#: What does not make it another creative.
+_APART = ("creative_id", "campaign_id", "checks_passed", "state")
 #: An id of ours: hexadecimal digits of the content's hash.
 _ID_DIGITS = 32
 
 
-@dataclass(frozen=True)
+@settings
 class Creative:
     """An ad as it is shown. Empty means that there is none.
 
     headline, description, body, call_to_action, brand: the text. image_hash: SHA-256 of the image
     file, 64 lower-case hexadecimal digits. item_id: what of the catalogue it advertises.
-    campaign_id: who pays for it. parent: creative_id of the one that it was made from, and edit:
-    what was done to that. model_id: the model that wrote or edited it. checks_passed: names of the
-    checks that this very creative has passed. creative_id: by default a hash of all this but the
-    campaign and the checks, which do not make it another creative.
+    campaign_id: who pays for it. landing: address to which a click leads. parent: creative_id of
+    the one that it was made from, and edit: what was done to that. maker: the model or person that
+    wrote or edited it. checks_passed: names of the checks that this very creative has passed.
+    state: how far it is. creative_id: by default a hash of all this but the campaign, the checks
+    and the state, which do not make it another creative.
 
     Raises ValueInvalidError for an id that is none, an image hash that is no SHA-256, and an edit
-    without a parent.
+    without a parent; ConfigError for an unknown state and what is no text.
     """
 
     headline: str = ""
@@ -70,77 +86,50 @@ class Creative:
     image_hash: str = ""
     item_id: str = ""
     campaign_id: str = ""
+    landing: str = ""
     parent: str = ""
     edit: str = ""
-    model_id: str = ""
+    maker: str = ""
     checks_passed: tuple[str, ...] = ()
+    state: CreativeState = ""
     creative_id: str = ""
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self) if field.name != "checks_passed"):
             value = getattr(self, name)
-            if not isinstance(value, str):
-                raise _refused("a creative holds text", name, value, "pass a str")
             if any("\ud800" <= sign <= "\udfff" for sign in value):
                 raise _refused("half of a surrogate pair", name, value, "write it in UTF-8")
             if value and name in _IDS and (why := why_no_id(value)):
                 raise _refused(f"this is no id: {why}", name, value, "give it another id")
         if self.image_hash and not _SHA256.fullmatch(self.image_hash):
+            hint = "take adwright.core.hashing.sha256_file of the image"
             raise _refused(
-                "the image is named by another hash",
-                "image_hash",
-                self.image_hash,
-                "take adwright.core.hashing.sha256_file of the image",
+                "the image is named by another hash", "image_hash", self.image_hash, hint
             )
         if self.edit and not self.parent:
             raise _refused("an edit has a parent", "edit", self.edit, "call Creative.edited")
-        if not all(isinstance(one, str) for one in self.checks_passed):
-            raise _refused("a check is a name", "checks_passed", self.checks_passed, "pass texts")
-        object.__setattr__(self, "checks_passed", tuple(self.checks_passed))
         if not self.creative_id:
             object.__setattr__(self, "creative_id", self._content_id())
 
-    def edited(
-        self,
-        edit: str,
-        *,
-        model_id: str = "",
-        headline: str | None = None,
-        description: str | None = None,
-        body: str | None = None,
-        call_to_action: str | None = None,
-        brand: str | None = None,
-        image_hash: str | None = None,
-    ) -> Creative:
-        """A new creative with this one as its parent; what is None stays, "" takes a part away.
+    def edited(self, edit: str, changes: Mapping[str, str], *, maker: str = "") -> Creative:
+        """A new creative with this one as its parent: a draft that has passed no checks yet.
 
-        edit: what is done, in a few words. It has passed no checks yet.
-        Raises ValueInvalidError where nothing is said of the edit, or it changes nothing.
+        edit: what is done, in a few words. changes: slots, image_hash and landing; "" takes a part
+        away. Raises ValueInvalidError where nothing is said of the edit, it changes nothing, or
+        what it changes is no part of an ad.
         """
-        given = (headline, description, body, call_to_action, brand, image_hash)
-        names = (*SLOTS, "image_hash")
-        old = [getattr(self, name) for name in names]
-        new = [was if now is None else now for was, now in zip(old, given, strict=True)]
+        parts = (*SLOTS, "image_hash", "landing")
         if not edit.strip():
             raise _refused("an edit says what it does", "edit", edit, "describe it in a few words")
-        if new == old:
+        if unknown := [name for name in changes if name not in parts]:
+            hint = f"an edit changes {', '.join(parts)}"
+            raise _refused("this is no part of an ad", unknown[0], changes[unknown[0]], hint)
+        if all(getattr(self, name) == value for name, value in changes.items()):
             raise _refused(
-                "the edit changes nothing", "edit", edit, f"give one of {', '.join(names)}"
+                "the edit changes nothing", "edit", edit, f"give one of {', '.join(parts)}"
             )
-        parts = dict(zip(names, new, strict=True))
-        return Creative(
-            headline=parts["headline"],
-            description=parts["description"],
-            body=parts["body"],
-            call_to_action=parts["call_to_action"],
-            brand=parts["brand"],
-            image_hash=parts["image_hash"],
-            item_id=self.item_id,
-            campaign_id=self.campaign_id,
-            parent=self.creative_id,
-            edit=edit,
-            model_id=model_id,
-        )
+        new = {"parent": self.creative_id, "edit": edit, "maker": maker, "creative_id": ""}
+        return replace(self, **changes, **new, checks_passed=(), state="draft")  # type: ignore[arg-type]
 
     @property
     def text(self) -> str:
@@ -148,8 +137,10 @@ class Creative:
         return "\n".join(part for slot in SLOTS if (part := getattr(self, slot)))
 
     def _content_id(self) -> str:
-        apart = ("creative_id", "campaign_id", "checks_passed")
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _APART}
+        content[_OLD_MAKER] = content.pop("maker")
+        if not self.landing:  # so that ids of earlier releases hold
+            del content["landing"]
         return content_hash(content)[:_ID_DIGITS]
 
 
@@ -186,6 +177,8 @@ def from_table(table: TableInMemory, *, file: str = "") -> tuple[Creative, ...]:
     for what `Creative` refuses, and for an id that comes twice.
     """
     frame = as_polars(table)
+    if _OLD_MAKER in frame.columns and "maker" not in frame.columns:
+        frame = frame.rename({_OLD_MAKER: "maker"})
     types = dict(frame.schema)
     check_columns({"checks_passed": pl.Null(), **types}, CREATIVES, file)
     for name, dtype in types.items():
@@ -205,12 +198,22 @@ def from_table(table: TableInMemory, *, file: str = "") -> tuple[Creative, ...]:
         if cells["creative_id"] is None:
             raise _at(file, row, "creative_id", None, "creative_id must not be empty", "fill it in")
         checks = tuple(cells.pop("checks_passed", None) or ())
+        known = {name: value for name, value in cells.items() if value}
         try:
-            known = {name: value or "" for name, value in cells.items()}
             made.append(Creative(checks_passed=checks, **known))
         except ValueInvalidError as error:
             raise _at(file, row, error.column, error.value, error.what, error.hint) from error
+        except ConfigError as error:
+            raise _at(file, row, "state", cells["state"], error.what, error.hint) from error
     return tuple(made)
+
+
+def catalogue_rows(creatives: Iterable[Creative]) -> pl.DataFrame:
+    """Those of an item, in the columns of `CREATIVE_SCHEMA`, as a catalogue and the store take
+    them; text: all slots, a line each."""
+    columns = CREATIVE_SCHEMA.names
+    rows = [[getattr(one, name) or None for name in columns] for one in creatives if one.item_id]
+    return pl.DataFrame(rows, dict.fromkeys(columns, pl.String), orient="row")
 
 
 def _refused(what: str, column: str, value: object, hint: str) -> ValueInvalidError:
