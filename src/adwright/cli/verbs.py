@@ -115,6 +115,7 @@ def _command(function: Callable[..., None], text: str | None, by_place: str) -> 
     options: list[inspect.Parameter] = []
     groups: dict[str, tuple[Any, list[str]]] = {}
     old = f"{by_place}_by_place"
+    needed = set[str]()
     for one in inspect.signature(function).parameters.values():
         hint = hints[one.name]
         if hasattr(getattr(hint, "__post_init__", None), "checks"):
@@ -124,6 +125,7 @@ def _command(function: Callable[..., None], text: str | None, by_place: str) -> 
             continue
         about = said.get(one.name, ("", COMMON.get(one.name, "")))
         if one.name == by_place:
+            needed |= {by_place} if one.default is one.empty else set()
             kept = Annotated[Path | None, typer.Argument(hidden=True, metavar="")]
             options.append(one.replace(name=old, annotation=kept, default=None))
             one, hint = one.replace(default=None), Path | None  # noqa: PLW2901
@@ -136,7 +138,7 @@ def _command(function: Callable[..., None], text: str | None, by_place: str) -> 
             if before is not None and given[by_place] is None:
                 _tell_renamed(f"{before} without a name", f"--{by_place} {before}")
                 given[by_place] = before
-            if given[by_place] is None:
+            if given[by_place] is None and by_place in needed:
                 where = f"--{by_place}"
                 raise ConfigError("no destination is named", where=where, hint=f"add {where} PATH")
         for name, (cls, names) in groups.items():

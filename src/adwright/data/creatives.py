@@ -129,7 +129,7 @@ class Creative:
                 "the edit changes nothing", "edit", edit, f"give one of {', '.join(parts)}"
             )
         new = {"parent": self.creative_id, "edit": edit, "maker": maker, "creative_id": ""}
-        return replace(self, **changes, **new, checks_passed=(), state="draft")  # type: ignore[arg-type]
+        return replace(self, **changes, **new, checks_passed=(), state="draft")
 
     @property
     def text(self) -> str:

@@ -7,10 +7,19 @@ import pytest
 
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import Drafts, ReviewDecision
-from adwright.authoring.writer.exporting import changes_in, export_texts, texts_of, undo_export
+from adwright.authoring.writer.exporting import (
+    changes_in,
+    creatives_of,
+    export_texts,
+    texts_of,
+    undo_export,
+)
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.products import read_products
 from adwright.core.errors import DataError, ResourceError
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import read_ads
+from adwright.data.sources.tables import read_creatives, write_creatives
 from tests.support.writing import Teller, opened
 
 SHOPIFY = (
@@ -97,3 +106,20 @@ def test_without_a_decision_there_is_nothing_to_export(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="no approved text"):
         export_texts(tmp_path / "out", tmp_path / "new.csv")
+
+
+def test_texts_are_ads_that_can_be_judged_and_sold(out: Path, tmp_path: Path) -> None:
+    with closing(Drafts.open(out)) as drafts:
+        drafts.decide(ReviewDecision("tea", "headline", 0, "edit", "My tea", reviewer="Ann"))
+        approved, ads = creatives_of(drafts), creatives_of(drafts, "all")
+    draft, edited = (one for one in approved if one.item_id == "tea")
+    assert draft.headline.startswith("Fresh ")
+    assert (draft.state, edited.state) == ("draft", "approved")
+    assert (edited.headline, edited.parent, edited.maker) == ("My tea", draft.creative_id, "Ann")
+    assert edited.description == draft.description
+    assert {one.state for one in ads} == {"draft", "in review", "approved"}
+    write_creatives(tmp_path / "ads.parquet", ads)
+    table = read_ads(tmp_path / "ads.parquet")
+    assert table.ids == tuple(one.creative_id for one in ads)
+    assert table.records[0] == AdRecord.of(ads[0])
+    assert read_creatives(tmp_path / "ads.parquet")["item_id"].to_list().count("tea") == 3

@@ -15,6 +15,10 @@ def test_the_table_gets_its_texts_and_gives_them_back(job: Path, tmp_path: Path)
     assert path.read_text() == ("id,title,colour,headline_1\np1,Tea,green,\np2,Cup,red,My cup\n")
     assert "--force" in call("author", "export", job, path, "--all", code=2)
     assert "2 texts in" in call("author", "export", job, path, "--all", "--force")
+    ads = tmp_path / "ads.csv"
+    assert "ads in" in call("author", "export", job, "--all", "--creatives", ads)
+    assert ads.read_text().count("My cup") == 1
+    assert "nothing is to be written" in call("author", "export", job, code=2)
     assert "as it was before" in call("author", "undo", job, "--export")
     assert path.read_text().endswith("p1,Tea,green,\np2,Cup,red,My cup\n")
 

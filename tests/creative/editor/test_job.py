@@ -14,6 +14,7 @@ from PIL import Image
 import adwright
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ResumeError
+from adwright.core.hashing import sha256_file
 from adwright.creative.editor.edit_kinds import EditContext, Exposure, FaceMove, ProtectedBox
 from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan
@@ -619,6 +620,10 @@ def test_a_job_goes_on_where_it_was_killed(
     assert log.check().entries == len(edited)
     assert json.loads((out / "edits.json").read_text("utf-8"))["counts"]["refused"] == 1
     assert "5 ads" in again.text()
+    children = read_ads(out / "creatives.parquet")
+    assert children.frame["parent"].to_list() == [one.ad for one in edited]
+    hashes = [sha256_file(out / one.output) for one in edited]
+    assert children.frame["image_hash"].to_list() == hashes
     with pytest.raises(ResumeError, match="another settings"):
         edit_ads(table, [runs["a"], runs["b"]], out, approver="Ada", second=runs["c"])
 

@@ -18,7 +18,7 @@ from adwright.core.errors import ConfigError, DataError, ResumeError
 from adwright.creative.judging import Judgements
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.seed import report as pages
-from adwright.creative.seed.improve import improve
+from adwright.creative.seed.improve import changed_creatives, improve
 from adwright.creative.seed.measures import Measured, StepCost, TextMeasures
 from adwright.creative.seed.pool import KnownAd, SeedBudget, SeedData, run_parts
 from adwright.creative.seed.report import RoundResult, SeedReport, write_report
@@ -409,6 +409,10 @@ def test_an_ad_is_changed_where_both_judges_agree(folder_improve: Path) -> None:
         assert one.own.low <= one.own.value <= one.own.high
         assert one.as_json()["text"] == one.text
     assert all(0 <= one.usable <= 8 for one in found)
+    made = changed_creatives([ad.brief.id for ad in ADS], ADS, found, maker="SEED")
+    texts = {one.brief: one.text for one in found if one.changed}
+    assert {one.parent: one.headline for one in made} == texts
+    assert {one.maker for one in made} == {"SEED"}
 
 
 def test_the_second_judge_can_refuse_all(folder_improve: Path) -> None:

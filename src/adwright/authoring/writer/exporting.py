@@ -13,14 +13,14 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from adwright.authoring.checks.limits import brands_of
 from adwright.authoring.writer.asking import OpenedWriter
 from adwright.authoring.writer.config import WriteConfig
-from adwright.authoring.writer.drafts import JOURNAL, Drafts, make_plan
+from adwright.authoring.writer.drafts import JOURNAL, Draft, Drafts, TextStatus, make_plan
 from adwright.authoring.writer.products import (
     Change,
     ProductTable,
@@ -29,9 +29,11 @@ from adwright.authoring.writer.products import (
     write_back,
 )
 from adwright.authoring.writer.recipe import recipe_of, require_same_recipe
+from adwright.authoring.writer.slots import SLOTS
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text, resource_error
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import sha256_file
+from adwright.data.creatives import Creative, CreativeState
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.open_model import LmSpec, adapter_hash
@@ -60,6 +62,73 @@ def texts_of(drafts: Drafts, which: ExportWhich = "approved") -> dict[tuple[str,
         if state.status in wanted:
             found.setdefault(key[:2], []).append(drafts.text(key))
     return found
+
+
+#: A written text -> the slot of an ad that it fills.
+_PLACES = {
+    "headline": "headline",
+    "title": "headline",
+    "long_headline": "headline",
+    "description": "description",
+    "short_description": "description",
+    "meta_description": "description",
+    "primary_text": "body",
+}
+
+
+def creatives_of(drafts: Drafts, which: ExportWhich = "approved") -> list[Creative]:
+    """The written texts as ads: one a product and variant, with its brand and landing item.
+
+    A text whose slot another text of the variant has taken is an ad of its own; labels are none.
+    What a person edited has as its parent the ad that the model wrote, which is among them.
+    """
+    ads: list[Creative] = []
+    open_ads: dict[tuple[str, int], list[dict[str, Draft]]] = {}
+    statuses: dict[TextStatus, CreativeState] = {"approved": "approved", "edited": "approved"}
+    if which == "all":
+        statuses["unreviewed"] = "in review"
+    order = list(SLOTS)
+    for key in sorted(drafts.states(), key=lambda one: (one[0], one[2], order.index(one[1]))):
+        product, slot, variant = key
+        if slot in _PLACES and drafts.states()[key].status in statuses:
+            some = open_ads.setdefault((product, variant), [])
+            free = next((one for one in some if _PLACES[slot] not in one), None)
+            if free is None:
+                some.append(free := {})
+            free[_PLACES[slot]] = drafts.draft(key)
+    for (name, _), some in open_ads.items():
+        known = drafts.product(name)
+        for texts in some:
+            ads += _as_ads(drafts, texts, known.brand if known else "", name, statuses)
+    return ads
+
+
+def _as_ads(
+    drafts: Drafts,
+    texts: Mapping[str, Draft],
+    brand: str,
+    item: str,
+    statuses: Mapping[TextStatus, CreativeState],
+) -> Iterator[Creative]:
+    """The ad of these texts as the model wrote it, and behind it what a person made of it."""
+    by = next(iter(texts.values())).provenance
+    clean = all(one.severity != "error" for draft in texts.values() for one in draft.findings)
+    states = [statuses[drafts.states()[draft.key].status] for draft in texts.values()]
+    written = Creative(
+        **{slot: draft.text for slot, draft in texts.items()},
+        brand=brand,
+        item_id=item,
+        maker=" + ".join(filter(None, (by.model, by.adapter))),
+        checks_passed=("authoring",) if clean else (),
+        state="in review" if "in review" in states else "approved",
+    )
+    decisions = {slot: drafts.decision(draft.key) for slot, draft in texts.items()}
+    edits = {slot: one for slot, one in decisions.items() if one and one.kind == "edit"}
+    yield replace(written, state="draft") if edits else written
+    if edits:
+        reviewer = next(iter(edits.values())).reviewer
+        changes = {slot: one.text for slot, one in edits.items()}
+        yield replace(written.edited("in review", changes, maker=reviewer), state=written.state)
 
 
 def changes_in(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import typer
 
 from adwright.cli.shared import allowed_to_replace, show_table
 from adwright.core.config import Natural
+from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.exporting import ExportWhich
@@ -47,7 +49,8 @@ def diff(
 def export(
     folder: Path,
     *,
-    out: Path,
+    out: Path | None = None,
+    creatives: Path | None = None,
     every: bool = False,
     products: Path | None = None,
     force: bool = False,
@@ -58,15 +61,33 @@ def export(
     `adwright author undo --export` takes the last export back.
 
         adwright author export drafts --out shop_new.csv
+        adwright author export drafts --all --creatives ads.parquet
 
     Options:
         folder: Folder that `adwright author write` wrote to.
         out: The new table: .csv, .tsv, .txt, .jsonl or .parquet.
+        creatives: Table of the ads that the texts make, .parquet or .csv, with who wrote each and
+            from which it was made: `adwright creative score` judges them, `data import` takes them.
         every (--all): Drafts that wait for a decision, too; never rejected ones.
         products: The table, where it is no longer where the job found it.
     """
-    from adwright.authoring.writer.exporting import export_texts
+    from adwright.authoring.writer.exporting import creatives_of, export_texts
 
+    if creatives is not None:
+        from adwright.authoring.writer.drafts import Drafts
+        from adwright.data.sources.tables import write_creatives
+
+        allowed_to_replace(creatives, force=force)
+        with closing(Drafts.open(folder, reading_only=True)) as drafts:
+            ads = creatives_of(drafts, "all" if every else "approved")
+        write_creatives(creatives, ads)
+        typer.echo(f"{len(ads):,} ads in {creatives}")
+    if out is None:
+        if creatives is None:
+            raise ConfigError(
+                "nothing is to be written", where="--out", hint="name --out, --creatives or both"
+            )
+        return
     allowed_to_replace(out, force=force)
     which: ExportWhich = "all" if every else "approved"
     done = export_texts(folder, out, which=which, products=products)

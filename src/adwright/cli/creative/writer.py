@@ -107,6 +107,7 @@ def improve(
     *,
     model: Path,
     out: Path | None = None,
+    creatives: Path | None = None,
     samples: Count = 8,
     columns: str | None = None,
     id_column: str | None = None,
@@ -129,6 +130,8 @@ def improve(
             one such file.
         model: Run of `creative train seed`.
         out: Table, .csv or .parquet; else some are shown.
+        creatives: Table of the new ads alone, .parquet or .csv, each with its original as its
+            parent: `adwright creative score` judges them.
         samples: Written for each ad.
         columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
             seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
@@ -144,7 +147,7 @@ def improve(
 
     from adwright.core.errors import ConfigError
     from adwright.creative.seed.improve import rewrite
-    from adwright.data.sources.tables import write_table
+    from adwright.data.sources.tables import write_creatives, write_table
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise ConfigError("ads are written as CSV or Parquet", where=str(out), hint="ads.csv")
@@ -153,8 +156,8 @@ def improve(
     if dry_run:
         typer.echo(f"{len(table):,} ads, {samples} would be written for each")
         return
-    if out is not None:
-        allowed_to_replace(out, force=force)
+    for place in filter(None, (out, creatives)):
+        allowed_to_replace(place, force=force)
     done = rewrite(table, model, samples=samples, offline=offline)
     changed = sum(one.changed for one in done.found)
     rows = [
@@ -175,6 +178,9 @@ def improve(
         f"{changed:,} of {len(done.found):,} ads are better by both judges"
         + (f"; {done.left:,} lack what such an ad needs, or stand here twice" if done.left else "")
     )
+    if creatives is not None:
+        write_creatives(creatives, done.creatives)
+        typer.echo(f"{len(done.creatives):,} ads in {creatives}")
     if out is None:
         names = ("creative_id", "original", "text")
         cells = [[str(row[name]) for name in names] for row in rows[:_SHOWN]]

@@ -107,6 +107,7 @@ from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdTable, media_kind, read_ads
 from adwright.creative.records.describe import Describer, describe_table
 from adwright.creative.records.media import SeeingSettings, is_animation, opened_media
+from adwright.data.sources.tables import write_creatives
 
 
 @dataclass(frozen=True, eq=False)
@@ -502,6 +503,17 @@ class PreparedJob:
         notes = [self.rule(), f"Every change of a number is a {ESTIMATE}."]
         notes += [] if self.signed else [f"The pictures are {_TEST_KEY}."]
         notes += [] if tools.faces is None else [f"Of faces, {tools.faces.sentence()}."]
+        children = [
+            ad.record.creative(ad.id, one.sha256).edited(
+                one.reason or "picture edited",
+                {"image_hash": sha256_file(folder.path / one.output)},
+                maker=f"adwright creative edit: {one.method}",
+            )
+            for ad, one in zip(self.ads, outcomes, strict=True)
+            if one.status == "edited"
+        ]
+        if children:
+            write_creatives(folder.path / "creatives.parquet", children)
         return EditRun(tuple(outcomes), folder.path, write_summary(folder, outcomes, notes), before)
 
 

@@ -41,6 +41,7 @@ import pyarrow as pa
 from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.columns import from_arrow
+from adwright.data.creatives import Creative
 from adwright.data.sources.tables import write_table
 
 AdKind = Literal["text", "image", "video"]
@@ -113,6 +114,23 @@ class AdRecord:
         """All that is to be read in it, a part a line: title, words, text on the screen."""
         shown = [line for scene in self.scenes for line in scene.words]
         return "\n".join(part for part in (self.title, self.words, *shown) if part)
+
+    @classmethod
+    def of(cls, creative: Creative) -> AdRecord:
+        """What a creative says; nobody has looked at its picture."""
+        slots = (creative.description, creative.body, creative.call_to_action)
+        kind: AdKind = "image" if creative.image_hash else "text"
+        return cls(kind, creative.brand, creative.headline, "\n".join(filter(None, slots)))
+
+    def creative(self, id: str, image_hash: str = "") -> Creative:
+        """The ad as a creative of that id: title and words as headline and body."""
+        return Creative(
+            headline=self.title,
+            body=self.words,
+            brand=self.brand,
+            image_hash=image_hash,
+            creative_id=id,
+        )
 
 
 def _check_tuples(record: Scene | AdRecord) -> None:

@@ -41,6 +41,7 @@ from adwright.creative.seed.round_files import read_json
 from adwright.creative.seed.rounds import run_seed
 from adwright.creative.seed.texts import AdFilters, BriefKind, CopyIndex, answer_of, record_of
 from adwright.creative.seed.writer import SeedWriter, TunedWriter, WrittenAds, write_ads
+from adwright.data.creatives import Creative
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 from adwright.lm.sentence_encoder import SentenceEncoder
@@ -167,11 +168,13 @@ _TOKENS = 64
 @dataclass(frozen=True)
 class Rewritten:
     """ids: of the ads that could be written anew, those that have all that their kind needs.
-    found: what may take their place. left: how many ads had not."""
+    found: what may take their place. left: how many ads had not. creatives: those that changed,
+    each with its original as its parent."""
 
     ids: tuple[str, ...]
     found: tuple[ImprovedAd, ...]
     left: int
+    creatives: tuple[Creative, ...] = ()
 
 
 def train_writer(
@@ -214,7 +217,23 @@ def rewrite(table: AdTable, out: Path, *, samples: int = 8, offline: bool = Fals
         writer = TunedWriter(model=asked["model"], offline=offline)
         found = improve(ads, out, config, writer, *judges, samples=samples)
     ids = tuple(rows[ad.brief.id] for ad in ads)
-    return Rewritten(ids, found, len(table) - len(ads))
+    made = changed_creatives(ids, ads, found, maker=f"SEED on {asked['model']}")
+    return Rewritten(ids, found, len(table) - len(ads), made)
+
+
+def changed_creatives(
+    ids: Sequence[str], ads: Sequence[KnownAd], found: Sequence[ImprovedAd], *, maker: str
+) -> tuple[Creative, ...]:
+    """Those that were written anew, each a child of the ad of its id."""
+    return tuple(
+        ad.record.creative(id).edited(
+            "written anew, to be remembered better",
+            {"headline" if ad.brief.kind in ("slogan", "headline") else "body": one.text},
+            maker=maker,
+        )
+        for id, ad, one in zip(ids, ads, found, strict=True)
+        if one.changed
+    )
 
 
 @contextmanager
