@@ -14,8 +14,8 @@ from adwright.authoring.checks.limits import Finding
 from adwright.authoring.tasks import Product
 from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.console.app import create_console_app
-from adwright.console.review.checking import Checked, RoomTaken
-from adwright.console.shell.config import ConsoleConfig
+from adwright.console.review import Checked, RoomTaken
+from adwright.console.shell import ConsoleConfig
 from tests.support.service.small_shop import Client, running
 
 TOKEN = "token-of-the-tests"

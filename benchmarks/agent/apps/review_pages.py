@@ -17,7 +17,7 @@ import polars as pl
 from adwright.authoring.tasks import Product
 from adwright.authoring.writer.drafts import Draft, Drafts
 from adwright.console.app import create_console_app
-from adwright.console.shell.config import ConsoleConfig
+from adwright.console.shell import ConsoleConfig
 from adwright.core.assets import asset
 from adwright.web.server import on_loopback
 from tests.support.review_page import WordChecks

@@ -10,30 +10,263 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from adwright.authoring.describe.review import CRITERIA, Choice
 from adwright.authoring.writer.drafts import Drafts
-from adwright.console.pairwise.routes import pairs_router
-from adwright.console.pairwise.table import PairTable
-from adwright.console.review.checking import DraftChecker
-from adwright.console.review.desk import ReviewDesk
-from adwright.console.review.queue import ReviewQueue
-from adwright.console.review.routes import review_router
-from adwright.console.shell.assets import load_assets
-from adwright.console.shell.config import ConsoleConfig
-from adwright.console.shell.pages import Pages, see_other
-from adwright.console.shell.reviewers import by_name_and_key, name_of, set_name
-from adwright.console.shell.state import ConsoleState, Posted, State
+from adwright.console.pairs import PairTable
+from adwright.console.review import (
+    REASONS,
+    TEXT_LENGTH,
+    DoneView,
+    DraftChecker,
+    DraftView,
+    Moved,
+    QueueFilter,
+    ReviewDesk,
+    ReviewQueue,
+    facts_of,
+    origin_of,
+    read_filter,
+    told_of,
+)
+from adwright.console.shell import (
+    ConsoleConfig,
+    ConsoleState,
+    Form,
+    Pages,
+    Posted,
+    Reviewer,
+    State,
+    by_name_and_key,
+    load_assets,
+    name_of,
+    see_other,
+    set_name,
+)
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError
 from adwright.web.errors import ApiError, allowed_methods
 from adwright.web.gate import Gate, ServiceMetrics
 from adwright.web.server import Connections
 
-_router = APIRouter()
+_router = APIRouter(default_response_class=Response)
+
+# --------------------------------------------------------------------------------------------------
+# The addresses of the blind comparison.
+#
+# GET  /pairs       the first pair that the rater has not judged, or that all are
+# GET  /pairs/7     a pair, in the order of this rater
+# POST /pairs/7     which is better, and scores; then the next pair
+
+_CHOICES: dict[str, Choice] = {"left": "left", "right": "right", "tie": "tie"}
+_SCORES = "12345"
+
+
+async def _table(request: Request) -> PairTable:
+    table: PairTable | None = request.app.state.pairs
+    if table is None:
+        hint = "start `adwright author review` with --pairs or --against"
+        raise ApiError(404, "there is nothing to compare", hint=hint)
+    return table
+
+
+async def _rater(reviewer: Reviewer) -> str:
+    if not reviewer:
+        raise ApiError(422, "a judgement needs a name", hint="type one at the top of the page")
+    return reviewer
+
+
+Table = Annotated[PairTable, Depends(_table)]
+Rater = Annotated[str, Depends(_rater)]
+
+
+@_router.get("/pairs")
+def pairs(request: Request, state: State, table: Table, rater: Rater) -> Response:
+    """The first pair that is not judged."""
+    number = table.next_open(rater)
+    if number is not None:
+        return see_other(f"/pairs/{number}")
+    judged, total = table.progress(rater)
+    values = {"judged": judged, "total": total, **state.known(rater, "pairs")}
+    return state.pages.page(request, "pairs_done.html", values)
+
+
+@_router.get("/pairs/{number}")
+def pair(request: Request, number: str, state: State, table: Table, rater: Rater) -> Response:
+    """A pair."""
+    view = table.view(rater, _number(number, "pair"))
+    values = {"view": view, "criteria": CRITERIA, **state.known(rater, "pairs")}
+    return state.pages.page(request, "pair.html", values)
+
+
+@_router.post("/pairs/{number}")
+def judge(number: str, table: Table, rater: Rater, form: Posted) -> Response:
+    """Take a judgement, and go on to the next pair."""
+    at, choice = _number(number, "pair"), _CHOICES.get(form.one("choice", most=10))
+    if choice is None:
+        raise ApiError(422, "which one is better?", hint="choose A, B, or that neither is")
+    table.judge(rater, at, form.one("pair", most=64), choice, _rubric(form))
+    following = table.next_open(rater, behind=at)
+    return see_other("/pairs" if following is None else f"/pairs/{following}")
+
+
+def _rubric(form: Form) -> dict[str, tuple[int, int]]:
+    """The scores of the criteria of which both texts have one."""
+    found = {}
+    for name in CRITERIA:
+        left, right = (form.one(f"{name}-{side}", most=1) for side in ("left", "right"))
+        if left and right and left in _SCORES and right in _SCORES:
+            found[name] = int(left), int(right)
+        elif left or right:
+            raise ApiError(422, f"{name} needs a score of each text", hint="1 to 5, or neither")
+    return found
+
+
+def _number(text: str, what: Literal["pair", "draft"] = "draft") -> int:
+    """A number of an address. Raises ApiError 404 for what is none."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        back = "pairs" if what == "pair" else "queue"
+        raise ApiError(404, f"there is no {what} of this number", hint=f"go back to the {back}")
+    return int(text)
+
+
+# --------------------------------------------------------------------------------------------------
+# The addresses of the queue.
+#
+# GET  /                   a page of the queue, by the filter in the address
+# GET  /progress           how far the review is, for a page that asks again and again
+# GET  /drafts/7           a draft
+# POST /drafts/7           approve, edit, reject, undo; then the next draft
+# POST /drafts/7/check     what checks say of a text that is being edited
+
+_DONE = {
+    "approve": "Approved",
+    "edit": "Saved the edit of",
+    "reject": "Rejected",
+    "undo": "Took back the decision about",
+}
+
+
+@dataclass(frozen=True)
+class _Review:
+    """A request for a page of the queue: who asks, and which drafts the address shows."""
+
+    request: Request
+    state: ConsoleState
+    desk: ReviewDesk
+    shown: QueueFilter
+    reviewer: str
+
+    def page(self, view: DraftView, text: str = "", *, moved: bool = False) -> Response:
+        """The page of a draft. text: what the field for an edit holds; empty for the text itself.
+        moved: the draft is not any more what the reviewer saw."""
+        desk, shown = self.desk, self.shown
+        with desk.queue.turn():
+            before = desk.queue.beside(shown, view.number, back=True)
+            after = desk.queue.beside(shown, view.number)
+            counts = desk.queue.counts(failed=False)
+        values = {
+            "view": view,
+            "counts": counts,
+            "shown": shown,
+            "before": before,
+            "after": after,
+            "editing": text or view.text,
+            "length": TEXT_LENGTH,
+            "reasons": REASONS,
+            "origin": origin_of(view.draft),
+            "facts": facts_of(view.product),
+            "told": told_of(view.draft),
+            "moved": moved,
+            "done": None if moved else self.done(),
+            **self.state.known(self.reviewer, "drafts"),
+        }
+        return self.state.pages.page(
+            self.request, "draft.html", values, status=409 if moved else 200
+        )
+
+    def done(self) -> DoneView | None:
+        """What was just done, by the address."""
+        query = self.request.query_params
+        words = _DONE.get(query.get("did", ""))
+        if words is None:
+            return None
+        try:
+            return self.desk.done(_number(query.get("done", "")), words)
+        except ApiError:
+            return None
+
+
+async def _review(request: Request, state: State, reviewer: Reviewer) -> _Review:
+    shown = read_filter(request.query_params)
+    return _Review(request, state, request.app.state.desk, shown, reviewer)
+
+
+Review = Annotated[_Review, Depends(_review)]
+
+
+@_router.get("/")
+def queue(review: Review) -> Response:
+    """A page of the queue."""
+    page, state = _number(review.request.query_params.get("page", "1")), review.state
+    place, rows, counts, slots = review.desk.listed(review.shown, page, state.config.rows)
+    values = {
+        "place": place,
+        "rows": rows,
+        "counts": counts,
+        "slots": slots,
+        "shown": review.shown,
+        "done": review.done(),
+        **state.known(review.reviewer, "drafts"),
+    }
+    return state.pages.page(review.request, "queue.html", values)
+
+
+@_router.get("/progress")
+def progress(request: Request, state: State) -> Response:
+    """How far the review is, for a page that is open for long."""
+    return state.pages.fragment("progress.html", {"counts": request.app.state.desk.counts()})
+
+
+@_router.get("/drafts/{number}")
+def draft(number: str, review: Review) -> Response:
+    """A draft."""
+    return review.page(review.desk.view(_number(number)))
+
+
+@_router.post("/drafts/{number}")
+def decide(number: str, review: Review, form: Posted) -> Response:
+    """Decide about a draft, and go on to the next one; where it has moved, show it again."""
+    at, action = _number(number), form.one("action", most=20)
+    desk, shown = review.desk, review.shown
+    try:
+        desk.act(at, action, form, review.reviewer)
+    except Moved as moved:
+        return review.page(moved.view, moved.text, moved=True)
+    following: int | None = at
+    if action != "undo":
+        with desk.queue.turn():
+            following = desk.queue.following(shown, at)
+    place = "/" if following is None else f"/drafts/{following}"
+    return see_other(place + shown.query({"done": at, "did": action}))
+
+
+@_router.post("/drafts/{number}/check")
+def check(number: str, review: Review, form: Posted) -> Response:
+    """What checks say of a text: alone for a script, else the page with the text in it."""
+    text = form.one("text", most=TEXT_LENGTH)
+    view = review.desk.view(_number(number), text)
+    if "hx-request" in review.request.headers:
+        return review.state.pages.fragment("checked.html", {"view": view})
+    return review.page(view, text)
+
+
 _log = logging.getLogger("adwright.service")
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -66,9 +299,13 @@ def create_console_app(
     app.state.service = ConsoleState(config, pages, assets, has_pairs=pairs is not None)
     app.state.desk = ReviewDesk(ReviewQueue(drafts), checker)
     app.state.pairs = pairs
-    for router in (_router, review_router, pairs_router):
-        app.include_router(router)
-    _add_error_pages(app)
+    app.include_router(_router)
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return pages.refusal(request, _told(request, error))
+
+    for kind in (ApiError, HTTPException, RequestValidationError, AdwrightError, Exception):
+        app.add_exception_handler(kind, on_error)
     limits = config.gate()
     app.state.connections = Connections(limits, metrics)
     app.add_middleware(
@@ -102,17 +339,6 @@ async def call_oneself(state: State, form: Posted) -> Response:
     answer = see_other("/pairs" if form.one("room", most=20) == "pairs" else "/")
     set_name(answer, name)
     return answer
-
-
-def _add_error_pages(app: FastAPI) -> None:
-    """Answer every error with a page."""
-    pages: Pages = app.state.service.pages
-
-    async def on_error(request: Request, error: Exception) -> Response:
-        return pages.refusal(request, _told(request, error))
-
-    for kind in (ApiError, HTTPException, RequestValidationError, AdwrightError, Exception):
-        app.add_exception_handler(kind, on_error)
 
 
 def _told(request: Request, error: Exception) -> ApiError:

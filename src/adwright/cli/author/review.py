@@ -19,8 +19,8 @@ from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.drafts import Drafts
-    from adwright.console.pairwise.table import PairTable
-    from adwright.console.shell.config import ConsoleConfig
+    from adwright.console.pairs import PairTable
+    from adwright.console.shell import ConsoleConfig
 
 
 #: The environment variable that holds the key of the pages.
@@ -90,7 +90,7 @@ def review(
             where="--judgements",
             hint="add --pairs, or --against FOLDER",
         )
-    from adwright.console.shell.config import ConsoleConfig
+    from adwright.console.shell import ConsoleConfig
     from adwright.web.gate import LOCAL_HOSTS
 
     config = ConsoleConfig(
@@ -125,7 +125,7 @@ def _serve(
     open_page: bool,
 ) -> None:
     from adwright.console.app import create_console_app
-    from adwright.console.review.job_checks import JobChecks
+    from adwright.console.review import JobChecks
     from adwright.web.server import listen, serve
 
     host, port = place
@@ -160,8 +160,7 @@ def _table(
     """What is compared. drawn: pairs at most, and the seed."""
     from adwright.authoring.describe.review import JudgementFile
     from adwright.authoring.writer.drafts import Drafts
-    from adwright.console.pairwise.pairs import pairs_of_jobs, pairs_of_shop
-    from adwright.console.pairwise.table import PairTable
+    from adwright.console.pairs import PairTable, pairs_of_jobs, pairs_of_shop
     from adwright.core.clock import SystemClock
 
     sample, seed = drawn

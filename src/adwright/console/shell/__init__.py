@@ -1,1 +1,0 @@
-"""What all pages share: how they are drawn, who asks, what a form may send."""
