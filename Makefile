@@ -14,7 +14,7 @@ WORKERS ?= 2
 BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick browser phone lint docs bench lock sbom install-locked clean
+.PHONY: help demo test quick browser lint docs bench lock sbom install-locked clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,17 +41,6 @@ browser: ## the distribution's Chromium, in which pages are tested; asks apt-get
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core > /dev/null && \
 	    command -v chromium; }
-
-# Installed, adbd would be a service that gives a root shell to whoever reaches this machine.
-ADBD := build/adbd/usr/lib/android-sdk/platform-tools/adbd
-phone: ## the distribution's adb, and its adbd in build/, with which phones are tested; as root
-	@test -x $(ADBD) && command -v adb || \
-	  { test "$$(id -u)" = 0 || { echo "install adb as root: sudo make phone"; exit 1; }; \
-	    command -v apt-get > /dev/null || { echo "there is no apt-get: install adb yourself"; exit 1; }; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	      apt-get install -y -qq --no-install-recommends adb iproute2 > /dev/null && \
-	    mkdir -p build && cd build && apt-get download -qq adbd && dpkg -x adbd_*.deb adbd && \
-	    rm adbd_*.deb && command -v adb; }
 
 lint: $(VENV)/.installed-dev ## style, types, floors and declared dependencies
 	$(BIN)/ruff check .

@@ -68,7 +68,7 @@ MECHANISMS = (
             )
         ),
         {
-            "agent/android/adb.py": "a command that ends, whose answer is waited for",
+            "agent/drivers/phone_check.py": "a command that ends, whose answer is waited for",
             "core/assets.py": "a command that ends, whose answer is waited for",
         },
     ),

@@ -28,7 +28,6 @@ LOGIN = "http://h/login"
         ("GET", "http://h/a", "popup", "popup"),
         ("GET", "http://h/a", "download", "download"),
         ("GET", "http://h/a", "worker", "worker"),
-        ("TAP", "http://h/a", "touch", "touch"),
         ("GET", "https://h/a", "page", "origin"),
         ("GET", "http://h:8080/a", "page", "origin"),
         ("GET", "http://h.evil/a", "redirect", "origin"),

@@ -82,20 +82,3 @@ def test_a_public_name_must_not_lead_inside() -> None:
     assert not check_addresses("shop.example", [], RULES).allowed
     assert check_addresses("intern.example", ["10.0.0.1"], rules).allowed
     assert check_addresses("127.0.0.1", ["127.0.0.1"], RULES).allowed
-
-
-def test_an_app_of_a_phone_is_an_origin_by_its_package() -> None:
-    rules = OriginRules(("android-app://com.shop.ads",))
-    for url in ("android-app://com.shop.ads/", "android-app://com.shop.ads/save"):
-        assert check_origin(PendingRequest("TAP", url, "touch"), rules).allowed
-        assert not check_origin(PendingRequest("TAP", url, "touch"), RULES).allowed
-    for url, code in (
-        ("android-app://com.other.app/", "origin"),
-        ("android-app://com.shop.Ads/", "origin"),
-        ("android-app://com.shop.ads:80/", "malformed"),
-        ("android-app://me@com.shop.ads/", "userinfo"),
-        ("android-app://com.shop.ads;id/", "host"),
-        ("android-app:com.shop.ads/", "malformed"),
-        ("http://com.shop.ads/", "origin"),
-    ):
-        assert check_origin(PendingRequest("TAP", url, "touch"), rules).code == code, url

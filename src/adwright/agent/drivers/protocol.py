@@ -1,4 +1,4 @@
-"""What every driver of a screen can do, whatever the screen is: a browser, a phone, a recording.
+"""What every driver of a screen can do, whatever the screen is: a browser, a recording.
 
     screen = driver.observe()                     # what is there now, as plain data
     node = next(one for one in screen.nodes if one.role == "button" and one.name == "Save")
@@ -25,8 +25,7 @@ from adwright.core.errors import AdwrightError
 
 Direction = Literal["up", "down", "left", "right"]
 #: What asked for it. "page" is a navigation of the main frame, "frame" of another one; "redirect"
-#: is the next step of any of them; "socket" opens a WebSocket; "touch" is no request but an act
-#: on a screen whose requests nobody sees.
+#: is the next step of any of them; "socket" opens a WebSocket.
 RequestKind = Literal[
     "page",
     "frame",
@@ -39,7 +38,6 @@ RequestKind = Literal[
     "download",
     "worker",
     "beacon",
-    "touch",
 ]
 
 

@@ -248,10 +248,6 @@ class PolicyGate:
             self._act.alarm = self._act.alarm or decision
 
     def _may_write(self, request: PendingRequest) -> bool:
-        if request.kind == "touch":
-            # Nobody sees what an app on a phone sends: what the document says of the element
-            # counts, and a touch out of turn is none of a script's.
-            return self._act is None or any(one.writes for one in self._act.elements)
         if request.method.upper() not in SAFE_METHODS:
             return True
         if self._act is None or request.kind not in _NAVIGATIONS:

@@ -72,8 +72,6 @@ def is_private_host(host: str) -> bool:
 
 _PORTS = {"http": 80, "https": 443}
 _SOCKETS = {"ws": "http", "wss": "https"}
-#: An app on a phone: its package stands in the place of the host.
-_APP = "android-app"
 _REFUSED_KINDS = {
     "worker": "service workers answer for the network",
     "beacon": "beacons are sent when nobody looks",
@@ -96,10 +94,9 @@ class OriginRules:
     """What may be asked of whom.
 
     origins: "scheme://host" or "scheme://host:port", in full; "http://127.0.0.1:8000" lists a
-    private address, and "android-app://com.shop.ads" an app on a phone. resources: further origins
-    of which pages may load images, styles and scripts, but that are never opened, posted to or
-    fetched from. sockets, popups, downloads: whether there may be any, to the listed origins.
-    embedding: paths that may carry URLs of other origins.
+    private address. resources: further origins of which pages may load images, styles and scripts,
+    but that are never opened, posted to or fetched from. sockets, popups, downloads: whether there
+    may be any, to the listed origins. embedding: paths that may carry URLs of other origins.
     private: hosts of the list whose names may stand for private addresses.
     """
 
@@ -122,8 +119,7 @@ class OriginRules:
 
 
 def origin_of(url: str) -> str | None:
-    """The origin of an http or https URL, with its port, or of an app on a phone; None of what is
-    none, or written oddly."""
+    """The origin of an http or https URL, with its port; None of what is none, or written oddly."""
     parts = _split(url)
     return None if isinstance(parts, str) else _origin(parts)
 
@@ -172,7 +168,7 @@ def check_addresses(host: str, addresses: Iterable[str], rules: OriginRules) -> 
 _REASONS = {
     "too_long": f"the address has more than {_LONGEST} characters",
     "malformed": "the address is not written plainly",
-    "scheme": "only http, https and apps of a phone are opened",
+    "scheme": "only http and https are opened",
     "userinfo": "the address holds a user name",
     "host": "the host is not written plainly",
 }
@@ -189,12 +185,10 @@ def _split(url: str, *, sockets: bool = False) -> SplitResult | str:
         port = parts.port
     except ValueError:
         return "malformed"
-    schemes = _SOCKETS if sockets else (*_PORTS, _APP)
+    schemes = _SOCKETS if sockets else _PORTS
     if parts.scheme not in schemes:
         return "scheme"
     if not url[len(parts.scheme) :].startswith("://") or port == 0:
-        return "malformed"
-    if parts.scheme == _APP and port is not None:
         return "malformed"
     if "@" in parts.netloc:
         return "userinfo"
@@ -205,8 +199,6 @@ def _split(url: str, *, sockets: bool = False) -> SplitResult | str:
 
 def _origin(parts: SplitResult) -> str:
     scheme = _SOCKETS.get(parts.scheme, parts.scheme)
-    if scheme == _APP:
-        return f"{scheme}://{parts.netloc}"  # packages differ by capitals
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme}://{shown}:{parts.port or _PORTS[scheme]}"

@@ -52,7 +52,7 @@ from adwright.agent.run.trace import RunTrace, TraceRequest, TraceStep
 #     acts.perform(partial(driver.tap, node), step, (element,), before)     # or ScriptError
 #
 # An act fails where the gate raised an alarm, where the driver could not do it, and where a write
-# was answered with an error, whatever the page shows. A touch of an app on a phone has no answer.
+# was answered with an error, whatever the page shows.
 
 #: Given the number of a step and a PNG, keeps it and says the name of its file.
 KeepPicture: TypeAlias = Callable[[int, bytes], str]
@@ -137,9 +137,7 @@ class TracedActs:
         written = {(one.method, one.url) for one in act.written}
         for one in requests:
             key = one.request.method, self._gate.secrets.mask(one.request.url)
-            # A touch has no answer: what came of it, postconditions tell.
-            answered = one.request.kind != "touch"
-            if answered and key in written and one.decision.allowed and not 200 <= one.status < 400:
+            if key in written and one.decision.allowed and not 200 <= one.status < 400:
                 what = f"the write was answered with status {one.status}"
                 return ScriptProblem("effect", what, hint="what the page shows is not so")
         return None

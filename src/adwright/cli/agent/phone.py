@@ -20,8 +20,8 @@ def phone(
 ) -> None:
     """Look whether a phone can be driven, without opening an app or touching anything.
 
-    The drivers conform to ADB 34 and to recorded UIAutomator trees, and have not been run on a
-    device yet: this is how one tries. Exit code 1 where something does not work.
+    adwright drives no phone yet; this tells beforehand whether yours would answer all that it
+    takes. Exit code 1 where something does not work.
 
         adwright agent check-phone emulator-5554
 
@@ -30,7 +30,7 @@ def phone(
         adb: The program of ADB's client.
         port: Port of ADB's server.
     """
-    from adwright.agent.android.adb import AdbSettings, check_phone
+    from adwright.agent.drivers.phone_check import AdbSettings, check_phone
 
     report = check_phone(AdbSettings(serial, program=adb, port=port))
     typer.echo(report.text())

@@ -1,23 +1,12 @@
-"""A phone behind the stock `adb` client: views, fingers, keys and pictures.
-
-    device = AdbDevice(AdbSettings("emulator-5554"))       # ResourceError where it is not there
-    device.dump()
-    device.do(PhoneAct("tap", x=540, y=320))
-
-The client is started without a shell of this machine; a command is a text for the phone's shell, in
-which every argument is quoted, see `shell_command`. It conforms to ADB 34 and to recorded
-UIAutomator trees, and has not yet been run on a device. What a phone cannot do is said: `input`
-types ASCII alone, and no line breaks; and while it types, who is signed in on this machine can see
-the text among the arguments of programs.
-
-Whether a phone can be driven: looks at all that a run needs, and touches nothing.
+"""Whether a phone answers all that driving it would take; nothing on it is opened or touched.
 
     report = check_phone(AdbSettings("emulator-5554"))
     report.works
     report.text()             # a line each: what works, what does not, and what to do about it
 
-This is how one tries a real phone, on which adwright has not been run yet: it conforms to ADB 34
-and to recorded UIAutomator trees.
+adwright drives no phone yet: no document of an app on one can be made. This tells beforehand
+whether yours could be driven, behind the stock client of ADB 34. The client is started without a
+shell of this machine; a command is a text for the phone's shell, in which every argument is quoted.
 """
 
 from __future__ import annotations
@@ -28,29 +17,21 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from adwright.agent.android.phone_driver import PhoneAct, app_address
-from adwright.agent.android.views import MOST_BYTES, read_ui_tree, screen_of
 from adwright.agent.drivers.protocol import DriverError
 from adwright.core.config import Count, settings
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
 _SERIAL = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:\[\]%-]{0,127}")
-_PACKAGE = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+", re.ASCII)
-_ACTIVITY = re.compile(r"\.?[A-Za-z_][\w.$]*", re.ASCII)
 _FILE = "adwright-view.xml"
-_KEYS = {"back": 4, "enter": 66, "delete": 67, "escape": 111, "end": 123}
-_LONG_TAP_MS, _SWIPE_MS = 1000, 400
 _PNG = b"\x89PNG\r\n\x1a\n"
-_MOST_PICTURE = 64 << 20
-#: So many keys at once.
-_MOST_KEYS = 100
+_MOST_BYTES = 64 << 20
+#: So often the views are asked for until the screen is at rest.
+_DUMPS = 3
 _HINTS = (
     ("unauthorized", "unlock the phone, and allow debugging by this computer"),
     ("offline", "plug it in again, or connect anew"),
     ("not found", "`adb devices` lists what is there"),
-    ("INJECT_EVENTS", "allow 'USB debugging (Security settings)' in the developer options"),
     ("idle state", "something on the screen moves all the time; wait, or stop it"),
     ("null root node", "the screen is locked, dark, or shows what apps may not read"),
 )
@@ -59,16 +40,13 @@ _HINTS = (
 @settings
 class AdbSettings:
     """serial: of the device, as `adb devices` lists it. program: of the client. port: of its
-    server. seconds: for one command. dumps: how often views are asked for until the screen is at
-    rest. package: the app that links are opened in. folder: of the phone, where its shell may
-    write. Raises ConfigError for what is no serial."""
+    server. seconds: for one command. folder: of the phone, where its shell may write. Raises
+    ConfigError for what is no serial."""
 
     serial: str
     program: str = "adb"
     port: Count = 5037
     seconds: float = 30.0
-    dumps: Count = 3
-    package: str = ""
     folder: str = "/data/local/tmp"
 
     def __post_init__(self) -> None:
@@ -78,12 +56,10 @@ class AdbSettings:
                 where="AdbSettings.serial",
                 hint="`adb devices` lists them, as in emulator-5554 or 192.168.1.7:5555",
             )
-        if self.package and not _PACKAGE.fullmatch(self.package):
-            raise ConfigError(f"{self.package!r} is no package", where="AdbSettings.package")
 
 
-class AdbDevice:
-    """A `PhoneDevice`. Raises ResourceError without a client, or where the phone is not ready."""
+class _Phone:
+    """Raises ResourceError without a client, or where the phone is not ready."""
 
     def __init__(self, settings: AdbSettings) -> None:
         self.settings = settings
@@ -98,103 +74,36 @@ class AdbDevice:
                 hint="start it as usual, and allow debugging",
             )
 
-    def dump(self) -> bytes:
-        """See `PhoneDevice`; a keyboard that is open is closed first.
-
-        It lies over the app, and no tree shows it: a finger would hit its keys.
-        """
-        for key in ("escape", "back"):
-            if "mInputShown=true" not in self.shell("dumpsys", "input_method", checked=False):
-                break
-            self._input("keyevent", _KEYS[key])
-        return self.views()
-
     def views(self) -> bytes:
-        """The views, without touching anything; what was written on the phone is deleted there."""
+        """The views as UIAutomator writes them; what was written on the phone is deleted there."""
         said, file = "", f"{self.settings.folder}/{_FILE}"
-        for _ in range(self.settings.dumps):
+        for _ in range(_DUMPS):
             # An old file must never be taken for a new one: a dump that fails may say so, and that
             # all is well.
             self.shell("rm", "-f", file)
             said = self.shell("uiautomator", "dump", file, checked=False)
             if "dumped to" in said and "ERROR" not in said:
-                data = self._client(["exec-out", shell_command("cat", file)])
+                data = self._client(["exec-out", shlex.join(("cat", file))])
                 with suppress(DriverError):
                     self.shell("rm", "-f", file)
-                if len(data) > MOST_BYTES or data.lstrip().startswith(b"<"):
+                if data.lstrip().startswith(b"<"):
                     return data
                 said = data[:200].decode("utf-8", "replace")
         raise _failed("the views cannot be read", said, self.settings.serial)
 
-    def do(self, act: PhoneAct) -> None:
-        """See `PhoneDevice`."""
-        match act.kind:
-            case "start":
-                self._start(act.text)
-            case "tap":
-                self._input("tap", act.x, act.y)
-            case "long_tap":
-                self._input("swipe", act.x, act.y, act.x, act.y, _LONG_TAP_MS)
-            case "swipe":
-                self._input("swipe", act.x, act.y, act.to_x, act.to_y, _SWIPE_MS)
-            case "clear":
-                self._input("keyevent", _KEYS["end"])
-                for start in range(0, act.count, _MOST_KEYS):
-                    keys = min(_MOST_KEYS, act.count - start)
-                    self._input("keyevent", *[_KEYS["delete"]] * keys)
-            case "type":
-                for chunk in typing_chunks(act.text):
-                    self._input("text", chunk)
-            case "enter" | "back":
-                self._input("keyevent", _KEYS[act.kind])
-
-    def address(self, package: str) -> str:
-        """See `PhoneDevice`."""
-        return app_address(package)
-
     def picture(self) -> bytes:
-        """See `PhoneDevice`."""
-        data = self._client(["exec-out", shell_command("screencap", "-p")], most=_MOST_PICTURE)
+        """The screen as PNG."""
+        data = self._client(["exec-out", "screencap -p"])
         if not data.startswith(_PNG):
             said = data[:200].decode("utf-8", "replace")
             raise _failed("there is no picture", said, self.settings.serial)
         return data
 
-    def close(self) -> None:
-        """Nothing is held."""
-
     def shell(self, *words: str, checked: bool = True) -> str:
-        """What a command on the phone writes, errors included.
-
-        checked: raise DriverError where it fails. Raises DriverError where the phone does not
-        answer in time."""
-        said = self._client(["shell", shell_command(*words)], checked=checked, errors=True)
+        """What a command on the phone writes, errors included. checked: raise DriverError where it
+        fails. Raises DriverError where the phone does not answer in time."""
+        said = self._client(["shell", shlex.join(words)], checked=checked, errors=True)
         return said.decode("utf-8", "replace")
-
-    def _start(self, address: str) -> None:
-        parts = urlsplit(address)
-        words = ["am", "start", "-W"]
-        if parts.scheme == "android-app":
-            package, activity = parts.netloc, parts.path.strip("/")
-            if not _PACKAGE.fullmatch(package) or (activity and not _ACTIVITY.fullmatch(activity)):
-                raise DriverError("this is no app", where=address[:200], hint=_START_HINT)
-            words += ["-a", "android.intent.action.MAIN", "-c", "android.intent.category.LAUNCHER"]
-            words += ["-n", f"{package}/{activity}"] if activity else [package]
-        elif parts.scheme in ("http", "https") and self.settings.package:
-            words += ["-a", "android.intent.action.VIEW", "-d", address]
-            words += ["-p", self.settings.package]
-        else:
-            raise DriverError(
-                "this is not opened on a phone", where=address[:200], hint=_START_HINT
-            )
-        said = self.shell(*words, checked=False)
-        if re.search(r"^Error\b|Exception", said, re.MULTILINE) or "Status: timeout" in said:
-            raise _failed("the app does not start", said, address[:200])
-
-    def _input(self, *words: str | int) -> None:
-        said = self.shell("input", *map(str, words))
-        if "Exception" in said or said.startswith("Error"):
-            raise _failed(f"`input {words[0]}` does not work", said, self.settings.serial)
 
     def _client(
         self,
@@ -202,7 +111,6 @@ class AdbDevice:
         *,
         checked: bool = True,
         errors: bool = False,
-        most: int = 2 * MOST_BYTES,
     ) -> bytes:
         """What the client writes. errors: also what it writes as errors, after the rest."""
         settings = self.settings
@@ -230,43 +138,13 @@ class AdbDevice:
                 hint="look at the phone; AdbSettings.seconds says how long one waits",
             ) from error
         said = done.stderr.decode("utf-8", "replace")
-        if len(done.stdout) > most:
-            raise DriverError(f"the phone answers with more than {most >> 20} MB")
+        if len(done.stdout) > _MOST_BYTES:
+            raise DriverError(f"the phone answers with more than {_MOST_BYTES >> 20} MB")
         if checked and done.returncode != 0:
             what = f"adb failed with status {done.returncode}"
-            # What was sent is not told: it may be a secret that is typed.
             said = said or done.stdout[:400].decode("utf-8", "replace")
             raise _failed(what, said, settings.serial)
         return done.stdout + (b"\n" + done.stderr if errors and done.stderr else b"")
-
-
-def shell_command(*words: str) -> str:
-    """One text for a POSIX shell, such as the phone's, in which each word is one argument.
-
-    Raises DriverError for a NUL, which no shell can pass on.
-    """
-    if any("\0" in one for one in words):
-        raise DriverError("a NUL cannot be sent to a phone", hint="leave it out")
-    return shlex.join(words)
-
-
-def typing_chunks(text: str) -> list[str]:
-    """`text` as words for `input text`, to be typed one after the other.
-
-    There "%s" is a blank; that of a text that holds "%s" itself is cut in two. Raises DriverError
-    for what `input` cannot type: all but printable ASCII.
-    """
-    wrong = next((one for one in text if not " " <= one <= "~"), None)
-    if wrong is not None:
-        raise DriverError(
-            f"a phone's `input` cannot type {wrong!r}",
-            hint="it types letters, digits and signs of ASCII, in one line",
-        )
-    parts = re.findall(r"[^%]*%|[^%]+", text)
-    return [one.replace(" ", "%s") for one in parts]
-
-
-_START_HINT = "write android-app://PACKAGE/ or android-app://PACKAGE/ACTIVITY, or name a package"
 
 
 def _failed(what: str, said: str, where: str) -> DriverError:
@@ -317,10 +195,10 @@ def check_phone(settings: AdbSettings) -> PhoneReport:
     does not work is in the report, never raised.
     """
     try:
-        device = AdbDevice(settings)
+        device = _Phone(settings)
     except AdwrightError as error:
         return PhoneReport(settings.serial, (PhoneCheck("connection", False, str(error)),))
-    looks: tuple[tuple[str, Callable[[AdbDevice], str]], ...] = (
+    looks: tuple[tuple[str, Callable[[_Phone], str]], ...] = (
         ("phone", _model),
         ("quoting", _quoting),
         ("status", _status),
@@ -339,20 +217,20 @@ def check_phone(settings: AdbSettings) -> PhoneReport:
     return PhoneReport(settings.serial, tuple(checks))
 
 
-def _model(device: AdbDevice) -> str:
+def _model(device: _Phone) -> str:
     names = ("ro.product.model", "ro.build.version.release", "ro.build.version.sdk")
     model, release, sdk = (device.shell("getprop", one).strip() for one in names)
     return f"{model or 'no name'}, Android {release or '?'} (API {sdk or '?'})"
 
 
-def _quoting(device: AdbDevice) -> str:
+def _quoting(device: _Phone) -> str:
     said = device.shell("printf", "%s", _NASTY)
     if said != _NASTY:
         raise DriverError("the phone's shell changes what is quoted", where=said[:80])
     return "texts reach the phone as they are"
 
 
-def _status(device: AdbDevice) -> str:
+def _status(device: _Phone) -> str:
     """Without it, a command that fails looks like one that went well."""
     try:
         device.shell("false")
@@ -364,7 +242,7 @@ def _status(device: AdbDevice) -> str:
     )
 
 
-def _screen_size(device: AdbDevice) -> str:
+def _screen_size(device: _Phone) -> str:
     said = device.shell("wm", "size")
     found = re.findall(r"(?<!\d)(\d+)x(\d+)", said)
     if not found:
@@ -373,23 +251,23 @@ def _screen_size(device: AdbDevice) -> str:
     return f"{width} x {height} pixels"
 
 
-def _views(device: AdbDevice) -> str:
-    tree = read_ui_tree(device.views())
-    nodes = [one for one in screen_of(tree, "").nodes if one.visible]
-    return f"{len(tree.views)} of {tree.package or 'no app'}, {len(nodes)} of them mean something"
+def _views(device: _Phone) -> str:
+    data = device.views().decode("utf-8", "replace")
+    package = re.search(r'package="([\w.]+)"', data)
+    return f"{data.count('<node ')} of {package[1] if package else 'no app'}"
 
 
-def _picture(device: AdbDevice) -> str:
+def _picture(device: _Phone) -> str:
     return f"{len(device.picture()):,} bytes of PNG"
 
 
-def _commands(device: AdbDevice) -> str:
+def _commands(device: _Phone) -> str:
     for name in ("input", "am"):
         device.shell("which", name)
     return "input and am are there"
 
 
-def _keyboard(device: AdbDevice) -> str:
+def _keyboard(device: _Phone) -> str:
     if "mInputShown=" not in device.shell("dumpsys", "input_method", checked=False):
         raise DriverError(
             "the phone does not tell whether its keyboard is open",

@@ -1,1 +1,0 @@
-"""Phones: what UIAutomator shows, and what ADB does."""
