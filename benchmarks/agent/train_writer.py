@@ -10,7 +10,7 @@
 Tasks come from made-up consoles, from the shop's dashboard and from the store's pages, see
 `benchmarks.agent.synthesis`. Judged are words and states that learning has not seen: how often the
 greedy script, decoded by the grammar, passes the check, and how often it is the solution. The
-adapter goes to src/adwright/agent/generate/adapter, with a card beside it.
+adapter goes to weights/agent_writer, with a card beside it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Rows are made of Complete Journey's products alone, which are CC0, see `_demo_rows`. Products of 60
 types are held out: what the base and the adapter write for them is checked. The adapter goes to
-src/adwright/demos/adapter/, which the package ships, with a model card beside it.
+weights/demo_writer/, which the package ships, with a model card beside it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Clicks: Upworthy's creatives (CC BY 4.0), four of five folds of stories, judged on the fifth.
 Recall: 600 of the sentences whose memorability was measured (MIT), judged on the others. Both are
 made small: fewer training ads are kept for "unlike", and no text of any of them. They go to
-src/adwright/demos/judges/, which the package ships, with a card beside them.
+weights/demo_judges/, which the package ships, with a card beside them.
 """
 
 from __future__ import annotations

@@ -307,6 +307,15 @@ def derived(name: str, make: Callable[[Path], None], *, cache: Path | None = Non
     return target
 
 
+def shipped(name: str) -> Path:
+    """The folder of weights that come with the package: inside it where it is installed, beside
+    `src` in a checkout. Whether they are there is for the caller to ask; `load_artifact` compares
+    them with their manifest."""
+    package = Path(__file__).resolve().parents[1]
+    places = package / "weights" / name, package.parents[1] / "weights" / name
+    return next((one for one in places if one.is_dir()), places[0])
+
+
 def cache_folder() -> Path:
     """ADWRIGHT_CACHE where it is set, otherwise adwright/ in the user's cache folder."""
     own = os.environ.get("ADWRIGHT_CACHE")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from adwright.core.assets import shipped
 from adwright.creative.judges import open_judge
 from adwright.creative.judging import Judgements
 from adwright.creative.pages import judged_by, shown_ads, write_ads_page
@@ -23,7 +24,7 @@ from adwright.creative.records.ads_table import AdColumns, read_ads
 from adwright.demos.ads_program import ProductAd
 
 #: Of the package: a folder a judge, and their card.
-JUDGES = Path(__file__).parent / "judges"
+JUDGES = shipped("demo_judges")
 _NAMES = ("clicks", "recall")
 _HEADLINE = "headline"
 _EXPLAINED = 3

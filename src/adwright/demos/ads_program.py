@@ -21,10 +21,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from adwright.authoring.checks.verdict import Repaired, repair
 from adwright.authoring.tasks import Product, input_of
+from adwright.core.assets import shipped
 from adwright.core.errors import MissingExtraError, ProgramError
 from adwright.demos.ad_prompts import AD_SLOTS, HEADLINE, AdSlot
 from adwright.lm.engine.generation import Message
@@ -35,7 +35,7 @@ from adwright.programs.program import SemanticCall
 from adwright.programs.runner import ChainEngine, Session
 
 #: The adapter that ships with the package, and its model card.
-ADAPTER = Path(__file__).parent / "adapter"
+ADAPTER = shipped("demo_writer")
 _CALLED = "ads"
 _MARK = "<<facts>>"
 

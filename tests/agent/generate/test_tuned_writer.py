@@ -104,4 +104,4 @@ def test_the_package_says_whether_it_has_one(
 def test_without_an_adapter_there_is_no_writer(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="no adapter"):
         open_tuned_writer(tmp_path / "none")
-    assert WRITER_ADAPTER.name == "adapter"
+    assert WRITER_ADAPTER.name == "agent_writer"

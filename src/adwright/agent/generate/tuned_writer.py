@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from adwright.agent.generate.retrieve import RetrieveConfig
 from adwright.agent.generate.writing import BeamConfig, brief_messages
+from adwright.core.assets import shipped
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import (
     Cancellation,
@@ -37,7 +38,7 @@ from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 
 #: The adapter that ships with the package.
-WRITER_ADAPTER = Path(__file__).resolve().parent / "adapter"
+WRITER_ADAPTER = shipped("agent_writer")
 #: How many elements the writer is shown, in training and when it is asked.
 WRITER_RETRIEVE = RetrieveConfig(best=14, most=26)
 WRITER_BEAM = BeamConfig(scripts=2, max_tokens=220, retrieve=WRITER_RETRIEVE)

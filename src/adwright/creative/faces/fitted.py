@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adwright.core.artifacts import Artifact, save_artifact
+from adwright.core.assets import shipped
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
@@ -53,7 +54,7 @@ def as_pictures(pixels: NDArray[np.uint8]) -> Tensor:
 
 FACES_KIND = "faces"
 #: The folder of the portraits that ship with the package: "faces", and "encoder" where it is there.
-DRAWN = Path(__file__).parent / "drawn"
+DRAWN = shipped("drawn_faces")
 
 
 @dataclass(frozen=True, eq=False)
