@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from adwright.core.assets import cache_folder
-from adwright.creative.lifetime.spells import SpellConfig, build_spells
 from adwright.creative.lifetime.survival_fit import fit_lifetime
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.metrics.survival import harrell_c
 from benchmarks.common.next_basket import keep, read
 from benchmarks.lifetime import _runs as runs
+from benchmarks.lifetime._spells import SpellConfig, build_spells
 from benchmarks.lifetime._tasks import WEEKS
 
 _TRAINED, _JUDGED, _COUNTED = 1_000_000, 100_000, 4_000_000

@@ -17,12 +17,18 @@ from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
-from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, fall_from_peak
-from adwright.creative.lifetime.spells import VERSION, SpellConfig, build_spells, series_of
 from adwright.creative.lifetime.survival_network import LifeTerms
-from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import CompleteJourney
 from benchmarks.lifetime import _runs as runs
+from benchmarks.lifetime._spells import (
+    VERSION,
+    SpellConfig,
+    build_spells,
+    drawn_owners,
+    of_owners,
+    split_by_start,
+    weeks_of,
+)
 
 Where = Literal["chain", "new_products", "fourth_week", "store"]
 #: Training starts before, validation before the second; the test is what starts then or later. A
@@ -50,15 +56,12 @@ class Display:
         """Its parts."""
         table = build_spells(CompleteJourney.open(), cache_folder() / "tasks", self.config)
         if self.where == "store":
-            table = table.hold_out(table.draw_owners(_SHARE, 0))[1]
-        train, valid, test = table.split_by_start(*WEEKS)
+            table = of_owners(table, drawn_owners(table, _SHARE, 0))
+        train, valid, test = split_by_start(table, *WEEKS)
         if self.where == "new_products":
-            held = table.draw_owners(_HELD, 1)
-            train, valid, test = (
-                train.hold_out(held)[0],
-                valid.hold_out(held)[0],
-                test.hold_out(held)[1],
-            )
+            held = drawn_owners(table, _HELD, 1)
+            train, valid = (of_owners(part, held, others=True) for part in (train, valid))
+            test = of_owners(test, held)
         units = [len(train), len(valid), len(test)]
         about = {"where": self.where, "weeks": WEEKS, "units": units, "spells": VERSION}
         data = content_hash(about)
@@ -82,8 +85,14 @@ class Display:
         one week, which is its own peak."""
         if self.where != "fourth_week":
             return None
-        whole = series_of(CompleteJourney.open(), self.config)
-        place, offsets = ranges(whole.offsets[:-1], np.full(len(whole.offsets) - 1, _FOURTH))
-        series = LifeSeries(whole.clicks[place], whole.shown[place], offsets)
+        weeks = weeks_of(CompleteJourney.open(), self.config)
+        place = weeks.offsets[:-1, None] + np.arange(_FOURTH)
+        bought, came = weeks.bought[place], weeks.came[place]
+        rate = np.divide(bought, came, out=np.zeros(bought.shape), where=came > 0)
+        last = _FOURTH - 1 - np.argmax(came[:, ::-1] > 0, axis=1)  # that says something of a rate
+        peak = np.maximum(rate.max(1), 1e-300)
+        fall: NDArray[np.float64] = np.where(
+            rate.any(1), 1 - rate[np.arange(len(rate)), last] / peak, 0.0
+        )
         table = build_spells(CompleteJourney.open(), cache_folder() / "tasks", self.config)
-        return fall_from_peak(series, FatigueRule())[table.start >= WEEKS[1]]
+        return fall[table.start >= WEEKS[1]]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.creative.lifetime.spells import spells_of
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.data.sources.complete_journey import CompleteJourney
-from tests.support.data.small_journey import transactions, write_journey
+from tests.support.data.small_journey import reached, transactions, write_journey
 from tests.support.data.small_life_log import SmallLives, small_model
 
 
@@ -21,7 +20,7 @@ def small_journey(tmp_path_factory: pytest.TempPathFactory) -> CompleteJourney:
 @pytest.fixture(scope="session")
 def small_spells(small_journey: CompleteJourney) -> SpellTable:
     """Its spells of the stores, at their first week."""
-    return spells_of(small_journey)
+    return reached(small_journey)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from adwright.core.errors import (
     ResumeError,
     SchemaError,
 )
-from adwright.creative.lifetime.spell_table import SpellTable, open_spells, save_spells
+from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.survival_curves import KIND, FittedLifetime
 from adwright.creative.lifetime.survival_fit import ClickWeights, LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import (
@@ -34,6 +34,7 @@ from adwright.creative.lifetime.survival_network import (
     marginal_logits,
 )
 from adwright.metrics.survival import harrell_c
+from adwright.training.loop.callbacks import Callback, StepDone
 from benchmarks.lifetime._calibration import kaplan_meier
 from tests.support.data.small_spells import small_spells
 
@@ -83,31 +84,28 @@ def test_it_learns_who_ends_soon() -> None:
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int) -> None:
     whole = fit_lifetime(TABLE, VALID, CONFIG)
 
-    def stop(step: int) -> None:
-        if step == cut:
-            raise _Stopped
+    class Stop(Callback):
+        def on_step(self, step: StepDone) -> None:
+            if step.step == cut:
+                raise _Stopped
 
     run = tmp_path / "run"
     with pytest.raises(_Stopped):
-        fit_lifetime(TABLE, VALID, CONFIG, out=run, checkpoint_every=3, on_step=stop)
-    again = fit_lifetime(TABLE, VALID, CONFIG, out=run, resume=True, checkpoint_every=3)
+        fit_lifetime(TABLE, VALID, CONFIG, out=run, callbacks=(Stop(),))
+    again = fit_lifetime(TABLE, VALID, CONFIG, out=run, resume=True)
     assert _same(whole, again)
     assert again.records == whole.records
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_spells_opened_from_a_folder_train_alike(tmp_path: Path) -> None:
-    """Their arrays lie on the disk and cannot be written to."""
-    save_spells(tmp_path / "spells", TABLE)
-    opened = open_spells(tmp_path / "spells")
-    config = replace(CONFIG, epochs=1, clicks=ClickWeights("smoothed"))
-    assert _same(fit_lifetime(opened, opened, config), fit_lifetime(TABLE, TABLE, config))
-
-
 def test_the_batch_follows_from_the_number_of_spells() -> None:
+    class Steps(Callback):
+        def on_step(self, step: StepDone) -> None:
+            steps.append(step.step)
+
     steps: list[int] = []
     many = small_spells(1100)
-    fit_lifetime(many, None, replace(CONFIG, batch=None, epochs=1), on_step=steps.append)
+    fit_lifetime(many, None, replace(CONFIG, batch=None, epochs=1), callbacks=(Steps(),))
     assert steps == [1, 2, 3, 4, 5]  # Batches of 256, the least.
 
 

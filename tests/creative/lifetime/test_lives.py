@@ -25,14 +25,14 @@ from adwright.creative.lifetime.lives import (
 )
 from adwright.creative.lifetime.retire import fit_retirement, retirement_data, training_units
 from adwright.creative.lifetime.spell_table import SpellTable, draw_ids
-from adwright.creative.lifetime.spells import SpellConfig, Where, spells_of
+from adwright.creative.lifetime.spells import Where
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.creative.lifetime.survival_network import SurvivalConfig
 from adwright.creative.records.delivery import DeliveryRecord, open_delivery, save_delivery
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.deliveries import DAYS, FIRST, record
-from tests.support.data.small_journey import N_PRODUCTS
+from tests.support.data.small_journey import N_PRODUCTS, reached
 from tests.support.data.small_life_log import small_life_log
 
 
@@ -277,7 +277,7 @@ def test_a_record_names_its_units(days: pl.DataFrame, tmp_path: Path) -> None:
         "name": "Coat c001",
     }
     assert ids.filter(unit_id="c002")["item_id"][0] is None
-    table = training_units(lives, None, lives.log.closed)
+    table = training_units(lives, None, lives.log.closed)[0]
     assert table.vocabulary == ("coat", "hat", "warm")
     ads = DeliveryLives(opened, DeliverySpellConfig(unit_of="ad")).log.ids
     assert ads.filter(unit_id="ad 01")["item_id"][0] == "coat"
@@ -304,7 +304,7 @@ def test_what_is_outside_of_the_record_is_refused(lives: DeliveryLives, days: pl
         with pytest.raises(ConfigError, match="outside of the record"):
             lives.running(lives.period_of(day(wrong)))
     empty = DeliveryLives(days.filter(pl.col("day") != day(30)))
-    with pytest.raises(DataError, match=r"nothing ran in this day.*2024-01-31"):
+    with pytest.raises(DataError, match=r"nothing ran then.*2024-01-31"):
         empty.running(empty.period_of(day(30)))
     with pytest.raises(ConfigError, match="not at a landmark"):
         DeliveryLives(days, DeliverySpellConfig(landmark=2))
@@ -316,7 +316,7 @@ def test_training_knows_what_a_record_of_that_day_knew(days: pl.DataFrame) -> No
     whole = DeliveryLives(days)
     before = whole.period_of(day(60))
     then = DeliveryLives(days.filter(pl.col("day") < day(60)))
-    one, two = (training_units(each, None, before) for each in (whole, then))
+    one, two = (training_units(each, None, before)[0] for each in (whole, then))
     assert known(one) == known(two)
     assert one.time.tolist() == two.time.tolist()
     assert one.cause.tolist() == two.cause.tolist()
@@ -359,7 +359,7 @@ def test_what_runs_in_a_week_is_what_spells_of_says(
 ) -> None:
     for week in (2, 30):
         found = lives_journey_lives.running(week)
-        assert_same(found.table, spells_of(small_journey, SpellConfig(where=where, as_of=week)))
+        assert_same(found.table, reached(small_journey, where, as_of=week))
 
 
 def test_each_unit_is_the_life_that_it_says(lives_journey_lives: JourneyLives) -> None:
@@ -413,12 +413,12 @@ def assert_log_is_whole(log: LifeLog) -> None:
 def test_a_share_of_the_products_is_the_one_that_a_table_draws(
     small_journey: CompleteJourney, where: Where, lives_journey_lives: JourneyLives
 ) -> None:
-    some = JourneyLives(small_journey, where, share=0.5, seed=3)
-    drawn = draw_ids(np.arange(N_PRODUCTS), 0.5, 3)
+    some = JourneyLives(small_journey, where, share=0.5)
+    drawn = draw_ids(np.arange(N_PRODUCTS), 0.5, 0)
     assert 0 < len(drawn) < N_PRODUCTS
     assert set(some.log.owner) == set(drawn.tolist())
     whole = lives_journey_lives.running(30).table
-    assert_same(some.running(30).table, whole.hold_out(whole.draw_owners(0.5, 3))[1])
+    assert_same(some.running(30).table, whole.take(np.isin(whole.owner, drawn)))
     chosen = np.isin(lives_journey_lives.log.owner, drawn)
     assert some.log.ids.equals(lives_journey_lives.log.ids.filter(pl.Series(chosen)))
     assert (
@@ -427,14 +427,6 @@ def test_a_share_of_the_products_is_the_one_that_a_table_draws(
             np.repeat(chosen, np.diff(lives_journey_lives.log.offsets))
         ].sum()
     )
-
-
-def test_what_ran_when_the_data_began_may_be_given_an_age(small_journey: CompleteJourney) -> None:
-    late = JourneyLives(small_journey, running_age=3)
-    life, table = late.running(1)
-    assert set(late.log.first[life]) == {1}
-    assert set(table.entry) == {3}
-    assert_same(table, spells_of(small_journey, SpellConfig(as_of=1, running_age=3)))
 
 
 def test_the_tables_are_read_once(
@@ -452,7 +444,7 @@ def test_the_tables_are_read_once(
 def test_a_week_outside_of_the_year_is_refused(
     lives_journey_lives: JourneyLives, week: int
 ) -> None:
-    with pytest.raises(ConfigError, match="week of the year"):
+    with pytest.raises(ConfigError, match="outside of the record"):
         lives_journey_lives.running(week)
 
 
@@ -554,7 +546,7 @@ def test_units_are_all_that_ran_and_know_no_end_that_was_not_seen(gap: int) -> N
                 else:
                     lived, cause = last - first + 1, 1
                 expected.append((life, first, period - first, lived, cause))
-    table = training_units(lives, None, before).check()
+    table = training_units(lives, None, before)[0]
     columns = (table.owner, table.start, table.entry, table.time, table.cause)
     assert list(zip(*(each.tolist() for each in columns), strict=True)) == expected
     assert table.category_values == (tuple(f"of week {week}" for week in range(2, known + 1)),)
@@ -563,14 +555,14 @@ def test_units_are_all_that_ran_and_know_no_end_that_was_not_seen(gap: int) -> N
 def test_what_comes_after_changes_nothing() -> None:
     lives, other = DrawnLives(2), DrawnLives(2)
     other.weeks = [[w for w in weeks if w < 25] or weeks for weeks in other.weeks]
-    one, two = training_units(lives, None, 25), training_units(other, None, 25)
+    one, two = (training_units(each, None, 25)[0] for each in (lives, other))
     assert one.time.tolist() == two.time.tolist()
     assert one.cause.tolist() == two.cause.tolist()
 
 
 def test_periods_may_be_given_but_not_those_of_which_nothing_is_known() -> None:
     lives = DrawnLives()
-    table = training_units(lives, [4, 9], 20)
+    table = training_units(lives, [4, 9], 20)[0]
     assert sorted(set((table.start + table.entry).tolist())) == [4, 9]
     for wrong in ([], [4, 19], [30]):
         with pytest.raises(ConfigError, match="up to 18"):
@@ -585,9 +577,9 @@ def test_periods_are_thinned_where_units_are_many(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lives = DrawnLives()
-    whole = len(training_units(lives, None, 30))
+    whole = len(training_units(lives, None, 30)[0])
     monkeypatch.setattr(units, "MOST_ROWS", whole // 3)
-    table = training_units(lives, None, 30)
+    table = training_units(lives, None, 30)[0]
     assert sorted(set((table.start + table.entry).tolist())) == list(range(2, 29, 4))
     assert len(table) < whole / 3
     said = capsys.readouterr()
@@ -597,7 +589,7 @@ def test_periods_are_thinned_where_units_are_many(
 def test_hazards_of_the_units_are_those_of_the_lives() -> None:
     """Ended by units at risk, at each age: unbiased by the censoring."""
     lives = DrawnLives(lives=6000)
-    table = training_units(lives, None, 20)
+    table = training_units(lives, None, 20)[0]
     for fragile, hazard in ((1, 0.5), (0, 0.1)):
         mine = (table.numbers[:, 2] == fragile) & (table.entry == 0)
         at_risk = mine & (table.time >= 1)
@@ -697,7 +689,7 @@ def test_a_season_is_read_where_years_are_known() -> None:
 
 def test_displays_are_stacked(small_journey: CompleteJourney) -> None:
     lives = JourneyLives(small_journey)
-    table = training_units(lives, None, 30)
+    table = training_units(lives, None, 30)[0]
     weeks = [lives.running(week).table for week in range(2, 29)]
     assert len(table) == sum(len(each) for each in weeks)
     seen = SpellTable.concat(weeks).seen_before(30)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.fatigue import (
-    FatigueRule,
-    LifeSeries,
-    fires_at,
-    low_in_a_row,
-)
 from adwright.creative.lifetime.replay import (
     FatiguePoint,
+    FatigueRule,
     Frontier,
     Replay,
     ReplayConfig,
@@ -26,9 +22,9 @@ from adwright.creative.lifetime.replay import (
     StopPoints,
     StopSums,
     fatigue_grid,
+    low_in_a_row,
     matched,
     replay,
-    stopped_where,
 )
 from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
@@ -52,7 +48,7 @@ SMALL = ReplayConfig(RULE, drops=(0.1, 0.2, 0.3), in_a_row=(1, 2, 3), draws=200)
 @pytest.fixture(scope="module")
 def replayed(drawn_lives: SmallLives, drawn_model: FittedLifetime) -> Replay:
     """With a model."""
-    return replay(drawn_lives, drawn_model, WEEKS, SMALL, before=15)
+    return replay(drawn_lives, drawn_model, WEEKS, SMALL)
 
 
 def literal(lives: SmallLives, model: FittedLifetime | None) -> tuple[float, float, int, int]:
@@ -99,16 +95,50 @@ def test_a_rule_saves_what_a_walk_over_weeks_and_lives_saves(
     assert replayed.value == pytest.approx(log.value[counted].sum())
 
 
+def literal_rule(
+    clicks: np.ndarray, shown: np.ndarray, offsets: np.ndarray, rule: FatigueRule
+) -> list[tuple[int, list[int]]]:
+    """By life the period, from 1, in which the rule first fires, 0 for never; rows of low ones."""
+    found = []
+    for life in range(len(offsets) - 1):
+        peak, row, fired, rows = 0.0, 0, 0, []
+        for age, place in enumerate(range(*offsets[life : life + 2]), start=1):
+            rows.append(0)
+            value = clicks[place]
+            if rule.measure == "rate":
+                if shown[place] == 0:
+                    continue
+                value = value / shown[place]
+            peak = max(peak, value)
+            row = row + 1 if value < (1 - rule.drop) * peak else 0
+            rows[-1] = row
+            fired = fired or age * (row >= rule.periods)
+        found.append((fired, rows))
+    return found
+
+
+@pytest.mark.parametrize("measure", ["rate", "sales"])
+@pytest.mark.parametrize("drop", [0.2, 0.35])
+def test_low_ones_in_a_row_are_those_of_a_loop(measure: Any, drop: float) -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 12, 200)
+    shown = rng.integers(0, 5, lengths.sum()) * 10.0
+    clicks = rng.binomial(shown.astype(int), 0.3).astype(float)
+    offsets, rule = np.concatenate(([0], np.cumsum(lengths))), FatigueRule(measure, drop)
+    expected = [one for _, rows in literal_rule(clicks, shown, offsets, rule) for one in rows]
+    assert low_in_a_row(clicks, shown, offsets, rule).tolist() == expected
+    assert low_in_a_row(*np.empty((2, 0)), np.zeros(3, np.int64), rule).tolist() == []
+
+
 def test_fatigue_rules_stop_where_they_first_fire(drawn_lives: SmallLives) -> None:
     log = drawn_lives.log
     # From the first week on, so that no rule fires before the replay begins.
     found = replay(drawn_lives, None, range(1, 20), SMALL)
-    series = LifeSeries(log.value, log.shown, log.offsets)
+    series = log.value, log.shown, log.offsets
     assert [each.rule for each in found.fatigue] == fatigue_grid(SMALL)
     for each in found.fatigue:
-        fired = fires_at(series, each.rule)
-        rows = np.arange(len(log.period))
-        life = np.repeat(np.arange(len(log)), np.diff(log.offsets))
+        fired = np.array([first for first, _ in literal_rule(*series, each.rule)])
+        rows, life = np.arange(len(log.period)), log.whose
         late = (fired[life] > 0) & (rows >= log.offsets[life] + fired[life])
         assert each.point.saved == pytest.approx(log.cost[late].sum())
         lost = log.value[late].sum() / found.value
@@ -159,9 +189,9 @@ def test_the_interval_is_that_of_resamples_matched_anew(drawn_lives: SmallLives)
     who, when, score = (np.concatenate(each) for each in (life, period, index))
     order = np.lexsort((when, who))
     points = StopPoints.of(log, who, when, 5.0, 20)
-    series = LifeSeries(log.value, log.shown, log.offsets)
-    low = low_in_a_row(series, found.best)[points.row] >= found.best.periods
-    stops = stopped_where(points, low)
+    low = low_in_a_row(log.value, log.shown, log.offsets, found.best)[points.row]
+    fires = np.flatnonzero(low >= found.best.periods)
+    stops = fires[np.unique(points.life[fires], return_index=True)[1]]
     drawn = []
     for counts in draw_counts(len(points.owners), 200, np.random.default_rng(0)):
         for times in counts:
@@ -186,8 +216,8 @@ def test_trainings_widen_the_interval_and_are_averaged(
     drawn_lives: SmallLives, drawn_model: FittedLifetime
 ) -> None:
     config = replace(SMALL, draws=50)
-    found = replay(drawn_lives, [drawn_model, drawn_model], WEEKS, config, before=15)
-    once = replay(drawn_lives, drawn_model, WEEKS, config, before=15)
+    found = replay(drawn_lives, [drawn_model, drawn_model], WEEKS, config)
+    once = replay(drawn_lives, drawn_model, WEEKS, config)
     assert found.models == 2
     assert found.point("model").saved == pytest.approx(once.point("model").saved)
     assert found.leads[0].found.seeds == 2
@@ -207,19 +237,18 @@ def test_nothing_after_the_last_period_counts(drawn_lives: SmallLives) -> None:
 def test_a_model_that_may_know_the_answers_is_refused(
     drawn_lives: SmallLives, drawn_model: FittedLifetime
 ) -> None:
-    with pytest.raises(ConfigError, match="does not say"):
-        replay(drawn_lives, drawn_model, WEEKS, SMALL)
-    with pytest.raises(ConfigError, match="may know what it is judged by"):
-        replay(drawn_lives, drawn_model, WEEKS, SMALL, before=16)
-    late = replace(drawn_model, config={**drawn_model.config, "before": 18})
-    with pytest.raises(ConfigError, match="before 18"):
-        replay(drawn_lives, late, WEEKS, SMALL, before=15)
+    for before, said in ((None, "does not say"), (16, "may know what"), (18, "before 18")):
+        late = replace(drawn_model, config={**drawn_model.config, "before": before})
+        with pytest.raises(ConfigError, match=said):
+            replay(drawn_lives, late, WEEKS, SMALL)
     with pytest.raises(ConfigError, match="needs periods"):
         replay(drawn_lives, None, [], SMALL)
     with pytest.raises(ConfigError, match="draws must be at least 1"):
         ReplayConfig(draws=0)
-    with pytest.raises(ConfigError, match="drop must be above 0 and below 1"):
+    with pytest.raises(ConfigError, match="drops must be above 0 and below 1"):
         ReplayConfig(drops=(0.5, 1.0))
+    with pytest.raises(ConfigError, match="periods must be at least 1"):
+        FatigueRule(periods=0)
 
 
 def test_what_is_expected_of_units_is_replayed_beside_their_record(
@@ -227,7 +256,7 @@ def test_what_is_expected_of_units_is_replayed_beside_their_record(
 ) -> None:
     values = fit_values(drawn_lives, 15, ValueConfig(hidden=8, batch=64, half_life=8.0))
     config = replace(SMALL, draws=20)
-    found = replay(drawn_lives, drawn_model, WEEKS, config, values=values, before=15)
+    found = replay(drawn_lives, drawn_model, WEEKS, config, values=values)
     assert found.point("model") == replayed.point("model")
     assert found.point("value model") != found.point("model")
     assert [lead.a for lead in found.leads][:3] == ["value model", "model", "rate rule"]
@@ -248,7 +277,7 @@ def test_what_is_expected_of_units_is_replayed_beside_their_record(
     alone = replay(drawn_lives, None, WEEKS, config, values=values)
     assert alone.point("value model").saved == pytest.approx(saved)
     with pytest.raises(ConfigError, match="goes with one"):
-        replay(drawn_lives, drawn_model, WEEKS, config, values=[values, values], before=15)
+        replay(drawn_lives, drawn_model, WEEKS, config, values=[values, values])
     with pytest.raises(ConfigError, match="before 15"):
         replay(drawn_lives, None, range(14, 20), config, values=values)
 

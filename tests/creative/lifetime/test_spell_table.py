@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
-from adwright.creative.lifetime.fatigue import (
-    FatigueRule,
-    LifeSeries,
-    fall_from_peak,
-    fires_at,
-    low_in_a_row,
-)
-from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.spell_table import SpellTable, draw_ids
 
 
 def made(units: int = 600, seed: int = 0) -> SpellTable:
@@ -78,33 +71,27 @@ def test_taken_units_bring_all_of_theirs() -> None:
         table.take(np.array([True, False]))
 
 
-def test_a_table_without_clicks_can_be_taken_from() -> None:
-    bare = replace(made(), clicks=None, shown=None)
-    assert bare.check().take([1, 2]).clicks is None
-
-
-def test_a_table_without_words_can_be_taken_from() -> None:
+def test_a_table_without_clicks_or_words_can_be_taken_from() -> None:
+    assert replace(made(), clicks=None, shown=None).check().take([1, 2]).clicks is None
     none = np.zeros(601, np.int64)
     mute = replace(made(), words=np.empty(0, np.int32), offsets=none, vocabulary=())
     assert mute.check().take([1, 599]).check().offsets.tolist() == [0, 0, 0]
 
 
-def test_training_knows_no_end_that_came_after_it() -> None:
+def test_a_table_knows_no_end_that_came_after_it() -> None:
     table = made()
-    parts = table.split_by_start(11, 16)
-    assert [int(part.start.min()) for part in parts] == [1, 11, 16]
-    assert [int(part.start.max()) for part in parts] == [10, 15, 20]
-    for part, closed in zip(parts[:2], (11, 16), strict=True):
-        rows = np.flatnonzero((table.start < closed) & (table.start >= (1 if closed == 11 else 11)))
-        assert len(part) == len(rows)
+    for closed in (11, 16):
+        seen = table.seen_before(closed)
+        rows = np.flatnonzero(table.start < closed)
+        assert len(seen) == len(rows)
         for place, row in enumerate(rows):
             # Week start + lived is the first without it: its absence is seen there.
             lived, gone = table.time[row], table.start[row] + table.time[row]
             known = table.cause[row] if gone < closed else 0
-            assert part.cause[place] == known
-            seen = closed - table.start[row] - 0.5
-            assert part.time[place] == (lived if known else min(lived, seen))
-    assert unit(parts.test, 0) == unit(table, int(np.argmax(table.start >= 16)))
+            assert seen.cause[place] == known
+            assert seen.time[place] == (
+                lived if known else min(lived, closed - table.start[row] - 0.5)
+            )
 
 
 def test_a_unit_whose_landmark_had_not_come_is_left_out() -> None:
@@ -117,24 +104,13 @@ def test_a_unit_whose_landmark_had_not_come_is_left_out() -> None:
     assert seen.check().time.min() == 2.5
 
 
-def test_owners_are_held_out_whole_and_drawn_alike_of_any_table() -> None:
-    table = made()
-    drawn = table.draw_owners(0.3, 7)
+def test_owners_are_drawn_alike_of_any_table() -> None:
+    drawn = draw_ids(np.arange(40), 0.3, 7)
     assert 3 <= len(drawn) <= 22
-    rest, held = table.hold_out(drawn)
-    assert set(held.owner) == set(drawn)
-    assert not set(rest.owner) & set(drawn)
-    assert len(rest) + len(held) == 600
-    some = table.take(table.owner % 2 == 0)
-    assert some.draw_owners(0.3, 7).tolist() == [one for one in drawn if one % 2 == 0]
-    assert table.draw_owners(0.3, 8).tolist() != drawn.tolist()
+    assert draw_ids(np.arange(0, 40, 2), 0.3, 7).tolist() == drawn[drawn % 2 == 0].tolist()
+    assert draw_ids(np.arange(40), 0.3, 8).tolist() != drawn.tolist()
     with pytest.raises(ConfigError, match="between 0 and 1"):
-        table.draw_owners(1.0, 0)
-
-
-def test_the_test_must_come_after_validation() -> None:
-    with pytest.raises(ConfigError, match="before the test"):
-        made().split_by_start(11, 11)
+        draw_ids(np.arange(40), 1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -275,82 +251,3 @@ def test_campaigns_that_end_one_after_another_are_no_leak_in_a_table_of_one_date
     with pytest.raises(DataError, match="alone orders"):
         leaky.check()
     assert leaky.check(leaks=False) is leaky
-
-
-def series(units: int = 200, seed: int = 0) -> LifeSeries:
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(0, 12, units)
-    shown = rng.integers(0, 5, lengths.sum()) * 10.0
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    return LifeSeries(rng.binomial(shown.astype(int), 0.3).astype(float), shown, offsets)
-
-
-def literal(lives: LifeSeries, rule: FatigueRule) -> list[tuple[int, float]]:
-    found = []
-    for unit in range(len(lives.offsets) - 1):
-        peak, row, fired, fall = 0.0, 0, 0, 0.0
-        for age, place in enumerate(range(*lives.offsets[unit : unit + 2]), start=1):
-            value = lives.clicks[place]
-            if rule.measure == "rate":
-                if lives.shown[place] == 0:
-                    continue
-                value /= lives.shown[place]
-            peak = max(peak, value)
-            row = row + 1 if value < (1 - rule.drop) * peak else 0
-            fall = 1 - value / peak if peak > 0 else 0.0
-            if row >= rule.periods and not fired:
-                fired = age
-        found.append((fired, fall))
-    return found
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        FatigueRule(),
-        FatigueRule(measure="sales"),
-        FatigueRule(drop=0.35, periods=2),
-        FatigueRule(periods=1),
-    ],
-)
-def test_a_rule_fires_where_a_loop_says(rule: FatigueRule) -> None:
-    lives = series()
-    expected = literal(lives, rule)
-    found = fires_at(lives, rule)
-    assert found.tolist() == [fired for fired, _ in expected]
-    assert 0 < (found > 0).mean() < 1
-    np.testing.assert_allclose(fall_from_peak(lives, rule), [fall for _, fall in expected])
-
-
-def test_a_rule_knows_only_its_past() -> None:
-    lives, rule = series(), FatigueRule(periods=2)
-    whole = fires_at(lives, rule)
-    # Each life cut after five periods: what fired by then fires alike, nothing else does.
-    lengths = np.diff(lives.offsets)
-    kept = np.arange(lives.offsets[-1]) - np.repeat(lives.offsets[:-1], lengths) < 5
-    offsets = np.concatenate(([0], np.cumsum(np.minimum(lengths, 5))))
-    cut = fires_at(LifeSeries(lives.clicks[kept], lives.shown[kept], offsets), rule)
-    assert cut.tolist() == np.where(whole <= 5, whole, 0).tolist()
-
-
-def test_a_rule_may_fire_again() -> None:
-    lives = LifeSeries(np.array([4.0, 1, 1, 4, 1, 9, 9, 1, 1]), np.ones(9), np.array([0, 5, 5, 9]))
-    assert low_in_a_row(lives, FatigueRule()).tolist() == [0, 1, 2, 0, 1, 0, 0, 1, 2]
-    # A period without anybody to show it to says nothing, and breaks no row.
-    shown = np.array([1.0, 1, 0, 1, 1, 1, 1, 1, 1])
-    unseen = LifeSeries(np.array([4.0, 1, 1, 1, 1, 9, 9, 1, 1]), shown, np.array([0, 5, 5, 9]))
-    assert low_in_a_row(unseen, FatigueRule()).tolist() == [0, 1, 0, 2, 3, 0, 0, 1, 2]
-
-
-def test_nothing_fires_on_nothing() -> None:
-    none = LifeSeries(np.empty(0), np.empty(0), np.zeros(3, np.int64))
-    assert fires_at(none, FatigueRule()).tolist() == [0, 0]
-    assert fall_from_peak(none, FatigueRule()).tolist() == [0, 0]
-
-
-def test_wrong_rules_and_series_are_refused() -> None:
-    for wrong in ({"drop": 0.0}, {"drop": 1.0}, {"periods": 0}, {"measure": "clicks"}):
-        with pytest.raises(ConfigError):
-            FatigueRule(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="do not fit"):
-        LifeSeries(np.ones(2), np.ones(3), np.array([0, 2]))

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import ConfigError, DataError, FileUnreadableError, ResourceError
-from adwright.creative.lifetime import spells
-from adwright.creative.lifetime.delivery_spells import delivery_spells
-from adwright.creative.lifetime.spell_table import (
-    TABLE_FILE,
-    SpellTable,
-    open_spells,
-    runs_of,
-    save_spells,
-)
+from adwright.core.errors import ConfigError, DataError
+from adwright.creative.lifetime.spell_table import SpellTable, runs_of
 from adwright.creative.lifetime.spells import (
     DISPLAYS,
     MAILERS,
-    SpellConfig,
+    DisplayRecord,
     Where,
-    build_spells,
     read_displays,
     read_sales,
-    series_of,
-    spells_of,
     words_of,
 )
 from adwright.data.sources.complete_journey import CompleteJourney
-from tests.support.data.deliveries import record
-from tests.support.data.small_journey import N_PRODUCTS, transactions, write_journey
+from tests.support.data.small_journey import N_PRODUCTS, reached, transactions, write_journey
 
 Spell = tuple[int, int, int, int]
 
@@ -63,9 +51,9 @@ def units_of(table: SpellTable) -> list[tuple[int, int, int, float, float, int]]
 @pytest.mark.parametrize("where", ["store", "chain"])
 @pytest.mark.parametrize("landmark", [1, 2])
 def test_units_are_the_spells_that_reach_the_landmark(
-    small_journey: CompleteJourney, where: spells.Where, landmark: int
+    small_journey: CompleteJourney, where: Where, landmark: int
 ) -> None:
-    table = spells_of(small_journey, SpellConfig(where=where, landmark=landmark))
+    table = reached(small_journey, where, landmark)
     expected = [
         (
             product,
@@ -83,25 +71,10 @@ def test_units_are_the_spells_that_reach_the_landmark(
     assert 0 < table.ended.mean() < 1
 
 
-def test_what_ran_when_the_data_began_is_left_out_or_enters_late(
-    small_journey: CompleteJourney, small_spells: SpellTable
-) -> None:
-    running = [each for each in literal_spells(small_journey) if each[2] == 1]
-    assert len(running) > 5
-    late = spells_of(small_journey, SpellConfig(running_age=3))
-    assert len(late) == len(small_spells) + len(running)
-    entered = [each for each in units_of(late) if each[2] < 1]
-    # Taken to have lived three weeks before week 1: watched from age 3 on.
-    assert entered == [(p, s, -2, 3, last + 3, int(last < 53)) for p, s, _, last in running]
-    assert late.entry.max() == 3
-    # At a landmark that it had passed before, its features are those of week 1.
-    assert late.numbers[late.start < 1, 0].tolist() == [4] * len(running)
-
-
 def test_what_runs_in_a_week_enters_at_the_age_that_it_has(
     small_journey: CompleteJourney,
 ) -> None:
-    table = spells_of(small_journey, SpellConfig(as_of=30))
+    table = reached(small_journey, as_of=30)
     expected = [
         (product, store, first, 30 - first, last - first + 1, int(last < 53))
         for product, store, first, last in literal_spells(small_journey)
@@ -112,20 +85,11 @@ def test_what_runs_in_a_week_enters_at_the_age_that_it_has(
     assert table.landmark == 0
 
 
-def test_training_sees_no_end_of_later_weeks(small_spells: SpellTable) -> None:
-    table = small_spells
-    train = table.split_by_start(45, 49).train
-    known = {each[:3]: each for each in units_of(table)}
-    for product, store, start, _, time, cause in units_of(train):
-        _, _, _, _, lived, ended = known[product, store, start]
-        assert (time, cause) == ((lived, ended) if start + lived < 45 else (44.5 - start, 0))
-
-
-@pytest.mark.parametrize("config", [SpellConfig(), SpellConfig(landmark=2, running_age=1)])
+@pytest.mark.parametrize("landmark", [1, 2])
 def test_features_of_the_first_weeks_are_counted_right(
-    small_journey: CompleteJourney, config: SpellConfig
+    small_journey: CompleteJourney, landmark: int
 ) -> None:
-    table = spells_of(small_journey, config)
+    table = reached(small_journey, landmark=landmark)
     promoted = small_journey.promotions().collect()
     place = {row[:3]: row[3:] for row in promoted.rows()}
     sold = small_journey.transactions().collect().to_dicts()
@@ -240,18 +204,12 @@ def other_later(tmp_path_factory: pytest.TempPathFactory) -> CompleteJourney:
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        SpellConfig(),
-        SpellConfig(landmark=2, running_age=2),
-        SpellConfig(where="chain"),
-        SpellConfig(as_of=30),
-    ],
+    "config", [{}, {"landmark": 2}, {"where": "chain"}, {"as_of": 30}], ids=str
 )
 def test_features_are_equal_to_the_bit_whatever_comes_after_the_landmark(
-    small_journey: CompleteJourney, other_later: CompleteJourney, config: SpellConfig
+    small_journey: CompleteJourney, other_later: CompleteJourney, config: dict[str, Any]
 ) -> None:
-    before, after = (spells_of(each, config) for each in (small_journey, other_later))
+    before, after = (reached(each, **config) for each in (small_journey, other_later))
     rows = [np.flatnonzero(each.start + each.entry <= 30) for each in (before, after)]
     one, two = before.take(rows[0]), after.take(rows[1])
     assert len(one) >= 5
@@ -262,24 +220,25 @@ def test_features_are_equal_to_the_bit_whatever_comes_after_the_landmark(
     assert (one.time != two.time).any()
 
 
-def test_series_are_the_weeks_of_the_units(
+def test_weeks_are_those_of_the_units(
     small_journey: CompleteJourney, small_spells: SpellTable
 ) -> None:
-    series = series_of(small_journey)
+    record = DisplayRecord(small_journey, "store")
+    weeks = record.weeks(record.units(record.runs.first).spell)
     # Of who still ran it is not known that it survived its last week.
-    assert np.diff(series.offsets).tolist() == np.ceil(small_spells.time).tolist()
+    assert np.diff(weeks.offsets).tolist() == np.ceil(small_spells.time).tolist()
     # In their first weeks they are what the units know.
-    first = series.offsets[:-1]
+    first = weeks.offsets[:-1]
     assert small_spells.clicks is not None
     assert small_spells.shown is not None
-    assert series.clicks[first].tolist() == small_spells.clicks.tolist()
-    assert series.shown[first].tolist() == small_spells.shown.tolist()
+    assert weeks.bought[first].tolist() == small_spells.clicks.tolist()
+    assert weeks.came[first].tolist() == small_spells.shown.tolist()
     last = small_spells.start + np.ceil(small_spells.time) - 1
     place = int(np.argmax(small_spells.time))
     sold = small_journey.transactions().collect().to_dicts()
     here = [x for x in sold if x["store_id"] == small_spells.group[place]]
     end = [x for x in here if x["week"] == last[place]]
-    assert series.shown[series.offsets[place + 1] - 1] == households(end)
+    assert weeks.came[weeks.offsets[place + 1] - 1] == households(end)
 
 
 def test_a_lifetime_among_the_features_is_refused(small_spells: SpellTable) -> None:
@@ -290,39 +249,9 @@ def test_a_lifetime_among_the_features_is_refused(small_spells: SpellTable) -> N
         replace(table, numbers=numbers).check()
 
 
-def test_a_table_is_built_once_a_config(
-    small_journey: CompleteJourney, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = build_spells(small_journey, tmp_path)
-    again = build_spells(CompleteJourney(tmp_path / "nothing"), tmp_path)
-    assert again.numbers.tobytes() == built.numbers.tobytes()
-    assert again.category_values == built.category_values
-    build_spells(small_journey, tmp_path, SpellConfig(landmark=2))
-    assert len(list(tmp_path.iterdir())) == 2
-    monkeypatch.setattr(spells, "VERSION", 99)
-    build_spells(small_journey, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"landmark": 0},
-        {"landmark": 54},
-        {"as_of": 0},
-        {"as_of": 30, "landmark": 2},
-        {"running_age": 0},
-        {"where": "shop"},
-    ],
-)
-def test_a_wrong_setting_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError):
-        SpellConfig(**wrong)  # type: ignore[arg-type]
-
-
-def test_a_landmark_that_nothing_reaches_is_said(small_journey: CompleteJourney) -> None:
+def test_what_nothing_reaches_is_said(small_journey: CompleteJourney) -> None:
     with pytest.raises(DataError, match="no spell of display reaches"):
-        spells_of(small_journey, SpellConfig(landmark=50))
+        reached(small_journey, landmark=50)
 
 
 @pytest.mark.parametrize("gap", [0, 2])
@@ -352,52 +281,6 @@ def test_nothing_has_no_runs_and_a_gap_is_not_negative() -> None:
         runs_of([1], [1], gap=-1)
 
 
-@pytest.fixture(scope="module")
-def table() -> SpellTable:
-    return delivery_spells(record()).table
-
-
-def test_a_table_comes_back_as_it_was(table: SpellTable, tmp_path: Path) -> None:
-    save_spells(tmp_path / "spells", table, protocol="lives of creatives")
-    found = open_spells(tmp_path / "spells").check()
-    for each in fields(table):
-        one, two = getattr(table, each.name), getattr(found, each.name)
-        if isinstance(one, np.ndarray):
-            assert one.dtype == two.dtype
-            np.testing.assert_array_equal(one, two)
-        else:
-            assert one == two
-    said = json.loads((tmp_path / "spells" / TABLE_FILE).read_text())
-    assert said["protocol"] == "lives of creatives"
-    with pytest.raises(ResourceError):
-        save_spells(tmp_path / "spells", table)
-
-
-def test_a_table_without_clicks_has_none(table: SpellTable, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    save_spells(tmp_path / "spells", replace(table, clicks=None, shown=None))
-    assert open_spells(tmp_path / "spells").clicks is None
-
-
-@pytest.mark.parametrize("harm", ["absent", "text", "format", "array"])
-def test_a_broken_folder_is_refused(table: SpellTable, tmp_path: Path, harm: str) -> None:
-    folder = tmp_path / "spells"
-    save_spells(folder, table)
-    match harm:
-        case "absent":
-            (folder / TABLE_FILE).unlink()
-        case "text":
-            (folder / TABLE_FILE).write_text("[1]")
-        case "format":
-            said = json.loads((folder / TABLE_FILE).read_text())
-            (folder / TABLE_FILE).write_text(json.dumps({**said, "format": 99}))
-        case "array":
-            (folder / "time.npy").write_bytes(b"nothing")
-    with pytest.raises(FileUnreadableError, match="no readable table of spells"):
-        open_spells(folder)
-
-
 def test_words_stand_once_a_product_and_nothing_has_none() -> None:
     products = pl.DataFrame(
         {
@@ -415,7 +298,7 @@ def test_words_stand_once_a_product_and_nothing_has_none() -> None:
 def test_a_chain_knows_nothing_of_a_store(
     small_journey: CompleteJourney, small_spells: SpellTable
 ) -> None:
-    store, chain = small_spells, spells_of(small_journey, SpellConfig(where="chain"))
+    store, chain = small_spells, reached(small_journey, "chain")
     assert "store" in store.category_names
     assert "store" not in chain.category_names
     gone = {name for name in store.number_names if "elsewhere" in name or "store_before" in name}

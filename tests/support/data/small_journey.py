@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.spells import DisplayRecord, Where
 from adwright.data.sources.complete_journey import CompleteJourney
 
 FIRST_DAY = datetime(2017, 1, 2, 5)
@@ -86,3 +88,13 @@ def write_journey(folder: Path, bought: pl.DataFrame, seed: int = 0) -> Complete
         }
     ).write_parquet(folder / "campaign_descriptions.parquet")
     return CompleteJourney(folder)
+
+
+def reached(
+    journey: CompleteJourney, where: Where = "store", landmark: int = 1, as_of: int | None = None
+) -> SpellTable:
+    """The spells that reach this week of theirs, or all that run in week `as_of` of the year."""
+    record = DisplayRecord(journey, where)
+    if as_of is not None:
+        return record.table(record.units(as_of))
+    return record.table(record.units(record.runs.first + landmark - 1), float(landmark))

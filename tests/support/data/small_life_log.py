@@ -138,7 +138,8 @@ def small_model(lives: SmallLives, *, until: int = 15) -> FittedLifetime:
         batch=64,
         learning_rate=0.02,
     )
-    return fit_lifetime(table, None, config, vectors=image)
+    model = fit_lifetime(table, None, config, vectors=image)
+    return replace(model, config={**model.config, "before": until})
 
 
 def small_images(lives: SmallLives) -> npt.NDArray[np.float32]:
@@ -150,8 +151,7 @@ def small_images(lives: SmallLives) -> npt.NDArray[np.float32]:
 
 def _life_of(lives: SmallLives, table: SpellTable) -> Ints:
     log = lives.log
-    life = np.repeat(np.arange(len(log)), np.diff(log.offsets))
     seen = log.period < int((table.start + table.entry).max()) + 1
-    found: Ints = life[np.flatnonzero(seen)]
+    found: Ints = log.whose[np.flatnonzero(seen)]
     assert (log.first[found] == table.start).all()
     return found

@@ -41,7 +41,14 @@ import polars as pl
 
 from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
-from adwright.creative.lifetime.spell_table import CENSORED, LifeUnit, Runs, SpellTable, runs_of
+from adwright.creative.lifetime.spell_table import (
+    CENSORED,
+    LifeUnit,
+    Runs,
+    SpellTable,
+    runs_of,
+    word_ids,
+)
 from adwright.data.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
@@ -216,18 +223,11 @@ def words_at(
     if not key or "text" not in texts.columns:
         raise SchemaError("texts need an id and a text", column="text", value=texts.columns)
     said = texts.select(pl.col(key).cast(pl.String).alias("id"), "text").unique("id", keep="first")
-    tokens = pl.DataFrame({"id": rows.ids}).join(said, on="id", how="left", maintain_order="left")[
-        "text"
-    ]
-    split = tokens.fill_null("").str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
-    split = split.list.unique().list.sort()
-    flat = split.explode().drop_nulls()
-    vocabulary = flat.unique().sort()
-    ids = flat.replace_strict(vocabulary, range(len(vocabulary)), return_dtype=pl.Int32).to_numpy()
-    lengths = split.list.len().cast(pl.Int64).to_numpy()
-    begin = np.concatenate(([0], np.cumsum(lengths)))[:-1]
-    place, offsets = ranges(begin[unit], lengths[unit])
-    return ids[place], offsets, tuple(vocabulary.to_list())
+    texts_of = pl.DataFrame({"id": rows.ids}).join(
+        said, on="id", how="left", maintain_order="left"
+    )["text"]
+    found = texts_of.fill_null("").str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
+    return word_ids(found, unit)
 
 
 def _text(rows: pl.DataFrame, name: str) -> pl.Expr:

@@ -30,13 +30,14 @@ dollars; `shown` are the households that came to the store. Sales beside a displ
 effect: much of it would have been sold anyway. A product is its own owner and its own pool.
 
 Spells that ran in week 1 are in the log, for they say how well a product does; they are never
-among those that run unless `running_age` says how old they are.
+among those that run, since nobody knows how old they were.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -47,7 +48,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.lifetime.delivery_spells import DeliveryRuns, DeliverySpellConfig
 from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable, draw_ids
-from adwright.creative.lifetime.spells import DisplayRecord, SpellConfig, Where
+from adwright.creative.lifetime.spells import DisplayRecord, Where
 from adwright.creative.records.delivery import DeliveryRecord
 from adwright.data.creatives import SLOTS
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
@@ -103,6 +104,21 @@ class LifeLog:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    @cached_property
+    def whose(self) -> Ints:
+        """[M]: the life of each row."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def require_inside(self, period: int) -> None:
+        """Raise ConfigError for a period outside of the record."""
+        first = int(self.period.min())
+        if not first <= period <= self.closed:
+            raise ConfigError(
+                f"the {self.unit} is outside of the record",
+                where=self.period_name(period),
+                hint=f"from {self.period_name(first)} to {self.period_name(self.closed)}",
+            )
 
     def period_name(self, period: int) -> str:
         """What a period is called: "week 35", "day 2026-03-31" or "week of 2026-03-30"."""
@@ -203,21 +219,11 @@ class DeliveryLives:
 
         Raises ConfigError for a period outside of the record, DataError where nothing ran.
         """
-        first, closed = int(self._log.period.min()), self._log.closed
-        if not first <= period <= closed:
-            raise ConfigError(
-                f"the {self._log.unit} is outside of the record",
-                where=f"{self.day_of(period)}",
-                hint=f"from {self.day_of(first)} to {self.day_of(closed)}",
-            )
+        self._log.require_inside(period)
         at = np.full(len(self._log), period)
         life = self._runs.there(at)
         if not len(life):
-            raise DataError(
-                f"nothing ran in this {self._log.unit}",
-                column="day",
-                value=f"{self.day_of(period)}",
-            )
+            raise DataError("nothing ran then", value=self._log.period_name(period))
         return RunningUnits(life, self._runs.table(life, at[life], 0.0))
 
     def period_of(self, day: date) -> int:
@@ -351,29 +357,20 @@ class JourneyLives:
     """All spells of display; the tables of the data are read once, here."""
 
     def __init__(
-        self,
-        source: CompleteJourney,
-        where: Where = "store",
-        *,
-        share: float | None = None,
-        seed: int = 0,
-        running_age: int | None = None,
+        self, source: CompleteJourney, where: Where = "store", *, share: float | None = None
     ) -> None:
         """where: "store", a life is of a product in a store; "chain", of a product in any. share:
-        of the products, in (0, 1), drawn by a hash as `SpellTable.draw_owners` draws them; features
-        count all. running_age: see `SpellConfig`.
+        of the products, in (0, 1), drawn by a hash of their ids; features count all.
 
         Raises ConfigError for a wrong setting.
         """
-        self._config = SpellConfig(where=where, as_of=min(WEEKS), running_age=running_age)
         self._record = record = DisplayRecord(source, where)
-        ids = record.displays.products
-        of = record.displays.product[record.runs.row]
         self._products: Ints | None = None
-        self._spell: Ints = np.arange(len(of))
+        self._spell: Ints = np.arange(len(record.runs))
         if share is not None:
-            self._products = np.searchsorted(ids, draw_ids(ids, share, seed))
-            self._spell = np.flatnonzero(np.isin(of, self._products))
+            ids = record.displays.products
+            self._products = np.searchsorted(ids, draw_ids(ids, share, 0))
+            self._spell = np.flatnonzero(np.isin(record.product, self._products))
         self._log = self._read()
 
     @property
@@ -382,29 +379,24 @@ class JourneyLives:
         return self._log
 
     def running(self, period: int) -> RunningUnits:
-        """The spells of week `period`: `spells_of` with `as_of`, and their places in the log.
+        """The spells that run in week `period`, and their places in the log.
 
         Raises ConfigError for a week outside of the year, DataError where nothing ran.
         """
-        config = SpellConfig(
-            where=self._config.where, as_of=period, running_age=self._config.running_age
-        )
-        units = self._record.units(config, self._products)
+        self._log.require_inside(period)
+        units = self._record.units(period, self._products)
         life = np.searchsorted(self._spell, units.spell)
-        return RunningUnits(life, self._record.table(units, config))
+        return RunningUnits(life, self._record.table(units))
 
     def _read(self) -> LifeLog:
         record, spell = self._record, self._spell
-        runs, displays = record.runs, record.displays
-        row = runs.row[spell]
-        pool = displays.product[row].astype(np.int64)
-        weeks = record.weeks(spell)
+        pool, weeks = record.product[spell], record.weeks(spell)
         return LifeLog(
             unit="week",
             ids=self._ids(),
-            first=runs.first[spell],
-            last=runs.last[spell],
-            owner=displays.products[pool],
+            first=record.runs.first[spell],
+            last=record.runs.last[spell],
+            owner=record.displays.products[pool],
             pool=pool,
             period=weeks.week,
             cost=np.ones(len(weeks.week)),
@@ -417,15 +409,14 @@ class JourneyLives:
         )
 
     def _ids(self) -> pl.DataFrame:
-        record, runs = self._record, self._record.runs
-        displays, row = record.displays, runs.row[self._spell]
+        record, spell = self._record, self._spell
         words = pl.concat_str("type", "size", separator=", ", ignore_nulls=True)
         named = record.products.select(item_id=pl.col("product_id").cast(pl.String), name=words)
-        store = displays.stores[displays.store[row]].astype(str)
-        if self._config.where == "chain":
-            store = np.full(len(row), "all")
-        lives = named[displays.product[row]].with_columns(
-            store=pl.Series(store), first=pl.Series(runs.first[self._spell])
+        store = record.displays.stores[record.store[spell]].astype(str)
+        if record.where == "chain":
+            store = np.full(len(spell), "all")
+        lives = named[record.product[spell]].with_columns(
+            store=pl.Series(store), first=pl.Series(record.runs.first[spell])
         )
         return lives.select(
             unit_id=pl.concat_str("item_id", "store", "first", separator="/"),

@@ -36,20 +36,19 @@ What a replay found: a table of rules, comparisons with intervals, curves for a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import Count, settings, to_jsonable
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.config import Count, Gt, Lt, settings, to_jsonable
+from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import progress
-from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, low_in_a_row
-from adwright.creative.lifetime.lives import LifeLog, LifeRecord, RunningUnits
+from adwright.creative.lifetime.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.stop_rule import (
-    Outlook,
     RetireConfig,
     break_even_of,
     flat_outlook,
@@ -57,13 +56,17 @@ from adwright.creative.lifetime.stop_rule import (
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.stop_values import Rates, ValueModel, credibility
+from adwright.creative.lifetime.stop_values import ValueModel, credibility
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_network import Vectors
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
 from adwright.metrics.bootstrap import bootstrap_sums
 from adwright.metrics.two_level import MethodInterval, with_seeds
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 _SUMS = 5
 SAVED, LOST, STOPPED, WRONG, AGE = range(_SUMS)
@@ -91,16 +94,6 @@ class StopSums(NamedTuple):
     def value_kept(self) -> float:
         """As a share of all value."""
         return 1 - self.lost / self.value
-
-    @property
-    def wrongly(self) -> float:
-        """The share of the stopped lives that would have paid; NaN where none was stopped."""
-        return self.wrong / self.stopped if self.stopped else float("nan")
-
-    @property
-    def mean_age(self) -> float:
-        """At the stop, in periods; NaN where none was stopped."""
-        return self.age / self.stopped if self.stopped else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +148,7 @@ class StopPoints:
         sums[:, WRONG] = some & (sums[:, LOST] >= pays * sums[:, SAVED])
         sums[:, AGE] = np.where(some, period - log.first[life] + 1, 0)
         owners, owner = np.unique(log.owner, return_inverse=True)
-        whose = np.repeat(owner, np.diff(log.offsets))
+        whose = owner[log.whose]
         counted = (log.period >= first) & (log.period <= until)
         cost, value = (
             np.bincount(whose[counted], of[counted], len(owners)).astype(np.float64)
@@ -195,12 +188,13 @@ class Frontier:
 
     @classmethod
     def of(cls, points: StopPoints, score: Floats) -> Frontier:
-        """Of a rule's scores [D]. +inf is never below a threshold. Raises ValueInvalidError for a
-        score that is not a number."""
-        if np.isnan(score).any():
-            at = int(np.argmax(np.isnan(score)))
-            raise ValueInvalidError("a score is not a number", row=at, column="score", value="NaN")
-        row = _new_minima(points.life, score)
+        """Of a rule's scores [D]. +inf is never below a threshold."""
+        # Decisions whose score is below all earlier ones of their life: lowered life by life, one
+        # running minimum of ranks begins anew with each.
+        levels, rank = np.unique(score, return_inverse=True)
+        lifted = rank - np.cumsum(_first(points.life)) * max(len(levels), 1)
+        lowest = np.minimum.accumulate(lifted)
+        row = np.flatnonzero(np.append(True, lowest[1:] < lowest[:-1])[: len(score)])
         row = row[np.isfinite(score[row]) | (score[row] < 0)]
         life, step = points.life[row], points.sums[row]
         same = np.append(life[1:] == life[:-1], False)[: len(row)]
@@ -274,8 +268,7 @@ def matched(lost: Floats, saved: Floats, wanted: Floats) -> Floats:
 def stopped_where(points: StopPoints, fires: Bools) -> Ints:
     """The decisions at which lives are stopped, each at its first that `fires` [D]."""
     fired = np.flatnonzero(fires)
-    new = np.append(True, points.life[fired][1:] != points.life[fired][:-1])[: len(fired)]
-    found: Ints = fired[new]
+    found: Ints = fired[_first(points.life[fired])]
     return found
 
 
@@ -283,20 +276,50 @@ def _rows(log: LifeLog, life: Ints, period: Ints) -> Ints:
     """The row after the last one of each life [N] up to its period [N]."""
     low = int(log.period.min()) - 1
     width = int(log.period.max()) - low + 1
-    whose = np.repeat(np.arange(len(log)), np.diff(log.offsets))
-    keys = whose * width + (log.period - low)
+    keys = log.whose * width + (log.period - low)
     found: Ints = np.searchsorted(keys, life * width + np.clip(period - low, 0, width - 1), "right")
     return found
 
 
-def _new_minima(life: Ints, score: Floats) -> Ints:
-    """The decisions whose score is below all earlier ones of their life."""
-    levels, rank = np.unique(score, return_inverse=True)
-    # Lowered life by life, one running minimum of ranks begins anew with each.
-    new_life = np.append(True, life[1:] != life[:-1])[: len(life)]
-    lifted = rank - np.cumsum(new_life) * max(len(levels), 1)
-    lowest = np.minimum.accumulate(lifted)
-    found: Ints = np.flatnonzero(np.append(True, lowest[1:] < lowest[:-1])[: len(life)])
+def _first(life: Ints) -> Bools:
+    """Where another life begins than before."""
+    return np.append(True, life[1:] != life[:-1])[: len(life)]
+
+
+@settings
+class FatigueRule:
+    """Stop what has fallen the share `drop` below its peak for so many `periods` in a row, as ad
+    tools do. measure: "rate", clicks by shown, or "sales", clicks alone. The defaults are those of
+    the tools."""
+
+    measure: Literal["rate", "sales"] = "rate"
+    drop: Annotated[float, Gt(0), Lt(1)] = 0.2
+    periods: Count = 3
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.drop:.0%} below its peak {self.periods} times in a row"
+
+
+def low_in_a_row(clicks: Floats, shown: Floats, offsets: Ints, rule: FatigueRule) -> Ints:
+    """By period of lives, how many low ones in a row end with it: the rule fires, be it again,
+    where they are `rule.periods` or more. [M]
+
+    clicks, shown: [M], those of life i from offsets[i] to offsets[i + 1]. x_t, the rate or the
+    sales, is low where x_t < (1 - drop) * max over s <= t of x_s. Periods in which nothing was
+    shown say nothing of a rate: they have 0, and neither count nor break a row of low ones.
+    """
+    told = np.flatnonzero(shown > 0) if rule.measure == "rate" else np.arange(len(clicks))
+    life = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[told]
+    value = clicks[told] / shown[told] if rule.measure == "rate" else clicks
+    found = np.zeros(len(clicks), np.int64)
+    levels, rank = np.unique(value, return_inverse=True)
+    # Lifted life by life, one running maximum of ranks begins anew with each.
+    lift = life * len(levels)
+    peak = levels[np.maximum.accumulate(rank + lift) - lift]
+    # The first period of a life is its own peak, so no row of low ones reaches into another life.
+    place = np.arange(len(value))
+    low = value < (1 - rule.drop) * peak
+    found[told] = place - np.maximum.accumulate(np.where(low, 0, place))
     return found
 
 
@@ -322,16 +345,20 @@ class RulePoint:
     @classmethod
     def of(cls, name: str, at: str, sums: StopSums) -> RulePoint:
         """From sums over lives."""
-        some = sums.stopped > 0
+        many = sums.stopped or np.inf
+        wrongly, age = (each / many if sums.stopped else None for each in (sums.wrong, sums.age))
         return cls(
-            name,
-            at,
-            sums.cost_saved,
-            sums.value_kept,
-            sums.wrongly if some else None,
-            sums.mean_age if some else None,
-            sums.stopped,
-            sums.saved,
+            name, at, sums.cost_saved, sums.value_kept, wrongly, age, sums.stopped, sums.saved
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """As a row of a table: rule, saved, kept, stopped wrongly, mean age."""
+        return (
+            self.name if self.at == "own" else f"{self.name}, value kept {self.at}",
+            f"{self.cost_saved:.1%}",
+            f"{self.value_kept:.1%}",
+            "-" if self.wrongly is None else f"{self.wrongly:.1%}",
+            "-" if self.mean_age is None else f"{self.mean_age:.1f}",
         )
 
 
@@ -392,8 +419,7 @@ class Replay:
 
     def to_json(self) -> str:
         """All of it."""
-        found: dict[str, Any] = to_jsonable(self)
-        return json.dumps(found, indent=1, allow_nan=False)
+        return json.dumps(to_jsonable(self), indent=1, allow_nan=False)
 
     def text(self) -> str:
         """In plain words: the table, then the comparisons."""
@@ -409,14 +435,10 @@ class Replay:
             f"{'rule':<62} {'saved':>7} {'kept':>7} {'wrong':>7} {'age':>6}",
         ]
         for row in self.table:
-            name = row.name if row.at == "own" else f"  {row.name}, value kept {row.at}"
-            lines.append(
-                f"{name:<62} {row.cost_saved:>7.1%} {row.value_kept:>7.1%} "
-                f"{_or_dash(row.wrongly, '.1%'):>7} {_or_dash(row.mean_age, '.1f'):>6}"
-            )
-        lines.append("")
-        lines += [self._lead(lead) for lead in self.leads]
-        return "\n".join(lines)
+            name, saved, kept, wrong, age = row.cells()
+            name = name if row.at == "own" else f"  {name}"
+            lines.append(f"{name:<62} {saved:>7} {kept:>7} {wrong:>7} {age:>6}")
+        return "\n".join([*lines, "", *map(self._lead, self.leads)])
 
     def _lead(self, lead: ReplayLead) -> str:
         found = lead.found
@@ -430,14 +452,6 @@ class Replay:
         )
 
 
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-
 _GRID = 96  # thresholds of a resample
 _CHART = 60  # points of a curve
 
@@ -449,15 +463,22 @@ class ReplayConfig:
     draws, seed: of the resamples of owners."""
 
     retire: RetireConfig = field(default_factory=RetireConfig)
-    drops: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    in_a_row: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+    drops: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+    )
+    in_a_row: tuple[Count, ...] = (1, 2, 3, 4, 5, 6)
     best: FatigueRule | None = None
     until: int | None = None
     draws: Count = 1000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        fatigue_grid(self)
 
 
 def fatigue_grid(config: ReplayConfig) -> list[FatigueRule]:
@@ -481,18 +502,16 @@ def replay(
     *,
     values: ValueModel | Sequence[ValueModel] | None = None,
     vectors: Vectors | None = None,
-    before: int | None = None,
 ) -> Replay:
     """What each rule would have done at the close of each of `periods`, and what came of it.
 
-    model: trained on what was known before the first of them; several are trainings of one method
-    with other seeds, None replays the rules without a model. vectors: of all lives of the log, see
-    `retirement_list`. before: the period before which a model was trained that does not say it.
+    model: trained by `fit_retirement` on what was known before the first of them; several are
+    trainings of one method with other seeds, None replays the rules without a model. vectors: of
+    all lives of the log, see `retirement_list`.
 
     Raises ConfigError for a model that may have seen what it is judged by, and as
     `LifeRecord.running`.
     """
-    config = config or ReplayConfig()
     models = [model] if isinstance(model, FittedLifetime) else list(model or ())
     expecting = [values] if isinstance(values, ValueModel) else list(values or ())
     if models and expecting and len(models) != len(expecting):
@@ -503,37 +522,28 @@ def replay(
     when = sorted(set(periods))
     if not when:
         raise ConfigError("a replay needs periods", where="periods")
-    for each in models:
-        said_before = each.config.get("before")
-        _check_unseen(before if said_before is None else int(said_before), when[0])
-    for one in expecting:
-        _check_unseen(one.before, when[0])
-    until = lives.log.closed if config.until is None else config.until
-    walk = _Walk(lives, models, expecting, when, config.retire, vectors)
-    points = StopPoints.of(lives.log, walk.life, walk.period, walk.break_even, until)
-    return _Judge(points, walk, lives.log, config, (when[0], when[-1], until)).result()
+    seen = [each.config.get("before") for each in models] + [each.before for each in expecting]
+    for before in seen:
+        if before is None:
+            raise ConfigError(
+                "the model does not say up to when it was trained",
+                where="before",
+                hint="train it by fit_retirement",
+            )
+        if int(before) > when[0]:
+            raise ConfigError(
+                f"the model was trained on what was known before {before}: it may know what it is "
+                "judged by",
+                where=f"first period {when[0]}",
+                hint=f"train it on what was known before {when[0]}, or begin at {before}",
+            )
+    return _Rules(lives, models, expecting, when, config or ReplayConfig(), vectors or {}).result()
 
 
-def _check_unseen(seen: int | None, first: int) -> None:
-    if seen is None:
-        raise ConfigError(
-            "the model does not say up to when it was trained",
-            where="before",
-            hint="train it by fit_retirement, or say the period before which it was trained",
-        )
-    if seen > first:
-        raise ConfigError(
-            f"the model was trained on what was known before {seen}: it may know what it is judged "
-            "by",
-            where=f"first period {first}",
-            hint=f"train it on what was known before {first}, or begin at {seen}",
-        )
+class _Rules:
+    """What the rules say at each decision of a walk over periods, and what came of it.
 
-
-class _Walk:
-    """What the rules say at each decision, by life and then by period. [D]
-
-    index: by rule, of each training [S, D]. stops: likewise, what the rule itself would stop.
+    frontiers: by rule, of each of its trainings. stops: bool [S, D] by rule, what it would stop.
     """
 
     def __init__(
@@ -542,74 +552,48 @@ class _Walk:
         models: Sequence[FittedLifetime],
         expecting: Sequence[ValueModel],
         when: Sequence[int],
-        config: RetireConfig,
-        vectors: Vectors | None,
+        config: ReplayConfig,
+        vectors: Vectors,
     ) -> None:
-        self._lives, self._models, self._expecting = lives, models, expecting
-        self._config, self._vectors = config, vectors or {}
-        self.half_life = config.half_life
-        life, period, pays = [], [], []
-        index: dict[str, list[Floats]] = {}
-        stops: dict[str, list[Bools]] = {}
+        self.log, self.config = lives.log, config
+        rule, self.half_life = config.retire, config.retire.half_life
+        decided: list[tuple[Ints, Ints, Floats]] = []
+        index: dict[str, list[Floats]] = defaultdict(list)
+        stops: dict[str, list[Bools]] = defaultdict(list)
         with progress(len(when), "replay", f"{lives.log.unit}s") as bar:
             for at in when:
                 ran = lives.running(at)
-                rules, break_even = self._rules(at, ran)
-                life.append(ran.life)
-                period.append(np.full(len(ran.life), at))
-                pays.append(np.full(len(ran.life), break_even))
-                for name, seen in rules.items():
-                    scores = [keeping_index(*each) - break_even for each in seen]
-                    worth = [keeping_value(*each, break_even) for each in seen]
-                    index.setdefault(name, []).append(np.stack(scores))
-                    stops.setdefault(name, []).append(np.stack(worth) < config.threshold)
+                rates = credibility(self.log, at, ran.life, half_life=self.half_life)
+                self.half_life = rates.half_life  # as chosen at the first period
+                break_even, ones = break_even_of(rule, rates), np.ones(len(rates))
+                decided.append((ran.life, np.full(len(rates), at), ones * break_even))
+                flat = flat_outlook(self.log, at, len(rates), horizon=rule.horizon)
+                seen = {name: x[ran.life] for name, x in vectors.items()}
+                curves = [model.predict(ran.table, seen) for model in models]
+                ahead = [outlook_of(each, rule.horizon_of(each.terms)) for each in curves]
+                expected = [each.rates(ran.table, rates) for each in expecting]
+                known = {
+                    "rate rule": [(rates, flat)],
+                    "model": [(rates, each) for each in ahead],
+                    "value model": list(
+                        zip(expected, ahead or [flat] * len(expected), strict=False)
+                    ),
+                }
+                for name, trainings in known.items():
+                    if trainings:
+                        keeps = [keeping_index(*each) - break_even for each in trainings]
+                        worth = [keeping_value(*each, break_even) for each in trainings]
+                        index[name].append(np.stack(keeps))
+                        stops[name].append(np.stack(worth) < rule.threshold)
                 bar.advance()
-        self.life, self.period = np.concatenate(life), np.concatenate(period)
-        order = np.lexsort((self.period, self.life))
-        self.life, self.period = self.life[order], self.period[order]
-        self.break_even: Floats = np.concatenate(pays)[order]
-        self.index = {name: np.concatenate(each, 1)[:, order] for name, each in index.items()}
+        life, period, self.break_even = (np.concatenate(x) for x in zip(*decided, strict=True))
+        self.span = (when[0], when[-1], self.log.closed if config.until is None else config.until)
+        self.points = points = StopPoints.of(self.log, life, period, self.break_even, self.span[2])
+        order = np.lexsort((period, life))
         self.stops = {name: np.concatenate(each, 1)[:, order] for name, each in stops.items()}
-
-    def _rules(
-        self, period: int, ran: RunningUnits
-    ) -> tuple[dict[str, list[tuple[Rates, Outlook]]], float]:
-        """By rule what each training of it knows of the units; and the break-even."""
-        log, config = self._lives.log, self._config
-        rates = credibility(log, period, ran.life, half_life=self.half_life)
-        self.half_life = rates.half_life  # as chosen at the first period
-        flat = flat_outlook(log, period, len(rates), horizon=config.horizon)
-        rules = {"rate rule": [(rates, flat)]}
-        seen = {name: x[ran.life] for name, x in self._vectors.items()}
-        outlooks = []
-        for model in self._models:
-            curves = model.predict(ran.table, seen)
-            outlooks.append(outlook_of(curves, config.horizon_of(curves.terms)))
-        if outlooks:
-            rules["model"] = [(rates, each) for each in outlooks]
-        if self._expecting:
-            found = [each.rates(ran.table, rates) for each in self._expecting]
-            ahead = outlooks or [flat] * len(found)
-            rules["value model"] = list(zip(found, ahead, strict=True))
-        return rules, break_even_of(config, rates)
-
-
-class _Judge:
-    """Compares the rules of a walk by what came of them."""
-
-    def __init__(
-        self,
-        points: StopPoints,
-        walk: _Walk,
-        log: LifeLog,
-        config: ReplayConfig,
-        span: tuple[int, int, int],
-    ) -> None:
-        self.points, self.walk, self.log, self.config = points, walk, log, config
-        self.span = span
-        age = (points.period - log.first[points.life]).astype(np.float64)
+        scores = {name: np.concatenate(each, 1)[:, order] for name, each in index.items()}
+        age = (points.period - self.log.first[points.life]).astype(np.float64)
         chance = mix64(mix64(np.array([config.seed], np.uint64)) + points.life.astype(np.uint64))
-        scores = dict(walk.index)
         scores |= {"age rule": -age[None], "random": chance[None] / 2.0**64}
         self.frontiers = {
             name: [Frontier.of(points, each) for each in found] for name, found in scores.items()
@@ -619,39 +603,34 @@ class _Judge:
 
     def result(self) -> Replay:
         """All of it."""
-        grid = [(rule, stops, self._sums(stops)) for rule, stops in self._fatigue()]
-        known = {rule: (stops, sums) for rule, stops, sums in grid}
+        known = {rule: (stops, self._sums(stops)) for rule, stops in self._fatigue()}
         best = self.config.best or max(
             known, key=lambda rule: known[rule][1].cost_saved + known[rule][1].value_kept
         )
         own = {
             name: _mean([self._sums(stopped_where(self.points, each)) for each in found])
-            for name, found in self.walk.stops.items()
+            for name, found in self.stops.items()
         }
-        half_life = self.walk.half_life or np.inf
+        half_life = self.half_life or np.inf
         at_own, at_best = own[self.main], known[best][1]
         table = [RulePoint.of(name, "own", sums) for name, sums in own.items()]
         for name, rule in (("ad tools' fatigue rule", FatigueRule()), ("best fatigue rule", best)):
-            table.append(RulePoint.of(f"{name}, {_said(rule)}", "own", known[rule][1]))
+            table.append(RulePoint.of(f"{name}, {rule}", "own", known[rule][1]))
         for about, at in ((f"as the {self.main}", at_own), ("as the best fatigue rule", at_best)):
             table += [
                 RulePoint.of(name, about, self._at_kept(name, at.value_kept))
                 for name in self.frontiers
                 if (name, about) != (self.main, f"as the {self.main}")
             ]
+        compared = [(self.main, at_own, None), ("best fatigue rule", at_best, known[best][0])]
         leads = [
             self._over_fatigue(name, best, known[best]) for name in (*self.trained, "rate rule")
         ]
-        for name in self.trained:
-            leads += [
-                self._over_rates(name, f"value kept as the {self.main}", at_own.value_kept, None),
-                self._over_rates(
-                    name,
-                    "value kept as the best fatigue rule",
-                    at_best.value_kept,
-                    known[best][0],
-                ),
-            ]
+        leads += [
+            self._over_rates(name, f"value kept as the {other}", at.value_kept, stops)
+            for name in self.trained
+            for other, at, stops in compared
+        ]
         first, last, until = map(self.log.period_name, self.span)
         return Replay(
             periods=self.span[:2],
@@ -664,12 +643,22 @@ class _Judge:
             owners=int((self.points.cost > 0).sum()),
             cost=at_own.cost,
             value=at_own.value,
-            break_even=float(np.mean(self.walk.break_even)),
+            break_even=float(np.mean(self.break_even)),
             half_life=half_life if np.isfinite(half_life) else None,
-            models=len(self.walk.index[self.main]) if self.trained else 0,
+            models=len(self.frontiers[self.main]) if self.trained else 0,
             best=best,
             table=tuple(table),
-            fatigue=tuple(self._fatigue_point(rule, sums) for rule, _, sums in grid),
+            fatigue=tuple(
+                FatiguePoint(
+                    rule,
+                    RulePoint.of(str(rule), "own", sums),
+                    {
+                        name: self._at_kept(name, sums.value_kept).cost_saved
+                        for name in self.frontiers
+                    },
+                )
+                for rule, (_, sums) in known.items()
+            ),
             leads=tuple(leads),
             curves={name: self._curve(name) for name in self.frontiers},
         )
@@ -685,18 +674,13 @@ class _Judge:
         log, points = self.log, self.points
         lives = np.unique(points.life)
         rows, offsets = ranges(log.offsets[lives], np.diff(log.offsets)[lives])
-        series = LifeSeries(log.value[rows], log.shown[rows], offsets)
         place = np.searchsorted(rows, points.row)
         last, low = None, np.zeros(0, np.int64)
         for rule in fatigue_grid(self.config):
             if (rule.measure, rule.drop) != last:
-                low = low_in_a_row(series, rule)[place]
+                low = low_in_a_row(log.value[rows], log.shown[rows], offsets, rule)[place]
                 last = rule.measure, rule.drop
             yield rule, stopped_where(points, low >= rule.periods)
-
-    def _fatigue_point(self, rule: FatigueRule, sums: StopSums) -> FatiguePoint:
-        others = {name: self._at_kept(name, sums.value_kept).cost_saved for name in self.frontiers}
-        return FatiguePoint(rule, RulePoint.of(_said(rule), "own", sums), others)
 
     def _curve(self, name: str) -> list[tuple[float, float]]:
         """(cost saved, value kept) at even steps of value kept, of all models."""
@@ -704,58 +688,49 @@ class _Judge:
         found = [self._at_kept(name, kept) for kept in np.linspace(1.0, max(least, 0.0), _CHART)]
         return [(sums.cost_saved, sums.value_kept) for sums in found]
 
+    def _saved(self, name: str, kept: float) -> Floats:
+        """[S]: share of the cost that each training saves at this value kept."""
+        return np.array([each.at_kept(kept).cost_saved for each in self.frontiers[name]])
+
     def _over_fatigue(self, name: str, rule: FatigueRule, at: tuple[Ints, StopSums]) -> ReplayLead:
-        own = self._owner_sums(at[0])
-        exact = [each.at_kept(at[1].value_kept).cost_saved for each in self.frontiers[name]]
-        return ReplayLead(
-            name,
-            f"best fatigue rule, {_said(rule)}",
-            at[1].value_kept,
-            self._interval([(name, 1.0)], own, None, np.array(exact) - at[1].cost_saved),
-        )
+        stops, sums = at
+        exact = self._saved(name, sums.value_kept) - sums.cost_saved
+        found = self._interval({name: 1.0}, stops, 0.0, exact)
+        return ReplayLead(name, f"best fatigue rule, {rule}", sums.value_kept, found)
 
     def _over_rates(self, name: str, about: str, kept: float, stops: Ints | None) -> ReplayLead:
-        trained, rate = (
-            np.array([each.at_kept(kept).cost_saved for each in self.frontiers[one]])
-            for one in (name, "rate rule")
-        )
-        own = None if stops is None else self._owner_sums(stops)
-        found = self._interval([(name, 1.0), ("rate rule", -1.0)], own, kept, trained - rate)
+        exact = self._saved(name, kept) - self._saved("rate rule", kept)
+        found = self._interval({name: 1.0, "rate rule": -1.0}, stops, kept, exact)
         return ReplayLead(name, f"rate rule, {about}", kept, found)
 
-    def _owner_sums(self, stops: Ints) -> Floats:
-        """[O, 2]: saved and lost by a rule that stops there."""
-        owner, sums = self.points.owner[stops], self.points.sums[stops]
-        size = len(self.points.owners)
-        return np.stack([np.bincount(owner, sums[:, at], size) for at in (0, 1)], 1)
-
     def _interval(
-        self,
-        sides: Sequence[tuple[str, float]],
-        fatigue: Floats | None,
-        kept: float | None,
-        exact: Floats,
+        self, sides: Mapping[str, float], stops: Ints | None, kept: float, exact: Floats
     ) -> MethodInterval:
         """Over owners: the weighted saved cost of `sides`, each at the value that the fatigue rule
-        keeps in the same resample (or `kept`), less what that rule saves where it is a side.
-        exact: [S], of all owners."""
-        owners = len(self.points.owners)
-        fatigue_sums = np.zeros((owners, 2)) if fatigue is None else fatigue
-        columns = [self.points.cost[:, None], self.points.value[:, None], fatigue_sums]
+        with these stops keeps in the same resample (or `kept`), less what that rule saves where it
+        is the other side. exact: [S], of all owners."""
+        points, owners = self.points, len(self.points.owners)
+        some = np.zeros(0, np.int64) if stops is None else stops
+        columns = [points.cost[:, None], points.value[:, None]]
+        columns += [
+            np.bincount(points.owner[some], points.sums[some, at], owners).astype(np.float64)[
+                :, None
+            ]
+            for at in (SAVED, LOST)
+        ]
         spans: list[tuple[float, int, int]] = []
         at = 4
-        for name, weight in sides:
+        for name, weight in sides.items():
             several = self.frontiers[name]
             for frontier in several:
                 saved, lost = frontier.by_owner(frontier.grid(_GRID))
                 columns += [saved, lost]
                 spans.append((weight / len(several), at, saved.shape[1]))
                 at += 2 * saved.shape[1]
-        alone = len(sides) == 1
 
         def lead(totals: Floats) -> Floats:
-            wanted = totals[:, 3] if fatigue is not None else (1 - (kept or 0.0)) * totals[:, 1]
-            found = -totals[:, 2] if alone else np.zeros(len(totals))
+            wanted = (1 - kept) * totals[:, 1] if stops is None else totals[:, 3]
+            found = -totals[:, 2] if len(sides) == 1 else np.zeros(len(totals))
             for weight, place, size in spans:
                 saved = totals[:, place : place + size]
                 found += weight * matched(totals[:, place + size : place + 2 * size], saved, wanted)
@@ -768,14 +743,7 @@ class _Judge:
         people = replace(
             people, value=people.value + off, low=people.low + off, high=people.high + off
         )
-        trained = (exact,) if any(name in self.trained for name, _ in sides) else ()
-        return with_seeds(people, *trained)
-
-
-def _said(rule: FatigueRule) -> str:
-    """A fatigue rule in words."""
-    what = "rate" if rule.measure == "rate" else "sales"
-    return f"{what} {rule.drop:.0%} below its peak {rule.periods} times in a row"
+        return with_seeds(people, *([exact] if any(name in self.trained for name in sides) else ()))
 
 
 def _mean(sums: Sequence[StopSums]) -> StopSums:

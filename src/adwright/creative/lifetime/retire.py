@@ -24,10 +24,9 @@ was cut off by a budget or the end of a flight, is censored as `spell_table` say
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -78,16 +77,6 @@ class RetirementData:
     before: int
 
 
-def training_units(lives: LifeRecord, periods: Sequence[int] | None, before: int) -> SpellTable:
-    """The units that ran in `periods`, below one another, as known before the period `before`.
-
-    periods: None takes every k-th in which something ran, from the second of the record on, for
-    some two million units at most, which is said.
-    Raises ConfigError for a period of which nothing is known yet, DataError where nothing ran.
-    """
-    return _stack(lives, periods, before).table
-
-
 def retirement_data(lives: LifeRecord, before: int | None = None) -> RetirementData:
     """Units split by time, as known before the period `before`; None takes the whole record.
 
@@ -100,26 +89,19 @@ def retirement_data(lives: LifeRecord, before: int | None = None) -> RetirementD
     for share in (_VALID, 0.35, 0.5):
         held = max(1, round(share * len(at)))
         chosen = _thinned(lives.log, at[-held:], MOST_ROWS // 4)
-        valid = _stack(lives, chosen, closes) if len(at) > held else None
-        if valid is not None and valid.table.ended.sum() >= _ENDS:
+        valid = training_units(lives, chosen, closes) if len(at) > held else None
+        if valid is not None and valid[0].ended.sum() >= _ENDS:
             break
-    if valid is None or not valid.table.ended.any():
+    if valid is None or not valid[0].ended.any():
         raise DataError(
             "no end of a life was seen in the last half of the record, so nothing validates",
             column="period",
             value=f"{len(at)} periods",
             hint="take a longer record, or a smaller gap",
         )
-    train = _stack(lives, None, int(at[-held]))
-    return RetirementData(
-        train.table,
-        valid.table,
-        train.life,
-        valid.life,
-        _terms(train),
-        int(at[-held]),
-        closes,
-    )
+    begin = int(at[-held])
+    train, life = training_units(lives, None, begin)
+    return RetirementData(train, valid[0], life, valid[1], _terms(train, life), begin, closes)
 
 
 def fit_retirement(
@@ -132,12 +114,11 @@ def fit_retirement(
     resume: bool = False,
     stop_now: bool = False,
     callbacks: Sequence[Callback] = (),
-    on_step: Callable[[int], None] | None = None,
 ) -> FittedLifetime:
     """A survival network of all ages, trained on what was known before the period `before`.
 
     vectors: name -> float32 [R, D] of texts or images, of all lives of the log in its order, NaN
-    where missing. out, resume, stop_now, callbacks, on_step: as of `fit_lifetime`.
+    where missing. out, resume, stop_now, callbacks: as of `fit_lifetime`.
 
     The model's `config` names `before` and `valid_from`. Columns of the season are left out where
     the record spans less than two years, since there they name the periods; which is said.
@@ -168,21 +149,22 @@ def fit_retirement(
         resume=resume,
         stop_now=stop_now,
         callbacks=callbacks,
-        on_step=on_step,
     )
     return replace(
         model, config=model.config | {"before": data.before, "valid_from": data.valid_from}
     )
 
 
-class _Stacked(NamedTuple):
-    """Units and, int64 [N], the life of each."""
+def training_units(
+    lives: LifeRecord, periods: Sequence[int] | None, before: int
+) -> tuple[SpellTable, Ints]:
+    """The units that ran in `periods`, below one another, as known before the period `before`, and
+    int64 [N], the life of each.
 
-    table: SpellTable
-    life: Ints
-
-
-def _stack(lives: LifeRecord, periods: Sequence[int] | None, before: int) -> _Stacked:
+    periods: None takes every k-th in which something ran, from the second of the record on, for
+    some two million units at most, which is said.
+    Raises ConfigError for a period of which nothing is known yet, DataError where nothing ran.
+    """
     log = lives.log
     if before > log.closed + 1:
         raise ConfigError(
@@ -201,7 +183,7 @@ def _stack(lives: LifeRecord, periods: Sequence[int] | None, before: int) -> _St
         )
     parts = [lives.running(int(period)) for period in periods]
     table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
-    return _Stacked(table.check(), np.concatenate([part.life for part in parts]))
+    return table.check(), np.concatenate([part.life for part in parts])
 
 
 def _thinned(log: LifeLog, periods: Ints, rows: int) -> list[int]:
@@ -230,9 +212,8 @@ def _periods(log: LifeLog, before: int) -> Ints:
     return found
 
 
-def _terms(units: _Stacked) -> LifeTerms:
-    table = units.table
-    once = table.take(np.unique(units.life, return_index=True)[1])
+def _terms(table: SpellTable, life: Ints) -> LifeTerms:
+    once = table.take(np.unique(life, return_index=True)[1])
     short = LifeTerms.of(once.entry, once.time, once.cause).short
     ends = table.time[table.ended & (table.time > short[-1])]
     if not len(ends):
@@ -309,11 +290,13 @@ def train_retirement(
         stop_now=stop_now,
         callbacks=callbacks,
     )
-    values = _values(lives, int(model.config["before"]), int(model.config["seed"]))
-    if values is not None:
-        values.save(folder / _VALUES, overwrite=True)
-    elif (folder / _VALUES).exists():
-        shutil.rmtree(folder / _VALUES)
+    values, before = None, int(model.config["before"])
+    shutil.rmtree(folder / _VALUES, ignore_errors=True)
+    try:
+        values = fit_values(lives, before, ValueConfig(seed=int(model.config["seed"])))
+        values.save(folder / _VALUES)
+    except DataError as error:
+        say(f"value per cost is taken as it was, not as the features tell: {error.what}")
     identity = model.save(folder / _MODEL, overwrite=overwrite, clock=clock)
     return TrainedRetirement(model, identity, folder / _MODEL, values)
 
@@ -334,11 +317,3 @@ def open_retirement(path: str | Path) -> TrainedRetirement:
     beside = folder.parent / _VALUES
     values = ValueModel.load(beside) if beside.is_dir() else None
     return TrainedRetirement(model, artifact.id, folder, values)
-
-
-def _values(lives: LifeRecord, before: int, seed: int) -> ValueModel | None:
-    try:
-        return fit_values(lives, before, ValueConfig(seed=seed))
-    except DataError as error:
-        say(f"value per cost is taken as it was, not as the features tell: {error.what}")
-        return None

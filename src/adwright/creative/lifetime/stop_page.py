@@ -14,7 +14,7 @@ import polars as pl
 
 from adwright.core.atomic import atomic_write_text
 from adwright.creative.lifetime.lives import LifeRecord
-from adwright.creative.lifetime.replay import Replay, RulePoint
+from adwright.creative.lifetime.replay import Replay
 from adwright.creative.lifetime.stop_list import RetirementList, vectors_of
 from adwright.creative.lifetime.stop_rule import outlook_of
 from adwright.creative.lifetime.survival_curves import FittedLifetime
@@ -130,18 +130,8 @@ def _replayed(found: Replay) -> dict[str, object]:
         "chart": inline_svg(to_svg(chart), "replay"),
         "sentences": [*lines[:2], *(line for line in lines if line.startswith("At "))],
         "header": ("rule", "saved", "kept", "stopped wrongly", "mean age"),
-        "rows": [_replay_row(row) for row in found.table],
+        "rows": [row.cells() for row in found.table],
     }
-
-
-def _replay_row(row: RulePoint) -> tuple[str, ...]:
-    return (
-        row.name if row.at == "own" else f"{row.name}, value kept {row.at}",
-        f"{row.cost_saved:.1%}",
-        f"{row.value_kept:.1%}",
-        "" if row.wrongly is None else f"{row.wrongly:.1%}",
-        "" if row.mean_age is None else f"{row.mean_age:.1f}",
-    )
 
 
 def _tables(found: RetirementList, rows: int) -> list[_Table]:

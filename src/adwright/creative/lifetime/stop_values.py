@@ -191,8 +191,6 @@ class _Fitted(NamedTuple):
 
 
 def _rows_until(log: LifeLog, period: int) -> _Rows:
-    lives = len(log)
-    life = np.repeat(np.arange(lives), np.diff(log.offsets))
     seen = log.period <= period
     kept = np.flatnonzero(seen & (log.cost > 0))
     if not len(kept):
@@ -205,11 +203,11 @@ def _rows_until(log: LifeLog, period: int) -> _Rows:
     came = float(log.value[seen].sum())
     value = log.value[kept]
     _, pool = np.unique(log.pool, return_inverse=True)
-    counts = np.bincount(life[kept], minlength=lives)
+    counts = np.bincount(log.whose[kept], minlength=len(log))
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     left_out = 1 - float(value.sum()) / came if came > 0 else 0.0
     return _Rows(
-        life[kept], log.period[kept], log.cost[kept], value, starts, pool, period, left_out
+        log.whose[kept], log.period[kept], log.cost[kept], value, starts, pool, period, left_out
     )
 
 
@@ -520,8 +518,7 @@ def _periods(log: LifeLog, before: int, rows: int) -> list[int]:
 def _after(log: LifeLog, of: Floats, life: Ints, period: int, until: int) -> Floats:
     """[N]: sums of a column over the rows of lives after `period`, up to `until`."""
     counted = np.where((log.period > period) & (log.period <= until), of, 0.0)
-    whose = np.repeat(np.arange(len(log)), np.diff(log.offsets))
-    found: Floats = np.bincount(whose, counted, len(log)).astype(np.float64)[life]
+    found: Floats = np.bincount(log.whose, counted, len(log)).astype(np.float64)[life]
     return found
 
 

@@ -56,7 +56,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -66,7 +66,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.core.config import settings, to_jsonable
+from adwright.core.config import Count, Natural, NotNegative, Positive, settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import say
@@ -89,10 +89,9 @@ from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
-from adwright.training.run_settings import check_ranges, seeded
+from adwright.training.run_settings import seeded
 from adwright.training.search import near_power_of_two
 
-Weighing = Literal["none", "ratio", "clipped", "smoothed"]
 Floats = NDArray[np.float32]
 _LOW, _HIGH = 0.5, 5.0
 #: What the mean rate counts at most: beyond, all rates are alike.
@@ -105,16 +104,9 @@ class ClickWeights:
     """How units are weighed. alpha: of "clipped". shown: n of "smoothed", impressions that the
     mean rate counts; 0 finds it from the data."""
 
-    by: Weighing = "none"
-    alpha: float = 1.0
-    shown: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.alpha < math.inf and 0 <= self.shown < math.inf):
-            raise ConfigError(
-                "alpha is above 0, and shown not below it",
-                where=f"alpha {self.alpha}, shown {self.shown}",
-            )
+    by: Literal["none", "ratio", "clipped", "smoothed"] = "none"
+    alpha: Positive = 1.0
+    shown: NotNegative = 0.0
 
     def of(self, clicks: Floats | None, shown: Floats | None, units: int) -> Floats:
         """Weights [N] of units with clicks [N] and impressions [N], not yet of mean 1.
@@ -143,26 +135,15 @@ class ClickWeights:
         if mean == 0:
             _logger.warning("no unit was clicked: all count alike")
             return np.ones(units, np.float32)
-        return self._of_rates(click, show, np.nan_to_num(rate, nan=mean), mean)
-
-    def _of_rates(
-        self,
-        clicks: NDArray[np.float64],
-        shown: NDArray[np.float64],
-        rate: NDArray[np.float64],
-        mean: float,
-    ) -> Floats:
-        match self.by:
-            case "ratio":
-                found = rate / mean
-            case "clipped":
-                found = np.clip(1 + self.alpha * rate / mean, _LOW, _HIGH)
-            case "smoothed":
-                n = self.shown or _prior_impressions(rate[shown > 0], shown[shown > 0], mean)
-                found = (clicks + mean * n) / (shown + n) / mean
-            case "none":
-                found = np.ones_like(rate)
-        return found.astype(np.float32)
+        filled = np.nan_to_num(rate, nan=mean)
+        if self.by == "ratio":
+            found = filled / mean
+        elif self.by == "clipped":
+            found = np.clip(1 + self.alpha * filled / mean, _LOW, _HIGH)
+        else:
+            n = self.shown or _prior_impressions(rate[show > 0], show[show > 0], mean)
+            found = (click + mean * n) / (show + n) / mean
+        return np.asarray(found, np.float32)
 
 
 def _prior_impressions(rate: NDArray[np.float64], shown: NDArray[np.float64], mean: float) -> float:
@@ -183,26 +164,22 @@ def clocks_of(table: SpellTable) -> tuple[str, ...]:
 
     The period of a unit is that of its landmark, or of its start where all have one landmark.
     """
-    periods, place = np.unique(table.start + np.floor(table.entry), return_inverse=True)
+    periods, places = np.unique(table.start + np.floor(table.entry), return_inverse=True)
     found = []
     for name, column in zip(table.number_names, table.numbers.T, strict=True):
         known = np.isfinite(column)
-        where, x = place[known], column[known].astype(np.float64)
-        if _is_clock(where, x, len(periods)):
+        place, x = places[known], column[known].astype(np.float64)
+        count = np.bincount(place, minlength=len(periods))
+        there = np.count_nonzero(count)
+        total = float(((x - x.mean()) ** 2).sum()) if len(x) else 0.0
+        if there < 2 or len(x) <= there or not total:
+            continue
+        mean = np.bincount(place, x, len(periods)) / np.maximum(count, 1)
+        within = float(((x - mean[place]) ** 2).sum())
+        between = 1 - (within / (len(x) - there)) / (total / (len(x) - 1))
+        if between >= _BETWEEN and len(np.unique(x)) > _RECURS * there:
             found.append(name)
     return tuple(found)
-
-
-def _is_clock(place: NDArray[np.int64], x: NDArray[np.float64], periods: int) -> bool:
-    """Of the known values x [N] at places [N] of their periods."""
-    count = np.bincount(place, minlength=periods)
-    there = np.count_nonzero(count)
-    if there < 2 or len(x) <= there or not (total := float(((x - x.mean()) ** 2).sum())):
-        return False
-    mean = np.bincount(place, x, periods) / np.maximum(count, 1)
-    within = float(((x - mean[place]) ** 2).sum())
-    between = 1 - (within / (len(x) - there)) / (total / (len(x) - 1))
-    return bool(between >= _BETWEEN and len(np.unique(x)) > _RECURS * there)
 
 
 class CommonEffects(nn.Module):
@@ -259,23 +236,17 @@ class TrainingSpells:
                 value=f"{len(table):,} spells, edges {terms}",
                 hint="choose edges within the ages that the spells reach",
             )
-        if bool(silent.any()):
-            _logger.warning(
-                "%s of %s spells teach nothing: they saw no whole bin (edges %s)",
-                f"{int(silent.sum()):,}",
-                f"{len(table):,}",
-                terms,
-            )
+        if some := int(silent.sum()):
+            share = f"{some:,} of {len(table):,}"
+            _logger.warning("%s spells teach nothing: they saw no whole bin (%s)", share, terms)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def marginal_logits(self, terms: LifeTerms, causes: int) -> list[Tensor]:
         """Logits [J, C] of each head's hazards on the whole."""
-        return [
-            marginal_logits(target, len(edges) - 1, causes)
-            for target, edges in zip(self.targets, terms.heads, strict=True)
-        ]
+        found = zip(self.targets, terms.heads, strict=True)
+        return [marginal_logits(target, len(edges) - 1, causes) for target, edges in found]
 
 
 def typical_ends(
@@ -290,16 +261,14 @@ def typical_ends(
 
 def hash_of(table: SpellTable, vectors: Vectors | None) -> str:
     """Of all that training reads."""
-    found: dict[str, Any] = {}
-    for each in fields(table):
-        value = getattr(table, each.name)
-        found[each.name] = _digest(value) if isinstance(value, np.ndarray) else value
-    found["vectors"] = {name: _digest(x) for name, x in (vectors or {}).items()}
-    return content_hash(found)
 
+    def told(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        return hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
 
-def _digest(array: np.ndarray[Any, Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    found = {each.name: told(getattr(table, each.name)) for each in fields(table)}
+    return content_hash(found | {"vectors": {n: told(x) for n, x in (vectors or {}).items()}})
 
 
 #: Units that are validated at once.
@@ -336,29 +305,20 @@ class LifetimeConfig:
     clicks: ClickWeights = field(default_factory=ClickWeights)
     leave_out: tuple[str, ...] = ()
     clocks: Literal["leave_out", "keep"] = "leave_out"
-    min_count: int = 30
+    min_count: Count = 30
     common_effects: bool = True
-    epochs: int | None = None
-    validations: int | None = None
-    batch: int | None = None
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-4
-    embedding_learning_rate: float = 0.05
+    epochs: Count | None = None
+    validations: Count | None = None
+    batch: Count | None = None
+    learning_rate: Positive = 4e-3
+    weight_decay: NotNegative = 1e-4
+    embedding_learning_rate: Positive = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
-    patience: int | None = None
+    patience: Count | None = None
     goal: Literal["likelihood", "concordance"] = "likelihood"
-    clip_norm: float = 10.0
+    clip_norm: NotNegative = 10.0
     precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        optional = "epochs", "batch", "validations", "patience"
-        check_ranges(
-            self,
-            counts=("min_count", *(name for name in optional if getattr(self, name) is not None)),
-            positive=("learning_rate", "embedding_learning_rate"),
-            not_negative=("weight_decay", "clip_norm", "seed"),
-        )
+    seed: Natural = 0
 
 
 def fit_lifetime(
@@ -372,16 +332,13 @@ def fit_lifetime(
     resume: bool = False,
     stop_now: bool = False,
     callbacks: Sequence[Callback] = (),
-    checkpoint_every: int = 0,
-    on_step: Callable[[int], None] | None = None,
 ) -> FittedLifetime:
     """Train on the spells of `table`; returns the model with the best validation's weights.
 
     valid: spells that decide when to stop; None keeps the last weights. vectors, valid_vectors:
     name -> float32 [N, D] of texts or images, NaN where missing. out: folder of the run, with
-    config.json, metrics.jsonl and the checkpoint; None keeps nothing. resume, stop_now, callbacks,
-    on_step: as of the loop's `train`. checkpoint_every: steps between checkpoints beside each
-    validation.
+    config.json, metrics.jsonl and the checkpoint; None keeps nothing. resume, stop_now, callbacks:
+    as of the loop's `train`.
 
     Raises DataError for spells that teach nothing, SchemaError for validation spells of other
     causes or another unit, ConfigError (an existing run without resume, a loss that is not finite),
@@ -400,7 +357,19 @@ def fit_lifetime(
         say(f"edges of the bins, in {table.unit}s: {terms}")
     if config.heads == 1:
         terms = terms.one_head
-    spec = _spec_of(table, vectors, config)
+    out_of = config.leave_out
+    clocks: tuple[str, ...] = ()
+    if config.clocks == "leave_out":
+        clocks = tuple(name for name in clocks_of(table) if not {name, "numbers"} & set(out_of))
+    if clocks:
+        say(f"left out, since they tell the {table.unit} alone: {', '.join(clocks)}")
+    spec = InputSpec.fit(
+        table,
+        vectors,
+        min_count=config.min_count,
+        bins=config.network.number_bins,
+        leave_out=(*out_of, *clocks),
+    )
     causes = len(table.causes)
     network = seeded(config.seed, lambda: SurvivalNetwork(config.network, spec, terms, causes))
     data = TrainingSpells(table, spec, terms, vectors)
@@ -410,15 +379,9 @@ def fit_lifetime(
     network.begin_at(marginal)
     typical = typical_ends(marginal, terms, table.causes)
     data_hash = content_hash(hashes)
-    trainee = _Lifetime(network, data, judged, config, data_hash, checkpoint_every, typical)
-    at = train(
-        trainee,
-        trainee.folder(out),
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
-        on_step=on_step,
-    )
+    trainee = _Lifetime(network, data, judged, config, data_hash, typical)
+    run = trainee.folder(out)
+    at = train(trainee, run, resume=resume, stop_now=stop_now, callbacks=callbacks)
     return FittedLifetime(
         network,
         causes=table.causes,
@@ -431,31 +394,6 @@ def fit_lifetime(
         seed=config.seed,
         typical=typical,
     )
-
-
-def _spec_of(table: SpellTable, vectors: Vectors | None, config: LifetimeConfig) -> InputSpec:
-    """What is read of the training units."""
-    out = config.leave_out
-    if config.clocks == "leave_out":
-        clocks = tuple(name for name in clocks_of(table) if not {name, "numbers"} & set(out))
-        if clocks:
-            say(f"left out, since they tell the {table.unit} alone: {', '.join(clocks)}")
-        out = (*out, *clocks)
-    return InputSpec.fit(
-        table,
-        vectors,
-        min_count=config.min_count,
-        bins=config.network.number_bins,
-        leave_out=out,
-    )
-
-
-class _Trained(nn.Module):
-    """The network, and what only its training has."""
-
-    def __init__(self, network: SurvivalNetwork, common: CommonEffects | None) -> None:
-        super().__init__()
-        self.network, self.common = network, common
 
 
 class _Lifetime(Trainee[Tensor]):
@@ -472,7 +410,6 @@ class _Lifetime(Trainee[Tensor]):
         valid: TrainingSpells | None,
         config: LifetimeConfig,
         data_hash: str,
-        checkpoint_every: int,
         typical: tuple[float, ...],
     ) -> None:
         self.network, self.data, self.valid, self.config = network, data, valid, config
@@ -489,8 +426,8 @@ class _Lifetime(Trainee[Tensor]):
         #: Steps of the run after which a validation follows.
         self.due = frozenset(np.ceil(ends).astype(int).tolist())
         sizes = tuple((len(edges) - 1) * network.causes for edges in network.terms.heads)
-        common = CommonEffects(table, sizes, config.min_count) if config.common_effects else None
-        self.common = common if common is not None and len(common) else None
+        effects = CommonEffects(table, sizes, config.min_count)
+        self.common = effects if config.common_effects and len(effects) else None
         dense, tables = dense_and_sparse(network)
         groups: list[dict[str, Any]] = [{"params": dense}]
         if self.common is not None:
@@ -507,11 +444,11 @@ class _Lifetime(Trainee[Tensor]):
             patience=config.patience or max(3, validations // 2),
             seed=config.seed,
             clip_norm=config.clip_norm,
-            checkpoint_every=checkpoint_every,
             bfloat16=config.precision == "bf16",
         )
         asked = {"fit": to_jsonable(config), "data_hash": data_hash}
-        super().__init__(_Trained(network, self.common), optimisers, loop, asked)
+        common = {} if self.common is None else {"common": self.common}
+        super().__init__(nn.ModuleDict({"network": network, **common}), optimisers, loop, asked)
 
     def epoch(self, at: RunPosition) -> Iterator[Tensor]:
         """The units of each step that is left."""
