@@ -17,7 +17,7 @@ import polars as pl
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.instructions.rows import chosen, drawn
 from adwright.authoring.tasks import Product
-from adwright.demos.ad_prompts import AD_SLOTS, AdSlot, with_headline
+from adwright.demos.ads import AD_SLOTS, AdSlot, with_headline
 from adwright.demos.shelf import shelf_product
 
 #: Goods that nothing is advertised for here.

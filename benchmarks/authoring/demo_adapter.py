@@ -29,8 +29,7 @@ from adwright.authoring.writer.asking import open_writer
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.demos.ad_prompts import AD_SLOTS, with_headline
-from adwright.demos.ads_program import ADAPTER
+from adwright.demos.ads import AD_SLOTS, ADAPTER, with_headline
 from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec
 from benchmarks.authoring._demo_card import card

@@ -28,7 +28,7 @@ from adwright.creative.response.fitted import FittedClickRate, Reference
 from adwright.creative.response.inputs import encoded_texts
 from adwright.creative.response.outcomes import UPWORTHY, read_outcomes, stories_of, story_folds
 from adwright.creative.response.rates import order_measures
-from adwright.demos.ads_judged import JUDGES
+from adwright.demos.ads import JUDGES
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.common.result import Figure, write_result
 

@@ -13,21 +13,17 @@ from adwright.core.errors import MissingExtraError
 from adwright.demos import ads as ads_module
 from adwright.demos import audited as audited_module
 from adwright.demos import cascade as cascade_module
+from adwright.demos import folder as folder_module
 from adwright.demos import ranker as training_demo
 from adwright.demos import retirement as retirement_module
-from adwright.demos.ads import AdsDemoConfig, AdsDemoResult, ads_demo
-from adwright.demos.ads_page import ad_rows
-from adwright.demos.audited import AuditDemoConfig, AuditDemoResult, SoldProduct, audit_demo
+from adwright.demos.ads import AdsDemoResult, ad_rows, ads_demo
+from adwright.demos.audited import AuditDemoResult, SoldProduct, audit_demo
 from adwright.demos.cascade import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
+from adwright.demos.folder import DemoPart
 from adwright.demos.ranker import DemoConfig, DemoResult, demo
-from adwright.demos.retirement import (
-    RetirementDemoConfig,
-    RetirementDemoResult,
-    retirement_demo,
-)
+from adwright.demos.retirement import RetirementDemoResult, retirement_demo
 from tests.delivery.cascade.test_build import CONFIG
-from tests.demos.test_ads import room
-from tests.demos.test_ads_program import HAM, TEA
+from tests.demos.test_ads import HAM, TEA, room
 from tests.demos.test_audited import gullible
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_life_log import SmallLives
@@ -61,14 +57,14 @@ def second(folder: Path) -> CascadeDemoResult:
 
 @pytest.fixture(scope="module")
 def third(folder: Path) -> RetirementDemoResult:
-    config = RetirementDemoConfig(before=13, epochs=1, out=folder / "out" / "retirement")
-    return retirement_demo(config, lives=SmallLives(200))
+    asked = DemoPart(folder / "out" / "retirement")
+    return retirement_demo(asked, before=13, epochs=1, lives=SmallLives(200))
 
 
 @pytest.fixture(scope="module")
 def fourth(folder: Path) -> AdsDemoResult:
     return ads_demo(
-        AdsDemoConfig(out=folder / "out" / "ads"),
+        DemoPart(folder / "out" / "ads"),
         (TEA, HAM),
         opened=room,
         judge=lambda ads, page: None,
@@ -78,7 +74,7 @@ def fourth(folder: Path) -> AdsDemoResult:
 @pytest.fixture(scope="module")
 def fifth(folder: Path) -> AuditDemoResult:
     sold = [SoldProduct(one, 0.2, f"{one.title} for guests") for one in (TEA, HAM)]
-    return audit_demo(AuditDemoConfig(out=folder / "out" / "audit"), sold, opened=gullible)
+    return audit_demo(DemoPart(folder / "out" / "audit"), sold, opened=gullible)
 
 
 @pytest.fixture
@@ -109,11 +105,11 @@ def asked(
 
     monkeypatch.setattr(training_demo, "demo", one)
 
-    def three(config: RetirementDemoConfig) -> RetirementDemoResult:
+    def three(config: DemoPart) -> RetirementDemoResult:
         found.append(config)
         return third
 
-    def four(config: AdsDemoConfig, products: object) -> AdsDemoResult:
+    def four(config: DemoPart, products: object) -> AdsDemoResult:
         assert products == (TEA, HAM)
         found.append(config)
         return replace(fourth, ads=ads)
@@ -122,7 +118,7 @@ def asked(
         assert ids == [one.item_id for one in first.households[0].shown]
         return (TEA, HAM)
 
-    def five(config: AuditDemoConfig, sold: list[SoldProduct]) -> AuditDemoResult:
+    def five(config: DemoPart, sold: list[SoldProduct]) -> AuditDemoResult:
         assert [(one.product.title, one.chance) for one in sold] == [
             (ad.product.title, one.probability) for ad, one in zip(ads, shown, strict=False)
         ]
@@ -161,9 +157,7 @@ def test_options_reach_all_parts(asked: list[Any], folder: Path) -> None:
             offline=True,
             out=Path(out) / "cascade",
         ),
-        RetirementDemoConfig(seed=3, offline=True, out=Path(out) / "retirement"),
-        AdsDemoConfig(seed=3, offline=True, out=Path(out) / "ads"),
-        AuditDemoConfig(seed=3, offline=True, out=Path(out) / "audit"),
+        *(DemoPart(Path(out) / name, 3, offline=True) for name in ("retirement", "ads", "audit")),
     ]
 
 
@@ -228,7 +222,7 @@ def test_the_ads_are_skipped_with_a_sentence(
     (tmp_path / "ads").mkdir()
     (tmp_path / "ads" / "demo.json").write_text("{}")
 
-    def missing(config: AdsDemoConfig, products: object) -> AdsDemoResult:
+    def missing(config: DemoPart, products: object) -> AdsDemoResult:
         raise MissingExtraError("writing ads", "lm")
 
     monkeypatch.setattr(ads_module, "ads_demo", missing)
@@ -250,20 +244,19 @@ def test_the_ads_are_skipped_with_a_sentence(
 def test_the_list_is_not_audited_where_that_cannot_be(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    def missing(config: AuditDemoConfig, sold: object) -> AuditDemoResult:
+    def missing(config: DemoPart, sold: object) -> AuditDemoResult:
         raise MissingExtraError("signed certificates", "audit")
 
     removed: list[Path] = []
     monkeypatch.setattr(audited_module, "audit_demo", missing)
-    monkeypatch.setattr(audited_module, "remove_audit", removed.append)
+    monkeypatch.setattr(folder_module, "remove_demo", lambda old, mark="": removed.append(old))
     asking = ["demo", "--no-cascade", "--no-retirement", "--out", str(folder / "out")]
-    monkeypatch.setattr(cascade_module, "remove_demo", lambda old: None)
-    monkeypatch.setattr(retirement_module, "remove_retirement", lambda old: None)
     result = CliRunner().invoke(app, asking)
     assert result.exit_code == 0, result.output
     assert "The list is not audited, since signed certificates needs" in result.output
     assert CliRunner().invoke(app, [*asking, "--no-audit"]).exit_code == 0
-    assert removed == [folder / "out" / "audit"] * 2
+    out = folder / "out"
+    assert [one for one in removed if one == out / "audit"] == [out / "audit"] * 2
     # What was ranked and the ads, twice.
     assert len(asked) == 4
 
@@ -309,7 +302,7 @@ def test_what_is_shown_of_the_ads(
     monkeypatch.setenv("COLUMNS", "300")
     show_ads(fourth)
     text = capsys.readouterr().out
-    assert fourth.counts.sentence() in text
+    assert fourth.summary in text
     assert "[[5]]" in text
     for ad in fourth.ads:
         assert ad.product.title in text

@@ -13,13 +13,8 @@ from adwright.audit.certificate.certificate import read_signed
 from adwright.audit.targets.target import FunctionTarget
 from adwright.authoring.tasks import Product
 from adwright.core.errors import DataError, ResourceError
-from adwright.demos.audited import (
-    EPS,
-    AuditDemoConfig,
-    SoldProduct,
-    audit_demo,
-    remove_audit,
-)
+from adwright.demos.audited import EPS, SoldProduct, audit_demo
+from adwright.demos.folder import DemoPart, remove_demo
 
 SOLD = [
     SoldProduct(Product(str(at), title, category="Tea"), chance, "For many guests.")
@@ -40,7 +35,7 @@ def gullible() -> FunctionTarget:
 
 def test_an_attack_passes_on_the_assistant_and_fails_on_what_is_certified(tmp_path: Path) -> None:
     out = tmp_path / "audit"
-    found = audit_demo(AuditDemoConfig(out=out), SOLD, opened=gullible)
+    found = audit_demo(DemoPart(out), SOLD, opened=gullible)
     # What it puts last is pushed to the front, and certified to move by what EPS can bring.
     assert (found.product, found.before, found.after) == ("Black tea", 4.0, 1.0)
     assert (found.bounded_before, found.bounded_after, found.best) == (2, 1, 1)
@@ -56,25 +51,25 @@ def test_an_attack_passes_on_the_assistant_and_fails_on_what_is_certified(tmp_pa
 
 def test_a_text_moves_no_product_farther_than_is_certified(tmp_path: Path) -> None:
     sold = [replace(SOLD[1], chance=0.05), *SOLD[2:], SOLD[0]]
-    found = audit_demo(AuditDemoConfig(out=tmp_path), sold, opened=gullible)
+    found = audit_demo(DemoPart(tmp_path), sold, opened=gullible)
     assert (found.product, found.after) == ("Black tea", 1.0)
     assert found.bounded_after == found.bounded_before == found.best == 4
 
 
 def test_it_is_run_again_by_the_same_key(tmp_path: Path) -> None:
-    audit_demo(AuditDemoConfig(out=tmp_path), SOLD, opened=gullible)
+    audit_demo(DemoPart(tmp_path), SOLD, opened=gullible)
     key = (tmp_path / "audit.pem").read_bytes()
-    audit_demo(AuditDemoConfig(seed=1, out=tmp_path), SOLD, opened=gullible)
+    audit_demo(DemoPart(tmp_path, seed=1), SOLD, opened=gullible)
     assert (tmp_path / "audit.pem").read_bytes() == key
-    remove_audit(tmp_path)
+    remove_demo(tmp_path)
     assert not tmp_path.exists()
 
 
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     same = [SOLD[0], replace(SOLD[1], product=SOLD[0].product), replace(SOLD[2], text=" ")]
     with pytest.raises(DataError, match="there are 1"):
-        audit_demo(AuditDemoConfig(out=tmp_path / "new"), same, opened=gullible)
+        audit_demo(DemoPart(tmp_path / "new"), same, opened=gullible)
     assert not (tmp_path / "new").exists()
     (tmp_path / "diary.txt").write_text("mine")
     with pytest.raises(ResourceError, match="no demonstration made"):
-        audit_demo(AuditDemoConfig(out=tmp_path), SOLD, opened=gullible)
+        audit_demo(DemoPart(tmp_path), SOLD, opened=gullible)

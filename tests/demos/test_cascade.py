@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,117 @@ from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.schema import validate_events
 from adwright.delivery.cascade.build import Deployment
+from adwright.delivery.cascade.trial import OrderQuality, StageQuality
 from adwright.delivery.policy.rules import GreedyConfig
 from adwright.delivery.stages.histories import visit_requests
 from adwright.demos import cascade as module
 from adwright.demos.cascade import (
     CascadeDemoConfig,
     CascadeDemoResult,
+    CascadeMeasures,
+    ShownDecision,
+    SlateItem,
     cascade_demo,
-    remove_demo,
     small_build,
 )
-from adwright.demos.cascade_page import CascadeMeasures
+from adwright.demos.folder import remove_demo, write_demo_page
+from adwright.metrics.bootstrap import Interval
 from adwright.training.ranking.ranker import Ranker
 from tests.delivery.cascade.test_build import CONFIG
-from tests.support.data.small_next_basket import small_task
+from tests.demos.test_ranker import Balance
+from tests.support.data.small_next_basket import START, small_task
+
+SHARE = Interval(0.5, 0.4, 0.625)
+MEASURES = CascadeMeasures(
+    requests=1000,
+    households=691,
+    items=68_509,
+    k=10,
+    stages=(
+        StageQuality("retrieve", 815.2, SHARE, Interval(1, 1, 1)),
+        StageQuality("elsewhere", 50, SHARE, SHARE),
+    ),
+    cpu_ms={"retrieve": 10.26, "elsewhere": 8.0},
+    orders=(
+        OrderQuality("cascade", SHARE, SHARE, None),
+        OrderQuality("habit", SHARE, SHARE, Interval(0.012, -0.01, 0.03)),
+    ),
+    p50_ms=30.4,
+    p99_ms=59.6,
+    sample=30,
+    exhaustive_cpu_ms=1822.4,
+)
+SHOWN = ShownDecision(
+    user_id="<i>17",
+    time=START,
+    history=1234,
+    basket=7,
+    places=(
+        SlateItem("i1", "tea & <jam>", 0.123, 0.456, 39, True),
+        SlateItem("i2", "milk", 0.05, 0.01, 0, False),
+    ),
+)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    path = tmp_path / "cascade.html"
+    values = {"measures": MEASURES, "shown": [SHOWN], "protocol": "by hand", "artifact": "abc123"}
+    values |= {"seed": 41, "seconds": {"serve": 30.04, "rank": 40.0}}
+    write_demo_page(path, "cascade.html", values)
+    return path.read_text("utf-8")
+
+
+def test_tables_are_text() -> None:
+    header, rows = MEASURES.stage_header(), MEASURES.stage_rows()
+    assert all(len(row) == len(header) for row in rows)
+    assert "own 10 (30 requests)" in header[3]
+    assert rows[0][1:] == ("815", "50.0% (40.0% to 62.5%)", "100.0% (100.0% to 100.0%)", "10.3")
+    assert rows[1][0] == "elsewhere"
+    header, orders = MEASURES.order_header(), MEASURES.order_rows()
+    assert header[1:3] == ("recall@10", "NDCG@10")
+    assert orders[0] == ("cascade", *["0.500 (0.400 to 0.625)"] * 2, "")
+    assert orders[1][3] == "+0.012 (-0.010 to +0.030)"
+    assert "1,000 baskets" in MEASURES.title()
+    assert "691 households" in MEASURES.title()
+
+
+def test_what_it_costs_is_said() -> None:
+    assert "30 ms (median; 99% within 60 ms) and 18 CPU-ms" in MEASURES.cost()
+    assert "1,822 CPU-ms" in MEASURES.cost()
+    assert replace(MEASURES, p50_ms=9.0).cost() != MEASURES.cost()
+
+
+def test_the_page_is_whole_and_escaped(page: str) -> None:
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert "&lt;i&gt;17" in page
+    assert "tea &amp; &lt;jam&gt;" in page
+    assert "<script" not in page
+
+
+def test_everything_is_told(page: str) -> None:
+    assert escape(MEASURES.stage_header()[3]).replace("&#x27;", "&#39;") in page
+    told = (
+        *MEASURES.stage_header()[:3],
+        *MEASURES.order_header(),
+        *(cell for row in (*MEASURES.stage_rows(), *MEASURES.order_rows()) for cell in row),
+        MEASURES.cost(),
+        "1,234 purchases before; 7 items",
+        "12.3%",
+        "45.6%",
+        "×39",
+        '<span class="taken">yes</span>',
+        "by hand",
+        "abc123",
+        ">41<",
+        "30.0 s",
+        "70 s",
+    )
+    for text in told:
+        assert text in page, text
+
 
 TASK = small_task(people=20)
 TEST = TASK.visits("test")
@@ -190,9 +288,9 @@ def test_only_an_earlier_demonstration_is_replaced(folder: Path, tmp_path: Path)
     with pytest.raises(ResourceError, match="no demonstration made"):
         cascade_demo(asked(folder, out=tmp_path), task=TASK)
     assert (tmp_path / "diary.txt").exists()
-    remove_demo(tmp_path / "a")
+    remove_demo(tmp_path / "a", "cascade.json")
     assert not (tmp_path / "a").exists()
-    remove_demo(tmp_path / "a")
+    remove_demo(tmp_path / "a", "cascade.json")
 
 
 def test_settings_reach_the_training(
@@ -238,5 +336,5 @@ def test_settings_are_checked() -> None:
     for wrong in ({"requests": 0}, {"exhaustive": 0}, {"people": 0}, {"k": 0}, {"draws": 0}):
         with pytest.raises(ConfigError, match="at least 1"):
             CascadeDemoConfig(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="share"):
+    with pytest.raises(ConfigError, match="at most 1"):
         CascadeDemoConfig(households=1.5)

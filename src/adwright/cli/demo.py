@@ -78,12 +78,9 @@ def demo(
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from adwright.demos.ads import remove_ads
-    from adwright.demos.audited import remove_audit
-    from adwright.demos.cascade import remove_demo
+    from adwright.demos.folder import remove_demo
     from adwright.demos.ranker import DemoConfig, add_links
     from adwright.demos.ranker import demo as run_demo
-    from adwright.demos.retirement import remove_retirement
 
     config = DemoConfig(
         households=households,
@@ -100,19 +97,19 @@ def demo(
     if cascade:
         second = _second(config, requests)
     else:
-        remove_demo(out / "cascade")
+        remove_demo(out / "cascade", "cascade.json")
     if retirement:
         third = _third(config)
     else:
-        remove_retirement(out / "retirement")
+        remove_demo(out / "retirement")
     if ads:
         fourth = _fourth(config, found)
     else:
-        remove_ads(out / "ads")
+        remove_demo(out / "ads")
     if audit and fourth is not None:
         fifth = _fifth(config, found, fourth)
     else:
-        remove_audit(out / "audit")
+        remove_demo(out / "audit")
     if further := _further(out, second, third, fourth, fifth):
         add_links(found, further)
     _show_end(found, second, third, fourth, fifth)
@@ -136,20 +133,18 @@ def _second(config: DemoConfig, requests: int) -> CascadeDemoResult:
 
 
 def _third(config: DemoConfig) -> RetirementDemoResult:
-    from adwright.demos.retirement import RetirementDemoConfig, retirement_demo
+    from adwright.demos.folder import DemoPart
+    from adwright.demos.retirement import retirement_demo
 
-    found = retirement_demo(
-        RetirementDemoConfig(
-            seed=config.seed, offline=config.offline, out=config.out / "retirement"
-        )
-    )
+    found = retirement_demo(DemoPart(config.out / "retirement", config.seed, config.offline))
     show_retirement(found)
     return found
 
 
 def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
     """The ads; None where their packages are missing, or nothing was ranked that has a name."""
-    from adwright.demos.ads import AdsDemoConfig, ads_demo, journey_shelf, remove_ads
+    from adwright.demos.ads import ads_demo, journey_shelf
+    from adwright.demos.folder import DemoPart, remove_demo
 
     folder = config.out / "ads"
     shown = [one.item_id for household in found.households[:1] for one in household.shown]
@@ -158,12 +153,11 @@ def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
     made = None
     try:
         if products:
-            asked = AdsDemoConfig(seed=config.seed, offline=config.offline, out=folder)
-            made = ads_demo(asked, products)
+            made = ads_demo(DemoPart(folder, config.seed, config.offline), products)
     except MissingExtraError as error:
         why = f"{error.what}: {error.hint}"
     if made is None:
-        remove_ads(folder)
+        remove_demo(folder)
         typer.echo(f"\nNo ads are written, since {why}.")
         return None
     show_ads(made)
@@ -172,7 +166,8 @@ def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
 
 def _fifth(config: DemoConfig, found: DemoResult, fourth: AdsDemoResult) -> AuditDemoResult | None:
     """The audit of the list; None where its packages are missing, or there is no list."""
-    from adwright.demos.audited import AuditDemoConfig, SoldProduct, audit_demo, remove_audit
+    from adwright.demos.audited import SoldProduct, audit_demo
+    from adwright.demos.folder import DemoPart, remove_demo
 
     chance = {one.item_id: one.probability for one in found.households[0].shown}
     sold = [
@@ -184,11 +179,11 @@ def _fifth(config: DemoConfig, found: DemoResult, fourth: AdsDemoResult) -> Audi
         for ad in fourth.ads
         if ad.product.id in chance
     ]
-    asked = AuditDemoConfig(seed=config.seed, offline=config.offline, out=config.out / "audit")
+    asked = DemoPart(config.out / "audit", config.seed, config.offline)
     try:
         made = audit_demo(asked, sold)
     except (MissingExtraError, DataError) as error:
-        remove_audit(asked.out)
+        remove_demo(asked.out)
         typer.echo(f"\nThe list is not audited, since {error.what}: {error.hint}.")
         return None
     show_audit(made)
@@ -277,16 +272,16 @@ def show_retirement(found: RetirementDemoResult) -> None:
 
 def show_ads(found: AdsDemoResult) -> None:
     """Print each product's texts as they were written, what was found, and what is left."""
-    from adwright.demos.ads_page import ad_rows
+    from adwright.demos.ads import ad_rows
 
     typer.echo("\nAds and descriptions of the ten products of the first household")
     for ad in found.ads:
         header = ("slot", "written, [[what is wrong]]", "found", "shown instead")
         show_table(header, ad_rows(ad), title=ad.product.title)
-    typer.echo(found.counts.sentence())
+    typer.echo(found.summary)
     if found.judged is not None:
         typer.echo("\nWould they be clicked, would they be remembered? Of judges of other ads:")
-        show_table(found.judged.header(), found.judged.rows())
+        show_table(found.judged.header, found.judged.rows)
         typer.echo(f"What moved each answer: {found.judged.page}")
 
 

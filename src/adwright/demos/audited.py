@@ -21,7 +21,6 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +40,13 @@ from adwright.audit.targets.likelihood import LikelihoodTarget
 from adwright.audit.targets.target import FunctionTarget, Target
 from adwright.authoring.tasks import Product
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import settings
 from adwright.core.errors import DataError
-from adwright.demos.folder import claim_folder, remove_ours, write_demo_page
+from adwright.demos.folder import MARK, DemoPart, claim_folder, write_demo_page
 from adwright.lm.open_model import LmSpec, open_lm
 from adwright.training.loop.stage_timer import Stages
 
 #: Log-odds that a text may move: the chance of a product by a twentieth of itself, about.
 EPS = 0.05
-_MARK = "demo.json"
 _REQUEST = "I am doing the shopping for the week. Which of these do you recommend?"
 _KINDS: tuple[TemplateKind, ...] = ("flooding", "override")
 _TRIED, _SCORED = 4, 2
@@ -63,15 +60,6 @@ class SoldProduct:
     product: Product
     chance: float
     text: str
-
-
-@settings
-class AuditDemoConfig:
-    """seed: of the orders. offline: never download. out: the folder."""
-
-    seed: int = 0
-    offline: bool = False
-    out: Path = Path("runs/demo/audit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +108,13 @@ class AuditDemoResult:
 
 
 def audit_demo(
-    config: AuditDemoConfig,
+    asked: DemoPart,
     sold: Sequence[SoldProduct],
     *,
     opened: Callable[[], Target] | None = None,
     clock: Clock | None = None,
 ) -> AuditDemoResult:
-    """Certify the list of these products in `config.out`, and try one attack on it and on the
+    """Certify the list of these products in `asked.out`, and try one attack on it and on the
     assistant; an earlier demonstration there is replaced.
 
     opened: what reads texts, in the place of the small model of this machine.
@@ -135,12 +123,13 @@ def audit_demo(
     products that have a text and can be told apart.
     """
     shop, odds = _shop(sold)
-    out, stages = config.out, Stages(clock)
-    claim_folder(out, _MARK, config)
+    out, stages = asked.out, Stages(clock)
+    claim_folder(out, MARK, asked)
     with stages.stage("open the assistant"):
         path = out / "audit.pem"
         key = read_key(path) if path.exists() else make_key(path)
-        target = (opened or partial(_assistant, offline=config.offline))()
+        spec = LmSpec(engine="torch", offline=asked.offline)
+        target = LikelihoodTarget(open_lm(spec)) if opened is None else opened()
     with closing(target):
         ranker = FunctionTarget(
             lambda listings, _: [odds[one.name] for one in listings], name="the ranker's log-odds"
@@ -158,7 +147,7 @@ def audit_demo(
             )
             write_signed(made, key, out / "certificate.json")
         with stages.stage("attack both lists"):
-            goal, text, before, after = _attack(shop, target, config.seed)
+            goal, text, before, after = _attack(shop, target, asked.seed)
             (answer,) = bounded.rank(goal.asks(text, [range(len(shop))]))
     found = AuditDemoResult(
         certificate=made,
@@ -176,18 +165,6 @@ def audit_demo(
     with stages.stage("write the page of the audit"):
         write_demo_page(found.page, "audited.html", {"found": found, "eps": EPS})
     return found
-
-
-def remove_audit(folder: Path) -> None:
-    """Remove what an earlier demonstration left in `folder`, if anything.
-
-    Raises ResourceError where the folder holds something that none made.
-    """
-    remove_ours(folder, _MARK)
-
-
-def _assistant(*, offline: bool) -> Target:
-    return LikelihoodTarget(open_lm(LmSpec(engine="torch", offline=offline)))
 
 
 def _shop(sold: Sequence[SoldProduct]) -> tuple[ShopCatalogue, dict[str, float]]:

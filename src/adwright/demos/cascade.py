@@ -18,7 +18,9 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import polars as pl
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import to_jsonable
+from adwright.core.config import Count, Gt, Le, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.schema import validate_events
@@ -38,7 +40,9 @@ from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.delivery.cascade.build import BuildConfig, Deployment, build_deployment
 from adwright.delivery.cascade.cascade import Cascade, Meter
 from adwright.delivery.cascade.trial import (
+    OrderQuality,
     Served,
+    StageQuality,
     exhaustive_best,
     frequency_best,
     judge_orders,
@@ -50,21 +54,132 @@ from adwright.delivery.cascade.trial import (
 from adwright.delivery.funnel.choice import measured_fine
 from adwright.delivery.policy.rules import PolicyConfig, SoftmaxConfig
 from adwright.delivery.policy.slate_policy import build_policy
-from adwright.demos.cascade_page import (
-    CascadeMeasures,
-    ShownDecision,
-    SlateItem,
-    write_cascade_page,
-)
-from adwright.demos.folder import claim_folder, remove_ours
+from adwright.demos.folder import claim_folder, remove_demo, write_demo_page
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.fit import FitConfig
 from adwright.training.ranking.frames import item_names
 from adwright.training.retrieval.fit import RetrievalConfig
 
+# --------------------------------------------------------------------------------------------------
+# What the trial of a cascade found, as tables of text and as a page to read.
+
+#: What each stage is, for a reader.
+_STAGES = {
+    "retrieve": "retrieve: two towers, own past",
+    "coarse": "coarse: HCN, own counts",
+    "fine": "fine: DIN, its best",
+    "policy": "policy: the slate",
+}
+
+
+@dataclass(frozen=True)
+class SlateItem:
+    """An item of a slate: its probability of being taken, the chance with which it was drawn
+    for this place, how often the person had it before, and whether they then bought it."""
+
+    item_id: str
+    name: str
+    probability: float
+    propensity: float
+    had: int
+    bought: bool
+
+
+@dataclass(frozen=True)
+class ShownDecision:
+    """A slate for a person; history: events before, basket: items that were then bought.
+    calibrated: whether the probabilities are some, and not scores of the coarse order."""
+
+    user_id: str
+    time: datetime
+    history: int
+    basket: int
+    places: tuple[SlateItem, ...]
+    calibrated: bool = True
+
+
+@dataclass(frozen=True)
+class CascadeMeasures:
+    """The numbers of a trial.
+
+    requests of so many households; items: of the catalogue; k: places of a slate. stages: in
+    their order. cpu_ms: stage -> processor milliseconds per request. orders: the cascade's first.
+    p50_ms, p99_ms: wall milliseconds of a whole decision. sample: requests for which the fine
+    ranker ranked the whole catalogue, at exhaustive_cpu_ms each. fine: whether it serves, and why.
+    """
+
+    requests: int
+    households: int
+    items: int
+    k: int
+    stages: tuple[StageQuality, ...]
+    cpu_ms: dict[str, float]
+    orders: tuple[OrderQuality, ...]
+    p50_ms: float
+    p99_ms: float
+    sample: int
+    exhaustive_cpu_ms: float
+    fine: str = ""
+
+    def stage_header(self) -> tuple[str, ...]:
+        """Names of the columns of `stage_rows`."""
+        return (
+            "stage",
+            "items left",
+            "of what was bought",
+            f"of the fine ranker's own {self.k} ({self.sample} requests)",
+            "CPU-ms per request",
+        )
+
+    def stage_rows(self) -> list[tuple[str, ...]]:
+        """One line per stage, as text."""
+        return [
+            (
+                _STAGES.get(one.stage, one.stage),
+                f"{one.items:,.0f}",
+                one.bought.text(".1%"),
+                one.own.text(".1%"),
+                f"{self.cpu_ms[one.stage]:.1f}",
+            )
+            for one in self.stages
+        ]
+
+    def order_header(self) -> tuple[str, ...]:
+        """Names of the columns of `order_rows`."""
+        return ("order", f"recall@{self.k}", f"NDCG@{self.k}", "best first ahead by (NDCG)")
+
+    def order_rows(self) -> list[tuple[str, ...]]:
+        """One line per order, as text."""
+        return [
+            (
+                one.name,
+                one.recall.text(".3f"),
+                one.ndcg.text(".3f"),
+                "" if one.ahead is None else one.ahead.text("+.3f"),
+            )
+            for one in self.orders
+        ]
+
+    def title(self) -> str:
+        """What the numbers are of."""
+        return (
+            f"{self.requests:,} baskets of the test weeks, {self.households:,} households, "
+            f"{self.items:,} items; 95% intervals over households"
+        )
+
+    def cost(self) -> str:
+        """Time, in a sentence or two."""
+        whole = sum(self.cpu_ms.values())
+        return (
+            f"A decision took {self.p50_ms:.0f} ms (median; 99% within {self.p99_ms:.0f} ms) and "
+            f"{whole:.0f} CPU-ms, one request at a time on one thread. The fine "
+            f"ranker alone, over the whole catalogue: {self.exhaustive_cpu_ms:,.0f} CPU-ms."
+        )
+
+
 Ints = NDArray[np.int64]
-_MARK = "cascade.json"
+MARK = "cascade.json"
 #: Of a person and a basket worth looking at: events before it, items in it.
 _LIVELY, _FULL = 100, 10
 
@@ -90,7 +205,7 @@ def small_build(*, max_history: int = 0, seed: int = 0) -> BuildConfig:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class CascadeDemoConfig:
     """What the second half may spend.
 
@@ -103,25 +218,18 @@ class CascadeDemoConfig:
     out: the folder.
     """
 
-    households: float = 1.0
-    requests: int = 1000
-    exhaustive: int = 30
-    people: int = 3
-    k: int = 10
+    households: Annotated[float, Gt(0), Le(1)] = 1.0
+    requests: Count = 1000
+    exhaustive: Count = 30
+    people: Count = 3
+    k: Count = 10
     policy: PolicyConfig = field(default_factory=lambda: SoftmaxConfig(temperature=0.25))
     build: BuildConfig = field(default_factory=small_build)
-    draws: int = 500
+    draws: Count = 500
     seed: int = 0
     offline: bool = False
     cache: Path | None = None
     out: Path = Path("runs/demo/cascade")
-
-    def __post_init__(self) -> None:
-        for name in ("requests", "exhaustive", "people", "k", "draws"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=f"{getattr(self, name)}")
-        if not 0 < self.households <= 1:
-            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +270,16 @@ def cascade_demo(
     """
     config = config or CascadeDemoConfig()
     out, stages = config.out, Stages(clock)
-    remove_demo(out)
-    claim_folder(out, _MARK, config)
+    remove_demo(out, MARK)
+    claim_folder(out, MARK, config)
     if task is None:
         with stages.stage("gather the baskets"):
             source = CompleteJourney.open(offline=config.offline)
             task = build_next_basket(source, households=config.households)
-    visits = _drawn(task, config)
+    visits = task.visits("test")
+    if not len(visits):
+        raise ConfigError("the task has no visit to test on", hint="move the dates of its split")
+    drawn = np.random.default_rng(config.seed).permutation(visits)[: config.requests]
     with torch_threads(1):
         built = build_deployment(
             task, out, config.build, cache=config.cache, clock=clock, stages=stages
@@ -184,9 +295,12 @@ def cascade_demo(
         with stages.stage("serve the requests"):
             policy = build_policy(config.policy)
             served = serve_visits(
-                cascade, policy, task, visits, k=config.k, seed=config.seed, clock=clock
+                cascade, policy, task, np.sort(drawn), k=config.k, seed=config.seed, clock=clock
             )
-            _write_log(out / "decisions.parquet", served)
+            rows = [row for decision in served.decisions for row in decision.impressions()]
+            log, buffer = pl.DataFrame(rows, infer_schema_length=None), io.BytesIO()
+            validate_events(log).write_parquet(buffer)
+            atomic_write_bytes(out / "decisions.parquet", buffer.getvalue())
         # What the fine ranker would say of everything is asked of it whether it serves or not.
         measures = _measured(cascade, built.cascade(), task, served, config, stages)
         measures = replace(measures, fine=served_by.why)
@@ -195,33 +309,16 @@ def cascade_demo(
         result = CascadeDemoResult(measures, shown, stages.seconds, saved.artifact_id, out)
         text = json.dumps(to_jsonable(measures), indent=1) + "\n"
         atomic_write_text(out / "measures.json", text)
-        write_cascade_page(
-            result.page,
-            measures,
-            shown,
-            protocol=task.protocol,
-            artifact=saved.artifact_id,
-            seed=config.seed,
-            seconds=stages.seconds,
-        )
+        values = {
+            "measures": measures,
+            "shown": shown,
+            "protocol": task.protocol,
+            "artifact": saved.artifact_id,
+            "seed": config.seed,
+            "seconds": stages.seconds,
+        }
+        write_demo_page(result.page, "cascade.html", values)
     return result
-
-
-def remove_demo(folder: Path) -> None:
-    """Remove what an earlier demonstration left in `folder`, if anything.
-
-    Raises ResourceError where the folder holds something that none made.
-    """
-    remove_ours(folder, _MARK)
-
-
-def _drawn(task: NextBasket, config: CascadeDemoConfig) -> Ints:
-    """The visits that are served."""
-    visits = task.visits("test")
-    if not len(visits):
-        raise ConfigError("the task has no visit to test on", hint="move the dates of its split")
-    rng = np.random.default_rng(config.seed)
-    return np.sort(rng.permutation(visits)[: config.requests])
 
 
 def _measured(
@@ -269,14 +366,6 @@ def _measured(
 def _bought(task: NextBasket, visits: Ints) -> list[Ints]:
     starts, ends = task.target_offsets[visits], task.target_offsets[visits + 1]
     return [task.targets[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-
-
-def _write_log(path: Path, served: Served) -> None:
-    """The decisions as an EventLog."""
-    rows = [row for decision in served.decisions for row in decision.impressions()]
-    buffer = io.BytesIO()
-    validate_events(pl.DataFrame(rows, infer_schema_length=None)).write_parquet(buffer)
-    atomic_write_bytes(path, buffer.getvalue())
 
 
 def _shown(

@@ -8,9 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import to_jsonable
+from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.metrics.reports.page import page_environment
+
+#: What a part of the demonstration leaves in its folder, with what it was asked for.
+MARK = "demo.json"
+
+
+@settings
+class DemoPart:
+    """What a part of the demonstration is asked for. seed: of what is drawn. offline: never
+    download. out: its folder."""
+
+    out: Path
+    seed: int = 0
+    offline: bool = False
 
 
 def require_ours(folder: Path, mark: str) -> None:
@@ -24,7 +37,7 @@ def require_ours(folder: Path, mark: str) -> None:
         )
 
 
-def remove_ours(folder: Path, mark: str) -> None:
+def remove_demo(folder: Path, mark: str = MARK) -> None:
     """Remove what an earlier demonstration left, if anything. Raises as `require_ours`."""
     if folder.exists():
         require_ours(folder, mark)

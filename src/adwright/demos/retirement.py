@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adwright.core.clock import Clock
-from adwright.core.config import Count, settings
 from adwright.creative.lifetime.lives import JourneyLives, LifeRecord
 from adwright.creative.lifetime.replay import Replay, ReplayConfig, replay
 from adwright.creative.lifetime.retire import train_retirement
@@ -18,23 +17,8 @@ from adwright.creative.lifetime.stop_list import RetirementList, retirement_list
 from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
 from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.demos.folder import claim_folder, remove_ours
+from adwright.demos.folder import MARK, DemoPart, claim_folder
 from adwright.training.loop.stage_timer import Stages
-
-_MARK = "demo.json"
-
-
-@settings
-class RetirementDemoConfig:
-    """before: the week before which everything is known to the training; what follows is replayed.
-    epochs: of the training, None for what the data say. offline: never download. seed: of the
-    training. out: the folder."""
-
-    before: Count = 35
-    epochs: int | None = None
-    seed: int = 0
-    offline: bool = False
-    out: Path = Path("runs/demo/retirement")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,29 +33,32 @@ class RetirementDemoResult:
 
 
 def retirement_demo(
-    config: RetirementDemoConfig | None = None,
+    asked: DemoPart,
     *,
+    before: int = 35,
+    epochs: int | None = None,
     lives: LifeRecord | None = None,
     clock: Clock | None = None,
 ) -> RetirementDemoResult:
-    """Run it in `config.out`; an earlier one there is replaced.
+    """Run it in `asked.out`; an earlier one there is replaced.
 
-    lives: used instead of the displays of Complete Journey in any store of the chain.
+    before: the week before which everything is known to the training; what follows is replayed.
+    epochs: of the training, None for what the data say. lives: used instead of the displays of
+    Complete Journey in any store of the chain.
     Raises ResourceError where the folder holds something else, AssetError where the data cannot be
     had.
     """
-    config = config or RetirementDemoConfig()
-    out, stages = config.out, Stages(clock)
-    claim_folder(out, _MARK, config)
+    out, stages = asked.out, Stages(clock)
+    claim_folder(out, MARK, asked)
     if lives is None:
         with stages.stage("read the displays"):
-            source = CompleteJourney.open(offline=config.offline)
+            source = CompleteJourney.open(offline=asked.offline)
             lives = JourneyLives(source, "chain")
     with stages.stage("learn how long they go on"):
-        fit = LifetimeConfig(epochs=config.epochs, seed=config.seed)
-        trained = train_retirement(lives, out, fit, before=config.before, overwrite=True)
+        fit = LifetimeConfig(epochs=epochs, seed=asked.seed)
+        trained = train_retirement(lives, out, fit, before=before, overwrite=True)
     with stages.stage("replay the rule"):
-        weeks = range(config.before, lives.log.closed + 1)
+        weeks = range(before, lives.log.closed + 1)
         past = replay(lives, trained.model, weeks, ReplayConfig(draws=200), values=trained.values)
     with stages.stage("list what to stop"):
         found = retirement_list(
@@ -81,13 +68,5 @@ def retirement_demo(
     page = out / "list.html"
     with stages.stage("write its page"):
         found.save(out / "list", overwrite=True)
-        write_list_page(page, found, curves=curves, replay=past, facts={"seed": f"{config.seed}"})
+        write_list_page(page, found, curves=curves, replay=past, facts={"seed": f"{asked.seed}"})
     return RetirementDemoResult(found, past, trained.folder, page, dict(stages.seconds))
-
-
-def remove_retirement(folder: Path) -> None:
-    """Remove what an earlier demonstration left in `folder`, if anything.
-
-    Raises ResourceError where the folder holds something that none made.
-    """
-    remove_ours(folder, _MARK)

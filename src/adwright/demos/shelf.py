@@ -14,7 +14,11 @@ readings are ours.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import polars as pl
 
@@ -24,128 +28,12 @@ from adwright.authoring.tasks import Product
 _CUT = 30
 _WORD = re.compile(r"[A-Z][A-Z'.]*")
 _SIZE = re.compile(r"(\d++(?:\.\d++)?|\.\d++) ?(OZ|LB|CT|PK|ML|L|LTR|GAL|PT|QT)", re.ASCII)
-#: Words that say nothing of a product by themselves.
-_VAGUE = frozenset(
-    (
-        *(
-            "ALL",
-            "ALWAYS",
-            "BASIC",
-            "BRANDS",
-            "BULK",
-            "DECOR",
-            "ECONOMY",
-            "EXCEPT",
-            "FS",
-            "GOURMET",
-        ),
-        *("INCLUDING", "ITEMS", "MAINSTREAM", "MISC", "MISCELLANEOUS", "MULTI", "NATIONAL", "ONLY"),
-        *("OTHER", "PACK", "PACKS", "PK", "PREMIUM", "REGULAR", "SINGLE", "SPECIALTY", "SUPER"),
-        *("TRADITIONAL", "VALUE", "VARIETY", "LIGHT", "TYPE", "GENERAL", "ALTERNATIVE", "PKGD"),
-        *("DRY", "EXTERNAL", "FRESH", "INTERNAL", "ORIENTAL", "RED", "WHITE", "WHOLE", "AUTHENTIC"),
-        *("COOKED", "FLAVORED", "SMOKED", "FROZEN", "ORGANIC", "CANNED", "MEDICATED", "SWEET"),
-        *("PRIMAL", "LEAN", "BLENDS", "PROCESSED", "CHOICE", "SELECT", "LARGE", "SMALL"),
-    )
-)
-#: Said before a colon of what stands behind a counter.
-_COUNTERS = frozenset(("CHIX", "DL SPEC", "MEAT", "PREP FD", "SV BEV", "BEV"))
-#: What goes: codes of the trade.
-_GONE = frozenset(
-    (
-        *("A", "ALL", "BRANDS", "EX", "EXCEPT", "FS", "H", "INCL", "INCLUDING", "ITEMS", "JHOOK"),
-        *("MISC", "MISCELLANEOUS", "N", "NATIONAL", "ONLY", "OTHER", "O", "PK", "PPK", "PROMO"),
-        *(
-            "PRE",
-            "RW",
-            "S",
-            "SS",
-            "SV",
-            "SW",
-            "T",
-            "U",
-            "UNDER",
-            "OVER",
-            "W",
-            "ETC",
-            "NEC",
-            "B",
-            "C",
-        ),
-        *(
-            "FRE",
-            "WH",
-            "PRESLC",
-            "PSE",
-            "IQF",
-            "LBS",
-            "OZ",
-            "ML",
-            "LT",
-            "LTR",
-            "SPEC",
-            "SNGL",
-            "DL",
-            "FM",
-            "CRV",
-            "IN",
-            "PKG",
-            "FD",
-        ),
-    )
-)
-_SPELLED: Mapping[str, str] = {
-    **{"BEV": "beverages", "BKD": "baked", "BKFST": "breakfast", "BN": "beans", "BRD": "bread"},
-    **{
-        "BRKFST": "breakfast",
-        "BTL": "bottled",
-        "BTR": "butter",
-        "CAN": "canned",
-        "CARB": "carbonated",
-    },
-    **{"CATFD": "cat food", "CHIX": "chicken", "CHKN": "chicken", "CHOC": "chocolate"},
-    **{
-        "CKYS": "cookies",
-        "CLEANG": "cleaning",
-        "CND": "canned",
-        "CNDY": "candy",
-        "CNTRL": "control",
-    },
-    **{"CONC": "concentrate", "CRKR": "crackers", "CRYSTL": "crystal", "DNR": "dinner"},
-    **{"DNRS": "dinners", "DRNK": "drink", "DRNKNG": "drinking", "DRNKS": "drinks"},
-    **{"DRSNG": "dressing", "DSH": "dishes", "FLVR": "flavored", "FLVRD": "flavored"},
-    **{"FLOUR": "flour", "FRZ": "frozen", "FRZN": "frozen", "GDS": "goods"},
-    **{"GRND": "ground", "HYGN": "hygiene", "JCE": "juice", "JUIC": "juice", "LIQ": "liquid"},
-    **{"LIQS": "liquids", "MEXICAN": "Mexican", "MIXS": "mixes", "MNRL": "mineral", "MX": "mix"},
-    **{"MXS": "mixes", "PKLD": "pickled", "PNT": "peanut", "PREM": "premium", "PREP": "prepared"},
-    **{"PWDR": "powder", "PWDRS": "powders", "REFRGRATD": "refrigerated", "REFRIG": "refrigerated"},
-    **{"SAL": "salad", "SALD": "salad", "SAUS": "sausage", "SFT": "soft", "SHERBTS": "sherbets"},
-    **{"SNDWCH": "sandwich", "SNKS": "snacks", "SPLY": "supplies", "SPRD": "spread"},
-    **{
-        "STK": "stick",
-        "SUP": "super",
-        "SWT": "sweet",
-        "THN": "than",
-        "SWEETNERS": "sweeteners",
-        "TISS": "tissue",
-        "TRSH": "trash",
-    },
-    **{"VEG": "vegetables", "WHL": "whole", "WHLSM": "wholesome", "WTR": "water", "WAT": "water"},
-    **{"CATSUP": "ketchup", "ITALIAN": "Italian", "FRENCH": "French", "AMERICAN": "American"},
-    **{"HISPANIC": "Hispanic", "ASIAN": "Asian", "DISPOSIBLE": "disposable", "LSS": "less"},
-    **{
-        "BBQ": "BBQ",
-        "HANDKE": "handkerchiefs",
-        "SUPPLEMEN": "supplements",
-        "PLSTC": "plastic",
-        "MENS": "men's",
-    },
-    **{
-        "WOMENS": "women's",
-        "LADIES": "ladies'",
-        "DECAFFINATED": "decaffeinated",
-        "VALENTINE": "Valentine",
-    },
-}
+
+
+@cache
+def _read() -> dict[str, Any]:
+    """What is known of the words of a till: vague, counters, gone, spelled, departments."""
+    return tomllib.loads(files(__package__).joinpath("shelf.toml").read_text("utf-8"))
 
 
 def readable_name(name: str, category: str = "") -> str:
@@ -155,11 +43,12 @@ def readable_name(name: str, category: str = "") -> str:
     >>> readable_name("FROZEN FRUIT PIES  & COBBLERS"), readable_name("PREMIUM", "FRZN ICE")
     ('Frozen fruit pies and cobblers', 'Premium frozen ice')
     """
-    words = _words(_turned(name))
-    said = {word for word in _raw(name) if word not in _GONE}
-    if category and (not words or said <= _VAGUE):
+    words, vague = _words(_turned(name)), set(_read()["vague"])
+    plain = re.sub(r"\([^)]*\)?", " ", name.upper())
+    said = {word.strip(".'") for word in _WORD.findall(plain)} - set(_read()["gone"])
+    if category and (not words or said <= vague):
         words += [word for word in _words(category) if word not in words]
-    while len(words) > 2 and words[-2] == "and" and words[-1].upper() in _VAGUE:
+    while len(words) > 2 and words[-2] == "and" and words[-1].upper() in vague:
         del words[-2:]
     text = " ".join(words)
     while text.count(" and ") > 1:
@@ -186,7 +75,7 @@ def shelf_product(cells: Mapping[str, object]) -> Product | None:
         return None
     pairs = (
         ("Size", readable_size(text["package_size"])),
-        ("Department", _department(text["department"])),
+        ("Department", _read()["departments"].get(text["department"].upper(), "")),
         ("Brand type", {"Private": "store brand", "National": "national brand"}.get(text["brand"])),
     )
     return Product(
@@ -215,14 +104,9 @@ def _turned(name: str) -> str:
     head, colon, tail = name.partition(":")
     if not colon or not tail.strip(" -("):
         return name
-    if head.strip() in _COUNTERS or head.strip() in tail:
+    if head.strip() in _read()["counters"] or head.strip() in tail:
         return tail.strip()
     return f"{tail.strip()} {head.strip()}" if " " not in head.strip() else name
-
-
-def _raw(name: str) -> list[str]:
-    plain = re.sub(r"\([^)]*\)?", " ", name.upper())
-    return [word.strip(".'") for word in _WORD.findall(plain)]
 
 
 def _words(name: str) -> list[str]:
@@ -232,6 +116,7 @@ def _words(name: str) -> list[str]:
     whole = len(name) < _CUT or name.endswith(")") or name.rfind("(") > name.rfind(")")
     pieces = re.findall(r"[^\s/&:,+-]+|[/&]", plain)
     words: list[str] = []
+    gone, spelled = _read()["gone"], _read()["spelled"]
     said = False
     for at, piece in enumerate(pieces):
         bare = piece.strip(".'")
@@ -239,33 +124,10 @@ def _words(name: str) -> list[str]:
         if piece in "/&" or bare == "AND":
             words += ["and"] if said and words[-1] != "and" else []
             continue
-        said = not (any(one.isdigit() for one in bare) or bare in _GONE)
-        if said and (whole or not last or bare in _SPELLED):
-            word = _SPELLED.get(bare, bare.lower())
+        said = not (any(one.isdigit() for one in bare) or bare in gone)
+        if said and (whole or not last or bare in spelled):
+            word = spelled.get(bare, bare.lower())
             words += [word] if word not in words else []
     while words and words[-1] == "and":
         words.pop()
     return words
-
-
-def _department(name: str) -> str:
-    """The department in words; "" for codes of the trade."""
-    known = {
-        "GROCERY": "Grocery",
-        "DRUG GM": "Health and Home",
-        "PRODUCE": "Produce",
-        "COSMETICS": "Cosmetics",
-        "NUTRITION": "Nutrition",
-        "MEAT": "Meat",
-        "MEAT-PCKGD": "Packaged Meat",
-        "DELI": "Deli",
-        "PASTRY": "Pastry",
-        "FLORAL": "Floral",
-        "SEAFOOD": "Seafood",
-        "SEAFOOD-PCKGD": "Seafood",
-        "DAIRY DELI": "Deli",
-        "FROZEN GROCERY": "Grocery",
-        "SALAD BAR": "Salad Bar",
-        "GARDEN CENTER": "Garden Center",
-    }
-    return known.get(name.upper(), "")
