@@ -40,7 +40,7 @@ NAMES_TWICE = {
 PRIVATE_NAMES = {
     "campaigns/store/test_compaction.py: campaigns.store.compaction._write",
     "data/test_vocabulary.py: data.vocabulary._FEW",
-    "delivery/index/test_faiss_index.py: delivery.index.index._LEAST_TRAINING",
+    "delivery/index/test_index.py: delivery.index.index._LEAST_TRAINING",
     "lm/native_engines/test_openvino_model.py: lm.native_engines.openvino_model._sizes",
     "lm/serving/paging/test_paged_attention.py: lm.serving.paged_attention._FEW",
     "lm/serving/paging/test_paged_attention.py: lm.serving.paged_attention._MOST",

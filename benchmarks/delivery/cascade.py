@@ -246,8 +246,6 @@ def stage_rows(
                 "recall_of_ten": interval(np.array(ten), person),
                 "recall_of_bought": interval(np.array(bought), person),
                 "cpu_ms": line.cpu_ms,
-                "mflop": line.flops / 1e6,
-                "mbyte": line.bytes / 1e6,
             }
         )
     return rows

@@ -27,10 +27,10 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.delivery.index.exact import Index
 from adwright.delivery.index.index import (
     FaissConfig,
     FaissIndex,
+    Index,
     IndexConfig,
     build_index,
     load_index,
@@ -246,9 +246,7 @@ def more(index: FaissIndex, exact: Index, world: World) -> Iterator[tuple[str, f
     first = seconds(lambda: index.add(later[:half], world.later[:half]))
     yield "add_us_with_room", 1e6 / half * first
     yield "add_us", 1e6 / half * seconds(lambda: index.add(later[half:], world.later[half:]))
-    yield "remove_us", 1e6 / count * seconds(lambda: index.remove(np.arange(0, N, N // count)))
     exact.add(later, world.later)
-    exact.remove(np.arange(0, N, N // count))
     yield "recall100_after_changes", recall_against_exact(index, exact, queries, K)
     with tempfile.TemporaryDirectory(prefix="adwright-index-") as folder:
         yield "save_cpu_seconds", seconds(lambda: index.save(Path(folder) / "index"))
@@ -279,7 +277,7 @@ def with_effort(config: IndexConfig, effort: Effort) -> Any:
 
 def assert_ready(index: Any) -> None:
     """An index that has no structure would be measured against itself."""
-    if not index.ready:
+    if not index.built:
         raise SystemExit("the index has too few vectors for a structure")
 
 

@@ -86,6 +86,12 @@ def hash_expr(keys: Sequence[str], seed: int) -> pl.Expr:
     )
 
 
+def sum_of_hashes(hashes: pl.Series) -> int:
+    """The sum of UInt64 hashes modulo 2**64, which owes nothing to their order."""
+    with np.errstate(over="ignore"):
+        return int(np.add.reduce(hashes.to_numpy(), dtype=np.uint64)) if len(hashes) else 0
+
+
 def _hash_columns(columns: list[pl.Series], seed: int) -> pl.Series:
     state = np.full(len(columns[0]), _U64(seed & _MASK), dtype=_U64)
     state = mix64(state)

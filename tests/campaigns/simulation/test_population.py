@@ -146,8 +146,8 @@ def test_events_of_one_second_are_one_visit() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"people": 0.0}, "share"),
-        ({"people": 1.5}, "share"),
+        ({"people": 0.0}, "above 0"),
+        ({"people": 1.5}, "at most 1"),
         ({"rate_weeks": 0}, "rate_weeks"),
         ({"other_negatives": 0}, "other_negatives"),
         ({"position_decay": -1.0}, "position_decay"),

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from adwright.campaigns.simulation import run as module
 from adwright.campaigns.simulation.run import (
     Driven,
     HttpClient,
-    Patience,
     Shown,
     SimulationConfig,
     Source,
@@ -229,6 +229,15 @@ def _well(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the client waits, on one connection."""
+    found: list[float] = []
+    monkeypatch.setattr(module, "sleep", found.append)
+    monkeypatch.setattr(module, "CONNECTIONS", 1)
+    return found
+
+
+@pytest.fixture
 def server() -> Iterator[Scripted]:
     with Scripted() as made:
         thread = threading.Thread(target=made.serve_forever, args=(0.01,))
@@ -257,13 +266,13 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def test_decisions_come_in_order(server: Scripted) -> None:
-    with HttpClient(server.url + "/base/", "key", connections=3, deadline_ms=70) as client:
+    with HttpClient(server.url + "/base/", "key") as client:
         found = client.decide(requests(20))
     assert [one.request_id for one in found] == [f"r{i}" for i in range(20)]
     assert found[7] == Shown("r7", "greedy", "fine", ("for-u7-0", "for-u7-1"))
     path, body, key = server.seen[0]
     assert (path, key) == ("/base/v1/decide", "key")
-    assert body["deadline_ms"] == 70
+    assert body["deadline_ms"] == 2000
     assert body["time"] == "2024-06-01T18:30:00+00:00"
     assert body["context"] == {"page": "start"}
     assert "candidates" not in body
@@ -289,11 +298,10 @@ def test_events_are_sent_in_batches_without_nulls(server: Scripted) -> None:
 
 
 def test_load_that_is_shed_is_sent_again_after_the_wait_that_was_asked_for(
-    server: Scripted,
+    server: Scripted, slept: list[float]
 ) -> None:
-    slept: list[float] = []
     server.script = [(429, {"Retry-After": "3"}, b""), (503, {}, b""), (429, {}, b"")]
-    with HttpClient(server.url, "key", connections=1, sleep=slept.append) as client:
+    with HttpClient(server.url, "key") as client:
         assert client.decide(requests(1))[0].request_id == "r0"
         assert client.retries == 3
     assert 3 <= slept[0] <= 4.5
@@ -302,31 +310,31 @@ def test_load_that_is_shed_is_sent_again_after_the_wait_that_was_asked_for(
     assert len({json.dumps(body) for _, body, _ in server.seen}) == 1
 
 
-def test_a_connection_that_breaks_is_opened_anew(server: Scripted) -> None:
-    slept: list[float] = []
+def test_a_connection_that_breaks_is_opened_anew(server: Scripted, slept: list[float]) -> None:
     server.script = [(0, {}, b""), (0, {}, b"")]
-    with HttpClient(server.url, "key", connections=1, sleep=slept.append) as client:
+    with HttpClient(server.url, "key") as client:
         assert client.send_events([event(1)]) == 1
         assert client.send_events([event(2)]) == 1
     assert len(slept) == 2
 
 
-def test_patience_ends(server: Scripted) -> None:
+def test_patience_ends(
+    server: Scripted, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.script = [(429, {"Retry-After": "60"}, b"")] * 3
-    slept: list[float] = []
-    patience = Patience(attempts=3, longest=2.0)
+    monkeypatch.setattr(module, "ATTEMPTS", 3)
+    monkeypatch.setattr(module, "LONGEST_WAIT", 2.0)
     with (
-        HttpClient(server.url, "key", patience=patience, sleep=slept.append) as client,
+        HttpClient(server.url, "key") as client,
         pytest.raises(ResourceError, match="in 3 attempts: status 429"),
     ):
         client.decide(requests(1))
     assert slept == [2.0, 2.0]
 
 
-def test_nobody_listens() -> None:
-    patience = Patience(attempts=2)
+def test_nobody_listens(slept: list[float]) -> None:
     with (
-        HttpClient("http://127.0.0.1:9", "key", patience=patience, sleep=lambda _: None) as client,
+        HttpClient("http://127.0.0.1:9", "key") as client,
         pytest.raises(ResourceError, match="ConnectionRefusedError"),
     ):
         client.send_events([event(1)])
@@ -360,16 +368,6 @@ def test_addresses_that_are_none(url: str) -> None:
 def test_client_settings_that_are_refused() -> None:
     with pytest.raises(ConfigError, match="plain text"):
         HttpClient("http://host", "clé\n")
-    for change in ({"attempts": 0}, {"first": 0.0}, {"longest": 0.01}):
-        with pytest.raises(ConfigError, match="patience"):
-            Patience(**change)
-
-
-def test_waits_grow_and_are_spread() -> None:
-    patience = Patience(first=0.1, longest=1.0)
-    assert [patience.wait(n, None, 0.0) for n in range(5)] == [0.1, 0.2, 0.4, 0.8, 1.0]
-    assert patience.wait(0, None, 0.5) == pytest.approx(0.125)
-    assert patience.wait(0, 0.5, 0.0) == 0.5
 
 
 class Noted:

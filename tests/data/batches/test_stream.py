@@ -263,8 +263,8 @@ def test_a_window_is_let_go_before_the_next_one_is_read(
         ({"groups_per_batch": 0}, "at least 1"),
         ({"rows_per_group": 0}, "at least 1"),
         ({"window": 0}, "at least 1"),
-        ({"negative_rate": 0.0}, "share in"),
-        ({"negative_rate": 1.1}, "share in"),
+        ({"negative_rate": 0.0}, "above 0 and at most 1"),
+        ({"negative_rate": 1.1}, "above 0 and at most 1"),
         ({"max_history": -1}, "max_history"),
     ],
 )

@@ -227,10 +227,10 @@ def test_each_setting_changes_the_task(
     ("changes", "words"),
     [
         ({"train_until": 48}, "weeks of the split"),
-        ({"valid_until": 53}, "weeks of the split"),
-        ({"train_until": 0}, "weeks of the split"),
-        ({"households": 0.0}, "share in"),
-        ({"households": 1.5}, "share in"),
+        ({"valid_until": 53}, "below 53"),
+        ({"train_until": 0}, "at least 1"),
+        ({"households": 0.0}, "above 0 and at most 1"),
+        ({"households": 1.5}, "above 0 and at most 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -22,7 +22,7 @@ from adwright.delivery.funnel.columns import (
     standardised,
 )
 from adwright.delivery.stages.histories import RequestBatch
-from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.protocols import Shortlist
 from tests.support.delivery.cascade_parts import histories, on_day, request, task
 
 CATEGORY = np.array([0, 1, 2, 3, 1, 2, 3, 1, 2, 0, 1, 2, 3])
@@ -49,9 +49,6 @@ class Given:
 
     def score(self, batch: RequestBatch, items: Shortlist) -> np.ndarray:
         return self.given
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        return CallCost(3, 4)
 
 
 def test_own_columns_count_the_history() -> None:
@@ -113,9 +110,6 @@ def test_columns_stand_side_by_side() -> None:
     names, values = stacked(columns, batch, items)
     assert names == ("frequency", "recent", "again", "sequence")
     np.testing.assert_array_equal(values[:, 3], items.codes)
-    assert given.cost(batch, items) == CallCost(3, 4)
-    for one in (OwnColumns(), CategoryColumn(CATEGORY, task().count)):
-        assert one.cost(batch, items).bytes > 0
 
 
 def made_up(
@@ -227,7 +221,6 @@ def test_a_mixture_adds_up_and_popularity_decides_ties() -> None:
     found = scorer.score(batch, items)
     np.testing.assert_allclose(found, expected + 1e-6 * ties, atol=1e-12)
     assert not scorer.probability
-    assert scorer.cost(batch, items).bytes > 0
     alone = ScoreMixture.of("popularity").scores(("popularity",), ties[:, None])
     assert (np.argsort(alone) == np.argsort(ties)).all()
 

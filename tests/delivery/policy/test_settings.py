@@ -105,7 +105,7 @@ def test_thompson_learns_from_evidence_since_training(tmp_path: Path) -> None:
         ('policy_id = "a\\nb"', "key policy_id"),
         ("[[caps]]\nlimitt = 1", "key caps.0.limitt"),
         ('[[caps]]\nper = "basket"', "key caps.0.per"),
-        ("[[caps]]\nlimit = 0", "limit 0"),
+        ("[[caps]]\nlimit = 0", "limit must be at least 1, not 0"),
         ('[[caps]]\nper = "campaign"', "key campaigns"),
         ('[[caps]]\nper = "category"', "key categories"),
         ("[pacing]\ncost = 1.0", "key pacing.budget"),

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.delivery.stages.protocols import CallCost, Shortlist, best_of
+from adwright.delivery.stages.protocols import Shortlist, best_of
 
 LISTS = [np.array([4, 2]), np.array([], np.int64), np.array([9])]
 
@@ -38,7 +38,3 @@ def test_the_best_come_first_and_ties_by_code(data: st.DataObject) -> None:
     ]
     assert [one.tolist() for one in best.lists()] == [[c for _, c in one] for one in wanted]
     assert kept.tolist() == [-s for one in wanted for s, _ in one]
-
-
-def test_costs_add_up() -> None:
-    assert CallCost(1, 2) + CallCost(3, 4) == CallCost(4, 6)

@@ -169,14 +169,3 @@ def test_what_a_request_cannot_supply_is_refused() -> None:
     plain = replace(plain, catalogue=plain.catalogue.drop("popularity"))
     with pytest.raises(ConfigError, match="popularity"):
         FineRanker(plain, histories(), DRAWS)
-
-
-@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
-def test_cost_grows_with_candidates_and_history(make: Callable[..., Ranker]) -> None:
-    known = histories()
-    stage, batch = FineRanker(make(), known), batch_of(known)
-    few, many = (stage.cost(batch, items_of(sizes)) for sizes in ([1] * 4, [5] * 4))
-    assert 0 < few.flops < many.flops
-    assert 0 < few.bytes < many.bytes
-    nobody = known.batch([request("nobody", time=on_day(4)) for _ in range(4)])
-    assert stage.cost(nobody, items_of([1] * 4)).flops < few.flops

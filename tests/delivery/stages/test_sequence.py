@@ -233,17 +233,6 @@ def test_similar_items_are_those_of_the_vectors() -> None:
     np.testing.assert_allclose(cosine, products[codes])
 
 
-def test_costs_grow_with_what_is_asked() -> None:
-    known = histories()
-    queries = SequenceQueries(hstu(), known)
-    source, scorer = SequenceSource(queries), SequenceScorer(queries)
-    batch = known.batch([request("u1"), request("u2")])
-    assert source.cost(batch, 5).flops == 2 * 2 * 13 * 8
-    few, many = (scorer.cost(batch, Shortlist.of([EVERY[:n]] * 2)) for n in (2, 9))
-    assert 0 < few.flops < many.flops
-    assert 0 < few.bytes < many.bytes
-
-
 def test_what_cannot_search_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot search"):
         SequenceQueries(hstu_ranker(), histories())
@@ -407,19 +396,3 @@ def test_what_cannot_be_asked_is_refused() -> None:
     other = replace(task().items, ids=tuple(f"x{n}" for n in range(12)))
     with pytest.raises(ConfigError, match="different items"):
         FalconRanker(hstu_ranker(), Histories(other))
-
-
-def test_cost_grows_with_candidates_history_and_layers() -> None:
-    known = histories()
-    stage, batch = FalconRanker(hstu_ranker(), known), batch_of(known)
-    few, many = (stage.cost(batch, items_of(sizes)) for sizes in ([1] * 4, [5] * 4))
-    assert 0 < few.flops < many.flops
-    assert 0 < few.bytes < many.bytes + 1
-    nobody = known.batch([request("nobody", time=on_day(4)) for _ in range(4)])
-    assert stage.cost(nobody, items_of([1] * 4)).flops < few.flops
-    deep = FalconRanker(hstu_ranker(blocks=3), known).cost(batch, items_of([5] * 4))
-    cut = FalconRanker(hstu_ranker(blocks=3, truncate_after=1, truncate_to=3), known)
-    assert many.flops < deep.flops
-    assert cut.cost(batch, items_of([5] * 4)).flops < deep.flops
-    wide = FalconRanker(hstu_ranker(concat=True), known)
-    assert wide.cost(batch, items_of([5] * 4)).flops > many.flops

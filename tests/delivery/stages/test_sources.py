@@ -14,7 +14,7 @@ from adwright.data.sequences.next_log import log_of_task
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.index.index import build_index
 from adwright.delivery.stages.histories import Histories, RequestBatch, visit_requests
-from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.sources import (
     Blend,
     BlendedScorer,
@@ -122,13 +122,6 @@ def test_own_items_come_first_by_how_often_then_the_popular() -> None:
     assert np.argsort(-score[12:], kind="stable").tolist() == list(range(11, -1, -1))
 
 
-def test_the_costs_grow_with_what_is_asked() -> None:
-    source, scorer = PopularSource(COUNT, VECTORS), PopularScorer(COUNT)
-    assert source.cost(BATCH, 10).bytes > source.cost(BATCH, 2).bytes
-    few, many = (Shortlist.of([np.arange(1, n)] * 2) for n in (3, 9))
-    assert scorer.cost(BATCH, many).bytes > scorer.cost(BATCH, few).bytes
-
-
 LOG = log_of_task(task())
 MODEL = fit_item_item(LOG, ItemItemConfig(own=0.3))
 
@@ -161,10 +154,6 @@ def test_the_scorer_scores_what_it_is_handed() -> None:
     expected = whole[items.owner, items.codes]
     np.testing.assert_allclose(scorer.score(batch, items), expected, rtol=1e-5, atol=1e-7)
     assert not scorer.probability
-    source = NeighbourSource(MODEL)
-    few, many = batch.some([1]), batch
-    assert source.cost(few, 4).flops == 0 < source.cost(many, 4).flops
-    assert scorer.cost(many, items) == source.cost(many, 9)
 
 
 def test_a_cascade_takes_both() -> None:
@@ -188,7 +177,6 @@ def test_the_highest_come_first_and_code_0_never() -> None:
     source = RankedSource(np.array([99.0, 1.0, 3.0, 3.0, 2.0]))
     assert [one.tolist() for one in source.find(batch, 3).lists()] == [[2, 3, 4]] * 2
     assert [one.tolist() for one in source.find(batch, 9).lists()] == [[2, 3, 4, 1]] * 2
-    assert source.cost(batch, 3).bytes == 48
 
 
 TRUTH = Blend(0.5, 1.5, -0.75, 2.0)
@@ -199,9 +187,6 @@ class Given:
 
     def __init__(self, score, *, probability: bool = False) -> None:  # type: ignore[no-untyped-def]
         self.score, self.probability = score, probability
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        return CallCost(1, 2)
 
 
 def people() -> tuple[RequestBatch, Shortlist]:
@@ -249,17 +234,6 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     alone = Shortlist.of([np.array([3])] * len(batch))
     with pytest.raises(ValueInvalidError, match="two items"):
         fit_blend(vectors(), Given(lambda c, i: i.codes / 20, probability=True), batch, alone)
-
-
-def test_it_costs_a_sort_more() -> None:
-    batch, items = people()
-    plain, blended = (
-        vectors().cost(batch, items),
-        BlendedScorer(vectors(), TRUTH).cost(batch, items),
-    )
-    assert blended.flops > plain.flops
-    assert blended.bytes > plain.bytes
-    assert not BlendedScorer(vectors(), TRUTH).probability
 
 
 LISTS = [np.array([4, 2, 9]), np.array([], np.int64), np.array([12])]
@@ -344,9 +318,6 @@ def test_the_nearest_items_are_found(artifact: RetrieverArtifact, k: int) -> Non
     for codes, mine in zip(source.find(batch, k).lists(), vectors, strict=True):
         best = (artifact.vectors[1:] @ mine.T).max(1)
         assert set(codes.tolist()) == set((1 + np.argsort(-best)[:k]).tolist())
-    cost = source.cost(batch, k)
-    assert cost.flops == 2 * 2 * artifact.interests * artifact.vectors.size
-    assert cost.bytes > 0
 
 
 @MODELS
@@ -363,14 +334,6 @@ def test_scores_are_the_models_own(artifact: RetrieverArtifact) -> None:
     ]
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert not stage.probability
-
-
-def test_cost_is_one_product_a_candidate() -> None:
-    known = histories()
-    stage = VectorScorer(QueryVectors(hcn(), known))
-    batch = known.batch([request("u1"), request("u2"), request("nobody")])
-    cost = stage.cost(batch, Shortlist.of(LISTS))
-    assert cost.flops == 2 * 4 * 3 * hcn().vectors.shape[1]
 
 
 def test_an_index_can_be_given() -> None:
@@ -391,7 +354,6 @@ def test_the_past_comes_by_frequency_then_by_the_latest() -> None:
     assert sorted(PastSource().find(batch, 10).codes.tolist()) == [2, 3, 4, 5]
     assert PastSource().find(batch, 3).lists()[0].tolist() == [2, 3, 5]
     assert PastSource().find(batch, 3).lists()[1].tolist() == []
-    assert PastSource().cost(batch, 3).bytes > 0
 
 
 def test_another_catalogue_is_refused() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.delivery.index.exact import ExactConfig, Found
-from adwright.delivery.index.index import FaissConfig, IndexConfig
+from adwright.delivery.index.index import ExactConfig, FaissConfig, Found, IndexConfig
 
 Floats = NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.population import Population, PopulationConfig
 from adwright.campaigns.simulation.run import Plan, SimulationConfig
-from adwright.core.config import settings
+from adwright.core.config import Count, Gt, Lt, Positive, settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.data.sources.complete_journey import STORE_TIME_ZONE
 from adwright.data.sources.log import Log, open_log
@@ -60,28 +60,18 @@ Floats = NDArray[np.float64]
 _ARMS: tuple[Arm, Arm] = ("A", "B")
 
 
-@dataclass(frozen=True)
+@settings
 class VerdictConfig:
     """How arms are compared. before_weeks: of the pre-period that CUPED uses. planned: responses
     per visit that were expected when the sequential test was planned; it sets where the test is
     sharpest, never whether it is valid. draws, seed: of the bootstrap.
     """
 
-    before_weeks: int = 8
-    planned: float = 0.5
-    confidence: float = 0.95
-    draws: int = 1000
+    before_weeks: Count = 8
+    planned: Positive = 0.5
+    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
+    draws: Count = 1000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.before_weeks < 1 or self.draws < 1 or not 0 < self.planned < math.inf:
-            raise ConfigError(
-                "before_weeks and draws are at least 1, planned is above 0",
-                where=f"before_weeks {self.before_weeks}, draws {self.draws}, "
-                f"planned {self.planned}",
-            )
-        if not 0 < self.confidence < 1:
-            raise ConfigError("confidence lies between 0 and 1", where=str(self.confidence))
 
 
 @settings

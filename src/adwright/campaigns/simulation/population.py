@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import polars as pl
@@ -34,6 +35,7 @@ from adwright.campaigns.simulation.purchase_model import (
     draw_pairs,
     fit_purchase_model,
 )
+from adwright.core.config import Count, Finite, Ge, Gt, Le, NotNegative, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
@@ -144,7 +146,7 @@ def _midnights(start: datetime, days: int, zone: str) -> Ints:
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@settings
 class PopulationConfig:
     """How the users are fitted, and what is assumed of them.
 
@@ -160,36 +162,24 @@ class PopulationConfig:
     """
 
     start: datetime | None = None
-    people: float = 1.0
+    people: Annotated[float, Gt(0), Le(1)] = 1.0
     zone: str = "UTC"
     kinds: tuple[str, ...] = ("purchase",)
     groups: tuple[str, ...] = ("department", "category", "type")
-    rate_weeks: int = 13
-    season_weeks: int = 13
-    fit_weeks: int = 8
-    fit_visits: int = 6_000
-    past_negatives: int = 30
-    other_negatives: int = 40
-    position_decay: float = 0.5
-    clicks_per_purchase: float = 3.0
+    rate_weeks: Count = 13
+    season_weeks: Count = 13
+    fit_weeks: Count = 8
+    fit_visits: Count = 6_000
+    past_negatives: Count = 30
+    other_negatives: Count = 40
+    position_decay: NotNegative = 0.5
+    clicks_per_purchase: Annotated[float, Ge(1), Finite] = 3.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.start is not None and self.start.utcoffset() != timedelta(0):
             raise ConfigError(
                 "the start must be a time in UTC", where=f"start {self.start.isoformat()}"
-            )
-        counts = ("rate_weeks", "season_weeks", "fit_weeks", "fit_visits", "past_negatives")
-        for name in (*counts, "other_negatives"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        if not 0 < self.people <= 1:
-            raise ConfigError("people is a share in (0, 1]", where=f"people {self.people}")
-        if not 0 <= self.position_decay < math.inf:
-            raise ConfigError("position_decay must not be negative", where=str(self.position_decay))
-        if not 1 <= self.clicks_per_purchase < math.inf:
-            raise ConfigError(
-                "clicks_per_purchase must be at least 1", where=str(self.clicks_per_purchase)
             )
         try:
             pl.Series([datetime(2024, 1, 1)]).dt.replace_time_zone(self.zone)

@@ -17,13 +17,13 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from time import sleep
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.population import Answer, Population
 from adwright.campaigns.store.store import Store
+from adwright.core.config import Count, Ge, Le, Natural, Positive, settings
 from adwright.core.errors import AdwrightError, ConfigError, DataError, ResourceError
 from adwright.core.progress import progress
 from adwright.data.schema import EventKind, empty_events
@@ -56,6 +57,12 @@ T = TypeVar("T")
 _EVENTS = 500
 _TRY_AGAIN = (429, 502, 503, 504)
 _TIMEOUT = 30.0
+#: Requests in flight, and time for a decision: long, since a simulation wants the models' answer
+#: rather than an early one.
+CONNECTIONS, DEADLINE_MS = 8, 2000.0
+#: Of one call, the first included; seconds of the first wait where the service names none, which
+#: doubles, and of any at most.
+ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 12, 0.1, 10.0
 #: Spreads waits between 0 and 1 without a generator: multiples of the golden ratio.
 _GOLDEN = 0.6180339887498949
 
@@ -118,49 +125,14 @@ class SplitClient:
         return [(client, some) for client, some in parts if some]
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How often and after which waits a call is sent again. attempts: of one call, the first
-    included. longest: seconds of one wait, at most. first: seconds of the first wait where the
-    service names none; it doubles."""
-
-    attempts: int = 12
-    longest: float = 10.0
-    first: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.attempts < 1 or not 0 < self.first <= self.longest:
-            raise ConfigError(
-                "patience is at least 1 attempt, and waits are above 0 and not above the longest",
-                where=f"attempts {self.attempts}, first {self.first}, longest {self.longest}",
-            )
-
-    def wait(self, attempt: int, asked: float | None, spread: float) -> float:
-        """Seconds to wait after attempt 0, 1, ...: what was asked for, else doubling; up to
-        half as much again by `spread` in [0, 1), so that callers do not come back together."""
-        base = self.first * 2**attempt if asked is None else asked
-        return min(self.longest, base * (1 + spread / 2))
-
-
 class HttpClient:
     """Sends requests to a running service over kept connections. Close it, or use it in a `with`.
 
     url: http or https, with the path under which the service lies, if any. key: of the tenant.
-    connections: requests in flight. deadline_ms: time for a decision; long by default, since a
-    simulation wants the models' own answer rather than an early one. sleep: replaced in tests.
     Raises ConfigError for a URL that is none.
     """
 
-    def __init__(
-        self,
-        url: str,
-        key: str,
-        *,
-        connections: int = 8,
-        deadline_ms: float = 2000.0,
-        patience: Patience | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
@@ -175,10 +147,7 @@ class HttpClient:
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._path = parts.path.rstrip("/")
         self._headers = {"X-API-Key": key, "Content-Type": "application/json"}
-        self._deadline = deadline_ms
-        self._patience = Patience() if patience is None else patience
-        self._sleep = sleep
-        self._pool = ThreadPoolExecutor(connections, "adwright-client")
+        self._pool = ThreadPoolExecutor(CONNECTIONS, "adwright-client")
         self._mine = threading.local()
         self._lock = threading.Lock()
         self._open: list[http.client.HTTPConnection] = []
@@ -218,7 +187,7 @@ class HttpClient:
             "k": request.k,
             "context": dict(request.context),
             "exclude": sorted(request.exclude),
-            "deadline_ms": self._deadline,
+            "deadline_ms": DEADLINE_MS,
         }
         if request.candidates is not None:
             body["candidates"] = list(request.candidates)
@@ -229,10 +198,10 @@ class HttpClient:
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         sent = json.dumps(body, allow_nan=False).encode()
         reason = ""
-        for attempt in range(self._patience.attempts):
+        for attempt in range(ATTEMPTS):
             asked = None
             try:
-                status, wait, text = self._once(path, sent)
+                status, named, text = self._once(path, sent)
             except (OSError, http.client.HTTPException) as error:
                 self._drop()
                 reason = f"{type(error).__name__}: {error}"
@@ -241,14 +210,16 @@ class HttpClient:
                     return json.loads(text)
                 if status not in _TRY_AGAIN:
                     raise _refusal(path, status, text)
-                asked, reason = wait, f"status {status}"
-            if attempt + 1 < self._patience.attempts:
+                asked, reason = named, f"status {status}"
+            if attempt + 1 < ATTEMPTS:
                 with self._lock:
                     self.retries += 1
                     spread = self.retries * _GOLDEN % 1
-                self._sleep(self._patience.wait(attempt, asked, spread))
+                # Spread, so that callers do not come back together.
+                wait = FIRST_WAIT * 2**attempt if asked is None else asked
+                sleep(min(LONGEST_WAIT, wait * (1 + spread / 2)))
         raise ResourceError(
-            f"the service did not take a request in {self._patience.attempts} attempts: {reason}",
+            f"the service did not take a request in {ATTEMPTS} attempts: {reason}",
             where=f"{self.url}{path}",
             hint="look at its log; what was sent so far is stored, and may be sent again",
         )
@@ -302,7 +273,7 @@ Ints = NDArray[np.int64]
 _LOOK, _TILL = 5, 120
 
 
-@dataclass(frozen=True)
+@settings
 class SimulationConfig:
     """name: stands before the ids of all requests; another name is another simulation. days:
     after the population's start. places: of each slate. batch: requests sent together. salt,
@@ -311,22 +282,16 @@ class SimulationConfig:
     """
 
     name: str = "simulation"
-    days: float = 14.0
-    places: int = 5
-    batch: int = 256
+    days: Positive = 14.0
+    places: Count = 5
+    batch: Count = 256
     salt: str = ""
-    share: float = 0.5
-    seed: int = 0
+    share: Annotated[float, Ge(0), Le(1)] = 0.5
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.isprintable() or len(self.name) > 60:
             raise ConfigError("a name has 1 to 60 printable characters", where=repr(self.name))
-        for name in ("days", "places", "batch"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0", where=str(getattr(self, name)))
-        if self.seed < 0:
-            raise ConfigError("the seed must not be negative", where=str(self.seed))
-        _ = self.split
 
     @property
     def split(self) -> ABSplit:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adwright.core.config import settings
-from adwright.core.errors import ConfigError, FileUnreadableError
+from adwright.core.config import Count, Gt, Le, Natural, settings
+from adwright.core.errors import FileUnreadableError
 from adwright.data.batches.batch import DRAW_OFFSET, Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.window import Group, Piece, encode_rows, plain
@@ -30,6 +31,7 @@ from adwright.data.features import ABSENT, FeatureSpec, ItemTable
 from adwright.data.hashing import mix64
 
 IDS = ("user_id", "item_id")
+Share = Annotated[float, Gt(0), Le(1)]
 
 
 @settings
@@ -44,22 +46,13 @@ class PartialStream:
     shuffle: off for scoring, where rows come in file order.
     """
 
-    groups_per_batch: int | None = None
-    rows_per_group: int = 64
-    window: int = 8
-    negative_rate: float | None = None
-    max_history: int | None = None
+    groups_per_batch: Count | None = None
+    rows_per_group: Count = 64
+    window: Count = 8
+    negative_rate: Share | None = None
+    max_history: Natural | None = None
     shuffle: bool = True
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        groups = 1 if self.groups_per_batch is None else self.groups_per_batch
-        if min(groups, self.rows_per_group, self.window) < 1:
-            raise ConfigError("groups_per_batch, rows_per_group and window must be at least 1")
-        if self.negative_rate is not None and not 0 < self.negative_rate <= 1:
-            raise ConfigError("negative_rate is a share in (0, 1]", where=f"{self.negative_rate}")
-        if self.max_history is not None and self.max_history < 0:
-            raise ConfigError("max_history must be 0 (no cut) or more")
 
     def over(self, default: StreamConfig) -> StreamConfig:
         """`default` with what is given here."""
@@ -71,9 +64,9 @@ class PartialStream:
 class StreamConfig(PartialStream):
     """`PartialStream` with nothing left open."""
 
-    groups_per_batch: int = 16
-    negative_rate: float = 1.0
-    max_history: int = 0
+    groups_per_batch: Count = 16
+    negative_rate: Share = 1.0
+    max_history: Natural = 0
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,14 @@ to the catalogue. The stream's `negative_rate` stays 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError
+from adwright.core.config import Count, Natural, settings, to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.ranges import ranges, run_starts
@@ -39,25 +38,18 @@ Ints = NDArray[np.int64]
 VERSION = 2
 
 
-@dataclass(frozen=True)
+@settings
 class ChoiceConfig:
     """train, valid, test: baskets of each split, drawn by `seed`; 0 for all of them.
     draws: the negatives. min_count: an item has an embedding of its own from so many rows on.
     """
 
-    train: int = 30_000
-    valid: int = 1_500
-    test: int = 1_500
+    train: Natural = 30_000
+    valid: Natural = 1_500
+    test: Natural = 1_500
     draws: Draws = field(default_factory=Draws)
-    min_count: int = 10
+    min_count: Count = 10
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.train, self.valid, self.test) < 0 or self.min_count < 1:
-            raise ConfigError(
-                "numbers of baskets are not negative, min_count is at least 1",
-                where=f"{self.train}, {self.valid}, {self.test}, min_count {self.min_count}",
-            )
 
     def baskets(self, split: Split) -> int:
         """Of a split."""

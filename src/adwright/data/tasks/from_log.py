@@ -19,7 +19,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from adwright.core.config import settings, to_jsonable
@@ -28,13 +27,13 @@ from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 from adwright.data.column_kinds import ColumnKind, check_column_kinds, find_kinds, with_kinds
 from adwright.data.features import Feature
-from adwright.data.hashing import hash_expr
+from adwright.data.hashing import hash_expr, sum_of_hashes
 from adwright.data.leaks import find_future_counts, find_leaks, item_numbers, warn_of_leaks
 from adwright.data.log_checks import check_context, check_kinds, check_splits, context_value
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
 from adwright.data.sources.log import Log
 from adwright.data.tasks.day_popularity import popularity_by_day
-from adwright.data.tasks.split import split_by_time
+from adwright.data.tasks.split import check_cut, split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
 _log = logging.getLogger("adwright")
@@ -75,20 +74,7 @@ class LogTaskConfig:
 
     def __post_init__(self) -> None:
         check_column_kinds(self.column_kinds, "column_kinds")
-        train, valid = self.shares
-        if min(train, valid) <= 0 or train + valid >= 1:
-            raise ConfigError(
-                "the shares of training and validation must leave a part for test",
-                where=f"shares {self.shares}",
-            )
-        dates = (self.valid_from, self.test_from)
-        if (self.valid_from is None) != (self.test_from is None):
-            raise ConfigError("valid_from and test_from come together", where=f"{dates}")
-        if self.valid_from is not None and self.test_from is not None:
-            if self.valid_from.tzinfo is None or self.test_from.tzinfo is None:
-                raise ConfigError("the dates of the split need a time zone", where=f"{dates}")
-            if self.valid_from >= self.test_from:
-                raise ConfigError("validation must begin before test", where=f"{dates}")
+        check_cut(self.shares, (self.valid_from, self.test_from))
         if not self.responses or "impression" in self.responses + self.history:
             raise ConfigError(
                 "responses and history are kinds of events other than impressions",
@@ -347,11 +333,9 @@ def _shown(events: pl.LazyFrame) -> pl.LazyFrame:
 def _digest(events: pl.LazyFrame, items: pl.DataFrame) -> str:
     """A hash of all events, whatever their order, and of the items."""
     columns = events.collect_schema().names()
-    hashes = events.select(hash_expr(columns, 0)).collect(engine="streaming")["hash"].to_numpy()
-    with np.errstate(over="ignore"):
-        total = int(np.add.reduce(hashes, dtype=np.uint64)) if len(hashes) else 0
+    hashes = events.select(hash_expr(columns, 0)).collect(engine="streaming")["hash"]
     table = hashlib.sha256(items.write_ndjson().encode()).hexdigest()
-    return content_hash({"events": len(hashes), "sum": str(total), "items": table})
+    return content_hash({"events": len(hashes), "sum": str(sum_of_hashes(hashes)), "items": table})
 
 
 def _protocol(name: str, cut: _Cut, config: LogTaskConfig) -> str:

@@ -19,11 +19,10 @@ that a stream keeps (`negative_rate`) is the same for all items, and cannot stan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import Count, NotNegative, settings
 from adwright.core.errors import ConfigError
 
 Ints = NDArray[np.int64]
@@ -31,21 +30,19 @@ Floats = NDArray[np.float64]
 POWER = 0.75
 
 
-@dataclass(frozen=True)
+@settings
 class Draws:
     """number: M, negatives drawn per basket. own, popular: shares of them; what they leave is
     uniform, and is above 0, so that no item lies outside the task."""
 
-    number: int = 40
-    own: float = 0.4
-    popular: float = 0.3
+    number: Count = 40
+    own: NotNegative = 0.4
+    popular: NotNegative = 0.3
 
     def __post_init__(self) -> None:
-        if self.number < 1:
-            raise ConfigError("number must be at least 1", where=f"number {self.number}")
-        if min(self.own, self.popular) < 0 or self.own + self.popular >= 1:
+        if self.own + self.popular >= 1:
             raise ConfigError(
-                "the shares own and popular are not negative and leave some for uniform",
+                "the shares own and popular leave some for uniform",
                 where=f"own {self.own}, popular {self.popular}",
             )
 

@@ -15,14 +15,14 @@ the product was bought, so it would give the response away.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 
 from adwright.core.assets import ASSETS
-from adwright.core.config import to_jsonable
+from adwright.core.config import Count, Gt, Le, Lt, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
@@ -55,7 +55,7 @@ RESPONSE_FEATURES = (
 )
 
 
-@dataclass(frozen=True)
+@settings
 class ResponseConfig:
     """Weeks of the split (inclusive) and, for quick runs, a share of the households.
 
@@ -64,19 +64,17 @@ class ResponseConfig:
     order inside a basket.
     """
 
-    train_until: int = 44
-    valid_until: int = 48
-    households: float = 1.0
+    train_until: Count = 44
+    valid_until: Annotated[int, Lt(53)] = 48
+    households: Annotated[float, Gt(0), Le(1)] = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.train_until < self.valid_until < 53:
+        if self.train_until >= self.valid_until:
             raise ConfigError(
-                "the weeks of the split must satisfy 1 <= train_until < valid_until < 53",
+                "the weeks of the split must satisfy train_until < valid_until",
                 where=f"train_until {self.train_until}, valid_until {self.valid_until}",
             )
-        if not 0 < self.households <= 1:
-            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
 
 
 def build_response_task(

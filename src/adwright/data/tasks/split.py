@@ -7,10 +7,13 @@ report; it lets one user's training events lie after another user's test event.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 import polars as pl
+
+from adwright.core.errors import ConfigError
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -46,3 +49,19 @@ def split_last(left: pl.Expr) -> pl.Expr:
     left: events of the user after the row, from 0.
     """
     return split_by_time(-left.cast(pl.Int64), -1, 0)
+
+
+def check_cut(shares: tuple[float, float], dates: Sequence[datetime | None]) -> None:
+    """Raise ConfigError for shares that leave no test, or one date without the other."""
+    if min(shares) <= 0 or sum(shares) >= 1:
+        raise ConfigError(
+            "the shares of training and validation must leave a part for test",
+            where=f"shares {shares}",
+        )
+    known = [date for date in dates if date is not None]
+    if len(known) == 1:
+        raise ConfigError("valid_from and test_from come together", where=f"{known[0]}")
+    if any(date.tzinfo is None for date in known):
+        raise ConfigError("the dates of the split need a time zone", where=f"{known[0]}")
+    if known and known[1] <= known[0]:
+        raise ConfigError("validation must begin before test", where=f"{known[0]}, {known[1]}")

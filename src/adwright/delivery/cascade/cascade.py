@@ -18,21 +18,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import ConfigError
+from adwright.core.config import Count, Ge, Natural, settings
 from adwright.data.popularity import most_popular
 from adwright.delivery.calibrated import Calibration, calibrated
 from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import (
-    CallCost,
     CandidateSource,
     ExcludedCodes,
     Scorer,
@@ -41,13 +40,13 @@ from adwright.delivery.stages.protocols import (
 )
 
 # --------------------------------------------------------------------------------------------------
-# The cost of each stage of the cascade per request: processor time measured, work computed.
+# The cost of each stage of the cascade per request.
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """Cost of one stage per request: processor milliseconds of the whole process, floating-point
-    operations, bytes read, and items that the stage was handed or found.
+    """Cost of one stage per request: processor milliseconds of the whole process, and items that
+    the stage was handed or found.
 
     requests: how many were measured.
     """
@@ -55,8 +54,6 @@ class StageCost:
     stage: str
     requests: int
     cpu_ms: float
-    flops: float
-    bytes: float
     items: float
 
 
@@ -78,16 +75,19 @@ class Meter:
         finally:
             self._total(name).seconds += time.process_time() - started
 
-    def work(self, name: str, requests: int, items: int, cost: CallCost) -> None:
+    def work(self, name: str, requests: int, items: int) -> None:
         """Note how much the stage did."""
         total = self._total(name)
         total.requests += requests
         total.items += items
-        total.cost += cost
 
     def report(self) -> list[StageCost]:
         """One line per stage, in the order in which they first ran."""
-        return [total.line(name) for name, total in self._totals.items()]
+        return [
+            StageCost(name, one.requests, 1000 * one.seconds / n, one.items / n)
+            for name, one in self._totals.items()
+            for n in (max(one.requests, 1),)
+        ]
 
     def _total(self, name: str) -> _Total:
         return self._totals.setdefault(name, _Total())
@@ -98,12 +98,6 @@ class _Total:
     seconds: float = 0.0
     requests: int = 0
     items: int = 0
-    cost: CallCost = field(default_factory=CallCost)
-
-    def line(self, stage: str) -> StageCost:
-        n = max(self.requests, 1)
-        flops, read = self.cost.flops / n, self.cost.bytes / n
-        return StageCost(stage, self.requests, 1000 * self.seconds / n, flops, read, self.items / n)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -207,7 +201,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@settings
 class CascadeConfig:
     """Sizes of the stages.
 
@@ -218,22 +212,12 @@ class CascadeConfig:
     again, unless a request names it: for catalogues of which nobody takes a thing twice.
     """
 
-    retrieve: int = 500
-    past: int = 500
-    coarse: int = 50
-    together: int = 8
-    safety: float = 1.5
+    retrieve: Count = 500
+    past: Natural = 500
+    coarse: Count = 50
+    together: Count = 8
+    safety: Annotated[float, Ge(1)] = 1.5
     unseen: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("retrieve", "coarse", "together"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        if self.past < 0 or self.safety < 1:
-            raise ConfigError(
-                "past is not negative, safety is at least 1",
-                where=f"past {self.past}, safety {self.safety}",
-            )
 
 
 class Neighbour(NamedTuple):
@@ -311,8 +295,7 @@ class Cascade:
                 score = self.coarse.score(batch, found)
                 items, score = best_of(found, score, self._places(requests))
             if meter:
-                work = self.coarse.cost(batch, found)
-                meter.work("coarse", len(batch), len(found.codes), work)
+                meter.work("coarse", len(batch), len(found.codes))
         answers: list[Candidates] = []
         step = self.config.together
         for start in range(0, len(requests), step):
@@ -341,10 +324,7 @@ class Cascade:
             ]
             short = Shortlist.of(lists)
         if meter:
-            work = CallCost()
-            for source, k in self._sources():
-                work += source.cost(asked, k)
-            meter.work("retrieve", len(batch), len(short.codes), work)
+            meter.work("retrieve", len(batch), len(short.codes))
         return short
 
     def similar(self, item_id: str, k: int = 10) -> list[Neighbour] | None:
@@ -415,7 +395,7 @@ class Cascade:
             best, score = best_of(items, score, np.diff(items.offsets))
             answers = self._answers(batch, best, score, fine, "fine")
         if meter:
-            meter.work("fine", len(batch), len(items.codes), fine.cost(batch, items))
+            meter.work("fine", len(batch), len(items.codes))
         return answers
 
     def _answers(

@@ -25,7 +25,7 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.cascade import Cascade, Meter, StageCost
 from adwright.delivery.decision import Candidates, Decision, Policy
 from adwright.delivery.stages.histories import visit_requests
-from adwright.delivery.stages.protocols import CallCost, Shortlist, best_of
+from adwright.delivery.stages.protocols import Shortlist, best_of
 from adwright.delivery.stages.sources import PastSource
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
@@ -77,7 +77,7 @@ def serve_visits(
             with meter.stage("policy"):
                 decision = policy.decide(request, found, rng)
             seconds.append(clock.monotonic() - started)
-            meter.work("policy", 1, len(found), CallCost())
+            meter.work("policy", 1, len(found))
             candidates.append(found)
             decisions.append(decision)
             bar.advance()
@@ -135,7 +135,7 @@ def exhaustive_best(
                     for start in range(0, len(every), block)
                 ]
                 first, _ = best_of(Shortlist.of([every]), np.concatenate(parts), np.array([k]))
-            meter.work("exhaustive", 1, len(every), CallCost())
+            meter.work("exhaustive", 1, len(every))
             best.append(first.codes)
             bar.advance()
     return best

@@ -28,7 +28,14 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import Fitted
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock, ProcessorClock
-from adwright.core.config import from_jsonable, settings, to_jsonable
+from adwright.core.config import (
+    Count,
+    Natural,
+    NotNegative,
+    from_jsonable,
+    settings,
+    to_jsonable,
+)
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.next_log import NextLog, log_of_task
@@ -266,24 +273,15 @@ class FunnelConfig:
     (`visits_within`). cascade: sizes of the stages. draws: of the bootstrap. seed: of everything.
     threads: of torch; 0 for as many as there are free cores."""
 
-    minutes: float = 5.0
+    minutes: NotNegative = 5.0
     models: tuple[ModelName, ...] = MODELS
     linear: bool = True
-    valid: int | None = None
-    test: int | None = None
+    valid: Natural | None = None
+    test: Natural | None = None
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
-    draws: int = 500
-    seed: int = 0
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        visits = [number for number in (self.valid, self.test) if number is not None]
-        low = min(self.minutes, self.seed, self.threads, *visits)
-        if low < 0 or self.draws < 1:
-            raise ConfigError(
-                "the numbers of a funnel are not negative, draws is at least 1",
-                where=f"minutes {self.minutes}, {self.valid}, {self.test}, draws {self.draws}",
-            )
+    draws: Count = 500
+    seed: Natural = 0
+    threads: Natural = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges
 from adwright.delivery.stages.histories import RequestBatch
-from adwright.delivery.stages.protocols import CallCost, Scorer, Shortlist
+from adwright.delivery.stages.protocols import Scorer, Shortlist
 from adwright.delivery.stages.sources import request_pasts
 from adwright.models.retrieval.rules import LATEST
 
@@ -58,9 +58,6 @@ class CandidateColumns(Protocol):
     def values(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """Finite numbers [C, columns]."""
 
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """What `values` takes."""
-
 
 class ItemColumns:
     """Numbers that an item has for everybody. tables: name -> float64 [N + 1]."""
@@ -74,10 +71,6 @@ class ItemColumns:
         found: Floats = self._table[items.codes]
         return found
 
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """Of reading them."""
-        return CallCost(0.0, 8.0 * len(items.codes) * len(self.names))
-
 
 class OwnColumns:
     """What the user's own history says of the item."""
@@ -89,10 +82,6 @@ class OwnColumns:
         counts = batch.counts(items.owner, items.codes)
         again = 1 / (1 + np.where(np.isnan(counts.recency), np.inf, counts.recency))
         return np.stack([np.log1p(counts.frequency), np.log1p(counts.recent), again], 1)
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """A sort of the history."""
-        return CallCost(8.0 * len(items.codes), 8.0 * (len(batch.item) + len(items.codes)))
 
 
 class CategoryColumn:
@@ -126,10 +115,6 @@ class CategoryColumn:
         share: Floats = mine / np.maximum(total[items.owner], 1) * self._share[items.codes]
         return share[:, None]
 
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """Of the latest events and the candidates."""
-        return CallCost(4.0 * len(items.codes), 16.0 * len(items.codes))
-
 
 class ScorerColumn:
     """The score of a model."""
@@ -145,10 +130,6 @@ class ScorerColumn:
             p = np.clip(score, 1e-12, 1 - 1e-12)
             score = np.log(p) - np.log1p(-p)
         return score[:, None]
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """That of the model."""
-        return self._scorer.cost(batch, items)
 
 
 def stacked(
@@ -243,13 +224,6 @@ class MixedScorer:
         """s of each item: [C]."""
         names, values = stacked(self.columns, batch, items)
         return self.mixture.scores(names, standardised(values, items.offsets))
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """That of the columns together."""
-        total = CallCost(2.0 * len(items.codes) * len(self.mixture.names))
-        for one in self.columns:
-            total += one.cost(batch, items)
-        return total
 
 
 def standardised(values: NDArray[np.floating], offsets: Ints) -> Floats:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import settings
+from adwright.core.config import Count, NotNegative, Positive, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.delivery.policy.rules import ItemCounts
@@ -46,20 +46,12 @@ class Limit(Adjustment, Protocol):
         """The first instant whose impressions count for a request at `now`."""
 
 
-@dataclass(frozen=True)
+@settings
 class FrequencyCapConfig:
     """At most `limit` impressions (at least 1) per user in any `hours` (above 0)."""
 
-    limit: int = 3
-    hours: float = 24.0
-
-    def __post_init__(self) -> None:
-        if self.limit < 1 or not (self.hours > 0 and math.isfinite(self.hours)):
-            raise ConfigError(
-                "a cap is at least 1 impression in more than 0 hours",
-                where=f"limit {self.limit}, hours {self.hours}",
-                hint="exclude what must never be shown",
-            )
+    limit: Count = 3
+    hours: Positive = 24.0
 
 
 class FrequencyCap:
@@ -139,7 +131,7 @@ class Allowance:
             self._left[key] -= 1
 
 
-@dataclass(frozen=True)
+@settings
 class BudgetPacingConfig:
     """Spend each budget evenly over its time, and never more.
 
@@ -155,8 +147,8 @@ class BudgetPacingConfig:
     budget: Mapping[str, float]
     start: datetime | None = None
     end: datetime | None = None
-    cost: float = 1.0
-    gain: float = 200.0
+    cost: NotNegative = 1.0
+    gain: NotNegative = 200.0
 
     def __post_init__(self) -> None:
         wrong = {name: money for name, money in self.budget.items() if not money > 0}
@@ -172,9 +164,6 @@ class BudgetPacingConfig:
             raise ConfigError(
                 "pacing ends after its start", where=f"start {self.start}, end {self.end}"
             )
-        for name, value in (("cost", self.cost), ("gain", self.gain)):
-            if not (value >= 0 and math.isfinite(value)):
-                raise ConfigError(f"{name} must be 0 or above", where=f"{name} {value}")
 
     def begins(self, time: datetime) -> datetime:
         """When the stretch of time begins whose budget pays for an impression at `time`."""
@@ -328,11 +317,7 @@ class DiversityConfig:
     """
 
     method: Literal["mmr", "dpp"] = "mmr"
-    weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (self.weight >= 0 and math.isfinite(self.weight)):
-            raise ConfigError("the weight must be 0 or above", where=f"weight {self.weight}")
+    weight: NotNegative = 0.5
 
 
 class Similarity(Protocol):
@@ -345,13 +330,9 @@ class Similarity(Protocol):
 class CategorySimilarity:
     """Items of one category are alike, others are not."""
 
-    def __init__(self, category: Mapping[str, str], *, same: float = 1.0) -> None:
-        """category: of each item; an item without one is like no other. same: similarity
-        within a category, 0 to 1.
-        """
-        if not 0 <= same <= 1:
-            raise ConfigError("a similarity lies between 0 and 1", where=f"same {same}")
-        self._category, self._same = category, same
+    def __init__(self, category: Mapping[str, str]) -> None:
+        """category: of each item; an item without one is like no other."""
+        self._category = category
 
     def matrix(self, item_ids: Sequence[str]) -> Floats:
         """As in Similarity."""
@@ -363,7 +344,7 @@ class CategorySimilarity:
             codes[row] = (
                 -1 - row if category is None else numbers.setdefault(category, len(numbers))
             )
-        matrix = np.where(codes[:, None] == codes[None, :], self._same, 0.0)
+        matrix = np.where(codes[:, None] == codes[None, :], 1.0, 0.0)
         np.fill_diagonal(matrix, 1.0)
         return matrix
 

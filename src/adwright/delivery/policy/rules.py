@@ -22,8 +22,8 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import Ge, Le, settings
-from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.config import Ge, Le, Positive, settings
+from adwright.core.errors import ValueInvalidError
 from adwright.delivery.decision import Candidates
 
 # --------------------------------------------------------------------------------------------------
@@ -287,24 +287,16 @@ class EpsilonGreedyConfig:
 class SoftmaxConfig:
     """In proportion to exp(utility / temperature).
 
-    temperature: above 0, in units of the utility. scale: "log_odds" reads scores as
-    probabilities, so that temperature 1 shows an item of double odds twice as often; "score"
-    takes them as they are, whatever their unit.
+    temperature: above 0, in units of the utility; greedy is the limit of 0. scale: "log_odds" reads
+    scores as probabilities, so that temperature 1 shows an item of double odds twice as often;
+    "score" takes them as they are, whatever their unit.
     """
 
     drawn: ClassVar[str] = "drawn by softmax"
     named_by: ClassVar[tuple[str, ...]] = ("temperature",)
     kind: Literal["softmax"] = "softmax"
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     scale: Scale = "log_odds"
-
-    def __post_init__(self) -> None:
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise ConfigError(
-                "the temperature must be above 0 and finite",
-                where=f"temperature {self.temperature}",
-                hint="greedy is the limit of 0",
-            )
 
 
 @settings
@@ -324,13 +316,8 @@ class ThompsonConfig:
     named_by: ClassVar[tuple[str, ...]] = ("family", "strength")
     kind: Literal["thompson"] = "thompson"
     family: Literal["beta", "normal"] = "beta"
-    strength: float = 100.0
-    spread: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name, value in (("strength", self.strength), ("spread", self.spread)):
-            if not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"{name} must be above 0 and finite", where=f"{name} {value}")
+    strength: Positive = 100.0
+    spread: Positive = 0.1
 
 
 PolicyConfig = GreedyConfig | EpsilonGreedyConfig | SoftmaxConfig | ThompsonConfig

@@ -69,9 +69,6 @@ class CapSettings(FrequencyCapConfig):
 
     per: Literal["item", "campaign", "category"] = "item"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-
 
 @settings
 class DiversitySettings(DiversityConfig):

@@ -17,15 +17,15 @@ Letters: C candidates, k places.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Policy, Request
 from adwright.delivery.policy.rules import (
@@ -215,16 +215,12 @@ class _Slate:
 Arm = Literal["A", "B"]
 
 
-@dataclass(frozen=True)
+@settings
 class ABSplit:
     """How users are assigned to the arms. salt: names the experiment. share: of B, in [0, 1]."""
 
     salt: str = "a/b"
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.share) and 0 <= self.share <= 1):
-            raise ConfigError("the share of B lies in [0, 1]", where=f"share {self.share}")
+    share: Annotated[float, Ge(0), Le(1)] = 0.5
 
     def arm(self, user_id: str) -> Arm:
         """The arm of a user: B where the hash, as a fraction of its range, is below the

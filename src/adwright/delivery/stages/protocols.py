@@ -58,25 +58,11 @@ class Shortlist:
         return Shortlist.of([lists[user] for user in users])
 
 
-@dataclass(frozen=True)
-class CallCost:
-    """Cost of one call, computed from its sizes: floating-point operations and bytes read."""
-
-    flops: float = 0.0
-    bytes: float = 0.0
-
-    def __add__(self, other: CallCost) -> CallCost:
-        return CallCost(self.flops + other.flops, self.bytes + other.bytes)
-
-
 class CandidateSource(Protocol):
     """Finds candidates for users."""
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
         """At most k items of the catalogue per user; where there are k, best first."""
-
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """What `find` takes."""
 
 
 class Scorer(Protocol):
@@ -88,9 +74,6 @@ class Scorer(Protocol):
 
     def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """Finite scores [C], higher is better; compared within a user only."""
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """What `score` takes."""
 
 
 def best_of(items: Shortlist, score: Floats, k: Ints) -> tuple[Shortlist, Floats]:

@@ -22,7 +22,7 @@ from adwright.data.features import Feature
 from adwright.data.ranges import distinct
 from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.delivery.stages.histories import Histories, RequestBatch
-from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.sources import ProfileCodes
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
@@ -70,14 +70,6 @@ class FineRanker:
     def inputs(self, batch: RequestBatch, items: Shortlist) -> Batch:
         """The rows that the network sees: one group per user, in the order of `items`."""
         return self._inputs(batch, items)[0]
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """Of the pairs of candidate and event, and of the layers."""
-        met, width = self.ranker.model.history_cost(np.diff(items.offsets), batch.lengths)
-        layers = [p.numel() for p in self.ranker.model.mlp.parameters() if p.dim() == 2]
-        flops = met + 2.0 * len(items.codes) * sum(layers)
-        read = 4.0 * (width * (len(items.codes) + len(batch.item)) + sum(layers))
-        return CallCost(flops, read)
 
     def _inputs(
         self, batch: RequestBatch, items: Shortlist

@@ -32,9 +32,9 @@ from adwright.data.popularity import most_popular
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.data.time import MICROSECONDS_PER_SECOND
-from adwright.delivery.index.exact import Index
+from adwright.delivery.index.index import Index
 from adwright.delivery.stages.histories import Histories, RequestBatch
-from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.sources import VectorCache, catalogue_index
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURanker
@@ -235,11 +235,6 @@ class SequenceSource:
         """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
         return nearest_by_cosine(self.item_vectors, code, k)
 
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """Cost of the exact product, for vectors that are kept; an approximate index takes less."""
-        n, width = self.queries.artifact.vectors.shape
-        return CallCost(2.0 * len(batch) * n * width, 4.0 * n * width)
-
     def _with_own(
         self,
         batch: RequestBatch,
@@ -286,11 +281,6 @@ class SequenceScorer:
             hit = np.isin(asked, own)
             score[hit] += term[np.searchsorted(own, asked[hit])]
         return score.astype(np.float64)
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """One product per user."""
-        numbers = len(items.codes) * self.queries.artifact.vectors.shape[1]
-        return CallCost(2.0 * numbers, 4.0 * numbers)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -360,23 +350,6 @@ class FalconRanker:
             self._share[items.codes], items=len(self._share) - 1, had=had, distinct=distinct
         )
         return np.where(unread[items.owner], self._taken[items.codes], _sigmoid(logits))
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """Of the candidates, with histories that are kept: in each layer they are projected, and
-        meet the history and themselves."""
-        config = self.model.config
-        lengths = np.minimum(batch.lengths, config.max_length - 1)
-        tokens, wide = 2.0 * lengths, config.heads * config.v_width
-        both = config.heads * (config.qk_width + config.v_width)
-        kept = np.minimum(tokens, config.truncate_to) if config.truncate_to else tokens
-        early = config.truncate_after or config.blocks
-        seen = early * tokens + (config.blocks - early) * kept
-        number = np.diff(items.offsets)
-        merged = wide * (3 if config.concat else 1)
-        weights = config.blocks * config.width * (2 * both + merged) + config.width * config.hidden
-        pairs = float(number @ (seen + config.blocks))
-        flops = 2.0 * both * pairs + 2.0 * weights * len(items.codes)
-        return CallCost(flops, 4.0 * (both * float(seen @ (number > 0)) + weights))
 
     def _logits(self, batch: RequestBatch, inputs: SequenceBatch, n: int, codes: Ints) -> Floats:
         """Of the first task [m], for request n."""

@@ -30,10 +30,9 @@ from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.data.tasks.next_basket import moment
 from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_HOUR
 from adwright.delivery.decision import Request
-from adwright.delivery.index.exact import Index
-from adwright.delivery.index.index import IndexConfig, IndexKind, build_index, search_many
+from adwright.delivery.index.index import Index, IndexConfig, IndexKind, build_index, search_many
 from adwright.delivery.stages.histories import Histories, RequestBatch
-from adwright.delivery.stages.protocols import CallCost, Scorer, Shortlist
+from adwright.delivery.stages.protocols import Scorer, Shortlist
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.multi_interest import combine
 from adwright.training.retrieval.artifact import RetrieverArtifact, nearest_by_cosine
@@ -120,10 +119,6 @@ class PopularSource:
         """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
         return nearest_by_cosine(self.item_vectors, code, k)
 
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """A copy of the codes."""
-        return CallCost(0.0, 8.0 * len(batch) * min(k, len(self._popular)))
-
 
 class PopularScorer:
     """A Scorer by how often a user had an item, and among equals by how popular it is.
@@ -142,10 +137,6 @@ class PopularScorer:
         own = batch.counts(items.owner, items.codes).frequency
         score: NDArray[np.float64] = own + self._share[items.codes]
         return score
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """A sort of the history."""
-        return CallCost(float(len(items.codes)), 8.0 * (len(batch.item) + len(items.codes)))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -177,10 +168,6 @@ class NeighbourSource:
         codes, _ = self.model.best(pasts, min(k, self.model.items), unseen=not self.repeats)
         return Shortlist.of([row[row > 0] for row in codes])
 
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """Of the sums over the neighbours of each event, and of reading them."""
-        return _cost(self.model, batch)
-
     def similar(self, code: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """At most k neighbours of an item: (codes, scores), best first."""
         return self.model.similar(code, k)
@@ -197,15 +184,6 @@ class NeighbourScorer:
     def score(self, batch: RequestBatch, items: Shortlist) -> NDArray[np.float64]:
         """The scores [C]; 0 where no neighbour reaches."""
         return self.model.pair_scores(request_pasts(batch), items.owner, items.codes)
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """As of the source."""
-        return _cost(self.model, batch)
-
-
-def _cost(model: ItemItem, batch: RequestBatch) -> CallCost:
-    entries = float(len(batch.item) * model.neighbours.codes.shape[1])
-    return CallCost(2.0 * entries, 8.0 * entries)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -225,10 +203,6 @@ class RankedSource:
         return Shortlist(
             np.tile(codes, len(batch)), len(codes) * np.arange(len(batch) + 1, dtype=np.int64)
         )
-
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """A copy of the codes."""
-        return CallCost(0.0, 8.0 * len(batch) * min(k, len(self._order)))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -273,12 +247,6 @@ class BlendedScorer:
         """s of each item: [C]."""
         score: Floats = _parts(self.vectors, batch, items) @ np.array(astuple(self.blend))
         return score
-
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """That of the other scorer, and a sort of the history."""
-        return self.vectors.cost(batch, items) + CallCost(
-            8.0 * len(items.codes), 8.0 * (len(batch.item) + len(items.codes))
-        )
 
 
 def fit_blend(vectors: Scorer, fine: Scorer, batch: RequestBatch, items: Shortlist) -> Blend:
@@ -451,12 +419,6 @@ class VectorSource:
             found = search_many(self.index, vectors, k)
         return Shortlist.of([codes[codes > 0] for codes in found.ids])
 
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """Cost of the exact product; an approximate index takes less."""
-        n, width = self.queries.artifact.vectors.shape
-        queries = len(batch) * self.queries.artifact.interests
-        return CallCost(2.0 * queries * n * width, 4.0 * n * width)
-
     @property
     def item_vectors(self) -> Vectors:
         """[N + 1, W] of the items under their codes, for comparing items with each other: the
@@ -488,11 +450,6 @@ class VectorScorer:
         score = combine(torch.from_numpy(products), weighting, sharpness, dim=1)
         return score.double().numpy()
 
-    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
-        """One product per user."""
-        numbers = len(items.codes) * self.queries.artifact.vectors.shape[1]
-        return CallCost(2.0 * numbers * self.queries.artifact.interests, 4.0 * numbers)
-
 
 class PastSource:
     """The items that a user had before, the most frequent first (ties: the latest)."""
@@ -509,10 +466,6 @@ class PastSource:
                 codes = codes[np.lexsort((first, -times))[:k]]
             lists.append(codes[codes > 0])
         return Shortlist.of(lists)
-
-    def cost(self, batch: RequestBatch, k: int) -> CallCost:
-        """A sort of the history."""
-        return CallCost(0.0, 8.0 * len(batch.item))
 
 
 def catalogue_index(

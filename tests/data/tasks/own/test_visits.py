@@ -10,12 +10,12 @@ import pytest
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.schema import validate_events
 from adwright.data.tasks.own.visits import (
-    check_cut,
     read_visits,
     split_visits,
     time_kind,
     visits_digest,
 )
+from adwright.data.tasks.split import check_cut
 
 START = datetime(2024, 1, 1, 9, 30, tzinfo=UTC)
 Row = tuple[str, str, float, str, str]

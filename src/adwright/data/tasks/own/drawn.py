@@ -22,8 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.config import settings, to_jsonable
-from adwright.core.errors import ConfigError
+from adwright.core.config import Count, Natural, settings, to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 from adwright.data.batches.batch import DRAW_OFFSET
@@ -51,21 +50,16 @@ class DrawnConfig:
     next_item: what a visit is and how the log is cut.
     """
 
-    negatives: int = 9
+    negatives: Count = 9
     popular: float = 0.5
     own: float | None = None
-    most_rows: int = 3_000_000
-    min_count: int = 5
+    most_rows: Natural = 3_000_000
+    min_count: Count = 5
     next_item: NextItemConfig = field(default_factory=NextItemConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
         self.draws(repeats=True)
-        if self.most_rows < 0 or self.min_count < 1:
-            raise ConfigError(
-                "most_rows is not negative, min_count is at least 1",
-                where=f"{self.most_rows}, {self.min_count}",
-            )
 
     def draws(self, *, repeats: bool) -> Draws:
         """The shares of the drawing. repeats: whether users take items again."""

@@ -43,12 +43,12 @@ from adwright.data.tasks.next_basket_sources import build_next_item as build_fro
 from adwright.data.tasks.own.item_columns import choose_columns, item_features, user_features
 from adwright.data.tasks.own.visits import (
     SplitRule,
-    check_cut,
     read_visits,
     split_visits,
     time_kind,
     visits_digest,
 )
+from adwright.data.tasks.split import check_cut
 from adwright.data.time import MICROSECONDS_PER_DAY
 
 _log = logging.getLogger("adwright")

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.hashing import hash_order
+from adwright.core.errors import ValueInvalidError
+from adwright.data.hashing import hash_order, sum_of_hashes
 from adwright.data.history_kinds import check_history
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.tasks.split import split_by_time, split_last
@@ -201,23 +201,4 @@ def _check_splits(events: pl.DataFrame, cut: str) -> None:
 
 def visits_digest(events: pl.DataFrame) -> str:
     """A hash of the rows, whatever their order."""
-    hashes = hash_order(events, events.columns, 0).to_numpy()
-    with np.errstate(over="ignore"):
-        total = int(np.add.reduce(hashes, dtype=np.uint64)) if len(hashes) else 0
-    return f"{events.height}-{total}"
-
-
-def check_cut(shares: tuple[float, float], dates: Sequence[datetime | None]) -> None:
-    """Raise ConfigError for shares that leave no test, or one date without the other."""
-    if min(shares) <= 0 or sum(shares) >= 1:
-        raise ConfigError(
-            "the shares of training and validation must leave a part for test",
-            where=f"shares {shares}",
-        )
-    known = [date for date in dates if date is not None]
-    if len(known) == 1:
-        raise ConfigError("valid_from and test_from come together", where=f"{known[0]}")
-    if any(date.tzinfo is None for date in known):
-        raise ConfigError("the dates of the split need a time zone", where=f"{known[0]}")
-    if known and known[1] - known[0] <= timedelta(0):
-        raise ConfigError("validation must begin before test", where=f"{known[0]}, {known[1]}")
+    return f"{events.height}-{sum_of_hashes(hash_order(events, events.columns, 0))}"
