@@ -1,12 +1,11 @@
 """The nearest vectors by inner product: one `Index`, two ways to keep it.
 
-- `ExactConfig`: every vector is scored. The default, and the oracle of the other. A thousand
-  vectors of 64 numbers take 2 microseconds per query in a batch.
+- `ExactConfig`: every vector is scored. The default, and the oracle of the other.
 - `FaissConfig`: approximate structures of faiss, which pay from some hundred thousand vectors on.
   Filters are exact with them too: what may not be returned never is, and nothing is lost to a
   filter. "usearch" still names the graph that faiss builds in its place.
 
-Ids are codes of a catalogue (rows of an ItemTable). Letters: N vectors, D numbers each, Q queries, K vectors a query.
+Ids are codes of a catalogue. Letters: N vectors, D numbers each, Q queries, K vectors a query.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LARGEST_ID = 2**28
-#: Products of vectors within this bound stay finite in float32.
 _LARGEST_NUMBER = 1e15
 
 
@@ -227,7 +225,6 @@ def _checked_vectors(vectors: npt.ArrayLike, dimension: int, name: str) -> Float
 # Pairs of id and score in order: the highest score first, of equal scores the lowest id. Both fit
 # into one integer of 64 bits; sorting those is several times faster than sorting by two keys.
 #
-# Letters: Q queries, C candidates per query, P pairs.
 
 _SIGN = np.uint32(1 << 31)
 _HALF = np.uint64(32)
@@ -441,7 +438,7 @@ def _double_products(vectors: Floats, queries: Floats, query: Ints, slot: Ints) 
 #
 # The structure names a few vectors that may be near; these are scored as they are, so scores are
 # inner products whatever the structure stores. It never hears of filters: what may not be returned
-# is struck from its proposals, and it is asked for more of them. The exact product answers instead
+# is struck from its proposals, and it is asked for more. The exact product answers instead
 # where few vectors are allowed, where so many proposals would be needed that it is cheaper, and for
 # each query whose proposals leave fewer than k results although there are more: so a filter never
 # loses a result. A structure is built once there are vectors enough, lists anew when outgrown.
@@ -463,8 +460,7 @@ def _double_products(vectors: Floats, queries: Floats, query: Ints, slot: Ints) 
 #   hold float32, bfloat16 or 8-bit integers. No training, no lists to choose, a slow build; for
 #   vectors of one length only, for a graph of inner products leads to the longest vectors.
 #
-# 100,000 vectors of 64 numbers are built, or built again when an index is loaded, in some 2
-# CPU-seconds with lists and 10 with a graph. faiss comes with the extra `delivery`.
+# 100,000 vectors of 64 numbers are built in some 2 CPU-seconds with lists and 10 with a graph.
 
 Structure = Literal["ivf_fast", "ivf_flat", "hnsw", "hnsw_bf16", "hnsw_int8"]
 Centres = Literal["means", "directions"]
@@ -529,7 +525,7 @@ class FaissIndex(Index):
 
     kind = "index-faiss"
     config: FaissConfig
-    #: With proposals for more than this share of the vectors the exact product is cheaper.
+    #: Beyond this share of the vectors the exact product is cheaper.
     widest: ClassVar[float] = 0.1
     #: A proposal costs about as much as so many products of a batch: a filter that allows fewer
     #: vectors than that per proposal is better answered by the exact product.
@@ -577,7 +573,6 @@ class FaissIndex(Index):
         return np.asarray(_faiss().serialize_index(self._structure)).tobytes() + rotation
 
     def add(self, ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
-        """Add vectors, see `Index`."""
         before = len(self)
         super().add(ids, vectors)
         if self.built and len(self) > before:
@@ -698,7 +693,7 @@ IndexKind = Literal["exact", "faiss", "usearch"]
 def build_index(config: IndexConfig | IndexKind, dimension: int) -> Index:
     """An empty index of vectors of `dimension` numbers.
 
-    config: its settings, or the name of a kind for that kind's own.
+    config: its settings, or the name of a kind.
     Raises MissingExtraError where the kind needs a package that is not installed.
 
     >>> index = build_index("exact", 2)
@@ -718,7 +713,7 @@ def build_index(config: IndexConfig | IndexKind, dimension: int) -> Index:
 
 
 def _in_place_of_usearch(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the graph of faiss that does what usearch did with these."""
+    """Settings of the graph of faiss that does what usearch did."""
     warnings.warn(
         'there is no index of usearch any more: faiss builds its graph; name it "faiss"',
         stacklevel=2,
@@ -770,7 +765,7 @@ def search_many(index: Index, queries: npt.ArrayLike, k: int) -> Found:
     """The k best items of users with K vectors each, queries [Q, K, D].
 
     An item's score is the best of its K inner products; each id comes once. With an exact index
-    the result is exact. Raises as `Index.search`, and SchemaError where `queries` has not three axes.
+    the result is exact. Raises as `Index.search`, and SchemaError for other than three axes.
     """
     queries = np.asarray(queries)
     if queries.ndim != 3 or queries.shape[1] == 0:
