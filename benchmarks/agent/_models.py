@@ -6,7 +6,7 @@ with closing(SystemModels(model="", adapter="")) as models:
 
 from __future__ import annotations
 
-from adwright.agent.generate.tuned_writer import has_tuned_writer, open_tuned_writer
+from adwright.agent.generate.writing import WRITER_ADAPTER, open_tuned_writer
 from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
@@ -26,14 +26,17 @@ class SystemModels:
         for "untuned"; steps are taken by the model as it is."""
         if system in ("plan", "macro"):
             return ()
-        tuned = bool(self._adapter) or (not self._model and has_tuned_writer())
-        as_it_is = system in ("untuned", "steps")
-        writes = tuned and not as_it_is
+        writes = self.is_tuned(system)
         if writes not in self._opened:
-            if not (writes or as_it_is):
+            if not (writes or system in ("untuned", "steps")):
                 print(f"no tuned writer is there: {self._model or SMOLLM2} is asked as it is")
             self._opened[writes] = self._open(writes=writes)
         return (self._opened[writes],)
+
+    def is_tuned(self, system: SystemName) -> bool:
+        """Whether a system asks a tuned writer."""
+        tuned = bool(self._adapter) or (not self._model and WRITER_ADAPTER.is_dir())
+        return tuned and system not in ("plan", "macro", "untuned", "steps")
 
     def close(self) -> None:
         """Close those that were opened."""

@@ -51,7 +51,7 @@ def _measure(
             if task.name in cells or only not in task.name or not goes_on():
                 continue
             app.restore()
-            solved = solve(system, task, app, models.of(system))
+            solved = solve(system, task, app, models.of(system), tuned=models.is_tuned(system))
             wrong = task.goal.why_not(before, rows_by_table(app.database), solved.answers)
             kept = cells.keep(task, solved, wrong, models.of(system))
             print(f"{system} {task.name}: {kept['verdict']} {wrong[:160]} {solved.problem[:160]}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.agent.document.elements import AppDocument, reachable
+from adwright.agent.document.elements import AppDocument, find_route
 from adwright.agent.document.text_format import document_changes, document_text, parse_document
 from adwright.agent.drivers.chromium import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
@@ -132,7 +132,9 @@ def _row(run: _Run) -> dict[str, Any]:
         "states": len(document.states),
         "elements": len(document.elements),
         "edges": len(document.edges) + sum(one.target is not None for one in document.elements),
-        "reachable": len(reachable(document, start)),
+        "reachable": sum(
+            find_route(document, start, one.name) is not None for one in document.states
+        ),
         "kilobytes": round(len(text.encode()) / 1e3, 1),
         "rows_written": run.rows,
         "requests_sent": run.sent,

@@ -33,8 +33,13 @@ import numpy as np
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.document.text_format import document_text, read_document
 from adwright.agent.generate.retrieve import ElementIndex
-from adwright.agent.generate.tuned_writer import WRITER_ADAPTER, WRITER_RETRIEVE, open_tuned_writer
-from adwright.agent.generate.writing import BeamConfig, write_scripts
+from adwright.agent.generate.writing import (
+    WRITER_ADAPTER,
+    WRITER_BEAM,
+    WRITER_RETRIEVE,
+    open_tuned_writer,
+    write_scripts,
+)
 from adwright.agent.language.script import print_script
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.assets import cache_folder
@@ -342,7 +347,7 @@ def _score(
     rows: Sequence[TuningRow],
     documents: Mapping[str, AppDocument],
 ) -> WriterScore:
-    config = BeamConfig(scripts=1, repairs=0, max_tokens=220, retrieve=WRITER_RETRIEVE)
+    config = replace(WRITER_BEAM, scripts=1, repairs=0, brief=name == "tuned")
     indexes: dict[str, ElementIndex] = {}
     checked = solved = tokens = 0
     begun = time.process_time()

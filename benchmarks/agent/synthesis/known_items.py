@@ -80,7 +80,7 @@ def look_around(
         gate = PolicyGate(GateRules(OriginRules((origin,)), dry=True), here)
         driver = app.open(gate.decide)
         try:
-            with gate.during("reading"):
+            with gate.reading():
                 looker = _Looker(here, ScreenWorld(here, driver, gate, RunTrace()), items, pages)
                 return KnownApp(dict(looker.lists()))
         finally:

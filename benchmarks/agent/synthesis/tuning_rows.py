@@ -1,4 +1,4 @@
-"""Rows to tune a writer of scripts on: the very messages that `ScriptWriter` asks, and the script.
+"""Rows to tune a writer of scripts on: the messages that it is asked by, and the script.
 
     rows = tuning_rows(tasks, {digest: document})
     write_tuning_rows(Path("train.jsonl"), rows.learn)
@@ -18,8 +18,7 @@ from typing import Literal
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
-from adwright.agent.generate.tuned_writer import WRITER_RETRIEVE
-from adwright.agent.generate.writing import brief_messages, script_messages
+from adwright.agent.generate.writing import WRITER_RETRIEVE, script_messages
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings
 from adwright.core.errors import DataError
@@ -111,7 +110,7 @@ def _rows(
         if not set(task.elements) <= {one.name for one in elements}:
             yield None
             continue
-        messages = tuple(brief_messages(script_messages(words.text, elements, document)))
+        messages = tuple(script_messages(words.text, elements, document, brief=True))
         split = _split(task, judged=words.use == "judge")
         yield TuningRow(
             split,

@@ -10,13 +10,12 @@ nothing but the end state tells whether it was right.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Literal, TypeAlias, get_args
 
 from adwright.agent.drivers.protocol import RequestGate, ScreenDriver
 from adwright.agent.generate.ladder import FoundScript, ScriptLadder
-from adwright.agent.generate.tuned_writer import WRITER_BEAM, ScriptWriter
-from adwright.agent.generate.writing import BeamConfig
+from adwright.agent.generate.writing import WRITER_BEAM, BeamConfig
 from adwright.agent.language.problems import RunBudget, ScriptError
 from adwright.agent.language.script import print_script
 from adwright.agent.language.statements import check_script
@@ -41,14 +40,20 @@ _BUDGET = RunBudget(acts=60, writes=6, seconds=120.0)
 
 
 def solve(
-    system: SystemName, task: AgentTask, app: TaskApp, models: Sequence[LanguageModel] = ()
+    system: SystemName,
+    task: AgentTask,
+    app: TaskApp,
+    models: Sequence[LanguageModel] = (),
+    *,
+    tuned: bool = False,
 ) -> Solved:
-    """One task on an app that was put back before."""
+    """One task on an app that was put back before. tuned: the model has learned to write scripts,
+    and is asked as it learned."""
     if system == "steps":
         return take_steps(task.text, app, models[0])
-    # A model is asked as it learned, see `ScriptWriter`.
-    config = WRITER_BEAM if isinstance(next(iter(models), None), ScriptWriter) else BeamConfig()
-    ladder = ScriptLadder(app.document, models=models, config=config)
+    opener = (lambda: nullcontext(models[0])) if models else None
+    config = WRITER_BEAM if tuned else BeamConfig()
+    ladder = ScriptLadder(app.document, open_model=opener, config=config)
     is_alone = system in ("model", "untuned")
     scripts = _Timed(ladder.written(task.text) if is_alone else ladder.scripts(task.text))
     runs: list[tuple[RunReport, int]] = []

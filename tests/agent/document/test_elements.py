@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from adwright.agent.document.elements import (
-    EFFECTS,
     AppDocument,
     AppEdge,
     AppState,
+    EffectClass,
     Element,
     Locator,
     ValueConstraints,
@@ -29,7 +30,7 @@ def test_elements_and_states_are_found_by_name() -> None:
     assert DOCUMENT.elements_of("elsewhere") == ()
 
 
-@pytest.mark.parametrize("effect", EFFECTS)
+@pytest.mark.parametrize("effect", get_args(EffectClass))
 def test_what_may_change_the_app_writes(effect: str) -> None:
     element = replace(LINK, effect=effect)
     assert element.writes == (effect not in ("read", "navigate", "draft"))

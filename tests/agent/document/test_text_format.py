@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.agent.document.elements import (
-    EFFECTS,
     AppDocument,
     AppEdge,
     AppState,
+    EffectClass,
     Element,
     Locator,
     ValueConstraints,
@@ -68,7 +69,7 @@ def documents(draw: st.DrawFn) -> AppDocument:
             tuple(draw(st.lists(TEXTS, max_size=2))),
             draw(LIMITS),
             draw(st.booleans()),
-            draw(st.sampled_from(EFFECTS)),
+            draw(st.sampled_from(get_args(EffectClass))),
             tuple(draw(st.lists(TEXTS, max_size=2))),
             draw(st.none() | states),
             draw(TEXTS),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,19 +66,20 @@ def test_the_words_around_the_values_must_be_those(
 
 def test_a_plan_comes_before_a_model(tmp_path: Path) -> None:
     model = ScriptedModel(ScriptedConfig((GOOD,)))
-    found = ScriptLadder(DOCUMENT, models=(model,)).script('Delete the offer "Autumn"')
+    found = ScriptLadder(DOCUMENT, open_model=partial(nullcontext, model)).script(
+        'Delete the offer "Autumn"'
+    )
     assert (found.source, found.tokens_in) == ("plan", 0)
 
 
-def test_models_are_asked_in_their_order() -> None:
-    bad = ScriptedModel(ScriptedConfig(("tap($x)\n",)))
-    good = ScriptedModel(ScriptedConfig((GOOD,)))
-    found = ScriptLadder(DOCUMENT, models=(bad, good)).script(ODD)
+def test_a_model_is_asked_where_no_plan_fits() -> None:
+    bad, good = (ScriptedModel(ScriptedConfig((said,))) for said in ("tap($x)\n", GOOD))
+    ladder = ScriptLadder(DOCUMENT, open_model=partial(nullcontext, good))
+    found = ladder.script(ODD)
     assert (found.source, print_script(found.script.script)) == ("model", GOOD)
-    alone = ScriptLadder(DOCUMENT, models=(good,)).script(ODD)
-    assert 0 < alone.tokens_in < found.tokens_in
+    assert 0 < found.tokens_in == ladder.tokens_in
     with pytest.raises(ScriptError, match="passes the check") as caught:
-        ScriptLadder(DOCUMENT, models=(bad,)).script(ODD)
+        ScriptLadder(DOCUMENT, open_model=partial(nullcontext, bad)).script(ODD)
     assert "unknown_element" in {one.code for one in caught.value.problems}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adwright.agent.generate.writing import (
-    brief_messages,
     element_lines,
     language_help,
     repair_messages,
@@ -13,7 +12,6 @@ from adwright.agent.generate.writing import (
 )
 from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ScriptProblem
-from adwright.agent.language.script import ScriptParameter
 from tests.support.agent.shop_document import shop_document
 
 DOCUMENT = shop_document()
@@ -22,19 +20,13 @@ ELEMENTS = DOCUMENT.elements
 
 def test_the_help_comes_first_and_the_task_last() -> None:
     one = script_messages("Send a mail", ELEMENTS, DOCUMENT)
-    other = script_messages("Delete an offer", ELEMENTS, DOCUMENT, state="offers")
+    other = script_messages("Delete an offer", ELEMENTS, DOCUMENT)
     assert [turn.role for turn in one] == ["system", "user"]
     assert one[0] == other[0]
     assert one[0].content.startswith(language_help())
     assert "Send a mail" in one[1].content
-    assert "The app shows offers" in other[1].content
+    assert "The app shows home" in other[1].content
     assert all(verb in language_help() for verb in VERBS)
-
-
-def test_parameters_are_told() -> None:
-    given = (ScriptParameter("code", "text"),)
-    messages = script_messages("x", ELEMENTS, DOCUMENT, parameters=given)
-    assert "param code: text" in messages[1].content
 
 
 def test_an_element_is_one_line() -> None:
@@ -56,10 +48,9 @@ def test_an_element_is_one_line() -> None:
 
 def test_a_model_that_knows_the_language_is_told_no_help() -> None:
     messages = script_messages("Send a mail", ELEMENTS, DOCUMENT)
-    brief = brief_messages(messages)
+    brief = script_messages("Send a mail", ELEMENTS, DOCUMENT, brief=True)
     assert brief[1:] == messages[1:]
     assert messages[0].content == f"{language_help()}\n{brief[0].content}"
-    assert brief_messages(brief) == brief
 
 
 def test_labels_of_pages_are_data() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from adwright.agent.document.elements import AppState, Element
@@ -63,19 +60,3 @@ def test_the_number_is_bounded() -> None:
     for wrong in ({"best": 0}, {"most": 0}):
         with pytest.raises(ConfigError):
             RetrieveConfig(**wrong)
-
-
-def test_an_encoder_finds_what_shares_no_word() -> None:
-    def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Two axes: whether it is of the mail."""
-        return np.array(
-            [[1, 0] if "mail" in one.lower() or "missive" in one else [0, 1] for one in texts],
-            np.float32,
-        )
-
-    plain = INDEX.ranks("missive")
-    fused = ElementIndex(DOCUMENT, encode=encode).ranks("missive")
-    assert DOCUMENT.elements[plain[0]].state != "mail"
-    assert DOCUMENT.elements[fused[0]].state in ("mail", "home")
-    assert "mail" in DOCUMENT.elements[fused[0]].name
-    assert sorted(fused) == list(range(len(DOCUMENT.elements)))

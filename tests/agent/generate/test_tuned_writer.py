@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.generate.retrieve import ElementIndex
-from adwright.agent.generate.tuned_writer import (
+from adwright.agent.generate.writing import (
     WRITER_ADAPTER,
     WRITER_BEAM,
-    ScriptWriter,
-    has_tuned_writer,
+    language_help,
     open_tuned_writer,
+    write_scripts,
 )
-from adwright.agent.generate.writing import language_help, write_scripts
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import (
     Completions,
     GenerationConfig,
-    LanguageModel,
     Message,
     Prompt,
 )
@@ -47,28 +45,13 @@ def test_the_help_is_left_out_and_nothing_else() -> None:
     document = shop_document()
     task = 'Send a mail with text "Hi"'
     retrieved = ElementIndex(document).retrieve(task, WRITER_BEAM.retrieve)
-    model: LanguageModel = ScriptWriter(inner)
-    found = write_scripts(model, task, document, retrieved, config=WRITER_BEAM)
+    found = write_scripts(inner, task, document, retrieved, config=WRITER_BEAM)
     assert found.best is not None
     first = inner.asked[0]
     assert isinstance(first, list)
     assert language_help() not in first[0].content
     assert "$mail__send message" in first[0].content
     assert task in first[1].content
-
-
-def test_it_is_a_model_like_any_other() -> None:
-    inner = ScriptedModel(ScriptedConfig((SCRIPT,)))
-    model = ScriptWriter(inner)
-    assert (model.info, model.vocabulary) == (inner.info, inner.vocabulary)
-    assert model.tokens is inner.tokens
-    assert model.health() == "ready"
-    turns = [Message("system", f"{language_help()}\nElements"), Message("user", "x")]
-    assert "".join(one.text for one in model.stream(turns)) == SCRIPT
-    assert model.generate(["plain"]).texts[0] == SCRIPT
-    assert len(model.score([turns], [SCRIPT]).token_logprobs) == 1
-    assert (model.embed(["plain"]) == inner.embed(["plain"])).all()
-    model.close()
 
 
 def test_it_is_its_base_with_the_adapter(tmp_path: Path) -> None:
@@ -79,26 +62,13 @@ def test_it_is_its_base_with_the_adapter(tmp_path: Path) -> None:
 
     base = save_tiny(tmp_path / "base")
     folders = saved_parts(tmp_path / "parts", {"writer": LoRA(rank=3)})
-    turns = [Message("system", f"{language_help()}\nElements"), Message("user", "x")]
     brief = [Message("system", "Elements"), Message("user", "x")]
     with closing(open_tuned_writer(folders["writer"], model=str(base), threads=1)) as model:
-        said = model.score([turns], [SCRIPT]).token_logprobs[0]
+        said = model.score([brief], [SCRIPT]).token_logprobs[0]
     wanted = alone("writer", folders).score([brief], [SCRIPT]).token_logprobs[0]
     plain = alone("base", folders).score([brief], [SCRIPT]).token_logprobs[0]
     assert abs(said - wanted).max() < 0.1  # it computes in bfloat16
     assert abs(said - plain).max() > 0.5
-
-
-def test_the_package_says_whether_it_has_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = "adwright.agent.generate.tuned_writer.WRITER_ADAPTER"
-    monkeypatch.setattr(place, tmp_path / "none")
-    assert not has_tuned_writer()
-    with pytest.raises(AssetError, match="no adapter"):
-        open_tuned_writer()
-    monkeypatch.setattr(place, tmp_path)
-    assert has_tuned_writer()
 
 
 def test_without_an_adapter_there_is_no_writer(tmp_path: Path) -> None:

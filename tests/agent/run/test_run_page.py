@@ -9,7 +9,7 @@ from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen, run_page, write_run_page
+from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen, run_page
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_app import Offer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
@@ -38,10 +38,8 @@ def report(app: ShopApp, *, dry: bool = False, heal: bool = False) -> RunReport:
     )
 
 
-def test_a_page_tells_what_was_done(tmp_path: Path) -> None:
-    found = report(ShopApp())
-    write_run_page(tmp_path / "run.html", found, SCRIPT, title="Lower <it>")
-    page = (tmp_path / "run.html").read_text()
+def test_a_page_tells_what_was_done() -> None:
+    page = run_page(report(ShopApp()), SCRIPT, title="Lower <it>")
     assert "<title>Lower &lt;it&gt;</title>" in page
     assert "Verdict: <strong>done</strong>" in page
     assert "share: &#39;10&#39; -&gt; &#39;5&#39;" in page

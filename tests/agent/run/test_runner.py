@@ -295,41 +295,6 @@ def test_secrets_are_typed_and_never_written_down(tmp_path: Path) -> None:
     assert report.problem.code == "refused"
 
 
-def test_a_script_signs_in_where_it_must() -> None:
-    class Guarded(ShopDriver):
-        signed = False
-
-        def _go(self, url: str, **more: object) -> None:
-            if not self.signed and url == f"{ORIGIN}/":
-                url = f"{ORIGIN}/sign-in/"
-            super()._go(url, **more)  # type: ignore[arg-type]
-
-        def _submit(self, action: str) -> None:
-            self.signed = self.signed or action == "/sign-in/"
-            super()._submit(action)
-
-    signing = check_script(
-        read_script('set_text($sign_in__user, "admin")\ntap($sign_in__enter)'), DOCUMENT
-    )
-    checked = check_script(read_script("answer(len($offers__rows))"), DOCUMENT)
-
-    def report(policy: RunPolicy) -> RunReport:
-        return run_on_screen(
-            checked,
-            DOCUMENT,
-            lambda gate: Guarded(ShopApp(), gate),
-            policy,
-            {},
-            clock=FixedClock(),
-        )
-
-    assert report(POLICY).problem is not None
-    dry = replace(POLICY, sign_in=signing, gate=replace(POLICY.gate, dry=True))
-    for policy, verdict in ((replace(POLICY, sign_in=signing), "done"), (dry, "dry")):
-        found = report(policy)
-        assert (found.verdict, found.answers, found.written) == (verdict, ("2",), ())
-
-
 def test_enter_sends_what_the_page_documents() -> None:
     app = ShopApp()
     source = 'set_text($mail__to, "a")\nenter()'

@@ -74,15 +74,6 @@ def test_a_trace_is_not_written_over(tmp_path: Path) -> None:
         RunTrace(path)
 
 
-def test_a_trace_in_memory_has_the_same_hash(tmp_path: Path) -> None:
-    one, other = RunTrace(), RunTrace(tmp_path / "t.jsonl")
-    for step in STEPS:
-        one.add(step)
-        other.add(step)
-    assert one.last_hash == other.last_hash
-    assert one.steps == list(STEPS)
-
-
 def change(lines: list[str], kind: str) -> list[str]:
     match kind:
         case "word":

@@ -8,7 +8,7 @@ import pytest
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
-from adwright.agent.generate.tuned_writer import WRITER_BEAM
+from adwright.agent.generate.writing import WRITER_BEAM
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
 from adwright.agent.operate.run_folder import read_run
@@ -162,8 +162,8 @@ def test_the_writer_of_scripts_is_asked_where_there_is_one(
         asked.append(spec)
         return model
 
-    monkeypatch.setattr("adwright.agent.generate.tuned_writer.open_lm", opened)
-    place = "adwright.agent.generate.tuned_writer.WRITER_ADAPTER"
+    monkeypatch.setattr("adwright.agent.generate.writing.open_lm", opened)
+    place = "adwright.agent.generate.writing.WRITER_ADAPTER"
     ponder = ("agent", "do", "Ponder the shelves", "--document", "shop.txt")
     named = shop.folder / "named"
     assert "no adapter for writing scripts" in call(*ponder, "--writer", named, code=2)

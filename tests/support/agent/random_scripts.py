@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import get_args
 
 from adwright.agent.language.kinds import ATTRIBUTES, DIRECTIONS, VERBS
 from adwright.agent.language.script import (
-    OPERATORS,
     PARAMETER_KINDS,
     Act,
     Assignment,
@@ -20,6 +20,7 @@ from adwright.agent.language.script import (
     Expression,
     IndexedTerm,
     ListLiteral,
+    Operator,
     Repetition,
     Script,
     ScriptParameter,
@@ -122,7 +123,7 @@ class _Source:
             case 10:
                 return self.call(depth)
         left, right = self.value(depth - 1), self.value(depth - 1)
-        return BinaryTerm(rng.choice(OPERATORS), left, right)
+        return BinaryTerm(rng.choice(get_args(Operator)), left, right)
 
     def leaf(self, kind: int) -> Expression:
         rng = self.rng

@@ -296,7 +296,6 @@ _NAMED, _LISTED, _LIKELY, _SENT = 1.5, 1.0, 0.8, 0.6
 _COPIES = re.compile(r"\b(?:value|text|content|number|word)s? (?:of|in|from|for)\s+(.+)$", re.I)
 _INTO = re.compile(r"\b(?:into|in|to)\s+the\s+(.+)$", re.I)
 _SUBMITS = re.compile(r"\b(?:submit|log ?in|sign ?in|send|save|finish|done|ok)\b", re.I)
-_LINKS = re.compile(r"\b(?:link|item|option|entry|row|word)\b", re.I)
 
 
 class PageActs:

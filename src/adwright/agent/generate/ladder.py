@@ -1,21 +1,22 @@
-"""From a task to a checked script by the cheapest means: a macro, a plan, a small model, a large.
+"""From a task to a checked script by the cheapest means: a macro, a plan, or else a model.
 
-    found = ScriptLadder(document, macros=book, models=(small, large)).script(task)
+    found = ScriptLadder(document, macros=book, open_model=opener).script(task)
     found.source                 # "macro", "plan" or "model"
     found.tokens_in              # 0 where no model was asked
 
 A macro is taken where the task reads like its own but for the values, which become its arguments.
-A plan is taken where it accounts for every value of the task and no other plan does as well. Models
-are asked in their order, each only where the one before wrote nothing that passes the check.
+A plan is taken where it accounts for every value of the task and no other plan does as well. The
+model is opened only where neither fits.
 
-`scripts` goes on with the plans that come after, or with all that a model wrote. It is for tasks
+`scripts` goes on with the plans that come after, or with all that the model wrote. It is for tasks
 whose first script stops because a list has no such item: another list may (`operate.turns`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
@@ -24,7 +25,7 @@ from typing import Literal
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.generate.field_values import DocumentForms
 from adwright.agent.generate.planner import plan_scripts
-from adwright.agent.generate.retrieve import ElementIndex, Encode
+from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.task import TaskText, read_task
 from adwright.agent.generate.writing import BeamConfig, write_scripts
 from adwright.agent.language.kinds import VERBS, read_decimal
@@ -294,25 +295,28 @@ class FoundScript:
     tokens_out: int = 0
 
 
+#: Opens the model that may be asked; called only where no macro and no plan fits.
+OpenLanguageModel = Callable[[], AbstractContextManager[LanguageModel]]
+
+
 class ScriptLadder:
-    """The means for one document. tokens_in, tokens_out: of all that models were asked so far."""
+    """The means for one document. open_model: None asks no model. tokens_in, tokens_out: of all
+    that the model was asked so far."""
 
     def __init__(
         self,
         document: AppDocument,
         *,
         macros: MacroBook | None = None,
-        models: Sequence[LanguageModel] = (),
+        open_model: OpenLanguageModel | None = None,
         config: BeamConfig | None = None,
         rules: CheckRules | None = None,
-        encode: Encode | None = None,
     ) -> None:
         self._document = document
         self._macros = macros
-        self._models = tuple(models)
+        self._open_model = open_model
         self._config = config or BeamConfig()
         self._rules = rules or CheckRules()
-        self._index = ElementIndex(document, encode=encode)
         self._forms = DocumentForms(document)
         self.tokens_in = self.tokens_out = 0
 
@@ -321,7 +325,7 @@ class ScriptLadder:
         return next(self.scripts(task))
 
     def scripts(self, task: str) -> Iterator[FoundScript]:
-        """All scripts for a task, the likeliest first; models are asked when their turn comes.
+        """All scripts for a task, the likeliest first; the model is asked when its turn comes.
 
         A macro is the only one: its words are those of the task. Raises ScriptError where there is
         none at all.
@@ -339,32 +343,28 @@ class ScriptLadder:
             yield from self.written(task)
 
     def written(self, task: str) -> Iterator[FoundScript]:
-        """Scripts of models alone: those of the first that writes any that passes, best first.
-
-        Raises ScriptError where none does.
-        """
-        text = read_task(task).text
-        what = "no plan fits the task"
-        problems: Sequence[ScriptProblem] = ()
-        if self._models:
-            what = "no script for this task passes the check"
-            retrieved = self._index.retrieve(text, self._config.retrieve)
-        tokens_in = tokens_out = 0
-        for model in self._models:
-            written = write_scripts(
-                model, text, self._document, retrieved, config=self._config, rules=self._rules
-            )
-            tokens_in += written.tokens_in
-            tokens_out += written.tokens_out
-            self.tokens_in += written.tokens_in
-            self.tokens_out += written.tokens_out
-            passing = [one.checked for one in written.scripts if one.checked is not None]
-            for script in passing:
-                yield FoundScript(script, "model", tokens_in=tokens_in, tokens_out=tokens_out)
-                tokens_in = tokens_out = 0
-            if passing:
+        """Those of the model alone that pass the check, best first; it is closed before they are
+        given. Raises ScriptError where none does, and what the model raises."""
+        text, problems = read_task(task).text, tuple[ScriptProblem, ...]()
+        if self._open_model is not None:
+            retrieved = ElementIndex(self._document).retrieve(text, self._config.retrieve)
+            with self._open_model() as model:
+                written = write_scripts(
+                    model, text, self._document, retrieved, config=self._config, rules=self._rules
+                )
+            tokens = written.tokens_in, written.tokens_out
+            self.tokens_in += tokens[0]
+            self.tokens_out += tokens[1]
+            for one in written.scripts:
+                if one.checked is not None:
+                    yield FoundScript(
+                        one.checked, "model", tokens_in=tokens[0], tokens_out=tokens[1]
+                    )
+                    tokens = 0, 0
+            if written.best is not None:
                 return
             problems = written.scripts[0].problems
+        what = "no script for this task passes the check" if problems else "no plan fits the task"
         hint = "say the task with the names of fields, and its values in quotes"
         raise ScriptError([ScriptProblem("expected", what, hint=hint), *problems])
 

@@ -6,19 +6,16 @@
 Each of the best brings what it is of no use without: the button of its form, fields of the form
 that the task names or that must be filled, and the list and link that lead to an item's page.
 What stands on most pages, and other views of the same page, are left out. The rank is that of BM25
-over what the document says of each element; with an encoder, the ranks of both are fused
-(reciprocal rank fusion, Cormack et al. 2009: sum of 1 / (60 + rank)).
+over what the document says of each element.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from adwright.agent.document.elements import AppDocument, Element, edges_of, frame_of, variants_of
 from adwright.agent.generate.task import near_terms, terms_of
@@ -26,9 +23,6 @@ from adwright.agent.run.locate import form_of
 from adwright.authoring.describe.bm25 import Bm25
 from adwright.core.config import Count, settings
 
-#: Vectors of B texts, float32 [B, D], each of length 1; `SentenceEncoder.encode` is one.
-Encode: TypeAlias = Callable[[Sequence[str]], npt.NDArray[np.float32]]
-_FUSION = 60
 _ITEMS = ("row", "listitem", "article")
 #: So many buttons of a form, and doors of an item's page, are taken.
 _BUTTONS, _DOORS = 2, 2
@@ -71,17 +65,14 @@ class RetrievedElements:
 class ElementIndex:
     """The elements of a document, ready to be searched."""
 
-    def __init__(self, document: AppDocument, *, encode: Encode | None = None) -> None:
+    def __init__(self, document: AppDocument) -> None:
         self._document = document
-        self._encode = encode
         frame, variants = frame_of(document), variants_of(document)
         self._left_out = frozenset(
             one.name for one in document.elements if one.name in frame or one.state in variants
         )
         self._doors = _doors(document, self._left_out)
-        texts = [_text(document, one) for one in document.elements]
-        self._bm25 = Bm25(texts)
-        self._vectors = encode(texts) if encode is not None and texts else None
+        self._bm25 = Bm25([_text(document, one) for one in document.elements])
 
     def retrieve(self, task: str, config: RetrieveConfig | None = None) -> RetrievedElements:
         """The elements that a task is about."""
@@ -109,12 +100,7 @@ class ElementIndex:
     def ranks(self, task: str) -> list[int]:
         """The places of all elements in the document, best first; those without a word of the task
         come last."""
-        scores = self._bm25.scores(task)
-        fused = _reciprocal(scores)
-        if self._encode is not None and self._vectors is not None:
-            near = self._vectors @ self._encode([task])[0]
-            fused = fused + _reciprocal(near.astype(np.float64))
-        return [int(n) for n in np.argsort(-fused, kind="stable")]
+        return [int(n) for n in np.argsort(-self._bm25.scores(task), kind="stable")]
 
     def _around(self, element: Element, terms: frozenset[str]) -> Iterable[Element]:
         """What sends a field, its neighbours that the task names, the rows of a list, its door."""
@@ -188,11 +174,3 @@ def _text(document: AppDocument, element: Element) -> str:
     parts = [element.name.replace("_", " "), element.label, element.label, element.role]
     parts += [state.title, " ".join(element.options[:20]), element.description[:200]]
     return " ".join([*parts, _EFFECT_WORDS[element.effect]])
-
-
-def _reciprocal(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """1 / (60 + rank), from 1; 0 where the score is not positive."""
-    order = np.argsort(-scores, kind="stable")
-    found = np.zeros(len(scores))
-    found[order] = 1.0 / (_FUSION + 1 + np.arange(len(scores)))
-    return np.where(scores > 0, found, 0.0)

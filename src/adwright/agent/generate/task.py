@@ -23,7 +23,6 @@ from adwright.core.errors import ConfigError
 #
 #     task = read_task('Set the discount of "Spring" to 25 and its status to Closed')
 #     task.values                                      # ("Spring", "25", "Closed")
-#     task.value_of("Discount")                        # "25"
 #
 # No model is asked. Only values that the user wrote are found here; what a script may type is
 # limited to them, so that no text of a page becomes one.
@@ -43,7 +42,6 @@ _NUMBER = re.compile(
 )
 _NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
 _EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
-_WORD = re.compile(r"\w+")
 _ENDS_IN_NUMBER = re.compile(r" (\d+)$")
 _SENTENCE_END = re.compile(r"[.!?:]\s*$")
 _MOST_VALUES = 40
@@ -58,33 +56,9 @@ class TaskText:
     values: tuple[str, ...]
     named: tuple[str, ...] = ()
 
-    def value_of(self, label: str) -> str | None:
-        """The value that follows a label, as in "discount to 25"; None where none does."""
-        label = " ".join(label.split())
-        if not label:
-            return None
-        found: list[tuple[int, int, str]] = []
-        names = re.compile(rf"\b{re.escape(label)}\b", re.I)
-        for at in names.finditer(self.text):
-            for value in self.values:
-                for form in _forms(value):
-                    said = rf"{re.escape(form)}(?!\w)"
-                    link = rf"\s*(?:to be|to|as|is|=|:|at)?\s*{said}"
-                    # "the discount of the offer Spring to 25"
-                    of = rf"\s+(?:of|for)\s+(?:\S+\s+){{1,5}}?(?:to be|to|as|=|at)\s+{said}"
-                    if re.compile(link).match(self.text, at.end()):
-                        found.append((0, at.start(), value))
-                    elif re.compile(of).match(self.text, at.end()):
-                        found.append((1, at.start(), value))
-        return min(found, key=lambda one: one[:2])[2] if found else None
-
     def has(self, phrase: str) -> bool:
         """Whether the task has these words, in capitals or not, as words."""
         return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", self.text, re.I) is not None
-
-    def has_any(self, words: Iterable[str]) -> bool:
-        """Whether it has one of several words."""
-        return any(map(self.has, words))
 
 
 def read_task(text: str) -> TaskText:
@@ -122,18 +96,9 @@ def read_task(text: str) -> TaskText:
     return TaskText(plain, values[:_MOST_VALUES], tuple(dict.fromkeys(named)))
 
 
-def task_words(text: str) -> frozenset[str]:
-    """The words of a text, in small letters; those with underscores are split."""
-    return frozenset(one.lower() for one in _WORD.findall(text.replace("_", " ")))
-
-
 def _begins(text: str, place: int) -> bool:
     """Whether a sentence begins here."""
     return place == 0 or _SENTENCE_END.search(text[:place]) is not None
-
-
-def _forms(value: str) -> tuple[str, ...]:
-    return (value, f'"{value}"', f"'{value}'", f"“{value}”")
 
 
 # --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 from adwright.agent.document.elements import AppDocument, Element
@@ -36,9 +37,12 @@ from adwright.agent.language.script import (
     read_script,
 )
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
+from adwright.core.assets import shipped
 from adwright.core.config import Count, Ge, Le, settings
-from adwright.core.errors import ConfigError
+from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
+from adwright.lm.engine.weights import SMOLLM2
+from adwright.lm.open_model import LmSpec, open_lm
 
 # --------------------------------------------------------------------------------------------------
 # What a model is told: the language and the app first, the screen and the task last.
@@ -47,7 +51,7 @@ from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Messa
 #
 # The help is the same for all tasks, and so is the document where it has room as a whole: a prefix
 # cache reads them once. A model that was tuned on scripts knows the language, and is told the
-# briefer form without the help (`brief_messages`). An element is told in the fewest words: its
+# briefer form without the help (`brief`). An element is told in the fewest words: its
 # label only where its name does not say it, its kind or effect, and where it leads. Labels of pages
 # are data, shortened and without signs that hide; a model that is told something by them can still
 # name only elements, and what it writes is checked.
@@ -84,23 +88,14 @@ def script_messages(
     elements: Sequence[Element],
     document: AppDocument,
     *,
-    parameters: Sequence[ScriptParameter] = (),
-    state: str = "",
+    brief: bool = False,
 ) -> list[Message]:
-    """The turns of a prompt. state: where the app is now; empty for its start."""
-    about = f"{language_help()}\nElements of the app {_label(document.app)}:\n"
-    given = "".join(f"param {one.name}: {one.kind}\n" for one in parameters)
-    last = f"The app shows {state or document.start}.\n"
-    last += f"The script begins with:\n{given}" if given else ""
+    """The turns of a prompt. brief: without the help, for a model that has learned the language."""
+    about = f"Elements of the app {_label(document.app)}:\n{element_lines(elements)}"
+    about = about if brief else f"{language_help()}\n{about}"
+    last = f"The app shows {document.start}.\n"
     last += f"Task: {' '.join(task.split())}\nWrite the script, nothing else."
-    return [Message("system", about + element_lines(elements)), Message("user", last)]
-
-
-def brief_messages(messages: Sequence[Message]) -> list[Message]:
-    """The same turns without the help, for a model that has learned the language."""
-    first = messages[0]
-    text = first.content.removeprefix(f"{language_help()}\n")
-    return [Message(first.role, text), *messages[1:]]
+    return [Message("system", about), Message("user", last)]
 
 
 def repair_messages(
@@ -143,8 +138,7 @@ def _label(text: str) -> str:
     return plain if len(plain) <= _LONGEST_LABEL else plain[: _LONGEST_LABEL - 3] + "..."
 
 
-_VARIABLES = ("row", "item", "value", "count", "found")
-_SCRIPT_GRAMMAR_MOST_OPTIONS = 60
+_MOST_CHOICES = 60
 
 
 @settings
@@ -276,7 +270,7 @@ def _taken(element: Element) -> str:
         case "switch":
             return "truth"
         case "choice" if element.options:
-            options = element.options[:_SCRIPT_GRAMMAR_MOST_OPTIONS]
+            options = element.options[:_MOST_CHOICES]
             return f"({' | '.join(_quoted(quote_text(one)) for one in options)})"
         case _:
             return "text"
@@ -446,7 +440,7 @@ def _parts(node: object) -> Iterator[object]:
 class BeamConfig:
     """scripts: answers to the first prompt. repairs: times that the best refused one is mended.
     constrained: decode by the grammar; only_values: texts and numbers are the task's. max_tokens,
-    temperature, seed: of the drawn answers."""
+    temperature, seed: of the drawn answers. brief: the model has learned the language."""
 
     scripts: int = 4
     repairs: int = 2
@@ -455,6 +449,7 @@ class BeamConfig:
     max_tokens: int = 300
     temperature: float = 0.7
     seed: int = 0
+    brief: bool = False
     retrieve: RetrieveConfig = field(default_factory=RetrieveConfig)
 
     def __post_init__(self) -> None:
@@ -523,7 +518,7 @@ class _Beam:
         self._document = document
         self._config = config
         self._rules = rules
-        self._messages = script_messages(intent.task.text, elements, document)
+        self._messages = script_messages(intent.task.text, elements, document, brief=config.brief)
         self._in = self._out = 0
         choice = GrammarChoice()
         if config.only_values:
@@ -601,3 +596,35 @@ def _bare(text: str) -> str:
         ends = [n for n, line in enumerate(lines) if line.startswith("```")]
         lines = lines[: ends[0]] if ends else lines
     return "\n".join(lines) + "\n"
+
+
+# --------------------------------------------------------------------------------------------------
+# A small model that has learned to write scripts: it is asked briefly, as it was when it learned,
+# about as many elements as it has learned on, and by the grammar.
+#
+#     with closing(open_tuned_writer()) as model:          # the adapter that ships, if it does
+#         write_scripts(model, task, document, retrieved, config=WRITER_BEAM)
+
+#: The adapter that ships with the package.
+WRITER_ADAPTER = shipped("agent_writer")
+#: How many elements the writer is shown, in training and when it is asked.
+WRITER_RETRIEVE = RetrieveConfig(best=14, most=26)
+WRITER_BEAM = BeamConfig(scripts=2, max_tokens=220, brief=True, retrieve=WRITER_RETRIEVE)
+
+
+def open_tuned_writer(
+    adapter: str | Path = "", *, model: str = SMOLLM2, threads: int = 0, offline: bool = False
+) -> LanguageModel:
+    """A model with an adapter of `benchmarks.agent.train_writer`; with that which ships where none
+    is named. model: what the adapter was trained on. offline: never download.
+
+    Raises AssetError where there is none, and as `open_lm`.
+    """
+    folder = Path(adapter or WRITER_ADAPTER)
+    if not folder.is_dir():
+        raise AssetError(
+            "there is no adapter for writing scripts",
+            where=str(folder),
+            hint="name one, or use a model without one",
+        )
+    return open_lm(LmSpec(model, "torch", str(folder), threads=threads, offline=offline))

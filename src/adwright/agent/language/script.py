@@ -133,7 +133,6 @@ class UnaryTerm(_Placed):
 
 
 Operator = Literal["or", "and", "==", "!=", "<", "<=", ">", ">=", "in", "+", "-", "*", "/"]
-OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 
 @settings
@@ -593,11 +592,6 @@ def print_script(script: Script) -> str:
     lines = [f"param {one.name}: {one.kind}" for one in script.parameters]
     lines += _lines(script.body, 0)
     return "".join(f"{line}\n" for line in lines)
-
-
-def print_expression(term: Expression) -> str:
-    """One value as text."""
-    return _print(term)
 
 
 def quote_text(value: str) -> str:

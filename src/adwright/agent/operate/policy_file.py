@@ -41,12 +41,10 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,79}")
 
 
 @settings
-class AskedEffects:
-    """Which writes a person is asked about. ask: effects; bulk: from this write of a run on, each,
-    whatever its effect."""
+class AskedEffects(ConfirmRules):
+    """Which writes a person is asked about: all, unless the file says otherwise."""
 
     ask: tuple[EffectClass, ...] = ("commit", "message", "spend", "destructive", "unknown")
-    bulk: Count = 5
 
 
 @settings
@@ -145,8 +143,7 @@ class AgentPolicy:
 
     def gate_rules(self, *, dry: bool = False) -> GateRules:
         """What the gate lets through. dry: nothing that may write."""
-        confirm = ConfirmRules(self.confirm.ask, self.confirm.bulk)
-        return GateRules(self.reach, confirm, dry=dry, unknown=self.unknown)
+        return GateRules(self.reach, self.confirm, dry=dry, unknown=self.unknown)
 
     def check_rules(self) -> CheckRules:
         """What scripts are checked by."""

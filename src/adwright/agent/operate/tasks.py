@@ -1,7 +1,7 @@
 """A task from its words to a run with a verdict, and to a macro that does it again.
 
     scripts = find_scripts(task, document, macros=book, rules=policy.check_rules())
-    found = next(scripts)                        # the others: see `operate.turns`
+    found = next(scripts)                        # the others: see `run_in_turn`
     ready = prepare_task(found, task, document)
     report = run_on_screen(ready.checked, document, open_driver, run_policy, ready.arguments,
                            postconditions=ready.postconditions, clock=clock)
@@ -17,7 +17,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import field, fields, is_dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import (
     FoundScript,
     GeneralScript,
+    OpenLanguageModel,
     ScriptLadder,
     generalise,
     macro_arguments,
@@ -48,7 +48,6 @@ from adwright.agent.run.runner import RunReport, macro_of
 from adwright.core.config import closest_name, settings, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.generation import LanguageModel
 
 # --------------------------------------------------------------------------------------------------
 # Scripts of a task in turn: the next where the one before found no such item and sent nothing.
@@ -79,15 +78,13 @@ def run_in_turn(
     task: str,
     scripts: Iterable[FoundScript],
     run: Callable[[FoundScript], RunReport],
-    *,
-    most: int = MOST_TURNS,
 ) -> tuple[FoundScript, RunReport]:
     """The last script that was run, and what came of it.
 
     Raises what the iterable and `run` raise; ValueError for no script at all.
     """
     last: tuple[FoundScript, RunReport] | None = None
-    for found in islice(_of_one_item(task, scripts), most):
+    for found in islice(_of_one_item(task, scripts), MOST_TURNS):
         report = run(found)
         last = (found, report)
         if not is_untouched(report):
@@ -121,10 +118,6 @@ def _looked_for(node: object) -> Iterator[str]:
             yield from _looked_for(getattr(node, one.name))
 
 
-#: Opens the model that may be asked; called only where no macro and no plan fits.
-OpenLanguageModel = Callable[[], AbstractContextManager[LanguageModel]]
-
-
 @settings
 class PreparedTask:
     """What is run. general: what would be kept as a macro; None of a macro, and of what cannot be
@@ -147,21 +140,11 @@ def find_scripts(
     config: BeamConfig | None = None,
     rules: CheckRules | None = None,
 ) -> Iterator[FoundScript]:
-    """Scripts by the cheapest means, the likeliest first. open_model: None asks no model; it is
-    opened only where no macro and no plan fits, and closed before its scripts are given.
-
-    Raises ScriptError where nothing makes one that passes the check, and what the model raises.
-    """
-    try:
-        yield from ScriptLadder(document, macros=macros, rules=rules).scripts(task)
-        return
-    except ScriptError:
-        if open_model is None:
-            raise
-    with open_model() as model:
-        ladder = ScriptLadder(document, models=(model,), config=config, rules=rules)
-        written = list(ladder.written(task))
-    yield from written
+    """Scripts by the cheapest means, the likeliest first, see `ScriptLadder`."""
+    ladder = ScriptLadder(
+        document, macros=macros, open_model=open_model, config=config, rules=rules
+    )
+    return ladder.scripts(task)
 
 
 def prepare_task(found: FoundScript, task: str, document: AppDocument) -> PreparedTask:

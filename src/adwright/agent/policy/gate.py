@@ -20,10 +20,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Literal
 from urllib.parse import urlsplit
 
-from adwright.agent.document.elements import AppDocument, EffectClass, Element
+from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, Screen, ScreenNode
 from adwright.agent.policy.confirmation import (
     CapLedger,
@@ -135,9 +134,6 @@ def _same(sent: str, shown: str) -> bool:
         return False
 
 
-#: "reading": nothing may write. "signing_in": what the script of signing in sends is sent, in a dry
-#: run too, and is counted apart.
-GateMode = Literal["running", "reading", "signing_in"]
 _NAVIGATIONS = ("page", "frame", "redirect", "fetch", "script", "popup", "download")
 
 
@@ -189,7 +185,6 @@ class PolicyGate:
         #: What a dry run would have sent, and what a run has.
         self.would_send: list[PendingChange] = []
         self.written: list[PendingChange] = []
-        self.signed_in: list[PendingChange] = []
         #: Requests that tried to write while nothing acted.
         self.stray: GateDecision | None = None
         self._document = document
@@ -197,16 +192,16 @@ class PolicyGate:
         self._caps = caps
         self._note = note
         self._act: GateAct | None = None
-        self._mode: GateMode = "running"
+        self._reading = False
 
     @contextmanager
-    def during(self, mode: GateMode) -> Iterator[None]:
-        """Decide in this mode while it lasts."""
-        before, self._mode = self._mode, mode
+    def reading(self) -> Iterator[None]:
+        """While this lasts, nothing may write."""
+        before, self._reading = self._reading, True
         try:
             yield
         finally:
-            self._mode = before
+            self._reading = before
 
     @contextmanager
     def acting(
@@ -238,14 +233,11 @@ class PolicyGate:
                 allowed=False, code="gate_error", reason=f"the gate failed: {type(error).__name__}"
             )
         if not decision.allowed and decision.code in ("effect", "unexpected_write", "gate_error"):
-            self._alarm(decision)
+            if self._act is None:
+                self.stray = self.stray or decision
+            else:
+                self._act.alarm = self._act.alarm or decision
         return decision
-
-    def _alarm(self, decision: GateDecision) -> None:
-        if self._act is None:
-            self.stray = self.stray or decision
-        else:
-            self._act.alarm = self._act.alarm or decision
 
     def _may_write(self, request: PendingRequest) -> bool:
         if request.method.upper() not in SAFE_METHODS:
@@ -269,26 +261,25 @@ class PolicyGate:
             return _no("unexpected_write", "something would write while the script does not act")
         if act.alarm is not None:
             return _no("stopped", "nothing more is sent by an act that raised an alarm")
-        if self._mode == "reading":
+        if self._reading:
             return _no("effect", f"a check would send {request.method} {request.url}")
         element, documented = self._meant(act, request)
         if element is None or not element.writes:
             name = f"${element.name}" if element else "the key Enter"
             shown = f"{request.method} {request.url}"
             return _no("effect", f"{name} would send {shown}, which the document does not say")
-        effect: EffectClass = element.effect
         other = f"would send {request.method} {request.url}" if element.requests else ""
         why = act.form.why_not(request, element.requests) if documented else other
         if any(request.fields.get(name) != value for name, value in act.repeats.items()):
             why = "would confirm something else than was sent"
         if why:
             return _no("effect", f"${element.name} {why}")
-        if effect == "unknown" and not self.rules.unknown:
+        if element.effect == "unknown" and not self.rules.unknown:
             return _no("effect", f"the effect of ${element.name} is unknown")
         change = pending_change(
             request,
             element=element.name,
-            effect=effect,
+            effect=element.effect,
             before=act.before,
             number=len(self.written) + len(self.would_send) + 1,
             documented=documented,
@@ -301,8 +292,6 @@ class PolicyGate:
         if key in act.sent:
             return _no("double_submit", "the same request was sent by this act before")
         act.sent.add(key)
-        if self._mode == "signing_in" and documented and effect == "commit":
-            return self._let_through(change, self.signed_in)
         if self.rules.dry:
             self.would_send.append(change)
             act.blocked.append(change)
@@ -320,17 +309,14 @@ class PolicyGate:
                 act.blocked.append(change)
                 act.alarm = act.alarm or _no("cap", why)
                 return _no("cap", why)
-        return self._let_through(change, self.written, act.written)
-
-    def _let_through(self, change: PendingChange, *kept: list[PendingChange]) -> GateDecision:
         if self._note is not None:
             self._note(change)
-        for one in kept:
-            one.append(change)
+        self.written.append(change)
+        act.written.append(change)
         return GateDecision(allowed=True)
 
     def _meant(self, act: GateAct, request: PendingRequest) -> tuple[Element | None, bool]:
-        """The element that a request is of, and whether the document knows it."""
+        """The element that triggered a request, and whether the document lists the request."""
         for one in act.elements:
             if matching_shape(request.method, request.url, one.requests) is not None:
                 return one, True

@@ -46,7 +46,7 @@ from adwright.agent.run.macros import (
 )
 from adwright.agent.run.screen_world import ScreenWorld, WorldSettings
 from adwright.agent.run.trace import RunTrace, TraceStep
-from adwright.core.atomic import atomic_write_bytes, atomic_write_text
+from adwright.core.atomic import atomic_write_bytes
 from adwright.core.clock import Clock
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
@@ -59,16 +59,13 @@ OpenDriver: TypeAlias = Callable[[RequestGate], ScreenDriver]
 @settings
 class RunPolicy:
     """What a run may do. confirm: asked about writes, None says no. heal: look for elements that
-    moved; those that may write only in a run with postconditions. sign_in: a script without
-    parameters, run where the start of the app shows something else; what it commits is sent in a
-    dry run too."""
+    moved; those that may write only in a run with postconditions."""
 
     gate: GateRules
     confirm: Confirmer | None = None
     caps: CapLedger | None = None
     secrets: SecretKeeper | None = None
     heal: bool = False
-    sign_in: CheckedScript | None = None
 
 
 @settings
@@ -207,7 +204,7 @@ class _ScreenRun:
                 settings,
                 keep_picture=self._keep_picture if self._folder else None,
             )
-            self._start(world)
+            world.go_home()
             self.outcome = self._script(world, checked, arguments, budget)
             world.look()
         except ScriptError as error:
@@ -250,7 +247,7 @@ class _ScreenRun:
     def _look_up(
         self, world: ScreenWorld, check: CheckedScript, own: Mapping[str, ArgumentValue]
     ) -> None:
-        with self._gate.during("reading"):
+        with self._gate.reading():
             world.line = 0
             world.go_home()
             self._script(world, check, own, None)
@@ -275,17 +272,6 @@ class _ScreenRun:
         if self._driver is not None:
             with suppress(DriverError):
                 self._driver.close()
-
-    def _start(self, world: ScreenWorld) -> None:
-        if self._policy.sign_in is None:
-            world.go_home()
-            return
-        world.go_home(strict=False)
-        if not world.is_at_start():
-            with self._gate.during("signing_in"):
-                self._script(world, self._policy.sign_in, {}, None)
-            world.line = 0
-            world.go_home()
 
     def _script(
         self,
@@ -350,7 +336,7 @@ def survey_script(
     gate = PolicyGate(replace(rules, dry=True), document)
     driver = open_driver(gate.decide)
     try:
-        with gate.during("reading"):
+        with gate.reading():
             return _survey(checked, document, driver, gate)
     finally:
         with suppress(DriverError):
@@ -402,7 +388,7 @@ def _look(screen: Screen, document: AppDocument, element: Element) -> SurveyedEl
 # --------------------------------------------------------------------------------------------------
 # A run as one HTML page: what was asked, done, sent and seen, in a file without scripts.
 #
-#     write_run_page(Path("run/report.html"), report, script, title="Raise the discount")
+#     run_page(report, script, title="Raise the discount", folder=Path("run"))
 #
 # Pictures are put into the page; text is escaped. What came from the app is shown, never
 # interpreted.
@@ -411,18 +397,9 @@ _MOST_PICTURE_BYTES = 4 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def write_run_page(
-    path: str | Path, report: RunReport, script: Script, *, title: str, folder: Path | None = None
-) -> None:
-    """Write the page of a run. folder: where its pictures lie; None shows none.
-
-    Raises ResourceError where the file cannot be written.
-    """
-    atomic_write_text(path, run_page(report, script, title=title, folder=folder))
-
-
 def run_page(report: RunReport, script: Script, *, title: str, folder: Path | None = None) -> str:
-    """The page as text; pictures that are missing, too large or no PNG are left out."""
+    """The page as text. folder: where its pictures lie; None shows none. Those that are missing,
+    too large or no PNG are left out."""
     from adwright.metrics.reports.page import page_environment
 
     healing = "".join(

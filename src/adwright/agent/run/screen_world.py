@@ -400,12 +400,8 @@ class ScreenWorld:
         """See what is there now. Raises ScriptError where the page tried to write by itself."""
         self._observe()
 
-    def is_at_start(self) -> bool:
-        """Whether the start of the app is there."""
-        return self._page.state == self._document.start
-
-    def go_home(self, *, strict: bool = True) -> Screen:
-        """Open the start of the app. strict: raise ScriptError where something else is there."""
+    def go_home(self) -> Screen:
+        """Open the start of the app. Raises ScriptError where something else is there."""
         start = self._document.state_by_name[self._document.start]
         if "{}" in start.url_template:
             _fail("wrong_state", f"the start {start.name} has no address of its own", "")
@@ -413,7 +409,7 @@ class ScreenWorld:
         url = self._document.origins[0].rstrip("/") + path
         self._perform(partial(self._driver.open, url), "open", how="route", value=url)
         screen = self._observe()
-        if strict and self._page.state != start.name:
+        if self._page.state != start.name:
             what = f"{url} shows {self._page.state or 'a page that is not in the document'}"
             _fail("wrong_state", what, "sign in first, or explore the app anew")
         return screen

@@ -78,11 +78,6 @@ class RunTrace:
         if path is not None:
             Journal(path, new=True, private=True).close()
 
-    @property
-    def last_hash(self) -> str:
-        """Of the last line."""
-        return self._chain.head
-
     def add(self, step: TraceStep) -> None:
         """One more step."""
         self.steps.append(step)

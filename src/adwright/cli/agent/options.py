@@ -98,14 +98,15 @@ class ModelChoice:
     @property
     def asks_writer(self) -> bool:
         """Whether a tuned writer would be asked: the one that is named, or that which ships."""
-        from adwright.agent.generate.tuned_writer import has_tuned_writer
+        from adwright.agent.generate.writing import WRITER_ADAPTER
 
-        return bool(self.writer) or (not self.none and self.is_default and has_tuned_writer())
+        ships = self.is_default and WRITER_ADAPTER.is_dir()
+        return bool(self.writer) or (not self.none and ships)
 
     @property
     def beam(self) -> BeamConfig | None:
         """How it is asked; None as any model is."""
-        from adwright.agent.generate.tuned_writer import WRITER_BEAM
+        from adwright.agent.generate.writing import WRITER_BEAM
 
         return WRITER_BEAM if self.asks_writer else None
 
@@ -118,7 +119,7 @@ class ModelChoice:
 
     @contextmanager
     def _writer(self) -> Iterator[LanguageModel]:
-        from adwright.agent.generate.tuned_writer import open_tuned_writer
+        from adwright.agent.generate.writing import open_tuned_writer
 
         typer.echo("no kept task and no plan fits: the tuned writer is asked", err=True)
         opened = open_tuned_writer(
