@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from adwright.cli.default_group import DefaultGroup
+from adwright.cli.verbs import DefaultGroup
 from adwright.core.errors import ConfigError
 
 made = typer.Typer(cls=DefaultGroup, help="Make something.")

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from adwright.cli import (
     ads,
+    audit,
     data,
     demo,
     ranker,
@@ -25,13 +26,12 @@ from adwright.cli import (
     tune,
 )
 from adwright.cli.agent import app as agent
-from adwright.cli.audit import app as audit
 from adwright.cli.author import app as author
 from adwright.cli.creative import app as creative
-from adwright.cli.default_group import DefaultGroup
 from adwright.cli.lm import app as lm
 from adwright.cli.programs import app as programs
 from adwright.cli.shared import echo, fail
+from adwright.cli.verbs import DefaultGroup
 from adwright.core.errors import AdwrightError
 from adwright.core.progress import printable
 from adwright.core.version import __version__

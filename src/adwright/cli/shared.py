@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from typer import echo as _write
 
+from adwright.core.config import Natural
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.core.progress import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Where a verb writes. part, below: what of that folder would be replaced."""
+
+    out: Path
+    force: bool = False
+    dry_run: bool = False
+
+    def may_replace(self, part: str = "") -> bool:
+        """Whether something is there that is to be replaced, see `allowed_to_replace`."""
+        return allowed_to_replace(self.out / part, force=self.force)
+
+
+@dataclass(frozen=True)
+class Making(Writing):
+    """Where a verb writes what it makes by a seed, of what it may download."""
+
+    seed: Natural = 0
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Training(Making):
+    """Where a verb trains, and whether it goes on with a run that was interrupted."""
+
+    resume: bool = False
+
+    def may_replace(self, part: str = "") -> bool:
+        """As of any output; a run that goes on replaces nothing."""
+        return not self.resume and super().may_replace(part)
+
+    def check(self, part: str, what: str) -> None:
+        """Of a dry run: raise where there is `what` already, or the folder cannot be written."""
+        from adwright.training.run_settings import require_free, require_writable
+
+        if not (self.resume or self.force):
+            require_free(self.out / part, what)
+        require_writable(self.out)
+
+
+@dataclass(frozen=True)
+class Stoppable(Training):
+    """The same, of what can be closed before it is done."""
+
+    stop_now: bool = False
 
 
 #: Names of the public logs that every verb takes in the place of a log; see `PublicLog`.
@@ -161,14 +211,15 @@ def name_pairs(option: str, text: str | None) -> dict[str, str] | None:
 
 
 def column_pairs(text: str | None, several: Collection[str] = ()) -> dict[str, list[str]]:
-    """The columns of OURS=THEIRS,OURS=THEIRS by ours; an empty THEIRS says that there is none.
+    r"""The columns of OURS=THEIRS,OURS=THEIRS by ours; an empty THEIRS says that there is none, and
+    a comma in a name is written as `\,`.
 
     several: fields that may have more columns than one. Raises ConfigError for what is no pair, and
     for a second column of another field.
     """
     pairs: dict[str, list[str]] = {}
-    for part in text.split(",") if text else ():
-        ours, sign, theirs = (one.strip() for one in part.partition("="))
+    for part in re.split(r"(?<!\\),", text) if text else ():
+        ours, sign, theirs = (one.strip().replace(r"\,", ",") for one in part.partition("="))
         if not (sign and ours):
             raise ConfigError(
                 f"{part.strip()!r} is no pair", where="--columns", hint="write OURS=THEIRS,..."

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adwright.cli import ranker
-from adwright.cli.default_group import DefaultGroup
 from adwright.cli.recommenders import opened_task, show_report
 from adwright.cli.shared import (
     agree_to_journey,
@@ -21,7 +20,7 @@ from adwright.cli.shared import (
     show_facts,
     show_table,
 )
-from adwright.cli.verbs import verb
+from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.config import Count, Ge, Le, Natural
 
 if TYPE_CHECKING:

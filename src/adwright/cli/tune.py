@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import allowed_to_replace, require_ray_options, show_facts, show_table
-from adwright.cli.verbs import verb
+from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError
 

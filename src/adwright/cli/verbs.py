@@ -12,7 +12,9 @@
 
 What may be given by place is an argument, and what is named is an option of its own name, with
 dashes. `Count`, `Natural` and other bounds are checked by the command line. A parameter whose type
-is a class under `settings` stands for its fields, each an option; the function gets an instance.
+is a dataclass stands for its fields, each an option; the function gets an instance. Where it has a
+default, the defaults of the options are those of that instance. What a field means stands in the
+docstring of the function, in that of the class, or beside the field as `Help`.
 A name in parentheses is another name, or what stands for the value: `as_json (--json): Print JSON.`
 and `config ([LOG|CONFIG]): A log, or a run file.` What `COMMON` says needs no line.
 """
@@ -22,13 +24,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from adwright.core.config import Ge, Gt, Help, Le, Lt
 from adwright.core.errors import ConfigError
@@ -58,16 +61,59 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the names of now in the place of those of before, and say so."""
-        for at, word in enumerate(args):
+        left, now, pairs = iter(args), list[str](), dict[str, list[str]]()
+        targets = {one.partition(" ")[0] for one in self.renamed.values() if " " in one}
+        for word in left:
             name, sign, value = word.partition("=")
-            if name in self.renamed:
-                _tell_renamed(name, self.renamed[name])
-                args[at] = self.renamed[name] + sign + value
-        return super().parse_args(ctx, args)
+            target, _, field = self.renamed.get(name, "").partition(" ")
+            if target:
+                _tell_renamed(name, self.renamed[name].rstrip(","))
+            if field or name in targets:
+                given = value if sign else next(left, "")
+                pairs.setdefault(target or name, []).append(_as_pair(field, given))
+            else:
+                now.append(target + sign + value if target else word)
+        for option, texts in pairs.items():
+            now += [option, ",".join(texts)]
+        return super().parse_args(ctx, now)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Without the arguments of before."""
         return [piece for piece in super().collect_usage_pieces(ctx) if piece != "[]"]
+
+
+class DefaultGroup(TyperGroup):
+    """Words that do not begin with a verb of the group are for its first one, whose options its
+    help shows too."""
+
+    @property
+    def default(self) -> str:
+        """The verb that may be left out."""
+        return next(iter(self.commands))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb in where it was left out; a word that is no file and nearly a verb is a
+        ConfigError that names it."""
+        if not args and ctx.resilient_parsing:
+            # A shell that completes: the verbs are what may follow.
+            return super().parse_args(ctx, args)
+        first = args[0] if args else ""
+        close = get_close_matches(first, self.commands, n=1)
+        if close and first not in self.commands and not Path(first).exists():
+            raise ConfigError(
+                f"there is no verb and no file {first!r}",
+                where=f"{ctx.command_path} {first}",
+                hint=f"did you mean {close[0]}? The verbs are {', '.join(self.commands)}",
+            )
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of the group, and below it that of the verb."""
+        super().format_help(ctx, formatter)
+        verb = self.commands[self.default]
+        verb.format_help(type(ctx)(verb, info_name=self.default, parent=ctx), formatter)
 
 
 def verb(
@@ -84,7 +130,8 @@ def verb(
 
     panel: of the help in which it stands. text: its help, in place of the docstring's.
     What had another name before is taken with a note: once, the verb; was, options, as
-    {"--least": "--min-gain"}; by_place, the option that was an argument.
+    {"--least": "--min-gain"}, {"--id": "--columns id="} or, with several values by commas,
+    {"--facts": "--columns facts=,"}; by_place, the option that was an argument.
     """
 
     def _add(function: F) -> F:
@@ -104,6 +151,13 @@ def verb(
     return _add
 
 
+def _as_pair(field: str, value: str) -> str:
+    """A value as --columns takes it: id=sku of `id=`, each of its parts of `facts=,`."""
+    if not field.endswith(","):
+        return field + value.replace(",", r"\,") if field else value
+    return ",".join(field[:-1] + one.strip() for one in value.split(","))
+
+
 def _tell_renamed(old: str, new: str) -> None:
     typer.echo(f"note: {old} is now {new}; the old form goes with the next release", err=True)
 
@@ -118,8 +172,8 @@ def _command(function: Callable[..., None], text: str | None, by_place: str) -> 
     needed = set[str]()
     for one in inspect.signature(function).parameters.values():
         hint = hints[one.name]
-        if hasattr(getattr(hint, "__post_init__", None), "checks"):
-            within = list(_fields(hint))
+        if is_dataclass(hint):
+            within = list(_fields(hint, one.default, said))
             groups[one.name] = hint, [each.name for each in within]
             options += within
             continue
@@ -165,19 +219,18 @@ def _told(owner: Any) -> tuple[str, dict[str, tuple[str, str]]]:
     return text, said
 
 
-def _fields(cls: Any) -> Iterator[inspect.Parameter]:
-    """The options that the fields of settings are; help is beside a field, or in the docstring."""
-    said, hints = _told(cls)[1], get_type_hints(cls, include_extras=True)
+def _fields(
+    cls: Any, usual: Any, said: Mapping[str, tuple[str, str]]
+) -> Iterator[inspect.Parameter]:
+    """The options that the fields of a dataclass are. usual: the default of the whole, if any."""
+    said, hints = {**_told(cls)[1], **said}, get_type_hints(cls, include_extras=True)
+    empty = inspect.Parameter.empty
     for one in fields(cls):
-        default = one.default if one.default_factory is MISSING else one.default_factory()
-        parameter = inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is MISSING else default,
-        )
+        default = getattr(usual, one.name, empty if one.default is MISSING else one.default)
+        parameter = inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default)
         help_of = (each.text for each in get_args(hints[one.name])[1:] if isinstance(each, Help))
-        usual = "", next(help_of, COMMON.get(one.name, ""))
-        yield _option(parameter, hints[one.name], said.get(one.name, usual))
+        about = "", next(help_of, COMMON.get(one.name, ""))
+        yield _option(parameter, hints[one.name], said.get(one.name, about))
 
 
 def _option(one: inspect.Parameter, hint: Any, said: tuple[str, str]) -> inspect.Parameter:

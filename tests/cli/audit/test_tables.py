@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from adwright.audit.report.audit_run import AuditRunConfig, run_audit
-from adwright.cli.audit.tables import show_report
+from adwright.cli.audit import show_report
 from tests.support.audit.scripted_targets import gullible
 from tests.support.audit.shops import kettles
 from tests.support.audit.texts import praise

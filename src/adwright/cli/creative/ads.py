@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from adwright.cli.shared import column_pairs
+from adwright.cli.shared import Writing, allowed_to_replace, column_pairs, show_table
 from adwright.core.assets import cache_folder
+from adwright.core.config import Count, Ge, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.creative.editor.job import FaceFiles
+    from adwright.creative.editor.job_files import EditKind
+    from adwright.creative.editor.provenance import FileFormat
+    from adwright.creative.judging import AdJudge, Judgements
     from adwright.creative.records.ads_table import AdColumns, AdTable
     from adwright.creative.records.describe import DescribedTable
 
@@ -23,44 +29,32 @@ LOOK_FOR = "colours,words,faces,tags"
 _NAMED = 10
 
 
-@dataclass(frozen=True)
-class ChosenColumns:
-    """The options that name columns. pairs: OURS=THEIRS,...; the others are their old forms."""
-
-    pairs: str | None
-    id: str | None
-    title: str | None
-    words: list[str] | None
-    brand: str | None
-    seconds: str | None
-    image: str | None
-    video: str | None
-    text: str | None
-
-    def columns(self) -> AdColumns:
-        """As the reader of ads takes them."""
-        from adwright.creative.records.ads_table import AdColumns
-        from adwright.data.table_door import table_specs
-
-        pairs = column_pairs(self.pairs, several=("words",))
-        table_specs("ads")["ad"].check_fields(pairs, also=("words",))
-        words = None if self.words is None else [one for one in self.words if one]
-        words = pairs.pop("words", words)
-        return AdColumns(
-            words=None if words is None else tuple(words),
-            **{
-                part: "".join(pairs[part]) if part in pairs else told
-                for part, told in asdict(self).items()
-                if part not in ("pairs", "words")
-            },
-        )
+#: What options named a column before.
+WAS = {
+    f"--{one}": f"--columns {one}="
+    for one in ("id", "title", "words", "brand", "seconds", "image", "video", "text")
+}
 
 
-def opened_ads(source: Path, chosen: ChosenColumns, *, quiet: bool = False) -> AdTable:
+def ad_columns(named: str | None) -> AdColumns:
+    """What --columns says, as the reader of ads takes it."""
+    from adwright.creative.records.ads_table import AdColumns
+    from adwright.data.table_door import table_specs
+
+    pairs = column_pairs(named, several=("words",))
+    table_specs("ads")["ad"].check_fields(pairs, also=("words",))
+    words = pairs.pop("words", None)
+    return AdColumns(
+        words=None if words is None else tuple(words),
+        **{ours: "".join(theirs) for ours, theirs in pairs.items()},
+    )
+
+
+def opened_ads(source: Path, columns: AdColumns, *, quiet: bool = False) -> AdTable:
     """The ads; what was guessed or put right is said, unless it was before (quiet)."""
     from adwright.creative.records.ads_table import read_ads
 
-    table = read_ads(source, chosen.columns())
+    table = read_ads(source, columns)
     for sentence in () if quiet else table.said:
         typer.echo(sentence, err=True)
     return table
@@ -95,3 +89,398 @@ def look_at(table: AdTable, wanted: str, *, offline: bool, dry_run: bool = False
             err=True,
         )
     return found
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright creative annotate: what ads say and show, in fields and in sentences.
+
+_SHOWN = 5
+
+
+def describe(
+    ads: Path,
+    *,
+    out: Path | None = None,
+    columns: str | None = None,
+    look_for: str = LOOK_FOR,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Write down what each ad says and shows: colours, words on the screen, faces, things, scenes.
+
+    What was seen of a file is kept by its content, so a second look costs nothing. What could not
+    be looked at is said, and never guessed. The table holds the record in fields and, as `text`,
+    in sentences, which every other verb reads back with --columns text=text.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        out: Table of all records, .parquet; without it some are shown.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
+    """
+    from adwright.creative.records.ad_record import save_described, verbalised
+
+    if out is not None and out.suffix.lower() != ".parquet":
+        raise ConfigError(
+            "records are written as Parquet", where=str(out), hint="name it something.parquet"
+        )
+    table = opened_ads(ads, ad_columns(columns))
+    files = sum(media is not None for media in table.media)
+    if dry_run:
+        typer.echo(f"{len(table):,} ads, {files:,} of them with a file to look at")
+        if out is not None:
+            typer.echo(f"Would write {out}")
+        return
+    if out is not None:
+        allowed_to_replace(out, force=force)
+    found = look_at(table, look_for, offline=offline)
+    if out is None:
+        for name, record in list(zip(table.ids, found.records, strict=True))[:_SHOWN]:
+            typer.echo(f"{name}: {verbalised(record)}")
+        if len(table) > _SHOWN:
+            typer.echo(f"{len(table) - _SHOWN:,} more; write all with --out ads.parquet")
+        return
+    save_described(out, table.ids, found.records)
+    typer.echo(f"{len(table):,} ads, {found.looked:,} files looked at: saved in {out}")
+    typer.echo(f"Next: adwright creative score {out} --columns text=text --model RUN")
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright creative score and explain: what trained judges answer on new ads, and why.
+
+_SCORE_SHOWN = 20
+_TITLE = 50
+
+
+def score(
+    ads: Path,
+    *,
+    model: list[Path],
+    out: Path | None = None,
+    columns: str | None = None,
+    look_for: str = LOOK_FOR,
+    offline: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Answer for new ads: of each judge a value, an interval, and whether the ad is unlike
+    anything that it was trained on.
+
+    The table has a row an ad in the order of yours, with its id.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        model: Run of `creative train`; repeat it for several judges.
+        out: Table of all answers, .csv or .parquet; else some are shown.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
+    """
+    from adwright.creative.pages import answers_table, judged_by
+    from adwright.data.sources.tables import write_table
+
+    if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):
+        raise ConfigError(
+            "answers are written as CSV or Parquet", where=str(out), hint="name it scores.csv"
+        )
+    with _judges(model) as judges:
+        table = _seen(ads, columns, look_for, judges, out, offline=offline, dry_run=dry_run)
+        if dry_run:
+            return
+        if out is not None:
+            allowed_to_replace(out, force=force)
+        found = judged_by(_with_images(judges, table, offline=offline), table)
+    _say_unlike(found)
+    if out is None:
+        _show(table, found)
+        return
+    write_table(out, answers_table(table, found))
+    typer.echo(f"{len(table):,} ads: saved in {out}")
+
+
+def explain(
+    ads: Path,
+    *,
+    model: list[Path],
+    most: Count = 20,
+    columns: str | None = None,
+    look_for: str = LOOK_FOR,
+    offline: bool = False,
+    go: Writing = Writing(Path("ads.html")),
+) -> None:
+    """Show ads on a page beside their records, answers and intervals, and what moved each answer.
+
+    A part moves an answer by as much as the answer changes where the part is left out. Nearest
+    past ads and what became of them stand beside it.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        model: Run of `creative train`; repeat it for several judges.
+        out: The page, .html.
+        most: So many ads are explained, the first.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
+    """
+    from adwright.creative.pages import judged_by, shown_ads, write_ads_page
+
+    with _judges(model) as judges:
+        table = _seen(ads, columns, look_for, judges, go.out, offline=offline, dry_run=go.dry_run)
+        if go.dry_run:
+            return
+        go.may_replace()
+        asked = _with_images(judges, table, offline=offline)
+        found = judged_by(asked, table)
+        shown = shown_ads(table, asked, found, explain=most)
+    _say_unlike(found)
+    facts = {name: str(place) for name, place in zip(judges, model, strict=True)}
+    write_ads_page(go.out, shown, title=f"{len(table):,} ads, judged", facts=facts)
+    typer.echo(f"{len(table):,} ads, {min(most, len(table)):,} explained: saved in {go.out}")
+
+
+@contextmanager
+def _judges(folders: Sequence[Path]) -> Iterator[dict[str, AdJudge]]:
+    """The judges by name; a second one of a name is told by its folder."""
+    from adwright.creative.judges import open_judge
+
+    judges: dict[str, AdJudge] = {}
+    with ExitStack() as stack:
+        for folder in folders:
+            judge = open_judge(folder)
+            if callable(close := getattr(judge, "close", None)):
+                stack.callback(close)
+            name = judge.name if judge.name not in judges else f"{judge.name}_{folder.name}"
+            if name in judges:
+                raise ConfigError("two judges have one name", where=name, hint="name it once")
+            judges[name] = judge
+        yield judges
+
+
+def _with_images(
+    judges: Mapping[str, AdJudge], table: AdTable, *, offline: bool
+) -> dict[str, AdJudge]:
+    """Judges that were trained with vectors of images are given those of the ads."""
+    from adwright.creative.judging import IMAGE, WithVectors, image_vectors
+    from adwright.creative.lifetime.survival_curves import PictureLife
+    from adwright.creative.records.encoders import VectorStore
+    from adwright.creative.response.fitted import FittedClickRate
+
+    made = dict(judges)
+    for name, judge in judges.items():
+        if isinstance(judge, FittedClickRate | PictureLife) and judge.reads(IMAGE):
+            store = VectorStore(cache_folder() / "vectors")
+            if vectors := image_vectors(table.media, store, offline=offline):
+                made[name] = WithVectors(judge, vectors)
+    return made
+
+
+def _seen(
+    ads: Path,
+    columns: str | None,
+    look_for: str,
+    judges: Mapping[str, AdJudge],
+    out: Path | None,
+    *,
+    offline: bool,
+    dry_run: bool,
+) -> AdTable:
+    """The ads, and what their files show; a dry run says what would be judged."""
+    opened = opened_ads(ads, ad_columns(columns))
+    table = look_at(opened, look_for, offline=offline, dry_run=dry_run).table
+    if dry_run:
+        files = sum(media is not None for media in table.media)
+        names = ", ".join(judges)
+        typer.echo(f"{len(table):,} ads, {files:,} with a file, would be judged: {names}")
+        if out is not None:
+            typer.echo(f"Would write {out}")
+    return table
+
+
+def _say_unlike(found: dict[str, Judgements]) -> None:
+    for name, answers in found.items():
+        if count := int(answers.unlike.sum()):
+            typer.echo(
+                f"{name}: {count:,} of {len(answers):,} ads are unlike anything seen in training; "
+                "read their numbers as guesses",
+                err=True,
+            )
+
+
+def _show(table: AdTable, found: dict[str, Judgements]) -> None:
+    header = ["ad", "title", *found]
+    rows = []
+    for row, (name, record) in enumerate(zip(table.ids, table.records, strict=True)):
+        if row == _SCORE_SHOWN:
+            break
+        answers = [
+            f"{one.value[row]:.4f} ({one.low[row]:.4f} to {one.high[row]:.4f})"
+            + (" unlike" if one.unlike[row] else "")
+            for one in found.values()
+        ]
+        rows.append([name, (record.title or record.text)[:_TITLE], *answers])
+    show_table(header, rows)
+    if len(table) > _SCORE_SHOWN:
+        typer.echo(f"{len(table) - _SCORE_SHOWN:,} more; write all with --out scores.csv")
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright creative edit: ads' pictures edited towards a higher predicted click rate.
+
+
+def edit(
+    ads: Path,
+    *,
+    judge: list[Path],
+    approver: str,
+    out: Path = Path("edits"),
+    second: Path | None = None,
+    edits: str = "exposure,contrast,saturation,temperature",
+    line: str = "",
+    protect: Path | None = None,
+    method: Literal["genetic", "random", "ascent", "pareto"] = "genetic",
+    calls: Annotated[int, Ge(12)] = 130,
+    least: Annotated[float, Ge(0)] = 0.01,
+    form: Literal["png", "jpeg", "webp"] = "png",
+    faces: Path | None = None,
+    directions: Path | None = None,
+    consent: Path | None = None,
+    accept_noncommercial: bool = False,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
+    columns: str | None = None,
+    look_for: str = LOOK_FOR,
+    seed: Natural = 0,
+    offline: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Edit ads' pictures where judges of clicks find that better; every other ad stays as it is.
+
+    Each edited picture is looked at and judged anew. What is predicted is an estimate of models, so
+    an edit is written only where the lower bound is above no edit, and a second judge agrees. Ads
+    about politics and health claims are refused, faces are moved only with consent, and nothing
+    that is protected changes. Edited pictures are signed (C2PA) and tagged (IPTC); a log of edits
+    grows beside them. Originals are never touched: to go back, use them. The same command goes on
+    where it was stopped.
+
+    Options:
+        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
+            one such file.
+        judge: Run of `creative train clicks` on ads with pictures; repeat it for an ensemble,
+            whose lower bound is then raised. With pareto also runs of `creative train
+            memorability`, and lifetime models that read pictures.
+        approver: Who lets the edits pass; stands in the log.
+        out: Folder of the job.
+        second (--holdout-judge): A judge that the search never asks: trained with another seed.
+        edits: What may be edited, by commas: exposure, contrast, saturation, temperature,
+            background_blur, crop, text, faces.
+        line (--overlay-text): Words that `text` lays over it.
+        protect: What stays, such as logo, price and legal line: a table
+            (ad,left,top,right,bottom,what) or a folder of masks, white where it stays.
+        method: Of the search; pareto for judges of several things.
+        calls (--budget): Edited pictures judged of an ad, at most.
+        least (--min-gain): Share that the click rate has to rise by with a single judge.
+        form (--format): Of the edited files.
+        faces: Folder with a model of faces and its encoder, or a file of weights that e4e's
+            authors published (StyleGAN2); left out, the model of drawn portraits.
+        directions: TOML: which directions may be used, which are locked; left out, the model's
+            own.
+        consent: TOML: whose face may be moved, on what ground.
+        accept_noncommercial: You read the terms of published weights of faces, and meet them.
+        certificate: X.509 chain in PEM that signs.
+        private_key: Its key in PEM, for your eyes only.
+        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
+            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
+            Others are guessed by their names.
+        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
+            nothing leaves the files closed.
+    """
+    from adwright.creative.editor.job import prepared_job
+    from adwright.creative.editor.job_files import EditJob, require_apart
+    from adwright.creative.editor.provenance import read_signing_key
+
+    forms: dict[str, FileFormat] = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+    job = EditJob(
+        edits=_kinds(edits),
+        method=method,
+        calls=calls,
+        seed=seed,
+        line=line,
+        form=forms[form],
+        least=least,
+    )
+    files = _faces(faces, directions, consent, terms=accept_noncommercial)
+    if (certificate is None) != (private_key is None):
+        raise ConfigError(
+            "a certificate and its key go together",
+            where="--certificate, --private-key",
+            hint="name both, or neither",
+        )
+    key = read_signing_key(certificate, private_key) if certificate and private_key else None
+    table = opened_ads(ads, ad_columns(columns))
+    require_apart(out, ads, ())  # before the files are looked at, which takes long
+    seen = look_at(table, look_for, offline=offline, dry_run=dry_run).table
+    told: dict[str, Any] = {"approver": approver, "second": second, "job": job, "key": key}
+    told |= {"protected": protect, "faces": files, "offline": offline}
+    with prepared_job(seen, judge, out, **told) as ready:
+        if dry_run:
+            for sentence in ready.sentences():
+                typer.echo(sentence)
+            return
+        run = ready.run()
+    for one in run.outcomes:
+        if one.status in ("refused", "failed"):
+            typer.echo(f"{one.ad}: {one.reason}", err=True)
+        for note in one.notes:
+            typer.echo(f"{one.ad}: {note}", err=True)
+    typer.echo(run.text())
+    typer.echo("To go back, use the originals: they are as they were.")
+
+
+def _kinds(text: str) -> tuple[EditKind, ...]:
+    from adwright.creative.editor.job_files import EDITS, EditKind
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    kinds: tuple[EditKind, ...] = get_args(EditKind)
+    if unknown := [name for name in names if name not in kinds]:
+        raise ConfigError(
+            f"there is no edit {unknown[0]!r}",
+            where="--edits",
+            hint=f"choose among {', '.join(EDITS)}",
+        )
+    return tuple(kind for kind in EDITS if kind in names)
+
+
+def _faces(
+    folder: Path | None, directions: Path | None, consent: Path | None, *, terms: bool
+) -> FaceFiles | None:
+    from adwright.creative.editor.job import FaceFiles
+    from adwright.creative.faces.fitted import DRAWN
+
+    if not any((folder, directions, consent)):
+        return None
+    if consent is None:
+        raise ConfigError(
+            "no face is moved without a consent manifest",
+            where="--consent",
+            hint="name it beside --faces and --directions",
+        )
+    home = folder or DRAWN
+    if folder is None and not (DRAWN / "encoder").is_dir():
+        raise ConfigError(
+            "no model of faces is named, and this installation has none",
+            where="--faces",
+            hint="python -m benchmarks.creative.faces trains one of drawn portraits",
+        )
+    beside = home.parent if home.is_file() else home
+    return FaceFiles(home, directions or beside / "directions.toml", consent, terms)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from adwright.cli.creative.describe import describe
-from adwright.cli.creative.edit import edit
-from adwright.cli.creative.score import explain, score
+from adwright.cli.creative.ads import WAS, describe, edit, explain, score
 from adwright.cli.creative.train import app as train
-from adwright.cli.creative.writer import improve
+from adwright.cli.creative.train import improve
 from adwright.cli.verbs import verb
 
 app = typer.Typer(
@@ -21,16 +19,16 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
-verb(app, "annotate", once="describe")(describe)
+verb(app, "annotate", once="describe", was=WAS)(describe)
 app.add_typer(train, name="train")
-verb(app, "score")(score)
-verb(app, "explain")(explain)
-verb(app, "improve")(improve)
-WAS = {
+verb(app, "score", was=WAS)(score)
+verb(app, "explain", was=WAS)(explain)
+verb(app, "improve", was=WAS)(improve)
+EDIT_WAS = {
     "--calls": "--budget",
     "--form": "--format",
     "--least": "--min-gain",
     "--line": "--overlay-text",
     "--second": "--holdout-judge",
 }
-verb(app, "edit", was=WAS)(edit)
+verb(app, "edit", was=EDIT_WAS | WAS)(edit)

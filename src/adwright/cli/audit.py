@@ -1,0 +1,774 @@
+"""adwright audit: how far a text can push a product up a model's list, and how to bound it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from adwright.cli.shared import Training, allowed_to_replace, column_pairs, name_pairs, show_table
+from adwright.cli.verbs import verb
+from adwright.core.config import Count, Ge, Natural, settings
+from adwright.core.errors import ArtifactError, ConfigError, ResourceError
+
+if TYPE_CHECKING:
+    from adwright.audit.catalogue import ShopCatalogue, ShopListing
+    from adwright.audit.certificate.certificate import BoundedScores, RankCertificate
+    from adwright.audit.defences.guard.guard import TextGuard
+    from adwright.audit.defences.normalise import FactSchema
+    from adwright.audit.defences.stack import DefenceStack
+    from adwright.audit.found_texts import ModelWeights
+    from adwright.audit.report.audit_report import AuditReport, GateVerdict
+    from adwright.audit.targets.target import Target
+    from adwright.lm.open_model import LmSpec
+    from adwright.metrics.bootstrap import Interval
+
+
+#: Orders of which the facts are the mean.
+_TURNS = 10
+
+RankingRule = Literal["sum", "mean", "prior"]
+
+#: Options under the names that they had before.
+WAS = {
+    "--calls": "--budget",
+    "--own": "--mine",
+    "--rule": "--likelihood",
+    "--name": "--columns name=",
+    "--facts": "--columns facts=,",
+    "--texts-of": "--columns texts=,",
+    "--merchant": "--columns merchant=",
+}
+
+
+def open_shop(
+    file: Path,
+    request: str = "",
+    columns: str | None = None,
+    where: str | None = None,
+    most: int = 0,
+    *,
+    own: bool = False,
+) -> ShopCatalogue:
+    """The catalogue of the options; what was guessed and left out is told."""
+    from adwright.audit.catalogue import open_catalogue
+    from adwright.data.table_door import table_specs
+
+    pairs = column_pairs(columns, several=("facts", "texts"))
+    table_specs("catalogue")["catalogue"].check_fields(pairs, also=("facts", "texts"))
+    opened = open_catalogue(
+        file,
+        request=request,
+        name="".join(pairs.get("name", ())),
+        attributes=pairs.get("facts"),
+        texts=pairs.get("texts"),
+        merchant="".join(pairs.get("merchant", ())),
+        where=name_pairs("--where", where),
+        most=most or None,
+        own=own,
+    )
+    for sentence in opened.said:
+        typer.echo(sentence, err=True)
+    return opened.catalogue
+
+
+@settings
+class TargetChoice:
+    """Which model ranks, and how.
+
+    Options:
+        ranker: likelihood: by how likely the model finds each name as the first of its list,
+            which needs no answer of it; chat: by the list that it answers, as an endpoint
+            always is.
+        model: A model by its usual name, a folder, or its name at --url.
+        url: An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its
+            key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
+        average: Rank by the mean over so many orders of the products.
+    """
+
+    ranker: Literal["likelihood", "chat"] | None = None
+    model: str = ""
+    url: str = ""
+    rule: RankingRule = "sum"
+    average: Count = 1
+
+    def open(
+        self, weights: ModelWeights | None = None, *, seed: int = 0, offline: bool = False
+    ) -> Target:
+        """Open the model and what ranks by it. weights: of the model where they are loaded already.
+        seed: of orders and of sampling. Raises ConfigError for a likelihood behind an endpoint,
+        which does not tell it."""
+        from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
+        from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
+        from adwright.audit.targets.target import AveragedTarget
+        from adwright.lm.open_model import open_lm
+
+        if self.url and self.ranker == "likelihood":
+            raise ConfigError(
+                "an endpoint is asked for a list",
+                where=f"--url {self.url}",
+                hint="leave --ranker out, or --url for a model on this machine",
+            )
+        if weights is None:
+            model = open_lm(language_model(self.model, self.url, offline=offline))
+        else:
+            from adwright.lm.torch_engine.model import TorchModel
+
+            model = TorchModel(weights.model, weights.tokens, name=weights.name)
+        target: Target
+        if self.url or self.ranker == "chat":
+            target = ChatTarget(model, ChatTargetConfig(seed=seed))
+        else:
+            target = LikelihoodTarget(model, LikelihoodConfig(rule=self.rule))
+        return target if self.average == 1 else AveragedTarget(target, self.average, seed=seed)
+
+
+def language_model(model: str, url: str = "", *, offline: bool = False) -> LmSpec:
+    """The model of the options; on this machine by torch where no other engine is named, since
+    there what prompts share is computed once."""
+    from adwright.lm.open_model import LmSpec
+
+    spec = LmSpec(model, url=url, offline=offline)
+    return spec if spec.url or spec.engine != "auto" else replace(spec, engine="torch")
+
+
+@dataclass(frozen=True)
+class DefenceChoice:
+    """The defences before a ranker. Raises ConfigError for typed facts without the others.
+
+    Options:
+        defend: Put the defences before the ranker: normalised texts, a guard where there are
+            texts enough to fit one, each listing by itself, and the bound on what texts may do.
+        typed_facts: With --defend: of a seller's text only quantities, colours, materials and
+            categories reach the ranker, in English.
+        eps: The most that a text may move a score, in its unit.
+    """
+
+    defend: bool = False
+    typed_facts: bool = False
+    eps: Annotated[float, Ge(0)] = 0.5
+
+    def __post_init__(self) -> None:
+        if self.typed_facts and not self.defend:
+            raise ConfigError(
+                "there are no defences to add them to", where="--typed-facts", hint="add --defend"
+            )
+
+    def check(self, shop: ShopCatalogue) -> None:
+        """Raise ConfigError where the catalogue has no facts to take types from."""
+        if self.typed_facts:
+            self._schema(shop)
+
+    def before(self, target: Target, shop: ShopCatalogue, *, seed: int) -> Target:
+        """The target behind the defences, the guard fitted to the catalogue."""
+        if not self.defend:
+            return target
+        return self.stack(shop, eps=self.eps, seed=seed).target(
+            target, facts=facts_ranker(target, shop)
+        )
+
+    def cleaned(self, shop: ShopCatalogue) -> tuple[list[ShopListing], str]:
+        """The listings as the defences leave them, and what to add to the ranker's name."""
+        if not self.defend:
+            return list(shop.listings), ""
+        stack = self.stack(shop)
+        return [stack.clean(one) for one in shop.listings], f", behind {stack.name}"
+
+    def stack(
+        self, shop: ShopCatalogue, *, eps: float | None = None, seed: int = 0
+    ) -> DefenceStack:
+        """The defences. eps: None without the bound."""
+        import numpy as np
+
+        from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+
+        texts, rng = guard_texts(shop.listings), np.random.default_rng(seed)
+        schema = self._schema(shop) if self.typed_facts else None
+        return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps, schema=schema)
+
+    @staticmethod
+    def _schema(shop: ShopCatalogue) -> FactSchema:
+        from adwright.audit.defences.normalise import FactSchema
+        from adwright.core.errors import DataError
+
+        try:
+            return FactSchema.of(shop.listings)
+        except DataError as error:
+            raise ConfigError(
+                error.what, where="--typed-facts", hint="name columns by --facts, or leave it out"
+            ) from error
+
+
+def facts_ranker(target: Target, shop: ShopCatalogue) -> Target:
+    """What scores the facts under a bound: the mean of turns of the catalogue, since a place in a
+    prompt moves a product by more than texts may. It closes the target with itself."""
+    from adwright.audit.targets.target import AveragedTarget
+
+    return AveragedTarget(target, min(len(shop), _TURNS), balanced=True)
+
+
+def guarded_by(
+    guard: Callable[[], TextGuard],
+    *,
+    eps: float | None = None,
+    schema: FactSchema | None = None,
+) -> DefenceStack:
+    """The defences with this guard; where there are not texts enough to fit one it is left out,
+    which is told. schema: of typed extraction, None without."""
+    from adwright.audit.defences.stack import DefenceStack, StackConfig
+    from adwright.core.errors import DataError
+
+    made = None
+    try:
+        made = guard()
+        if not made.can_alarm:
+            alpha = made.config.alpha
+            need = f"it needs some {3 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
+            typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
+    except DataError as error:
+        typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
+    config = StackConfig(
+        guard=made is not None, extract=schema is not None, isolated=eps is not None, eps=eps
+    )
+    return DefenceStack(config, guard=made, schema=schema)
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright audit ask: an assistant of the shop answers, as a shopper would see it.
+
+
+def ask(
+    file: Path,
+    request: str,
+    *,
+    k: Count = 3,
+    shown: Count = 10,
+    columns: str | None = None,
+    model: str = "",
+    rule: RankingRule = "sum",
+    average: Count = 1,
+    reasons: bool = True,
+    seed: Natural = 0,
+    offline: bool = False,
+) -> None:
+    """Let a local model answer a shopper: it finds products, ranks them and says why.
+
+    It can name nothing but products of the catalogue, and a reason that claims what no fact of the
+    shop supports is left out.
+
+        adwright audit ask coffee.jsonl "an espresso machine for two"
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        request: What the shopper asks.
+        k (-k): Products in the answer.
+        shown: Products that are found, by words, and ranked.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        model: A model by its usual name, a folder, or its name at --url.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
+        average: Rank by the mean over so many orders of the products.
+        reasons (--reasons/--facts-alone): Whether the model writes reasons.
+    """
+    from adwright.audit.assistant import ShopAssistant
+    from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
+    from adwright.audit.targets.target import AveragedTarget
+    from adwright.lm.open_model import open_lm
+
+    shop = open_shop(file, request, columns)
+    with closing(open_lm(language_model(model, offline=offline))) as opened:
+        target: Target = LikelihoodTarget(opened, LikelihoodConfig(rule=rule))
+        if average > 1:
+            target = AveragedTarget(target, average, seed=seed)
+        assistant = ShopAssistant(shop, target, model=opened if reasons else None, shown=shown)
+        typer.echo(assistant.answer(request, k=k, seed=seed).text())
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright audit certify: what any text can do to a rank, bounded, computed and signed.
+
+
+def certify(
+    file: Path,
+    *,
+    out: Path = Path("certificate.json"),
+    key: Path = Path("audit.pem"),
+    safe: DefenceChoice,
+    facts_by: str = "",
+    grades: str = "",
+    curve: Path = Path("curve"),
+    colluders: Count = 2,
+    request: str = "",
+    columns: str | None = None,
+    where: str | None = None,
+    most: Natural = 0,
+    model: str = "",
+    rule: RankingRule = "sum",
+    offline: bool = False,
+    force: bool = False,
+) -> None:
+    """Certify how far any text can move each product, where a text may move its score by eps.
+
+    A product's score is that of its facts, and what its own text adds in a prompt of its own,
+    clipped to eps. So the best and the worst rank that texts can bring are known exactly, also for
+    products that work together, and stand in a signed file that anybody can check. --defend scores
+    the texts as the defences leave them, as in an audit with it.
+
+        adwright audit certify coffee.jsonl --facts-by Rating --eps 0.2
+
+        adwright audit certify coffee.jsonl --eps 0.2 --grades Rating --curve runs/curve
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        out: The signed certificate, JSON.
+        key: Private key (Ed25519, PEM); made where none is there.
+        facts_by: Column of numbers that ranks the facts, such as a rating; without it the model
+            ranks listings without texts, in ten turns of their order.
+        grades: Column of numbers, how good a product is: shows what other bounds would cost and
+            buy.
+        curve: Folder of the picture and table of --grades.
+        colluders: Products that may work together.
+        request: What the shopper asks; made of the file's name without it.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
+        most: Only so many rows, the first ones; 0 for all.
+        model: A model by its usual name, a folder, or its name at --url.
+        rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
+            the sum less what the name is worth without its record.
+    """
+    from adwright.audit.certificate.certificate import (
+        make_certificate,
+        make_key,
+        read_key,
+        write_signed,
+    )
+    from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
+    from adwright.core.clock import SystemClock
+
+    shop = open_shop(file, request, columns, where, most)
+    by_column = _by_column(shop, facts_by, "--facts-by") if facts_by else None
+    graded = _by_column(shop, grades, "--grades") if grades else None
+    safe.check(shop)
+    allowed_to_replace(out, force=force)
+    signer = read_key(key) if key.exists() else make_key(key)
+    ranker = TargetChoice("likelihood", model, rule=rule)
+    with closing(ranker.open(offline=offline)) as opened:
+        by_facts = by_column or facts_ranker(opened, shop)
+        bounded = BoundedTarget(by_facts, IsolatedTarget(opened), safe.eps)
+        read, behind = safe.cleaned(shop)
+        scores = bounded.scores(read, shop.request)
+        made = make_certificate(
+            shop.name,
+            shop.request,
+            shop.names,
+            scores,
+            ranker=bounded.name + behind,
+            made=SystemClock().now(),
+            colluders=colluders,
+            digest=shop.digest(),
+        )
+    write_signed(made, signer, out)
+    _show(made)
+    if graded is not None:
+        _show_curve(shop, scores, graded, curve)
+    typer.echo(f"Saved {out}, signed by {signer.public}")
+
+
+def verify(
+    file: Path,
+    *,
+    public_key: str = "",
+    script: bool = False,
+) -> None:
+    """Check the signature of a certificate, and compute its bounds again.
+
+    adwright audit verify certificate.json --public-key 3f..
+
+    Options:
+        file: A signed certificate.
+        public_key: Of who should have signed it, hexadecimal.
+        script: Print the script that checks it without adwright.
+    """
+    from adwright.audit.certificate.certificate import read_signed, verifier_source
+
+    if script:
+        typer.echo(verifier_source(), nl=False)
+        return
+    found = read_signed(file, public_key=public_key or None)
+    _show(found)
+    typer.echo("The signature holds, and every bound follows from the scores.")
+
+
+def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, folder: Path) -> None:
+    """What other bounds would cost and buy, where the grades are those of a column."""
+    import numpy as np
+
+    from adwright.audit.certificate.curve import (
+        GradedList,
+        bound_curve,
+        curve_table,
+        epsilons,
+        write_curve,
+    )
+    from adwright.audit.targets.target import Ask
+
+    (found,) = graded.rank([Ask(shop.listings, shop.request, range(len(shop)))])
+    grades = np.array(found.scores)
+    lists = [GradedList(scores.facts, scores.texts, grades - grades.min())]
+    points = bound_curve(lists, sorted({*epsilons(lists), scores.eps}))
+    typer.echo(curve_table(points, chosen=scores.eps))
+    typer.echo(f"Saved {write_curve(points, folder, chosen=scores.eps)}")
+
+
+def _by_column(shop: ShopCatalogue, column: str, option: str) -> Target:
+    """Ranks by a column of numbers. Raises ConfigError where it is no fact, or holds others."""
+    from adwright.audit.targets.target import FunctionTarget
+
+    def number(listing: ShopListing) -> float:
+        value = listing.attributes.get(column)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(
+                "this takes a column of numbers",
+                where=f"{option} {column}, {listing.name}: {value!r}"[:120],
+                hint=f"the facts of a product are {', '.join(listing.attributes) or 'none'}",
+            )
+        return float(value)
+
+    for one in shop.listings:
+        number(one)
+    return FunctionTarget(
+        lambda listings, request: [number(one) for one in listings], name=f"column {column}"
+    )
+
+
+def _show(one: RankCertificate) -> None:
+    from adwright.audit.report.audit_report import visible
+
+    typer.echo(visible(one.in_words()))
+    columns = (one.names, one.rank, one.best, one.worst, one.best_together, one.worst_together)
+    together = f"of {one.colluders} together"
+    header = ("product", "rank", "best", "worst", f"best {together}", f"worst {together}")
+    rows = sorted(zip(*columns, strict=True), key=lambda row: (row[1], row[0]))
+    show_table(header, [[visible(str(cell), 60) for cell in row] for row in rows], unbroken=True)
+
+
+# --------------------------------------------------------------------------------------------------
+# A report of an audit on the terminal.
+
+
+def show_report(report: AuditReport) -> None:
+    """Print its first sentences, and a table of the tiers."""
+    from adwright.audit.report.audit_report import visible
+
+    for sentence in report.sentences()[:2]:
+        typer.echo(sentence)
+    header = ("tier", "texts", "net", "best run", "first before", "first after", "others lost")
+    rows = [
+        (
+            visible(one.tier, 40),
+            str(one.runs),
+            _points(one.net),
+            "" if one.best is None else _points(one.best),
+            f"{one.first_before.value:.0%}",
+            f"{one.first_after.value:.0%}",
+            f"{one.harm.value:.2f}",
+        )
+        for one in report.tiers
+    ]
+    show_table(header, rows, unbroken=True)
+
+
+def _points(one: Interval) -> str:
+    value, low, high = 100 * one.value, 100 * one.low, 100 * one.high
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright audit run: try texts on a ranker in fresh orders, and report.
+
+#: Exit code where the gate fails.
+_FAILED = 1
+#: What an audit goes on from, and the texts that attacks found.
+_KEPT, _TEXTS = ("trials.jsonl", "attacks"), "texts.jsonl"
+
+
+def run(
+    file: Path,
+    *,
+    texts: Path | None = None,
+    tiers: str = "T0,control",
+    product: list[str] | None = None,
+    runs: Count = 1,
+    calls: Count = 200,
+    request: str = "",
+    columns: str | None = None,
+    where: str | None = None,
+    most: Natural = 0,
+    own: bool = False,
+    ranker: TargetChoice,
+    safe: DefenceChoice,
+    orders: Count = 10,
+    fail_above: float | None = None,
+    surely: bool = False,
+    go: Training = Training(Path("runs/audit")),
+) -> None:
+    """Measure how far texts push products up the list of a model.
+
+    Attacks write the texts: T0 templates, T1 search on the ranks, T2 by gradient, T3 by gradient
+    and fluent, T4 both through the defence; control: random words, the name again, a truthful
+    sentence. Each text is then tried in fresh orders of the products, beside the same orders
+    without it. The report says advantage, disadvantage and net for each product and kind of text,
+    over all runs and for the best of them, what other products lost, and what it cost: report.html,
+    report.json and report.csv in the folder.
+
+        adwright audit run coffee.jsonl --mine --orders 20
+
+        adwright audit run coffee.jsonl --mine --tiers T0,T2 --product "ColdBrew Master" --runs 3
+
+        adwright audit run coffee.jsonl --mine --resume --fail-above 20
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        out: Folder for the run.
+        texts: Try these texts, JSON lines, in place of those of attacks.
+        tiers: Kinds of attacks, by commas: T0, T1, T2, T3, T4, control.
+        product: Only this product is pushed; repeat it for several.
+        runs: Runs of each attack, by its seed.
+        calls (--budget): Calls of the model for each attack that searches.
+        request: What the shopper asks; made of the file's name without it.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+        where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
+        most: Only so many rows, the first ones; 0 for all.
+        own (--mine): Declare that this catalogue is your own; attacks need that.
+        orders: Orders of the products, each text in each.
+        fail_above: Exit with 1 where the net advantage of a tier is above so many percentage
+            points.
+        surely: Only where the whole interval is above --fail-above.
+    """
+    from adwright.audit.catalogue import Order
+    from adwright.audit.found_texts import AttackPlan, choosing_orders, find_texts
+    from adwright.audit.report.audit_report import GateBounds
+    from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+    from adwright.audit.report.trials import read_texts, write_texts
+
+    shop = open_shop(file, request, columns, where, most, own=own)
+    safe.check(shop)
+    kinds = tuple(one.strip() for one in tiers.split(",") if one.strip())
+    plan = AttackPlan(kinds, tuple(product or ()), runs, calls, seed=go.seed)
+    found = None if texts is None else read_texts(texts, shop)
+    if found is None:
+        for name in plan.products:
+            shop.index(name)
+    if found is None or not all(one.control for one in found):
+        shop.require_own()
+    bounds = None if fail_above is None else GateBounds(fail_above, surely)
+    if go.dry_run:
+        if not (go.resume or go.force) and any((go.out / one).exists() for one in _KEPT):
+            raise ResourceError(
+                "there is an audit already", where=str(go.out), hint="pass --resume, or --force"
+            )
+        if found is None:
+            typer.echo(
+                f"{', '.join(plan.tiers)} for {len(plan.products) or len(shop)} products, {orders} "
+                f"orders; attacks that search have {plan.calls} calls each"
+            )
+        else:
+            rankings = (len(found) + 1) * orders
+            typer.echo(f"{len(found)} texts, {orders} orders: {rankings} rankings of {len(shop)}")
+        typer.echo(f"Would write {go.out}")
+        return
+    for one in _KEPT:
+        if go.may_replace(one):
+            old = go.out / one
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    weights = None
+    if {"T2", "T3", "T4"} & set(kinds) and not ranker.url:
+        weights = _weights(ranker.model, offline=go.offline)
+    opened = ranker.open(weights, seed=go.seed, offline=go.offline)
+    with closing(opened):
+        target, avoid = safe.before(opened, shop, seed=go.seed), list[Order]()
+        if found is None:
+            avoid = choosing_orders(plan, len(shop))
+            found = find_texts(shop, target, plan, folder=go.out, weights=weights)
+            write_texts(go.out / _TEXTS, found)
+        config = AuditRunConfig(orders=orders, seed=go.seed)
+        made = run_audit(shop, target, found, config, out=go.out, bounds=bounds, avoid=avoid)
+    show_report(made.report)
+    typer.echo(f"Saved in {go.out}: {', '.join(path.name for path in made.paths)}")
+    end_by(made.verdict)
+
+
+def _weights(model: str, *, offline: bool) -> ModelWeights:
+    """The weights of a model on this machine, for attacks by gradient."""
+    from adwright.audit.found_texts import ModelWeights
+    from adwright.lm.torch_engine.model import load_causal
+
+    config = language_model(model, offline=offline).on_torch()
+    causal, tokens, _ = load_causal(config)
+    return ModelWeights(causal, tokens, config.model)
+
+
+def end_by(verdict: GateVerdict | None) -> None:
+    """Tell a verdict, and leave with exit code 1 where the gate fails."""
+    if verdict is None:
+        return
+    for sentence in verdict.sentences:
+        typer.echo(sentence)
+    if not verdict.passed:
+        raise typer.Exit(_FAILED)
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright audit report: read a report again, as a table, a page, and for a gate.
+
+_NAME = "report.json"
+
+
+def report(
+    folder: Path,
+    *,
+    out: Path | None = None,
+    fail_above: float | None = None,
+    surely: bool = False,
+    force: bool = False,
+) -> None:
+    """Show what an audit found, and judge it by a bound.
+
+    With --fail-above it exits with 1 where a tier is above it, which fails a job of continuous
+    integration.
+
+        adwright audit report runs/audit --fail-above 20
+
+    Options:
+        folder: Folder of an audit, or its report.json.
+        out: Write the page anew, with the gate's verdict.
+        fail_above: Exit with 1 where the net advantage of a tier is above so many percentage
+            points.
+        surely: Only where the whole interval is above --fail-above.
+    """
+    from adwright.audit.report.audit_report import AuditReport, GateBounds, judge
+    from adwright.audit.report.page import audit_page
+    from adwright.core.atomic import atomic_write_text
+
+    bounds = None if fail_above is None else GateBounds(fail_above, surely)
+    found = AuditReport.from_json(_text(folder / _NAME if folder.is_dir() else folder))
+    verdict = None if bounds is None else judge(found, bounds)
+    show_report(found)
+    if out is not None:
+        allowed_to_replace(out, force=force)
+        atomic_write_text(out, audit_page(found, verdict=verdict))
+        typer.echo(f"Saved {out}")
+    end_by(verdict)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            "there is no report that can be read",
+            where=str(path),
+            hint="name the folder that `adwright audit run` wrote",
+        ) from error
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright audit watch: what changed in a catalogue since the last look, and what moved a rank.
+
+_FOUND = 1
+
+
+def watch(
+    file: Path,
+    *,
+    state: Path = Path("watch.json"),
+    honest: Path | None = None,
+    refit: bool = False,
+    ranks: bool = True,
+    orders: Count = 5,
+    least_gain: float = 2.0,
+    out: Path | None = None,
+    fail: bool = False,
+    request: str = "",
+    columns: str | None = None,
+    ranker: TargetChoice,
+    seed: Natural = 0,
+    offline: bool = False,
+) -> None:
+    """Look at a catalogue again: which texts changed, which of them are suspicious, which moved
+    a rank.
+
+    Run it after each delivery of the catalogue. A change is ranked with the text of before in its
+    place, all else as it is now. The guard is fitted once and lies beside the state, so that no new
+    text has a say in what is usual.
+
+        adwright audit watch coffee.jsonl --state watch/coffee.json
+
+    Options:
+        file: The products: JSON lines, CSV or Parquet, a row each.
+        state: What the watch remembers; made at the first look.
+        honest: Products whose texts the guard is fitted to; those of the first look without it.
+        refit: Fit the guard anew, to the texts of the last look.
+        ranks (--ranks/--texts-alone): Whether changes are ranked, too.
+        orders: Orders of each ranking.
+        least_gain: Ranks from which on a gain alone is told.
+        out: Write all changes here, as JSON.
+        fail: Exit with 1 where a change is suspicious.
+        request: What the shopper asks; made of the file's name without it.
+        columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
+            and texts (which sellers write; each again for several), merchant. Others are guessed,
+            and told.
+    """
+    from adwright.audit.watch import CatalogueWatch, WatchConfig, kept_guard
+    from adwright.core.atomic import atomic_write_text
+
+    config = WatchConfig(orders, least_gain, seed=seed)
+    shop = open_shop(file, request, columns)
+    usual = None if honest is None else open_shop(honest, shop.request, columns)
+    stack = guarded_by(lambda: kept_guard(state, shop, honest=usual, refit=refit, seed=seed))
+    with ExitStack() as opened:
+        target: Target | None = None
+        if ranks:
+            target = ranker.open(seed=seed, offline=offline)
+            opened.callback(target.close)
+        report = CatalogueWatch(state, stack, target=target, config=config).look(shop)
+    typer.echo(report.text())
+    if out is not None:
+        atomic_write_text(out, report.to_json())
+        typer.echo(f"Saved {out}")
+    if fail and report.suspicious:
+        raise typer.Exit(_FOUND)
+
+
+# --------------------------------------------------------------------------------------------------
+# The group of `adwright audit`.
+
+app = typer.Typer(
+    help=(
+        "How far can a seller's text push a product up a model's list, and how is that bounded?\n\n"
+        "`run` tries texts on a catalogue of your own and reports, `report` reads that again and "
+        "fails above a bound. `certify` bounds what any text can do, and signs it; `verify` checks "
+        "that. `watch` tells what changed since the last look. `ask` lets the assistant that is "
+        "audited answer."
+    ),
+    no_args_is_help=True,
+)
+verb(app, "run", was=WAS)(run)
+verb(app, "report")(report)
+verb(app, "certify", was=WAS)(certify)
+verb(app, "verify")(verify)
+verb(app, "ask", was=WAS)(ask)
+verb(app, "watch", was=WAS)(watch)
