@@ -26,8 +26,8 @@ def ours(task: Task, cell: Cell) -> Answer | None:
     cells, so making them is not in the seconds."""
     try:
         fit: Any = import_module(f"{_ROOM}.fit")
-        texts = import_module(f"{_ROOM}.inputs.texts").encoded_texts("minilm", SCRATCH / "vectors")
-        slots = import_module(f"{_ROOM}.inputs.slots")
+        slots = import_module(f"{_ROOM}.inputs")
+        texts = slots.encoded_texts("minilm", SCRATCH / "vectors")
     except ImportError:
         return None
     every = [slots.texts_of(record) for record in task.outcomes.records]

@@ -19,12 +19,12 @@ import numpy as np
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
-from adwright.creative.judging import Novelty
+from adwright.creative.judging import Novelty, PastAds
 from adwright.creative.memory.fitted import fit_memory
 from adwright.creative.memory.outcomes import read_recall
 from adwright.creative.records.encoders import VectorStore
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
-from adwright.creative.response.fitted import FittedClickRate, Reference
+from adwright.creative.response.fitted import FittedClickRate
 from adwright.creative.response.inputs import encoded_texts
 from adwright.creative.response.outcomes import UPWORTHY, read_outcomes, stories_of, story_folds
 from adwright.creative.response.rates import order_measures
@@ -98,7 +98,7 @@ def _small(model: FittedClickRate) -> FittedClickRate:
     kept = old.novelty.kept[:KEPT]
     rows = np.arange(len(kept), dtype=np.int64)
     novelty = Novelty.fit(kept.astype(np.float32), k=old.novelty.k, most=KEPT)
-    reference = Reference(
+    reference = PastAds(
         replace(novelty, rows=rows),
         tuple(str(row) for row in rows),
         ("",) * len(rows),

@@ -29,7 +29,6 @@ from adwright.creative.response.inputs import (
     encoded_texts,
     form_of,
     numbers_of,
-    texts_named,
     texts_of,
 )
 from tests.support.data.small_creatives import small_creatives
@@ -216,11 +215,9 @@ def test_without_the_extra_n_grams_are_taken(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "transformers", None)
     found = encoded_texts()
     assert found.name == encoded_texts("hashed").name
-    assert texts_named(found.name).vectors(["fresh bread", ""]).shape == (2, 1024)
+    assert found.vectors(["fresh bread", ""]).shape == (2, 1024)
     with pytest.raises(MissingExtraError):
         encoded_texts("minilm")
-    with pytest.raises(MissingExtraError):
-        texts_named("minilm-of-another-version")
 
 
 NAN = torch.nan

@@ -21,7 +21,6 @@ from adwright.creative.response.models import (
     click_rate_loss,
     fit_linear,
     listwise_loss,
-    regression_loss,
 )
 from adwright.creative.response.rates import (
     BetaPrior,
@@ -306,7 +305,6 @@ def test_it_is_its_formula() -> None:
         float(w) * (float(s) - math.log(float(p))) ** 2 / 2
         for s, p, w in zip(SCORES, RATES, WEIGHTS, strict=True)
     )
-    assert float(regression_loss(SCORES, RATES, WEIGHTS)) == pytest.approx(level, rel=1e-9)
     both = click_rate_loss(SCORES, RATES, WEIGHTS, TESTS, regression=0.3)
     assert float(both) == pytest.approx(total + 0.3 * level, rel=1e-9)
 
@@ -317,7 +315,6 @@ def test_the_order_within_tests_does_not_ask_for_a_level() -> None:
     torch.testing.assert_close(listwise_loss(moved, RATES, WEIGHTS, TESTS), same)
     best = RATES.log() - 2
     assert float(listwise_loss(best, RATES, WEIGHTS, TESTS)) == pytest.approx(0, abs=1e-12)
-    assert regression_loss(best, RATES, WEIGHTS) > 1
 
 
 def test_a_creative_of_no_test_has_a_level_alone() -> None:
@@ -334,8 +331,6 @@ def test_rows_in_another_order_and_large_scores() -> None:
     moved = listwise_loss(SCORES[order], RATES[order], WEIGHTS[order], TESTS[order])
     torch.testing.assert_close(moved, listwise_loss(SCORES, RATES, WEIGHTS, TESTS))
     assert torch.isfinite(listwise_loss(SCORES * 1e4, RATES, WEIGHTS, TESTS))
-    with pytest.raises(ConfigError):
-        click_rate_loss(SCORES, RATES, WEIGHTS, TESTS, regression=-1.0)
 
 
 def test_the_rates_themselves_order_everything() -> None:

@@ -11,11 +11,9 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdColumns
 from adwright.creative.response.outcomes import (
     UPWORTHY,
-    CreativeOutcomes,
     OutcomeColumns,
     number_tests,
     read_outcomes,
@@ -153,27 +151,3 @@ def test_rows_are_taken_in_any_order() -> None:
 def test_tests_are_numbered_by_name_whatever_the_order() -> None:
     assert number_tests(["b", "a", None, "a", "b", "c"]).tolist() == [1, 0, -1, 0, 1, -1]
     assert number_tests([]).tolist() == []
-
-
-def _made(**changes: object) -> CreativeOutcomes:
-    ones = np.ones(2, np.int64)
-    fields = {"impressions": ones, "clicks": ones, "tests": ones, "ids": ("a", "b")} | changes
-    return CreativeOutcomes(records=(AdRecord(words="x\ny"), AdRecord()), **fields)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"impressions": np.array([1, 0])}, "'b' was never shown.*row 1"),
-        ({"clicks": np.array([2, 1])}, "'a' has clicks beyond"),
-        ({"tests": np.array([0, -2])}, "'b' is in no test"),
-        ({"ids": ("a", "a")}, "two creatives have one id"),
-        ({"ids": ("a",)}, "expected 2 texts"),
-        ({"weeks": np.array([1.0, 2.0])}, "expected int64"),
-        ({"images": ("a",)}, "expected 2 texts"),
-    ],
-)
-def test_outcomes_in_memory_are_checked(changes: dict, said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        _made(**changes)
-    assert _made().ledes == ("x", "")

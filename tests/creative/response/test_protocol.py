@@ -278,7 +278,6 @@ def test_each_link_makes_a_story_and_nothing_makes_none() -> None:
     assert stories_of(_outcomes(["a", "b"], images=["p", "p"])).tolist() == [0, 0]
     assert stories_of(_outcomes(["a", "b"], ledes=[lede, lede])).tolist() == [0, 0]
     assert stories_of(_outcomes(["a", "b"], ledes=["short", "short"])).tolist() == [0, 1]
-    assert stories_of(_outcomes(["a", "b"], ledes=["short", "short"]), least=5).tolist() == [0, 0]
     assert stories_of(_outcomes(["", ""])).tolist() == [0, 1]
 
 

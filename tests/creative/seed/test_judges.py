@@ -73,15 +73,13 @@ def test_intervals_cover_as_they_say() -> None:
     words = rng.integers(1, 30, 3000)
     texts = [" ".join(["ab"] * n) + f" {at}" for at, n in enumerate(words)]
     ads = ads_of(texts, (words + rng.normal(0, 2, 3000)).tolist())
-    judge = RidgeJudge(ads[:1000], Lengths(), name="j", coverage=0.8)
+    judge = RidgeJudge(ads[:1000], Lengths(), name="j")
     found = judge.judge([ad.record for ad in ads[1000:]])
     scores = np.array([ad.score for ad in ads[1000:]])
     cover = ((found.low <= scores) & (scores <= found.high)).mean()
-    assert abs(cover - 0.8) < 0.04
-    assert found.coverage == 0.8
+    assert abs(cover - 0.9) < 0.03
+    assert found.coverage == 0.9
     assert isinstance(judge, AdJudge)
-    wider = RidgeJudge(ads[:1000], Lengths(), name="j", coverage=0.95, seed=1)
-    assert (wider.judge([ads[0].record]).high > judge.judge([ads[0].record]).high).all()
 
 
 def test_what_it_learned_is_what_it_answers() -> None:
@@ -125,13 +123,11 @@ def test_ads_that_teach_nothing_are_refused() -> None:
     for ads in (linear(19), same, seed_ads(20, scored=False)):
         with pytest.raises(DataError, match="cannot be fitted"):
             RidgeJudge(ads, Lengths(), name="j")
-    with pytest.raises(ConfigError, match="coverage"):
-        RidgeJudge(linear(), Lengths(), name="j", coverage=1.0)
 
 
 def test_a_language_model_judges_by_its_own_vectors() -> None:
     model = ScriptedModel(ScriptedConfig(("x",), name="tiny"))
-    encoder = ModelEncoder(model, batch=2)
+    encoder = ModelEncoder(model)
     texts = ["one", "two", "", "three"]
     vectors = encoder.encode(texts)
     assert vectors.shape == (4, encoder.width)
@@ -320,7 +316,6 @@ def test_one_ad_in_many_names_is_kept_once() -> None:
     ads = written_choosing(*((f"the best of all days, {name}", f"x {name} y") for name in "abc"))
     why, scores = [["", ""]] * 3, [[9.0 - at, 0.0] for at in range(3)]
     assert [one.brief.id for one in kept_of(ads, why, scores, share=1.0)] == ["b0"]
-    assert len(kept_of(ads, why, scores, share=1.0, alike=1.0)) == 3
 
 
 @pytest.mark.parametrize(
@@ -371,10 +366,10 @@ def test_steps_are_summed_and_kept(tmp_path: Path, clock: FixedClock) -> None:
         pass
     again = ledger_of(tmp_path, clock)
     assert [one.step for one in again.steps] == ["write", "tune", "score"]
-    assert (again.total.tokens, again.total.judged) == (117, 9)
-    assert again.total.cpu_seconds > 0
-    first = again.of_round(1)
-    assert (first.round, first.read, first.written, first.tuned) == (1, 10, 7, 100)
+    assert again.tokens == 117
+    assert sum(one.cpu_seconds for one in again.steps) > 0
+    first = again.steps[0]
+    assert (first.round, first.read, first.written, again.steps[2].judged) == (1, 10, 7, 9)
 
 
 def test_a_step_that_fails_is_written_down(tmp_path: Path, clock: FixedClock) -> None:
@@ -387,7 +382,7 @@ def test_a_step_that_fails_is_written_down(tmp_path: Path, clock: FixedClock) ->
 
     with pytest.raises(KeyError):
         fail()
-    assert ledger_of(tmp_path, clock).total.written == 3
+    assert ledger_of(tmp_path, clock).tokens == 3
 
 
 def test_budgets_are_of_tokens_of_all_calls_and_minutes_of_this_one(
@@ -415,7 +410,7 @@ def test_a_line_that_was_cut_off_is_forgotten(tmp_path: Path, clock: FixedClock)
     again = ledger_of(tmp_path, clock)
     with again.step(1, "tune") as cost:
         cost.add(tuned=1)
-    assert ledger_of(tmp_path, clock).total.tokens == 4
+    assert ledger_of(tmp_path, clock).tokens == 4
     path.write_text('{"other": 1}\n')
     with pytest.raises(FileUnreadableError, match="costs"):
         ledger_of(tmp_path, clock)

@@ -14,7 +14,6 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.ads_table import read_ads
 from adwright.creative.seed.texts import (
-    REASONS,
     AdBrief,
     AdFilterConfig,
     AdFilters,
@@ -22,7 +21,6 @@ from adwright.creative.seed.texts import (
     answer_of,
     brief_of,
     claimed_in,
-    echo_share,
     is_complete,
     part_of,
     record_of,
@@ -211,14 +209,6 @@ def test_the_length_of_a_run_matters() -> None:
     known = ["fresh bread at six"]
     assert CopyIndex(known, n=2).share("fresh bread, warm tea") == 0.5
     assert CopyIndex(known, n=3).share("fresh bread, warm tea") == 0.0
-    with pytest.raises(ConfigError):
-        CopyIndex(known, n=0)
-
-
-def test_an_echo_is_of_one_thing_that_was_told() -> None:
-    assert echo_share("Fresh bread, daily", ["Mill Lane", "fresh bread daily"]) == 1.0
-    assert echo_share("Something else", ["Mill Lane"]) == 0.0
-    assert echo_share("Something else", []) == 0.0
 
 
 BRIEF = AdBrief("b", brand="Mill Lane", subject="Rye bread, 800 g", facts=("Baked at six",))
@@ -255,12 +245,9 @@ def test_each_fault_has_its_reason_and_its_setting(
         assert filters(**{**tight, **off}).reason(text, BRIEF) != reason
 
 
-def test_a_good_ad_may_be_kept() -> None:
+def test_a_good_ad_may_be_kept_where_it_has_an_end() -> None:
     assert filters().reason("Fresh from six, gone by noon", BRIEF) == ""
     assert filters().reason('Slogan: "Warm rye, every morning"', BRIEF) == ""
-
-
-def test_what_has_no_end_is_cut() -> None:
     assert filters().reason("Fresh from six, gone by", BRIEF, cut=True) == "cut"
 
 
@@ -283,13 +270,16 @@ def test_facts_are_read_in_the_language_of_the_texts() -> None:
     assert not filters(locale="en").grounded("Weighs 2,5 kg", brief)
 
 
-def test_reasons_are_known_by_name() -> None:
-    assert {reason for _, reason, _ in CASES} | {"cut", "twice", "unlike"} == set(REASONS)
-
-
 @pytest.mark.parametrize(
     "wrong",
-    [{"least_words": 0}, {"most_words": 1}, {"copied": 1.1}, {"echo": -1.0}, {"in_a_row": 0}],
+    [
+        {"least_words": 0},
+        {"most_words": 1},
+        {"copied": 1.1},
+        {"echo": -1.0},
+        {"in_a_row": 0},
+        {"run": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

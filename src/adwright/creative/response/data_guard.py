@@ -57,6 +57,9 @@ _LEAST_TESTS, _SHARE, _LEFT, _ERRORS = 20, 0.6, 0.4, 2.0
 _ALIKE, _LEAST_ROWS, _FOLDS = 0.9, 30, 5
 _NUMBERS = 3
 _NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+_EMPTY = "fill it in, or leave the row out; what was not counted is no zero"
+_PART = "write counts, not rates or averages; a creative's rows of several days are summed"
+_ABOVE = "see whether the two columns were exchanged, or clicks counted on other days"
 _HINT = "leave it out: what is learnt from it cannot be known before the ad has run"
 
 
@@ -245,7 +248,20 @@ def read_counts(table: CountedTable, impressions: str, clicks: str) -> pl.DataFr
     read = table.frame.select(*names.values()).with_columns(
         value.alias(f"__{ours}") for ours, value in found.items()
     )
-    check_rows(read, _count_checks(names), table.locate)
+    checks = []
+    for ours, name in names.items():
+        value = pl.col(f"__{ours}")
+        for wrong, what, hint in (
+            (value.is_null(), "must not be empty", _EMPTY),
+            (value.is_infinite(), "must be finite", "correct the cell"),
+            (value != value.floor(), "must be a whole number", _PART),
+            (value < 0, "must not be negative", "correct the cell"),
+            (value > LARGEST_COUNT, "is more than anybody counts", "correct it"),
+        ):
+            checks.append(Check(name, wrong, f"{name} {what}", hint))
+    above, what = pl.col("__clicks") > pl.col("__impressions"), f"must not be above {impressions}"
+    checks.append(Check(clicks, above, f"{clicks} {what}", _ABOVE))
+    check_rows(read, checks, table.locate)
     return read.select(pl.col(f"__{ours}").cast(pl.Int64).alias(ours) for ours in names)
 
 
@@ -294,36 +310,3 @@ def read_groups(table: CountedTable, column: str) -> tuple[str | None, ...]:
         )
     texts = table.frame[column].cast(pl.String).str.strip_chars()
     return tuple(text or None for text in texts.to_list())
-
-
-def _count_checks(names: dict[str, str]) -> Sequence[Check]:
-    checks = []
-    for ours, name in names.items():
-        value = pl.col(f"__{ours}")
-        checks += [
-            Check(
-                name,
-                value.is_null(),
-                f"{name} must not be empty",
-                "fill it in, or leave the row out; what was not counted is no zero",
-            ),
-            Check(name, value.is_infinite(), f"{name} must be finite", "correct the cell"),
-            Check(
-                name,
-                value != value.floor(),
-                f"{name} must be a whole number",
-                "write counts, not rates or averages; a creative's rows of several days are summed",
-            ),
-            Check(name, value < 0, f"{name} must not be negative", "correct the cell"),
-            Check(name, value > LARGEST_COUNT, f"{name} is more than anybody counts", "correct it"),
-        ]
-    above = pl.col("__clicks") > pl.col("__impressions")
-    checks.append(
-        Check(
-            names["clicks"],
-            above,
-            f"{names['clicks']} must not be above {names['impressions']}",
-            "see whether the two columns were exchanged, or clicks counted on other days",
-        )
-    )
-    return checks

@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +34,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from adwright.core.atomic import atomic_write_text
@@ -43,10 +42,10 @@ from adwright.core.config import Count, Natural, NotNegative, Positive, settings
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.core.progress import say
-from adwright.creative.judging import Novelty
+from adwright.creative.judging import Novelty, PastAds
 from adwright.creative.records.encoders import HashedText
-from adwright.creative.response.fitted import FittedClickRate, Reference, answers_of
-from adwright.creative.response.inputs import AdFeatures, AdInputs, TextVectors, encoded_texts
+from adwright.creative.response.fitted import FittedClickRate, answers_of
+from adwright.creative.response.inputs import AdFeatures, AdInputs, EncodedTexts, encoded_texts
 from adwright.creative.response.models import (
     AutoInt,
     AutoIntConfig,
@@ -55,26 +54,20 @@ from adwright.creative.response.models import (
     click_rate_loss,
     fit_linear,
 )
-from adwright.creative.response.outcomes import (
-    CreativeOutcomes,
-    check_split,
-    stories_of,
-    story_folds,
-)
+from adwright.creative.response.outcomes import CreativeOutcomes, stories_of, story_folds
 from adwright.creative.response.rates import (
-    BetaPrior,
     RateCalibration,
     fit_prior,
     is_behind,
     order_measures,
 )
-from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
 from adwright.training.run_settings import require_free, seeded
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]
+Floats = npt.NDArray[np.float64]
 #: Shares of AutoInt's answer that are tried.
 _SHARES = (0.0, 0.25, 0.5, 1.0)
 _SIMPLE_PLACES = 1024
@@ -109,50 +102,49 @@ def fit_click_rate(
     outcomes: CreativeOutcomes,
     config: ClickRateConfig | None = None,
     *,
-    valid: npt.NDArray[np.int64] | None = None,
-    texts: TextVectors | None = None,
+    texts: EncodedTexts | None = None,
     vectors: Vectors | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     stop_now: bool = False,
-    callbacks: Sequence[Callback] = (),
-    checkpoint_every: int = 0,
-    on_step: Callable[[int], None] | None = None,
 ) -> FittedClickRate:
     """Train on creatives and how they did.
 
-    valid: rows for choices, whose stories no other row may share; None takes the first fold. texts:
-    makes vectors of texts, by default MiniLM where it is installed. vectors: further ones, name ->
-    float32 [N, W], NaN where missing, of images for example. out: folder of the run, with
-    config.json, metrics.jsonl and the checkpoint; None keeps nothing. resume, stop_now, callbacks,
-    on_step: as of the loop's `train`. checkpoint_every: steps between checkpoints beside each
-    validation.
+    texts: makes vectors of texts, by default MiniLM where it is installed. vectors: further ones,
+    name -> float32 [N, W], NaN where missing, of images for example. out: folder of the run, with
+    config.json, metrics.jsonl and the checkpoint; None keeps nothing. resume, stop_now: as of the
+    loop's `train`.
 
-    Raises DataError for too few stories or creatives, or none that were clicked, ValueInvalidError
-    for rows of `valid` that share a story with others, ConfigError, ResumeError and ResourceError
-    as `train`.
+    Raises DataError for too few stories or creatives, or none that were clicked, and ConfigError,
+    ResumeError and ResourceError as `train`.
     """
     config = config or ClickRateConfig()
     texts = texts or encoded_texts()
     stories = stories_of(outcomes)
-    folds = _folds(stories, valid, config)
+    if (count := len(np.unique(stories))) < 2 * config.folds or config.folds < 2:
+        raise DataError(
+            f"{config.folds} folds take {2 * config.folds} stories or more, and 2 folds at least",
+            value=f"{count} stories",
+            hint="creatives that share a test, a title, a text or an image are one story",
+        )
+    folds = story_folds(stories, config.folds, seed=config.seed)
     prior = fit_prior(outcomes.clicks, outcomes.impressions)
     features = AdFeatures.fit(outcomes.records, texts, vectors=vectors, min_count=config.min_count)
     inputs = features.encode(outcomes.records, texts, vectors)
     flat = inputs.flat(features.sizes).numpy()
-    log_rates, weights = _log_rates(outcomes, prior)
+    log_rates = np.log(prior.smoothed(outcomes.clicks, outcomes.impressions))
+    weights = prior.weights(outcomes.impressions)
     linear = fit_linear(flat, log_rates, outcomes.tests, folds, weights, config.linear)
-    data = _Creatives(inputs, linear.held_out, np.exp(log_rates), weights, outcomes.tests, folds)
-    data_hash = _hash_of(outcomes, vectors, texts.name, valid)
+    further = {name: sha256_bytes(array.tobytes()) for name, array in (vectors or {}).items()}
+    data_hash = content_hash([outcomes.data_hash, further, texts.name, None])
     network, share, at = None, 0.0, RunPosition()
     if (net := config.network) is not None:
         network = seeded(config.seed, lambda: AutoInt(net, features))
-        trainee = _ClickRate(network, data, config, data_hash, checkpoint_every)
-        run = trainee.folder(out)
-        at = train(
-            trainee, run, resume=resume, stop_now=stop_now, callbacks=callbacks, on_step=on_step
-        )
-        share = trainee.best_share()
+        known = (linear.held_out, np.exp(log_rates), weights)
+        trainee = _ClickRate(network, inputs, known, outcomes.tests, folds, config, data_hash)
+        at = train(trainee, trainee.folder(out), resume=resume, stop_now=stop_now)
+        losses = trainee.losses()
+        share = min(losses, key=losses.__getitem__)
         say(f"{share:g} of the network's answer is added to the linear part's, by validation")
     first = np.flatnonzero(folds == 0)
     held_out = linear.held_out.copy()
@@ -162,6 +154,10 @@ def fit_click_rate(
     rows = first if share else np.arange(len(outcomes))
     counts = outcomes.clicks[rows], outcomes.impressions[rows]
     calibration = RateCalibration.fit(held_out[rows], *counts, prior, coverage=config.coverage)
+    novelty = Novelty.fit(flat, stories, seed=config.seed)
+    some = outcomes.take(novelty.rows)
+    titles = tuple(one.title or one.text.partition("\n")[0] for one in some.records)
+    shown = some.impressions.astype(np.float64)
     return FittedClickRate(
         features,
         linear.part,
@@ -169,7 +165,7 @@ def fit_click_rate(
         share,
         calibration,
         prior,
-        _reference(outcomes, flat, stories, config.seed),
+        PastAds(novelty, some.ids, titles, some.rate, shown),
         texts,
         config=to_jsonable(config),
         measures=measures,
@@ -180,64 +176,10 @@ def fit_click_rate(
     )
 
 
-def _log_rates(
-    outcomes: CreativeOutcomes, prior: BetaPrior
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Logs of the smoothed rates, and what each weighs, float64 [N] both."""
-    rates = prior.smoothed(outcomes.clicks, outcomes.impressions)
-    return np.log(rates), prior.weights(outcomes.impressions)
-
-
-def _folds(
-    stories: npt.NDArray[np.int64], valid: npt.NDArray[np.int64] | None, config: ClickRateConfig
-) -> npt.NDArray[np.int64]:
-    """The fold of each creative; the first one is for choices."""
-    count = len(np.unique(stories))
-    if count < 2 * config.folds or config.folds < 2:
-        raise DataError(
-            f"{config.folds} folds take {2 * config.folds} stories or more, and 2 folds at least",
-            value=f"{count} stories",
-            hint="creatives that share a test, a title, a text or an image are one story",
-        )
-    if valid is None:
-        return story_folds(stories, config.folds, seed=config.seed)
-    others = np.setdiff1d(np.arange(len(stories)), valid)
-    check_split(others, valid, stories)
-    if not len(valid) or not len(others):
-        raise DataError("both sides of the validation need creatives", value=len(valid))
-    made = np.zeros(len(stories), np.int64)
-    made[others] = 1 + story_folds(stories[others], config.folds - 1 or 1, seed=config.seed)
-    return made
-
-
-def _hash_of(
-    outcomes: CreativeOutcomes,
-    vectors: Vectors | None,
-    texts: str,
-    valid: npt.NDArray[np.int64] | None,
-) -> str:
-    further = {name: sha256_bytes(array.tobytes()) for name, array in (vectors or {}).items()}
-    rows = None if valid is None else sorted(valid.tolist())
-    return content_hash([outcomes.data_hash, further, texts, rows])
-
-
-def _reference(
-    outcomes: CreativeOutcomes,
-    flat: npt.NDArray[np.float32],
-    stories: npt.NDArray[np.int64],
-    seed: int,
-) -> Reference:
-    """What the model keeps of its training ads, for novelty and examples."""
-    novelty = Novelty.fit(flat, stories, seed=seed)
-    some = outcomes.take(novelty.rows)
-    titles = tuple(one.title or one.text.partition("\n")[0] for one in some.records)
-    return Reference(novelty, some.ids, titles, some.rate, some.impressions.astype(np.float64))
-
-
 def _measured(
     outcomes: CreativeOutcomes,
     rows: npt.NDArray[np.int64],
-    held_out: npt.NDArray[np.float64],
+    held_out: Floats,
     linear: CrossFitted,
     folds: npt.NDArray[np.int64],
     log_rates: npt.NDArray[np.float64],
@@ -254,26 +196,6 @@ def _measured(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Creatives:
-    """What is trained on, [N] each; offset: held-out log rates of the linear part."""
-
-    inputs: AdInputs
-    offset: npt.NDArray[np.float64]
-    rates: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
-    tests: npt.NDArray[np.int64]
-    folds: npt.NDArray[np.int64]
-
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """offset, rates and weights in float32, and tests."""
-        offset, rates, weights = (
-            torch.from_numpy(one.astype(np.float32))
-            for one in (self.offset, self.rates, self.weights)
-        )
-        return offset, rates, weights, torch.from_numpy(self.tests)
-
-
 class _ClickRate(Trainee[Tensor]):
     """AutoInt in training; `fit_click_rate` is its only user."""
 
@@ -285,17 +207,22 @@ class _ClickRate(Trainee[Tensor]):
     def __init__(
         self,
         network: AutoInt,
-        data: _Creatives,
+        inputs: AdInputs,
+        known: tuple[Floats, Floats, Floats],
+        tests: npt.NDArray[np.int64],
+        folds: npt.NDArray[np.int64],
         config: ClickRateConfig,
         data_hash: str,
-        checkpoint_every: int,
     ) -> None:
-        self.network, self.data, self.config = network, data, config
-        self.offset, self.smoothed, self.weights, self.tests = data.tensors()
-        self.first = torch.from_numpy(np.flatnonzero(data.folds == 0))
-        rows = np.flatnonzero(data.folds != 0)
-        alone = data.tests[rows] < 0
-        own = np.where(alone, data.tests.max() + 1 + rows, data.tests[rows])
+        """known: of N creatives held-out log rates of the linear part, smoothed rates, weights."""
+        self.network, self.inputs, self.config = network, inputs, config
+        self.offset, self.smoothed, self.weights = (
+            torch.from_numpy(one.astype(np.float32)) for one in known
+        )
+        self.tests = torch.from_numpy(tests)
+        self.first = torch.from_numpy(np.flatnonzero(folds == 0))
+        rows = np.flatnonzero(folds != 0)
+        own = np.where(tests[rows] < 0, tests.max() + 1 + rows, tests[rows])
         order = np.argsort(own, kind="stable")
         cuts = np.flatnonzero(np.diff(own[order])) + 1
         #: Rows of each test of the training, and of each creative that is in none.
@@ -309,7 +236,6 @@ class _ClickRate(Trainee[Tensor]):
             patience=config.patience,
             seed=config.seed,
             clip_norm=config.clip_norm,
-            checkpoint_every=checkpoint_every,
         )
         asked = {"fit": to_jsonable(config), "data_hash": data_hash}
         super().__init__(network, {"adamw": optimiser}, loop, asked)
@@ -332,25 +258,20 @@ class _ClickRate(Trainee[Tensor]):
 
     def loss(self, rows: Tensor) -> tuple[Tensor, int]:
         """Of the creatives `rows`."""
-        scores = self.network(self.data.inputs.take(rows), self.offset[rows])
+        scores = self.network(self.inputs.take(rows), self.offset[rows])
         return self._loss(scores, rows), len(rows)
 
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
         """The loss of a creative of the first fold, with all of the network's answer and with the
         share of it that does best, which decides."""
-        losses = self._losses()
+        losses = self.losses()
         best = min(losses.values())
         return best, {"valid_loss": best, "valid_whole": losses[1.0], "valid_linear": losses[0.0]}
 
-    def best_share(self) -> float:
-        """Which share of the answer does best on the first fold."""
-        losses = self._losses()
-        return min(losses, key=lambda share: losses[share])
-
-    def _losses(self) -> dict[float, float]:
+    def losses(self) -> dict[float, float]:
         """The loss of a creative of the first fold by share of the network's answer."""
         first, count = self.first, max(1, len(self.first))
-        answer = torch.from_numpy(answers_of(self.network, self.data.inputs.take(first))).float()
+        answer = torch.from_numpy(answers_of(self.network, self.inputs.take(first))).float()
         offset = self.offset[first]
         return {
             share: float(self._loss(offset + share * answer, first)) / count for share in _SHARES
@@ -403,8 +324,8 @@ def train_clicks(
     out: Path,
     config: ClickRateConfig | None = None,
     *,
-    texts: TextVectors | None = None,
-    vectors: Mapping[str, NDArray[np.float32]] | None = None,
+    texts: EncodedTexts | None = None,
+    vectors: Vectors | None = None,
     resume: bool = False,
     stop_now: bool = False,
     overwrite: bool = False,

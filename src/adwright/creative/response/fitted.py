@@ -12,7 +12,7 @@ records.json          the validations
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, to_jsonable
 from adwright.creative.judging import Judgements, Novelty, PastAd, PastAds
 from adwright.creative.records.ad_record import AdRecord
-from adwright.creative.response.inputs import AdFeatures, AdInputs, TextVectors, texts_named
+from adwright.creative.response.inputs import AdFeatures, AdInputs, EncodedTexts, encoded_texts
 from adwright.creative.response.models import AutoInt, AutoIntConfig, LinearPart
 from adwright.creative.response.rates import BetaPrior, RateCalibration
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
@@ -37,23 +37,6 @@ Vectors = Mapping[str, npt.NDArray[np.float32]]
 Floats = npt.NDArray[np.float64]
 
 _AT_ONCE = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """Training ads that the model keeps: see `Novelty` and `PastAds`. values: their click rates;
-    weights: their impressions."""
-
-    novelty: Novelty
-    ids: tuple[str, ...]
-    titles: tuple[str, ...]
-    values: Floats
-    weights: Floats
-
-    @property
-    def past(self) -> PastAds:
-        """To look them up by nearness."""
-        return PastAds(self.novelty, self.ids, self.titles, self.values, self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +56,8 @@ class FittedClickRate:
     share: float
     calibration: RateCalibration
     prior: BetaPrior
-    reference: Reference
-    texts: TextVectors
+    reference: PastAds
+    texts: EncodedTexts
     config: dict[str, Any] = field(default_factory=dict, repr=False)
     measures: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     records: Sequence[dict[str, Any]] = field(default=(), repr=False)
@@ -105,39 +88,29 @@ class FittedClickRate:
         vectors: further ones that the model was trained with, name -> float32 [N, W]; missing where
         they are not given. Raises DataError for vectors of another width or number.
         """
-        parts = [self._judged(some, more) for some, more in _batches(ads, vectors)]
-        value, low, high, unlike = (
-            np.concatenate([part[place] for part in parts]) if parts else np.zeros(0)
-            for place in range(4)
-        )
-        value, low, high = (one.astype(np.float32) for one in (value, low, high))
-        return Judgements(value, low, high, unlike.astype(bool), self.calibration.interval.coverage)
+        log_rates, unlike = [np.zeros(0)], [np.zeros(0, np.bool_)]
+        for some, more in _batches(ads, vectors):
+            found, flat = self._encoded(some, more)
+            log_rates.append(found)
+            unlike.append(self.reference.novelty.unlike(flat))
+        rates = self.calibration.rates(np.concatenate(log_rates))
+        value, low, high = (one.astype(np.float32) for one in rates)
+        coverage = self.calibration.interval.coverage
+        return Judgements(value, low, high, np.concatenate(unlike), coverage)
 
     def reads(self, name: str) -> bool:
         """Whether it was trained with vectors of this name."""
         return any(one.name == name for one in self.features.vectors)
-
-    def log_rates(self, ads: Sequence[AdRecord], vectors: Vectors | None = None) -> Floats:
-        """Expected log click rates, float64 [N], by which `judge` orders them."""
-        found = [self._encoded(some, more)[0] for some, more in _batches(ads, vectors)]
-        return np.concatenate(found) if found else np.zeros(0)
 
     def nearest(
         self, ads: Sequence[AdRecord], count: int = 3, vectors: Vectors | None = None
     ) -> Sequence[tuple[PastAd, ...]]:
         """Of each of N ads the training ads that are most like it, with what became of them."""
         require_count("count", count)
-        past = self.reference.past
         found: list[tuple[PastAd, ...]] = []
         for some, more in _batches(ads, vectors):
-            found += past.nearest(self._encoded(some, more)[1], count)
+            found += self.reference.nearest(self._encoded(some, more)[1], count)
         return tuple(found)
-
-    def _judged(
-        self, ads: Sequence[AdRecord], vectors: Vectors
-    ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
-        log_rates, flat = self._encoded(ads, vectors)
-        return *self.calibration.rates(log_rates), self.reference.novelty.unlike(flat)
 
     def _encoded(
         self, ads: Sequence[AdRecord], vectors: Vectors
@@ -197,7 +170,7 @@ class FittedClickRate:
 
     @classmethod
     def load(
-        cls, source: str | Path | Artifact, *, texts: TextVectors | None = None
+        cls, source: str | Path | Artifact, *, texts: EncodedTexts | None = None
     ) -> FittedClickRate:
         """The model of an artifact, or of its folder.
 
@@ -205,11 +178,11 @@ class FittedClickRate:
         folder keeps them. Raises as `load_trained`, and MissingExtraError where it was trained on
         vectors of sentences and their extra is missing.
         """
-        maker = texts
-        if maker is None:
-            artifact = load_trained(source, _itself, kind=KIND, name="click rate")
-            maker, source = texts_named(str((artifact.feature_spec or {}).get("texts"))), artifact
-        return load_trained(source, _builder(maker), kind=KIND, name="click rate")
+
+        def built(artifact: Artifact) -> FittedClickRate:
+            return _built(artifact, texts)
+
+        return load_trained(source, built, kind=KIND, name="click rate")
 
 
 @torch.no_grad()
@@ -240,48 +213,42 @@ def _batches(
     ]
 
 
-def _itself(artifact: Artifact) -> Artifact:
-    return artifact
-
-
-def _builder(texts: TextVectors) -> Callable[[Artifact], FittedClickRate]:
-    """What makes the model of an artifact."""
-
-    def built(artifact: Artifact) -> FittedClickRate:
-        values, tensors = artifact.config, artifact.tensors
-        features = from_jsonable(AdFeatures, artifact.feature_spec or {})
-        network = None
-        if values["network"] is not None:
-            network = AutoInt(from_jsonable(AutoIntConfig, values["network"]), features)
-            load_weights(network, tensors, "network.")
-        names = json.loads(artifact.text("reference.json"))
-        novelty = Novelty(
-            tensors["reference.kept"],
-            tensors["reference.rows"],
-            int(values["novelty"]["k"]),
-            float(values["novelty"]["threshold"]),
-        )
-        return FittedClickRate(
-            features,
-            LinearPart(tensors["linear.weight"], **values["linear"]),
-            network,
-            float(values["share"]),
-            from_jsonable(RateCalibration, values["calibration"]),
-            from_jsonable(BetaPrior, values["prior"]),
-            Reference(
-                novelty,
-                tuple(names["ids"]),
-                tuple(names["titles"]),
-                tensors["reference.values"],
-                tensors["reference.weights"],
-            ),
-            texts,
-            config=values["fit"],
-            measures=values["measures"],
-            records=tuple(json.loads(artifact.text("records.json"))),
-            epoch=int(values["epoch"]),
-            data_hash=artifact.data_hash,
-            seed=artifact.seed,
-        )
-
-    return built
+def _built(artifact: Artifact, texts: EncodedTexts | None) -> FittedClickRate:
+    values, tensors = artifact.config, artifact.tensors
+    features = from_jsonable(AdFeatures, artifact.feature_spec or {})
+    if texts is None:
+        hashed = features.texts == encoded_texts("hashed").name
+        texts = encoded_texts("hashed" if hashed else "minilm")
+    network = None
+    if values["network"] is not None:
+        network = AutoInt(from_jsonable(AutoIntConfig, values["network"]), features)
+        load_weights(network, tensors, "network.")
+    names = json.loads(artifact.text("reference.json"))
+    novelty = Novelty(
+        tensors["reference.kept"],
+        tensors["reference.rows"],
+        int(values["novelty"]["k"]),
+        float(values["novelty"]["threshold"]),
+    )
+    return FittedClickRate(
+        features,
+        LinearPart(tensors["linear.weight"], **values["linear"]),
+        network,
+        float(values["share"]),
+        from_jsonable(RateCalibration, values["calibration"]),
+        from_jsonable(BetaPrior, values["prior"]),
+        PastAds(
+            novelty,
+            tuple(names["ids"]),
+            tuple(names["titles"]),
+            tensors["reference.values"],
+            tensors["reference.weights"],
+        ),
+        texts,
+        config=values["fit"],
+        measures=values["measures"],
+        records=tuple(json.loads(artifact.text("records.json"))),
+        epoch=int(values["epoch"]),
+        data_hash=artifact.data_hash,
+        seed=artifact.seed,
+    )

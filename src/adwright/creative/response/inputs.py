@@ -37,7 +37,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -176,17 +176,18 @@ class EncodedTexts:
         """float32 [N, W], NaN for an empty text."""
         if self._store is not None:
             return self._store.vectors(texts, self.encoder)
-        made = np.full((len(texts), self.encoder.width), np.nan, np.float32)
-        rows: dict[str, list[int]] = {}
-        for row, text in enumerate(texts):
-            if text:
-                rows.setdefault(text, []).append(row)
-        if rows:
-            # Rounded as the store rounds them, so that keeping vectors changes no answer.
-            found = self.encoder.encode(list(rows)).astype(np.float16)
-            for vector, some in zip(found, rows.values(), strict=True):
-                made[some] = vector
-        return made
+        # Rounded as the store rounds them, so that keeping vectors changes no answer.
+        return encoded_once(self.encoder, texts).astype(np.float16).astype(np.float32)
+
+
+def encoded_once(encoder: Encoder[str], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """float32 [N, W], NaN for an empty text; equal ones are encoded once."""
+    names = list(dict.fromkeys(filter(None, texts)))
+    made = np.full((len(names) + 1, encoder.width), np.nan, np.float32)
+    if names:
+        made[:-1] = encoder.encode(names)
+    place = {name: at for at, name in enumerate(names)} | {"": len(names)}
+    return made[[place[text] for text in texts]]
 
 
 def encoded_texts(
@@ -208,14 +209,6 @@ def encoded_texts(
             raise
         say("texts are read by their n-grams: pip install 'adwright[lm]' for vectors of sentences")
         return EncodedTexts(HashedText(_PLACES), folder)
-
-
-def texts_named(
-    name: str, folder: str | Path | None = None, *, offline: bool = False
-) -> EncodedTexts:
-    """The maker of text vectors that a trained model names. Raises as `encoded_texts`."""
-    encoding: TextEncoding = "hashed" if name == HashedText(_PLACES).name else "minilm"
-    return encoded_texts(encoding, folder, offline=offline)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +259,6 @@ class AdInputs:
         return torch.cat([*columns, codes, *self.bags], 1)
 
 
-T = TypeVar("T")
 Vectors = Mapping[str, npt.NDArray[np.float32]]
 #: Values of a category or bag that are kept, the most frequent ones.
 _MOST_VALUES = 512
@@ -274,19 +266,6 @@ _FORM = " form"
 _GRAMS = "headline grams"
 #: Places of the headline's n-grams.
 _PLACES = 1024
-
-
-class TextVectors(Protocol):
-    """Makes vectors of texts. name: of all that they depend on."""
-
-    @property
-    def name(self) -> str:
-        """See the class."""
-        ...
-
-    def vectors(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
-        """float32 [N, W], NaN for an empty text."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -325,7 +304,7 @@ class AdFeatures:
     def fit(
         cls,
         ads: Sequence[AdRecord],
-        texts: TextVectors,
+        texts: EncodedTexts,
         *,
         vectors: Vectors | None = None,
         min_count: int = 5,
@@ -387,7 +366,7 @@ class AdFeatures:
         return replace(self, vectors=tuple(one for one in self.vectors if one.name != name))
 
     def encode(
-        self, ads: Sequence[AdRecord], texts: TextVectors, vectors: Vectors | None = None
+        self, ads: Sequence[AdRecord], texts: EncodedTexts, vectors: Vectors | None = None
     ) -> AdInputs:
         """The ads as arrays; further vectors that are not given are missing.
 
@@ -430,7 +409,7 @@ class _Raw:
     def of(
         cls,
         ads: Sequence[AdRecord],
-        texts: TextVectors,
+        texts: EncodedTexts,
         further: Vectors,
         *,
         slots: Sequence[str] = SLOTS,
@@ -443,7 +422,8 @@ class _Raw:
                 vectors[slot] = texts.vectors(lines)
                 forms = [form_of(line) for line in lines]
                 vectors[slot + _FORM] = np.array(forms, np.float32)
-        vectors[_GRAMS] = _grams([one["title"] or one["words"] for one in read])
+        headlines = [one["title"] or one["words"] for one in read]
+        vectors[_GRAMS] = encoded_once(HashedText(_PLACES), headlines)
         for name, array in further.items():
             if array.ndim != 2 or len(array) != len(ads):
                 raise DataError(
@@ -451,22 +431,13 @@ class _Raw:
                 )
             vectors[name] = array.astype(np.float32)
         numbers = np.array([numbers_of(ad) for ad in ads], np.float64).reshape(-1, len(NUMBERS))
-        categories = _columns(CATEGORIES, [categories_of(ad) for ad in ads])
-        return cls(vectors, numbers, categories, _columns(BAGS, [bags_of(ad) for ad in ads]))
-
-
-def _grams(headlines: Sequence[str]) -> npt.NDArray[np.float32]:
-    """float32 [N, 1024], NaN for an empty one; equal headlines are encoded once."""
-    place: dict[str, int] = {}
-    rows = [place.setdefault(one, len(place)) for one in headlines]
-    known = HashedText(_PLACES).encode(list(place))
-    if "" in place:
-        known[place[""]] = np.nan
-    return known[rows]
-
-
-def _columns(names: Sequence[str], rows: Sequence[Sequence[T]]) -> dict[str, list[T]]:
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+        levels, bags = [categories_of(ad) for ad in ads], [bags_of(ad) for ad in ads]
+        return cls(
+            vectors,
+            numbers,
+            {name: [row[place] for row in levels] for place, name in enumerate(CATEGORIES)},
+            {name: [row[place] for row in bags] for place, name in enumerate(BAGS)},
+        )
 
 
 def _field(name: str, array: npt.NDArray[np.float64]) -> VectorField:

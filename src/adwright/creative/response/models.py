@@ -62,7 +62,7 @@ there the error is of rates and g is 1. That it is of log rates, and the weights
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -72,7 +72,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import Ge, Lt, settings
+from adwright.core.config import Count, Ge, Lt, MinLen, Natural, NotNegative, Positive, settings
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.response.inputs import AdFeatures, AdInputs
 from adwright.metrics.arrays import check_same_length
@@ -86,25 +86,25 @@ class AutoIntConfig:
     scaled: divide the products of attention by the root of D / H, which the paper does not.
     dropout: of the fields and of the layers' outputs."""
 
-    width: int = 16
-    layers: int = 2
-    heads: int = 2
+    width: Count = 16
+    layers: Natural = 2
+    heads: Count = 2
     dense: Literal["field", "deep"] = "field"
-    deep: tuple[int, ...] = ()
+    deep: tuple[Count, ...] = ()
     scaled: bool = False
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
 
     def __post_init__(self) -> None:
-        if min(self.width, self.heads) < 1 or self.layers < 0 or self.width % self.heads:
+        if self.width % self.heads:
             raise ConfigError(
                 "heads share the width of a field evenly",
-                where=f"width {self.width}, heads {self.heads}, layers {self.layers}",
-                hint="width 16, heads 2, layers 2",
+                where=f"width {self.width}, heads {self.heads}",
+                hint="width 16, heads 2",
             )
-        if any(units < 1 for units in self.deep) or (self.dense == "deep" and not self.deep):
+        if self.dense == "deep" and not self.deep:
             raise ConfigError(
-                "the deep branch has layers of 1 unit or more",
-                where=f"deep {self.deep}, dense {self.dense!r}",
+                "a deep branch that reads the vectors has layers",
+                where=f"dense {self.dense!r}",
                 hint="deep=(128, 64)",
             )
 
@@ -235,14 +235,8 @@ _FIRST_RATIO = 3.0
 class LinearConfig:
     """penalties: p is chosen among these. ratio: r; None estimates it, 0 is a plain ridge."""
 
-    penalties: tuple[float, ...] = (10.0, 30.0, 100.0)
-    ratio: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.penalties or not all(0 < one < np.inf for one in self.penalties):
-            raise ConfigError("penalties are above 0", where=f"penalties {self.penalties}")
-        if self.ratio is not None and not 0 <= self.ratio < np.inf:
-            raise ConfigError("a ratio of variances is 0 or more", where=f"ratio {self.ratio}")
+    penalties: Annotated[tuple[Positive, ...], MinLen(1)] = (10.0, 30.0, 100.0)
+    ratio: NotNegative | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,14 +283,22 @@ def fit_linear(
     check_same_length(len(x), {"y": y, "tests": tests, "folds": folds})
     narrow, back = _narrowed(x)
     shares = np.ones(len(y)) if weights is None else weights
-    rows = _LinearRows(narrow, y, _own_tests(tests), folds, shares)
-    plain = _plain_sums(rows)
+    # Numbered from 0 without gaps; whoever is in no test has a number of his own.
+    own = np.where(tests < 0, int(tests.max(initial=-1)) + 1 + np.arange(len(tests)), tests)
+    own = np.unique(own, return_inverse=True)[1].astype(np.int64)
+    rows = _LinearRows(narrow, y, own, folds, shares)
+    members = (np.flatnonzero(folds == fold) for fold in np.unique(folds))
+    plain = [_sums_of(narrow[some], y[some], shares[some]) for some in members]
     ratio = config.ratio
     if ratio is None:
         # Of residuals by any reasonable penalty.
         middle = config.penalties[len(config.penalties) // 2 :][:1]
-        ratio = rows.ratio_of(rows.y - _held_out(rows, plain, _FIRST_RATIO, middle).answer)
-    return _held_out(rows, plain, ratio, config.penalties).fitted(back)
+        ratio = rows.ratio_of(y - _cross_fitted(rows, plain, _FIRST_RATIO, middle).held_out)
+    found = _cross_fitted(rows, plain, ratio, config.penalties)
+    if back is None:
+        return found
+    weight = back.astype(np.float64) @ found.part.weight
+    return replace(found, part=replace(found.part, weight=weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,13 +348,6 @@ class _LinearRows:
         return max(0.0, between / inner) if inner > 0 else 0.0
 
 
-def _own_tests(tests: Whole) -> Whole:
-    """Numbered from 0 without gaps; whoever is in none has a number of his own."""
-    alone = tests < 0
-    own = np.where(alone, int(tests.max(initial=-1)) + 1 + np.arange(len(tests)), tests)
-    return np.unique(own, return_inverse=True)[1].astype(np.int64)
-
-
 @dataclass(frozen=True, eq=False)
 class _LinearSums:
     """Of partly centred rows with a last input of 1: sum of x x^T, of x y and of y^2."""
@@ -388,24 +383,6 @@ def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _LinearS
     return _LinearSums(gram, moment, float((weights * y**2).sum()))
 
 
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """What was held out: its answers [N] by the best penalty, and the error of each penalty."""
-
-    answer: Floats
-    errors: tuple[float, ...]
-    penalty: float
-    ratio: float
-    total: _LinearSums
-
-    def fitted(self, back: npt.NDArray[np.float32] | None) -> CrossFitted:
-        """With the part of all creatives. back: [D, R], to the inputs as they were."""
-        solved = _solved(self.total, self.penalty)
-        weight = solved[:-1] if back is None else back.astype(np.float64) @ solved[:-1]
-        part = LinearPart(weight, float(solved[-1]), self.penalty, self.ratio)
-        return CrossFitted(part, self.answer, self.errors)
-
-
 def _narrowed(
     x: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
@@ -421,15 +398,9 @@ def _narrowed(
     return (vectors[:, kept] * root).astype(np.float32), back.astype(np.float32)
 
 
-def _plain_sums(rows: _LinearRows) -> list[_LinearSums]:
-    """Of each fold, not centred."""
-    members = (np.flatnonzero(rows.folds == fold) for fold in np.unique(rows.folds))
-    return [_sums_of(rows.x[some], rows.y[some], rows.weights[some]) for some in members]
-
-
-def _held_out(
+def _cross_fitted(
     rows: _LinearRows, plain: Sequence[_LinearSums], ratio: float, penalties: Sequence[float]
-) -> _HeldOut:
+) -> CrossFitted:
     """Centring takes (2 h - h^2) W_t mean_t(x) mean_t(x)^T of each test from the plain sums."""
     folds = np.unique(rows.folds)
     sums = list(plain)
@@ -453,7 +424,9 @@ def _held_out(
     for fold, solved in zip(folds, solutions[best], strict=True):
         some = np.flatnonzero(rows.folds == fold)
         answer[some] = rows.x[some] @ solved[:-1].astype(np.float32) + solved[-1]
-    return _HeldOut(answer, errors, penalties[best], ratio, whole)
+    solved = _solved(whole, penalties[best])
+    part = LinearPart(solved[:-1], float(solved[-1]), penalties[best], ratio)
+    return CrossFitted(part, answer, errors)
 
 
 def _solved(sums: _LinearSums, penalty: float) -> Floats:
@@ -471,16 +444,9 @@ def click_rate_loss(
     scores: Tensor, rates: Tensor, weights: Tensor, tests: Tensor, *, regression: float
 ) -> Tensor:
     """L, [] of scores, rates and weights [B]. tests: int64 [B], below 0 for none; a test stands in
-    one batch whole. regression: g. Raises ConfigError where it is negative."""
-    if not regression >= 0:
-        raise ConfigError("the share of the regression is not negative", where=str(regression))
-    level = regression_loss(scores, rates, weights)
+    one batch whole. regression: g."""
+    level = (weights * (scores - rates.log()) ** 2).sum() / 2
     return listwise_loss(scores, rates, weights, tests) + regression * level
-
-
-def regression_loss(scores: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
-    """1/2 sum_i w_i (s_i - log p_i)^2, []."""
-    return (weights * (scores - rates.log()) ** 2).sum() / 2
 
 
 def listwise_loss(scores: Tensor, rates: Tensor, weights: Tensor, tests: Tensor) -> Tensor:

@@ -99,8 +99,6 @@ class CreativeOutcomes:
     the id of its picture, "" for none. ledes: of each its main text beside the title, by which
     stories are told apart; by default the first paragraph of its words. notes: what was read how,
     left out or repaired.
-
-    Raises ValueInvalidError for the first creative that breaks a rule, DataError for other lengths.
     """
 
     records: tuple[AdRecord, ...]
@@ -114,31 +112,11 @@ class CreativeOutcomes:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        arrays = {"impressions": self.impressions, "clicks": self.clicks, "tests": self.tests}
-        arrays |= {} if self.weeks is None else {"weeks": self.weeks}
-        for name, array in arrays.items():
-            if array.dtype != np.int64 or array.shape != (len(self.records),):
-                raise DataError(
-                    f"expected int64 of shape ({len(self.records)},)",
-                    column=name,
-                    value=(str(array.dtype), array.shape),
-                )
         if not self.images:
             object.__setattr__(self, "images", ("",) * len(self))
         if not self.ledes:
             ledes = tuple(record.words.partition("\n")[0] for record in self.records)
             object.__setattr__(self, "ledes", ledes)
-        for name in ("ids", "images", "ledes"):
-            texts = getattr(self, name)
-            if len(texts) != len(self):
-                raise DataError(f"expected {len(self)} texts", column=name, value=len(texts))
-        _refuse(self.ids, self.impressions < 1, "was never shown", "impressions", self.impressions)
-        wrong = (self.clicks < 0) | (self.clicks > self.impressions)
-        _refuse(self.ids, wrong, "has clicks beyond 0 to impressions", "clicks", self.clicks)
-        _refuse(self.ids, self.tests < -1, "is in no test; that is -1", "tests", self.tests)
-        if len(set(self.ids)) != len(self):
-            twice = next(one for n, one in enumerate(self.ids) if one in self.ids[:n])
-            raise ValueInvalidError("two creatives have one id", column="ids", value=twice)
 
     def __len__(self) -> int:
         """N."""
@@ -204,7 +182,9 @@ def read_outcomes(
     and for two rows of one id, DataError where no creative is left; and as `read_ads`.
     """
     asked = columns or OutcomeColumns()
-    check_names(_asked_inputs(asked), file=_file_of(source))
+    file = str(source) if isinstance(source, str | Path) else ""
+    told = () if asked.ads is None else _inputs_of(asked.ads)
+    check_names((*told, *asked.inputs), file=file)
     ads = read_ads(source, asked.ads, bounds=bounds)
     asked = _found(asked, ads)
     _check_apart(asked, ads)
@@ -246,13 +226,6 @@ def number_tests(groups: Sequence[str | None]) -> NDArray[np.int64]:
     return np.array([several.get(one, -1) if one else -1 for one in groups], np.int64)
 
 
-def _asked_inputs(columns: OutcomeColumns) -> tuple[str, ...]:
-    """The columns that are to say what an ad says, as far as they are told."""
-    if columns.ads is None:
-        return columns.inputs
-    return (*_inputs_of(columns.ads), *columns.inputs)
-
-
 def _inputs_of(columns: AdColumns) -> tuple[str, ...]:
     """All that becomes part of an ad; the id does not."""
     return tuple(name for name in columns.told if name != columns.id)
@@ -262,18 +235,10 @@ def _found(columns: OutcomeColumns, ads: AdTable) -> OutcomeColumns:
     """The columns of outcomes as the table writes them."""
     names = [*ads.frame.columns, *ads.columns.told]
 
-    def found(field: str) -> str:
-        theirs: str = getattr(columns, field)
-        return theirs and find_column(theirs, names, f"its {field}", file=ads.name)
-
-    return replace(
-        columns,
-        impressions=found("impressions"),
-        clicks=found("clicks"),
-        test=found("test"),
-        week=found("week"),
-        image_id=found("image_id"),
-    )
+    found = {name: getattr(columns, name) for name in _OUTCOMES}
+    for name, theirs in found.items():
+        found[name] = theirs and find_column(theirs, names, f"its {name}", file=ads.name)
+    return replace(columns, **found)
 
 
 def _check_apart(columns: OutcomeColumns, ads: AdTable) -> None:
@@ -306,10 +271,6 @@ def _ledes(parts: pl.DataFrame, columns: AdColumns) -> tuple[str, ...] | None:
     return tuple(cells.to_list())
 
 
-def _file_of(source: Tabular) -> str:
-    return str(source) if isinstance(source, str | Path) else ""
-
-
 def _notes(
     rows: int,
     columns: OutcomeColumns,
@@ -334,35 +295,20 @@ def _notes(
     return tuple(notes)
 
 
-def _refuse(
-    ids: Sequence[str],
-    wrong: NDArray[np.bool_],
-    what: str,
-    column: str,
-    values: NDArray[np.int64],
-) -> None:
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueInvalidError(
-            f"creative {ids[row]!r} {what}", row=row, column=column, value=int(values[row])
-        )
-
-
 Whole = NDArray[np.int64]
 #: A shorter text is shared by chance, or is a default.
 LEAST_CHARACTERS = 20
 
 
-def stories_of(outcomes: CreativeOutcomes, *, least: int = LEAST_CHARACTERS) -> Whole:
+def stories_of(outcomes: CreativeOutcomes) -> Whole:
     """int64 [N]: the story of each creative, numbered from 0 by first appearance.
 
     Creatives of one test are one story; so are those that share the title, whatever its length, the
-    lede where it has `least` characters, or the image.
+    lede where it has twenty characters, or the image.
     """
-    check_positive_integer(least, "least")
     tests = [test if test >= 0 else None for test in outcomes.tests.tolist()]
     titles = [record.title.strip() or None for record in outcomes.records]
-    ledes = [lede if len(lede) >= least else None for lede in outcomes.ledes]
+    ledes = [lede if len(lede) >= LEAST_CHARACTERS else None for lede in outcomes.ledes]
     images = [image or None for image in outcomes.images]
     return components((tests, titles, ledes, images))
 

@@ -80,7 +80,7 @@ class BetaPrior:
     def log_variance(self) -> float:
         """t, the variance of log p."""
         first, both = torch.tensor([self.a, self.a + self.b], dtype=torch.float64)
-        return float(_trigamma(first) - _trigamma(both))
+        return float(torch.polygamma(1, first) - torch.polygamma(1, both))
 
     def smoothed(self, clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> Floats:
         """float64 [N]: the expected rate of each after what was seen of it."""
@@ -102,7 +102,19 @@ def fit_prior(clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> BetaPrior:
     Where the creatives differ less than chance alone would have them, a + b stops at 1e8. Raises
     ValueInvalidError for counts that cannot be, DataError where nobody or everybody clicked.
     """
-    k, n = _counts(clicks, impressions)
+    clicked, seen = np.asarray(clicks, np.float64), np.asarray(impressions, np.float64)
+    if clicked.shape != seen.shape or clicked.ndim != 1:
+        shapes = clicked.shape, seen.shape
+        raise DataError("expected clicks and impressions of one length", value=shapes)
+    wrong = ~((clicked >= 0) & (clicked <= seen) & (seen >= 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueInvalidError(
+            "clicks lie between 0 and the impressions, of which there is one or more",
+            row=row,
+            value=f"{clicked[row]:g} of {seen[row]:g}",
+        )
+    k, n = torch.from_numpy(clicked), torch.from_numpy(seen)
     total, shown = float(k.sum()), float(n.sum())
     if total <= 0 or total >= shown:
         raise DataError(
@@ -111,7 +123,13 @@ def fit_prior(clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> BetaPrior:
             value=int(total),
             hint="pass creatives of which some were clicked",
         )
-    at = torch.log(_first(k, n))
+    # [a, b] by moments of the rates, at least roughly.
+    mean = k.sum() / n.sum()
+    spread = (n * (k / n - mean) ** 2).sum() / n.sum()
+    noise = mean * (1 - mean) * len(n) / n.sum()
+    between = torch.clamp(spread - noise, min=float(mean * (1 - mean)) * 1e-6)
+    strength = torch.clamp(mean * (1 - mean) / between - 1, 0.1, _LARGEST / 10)
+    at = torch.log(torch.stack([mean * strength, (1 - mean) * strength]))
     value = _value(at, k, n)
     for _ in range(_STEPS):
         step = _newton(at, k, n)
@@ -134,31 +152,6 @@ def fit_prior(clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> BetaPrior:
     return BetaPrior(a, b)
 
 
-def _counts(clicks: npt.ArrayLike, impressions: npt.ArrayLike) -> tuple[Tensor, Tensor]:
-    k, n = np.asarray(clicks, np.float64), np.asarray(impressions, np.float64)
-    if k.shape != n.shape or k.ndim != 1:
-        raise DataError("expected clicks and impressions of one length", value=(k.shape, n.shape))
-    wrong = ~((k >= 0) & (k <= n) & (n >= 1))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueInvalidError(
-            "clicks lie between 0 and the impressions, of which there is one or more",
-            row=row,
-            value=f"{k[row]:g} of {n[row]:g}",
-        )
-    return torch.from_numpy(k), torch.from_numpy(n)
-
-
-def _first(k: Tensor, n: Tensor) -> Tensor:
-    """[a, b] by moments of the rates, at least roughly."""
-    mean = k.sum() / n.sum()
-    spread = (n * (k / n - mean) ** 2).sum() / n.sum()
-    noise = mean * (1 - mean) * len(n) / n.sum()
-    between = torch.clamp(spread - noise, min=float(mean * (1 - mean)) * 1e-6)
-    strength = torch.clamp(mean * (1 - mean) / between - 1, 0.1, _LARGEST / 10)
-    return torch.stack([mean * strength, (1 - mean) * strength])
-
-
 def _value(at: Tensor, k: Tensor, n: Tensor) -> float:
     a, b = at.exp()
     own = torch.lgamma(k + a) + torch.lgamma(n - k + b) - torch.lgamma(n + a + b)
@@ -169,7 +162,7 @@ def _newton(at: Tensor, k: Tensor, n: Tensor) -> Tensor:
     """The step in (log a, log b); along the gradient where the likelihood is not concave."""
     a, b = at.exp()
     both = torch.digamma(a + b) - torch.digamma(n + a + b)
-    curved = _trigamma(a + b) - _trigamma(n + a + b)
+    curved = torch.polygamma(1, a + b) - torch.polygamma(1, n + a + b)
     slope = torch.stack(
         [
             (torch.digamma(k + a) - torch.digamma(a) + both).sum(),
@@ -178,8 +171,8 @@ def _newton(at: Tensor, k: Tensor, n: Tensor) -> Tensor:
     )
     own = torch.stack(
         [
-            (_trigamma(k + a) - _trigamma(a) + curved).sum(),
-            (_trigamma(n - k + b) - _trigamma(b) + curved).sum(),
+            (torch.polygamma(1, k + a) - torch.polygamma(1, a) + curved).sum(),
+            (torch.polygamma(1, n - k + b) - torch.polygamma(1, b) + curved).sum(),
         ]
     )
     scale = at.exp()
@@ -190,11 +183,6 @@ def _newton(at: Tensor, k: Tensor, n: Tensor) -> Tensor:
         step: Tensor = -torch.linalg.solve(hessian, gradient)
         return step.clamp(-2, 2)
     return gradient / (float(gradient.norm()) + 1e-12)
-
-
-def _trigamma(x: Tensor) -> Tensor:
-    found: Tensor = torch.special.polygamma(1, x)
-    return found
 
 
 #: Stands for a click rate of 0 where its logarithm is needed.

@@ -24,11 +24,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adwright.core.atomic import atomic_write_text, locked
+from adwright.core.atomic import locked
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, DataError, ResumeError
 from adwright.core.hashing import content_hash
@@ -37,10 +37,9 @@ from adwright.creative.records.ads_table import AdTable
 from adwright.creative.seed.judges import ModelEncoder, scored, two_judges
 from adwright.creative.seed.pool import KnownAd, SeedConfig, SeedData, known_ads
 from adwright.creative.seed.report import SeedReport
-from adwright.creative.seed.round_files import read_json
 from adwright.creative.seed.rounds import run_seed
 from adwright.creative.seed.texts import AdFilters, BriefKind, CopyIndex, answer_of, record_of
-from adwright.creative.seed.writer import SeedWriter, TunedWriter, WrittenAds, write_ads
+from adwright.creative.seed.writer import TunedWriter, WrittenAds, read_json, write_ads, write_json
 from adwright.data.creatives import Creative
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
@@ -70,16 +69,12 @@ class ImprovedAd:
         """Whether a new one was found."""
         return self.text != self.original
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
 
 def improve(
     ads: Sequence[KnownAd],
     out: str | Path,
     config: SeedConfig,
-    writer: SeedWriter,
+    writer: TunedWriter,
     own: AdJudge,
     second: AdJudge,
     *,
@@ -123,6 +118,9 @@ def _chosen(
     second: AdJudge,
     filters: AdFilters,
 ) -> tuple[ImprovedAd, ...]:
+    def at(found: Judgements, row: int) -> Interval:
+        return Interval(*(float(one[row]) for one in (found.value, found.low, found.high)))
+
     originals = [ad.judged for ad in ads]
     first = own.judge(originals), second.judge(originals)
     usable: list[list[int]] = [[] for _ in ads]
@@ -132,14 +130,14 @@ def _chosen(
     records = [record_of(written[row].texts[place], ads[row].brief) for row, place in places]
     by_own, by_second = own.judge(records), second.judge(records)
     best: dict[int, int] = {}
-    for at, (row, _) in enumerate(places):
-        agreed = by_second.value[at] >= first[1].value[row]
+    for one, (row, _) in enumerate(places):
+        agreed = by_second.value[one] >= first[1].value[row]
         beaten = by_own.value[best[row]] if row in best else first[0].value[row]
-        if agreed and by_own.value[at] > beaten:
-            best[row] = at
+        if agreed and by_own.value[one] > beaten:
+            best[row] = one
     found = []
     for row, ad in enumerate(ads):
-        own_first, second_first = _at(first[0], row), _at(first[1], row)
+        own_first, second_first = at(first[0], row), at(first[1], row)
         chosen = best.get(row)
         new = ad.judged if chosen is None else records[chosen]
         found.append(
@@ -147,18 +145,14 @@ def _chosen(
                 ad.brief.id,
                 ad.answer,
                 answer_of(new, ad.brief.kind),
-                own_first if chosen is None else _at(by_own, chosen),
-                second_first if chosen is None else _at(by_second, chosen),
+                own_first if chosen is None else at(by_own, chosen),
+                second_first if chosen is None else at(by_second, chosen),
                 own_first,
                 second_first,
                 len(usable[row]),
             )
         )
     return tuple(found)
-
-
-def _at(found: Judgements, row: int) -> Interval:
-    return Interval(*(float(one[row]) for one in (found.value, found.low, found.high)))
 
 
 _ASKED = "asked.json"
@@ -195,7 +189,15 @@ def train_writer(
         "labelled": [to_jsonable(ad) for ad in data.labelled],
         "digest": data.digest,
     }
-    _keep(out, asked)
+    before = _asked(out) if (out / _ASKED).is_file() else asked
+    for name in ("kind", "model", "digest"):
+        if before.get(name) != asked[name]:
+            raise ResumeError(
+                f"this folder holds a run of another {'data' if name == 'digest' else name}",
+                where=str(out),
+                hint="name another folder with --out",
+            )
+    write_json(out / _ASKED, asked)
     with _judges(data.labelled, config, model, offline=offline) as judges:
         writer = TunedWriter(model=model, offline=offline)
         return run_seed(config, data, writer, *judges, out)
@@ -243,24 +245,6 @@ def _judges(
     with closing(open_lm(LmSpec(model, "torch", offline=offline))) as base:
         encoders = ModelEncoder(base), SentenceEncoder(longest=_TOKENS, offline=offline)
         yield two_judges(labelled, config, *encoders)
-
-
-def _keep(out: Path, asked: dict[str, Any]) -> None:
-    """Write what was asked for; a run of something else is refused."""
-    path = out / _ASKED
-    if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(path, json.dumps(asked, ensure_ascii=False) + "\n")
-        return
-    before = _asked(out)
-    for name in ("kind", "model", "digest"):
-        if before.get(name) != asked[name]:
-            raise ResumeError(
-                f"this folder holds a run of another {'data' if name == 'digest' else name}",
-                where=str(out),
-                hint="name another folder with --out",
-            )
-    atomic_write_text(path, json.dumps(asked, ensure_ascii=False) + "\n")
 
 
 def _asked(out: Path) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.judging import AdJudge, ConformalInterval, Judgements, Novelty
 from adwright.creative.memory.block_ridge import fit_blocks
@@ -40,37 +39,27 @@ from adwright.creative.seed.writer import WrittenAds
 from adwright.lm.engine.generation import LanguageModel
 
 _FEWEST = 20
+#: Texts that are computed together.
+_BATCH = 64
 _TEXT = "text"
 
 
 class ModelEncoder:
     """A language model as an encoder of texts: the mean of its last hidden states, of length 1;
-    zeros for an empty text. batch: texts that are computed together."""
+    zeros for an empty text."""
 
-    def __init__(self, model: LanguageModel, *, batch: int = 64) -> None:
-        require_count("batch", batch)
-        self._model, self._batch = model, batch
-        self._name = f"{model.info.name} vectors"
-        self._width: int = model.embed(["width"]).shape[1]
-
-    @property
-    def name(self) -> str:
-        """Of the model."""
-        return self._name
-
-    @property
-    def width(self) -> int:
-        """D, of its vectors."""
-        return self._width
+    def __init__(self, model: LanguageModel) -> None:
+        self._model, self.name = model, f"{model.info.name} vectors"
+        self.width: int = model.embed(["width"]).shape[1]
 
     def encode(self, contents: Sequence[str], /) -> NDArray[np.float32]:
         """float32 [B, D]."""
-        made = np.zeros((len(contents), self._width), np.float32)
+        made = np.zeros((len(contents), self.width), np.float32)
         filled = [row for row, text in enumerate(contents) if text]
         # Texts of one length have no padding.
         filled.sort(key=lambda row: len(contents[row]))
-        for start in range(0, len(filled), self._batch):
-            rows = filled[start : start + self._batch]
+        for start in range(0, len(filled), _BATCH):
+            rows = filled[start : start + _BATCH]
             made[rows] = self._model.embed([contents[row] for row in rows])
         return made
 
@@ -78,21 +67,12 @@ class ModelEncoder:
 class RidgeJudge:
     """See the module. Fitted on N ads, each with a score; ads are read by their text alone.
 
-    encoder: of texts. seed: of the folds. coverage: of the intervals, by folds that keep brands
-    whole. Raises DataError for fewer than 20 ads, ads without a score or scores that are all the
-    same, and as `fit_blocks`,
-    `ConformalInterval.fit` and `Novelty.fit`.
+    encoder: of texts. name: told with that of the encoder. The intervals come from folds that keep
+    brands whole. Raises DataError for fewer than 20 ads, ads without a score or scores that are
+    all the same, and as `fit_blocks`, `ConformalInterval.fit` and `Novelty.fit`.
     """
 
-    def __init__(
-        self,
-        ads: Sequence[KnownAd],
-        encoder: Encoder[str],
-        *,
-        name: str,
-        coverage: float = 0.9,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, ads: Sequence[KnownAd], encoder: Encoder[str], *, name: str) -> None:
         scores = np.array([np.nan if ad.score is None else ad.score for ad in ads])
         if len(ads) < _FEWEST or np.isnan(scores).any() or float(scores.std()) == 0:
             raise DataError(
@@ -100,18 +80,13 @@ class RidgeJudge:
                 column="score",
                 hint=f"pass at least {_FEWEST} ads with scores that differ",
             )
-        self._encoder, self._name = encoder, name
+        self._encoder, self.name = encoder, f"{name} ({encoder.name})"
         vectors = encoder.encode([text_of(ad.judged) for ad in ads])
         _, groups = np.unique([ad.brief.held_by for ad in ads], return_inverse=True)
         groups = groups.astype(np.int64)
-        self._ridge = fit_blocks({_TEXT: vectors}, scores, groups, seed=seed)
-        self._interval = ConformalInterval.fit(self._ridge.unseen, scores, coverage=coverage)
-        self._novelty = Novelty.fit(vectors, groups, k=1, seed=seed)
-
-    @property
-    def name(self) -> str:
-        """As it was given, with the encoder."""
-        return f"{self._name} ({self._encoder.name})"
+        self._ridge = fit_blocks({_TEXT: vectors}, scores, groups)
+        self._interval = ConformalInterval.fit(self._ridge.unseen, scores)
+        self._novelty = Novelty.fit(vectors, groups, k=1)
 
     def judge(self, ads: Sequence[AdRecord], /) -> Judgements:
         """See `AdJudge`."""
@@ -145,7 +120,8 @@ def two_judges(
         group = ad.brief.held_by
         part = part_of(group, watch=config.watch, held=config.held, seed=config.seed)
         if part == "train":
-            halves[_half(group, config.seed)].append(ad)
+            digest = hashlib.sha256(f"judges:{config.seed}:{group}".encode()).digest()
+            halves[digest[0] & 1].append(ad)
     own = RidgeJudge(halves[0], own_encoder, name="own judge")
     return own, RidgeJudge(halves[1], second_encoder, name="second judge")
 
@@ -156,10 +132,6 @@ def text_of(record: AdRecord) -> str:
     if record.kind == "video":
         return answer_of(record, "video")
     return "\n".join(filter(None, (record.title, record.words)))
-
-
-def _half(group: str, seed: int) -> int:
-    return hashlib.sha256(f"judges:{seed}:{group}".encode()).digest()[0] & 1
 
 
 _CHUNK = 256

@@ -29,7 +29,7 @@ What a run costs, step by step, kept in a file; and whether its budget is spent.
 
     with ledger.step(2, "write") as cost:
         cost.add(read=usage.prompt_tokens, written=usage.completion_tokens)
-    ledger.total.cpu_seconds
+    ledger.tokens
 
 A step that is killed has not told what it took: sums are then a little low.
 """
@@ -151,7 +151,10 @@ def measure(
     first = [ad.judged for ad in originals]
     own_first, second_first = judged(own, first)[0], judged(second, first)[0]
     counts = np.bincount(rows, minlength=len(written))
-    own_values, second_values = (_by_brief(rows, one, counts) for one in (by_own, by_second))
+    # Means of the usable ads of each brief [B], 0 where there is none.
+    own_values, second_values = (
+        np.bincount(rows, one, len(counts)) / np.maximum(counts, 1) for one in (by_own, by_second)
+    )
     return Measured(
         at,
         tuple(ads.brief.id for ads in written),
@@ -162,14 +165,12 @@ def measure(
         tuple(second_values.tolist()),
         tuple(own_first.tolist()),
         tuple(second_first.tolist()),
-        _agreement(by_own, by_second),
+        None if len(rows) < 3 or np.isnan(rho := spearman(by_own, by_second)) else rho,
         _texts(written, found.reasons, filters),
     )
 
 
-def compared(
-    after: Measured, before: Measured, *, draws: int = 1000, seed: int = 0
-) -> Interval | None:
+def compared(after: Measured, before: Measured, *, draws: int = 1000) -> Interval | None:
     """Gain by the second judge of one writer less that of another, on the briefs that have a usable
     ad of both, paired; None as in `Measured`."""
     if after.briefs != before.briefs:
@@ -182,22 +183,9 @@ def compared(
         np.where(both, after.second_values, 0.0),
         np.where(both, before.second_values, 0.0),
         originals,
-        np.random.default_rng(seed),
+        np.random.default_rng(0),
         draws,
     )
-
-
-def _agreement(one: Floats, other: Floats) -> float | None:
-    """Rank correlation; None for fewer than three, and where one of them is constant."""
-    found = spearman(one, other) if len(one) > 2 else float("nan")
-    return None if np.isnan(found) else found
-
-
-def _by_brief(rows: NDArray[np.int64], values: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Mean of the usable ads of each brief [B], 0 where there is none."""
-    sums = np.bincount(rows, values, minlength=len(counts)).astype(np.float64)
-    means: Floats = sums / np.maximum(counts, 1)
-    return means
 
 
 def _gain(
@@ -225,8 +213,8 @@ def _texts(
     return TextMeasures(
         usable=sum(not one[3] for one in every) / max(len(every), 1),
         reasons=dict(Counter(one[3] for one in every if one[3])),
-        distinct1=_or_zero(distinct_n(answers, 1)),
-        distinct2=_or_zero(distinct_n(answers, 2)),
+        distinct1=float(np.nan_to_num(distinct_n(answers, 1))),
+        distinct2=float(np.nan_to_num(distinct_n(answers, 2))),
         copied=_mean([filters.index.share(one) for one in answers]),
         grounded=_mean(grounded),
         delivered=_mean(kept or [1.0]),
@@ -238,11 +226,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def _or_zero(share: float) -> float:
-    return 0.0 if np.isnan(share) else share
-
-
-_RUN = 3
+_RUN, _ALIKE = 3, 0.5
 
 
 @dataclass(frozen=True)
@@ -278,13 +262,12 @@ def kept_of(
     scores: Sequence[Sequence[float | None]],
     *,
     share: float,
-    alike: float = 0.5,
 ) -> tuple[KeptAd, ...]:
     """What is tuned on, the largest lift first.
 
     reasons, scores: of each text of each brief; a text with a reason is out. share: of the briefs,
-    those with the largest lift. alike: most share of the runs of three words of an ad that stand
-    in those kept before it. A brief with one usable ad has no lift to tell, and keeps none.
+    those with the largest lift. A brief with one usable ad has no lift to tell, and keeps none; an
+    ad of whose runs of three words more than half stand in those kept before it is passed over.
     """
     best: list[KeptAd] = []
     for ads, why, values in zip(written, reasons, scores, strict=True):
@@ -300,17 +283,12 @@ def kept_of(
         answer = answer_of(record_of(ads.texts[at], ads.brief), ads.brief.kind)
         best.append(KeptAd(ads.brief, answer, top, top - mean))
     best.sort(key=lambda one: -one.lift)
-    return _apart(best[: round(share * len(written))], alike)
-
-
-def _apart(kept: Sequence[KeptAd], alike: float) -> tuple[KeptAd, ...]:
-    """Those that are not mostly made of runs of the ones before."""
     seen: set[tuple[str, ...]] = set()
     found = []
-    for one in kept:
+    for one in best[: round(share * len(written))]:
         words = words_of(one.answer)
         runs = ngrams(words, min(_RUN, len(words)))
-        if sum(run in seen for run in runs) <= alike * len(runs):
+        if sum(run in seen for run in runs) <= _ALIKE * len(runs):
             seen.update(runs)
             found.append(one)
     return tuple(found)
@@ -379,19 +357,15 @@ class CostLedger:
         return tuple(replace(one) for one in self._steps)
 
     @property
-    def total(self) -> StepCost:
-        """All steps together."""
-        return _sum("all", self._steps)
-
-    def of_round(self, at: int) -> StepCost:
-        """The steps of one round together."""
-        return replace(_sum("all", [one for one in self._steps if one.round == at]), round=at)
+    def tokens(self) -> int:
+        """Of all steps."""
+        return sum(one.tokens for one in self._steps)
 
     def spent(self) -> bool:
         """Whether no further step may begin."""
         budget, minutes = self._budget, (self._clock.monotonic() - self._start) / 60
         return bool(budget.minutes and minutes >= budget.minutes) or bool(
-            budget.tokens and self.total.tokens >= budget.tokens
+            budget.tokens and self.tokens >= budget.tokens
         )
 
     @contextmanager
@@ -405,14 +379,6 @@ class CostLedger:
             cost.cpu_seconds = round(_cpu_seconds() - before, 3)
             if cost.tokens or cost.judged or cost.cpu_seconds >= _LEAST:
                 append_rows(self._path, [asdict(cost)])
-
-
-def _sum(name: str, steps: list[StepCost]) -> StepCost:
-    total = StepCost(-1, name)
-    for one in steps:
-        total.add(read=one.read, written=one.written, tuned=one.tuned, judged=one.judged)
-        total.cpu_seconds += one.cpu_seconds
-    return total
 
 
 def _cpu_seconds() -> float:

@@ -21,7 +21,7 @@ What a run would do and roughly what it would cost, without a model.
     print(plan_seed(config, data).text())
 
 Tokens are taken as four characters each, which holds for English within a fifth. Paces are CPU-
-seconds of one thread on a quiet processor with SmolLM2-135M; pass your own for other models.
+seconds of one thread on a quiet processor with SmolLM2-135M.
 
 The settings of a run of SEED, beside its model, its judges and its data.
 """
@@ -31,11 +31,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from adwright.core.config import settings
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.config import Count, Ge, Le, Natural, NotNegative, Positive, settings
+from adwright.core.errors import DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import duration
 from adwright.creative.records.ad_record import AdRecord
@@ -126,8 +127,12 @@ class SeedData:
     @property
     def digest(self) -> str:
         """Hash of all that a run depends on."""
-        ads = [[_told(ad.brief), ad.answer, ad.score, ad.source] for ad in self.ads]
-        return content_hash([ads, [_told(brief) for brief in self.briefs]])
+
+        def told(brief: AdBrief) -> list[object]:
+            return [brief.id, brief.kind, brief.held_by, list(brief.known), brief.seconds]
+
+        ads = [[told(ad.brief), ad.answer, ad.score, ad.source] for ad in self.ads]
+        return content_hash([ads, [told(brief) for brief in self.briefs]])
 
 
 def known_ads(
@@ -160,8 +165,7 @@ def known_ads(
     return tuple(found.values())
 
 
-def _told(brief: AdBrief) -> list[object]:
-    return [brief.id, brief.kind, brief.held_by, list(brief.known), brief.seconds]
+Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 
 
 @settings
@@ -169,12 +173,8 @@ class SeedBudget:
     """After which a run stops, to be gone on with; 0 for none. minutes: of this call, by the clock.
     tokens: read, written and tuned on, of all calls."""
 
-    minutes: float = 0.0
-    tokens: int = 0
-
-    def __post_init__(self) -> None:
-        if self.minutes < 0 or self.tokens < 0:
-            raise ConfigError("a budget is not below 0", where=f"{self.minutes}, {self.tokens}")
+    minutes: NotNegative = 0.0
+    tokens: Natural = 0
 
 
 @settings
@@ -195,37 +195,30 @@ class SeedConfig:
     Raises ConfigError for numbers out of range.
     """
 
-    rounds: int = 3
-    samples: int = 6
-    briefs: int = 0
-    keep: float = 0.5
-    pool: float = 0.25
-    pool_most: int = 2000
-    rows: int = 0
+    rounds: Count = 3
+    samples: Count = 6
+    briefs: Natural = 0
+    keep: Share = 0.5
+    pool: Share = 0.25
+    pool_most: Natural = 2000
+    rows: Natural = 0
     watch: float = 0.1
     held: float = 0.25
-    watch_most: int = 100
-    held_most: int = 200
-    measured: int = 4
-    patience: int = 2
+    watch_most: Natural = 100
+    held_most: Natural = 200
+    measured: Count = 4
+    patience: Count = 2
     gain: float = 0.0
-    temperature: float = 0.9
+    temperature: Positive = 0.9
     top_p: float = 0.95
-    tokens: int = 48
-    batch: int = 8
-    draws: int = 1000
-    seed: int = 0
+    tokens: Count = 48
+    batch: Count = 8
+    draws: Count = 1000
+    seed: Natural = 0
     filters: AdFilterConfig = field(default_factory=AdFilterConfig)
     budget: SeedBudget = field(default_factory=SeedBudget)
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "samples", "measured", "patience", "batch", "draws", "tokens"):
-            self._require(name, getattr(self, name) >= 1, "is at least 1")
-        for name in ("briefs", "pool_most", "rows", "watch_most", "held_most", "seed"):
-            self._require(name, getattr(self, name) >= 0, "is not below 0")
-        for name in ("keep", "pool"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "is a share")
-        self._require("temperature", self.temperature > 0, "is above 0, or all samples were one")
         part_of("", watch=self.watch, held=self.held)
         self.generation()
 
@@ -234,10 +227,6 @@ class SeedConfig:
         return GenerationConfig(
             max_tokens=self.tokens, temperature=self.temperature, top_p=self.top_p, seed=seed
         )
-
-    def _require(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            raise ConfigError(f"{name} {what}", where=f"{name} {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -267,13 +256,19 @@ def run_parts(data: SeedData, config: SeedConfig) -> RunParts:
     def part(brief: AdBrief) -> str:
         return part_of(brief.held_by, watch=config.watch, held=config.held, seed=config.seed)
 
-    judged = data.labelled or data.pool
+    def some(name: str, most: int) -> tuple[KnownAd, ...]:
+        """Measured ads of a part, if any: at most so many, by the hashes of their ids, in order."""
+        ads = [ad for ad in data.labelled or data.pool if part(ad.brief) == name]
+        place = [hashlib.sha256(f"{config.seed}:{ad.brief.id}".encode()).digest() for ad in ads]
+        rows = sorted(range(len(ads)), key=place.__getitem__)
+        return tuple(ads[row] for row in sorted(rows[: most or None]))
+
     found = RunParts(
         labelled=tuple(ad for ad in data.labelled if part(ad.brief) == "train"),
         pool=tuple(ad for ad in data.pool if part(ad.brief) == "train"),
         briefs=tuple(one for one in data.every_brief if part(one) == "train"),
-        watch=_some([ad for ad in judged if part(ad.brief) == "watch"], config.watch_most, config),
-        held=_some([ad for ad in judged if part(ad.brief) == "held"], config.held_most, config),
+        watch=some("watch", config.watch_most),
+        held=some("held", config.held_most),
     )
     for name, those in (
         ("to learn from", (*found.labelled, *found.pool)),
@@ -288,78 +283,49 @@ def run_parts(data: SeedData, config: SeedConfig) -> RunParts:
     return found
 
 
-def _some(ads: Sequence[KnownAd], most: int, config: SeedConfig) -> tuple[KnownAd, ...]:
-    """At most so many, chosen by the hashes of their ids, in order."""
-    if not most or len(ads) <= most:
-        return tuple(ads)
-    rows = sorted(range(len(ads)), key=lambda row: _place(ads[row].brief.id, config.seed))
-    return tuple(ads[row] for row in sorted(rows[:most]))
-
-
-def _place(id: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{id}".encode()).digest()
-
-
-_CHARACTERS = 4
-#: Tokens of the chat template around a prompt and its answer.
-_TEMPLATE = 30
-#: Of the tokens that an answer may have, what it has where no ad tells.
-_USUAL_ANSWER = 0.5
-
-
-@settings
-class SeedPaces:
-    """What one CPU-second does: tokens of training, of prompts that are read, of answers; ads that
-    a judge looks at."""
-
-    tuned: float = 130.0
-    read: float = 600.0
-    written: float = 80.0
-    judged: float = 100.0
-
-    def __post_init__(self) -> None:
-        if min(self.tuned, self.read, self.written, self.judged) <= 0:
-            raise ConfigError("a pace is above 0", where=str(self))
+#: What one CPU-second does: tokens of training, of prompts that are read, of answers; ads judged.
+_PACES = {"tuned": 130.0, "read": 600.0, "written": 80.0, "judged": 100.0}
+#: Characters of a token; tokens of the chat template around a prompt and its answer; of the tokens
+#: that an answer may have, what it has where no ad tells.
+_CHARACTERS, _TEMPLATE, _USUAL_ANSWER = 4, 30, 0.5
 
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """labelled, pool, watched, held: ads of each part. briefs: that a round writes for. ads: that
-    it writes. rows: tuned on in each round, at most. tuned, read, written: tokens of the whole run,
-    about. judged: ads. seconds: of CPU, about."""
+    """What a run would do. briefs: that a round writes for, `ads` in all. rows: tuned on in each
+    round, at most. work: of the whole run, about: tokens "tuned" on, "read" and "written", and ads
+    "judged"."""
 
-    labelled: int
-    pool: int
-    watched: int
-    held: int
+    parts: RunParts
     briefs: int
     ads: int
     rows: tuple[int, ...]
-    tuned: int
-    read: int
-    written: int
-    judged: int
-    seconds: float
+    work: dict[str, int]
+
+    @property
+    def seconds(self) -> float:
+        """Of CPU, about."""
+        return sum(count / _PACES[name] for name, count in self.work.items())
 
     def text(self) -> str:
         """A line each."""
-        rounds = ", ".join(f"{rows:,}" for rows in self.rows)
+        parts, work = self.parts, self.work
+        learned = f"{len(parts.labelled):,} labelled ads and the best of {len(parts.pool):,} others"
         return "\n".join(
             (
-                f"learn from {self.labelled:,} labelled ads and the best of {self.pool:,} others",
+                f"learn from {learned}",
                 f"each round: {self.ads:,} ads for {self.briefs:,} briefs",
-                f"rows tuned on, by round from 0: {rounds}",
-                f"watched {self.watched:,} briefs, held out {self.held:,}",
-                f"tokens, about: {self.tuned:,} tuned on, {self.read:,} read, "
-                f"{self.written:,} written; {self.judged:,} ads judged",
+                f"rows tuned on, by round from 0: {', '.join(f'{rows:,}' for rows in self.rows)}",
+                f"watched {len(parts.watch):,} briefs, held out {len(parts.held):,}",
+                f"tokens, about: {work['tuned']:,} tuned on, {work['read']:,} read, "
+                f"{work['written']:,} written; {work['judged']:,} ads judged",
                 f"about {duration(self.seconds)} of CPU; nothing was done yet",
             )
         )
 
 
-def plan_seed(config: SeedConfig, data: SeedData, paces: SeedPaces | None = None) -> SeedPlan:
+def plan_seed(config: SeedConfig, data: SeedData) -> SeedPlan:
     """Count what all rounds do. Raises as `run_parts`."""
-    paces = SeedPaces() if paces is None else paces
     parts = run_parts(data, config)
     pool = round(config.pool * len(parts.pool))
     pool = min(pool, config.pool_most or pool)
@@ -368,43 +334,17 @@ def plan_seed(config: SeedConfig, data: SeedData, paces: SeedPaces | None = None
     first, later = len(parts.labelled) + pool, round(len(parts.labelled) / 2) + pool
     rows = [first] + [later + at * kept for at in range(1, config.rounds + 1)]
     rows = [min(one, config.rows or one) for one in rows]
-    prompt = _mean([_prompt(brief) for brief in parts.briefs])
-    answer = _answer(parts, config)
+    letters = [sum(len(turn.content) for turn in brief.messages()) for brief in parts.briefs]
+    prompt = _TEMPLATE + float(np.mean(letters or [0])) / _CHARACTERS
+    answers = [len(ad.answer) / _CHARACTERS for ad in parts.labelled or parts.pool]
+    answer = min(float(np.mean(answers or [_USUAL_ANSWER * config.tokens])), config.tokens)
     sampled = config.rounds * briefs * config.samples
-    measured = config.measured * ((config.rounds + 1) * len(parts.watch) + 2 * len(parts.held))
-    calls = config.rounds * briefs + (config.rounds + 1) * len(parts.watch) + 2 * len(parts.held)
-    tuned = round(sum(rows) * (prompt + answer))
-    read, written = round(calls * prompt), round((sampled + measured) * answer)
-    judged = len(parts.pool) + sampled + 2 * measured
-    seconds = (
-        tuned / paces.tuned + read / paces.read + written / paces.written + judged / paces.judged
-    )
-    return SeedPlan(
-        len(parts.labelled),
-        len(parts.pool),
-        len(parts.watch),
-        len(parts.held),
-        briefs,
-        briefs * config.samples,
-        tuple(rows),
-        tuned,
-        read,
-        written,
-        judged,
-        seconds,
-    )
-
-
-def _prompt(brief: AdBrief) -> float:
-    return _TEMPLATE + sum(len(turn.content) for turn in brief.messages()) / _CHARACTERS
-
-
-def _answer(parts: RunParts, config: SeedConfig) -> float:
-    """Mean tokens of an answer, no more than may be written."""
-    ads: Sequence[KnownAd] = parts.labelled or parts.pool
-    mean = _mean([len(ad.answer) / _CHARACTERS for ad in ads])
-    return min(mean, config.tokens) if ads else _USUAL_ANSWER * config.tokens
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+    calls = (config.rounds + 1) * len(parts.watch) + 2 * len(parts.held)
+    measured = config.measured * calls
+    work = {
+        "tuned": round(sum(rows) * (prompt + answer)),
+        "read": round((config.rounds * briefs + calls) * prompt),
+        "written": round((sampled + measured) * answer),
+        "judged": len(parts.pool) + sampled + 2 * measured,
+    }
+    return SeedPlan(parts, briefs, briefs * config.samples, tuple(rows), work)

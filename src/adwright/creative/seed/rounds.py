@@ -24,7 +24,7 @@ A run goes on where it was killed, by the same call: see `round_files`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,16 @@ from adwright.creative.seed.measures import (
 )
 from adwright.creative.seed.pool import KnownAd, SeedConfig, SeedData, run_parts
 from adwright.creative.seed.report import RoundResult, SeedEnd, SeedReport, write_report
-from adwright.creative.seed.round_files import DAMAGED, read_json, write_json
 from adwright.creative.seed.texts import AdBrief, AdFilters, CopyIndex, record_of, said_in
-from adwright.creative.seed.writer import SeedWriter, WriterRow, WrittenAds, write_ads
+from adwright.creative.seed.writer import (
+    DAMAGED,
+    TunedWriter,
+    WriterRow,
+    WrittenAds,
+    read_json,
+    write_ads,
+    write_json,
+)
 from adwright.lm.engine.generation import Usage
 
 #: Further rows of the first tuning, made of the ads that may be learned from: see `recall_rows`.
@@ -72,7 +79,7 @@ _APART = 1_000_003
 def run_seed(
     config: SeedConfig,
     data: SeedData,
-    writer: SeedWriter,
+    writer: TunedWriter,
     own: AdJudge,
     second: AdJudge,
     out: str | Path,
@@ -97,37 +104,33 @@ def run_seed(
         )
     place = Path(out)
     with locked(place / ".lock"):
-        run = _SeedRun(config, data, writer, own, second, place, also, clock or SystemClock())
-        return run.go()
+        return _SeedRun(config, data, writer, own, second, place, also, clock or SystemClock()).go()
 
 
+@dataclass
 class _SeedRun:
     """One call of `run_seed`."""
 
-    def __init__(
-        self,
-        config: SeedConfig,
-        data: SeedData,
-        writer: SeedWriter,
-        own: AdJudge,
-        second: AdJudge,
-        out: Path,
-        also: AlsoRows | None,
-        clock: Clock,
-    ) -> None:
-        self._config, self._writer, self._out = config, writer, out
-        self._own, self._second, self._also = own, second, also
-        self._parts = run_parts(data, config)
-        read = [
-            said_in(ad.record, ad.brief.kind) for ad in (*self._parts.labelled, *self._parts.pool)
-        ]
-        brands = sorted({ad.brief.brand for ad in data.ads if ad.brief.brand})
-        index = CopyIndex(read, n=config.filters.run)
-        self._filters = AdFilters(config.filters, index, brands=brands)
-        self._require_same(data)
-        if not (out / "read.json").exists():
-            write_json(out / "read.json", {"texts": read, "brands": brands})
-        self._ledger = CostLedger(out / "costs.jsonl", config.budget, clock)
+    config: SeedConfig
+    data: SeedData
+    writer: TunedWriter
+    own: AdJudge
+    second: AdJudge
+    out: Path
+    also: AlsoRows | None
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self._parts = run_parts(self.data, self.config)
+        ads = (*self._parts.labelled, *self._parts.pool)
+        read = [said_in(ad.record, ad.brief.kind) for ad in ads]
+        brands = sorted({ad.brief.brand for ad in self.data.ads if ad.brief.brand})
+        index = CopyIndex(read, n=self.config.filters.run)
+        self._filters = AdFilters(self.config.filters, index, brands=brands)
+        self._require_same()
+        if not (self.out / "read.json").exists():
+            write_json(self.out / "read.json", {"texts": read, "brands": brands})
+        self._ledger = CostLedger(self.out / "costs.jsonl", self.config.budget, self.clock)
         self._pool: tuple[KnownAd, ...] = ()
 
     def go(self) -> SeedReport:
@@ -136,14 +139,15 @@ class _SeedRun:
         end: SeedEnd = "budget"
         if self._annotate():
             end = "rounds"
-            for at in range(self._config.rounds + 1):
+            for at in range(self.config.rounds + 1):
                 result = self._round(at)
                 if result is None:
                     end = "budget"
                     break
                 found.append(result)
                 say(result.line())
-                if self._stops(found):
+                goals = [one.measured.goal for one in found]
+                if should_stop(goals, patience=self.config.patience, gain=self.config.gain):
                     end = "stopped"
                     break
         chosen = best_round([one.measured.goal for one in found]) if found else 0
@@ -159,9 +163,9 @@ class _SeedRun:
             after=after,
             costs=self._ledger.steps,
             about=self._about(),
-            draws=self._config.draws,
+            draws=self.config.draws,
         )
-        write_report(report, self._out, samples=self._samples(report))
+        write_report(report, self.out, samples=self._samples(report))
         return report
 
     def _samples(self, report: SeedReport) -> list[tuple[str, str, str]]:
@@ -170,7 +174,7 @@ class _SeedRun:
             return []
         name = f"held-{'after' if report.chosen else 'before'}-{report.chosen}.jsonl"
         shown = []
-        for ad, row in zip(self._parts.held, read_rows(self._out / name, dict), strict=False):
+        for ad, row in zip(self._parts.held, read_rows(self.out / name, dict), strict=False):
             why = self._filters.reasons(row["texts"], ad.brief, cut=row["cut"])
             good = [text for text, reason in zip(row["texts"], why, strict=True) if not reason]
             written = record_of(good[0], ad.brief) if good else None
@@ -178,19 +182,15 @@ class _SeedRun:
             shown.append(("; ".join(ad.brief.known), said_in(ad.record, ad.brief.kind), text))
         return shown[:_SHOWN]
 
-    def _stops(self, found: Sequence[RoundResult]) -> bool:
-        goals = [one.measured.goal for one in found]
-        return should_stop(goals, patience=self._config.patience, gain=self._config.gain)
-
     def _annotate(self) -> bool:
         """Score the ads that nobody measured, and choose the best; whether the budget sufficed.
 
         Only those that a written ad may be like: from others a writer learns to claim what no brief
         tells.
         """
-        plain = AdFilters(self._config.filters, CopyIndex([]), brands=self._filters.brands)
+        plain = AdFilters(self.config.filters, CopyIndex([]), brands=self._filters.brands)
         ads = [ad for ad in self._parts.pool if not plain.reason(ad.answer, ad.brief)]
-        path = self._out / "pool.jsonl"
+        path = self.out / "pool.jsonl"
         found = read_rows(path, dict, hint=DAMAGED)
         done = len(found) // _CHUNK * _CHUNK
         if len(found) < len(ads):
@@ -202,19 +202,18 @@ class _SeedRun:
                         return False
                     some = ads[start : start + _CHUNK]
                     with self._ledger.step(0, "annotate") as cost:
-                        values, _ = judged(self._own, [ad.judged for ad in some])
+                        values, _ = judged(self.own, [ad.judged for ad in some])
                         cost.add(judged=len(some))
                     rows = zip(some, values.tolist(), strict=True)
                     append_rows(path, [{"ad": ad.brief.id, "score": value} for ad, value in rows])
                     bar.advance(len(some))
         scores = read_rows(path, itemgetter("score"))
-        asked = self._config
-        self._pool = best_of(ads, scores, share=asked.pool, most=asked.pool_most)
+        self._pool = best_of(ads, scores, share=self.config.pool, most=self.config.pool_most)
         return True
 
     def _round(self, at: int) -> RoundResult | None:
         """One round, or what is left of it; None where the budget is spent."""
-        folder = self._out / f"round-{at}"
+        folder = self.out / f"round-{at}"
         told = read_json(folder / "round.json")
         if told is not None:
             return from_jsonable(RoundResult, told)
@@ -225,12 +224,12 @@ class _SeedRun:
         rows = self._rows(at)
         say(f"round {at}: tune on {len(rows):,} rows")
         with self._ledger.step(at, "tune") as cost:
-            tuned = self._writer.tune(rows, folder / "writer", seed=self._config.seed + at)
+            tuned = self.writer.tune(rows, folder / "writer", seed=self.config.seed + at)
             cost.add(tuned=tuned.tokens)
-        measured = self._measured(at, self._parts.watch, folder / "watch.jsonl", at)
+        measured = self._measured(at, self._parts.watch, folder / "watch.jsonl")
         if measured is None:
             return None
-        sampled = len(self._parts.briefs_of(at, self._config)) if at else 0
+        sampled = len(self._parts.briefs_of(at, self.config)) if at else 0
         kept = len(read_json(folder / "kept.json")["ads"]) if at else 0
         result = RoundResult(at, measured, sampled, kept, len(rows), tuned)
         write_json(folder / "round.json", asdict(result))
@@ -240,18 +239,18 @@ class _SeedRun:
         """Write for the briefs of a round, and keep the best; whether the budget sufficed."""
         if (folder / "kept.json").is_file():
             return True
-        briefs = self._parts.briefs_of(at, self._config)
-        written = self._write(at, at - 1, briefs, folder / "samples.jsonl", self._config.samples)
+        briefs = self._parts.briefs_of(at, self.config)
+        written = self._write(at, at - 1, briefs, folder / "samples.jsonl", self.config.samples)
         if written is None:
             return False
         told = read_json(folder / "scores.json")
         if told is None:
             with self._ledger.step(at, "score") as cost:
-                found = scored(written, self._own, self._filters)
+                found = scored(written, self.own, self._filters)
                 cost.add(judged=sum(one is not None for row in found.scores for one in row))
             told = asdict(found)
             write_json(folder / "scores.json", told)
-        kept = kept_of(written, told["reasons"], told["scores"], share=self._config.keep)
+        kept = kept_of(written, told["reasons"], told["scores"], share=self.config.keep)
         values = [
             {"brief": one.brief.id, "answer": one.answer, "score": one.score, "lift": one.lift}
             for one in kept
@@ -265,23 +264,26 @@ class _SeedRun:
         if at:
             scores = [ad.score or 0.0 for ad in labelled]
             labelled = best_of(labelled, scores, share=_BETTER)
-        known = [_row_of(ad) for ad in (*labelled, *self._pool)]
+        known = [
+            WriterRow(ad.brief.messages(), ad.answer, ad.brief.held_by, ad.source)
+            for ad in (*labelled, *self._pool)
+        ]
         kept = [row for one in range(at, 0, -1) for row in self._kept_rows(one)]
-        most = self._config.rows
+        most = self.config.rows
         if most and len(kept) + len(known) > most:
-            order = np.random.default_rng([self._config.seed, at]).permutation(len(known))
+            order = np.random.default_rng([self.config.seed, at]).permutation(len(known))
             known = [known[place] for place in order]
         different = {(row.messages, row.answer): row for row in (*kept, *known)}
         rows = list(different.values())[: most or None]
-        if self._also is not None and not at:
-            rows += self._also(self._parts.labelled)
+        if self.also is not None and not at:
+            rows += self.also(self._parts.labelled)
         if not rows:
             raise DataError("a round kept nothing to tune on", hint="loosen the filters")
         return rows
 
     def _kept_rows(self, at: int) -> list[WriterRow]:
         briefs = {brief.id: brief for brief in self._parts.briefs}
-        kept = read_json(self._out / f"round-{at}" / "kept.json")["ads"]
+        kept = read_json(self.out / f"round-{at}" / "kept.json")["ads"]
         return [
             WriterRow(
                 briefs[one["brief"]].messages(),
@@ -294,20 +296,18 @@ class _SeedRun:
 
     def _held(self, at: int, name: str) -> Measured | None:
         """Both judges on the held-out briefs, for which nobody wrote before."""
-        measured = read_json(self._out / f"held-{name}.json")
+        measured = read_json(self.out / f"held-{name}.json")
         if measured is not None and measured["at"] == at:
             return from_jsonable(Measured, measured)
-        path = self._out / f"held-{name}-{at}.jsonl"
-        found = self._measured(at, self._parts.held, path, at)
+        path = self.out / f"held-{name}-{at}.jsonl"
+        found = self._measured(at, self._parts.held, path)
         if found is not None:
-            write_json(self._out / f"held-{name}.json", asdict(found))
+            write_json(self.out / f"held-{name}.json", asdict(found))
         return found
 
-    def _measured(
-        self, at: int, originals: Sequence[KnownAd], path: Path, writer: int
-    ) -> Measured | None:
+    def _measured(self, at: int, originals: Sequence[KnownAd], path: Path) -> Measured | None:
         briefs = [ad.brief for ad in originals]
-        written = self._write(at, writer, briefs, path, self._config.measured)
+        written = self._write(at, at, briefs, path, self.config.measured)
         if written is None:
             return None
         with self._ledger.step(at, "measure") as cost:
@@ -315,18 +315,18 @@ class _SeedRun:
             return measure(
                 written,
                 originals,
-                self._own,
-                self._second,
+                self.own,
+                self.second,
                 self._filters,
                 at=at,
-                draws=self._config.draws,
-                seed=self._config.seed,
+                draws=self.config.draws,
+                seed=self.config.seed,
             )
 
     def _write(
         self, at: int, writer: int, briefs: Sequence[AdBrief], path: Path, samples: int
     ) -> tuple[WrittenAds, ...] | None:
-        folder = self._out / f"round-{writer}" / "writer"
+        folder = self.out / f"round-{writer}" / "writer"
         with self._ledger.step(at, f"write {path.stem}") as cost:
 
             def told(usage: Usage) -> None:
@@ -335,11 +335,11 @@ class _SeedRun:
 
             return write_ads(
                 briefs,
-                lambda: self._writer.opened(folder),
-                self._config,
+                lambda: self.writer.opened(folder),
+                self.config,
                 path,
                 samples=samples,
-                seed=self._config.seed + _APART * (at + 1),
+                seed=self.config.seed + _APART * (at + 1),
                 label=f"round {at}: {path.stem}",
                 told=told,
                 spent=self._ledger.spent,
@@ -354,20 +354,20 @@ class _SeedRun:
             "watched": len(parts.watch),
             "held out": len(parts.held),
         }
-        names = {"writer": self._writer.name, "own": self._own.name, "second": self._second.name}
-        return {**names, "ads": sizes, "config": to_jsonable(self._config)}
+        names = {"writer": self.writer.name, "own": self.own.name, "second": self.second.name}
+        return {**names, "ads": sizes, "config": to_jsonable(self.config)}
 
-    def _require_same(self, data: SeedData) -> None:
+    def _require_same(self) -> None:
         """Write down what is asked for, or refuse to go on with something else."""
-        settings = {k: v for k, v in to_jsonable(self._config).items() if k not in _LATER}
+        settings = {k: v for k, v in to_jsonable(self.config).items() if k not in _LATER}
         asked = {
             **settings,
-            "writer": self._writer.name,
-            "own": self._own.name,
-            "second": self._second.name,
-            "data_hash": data.digest,
+            "writer": self.writer.name,
+            "own": self.own.name,
+            "second": self.second.name,
+            "data_hash": self.data.digest,
         }
-        path = self._out / "seed.json"
+        path = self.out / "seed.json"
         before = read_json(path)
         if before is None:
             write_json(path, asked)
@@ -379,7 +379,3 @@ class _SeedRun:
                 where=str(path),
                 hint="give the same settings and data, or name another folder",
             )
-
-
-def _row_of(ad: KnownAd) -> WriterRow:
-    return WriterRow(ad.brief.messages(), ad.answer, ad.brief.held_by, ad.source)

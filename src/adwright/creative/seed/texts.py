@@ -40,7 +40,18 @@ Which of the written ads may be kept at all, and why the others may not.
 A judge of memory never saw such texts, and what it loves in them may be their faults. So what is
 cut off, too short or long, copied, repeats itself, merely says the brief again, or claims what the
 brief does not is out before a judge is asked. The reasons are looked at in the order of
-`FilterReason`, and the first one that holds is told.
+this list, and the first one that holds is told:
+
+    empty       nothing is left of it
+    cut         it had no end within the tokens
+    short, long too few or many words
+    signs       hardly a letter in it
+    repeats     words or pairs of words come again and again
+    copied      it stands in an ad that the writer read
+    echo        it says the brief again
+    ungrounded  a number, colour, claim or name that the brief does not tell
+    twice       the same brief has it already
+    unlike      the own judge knows nothing like it
 """
 
 from __future__ import annotations
@@ -49,11 +60,10 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from adwright.core.config import Ge, Le, require_count, settings
+from adwright.core.config import Count, Ge, Le, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.core.hashing import content_hash
 from adwright.creative.records.ad_record import AdRecord, read_verbalised, verbalised
 from adwright.lm.engine.generation import Message
 from adwright.metrics.text.grounding import grounded
@@ -78,6 +88,7 @@ _SUBJECT: dict[BriefKind, str] = {
     "description": "Product",
     "video": "Title",
 }
+_ONE_LINE = ("slogan", "headline")
 #: Characters of a subject and of a fact that a prompt shows.
 _SHOWN = 300
 _STEPS = 2**32
@@ -134,7 +145,11 @@ class AdBrief:
             *(("Fact", fact) for fact in self.facts),
             ("Seconds", "" if self.seconds is None else f"{self.seconds:g}"),
         ]
-        lines = [f"{name}: {_one_line(value)}" for name, value in told if value.strip()]
+        lines = []
+        for name, value in told:
+            line = " ".join(value.split())
+            if line:
+                lines.append(f"{name}: {line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}")
         return (Message("user", "\n".join((_ASKED[self.kind], *lines))),)
 
 
@@ -149,11 +164,6 @@ def part_of(group: str, *, watch: float, held: float, seed: int = 0) -> BriefPar
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     place = int.from_bytes(digest[:4], "big") / _STEPS
     return "held" if place < held else "watch" if place < held + watch else "train"
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
 #: Of a video, what its brief tells, and what a writer is not asked for.
@@ -173,17 +183,9 @@ def brief_of(record: AdRecord, kind: BriefKind, *, id: str, group: str = "") -> 
 
     Raises ValueInvalidError where the ad names no brand and no subject.
     """
-    match kind:
-        case "slogan":
-            return AdBrief(id, kind, record.brand, record.words, group=group)
-        case "headline":
-            return AdBrief(id, kind, record.brand, record.words, group=group)
-        case "description":
-            return AdBrief(id, kind, record.brand, record.title, group=group)
-        case "video":
-            return AdBrief(
-                id, kind, record.brand, record.title, seconds=record.seconds, group=group
-            )
+    subject = record.words if kind in _ONE_LINE else record.title
+    seconds = record.seconds if kind == "video" else None
+    return AdBrief(id, kind, record.brand, subject, seconds=seconds, group=group)
 
 
 def answer_of(record: AdRecord, kind: BriefKind) -> str:
@@ -207,7 +209,8 @@ def record_of(text: str, brief: AdBrief) -> AdRecord:
     """
     match brief.kind:
         case "slogan" | "headline":
-            return AdRecord(brand=brief.brand, title=_line(text))
+            lines = filter(None, map(_plain, text.splitlines()))
+            return AdRecord(brand=brief.brand, title=next(lines, ""))
         case "description":
             return AdRecord(brand=brief.brand, title=brief.subject, words=_plain(text))
         case "video":
@@ -235,13 +238,8 @@ def claimed_in(record: AdRecord, kind: BriefKind) -> str:
 
 def is_complete(record: AdRecord, kind: BriefKind) -> bool:
     """Whether an ad has all that its kind needs to be learned from."""
-    subject = record.words if kind in ("slogan", "headline") else record.title
+    subject = record.words if kind in _ONE_LINE else record.title
     return bool((record.brand.strip() or subject.strip()) and answer_of(record, kind))
-
-
-def _line(text: str) -> str:
-    lines = (_plain(line) for line in text.splitlines())
-    return next(filter(None, lines), "")
 
 
 def _plain(text: str) -> str:
@@ -253,19 +251,13 @@ def _plain(text: str) -> str:
 
 
 class CopyIndex:
-    """The references as sets of runs of words. n: words of a run. Raises ConfigError below 1."""
+    """The references as sets of runs of words. n: words of a run."""
 
     def __init__(self, references: Iterable[str], *, n: int = 4) -> None:
-        require_count("n", n)
         self.n = n
         self._words = [tuple(words_of(text)) for text in references]
         # Runs of fewer words are looked for only where a text is as short: made when asked for.
         self._runs: dict[int, set[tuple[str, ...]]] = {}
-
-    @property
-    def digest(self) -> str:
-        """Hash of the references, in any order."""
-        return content_hash(sorted({" ".join(words) for words in self._words}))
 
     def share(self, text: str) -> float:
         """Share of the words that lie in a copied run, 0 to 1; 0 for a text without words."""
@@ -273,45 +265,18 @@ class CopyIndex:
         if not words:
             return 0.0
         size = min(self.n, len(words))
-        known = self._of(size)
+        if size not in self._runs:
+            self._runs[size] = {run for one in self._words for run in ngrams(one, size)}
+        known = self._runs[size]
         copied = [False] * len(words)
         for at, run in enumerate(ngrams(words, size)):
             if run in known:
                 copied[at : at + size] = [True] * size
         return sum(copied) / len(words)
 
-    def _of(self, size: int) -> set[tuple[str, ...]]:
-        if size not in self._runs:
-            self._runs[size] = {run for words in self._words for run in ngrams(words, size)}
-        return self._runs[size]
 
-
-def echo_share(text: str, told: Iterable[str]) -> float:
-    """The largest ROUGE-L of a text with one of the texts that the brief tells, 0 to 1."""
-    return max((rouge_l(text, one) for one in told), default=0.0)
-
-
-#: empty: nothing is left of it. cut: it had no end within the tokens. short, long: too few or many
-#: words. signs: hardly a letter in it. repeats: words or pairs of words come again and again.
-#: copied: it stands in an ad that the writer read. echo: it says the brief again. ungrounded: a
-#: number, colour, claim or name that the brief does not tell. twice: the same brief has it already.
-#: unlike: the own judge knows nothing like it.
-FilterReason = Literal[
-    "empty",
-    "cut",
-    "short",
-    "long",
-    "signs",
-    "repeats",
-    "copied",
-    "echo",
-    "ungrounded",
-    "twice",
-    "unlike",
-]
 #: Words from which on a text is long.
 _LONG = 40
-REASONS: tuple[FilterReason, ...] = get_args(FilterReason)
 
 
 @settings
@@ -328,24 +293,24 @@ class AdFilterConfig:
     Raises ConfigError for numbers out of range.
     """
 
-    least_words: int = 2
+    least_words: Count = 2
     most_words: int = 40
     video_words: int = 300
     letters: Annotated[float, Ge(0), Le(1)] = 0.6
     distinct: Annotated[float, Ge(0), Le(1)] = 0.6
-    in_a_row: int = 2
+    in_a_row: Count = 2
     copied: Annotated[float, Ge(0), Le(1)] = 0.6
-    run: int = 4
+    run: Count = 4
     echo: Annotated[float, Ge(0), Le(1)] = 0.8
     ground: bool = True
     unlike: bool = True
     locale: str = "en"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least_words <= self.most_words or min(self.in_a_row, self.run) < 1:
+        if self.least_words > self.most_words:
             raise ConfigError(
-                "words and runs are counted from 1, the least before the most",
-                where=f"{self.least_words} to {self.most_words} words, {self.in_a_row}, {self.run}",
+                "the least words are no more than the most",
+                where=f"{self.least_words} to {self.most_words} words",
             )
 
 
@@ -360,26 +325,26 @@ class AdFilters:
 
     def reasons(
         self, texts: Sequence[str], brief: AdBrief, *, cut: Sequence[bool] = ()
-    ) -> list[FilterReason | Literal[""]]:
+    ) -> list[str]:
         """Of each text written for one brief why it is out, "" where it may be kept.
 
         cut: whether its tokens ran out. Of texts with the same words the first may be kept.
         """
         ends = list(cut) or [False] * len(texts)
         seen: set[tuple[str, ...]] = set()
-        found: list[FilterReason | Literal[""]] = []
+        found: list[str] = []
         for text, ended in zip(texts, ends, strict=True):
             reason = self.reason(text, brief, cut=ended)
-            words = tuple(words_of(_ad(text, brief)))
+            words = tuple(words_of(said_in(record_of(text, brief), brief.kind)))
             if not reason and words in seen:
                 reason = "twice"
             seen.add(words)
             found.append(reason)
         return found
 
-    def reason(self, text: str, brief: AdBrief, *, cut: bool = False) -> FilterReason | Literal[""]:
+    def reason(self, text: str, brief: AdBrief, *, cut: bool = False) -> str:
         """Why one text is out by itself, "" where it may be kept."""
-        asked, ad = self.config, _ad(text, brief)
+        asked, ad = self.config, said_in(record_of(text, brief), brief.kind)
         words = words_of(ad)
         if not words:
             return "empty"
@@ -388,13 +353,14 @@ class AdFilters:
         most = asked.video_words if brief.kind == "video" else asked.most_words
         if not asked.least_words <= len(words) <= most:
             return "short" if len(words) < asked.least_words else "long"
-        if _letters(ad) < asked.letters:
+        signs = "".join(ad.split())
+        if sum(sign.isalnum() for sign in signs) < asked.letters * len(signs):
             return "signs"
         if self._repeats(words):
             return "repeats"
         if self.index.share(ad) > asked.copied:
             return "copied"
-        if echo_share(ad, brief.known) > asked.echo:
+        if max((rouge_l(ad, one) for one in brief.known), default=0.0) > asked.echo:
             return "echo"
         return "ungrounded" if asked.ground and not self.grounded(text, brief) else ""
 
@@ -411,13 +377,3 @@ class AdFilters:
         if len(words) <= _LONG:
             shares.append(len(set(words)) / len(words))
         return row > self.config.in_a_row or (len(words) > 2 and min(shares) < self.config.distinct)
-
-
-def _ad(text: str, brief: AdBrief) -> str:
-    """What an answer says, without labels and form."""
-    return said_in(record_of(text, brief), brief.kind)
-
-
-def _letters(text: str) -> float:
-    signs = "".join(text.split())
-    return sum(sign.isalnum() for sign in signs) / max(len(signs), 1)

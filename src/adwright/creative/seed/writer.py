@@ -17,6 +17,26 @@ Several ads for each brief, written batch by batch into a file, so that a killed
 All samples of a brief stand in one call, so that an engine that shares beginnings reads the brief
 once. Sample s of brief b draws from `seed + b * samples + s`: a run that was killed and goes on
 asks for the same batches with the same seeds.
+
+The files of a run, each whole or not at all, so that a process may be killed anywhere.
+
+    OUT/
+      seed.json            what the run was asked for, and hashes of its data
+      read.json            what the writer reads, for filters; brands
+      pool.jsonl           the own judge's view of the ads without a score
+      round-0/             the seed model; round-1/ and so on the same, with what was written first
+        samples.jsonl      what the writer of the round before wrote, a line a brief
+        scores.json        reasons of the filters and scores of the own judge
+        kept.json          which of them are tuned on
+        writer/            the tuning: rows, run, adapter, report
+        watch.jsonl        what the new writer writes for the watched briefs
+        round.json         what both judges say of that; the round is done
+      held-before-0.jsonl, held-after-N.jsonl  what is written for the held-out briefs at the end
+      held-before.json, held-after.json        what both judges say of that
+      costs.jsonl          what each step took
+      report.json, report.html
+
+A file of lines grows by whole batches, see `adwright.core.journal`.
 """
 
 from __future__ import annotations
@@ -27,7 +47,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import Count, settings
@@ -35,7 +55,6 @@ from adwright.core.errors import DataError, MissingExtraError, ResumeError
 from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress
 from adwright.creative.seed.pool import SeedConfig
-from adwright.creative.seed.round_files import DAMAGED
 from adwright.creative.seed.texts import AdBrief
 from adwright.lm.engine.generation import LanguageModel, Message, Usage
 from adwright.lm.engine.weights import SMOLLM2
@@ -43,6 +62,28 @@ from adwright.lm.open_model import LmSpec, open_lm
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuneRun
+
+
+#: What to do about a file of a run that cannot be read.
+DAMAGED = "remove its round, and give the same command again"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON. Raises ResourceError where the disk is full."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    atomic_write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file; None where there is none. Raises ResumeError where it is no JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            f"a file of the run cannot be read: {error}", where=str(path), hint=DAMAGED
+        ) from error
 
 
 _ROWS, _REPORT = "rows.jsonl", "report.json"
@@ -75,24 +116,6 @@ class TuneCost:
     cpu_seconds: float
     loss: float | None = None
     before: float | None = None
-
-
-class SeedWriter(Protocol):
-    """What is tuned and writes. name: of the model and how it is tuned, for the record."""
-
-    @property
-    def name(self) -> str:
-        """See the class."""
-        ...
-
-    def tune(self, rows: Sequence[WriterRow], folder: Path, *, seed: int) -> TuneCost:
-        """Tune on rows and keep the result in `folder`; go on where an earlier call was killed,
-        and do nothing where it had ended."""
-        ...
-
-    def opened(self, folder: Path) -> AbstractContextManager[LanguageModel]:
-        """The writer that `tune` left in `folder`."""
-        ...
 
 
 @settings
@@ -133,7 +156,8 @@ class TunedWriter:
         return f"{self.model}, {self.method} ({told})"
 
     def tune(self, rows: Sequence[WriterRow], folder: Path, *, seed: int) -> TuneCost:
-        """See `SeedWriter`. Raises DataError without rows, and as `run_tuning`."""
+        """Tune on rows and keep the result in `folder`; go on where an earlier call was killed, and
+        do nothing where it had ended. Raises DataError without rows, and as `run_tuning`."""
         if not rows:
             raise DataError("there are no rows to tune on", hint="keep more, or add ads")
         if (folder / _REPORT).is_file():
@@ -181,7 +205,8 @@ class TunedWriter:
 
     @contextmanager
     def opened(self, folder: Path) -> Iterator[LanguageModel]:
-        """See `SeedWriter`. Raises AssetError and ArtifactError where there is no such writer."""
+        """The writer that `tune` left in `folder`. Raises AssetError and ArtifactError where there
+        is none."""
         spec = LmSpec(
             self.model,
             "paged",
