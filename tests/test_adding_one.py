@@ -120,16 +120,20 @@ epochs = 1
 learning_rate = 0.01
 """
 SEQUENCE_USE = """
+from dataclasses import replace
+from pathlib import Path
 from adwright.core.errors import ConfigError
-from adwright.data.sequences.from_events import read_event_file
 from adwright.models.sequential.mean import MeanSequence
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.export import export_sequence
 from adwright.training.sequential.ranks import rank_next
+from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences
 artifact = SequenceArtifact.load("runs/mean/model")
 assert type(artifact.model) is MeanSequence
+data = open_sequences(SequenceDataConfig("events", Path("events.csv")))
 unseen = artifact.report.protocol.seen_items == "removed"
-ranks = rank_next(artifact.model, read_event_file("events.csv"), "test", unseen=unseen).ranks
+sequences = replace(data.sequences, train_ends=None)
+ranks = rank_next(artifact.model, sequences, "test", unseen=unseen).ranks
 assert len(ranks.ranks) == artifact.report.rows
 assert artifact.vectors.shape == (len(artifact.ids) + 1, 8 + artifact.model.config.popularity)
 try:

@@ -21,6 +21,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "build_visits": ("data.tasks.next_basket:build_visits", "data.next_basket:build_visits"),
     "sequences_of_table": (
+        "benchmarks.sequential.sequence_files:sequences_of_table",
         "data.sequences.datasets:sequences_of_table",
         "data.sequence_sets:sequences_of_table",
     ),
@@ -150,11 +151,12 @@ def by_name(key: str) -> Any:
     """What stands under `key` in the tables, in whichever layout is importable."""
     places = (NAMES | MORE_NAMES)[key]
     for path in places:
-        module, _, name = f"adwright.{path}".partition(":")
+        whole = path if path.startswith("benchmarks.") else f"adwright.{path}"
+        module, _, name = whole.partition(":")
         try:
             found = getattr(import_module(module), name, None)
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("adwright"):
+        except ImportError as error:
+            if not (error.name or "").startswith(("adwright", "benchmarks")):
                 raise
             continue
         if found is not None:

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.sequences.pasts import Pasts
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
@@ -31,6 +30,7 @@ from adwright.training.sequential.run import next_log
 from adwright.training.sequential.runfile import SequenceData, SequenceDataConfig, open_sequences
 from benchmarks.common.result import ROOT, Lead, write_result
 from benchmarks.peers.environments import build
+from benchmarks.sequential.sequence_files import read_movielens_1m, read_movielens_small
 
 Row = dict[str, Any]
 RUNNER = ROOT / "benchmarks" / "peers" / "run_implicit.py"

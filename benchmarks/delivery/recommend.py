@@ -229,8 +229,9 @@ def _top(name: Ours, known: ItemSequences, data: str) -> TopItems:
 
 def sequences(data: str) -> ItemSequences:
     """The histories of everybody, whole."""
-    from adwright.data.sequences.datasets import read_movielens_1m, sequences_of_task
+    from adwright.data.sequences.datasets import sequences_of_task
     from adwright.data.tasks.next_basket_sources import build_next_item
+    from benchmarks.sequential.sequence_files import read_movielens_1m
 
     folder = Path(os.environ["ADWRIGHT_DATA"]) / data
     if data == "ml-1m":

@@ -22,7 +22,6 @@ import numpy as np
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.tasks.attributed_sequences import build_sequences_task
 from adwright.data.tasks.movielens import build_movielens_task
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
@@ -33,6 +32,7 @@ from benchmarks.peers.harness import ALLOCATOR, PeerFailedError, run_peer
 from benchmarks.ranking import _runs as runs
 from benchmarks.ranking._kept import Kept, keep_run, kept_place, read_run
 from benchmarks.ranking._peers import export_exchange, run_ours, smaller
+from benchmarks.ranking.sequences_task import build_sequences_task
 
 SIZES = {
     "embedding_dim": 16,

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user
 from adwright.models.sequential.hstu import HSTUConfig
@@ -19,6 +18,7 @@ from benchmarks.common.next_basket import by_seed, interval, means_by_seed, meth
 from benchmarks.common.result import Lead
 from benchmarks.sequential import _ml1m as ml1m
 from benchmarks.sequential._runs import Model, Values, Variant, measured
+from benchmarks.sequential.sequence_files import read_movielens_1m, read_movielens_small
 
 ML1M = (
     "ML-1M (protocol C1), by position only: 6,040 people, 3,706 films, 1,000,209 events in the "

@@ -30,13 +30,13 @@ import numpy as np
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import Ranks, hit_rate_per_user, ndcg_per_user
 from benchmarks.common.next_basket import by_seed, interval, keep, method_difference, read
 from benchmarks.common.result import RESULTS, Lead
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
+from benchmarks.sequential.sequence_files import read_movielens_1m
 
 PeerModel = Literal["hstu", "sasrec"]
 SCRATCH = cache_folder() / "bench" / "hstu_peers"

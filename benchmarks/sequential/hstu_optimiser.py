@@ -23,7 +23,6 @@ from torch.optim import AdamW, Optimizer
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import ndcg_per_user
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
@@ -39,6 +38,7 @@ from benchmarks.common.next_basket import (
     read,
 )
 from benchmarks.common.result import Lead, write_result
+from benchmarks.sequential.sequence_files import read_movielens_1m
 
 SCRATCH = cache_folder() / "bench" / "hstu_optimiser"
 SEEDS = (0, 1, 2)

@@ -29,7 +29,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.datasets import read_movielens_1m, sequences_of_task
+from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket_sources import build_next_basket
@@ -45,6 +45,7 @@ from benchmarks.common.next_basket import keep
 from benchmarks.common.result import PICTURES, write_result
 from benchmarks.sequential import _journey as journey
 from benchmarks.sequential._runs import Model, Values, build
+from benchmarks.sequential.sequence_files import read_movielens_1m
 
 SCRATCH = cache_folder() / "bench" / "hstu_scaling"
 PROTOCOL = (

@@ -92,7 +92,7 @@ def build_next_item(folder: str | Path) -> NextBasket:
     """The task of a folder with sequences.txt and item_attributes.json (Beauty, LastFM).
 
     Attributes become features that are no copies of each other, see `attribute_features`.
-    Raises as `build_sequences_task`.
+    Raises as `read_sequences`.
     """
     folder = Path(folder)
     sequences, items = read_sequences(folder)
