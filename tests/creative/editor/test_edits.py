@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edit_kinds import (
-    TONES,
     BackgroundBlur,
     Contrast,
     Crop,
@@ -273,8 +272,6 @@ def test_an_edit_can_be_done_and_stays_in_place_by_default() -> None:
     assert Exposure(0.5).followed(scene(), context) is context
     with pytest.raises(NotImplementedError):
         PictureEdit().apply(np.zeros((2, 2, 3), np.uint8), context)
-    with pytest.raises(NotImplementedError):
-        PictureEdit().knobs()
 
 
 EVERY = EditPlan(
@@ -533,19 +530,3 @@ def test_neutral_is_the_same_picture_and_near_it_nearly(kind: type[PictureEdit])
     assert same is not PICTURE
     tiny = kind().with_values((1e-6,)).apply(PICTURE, EditContext())
     assert np.abs(tiny.astype(int) - PICTURE).max() <= 1
-
-
-@pytest.mark.parametrize("tone", TONES)
-def test_many_at_once_are_each_as_alone(tone: type) -> None:
-    rng = np.random.default_rng(4)
-    pictures = rng.integers(0, 256, (5, 7, 9, 3)).astype(np.uint8)
-    (knob,) = tone().knobs()
-    values = rng.uniform(knob.low, knob.high, 5)
-    together = tone.over(values, pictures)
-    for at, value in enumerate(values):
-        alone = tone().with_values((value,)).apply(pictures[at], EditContext())
-        np.testing.assert_array_equal(together[at], alone)
-        np.testing.assert_array_equal(
-            tone.over(values[at : at + 1], pictures[at : at + 1])[0], alone
-        )
-    assert len({one.tobytes() for one in together}) == 5

@@ -13,9 +13,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
 from adwright.creative.records.duplicates import (
-    group_pairs,
     near_duplicates,
-    near_pairs,
     normal_text,
     perceptual_hash,
 )
@@ -89,21 +87,34 @@ def clustered(count: int, seed: int) -> np.ndarray:
     return hashes
 
 
-@pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 8, 11, 16])
-def test_pairs_are_those_of_counting(radius: int) -> None:
-    hashes = clustered(240, radius)
-    pairs = near_pairs(hashes, radius)
-    assert pairs.dtype == np.int64
-    assert list(map(tuple, pairs.tolist())) == sorted(by_counting(hashes, radius))
+def looking(hashes: np.ndarray, texts: np.ndarray, **how: object) -> dict[str, str]:
+    """Of each creative of a group its representative."""
+    ids = [f"c{n}" for n in range(len(hashes))]
+    bodies = [f"text {n}" for n in texts]
+    frame = pl.DataFrame({"creative_id": ids, "image_hash": ids, "body": bodies})
+    looks = {one: int(look) for one, look in zip(ids, hashes, strict=True)}
+    found = near_duplicates(frame, looks, **how)  # type: ignore[arg-type]
+    return dict(found.select("creative_id", "representative").iter_rows())
 
 
-def test_few_hashes_and_wrong_bounds() -> None:
-    assert near_pairs(np.array([], np.uint64), 8).shape == (0, 2)
-    assert near_pairs(np.array([7], np.uint64), 8).shape == (0, 2)
-    assert near_pairs(np.array([7, 7], np.uint64), 0).tolist() == [[0, 1]]
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 8, 11, 16, 63])
+@pytest.mark.parametrize("by", ["image", "both"])
+def test_groups_are_those_of_counting(radius: int, by: str) -> None:
+    hashes, texts = clustered(120, radius), np.random.default_rng(8).integers(0, 3, 120)
+    pairs = by_counting(hashes, radius)
+    pairs = {(i, j) for i, j in pairs if by == "image" or texts[i] == texts[j]}
+    # Literally: paint neighbours until nothing changes.
+    colour, before = list(range(120)), []
+    while colour != before:
+        before = list(colour)
+        for one, other in pairs:
+            colour[one] = colour[other] = min(colour[one], colour[other])
+    expected = {f"c{n}": f"c{root}" for n, root in enumerate(colour) if colour.count(root) > 1}
+    assert looking(hashes, texts, by=by, radius=radius) == expected
+
+
+def test_wrong_bounds() -> None:
     for radius in (-1, 64):
-        with pytest.raises(ConfigError, match="bits"):
-            near_pairs(np.array([7, 7], np.uint64), radius)
         with pytest.raises(ConfigError, match="bits"):
             near_duplicates(pl.DataFrame({"creative_id": ["a"]}), radius=radius)
 
@@ -111,33 +122,12 @@ def test_few_hashes_and_wrong_bounds() -> None:
 def test_a_hundred_thousand_hashes_take_seconds() -> None:
     rng = np.random.default_rng(5)
     hashes = rng.integers(0, 2**64, 100_000, np.uint64)
-    near = hashes[:500] ^ (np.uint64(1) << rng.integers(0, 64, 500, np.uint64))
-    hashes[50_000:50_500] = near
+    hashes[50_000:50_500] = hashes[:500] ^ (np.uint64(1) << rng.integers(0, 64, 500, np.uint64))
     began = time.process_time()
-    pairs = near_pairs(hashes, 8)
+    found = looking(hashes, np.zeros(100_000), by="image")
     assert time.process_time() - began < 30
-    found = set(map(tuple, pairs.tolist()))
-    assert {(i, i + 50_000) for i in range(500)} <= found
-    # All of those of the first two hundred, and none that is too far.
-    for i in range(200):
-        apart = np.bitwise_count(hashes ^ hashes[i])
-        close = set(np.flatnonzero(apart <= 8).tolist()) - {i}
-        assert close == {a + b - i for a, b in found if i in (a, b)}
-    assert all(bits_apart(int(hashes[a]), int(hashes[b])) <= 8 for a, b in found)
-
-
-def test_groups_are_closed_and_named_by_their_first() -> None:
-    rng = np.random.default_rng(3)
-    for count in (1, 10, 300):
-        pairs = rng.integers(0, count, (count // 2, 2))
-        # Literally: paint neighbours until nothing changes.
-        colour = list(range(count))
-        for _ in range(count):
-            for one, other in pairs.tolist():
-                colour[one] = colour[other] = min(colour[one], colour[other])
-        assert group_pairs(count, pairs).tolist() == colour
-    chain = np.array([[n, n + 1] for n in range(999)])
-    assert group_pairs(1000, chain[::-1]).tolist() == [0] * 1000
+    assert {f"c{n + 50_000}" for n in range(500)} <= set(found)
+    assert len(found) < 1100
 
 
 @pytest.mark.parametrize(
@@ -203,25 +193,3 @@ def test_tables_without_images_or_texts() -> None:
     assert near_duplicates(CREATIVES.drop("image_hash"), by="image").height == 0
     assert near_duplicates(CREATIVES.drop("image_hash")).height == 7
     assert near_duplicates(CREATIVES.clear()).columns == ["creative_id", "representative", "size"]
-
-
-def test_groups_of_both_are_those_of_counting() -> None:
-    rng = np.random.default_rng(8)
-    hashes = clustered(150, 4)
-    texts = rng.integers(0, 3, 150)
-    frame = pl.DataFrame(
-        {
-            "creative_id": [f"c{n}" for n in range(150)],
-            "image_hash": [f"i{n}" for n in range(150)],
-            "body": [f"text {n}" for n in texts],
-        }
-    )
-    looks = {f"i{n}": int(one) for n, one in enumerate(hashes)}
-    pairs = [(i, j) for i, j in sorted(by_counting(hashes, 6)) if texts[i] == texts[j]]
-    roots = group_pairs(150, np.array(pairs))
-    found = near_duplicates(frame, looks, radius=6)
-    expected = {f"c{n}": f"c{root}" for n, root in enumerate(roots.tolist())}
-    alone = {one for one in expected if list(expected.values()).count(expected[one]) == 1}
-    assert dict(found.select("creative_id", "representative").iter_rows()) == {
-        one: root for one, root in expected.items() if one not in alone
-    }

@@ -30,9 +30,6 @@ luminance Y have the weights of Rec. 709 (.2126, .7152, .0722).
 
 What leaves 0 to 1 is cut off. Bounds are our choice: what still looks like the same ad.
 
-Each class has `over`, which does the same to many pictures at once, each by a value of its own: a
-population of small copies takes a fraction of the time of one by one, and bit for bit the same.
-
 The frame: a part of the picture, of another shape where asked for.
 
     Crop(aspect=0.8, keep=0.9, x=0.5)       # narrower, closer, from the right
@@ -67,7 +64,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,12 +196,18 @@ class PictureEdit:
     """What all edits share; an edit is a frozen dataclass whose fields its knobs name.
 
     An edit never changes a pixel that the context protects. It says by `why_not` where it cannot do
-    anything, and then leaves the picture as it is.
+    anything, and then leaves the picture as it is. KNOBS: its numbers, where these are always the
+    same.
     """
+
+    KNOBS: ClassVar[tuple[Knob, ...]] = ()
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
     def knobs(self) -> tuple[Knob, ...]:
         """Its numbers, in their order."""
-        raise NotImplementedError
+        return self.KNOBS
 
     def values(self) -> tuple[float, ...]:
         """The value of each knob."""
@@ -265,127 +268,75 @@ Floats = NDArray[np.float32]
 _WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 #: Steps in which linear values are turned back: fine enough for every one of 256.
 _STEPS = 1 << 14
-_STOPS = (Knob("stops", -1.0, 1.0),)
-_CONTRAST = (Knob("amount", -0.5, 0.5),)
-_SATURATION = (Knob("amount", -1.0, 1.0),)
-_WARMTH = (Knob("warmth", -1.0, 1.0),)
+
+
+class ToneEdit(PictureEdit):
+    """Another tone of the whole picture, by the one number that it has."""
+
+    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
+        context.require_size_of(picture)
+        if self.is_neutral():
+            return picture.copy()
+        return kept(picture, self.toned(picture), context)
+
+    def toned(self, picture: Pixels) -> Pixels:
+        """The picture in that tone, whatever is protected."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Exposure(PictureEdit):
+class Exposure(ToneEdit):
     """stops: of a camera, 1 is twice the light."""
 
+    KNOBS = (Knob("stops", -1.0, 1.0),)
     stops: float = 0.0
     kind: Literal["exposure"] = "exposure"
 
-    def __post_init__(self) -> None:
-        check_values(self)
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return _STOPS
-
-    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
-        context.require_size_of(picture)
-        if self.is_neutral():
-            return picture.copy()
-        return kept(picture, self.over(np.array([self.stops]), picture[None])[0], context)
-
-    @staticmethod
-    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
-        """uint8 [N, H, W, 3] of pictures of that shape, each with the value [N] of its own."""
-        gains = (2.0**values).astype(np.float32)
-        return _looked_up(_to_pixels(_linear() * gains[:, None]), pictures)
+    def toned(self, picture: Pixels) -> Pixels:
+        gain = (2.0 ** np.array([self.stops])).astype(np.float32)
+        return _to_pixels(_linear() * gain)[picture]
 
 
 @dataclass(frozen=True)
-class Contrast(PictureEdit):
+class Contrast(ToneEdit):
     """amount: -.5 is half the contrast, .5 half as much more."""
 
+    KNOBS = (Knob("amount", -0.5, 0.5),)
     amount: float = 0.0
     kind: Literal["contrast"] = "contrast"
 
-    def __post_init__(self) -> None:
-        check_values(self)
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return _CONTRAST
-
-    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
-        context.require_size_of(picture)
-        if self.is_neutral():
-            return picture.copy()
-        return kept(picture, self.over(np.array([self.amount]), picture[None])[0], context)
-
-    @staticmethod
-    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
-        """As of `Exposure`."""
-        tables = 127.5 + (np.arange(256) - 127.5) * (1 + values[:, None])
-        return _looked_up(_rounded(tables), pictures)
+    def toned(self, picture: Pixels) -> Pixels:
+        return _rounded(127.5 + (np.arange(256) - 127.5) * (1 + self.amount))[picture]
 
 
 @dataclass(frozen=True)
-class Saturation(PictureEdit):
+class Saturation(ToneEdit):
     """amount: -1 is grey, 1 twice the colour."""
 
+    KNOBS = (Knob("amount", -1.0, 1.0),)
     amount: float = 0.0
     kind: Literal["saturation"] = "saturation"
 
-    def __post_init__(self) -> None:
-        check_values(self)
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return _SATURATION
-
-    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
-        context.require_size_of(picture)
-        if self.is_neutral():
-            return picture.copy()
-        return kept(picture, self.over(np.array([self.amount]), picture[None])[0], context)
-
-    @staticmethod
-    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
-        """As of `Exposure`."""
-        seen = pictures.astype(np.float32)
+    def toned(self, picture: Pixels) -> Pixels:
+        seen = picture.astype(np.float32)
         luma = _weighed(seen)
-        return _rounded(luma + (seen - luma) * _each(1 + values))
+        return _rounded(luma + (seen - luma) * np.float32(1 + self.amount))
 
 
 @dataclass(frozen=True)
-class Temperature(PictureEdit):
+class Temperature(ToneEdit):
     """warmth: above 0 redder, below bluer."""
 
+    KNOBS = (Knob("warmth", -1.0, 1.0),)
     warmth: float = 0.0
     kind: Literal["temperature"] = "temperature"
 
-    def __post_init__(self) -> None:
-        check_values(self)
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return _WARMTH
-
-    def apply(self, picture: Pixels, context: EditContext) -> Pixels:
-        context.require_size_of(picture)
-        if self.is_neutral():
-            return picture.copy()
-        return kept(picture, self.over(np.array([self.warmth]), picture[None])[0], context)
-
-    @staticmethod
-    def over(values: NDArray[np.float64], pictures: Pixels) -> Pixels:
-        """As of `Exposure`."""
-        light = _linear()[pictures]
-        gains = np.stack([2 ** (values / 2), np.ones(len(values)), 2 ** (-values / 2)], 1)
-        new = light * gains.astype(np.float32)[:, None, None]
+    def toned(self, picture: Pixels) -> Pixels:
+        light = _linear()[picture]
+        half = np.array([self.warmth]) / 2
+        new = light * np.concatenate([2**half, [1.0], 2**-half]).astype(np.float32)
         scale = _weighed(light) / np.maximum(_weighed(new), np.float32(1e-9))
         return _to_pixels(np.asarray(new * scale, np.float32))
-
-
-#: The edits that have `over`.
-TONES = (Exposure, Contrast, Saturation, Temperature)
-
-
-def _each(values: NDArray[np.float64]) -> Floats:
-    """float32 [N, 1, 1, 1]."""
-    return values.astype(np.float32)[:, None, None, None]
 
 
 def _weighed(values: Floats) -> Floats:
@@ -393,14 +344,6 @@ def _weighed(values: Floats) -> Floats:
     the same bits among others as alone."""
     red, green, blue = (values[..., at : at + 1] * _WEIGHTS[at] for at in range(3))
     made: Floats = red + green + blue
-    return made
-
-
-def _looked_up(tables: Pixels, pictures: Pixels) -> Pixels:
-    """uint8 [N, H, W, 3]: of each picture its values in a table [N, 256] of its own."""
-    made = np.empty_like(pictures)
-    for at, table in enumerate(tables):
-        made[at] = table[pictures[at]]
     return made
 
 
@@ -432,12 +375,6 @@ def _rounded(values: NDArray[np.floating]) -> Pixels:
 
 
 _LEAST_SIDE = 16
-_KNOBS = (
-    Knob("aspect", 0.5, 2.0, 1.0),
-    Knob("keep", 0.6, 1.0, 1.0),
-    Knob("x", -1.0, 1.0),
-    Knob("y", -1.0, 1.0),
-)
 
 
 @dataclass(frozen=True)
@@ -449,17 +386,17 @@ class Crop(PictureEdit):
         left = (W - w) (1 + x) / 2,   top = (H - h) (1 + y) / 2
     """
 
+    KNOBS = (
+        Knob("aspect", 0.5, 2.0, 1.0),
+        Knob("keep", 0.6, 1.0, 1.0),
+        Knob("x", -1.0, 1.0),
+        Knob("y", -1.0, 1.0),
+    )
     aspect: float = 1.0
     keep: float = 1.0
     x: float = 0.0
     y: float = 0.0
     kind: Literal["crop"] = "crop"
-
-    def __post_init__(self) -> None:
-        check_values(self)
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return _KNOBS
 
     def frame(self, shape: tuple[int, ...], context: EditContext) -> tuple[int, int, int, int]:
         """Left, top, right and bottom in a picture of shape (H, W, ...), edges as in slices."""
@@ -476,12 +413,8 @@ class Crop(PictureEdit):
 
     def why_not(self, picture: Pixels, context: EditContext) -> str:
         high, wide = picture.shape[:2]
-        if self.aspect == self.keep == 1 or self.frame(picture.shape, context) != (
-            0,
-            0,
-            wide,
-            high,
-        ):
+        whole = self.frame(picture.shape, context) == (0, 0, wide, high)
+        if self.aspect == self.keep == 1 or not whole:
             return ""
         return "what is protected, and the faces, reach over the whole picture"
 
@@ -509,14 +442,9 @@ def _whole(shape: tuple[int, ...], context: EditContext) -> list[tuple[int, int,
 class BackgroundBlur(PictureEdit):
     """spread: standard deviation of the Gaussian, share of the picture's shorter side."""
 
+    KNOBS = (Knob("spread", 0.0, 0.03),)
     spread: float = 0.0
     kind: Literal["background_blur"] = "background_blur"
-
-    def __post_init__(self) -> None:
-        check_values(self)
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return (Knob("spread", 0.0, 0.03),)
 
     def why_not(self, picture: Pixels, context: EditContext) -> str:
         if context.subject is None:

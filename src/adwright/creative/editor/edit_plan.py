@@ -45,7 +45,6 @@ from adwright.creative.editor.edit_kinds import (
     PictureEdit,
     Saturation,
     Temperature,
-    check_values,
     kept,
 )
 
@@ -70,6 +69,13 @@ class TextOverlay(PictureEdit):
     TrueType file; Pillow's own by default, which has Latin letters only.
     """
 
+    KNOBS = (
+        Knob("x", 0.0, 1.0, 0.5),
+        Knob("y", 0.0, 1.0, 0.9),
+        Knob("size", _LEAST_SIZE, _MOST_SIZE, 0.08),
+        Knob("opacity", 0.0, 1.0),
+        Knob("contrast", 0.0, 1.0, 0.5),
+    )
     text: str
     x: float = 0.5
     y: float = 0.9
@@ -80,7 +86,7 @@ class TextOverlay(PictureEdit):
     kind: Literal["text"] = "text"
 
     def __post_init__(self) -> None:
-        check_values(self)
+        super().__post_init__()
         odd = [one for one in self.text if unicodedata.category(one)[0] == "C"]
         if not self.text.strip() or odd or len(self.text) > _MOST_CHARACTERS:
             raise ConfigError(
@@ -88,15 +94,6 @@ class TextOverlay(PictureEdit):
                 where="TextOverlay.text",
                 hint="pass one line",
             )
-
-    def knobs(self) -> tuple[Knob, ...]:
-        return (
-            Knob("x", 0.0, 1.0, 0.5),
-            Knob("y", 0.0, 1.0, 0.9),
-            Knob("size", _LEAST_SIZE, _MOST_SIZE, 0.08),
-            Knob("opacity", 0.0, 1.0),
-            Knob("contrast", 0.0, 1.0, 0.5),
-        )
 
     def is_neutral(self) -> bool:
         return self.opacity == 0

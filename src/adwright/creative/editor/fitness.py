@@ -78,8 +78,8 @@ from numpy.typing import NDArray
 
 from adwright.core.config import Count, Gt, Le, require_count, settings
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
-from adwright.creative.editor.edit_kinds import TONES, EditContext, FaceMove, kept
-from adwright.creative.editor.edit_plan import AnyEdit, EditedPicture, EditPlan, SkippedEdit
+from adwright.creative.editor.edit_kinds import EditContext, FaceMove
+from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
 from adwright.creative.editor.guard import EditGuard, EditRequest
 
 Floats = NDArray[np.float64]
@@ -271,10 +271,6 @@ def require_calls(calls: int) -> None:
         raise ConfigError("one call is of the unedited picture", where="calls", hint="2 or more")
 
 
-#: Values of pictures that are edited together: beyond it, memory costs more than calls.
-_MOST_VALUES = 1 << 20
-
-
 @dataclass(frozen=True, eq=False)
 class EditedBatch:
     """N edited pictures of one. original: uint8 [H0, W0, 3], of context. plans, done: of each.
@@ -338,7 +334,7 @@ def applied_to_all(
             elif not edit.is_neutral() or not isinstance(edit, FaceMove):
                 free.append(at)
         moves = {at: edit for at in free if isinstance(edit := edits[at], FaceMove)}
-        new = {**_moved(moves, made), **_toned(edits, free, made)}
+        new = _moved(moves, made)
         for at in free:
             edit, (before, where) = edits[at], made[at]
             after = new[at] if at in new else edit.apply(before, where)
@@ -347,23 +343,6 @@ def applied_to_all(
         EditedPicture(one, where, tuple(left))
         for (one, where), left in zip(made, skipped, strict=True)
     )
-
-
-def _toned(
-    edits: Sequence[AnyEdit], free: Sequence[int], made: Sequence[tuple[Pixels, EditContext]]
-) -> dict[int, Pixels]:
-    """Of each plan the picture in another tone, all at once, where pictures are small and alike."""
-    busy = [at for at in free if not edits[at].is_neutral()]
-    if len(busy) < 2 or not isinstance(tone := edits[busy[0]], TONES):
-        return {}
-    before = [made[at][0] for at in busy]
-    if len({one.shape for one in before}) > 1 or len(busy) * before[0].size > _MOST_VALUES:
-        return {}
-    values = np.array([edits[at].values()[0] for at in busy])
-    after = tone.over(values, np.stack(before))
-    return {
-        at: kept(old, new, made[at][1]) for at, old, new in zip(busy, before, after, strict=True)
-    }
 
 
 def _moved(moves: dict[int, FaceMove], made: list[tuple[Pixels, EditContext]]) -> dict[int, Pixels]:
