@@ -29,7 +29,7 @@ from adwright.creative.editor.fitness import (
     SearchOutcome,
     Weighted,
 )
-from adwright.creative.editor.found_edit import find_edit
+from adwright.creative.editor.found_edit import edit_at
 from adwright.creative.editor.guard_rules import SKIN_LIMITS, DriftCheck, skin_tone
 from adwright.creative.editor.job_faces import FaceDrift
 from adwright.creative.editor.searches import genetic_search, gradient_ascent, random_search
@@ -122,7 +122,7 @@ class _Tools:
         )
         start = time.process_time()
         go = partial(_search, method=method, seed=task.seed)
-        found = find_edit(fitness, go, second=task.second)
+        found = edit_at(fitness, go(fitness), second=task.second)
         spent = time.process_time() - start
         said = self.truth(row).judge(np.stack([picture, found.done.picture]))
         done = fitness.batch(found.plan.values()[None])

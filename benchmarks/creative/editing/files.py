@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from adwright.creative.editor.edited_file import FileEditor
 from adwright.creative.editor.job_faces import plain_guard
 from adwright.creative.editor.provenance import (
     FileFormat,
-    digital_source_type,
     made_test_key,
     read_credentials,
     tagged,
@@ -46,6 +46,22 @@ EVERY = EditPlan(
         TextOverlay("Fresh today", opacity=0.5),
     )
 )
+
+
+#: As an attribute, or as an element; in single or double quotes.
+_TAG = re.compile(
+    r"Iptc4xmpExt:DigitalSourceType\s*(?:=\s*[\"']|>\s*)"
+    r"http://cv\.iptc\.org/newscodes/digitalsourcetype/([A-Za-z]{1,64})"
+)
+
+
+def digital_source_type(data: bytes) -> str:
+    """The term that a file is tagged with in its XMP; empty where there is none."""
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+        packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or ""
+    text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
+    found = _TAG.search(text)
+    return found.group(1) if found else ""
 
 
 def signed_rows(count: int, seed: int) -> Rows:

@@ -25,7 +25,7 @@ from adwright.creative.editor.fitness import (
     Weighted,
     squeezed,
 )
-from adwright.creative.editor.found_edit import FoundEdit, find_edit
+from adwright.creative.editor.found_edit import FoundEdit, edit_at
 from adwright.creative.editor.job_files import EditJob, decide
 from adwright.creative.editor.searches import (
     genetic_search,
@@ -81,7 +81,7 @@ def edit_rows(task: DrawnTask) -> Rows:
             fitness = drawn_fitness(task, row, (task.first,), far, penalised=penalised)
             start = time.process_time()
             go = partial(search, seed=task.seed)
-            found = find_edit(fitness, go, second=task.second)
+            found = edit_at(fitness, go(fitness), second=task.second)
             seconds = time.process_time() - start
             rows.append(
                 {"ad": row, "method": name, "cpu_seconds": seconds, **_told(task, row, found)}
@@ -108,8 +108,8 @@ def front_rows(task: DrawnTask) -> Rows:
                 "ad": row,
                 "points": len(front),
                 "points_sums": len(sums),
-                "better_for_all": len(front.better_for_all()),
-                "better_for_all_sums": len(sums.better_for_all()),
+                "better_for_all": int((front.values >= front.unedited).all(1).sum()),
+                "better_for_all_sums": int((sums.values >= sums.unedited).all(1).sum()),
                 "hypervolume": hypervolume(front.values, at, scales=scales),
                 "hypervolume_sums": hypervolume(sums.values, at, scales=scales),
                 "calls": front.calls,
@@ -168,7 +168,7 @@ def _told(task: DrawnTask, row: int, found: FoundEdit) -> dict[str, float | int 
         "second": float("nan") if second is None else second.relative,
         "truth": float(truth[1] / truth[0] - 1),
         "changed": found.changed,
-        "kept": decide(found, EditJob()).kept,
+        "kept": decide(found, EditJob())[0],
         "kept_alone": bool((found.first.low or 0.0) > 0),
     }
 

@@ -30,12 +30,12 @@ from adwright.creative.editor.guard_rules import (
 )
 from adwright.creative.editor.provenance import (
     SigningKey,
-    digital_source_type,
     made_test_key,
     picture_hash,
     read_credentials,
 )
 from adwright.creative.faces.aligning import FaceAligner, FacePlace, SubjectFinder
+from benchmarks.creative.editing.files import digital_source_type
 from tests.support.creative.drawn_ads import Shot, film, photograph, saved
 from tests.support.creative.edited_pictures import LOCKED, VECTORS, ShadeMover
 

@@ -423,7 +423,7 @@ def test_margin_and_limit_count_and_are_checked() -> None:
     assert AgeCheck(lambda crop: estimate, margin=5).refusal(entry, CROP, 0) is not None
     assert AgeCheck(lambda crop: estimate, margin=4, adult=21).refusal(entry, CROP, 0) is not None
     for values in ({"margin": -1}, {"margin": math.nan}, {"adult": 0}):
-        with pytest.raises(ConfigError, match="margin"):
+        with pytest.raises(ConfigError, match=next(iter(values))):
             AgeCheck(**values)
 
 
@@ -496,9 +496,3 @@ def test_what_cannot_be_read_stops() -> None:
     nan = DriftCheck(lambda crop: {"skin": math.nan}, {"skin": 1})
     assert nan.measured(DARK, DARK).over == ("skin",)
     assert "nan" in str(nan.refusal(nan.measured(DARK, DARK), 0))
-
-
-def test_limits_are_checked() -> None:
-    for limits in ({}, {"skin": -1}, {"skin": math.nan}, {"skin": math.inf}):
-        with pytest.raises(ConfigError, match="DriftCheck"):
-            DriftCheck(reader, limits)

@@ -137,9 +137,6 @@ def test_of_two_entries_the_nearer_counts() -> None:
     left, top, right, bottom = BOX
     wide = ConsentEntry("synthetic", picture=NAME, box=(left - 6, top - 6, right + 6, bottom + 6))
     assert ConsentManifest((wide, ENTRY)).entry_for(NAME, BOX) == ENTRY
-    minor = ConsentEntry("synthetic", adult="minor", picture=NAME, box=BOX)
-    told = ConsentManifest((minor,)).minors(NAME, [BOX, (0, 0, 9, 9)])
-    assert told == [True, False]
     near = ConsentEntry("synthetic", adult="minor", picture=NAME, box=wide.box)
     assert ConsentManifest((ENTRY, near)).entry_for(NAME, BOX) == near
     other = ConsentEntry("synthetic", picture="0" * 64, box=BOX)

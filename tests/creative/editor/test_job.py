@@ -453,31 +453,31 @@ def pixels(data: bytes | None) -> np.ndarray:
 
 def test_an_ad_is_edited_signed_and_logged(shop: Path, tools: JobTools) -> None:
     before = (shop / "0.png").read_bytes()
-    done = edit_ad(ad(shop), tools, JOB)
-    assert done.outcome.status == "edited"
-    assert done.outcome.first is not None
-    assert done.outcome.first.low is not None
-    assert done.outcome.first.low > 0
-    assert done.outcome.second is not None
-    assert done.outcome.second.change > 0
+    done, data = edit_ad(ad(shop), tools, JOB)
+    assert done.status == "edited"
+    assert done.first is not None
+    assert done.first.low is not None
+    assert done.first.low > 0
+    assert done.second is not None
+    assert done.second.change > 0
     assert (shop / "0.png").read_bytes() == before
-    told = read_credentials(done.data or b"")
+    told = read_credentials(data or b"")
     assert told.whole
-    assert told.details["log_head"] == done.outcome.seal
-    plan = EditPlan.of_json(done.outcome.plan)
-    np.testing.assert_array_equal(pixels(done.data), plan.apply(pixels(before)).picture)
-    assert edit_ad(ad(shop), tools, JOB).outcome.plan == done.outcome.plan
+    assert told.details["log_head"] == done.seal
+    plan = EditPlan.of_json(done.plan)
+    np.testing.assert_array_equal(pixels(data), plan.apply(pixels(before)).picture)
+    assert edit_ad(ad(shop), tools, JOB)[0].plan == done.plan
 
 
 def test_what_is_protected_stays(shop: Path, tools: JobTools) -> None:
     regions = ProtectedRegions({"0.png": (ProtectedBox(5, 6, 30, 40, "price"),)})
-    done = edit_ad(ad(shop), replace(tools, regions=regions), JOB)
-    assert done.outcome.status == "edited"
-    old, new = pixels((shop / "0.png").read_bytes()), pixels(done.data)
+    done, data = edit_ad(ad(shop), replace(tools, regions=regions), JOB)
+    assert done.status == "edited"
+    old, new = pixels((shop / "0.png").read_bytes()), pixels(data)
     np.testing.assert_array_equal(old[6:40, 5:30], new[6:40, 5:30])
     assert (old != new).any()
     away = ProtectedRegions({"0.png": (ProtectedBox(5, 6, 300, 40),)})
-    wrong = edit_ad(ad(shop), replace(tools, regions=away), JOB).outcome
+    wrong = edit_ad(ad(shop), replace(tools, regions=away), JOB)[0]
     assert (wrong.status, "outside" in wrong.reason) == ("failed", True)
 
 
@@ -485,10 +485,10 @@ def test_the_ad_stays_where_nothing_is_better_by_the_lower_bound(
     shop: Path, tools: JobTools
 ) -> None:
     sure = replace(JOB, coverage=0.9999)
-    done = edit_ad(ad(shop), tools, sure)
-    assert done.outcome.status == "unchanged"
-    assert done.data is None
-    assert "lower bound" in done.outcome.reason
+    done, data = edit_ad(ad(shop), tools, sure)
+    assert done.status == "unchanged"
+    assert data is None
+    assert "lower bound" in done.reason
     log = tools.editor.guard.log
     assert log is not None
     assert log.check().entries == 0
@@ -496,14 +496,14 @@ def test_the_ad_stays_where_nothing_is_better_by_the_lower_bound(
 
 def test_words_animations_and_broken_files_are_told(shop: Path, tools: JobTools) -> None:
     political = ad(shop, title="Vote for Ada")
-    done = edit_ad(political, tools, JOB).outcome
+    done = edit_ad(political, tools, JOB)[0]
     assert done.status == "refused"
     assert done.refusals[0].startswith("political")
     assert "political" in checked_ad(political, tools, JOB)
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     frames[0].save(shop / "moves.gif", save_all=True, append_images=frames[1:])
     for name, says in (("moves.gif", "animation"), ("bad.png", "read"), ("nowhere.png", "read")):
-        found = edit_ad(ad(shop, name), tools, JOB).outcome
+        found = edit_ad(ad(shop, name), tools, JOB)[0]
         assert (found.status, says in found.reason) == ("failed", True), found.reason
         assert checked_ad(ad(shop, name), tools, JOB)
     assert checked_ad(ad(shop), tools, JOB) == ""
@@ -519,11 +519,11 @@ def test_what_is_wrong_with_all_ads_is_raised(shop: Path, tools: JobTools) -> No
 
 def test_a_line_that_claims_health_is_refused(shop: Path, tools: JobTools) -> None:
     job = replace(JOB, edits=("exposure", "text"), line="Cures diabetes")
-    done = edit_ad(ad(shop), tools, job).outcome
+    done = edit_ad(ad(shop), tools, job)[0]
     assert (done.status, done.calls) == ("refused", 0)
     assert done.refusals[0].startswith("health_claim")
     assert "health_claim" in checked_ad(ad(shop), tools, job)
-    fresh = edit_ad(ad(shop), tools, replace(job, line="Fresh today")).outcome
+    fresh = edit_ad(ad(shop), tools, replace(job, line="Fresh today"))[0]
     assert fresh.status in ("edited", "unchanged")
     assert "text" in fresh.plan
 
@@ -551,21 +551,21 @@ def test_a_face_is_moved_with_consent_alone(shop: Path, tools: JobTools, moving:
     )
     job = EditJob(edits=("exposure", "faces"), calls=12, coverage=0.5, side=128)
     told = replace(tools, editor=editor, faces=moving)
-    done = edit_ad(ad(shop, "face.png"), told, job).outcome
+    done = edit_ad(ad(shop, "face.png"), told, job)[0]
     assert "face_move" in done.plan
     assert done.status in ("edited", "unchanged", "refused")
     assert done.notes == ()
     assert {"latent_distance", "identity_distance"} <= done.penalties.keys()
     nobody = replace(moving, manifest=ConsentManifest())
     stranger = replace(told, editor=replace(editor, guard=nobody.guard(log)), faces=nobody)
-    left = edit_ad(ad(shop, "face.png"), stranger, job).outcome
+    left = edit_ad(ad(shop, "face.png"), stranger, job)[0]
     assert "face_move" not in left.plan
     assert "exposure" in left.plan
     (note,) = left.notes
     assert note.startswith("face 0 stays: no entry of the manifest names this face: picture = ")
     assert noted_faces(ad(shop, "face.png"), stranger, job) == left.notes
     assert noted_faces(ad(shop, "face.png"), told, replace(job, edits=("exposure",))) == ()
-    none = edit_ad(ad(shop), told, job).outcome
+    none = edit_ad(ad(shop), told, job)[0]
     assert none.notes == ("no face was found that could be moved",)
 
 

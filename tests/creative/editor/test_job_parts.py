@@ -34,7 +34,6 @@ from adwright.creative.editor.job_files import (
     EditJob,
     JobFolder,
     KeptFront,
-    ShrunkPicture,
     counted,
     decide,
     require_apart,
@@ -238,7 +237,7 @@ def several(low: float) -> JudgedChange:
 
 
 @pytest.mark.parametrize(
-    ("edit", "kept", "says"),
+    ("edit", "keeps", "says"),
     [
         (found(several(0.001)), True, "no second judge"),
         (found(several(0.0)), False, "lower bound"),
@@ -252,31 +251,31 @@ def several(low: float) -> JudgedChange:
     ],
 )
 def test_an_edit_has_to_beat_none_by_the_lower_bound(
-    edit: FoundEdit, kept: bool, says: str
+    edit: FoundEdit, keeps: bool, says: str
 ) -> None:
-    decision = decide(edit, EditJob())
-    assert decision.kept is kept
-    assert says in decision.reason
-    assert decision.reason.startswith("The ad stays as it is") is not kept
-    assert (ESTIMATE in decision.reason) is kept
+    kept, reason = decide(edit, EditJob())
+    assert kept is keeps
+    assert says in reason
+    assert reason.startswith("The ad stays as it is") is not kept
+    assert (ESTIMATE in reason) is kept
 
 
 def test_an_edit_that_changes_nothing_is_none() -> None:
     edit = replace(found(several(1.0)), done=EditedPicture(BEFORE, EditContext()))
-    assert "no edit was found" in decide(edit, EditJob()).reason
+    assert "no edit was found" in decide(edit, EditJob())[1]
 
 
 def test_judges_that_say_the_same_are_one() -> None:
     alike = JudgedChange("click_rate", 0.02, 0.0201, 0.0001 - 1e-12, 0.0001 + 1e-12)
-    decision = decide(found(alike), EditJob())
-    assert not decision.kept
-    assert "members differ" in decision.reason
-    assert decide(found(replace(alike, after=0.03)), EditJob()).kept
+    kept, reason = decide(found(alike), EditJob())
+    assert not kept
+    assert "members differ" in reason
+    assert decide(found(replace(alike, after=0.03)), EditJob())[0]
 
 
 def test_the_least_share_is_the_users() -> None:
-    assert not decide(found(one(0.0203)), EditJob(least=0.05)).kept
-    assert decide(found(one(0.0201)), EditJob(least=0.0)).kept
+    assert not decide(found(one(0.0203)), EditJob(least=0.05))[0]
+    assert decide(found(one(0.0201)), EditJob(least=0.0))[0]
 
 
 IDS = ("spring", "summer/a.png")
@@ -365,22 +364,22 @@ def test_a_mask_of_no_ad_and_a_box_outside_are_refused(tmp_path: Path) -> None:
 
 def test_a_small_picture_stays_as_it_is() -> None:
     picture, context = scene(), scene_context()
-    found = shrunk(picture, context, side=320)
-    assert found.picture is picture
-    assert found.context is context
+    small, known = shrunk(picture, context, side=320)
+    assert small is picture
+    assert known is context
 
 
 def test_all_that_is_known_shrinks_along() -> None:
     picture, context = scene(), scene_context()
-    found = shrunk(picture, context, side=160)
-    assert found.picture.shape == (120, 160, 3)
-    assert found.context.protected is not None
-    assert found.context.subject is not None
-    assert found.context.subject.shape == (120, 160)
-    assert found.context.mover is context.mover
-    place, small = context.places[0], found.context.places[0]
-    assert small.pixels((120, 160)) == tuple(n // 2 for n in place.pixels((240, 320)))
-    before, after = place.cut(picture, 24), small.cut(found.picture, 24)
+    small, known = shrunk(picture, context, side=160)
+    assert small.shape == (120, 160, 3)
+    assert known.protected is not None
+    assert known.subject is not None
+    assert known.subject.shape == (120, 160)
+    assert known.mover is context.mover
+    place, moved = context.places[0], known.places[0]
+    assert moved.pixels((120, 160)) == tuple(n // 2 for n in place.pixels((240, 320)))
+    before, after = place.cut(picture, 24), moved.cut(small, 24)
     assert np.abs(before.astype(int) - after).mean() < 12
 
 
@@ -389,18 +388,18 @@ def test_all_that_is_known_shrinks_along() -> None:
 def test_no_protected_pixel_is_lost(high: int, wide: int, side: int, random: object) -> None:
     rng = np.random.default_rng(random.randrange(1 << 30))  # type: ignore[attr-defined]
     mask = rng.random((high, wide)) < 0.02
-    found = shrunk(np.zeros((high, wide, 3), np.uint8), EditContext(mask), side=side)
-    small = found.context.protected
-    assert small is not None
+    small, known = shrunk(np.zeros((high, wide, 3), np.uint8), EditContext(mask), side=side)
+    small_mask = known.protected
+    assert small_mask is not None
     for row, column in zip(*np.nonzero(mask), strict=True):
-        assert small[row * small.shape[0] // high, column * small.shape[1] // wide]
-    assert small.any() == mask.any()
+        assert small_mask[row * small_mask.shape[0] // high, column * small_mask.shape[1] // wide]
+    assert small_mask.any() == mask.any()
 
 
 def test_outlines_and_wrong_sizes() -> None:
     place = FacePlace((50.0, 40.0), 30.0, 10.0, ((40.0, 30.0), (60.0, 30.0), (50.0, 55.0)))
-    found = shrunk(np.zeros((100, 100, 3), np.uint8), EditContext(places=(place,)), side=50)
-    (moved,) = found.context.places
+    small, known = shrunk(np.zeros((100, 100, 3), np.uint8), EditContext(places=(place,)), side=50)
+    (moved,) = known.places
     assert moved.side == 15.0
     assert moved.turn == 10.0
     assert moved.outline[0] == (19.75, 14.75)
@@ -417,8 +416,7 @@ def outcomes(shop: Path, tools: JobTools, folder: JobFolder) -> list[AdOutcome]:
     made = []
     for name, title in (("1.png", "Vote for Ada"), ("0.png", "Window <b>"), ("bad.png", "Bad")):
         ad = AdToEdit(name, shop / name, AdRecord(kind="image", title=title))
-        done = edit_ad(ad, tools, JOB)
-        made.append(folder.keep(done.outcome, done.data))
+        made.append(folder.keep(*edit_ad(ad, tools, JOB)))
     return made
 
 
@@ -451,8 +449,7 @@ def test_where_nothing_was_edited_there_is_no_sheet(
     made = write_summary(folder, [failed])
     assert (made.page, made.sheet) == (None, None)
     ad = AdToEdit("0.png", shop / "0.png", AdRecord(kind="image", title="Window"))
-    left = edit_ad(ad, tools, replace(JOB, coverage=0.9999))
-    kept = folder.keep(left.outcome, left.data)
+    kept = folder.keep(*edit_ad(ad, tools, replace(JOB, coverage=0.9999)))
     made = write_summary(folder, [kept])
     assert made.page is not None
     assert "stays as it is" in made.page.read_text("utf-8")
@@ -461,7 +458,7 @@ def test_where_nothing_was_edited_there_is_no_sheet(
     assert write_summary(folder, [gone]).page is None
 
 
-SMALL = ShrunkPicture(shop_windows(1, seed=5)[0], EditContext())
+SMALL = shop_windows(1, seed=5)[0], EditContext()
 
 
 class Forbidding:
@@ -474,7 +471,7 @@ class Forbidding:
 def searched(bright: AskedJudges, **told: object) -> object:
     job = EditJob(calls=60, **told)  # type: ignore[arg-type]
     judges = bright.of(AdRecord(kind="image", title="Bread"))
-    return search_plan(SMALL, job.plan(), judges, job).found
+    return search_plan(*SMALL, job.plan(), judges, job)[0]
 
 
 @pytest.mark.parametrize("method", ["genetic", "random", "ascent"])
@@ -495,10 +492,12 @@ def test_seed_and_weights_change_what_is_found(bright: AskedJudges) -> None:
     assert plans[0] != plans[1]
     job = EditJob(calls=60)
     judges = bright.of(AdRecord(kind="image", title="Bread"))
-    held = search_plan(SMALL, job.plan(), judges, job, (Weighted(Forbidding(), 100.0),))
-    assert not held.found.changed
-    nothing = search_plan(SMALL, job.plan(), judges, job, allowed=lambda plan: plan == job.plan())
-    assert not nothing.found.changed
+    held, _ = search_plan(*SMALL, job.plan(), judges, job, (Weighted(Forbidding(), 100.0),))
+    assert not held.changed
+    nothing, _ = search_plan(
+        *SMALL, job.plan(), judges, job, allowed=lambda plan: plan == job.plan()
+    )
+    assert not nothing.changed
     noisy = searched(bright, noise=10.0)
     assert noisy.penalties["fine_noise"] <= 0.02  # type: ignore[attr-defined]
 
@@ -507,13 +506,13 @@ def test_the_front_gives_what_no_judge_likes_less() -> None:
     red, blue = ColourJudge(220, 0, "red"), ColourJudge(40, 2, "blue")
     judges = JudgesOfAd((red, blue), None, ())
     job = EditJob(calls=90, method="pareto", noise=0.0, unlike=0.0)
-    found = search_plan(SMALL, EditPlan(job.plan().edits), judges, job)
-    assert found.front is not None
-    assert found.front.names == ("red", "blue")
-    pair = np.stack([found.found.original, found.found.done.picture])
+    found, front = search_plan(*SMALL, EditPlan(job.plan().edits), judges, job)
+    assert front is not None
+    assert front.names == ("red", "blue")
+    pair = np.stack([found.original, found.done.picture])
     for judge in (red, blue):
         before, after = judge.judge(pair)
         assert after >= before
-    assert found.found.method == "pareto"
-    best = found.front.values[(found.front.values >= found.front.unedited).all(1), 0].max()
-    assert found.found.score_gain == pytest.approx(best - found.front.unedited[0])
+    assert found.method == "pareto"
+    best = front.values[(front.values >= front.unedited).all(1), 0].max()
+    assert found.score_gain == pytest.approx(best - front.unedited[0])

@@ -20,7 +20,6 @@ from adwright.creative.editor.provenance import (
     LABEL,
     EditStatement,
     SigningKey,
-    digital_source_type,
     labelled,
     made_test_key,
     overlap,
@@ -30,7 +29,7 @@ from adwright.creative.editor.provenance import (
     tagged,
     with_credentials,
 )
-from tests.support.creative.drawn_ads import saved
+from benchmarks.creative.editing.files import digital_source_type
 from tests.support.creative.edited_pictures import scene, scene_context
 
 PLAN = EditPlan((Exposure(0.3), Contrast(), FaceMove(("smile",), ((0.5,),)), Crop(keep=0.9)))
@@ -263,20 +262,7 @@ def test_the_tag_is_found_in_every_format(form: str, source: str) -> None:
     assert np.abs(pixels - scene()).max() <= (0 if form != "JPEG" else 40)
 
 
-def test_other_tools_write_it_as_an_element() -> None:
-    packet = (
-        "<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/"
-        "digitalCapture</Iptc4xmpExt:DigitalSourceType>"
-    )
-    data = saved(Image.fromarray(scene()), "JPEG", xmp=packet.encode())
-    assert digital_source_type(data) == "digitalCapture"
-
-
-def test_no_tag_and_no_picture() -> None:
-    assert digital_source_type(saved(Image.fromarray(scene()))) == ""
-    for data in (b"", b"no picture", tagged(scene())[:40]):
-        with pytest.raises(FileUnreadableError, match="cannot be read"):
-            digital_source_type(data)
+def test_no_format_and_no_picture() -> None:
     with pytest.raises(ConfigError, match="format"):
         tagged(scene(), "TIFF")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="picture"):

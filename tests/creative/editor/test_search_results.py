@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, stdev
@@ -39,7 +39,6 @@ from adwright.creative.editor.fitness import (
     Weighted,
     checked_answers,
     edited_batch,
-    guarded,
 )
 from adwright.creative.editor.found_edit import (
     FoundEdit,
@@ -47,7 +46,6 @@ from adwright.creative.editor.found_edit import (
     contact_sheet,
     edit_at,
     edits_page,
-    find_edit,
     front_chart,
     judged_change,
     write_contact_sheet,
@@ -160,11 +158,11 @@ def test_what_the_guard_refuses_no_judge_sees() -> None:
     context, judge = scene_context(), ColourJudge()
     plan = EditPlan((Saturation(), FaceMove.neutral(("smile",), 1)))
     request = EditRequest(scene(), plan, context)
-    allowed = guarded(
-        EditGuard(DirectionRules((), LOCKED, ("ethnicity",))),
-        request,
-        datetime(2026, 1, 1, tzinfo=UTC),
-    )
+    guard = EditGuard(DirectionRules((), LOCKED, ("ethnicity",)))
+
+    def allowed(one: EditPlan) -> bool:
+        return guard.verdict(replace(request, plan=one), datetime(2026, 1, 1, tzinfo=UTC)).allowed
+
     found = PlanFitness(plan, scene(), context, judges=(judge,), allowed=allowed)
     scores = found.scores(np.array([[0.2, 0.0], [0.2, 0.5]]))
     assert np.isfinite(scores[0])
@@ -181,8 +179,6 @@ def test_wrong_settings_are_refused() -> None:
     for wrong in ({"scales": (0.0,)}, {"size": (0, 3)}, {"steps": 0}, {"bound": "upper"}):
         with pytest.raises(ConfigError):
             FitnessSettings(**wrong)
-    with pytest.raises(ConfigError, match="weight"):
-        Weighted(Strength(), -1)
     for vectors in (np.zeros((1, 3)), np.zeros(2), np.full((1, 2), np.nan)):
         with pytest.raises(DataError, match="vectors"):
             fitness().scores(vectors)
@@ -218,8 +214,6 @@ def test_latent_distance_is_the_literal_formula() -> None:
     assert not LatentDistance(cloud, faces[:0], VECTORS, ()).of(faces_moved()).any()
     with pytest.raises(DataError, match="gaze"):
         LatentDistance(cloud, faces, {"smile": VECTORS["smile"]}, (1,)).of(faces_moved())
-    with pytest.raises(ConfigError, match="rows"):
-        LatentDistance(cloud, faces, VECTORS, (3,))
 
 
 def test_identity_distance_is_one_less_the_cosine_of_the_face_changed_most() -> None:
@@ -256,32 +250,28 @@ def test_fine_noise_is_the_growth_of_the_share_of_detail() -> None:
     noisy = EditedBatch(
         scene(), batch.context, batch.plans[:1], batch.done[:1], grainy[None], scene()
     )
-    for sigma in (1.0, 2.0):
-        shares = []
-        for picture in (scene(), grainy):
-            luma = picture[..., 0] * 0.2126 + picture[..., 1] * 0.7152 + picture[..., 2] * 0.0722
-            fine = luma - cv2.GaussianBlur(luma, (0, 0), sigma)
-            shares.append(((fine * fine).mean() + 1) / (luma.var() + 1))
-        found = FineNoise(sigma).of(noisy)[0]
-        assert found == pytest.approx(math.log(shares[1] / shares[0]))
-        assert found > 0.5
+    shares = []
+    for picture in (scene(), grainy):
+        luma = picture[..., 0] * 0.2126 + picture[..., 1] * 0.7152 + picture[..., 2] * 0.0722
+        fine = luma - cv2.GaussianBlur(luma, (0, 0), 1.0)
+        shares.append(((fine * fine).mean() + 1) / (luma.var() + 1))
+    found = FineNoise().of(noisy)[0]
+    assert found == pytest.approx(math.log(shares[1] / shares[0]))
+    assert found > 0.5
     # Contrast alone adds little.
     assert FineNoise().of(batch)[1] < 0.1
-    with pytest.raises(ConfigError, match="sigma"):
-        FineNoise(0)
 
 
 RNG_LATENT_CLOUD = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("shrink", [0.1, 0.7])
-def test_distance_is_the_literal_formula(shrink: float) -> None:
+def test_distance_is_the_literal_formula() -> None:
     sample = RNG_LATENT_CLOUD.normal(size=(40, 5)) @ RNG_LATENT_CLOUD.normal(size=(5, 5)) + 3
     plus = RNG_LATENT_CLOUD.normal(size=(3, 4, 5))
-    found = LatentCloud.of(sample, shrink=shrink).distance(plus)
+    found = LatentCloud.of(sample).distance(plus)
     mean = sample.mean(0)
     c = (sample - mean).T @ (sample - mean) / 39
-    c = (1 - shrink) * c + shrink * np.trace(c) / 5 * np.eye(5)
+    c = 0.9 * c + 0.1 * np.trace(c) / 5 * np.eye(5)
     for at in range(3):
         total = sum((w - mean) @ np.linalg.solve(c, w - mean) for w in plus[at])
         assert found[at] == pytest.approx(total / (4 * 5))
@@ -289,7 +279,7 @@ def test_distance_is_the_literal_formula(shrink: float) -> None:
 
 def test_the_sample_lies_at_about_one_and_what_is_far_lies_far() -> None:
     sample = RNG_LATENT_CLOUD.normal(size=(4000, 6)) * np.arange(1, 7)
-    cloud = LatentCloud.of(sample, shrink=0.01)
+    cloud = LatentCloud.of(sample)
     assert cloud.distance(sample[:, None]).mean() == pytest.approx(1, abs=0.1)
     assert cloud.distance(4 * sample[:, None]).mean() > 10
 
@@ -305,8 +295,6 @@ def test_what_is_no_sample_is_refused() -> None:
             LatentCloud.of(wrong)
     with pytest.raises(DataError, match="same"):
         LatentCloud.of(np.ones((4, 3)))
-    with pytest.raises(DataError, match="shrink"):
-        LatentCloud.of(RNG_LATENT_CLOUD.normal(size=(4, 3)), shrink=0)
     with pytest.raises(DataError, match="latents of shape"):
         LatentCloud.of(RNG_LATENT_CLOUD.normal(size=(4, 3))).distance(np.zeros((2, 1, 4)))
 
@@ -337,8 +325,6 @@ def test_what_a_judge_offers_is_seen() -> None:
 def test_judges_that_are_none_are_refused() -> None:
     with pytest.raises(ConfigError, match="no ensemble"):
         EnsembleJudge("c", (ColourJudge(),))
-    with pytest.raises(ConfigError, match="k is"):
-        EnsembleJudge("c", (ColourJudge(), ColourJudge()), k=-1)
     with pytest.raises(DataError, match="no finite number"):
         checked_answers(ColourJudge(shift=float("nan")), PICTURES)
 
@@ -351,16 +337,12 @@ def test_judges_that_are_none_are_refused() -> None:
 
 
 SMALL = GeneticSettings(population=10, generations=2, parents=3)
-TICKS = iter(range(0, 1000, 7))
 
 
 def found(judge: object, second: object = None, **told: object) -> FoundEdit:
-    return find_edit(
-        colour_fitness(judge, **told),
-        lambda fitness: genetic_search(fitness, seed=0, settings=SMALL),
-        second=second,
-        cpu=lambda: float(next(TICKS)),
-    )
+    fitness = colour_fitness(judge, **told)
+    outcome = genetic_search(fitness, seed=0, settings=SMALL)
+    return edit_at(fitness, outcome, second=second, batches=fitness.batches, cpu_seconds=7.0)
 
 
 def test_it_tells_what_both_judges_say_of_the_edited_picture() -> None:
@@ -377,9 +359,6 @@ def test_it_tells_what_both_judges_say_of_the_edited_picture() -> None:
     assert (edit.calls, edit.batches) == (SMALL.calls, 4)
     assert edit.score_gain == pytest.approx(edit.first.change - 0.1 * edit.penalties["fine_noise"])
     assert [value for _, value in edit.settings()] == [v for v in edit.plan.values() if v]
-    row = json.loads(json.dumps(edit.as_row()))
-    assert EditPlan.of_json(row["plan"]) == edit.plan
-    assert row["second_judge"] == "second"
 
 
 def test_the_interval_is_the_literal_one() -> None:
@@ -393,8 +372,6 @@ def test_the_interval_is_the_literal_one() -> None:
     assert change.high == pytest.approx(mean(changes) + reach, rel=1e-4)
     assert change.change == pytest.approx(mean(changes))
     assert judged_change(members[0], pair).low is None
-    with pytest.raises(ConfigError, match="coverage"):
-        judged_change(members[0], pair, coverage=1.0)
 
 
 def test_every_gain_is_said_to_be_an_estimate() -> None:
@@ -405,7 +382,6 @@ def test_every_gain_is_said_to_be_an_estimate() -> None:
     assert "without an interval" in JudgedChange("one", 1.0, 2.0).said()
     assert edit.confirmed is None
     assert ESTIMATE in edit.advice
-    assert edit.as_row()["note"] == ESTIMATE
     assert math.isnan(
         judged_change(ColourJudge(shift=-1), np.full((2, 2, 2, 3), 200, np.uint8)).relative
     )
@@ -420,24 +396,17 @@ def test_a_gain_that_the_second_judge_does_not_see_is_none() -> None:
 
 def test_nothing_found_is_said() -> None:
     fitness = colour_fitness(allowed=lambda plan: not np.any(plan.values()))
-    edit = find_edit(fitness, lambda one: random_search(one, calls=5, seed=0), second=ColourJudge())
+    edit = edit_at(fitness, random_search(fitness, calls=5, seed=0), second=ColourJudge())
     assert not edit.changed
     assert edit.confirmed is False
     assert "nothing better" in edit.advice
     assert edit.settings() == []
 
 
-def test_a_second_opinion_of_what_was_searched_is_refused() -> None:
-    one, other = ColourJudge(), ColourJudge(100)
-    ensemble = EnsembleJudge("c", (one, other))
+def test_an_edit_is_of_one_judge() -> None:
     outcome = SearchOutcome("m", np.zeros(len(PLAN.knobs())), 0, 0, 1)
-    for searched, second in ((one, one), (ensemble, other), (one, ensemble)):
-        with pytest.raises(ConfigError, match="was searched"):
-            found(searched, second)
-        with pytest.raises(ConfigError, match="was searched"):
-            edit_at(colour_fitness(searched), outcome, second=second)
     with pytest.raises(ConfigError, match="2 judges"):
-        edit_at(colour_fitness(one, other), outcome)
+        edit_at(colour_fitness(ColourJudge(), ColourJudge(100)), outcome)
 
 
 ENSEMBLE = EnsembleJudge("click_rate", (ColourJudge(200), ColourJudge(210)))
@@ -448,7 +417,8 @@ FRONT = EditFront(
 
 def found_edits_page(second: object = None) -> FoundEdit:
     fitness = colour_fitness(ENSEMBLE, penalties=(Weighted(FineNoise(), 0.01),))
-    return find_edit(fitness, lambda one: random_search(one, calls=9, seed=0), second=second)
+    outcome = random_search(fitness, calls=9, seed=0)
+    return edit_at(fitness, outcome, second=second, batches=fitness.batches)
 
 
 def test_the_page_says_of_each_number_what_it_is(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from adwright.creative.editor.fitness import (
     PlanFitness,
     applied_to_all,
     edited_batch,
-    require_calls,
     squeezed,
 )
 from adwright.creative.editor.operators import (
@@ -76,14 +75,6 @@ def test_it_stays_within_bounds_and_calls() -> None:
     assert found.gain > 0
 
 
-def test_rate_and_width_count() -> None:
-    far = gradient_ascent(colour_fitness(), calls=10, rate=0.5)
-    near = gradient_ascent(colour_fitness(), calls=10, rate=0.02)
-    assert np.abs(far.vector).max() > 2 * np.abs(near.vector).max()
-    wide = gradient_ascent(colour_fitness(), calls=10, width=0.4)
-    assert not np.array_equal(wide.vector, gradient_ascent(colour_fitness(), calls=10).vector)
-
-
 def test_a_plateau_and_a_refusal_end_it() -> None:
     class Flat(ColourJudge):
         def judge(self, pictures: np.ndarray) -> np.ndarray:
@@ -92,12 +83,6 @@ def test_a_plateau_and_a_refusal_end_it() -> None:
     assert gradient_ascent(colour_fitness(Flat()), calls=50).calls == 5
     still = colour_fitness(allowed=lambda plan: not np.any(plan.values()))
     assert gradient_ascent(still, calls=50).gain == 0
-
-
-def test_wrong_settings_are_refused() -> None:
-    for wrong in ({"calls": 1}, {"calls": 9, "rate": 0.0}, {"calls": 9, "width": 0.7}):
-        with pytest.raises(ConfigError):
-            gradient_ascent(colour_fitness(), **wrong)
 
 
 def test_it_finds_what_the_judge_likes_in_few_batches() -> None:
@@ -131,7 +116,8 @@ def test_settings_count() -> None:
     small = GeneticSettings(population=6, generations=2, parents=2)
     assert genetic_search(colour_fitness(), seed=0, settings=small).calls == small.calls
     # AdSEE's widths as coded: what lies far cannot be reached in five generations.
-    coded = genetic_search(colour_fitness(), seed=0, settings=GeneticSettings.as_coded())
+    narrow = GeneticSettings(init=0.1 / 3, mutation=0.01 / 3)
+    coded = genetic_search(colour_fitness(), seed=0, settings=narrow)
     assert coded.score < genetic_search(colour_fitness(), seed=0).score
     fitness = colour_fitness()
     assert (np.abs(coded.vector) <= 0.06 * (fitness.high - fitness.low)).all()
@@ -270,12 +256,6 @@ def test_nsga_finds_a_front_that_nothing_beats() -> None:
     again = pareto_search(both(), seed=0, settings=SMALL)
     np.testing.assert_array_equal(again.vectors, front.vectors)
     assert not np.array_equal(pareto_search(both(), seed=1, settings=SMALL).vectors, front.vectors)
-    best = fitness.values(front.best_for("blue")[None])[0, 1]
-    assert best == front.values[:, 1].max()
-    for vector in front.better_for_all():
-        assert (fitness.values(vector[None])[0] >= front.unedited).all()
-    with pytest.raises(ConfigError, match="no judge is named"):
-        front.best_for("life")
 
 
 def test_sums_keep_to_their_calls_and_are_compared_from_one_point() -> None:
@@ -381,22 +361,14 @@ def test_other_plans_and_pictures_are_refused() -> None:
 
 def test_it_judges_so_many_and_keeps_the_best() -> None:
     judge = ColourJudge(150)
-    found = random_search(colour_fitness(judge), calls=50, seed=3, batch=20)
-    assert judge.seen == [1, 20, 20, 9]
+    found = random_search(colour_fitness(judge), calls=50, seed=3)
+    assert judge.seen == [1, 30, 19]
     assert found.calls == 50
     assert found.gain > 0
-    again = random_search(colour_fitness(judge), calls=50, seed=3, batch=20)
+    again = random_search(colour_fitness(judge), calls=50, seed=3)
     np.testing.assert_array_equal(found.vector, again.vector)
     other = random_search(colour_fitness(judge), calls=50, seed=4)
     assert not np.array_equal(found.vector, other.vector)
-
-
-def test_reach_bounds_what_is_drawn() -> None:
-    fitness = colour_fitness()
-    found = random_search(fitness, calls=60, seed=0, reach=0.05)
-    assert (np.abs(found.vector) <= 0.06 * (fitness.high - fitness.low)).all()
-    wide = random_search(colour_fitness(), calls=60, seed=0)
-    assert (np.abs(wide.vector) > 0.06 * (fitness.high - fitness.low)).any()
 
 
 def test_few_plans_end_it() -> None:
@@ -412,20 +384,13 @@ def test_few_plans_end_it() -> None:
 def test_wrong_budgets_are_refused() -> None:
     with pytest.raises(ConfigError, match="unedited"):
         random_search(colour_fitness(), calls=1, seed=0)
-    for wrong in ({"reach": 0.0}, {"reach": 2.0}, {"batch": 0}):
-        with pytest.raises(ConfigError, match="reach"):
-            random_search(colour_fitness(), calls=9, seed=0, **wrong)
+    with pytest.raises(ConfigError, match="unedited"):
+        gradient_ascent(colour_fitness(), calls=1)
 
 
 def test_calls_are_those_of_all_generations() -> None:
     assert GeneticSettings().calls == 30 + 5 * 20
     assert GeneticSettings(population=12, generations=2, parents=4).calls == 12 + 2 * 8
-
-
-def test_the_coded_widths_are_of_a_range_of_three() -> None:
-    coded = GeneticSettings.as_coded()
-    assert 3 * coded.init == pytest.approx(0.1)
-    assert 3 * coded.mutation == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
@@ -453,9 +418,3 @@ def test_the_archive_keeps_the_best_and_the_first_of_equals() -> None:
     found = archive.outcome("m", 5)
     assert (found.vector[0], found.score, found.unedited, found.gain) == (4.0, 3.0, 1.0, 2.0)
     assert found.history == ((2, 1.0), (5, 3.0))
-
-
-def test_a_budget_of_one_call_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unedited"):
-        require_calls(1)
-    require_calls(2)

@@ -27,7 +27,6 @@ from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.provenance import Box, overlap
 
 _SAME = 0.5
-_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,6 @@ class EditRecord:
     faces: tuple[MovedFace, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("source", "result"):
-            value = getattr(self, name)
-            if len(value) != 64 or not set(value) <= _HEX:
-                raise ConfigError(
-                    f"{name} is no SHA-256", where=f"EditRecord.{name}", hint="use picture_hash"
-                )
         if not self.approver.strip():
             raise ConfigError("nobody approves", where="EditRecord.approver", hint="say who does")
 

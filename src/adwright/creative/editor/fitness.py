@@ -2,7 +2,7 @@
 
 The defaults are AdSEE's: 30 plans, 5 generations, 10 parents, a fifth of the values mutated; widths
 are ours, wide enough for five generations to reach the bounds. AdSEE's code starts within .1 of no
-edit and mutates by .01 (`GeneticSettings.as_coded()`, for a direction, whose range is 3), but with
+edit and mutates by .01 (for a direction, whose range is 3), but with
 the library and the stepped values that it uses both are drawn from the whole range. Here both are
 what they say: so narrow, a search goes nowhere in five generations.
 
@@ -24,7 +24,7 @@ on a grid through the neutral values, `steps` steps across the range of each kno
 .01 of a direction, whose range is 3.
 
 `allowed` is asked before anything is edited: values that it refuses score minus infinity, and no
-judge sees them. `guarded` makes it of a guard.
+judge sees them.
 
 Judges of pictures: what a search asks, and an ensemble of them with a lower bound.
 
@@ -67,10 +67,8 @@ never trained to see.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -80,7 +78,6 @@ from adwright.core.config import Count, Gt, Le, require_count, settings
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
-from adwright.creative.editor.guard import EditGuard, EditRequest
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -138,8 +135,6 @@ class EnsembleJudge:
                 where="EnsembleJudge.judges",
                 hint="pass two or more, trained with other seeds, folds or encoders",
             )
-        if not 0 <= self.k < math.inf:
-            raise ConfigError(f"k is {self.k}", where="EnsembleJudge.k", hint=">= 0")
 
     def members(self, pictures: Pixels) -> Floats:
         """float64 [M, N]: what each judge says."""
@@ -161,14 +156,10 @@ class EnsembleJudge:
 def checked_answers(judge: PictureJudge, pictures: Pixels) -> Floats:
     """float64 [N]: what the judge says of the pictures. Raises DataError where it says something
     else than one finite number of each."""
-    said = np.asarray(judge.judge(pictures), np.float64)
-    return _checked(said, len(pictures), judge.name)
-
-
-def _checked(said: Floats, count: int, name: str) -> Floats:
-    if said.shape != (count,):
+    said, name = np.asarray(judge.judge(pictures), np.float64), judge.name
+    if said.shape != (len(pictures),):
         raise DataError(
-            f"the judge {name!r} gave shape {said.shape} of {count} pictures",
+            f"the judge {name!r} gave shape {said.shape} of {len(pictures)} pictures",
             hint="a judge gives one number a picture",
         )
     if not np.isfinite(said).all():
@@ -188,27 +179,20 @@ class GeneticSettings:
     from where it was, as a share of the range of a knob, evenly drawn.
     """
 
-    population: int = 30
-    generations: int = 5
-    parents: int = 10
+    population: Count = 30
+    generations: Count = 5
+    parents: Count = 10
     mutated: Annotated[float, Gt(0), Le(1)] = 0.2
     init: Annotated[float, Gt(0), Le(1)] = 1.0
     mutation: Annotated[float, Gt(0), Le(1)] = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("population", "generations", "parents"):
-            require_count(f"GeneticSettings.{name}", getattr(self, name))
         if not 2 <= self.parents < self.population:
             raise ConfigError(
                 f"{self.parents} parents of {self.population} plans",
                 where="GeneticSettings.parents",
                 hint="2 or more, and fewer than the population",
             )
-
-    @classmethod
-    def as_coded(cls) -> GeneticSettings:
-        """With the widths that AdSEE's code asks for: .1 and .01 of a range of 3."""
-        return cls(init=0.1 / 3, mutation=0.01 / 3)
 
     @property
     def calls(self) -> int:
@@ -402,10 +386,6 @@ class Weighted:
     penalty: EditPenalty
     weight: float
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.weight < np.inf:
-            raise ConfigError(f"the weight {self.weight} is none", where="Weighted", hint=">= 0")
-
 
 @settings
 class FitnessSettings:
@@ -486,7 +466,12 @@ class PlanFitness:
         for at, key in enumerate(keys):
             if key not in self._known and key not in new:
                 new[key] = at
-        free = [at for key, at in new.items() if self._is_allowed(key, asked[at])]
+        free = []
+        for key, at in new.items():
+            if self._allowed is None or self._allowed(self.plan.with_values(asked[at])):
+                free.append(at)
+            else:
+                self._known[key] = np.full(len(self.judges), -np.inf)
         if free:
             self._judge(asked[free])
         return np.stack([self._known[key] for key in keys])
@@ -543,17 +528,21 @@ class PlanFitness:
     def _judge(self, vectors: Floats) -> None:
         batch = self.batch(vectors)
         lost = self.penalty_of(batch)
-        found = np.stack([self._bound(judge, batch.pictures) for judge in self.judges], 1)
+        lower = self.settings.bound == "lower"
+        found = np.stack(
+            [
+                np.asarray(judge.lower(batch.pictures), np.float64)
+                if lower and isinstance(judge, BoundedJudge)
+                else checked_answers(judge, batch.pictures)
+                for judge in self.judges
+            ],
+            1,
+        )
         self.calls += len(vectors)
         self.batches += 1
         values = found / self._scales - lost[:, None]
         for row, value in zip(vectors, values, strict=True):
             self._known[row.tobytes()] = value
-
-    def _bound(self, judge: PictureJudge, pictures: Pixels) -> Floats:
-        if self.settings.bound == "lower" and isinstance(judge, BoundedJudge):
-            return np.asarray(judge.lower(pictures), np.float64)
-        return checked_answers(judge, pictures)
 
     def _rows(self, vectors: Floats) -> Floats:
         rows = np.asarray(vectors, np.float64)
@@ -564,24 +553,9 @@ class PlanFitness:
             )
         return self.on_grid(rows)
 
-    def _is_allowed(self, key: bytes, vector: Floats) -> bool:
-        if self._allowed is None or self._allowed(self.plan.with_values(vector)):
-            return True
-        self._known[key] = np.full(len(self.judges), -np.inf)
-        return False
 
-
-def guarded(guard: EditGuard, request: EditRequest, now: datetime) -> Callable[[EditPlan], bool]:
-    """What the guard says of a plan before it is done, for `allowed`; the log stays as it is.
-
-    Drift is measured on the edited picture: the guard asks for it once more when the edit is made.
-    """
-
-    def allowed(plan: EditPlan) -> bool:
-        """Whether the guard would let it pass."""
-        return guard.verdict(replace(request, plan=plan), now).allowed
-
-    return allowed
+#: Of the covariance towards a sphere.
+_SHRINK = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -592,24 +566,22 @@ class LatentCloud:
     precision: Floats
 
     @classmethod
-    def of(cls, sample: Floats, *, shrink: float = 0.1) -> LatentCloud:
+    def of(cls, sample: Floats) -> LatentCloud:
         """The cloud of a sample [S, D] of w.
 
-        shrink: the covariance is (1 - shrink) C + shrink (tr C / D) I, which can be inverted where
-        S is below D too, 0 < shrink <= 1. Raises DataError for a sample of fewer than two, for one
-        without spread and for another shrink.
+        The covariance is (1 - _SHRINK) C + _SHRINK (tr C / D) I, which can be inverted where S is
+        below D too. Raises DataError for a sample of fewer than two, and for one without spread.
         """
         drawn = np.asarray(sample, np.float64)
-        if drawn.ndim != 2 or len(drawn) < 2 or not np.isfinite(drawn).all() or not 0 < shrink <= 1:
+        if drawn.ndim != 2 or len(drawn) < 2 or not np.isfinite(drawn).all():
             raise DataError(
-                f"a sample of shape {drawn.shape}, shrink {shrink}",
-                hint="pass finite latents [S, D], two or more, and 0 < shrink <= 1",
+                f"a sample of shape {drawn.shape}", hint="pass finite latents [S, D], two or more"
             )
         covariance = np.cov(drawn, rowvar=False).reshape(drawn.shape[1], -1)
         scale = float(np.trace(covariance)) / len(covariance)
         if not scale > 0:
             raise DataError("all latents of the sample are the same", hint="draw others")
-        shrunk = (1 - shrink) * covariance + shrink * scale * np.eye(len(covariance))
+        shrunk = (1 - _SHRINK) * covariance + _SHRINK * scale * np.eye(len(covariance))
         return cls(
             np.asarray(drawn.mean(0), np.float64), np.asarray(np.linalg.inv(shrunk), np.float64)
         )
@@ -651,14 +623,6 @@ class LatentDistance:
     vectors: Mapping[str, Floats]
     rows: tuple[int, ...]
     name: str = "latent_distance"
-
-    def __post_init__(self) -> None:
-        if self.faces.ndim != 3 or not all(0 <= row < self.faces.shape[1] for row in self.rows):
-            raise ConfigError(
-                f"faces of shape {self.faces.shape}, rows {self.rows}",
-                where="LatentDistance",
-                hint="faces [F, R, D], rows below R",
-            )
 
     def of(self, batch: EditedBatch) -> Floats:
         """float64 [N]."""
@@ -717,15 +681,10 @@ class FineNoise:
         share = (mean (Y - G Y)^2 + e) / (var Y + e),   e = 1
 
     G is a Gaussian. A change of contrast or exposure alone changes no share, until values are cut
-    off. sigma: of the Gaussian, pixels of what is judged.
+    off. The Gaussian has a standard deviation of one pixel of what is judged.
     """
 
-    sigma: float = 1.0
     name: str = "fine_noise"
-
-    def __post_init__(self) -> None:
-        if not self.sigma > 0:
-            raise ConfigError(f"sigma is {self.sigma}", where="FineNoise.sigma", hint="above 0")
 
     def of(self, batch: EditedBatch) -> Floats:
         """float64 [N]."""
@@ -743,6 +702,6 @@ class FineNoise:
             part = pictures[some : some + _CHANNELS].astype(np.float64) @ _WEIGHTS
             # A channel a picture: all of them are blurred by one call.
             luma = np.moveaxis(part, 0, -1)
-            fine = luma - cv2.GaussianBlur(luma, (0, 0), self.sigma).reshape(luma.shape)
+            fine = luma - cv2.GaussianBlur(luma, (0, 0), 1.0).reshape(luma.shape)
             found.append(((fine**2).mean((0, 1)) + 1) / (luma.var((0, 1)) + 1))
         return np.concatenate(found)

@@ -1,6 +1,6 @@
 """What a search found, and how it is said: never as more than a model's estimate.
 
-    found = find_edit(fitness, lambda f: genetic_search(f, seed=0), second=other_judge)
+    found = edit_at(fitness, genetic_search(fitness, seed=0))
     found.plan, found.first.said(), found.confirmed
 
 Beside what the searched judge says stands the second opinion: of a judge that the search never
@@ -22,8 +22,7 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -153,49 +152,6 @@ class FoundEdit:
             if value != knob.neutral
         ]
 
-    def as_row(self) -> dict[str, str | float | int | bool | None]:
-        """Plain values, for a table or JSON."""
-        row: dict[str, str | float | int | bool | None] = {"method": self.method}
-        for name, one in (("first", self.first), ("second", self.second)):
-            row |= {
-                f"{name}_judge": None if one is None else one.judge,
-                f"{name}_before": None if one is None else one.before,
-                f"{name}_after": None if one is None else one.after,
-                f"{name}_low": None if one is None else one.low,
-                f"{name}_high": None if one is None else one.high,
-            }
-        return row | {
-            "confirmed": self.confirmed,
-            "score_gain": self.score_gain,
-            "calls": self.calls,
-            "batches": self.batches,
-            "cpu_seconds": self.cpu_seconds,
-            "plan": self.plan.to_json(),
-            "note": ESTIMATE,
-        }
-
-
-def find_edit(
-    fitness: PlanFitness,
-    search: Callable[[PlanFitness], SearchOutcome],
-    *,
-    second: PictureJudge | None = None,
-    cpu: Callable[[], float] = time.process_time,
-) -> FoundEdit:
-    """Search, and tell what was found.
-
-    second: a judge that the search does not ask. cpu: tells CPU-seconds. Raises ConfigError where
-    the fitness has several judges, and where the second is one of them or of their members.
-    """
-    if second is not None:
-        _require_unseen(second, fitness.judges)
-    start, batches = cpu(), fitness.batches
-    outcome = search(fitness)
-    spent = cpu() - start
-    return edit_at(
-        fitness, outcome, second=second, batches=fitness.batches - batches, cpu_seconds=spent
-    )
-
 
 def edit_at(
     fitness: PlanFitness,
@@ -205,9 +161,8 @@ def edit_at(
     batches: int = 0,
     cpu_seconds: float = float("nan"),
 ) -> FoundEdit:
-    """What an outcome is, judged before and after. Raises as `find_edit`."""
-    if second is not None:
-        _require_unseen(second, fitness.judges)
+    """What an outcome is, judged before and after. second: a judge that the search did not ask.
+    Raises ConfigError where the fitness has several judges."""
     if len(fitness.judges) != 1:
         raise ConfigError(
             f"{len(fitness.judges)} judges were searched", where="fitness", hint="see pareto"
@@ -238,11 +193,8 @@ def judged_change(judge: PictureJudge, pair: Pixels, *, coverage: float = 0.9) -
         mean +- t(M - 1) sd sqrt(1 + 1 / M)
 
     with the mean and standard deviation of the members' changes. It says nothing of what all
-    members get wrong alike. Raises ConfigError for a coverage that is no share,
-    MissingExtraError without scipy.
+    members get wrong alike. Raises MissingExtraError without scipy.
     """
-    if not 0 < coverage < 1:
-        raise ConfigError(f"coverage {coverage}", where="coverage", hint="0 < coverage < 1")
     before, after = checked_answers(judge, pair)
     if not isinstance(judge, HasMembers):
         return JudgedChange(judge.name, float(before), float(after), coverage=coverage)
@@ -262,26 +214,6 @@ def judged_change(judge: PictureJudge, pair: Pixels, *, coverage: float = 0.9) -
         float(mean + reach),
         coverage,
     )
-
-
-def _require_unseen(second: PictureJudge, judges: Sequence[PictureJudge]) -> None:
-    """A second opinion of what was searched is none."""
-    seen, asked = _parts(judges), _parts([second])
-    if any(one is other for one in asked for other in seen):
-        raise ConfigError(
-            f"the second judge {second.name!r} was searched, itself or a part of it",
-            where="second",
-            hint="pass one of another seed, encoder or fold",
-        )
-
-
-def _parts(judges: Sequence[PictureJudge]) -> list[PictureJudge]:
-    found: list[PictureJudge] = []
-    for judge in judges:
-        found.append(judge)
-        if isinstance(judge, HasMembers):
-            found += _parts(judge.judges)
-    return found
 
 
 _SIDE, _MARGIN, _LINE = 320, 8, 16

@@ -92,18 +92,20 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import Ge, Le, load_toml, settings, to_jsonable
+from adwright.core.config import Ge, Gt, Le, load_toml, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.creative.editor.provenance import Box, overlap, picture_hash
@@ -146,44 +148,17 @@ Kind = Literal["political", "health_claim"]
 _TWINS = str.maketrans("аеорсухіјѕԁһмтвкнαεορτυικνχ", "aeopcyxijsdhmtbkhaeoptuiknx")
 _DIGITS = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s"}
 
-_ILLNESS = (
-    r"(?:cancers?|tumou?rs?|diabetes|diabetic|arthritis|alzheimer'?s?|dementia|depression|anxiety|"
-    r"adhd|autism|covid(?:-?19)?|coronavirus|flu|hiv|aids|asthma|migraines?|psoriasis|eczema|"
-    r"hypertension|(?:high )?blood (?:pressure|sugar)|cholesterol|heart (?:disease|attacks?)|"
-    r"strokes?|insomnia|infertility|impotence|erectile dysfunction|hair loss|baldness|obesity|"
-    r"infections?|diseases?|illness(?:es)?|back pain|joint pain|chronic pain|pain)"
-)
-_RULES: tuple[tuple[Kind, str], ...] = (
-    ("political", r"\bvote(?:s|d)? (?:for|against|yes|no|on)\b(?! your\b)(?! the best\b)"),
-    ("political", r"\b(?:re-?elect|elect)(?:s|ed|ing)? (?!to\b|a new (?:phone|look))\w+"),
-    ("political", r"\b(?:general|presidential|mid-?term|local|european) elections?\b"),
-    ("political", r"\belection (?:day|campaign)\b|\bballots?\b|\breferend(?:um|ums|a)\b"),
-    ("political", r"\b(?:president|senator|congress(?:man|woman)|governor|prime minister)s?\b"),
-    ("political", r"\b(?:mayor|chancellor|member of parliament|candidate for)\b"),
-    ("political", r"\b(?:democrats?|republicans?|tory|tories|labour party|green party)\b"),
-    ("political", r"\b(?:conservative|liberal|socialist|communist) party\b"),
-    ("political", r"\bpolitical (?:party|campaign|action|donations?)\b"),
-    ("political", r"\bpolling (?:place|station)s?\b"),
-    ("political", r"\b(?:ban|legali[sz]e|repeal|defund) (?:abortion|guns?|immigration|police)\b"),
-    ("health_claim", rf"\b(?:cure|heal|treat|prevent|reverse|beat|eliminate|fight)(?:s|ed|ing)?"
-     rf" (?:your |the |all |any |type 2 |chronic |signs of )*{_ILLNESS}\b"),
-    ("health_claim", rf"\b(?:cures?|remed(?:y|ies)|treatments?|relief) (?:for|of|from) "
-     rf"(?:your |the |all |any |chronic )*{_ILLNESS}\b"),
-    ("health_claim", rf"\b(?:reduce|lower|relieve|ease|stop|end)(?:s|d|ing)? "
-     rf"(?:your |the |chronic )*{_ILLNESS}\b"),
-    ("health_claim", r"\blose (?:up to )?\d+\s?(?:kg|kilos?|lbs?|pounds?|stones?)\b"),
-    ("health_claim", r"\b(?:burns?|melts?|blasts?) (?:belly |body |stubborn )?fat\b"),
-    ("health_claim", r"\b(?:clinically|medically|doctor|scientifically)[- ]"
-     r"(?:proven|tested|approved)\b"),
-    ("health_claim", r"\b(?:doctor|dermatologist|physician)s? (?:recommend|approve)(?:s|ed)?\b"),
-    ("health_claim", r"\b(?:boosts?|strengthens?|supports?) "
-     r"(?:your |the )?immun(?:e system|ity)\b"),
-    ("health_claim", r"\bdetox(?:es|ify|ifies|ifying)? (?:your )?(?:body|liver|blood|system)\b"),
-    ("health_claim", r"\b(?:anti-?(?:cancer|inflammatory|depressant))\b"),
-    ("health_claim", r"\bmiracle (?:cure|pill|drug)s?\b"),
-    ("health_claim", r"\b(?:no prescription|without (?:a )?prescription|prescription[- ]free)\b"),
-)  # fmt: skip
-_PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _RULES)
+
+@cache
+def _patterns() -> tuple[tuple[Kind, re.Pattern[str]], ...]:
+    """The rules of forbidden.toml."""
+    told = tomllib.loads(files(__package__).joinpath("forbidden.toml").read_text("utf-8"))
+    illness = f"(?:{'|'.join(told['illness'])})"
+    return tuple(
+        (kind, re.compile(pattern.replace("<illness>", illness)))
+        for kind in get_args(Kind)
+        for pattern in told[kind]
+    )
 
 
 @settings
@@ -199,7 +174,7 @@ def forbidden_words(text: str) -> tuple[ForbiddenWords, ...]:
     """What the rules find in a text, in its order, of overlapping finds of a kind the first."""
     plain, places = _plain(text)
     found: list[ForbiddenWords] = []
-    for kind, pattern in _PATTERNS:
+    for kind, pattern in _patterns():
         for match in pattern.finditer(plain):
             start, end = places[match.start()], places[match.end() - 1] + 1
             found.append(ForbiddenWords(kind, (start, end), text[start:end]))
@@ -314,11 +289,6 @@ class ConsentManifest:
         found = (entry.box for entry in self.entries if entry.picture == picture)
         return tuple(box for box in found if box is not None)
 
-    def minors(self, picture: str, boxes: Sequence[Box]) -> list[bool]:
-        """Of each box whether an entry declares the face to be a minor's."""
-        entries = (self.entry_for(picture, box) for box in boxes)
-        return [entry is not None and entry.adult == "minor" for entry in entries]
-
 
 def consent_manifest(path: str | Path) -> ConsentManifest:
     """The manifest of a TOML file. Raises ConfigError naming the file and the key."""
@@ -334,21 +304,13 @@ def crop_hash(picture: NDArray[np.uint8], place: FacePlace) -> str:
 AgeEstimate = Callable[[NDArray[np.uint8]], float]
 
 
-@dataclass(frozen=True)
+@settings
 class AgeCheck:
     """estimate: None for none. margin: years. adult: the age from which on a face may be edited."""
 
     estimate: AgeEstimate | None = None
-    margin: float = 7.0
-    adult: float = 18.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.margin <= 50 or not 0 < self.adult <= 30:
-            raise ConfigError(
-                f"margin {self.margin:g}, adult {self.adult:g}",
-                where="AgeCheck",
-                hint="margin 0 to 50, adult above 0 and at most 30",
-            )
+    margin: Annotated[float, Ge(0), Le(50)] = 7.0
+    adult: Annotated[float, Gt(0), Le(30)] = 18.0
 
     def refusal(self, entry: ConsentEntry, crop: NDArray[np.uint8], face: int) -> Refusal | None:
         """Why the face of an entry is not edited for its age; None where it may be."""
@@ -391,15 +353,6 @@ class DriftCheck:
 
     reader: AttributeEstimate
     limits: Mapping[str, float]
-
-    def __post_init__(self) -> None:
-        if not self.limits:
-            raise ConfigError("no attribute is watched", where="DriftCheck.limits")
-        for name, limit in self.limits.items():
-            if not 0 <= limit < math.inf:
-                raise ConfigError(
-                    f"the limit {limit} of {name} is none", where="DriftCheck.limits", hint=">= 0"
-                )
 
     def measured(
         self,

@@ -84,7 +84,6 @@ from adwright.creative.editor.job_files import (
     JobFolder,
     JobSummary,
     KeptFront,
-    ShrunkPicture,
     counted,
     decide,
     require_apart,
@@ -110,16 +109,9 @@ from adwright.creative.records.media import SeeingSettings, is_animation, opened
 from adwright.data.sources.tables import write_creatives
 
 
-@dataclass(frozen=True, eq=False)
-class Searched:
-    """found: on the copy that was searched. front: of pareto."""
-
-    found: FoundEdit
-    front: EditFront | None = None
-
-
 def search_plan(
-    small: ShrunkPicture,
+    small: Pixels,
+    context: EditContext,
     plan: EditPlan,
     judges: JudgesOfAd,
     job: EditJob,
@@ -127,9 +119,9 @@ def search_plan(
     allowed: Callable[[EditPlan], bool] | None = None,
     *,
     cpu: Callable[[], float] = time.process_time,
-) -> Searched:
-    """Search a plan's values on a picture. further: penalties beside those of the job. allowed: as
-    of `PlanFitness`. Raises as the search."""
+) -> tuple[FoundEdit, EditFront | None]:
+    """Search a plan's values on a picture: what was found on it, and the front of pareto. further:
+    penalties beside those of the job. allowed: as of `PlanFitness`. Raises as the search."""
     penalties = (
         Weighted(FineNoise(), job.noise),
         Weighted(Unlikeness(judges.searched), job.unlike),
@@ -137,35 +129,34 @@ def search_plan(
     )
 
     def fitness(some: Sequence[PictureJudge]) -> PlanFitness:
-        settings = FitnessSettings(scales=tuple(_scale(judge, small) for judge in some))
+        # What each judge says of the unedited picture, without its sign; 1 where that is nothing.
+        sizes = [abs(float(checked_answers(judge, small[None])[0])) for judge in some]
+        settings = FitnessSettings(scales=tuple(one if one > 1e-12 else 1.0 for one in sizes))
         return PlanFitness(
             plan,
-            small.picture,
-            small.context,
+            small,
+            context,
             judges=some,
             penalties=penalties,
             settings=settings,
             allowed=allowed,
         )
 
-    start = cpu()
-    front, used = None, fitness(judges.objectives[:1])
-    if job.method == "pareto":
-        whole = fitness(judges.objectives)
-        front = pareto_search(whole, seed=job.seed, settings=job.genetic())
-        outcome, batches = _chosen(front), whole.batches
-    else:
-        outcome = _one_objective(used, job)
-        batches = used.batches
-    return Searched(edit_at(used, outcome, batches=batches, cpu_seconds=cpu() - start), front)
-
-
-def _one_objective(fitness: PlanFitness, job: EditJob) -> SearchOutcome:
-    if job.method == "random":
-        return random_search(fitness, calls=job.calls, seed=job.seed)
-    if job.method == "ascent":
-        return gradient_ascent(fitness, calls=job.calls)
-    return genetic_search(fitness, seed=job.seed, settings=job.genetic())
+    start, used = cpu(), fitness(judges.objectives[:1])
+    front, searched = None, used
+    match job.method:
+        case "pareto":
+            searched = fitness(judges.objectives)
+            front = pareto_search(searched, seed=job.seed, settings=job.genetic())
+            outcome = _chosen(front)
+        case "random":
+            outcome = random_search(used, calls=job.calls, seed=job.seed)
+        case "ascent":
+            outcome = gradient_ascent(used, calls=job.calls)
+        case _:
+            outcome = genetic_search(used, seed=job.seed, settings=job.genetic())
+    spent = cpu() - start
+    return edit_at(used, outcome, batches=searched.batches, cpu_seconds=spent), front
 
 
 def _chosen(front: EditFront) -> SearchOutcome:
@@ -178,12 +169,6 @@ def _chosen(front: EditFront) -> SearchOutcome:
         "pareto", front.vectors[at], float(front.values[at, 0]), float(front.unedited[0]),
         front.calls,
     )  # fmt: skip
-
-
-def _scale(judge: PictureJudge, small: ShrunkPicture) -> float:
-    """What the judge says of the unedited picture, without its sign; 1 where that is nothing."""
-    size = abs(float(checked_answers(judge, small.picture[None])[0]))
-    return size if size > 1e-12 else 1.0
 
 
 @dataclass(frozen=True)
@@ -207,20 +192,11 @@ class JobTools:
     faces: FaceTools | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class EditedAd:
-    """outcome: of the ad; its `output` is still to be filled in. data: of the file, None where
-    there is none. found: what the search found."""
-
-    outcome: AdOutcome
-    data: bytes | None = field(default=None, repr=False)
-    found: FoundEdit | None = None
-
-
 def edit_ad(
     ad: AdToEdit, tools: JobTools, job: EditJob, *, cpu: Callable[[], float] = time.process_time
-) -> EditedAd:
-    """Edit one ad, or say why it stays as it is. cpu: tells CPU-seconds.
+) -> tuple[AdOutcome, bytes | None]:
+    """Edit one ad, or say why it stays as it is: its outcome, of which `output` is still to be
+    filled in, and the bytes of the file, None where there is none. cpu: tells CPU-seconds.
 
     What is wrong with the ad itself (a file that cannot be read, a box outside it) becomes an
     outcome that says so; what is wrong with all (a key that cannot sign, a judge that gives no
@@ -231,30 +207,36 @@ def edit_ad(
         blank = replace(blank, sha256=sha256_file(ad.path))
         picture, mask = _opened(ad, tools.regions)
     except (AdwrightError, OSError) as error:
-        return EditedAd(replace(blank, reason=f"it cannot be read: {error}"))
-    context = _context(picture, mask, tools, job)
+        return replace(blank, reason=f"it cannot be read: {error}"), None
+    subject = tools.editor.subject
+    if "background_blur" in job.edits and subject is not None:
+        context = EditContext(mask, subject.share(picture))
+    else:
+        context = EditContext(mask)
     words = tools.editor.guard.verdict(
         EditRequest(picture, job.plan(), context, ad.record.text), tools.clock.now()
     )
     if not words.allowed:
-        return EditedAd(_refused(blank, words))
+        return _refused(blank, words), None
     faces = _faces(picture, context, ad, tools, job)
     if not faces.plan.edits:
-        return EditedAd(
-            replace(blank, status="refused", reason="no edit is allowed of it", notes=faces.notes)
-        )
+        why = "no edit is allowed of it"
+        return replace(blank, status="refused", reason=why, notes=faces.notes), None
     context, judges = faces.context, tools.judges.of(ad.record)
-    small = shrunk(picture, context, side=job.side)
-    further, allowed = _limits(picture, small, faces, ad, tools, job)
-    searched = search_plan(small, faces.plan, judges, job, further, allowed, cpu=cpu)
-    found, others = _judged(picture, context, searched.found, judges, job)
-    outcome = replace(
-        with_found(blank, found), others=others, notes=faces.notes, front=_kept(searched.front)
+    small, its_context = shrunk(picture, context, side=job.side)
+    further, allowed = _limits(picture, small, its_context, faces, ad, tools, job)
+    found, front = search_plan(
+        small, its_context, faces.plan, judges, job, further, allowed, cpu=cpu
     )
-    decision = decide(found, job)
-    if not decision.kept:
-        left = replace(outcome, status="unchanged", reason=decision.reason)
-        return EditedAd(left, found=found)
+    found, others = _judged(picture, context, found, judges, job)
+    outcome = replace(with_found(blank, found), others=others, notes=faces.notes)
+    if front is not None:
+        values = tuple(tuple(map(float, row)) for row in front.values)
+        unedited = tuple(map(float, front.unedited))
+        outcome = replace(outcome, front=KeptFront(front.names, values, unedited, front.calls))
+    kept, reason = decide(found, job)
+    if not kept:
+        return replace(outcome, status="unchanged", reason=reason), None
     try:
         made = tools.editor.edited(
             ad.path,
@@ -267,12 +249,11 @@ def edit_ad(
         )
     except DataError:
         if why := _unsaid(found):
-            return EditedAd(replace(outcome, status="refused", reason=why), found=found)
+            return replace(outcome, status="refused", reason=why), None
         raise
     if made.data is None or made.record is None:
-        return EditedAd(_refused(outcome, made.verdict), found=found)
-    done = replace(outcome, status="edited", reason=decision.reason, seal=made.seal)
-    return EditedAd(done, made.data, found)
+        return _refused(outcome, made.verdict), None
+    return replace(outcome, status="edited", reason=reason, seal=made.seal), made.data
 
 
 def checked_ad(ad: AdToEdit, tools: JobTools, job: EditJob) -> str:
@@ -305,16 +286,6 @@ def _opened(ad: AdToEdit, regions: ProtectedRegions) -> tuple[Pixels, NDArray[np
     return picture, regions.mask(ad.id, picture.shape)
 
 
-def _context(
-    picture: Pixels, mask: NDArray[np.bool_] | None, tools: JobTools, job: EditJob
-) -> EditContext:
-    editor = tools.editor
-    subject = None
-    if "background_blur" in job.edits and editor.subject is not None:
-        subject = editor.subject.share(picture)
-    return EditContext(mask, subject)
-
-
 def _faces(
     picture: Pixels, context: EditContext, ad: AdToEdit, tools: JobTools, job: EditJob
 ) -> FacesOfAd:
@@ -328,7 +299,8 @@ def _faces(
 
 def _limits(
     picture: Pixels,
-    small: ShrunkPicture,
+    small: Pixels,
+    its_context: EditContext,
     found: FacesOfAd,
     ad: AdToEdit,
     tools: JobTools,
@@ -340,9 +312,9 @@ def _limits(
         return (), None
     many = len(moves[0].amounts)
     request = EditRequest(picture, found.plan, found.context, ad.record.text)
-    guard, places = tools.editor.guard, small.context.places[:many]
+    guard, places = tools.editor.guard, its_context.places[:many]
     drifted = [trace.drift for trace in guard.traces(request)]
-    penalties = tools.faces.penalties(small.picture, places, job, drifted=drifted)
+    penalties = tools.faces.penalties(small, places, job, drifted=drifted)
     return penalties, guard.directions_allow(request)
 
 
@@ -374,13 +346,6 @@ def _unsaid(found: FoundEdit) -> str:
     except DataError as error:
         return f"A moved face has to be said in the picture: {error.what}"
     return ""
-
-
-def _kept(front: EditFront | None) -> KeptFront | None:
-    if front is None:
-        return None
-    values = tuple(tuple(map(float, row)) for row in front.values)
-    return KeptFront(front.names, values, tuple(map(float, front.unedited)), front.calls)
 
 
 def _refused(blank: AdOutcome, verdict: GuardVerdict) -> AdOutcome:
@@ -458,11 +423,17 @@ class PreparedJob:
         looks = left * (self.job.calls + 1)
         eyes = _VECTOR_SECONDS * (self.judges.encoder is not None)
         cost = looks * (_EDIT_SECONDS + eyes + _COLOUR_SECONDS * self.judges.colours)
+        groups = [
+            f"{name} x {len(some)}" if len(some) > 1 else name for name, some in self.judges.groups
+        ]
+        second = "asked at the end"
+        if self.judges.second is None:
+            second = "none: a gain is then one model's word"
         said = [
             f"{left:,} ads would be searched for edits: {', '.join(self.job.edits)}",
             f"by {self.job.method}, at most {self.job.calls:,} edited pictures each, "
             f"{looks:,} in all: about {duration(cost)} of one processor",
-            f"judges: {_told(self.judges)}",
+            f"judges: {', '.join(groups)}; second opinion: {second}",
             self.rule(),
         ]
         said += [f"{done:,} are done already"] if done else []
@@ -495,8 +466,7 @@ class PreparedJob:
                 if found is not None:
                     before += 1
                 else:
-                    made = edit_ad(ad, tools, self.job, cpu=cpu)
-                    found = folder.keep(made.outcome, made.data)
+                    found = folder.keep(*edit_ad(ad, tools, self.job, cpu=cpu))
                 outcomes.append(found)
                 last = f"{ad.id} {found.status}"
                 bar.advance()
@@ -585,7 +555,12 @@ def prepared_job(
             where="faces",
             hint="name all three and the edit `faces`, or none of them",
         )
-    table = _looked_at(ads, offline=offline)
+    if isinstance(ads, AdTable):
+        table = ads
+    else:
+        seeing = SeeingSettings(offline=offline)
+        describer = Describer(cache=cache_folder() / "seen", settings=seeing)
+        table = describe_table(read_ads(ads), describer).table
     chosen = [
         AdToEdit(name, path, record)
         for name, path, record in zip(table.ids, table.media, table.records, strict=True)
@@ -596,7 +571,7 @@ def prepared_job(
             "no ad has a picture", file=table.name, hint="name the column of pictures: --image"
         )
     require_apart(out, ads if isinstance(ads, str | Path) else None, (ad.path for ad in chosen))
-    regions = _regions(protected, table)
+    regions = ProtectedRegions() if protected is None else read_protected(protected, table.ids)
     several = job.method == "pareto"
     with opened_judges(judges, second, several_objectives=several, offline=offline) as asked:
         moving = None if faces is None else _moving(faces, ages, offline=offline)
@@ -611,17 +586,6 @@ def prepared_job(
             asked,
             key is not None,
         )
-
-
-def _looked_at(ads: str | Path | AdTable, *, offline: bool) -> AdTable:
-    if isinstance(ads, AdTable):
-        return ads
-    describer = Describer(cache=cache_folder() / "seen", settings=SeeingSettings(offline=offline))
-    return describe_table(read_ads(ads), describer).table
-
-
-def _regions(protected: str | Path | None, table: AdTable) -> ProtectedRegions:
-    return ProtectedRegions() if protected is None else read_protected(protected, table.ids)
 
 
 def _tools(
@@ -682,11 +646,3 @@ def _asked(
         "protected regions": regions.digest,
         "model of faces": files,
     }
-
-
-def _told(judges: AskedJudges) -> str:
-    parts = [f"{name} x {len(some)}" if len(some) > 1 else name for name, some in judges.groups]
-    second = (
-        "none: a gain is then one model's word" if judges.second is None else "asked at the end"
-    )
-    return f"{', '.join(parts)}; second opinion: {second}"

@@ -49,8 +49,7 @@ edits.json. Pictures are read back from their files, small, so that a thousand a
 
 A smaller copy of a picture and of all that is known of it, for a search over many edits of it.
 
-    small = shrunk(picture, context, side=512)
-    small.picture, small.context
+    small, its_context = shrunk(picture, context, side=512)
 
 Knobs of edits are shares of the picture, so a plan that was searched on the copy is one of the
 picture. What is protected stays protected: a pixel of the copy is where any pixel below it is.
@@ -65,13 +64,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
-from adwright.core.config import Count, Ge, Le, from_jsonable, require_count, settings, to_jsonable
+from adwright.core.config import (
+    Count,
+    Ge,
+    Gt,
+    Le,
+    Lt,
+    Natural,
+    from_jsonable,
+    require_count,
+    settings,
+    to_jsonable,
+)
 from adwright.core.errors import (
     AdwrightError,
     ConfigError,
@@ -149,12 +159,12 @@ class EditJob:
 
     edits: tuple[EditKind, ...] = LIGHT
     method: SearchMethod = "genetic"
-    calls: int = 130
-    seed: int = 0
+    calls: Annotated[int, Ge(_FEWEST_CALLS)] = 130
+    seed: Natural = 0
     line: str = ""
     form: FileFormat = "PNG"
     least: Annotated[float, Ge(0), Le(10)] = 0.01
-    coverage: float = 0.9
+    coverage: Annotated[float, Gt(0), Lt(1)] = 0.9
     noise: Annotated[float, Ge(0), Le(10)] = 0.1
     unlike: Annotated[float, Ge(0), Le(10)] = 0.5
     latent: Annotated[float, Ge(0), Le(10)] = 0.05
@@ -167,18 +177,6 @@ class EditJob:
                 "no edit is allowed, or one is named twice",
                 where="EditJob.edits",
                 hint=f"choose among {', '.join(EDITS)}",
-            )
-        if self.calls < _FEWEST_CALLS:
-            raise ConfigError(
-                f"{self.calls} calls are no search",
-                where="EditJob.calls",
-                hint=f"{_FEWEST_CALLS} or more; 130 is usual",
-            )
-        if self.seed < 0 or not 0 < self.coverage < 1:
-            raise ConfigError(
-                f"seed {self.seed}, coverage {self.coverage}",
-                where="EditJob",
-                hint="seed >= 0, 0 < coverage < 1",
             )
         if bool(self.line) != ("text" in self.edits):
             raise ConfigError(
@@ -207,41 +205,33 @@ class EditJob:
 _ALIKE = 1e-6
 
 
-class EditDecision(NamedTuple):
-    """kept: whether the file is written. reason: in a sentence."""
-
-    kept: bool
-    reason: str
-
-
-def decide(found: FoundEdit, job: EditJob) -> EditDecision:
-    """Keep it, or leave the ad as it is."""
+def decide(found: FoundEdit, job: EditJob) -> tuple[bool, str]:
+    """Whether the file is written, and the reason in a sentence."""
     first, leave = found.first, "The ad stays as it is: "
     if not found.changed:
-        return EditDecision(False, leave + "no edit was found that is better than none.")
-    if _is_ensemble(first) and first.low is not None:
+        return (False, leave + "no edit was found that is better than none.")
+    members_differ = (
+        first.low is not None
+        and first.high is not None
+        and first.high - first.low > _ALIKE * abs(first.before)
+    )
+    if members_differ and first.low is not None:
         if not first.low > 0:
-            return EditDecision(
+            return (
                 False,
                 f"{leave}the lower bound of the change is {first.low:+.3g}, not above 0.",
             )
     elif not first.before or not first.relative >= job.least:
         share = f"{first.relative:+.1%}" if first.before else f"{first.change:+.3g}"
-        return EditDecision(
+        return (
             False,
             f"{leave}its judge sees {share}, less than the {job.least:.1%} that it has to be "
             "without an ensemble whose members differ.",
         )
     if found.second is not None and not found.second.change > 0:
-        return EditDecision(False, leave + "the second judge sees no gain.")
+        return (False, leave + "the second judge sees no gain.")
     said = "two opinions" if found.second is not None else "no second judge was asked"
-    return EditDecision(True, f"Worth a test against the original; {said}; {ESTIMATE}.")
-
-
-def _is_ensemble(change: JudgedChange) -> bool:
-    if change.low is None or change.high is None:
-        return False
-    return change.high - change.low > _ALIKE * abs(change.before)
+    return (True, f"Worth a test against the original; {said}; {ESTIMATE}.")
 
 
 #: edited: a file was written. unchanged: no edit was better. refused: the guard forbids it.
@@ -324,20 +314,18 @@ class AdOutcome:
         return from_jsonable(cls, values, source=source)
 
 
+#: Fields that an outcome has of what was found, as they are.
+_SHARED = ("method", "calls", "batches", "cpu_seconds", "score_gain", "first", "second")
+
+
 def with_found(outcome: AdOutcome, found: FoundEdit) -> AdOutcome:
     """The outcome with all that a search found."""
     return replace(
         outcome,
         plan=found.plan.to_json(),
-        method=found.method,
-        calls=found.calls,
-        batches=found.batches,
-        cpu_seconds=found.cpu_seconds,
-        score_gain=found.score_gain,
         penalties=dict(found.penalties),
-        first=found.first,
-        second=found.second,
         skipped=tuple(f"{one.kind}: {one.why}" for one in found.done.skipped),
+        **{name: getattr(found, name) for name in _SHARED},
     )
 
 
@@ -453,23 +441,17 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-@dataclass(frozen=True, eq=False)
-class ShrunkPicture:
-    """picture: uint8 [H, W, 3]. context: of it."""
-
-    picture: NDArray[np.uint8]
-    context: EditContext
-
-
-def shrunk(picture: NDArray[np.uint8], context: EditContext, *, side: int) -> ShrunkPicture:
-    """The picture uint8 [H0, W0, 3] with `side` pixels on its longer side; as it is where it has no
-    more. Raises DataError where the context belongs to another picture."""
+def shrunk(
+    picture: NDArray[np.uint8], context: EditContext, *, side: int
+) -> tuple[NDArray[np.uint8], EditContext]:
+    """The picture uint8 [H0, W0, 3] with `side` pixels on its longer side, and its context; as they
+    are where it has no more. Raises DataError where the context belongs to another picture."""
     require_count("side", side)
     context.require_size_of(picture)
     high, wide = picture.shape[:2]
     scale = side / max(high, wide)
     if scale >= 1:
-        return ShrunkPicture(picture, context)
+        return picture, context
     shape = (max(1, round(scale * high)), max(1, round(scale * wide)))
     by = (shape[1] / wide, shape[0] / high)
     made = replace(
@@ -478,7 +460,7 @@ def shrunk(picture: NDArray[np.uint8], context: EditContext, *, side: int) -> Sh
         subject=None if context.subject is None else _mean_below(context.subject, shape),
         places=tuple(_moved(place, by) for place in context.places),
     )
-    return ShrunkPicture(squeezed(picture, shape), made)
+    return squeezed(picture, shape), made
 
 
 def _any_below(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -564,7 +546,18 @@ def write_summary(
         sentences = [*counted(outcomes), *notes, "Originals are untouched: to go back, use them."]
         if left > 0:
             sentences.append(f"{left:,} more ads are in edits.json.")
-        fronts = [front for one in order if (front := _front(one)) is not None]
+        fronts = [
+            EditFront(
+                one.ad,
+                kept.names,
+                np.zeros((len(kept.values), 0)),
+                np.array(kept.values, np.float64),
+                np.array(kept.unedited),
+                kept.calls,
+            )
+            for one in order
+            if (kept := one.front) is not None
+        ]
         names = {front.names for front in fronts[:_FRONTS]}
         write_edits_page(
             page,
@@ -594,29 +587,14 @@ def _found(folder: JobFolder, outcome: AdOutcome) -> FoundEdit | None:
     )
     return FoundEdit(
         plan=EditPlan.of_json(outcome.plan, source=outcome.ad),
-        method=outcome.method,
         original=original,
         done=EditedPicture(after, EditContext(), skipped),
-        first=outcome.first,
-        second=outcome.second,
         penalties=outcome.penalties,
-        score_gain=outcome.score_gain,
-        calls=outcome.calls,
-        batches=outcome.batches,
-        cpu_seconds=outcome.cpu_seconds,
+        **{name: getattr(outcome, name) for name in _SHARED},
         reason=" ".join((outcome.reason, *(f"{note}." for note in outcome.notes))),
     )
 
 
 def _small(path: Path) -> Pixels:
     picture = np.asarray(opened_image(path.read_bytes(), str(path)), np.uint8)
-    return shrunk(picture, EditContext(), side=_SIDE).picture
-
-
-def _front(outcome: AdOutcome) -> EditFront | None:
-    kept = outcome.front
-    if kept is None:
-        return None
-    values = np.array(kept.values, np.float64)
-    nothing = np.zeros((len(values), 0))
-    return EditFront(outcome.ad, kept.names, nothing, values, np.array(kept.unedited), kept.calls)
+    return shrunk(picture, EditContext(), side=_SIDE)[0]

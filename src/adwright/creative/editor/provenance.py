@@ -39,7 +39,6 @@ read from a file that nobody else may read, is never shown by `repr`, and never 
 IPTC's digital source type, in the picture's XMP: a tag that any reader of metadata finds.
 
     data = tagged(picture, "PNG")              # bytes of a file that says how it was made
-    digital_source_type(data)                  # "compositeWithTrainedAlgorithmicMedia"
 
 The value is a term of IPTC's NewsCodes, http://cv.iptc.org/newscodes/digitalsourcetype/: a picture
 of which a part was made by a trained model is compositeWithTrainedAlgorithmicMedia; one whose
@@ -53,9 +52,7 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
-import warnings
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -107,25 +104,18 @@ LABEL = "Edited with AI"
 _CORNERS = ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0))
 
 
-def labelled(
-    picture: NDArray[np.uint8],
-    context: EditContext | None = None,
-    *,
-    words: str = LABEL,
-    size: float = 0.04,
-) -> NDArray[np.uint8]:
-    """The picture uint8 [H, W, 3] with the words, on a plate, in the corner where they have to move
+def labelled(picture: NDArray[np.uint8], context: EditContext | None = None) -> NDArray[np.uint8]:
+    """The picture uint8 [H, W, 3] with the label, on a plate, in the corner where it has to move
     least to be clear of what is protected and of faces.
 
-    size: of the letters, share of the height. Raises DataError where there is no room: a label that
-    is not seen is none.
+    Raises DataError where there is no room: a label that is not seen is none.
     """
     context = context or EditContext()
     context.require_size_of(picture)
     high, wide = picture.shape[:2]
     best: tuple[float, TextOverlay] | None = None
     for x, y in _CORNERS:
-        overlay = TextOverlay(words, x=x, y=y, size=size, opacity=1.0, contrast=0.7)
+        overlay = TextOverlay(LABEL, x=x, y=y, size=0.04, opacity=1.0, contrast=0.7)
         box = overlay.box(picture, context)
         if box is None:
             continue
@@ -135,9 +125,9 @@ def labelled(
             best = (away, overlay)
     if best is None:
         raise DataError(
-            f"there is no room for the label {words!r}",
+            f"there is no room for the label {LABEL!r}",
             value=(wide, high),
-            hint="use a larger picture, or shorter words",
+            hint="use a larger picture",
         )
     return best[1].apply(picture, context)
 
@@ -284,12 +274,6 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="{value}"/></rdf:RDF></x:xmpmeta>
 <?xpacket end="w"?>"""
-#: As an attribute, or as an element; in single or double quotes.
-_FOUND = re.compile(
-    r"Iptc4xmpExt:DigitalSourceType\s*(?:=\s*[\"']|>\s*)"
-    r"http://cv\.iptc\.org/newscodes/digitalsourcetype/([A-Za-z]{1,64})"
-)
-_MOST_BYTES_SOURCE_TYPE = 256 << 20
 
 
 def tagged(
@@ -319,33 +303,6 @@ def tagged(
         case _:
             raise ConfigError(f"no such format {form!r}", where="form", hint="PNG, JPEG or WEBP")
     return out.getvalue()
-
-
-def digital_source_type(data: bytes) -> str:
-    """The term that a file is tagged with; empty where there is none.
-
-    Raises FileUnreadableError where it is no picture that is read. The XML is not parsed, so
-    nothing in it can do harm: the term is looked for.
-    """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("files of pictures", "creative") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if len(data) > _MOST_BYTES_SOURCE_TYPE:
-                raise ValueError(f"it has {len(data):,} bytes")
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-                info = dict(image.info)
-    except Exception as error:  # of damaged bytes, Pillow raises whatever they lead to
-        raise FileUnreadableError(
-            f"this picture cannot be read: {error}", hint="PNG, JPEG and WEBP are read"
-        ) from error
-    packet = info.get("xmp") or info.get(_PNG_KEY) or ""
-    text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
-    found = _FOUND.search(text)
-    return found.group(1) if found else ""
 
 
 State = Literal["trusted", "valid", "invalid", "none"]

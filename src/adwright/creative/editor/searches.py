@@ -54,36 +54,27 @@ from adwright.creative.editor.fitness import (
 )
 
 #: Draws that repeat, of a plan with few values, before the search ends early.
+#: Plans that are judged together.
+_TOGETHER = 30
 _FRUITLESS = 20
 
 
-def random_search(
-    fitness: PlanFitness, *, calls: int, seed: int, reach: float = 1.0, batch: int = 30
-) -> SearchOutcome:
-    """No edit, and plans drawn until so many pictures were judged.
+def random_search(fitness: PlanFitness, *, calls: int, seed: int) -> SearchOutcome:
+    """No edit, and plans evenly drawn from all that the bounds allow, until so many pictures were
+    judged.
 
-    reach: plans lie that far from no edit at most, as a share of each knob's range; 1 draws evenly
-    from all that the bounds allow. batch: plans that are judged together. What was judged before is
-    not drawn again, so there are fewer calls where there are fewer plans. Raises ConfigError for
-    fewer than 2 calls, another reach, and a fitness with several judges.
+    What was judged before is not drawn again, so there are fewer calls where there are fewer plans.
+    Raises ConfigError for fewer than 2 calls, and a fitness with several judges.
     """
     require_calls(calls)
-    if not 0 < reach <= 1 or batch < 1:
-        raise ConfigError(
-            f"reach {reach}, batch {batch}", where="random_search", hint="0 < reach <= 1, batch > 0"
-        )
     rng, start = np.random.default_rng(seed), fitness.calls
     archive = Archive(fitness.neutral, float(fitness.scores(fitness.neutral[None])[0]))
-    wide = reach * (fitness.high - fitness.low)
-    low = np.maximum(fitness.low, fitness.neutral - wide)
-    high = np.minimum(fitness.high, fitness.neutral + wide)
     fruitless = 0
     # Asking about no edit may have cost nothing, where it was known; it counts as one all the same.
     left = calls - 1
     while left > 0 and fruitless < _FRUITLESS:
-        drawn = np.unique(
-            fitness.on_grid(rng.uniform(low, high, (min(batch, left), len(low)))), axis=0
-        )
+        size = (min(_TOGETHER, left), len(fitness.low))
+        drawn = np.unique(fitness.on_grid(rng.uniform(fitness.low, fitness.high, size)), axis=0)
         new = drawn[[fitness.unjudged(one[None]) > 0 for one in drawn]]
         if not len(new):
             fruitless += 1
@@ -93,36 +84,32 @@ def random_search(
     return archive.outcome("random", fitness.calls - start)
 
 
+#: Of the first step and of differences, as shares of each knob's range.
+_RATE, _WIDTH = 0.25, 0.05
 _SHARES = np.array([1.0, 0.5, 0.25])
 
 
-def gradient_ascent(
-    fitness: PlanFitness, *, calls: int, rate: float = 0.25, width: float = 0.05
-) -> SearchOutcome:
+def gradient_ascent(fitness: PlanFitness, *, calls: int) -> SearchOutcome:
     """Climb from no edit; nothing is drawn, so it always finds the same.
 
-    rate: of the first step, width: of differences, both as shares of each knob's range. Raises
-    ConfigError for fewer than 2 calls, for others than 0 < rate, width <= .5, and for a fitness
-    with several judges.
+    Raises ConfigError for fewer than 2 calls, and for a fitness with several judges.
     """
     require_calls(calls)
-    if not 0 < rate <= 0.5 or not 0 < width <= 0.5:
-        raise ConfigError(
-            f"rate {rate}, width {width}", where="gradient_ascent", hint="above 0, up to .5"
-        )
     start, span = fitness.calls, fitness.high - fitness.low
     archive = Archive(fitness.neutral, float(fitness.scores(fitness.neutral[None])[0]))
     end = start + calls
-    point, here = archive.vector, archive.score
+    point, here, rate = archive.vector, archive.score, _RATE
     least = 1 / fitness.settings.steps
     while rate >= least and fitness.calls < end:
-        gradient = _gradient(fitness, point, here, width, end - fitness.calls, archive, start)
+        gradient = _gradient(fitness, point, here, end - fitness.calls, archive, start)
         if gradient is None or not np.abs(gradient).max() > 0:
             break
         ahead = gradient / np.abs(gradient).max()
         ahead[((point >= fitness.high) & (ahead > 0)) | ((point <= fitness.low) & (ahead < 0))] = 0
         points = fitness.on_grid(point + rate * _SHARES[:, None] * ahead * span)
-        points = _affordable(fitness, points, end - fitness.calls)
+        # As many of them, in their order, as the calls that are left allow.
+        while len(points) and fitness.unjudged(points) > end - fitness.calls:
+            points = points[:-1]
         if not len(points):
             break
         scores = fitness.scores(points)
@@ -139,14 +126,13 @@ def _gradient(
     fitness: PlanFitness,
     point: Floats,
     here: float,
-    width: float,
     left: int,
     archive: Archive,
     start: int,
 ) -> Floats | None:
     """float [K], the score's derivative by u; None where there are too few calls left."""
     span = fitness.high - fitness.low
-    steps = np.where(point + width * span <= fitness.high, width, -width) * span
+    steps = np.where(point + _WIDTH * span <= fitness.high, _WIDTH, -_WIDTH) * span
     if left >= 3:
         found = fitness.slopes(point, steps)
         if found is not None:
@@ -162,13 +148,6 @@ def _gradient(
     made = np.zeros(len(point))
     made[usable] = (scores - here)[usable] / moved[usable] * span[usable]
     return made
-
-
-def _affordable(fitness: PlanFitness, points: Floats, left: int) -> Floats:
-    """As many of the points, in their order, as the calls that are left allow."""
-    while len(points) and fitness.unjudged(points) > left:
-        points = points[:-1]
-    return points
 
 
 def genetic_search(
@@ -219,16 +198,6 @@ class EditFront:
     def __len__(self) -> int:
         """N."""
         return len(self.vectors)
-
-    def better_for_all(self) -> Floats:
-        """float [M, K]: those that no judge likes less than no edit."""
-        return np.asarray(self.vectors[(self.values >= self.unedited).all(1)])
-
-    def best_for(self, name: str) -> Floats:
-        """float [K]: what one judge likes best. Raises ConfigError for a name that is none."""
-        if name not in self.names:
-            raise ConfigError(f"no judge is named {name!r}", where="name", hint=f"{self.names}")
-        return np.asarray(self.vectors[int(self.values[:, self.names.index(name)].argmax())])
 
 
 def pareto_search(
