@@ -84,7 +84,7 @@ def test_the_papers_budget_is_the_papers_settings() -> None:
         ({"edits": ()}, "no edit"),
         ({"edits": ("crop", "crop")}, "twice"),
         ({"edits": ("smell",)}, "smell"),
-        ({"calls": 11}, "no search"),
+        ({"calls": 11}, "at least 12"),
         ({"seed": -1}, "seed"),
         ({"coverage": 1.0}, "coverage"),
         ({"least": -0.1}, "least"),
@@ -388,7 +388,7 @@ def test_all_that_is_known_shrinks_along() -> None:
 def test_no_protected_pixel_is_lost(high: int, wide: int, side: int, random: object) -> None:
     rng = np.random.default_rng(random.randrange(1 << 30))  # type: ignore[attr-defined]
     mask = rng.random((high, wide)) < 0.02
-    small, known = shrunk(np.zeros((high, wide, 3), np.uint8), EditContext(mask), side=side)
+    _, known = shrunk(np.zeros((high, wide, 3), np.uint8), EditContext(mask), side=side)
     small_mask = known.protected
     assert small_mask is not None
     for row, column in zip(*np.nonzero(mask), strict=True):
@@ -398,7 +398,7 @@ def test_no_protected_pixel_is_lost(high: int, wide: int, side: int, random: obj
 
 def test_outlines_and_wrong_sizes() -> None:
     place = FacePlace((50.0, 40.0), 30.0, 10.0, ((40.0, 30.0), (60.0, 30.0), (50.0, 55.0)))
-    small, known = shrunk(np.zeros((100, 100, 3), np.uint8), EditContext(places=(place,)), side=50)
+    _, known = shrunk(np.zeros((100, 100, 3), np.uint8), EditContext(places=(place,)), side=50)
     (moved,) = known.places
     assert moved.side == 15.0
     assert moved.turn == 10.0

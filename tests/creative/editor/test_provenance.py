@@ -190,12 +190,6 @@ def test_it_stands_in_a_free_corner() -> None:
     assert "not a measured effect" in ESTIMATE
 
 
-def test_words_and_size_can_be_chosen() -> None:
-    picture = scene()
-    small, large = labelled(picture, words="AI"), labelled(picture, words="AI", size=0.1)
-    assert (large != picture).sum() > 2 * (small != picture).sum() > 0
-
-
 def test_where_there_is_no_room_it_says_so() -> None:
     full = EditContext(protected=np.ones((240, 320), bool))
     with pytest.raises(DataError, match="no room for the label"):

@@ -280,7 +280,7 @@ def test_distance_is_the_literal_formula() -> None:
 def test_the_sample_lies_at_about_one_and_what_is_far_lies_far() -> None:
     sample = RNG_LATENT_CLOUD.normal(size=(4000, 6)) * np.arange(1, 7)
     cloud = LatentCloud.of(sample)
-    assert cloud.distance(sample[:, None]).mean() == pytest.approx(1, abs=0.1)
+    assert cloud.distance(sample[:, None]).mean() == pytest.approx(1, abs=0.2)
     assert cloud.distance(4 * sample[:, None]).mean() > 10
 
 
