@@ -39,7 +39,7 @@ NAMES_TWICE = {
 #: Test files, and what they use of a module although its name begins with an underscore.
 PRIVATE_NAMES = {
     "campaigns/store/test_compaction.py: campaigns.store.compaction._write",
-    "data/test_vocabulary.py: data.vocabulary._FEW",
+    "data/test_features.py: data.features._FEW",
     "delivery/index/test_index.py: delivery.index.index._LEAST_TRAINING",
     "lm/native_engines/test_openvino_model.py: lm.native_engines.openvino_model._sizes",
     "lm/serving/paging/test_paged_attention.py: lm.serving.paged_attention._FEW",

@@ -12,10 +12,12 @@ from typing import Any
 NAMES: dict[str, tuple[str, ...]] = {
     "MovieLens": ("data.sources.movielens:MovieLens", "data.movielens:MovieLens"),
     "movielens_task": (
+        "data.tasks.response:build_movielens_task",
         "data.tasks.movielens:build_movielens_task",
         "data.movielens_task:build_movielens_task",
     ),
     "MOVIELENS_FEATURES": (
+        "data.tasks.response:MOVIELENS_FEATURES",
         "data.tasks.movielens:MOVIELENS_FEATURES",
         "data.movielens_task:MOVIELENS_FEATURES",
     ),

@@ -28,7 +28,7 @@ from adwright.campaigns.simulation.run import SimulationConfig, make_plan
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.data.schema import ACTION_KINDS
-from adwright.data.sequences.next_log import NextLog, log_of_task
+from adwright.data.sequences.datasets import NextLog, log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.own.next_item import build_next_item, open_next_item
 from adwright.delivery.calibrated import fit_to_visits

@@ -20,7 +20,7 @@ import polars as pl
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.measure import FunnelReport
 from benchmarks.common.result import RESULTS, Lead, write_result

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.data.sequences.pasts import Pasts
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
 from adwright.metrics.two_level import two_level_difference, two_level_ratio

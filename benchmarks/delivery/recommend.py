@@ -29,8 +29,8 @@ import polars as pl
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
+from adwright.data.sequences.datasets import log_of_sequences
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.data.sequences.next_log import log_of_sequences
 from adwright.delivery.recommend.models import TopItems
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item, search_item_item
 from benchmarks.common.result import RESULTS, write_result

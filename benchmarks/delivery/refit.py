@@ -28,7 +28,7 @@ import adwright
 from adwright.core.artifacts import load_artifact
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.build import fit_log_rules
 from adwright.delivery.funnel.funnel import Funnel

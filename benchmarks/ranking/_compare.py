@@ -22,7 +22,7 @@ import numpy as np
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.tasks.movielens import build_movielens_task
+from adwright.data.tasks.response import build_movielens_task
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
 from adwright.metrics.two_level import two_level_difference

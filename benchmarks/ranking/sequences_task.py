@@ -15,7 +15,7 @@ import polars as pl
 from adwright.core.errors import ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.features import Feature
-from adwright.data.tasks.attributed_sequences import read_sequences, sequence_files
+from adwright.data.tasks.next_basket_sources import read_sequences, sequence_files
 from adwright.data.tasks.split import split_last
 from adwright.data.tasks.task import Task, cached_task, write_task
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
-from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
+from adwright.data.schema import need_columns
 from adwright.data.sequences.datasets import PROTOCOL, VERSION
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sources.bounds import reading

@@ -14,7 +14,7 @@ from adwright.core.errors import ConfigError, SchemaError
 from adwright.creative.records.ads_table import AdColumns, read_ads
 from adwright.creative.records.export_rows import name_export
 from adwright.data.sources.log import open_log
-from adwright.data.sources.mapping import LogMapping
+from adwright.data.sources.mapped import LogMapping
 from adwright.data.sources.tables import read_items
 from adwright.data.table_door import (
     TableSpec,

@@ -14,8 +14,7 @@ import pytest
 from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.data.sequences.datasets import sequences_of_task
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task, sequences_of_task
 from adwright.data.tasks.next_basket import NextBasket, build_visits
 from adwright.data.time import SECONDS_PER_DAY
 from adwright.delivery.counted import (

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.data.ranges import ranges
-from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.training.retrieval.item_item import listed_ranks
 from adwright.training.retrieval.rules import new_targets

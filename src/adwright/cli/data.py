@@ -19,9 +19,8 @@ from adwright.cli.shared import (
 from adwright.cli.verbs import verb
 
 if TYPE_CHECKING:
-    from adwright.data.sources.log import Log
-    from adwright.data.sources.mapping import LogMapping
-    from adwright.data.sources.summary import Description, LogSummary
+    from adwright.data.sources.log import Description, Log, LogSummary
+    from adwright.data.sources.mapped import LogMapping
     from adwright.data.tasks.from_log import LogTaskConfig
 
 
@@ -135,7 +134,7 @@ def import_log(
     from adwright.core.config import load_toml
     from adwright.data.sources.log import summarise
     from adwright.data.tasks.from_log import LogTaskConfig
-    from adwright.data.tasks.own.ranking import build_ranking_task
+    from adwright.data.tasks.own.drawn import build_ranking_task
 
     wanted = LogTaskConfig() if task_config is None else load_toml(task_config, LogTaskConfig)
     asked = _mapping(
@@ -233,7 +232,7 @@ def _opened(
 def _mapping(file: Path | None, **options: object) -> LogMapping | None:
     """What the file says, with the options that are given in its place; None for neither."""
     from adwright.core.config import from_jsonable, read_toml
-    from adwright.data.sources.mapping import LogMapping
+    from adwright.data.sources.mapped import LogMapping
 
     values = {} if file is None else read_toml(file)
     given = {name: value for name, value in options.items() if value is not None}
@@ -253,7 +252,7 @@ def _save(
 ) -> None:
     """Write the log, and a task inside its folder where `task` is given: both or nothing."""
     from adwright.data.sources.log import open_log, save_log
-    from adwright.data.tasks.own.ranking import build_ranking_task
+    from adwright.data.tasks.own.drawn import build_ranking_task
 
     made: list[str] = []
 

@@ -32,7 +32,7 @@ import polars as pl
 
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
-from adwright.data.columns import is_category
+from adwright.data.schema import is_category
 
 ColumnKind = Literal["category", "number", "list", "text", "none"]
 

@@ -24,10 +24,15 @@ import pyarrow as pa
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
-from adwright.data.checks import check_unique, in_file
-from adwright.data.columns import TableInMemory, as_polars, check_columns
 from adwright.data.ids import why_no_id
-from adwright.data.schema import CREATIVE_SCHEMA
+from adwright.data.schema import (
+    CREATIVE_SCHEMA,
+    TableInMemory,
+    as_polars,
+    check_columns,
+    check_unique,
+    in_file,
+)
 
 #: The parts of an ad's text.
 SLOTS = ("headline", "description", "body", "call_to_action", "brand")

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Iterable
 
-from adwright.data.columns import NOT_IDS
+from adwright.data.schema import NOT_IDS
 
 #: Characters: four bytes each at most, and PostgreSQL bounds a row of an index.
 LONGEST_ID = 500

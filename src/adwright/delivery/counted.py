@@ -30,8 +30,8 @@ from adwright.core.clock import Clock
 from adwright.data.features import ItemTable
 from adwright.data.history_kinds import Again
 from adwright.data.schema import ACTION_KINDS
+from adwright.data.sequences.datasets import NextLog, log_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.data.sequences.next_log import NextLog, log_of_task
 from adwright.data.sequences.pasts import Pasts
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND

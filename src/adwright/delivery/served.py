@@ -30,7 +30,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.features import ItemTable
 from adwright.data.schema import ACTION_KINDS
-from adwright.data.tasks.own.profiles import profiles_as_trained
+from adwright.data.tasks.own.next_item import profiles_as_trained
 from adwright.delivery.calibrated import Calibration, fit_to_histories
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.stages.histories import Histories

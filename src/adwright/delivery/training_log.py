@@ -20,7 +20,7 @@ from adwright.core.artifacts import MANIFEST
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.history_kinds import check_history
 from adwright.data.sources.log import PublicLog, open_log
-from adwright.data.tasks.attributed_sequences import read_sequences
+from adwright.data.tasks.next_basket_sources import read_sequences
 from adwright.data.tasks.split import SPLITS
 from adwright.data.tasks.task import Task
 from adwright.data.time import MICROSECONDS_PER_DAY

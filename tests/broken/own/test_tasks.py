@@ -12,8 +12,8 @@ import pytest
 
 from adwright.data.leaks import rank_auc
 from adwright.data.sources.log import open_log
+from adwright.data.tasks.own.drawn import build_ranking_task
 from adwright.data.tasks.own.next_item import open_next_item
-from adwright.data.tasks.own.ranking import build_ranking_task
 from adwright.data.tasks.task import Task
 from tests.broken.own.mistakes import OWN, Mistake, check, title
 

@@ -15,7 +15,7 @@ from adwright.creative.records.ads_table import (
     media_below,
     media_kind,
 )
-from adwright.data.checks import in_file
+from adwright.data.schema import in_file
 
 
 def find(folder: Path, videos: list[str], images: list[str]) -> MediaFound:

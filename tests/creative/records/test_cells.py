@@ -33,7 +33,7 @@ from adwright.creative.records.delivery import (
     say,
     summarise_days,
 )
-from adwright.data.checks import Check, in_file
+from adwright.data.schema import Check, in_file
 
 PLACE = in_file("e.csv")
 

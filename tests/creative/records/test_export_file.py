@@ -22,7 +22,7 @@ from adwright.creative.records.export_rows import (
     read_id,
     status_cause,
 )
-from adwright.data.checks import Check, in_file, run_checks
+from adwright.data.schema import Check, in_file, run_checks
 from adwright.data.sources.bounds import ReadBounds
 
 PLAIN = "Day,Ad ID,Cost\n2026-01-01,1,2.5\n2026-01-02,1,3.5\n"

@@ -32,7 +32,7 @@ from adwright.creative.response.outcomes import (
     stories_of,
     story_folds,
 )
-from adwright.data.checks import in_file
+from adwright.data.schema import in_file
 from benchmarks.creative._time_split import split_by_week
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -1,3 +1,5 @@
+"""?"""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.batches.batch import Batch, Distinct, distinct_history
+from adwright.data.batches.batch import Batch, Distinct, QueryBatch, distinct_history
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 
 
@@ -181,3 +183,112 @@ def test_the_offset_of_drawn_rows_goes_where_they_go() -> None:
     drawn = replace(batch, offset=torch.tensor([0.5, -1.0, 2.0]))
     assert drawn.of_rows(logits).tolist() == [1.5, 1.0, 5.0]
     assert drawn.groups(torch.tensor([1, 0])).offset.tolist() == [2.0, 0.5, -1.0]  # type: ignore[union-attr]
+
+
+LISTS = st.lists(st.lists(st.integers(-9, 9), max_size=5), max_size=8)
+
+
+def jagged(lists: list[list[int]]) -> Jagged:
+    return Jagged.from_lists(lists, dtype=torch.int64)
+
+
+@given(LISTS)
+def test_lists_survive_the_way_there_and_back(lists: list[list[int]]) -> None:
+    made = jagged(lists)
+    assert made.to_lists() == lists
+    assert len(made) == len(lists)
+    assert made.lengths.tolist() == [len(one) for one in lists]
+    assert made.owner().tolist() == [u for u, one in enumerate(lists) for _ in one]
+
+
+@given(LISTS)
+def test_padding_holds_each_value_once_and_the_fill_elsewhere(lists: list[list[int]]) -> None:
+    padded, mask = jagged(lists).to_padded(fill=77)
+    longest = max([1, *map(len, lists)])
+    assert padded.shape == mask.shape == (len(lists), longest)
+    for row, seen, one in zip(padded.tolist(), mask.tolist(), lists, strict=True):
+        assert row == one + [77] * (longest - len(one))
+        assert seen == [True] * len(one) + [False] * (longest - len(one))
+
+
+@given(LISTS.filter(bool), st.data())
+def test_select_equals_picking_from_a_list(lists: list[list[int]], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=9))
+    picked = jagged(lists).select(torch.tensor(rows, dtype=torch.int64))
+    assert picked.to_lists() == [lists[row] for row in rows]
+
+
+def test_values_may_have_more_dimensions() -> None:
+    values = torch.arange(6.0).reshape(3, 2)
+    lists = Jagged(values, torch.tensor([0, 1, 1, 3]))
+    padded, mask = lists.to_padded()
+    assert padded.shape == (3, 2, 2)
+    assert padded[mask].equal(values)
+    assert lists.select(torch.tensor([2])).values.equal(values[1:])
+
+
+@pytest.mark.parametrize(
+    ("offsets", "words"),
+    [
+        (torch.tensor([0, 2, 1, 3]), "without falling"),
+        (torch.tensor([1, 2, 3]), "without falling"),
+        (torch.tensor([0, 2]), "3 values, offsets to 2"),
+        (torch.tensor([0, 4]), "3 values, offsets to 4"),
+        (torch.tensor([0.0, 3.0]), "int64"),
+        (torch.tensor([0, 3], dtype=torch.int32), "int64"),
+        (torch.tensor([[0, 3]]), "one-dimensional"),
+        (torch.tensor([], dtype=torch.int64), "at least one element"),
+    ],
+)
+def test_offsets_that_do_not_fit_are_refused(offsets: torch.Tensor, words: str) -> None:
+    with pytest.raises(ValueInvalidError, match=words):
+        Jagged(torch.zeros(3), offsets)
+
+
+def test_lengths_to_offsets_counts_up() -> None:
+    assert lengths_to_offsets(torch.tensor([2, 0, 3])).tolist() == [0, 2, 2, 5]
+    assert lengths_to_offsets(torch.tensor([], dtype=torch.int64)).tolist() == [0]
+
+
+_HISTORY = Jagged.from_lists([[3, 4], []], dtype=torch.int64)
+_PROFILE = torch.zeros((2, 1), dtype=torch.int64)
+
+
+def test_serving_has_no_targets() -> None:
+    batch = QueryBatch.serving(_HISTORY, torch.zeros(2), _PROFILE)
+    assert len(batch) == 2
+    assert batch.targets.to_lists() == [[], []]
+
+
+def test_one_age_an_event_and_one_profile_a_query() -> None:
+    with pytest.raises(ValueInvalidError, match="1 ages, 2 events"):
+        QueryBatch.serving(_HISTORY, torch.zeros(1), _PROFILE)
+    with pytest.raises(ValueInvalidError, match="2 histories, 1 profiles"):
+        QueryBatch.serving(_HISTORY, torch.zeros(2), _PROFILE[:1])
+
+
+def test_targets_belong_to_their_queries() -> None:
+    targets = Jagged.from_lists([[7], [8, 9]], dtype=torch.int64)
+    batch = QueryBatch(_HISTORY, torch.zeros(2), _PROFILE, targets)
+    assert batch.targets.to_lists() == [[7], [8, 9]]
+    with pytest.raises(ValueInvalidError, match="2 profiles, 1 lists of targets"):
+        QueryBatch(_HISTORY, torch.zeros(2), _PROFILE, targets.select(torch.tensor([0])))
+
+
+def test_nobody_asks_nothing() -> None:
+    nobody = Jagged.from_lists([], dtype=torch.int64)
+    batch = QueryBatch.serving(nobody, torch.zeros(0), torch.zeros((0, 1), dtype=torch.int64))
+    assert len(batch) == len(batch.targets) == 0
+
+
+def test_ages_have_the_shape_of_the_events() -> None:
+    with pytest.raises(ValueInvalidError, match="one age an event"):
+        QueryBatch.serving(_HISTORY, torch.zeros((2, 1)), _PROFILE)
+
+
+def test_places_count_back_from_the_latest_event() -> None:
+    history = Jagged.from_lists([[3, 4, 5], [], [6]], dtype=torch.int64)
+    batch = QueryBatch.serving(history, torch.zeros(4), torch.zeros((3, 1), dtype=torch.int64))
+    assert batch.by_place().age.tolist() == [3, 2, 1, 1]
+    assert batch.by_place().age.dtype == torch.float32
+    assert batch.by_place().history is history

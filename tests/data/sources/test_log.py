@@ -1,11 +1,19 @@
+"""?"""
+
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import gzip
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import (
     ConfigError,
     FileUnreadableError,
@@ -13,19 +21,27 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
+from adwright.data.column_kinds import RULE, FoundColumn
 from adwright.data.schema import Catalogue, validate_events
+from adwright.data.sources.bounds import ReadBounds
+from adwright.data.sources.frames import as_frame, id_text, name_of
 from adwright.data.sources.log import (
+    Description,
     Log,
     LogFormat,
+    LogSummary,
     describe,
+    early_responses,
+    find_oddities,
     open_log,
     read_atomic_log,
     read_log,
     save_log,
+    say_notes,
     summarise,
     with_column_kinds,
 )
-from adwright.data.sources.mapping import LogMapping
+from adwright.data.sources.mapped import ImportNotes, LogMapping
 
 TIMES = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3, 3)]
 EVENTS = validate_events(
@@ -295,3 +311,295 @@ def test_a_log_is_shown_in_a_line_and_by_its_first_events() -> None:
     assert f"<p>Log of {n} items" in html
     assert "<table" in html
     assert log.events.head(1).collect()["event_id"][0] in html
+
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+N = 400
+
+
+def log(**columns: object) -> pl.LazyFrame:
+    """A click an hour, each of another person of 100; `columns` stand in place of these."""
+    table = pl.DataFrame(
+        {
+            "event_id": [f"e{n}" for n in range(N)],
+            "time": [START + timedelta(hours=n) for n in range(N)],
+            "request_id": [f"r{n}" for n in range(N)],
+            "user_id": [f"u{n % 100}" for n in range(N)],
+            "kind": ["click"] * N,
+            "item_id": [f"i{n % 150}" for n in range(N)],
+            "value": [1.0] * N,
+        }
+    )
+    return validate_events(
+        table.with_columns(**{n: pl.Series(v) for n, v in columns.items()})
+    ).lazy()
+
+
+def with_time(*times: datetime) -> list[datetime]:
+    return [*times, *(START + timedelta(hours=n) for n in range(N - len(times)))]
+
+
+def test_a_plain_log_has_nothing_odd() -> None:
+    assert find_oddities(log(), NOW) == ()
+    assert find_oddities(log().head(0), NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"time": with_time(datetime(1970, 1, 1, tzinfo=UTC), datetime(2019, 1, 1, tzinfo=UTC))},
+            "time: 2 events lie far from the others, from 1970-01-01 to 2019-01-01",
+        ),
+        (
+            {"time": [datetime(1970, 1, 1, 0, 0, n % 60, tzinfo=UTC) for n in range(N)]},
+            "time: the events lie around 1970-01-01; if these are places in a sequence",
+        ),
+        (
+            {"time": with_time(datetime(2031, 5, 6, tzinfo=UTC))},
+            "time: 1 of 400 events (0.25%) are dated after now, 2026-01-01 00:00 UTC, the latest "
+            "2031-05-06 00:00",
+        ),
+        (
+            {"time": with_time(*[datetime(2031, 5, 6, tzinfo=UTC)] * 100)},
+            "time: 100 of 400 events (25.00%) are dated after now",
+        ),
+        ({"value": [-1.0, -2.0, *[1.0] * (N - 2)]}, "value: 2 events have a negative one"),
+        (
+            {"user_id": [f"u{n % 120}" if n > 99 else "robot" for n in range(N)]},
+            "user_id: 'robot' has 100 of 400 events (25%)",
+        ),
+        (
+            {"item_id": [f"i{n % 120}" if n > 99 else "bag" for n in range(N)]},
+            "item_id: 'bag' has 100 of 400 events (25%)",
+        ),
+        (
+            {
+                "kind": ["impression", "click"] * (N // 2),
+                "request_id": [f"r{n // 4}" for n in range(N)],
+                "user_id": [f"u{n // 4}" for n in range(N)],
+                "time": [START + timedelta(seconds=n if n != 1 else -1) for n in range(N)],
+            },
+            "1 of 200 responses are dated before the first impression of their request",
+        ),
+    ],
+)
+def test_each_oddity_is_said(columns: dict[str, object], words: str) -> None:
+    (said,) = find_oddities(log(**columns), NOW)
+    assert said.startswith(words)
+
+
+def test_a_long_tail_of_times_is_no_outlier() -> None:
+    days = [START + timedelta(days=-n * n / 50) for n in range(N)]
+    assert find_oddities(log(time=days), NOW) == ()
+
+
+def test_responses_of_other_requests_do_not_count() -> None:
+    assert early_responses(log(), ("click",)) == (0, 0)
+    shown = log(kind=["impression", *["click"] * (N - 1)])
+    assert early_responses(shown, ("click",)) == (0, 0)
+
+
+SUMMARY = LogSummary(
+    Description(3, 2, 2, START, START, {"click": 3}, {"median": 1.5}, {"items": 2}, ("type",)),
+    {
+        "type": FoundColumn("category", 2, "text"),
+        "year": FoundColumn("number", 3, "its name says year"),
+        "price": FoundColumn("number", 3, "fractions", odd="price: 1 cell is no number"),
+    },
+    ImportNotes(
+        ("sku is taken as item_id",), {"equal to an earlier row": 4}, ("colour",), ("odd ids",)
+    ),
+    ("value: 2 events have a negative one",),
+)
+
+
+def test_a_summary_is_read_by_people() -> None:
+    facts = SUMMARY.facts()
+    assert facts["events"] == "3"
+    assert facts["time"] == "2024-01-01 to 2024-01-01"
+    assert facts["left out"] == "4 rows equal to an earlier row"
+    assert facts["columns left out"].startswith("colour ")
+    assert SUMMARY.sentences() == [
+        "sku is taken as item_id",
+        "type: category, 2 values (text)",
+        "year: number (its name says year)",
+        "price: number (fractions)",
+        f"(By rule {RULE}. --column-kinds says otherwise)",
+        "Warning: odd ids",
+        "Warning: price: 1 cell is no number",
+        "Warning: value: 2 events have a negative one",
+    ]
+    empty = LogSummary(Description(0, 0, 0, None, None, {}, {}, {}, ()))
+    assert empty.facts()["time"] == "none"
+    assert empty.sentences() == []
+
+
+def test_a_summary_survives_a_file() -> None:
+    assert from_jsonable(LogSummary, to_jsonable(SUMMARY)) == SUMMARY
+
+
+def test_notes_are_told_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "adwright"):
+        say_notes(SUMMARY.notes, SUMMARY.columns)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "sku is taken as item_id"),
+        ("INFO", "left out: the columns colour"),
+        ("WARNING", "left out: 4 rows equal to an earlier row"),
+        ("WARNING", "odd ids"),
+        ("WARNING", "price: 1 cell is no number"),
+    ]
+
+
+TABLE = pl.DataFrame({"user": ["1", "2"], "title": ['a "b"', "c, d; e"], "n": ["1", None]})
+QUOTED = 'user{0}title{0}n\n1{0}"a ""b"""{0}1\n2{0}"c, d; e"{0}\n'
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("separator", [",", ";", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_by_any_separator(tmp_path: Path, separator: str, end: str, *, packed: bool) -> None:
+    data = QUOTED.format(separator).replace("\n", end).encode()
+    path = tmp_path / ("t.csv.gz" if packed else "t.csv")
+    path.write_bytes(gzip.compress(data) if packed else data)
+    found = as_frame(path)
+    assert found.frame.collect().equals(TABLE)
+    assert (found.name, found.locate(1)) == (str(path), (str(path), 1))
+    assert found.first_line == f"user{separator}title{separator}n"
+    assert found.decimal_comma == (separator == ";")
+
+
+def test_tabs_have_no_quotes(tmp_path: Path) -> None:
+    for name in ("t.tsv", "t.txt", "t.csv"):
+        (tmp_path / name).write_text('user\ttitle\n1\ta "b\n')
+        assert as_frame(tmp_path / name).frame.collect().row(0) == ("1", 'a "b')
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.ndjson", "t.json", "t.jsonl.gz", "t.ndjson.gz"])
+def test_json_lines(tmp_path: Path, name: str) -> None:
+    data = b'{"user": 1, "tags": ["a"]}\n{"user": 2}\n'
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert as_frame(tmp_path / name).frame.collect().rows() == [(1, ["a"]), (2, None)]
+
+
+def test_parquet_and_its_parts(tmp_path: Path) -> None:
+    TABLE.write_parquet(tmp_path / "t.parquet")
+    assert as_frame(tmp_path / "t.parquet").frame.collect().equals(TABLE)
+    assert as_frame(str(tmp_path)).frame.collect().equals(TABLE)
+
+
+def test_packed_files_are_known_by_their_first_bytes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(gzip.compress(b"a\n1\n", mtime=0))
+    assert as_frame(tmp_path / "t.csv").frame.collect().rows() == [("1",)]
+
+
+def test_types_follow_from_values_where_they_may(tmp_path: Path) -> None:
+    def ids(names: Sequence[str]) -> list[str]:
+        assert list(names) == ["id", "price"]
+        return ["id"]
+
+    (tmp_path / "t.csv").write_text("id;price\n007;2,5\n")
+    assert as_frame(tmp_path / "t.csv", text=ids).frame.collect().rows() == [("007", 2.5)]
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"id,price\n007,2.5\n", mtime=0))
+    assert as_frame(tmp_path / "t.csv.gz", text=ids).frame.collect().rows() == [("007", 2.5)]
+
+
+class Stream:
+    """A table of another library: no more than Arrow's stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return pa.table({"user": [1]}).__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pl.DataFrame({"user": [1]}),
+        pl.LazyFrame({"user": [1]}),
+        pa.table({"user": [1]}),
+        pa.RecordBatch.from_pydict({"user": [1]}),
+        Stream(),
+        [{"user": 1}],
+        ({"user": 1},),
+    ],
+    ids=lambda table: type(table).__name__,
+)
+def test_tables_in_memory(table: Any) -> None:
+    found = as_frame(table)
+    assert found.frame.collect().rows() == [(1,)]
+    assert (found.name, found.locate(5)) == ("the table", ("", 5))
+
+
+def test_tables_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"user": [1.0, None], "item": ["a", "b"]}, index=["x", "y"])
+    found = as_frame(table).frame
+    assert found.collect().columns == ["user", "item"]
+    assert found.select(id_text(found, "user")).collect()["user"].to_list() == [1, None]
+
+
+def test_ids_lose_their_blanks_and_keep_their_fractions() -> None:
+    frame = pl.LazyFrame({"a": [" x ", "  ", None], "b": [1.5, 2.0, None], "c": [1, 2, 3]})
+    found = frame.select(id_text(frame, name) for name in "abc").collect()
+    assert found["a"].to_list() == ["x", "  ", None]
+    assert found["b"].to_list() == [1.5, 2.0, None]
+    assert found["c"].to_list() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (3, "int is no table.*list of dicts"),
+        ([1, 2], "list is no table"),
+        ([{"a": 1}, {"a": [object()]}], "list makes no table"),
+    ],
+)
+def test_what_is_no_table_is_refused(table: Any, words: str) -> None:
+    with pytest.raises(SchemaError, match=words):
+        as_frame(table)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("t.xlsx", b"PK\x03\x04...", "spreadsheet or a zip archive.*as CSV"),
+        ("t.csv", b"PK\x03\x04...", "spreadsheet or a zip archive"),
+        ("t.xls", b"\xd0\xcf\x11\xe0", "spreadsheet"),
+        ("t.avro", b"Obj", r"tables end in \.parquet.*not in \.avro"),
+        ("t", b"a,b", "not in nothing"),
+        ("t.parquet.gz", gzip.compress(b"a,b", mtime=0), "not a Parquet file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises((SchemaError, FileUnreadableError), match=words) as caught:
+        as_frame(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_packed_files_are_bounded_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    bomb = tmp_path / "bomb.csv.gz"
+    bomb.write_bytes(gzip.compress(b"a\n" + b"1\n" * 10_000_000))
+    with pytest.raises(FileUnreadableError, match=r"unpacks to more than 0\.00 GB.*bomb\.csv\.gz"):
+        as_frame(bomb, bounds=ReadBounds(memory=1 << 20))
+    for data in (gzip.compress(b"a\n1\n", mtime=0)[:-6], b"\x1f\x8bnothing"):
+        bomb.write_bytes(data)
+        with pytest.raises(FileUnreadableError, match=r"gzip file is damaged.*bomb\.csv\.gz"):
+            as_frame(bomb)
+    bomb.write_bytes(gzip.compress(b"a,b\n1,2\n3\n", mtime=0))
+    with pytest.raises(FileUnreadableError, match="line 3 has 1 fields") as caught:
+        as_frame(bomb)
+    assert caught.value.file == str(bomb)
+    assert "scratch" not in str(caught.value)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_names() -> None:
+    assert name_of("logs/shop.csv.gz") == "shop"
+    assert name_of(Path("shop")) == "shop"
+    assert name_of(TABLE) == "log"

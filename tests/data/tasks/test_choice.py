@@ -1,5 +1,8 @@
+"""?"""
+
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,17 +10,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.batches.batch import DRAW_OFFSET
+from adwright.data.sources.log import Log
 from adwright.data.tasks.choice import (
     ChoiceConfig,
     build_choice_task,
     choice_catalogue,
     choice_features,
 )
-from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
+from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.own.drawn import DrawnConfig, build_drawn_task, build_ranking_task
+from adwright.data.tasks.own.drawn import drawn_task as drawn_drawn_task
+from adwright.data.tasks.own.next_item import NextItemConfig, build_next_item
 from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.tasks.task import Task
+from tests.data.tasks.own.test_next_item import shop
 from tests.support.data.small_next_basket import small_task
 
 CONFIG = ChoiceConfig(train=0, valid=0, test=0, draws=Draws(number=10), min_count=2)
@@ -168,3 +178,229 @@ def test_the_catalogue_says_how_popular_each_item_is(source: NextBasket) -> None
     assert names[0] == "history"
     assert {"popularity", "visible", "frequency", "recent", "recency"} <= set(names)
     assert "words" not in names
+
+
+COUNT = np.array([0, 100, 10, 1, 0, 5])
+PAST, OFFSETS = np.array([2, 4, 3]), np.array([0, 2, 2, 3])
+
+
+def test_shares_of_popularity_follow_its_power_and_leave_out_the_unknown_item() -> None:
+    share = popular_share(np.array([999, 16, 1, 0]))
+    np.testing.assert_allclose(share, [0, 8 / 9, 1 / 9, 0])
+    assert popular_share(np.zeros(3, np.int64)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "draws", [Draws(), Draws(own=0, popular=0), Draws(number=8, own=0.2, popular=0.7)]
+)
+def test_items_come_as_often_as_the_formula_expects(draws: Draws) -> None:
+    share, trials = popular_share(COUNT), 4000
+    past, offsets = np.tile(PAST, trials), np.arange(trials + 1) * len(PAST)
+    # Three people a trial, of 2, 0 and 1 past items.
+    bounds = np.append((offsets[:-1, None] + OFFSETS[:-1]).ravel(), offsets[-1])
+    item, basket = draw_negatives(draws, past, bounds, share, np.random.default_rng(0))
+    person = basket % 3
+    for number in range(3):
+        mine = PAST[OFFSETS[number] : OFFSETS[number + 1]]
+        codes = np.arange(1, len(COUNT))
+        expected = np.exp(
+            draws.log_expected(
+                share[codes],
+                items=len(codes),
+                had=np.isin(codes, mine),
+                distinct=np.full(len(codes), len(mine)),
+            )
+        )
+        found = np.bincount(item[person == number], minlength=len(COUNT))[1:] / trials
+        np.testing.assert_allclose(found, expected, atol=5 * np.sqrt(expected / trials).max())
+
+
+def test_the_unknown_item_is_never_drawn_and_the_seed_decides() -> None:
+    share = popular_share(COUNT)
+    runs = [
+        draw_negatives(Draws(), PAST, OFFSETS, share, np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    ]
+    assert all(item.min() >= 1 for item, _ in runs)
+    assert runs[0][0].tolist() == runs[1][0].tolist() != runs[2][0].tolist()
+    # The second person has no past, so fewer negatives.
+    sizes = np.bincount(runs[0][1])
+    assert sizes[0] == sizes[2] == 40 > sizes[1]
+
+
+def test_undoing_the_draws_gives_the_odds_of_the_catalogue() -> None:
+    """Odds learned from rows, times the expected draws, are those of the items themselves."""
+    draws, probability = Draws(number=30, own=0.5, popular=0.2), 0.2
+    share = popular_share(COUNT)
+    had, distinct = np.array([True, False]), np.array([2, 2])
+    expected = np.exp(draws.log_expected(share[[2, 5]], items=5, had=had, distinct=distinct))
+    rows_positive, rows_negative = probability, (1 - probability) * expected
+    learned = np.log(rows_positive / rows_negative)
+    undone = learned + np.log(expected)
+    np.testing.assert_allclose(1 / (1 + np.exp(-undone)), probability)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"number": 0}, {"own": -0.1}, {"popular": -0.1}, {"own": 0.5, "popular": 0.5}]
+)
+def test_negatives_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        Draws(**wrong)  # type: ignore[arg-type]
+
+
+def all_rows(drawn_task: Task) -> pl.DataFrame:
+    return pl.concat(
+        [drawn_task.rows(split).collect().with_columns(split=pl.lit(split)) for split in SPLITS]
+    )
+
+
+@pytest.fixture(scope="module")
+def log() -> Log:
+    return shop(again=True)
+
+
+@pytest.fixture(scope="module")
+def drawn_task(log: Log, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return build_drawn_task(log, tmp_path_factory.mktemp("drawn"), name="shop")
+
+
+def test_what_was_taken_is_positive_and_the_rest_is_drawn(log: Log, drawn_task: Task) -> None:
+    rows, events = all_rows(drawn_task), log.events.collect()
+    taken = rows.filter(pl.col("label") == 1)
+    assert taken.height == events.height
+    pairs = taken.select("user_id", "item_id", "time").sort(pl.all())
+    assert pairs.equals(
+        events.select("user_id", "item_id", pl.col("time")).sort(pl.all()), null_equal=True
+    )
+    # Two items a visit, nine drawn for each, less those that are struck out.
+    negatives = rows.height - taken.height
+    assert 0.8 * 9 * taken.height < negatives < 9 * taken.height
+    both = rows.group_by("request_id", "item_id").agg(pl.col("label").n_unique())
+    assert both["label"].max() == 1
+    assert drawn_task.history_kinds == drawn_task.popularity_kinds == ("purchase",)
+    assert "Drawn negatives" in drawn_task.protocol
+
+
+def test_the_place_of_a_row_does_not_tell_its_label(drawn_task: Task) -> None:
+    rows = drawn_task.rows("train").collect()
+    place = pl.int_range(pl.len()).over("request_id") / pl.len().over("request_id")
+    means = rows.with_columns(place=place).group_by("label").agg(pl.col("place").mean())
+    values = means["place"].to_list()
+    assert abs(values[0] - values[1]) < 0.02
+
+
+def test_popularity_is_of_earlier_days(log: Log, drawn_task: Task) -> None:
+    events = log.events.collect()
+    for row in all_rows(drawn_task).sample(50, seed=1).iter_rows(named=True):
+        earlier = events.filter(
+            pl.col("item_id") == row["item_id"], pl.col("time").dt.date() < row["time"].date()
+        )
+        assert row["popularity"] == earlier.height
+        before = events.filter(pl.col("user_id") == row["user_id"], pl.col("time") < row["time"])
+        assert row["visible"] == before.height
+        assert row["frequency"] == before.filter(pl.col("item_id") == row["item_id"]).height
+
+
+def test_the_offset_undoes_the_drawing(log: Log, drawn_task: Task, tmp_path: Path) -> None:
+    """By the formula of the module, item by item, and by what is drawn on average."""
+    rows = all_rows(drawn_task)
+    source = build_next_item(log, name="shop").task
+    count = dict(zip(source.items.ids, source.count[1:].tolist(), strict=True))
+    weight = {item: number**0.75 for item, number in count.items()}
+    total, items = sum(weight.values()), len(count)
+    events = log.events.collect()
+    for row in rows.sample(50, seed=2).iter_rows(named=True):
+        mine = events.filter(pl.col("user_id") == row["user_id"], pl.col("time") < row["time"])
+        had = mine["item_id"].unique().to_list()
+        q = 0.4 * weight[row["item_id"]] / total + 0.2 / items
+        q += 0.4 / len(had) if row["item_id"] in had else 0
+        assert row[DRAW_OFFSET] == pytest.approx(-np.log(items * q), abs=1e-5)
+    # Uniform draws need no correction.
+    uniform = build_drawn_task(log, tmp_path, DrawnConfig(popular=0.0, own=0.0))
+    assert all_rows(uniform)[DRAW_OFFSET].abs().max() < 1e-6  # type: ignore[operator]
+
+
+def test_own_items_are_drawn_only_where_users_take_them_again(
+    drawn_task: Task, tmp_path: Path
+) -> None:
+    alone = build_drawn_task(shop(), tmp_path)
+    rows = all_rows(alone)
+    assert "of the person's past (0%)" in Task.open(next(tmp_path.iterdir())).protocol
+    assert (rows.filter(pl.col("label") == 1)["frequency"] == 0).all()
+    # What is 0 of all that may be shown is nothing to learn from.
+    learned = [{one.name for one in of.spec.features} for of in (alone, drawn_task)]
+    assert ["frequency" in names for names in learned] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DrawnConfig(negatives=4),
+        DrawnConfig(popular=0.1),
+        DrawnConfig(own=0.1),
+        DrawnConfig(most_rows=5_000),
+        DrawnConfig(min_count=10_000),
+        DrawnConfig(seed=3),
+        DrawnConfig(next_item=NextItemConfig(split="last")),
+    ],
+)
+def test_every_setting_changes_the_task(
+    config: DrawnConfig, log: Log, drawn_task: Task, tmp_path: Path
+) -> None:
+    other = build_drawn_task(log, tmp_path, config, name="shop")
+    assert other.data_hash != drawn_task.data_hash
+    assert (
+        other.meta["splits"] != drawn_task.meta["splits"]
+        or other.meta["spec"] != drawn_task.meta["spec"]
+    )
+    if config.most_rows == 5_000:
+        assert all_rows(other).height <= 5_000
+
+
+def test_a_task_is_built_once_and_in_parts(log: Log, drawn_task: Task, tmp_path: Path) -> None:
+    source = build_next_item(log, name="shop")
+    parts = drawn_drawn_task(source, tmp_path, visits_per_part=100)
+    assert parts.data_hash == drawn_task.data_hash
+    assert parts.meta["splits"]["train"]["users"] == drawn_task.meta["splits"]["train"]["users"]
+    assert drawn_drawn_task(source, tmp_path).folder == parts.folder
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"negatives": 0}, {"popular": 1.2, "own": 0.0}, {"min_count": 0}, {"most_rows": -1}]
+)
+def test_settings_out_of_range(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        DrawnConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_log_of_purchases_gets_drawn_negatives(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = shop(again=True)
+    with caplog.at_level(logging.WARNING, logger="adwright"):
+        task = build_ranking_task(log, tmp_path, name="shop")
+    assert "drawn beside it" in caplog.text
+    assert task.folder == build_drawn_task(log, tmp_path, name="shop").folder
+    assert "Drawn negatives" in task.protocol
+
+
+def test_what_is_said_of_the_task_counts(tmp_path: Path) -> None:
+    log = shop(again=True)
+    task = build_ranking_task(log, tmp_path, LogTaskConfig(column_kinds={"shelf": "none"}))
+    assert "shelf" not in [feature.name for feature in task.spec.features]
+    with pytest.raises(ValueInvalidError, match="click"):
+        build_ranking_task(log, tmp_path, LogTaskConfig(responses=("click",)))
+
+
+def test_a_log_of_impressions_has_its_own(tmp_path: Path) -> None:
+    log = shop(again=True)
+    shown = log.events.with_columns(
+        kind=pl.lit("impression"), time=pl.col("time").dt.offset_by("-1m")
+    )
+    # Of two items shown one is taken.
+    other = shown.with_columns(item_id=pl.lit(log.catalogue.items["item_id"][0]))
+    events = pl.concat([log.events, shown, other], how="vertical_relaxed")
+    both = replace(log, events=events)
+    task = build_ranking_task(both, tmp_path)
+    assert task.folder == build_task_of_log(both, tmp_path).folder
+    assert "Drawn negatives" not in task.protocol

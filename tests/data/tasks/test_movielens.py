@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.tasks.movielens import MOVIELENS_FEATURES, build_movielens_task
+from adwright.data.tasks.response import MOVIELENS_FEATURES, build_movielens_task
 from adwright.data.tasks.split import SPLITS
 from adwright.data.tasks.task import Task
 

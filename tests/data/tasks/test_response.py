@@ -9,7 +9,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.data.tasks import shelves
+from adwright.data.tasks import response as shelves
 from adwright.data.tasks.response import (
     RESPONSE_FEATURES,
     ResponseConfig,

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.data.tasks.shelves import SHELF, price_tags, promoted_on, weekly_sales
+from adwright.data.tasks.response import SHELF, price_tags, promoted_on, weekly_sales
 from tests.support.data.small_journey import transactions, write_journey
 
 FACTS = ("popularity", "price", "discount")

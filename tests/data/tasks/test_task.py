@@ -1,23 +1,34 @@
+"""?"""
+
 from __future__ import annotations
 
 import errno
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from adwright.core.errors import (
-    FileUnreadableError,
-    ResourceError,
-    SchemaError,
-    ValueInvalidError,
-)
+from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError, ValueInvalidError
 from adwright.data.features import Feature, fit_spec
-from adwright.data.tasks.split import SPLITS, Split
-from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
+from adwright.data.tasks.history import ItemValues, SeenRows, add_history, user_codes
+from adwright.data.tasks.split import SPLITS, Split, split_by_time, split_last
+from adwright.data.tasks.task import (
+    SplitWriter,
+    Task,
+    TaskPart,
+    cached_task,
+    to_storage,
+    write_task_parts,
+)
 from tests.support.data.small_log import FEATURES, Tables, make_tables, write
 
 
@@ -309,3 +320,284 @@ def test_an_id_of_spaces_is_refused(
         write(tmp_path / "task", tables._replace(**{table: broken}))
     assert f"row 1, column {column}" in str(found.value)
     assert not (tmp_path / "task").exists()
+
+
+def frames(lengths: list[tuple[int, int]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows and events of users 0, 1, ...: (rows, events) of each."""
+    rows = [user for user, (n, _) in enumerate(lengths) for _ in range(n)]
+    events = [user for user, (_, n) in enumerate(lengths) for _ in range(n)]
+    return (
+        pl.DataFrame(
+            {"user_id": rows, "label": [r % 2 for r in rows]},
+            schema={"user_id": pl.Int64, "label": pl.Int8},
+        ),
+        pl.DataFrame({"user_id": events}, schema={"user_id": pl.Int64}),
+    )
+
+
+def written(folder: Path, name: str) -> list[list[str]]:
+    """The user_id column of each row group."""
+    with pq.ParquetFile(folder / f"{name}.parquet") as file:
+        groups = [file.read_row_group(g) for g in range(file.num_row_groups)]
+    return [group["user_id"].to_pylist() for group in groups]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.integers(1, 12),
+)
+def test_groups_end_with_the_user_that_fills_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    lengths: list[tuple[int, int]],
+    rows_per_group: int,
+    step: int,
+) -> None:
+    expected: list[list[int]] = [[]]
+    for user, (n, _) in enumerate(lengths):
+        if sum(lengths[u][0] for u in expected[-1]) >= rows_per_group:
+            expected.append([])
+        expected[-1].append(user)
+        assert n > 0
+    folder = tmp_path_factory.mktemp("split")
+    rows, events = frames(lengths)
+    with SplitWriter(folder, rows_per_group) as writer:
+        for start in range(0, len(lengths), step):
+            mine = pl.col("user_id").is_between(start, start + step - 1)
+            writer.add(rows.filter(mine), events.filter(mine))
+    assert written(folder, "rows") == [
+        [str(u) for u in users for _ in range(lengths[u][0])] for users in expected
+    ]
+    assert written(folder, "events") == [
+        [str(u) for u in users for _ in range(lengths[u][1])] for users in expected
+    ]
+    assert (writer.n_rows, writer.n_users) == (rows.height, len(lengths))
+    assert writer.n_positives == rows["label"].sum()
+
+
+def test_a_split_without_rows_keeps_its_columns(tmp_path: Path) -> None:
+    rows, events = frames([])
+    with SplitWriter(tmp_path, 10) as writer:
+        writer.add(rows, events)
+        writer.add(rows, events)
+    assert written(tmp_path, "rows") == written(tmp_path, "events") == [[]]
+    assert pq.read_schema(tmp_path / "rows.parquet").names == ["user_id", "label"]
+
+
+def test_an_error_closes_the_files_and_writes_no_rest(tmp_path: Path) -> None:
+    rows, events = frames([(2, 1), (2, 1)])
+
+    def fail() -> None:
+        with SplitWriter(tmp_path, 3) as writer:
+            writer.add(rows[:2], events[:1])
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert not (tmp_path / "rows.parquet").exists()
+
+
+def test_ids_become_text_and_other_columns_stay_what_they_are() -> None:
+    frame = pl.DataFrame(
+        {
+            "user_id": [20, 3],
+            "item_id": ["b", "a"],
+            "store": pl.Series(["x", None], dtype=pl.Categorical),
+            "kind": pl.Series(["p", "q"], dtype=pl.Enum(["q", "p"])),
+            "note": ["n", None],
+            "tags": [["x"], []],
+            "sizes": [[1], [2, 3]],
+            "price": [1.5, None],
+        }
+    )
+    table = to_storage(frame)
+    for name in ("user_id", "item_id", "store", "kind", "note"):
+        assert table.schema.field(name).type == pa.dictionary(pa.int32(), pa.string())
+    assert table.schema.field("tags").type == pa.list_(pa.string())
+    assert table.schema.field("sizes").type == pa.list_(pa.int64())
+    expected = frame.with_columns(pl.col("user_id").cast(pl.String))
+    assert table.to_pylist() == expected.to_dicts()
+
+
+def test_stored_text_is_read_back_as_text(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"user_id": [20, 3], "store": pl.Series(["x", None], dtype=pl.Categorical)}
+    )
+    with SplitWriter(tmp_path, 1) as writer:
+        writer.add(frame.with_columns(label=pl.lit(1)), frame.select("user_id"))
+    read = pl.read_parquet(tmp_path / "rows.parquet")
+    assert read.schema == {"user_id": pl.String, "store": pl.String, "label": pl.Int32}
+
+
+START = datetime(2024, 1, 1)
+HISTORY_ROWS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5)), max_size=15
+)
+
+
+def frame(rows: list[tuple[int, int, int]], *, text: bool = False) -> pl.DataFrame:
+    table = pl.DataFrame(
+        [(user, item, START + timedelta(hours=hour)) for user, item, hour in rows],
+        schema={"user_id": pl.Int64, "item_id": pl.Int64, "time": pl.Datetime("us")},
+        orient="row",
+    ).sort("user_id", "time", maintain_order=True)
+    return table.with_columns(pl.col("user_id", "item_id").cast(pl.String)) if text else table
+
+
+@given(HISTORY_ROWS, HISTORY_ROWS, st.booleans())
+def test_counts_equal_a_brute_force_filter(
+    rows: list[tuple[int, int, int]], events: list[tuple[int, int, int]], text: bool
+) -> None:
+    users = {user for user, _, _ in rows}
+    asked = frame(rows, text=text)
+    log = frame([event for event in events if event[0] in users], text=text)
+    found = add_history(asked, log)
+    assert found.drop("visible", "frequency").equals(asked)
+    assert found.schema["visible"] == found.schema["frequency"] == pl.Int32
+    for row in found.iter_rows(named=True):
+        before = [
+            event
+            for event in log.iter_rows(named=True)
+            if event["user_id"] == row["user_id"] and event["time"] < row["time"]
+        ]
+        assert row["visible"] == len(before)
+        assert row["frequency"] == sum(event["item_id"] == row["item_id"] for event in before)
+
+
+def test_units_of_time_may_differ() -> None:
+    rows = frame([(0, 0, 2)]).with_columns(pl.col("time").cast(pl.Datetime("ns")))
+    events = frame([(0, 0, 1), (0, 0, 2)])
+    assert add_history(rows, events).select("visible", "frequency").row(0) == (1, 1)
+
+
+def test_user_codes_rise_with_the_rows() -> None:
+    rows, events = pl.Series(["a", "a", "c", "d"]), pl.Series(["a", "d", "d"])
+    of_rows, of_events = user_codes(rows, events)
+    assert of_rows.tolist() == [0, 0, 1, 2]
+    assert of_events.tolist() == [0, 2, 2]
+    assert of_rows.dtype == of_events.dtype == np.int64
+
+
+def test_codes_of_items_are_shared_whatever_their_type() -> None:
+    rows, events = frame([(0, 1, 9), (0, 7, 9)]), frame([(0, 1, 0), (0, 1, 1), (0, 2, 2)])
+    expected = [(3, 2), (3, 0)]
+    for cast in (pl.Int32, pl.UInt16, pl.String):
+        of_rows, of_events = (
+            one.with_columns(pl.col("item_id").cast(cast)) for one in (rows, events)
+        )
+        found = add_history(of_rows, of_events).select("visible", "frequency")
+        assert found.rows() == expected
+
+
+def test_nobody_and_a_user_without_events() -> None:
+    events = frame([(1, 0, 0)])
+    assert add_history(frame([]), frame([])).height == 0
+    rows = frame([(0, 0, 5), (1, 0, 5), (2, 0, 5)])
+    assert add_history(rows, events)["visible"].to_list() == [0, 1, 0]
+    assert add_history(rows, frame([]))["frequency"].to_list() == [0, 0, 0]
+
+
+def test_an_event_of_the_row_s_own_instant_is_not_seen() -> None:
+    rows = frame([(0, 0, 3)])
+    for hour, seen in ((2, 1), (3, 0), (4, 0)):
+        found = add_history(rows, frame([(0, 0, hour)]))
+        assert found.select("visible", "frequency").row(0) == (seen, seen)
+
+
+#: Items 0 to 4: no value, one, several, all.
+LISTS = ([], [2], [0, 3], [3], [0, 1, 2, 3, 4])
+
+
+def values() -> ItemValues:
+    offsets = np.cumsum([0, *(len(some) for some in LISTS)])
+    return ItemValues(np.array([v for some in LISTS for v in some]), offsets, 6)
+
+
+def literal(seen: SeenRows, of: ItemValues) -> NDArray[np.float64]:
+    counts = np.zeros(of.width)
+    for user, visible, item, weight in zip(
+        seen.user, seen.visible, seen.item, seen.weight, strict=True
+    ):
+        history = seen.event_item[seen.event_user == user][:visible]
+        if seen.max_history:
+            history = history[-seen.max_history :]
+        has = {v for one in (item, *history) for v in LISTS[one]}
+        counts[list(has)] += weight
+    return counts
+
+
+def drawn(seed: int, max_history: int, rows: int = 60, users: int = 7) -> SeenRows:
+    """Users of 0 to 12 events; the last one has none."""
+    rng = np.random.default_rng(seed)
+    number = np.append(rng.integers(0, 13, users - 1), 0)
+    user = rng.integers(0, users, rows)
+    return SeenRows(
+        user=user,
+        visible=rng.integers(0, number[user] + 1),
+        item=rng.integers(0, len(LISTS), rows),
+        weight=rng.choice([1.0, 0.05], rows),
+        event_user=np.repeat(np.arange(users), number),
+        event_item=rng.integers(0, len(LISTS), number.sum()),
+        max_history=max_history,
+    )
+
+
+@pytest.mark.parametrize("max_history", [0, 1, 2, 5, 20])
+def test_it_is_a_loop_over_rows(max_history: int) -> None:
+    for seed in range(40):
+        seen = drawn(seed, max_history)
+        np.testing.assert_allclose(seen.count(values()), literal(seen, values()), atol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "users"), [(0, 4), (5, 1), (0, 1)])
+def test_without_rows_or_events_there_is_little_to_count(rows: int, users: int) -> None:
+    seen = drawn(0, 0, rows, users)
+    np.testing.assert_allclose(seen.count(values()), literal(seen, values()), atol=1e-9)
+
+
+def test_values_of_items_stand_end_to_end() -> None:
+    found, place = values().of(np.array([2, 0, 1, 2]))
+    assert found.tolist() == [0, 3, 2, 0, 3]
+    assert place.tolist() == [0, 0, 2, 3, 3]
+
+
+SPLIT_START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@given(
+    st.lists(st.integers(0, 20), max_size=30),
+    st.integers(0, 20),
+    st.integers(0, 20),
+)
+def test_time_equals_a_slow_reference(days: list[int], one: int, other: int) -> None:
+    first, second = sorted((one, other))
+    frame = pl.DataFrame({"day": days}, schema={"day": pl.Int64})
+    found = frame.select(split_by_time(pl.col("day"), first, second))["split"]
+    assert found.to_list() == [
+        "train" if day < first else "valid" if day < second else "test" for day in days
+    ]
+    # The same days as instants are split alike, lazily too.
+    instants = frame.lazy().select(time=pl.lit(SPLIT_START) + pl.duration(days=pl.col("day")))
+    bounds = SPLIT_START + timedelta(first), SPLIT_START + timedelta(second)
+    assert instants.select(split_by_time(pl.col("time"), *bounds)).collect()["split"].equals(found)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8))
+def test_the_last_events_are_held_out(lengths: list[int]) -> None:
+    left = [place for length in lengths for place in range(length - 1, -1, -1)]
+    frame = pl.DataFrame({"left": left}, schema={"left": pl.UInt32})
+    found = frame.select(split_last(pl.col("left")))["split"]
+    assert found.to_list() == [("test", "valid", "train")[min(place, 2)] for place in left]
+    assert found.to_list().count("test") == len(lengths)
+
+
+@pytest.mark.parametrize("expression", [split_last(pl.col("x")), split_by_time(pl.col("x"), 1, 2)])
+def test_the_column_is_named_and_knows_its_values(expression: pl.Expr) -> None:
+    found = pl.DataFrame({"x": [0, 1, 2]}).select(expression)
+    assert found.schema == {"split": pl.Enum(SPLITS)}
+    assert sorted(found["split"].cast(pl.String)) == sorted(SPLITS)
+
+
+def test_equal_bounds_leave_no_validation() -> None:
+    found = pl.DataFrame({"x": [0, 1, 2]}).select(split_by_time(pl.col("x"), 1, 1))["split"]
+    assert found.to_list() == ["train", "test", "test"]

@@ -15,7 +15,7 @@ from adwright.core.artifacts import read_fitted
 from adwright.core.clock import FixedClock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import ConfigError
 from adwright.data.schema import Catalogue, validate_events
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.data.sources.log import Log, save_log
 from adwright.delivery.counted import ItemItemRecommender, item_table
 from adwright.delivery.funnel.columns import ScoreMixture

@@ -10,8 +10,8 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.data.features import Feature, FeatureSpec
+from adwright.data.popularity import personal
 from adwright.data.tasks.negatives import popular_share
-from adwright.data.tasks.personal import personal
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.row_ranker import FineRanker

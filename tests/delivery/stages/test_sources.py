@@ -10,7 +10,7 @@ import torch
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.features import Feature
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.index.index import build_index
 from adwright.delivery.stages.histories import Histories, RequestBatch, visit_requests

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.retrieval.multi_interest import (
     AGE_BUCKETS,

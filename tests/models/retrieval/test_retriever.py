@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import ItemTable
 from adwright.models.retrieval.retriever import (
     FeatureMasks,

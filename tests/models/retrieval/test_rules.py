@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.sequences.next_log import log_of_sequences, log_of_task
+from adwright.data.sequences.datasets import log_of_sequences, log_of_task
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours

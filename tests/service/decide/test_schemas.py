@@ -10,8 +10,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from adwright.campaigns.store.store import Store, StoredDecision
-from adwright.data.columns import NOT_IDS
-from adwright.data.schema import EVENT_SCHEMA, KINDS, validate_events
+from adwright.data.schema import EVENT_SCHEMA, KINDS, NOT_IDS, validate_events
 from adwright.data.stops import Stops, stopped
 from adwright.delivery.decision import Decision
 from adwright.service.decide import schemas

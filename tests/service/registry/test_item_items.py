@@ -12,7 +12,7 @@ import pytest
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.data.schema import ACTION_KINDS, validate_events
-from adwright.data.sequences.next_log import log_of_sequences
+from adwright.data.sequences.datasets import log_of_sequences
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.counted import (
     ItemItemRecommender,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from adwright.data.sequences.next_log import NextLog, log_of_task
+from adwright.data.sequences.datasets import NextLog, log_of_task
 from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Funnel, FunnelParts, Serving
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
 from adwright.models.retrieval.multi_interest import MultiInterest
 from tests.support.data.small_next_basket import small_task
 

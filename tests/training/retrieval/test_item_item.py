@@ -11,7 +11,7 @@ import pytest
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ValueInvalidError
-from adwright.data.sequences.next_log import NextLog, log_of_sequences, log_of_task
+from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.linear import count_linear, linear_neighbours, regression

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
-from adwright.data.sequences.next_log import NextLog, log_of_sequences, log_of_task
+from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.retrieval.item_item import ItemItemConfig

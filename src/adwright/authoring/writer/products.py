@@ -31,9 +31,8 @@ from adwright.authoring.writer.feeds import (
 )
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError, SchemaError
-from adwright.data.sources.bounds import ReadBounds, reading
+from adwright.data.sources.bounds import PARQUET_ENDINGS, ReadBounds, reading
 from adwright.data.sources.frames import as_frame
-from adwright.data.sources.parquetfile import PARQUET_ENDINGS
 from adwright.data.table_door import (
     TableSpec,
     bare_name,

@@ -27,11 +27,12 @@ from adwright.campaigns.store.tables import (
     to_micros,
 )
 from adwright.core.errors import ValueInvalidError
-from adwright.data.columns import TIME, empty_table
 from adwright.data.ids import LONGEST_ID
 from adwright.data.schema import (
     CAMPAIGN_SCHEMA,
     CREATIVE_SCHEMA,
+    TIME,
+    empty_table,
     validate_campaigns,
     validate_creatives,
 )

@@ -41,9 +41,17 @@ from adwright.campaigns.store.tables import (
     to_micros,
 )
 from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.data.checks import Check, in_file, run_checks
-from adwright.data.columns import NOT_IDS, TIME
-from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events, validate_events
+from adwright.data.schema import (
+    EVENT_SCHEMA,
+    KINDS,
+    NOT_IDS,
+    TIME,
+    Check,
+    empty_events,
+    in_file,
+    run_checks,
+    validate_events,
+)
 from adwright.data.stops import Stops, stopped
 from adwright.data.time import FIRST, LAST, MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
 

@@ -29,7 +29,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdColumns, AdTable, read_ads
-from adwright.data.checks import Check, run_checks
+from adwright.data.schema import Check, run_checks
 from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import Tabular
 from adwright.data.table_door import find_column, listed, usual_columns

@@ -40,8 +40,8 @@ import pyarrow as pa
 
 from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.data.columns import from_arrow
 from adwright.data.creatives import Creative
+from adwright.data.schema import from_arrow
 from adwright.data.sources.tables import write_table
 
 AdKind = Literal["text", "image", "video"]

@@ -32,12 +32,18 @@ import polars as pl
 
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.creative.records.ad_record import AdKind, AdRecord, is_verbalised, read_verbalised
-from adwright.data.checks import Check, Locate, check_unique, in_file, run_checks
-from adwright.data.columns import NOT_IDS, is_category
-from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
+from adwright.data.schema import (
+    NOT_IDS,
+    Check,
+    Locate,
+    check_unique,
+    in_file,
+    is_category,
+    run_checks,
+)
+from adwright.data.sources.bounds import PARQUET_ENDINGS, USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import Tabular, as_frame, id_text
-from adwright.data.sources.parquetfile import PARQUET_ENDINGS
 from adwright.data.table_door import TableSpec, bare_name, find_column, listed, table_specs
 
 #: Texts beside the title, in the order of the table.

@@ -19,8 +19,16 @@ import polars as pl
 import pyarrow as pa
 
 from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.data.checks import Check, Locate, in_file, run_checks
-from adwright.data.columns import TableInMemory, as_polars, check_columns, text_checks
+from adwright.data.schema import (
+    Check,
+    Locate,
+    TableInMemory,
+    as_polars,
+    check_columns,
+    in_file,
+    run_checks,
+    text_checks,
+)
 
 DecimalSign = Literal[".", ","]
 

@@ -30,16 +30,18 @@ from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.creative.records.cells import LARGEST_COUNT, check_links, check_rows, links_of
-from adwright.data.checks import Check, Locate, in_file
-from adwright.data.columns import (
+from adwright.data.creatives import CREATIVES, creatives_table, from_table
+from adwright.data.schema import (
+    Check,
+    Locate,
     TableInMemory,
     as_polars,
     check_columns,
     from_arrow,
+    in_file,
     is_category,
     text_checks,
 )
-from adwright.data.creatives import CREATIVES, creatives_table, from_table
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import as_frame
 from adwright.data.sources.tables import write_table

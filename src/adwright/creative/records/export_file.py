@@ -27,7 +27,7 @@ from adwright.core.atomic import resource_error
 from adwright.core.errors import DataError, FileUnreadableError
 from adwright.creative.records.cells import bare
 from adwright.creative.records.delivery import Repair, repair_of
-from adwright.data.checks import Locate, in_file
+from adwright.data.schema import Locate, in_file
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, memory_left, named_as, reading
 from adwright.data.sources.frames import Tabular, as_frame
 

@@ -44,11 +44,10 @@ from adwright.creative.records.cells import (
 )
 from adwright.creative.records.delivery import SEGMENTS, NoteTaker, Repair, repair_of
 from adwright.creative.records.export_file import ExportTable
-from adwright.data.checks import Check, Locate, raise_at
-from adwright.data.columns import NOT_IDS, is_category
 from adwright.data.creatives import SLOTS
 from adwright.data.ids import LONGEST_ID, PRINTABLE
-from adwright.data.sources.times import format_of
+from adwright.data.schema import NOT_IDS, Check, Locate, is_category, raise_at
+from adwright.data.sources.csvfile import format_of
 from adwright.data.table_door import (
     CURRENCY,
     TableSpec,

@@ -38,9 +38,8 @@ from adwright.creative.records.export_rows import (
     read_day,
     read_rows,
 )
-from adwright.data.checks import Check, Locate, in_file
-from adwright.data.columns import from_arrow
 from adwright.data.creatives import SLOTS, Creative, creatives_table
+from adwright.data.schema import Check, Locate, from_arrow, in_file
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
 

@@ -36,9 +36,8 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import SchemaError
 from adwright.creative.records.cells import LARGEST_COUNT, check_rows, find_decimal, read_number
-from adwright.data.checks import Check, Locate
-from adwright.data.columns import is_category
-from adwright.data.sources.times import time_column
+from adwright.data.schema import Check, Locate, is_category
+from adwright.data.sources.csvfile import time_column
 from adwright.metrics.rank_correlation import spearman
 from adwright.metrics.within_tests import best_of_test
 

@@ -26,9 +26,17 @@ import polars as pl
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.data.checks import Check, Locate, in_file, run_checks
-from adwright.data.columns import present
-from adwright.data.schema import EVENT_SCHEMA, check_events, validate_events, validate_items
+from adwright.data.schema import (
+    EVENT_SCHEMA,
+    Check,
+    Locate,
+    check_events,
+    in_file,
+    present,
+    run_checks,
+    validate_events,
+    validate_items,
+)
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_memory, reading
 from adwright.data.sources.csvfile import parse_time, scan_csv
 

@@ -23,20 +23,21 @@ import polars as pl
 
 from adwright.core.atomic import resource_error
 from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.data.checks import Locate, in_file
-from adwright.data.columns import TableInMemory, as_polars
+from adwright.data.schema import Locate, TableInMemory, as_polars, in_file
 from adwright.data.sources.bounds import (
+    PARQUET_ENDINGS,
     USUAL_BOUNDS,
     ReadBounds,
     check_memory,
     check_names,
     memory_left,
     named_as,
+    read_json_lines,
     reading,
+    scan_parquet,
+    scan_parts,
 )
 from adwright.data.sources.csvfile import scan_csv, sniff_separator
-from adwright.data.sources.jsonlines import read_json_lines
-from adwright.data.sources.parquetfile import PARQUET_ENDINGS, scan_parquet, scan_parts
 
 _CSV_ENDINGS = (".csv", ".tsv", ".txt")
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")

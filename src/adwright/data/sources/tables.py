@@ -20,13 +20,13 @@ import pyarrow as pa
 
 from adwright.core.atomic import atomic_file
 from adwright.core.errors import SchemaError
-from adwright.data.columns import TIME
 from adwright.data.creatives import SLOTS, Creative, catalogue_rows, creatives_table, from_table
 from adwright.data.ids import warn_of_bad_ids
 from adwright.data.schema import (
     CAMPAIGN_SCHEMA,
     CREATIVE_SCHEMA,
     EVENT_SCHEMA,
+    TIME,
     check_events,
     check_items,
     check_items_known,
@@ -34,11 +34,10 @@ from adwright.data.schema import (
     validate_creatives,
     validate_events,
 )
-from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
+from adwright.data.sources.bounds import PARQUET_ENDINGS, USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import SourceTable, Tabular, as_frame, id_text
-from adwright.data.sources.mapping import id_column
-from adwright.data.sources.parquetfile import PARQUET_ENDINGS
+from adwright.data.sources.mapped import id_column
 
 _NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
 

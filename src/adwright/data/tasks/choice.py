@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from adwright.core.config import Count, Natural, settings, to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.features import Feature, FeatureSpec
+from adwright.data.popularity import PERSONAL_FEATURES, personal
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.data.tasks.personal import PERSONAL_FEATURES, personal
 from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 

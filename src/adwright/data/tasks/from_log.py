@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,19 +22,102 @@ from typing import NamedTuple
 import polars as pl
 
 from adwright.core.config import settings, to_jsonable
-from adwright.core.errors import ConfigError, SchemaError
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 from adwright.data.column_kinds import ColumnKind, check_column_kinds, find_kinds, with_kinds
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr, sum_of_hashes
 from adwright.data.leaks import find_future_counts, find_leaks, item_numbers, warn_of_leaks
-from adwright.data.log_checks import check_context, check_kinds, check_splits, context_value
+from adwright.data.popularity import popularity_by_day
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
 from adwright.data.sources.log import Log
-from adwright.data.tasks.day_popularity import popularity_by_day
 from adwright.data.tasks.split import check_cut, split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
+
+# --------------------------------------------------------------------------------------------------
+# What a log must hold to become a ranking task; each lack is said with what there is instead.
+
+#: Columns of a log that are context as well.
+_COLUMNS = ("creative_id", "campaign_id")
+_SPLITS = {"train": "training", "valid": "validation", "test": "test"}
+
+
+def check_kinds(events: pl.LazyFrame, responses: Sequence[str]) -> None:
+    """Raise ValueInvalidError where a log has no impressions, or no event of the `responses`."""
+    counted = events.group_by("kind").len().collect(engine="streaming")
+    there = {kind: number for kind, number in counted.sort("kind").iter_rows() if number}
+    has = ", ".join(f"{kind} {number:,}" for kind, number in there.items()) or "no events"
+    if "impression" not in there:
+        raise ValueInvalidError(
+            f"the log has no impressions; it has {has}",
+            column="kind",
+            value="impression",
+            hint="a ranking task needs what was shown, not only what was taken. What such a log "
+            "allows: adwright train cascade LOG, item-item LOG, hstu --events LOG or sasrec "
+            "--events LOG, or a ranking task with drawn negatives",
+        )
+    if not any(kind in there for kind in responses):
+        taken = ", ".join(f'"{kind}"' for kind in there if kind != "impression")
+        raise ValueInvalidError(
+            f"no event is a response; the log has {has}",
+            column="kind",
+            value=", ".join(responses),
+            hint=f"name what is, responses = [{taken}] in the file of --task-config"
+            if taken
+            else "add the clicks or purchases to the log: without them there is nothing to learn",
+        )
+
+
+def check_context(impressions: pl.LazyFrame, keys: Sequence[str]) -> None:
+    """Raise ValueInvalidError for a key of the context that no impression has."""
+    if not keys:
+        return
+    counts = [context_value(key).is_not_null().any().alias(key) for key in keys]
+    found = impressions.select(counts).collect(engine="streaming").row(0, named=True)
+    for key, there in found.items():
+        if not there:
+            raise ValueInvalidError(
+                "no impression has this key in its context",
+                column="context",
+                value=key,
+                hint="correct its name, or leave it out of context and numbers; an import puts a "
+                "column into the context with --context",
+            )
+
+
+def check_splits(
+    counts: Mapping[tuple[str, int], int],
+    valid_from: datetime,
+    test_from: datetime,
+    span: tuple[datetime, datetime],
+) -> None:
+    """Raise ValueInvalidError for a split without rows, positives or negatives.
+
+    counts: (split, label) -> rows. span: times of the first and of the last impression.
+    """
+    begins = f"validation begins {valid_from.isoformat()}, test {test_from.isoformat()}"
+    lie = f"the impressions lie between {span[0].isoformat()} and {span[1].isoformat()}"
+    for split, name in _SPLITS.items():
+        there = [label for label in (0, 1) if counts.get((split, label))]
+        if there == [0, 1]:
+            continue
+        lacks = "rows" if not there else "positives" if there == [0] else "negatives"
+        raise ValueInvalidError(
+            f"the task has no {name} {lacks}: {begins}, {lie}",
+            column="split",
+            value=split,
+            hint="move the dates of the split, or give it more of the log by shares",
+        )
+
+
+def context_value(key: str) -> pl.Expr:
+    """The value of a key in the context of events, as text: a column of the log's own by its name,
+    else of the JSON object; null where it is absent or null."""
+    if key in _COLUMNS:
+        return pl.col(key)
+    return pl.col("context").str.json_path_match(f"$['{key}']").alias(key)
+
 
 _log = logging.getLogger("adwright")
 

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Fitted
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
-from adwright.data.columns import need_columns
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import distinct, ranges, run_starts
+from adwright.data.schema import need_columns
 from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.time import MICROSECONDS_PER_DAY
 

@@ -29,10 +29,103 @@ from adwright.core.progress import progress
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
 from adwright.data.ranges import ranges, run_starts
-from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.data.tasks.shelves import SHELF, promoted_on
+from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
+from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.split import split_by_time
-from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task, write_task_parts
+
+# --------------------------------------------------------------------------------------------------
+# Promoted products by shelf, with what the chain knew of each at the start of the week.
+#
+# A shelf is a product type in a store in a week. Popularity, price and discount of a product
+# come from **earlier weeks** alone, chain-wide: a purchase of the same week tells them only
+# where the product was bought, which would give the response away.
+
+SHELF = ("week", "store_id", "product_type")
+
+
+def promoted_on(source: CompleteJourney, shelves: pl.DataFrame) -> pl.DataFrame:
+    """The products promoted on `shelves` (columns SHELF, in which no row repeats).
+
+    Sorted by week, store, type and product: SHELF, product_id, display and mailer (the
+    placement), and popularity, price and discount, see `price_tags`. Reads one week at a time.
+    """
+    types = source.products().select("product_id", "product_type").drop_nulls().collect()
+    sales = weekly_sales(source)
+    parts = []
+    with progress(len(WEEKS), "read promotions", "weeks") as bar:
+        for week in WEEKS:
+            asked = shelves.filter(pl.col("week") == week)
+            placed = (
+                source.promotions(weeks=[week], stores=asked["store_id"])
+                .join(types.lazy(), on="product_id")
+                .join(asked.lazy(), on=SHELF, how="semi")
+                .collect()
+            )
+            tags = price_tags(sales.join(placed, on="product_id", how="semi"), week)
+            parts.append(
+                placed.join(tags, on="product_id", how="left")
+                .sort("store_id", "product_type", "product_id")
+                .select(
+                    *SHELF,
+                    "product_id",
+                    display=pl.col("display_location").cast(pl.Categorical),
+                    mailer=pl.col("mailer_location").cast(pl.Categorical),
+                    popularity=pl.col("popularity").fill_null(0),
+                    price="price",
+                    discount="discount",
+                )
+            )
+            bar.advance()
+    return pl.concat(parts)
+
+
+def weekly_sales(source: CompleteJourney) -> pl.DataFrame:
+    """One row per product and week in which it was sold, sorted by week and product.
+
+    product_id, week, and as of the end of that week: popularity, the baskets that held the
+    product so far; price, its mean shelf price a piece in dollars in that week; discount, the
+    share of the shelf price that the store and the coupons it matched took off in that week.
+    """
+
+    # Whole cents: sums of floats would depend on the order in which threads add them.
+    def cents(column: str) -> pl.Expr:
+        return (pl.col(column) * 100).round().cast(pl.Int64)
+
+    off = cents("retail_disc") + cents("coupon_match_disc")
+    shelf, pieces = (cents("sales_value") + off).sum(), pl.col("quantity").sum()
+    return (
+        source.transactions()
+        .filter(pl.col("quantity") > 0)
+        .group_by("product_id", "week")
+        .agg(
+            baskets=pl.len(),
+            price=(shelf / pieces / 100).cast(pl.Float32),
+            discount=(off.sum() / shelf.clip(lower_bound=1)).cast(pl.Float32),
+        )
+        .sort("week", "product_id")
+        .select(
+            "product_id",
+            "week",
+            popularity=pl.col("baskets").cum_sum().over("product_id").cast(pl.Float32),
+            price="price",
+            discount="discount",
+        )
+        .collect()
+    )
+
+
+def price_tags(sales: pl.DataFrame, week: int) -> pl.DataFrame:
+    """What was known of each product when `week` began: its last row of `sales` before it.
+
+    product_id, popularity, price, discount; products not sold before have no row.
+    """
+    return (
+        sales.filter(pl.col("week") < week)
+        .unique("product_id", keep="last", maintain_order=True)
+        .drop("week")
+    )
+
 
 VERSION = 1
 
@@ -203,4 +296,61 @@ def _protocol(config: ResponseConfig) -> str:
         f"{config.valid_until} validation, {config.valid_until + 1}-53 test; all impressions of "
         "validation and test are kept. History: all events before the basket's time. Conditions "
         "on the visit to the category; placement was not randomised."
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# MovieLens 100k as a ranking task that every peer library can read too.
+#
+# A row is a rating; its label is 1 for 4 or 5 stars. The history is everything the user rated
+# at an earlier time. Split 80/10/10 by time over all ratings.
+
+MOVIELENS_FEATURES = (
+    Feature("history", "sequence", "user"),
+    Feature("user_id", "categorical", "user"),
+    Feature("item_id", "categorical", "item"),
+    Feature("genre", "categorical", "item"),
+    Feature("genres", "multi", "item"),
+    Feature("year", "bucketised", "item"),
+)
+
+
+def build_movielens_task(source: MovieLens, cache: str | Path, *, seed: int = 0) -> Task:
+    """The task in a folder under `cache`, built on first use.
+
+    seed: of the hash that orders ratings of one user and second, and that decides on which
+    side of the split ratings of the very same second fall.
+    """
+    key = content_hash({"data": ASSETS["recbole"].sha256, "seed": seed, "code": VERSION})
+    folder = Path(cache) / f"movielens-{key[:16]}"
+
+    def build() -> Task:
+        items = source.catalogue().items.with_columns(genre=pl.col("genres").list.first())
+        ratings = source.events().sort("time", hash_expr(["event_id"], seed)).collect()
+        return write_task(
+            folder,
+            name="movielens",
+            protocol="MovieLens 100k: a row is a rating, label 1 for 4 or 5 stars; history: what "
+            "the person rated at an earlier second; 80/10/10 by time over all ratings.",
+            data_hash=key,
+            rows=_movielens_rows(ratings),
+            events=ratings.select("user_id", "item_id", "time"),
+            items=items,
+            features=MOVIELENS_FEATURES,
+            history=("rating",),
+        )
+
+    return cached_task(folder, build)
+
+
+def _movielens_rows(ratings: pl.DataFrame) -> pl.DataFrame:
+    """The rows of ratings that are sorted by time."""
+    place = pl.int_range(pl.len()) / pl.len()
+    return ratings.select(
+        "user_id",
+        "time",
+        "item_id",
+        request_id="event_id",
+        label=(pl.col("value") >= 4).cast(pl.Int8),
+        split=split_by_time(place, 0.8, 0.9),
     )

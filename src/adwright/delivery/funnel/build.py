@@ -38,7 +38,7 @@ from adwright.core.config import (
 )
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.schema import ACTION_KINDS
-from adwright.data.sequences.next_log import NextLog, log_of_task
+from adwright.data.sequences.datasets import NextLog, log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.calibrated import fit_to_visits
 from adwright.delivery.cascade.cascade import CascadeConfig

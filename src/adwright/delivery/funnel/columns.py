@@ -4,7 +4,7 @@
     lately       log(share of the decayed training events)
     category     popularity within the categories of the user's latest items
     frequency    log(1 + the user's events of the item)
-    recent       log(1 + those of them in the last `data.tasks.personal.RECENT_DAYS` days)
+    recent       log(1 + those of them in the last `data.popularity.RECENT_DAYS` days)
     again        1 / (1 + days since the last of them), 0 without one
     item-item, linear, sequence, two-tower, hcn, fine
                  the score of the model of this name

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, load_artifact
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.next_basket import NextBasket, reordered
 from adwright.data.tasks.split import Split
 from adwright.delivery.cascade.build import KIND as CASCADE

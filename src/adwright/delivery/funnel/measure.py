@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adwright.core.config import settings
 from adwright.core.errors import ArtifactError
 from adwright.core.progress import progress
-from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.split import Split
 from adwright.delivery.cascade.cascade import Cascade

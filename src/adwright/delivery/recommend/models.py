@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, load_artifact
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import Feature, ItemTable
 from adwright.data.history_kinds import REPEAT_SHARE, final_kinds, learn_again
 from adwright.data.schema import ACTION_KINDS

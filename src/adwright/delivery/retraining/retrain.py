@@ -35,13 +35,13 @@ from adwright.data.features import FeatureSpec
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.log import Log, save_log
 from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
+from adwright.data.tasks.own.drawn import build_ranking_task
 from adwright.data.tasks.own.next_item import (
     NextItem,
     NextItemConfig,
     build_next_item,
     open_next_item,
 )
-from adwright.data.tasks.own.ranking import build_ranking_task
 from adwright.data.tasks.task import Task
 from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery import popularity

@@ -43,10 +43,10 @@ from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueI
 from adwright.core.hashing import content_hash
 from adwright.data.features import ItemTable
 from adwright.data.history_kinds import BOUGHT, Again, final_kinds, learn_again
+from adwright.data.popularity import Personal, personal
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.schema import KINDS
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.data.tasks.personal import Personal, personal
 from adwright.delivery.decision import Request
 
 # --------------------------------------------------------------------------------------------------

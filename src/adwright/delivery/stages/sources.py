@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import Feature
 from adwright.data.popularity import most_popular
 from adwright.data.sequences.pasts import Pasts, moment_numbers

@@ -70,8 +70,8 @@ from torch.nn import functional
 
 from adwright.core.config import Count, Gt, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
-from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.retrieval.retriever import (

@@ -48,8 +48,8 @@ from torch.nn import functional
 
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import ItemTable
 
 

@@ -16,9 +16,8 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.log import PublicLog, open_log
 from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.from_log import LogTaskConfig
-from adwright.data.tasks.movielens import build_movielens_task
-from adwright.data.tasks.own.ranking import build_ranking_task
-from adwright.data.tasks.response import ResponseConfig, build_response_task
+from adwright.data.tasks.own.drawn import build_ranking_task
+from adwright.data.tasks.response import ResponseConfig, build_movielens_task, build_response_task
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import Method
 from adwright.models.ranking.din import DINConfig

@@ -42,11 +42,10 @@ from torch import Tensor, nn
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.batches.batch import DRAW_OFFSET, Batch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.columns import TableInMemory, as_polars, is_category
 from adwright.data.features import Feature, FeatureSpec, ItemTable, check_feature_types
 from adwright.data.ranges import distinct
-from adwright.data.sequences.rows_with import ItemValues, SeenRows
-from adwright.data.tasks.history import add_history
+from adwright.data.schema import TableInMemory, as_polars, is_category
+from adwright.data.tasks.history import ItemValues, SeenRows, add_history
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import ItemEmbedding, RowEmbedding
 

@@ -32,11 +32,10 @@ from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
-from adwright.data.columns import need_columns
 from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.history_kinds import check_history, kinds_of, only_history
-from adwright.data.schema import RESPONSE_KINDS, validate_items
-from adwright.data.tasks.own.item_columns import with_made_columns
+from adwright.data.schema import RESPONSE_KINDS, need_columns, validate_items
+from adwright.data.tasks.own.next_item import with_made_columns
 from adwright.data.tasks.split import Split
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.report import Report

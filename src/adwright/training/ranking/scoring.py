@@ -40,13 +40,12 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.core.progress import progress
-from adwright.data.checks import in_file
 from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
-from adwright.data.schema import RESPONSE_KINDS
+from adwright.data.popularity import daily_counts, popularity_of_days, with_popularity
+from adwright.data.schema import RESPONSE_KINDS, in_file
 from adwright.data.sources.csvfile import parse_columns, scan_csv
 from adwright.data.sources.log import open_log
 from adwright.data.sources.tables import read_items, write_table
-from adwright.data.tasks.day_popularity import daily_counts, popularity_of_days, with_popularity
 from adwright.training.ranking.frames import check_ids, check_rows, check_types
 from adwright.training.ranking.ranker import Ranker
 

@@ -27,7 +27,7 @@ from adwright.core.artifacts import Artifact, Fitted, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.data.batches.queries import QueryBatch
+from adwright.data.batches.batch import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig, Weighting

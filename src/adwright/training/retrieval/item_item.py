@@ -37,7 +37,7 @@ from adwright.core.clock import Clock, ProcessorClock
 from adwright.core.config import from_jsonable, to_jsonable, with_overrides
 from adwright.core.errors import ValueInvalidError
 from adwright.data.ranges import ranges
-from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.metrics.ranking import Ranks, ndcg, recall
 from adwright.models.calibration import ListCalibrator
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.data.ranges import distinct
-from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.data.time import SECONDS_PER_DAY
 from adwright.metrics.ranking import Ranks, ndcg
 from adwright.models.retrieval.item_item import ItemItemConfig

@@ -22,7 +22,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.data.sequences.next_log import log_of_task
+from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
-from adwright.data.sequences.next_log import NextLog, log_of_sequences, log_of_task
+from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import Ranks
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol

@@ -23,14 +23,12 @@ from adwright.core.config import (
 )
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.history_kinds import REPEAT_SHARE, events_file
-from adwright.data.sequences.datasets import sequences_of_task
+from adwright.data.sequences.datasets import item_categories, sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.data.sequences.next_log import item_categories
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
-from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, open_next_item
-from adwright.data.tasks.own.visits import SplitRule
+from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, SplitRule, open_next_item
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.union import RetrieverConfig, default_config, retriever_config
 from adwright.training.run_settings import check_run_settings

@@ -11,15 +11,27 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.data.column_kinds import FoundColumn
+from adwright.data.features import Feature
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import Log, save_log
 from adwright.data.tasks.own.next_item import (
     NextItemConfig,
     build_next_item,
+    choose_columns,
+    item_features,
     open_next_item,
+    profiles_as_trained,
+    read_visits,
     repeat_share,
+    split_visits,
+    time_kind,
+    user_features,
+    visits_digest,
+    with_made_columns,
 )
+from adwright.data.tasks.split import check_cut
 from adwright.data.time import MICROSECONDS_PER_DAY
 from tests.support.data.small_next_basket import small_task
 
@@ -261,3 +273,380 @@ def test_complete_journey_goes_by_its_name() -> None:
     assert found.choices.repeats
     assert "Weeks 1-44 train" in found.choices.split
     assert found.choices.context == ("weekday", "hour")
+
+
+VISITS_START = datetime(2024, 1, 1, 9, 30, tzinfo=UTC)
+Row = tuple[str, str, float, str, str]
+
+
+def log_of(rows: list[Row], value: float | None = None) -> pl.LazyFrame:
+    """(user, request, minutes, kind, item) to an EventLog."""
+    table = pl.DataFrame(
+        [
+            {
+                "event_id": f"e{n}",
+                "user_id": user,
+                "request_id": request,
+                "time": VISITS_START + timedelta(minutes=minutes),
+                "kind": kind,
+                "item_id": item,
+                "value": None if value is None else value + n,
+            }
+            for n, (user, request, minutes, kind, item) in enumerate(rows)
+        ],
+        schema_overrides={"value": pl.Float64},
+    )
+    return validate_events(table).lazy()
+
+
+def minutes_of(events: pl.DataFrame) -> list[tuple[str, float]]:
+    return [
+        (item, (time - VISITS_START).total_seconds() / 60)
+        for item, time in events.select("item_id", "time").iter_rows()
+    ]
+
+
+def test_a_request_counts_at_its_first_moment() -> None:
+    rows: list[Row] = [
+        ("a", "r1", 0, "purchase", "i1"),
+        ("a", "r1", 5, "purchase", "i2"),
+        ("a", "r2", 9, "purchase", "i3"),
+    ]
+    found = read_visits(log_of(rows))
+    assert minutes_of(found.events) == [("i1", 0), ("i2", 0), ("i3", 9)]
+    assert found.kinds == ("purchase",)
+    assert found.why == "each request of purchase, at its first moment"
+
+
+def test_a_decision_counts_from_its_impression() -> None:
+    rows: list[Row] = [
+        ("a", "r1", 0, "impression", "i1"),
+        ("a", "r1", 0, "impression", "i2"),
+        ("a", "r1", 3, "click", "i2"),
+        ("a", "r2", 9, "impression", "i4"),
+        ("a", "r2", 10, "click", "i4"),
+    ]
+    assert minutes_of(read_visits(log_of(rows)).events) == [("i2", 0), ("i4", 9)]
+
+
+def test_what_another_request_reaches_into_counts_by_its_moments() -> None:
+    """The second click of r1 comes after r2 began: r2 must not know it."""
+    rows: list[Row] = [
+        ("a", "r1", 0, "impression", "i1"),
+        ("a", "r1", 1, "click", "i1"),
+        ("a", "r2", 4, "click", "i2"),
+        ("a", "r1", 8, "click", "i3"),
+        ("a", "r3", 9, "click", "i4"),
+        ("a", "r3", 9, "click", "i5"),
+    ]
+    found = read_visits(log_of(rows))
+    assert minutes_of(found.events)[:3] == [("i1", 1), ("i2", 4), ("i3", 8)]
+    assert found.why.endswith("1 that others reach into count by their moments")
+
+
+def test_where_a_request_is_a_session_its_moments_are_visits() -> None:
+    rows: list[Row] = [(f"u{n}", f"s{n}", at, "view", f"i{at}") for n in range(4) for at in (0, 7)]
+    found = read_visits(log_of(rows))
+    assert minutes_of(found.events) == [("i0", 0), ("i7", 7)] * 4
+    assert "0% of the users have two requests" in found.why
+
+
+def test_kinds_and_values_that_count() -> None:
+    rows: list[Row] = [
+        ("a", "r1", 0, "view", "i1"),
+        ("a", "r2", 1, "rating", "i2"),
+        ("a", "r3", 2, "rating", "i3"),
+        ("a", "r4", 3, "stop", "i4"),
+    ]
+    log = log_of(rows, value=2)
+    assert read_visits(log).kinds == ("view", "rating")
+    assert read_visits(log, ("rating", "click")).events["item_id"].to_list() == ["i2", "i3"]
+    assert read_visits(log, min_value=4).events["item_id"].to_list() == ["i3"]
+    with pytest.raises(ValueInvalidError, match="no event is history"):
+        read_visits(log, ("purchase",))
+    with pytest.raises(ValueInvalidError, match="no event is left"):
+        read_visits(log, min_value=99)
+
+
+def test_times_tell_what_they_count() -> None:
+    assert time_kind(pl.Series([VISITS_START, VISITS_START + timedelta(hours=1)])) == "instants"
+    days = [datetime(2024, 1, n, 12, tzinfo=UTC) for n in (1, 2)]
+    assert time_kind(pl.Series(days)) == "days"
+    assert time_kind(pl.Series([datetime(1970, 1, 3, tzinfo=UTC)])) == "positions"
+
+
+def coming_back(users: int, visits: int, days: float = 1.0) -> pl.DataFrame:
+    """Users who come every `days` days, all through the log."""
+    rows: list[Row] = [
+        (f"u{u}", f"r{u}-{v}", 1440 * days * v + u, "purchase", f"i{v % 5}")
+        for u in range(users)
+        for v in range(visits)
+    ]
+    return read_visits(log_of(rows)).events
+
+
+def test_users_who_come_back_are_split_by_time() -> None:
+    events, why = split_visits(coming_back(60, 20))
+    assert why.startswith("by time: 960 visits train, 120 validate, 120 test; validation from")
+    bounds = events.group_by("split").agg(
+        first=pl.col("time").min(), last=pl.col("time").max(), number=pl.len()
+    )
+    parts = {row["split"]: row for row in bounds.iter_rows(named=True)}
+    assert parts["train"]["last"] < parts["valid"]["first"]
+    assert parts["valid"]["last"] < parts["test"]["first"]
+    assert [parts[name]["number"] for name in ("train", "valid", "test")] == [960, 120, 120]
+
+
+def test_users_who_come_once_are_split_by_their_last_visits() -> None:
+    """Each user comes in a month of their own."""
+    rows: list[Row] = [
+        (f"u{u:03}", f"r{v}", 43_200 * u + 60 * v, "rating", f"i{v}")
+        for u in range(300)
+        for v in range(5)
+    ]
+    events, why = split_visits(read_visits(log_of(rows)).events)
+    assert "of users whom training knows" in why
+    assert why.startswith("the last visit of each of the 300 users with three tests")
+    splits = events.filter(pl.col("user_id") == "u007")["split"].to_list()
+    assert splits == ["train", "train", "train", "valid", "test"]
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        (lambda: coming_back(4, 10), "a split would have 4 visits"),
+        (
+            lambda: coming_back(60, 20).with_columns(pl.col("time").dt.offset_by("-54y")),
+            "places in a sequence",
+        ),
+    ],
+)
+def test_why_not_by_time(events: object, reason: str) -> None:
+    assert reason in split_visits(events())[1]  # type: ignore[operator]
+
+
+def test_users_of_two_visits_train() -> None:
+    rows: list[Row] = [("a", f"r{n}", n, "click", f"i{n}") for n in range(4)]
+    rows += [("b", f"r{n}", n, "click", f"i{n}") for n in range(2)]
+    events, _ = split_visits(read_visits(log_of(rows)).events, "last")
+    assert events.filter(pl.col("user_id") == "b")["split"].to_list() == ["train", "train"]
+    with pytest.raises(ValueInvalidError, match="has no visit"):
+        split_visits(events.filter(pl.col("user_id") == "b").drop("split"), "last")
+
+
+def test_the_rule_the_shares_and_the_dates_can_be_said() -> None:
+    events = coming_back(60, 20)
+    assert split_visits(events, "last")[1].startswith("the last visit")
+    few = coming_back(4, 10)
+    assert split_visits(few, "time")[1].startswith("by time")
+    halves = split_visits(events, shares=(0.5, 0.25))[0]
+    assert (halves["split"] == "train").sum() == 600
+    dates = (VISITS_START + timedelta(days=3), VISITS_START + timedelta(days=5))
+    cut, why = split_visits(events, dates=dates)
+    assert (cut["split"] == "train").sum() == 180
+    assert "test from 2024-01-06 09:30 UTC" in why
+    with pytest.raises(ValueInvalidError, match="the test split has no visit"):
+        split_visits(events, dates=(dates[0], VISITS_START + timedelta(days=999)))
+
+
+def test_the_digest_is_of_values_not_of_their_order() -> None:
+    events = coming_back(3, 3)
+    assert visits_digest(events) == visits_digest(events.reverse())
+    assert visits_digest(events) != visits_digest(events.head(8))
+    other = events.with_columns(item_id=pl.col("item_id") + "x")
+    assert visits_digest(events) != visits_digest(other)
+
+
+@pytest.mark.parametrize(
+    ("shares", "dates", "message"),
+    [
+        ((0.9, 0.1), (None, None), "leave a part"),
+        ((0.8, 0.1), (VISITS_START, None), "come together"),
+        ((0.8, 0.1), (VISITS_START, VISITS_START), "begin before"),
+        ((0.8, 0.1), (VISITS_START.replace(tzinfo=None), None), "come together"),
+        (
+            (0.8, 0.1),
+            (VISITS_START.replace(tzinfo=None), VISITS_START.replace(tzinfo=None, year=2025)),
+            "time zone",
+        ),
+    ],
+)
+def test_cuts_that_cannot_be(
+    shares: tuple[float, float], dates: tuple[datetime | None, datetime | None], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_cut(shares, dates)
+
+
+ROWS = 40
+COLUMNS: dict[str, list[Any]] = {
+    "genre": [n % 3 for n in range(ROWS)],
+    "pages": [100 + 7 * n for n in range(ROWS)],
+    "price": [n / 3 for n in range(ROWS)],
+    "brand": [f"b{n % 5}" for n in range(ROWS)],
+    "title": [f"Stór hús {n}" for n in range(ROWS)],
+    "url": [f"x{n}" for n in range(ROWS)],
+    "tags": [[f"t{n % 4}", "all"] for n in range(ROWS)],
+    "vector": [[0.5, 1.0] for _ in range(ROWS)],
+    "new": [n % 2 == 0 for n in range(ROWS)],
+    "shop": ["one"] * ROWS,
+    "empty": [None] * ROWS,
+}
+ITEM_COLUMNS_ITEMS = pl.DataFrame({"item_id": [f"i{n}" for n in range(ROWS)], **COLUMNS})
+KINDS = {
+    "genre": "category",
+    "pages": "number",
+    "price": "number",
+    "brand": "category",
+    "title": "text",
+    "url": "none",
+    "tags": "list",
+    "vector": "none",
+    "new": "category",
+    "shop": "none",
+    "empty": "none",
+}
+
+
+def test_columns_are_told_by_the_rule_of_all_logs() -> None:
+    found = choose_columns(ITEM_COLUMNS_ITEMS)
+    assert {name: one.kind for name, one in found.items()} == KINDS
+    assert list(found) == list(COLUMNS)
+    assert found["genre"].in_words() == "category, 3 values (its name says genre)"
+    assert found["url"].in_words() == "none (40 values, as good as an id)"
+
+
+def test_what_was_found_is_not_looked_for_again() -> None:
+    known = {"genre": FoundColumn("number", 3, "known"), "url": FoundColumn("category", 40, "text")}
+    found = choose_columns(ITEM_COLUMNS_ITEMS, known=known)
+    assert found["genre"] is known["genre"]
+    assert found["url"].kind == "none"
+    assert choose_columns(ITEM_COLUMNS_ITEMS, known=known, given={"genre": "category"})[
+        "genre"
+    ].kind == ("category")
+
+
+def test_a_kind_that_is_known_wins() -> None:
+    found = choose_columns(
+        ITEM_COLUMNS_ITEMS, given={"genre": "number", "url": "category", "tags": "none"}
+    )
+    assert (found["genre"].kind, found["genre"].why) == ("number", "as you say")
+    assert (found["url"].kind, found["tags"].kind, found["brand"].kind) == (
+        *("category", "none"),
+        "category",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"colour": "category"}, "not there"),
+        ({"item_id": "category"}, "not there"),
+        ({"tags": "category"}, "cannot be a category"),
+    ],
+)
+def test_kinds_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        choose_columns(ITEM_COLUMNS_ITEMS, given=given)
+
+
+def test_the_features_of_a_catalogue() -> None:
+    items, features = item_features(
+        ITEM_COLUMNS_ITEMS, choose_columns(ITEM_COLUMNS_ITEMS), min_count=3
+    )
+    assert features == (
+        Feature("item_id", "categorical", "item"),
+        Feature("genre", "categorical", "item", min_count=3),
+        Feature("pages", "bucketised", "item"),
+        Feature("price", "bucketised", "item"),
+        Feature("brand", "categorical", "item", min_count=3),
+        Feature("title words", "multi", "item", min_count=3),
+        Feature("tags", "multi", "item", min_count=3),
+        Feature("new", "categorical", "item", min_count=3),
+    )
+    assert items["genre"].dtype == pl.String
+    assert items["title words"][7].to_list() == ["stór", "hús"]
+    assert items["title words"][12].to_list() == ["stór", "hús", "12"]
+
+
+def test_a_name_that_rows_use_is_another_feature() -> None:
+    table = ITEM_COLUMNS_ITEMS.select("item_id", pl.col("price").alias("popularity"))
+    items, features = item_features(table, choose_columns(table))
+    assert features[1] == Feature("item popularity", "bucketised", "item")
+    assert items["item popularity"].equals(items["popularity"])
+
+
+def test_words_take_a_name_that_is_free() -> None:
+    table = ITEM_COLUMNS_ITEMS.select("item_id", "title", pl.lit("x").alias("title words"))
+    items, features = item_features(table, choose_columns(table))
+    assert features[1].name == "title words_"
+    assert items["title words"].dtype == pl.String
+
+
+def test_new_items_get_the_columns_that_are_made_of_others() -> None:
+    table = ITEM_COLUMNS_ITEMS.with_columns(
+        pl.col("price").alias("popularity"), pl.col("title").alias("time")
+    )
+    known, features = item_features(table, choose_columns(table))
+    wanted = [feature.name for feature in features]
+    assert {"item popularity", "title words", "item time words"} <= set(wanted)
+    new = with_made_columns(table, wanted)
+    assert new.select(wanted).equals(known.select(wanted).with_columns(pl.col("genre").cast(int)))
+    assert with_made_columns(ITEM_COLUMNS_ITEMS.select("item_id"), wanted).columns == ["item_id"]
+
+
+def test_the_features_of_users() -> None:
+    users = pl.DataFrame(
+        {
+            "user_id": [f"u{n}" for n in range(16)],
+            "age": [20.0 + n for n in range(16)],
+            "town": [f"t{n % 2}" for n in range(16)],
+            "note": [f"likes red hat {n}" for n in range(16)],
+        }
+    )
+    columns = choose_columns(users, key="user_id")
+    table, features = user_features(users, columns, taken=["town"])
+    assert [f.name for f in features] == ["age", "user town"]
+    assert table.columns == ["user_id", "age", "user town"]
+    assert table["age"].n_unique() == 8
+    assert table["age"].dtype == pl.String
+    assert table.filter(pl.col("user_id") == "u0")["user town"][0] == "t0"
+
+
+def user(name: str, *vocabulary: str) -> Feature:
+    return Feature(name, "categorical", "user", vocabulary=vocabulary)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 3.7e6, -2.5])
+def test_numbers_get_the_names_that_the_training_gave_them(scale: float) -> None:
+    age = np.random.default_rng(0).integers(18, 80, 300) * scale
+    users = pl.DataFrame({"user_id": [f"u{n}" for n in range(300)], "age": age})
+    known, (feature,) = user_features(users, {"age": FoundColumn("number", 300, "")}, taken=())
+    fitted = user("age", *sorted(known["age"].unique()))
+    found = profiles_as_trained(users.with_columns(pl.col("age").cast(pl.String)), [fitted])
+    assert feature.name == "age"
+    # Names have six digits: a number on a bound may fall on its other side.
+    assert float(np.mean(found["age"].to_numpy() == known["age"].to_numpy())) > 0.95
+    assert found.columns == ["user_id", "age"]
+    again = profiles_as_trained(known, [fitted])
+    assert again["age"].to_list() == known["age"].to_list()
+
+
+def test_what_is_in_no_part_is_not_known() -> None:
+    users = pl.DataFrame({"user_id": ["a", "b", "c", "d"], "age": ["5", "15", None, "old"]})
+    found = profiles_as_trained(users, [user("age", "below 10", "from 20")])
+    assert found["age"].to_list() == ["below 10", None, None, None]
+
+
+def test_categories_stay_and_new_names_are_found() -> None:
+    users = pl.DataFrame({"user_id": ["a"], "hour": ["7"], "town": ["north"]})
+    wanted = [user("user hour", "7", "8"), user("town", "north"), user("gone", "x")]
+    found = profiles_as_trained(users, wanted)
+    assert found.row(0, named=True) == {
+        "user_id": "a",
+        "hour": "7",
+        "town": "north",
+        "user hour": "7",
+    }
+    item = Feature("town", "categorical", "item", vocabulary=("below 1", "from 1"))
+    assert profiles_as_trained(users, [item]).equals(users)

@@ -14,6 +14,7 @@ whole catalogue as if all negatives had been uniform, and its probabilities on t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import field, replace
 from pathlib import Path
@@ -29,7 +30,9 @@ from adwright.data.batches.batch import DRAW_OFFSET
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.popularity import PairCounts
 from adwright.data.ranges import ranges
+from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.sources.log import Log
+from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, build_next_item
@@ -229,3 +232,50 @@ def _protocol(task: NextBasket, draws: Draws) -> str:
         f"popularity^0.75 ({draws.popular:.0%}) and uniformly ({uniform:.0%}). Probabilities on "
         "the rows are those of the rows; without draw_offset, those of uniform negatives."
     )
+
+
+# --------------------------------------------------------------------------------------------------
+# The ranking task that a log allows: of what was shown, or of what was taken beside drawn items.
+#
+# A log with impressions says what was turned down (`adwright.data.tasks.from_log`). Of a log
+# without
+# any, what was taken is told from items drawn beside it (`drawn`).
+
+_log = logging.getLogger("adwright")
+
+
+def build_ranking_task(
+    log: Log, cache: str | Path, config: LogTaskConfig | None = None, *, name: str = "log"
+) -> Task:
+    """The ranking task of a log, in a folder under `cache`, built on first use.
+
+    config: of a log without impressions its dates, shares and kinds of columns count; responses
+    other than the usual ones, too. That negatives are drawn is said as a warning.
+    Raises as `build_task_of_log` and `build_drawn_task`.
+    """
+    config = config or LogTaskConfig()
+    if _has_impressions(log):
+        return build_task_of_log(log, cache, config, name=name)
+    usual = config.responses == RESPONSE_KINDS
+    _log.warning(
+        "the log does not say what was shown: what was taken is to be told from items drawn "
+        "beside it"
+    )
+    columns = {
+        column: kind
+        for column, kind in config.column_kinds.items()
+        if column in log.catalogue.items.columns
+    }
+    wanted = NextItemConfig(
+        kinds=() if usual else config.responses,
+        shares=config.shares,
+        valid_from=config.valid_from,
+        test_from=config.test_from,
+        item_columns=columns,
+    )
+    return build_drawn_task(log, cache, DrawnConfig(next_item=wanted), name=name)
+
+
+def _has_impressions(log: Log) -> bool:
+    shown = log.events.filter(pl.col("kind").cast(pl.String) == "impression")
+    return bool(shown.head(1).collect(engine="streaming").height)
