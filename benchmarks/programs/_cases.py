@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from adwright.programs.scheduling.engine import EngineCapabilities
 from adwright.programs.scheduling.order import OrderTerms
 from adwright.programs.scheduling.scheduler import PlacementTerms
-from adwright.programs.simulation import SimProgram
 from benchmarks.programs import _sim_workloads as workloads
 from benchmarks.programs._sim_baselines import SYSTEMS, ServedBy
+from benchmarks.programs.simulation import SimProgram
 
 #: SmolLM2-135M on OpenVINO, one core an engine.
 OPENVINO = EngineCapabilities(("model",), kv_tokens=100_000, max_batch=32)

@@ -21,7 +21,7 @@ from adwright.programs.dispatch.terms import DispatchTerms
 from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import run_program
-from adwright.service.programs.texts import text_of_model
+from adwright.service.programs.engine_room import text_of_model
 from benchmarks.common.result import Figure
 from benchmarks.programs._cells import Bench, keep_part, open_bench
 from benchmarks.programs._engine_clock import ClockedEngine, EngineClock

@@ -35,7 +35,7 @@ from adwright.programs.scheduling.scheduler import (
     Wait,
     program_policy,
 )
-from adwright.programs.simulation import (
+from benchmarks.programs.simulation import (
     ClientKind,
     SimProgram,
     SimulatedEngine,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from adwright.programs.program import LATENCY, THROUGHPUT, Objective
-from adwright.programs.simulation import Segment, SimCall, SimProgram
+from benchmarks.programs.simulation import Segment, SimCall, SimProgram
 
 
 def fixed(key: str, tokens: int) -> Segment:

@@ -18,7 +18,7 @@ from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import run_program
-from adwright.service.programs.texts import text_of_model
+from adwright.service.programs.engine_room import text_of_model
 from benchmarks.programs._cells import keep_part
 from benchmarks.programs._engine_clock import cpu_seconds
 from benchmarks.programs._texts import CatalogueTexts

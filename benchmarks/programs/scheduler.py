@@ -17,9 +17,9 @@ from adwright.core.hashing import content_hash
 from adwright.programs.program import LATENCY, THROUGHPUT
 from adwright.programs.scheduling.engine import EngineCapabilities, ReadyChain
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
-from adwright.programs.simulation import SimulatedEngine
 from benchmarks.common.result import write_result
 from benchmarks.programs._sim_curves import CURVES
+from benchmarks.programs.simulation import SimulatedEngine
 
 WAITING, ENGINES, EVENTS, SEEDS, TURNS = 10_000, 16, 3_000, range(5), 3
 TENANTS, PREFIXES, BLOCK = 50, 200, 250

@@ -16,12 +16,12 @@ from statistics import mean
 from typing import Any
 
 from adwright.core.hashing import content_hash
-from adwright.programs.simulation import ProgramOutcome, SimProgram
 from benchmarks.common.result import Figure, write_result
 from benchmarks.programs._cases import LEFT_OUT, Case, paper_cases, today_cases, worth_cases
 from benchmarks.programs._sim_baselines import SYSTEMS, ServedBy, compare
 from benchmarks.programs._sim_curves import CURVES
 from benchmarks.programs._spread import SeedMean
+from benchmarks.programs.simulation import ProgramOutcome, SimProgram
 
 PROTOCOL = (
     "Simulated, all of it: engines are rooflines in virtual time, and no model is run. w1 to "

@@ -10,7 +10,7 @@ from adwright.programs.program import LATENCY, THROUGHPUT, Objective
 from adwright.programs.scheduling.engine import EngineCapabilities, LatencyCurve, ReadyChain
 from adwright.programs.scheduling.engine_state import EngineState
 from adwright.programs.scheduling.scheduler import Fill, ProgramScheduler, Start
-from adwright.programs.simulation import Segment, SimCall, SimProgram
+from benchmarks.programs.simulation import Segment, SimCall, SimProgram
 
 #: As measured of OpenVINO with SmolLM2-135M.
 CURVE = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)

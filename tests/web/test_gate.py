@@ -27,7 +27,7 @@ from adwright.web.gate import (
     stranger,
     too_large,
 )
-from adwright.web.limits import GateLimits, is_positive, require
+from adwright.web.limits import GateLimits, require
 from tests.support.service.small_shop import Client, running
 
 
@@ -515,11 +515,6 @@ def test_a_wrong_limit_is_named(wrong: dict[str, Any]) -> None:
         GateLimits(**wrong)
 
 
-def test_what_is_positive() -> None:
-    assert is_positive(1e-9)
-    assert not any(map(is_positive, (0, -1, math.inf, math.nan)))
-
-
 @dataclass(frozen=True)
 class Door:
     """Settings of which one must not be shown."""
@@ -538,7 +533,7 @@ def test_the_defaults_and_the_least_limits_are_taken() -> None:
 def test_a_body_may_take_neither_less_than_nothing_nor_for_ever(seconds: float) -> None:
     with pytest.raises(ConfigError, match="body_seconds must be above 0") as caught:
         GateLimits(body_seconds=seconds)
-    assert caught.value.where == f"body_seconds {seconds!r}"
+    assert repr(seconds) in str(caught.value)
 
 
 def test_a_setting_that_holds_is_let_through_and_another_is_shown() -> None:

@@ -110,7 +110,7 @@ def test_who_waits_too_long_is_answered_and_what_it_waited_for_is_not_begun() ->
             assert sorted(refused) in ([503, 503, 503], [429, 503, 503])
         assert begun == ["x"]
         goes_on.set()
-        await settled(lambda: not road._taken)
+        await settled(lambda: not road._queue.work)
         await road.run("a", lambda: begun.append("after"))
         assert begun == ["x", "after"]
 

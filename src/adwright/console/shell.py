@@ -24,7 +24,7 @@ from adwright.core.errors import MissingExtraError
 from adwright.metrics.reports.page import page_environment
 from adwright.web.errors import ApiError
 from adwright.web.gate import LOCAL_HOSTS, Authenticate, admitted, header
-from adwright.web.limits import GateLimits, is_positive, require
+from adwright.web.limits import GateLimits, require
 
 # --------------------------------------------------------------------------------------------------
 # The files that a page asks for beside itself: our own, and htmx as its package brings it.
@@ -107,7 +107,7 @@ class ConsoleConfig:
     def __post_init__(self) -> None:
         require(self, "rows", 1 <= self.rows <= 200, "must be from 1 to 200")
         require(self, "key", self.key.isascii() and self.key.isprintable(), "must be plain text")
-        drains = self.drain_seconds == 0 or is_positive(self.drain_seconds)
+        drains = 0 <= self.drain_seconds < float("inf")
         require(self, "drain_seconds", drains, "must not be negative")
         self.gate()
 

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
-from adwright.web.limits import GateLimits, is_positive, require
-
-_COUNTS = (
-    "batch_size",
-    "max_queue",
-    "max_pending_rows",
-    "commit_rows",
-    "model_threads",
-    "agent_runs",
-)
-_TIMES = (
-    *("deadline_ms", "max_deadline_ms", "poll_seconds", "commit_ms", "hung_seconds"),
-    *("events_seconds", "late_store_seconds", "stop_seconds", "store_seconds"),
-    *("stops_poll_seconds", "agent_confirm_seconds"),
-)
-_OPTIONAL_TIMES = (
-    *("batch_wait_ms", "key_seconds", "key_stale_seconds", "drain_seconds", "grace_ms"),
-    "retry_seconds",
-)
+from adwright.core.config import Count, Natural, NotNegative, Positive, settings
+from adwright.web.limits import GateLimits, require
 
 
-@dataclass(frozen=True)
+@settings
 class ServiceConfig(GateLimits):
     """Limits of one process of the service; lengths of ids and lists are in `schemas`.
 
@@ -68,50 +48,39 @@ class ServiceConfig(GateLimits):
     Raises ConfigError that names the setting.
     """
 
-    deadline_ms: float = 40.0
-    max_deadline_ms: float = 2000.0
-    batch_size: int = 32
-    batch_wait_ms: float = 2.0
-    max_queue: int = 256
-    max_pending_rows: int = 20_000
-    commit_rows: int = 5_000
-    store_seconds: float = 5.0
-    commit_ms: float = 8.0
-    model_threads: int = 4
-    hung_seconds: float = 1.0
-    hung_threads: int = 8
-    retry_seconds: float = 10.0
-    grace_ms: float = 1000.0
-    events_seconds: float = 10.0
-    late_store_seconds: float = 2.0
-    stop_seconds: float = 15.0
-    key_seconds: float = 5.0
-    key_stale_seconds: float = 300.0
-    poll_seconds: float = 1.0
-    stops_poll_seconds: float = 1.0
-    drain_seconds: float = 0.0
+    deadline_ms: Positive = 40.0
+    max_deadline_ms: Positive = 2000.0
+    batch_size: Count = 32
+    batch_wait_ms: NotNegative = 2.0
+    max_queue: Count = 256
+    max_pending_rows: Count = 20_000
+    commit_rows: Count = 5_000
+    store_seconds: Positive = 5.0
+    commit_ms: Positive = 8.0
+    model_threads: Count = 4
+    hung_seconds: Positive = 1.0
+    hung_threads: Natural = 8
+    retry_seconds: NotNegative = 10.0
+    grace_ms: NotNegative = 1000.0
+    events_seconds: Positive = 10.0
+    late_store_seconds: Positive = 2.0
+    stop_seconds: Positive = 15.0
+    key_seconds: NotNegative = 5.0
+    key_stale_seconds: NotNegative = 300.0
+    poll_seconds: Positive = 1.0
+    stops_poll_seconds: Positive = 1.0
+    drain_seconds: NotNegative = 0.0
     audits: str = ""
     agents: str = ""
-    agent_runs: int = 2
-    agent_confirm_seconds: float = 300.0
+    agent_runs: Count = 2
+    agent_confirm_seconds: Positive = 300.0
     agent_model_url: str = ""
     agent_model: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in _COUNTS:
-            require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        for name in _TIMES:
-            require(self, name, is_positive(getattr(self, name)), "must be above 0")
-        require(self, "hung_threads", self.hung_threads >= 0, "must not be negative")
-        for name in _OPTIONAL_TIMES:
-            value = getattr(self, name)
-            require(self, name, math.isfinite(value) and value >= 0, "must not be negative")
         named = bool(self.agent_model) or not self.agent_model_url
         require(self, "agent_model", named, "must name the model of agent_model_url")
-        require(
-            self,
-            "deadline_ms",
-            self.deadline_ms <= self.max_deadline_ms,
-            f"must not exceed max_deadline_ms, {self.max_deadline_ms:g}",
-        )
+        within = self.deadline_ms <= self.max_deadline_ms
+        most = f"must not exceed max_deadline_ms, {self.max_deadline_ms:g}"
+        require(self, "deadline_ms", within, most)

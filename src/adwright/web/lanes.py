@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from adwright.core.tenant_queue import TenantQueue
 from adwright.web.errors import ApiError, Busy
 
 T = TypeVar("T")
@@ -82,13 +82,9 @@ class Lane:
     def __init__(
         self, name: str, *, threads: int, share: int, waiting: int, seconds: float
     ) -> None:
-        self._name = name
-        self._free = threads
-        self._share = share
-        self._waiting = waiting
-        self._seconds = seconds
-        self._taken: Counter[str] = Counter()
-        self._queues: OrderedDict[str, deque[_Awaited]] = OrderedDict()
+        self._name, self._threads, self._share = name, threads, share
+        self._waiting, self._seconds = waiting, seconds
+        self._queue: TenantQueue[_Awaited] = TenantQueue()
 
     async def run(self, owner: str, call: Callable[[], T]) -> T:
         """What `call` returns or raises.
@@ -97,10 +93,10 @@ class Lane:
         not come in time; the call may then still be made, or be on its way.
         """
         self._begin()
-        if len(self._queues.get(owner, ())) >= self._waiting:
+        if self._queue.waits(owner) >= self._waiting:
             raise Busy(self._name, self._seconds)
         mine = _Awaited(call, asyncio.get_running_loop().create_future())
-        self._queues.setdefault(owner, deque()).append(mine)
+        self._queue.put(owner, mine)
         self._begin()
         try:
             async with asyncio.timeout(self._seconds) as limit:
@@ -113,26 +109,19 @@ class Lane:
 
     def _begin(self) -> None:
         """Begin what may begin: a call of each owner in turn, as long as threads are free."""
-        for owner in list(self._queues):
-            queue = self._queues[owner]
-            while queue and queue[0].answer.done():
-                queue.popleft()  # whoever waited for it has gone
-            if queue and self._free and self._taken[owner] < self._share:
-                self._start(owner, queue.popleft())
-                self._queues.move_to_end(owner)
-            if not queue:
-                del self._queues[owner]
-
-    def _start(self, owner: str, mine: _Awaited) -> None:
-        self._free -= 1
-        self._taken[owner] += 1
-        in_thread(self._name, mine.call).add_done_callback(partial(self._end, owner, mine))
+        queue = self._queue
+        for owner in queue.tenants:
+            while queue.waits(owner) and queue.head(owner).answer.done():
+                queue.drop(owner, queue.head(owner))  # whoever waited for it has gone
+            free = self._threads - queue.work.total()
+            if queue.waits(owner) and free and queue.work[owner] < self._share:
+                mine = queue.pop(owner)
+                queue.work.add(owner)
+                done = partial(self._end, owner, mine)
+                in_thread(self._name, mine.call).add_done_callback(done)
 
     def _end(self, owner: str, mine: _Awaited, done: asyncio.Future[Any]) -> None:
-        self._free += 1
-        self._taken[owner] -= 1
-        if not self._taken[owner]:
-            del self._taken[owner]
+        self._queue.work.add(owner, -1)
         error = done.exception()
         if not mine.answer.done():
             if error is None:

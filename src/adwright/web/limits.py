@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated
 
+from adwright.core.config import Count, Gt, Le, Natural, Positive, settings
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-@dataclass(frozen=True)
+@settings
 class GateLimits:
     """Limits of one process for requests of all kinds.
 
@@ -36,25 +36,18 @@ class GateLimits:
     Raises ConfigError that names the setting.
     """
 
-    max_in_flight: int = 512
-    max_body_bytes: int = 1 << 20
-    body_seconds: float = 10.0
+    max_in_flight: Count = 512
+    max_body_bytes: Count = 1 << 20
+    body_seconds: Positive = 10.0
     replica: str = ""
-    max_arriving: int = 256
-    tenant_share: float = 0.5
-    head_seconds: float = 10.0
-    max_connections: int = 2048
-    connections_per_address: int = 0
+    max_arriving: Count = 256
+    tenant_share: Annotated[float, Gt(0), Le(1)] = 0.5
+    head_seconds: Positive = 10.0
+    max_connections: Count = 2048
+    connections_per_address: Natural = 0
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_in_flight", "max_body_bytes", "max_arriving", "max_connections"):
-            require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("body_seconds", "head_seconds"):
-            require(self, name, is_positive(getattr(self, name)), "must be above 0")
-        require(self, "tenant_share", 0 < self.tenant_share <= 1, "must be above 0 and at most 1")
-        none = self.connections_per_address >= 0
-        require(self, "connections_per_address", none, "must not be negative")
         plain = self.replica.isascii() and self.replica.isprintable()
         require(self, "replica", plain, "must be plain text")
 
@@ -72,8 +65,3 @@ def require(config: DataclassInstance, name: str, holds: bool, what: str) -> Non
         secret = any(field.name == name and not field.repr for field in fields(config))
         shown = "" if secret else f" {getattr(config, name)!r}"
         raise ConfigError(f"{name} {what}", where=f"{name}{shown}", hint="correct it")
-
-
-def is_positive(value: float) -> bool:
-    """Whether the value is finite and above 0."""
-    return math.isfinite(value) and value > 0

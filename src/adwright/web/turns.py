@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adwright.core.clock import Clock
+from adwright.core.tenant_queue import TenantQueue
 from adwright.web.errors import Busy
 
 #: The loop is late from so many seconds on.
@@ -44,11 +44,10 @@ class Turns:
     """
 
     def __init__(self, clock: Clock, *, patience: float = 1.0) -> None:
-        self._clock = clock
-        self._patience = patience
+        self._clock, self._patience = clock, patience
         self._allowed = _MOST
-        self._working: Counter[str] = Counter()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._queue: TenantQueue[asyncio.Future[None]] = TenantQueue()
+        self._working = self._queue.work
         self._resting: set[str] = set()
         self._came: dict[str, float] = {}
         self._busy: dict[str, float] = {}
@@ -56,7 +55,7 @@ class Turns:
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
-        return sum(map(len, self._waiting.values()))
+        return len(self._queue)
 
     def allowed(self, tenant: str) -> float:
         """Requests that the tenant may have in work now."""
@@ -76,17 +75,17 @@ class Turns:
             tenant: _KEPT * self._busy.get(tenant, 0.0) + (1 - _KEPT) * (tenant in self._working)
             for tenant in self._came
         }
-        for tenant in list(self._waiting):
+        for tenant in self._queue.tenants:
             self._let_in(tenant)
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[float]:
         """Around the work on one request; gives the seconds that it waited. Raises Busy."""
         came = self._came[tenant] = self._clock.monotonic()
-        if tenant in self._waiting or not self._fits(tenant):
+        if self._queue.waits(tenant) or not self._fits(tenant):
             await self._wait(tenant)
         else:
-            self._working[tenant] += 1
+            self._working.add(tenant)
         began = self._clock.monotonic()
         try:
             yield began - came
@@ -100,9 +99,7 @@ class Turns:
         )
 
     def _leave(self, tenant: str, took: float) -> None:
-        self._working[tenant] -= 1
-        if not self._working[tenant]:
-            del self._working[tenant]
+        self._working.add(tenant, -1)
         if self.allowed(tenant) < _TIGHT and tenant not in self._resting:
             self._resting.add(tenant)
             rest = min(_REST * took, _LONGEST_REST)
@@ -117,26 +114,22 @@ class Turns:
     async def _wait(self, tenant: str) -> None:
         """Wait until the request is let in, which counts it as in work."""
         let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(let_in)
+        self._queue.put(tenant, let_in)
         try:
             async with asyncio.timeout(self._patience):
                 await let_in
         except BaseException as error:
             if let_in.done() and not let_in.cancelled():
                 self._leave(tenant, 0.0)  # it was let in at the moment at which its caller went
-            elif tenant in self._waiting and let_in in self._waiting[tenant]:
-                self._waiting[tenant].remove(let_in)
+            elif self._queue.drop(tenant, let_in):
                 self._let_in(tenant)
             if isinstance(error, TimeoutError):
                 raise Busy("turn", self._patience) from None
             raise
 
     def _let_in(self, tenant: str) -> None:
-        line = self._waiting.get(tenant)
-        while line and self._fits(tenant):
-            let_in = line.popleft()
+        while self._queue.waits(tenant) and self._fits(tenant):
+            let_in = self._queue.pop(tenant)
             if not let_in.done():
-                self._working[tenant] += 1
+                self._working.add(tenant)
                 let_in.set_result(None)
-        if line is not None and not line:
-            del self._waiting[tenant]

@@ -16,7 +16,7 @@ from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedO
 from adwright.programs.runner import Session, run_program
 from adwright.programs.scheduling.engine import EngineStats
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation import Segment, SimCall, SimProgram, SimulatedEngine, simulate
+from benchmarks.programs.simulation import Segment, SimCall, SimProgram, SimulatedEngine, simulate
 from tests.support.chains import CURVE, fixed
 from tests.support.programs.dispatching import QUICK, check_empty, dispatcher_of
 from tests.support.programs.scripted_engine import SALTED, ScriptedEngine

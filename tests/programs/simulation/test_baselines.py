@@ -8,9 +8,9 @@ import pytest
 
 from adwright.programs.scheduling.order import ChainQueue
 from adwright.programs.scheduling.scheduler import Start, chain_costs
-from adwright.programs.simulation import SimProgram
 from benchmarks.programs import _sim_workloads as workloads
 from benchmarks.programs._sim_baselines import SYSTEMS, compare, router
+from benchmarks.programs.simulation import SimProgram
 from tests.support.chains import CAN, CURVE, chain_of, state_of
 
 

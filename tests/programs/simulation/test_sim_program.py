@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.core.errors import ValueInvalidError
-from adwright.programs.simulation import Segment, SimCall, SimProgram
+from benchmarks.programs.simulation import Segment, SimCall, SimProgram
 from tests.support.chains import fixed
 
 

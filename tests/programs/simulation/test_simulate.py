@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from adwright.core.errors import ResourceError
 from adwright.programs.program import THROUGHPUT
 from adwright.programs.scheduling.scheduler import ProgramScheduler
-from adwright.programs.simulation import (
+from benchmarks.programs import _sim_workloads as workloads
+from benchmarks.programs.simulation import (
     ClientKind,
     Outage,
     Segment,
@@ -23,7 +24,6 @@ from adwright.programs.simulation import (
     SimulatedRun,
     simulate,
 )
-from benchmarks.programs import _sim_workloads as workloads
 from tests.support.chains import CAN, CURVE, fixed, random_programs
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adwright.programs.scheduling.engine import EngineCapabilities
-from adwright.programs.simulation import SimulatedEngine, SimulatedEvent
+from benchmarks.programs.simulation import SimulatedEngine, SimulatedEvent
 from tests.support.chains import CAN, CURVE, chain_of
 
 

@@ -17,11 +17,11 @@ from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.delivery.decision import Deadline, Decision, Request
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.decider import Decider
-from adwright.service.decide.fair_queue import FairQueue
 from adwright.service.decide.writer import (
     Answers,
     Batcher,
     DecisionJob,
+    Lines,
     MovingAverage,
     TransactionSize,
     Write,
@@ -349,9 +349,9 @@ def test_in_each_round_all_decisions_come_before_the_events_of_one_tenant() -> N
                 lines.put(tenant, piece)
 
         def take() -> None:
-            tenant = lines.next()
+            tenant = lines.free()
             assert tenant is not None
-            taken = lines.take(tenant)
+            taken = lines.turn(tenant)
             order.append((tenant, len(taken), isinstance(taken[0].entry, Decision)))
 
         put("flood", [{}] * 200)
@@ -376,7 +376,7 @@ def test_in_each_round_all_decisions_come_before_the_events_of_one_tenant() -> N
         ]
         assert len(lines.drain("flood")) == 28
         take()
-        assert lines.next() is None
+        assert lines.free() is None
 
     asyncio.run(main())
 
@@ -392,8 +392,8 @@ def test_events_that_nobody_waits_for_are_left_out() -> None:
                 lines.put("a", piece)
         given_up.answer.cancel()
         made.answer.cancel()
-        assert [piece.write for piece in lines.take("a")] == [made], "it was decided"
-        assert [piece.write for piece in lines.take("a")] == [kept]
+        assert [piece.write for piece in lines.turn("a")] == [made], "it was decided"
+        assert [piece.write for piece in lines.turn("a")] == [kept]
 
     asyncio.run(main())
 
@@ -435,7 +435,7 @@ class Slow:
 
 
 def batcher(handle: Any, size: int = 4, **options: Any) -> Batcher[int]:
-    return Batcher("test", handle, FairQueue(lambda: size), clock=SystemClock(), **options)
+    return Batcher("test", handle, Lines(lambda: size), clock=SystemClock(), **options)
 
 
 def test_items_gather_while_a_batch_is_handled_and_tenants_take_turns() -> None:

@@ -13,9 +13,9 @@ from adwright.core.clock import FixedClock
 from adwright.lm.serving.adapter_folder import AdapterFolder
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.service.lm.adapters import Adapters
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.routes import Adapters
 from tests.support.lm.adapter_engine import alone, models_of, saved_parts
 from tests.support.lm.tuning_methods import SOURCE
 from tests.support.service.scripted_models import Recorded, app_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.service.lm.keys import Callers, read_keys, require_keys
+from adwright.service.lm.config import Callers, read_keys, require_keys
 
 
 def test_who_calls() -> None:

@@ -19,10 +19,9 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.adapter_folder import AdapterFolder
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.service.lm.adapters import Adapters
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.loading import loading_router
+from adwright.service.lm.routes import Adapters
 from adwright.tuning.efficient.memory import LadderTuning
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import models_of, saved_parts
@@ -85,11 +84,6 @@ def names(client: Client) -> list[str]:
 def asked(client: Client, model: str, tokens: int = 4) -> Any:
     body = {"model": model, "prompt": "the best", "max_tokens": tokens, "ignore_eos": True}
     return client.post("/v1/completions", json=body | {"temperature": 0})
-
-
-def test_its_paths() -> None:
-    paths = {route.path for route in loading_router.routes}  # type: ignore[attr-defined]
-    assert paths == {"/v1/load_lora_adapter", "/v1/unload_lora_adapter"}
 
 
 @pytest.mark.parametrize("method", [PLAIN, ALONE], ids=lambda one: type(one).__name__)

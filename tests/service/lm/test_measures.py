@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from adwright.lm.engine.generation import Chunk, Usage
-from adwright.service.lm.measures import LmMeasures, Watch
+from adwright.service.lm.routes import LmMeasures, Watch
 
 
 def test_tokens_and_times() -> None:

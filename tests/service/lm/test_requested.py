@@ -7,7 +7,7 @@ import pytest
 from adwright.lm.engine.generation import FURTHER, Chat, Message, TokenPrompt
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn
-from adwright.service.lm.requested import prompts_of, settings_of, texts_of, tool_form_of
+from adwright.service.lm.protocol.tools import prompts_of, settings_of, texts_of, tool_form_of
 from adwright.web.errors import ApiError
 
 LIMITS = LmServiceConfig(max_tokens=50, max_texts=3)

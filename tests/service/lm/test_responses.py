@@ -8,7 +8,6 @@ import pytest
 from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm.responses import responses_router
 from tests.support.service.scripted_models import Recorded, app_of
 from tests.support.service.small_shop import running
 
@@ -26,10 +25,6 @@ def test_a_number_beyond_all_is_refused_where_it_would_be_told_again() -> None:
 
 
 BODY = {"model": "m", "input": "hello"}
-
-
-def test_there_is_one_path() -> None:
-    assert [route.path for route in responses_router.routes] == ["/v1/responses"]  # type: ignore[attr-defined]
 
 
 def test_a_response_and_its_stream() -> None:

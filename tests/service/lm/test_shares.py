@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from adwright.lm.engine.generation import Message, TokenPrompt
-from adwright.service.lm.shares import Asked, LmShares, prompt_tokens
+from adwright.service.lm.work import Asked, LmShares, prompt_tokens
 
 
 def filled(shares: LmShares[str], *jobs: str, answers: int = 1, tokens: int = 0) -> list[str]:

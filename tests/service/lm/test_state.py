@@ -4,11 +4,9 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.keys import Callers
-from adwright.service.lm.shares import LmShares
-from adwright.service.lm.state import LmState
-from adwright.service.lm.work import LmWork
+from adwright.service.lm.config import Callers, LmServiceConfig
+from adwright.service.lm.routes import LmState
+from adwright.service.lm.work import LmShares, LmWork
 from adwright.web.errors import ApiError
 from adwright.web.gate import ServiceMetrics
 from tests.support.service.scripted_models import Recorded, app_of, events_of
@@ -19,7 +17,14 @@ def test_state() -> None:
     clock = FixedClock()
     work = LmWork(LmShares(running=1, waiting=0), clock=clock)
     model = ScriptedModel(ScriptedConfig())
-    state = LmState(LmServiceConfig(), {"m": model}, work, ServiceMetrics(), clock, Callers("", {}))
+    state = LmState(
+        LmServiceConfig(),
+        {"m": model},
+        work,
+        metrics=ServiceMetrics(),
+        clock=clock,
+        callers=Callers("", {}),
+    )
     assert state.model("m") is model
     assert state.now() == int(clock.now().timestamp())
     with pytest.raises(ApiError, match="no model of this name"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm.streams import pieces
+from adwright.service.lm.work import pieces
 from tests.support.service.scripted_models import Recorded
 
 

@@ -10,8 +10,7 @@ from starlette.requests import Request
 
 from adwright.core.clock import SystemClock
 from adwright.lm.engine.generation import Cancellation
-from adwright.service.lm.shares import Asked, LmShares
-from adwright.service.lm.work import Gone, LmWork, TimeUp, in_thread
+from adwright.service.lm.work import Asked, Gone, LmShares, LmWork, TimeUp, in_thread
 from adwright.web.errors import ApiError, Busy
 
 

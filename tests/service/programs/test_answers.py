@@ -5,10 +5,8 @@ import asyncio
 from adwright.core.clock import FixedClock
 from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import Join
-from adwright.service.programs.answers import program_out, trace_out, variable_out
-from adwright.service.programs.book import ProgramBook
-from adwright.service.programs.config import ProgramServiceConfig
-from adwright.service.programs.open_program import OpenProgram
+from adwright.service.programs.book import OpenProgram, ProgramBook, ProgramServiceConfig
+from adwright.service.programs.routes import program_out, trace_out, variable_out
 from tests.support.service.program_apps import ScriptedRouter
 
 PROGRAM = Program(

@@ -12,9 +12,7 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.programs.persistence import KeptFolder
 from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.service.programs.book import ProgramBook
-from adwright.service.programs.config import ProgramServiceConfig
-from adwright.service.programs.refusals import Refused
+from adwright.service.programs.book import ProgramBook, ProgramServiceConfig, Refused
 from adwright.web.errors import ApiError, Busy
 from tests.support.service.program_apps import ScriptedRouter
 

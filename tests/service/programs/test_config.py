@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.book import ProgramServiceConfig
 from adwright.web.gate import LOCAL_HOSTS
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from adwright.service.programs.app import create_programs_app
-from adwright.service.programs.config import ProgramServiceConfig
+from adwright.service.programs.book import ProgramServiceConfig
 from tests.support.service.program_apps import ScriptedRouter, program_app
 from tests.support.service.small_shop import running
 

@@ -9,7 +9,7 @@ from adwright.core.errors import ConfigError, ProgramError
 from adwright.programs.persistence import ProgramLog
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Session
-from adwright.service.programs.open_program import OpenProgram
+from adwright.service.programs.book import OpenProgram
 from tests.support.service.program_apps import ScriptedRouter
 
 PROGRAM = Program(

@@ -11,7 +11,7 @@ import pytest
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.programs.graph import ProgramLimits
 from adwright.programs.program import Program
-from adwright.service.programs.refusals import Refused, path_of, refusing
+from adwright.service.programs.book import Refused, path_of, refusing
 from adwright.web.errors import ApiError
 from tests.support.service.program_apps import ScriptedRouter, program_app
 from tests.support.service.small_shop import Client, running

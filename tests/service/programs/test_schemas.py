@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.programs.program import Program
-from adwright.service.programs.schemas import ProgramIn, ProgramPartIn, TextIn
+from adwright.service.programs.routes import ProgramIn, ProgramPartIn, TextIn
 
 CALL = {"name": "writer", "template": "An ad: {{ad:output}}"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import Message
-from adwright.service.programs.texts import guessed_text, text_of_model
+from adwright.service.programs.engine_room import guessed_text, text_of_model
 
 
 def test_the_tokeniser_of_a_model(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from fastapi import Request
 from adwright.programs.program import LATENCY, Program, SemanticCall
 from adwright.programs.runner import Session
 from adwright.service.lm.work import Gone
-from adwright.service.programs.waits import event, settled, text_events, waited
+from adwright.service.programs.routes import event, settled, text_events, waited
 from tests.support.programs.echo_engine import EchoEngine
 
 

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
-from adwright.programs.simulation import SimulatedEngine, SimulatedEvent
+from benchmarks.programs.simulation import SimulatedEngine, SimulatedEvent
 from tests.support.chains import chain_of
 
 #: Characters of a prompt that are found again as a whole; a character is a token.

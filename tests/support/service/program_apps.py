@@ -16,10 +16,8 @@ from adwright.core.errors import AssetError
 from adwright.lm.engine.generation import Message
 from adwright.programs.runner import AskedChain, Session
 from adwright.service.programs.app import create_programs_app
-from adwright.service.programs.config import ProgramServiceConfig
-from adwright.service.programs.engine_room import EngineRoom
-from adwright.service.programs.measures import EngineMeasures
-from adwright.service.programs.texts import ServedText
+from adwright.service.programs.book import ProgramServiceConfig
+from adwright.service.programs.engine_room import EngineMeasures, EngineRoom, ServedText
 from adwright.web.gate import LOCAL_HOSTS
 from tests.support.programs.scripted_engine import ScriptedEngine
 

@@ -138,8 +138,7 @@ def serve(
     key = os.environ.get(KEY_VARIABLE, "")
     require_key(host, bool(key) or keys is not None)
     from adwright.lm.open_model import LmSpec
-    from adwright.service.lm.config import LmServiceConfig
-    from adwright.service.lm.keys import read_keys
+    from adwright.service.lm.config import LmServiceConfig, read_keys
     from adwright.web.gate import LOCAL_HOSTS
 
     tenants = {} if keys is None else read_keys(keys)
@@ -221,8 +220,8 @@ def _serve_adapters(
     tuning: _Tuning | None,
 ) -> None:
     from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
-    from adwright.service.lm.adapters import Adapters
     from adwright.service.lm.app import create_lm_app
+    from adwright.service.lm.routes import Adapters
     from adwright.web.server import listen, serve
 
     if tuning is not None:

@@ -10,8 +10,7 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.programs.dispatch.terms import DispatchTerms
-    from adwright.service.programs.engine_room import EngineRoom, OpenableEngine
-    from adwright.service.programs.texts import ServedText
+    from adwright.service.programs.engine_room import EngineRoom, OpenableEngine, ServedText
 
 
 EngineKind = Literal["paged", "openvino"]
@@ -85,7 +84,7 @@ class EngineChoice:
         return room, text
 
     def _text(self) -> ServedText:
-        from adwright.service.programs.texts import guessed_text, text_of_model
+        from adwright.service.programs.engine_room import guessed_text, text_of_model
 
         if self.urls and not self.tokenizer:
             return guessed_text(engine=self.dialect)

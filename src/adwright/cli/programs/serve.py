@@ -23,7 +23,7 @@ from adwright.core.errors import AdwrightError, ConfigError
 
 if TYPE_CHECKING:
     from adwright.programs.dispatch.terms import DispatchTerms
-    from adwright.service.programs.config import ProgramServiceConfig
+    from adwright.service.programs.book import ProgramServiceConfig
 
 
 def serve(
@@ -110,7 +110,7 @@ def serve(
     need_lm_service()
     key = os.environ.get(KEY_VARIABLE, "")
     require_key(host, bool(key) or key_file is not None)
-    from adwright.service.lm.keys import read_keys
+    from adwright.service.lm.config import read_keys
     from adwright.web.gate import LOCAL_HOSTS
 
     keys = {} if key_file is None else read_keys(key_file)
@@ -148,7 +148,7 @@ def _serve(
     port: int,
 ) -> None:
     from adwright.service.programs.app import create_programs_app
-    from adwright.service.programs.measures import EngineMeasures
+    from adwright.service.programs.engine_room import EngineMeasures
     from adwright.web.server import listen, serve
 
     with listen(host, port) as door:
@@ -186,7 +186,7 @@ def _settings(
     quota: tuple[int, int],
 ) -> ProgramServiceConfig:
     """kept: the folder, if any, and seconds. quota: programs and tokens of a tenant."""
-    from adwright.service.programs.config import ProgramServiceConfig
+    from adwright.service.programs.book import ProgramServiceConfig
 
     (folder, seconds), (programs, tokens) = kept, quota
     return ProgramServiceConfig(

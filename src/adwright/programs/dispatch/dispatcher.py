@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from types import TracebackType
@@ -27,6 +26,7 @@ from typing import NamedTuple, Self
 from uuid import uuid4
 
 from adwright.core.errors import ConfigError, ProgramError
+from adwright.core.tenant_queue import TenantQueue
 from adwright.programs.dispatch.carrier import DecisionCarrier
 from adwright.programs.dispatch.ready import ChainJob, ChainReader, ProgramSeat, TokenCounts
 from adwright.programs.dispatch.terms import Admission, DispatchTerms, ProgramEngine
@@ -93,7 +93,7 @@ class ChainDispatcher:
         self.carrier = DecisionCarrier(self._engines, known, self.reader, terms)
         self._programs: dict[str, ProgramEngine] = {}
         #: Chains of tenants who have as many tokens on the engines as they may.
-        self._held: dict[str, deque[ChainJob]] = {}
+        self._held: TenantQueue[ChainJob] = TenantQueue()
         self._numbers, self._name = count(1), uuid4().hex[:8]
         self._domain: tuple[str, bool] | None = None
         self._is_open = False
@@ -122,7 +122,7 @@ class ChainDispatcher:
         carrier, canary = self.carrier, self.carrier.canary
         return DispatchStats(
             programs=len(self._programs),
-            chains=len(carrier.jobs) + sum(map(len, self._held.values())),
+            chains=len(carrier.jobs) + len(self._held),
             running={one: each.batch for one, each in carrier.scheduler.engines.items()},
             alive={one: each.answers for one, each in carrier.scheduler.engines.items()},
             waiting_tokens=self.admission.tokens,
@@ -228,8 +228,8 @@ class ChainDispatcher:
     def _offer(self, program: ProgramEngine, job: ChainJob) -> None:
         """Give a chain to the scheduler, unless its tenant has too many tokens there."""
         tenant = job.seat.tenant
-        if tenant in self._held or not self.admission.has_room(tenant, job.tokens):
-            self._held.setdefault(tenant, deque()).append(job)
+        if self._held.waits(tenant) or not self.admission.has_room(tenant, job.tokens):
+            self._held.put(tenant, job)
         else:
             self._begin(job)
             self.carrier.touch(program)
@@ -244,15 +244,15 @@ class ChainDispatcher:
         tenant, ending = job.seat.tenant, self.carrier.stop(job)
         del program.jobs[job.chain.chain_id]
         self.admission.let_go(tenant, job.tokens)
-        held = self._held.get(tenant)
+        held = self._held
         if job.is_begun:
             self.admission.end(tenant, job.tokens)
-        elif held is not None:
-            held.remove(job)
-        while held and self._is_open and self.admission.has_room(tenant, held[0].tokens):
-            self._begin(held.popleft())
-        if held is not None and not held:
-            del self._held[tenant]
+        else:
+            held.drop(tenant, job)
+        while self._is_open and held.waits(tenant):
+            if not self.admission.has_room(tenant, held.head(tenant).tokens):
+                break
+            self._begin(held.pop(tenant))
         self.carrier.touch(program)
         return ending
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import field, fields, replace
 from types import TracebackType
@@ -14,6 +13,7 @@ from uuid import uuid4
 
 from adwright.core.config import Gt, settings
 from adwright.core.errors import AdwrightError, ConfigError
+from adwright.core.tenant_queue import TenantCounts
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.dispatch.keeper import KeeperBounds
 from adwright.programs.dispatch.ready import (
@@ -74,8 +74,7 @@ class Admission:
     def __init__(self, bounds: AdmissionBounds, seconds: Callable[[int], float]) -> None:
         self.bounds, self._seconds = bounds, seconds
         self.tokens = 0
-        self.by_tenant: Counter[str] = Counter()
-        self.in_flight: Counter[str] = Counter()
+        self.by_tenant, self.in_flight = TenantCounts(), TenantCounts()
 
     def let_in(self, tenant: str, tokens: int) -> None:
         """Let so many tokens of the tenant's in. Raises OverloadedError where they are too many;
@@ -96,12 +95,12 @@ class Admission:
                     retry_after=max(1.0, math.ceil(self._seconds(min(over, there)))),
                 )
         self.tokens += tokens
-        self.by_tenant[tenant] += tokens
+        self.by_tenant.add(tenant, tokens)
 
     def let_go(self, tenant: str, tokens: int) -> None:
         """So many of them are done, or will not be."""
         self.tokens -= tokens
-        _take(self.by_tenant, tenant, tokens)
+        self.by_tenant.add(tenant, -tokens)
 
     def has_room(self, tenant: str, tokens: int) -> bool:
         """Whether so many tokens of a chain may go on to the engines now."""
@@ -111,17 +110,11 @@ class Admission:
 
     def begin(self, tenant: str, tokens: int) -> None:
         """A chain of so many goes on to the engines."""
-        self.in_flight[tenant] += tokens
+        self.in_flight.add(tenant, tokens)
 
     def end(self, tenant: str, tokens: int) -> None:
         """It is over."""
-        _take(self.in_flight, tenant, tokens)
-
-
-def _take(counts: Counter[str], tenant: str, tokens: int) -> None:
-    counts[tenant] -= tokens
-    if not counts[tenant]:
-        del counts[tenant]
+        self.in_flight.add(tenant, -tokens)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import asyncio
 import logging
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +23,15 @@ from typing import Any
 from adwright.campaigns.store.store import Events, StoredDecision
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
+from adwright.core.tenant_queue import TenantCounts
 from adwright.delivery.decision import Candidates, Deadline, Decision, Request
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.fair_queue import FairQueue
 from adwright.service.decide.writer import (
     Answers,
     Batcher,
     DecisionJob,
     Ledger,
+    Lines,
     Write,
     Writer,
     unavailable,
@@ -208,7 +208,7 @@ class Shares:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: Counter[str] = Counter()
+        self._held = TenantCounts()
         self.total = 0
 
     def of(self, tenant: str) -> int:
@@ -229,15 +229,13 @@ class Shares:
     @contextmanager
     def held(self, tenant: str, amount: int = 1) -> Iterator[None]:
         """Hold so much during the block."""
-        self._held[tenant] += amount
+        self._held.add(tenant, amount)
         self.total += amount
         try:
             yield
         finally:
             self.total -= amount
-            self._held[tenant] -= amount
-            if not self._held[tenant]:
-                del self._held[tenant]
+            self._held.add(tenant, -amount)
 
 
 @dataclass(frozen=True)
@@ -341,7 +339,7 @@ class Decider:
         self._worker: Batcher[DecisionJob] = Batcher(
             "adwright-models",
             self._run_batch,
-            FairQueue(lambda: config.batch_size),
+            Lines(lambda: config.batch_size),
             clock=clock,
             enough=config.batch_size,
             wait=config.batch_wait_ms / 1e3,
@@ -352,7 +350,7 @@ class Decider:
         self._rescuer: Batcher[DecisionJob] = Batcher(
             "adwright-rescue",
             self._rescue_batch,
-            FairQueue(lambda: _RESCUES),
+            Lines(lambda: _RESCUES),
             clock=clock,
             failed=self._fail,
         )

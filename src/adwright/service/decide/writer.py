@@ -19,9 +19,9 @@ from adwright.campaigns.store.store import Events, StoredDecision, new_events
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
+from adwright.core.tenant_queue import TenantQueue
 from adwright.delivery.decision import Deadline, Decision, Request
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.fair_queue import FairQueue
 from adwright.web.errors import ApiError
 from adwright.web.gate import ServiceMetrics
 
@@ -48,32 +48,20 @@ class MovingAverage:
         self.value += (seconds - self.value) * (0.1 if self.value else 1.0)
 
 
-class Lines(Protocol[T]):
-    """The lines of tenants, as `FairQueue` has them."""
+class Lines(TenantQueue[T]):
+    """Where items of a `Batcher` wait. size: of one turn of a tenant."""
 
-    def waits(self, tenant: str) -> int:
-        """Items of one tenant."""
-        ...
+    def __init__(self, size: Callable[[], int]) -> None:
+        super().__init__()
+        self._size = size
 
-    def put(self, tenant: str, item: T) -> None:
-        """Add an item."""
-        ...
+    def free(self, busy: Container[str] = ()) -> str | None:
+        """Whose turn it is, of those that are not busy."""
+        return self.next(lambda tenant: tenant not in busy)
 
-    def next(self, busy: Container[str] = ()) -> str | None:
-        """Whose turn it is."""
-        ...
-
-    def take(self, tenant: str) -> list[T]:
-        """The items of one turn."""
-        ...
-
-    def drop(self, tenant: str, item: T) -> bool:
-        """Take one item out."""
-        ...
-
-    def drain(self, tenant: str) -> list[T]:
-        """Take all items of a tenant."""
-        ...
+    def turn(self, tenant: str) -> list[T]:
+        """Take the items of one turn."""
+        return self.take(tenant, self._size())
 
 
 class Batcher(Generic[T]):
@@ -174,7 +162,7 @@ class Batcher(Generic[T]):
 
     def _wake(self) -> None:
         """Have a thread look at the lines where somebody's turn has come; holds the lock."""
-        if not self._running or self._lines.next(self._busy) is None:
+        if not self._running or self._lines.free(self._busy) is None:
             return
         if self._idle:
             self._idle -= 1
@@ -204,7 +192,7 @@ class Batcher(Generic[T]):
         """A tenant and the items of its turn; None when this thread is to end."""
         with self._work:
             while True:
-                tenant = self._lines.next(self._busy)
+                tenant = self._lines.free(self._busy)
                 too_many = len(self._threads) > self._most + min(len(self._lost), self._spare)
                 if too_many or (tenant is None and not self._running):
                     self._threads.discard(me)
@@ -215,7 +203,7 @@ class Batcher(Generic[T]):
                     continue
                 self._busy[tenant] = me
                 self._gather(tenant)
-                items = self._lines.take(tenant)
+                items = self._lines.turn(tenant)
                 if items:
                     self._wake()  # another tenant may have come meanwhile
                     return tenant, items
@@ -392,18 +380,18 @@ class TransactionSize:
         self.rows = min(self.rows, self._most)
 
 
-class WriteQueue:
-    """The lines of a `Batcher` for pieces: in each round one turn of every tenant that has
-    decisions, then one turn of one tenant that has events."""
+class WriteQueue(Lines[WritePiece]):
+    """In each round one turn of every tenant that has decisions, then one turn of one tenant that
+    has events."""
 
     def __init__(self, size: Callable[[], int]) -> None:
-        self._decisions: FairQueue[WritePiece] = FairQueue(size, lambda piece: piece.rows)
-        self._events: FairQueue[WritePiece] = FairQueue(size, lambda piece: piece.rows)
+        super().__init__(size)
+        self._decisions, self._events = TenantQueue[WritePiece](), TenantQueue[WritePiece]()
         self._served: set[str] = set()  # whose decisions had their turn in this round
 
     def deciding(self, tenant: str) -> int:
         """How many other tenants have decisions waiting."""
-        return self._decisions.tenants - (self._decisions.waits(tenant) > 0)
+        return len(self._decisions.tenants) - (self._decisions.waits(tenant) > 0)
 
     def waits(self, tenant: str) -> int:
         """Pieces of one tenant."""
@@ -413,23 +401,22 @@ class WriteQueue:
         """Add a piece."""
         self._of(item).put(tenant, item)
 
-    def next(self, busy: Container[str] = ()) -> str | None:
+    def free(self, busy: Container[str] = ()) -> str | None:
         """Whose turn it is."""
-        for queue in (self._decisions, self._events):
-            first = queue is self._decisions and self._events.tenants
-            due = queue.next(self._served if first else busy)
-            if due is not None:
-                return due
-        return None
+        served = self._served if len(self._events) else busy
+        due = self._decisions.next(lambda tenant: tenant not in served)
+        return self._events.next(lambda tenant: tenant not in busy) if due is None else due
 
-    def take(self, tenant: str) -> list[WritePiece]:
+    def turn(self, tenant: str) -> list[WritePiece]:
         """The pieces of one turn, without those that nobody waits for any more."""
-        in_turn = tenant not in self._served or not self._events.tenants
+        size = self._size()
+        in_turn = tenant not in self._served or not len(self._events)
         if in_turn and self._decisions.waits(tenant):
             self._served.add(tenant)
-            return self._decisions.take(tenant)
+            return self._decisions.take(tenant, size, lambda piece: piece.rows)
         self._served.clear()
-        return [piece for piece in self._events.take(tenant) if piece.wanted]
+        taken = self._events.take(tenant, size, lambda piece: piece.rows)
+        return [piece for piece in taken if piece.wanted]
 
     def drop(self, tenant: str, item: WritePiece) -> bool:
         """Take one piece out."""
@@ -439,7 +426,7 @@ class WriteQueue:
         """Take all pieces of a tenant."""
         return self._decisions.drain(tenant) + self._events.drain(tenant)
 
-    def _of(self, piece: WritePiece) -> FairQueue[WritePiece]:
+    def _of(self, piece: WritePiece) -> TenantQueue[WritePiece]:
         return self._decisions if isinstance(piece.entry, Decision) else self._events
 
 

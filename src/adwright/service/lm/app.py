@@ -16,20 +16,17 @@ from typing import Any
 from fastapi import FastAPI
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.version import __version__
 from adwright.lm.engine.generation import LanguageModel
-from adwright.service.lm.adapters import AdapterMeasures, Adapters
-from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.keys import Callers, by_key
-from adwright.service.lm.loading import loading_router
-from adwright.service.lm.protocol.errors import add_lm_errors, respond
-from adwright.service.lm.responses import responses_router
-from adwright.service.lm.routes import router
-from adwright.service.lm.shares import LmShares
-from adwright.service.lm.state import LmState
-from adwright.service.lm.work import LmWork
-from adwright.web.gate import Gate, ServiceMetrics
-from adwright.web.server import Connections
+from adwright.service.lm.config import Callers, LmServiceConfig
+from adwright.service.lm.endpoint import endpoint_app, probes
+from adwright.service.lm.routes import (
+    AdapterMeasures,
+    Adapters,
+    LmState,
+    router,
+)
+from adwright.service.lm.work import LmShares, LmWork
+from adwright.web.gate import ServiceMetrics
 
 _DESCRIPTION = """
 Language models behind the protocol of OpenAI: chats, completions, embeddings.
@@ -68,34 +65,10 @@ def create_lm_app(
     measures.gauge("lm_pending", "Requests for a model, in work or waiting.", lambda: work.pending)
     if adapters is not None:
         measures.registry.register(AdapterMeasures(adapters.models))
-    app = FastAPI(
-        title="adwright language models",
-        version=__version__,
-        description=_DESCRIPTION,
-        lifespan=_lifespan,
-        # Their pages would load scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    app.state.service = LmState(config, models, work, measures, clock, callers, adapters)
-    app.include_router(router)
-    app.include_router(responses_router)
-    app.include_router(loading_router)
-    add_lm_errors(app)
-    limits = config.gate()
-    authenticate = by_key(callers) if config.key or config.keys else None
-    app.state.connections = Connections(limits, measures)
-    app.add_middleware(
-        Gate,
-        limits=limits,
-        metrics=measures,
-        clock=clock,
-        authenticate=authenticate,
-        respond=respond,
-        guarded=("/v1/", "/tokenize", "/detokenize"),
-    )
-    return app
+    state = LmState(config, models, work, adapters, metrics=measures, clock=clock, callers=callers)
+    guarded = ("/v1/", "/tokenize", "/detokenize")
+    told = ("adwright language models", _DESCRIPTION, _lifespan)
+    return endpoint_app(*told, config, state, (router, probes), guarded=guarded)
 
 
 @asynccontextmanager

@@ -2,49 +2,371 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from fastapi import APIRouter, Request, Response
-from starlette.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import Field
+from starlette.responses import JSONResponse, PlainTextResponse
 
-from adwright.core.errors import AdwrightError
+from adwright.core.errors import AdwrightError, AssetError, ResourceError
 from adwright.lm.engine.generation import (
     Cancellation,
+    Chunk,
+    Completion,
+    Completions,
     GenerationConfig,
     Health,
     LanguageModel,
     Prompt,
     TokenPrompt,
+    Usage,
 )
-from adwright.service.lm.adapters import Adapters, adapters_of
+from adwright.lm.serving.adapter_cache import AdapterInUseError
+from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.endpoint import EndpointState, model_told, streamed
 from adwright.service.lm.protocol.answers import (
+    Echo,
     EventWriter,
-    Kind,
-    answer_of,
+    ReplyWriter,
+    ResponseWriter,
+    echoes_of,
     embeddings_of,
+    silent,
     usage_once,
 )
-from adwright.service.lm.protocol.echoes import Echo, echoes_of, silent
-from adwright.service.lm.protocol.errors import broken_stream, lm_error_docs
-from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn
-from adwright.service.lm.protocol.tokens import DetokenizeIn, TokenizeIn, text_of, tokens_of
-from adwright.service.lm.protocol.tools import ToolForm
-from adwright.service.lm.requested import chat_of, prompts_of, settings_of, texts_of, tool_form_of
-from adwright.service.lm.state import LmState, State, asked_for, begun, whole_answers
-from adwright.service.lm.work import Gone, TimeUp, in_thread
+from adwright.service.lm.protocol.errors import lm_error_docs
+from adwright.service.lm.protocol.schemas import (
+    ChatIn,
+    CompletionIn,
+    DetokenizeIn,
+    EmbeddingIn,
+    LmBody,
+    ResponseIn,
+    TokenizeIn,
+    text_of,
+    tokens_of,
+)
+from adwright.service.lm.protocol.tools import (
+    chat_of,
+    prompts_of,
+    settings_of,
+    texts_of,
+    tool_form_of,
+)
+from adwright.service.lm.work import (
+    Asked,
+    LmWork,
+    Piece,
+    TimeUp,
+    in_thread,
+    pieces,
+    prompt_tokens,
+)
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
-from adwright.web.gate import CONTENT_TYPE
+from adwright.web.gate import admitted
+
+if TYPE_CHECKING:
+    from adwright.lm.serving.adapter_folder import Scanned
+    from adwright.lm.serving.engine import AdapterModels
+
+
+# --------------------------------------------------------------------------------------------------
+# Report where the adapters of a base are, and how full the pool is.
+
+
+class Rescans(Protocol):
+    """A folder of adapters that can be read again, as `AdapterFolder` can."""
+
+    def rescan(self) -> Scanned:
+        """Add what is new and take away what is gone; it may take seconds."""
+
+    def load(self, name: str, path: str) -> None:
+        """Serve one adapter of it under a name."""
+
+    def unload(self, name: str) -> None:
+        """Take one adapter away."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The models of one base. folder: of its adapters, or None where they are fixed."""
+
+    models: AdapterModels
+    folder: Rescans | None = None
+
+
+class AdapterMeasures(Collector):
+    """Counters and gauges for Prometheus. They name no adapter."""
+
+    def __init__(self, models: AdapterModels) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present values."""
+        state = self._models.pool()
+        counts = state.counts
+        counters = {
+            "lm_adapter_hits": ("Requests that found their adapter in the pool.", counts.hits),
+            "lm_adapter_evictions": ("Adapters that left the pool.", counts.evictions),
+            "lm_shared_tokens": (
+                "Tokens of prompts whose keys and values were there.",
+                state.shared_tokens,
+            ),
+            "lm_preemptions": ("Requests that had to begin again.", state.preemptions),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"adwright_{name}", text, value=value)
+        loads = CounterMetricFamily(
+            "adwright_lm_adapter_loads", "Adapters brought into the pool.", labels=["source"]
+        )
+        loads.add_metric(["host"], counts.from_host)
+        loads.add_metric(["disk"], counts.from_disk)
+        yield loads
+        pages = GaugeMetricFamily(
+            "adwright_lm_pages", "Pages of the pool, by who has them.", labels=["use"]
+        )
+        pages.add_metric(["adapters"], state.adapters)
+        pages.add_metric(["keys"], state.keys)
+        pages.add_metric(["prefixes"], state.prefixes)
+        pages.add_metric(["free"], state.pages - state.adapters - state.keys - state.prefixes)
+        yield pages
+        text = "Bytes of adapters in host memory."
+        yield GaugeMetricFamily("adwright_lm_adapter_host_bytes", text, value=state.host_bytes)
+
+
+def adapters_of(models: AdapterModels) -> dict[str, Any]:
+    """The body of GET /v1/adapters."""
+    state = models.pool()
+    data = [
+        {
+            "id": one.name,
+            "method": one.method,
+            "where": one.tier,
+            "bytes": one.bytes,
+            "pages": one.pages,
+            "pins": one.pins,
+            "hits": one.hits,
+        }
+        for one in models.adapters()
+    ]
+    return {
+        "object": "list",
+        "base": models.name,
+        "data": data,
+        "totals": {
+            "hits": state.counts.hits,
+            "loads_from_host": state.counts.from_host,
+            "loads_from_disk": state.counts.from_disk,
+            "evictions": state.counts.evictions,
+            "dropped": state.counts.dropped,
+            "preemptions": state.preemptions,
+            "shared_tokens": state.shared_tokens,
+        },
+        "pages": {
+            "total": state.pages,
+            "adapters": state.adapters,
+            "keys": state.keys,
+            "prefixes": state.prefixes,
+            "bytes": state.bytes,
+        },
+        "host_bytes": state.host_bytes,
+    }
+
+
+# --------------------------------------------------------------------------------------------------
+# Counters and times of answers, for Prometheus. They name no tenant and no model.
+
+_FIRST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_EACH = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
+
+
+class LmMeasures:
+    """Tokens of all answers; of streams, whose callers see it, the time of their tokens."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._tokens = Counter(
+            "adwright_lm_tokens", "Tokens of prompts and answers.", ["kind"], registry=registry
+        )
+        self.first = Histogram(
+            "adwright_lm_first_token_seconds",
+            "From a request for a stream to its first token.",
+            buckets=_FIRST,
+            registry=registry,
+        )
+        self.each = Histogram(
+            "adwright_lm_token_seconds",
+            "Mean time from one token of a streamed answer to the next.",
+            buckets=_EACH,
+            registry=registry,
+        )
+
+    def used(self, usage: Usage) -> None:
+        """Count tokens."""
+        self._tokens.labels("prompt").inc(usage.prompt_tokens)
+        self._tokens.labels("answer").inc(usage.completion_tokens)
+
+    def watch(self, now: Callable[[], float]) -> Watch:
+        """Begin to watch a stream that has just been asked for."""
+        return Watch(self, now)
+
+
+class Watch:
+    """The times of one stream, and what it has used. now: seconds."""
+
+    def __init__(self, measures: LmMeasures, now: Callable[[], float]) -> None:
+        self._measures, self._now, self._began = measures, now, now()
+        self._firsts: dict[int, float] = {}
+        self._usages: dict[int, Usage] = {}
+
+    def saw(self, piece: Piece) -> None:
+        """Take the time of a piece."""
+        index, chunk = piece
+        now = self._now()
+        if index not in self._firsts:
+            if not self._firsts:
+                self._measures.first.observe(now - self._began)
+            self._firsts[index] = now
+        if chunk.usage is not None:
+            self._usages[index] = chunk.usage
+            steps = chunk.usage.completion_tokens - 1
+            if steps > 0:
+                self._measures.each.observe((now - self._firsts[index]) / steps)
+
+    def end(self, n: int) -> Usage:
+        """What all answers have used, n to each prompt, which is counted once."""
+        ordered = [self._usages[index] for index in sorted(self._usages)]
+        asked = sum(ordered[::n], Usage())
+        written = sum(one.completion_tokens for one in ordered)
+        usage = replace(asked, completion_tokens=written)
+        self._measures.used(usage)
+        return usage
+
+
+# --------------------------------------------------------------------------------------------------
+# What the endpoints share: the models, the queue, the measures; and how one of them is asked.
+
+
+@dataclass
+class LmState(EndpointState):
+    """What the endpoints share.
+
+    models: by the name that a request carries; looked up for each request, so whoever owns the
+    mapping may add to it and take from it while the service runs. adapters: they themselves where
+    they are adapters of one base. leaving: names of models that are answered to the end, and asked
+    no more.
+    """
+
+    config: LmServiceConfig
+    models: Mapping[str, LanguageModel]
+    work: LmWork
+    adapters: Adapters | None = None
+    leaving: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.measures = LmMeasures(self.metrics.registry)
+
+    def model(self, name: str) -> LanguageModel:
+        """The model of that name. Raises ApiError where there is none."""
+        try:
+            if name in self.leaving:
+                raise KeyError(name)
+            return self.models[name]
+        except KeyError:
+            raise ApiError(
+                404, "there is no model of this name", hint="GET /v1/models lists them"
+            ) from None
+
+
+async def _state(request: Request) -> LmState:
+    state: LmState = request.app.state.service
+    return state
+
+
+State = Annotated[LmState, Depends(_state)]
+
+
+def asked_for(
+    model: LanguageModel, request: Request, prompts: Sequence[Prompt], most: int = 0
+) -> Asked:
+    """The share that a request asks for. most: tokens of each of its answers."""
+    tokens = prompt_tokens(prompts) + most * len(prompts)
+    return Asked(admitted(request.scope).tenant, max(1, len(prompts)), tokens, model.info.name)
+
+
+@dataclass
+class ModelAnswers:
+    """The answers of a model to B prompts, n to each. told: beside them. echoes: told in front."""
+
+    state: LmState
+    request: Request
+    model: LanguageModel
+    prompts: Sequence[Prompt]
+    settings: GenerationConfig
+    n: int = 1
+    echoes: Sequence[Echo] | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        asked = self.model, self.request, self.prompts, self.settings.max_tokens
+        self._asked = asked_for(*asked)
+        self._watch = self.state.measures.watch(self.state.clock.monotonic)
+
+    async def whole(self) -> Completions:
+        """Raises as `LmWork.run`; TimeUp where one has nothing in time."""
+        answers = await self.state.work.run(
+            lambda cancel: self.model.generate(self.prompts, self.settings, cancel=cancel),
+            *(self.request, self._asked),
+        )
+        if any(_is_empty(one) for one in answers):
+            raise TimeUp(self.state.config.max_seconds)
+        return answers
+
+    async def begun(self) -> AsyncGenerator[Piece, None]:
+        """Their pieces. Raises as `LmWork.stream`."""
+        found = self.state.work.stream(
+            lambda cancel: pieces(self.model, self.prompts, self.settings, cancel),
+            *(self.request, self._asked),
+        )
+        first = await anext(found)
+        if _is_empty(first[1]):
+            raise TimeUp(self.state.config.max_seconds)
+        return self._seen(first, found)
+
+    async def _seen(
+        self, first: Piece, rest: AsyncGenerator[Piece, None]
+    ) -> AsyncGenerator[Piece, None]:
+        self._watch.saw(first)
+        yield first
+        async with aclosing(rest):
+            async for piece in rest:
+                self._watch.saw(piece)
+                yield piece
+
+    def used(self) -> Usage:
+        """What all pieces have used."""
+        return self._watch.end(self.n)
+
+    def end(self) -> None:
+        """Nothing is kept of them."""
+
+
+def _is_empty(one: Chunk | Completion) -> bool:
+    """Whether it was cancelled before anything was written."""
+    return one.finish_reason == "cancelled" and not (one.text or one.token_ids)
+
 
 router = APIRouter(route_class=BodyRoute)
 _log = logging.getLogger("adwright.service")
 _ERRORS = lm_error_docs(400, 401, 404, 408, 413, 415, 429, 503)
-#: The connection is closed, so nobody reads it; it is for the counters.
-_CLOSED = 499
 
 
 @router.get("/v1/models", responses=lm_error_docs(401))
@@ -80,13 +402,19 @@ async def rescan(state: State) -> JSONResponse:
 @router.post("/v1/chat/completions", responses=_ERRORS)
 async def chat_completions(body: ChatIn, request: Request, state: State) -> Response:
     """The answer of a model to a chat, whole or as server-sent events."""
-    return await _answered("chat", body, request, state)
+    return await _answered(body, request, state)
 
 
 @router.post("/v1/completions", responses=_ERRORS)
 async def completions(body: CompletionIn, request: Request, state: State) -> Response:
     """What a model continues a text with, or how likely it finds the text itself."""
-    return await _answered("completion", body, request, state)
+    return await _answered(body, request, state)
+
+
+@router.post("/v1/responses", responses=_ERRORS)
+async def responses(body: ResponseIn, request: Request, state: State) -> Response:
+    """The response of a model, whole or as server-sent events."""
+    return await _answered(body, request, state)
 
 
 @router.post("/tokenize", responses=_ERRORS)
@@ -131,12 +459,6 @@ async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Respo
     return await _aside(work, model, request, state, texts)
 
 
-@router.get("/healthz")
-async def health() -> JSONResponse:
-    """Say that the process lives."""
-    return JSONResponse({"status": "ok"})
-
-
 @router.get("/readyz")
 async def ready(state: State) -> JSONResponse:
     """Whether requests should be sent here."""
@@ -145,22 +467,9 @@ async def ready(state: State) -> JSONResponse:
     return JSONResponse({"ready": is_ready, "models": told}, status_code=200 if is_ready else 503)
 
 
-@router.get("/metrics")
-async def metrics(state: State) -> Response:
-    """Measures for Prometheus."""
-    return Response(state.metrics.text(), media_type=CONTENT_TYPE)
-
-
 def _described(name: str, model: LanguageModel) -> dict[str, Any]:
-    return {
-        "id": name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "adwright",
-        "engine": model.info.engine,
-        "context": model.info.context,
-        "note": model.info.note,
-    }
+    info = model.info
+    return model_told(name, info.engine, info.context) | {"note": info.note}
 
 
 def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, LanguageModel]]:
@@ -189,44 +498,43 @@ def _adapters(state: LmState) -> Adapters:
 
 
 async def _answered(
-    kind: Kind, body: ChatIn | CompletionIn, request: Request, state: LmState
+    body: ChatIn | CompletionIn | ResponseIn, request: Request, state: LmState
 ) -> Response:
     model = state.model(body.model)
-    tools = tool_form_of(body, model.info.further)
-    settings = settings_of(body, state.config, tools)
-    prompts = prompts_of(body, state.config)
-    try:
-        echoes = None
-        if isinstance(body, CompletionIn) and body.echo:
-            told, scored = prompts[:: body.n], body.logprobs is not None
-            echoes = await state.work.run(
-                lambda cancel: echoes_of(model, told, cancel, scored=scored),
-                request,
-                asked_for(model, request, told),
-            )
-        if body.stream:
-            return await _streamed(
-                kind, body, model, prompts, settings, tools, request, state, echoes
-            )
-        if echoes is not None and not body.max_tokens:
-            answers = silent(echoes)
-        else:
-            answers = await whole_answers(model, prompts, settings, request, state)
-    except Gone:
-        return Response(status_code=_CLOSED)
-    state.measures.used(usage_once(answers, body.n))
-    now = state.now()
-
-    def written() -> Response:
-        told = answer_of(
-            kind, body.model, answers, model.tokens, now, n=body.n, tools=tools, echoes=echoes
+    asked = body.chat() if isinstance(body, ResponseIn) else body
+    tools = tool_form_of(asked, model.info.further)
+    settings = settings_of(asked, state.config, tools)
+    prompts = prompts_of(asked, state.config)
+    answers = ModelAnswers(state, request, model, prompts, settings, asked.n)
+    echoed: Completions | None = None
+    if isinstance(body, CompletionIn) and body.echo:
+        told, scored = prompts[:: body.n], body.logprobs is not None
+        answers.echoes = await state.work.run(
+            lambda cancel: echoes_of(model, told, cancel, scored=scored),
+            *(request, asked_for(model, request, told)),
         )
-        return JSONResponse(told)
-
+        if not body.max_tokens:
+            echoed = silent(answers.echoes)
+    writer: ReplyWriter
+    if isinstance(body, ResponseIn):
+        writer = ResponseWriter(body, state.now(), tools)
+    else:
+        writer = EventWriter(
+            "completion" if isinstance(body, CompletionIn) else "chat",
+            *(body.model, state.now(), model.tokens, tools),
+            n=body.n,
+            count=len(prompts),
+            echoes=answers.echoes,
+            tells_usage=body.stream_options is not None and body.stream_options.include_usage,
+        )
+    if body.stream:
+        return await streamed(writer, answers)
+    whole = await answers.whole() if echoed is None else echoed
+    state.measures.used(usage_once(whole, asked.n))
     if not settings.logprobs:
-        return written()
+        return JSONResponse(writer.whole(whole))
     # The text of each token, and of the likeliest in its place, may take seconds.
-    return await in_thread(written, state.config.max_seconds)
+    return await in_thread(lambda: JSONResponse(writer.whole(whole)), state.config.max_seconds)
 
 
 async def _aside(
@@ -237,52 +545,109 @@ async def _aside(
     texts: Sequence[Prompt] = (),
 ) -> Response:
     """What takes its turn, and generates nothing. texts: that the model computes for it."""
+    return JSONResponse(await state.work.run(work, request, asked_for(model, request, texts)))
+
+
+# --------------------------------------------------------------------------------------------------
+# One adapter loaded or unloaded by a call, as vLLM has it, while all others are served.
+#
+#     POST /v1/load_lora_adapter    {"lora_name": "shop-1", "lora_path": "shop-1"}
+#     POST /v1/unload_lora_adapter  {"lora_name": "shop-1"}
+#
+# What is loaded lies below the folder of adapters. Which models there are is for the operator to
+# say:
+# where tenants have keys, theirs cannot. An adapter that is unloaded takes no more requests at
+# once,
+# and goes when those that it has are answered.
+
+_LOADING_ERRORS = lm_error_docs(400, 401, 403, 404, 408, 409, 413, 415, 429, 503)
+#: Seconds between two looks at whether an adapter is still in use; and those that its requests may
+#: take beyond the bound of the service.
+_LOOK, _GRACE = 0.05, 5.0
+_Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class LoadAdapterIn(LmBody):
+    """lora_path: of the folder that holds it, relative to the folder of adapters or whole."""
+
+    lora_name: _Name
+    lora_path: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class UnloadAdapterIn(LmBody):
+    """lora_int_id: is allowed, and not used: names tell which."""
+
+    lora_name: _Name
+    lora_int_id: int | None = None
+
+
+@router.post("/v1/load_lora_adapter", responses=_LOADING_ERRORS)
+async def load_lora_adapter(
+    body: LoadAdapterIn, request: Request, state: State
+) -> PlainTextResponse:
+    """Serve an adapter as a model of its own."""
+    folder = _folder(request, state)
+    name, path = body.lora_name, body.lora_path
+    if name in state.models:
+        raise ApiError(409, "a model has this name", hint="unload it, or take another name")
     try:
-        return JSONResponse(await state.work.run(work, request, asked_for(model, request, texts)))
-    except Gone:
-        return Response(status_code=_CLOSED)
+        await in_thread(lambda: folder.load(name, path), state.config.max_seconds)
+    except ResourceError:
+        raise
+    except AssetError as error:
+        raise ApiError(404, error.what, hint=error.hint) from error
+    except AdwrightError as error:
+        # Another call may have been quicker.
+        status = 409 if name in state.models else 400
+        raise ApiError(status, error.what, hint=error.hint) from error
+    return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
 
 
-async def _streamed(
-    kind: Kind,
-    body: ChatIn | CompletionIn,
-    model: LanguageModel,
-    prompts: Sequence[Prompt],
-    settings: GenerationConfig,
-    tools: ToolForm | None,
-    request: Request,
-    state: LmState,
-    echoes: Sequence[Echo] | None,
-) -> Response:
-    watch = state.measures.watch(state.clock.monotonic)
-    found = await begun(model, prompts, settings, request, state)
-    writer = EventWriter(kind, body.model, state.now(), model.tokens, tools)
-    asked = body.stream_options is not None and body.stream_options.include_usage
-
-    async def events() -> AsyncIterator[bytes]:
-        for index in range(len(prompts)):
-            for one in writer.opening(index):
-                yield _event(one)
-            if echoes is not None:
-                yield _event(writer.echoed(index, echoes[index // body.n]))
-        try:
-            async for piece in found:
-                watch.saw(piece)
-                for one in writer.events(*piece):
-                    yield _event(one)
-        except Gone:
-            return
-        except (AdwrightError, TimeUp) as error:
-            _log.error("a stream failed: %s", error)
-            yield _event(broken_stream())
-            return
-        usage = watch.end(body.n)
-        if asked:
-            yield _event(writer.usage(usage))
-        yield b"data: [DONE]\n\n"
-
-    return StreamingResponse(events(), media_type="text/event-stream")
+@router.post("/v1/unload_lora_adapter", responses=_LOADING_ERRORS)
+async def unload_lora_adapter(
+    body: UnloadAdapterIn, request: Request, state: State
+) -> PlainTextResponse:
+    """Serve an adapter no more, once its requests are answered."""
+    folder = _folder(request, state)
+    name = body.lora_name
+    if state.adapters is not None and name == state.adapters.models.name:
+        raise ApiError(400, "the base cannot be unloaded", hint="GET /v1/adapters lists what can")
+    if name not in state.models or name in state.leaving:
+        raise ApiError(404, "there is no adapter of this name", hint="GET /v1/models lists them")
+    state.leaving.add(name)
+    try:
+        await _unloaded(name, folder, state)
+    finally:
+        state.leaving.discard(name)
+    return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
 
 
-def _event(content: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()
+async def _unloaded(name: str, folder: Rescans, state: LmState) -> None:
+    """Unload it, once nobody uses it any more. Raises ApiError where somebody does for longer than
+    any request may take."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + state.config.max_seconds + _GRACE
+    while loop.time() < until:
+        if not state.work.asks(name):
+            try:
+                await in_thread(lambda: folder.unload(name), state.config.max_seconds)
+                return
+            except AdapterInUseError:  # by a caller within this program
+                pass
+        await asyncio.sleep(_LOOK)
+    raise ApiError(
+        409, "the adapter is in use", hint="unload it later", headers={"Retry-After": "5"}
+    )
+
+
+def _folder(request: Request, state: LmState) -> Rescans:
+    """The folder of adapters. Raises ApiError where the caller is a tenant, or there is none."""
+    if admitted(request.scope).tenant:
+        raise ApiError(
+            403,
+            "the key of a tenant loads and unloads no adapters",
+            hint="call with the key of the endpoint itself",
+        )
+    if state.adapters is None or state.adapters.folder is None:
+        raise ApiError(404, "this service has no folder of adapters", hint="serve with --adapters")
+    return state.adapters.folder

@@ -10,18 +10,172 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections import defaultdict
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
 
 from adwright.core.clock import Clock
-from adwright.lm.engine.generation import Cancellation
-from adwright.service.lm.shares import Asked, LmShares
+from adwright.core.tenant_queue import TenantQueue
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    GenerationConfig,
+    LanguageModel,
+    Prompt,
+    TokenPrompt,
+)
 from adwright.web.errors import ApiError, Busy
+
+# --------------------------------------------------------------------------------------------------
+# Whose work is next: each tenant has its share of what is computed, and of the queue.
+#
+# The tenant with the least in work comes next, and among equals the one that was served longest
+# ago.
+# The last free place is kept for a tenant that has nothing in work, so that one that floods finds
+# the
+# others before it, and they need not wait for it to end. Where the queue is full, the newest
+# request
+# of the tenant that has most in it is refused.
+
+J = TypeVar("J")
+#: Characters of a token, for a first guess.
+_CHARACTERS = 4
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for. answers: that are computed for it. tokens: of its prompts and of the
+    longest answers that it may get. model: the name that the model has for itself."""
+
+    tenant: str = ""
+    answers: int = 1
+    tokens: int = 0
+    model: str = ""
+
+
+def prompt_tokens(prompts: Sequence[Prompt]) -> int:
+    """About how many tokens these are, without asking a tokeniser."""
+    return sum(
+        len(one.ids)
+        if isinstance(one, TokenPrompt)
+        else sum(
+            len(text) // _CHARACTERS + 1
+            for text in ([one] if isinstance(one, str) else [turn.content for turn in one])
+        )
+        for one in prompts
+    )
+
+
+class LmShares(Generic[J]):
+    """Jobs that wait or are in work. Not safe for several threads.
+
+    running: answers in work. waiting: jobs in the queue. several: whether there are several
+    tenants; otherwise a job is one answer, and only these two bounds count. tenant_waiting: jobs of
+    one tenant in the queue. tenant_tokens: of one tenant in work; it may have one job of more.
+    """
+
+    def __init__(
+        self,
+        *,
+        running: int,
+        waiting: int,
+        several: bool = False,
+        tenant_waiting: int = 0,
+        tenant_tokens: int = 0,
+    ) -> None:
+        self.running = running
+        self._most, self._several = waiting, several
+        self._tenant_most, self._tenant_tokens = tenant_waiting, tenant_tokens
+        self._spare = int(several and running > 1)
+        self._queue: TenantQueue[J] = TenantQueue()
+        self._asked: dict[J, Asked] = {}
+        self._work: dict[J, Asked] = {}
+        self._served: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queue."""
+        return len(self._queue)
+
+    @property
+    def working(self) -> Sequence[J]:
+        """Jobs in work."""
+        return tuple(self._work)
+
+    def asks(self, model: str) -> bool:
+        """Whether a job, in work or waiting, is for the model of that name."""
+        queued = (self._asked[job] for job in self._queue)
+        return any(asked.model == model for asked in (*self._work.values(), *queued))
+
+    def put(self, job: J, asked: Asked) -> None:
+        """Let a job wait."""
+        self._asked[job] = asked
+        self._queue.put(asked.tenant, job)
+
+    def take(self) -> J | None:
+        """The next job that may begin, in work from now on; None where all have to wait."""
+        used, queue = sum(map(self._weight, self._work.values())), self._queue
+        for tenant in sorted(
+            queue.tenants, key=lambda one: (self._in_work(one)[0], self._served[one])
+        ):
+            asked = self._asked[queue.head(tenant)]
+            answers, tokens = self._in_work(tenant)
+            spare = self._spare if answers else 0
+            fits = used + self._weight(asked) + spare <= self.running
+            if not fits and not answers:
+                return None  # it would wait for ever if others went past it
+            over = self._several and answers and tokens + asked.tokens > self._tenant_tokens
+            if fits and not over:
+                job = queue.pop(tenant)
+                self._work[job] = asked
+                self._served[tenant] = max(self._served.values()) + 1
+                return job
+        return None
+
+    def over(self) -> list[J]:
+        """Take out of the queue, and return, what is too much for it."""
+        found, queue = [], self._queue
+        for tenant in queue.tenants if self._several else ():
+            while queue.waits(tenant) > self._tenant_most:
+                found.append(self._last(tenant))
+        while len(queue) > self._most:
+            found.append(self._last(max(queue.tenants, key=queue.waits)))
+        return found
+
+    def drop(self) -> J | None:
+        """Take a job out of the queue; None where none waits."""
+        return self._last(self._queue.tenants[0]) if len(self._queue) else None
+
+    def leave(self, job: J) -> None:
+        """Forget a job, wherever it is."""
+        asked = self._asked.pop(job, Asked())
+        if self._work.pop(job, None) is None:
+            self._queue.drop(asked.tenant, job)
+
+    def _last(self, tenant: str) -> J:
+        job = self._queue.drop_last(tenant)
+        del self._asked[job]
+        return job
+
+    def _weight(self, asked: Asked) -> int:
+        return min(asked.answers, self.running - self._spare) if self._several else 1
+
+    def _in_work(self, tenant: str) -> tuple[int, int]:
+        """Answers and tokens of a tenant that are in work."""
+        own = [asked for asked in self._work.values() if asked.tenant == tenant]
+        return sum(map(self._weight, own)), sum(asked.tokens for asked in own)
+
 
 T = TypeVar("T")
 Told = tuple[str, object]
@@ -119,7 +273,7 @@ class LmWork:
         work: Callable[[Cancellation], Iterator[T]],
         request: Request,
         asked: Asked = _UNNAMED,
-    ) -> AsyncIterator[T]:
+    ) -> AsyncGenerator[T, None]:
         """Yield what `work` does. Raises Busy at once where the queue is full; Gone and TimeUp as
         `run` does.
 
@@ -142,7 +296,7 @@ class LmWork:
             if not self._told.wait_for(lambda: not self._shares.working, _CLOSE):
                 _log.error("%d requests could not be ended", len(self._shares.working))
 
-    async def _taken(self, feed: _Feed[T], job: _Job, request: Request) -> AsyncIterator[T]:
+    async def _taken(self, feed: _Feed[T], job: _Job, request: Request) -> AsyncGenerator[T, None]:
         gone = asyncio.create_task(closed(request))
         loop = asyncio.get_running_loop()
         until = loop.time() + self._most
@@ -282,3 +436,39 @@ async def closed(request: Request) -> None:
     """Return when the caller has closed the connection; the body was read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+# --------------------------------------------------------------------------------------------------
+# Several answers at a time, piece by piece.
+
+#: The index of an answer, and a piece of it.
+Piece = tuple[int, Chunk]
+
+
+def pieces(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    settings: GenerationConfig,
+    cancel: Cancellation,
+) -> Iterator[Piece]:
+    """The answers to B prompts in turns, a piece of each; answer i draws from `seed + i`.
+
+    An engine that computes the requests of several callers together does so here too. Closing the
+    iterator ends all of them.
+    """
+    streams = {
+        index: model.stream(prompt, replace(settings, seed=settings.seed + index), cancel=cancel)
+        for index, prompt in enumerate(prompts)
+    }
+    try:
+        while streams:
+            for index, chunks in list(streams.items()):
+                chunk = next(chunks, None)
+                if chunk is None:
+                    del streams[index]
+                else:
+                    yield index, chunk
+    finally:
+        for chunks in streams.values():
+            if isinstance(chunks, Generator):
+                chunks.close()

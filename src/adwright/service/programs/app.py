@@ -10,28 +10,28 @@ programs of one call, and share engines and prefixes with all others.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError
-from adwright.core.version import __version__
 from adwright.programs.persistence import KeptFolder
-from adwright.service.lm.keys import Callers, by_key
-from adwright.service.lm.protocol.errors import add_lm_errors, respond
-from adwright.service.programs.book import ProgramBook
+from adwright.service.lm.config import Callers
+from adwright.service.lm.endpoint import endpoint_app, probes
+from adwright.service.programs.book import (
+    ChainRouter,
+    ProgramBook,
+    ProgramServiceConfig,
+    Refused,
+    on_refused,
+)
 from adwright.service.programs.chats import chats_router
-from adwright.service.programs.config import ProgramServiceConfig
-from adwright.service.programs.health import health_router
-from adwright.service.programs.open_program import ChainRouter
-from adwright.service.programs.refusals import Refused, on_refused
-from adwright.service.programs.routes import programs_router
+from adwright.service.programs.engine_room import ServedText
+from adwright.service.programs.routes import health_router, programs_router
 from adwright.service.programs.state import ProgramState
-from adwright.service.programs.texts import ServedText
-from adwright.web.gate import Gate, ServiceMetrics
-from adwright.web.server import Connections
+from adwright.web.gate import ServiceMetrics
 
 _DESCRIPTION = """
 Programs of language-model calls: a graph is sent as a whole, and its texts pass from call to call
@@ -65,13 +65,12 @@ def create_programs_app(
     metrics = ServiceMetrics()
     for each in measures:
         metrics.registry.register(each)
-    callers = Callers(config.key, config.keys)
     keep = None if config.keep_folder is None else KeptFolder(config.keep_folder)
     book = ProgramBook(router, config, clock, texts, keep)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with _opened(beside):
+        async with nullcontext() if beside is None else beside:
             try:
                 await book.restore()
             except AdwrightError as error:
@@ -84,43 +83,21 @@ def create_programs_app(
                 state.draining = True
                 await book.close()
 
-    app = FastAPI(
-        title="adwright programs",
-        version=__version__,
-        description=_DESCRIPTION,
-        lifespan=lifespan,
-        # Their pages would load scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    state = ProgramState(config, book, texts, metrics, clock, callers, ready or _one_answers)
-    app.state.service, app.state.error = state, None
-    for one in (programs_router, chats_router, health_router):
-        app.include_router(one)
-    add_lm_errors(app)
-    app.add_exception_handler(Refused, on_refused)
-    limits = config.gate()
-    app.state.connections = Connections(limits, metrics)
-    app.add_middleware(
-        Gate,
-        limits=limits,
+    state = ProgramState(
+        config,
+        book,
+        texts,
+        ready or _one_answers,
         metrics=metrics,
         clock=clock,
-        authenticate=by_key(callers) if config.key or config.keys else None,
-        respond=respond,
+        callers=Callers(config.key, config.keys),
     )
+    routers = (programs_router, chats_router, health_router, probes)
+    app = endpoint_app("adwright programs", _DESCRIPTION, lifespan, config, state, routers)
+    app.state.error = None
+    app.add_exception_handler(Refused, on_refused)
     return app
 
 
 async def _one_answers() -> Mapping[str, bool]:
     return {"engine": True}
-
-
-@asynccontextmanager
-async def _opened(beside: AbstractAsyncContextManager[object] | None) -> AsyncIterator[None]:
-    if beside is None:
-        yield
-    else:
-        async with beside:
-            yield

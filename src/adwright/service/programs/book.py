@@ -8,23 +8,272 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from fastapi import Request, Response
 
 from adwright.core.clock import Clock
-from adwright.core.errors import AdwrightError
-from adwright.programs.graph import Chain, build_graph, prompt_tokens
+from adwright.core.config import Count, Positive, settings
+from adwright.core.errors import AdwrightError, ConfigError, ProgramError
+from adwright.programs.graph import Chain, ProgramLimits, build_graph, prompt_tokens
 from adwright.programs.persistence import KeptChains, KeptFolder, KeptPart, KeptProgram, ProgramLog
-from adwright.programs.program import Program
+from adwright.programs.program import Program, SemanticCall
 from adwright.programs.runner import ChainEngine, Session
-from adwright.service.programs.config import ProgramServiceConfig
-from adwright.service.programs.open_program import ChainRouter, OpenProgram
-from adwright.service.programs.refusals import Refused, refusing
+from adwright.service.lm.config import EndpointConfig
+from adwright.service.lm.protocol.errors import respond
 from adwright.web.errors import ApiError, Busy
+
+# --------------------------------------------------------------------------------------------------
+# What an operator may set about serving programs.
+
+_LIMITS = ProgramLimits(
+    calls=1000,
+    nodes=2000,
+    text_characters=1 << 18,
+    all_characters=1 << 22,
+    total_tokens=1_000_000,
+)
+
+
+@settings
+class ProgramServiceConfig(EndpointConfig):
+    """Limits of one process that serves programs.
+
+    limits: of one program, with all that is added to it. max_programs: that are open at a time;
+        tenant_programs: of one tenant. queued_tokens: read and written, at most, by all calls that
+        are not over yet; tenant_queued_tokens: by those of one tenant. What is above one of the
+        four is refused with 429.
+    keep_folder: where programs are kept, so that they go on after the process has died; None: they
+        end with it.
+    keep_seconds: a program ends when nobody has called for it for so long, and nothing of it runs.
+    most_seconds: the longest that a program is kept at all.
+    wait_seconds: the longest that one request waits for a text; then it is told how far it is.
+    max_tokens, max_texts, max_seconds: of one chat. max_in_flight: those that wait among them.
+    """
+
+    limits: ProgramLimits = _LIMITS
+    max_programs: Count = 1024
+    tenant_programs: Count = 64
+    queued_tokens: Count = 16_000_000
+    tenant_queued_tokens: Count = 4_000_000
+    keep_folder: Path | None = None
+    keep_seconds: Positive = 600.0
+    most_seconds: Positive = 86_400.0
+    wait_seconds: Positive = 300.0
+    max_in_flight: Count = 512
+    max_body_bytes: Count = 4 << 20
+
+
+# --------------------------------------------------------------------------------------------------
+# A program that is open, and what the service asks of whatever runs its chains.
+
+OutputState = Literal["running", "done", "failed"]
+
+
+class ChainEvent(Protocol):
+    """Something that happened to a program."""
+
+    @property
+    def time(self) -> float:
+        """Seconds on the clock of whoever runs it."""
+        ...
+
+    def as_json(self) -> dict[str, object]:
+        """What is known of it."""
+        ...
+
+
+class ChainTrace(Protocol):
+    """What happened to a program. placed: the engine of each chain, by the id of its node."""
+
+    @property
+    def events(self) -> Sequence[ChainEvent]:
+        """In order."""
+        ...
+
+    @property
+    def placed(self) -> Mapping[str, str]:
+        """Where each chain was sent last."""
+        ...
+
+
+class ProgramChains(ChainEngine, Protocol):
+    """What runs the chains of one program."""
+
+    @property
+    def trace(self) -> ChainTrace:
+        """What happened to it so far."""
+        ...
+
+    def watch(self, session: Session) -> None:
+        """See by the session what is left of the program."""
+        ...
+
+    def close(self) -> None:
+        """The program is over."""
+        ...
+
+
+class ChainRouter(Protocol):
+    """What runs the chains of all programs: a dispatcher before several engines."""
+
+    def for_program(self, program_id: str, tenant: str, /) -> ProgramChains:
+        """What runs those of one program. tenant: whose it is, and who shares prefixes."""
+        ...
+
+
+@dataclass(eq=False)
+class OpenProgram:
+    """A program that is open. made: seconds since 1970; opened, touched: seconds on the clock.
+    waiting: requests that wait for one of its texts. owed: tokens of its chains that are not over.
+    log: where it is kept, if it is.
+    """
+
+    program_id: str
+    tenant: str
+    chains: ProgramChains
+    session: Session
+    on_disconnect: Literal["detach", "cancel"]
+    made: int
+    opened: float
+    touched: float
+    log: ProgramLog | None = None
+    waiting: int = 0
+    owed: dict[str, int] = field(default_factory=dict)
+    #: Of each part that came with a key: the digest of its body.
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The variables that were asked for."""
+        return tuple(one.variable for one in self.session.graph.program.outputs)
+
+    @property
+    def state(self) -> OutputState:
+        """How the outputs are: running while one is not settled; failed where one has no text."""
+        states = {self.session.variable(one).state for one in self.outputs}
+        if "pending" in states or self.session.running:
+            return "running"
+        return "failed" if states - {"set"} else "done"
+
+    def set(self, name: str, text: str) -> None:
+        """Set an awaited variable. Raises as `Session.set`."""
+        self.session.set(name, text)
+        self._kept("set", name, text)
+
+    def fail(self, name: str, what: str) -> None:
+        """Say that an awaited variable will not be set. Raises as `Session.set`."""
+        self.session.fail(name, what)
+        self._kept("fail", name, what)
+
+    def cancel(self, name: str) -> None:
+        """Cancel a variable. Raises as `Session.cancel`."""
+        is_pending = not self.session.variable(name).is_settled
+        self.session.cancel(name)
+        if is_pending:
+            self._kept("cancel", name)
+
+    def _kept(self, kind: Literal["set", "fail", "cancel"], name: str, text: str = "") -> None:
+        if self.log is not None:
+            self.log.said(kind, name, text)
+
+
+# --------------------------------------------------------------------------------------------------
+# What is wrong with a graph, as the field of the body that it stands in.
+#
+# A graph is refused with the name of a call, step or variable. Who sent it as JSON finds the place
+# by
+# its path: "call writer, output ad" is `calls.0.settings.ad`.
+
+_KINDS = ("call or step ", "call ", "step ", "chain ", "node ", "variable ")
+_OUTPUT = re.compile(r", output ([\w-]+)")
+
+
+class Refused(ApiError):
+    """400: the program is wrong. param: the path of the field, where it is one."""
+
+    def __init__(self, what: str, *, param: str | None, hint: str = "") -> None:
+        message = what if param is None else f"{param}: {what}"
+        super().__init__(400, message, code="invalid", hint=hint)
+        self.what, self.param = what, param
+
+
+async def on_refused(_: Request, error: Exception) -> Response:
+    """The answer to it."""
+    if not isinstance(error, Refused):
+        raise error
+    return respond(error, param=error.param)
+
+
+@contextmanager
+def refusing(program: Program) -> Iterator[None]:
+    """Whatever is wrong with a program that is submitted within the context is its sender's to
+    correct. Raises Refused."""
+    try:
+        yield
+    except ConfigError as error:
+        # The name stands in the path where that can be told, and else in the message.
+        where = path_of(error.where, program)
+        what = error.what if where else f"{error.where}: {error.what}"
+        raise Refused(what, param=where, hint=error.hint) from None
+    except ProgramError as error:
+        raise ApiError(409, error.what, hint=error.hint) from None
+
+
+def path_of(where: str, program: Program) -> str | None:
+    """The path of the place `where` of an error in the JSON of a program; None where it is not in
+    it, or is all of it."""
+    if where.startswith("outputs."):
+        return f"{where}.variable"
+    kind = next((one for one in _KINDS if where.startswith(one)), None)
+    if kind is None:
+        return None
+    rest = where.removeprefix(kind)
+    if kind == "variable ":
+        return _variable(rest.partition(",")[0], program)
+    at = _at(rest, [one.name for one in program.calls])
+    if at is not None and kind != "step ":
+        return _in_call(rest, program.calls[at], f"calls.{at}")
+    at = _at(rest, [one.name for one in program.steps])
+    return None if at is None else f"steps.{at}"
+
+
+def _at(rest: str, names: list[str]) -> int | None:
+    """Which of the names a place begins with."""
+    fits = [
+        (len(name), -at)
+        for at, name in enumerate(names)
+        if rest.startswith(name) and rest[len(name) : len(name) + 1] in ("", ",", ".")
+    ]
+    return -max(fits)[1] if fits else None
+
+
+def _in_call(rest: str, call: SemanticCall, path: str) -> str:
+    if ", template" in rest:
+        return f"{path}.template"
+    output = _OUTPUT.search(rest)
+    # Of a chain: the placeholder that it writes.
+    name = output[1] if output else rest.removeprefix(call.name).partition(",")[0][1:]
+    if not name:
+        return path
+    return f"{path}.settings.{name}" if name in call.settings else f"{path}.template"
+
+
+def _variable(name: str, program: Program) -> str | None:
+    if name in program.values:
+        return f"values.{name}"
+    if name in program.awaited:
+        return f"awaited.{program.awaited.index(name)}"
+    made = next((at for at, one in enumerate(program.steps) if name in one.outputs), None)
+    return None if made is None else f"steps.{made}.outputs"
+
 
 _log = logging.getLogger("adwright.service")
 #: Seconds between two looks for programs that have ended; and those that the end of one may take.

@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from adwright.core.clock import Clock
-from adwright.service.lm.keys import Callers
-from adwright.service.programs.book import ProgramBook
-from adwright.service.programs.config import ProgramServiceConfig
-from adwright.service.programs.measures import ProgramMeasures
-from adwright.service.programs.texts import ServedText
+from adwright.service.lm.endpoint import EndpointState
+from adwright.service.programs.book import ProgramBook, ProgramServiceConfig
+from adwright.service.programs.engine_room import ProgramMeasures, ServedText
 from adwright.web.errors import ApiError
-from adwright.web.gate import ServiceMetrics, admitted
+from adwright.web.gate import admitted
 
 
 @dataclass
-class ProgramState:
-    """What the endpoints share. texts: of the models, by name, the default first."""
+class ProgramState(EndpointState):
+    """What the endpoints share. texts: of the models, by name, the default first. ready: whether
+    each engine answers."""
 
     config: ProgramServiceConfig
     book: ProgramBook
     texts: Mapping[str, ServedText]
-    metrics: ServiceMetrics
-    clock: Clock
-    callers: Callers
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
-    draining: bool = False
-    measures: ProgramMeasures = field(init=False)
 
     def __post_init__(self) -> None:
         self.measures = ProgramMeasures(self.metrics, self.book)
-
-    def now(self) -> int:
-        """Seconds since 1970."""
-        return int(self.clock.now().timestamp())
 
     def text(self, name: str) -> ServedText:
         """The model of that name. Raises ApiError 404 where there is none."""

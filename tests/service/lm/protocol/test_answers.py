@@ -10,40 +10,41 @@ from adwright.lm.engine.generation import Chunk, Completion, Completions, Usage
 from adwright.lm.engine.scripted import ByteTokens
 from adwright.service.lm.protocol.answers import (
     EventWriter,
-    answer_of,
     embeddings_of,
-    new_id,
     usage_of,
     usage_once,
 )
 from adwright.service.lm.protocol.schemas import EmbeddingIn
 from adwright.service.lm.protocol.tools import ToolForm
 
+NONE = Completions(())
+
 
 def test_answers() -> None:
     row = Completion("ab", (97, 98), (-1.0, -2.0), "cancelled", Usage(1, 2))
-    found = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7)
+    found = EventWriter("chat", "m", 7, ByteTokens()).whole(Completions((row,)))
     assert (found["created"], found["model"], found["usage"]["total_tokens"]) == (7, "m", 3)
     assert found["choices"][0]["finish_reason"] == "length"
     assert [one["bytes"] for one in found["choices"][0]["logprobs"]["content"]] == [[97], [98]]
-    text = answer_of("completion", "m", Completions((row,)), ByteTokens(), 7)
+    text = EventWriter("completion", "m", 7, ByteTokens()).whole(Completions((row,)))
     assert text["choices"][0]["text"] == "ab"
     assert text["choices"][0]["logprobs"]["token_logprobs"] == [-1.0, -2.0]
 
 
 def test_events() -> None:
-    assert EventWriter("completion", "m", 1, ByteTokens()).opening(0) == []
-    writer = EventWriter("chat", "m", 1, ByteTokens())
-    (opening,) = writer.opening(2)
+    assert not list(EventWriter("completion", "m", 1, ByteTokens()).opening())
+    writer = EventWriter("chat", "m", 1, ByteTokens(), count=3, tells_usage=True)
+    *_, opening = writer.opening()
     assert opening["object"] == "chat.completion.chunk"
     assert opening["choices"][0]["index"] == 2
     (event,) = writer.events(2, Chunk("x", (120,)))
     assert event["choices"][0]["delta"] == {"content": "x"}
     assert event["choices"][0]["logprobs"] is None
     assert writer.events(2, Chunk("")) == []
-    last = writer.usage(Usage(2, 3))
+    (last,) = writer.ending(Usage(2, 3))
     assert (last["choices"], last["usage"]) == ([], usage_of(Usage(2, 3)))
-    assert new_id("chat") != new_id("chat")
+    assert writer.line({"a": 1}) == b'data: {"a":1}\n\n'
+    assert EventWriter("chat", "m", 1, ByteTokens()).whole(NONE)["id"] != opening["id"]
 
 
 def test_vectors_in_both_encodings() -> None:
@@ -60,14 +61,14 @@ CALL = '<tool_call>\n{"name": "f", "arguments": {"a":1}}\n</tool_call>'
 
 def test_calls_stand_beside_what_is_said() -> None:
     row = Completion(f"well {CALL}", (), None, "stop", Usage(1, 2))
-    found = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7, tools=ToolForm())
+    found = EventWriter("chat", "m", 7, ByteTokens(), ToolForm()).whole(Completions((row,)))
     (choice,) = found["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["content"] == "well "
     (call,) = choice["message"]["tool_calls"]
     assert call["function"] == {"name": "f", "arguments": '{"a": 1}'}
     alone = Completion(CALL, (), None, "length", Usage(1, 2))
-    found = answer_of("chat", "m", Completions((alone,)), ByteTokens(), 7, tools=ToolForm())
+    found = EventWriter("chat", "m", 7, ByteTokens(), ToolForm()).whole(Completions((alone,)))
     assert found["choices"][0]["message"]["content"] is None
     assert found["choices"][0]["finish_reason"] == "length"
 
@@ -93,13 +94,13 @@ def test_calls_in_a_stream() -> None:
 def test_the_likeliest_tokens() -> None:
     tops = (((97, -1.0), (98, -2.0)), ((98, -0.5), (97, -3.0)))
     row = Completion("ab", (97, 98), (-1.0, -0.5), "stop", Usage(1, 2), tops)
-    chat = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7)
+    chat = EventWriter("chat", "m", 7, ByteTokens()).whole(Completions((row,)))
     told = chat["choices"][0]["logprobs"]["content"]
     assert [[one["token"] for one in token["top_logprobs"]] for token in told] == [
         ["a", "b"],
         ["b", "a"],
     ]
-    text = answer_of("completion", "m", Completions((row,)), ByteTokens(), 7)
+    text = EventWriter("completion", "m", 7, ByteTokens()).whole(Completions((row,)))
     told = text["choices"][0]["logprobs"]["top_logprobs"]
     assert told == [{"a": -1.0, "b": -2.0}, {"b": -0.5, "a": -3.0}]
 

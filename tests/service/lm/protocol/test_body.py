@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
+from adwright.service.lm.protocol.schemas import HarmlessIn, JsonObject, LmBody
 
 
 class Cup(LmBody):

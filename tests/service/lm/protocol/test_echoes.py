@@ -8,7 +8,7 @@ import pytest
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Prompt, TokenPrompt
 from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
-from adwright.service.lm.protocol.echoes import Echo, echoes_of, silent, spelled
+from adwright.service.lm.protocol.answers import Echo, echoes_of, silent, spelled
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import running
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from adwright.service.lm.protocol.response_schemas import (
+from adwright.service.lm.protocol.schemas import (
+    NamedToolIn,
     ResponseCallIn,
     ResponseFormatIn,
     ResponseIn,
@@ -17,7 +18,6 @@ from adwright.service.lm.protocol.response_schemas import (
     ResponseToolChoiceIn,
     ResponseToolIn,
 )
-from adwright.service.lm.protocol.tool_schemas import NamedToolIn
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adwright.lm.engine.generation import Chunk, Completion, Usage
-from adwright.service.lm.protocol.response_schemas import ResponseIn
-from adwright.service.lm.protocol.responses import Event, ResponseWriter
+from adwright.lm.engine.generation import Chunk, Completion, Completions, Usage
+from adwright.service.lm.protocol.answers import Event, ResponseWriter
+from adwright.service.lm.protocol.schemas import ResponseIn
 from adwright.service.lm.protocol.tools import ToolForm
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a":1}}\n</tool_call>'
@@ -13,12 +13,14 @@ BODY = ResponseIn(model="m", input="hello", temperature=0.5)
 
 def test_a_whole_answer() -> None:
     row = Completion("tea", (), None, "stop", Usage(3, 4))
-    found = ResponseWriter(BODY, 7).whole(row)
+    found = ResponseWriter(BODY, 7).whole(Completions((row,)))
     assert (found["object"], found["status"], found["created_at"]) == ("response", "completed", 7)
     assert found["output"][0]["content"][0]["text"] == "tea"
     assert found["usage"]["total_tokens"] == 7
     assert (found["temperature"], found["tool_choice"], found["tools"]) == (0.5, "auto", ())
-    cut = ResponseWriter(BODY, 7).whole(Completion("te", (), None, "length", Usage(3, 4)))
+    cut = ResponseWriter(BODY, 7).whole(
+        Completions((Completion("te", (), None, "length", Usage(3, 4)),))
+    )
     assert (cut["status"], cut["incomplete_details"]) == (
         "incomplete",
         {"reason": "max_output_tokens"},
@@ -27,11 +29,11 @@ def test_a_whole_answer() -> None:
 
 def test_calls_are_items() -> None:
     row = Completion(f"well {CALL}\n{CALL}", (), None, "stop", Usage(3, 4))
-    output = ResponseWriter(BODY, 7, ToolForm()).whole(row)["output"]
+    output = ResponseWriter(BODY, 7, ToolForm()).whole(Completions((row,)))["output"]
     assert [one["type"] for one in output] == ["message", "function_call", "function_call"]
     assert (output[1]["name"], output[1]["arguments"]) == ("f", '{"a": 1}')
     alone = Completion(CALL, (), None, "stop", Usage(3, 4))
-    output = ResponseWriter(BODY, 7, ToolForm()).whole(alone)["output"]
+    output = ResponseWriter(BODY, 7, ToolForm()).whole(Completions((alone,)))["output"]
     assert [one["type"] for one in output] == ["function_call"]
 
 
@@ -39,8 +41,8 @@ def streamed(text: str, tools: ToolForm | None = None) -> list[Event]:
     writer = ResponseWriter(BODY, 7, tools)
     events = list(writer.opening())
     for at in range(0, len(text), 4):
-        events += writer.events(Chunk(text[at : at + 4]))
-    return events + list(writer.events(Chunk("", finish_reason="stop", usage=Usage(3, 4))))
+        events += writer.events(0, Chunk(text[at : at + 4]))
+    return events + list(writer.events(0, Chunk("", finish_reason="stop", usage=Usage(3, 4))))
 
 
 def kinds(events: list[Event]) -> list[str]:

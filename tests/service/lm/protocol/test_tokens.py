@@ -11,7 +11,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import Cancellation
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm.protocol.tokens import DetokenizeIn, TokenizeIn, text_of, tokens_of
+from adwright.service.lm.protocol.schemas import DetokenizeIn, TokenizeIn, text_of, tokens_of
 from tests.support.lm.tiny_llama import tiny_model, tiny_tokens
 from tests.support.service.scripted_models import app_of
 from tests.support.service.small_shop import Client, running

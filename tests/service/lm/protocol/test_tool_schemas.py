@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from adwright.service.lm.protocol.tool_schemas import (
+from adwright.service.lm.protocol.schemas import (
     CalledIn,
     FunctionIn,
     NamedFunctionIn,

@@ -107,7 +107,7 @@ def test_in_pieces_it_is_the_same(size: int) -> None:
     for at in range(0, len(text), size):
         more, calls = reader.add(text[at : at + size])
         said, names = said + more, names + [one.name for one in calls]
-    rest, _ = reader.finish()
+    rest, _ = reader.add("", is_last=True)
     assert (said + rest, names, reader.called) == ("a <b> <tool ", ["price", "now"], True)
 
 

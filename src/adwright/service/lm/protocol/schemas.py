@@ -7,12 +7,111 @@ structured_outputs, as vLLM has them. Answers are written in `answers`.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
-from adwright.service.lm.protocol.tool_schemas import NamedToolIn, ToolCallIn, ToolChoice, ToolIn
+from adwright.core.errors import ResourceError
+from adwright.lm.engine.base import prompt_ids, require_known, require_text
+from adwright.lm.engine.generation import Cancellation, LanguageModel, Prompt
+
+# --------------------------------------------------------------------------------------------------
+# What all bodies of the OpenAI-compatible endpoints have in common.
+
+
+def _finite(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(given, allow_nan=False)
+    except ValueError:
+        raise ValueError("a number in it is beyond what a computer holds") from None
+    return given
+
+
+#: An object that may be told again, such as a schema. 1e999 is JSON, and no number of ours.
+JsonObject = Annotated[dict[str, Any], AfterValidator(_finite)]
+
+
+class LmBody(BaseModel):
+    """Unknown fields are refused, never ignored; a null is a field that is not there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class HarmlessIn(LmBody):
+    """Fields that frameworks send and that change no answer: they are for who bills, logs, stores
+    or caches, which this service does not."""
+
+    user: str | None = None
+    store: bool | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+
+
+# --------------------------------------------------------------------------------------------------
+# Tools as chats name them, which of them is to be called, and the calls of former turns.
+
+_Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+
+
+class FunctionIn(LmBody):
+    """A function that may be called. parameters: JSON schema of its arguments, which they always
+    fit, whatever `strict` says."""
+
+    name: _Name
+    description: str | None = None
+    parameters: JsonObject | None = None
+    strict: bool | None = None
+
+
+class ToolIn(LmBody):
+    """A tool; functions are the only ones."""
+
+    type: Literal["function"]
+    function: FunctionIn
+
+
+class NamedFunctionIn(LmBody):
+    """The name of a function."""
+
+    name: _Name
+
+
+class NamedToolIn(LmBody):
+    """The one function that is to be called."""
+
+    type: Literal["function"]
+    function: NamedFunctionIn
+
+
+class CalledIn(LmBody):
+    """What was called, and with which arguments, as JSON in a text."""
+
+    name: _Name
+    arguments: str = "{}"
+
+
+class ToolCallIn(LmBody):
+    """A call of a former turn."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledIn
+
+
+#: none: no call; auto: the model decides; required: at least one.
+ToolChoice = Literal["none", "auto", "required"] | NamedToolIn
+
 
 _MOST_STOPS = 16
 _LONGEST_STOP = 1000
@@ -224,3 +323,255 @@ class EmbeddingIn(HarmlessIn):
     input: str | _Ids | _Texts | Annotated[list[_Ids], Field(min_length=1, fail_fast=True)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None
+
+
+# --------------------------------------------------------------------------------------------------
+# What /v1/responses takes: the same as a chat, in other words.
+
+_MOST_ITEMS = 1000
+
+
+class ResponsePartIn(LmBody):
+    """A text in a turn; annotations and logprobs may come back from an answer, and are not used."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+
+_Content = str | Annotated[list[ResponsePartIn], Field(fail_fast=True)]
+
+
+class _ItemIn(LmBody):
+    id: str | None = None
+    status: str | None = None
+
+
+class ResponseMessageIn(_ItemIn):
+    """A turn."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: _Content
+    phase: str | None = None
+
+
+class ResponseCallIn(_ItemIn):
+    """A call of a former answer."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    namespace: str | None = None
+
+
+class ResponseOutputIn(_ItemIn):
+    """What came of a call."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: _Content
+
+
+class ResponseToolIn(FunctionIn):
+    """A function that may be called."""
+
+    type: Literal["function"]
+
+
+class ResponseToolChoiceIn(LmBody):
+    """The one function that is to be called."""
+
+    type: Literal["function"]
+    name: str
+
+
+class ResponseFormatIn(LmBody):
+    """The form of the answer, as `ResponseFormat`; the schema stands beside its name."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str = "answer"
+    description: str | None = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseTextIn(LmBody):
+    """What is asked of the text of the answer."""
+
+    format: ResponseFormatIn = ResponseFormatIn()
+
+
+class ResponseReasoningIn(LmBody):
+    """Models here do not reason apart from their answers, so that it has no field but nulls."""
+
+
+class ResponseIn(HarmlessIn):
+    """The body of /v1/responses. Nothing is kept, so there is no former response to go on from."""
+
+    model: str
+    input: (
+        str
+        | Annotated[
+            list[ResponseMessageIn | ResponseCallIn | ResponseOutputIn],
+            Field(min_length=1, max_length=_MOST_ITEMS, fail_fast=True),
+        ]
+    )
+    instructions: str | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    tools: Annotated[tuple[ResponseToolIn, ...], Field(max_length=128)] = ()
+    tool_choice: Literal["none", "auto", "required"] | ResponseToolChoiceIn | None = None
+    parallel_tool_calls: bool = True
+    text: ResponseTextIn = ResponseTextIn()
+    reasoning: ResponseReasoningIn | None = None
+    include: Annotated[tuple[Literal["reasoning.encrypted_content"], ...], Field(max_length=8)] = ()
+    truncation: Literal["disabled"] = "disabled"
+    background: Literal[False] = False
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    @model_validator(mode="after")
+    def _is_a_chat(self) -> ResponseIn:
+        try:
+            self.chat()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            raise ValueError(str(first["msg"]).removeprefix("Value error, ")) from None
+        return self
+
+    def chat(self) -> ChatIn:
+        """The chat that says the same. Raises ValidationError where it is none."""
+        fields: dict[str, Any] = {
+            "model": self.model,
+            "messages": self._messages(),
+            "max_completion_tokens": self.max_output_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "tools": [
+                {"type": "function", "function": tool.model_dump(exclude={"type"})}
+                for tool in self.tools
+            ],
+            "parallel_tool_calls": self.parallel_tool_calls,
+        }
+        match self.tool_choice:
+            case ResponseToolChoiceIn(name=name):
+                fields["tool_choice"] = {"type": "function", "function": {"name": name}}
+            case "auto" if not self.tools:  # what the client of agents sends beside no tools
+                pass
+            case choice:
+                fields["tool_choice"] = choice
+        form = self.text.format
+        if form.type != "text":
+            fields["response_format"] = {"type": form.type}
+            if form.schema_ is not None or form.type == "json_schema":
+                told = {"name": form.name, "schema": form.schema_, "strict": form.strict}
+                fields["response_format"]["json_schema"] = told
+        return ChatIn.model_validate(fields)
+
+    def _messages(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        if self.instructions:
+            found.append({"role": "system", "content": self.instructions})
+        if isinstance(self.input, str):
+            return [*found, {"role": "user", "content": self.input}]
+        for item in self.input:
+            match item:
+                case ResponseMessageIn():
+                    found.append({"role": item.role, "content": _text(item.content)})
+                case ResponseCallIn():
+                    if not found or found[-1]["role"] != "assistant":
+                        found.append({"role": "assistant", "content": ""})
+                    function = {"name": item.name, "arguments": item.arguments}
+                    calls = found[-1].setdefault("tool_calls", [])
+                    calls.append({"id": item.call_id, "type": "function", "function": function})
+                case ResponseOutputIn():
+                    told = {"tool_call_id": item.call_id, "content": _text(item.output)}
+                    found.append({"role": "tool", **told})
+        return found
+
+
+def _text(content: str | list[ResponsePartIn]) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
+# --------------------------------------------------------------------------------------------------
+# Text to tokens and back, at the paths and in the words of vLLM.
+
+
+class TokenizeIn(LmBody):
+    """The body of /tokenize: a text, or the messages of a chat, up to where its answer begins.
+
+    model: by default the first, of adapters their base. add_special_tokens: with those that the
+    model wants around a text; a template writes those of a chat. return_token_strs: the text of
+    each token too.
+    """
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: (
+        Annotated[list[MessageIn], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
+        | None
+    ) = None
+    tools: Annotated[tuple[ToolIn, ...], Field(max_length=128)] = ()
+    chat_template_kwargs: TemplateSettings = Field(default_factory=dict)
+    add_special_tokens: bool | None = None
+    add_generation_prompt: Literal[True] = True
+    continue_final_message: Literal[False] = False
+    return_token_strs: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> TokenizeIn:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give either prompt or messages")
+        if self.messages is None and (self.tools or self.chat_template_kwargs):
+            raise ValueError("tools and chat_template_kwargs are for messages")
+        if len({one.function.name for one in self.tools}) < len(self.tools):
+            raise ValueError("two tools have the same name")
+        if self.messages is not None and self.add_special_tokens:
+            raise ValueError("the chat template writes the special tokens of messages")
+        return self
+
+
+class DetokenizeIn(LmBody):
+    """The body of /detokenize."""
+
+    model: str | None = None
+    tokens: Annotated[list[Token], Field(fail_fast=True)]
+
+
+def tokens_of(
+    body: TokenizeIn, prompt: Prompt, model: LanguageModel, cancel: Cancellation
+) -> dict[str, Any]:
+    """The tokens of a prompt, and how many the model takes at most. prompt: of the body.
+
+    Raises as `prompt_ids`; ResourceError where it is cancelled.
+    """
+    if isinstance(prompt, str):
+        require_text(prompt)
+        ids = model.tokens.encode(prompt, special=body.add_special_tokens is not False)
+    else:
+        ids = prompt_ids(model.tokens, prompt, vocabulary=0)
+    words = None
+    if body.return_token_strs:
+        words = []
+        for one in ids:
+            if cancel.cancelled:
+                raise ResourceError("the text of the tokens was cancelled", hint="ask again")
+            words.append(model.tokens.decode([one]))
+    return {
+        "count": len(ids),
+        "max_model_len": model.info.context,
+        "tokens": ids,
+        "token_strs": words,
+    }
+
+
+def text_of(body: DetokenizeIn, model: LanguageModel) -> dict[str, Any]:
+    """The text of tokens, without special ones. Raises ValueInvalidError where one is none of the
+    model's."""
+    require_known(body.tokens, model.vocabulary)
+    return {"prompt": model.tokens.decode(body.tokens)}
