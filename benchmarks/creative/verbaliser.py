@@ -22,12 +22,13 @@ import numpy as np
 from PIL import Image
 
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.records.colours import bits_a_pixel, lean
+from adwright.creative.records.colours import bits_a_pixel, lab_of, lean
 from adwright.creative.records.describe import Describer
 from adwright.creative.records.faces_and_words import Absent, SeeingParts
 from adwright.creative.records.media import (
     PARTS,
     SeeingSettings,
+    bounded,
     opened_media,
     opened_video,
     picture,
@@ -81,7 +82,7 @@ LINES = (
 )
 GROUNDS = ("ivory", "darkblue", "white", "black", "yellow", "darkgreen")
 BOXES = ("red", "orange", "darkblue", "gold", "purple", "white")
-#: As COLOURS names them.
+#: As seeing.toml names them.
 NAMED = {"ivory": "off white", "darkblue": "dark blue", "darkgreen": "dark green"}
 PROTOCOL = (
     "CPU milliseconds of one thread. A picture has 1,080 pixels on its longer side, PNG where it "
@@ -181,7 +182,11 @@ def opened(data: bytes) -> Image.Image:
 
 def about(name: str, image: Image.Image) -> dict[str, Any]:
     """What complexity and tone are taken from."""
-    return {"file": name, "bits": bits_a_pixel(image), "lean": lean(image)}
+    return {
+        "file": name,
+        "bits": bits_a_pixel(image),
+        "lean": lean(lab_of(np.asarray(bounded(image, 96)))),
+    }
 
 
 def measured(name: str, data: bytes, parts: SeeingParts) -> dict[str, Any]:

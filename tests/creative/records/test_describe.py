@@ -18,10 +18,8 @@ from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraE
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.ads_table import read_ads
 from adwright.creative.records.describe import (
-    AdFile,
     Describer,
     SeenCache,
-    describe_all,
     describe_table,
 )
 from adwright.creative.records.media import PARTS, SeeingSettings
@@ -39,6 +37,11 @@ BANNER = saved(drawn(Shot("darkblue", "orange", "Two for $3"), (400, 240)))
 @pytest.fixture(scope="module")
 def describer() -> Describer:
     return Describer()
+
+
+def looking(parts: list[str], *, cache: Path | None = None, **more: Any) -> Describer:
+    """A describer that looks for these parts."""
+    return Describer(cache=cache, settings=SeeingSettings(parts=tuple(parts), **more))
 
 
 def why(record: AdRecord, part: str) -> str:
@@ -76,29 +79,29 @@ def test_a_film_comes_back_scene_by_scene(describer: Describer) -> None:
 def test_an_animation_is_a_film() -> None:
     frames = [drawn(Shot(ground)) for ground in ("red", "darkblue")]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=1500)
-    made = Describer(["colours"]).describe(data)
+    made = looking(["colours"]).describe(data)
     assert (made.kind, made.seconds) == ("video", 3.0)
     assert [one.background for one in made.scenes] == [("red",), ("dark blue",)]
     assert [one.start for one in made.scenes] == [0.0, 1.5]
 
 
 def test_what_is_not_asked_for_is_absent_and_empty() -> None:
-    made = Describer(["faces"]).describe(BANNER)
+    made = looking(["faces"]).describe(BANNER)
     assert made.scenes == (Scene(faces=0),)
     assert {part for part, reason in made.absent if "not asked" in reason} == {
         "colours",
         "words",
         "tags",
     }
-    assert Describer([]).describe(BANNER).scenes == (Scene(),)
+    assert looking([]).describe(BANNER).scenes == (Scene(),)
     with pytest.raises(ConfigError, match="color"):
-        Describer(["color"])  # type: ignore[list-item]
+        looking(["color"])
 
 
 def test_without_a_package_the_rest_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     monkeypatch.setitem(sys.modules, "scenedetect", None)
-    made = Describer(["words", "colours"]).describe(FILM)
+    made = looking(["words", "colours"]).describe(FILM)
     assert "adwright[creative]" in why(made, "words")
     assert "adwright[creative]" in why(made, "pace")
     assert "adwright[creative]" in why(made, "scenes")
@@ -110,7 +113,7 @@ def test_without_a_package_the_rest_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_what_opens_it_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match="extra video"):
-        Describer([]).describe(FILM)
+        looking([]).describe(FILM)
 
 
 def test_a_second_look_costs_a_hash_whatever_the_name(tmp_path: Path) -> None:
@@ -129,19 +132,19 @@ def test_a_second_look_costs_a_hash_whatever_the_name(tmp_path: Path) -> None:
 
 
 def test_what_the_cache_lacks_is_looked_for(tmp_path: Path) -> None:
-    Describer(["colours"], cache=tmp_path).describe(FILM)
-    whole = Describer(["colours", "faces"], cache=tmp_path).describe(FILM)
-    assert whole == Describer(["colours", "faces"]).describe(FILM)
+    looking(["colours"], cache=tmp_path).describe(FILM)
+    whole = looking(["colours", "faces"], cache=tmp_path).describe(FILM)
+    assert whole == looking(["colours", "faces"]).describe(FILM)
     for path in tmp_path.glob("faces-*/*/*.json"):
         path.write_text("{")
-    assert Describer(["colours", "faces"], cache=tmp_path).describe(FILM) == whole
+    assert looking(["colours", "faces"], cache=tmp_path).describe(FILM) == whole
 
 
 def test_what_could_not_look_is_not_kept(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "rapidocr", None)
-        assert why(Describer(["words"], cache=tmp_path).describe(BANNER), "words")
-    assert Describer(["words"], cache=tmp_path).describe(BANNER).scenes[0].words == ("Two for $3",)
+        assert why(looking(["words"], cache=tmp_path).describe(BANNER), "words")
+    assert looking(["words"], cache=tmp_path).describe(BANNER).scenes[0].words == ("Two for $3",)
 
 
 @pytest.mark.parametrize(
@@ -154,10 +157,8 @@ def test_what_could_not_look_is_not_kept(tmp_path: Path) -> None:
     ],
 )
 def test_bounds_are_kept_and_said(settings: dict[str, Any], said: set[str], tmp_path: Path) -> None:
-    usual = Describer(["colours"], cache=tmp_path).describe(FILM)
-    made = Describer(["colours"], cache=tmp_path, settings=SeeingSettings(**settings)).describe(
-        FILM
-    )
+    usual = looking(["colours"], cache=tmp_path).describe(FILM)
+    made = looking(["colours"], cache=tmp_path, **settings).describe(FILM)
     new = dict(made.absent).keys() - dict(usual.absent).keys()
     assert new == said
     assert made.seconds == pytest.approx(usual.seconds, abs=0.05)
@@ -169,7 +170,7 @@ def test_bounds_are_kept_and_said(settings: dict[str, Any], said: set[str], tmp_
 
 def test_a_damaged_film_is_described_as_far_as_it_goes() -> None:
     data = film([Shot("red", "gold", frames=100, moves=2)], container="matroska")
-    made = Describer(["colours"]).describe(data[: len(data) // 2])
+    made = looking(["colours"]).describe(data[: len(data) // 2])
     assert "ends after" in why(made, "frames")
     assert made.scenes[0].foreground
 
@@ -191,45 +192,6 @@ def test_a_real_photograph(describer: Describer) -> None:
     made = describer.describe(saved(photograph("astronaut.png"), "JPEG"))
     assert made.scenes[0].faces == 1
     assert made.orientation == "square"
-
-
-PICTURE = saved(drawn(Shot("white", "red"), (64, 48)))
-
-
-def test_a_bad_file_does_not_harm_the_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "good.png").write_bytes(PICTURE)
-    (tmp_path / "bad.png").write_bytes(PICTURE[:50])
-    ads = [
-        AdFile(tmp_path / "bad.png"),
-        AdFile(tmp_path / "good.png", brand="Mill Lane", title="Bread", words="Two for 3."),
-        AdFile(tmp_path / "none.png"),
-        AdFile(b"text", name="note"),
-        AdFile(None, title="Fresh bread"),
-    ]
-    found = describe_all(Describer(["colours"]), ads)
-    assert [one is not None for one in found.records] == [False, True, False, False, True]
-    good = found.records[1]
-    assert good is not None
-    assert (good.brand, good.title, good.words) == ("Mill Lane", "Bread", "Two for 3.")
-    assert found.records[4] == AdRecord(title="Fresh bread")
-    assert found.errors.keys() == {0, 2, 3}
-    for place, name in ((0, "bad.png"), (2, "none.png"), (3, "note")):
-        error = found.errors[place]
-        assert isinstance(error, FileUnreadableError)
-        assert error.file.endswith(name)
-    assert "5 ads" in capsys.readouterr().err
-
-
-def test_a_cache_that_cannot_be_written_stops_it(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError):
-        describe_all(Describer(["colours"], cache=tmp_path / "file" / "seen"), [AdFile(PICTURE)])
-
-
-def test_nothing_is_described_of_nothing() -> None:
-    assert describe_all(Describer(), []).records == ()
 
 
 KEY = "9f" + "0" * 62
@@ -329,10 +291,7 @@ def test_processes_that_write_the_same_never_read_half(tmp_path: Path) -> None:
     assert [worker.exitcode for worker in workers] == [0, 0]
 
 
-pytest.importorskip("PIL", reason="the extra creative is not installed")
-
-
-def test_what_the_table_says_stays(tmp_path: Path) -> None:
+def test_what_the_table_says_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     said = "The ad is an image. The ad is shot in portrait orientation."
@@ -345,14 +304,25 @@ def test_what_the_table_says_stays(tmp_path: Path) -> None:
     ]
     (tmp_path / "ads.csv").write_text("\n".join(rows) + "\n", "utf-8")
     table = read_ads(tmp_path / "ads.csv")
-    found = describe_table(table, Describer(("colours",)))
+    found = describe_table(table, looking(["colours"]))
     assert (found.looked, list(found.unread)) == (2, [1])
+    assert isinstance(found.unread[1], FileUnreadableError)
+    assert found.unread[1].file.endswith("broken.png")
+    assert "3 ads" in capsys.readouterr().err
     told, broken, plain, seen = found.records
     assert (told.orientation, seen.orientation) == ("portrait", "landscape")
     assert told.scenes[0].foreground == seen.scenes[0].foreground != ()
     assert {record.brand for record in found.records} == {"Mill Lane"}
     assert broken.absent[-1][0] == "media"
     assert plain == table.records[2]
+
+
+def test_a_cache_that_cannot_be_written_stops_it(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
+    (tmp_path / "file").write_text("")
+    table = read_ads(tmp_path / "red.png")
+    with pytest.raises(ResourceError):
+        describe_table(table, looking(["colours"], cache=tmp_path / "file" / "seen"))
 
 
 def test_all_parts_look_by_default() -> None:

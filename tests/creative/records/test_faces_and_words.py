@@ -16,7 +16,6 @@ from PIL import Image
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.creative.records.encoders import CLASSES, class_names
 from adwright.creative.records.faces_and_words import (
-    GROUPS,
     INPUT_SIDE,
     Absent,
     FaceFinder,
@@ -30,8 +29,15 @@ from adwright.creative.records.faces_and_words import (
     tags_of,
     windows,
 )
-from adwright.creative.records.media import PARTS, Clip, Frame, SeeingSettings, SeenPart
-from adwright.creative.records.scenes import Watched, motion_level, pace_level, watch
+from adwright.creative.records.media import (
+    PARTS,
+    Clip,
+    Frame,
+    SeeingSettings,
+    SeenPart,
+    seeing_table,
+)
+from adwright.creative.records.scenes import Watched, level_of, watch
 from tests.support.creative.drawn_ads import Shot, drawn, photograph, portrait
 
 ANCHORS = 48 * 48
@@ -207,14 +213,18 @@ def test_photographs_are_named_and_what_is_not_sure_is_not(names: tuple[str, ...
 
 @pytest.mark.parametrize("group", ENDS)
 def test_groups_hold_what_they_say(group: str, names: tuple[str, ...]) -> None:
-    ends = {names[at] for one in GROUPS[group] for at in ((one,) if isinstance(one, int) else one)}
+    ends = {
+        names[at]
+        for one in seeing_table("groups")[group]
+        for at in ((one,) if isinstance(one, int) else one)
+    }
     assert ends == ENDS[group]
 
 
 def test_each_class_belongs_to_one_group_at_most() -> None:
     places = [
         at
-        for members in GROUPS.values()
+        for members in seeing_table("groups").values()
         for one in members
         for at in ([one] if isinstance(one, int) else range(one[0], one[1] + 1))
     ]
@@ -489,11 +499,5 @@ def test_without_the_package_it_is_one_scene(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_levels() -> None:
-    assert [pace_level(rate) for rate in (0, 14.4, 14.5, 39.9, 40)] == [
-        "low",
-        "low",
-        "medium",
-        "medium",
-        "high",
-    ]
-    assert [motion_level(change) for change in (0, 0.01, 0.06)] == ["low", "medium", "high"]
+    levels = [level_of(rate, 14.5, 40) for rate in (0, 14.4, 14.5, 39.9, 40)]
+    assert levels == ["low", "low", "medium", "medium", "high"]

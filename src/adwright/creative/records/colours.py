@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 
 from adwright.core.config import settings
 from adwright.core.errors import MissingExtraError
-from adwright.creative.records.media import bounded
+from adwright.creative.records.media import bounded, seeing_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,55 +72,11 @@ def lab_of(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-#: Name to colours, by CSS's name or in hexadecimal.
-COLOURS: dict[str, str] = {
-    "black": "black #0d0d0d",
-    "dark gray": "#363737 darkslategray",
-    "gray": "dimgray gray slategray lightslategray",
-    "silver": "darkgray silver lightgray gainsboro",
-    "white": "white whitesmoke snow ghostwhite azure mintcream aliceblue",
-    "off white": "#ffffe4 ivory floralwhite seashell lavenderblush",
-    "cream": "#ffffc2 cornsilk lemonchiffon lightyellow lightgoldenrodyellow",
-    "beige": "beige linen oldlace antiquewhite papayawhip blanchedalmond bisque",
-    "tan": "tan burlywood wheat navajowhite moccasin peachpuff",
-    "khaki": "#aaa662 khaki darkkhaki palegoldenrod",
-    "mustard": "#ceb301 darkgoldenrod goldenrod",
-    "gold": "gold",
-    "yellow": "yellow",
-    "orange": "orange darkorange coral sandybrown",
-    "brown": "#653700 saddlebrown sienna brown chocolate peru",
-    "dark brown": "#341c02 #2b1d15",
-    "red": "#e50000 red crimson tomato orangered",
-    "dark red": "darkred firebrick indianred",
-    "maroon": "maroon #650021",
-    "pink": "pink lightpink salmon lightsalmon darksalmon lightcoral mistyrose hotpink",
-    "dark pink": "#cb416b palevioletred mediumvioletred deeppink rosybrown",
-    "magenta": "magenta",
-    "violet": "violet orchid mediumorchid",
-    "plum": "#580f41",
-    "lilac": "#cea2fd plum thistle",
-    "purple": "purple indigo darkorchid darkviolet blueviolet mediumpurple darkmagenta",
-    "lavender": "lavender",
-    "dark blue": "darkblue navy midnightblue darkslateblue",
-    "blue": "blue mediumblue",
-    "royal blue": "royalblue dodgerblue cornflowerblue steelblue slateblue mediumslateblue",
-    "light blue": "lightblue skyblue lightskyblue powderblue lightsteelblue deepskyblue",
-    "cyan": "cyan lightcyan",
-    "turquoise": "turquoise mediumturquoise darkturquoise paleturquoise cadetblue lightseagreen "
-    "aquamarine mediumaquamarine teal darkcyan",
-    "emerald": "#01a049 mediumseagreen seagreen springgreen mediumspringgreen",
-    "dark green": "darkgreen #033500",
-    "green": "green forestgreen",
-    "bright green": "#01ff07 lime lawngreen chartreuse limegreen",
-    "light green": "lightgreen palegreen greenyellow honeydew yellowgreen darkseagreen",
-    "olive": "olive olivedrab darkolivegreen",
-    "mud green": "#606602 #4b4d12",
-}
 _PIXELS_AT_A_TIME = 8192
 
 
 def names_of(lab: NDArray[np.float64]) -> NDArray[np.intp]:
-    """For each of N colours in Lab [N, 3] the place in COLOURS of the nearest, by distance in Lab.
+    """For each of N colours in Lab [N, 3] the place of the nearest name, by distance in Lab.
 
     Raises MissingExtraError without webcolors.
     """
@@ -141,7 +97,7 @@ def palette() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     except ImportError as error:
         raise MissingExtraError("names of colours", "creative") from error
     rgb, owners = [], []
-    for place, words in enumerate(COLOURS.values()):
+    for place, words in enumerate(seeing_table("colours").values()):
         for word in words.split():
             rgb.append(hex_to_rgb(word) if word.startswith("#") else name_to_rgb(word))
             owners.append(place)
@@ -184,18 +140,13 @@ def colours_of(image: Image) -> Colours:
     far = np.min([np.linalg.norm(lab - mean, axis=-1) for mean in means], axis=0)
     unlike = middle & (far >= _UNLIKE)
     foreground = unlike if unlike.mean() >= _LEAST_FOREGROUND else middle
-    warmth, bits = float(_lean(lab)), bits_a_pixel(image)
+    warmth, bits = lean(lab), bits_a_pixel(image)
     return Colours(
         foreground=_words(_main(names[foreground])),
         background=_words(background),
         tone="warm" if warmth >= _WARM else "cool" if warmth <= _COOL else "neutral",
         complexity="low" if bits < _LOW_BITS else "high" if bits >= _HIGH_BITS else "medium",
     )
-
-
-def lean(image: Image) -> float:
-    """How far a picture leans to orange (above 0) or to blue, in units of Lab."""
-    return float(_lean(lab_of(np.asarray(bounded(image, _SIDE)))))
 
 
 def bits_a_pixel(image: Image) -> float:
@@ -213,10 +164,11 @@ def orientation_of(width: int, height: int) -> Literal["landscape", "portrait", 
     return "landscape" if width > height else "portrait"
 
 
-def _lean(lab: NDArray[np.float64]) -> np.float64:
+def lean(lab: NDArray[np.float64]) -> float:
+    """How far a picture [..., 3] in Lab leans to orange (above 0) or to blue, in units of Lab."""
     mean = lab.reshape(-1, 3).mean(axis=0)
     turn = np.deg2rad(60)
-    return np.float64(mean[1] * np.cos(turn) + mean[2] * np.sin(turn))
+    return float(mean[1] * np.cos(turn) + mean[2] * np.sin(turn))
 
 
 def _jpeg_bytes(image: Image) -> int:
@@ -235,12 +187,12 @@ def _middle(height: int, width: int, outer: float) -> NDArray[np.bool_]:
 
 def _main(names: NDArray[np.intp]) -> NDArray[np.intp]:
     """The names with the largest shares."""
-    counts = np.bincount(names, minlength=len(COLOURS))
+    counts = np.bincount(names, minlength=len(seeing_table("colours")))
     order = np.argsort(-counts, kind="stable")[:_MOST_NAMES]
     large = order[counts[order] >= max(1, _MAIN_SHARE * len(names))]
     return large if len(large) else order[:1]
 
 
 def _words(places: NDArray[np.intp]) -> tuple[str, ...]:
-    every = tuple(COLOURS)
+    every = tuple(seeing_table("colours"))
     return tuple(every[place] for place in places)

@@ -8,12 +8,6 @@ Whatever cannot be looked at, or was not asked for, is named in `absent` with th
 field that is not named there is empty. A second look at the same bytes costs a hash, where a cache
 is given. The size of a picture, and the cuts, length and pace of a video, are kept as a part more.
 
-Many ads, with a progress bar; one that cannot be read does not harm the others.
-
-described = describe_all(describer, [AdFile("a.png", brand="Mill Lane"), AdFile("b.mp4")])
-described.records            # AdRecord, or None where there is an error
-described.errors             # {1: FileUnreadableError(...)}
-
 What was seen once, kept: a file of JSON for each content, part and version of the part.
 
     FOLDER/words-1f2e3d4c5b6a/9f/9f86d0...08.json
@@ -53,7 +47,6 @@ from adwright.creative.records.media import (
     PARTS,
     Media,
     SeeingSettings,
-    SeenPart,
     is_animation,
     opened_animation,
     opened_media,
@@ -107,19 +100,13 @@ _Found = dict[str, Any]
 class Describer:
     """Describes ads; what its parts need is loaded once, when it is first needed.
 
-    parts: what to look for, instead of those of the settings. cache: a folder for what was seen, or
-    None. settings: all bounds. Raises ConfigError for a part that there is not.
+    cache: a folder for what was seen, or None. settings: what to look for, and all bounds.
     """
 
     def __init__(
-        self,
-        parts: Sequence[SeenPart] | None = None,
-        *,
-        cache: str | Path | None = None,
-        settings: SeeingSettings | None = None,
+        self, *, cache: str | Path | None = None, settings: SeeingSettings | None = None
     ) -> None:
-        chosen = settings or SeeingSettings()
-        self.settings = chosen if parts is None else replace(chosen, parts=tuple(parts))
+        self.settings = settings or SeeingSettings()
         self._cache = None if cache is None else SeenCache(cache)
         self._parts = SeeingParts(self.settings)
 
@@ -162,7 +149,7 @@ class Describer:
             known,
             kind="image",
             orientation=orientation_of(*found["size"]),
-            scenes=(_scene(found, PARTS),),
+            scenes=(_scene(found),),
             absent=(*self._absent(found), *_NEVER),
         )
 
@@ -187,6 +174,12 @@ class Describer:
         if len(about["spans"]) > about["looked_at"]:
             why = f"the first {about['looked_at']} of {len(about['spans'])} were looked at"
             absent.append(("scenes", why))
+        scenes = []
+        for at, (start, seconds) in enumerate(about["spans"]):
+            own: _Found = {}  # beyond those that are looked at, only where they lie
+            if at < about["looked_at"]:
+                own = {part: found[part][at] for part in PARTS if isinstance(found.get(part), list)}
+            scenes.append(replace(_scene(own), start=start, seconds=seconds))
         return replace(
             known,
             kind="video",
@@ -194,7 +187,7 @@ class Describer:
             seconds=about["seconds"],
             pace=about["pace"],
             motion=about["motion"],
-            scenes=tuple(_scenes(found)),
+            scenes=tuple(scenes),
             absent=tuple(absent),
         )
 
@@ -254,18 +247,8 @@ class Describer:
         return made
 
 
-def _scenes(found: _Found) -> Iterable[Scene]:
-    """Of a video; beyond those that are looked at, only where they lie."""
-    about = found["scenes"]
-    for at, (start, seconds) in enumerate(about["spans"]):
-        own: _Found = {}
-        if at < about["looked_at"]:
-            own = {part: found[part][at] for part in PARTS if isinstance(found.get(part), list)}
-        yield replace(_scene(own, PARTS), start=start, seconds=seconds)
-
-
-def _scene(found: _Found, parts: Iterable[str]) -> Scene:
-    there = {one: found[one] for one in parts if one in found}
+def _scene(found: _Found) -> Scene:
+    there = {one: found[one] for one in PARTS if one in found}
     there = {one: value for one, value in there.items() if not isinstance(value, Absent)}
     colours = there.get("colours", {})
     return Scene(
@@ -277,48 +260,6 @@ def _scene(found: _Found, parts: Iterable[str]) -> Scene:
         tags=tuple(there.get("tags", ())),
         words=tuple(there.get("words", ())),
     )
-
-
-@dataclass(frozen=True)
-class AdFile:
-    """An ad to be described. source: as `Describer.describe` takes it. name: for errors."""
-
-    source: str | Path | bytes | None
-    brand: str = ""
-    title: str = ""
-    words: str = ""
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Described:
-    """records: of each ad, None where it could not be read. errors: place of the ad to why, with
-    the name of its file."""
-
-    records: tuple[AdRecord | None, ...]
-    errors: dict[int, AdwrightError]
-
-
-def describe_all(describer: Describer, ads: Sequence[AdFile]) -> Described:
-    """Describe each ad. Raises ResourceError where the cache cannot be written: that would go on
-    for all of them."""
-    records: list[AdRecord | None] = []
-    errors: dict[int, AdwrightError] = {}
-    with progress(len(ads), "describe", "ads") as bar:
-        for place, ad in enumerate(ads):
-            try:
-                records.append(
-                    describer.describe(
-                        ad.source, brand=ad.brand, title=ad.title, words=ad.words, name=ad.name
-                    )
-                )
-            except ResourceError:
-                raise
-            except AdwrightError as error:
-                records.append(None)
-                errors[place] = error
-            bar.advance()
-    return Described(tuple(records), errors)
 
 
 @dataclass(frozen=True)
@@ -337,27 +278,23 @@ class DescribedTable:
 
 
 def describe_table(table: AdTable, describer: Describer) -> DescribedTable:
-    """Look at each file that the table names. Raises as `describe_all`."""
-    rows = [row for row, media in enumerate(table.media) if media is not None]
-    if not rows:
-        return DescribedTable(table, 0, {})
-    found = describe_all(describer, [_file(table, row) for row in rows])
-    records, unread = list(table.records), {}
-    for place, (row, seen) in enumerate(zip(rows, found.records, strict=True)):
-        known = records[row]
-        if seen is None:
-            error = unread[row] = found.errors[place]
-            records[row] = replace(known, absent=(*known.absent, ("media", error.what)))
-        else:
-            records[row] = _joined(known, seen)
-    seen_table = replace(table, records=tuple(records))
-    return DescribedTable(seen_table, len(rows) - len(unread), unread)
-
-
-def _file(table: AdTable, row: int) -> AdFile:
-    known = table.records[row]
-    media = table.media[row]
-    return AdFile(media, known.brand, known.title, known.words, name=str(media))
+    """Look at each file that the table names. Raises ResourceError where the cache cannot be
+    written: that would go on for all of them."""
+    records, unread = list(table.records), dict[int, AdwrightError]()
+    rows = [(row, media) for row, media in enumerate(table.media) if media is not None]
+    with progress(len(rows), "describe", "ads") as bar:
+        for row, media in rows:
+            known = records[row]
+            told = {"brand": known.brand, "title": known.title, "words": known.words}
+            try:
+                records[row] = _joined(known, describer.describe(media, **told))
+            except ResourceError:
+                raise
+            except AdwrightError as error:
+                unread[row] = error
+                records[row] = replace(known, absent=(*known.absent, ("media", error.what)))
+            bar.advance()
+    return DescribedTable(replace(table, records=tuple(records)), len(rows) - len(unread), unread)
 
 
 def _joined(known: AdRecord, seen: AdRecord) -> AdRecord:

@@ -206,7 +206,12 @@ def opened_image(data: bytes, where: str = "") -> Image:
             if image.width * image.height > _MOST_PIXELS:
                 raise ValueError(f"it has {image.width:,} x {image.height:,} pixels")
             image.seek(0)
-            upright = _of_8_bits(ImageOps.exif_transpose(image)).convert("RGBA")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                # Pillow would show each grey value above 255 of a deeper image as white.
+                values = np.clip(np.asarray(upright).astype(np.int64) >> 8, 0, 255)
+                upright = Image.fromarray(values.astype(np.uint8))
+            upright = upright.convert("RGBA")
     except Exception as error:  # of damaged bytes, Pillow raises whatever they lead to
         unknown = type(error).__name__ == "UnidentifiedImageError"
         why = "it is none of a kind that is read, or is damaged" if unknown else error
@@ -252,27 +257,13 @@ class ImageEncoder:
         return made
 
 
-def _of_8_bits(image: Image) -> Image:
-    """Pillow would show each grey value above 255 of a deeper image as white."""
-    if not image.mode.startswith("I"):
-        return image
-    from PIL.Image import fromarray
-
-    values = np.asarray(image).astype(np.int64) >> 8
-    return fromarray(np.clip(values, 0, 255).astype(np.uint8))
-
-
 def _pixels(image: Image) -> NDArray[np.float32]:
     """float32 [3, SIDE, SIDE]."""
-    square = image.resize((SIDE, SIDE), resample=_bicubic())
-    values = np.asarray(square, np.float32).transpose(2, 0, 1)
-    return (values - np.float32(127)) / np.float32(128)
-
-
-def _bicubic() -> int:
     from PIL.Image import Resampling
 
-    return int(Resampling.BICUBIC)
+    square = image.resize((SIDE, SIDE), resample=Resampling.BICUBIC)
+    values = np.asarray(square, np.float32).transpose(2, 0, 1)
+    return (values - np.float32(127)) / np.float32(128)
 
 
 CLASSES = 1000
@@ -410,7 +401,8 @@ class VectorStore:
         first: dict[bytes, Content] = {}
         for row, content in enumerate(contents):
             if content:
-                key = _key(content)
+                data = content.encode("utf-8") if isinstance(content, str) else content
+                key = bytes.fromhex(sha256_bytes(data))
                 rows.setdefault(key, []).append(row)
                 first.setdefault(key, content)
         home = self.folder / encoder.name
@@ -462,8 +454,3 @@ class VectorStore:
                     hint="remove it; what it held is encoded again",
                 ) from error
             yield from zip(keys, vectors, strict=True)
-
-
-def _key(content: str | bytes) -> bytes:
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    return bytes.fromhex(sha256_bytes(data))

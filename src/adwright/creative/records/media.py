@@ -48,18 +48,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import settings
+from adwright.core.config import Count, Gt, Le, Positive, settings
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
 from adwright.core.regular import open_regular
 from adwright.creative.records.encoders import opened_image
@@ -92,75 +94,34 @@ class SeeingSettings:
     """
 
     parts: tuple[SeenPart, ...] = PARTS
-    word_confidence: float = 0.8
-    face_score: float = 0.75
-    tag_probability: float = 0.7
-    pictures_a_scene: int = 1
-    most_seconds: float = 600.0
-    most_scenes: int = 100
-    samples: int = 24
-    threads: int = 1
+    word_confidence: Annotated[float, Gt(0), Le(1)] = 0.8
+    face_score: Annotated[float, Gt(0), Le(1)] = 0.75
+    tag_probability: Annotated[float, Gt(0), Le(1)] = 0.7
+    pictures_a_scene: Count = 1
+    most_seconds: Positive = 600.0
+    most_scenes: Count = 100
+    samples: Count = 24
+    threads: Count = 1
     offline: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("word_confidence", "face_score", "tag_probability"):
-            if not 0 < getattr(self, name) <= 1:
-                raise _refused(name, getattr(self, name), "above 0 and at most 1")
-        for name in ("pictures_a_scene", "most_scenes", "samples", "threads"):
-            if getattr(self, name) < 1:
-                raise _refused(name, getattr(self, name), "at least 1")
-        if not 0 < self.most_seconds < float("inf"):
-            raise _refused("most_seconds", self.most_seconds, "above 0 and finite")
         if len(set(self.parts)) < len(self.parts):
-            raise _refused("parts", self.parts, "each part once")
-
-
-def _refused(name: str, value: object, hint: str) -> ConfigError:
-    return ConfigError(f"{name} is out of range", where=f"{name} = {value!r}", hint=hint)
+            raise ConfigError(
+                "a part is named twice", where=f"parts = {self.parts!r}", hint="each part once"
+            )
 
 
 #: So many bytes from the start are enough.
 HEAD_BYTES = 4096
 _TS_PACKET = 188
 
-#: (where, bytes, what, name, reader).
-_Mark = tuple[int, bytes, Literal["image", "video", "other"], str, str]
-_MARKS: tuple[_Mark, ...] = (
-    (0, b"\xff\xd8\xff", "image", "JPEG", ""),
-    (0, b"\x89PNG\r\n\x1a\n", "image", "PNG", ""),
-    (0, b"GIF87a", "image", "GIF", ""),
-    (0, b"GIF89a", "image", "GIF", ""),
-    (8, b"WEBP", "image", "WEBP", ""),
-    (0, b"BM", "image", "BMP", ""),
-    (8, b"AVI ", "video", "AVI", "avi"),
-    (8, b"WAVE", "other", "sound (WAV)", ""),
-    (4, b"ftypavif", "other", "an AVIF picture", ""),
-    (4, b"ftypavis", "other", "an AVIF picture", ""),
-    (4, b"ftyphei", "other", "a HEIC picture", ""),
-    (4, b"ftypmif1", "other", "a HEIC picture", ""),
-    (4, b"ftypmsf1", "other", "a HEIC picture", ""),
-    (4, b"ftyp", "video", "MP4", "mov"),
-    (4, b"moov", "video", "MP4", "mov"),
-    (4, b"mdat", "video", "MP4", "mov"),
-    (4, b"wide", "video", "MP4", "mov"),
-    (4, b"free", "video", "MP4", "mov"),
-    (0, b"\x1a\x45\xdf\xa3", "video", "WebM", "matroska"),
-    (0, b"\x00\x00\x01\xba", "video", "MPEG", "mpeg"),
-    (0, b"\x00\x00\x01\xb3", "video", "MPEG", "mpegvideo"),
-    (0, b"FLV\x01", "video", "FLV", "flv"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video", "WMV", "asf"),
-    (0, b"OggS", "video", "Ogg", "ogg"),
-    (0, b"%PDF", "other", "a PDF", ""),
-    (0, b"PK\x03\x04", "other", "a ZIP archive", ""),
-    (0, b"\x1f\x8b", "other", "compressed by gzip", ""),
-    (0, b"II*\x00", "other", "a TIFF picture", ""),
-    (0, b"MM\x00*", "other", "a TIFF picture", ""),
-    (0, b"8BPS", "other", "a Photoshop file", ""),
-    (0, b"\x00\x00\x00\x0cJXL ", "other", "a JPEG XL picture", ""),
-    (0, b"\x00\x00\x00\x0cjP  ", "other", "a JPEG 2000 picture", ""),
-    (0, b"ID3", "other", "sound (MP3)", ""),
-    (0, b"fLaC", "other", "sound (FLAC)", ""),
-)
+
+@cache
+def seeing_table(name: str) -> Any:
+    """A table of seeing.toml: kinds of files, groups of classes, or colours by name."""
+    return tomllib.loads(files(__package__).joinpath("seeing.toml").read_text("utf-8"))[name]
+
+
 #: With these in front, what a mark says further on is no chance.
 _RIFF = (b"WEBP", b"AVI ", b"WAVE")
 
@@ -180,7 +141,8 @@ def kind_of(head: bytes) -> FileKind:
 
     "other" is what is not looked at: other formats, text, a drawing in SVG, and unknown bytes.
     """
-    for at, mark, what, name, reader in _MARKS:
+    for at, digits, what, name, reader in seeing_table("kinds"):
+        mark = bytes.fromhex(digits)
         if mark in _RIFF and not head.startswith(b"RIFF"):
             continue
         if head[at : at + len(mark)] == mark:
@@ -188,23 +150,17 @@ def kind_of(head: bytes) -> FileKind:
     packets = head[: 3 * _TS_PACKET : _TS_PACKET]
     if packets == b"GGG":
         return FileKind("video", "MPEG-TS", "mpegts")
-    return FileKind("other", _text(head))
-
-
-def _text(head: bytes) -> str:
-    """What it is where it can be read as text."""
     try:
         text = head.decode("utf-8", "strict" if len(head) < HEAD_BYTES else "ignore")
     except UnicodeDecodeError:
-        return "of no kind that is known here"
-    if "\x00" in text:
-        return "of no kind that is known here"
+        text = "\x00"
     low = text.lstrip("\ufeff \t\r\n").lower()
+    if "\x00" in text:
+        return FileKind("other", "of no kind that is known here")
     if "<svg" in low:
-        return "a drawing in SVG"
-    if low.startswith(("<!doctype html", "<html", "<head", "<body")):
-        return "a web page"
-    return "text"
+        return FileKind("other", "a drawing in SVG")
+    page = low.startswith(("<!doctype html", "<html", "<head", "<body"))
+    return FileKind("other", "a web page" if page else "text")
 
 
 #: Pixels of the longer side, of all pictures that are looked at.
@@ -249,9 +205,18 @@ def opened_media(source: str | Path | bytes, *, name: str = "") -> Iterator[Medi
         return
     where = name or str(source)
     with ExitStack() as stack:
-        with _naming(where):
+        try:
             stream, size = stack.enter_context(open_regular(source))
             media = _looked_at(stream, size, where)
+        except FileNotFoundError as error:
+            hint = "check the path"
+            raise FileUnreadableError("there is no such file", file=where, hint=hint) from error
+        except (OSError, ValueError) as error:
+            raise FileUnreadableError(
+                f"the file cannot be opened: {getattr(error, 'strerror', None) or error}",
+                file=where,
+                hint="pass a plain file that may be read: no folder, link, pipe or device",
+            ) from error
         yield media
 
 
@@ -299,22 +264,6 @@ def _looked_at(stream: BinaryIO, size: int, name: str) -> Media:
     return Media(name, kind, digest.hexdigest(), size, stream)
 
 
-@contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """Say in words why a path cannot be opened."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        hint = "check the path"
-        raise FileUnreadableError("there is no such file", file=where, hint=hint) from error
-    except (OSError, ValueError) as error:
-        raise FileUnreadableError(
-            f"the file cannot be opened: {getattr(error, 'strerror', None) or error}",
-            file=where,
-            hint="pass a plain file that may be read: no folder, link, pipe or device",
-        ) from error
-
-
 #: Pixels of the longer side of a frame's small form.
 SMALL = 256
 #: Of a frame.
@@ -351,11 +300,11 @@ class Clip(Protocol):
         ...
 
 
-@dataclass
 class Thinned:
     """Which frames are looked at: 30 a second at most, and none that goes back in time."""
 
-    last: float = -1.0
+    def __init__(self) -> None:
+        self.last = -1.0
 
     def takes(self, at: float) -> bool:
         """Whether a frame at this second is looked at, which is then taken as done."""
@@ -414,20 +363,21 @@ class _Animation:
         self.width, self.height = opened.size
         self._media, self._opened, self._settings = media, opened, settings
 
-    def _require_few_pixels(self) -> None:
-        # Each frame of a GIF may make it larger.
-        width, height = self._opened.size
-        if width * height > MOST_PIXELS:
-            raise ValueError(f"it has {width:,} x {height:,} pixels")
-
     def frames(self) -> Iterator[Frame]:
+        from PIL import Image
+
         at, thinned, count = 0.0, Thinned(), 0
         most = _MOST_PIXELS_IN_ALL // (self.width * self.height)
         while True:
             try:
                 self._opened.seek(count)
-                self._require_few_pixels()
-                flat = _on_white(self._opened)
+                # Each frame of a GIF may make it larger.
+                width, height = self._opened.size
+                if width * height > MOST_PIXELS:
+                    raise ValueError(f"it has {width:,} x {height:,} pixels")
+                shown = self._opened.convert("RGBA")
+                white = Image.new("RGBA", shown.size, "white")
+                flat = Image.alpha_composite(white, shown).convert("RGB")
             except EOFError:
                 break
             except Exception as error:  # of damaged bytes, Pillow raises whatever they lead to
@@ -444,14 +394,6 @@ class _Animation:
             at += said if said >= _LEAST_SECONDS else _SHOWN_SECONDS
             count += 1
         self.seconds = at
-
-
-def _on_white(opened: Any) -> Image:
-    from PIL import Image
-
-    shown = opened.convert("RGBA")
-    white = Image.new("RGBA", shown.size, "white")
-    return Image.alpha_composite(white, shown).convert("RGB")
 
 
 #: In a row; then nothing more is hoped for.
@@ -478,7 +420,8 @@ def opened_video(media: Media, settings: SeeingSettings) -> Iterator[Clip]:
         # One reader, and no path: what the file refers to is not opened.
         container = av.open(media.stream, "r", format=media.kind.reader)
     except (av.FFmpegError, ValueError, OSError) as error:
-        why = f"it is no {media.kind.name} that can be read ({_words(error)})"
+        said = getattr(error, "strerror", None) or error
+        why = f"it is no {media.kind.name} that can be read ({said})"
         raise not_watchable(media, why) from error
     with container:
         yield _Video(media, container, settings)
@@ -618,7 +561,3 @@ class _Video:
             wide, high = high, wide
         made = frame.reformat(wide, high, "rgb24", interpolation="AREA").to_ndarray()
         return np.ascontiguousarray(np.rot90(made, round(frame.rotation / 90)))
-
-
-def _words(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)

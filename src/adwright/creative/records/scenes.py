@@ -82,37 +82,22 @@ def watch(
     """Watch a clip. see: gets `pictures_a_scene` pictures of each of the first `most_scenes`
     scenes, as soon as the scene is over. Raises as the clip and `see` do."""
     if not clip.watched:
-        return _pictures_of(clip, settings, see)
+        # Too long: each of its pictures is a scene.
+        found = tuple(FoundScene(one.at, None, see((one.picture(),))) for one in clip.frames())
+        why = (
+            f"the video is longer than {settings.most_seconds:.0f} s: {len(found)} pictures of it "
+            "were looked at"
+        )
+        return Watched(found, "", "", None, None, why)
     pass_ = _Pass(settings, see)
     for frame in clip.frames():
         pass_.take(frame)
     return pass_.ended(clip.seconds or 0.0)
 
 
-def pace_level(cuts_a_minute: float) -> Literal["low", "medium", "high"]:
-    """See the module."""
-    return _level(cuts_a_minute, _LOW_PACE, _HIGH_PACE)
-
-
-def motion_level(change: float) -> Literal["low", "medium", "high"]:
-    """See the module."""
-    return _level(change, _LOW_MOTION, _HIGH_MOTION)
-
-
-def _level(value: float, low: float, high: float) -> Literal["low", "medium", "high"]:
+def level_of(value: float, low: float, high: float) -> Literal["low", "medium", "high"]:
+    """Of a pace or a motion, with the bounds of the module."""
     return "low" if value < low else "high" if value >= high else "medium"
-
-
-def _pictures_of(
-    clip: Clip, settings: SeeingSettings, see: Callable[[tuple[Image, ...]], T]
-) -> Watched[T]:
-    """Of a video that is too long: each of its pictures as a scene."""
-    scenes = tuple(FoundScene(frame.at, None, see((frame.picture(),))) for frame in clip.frames())
-    why = (
-        f"the video is longer than {settings.most_seconds:.0f} s: {len(scenes)} pictures of it "
-        "were looked at"
-    )
-    return Watched(scenes, "", "", None, None, why)
 
 
 class _Pass(Generic[T]):
@@ -141,7 +126,7 @@ class _Pass(Generic[T]):
     def ended(self, seconds: float) -> Watched[T]:
         """What was seen, of a clip of this length."""
         if self._cuts is not None:
-            for at in self._cuts.at_end(seconds):
+            for at in self._cuts.held_until(seconds):
                 self._cut(at)
         self._close(max(seconds, self._start))
         cuts = len(self._scenes) - 1
@@ -150,8 +135,8 @@ class _Pass(Generic[T]):
         change = self._motion.mean(seconds)
         return Watched(
             tuple(self._scenes),
-            "" if often is None else pace_level(often),
-            "" if change is None else motion_level(change),
+            "" if often is None else level_of(often, _LOW_PACE, _HIGH_PACE),
+            "" if change is None else level_of(change, _LOW_MOTION, _HIGH_MOTION),
             often,
             change,
             self._without,
@@ -188,17 +173,13 @@ class _Cuts:
 
     def after(self, frame: Frame) -> list[float]:
         """The seconds of the cuts that are known once this frame is there."""
-        found = self._held_until(frame.at)
+        found = self.held_until(frame.at)
         self._last = frame
         self._shape = self._shape or frame.small.shape
         return found + self._process(frame.at)
 
-    def at_end(self, seconds: float) -> list[float]:
-        """Those that are known at the end."""
-        return self._held_until(seconds)
-
-    def _held_until(self, at: float) -> list[float]:
-        """The last frame is shown until then: it is its own neighbour."""
+    def held_until(self, at: float) -> list[float]:
+        """The cuts that are known then: the last frame is shown until then, its own neighbour."""
         if self._last is None or at - self._last.at < _HELD_SECONDS:
             return []
         steps = (at - self._last.at) / (_NEIGHBOURS + 1)
@@ -208,7 +189,12 @@ class _Cuts:
     def _process(self, at: float) -> list[float]:
         if self._last is None:
             return []
-        pixels = _shaped(self._last.small, self._shape)
+        pixels = self._last.small
+        if pixels.shape != self._shape:  # a video changes its size
+            from PIL.Image import fromarray
+
+            size = self._shape[1], self._shape[0]
+            pixels = np.asarray(fromarray(pixels).resize(size))
         code = self._code(round(at * 1000), fps=1000.0)
         cuts = self._detector.process_frame(code, np.ascontiguousarray(pixels[:, :, ::-1]))
         return [cut.frame_num / 1000 for cut in cuts]
@@ -295,12 +281,3 @@ class _Motion:
             return start
         self._changes.append((start, at, 0.0, (at - start) / _MOTION_SECONDS))
         return at
-
-
-def _shaped(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The pixels in the shape of the first frame, where a video changes its size."""
-    if pixels.shape == shape:
-        return pixels
-    from PIL.Image import fromarray
-
-    return np.asarray(fromarray(pixels).resize((shape[1], shape[0])))
