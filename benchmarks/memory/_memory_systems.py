@@ -24,10 +24,10 @@ from adwright.core.atomic import atomic_write_text
 from adwright.creative.memory.block_ridge import AdBlocks, BlockConfig, fit_blocks, group_folds
 from adwright.creative.memory.fitted import cross_fitted
 from adwright.creative.memory.language import (
+    Example,
     LanguageConfig,
     LanguageMemory,
     MemoryTask,
-    few_examples,
     tune_run_of,
     write_rows,
 )
@@ -119,7 +119,7 @@ def few(part: str, seed: int) -> dict[str, Any]:
     model = open_model(TorchConfig())
     parts: list[tuple[NDArray[np.int64], dict[str, Any]]] = []
     for fold in range(FOLDS):
-        examples = few_examples(table.some(rows[of[rows] != fold]), SHOTS)
+        examples = _few_examples(table.some(rows[of[rows] != fold]), SHOTS)
         judge = LanguageMemory(model, words=WORDS, examples=examples)
         held = rows[of[rows] == fold]
         parts.append((held, _asked(judge, table, held)))
@@ -129,6 +129,13 @@ def few(part: str, seed: int) -> dict[str, Any]:
         name: np.concatenate([found[name] for _, found in parts])[order].tolist()
         for name in ("predicted", "likeliest")
     }
+
+
+def _few_examples(table: RecallTable, count: int) -> list[Example]:
+    """At even steps of the order by score, from badly to well remembered, to span the scale."""
+    order = sorted(range(len(table)), key=lambda row: (table.scores[row], table.ids[row]))
+    chosen = [order[round((at + 0.5) * len(table) / count - 0.5)] for at in range(count)]
+    return [(table.records[row], float(table.scores[row])) for row in chosen]
 
 
 def language_fold(fold: int, seed: int, *, rows: int = 0) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from adwright.campaigns.store.store import Store
-from adwright.creative.lifetime.stop_events import stop_events, undo_events
+from adwright.creative.lifetime.stop_events import stop_events
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from benchmarks.mended import run
@@ -148,7 +148,9 @@ def _ask(shop: _Shop, store: Store, found: dict[str, float | int | str]) -> None
     shop.stop(g, undo=True)
     store.record_events(TENANT, stop_events(plan, "retire", moment))
     store.record_events(TENANT, [{**court, "kind": "stop", "item_id": g}])
-    store.record_events(TENANT, undo_events(plan, "retire", moment + timedelta(seconds=1)))
+    store.record_events(
+        TENANT, stop_events(plan, "retire", moment + timedelta(seconds=1), undo=True)
+    )
     left = store.stops_at(TENANT, moment + timedelta(seconds=2)).table
     gone = left.filter(pl.col("event_id") == "court").is_empty()
     found["retire undo lifts what the legal department stopped"] = _word(gone)

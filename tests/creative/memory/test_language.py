@@ -12,24 +12,18 @@ from hypothesis import strategies as st
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 from adwright.creative.judging import AdJudge
 from adwright.creative.memory.block_ridge import (
-    FACTS,
-    SURPRISALS,
-    TEXT_NUMBERS,
     ad_facts,
     surprisal_numbers,
     text_numbers,
 )
 from adwright.creative.memory.language import (
-    BranchingModel,
     Digits,
-    Example,
     LanguageConfig,
     LanguageMemory,
     answer_of,
     content_answer,
     content_prompt,
     digit_tokens,
-    few_examples,
     load_language_memory,
     recall_prompt,
     tune_memory,
@@ -89,7 +83,7 @@ def test_an_untuned_model_judges_without_an_interval() -> None:
 def test_examples_and_words_change_the_answer() -> None:
     model = digit_model()
     plain = LanguageMemory(model).judge(ADS).value
-    shown = LanguageMemory(model, examples=[Example(ADS[0], 0.9)], words=6).judge(ADS).value
+    shown = LanguageMemory(model, examples=[(ADS[0], 0.9)], words=6).judge(ADS).value
     short = LanguageMemory(model, words=4).judge(ADS).value
     assert not np.allclose(plain, shown)
     assert not np.allclose(plain, short)
@@ -131,7 +125,7 @@ def test_settings_reach_the_tuning() -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="task recall"):
         LanguageConfig(tasks=("content",))
-    with pytest.raises(ConfigError, match="one in two brands"):
+    with pytest.raises(ConfigError, match="held must be at least 2"):
         LanguageConfig(held=1)
     with pytest.raises(ConfigError, match="tasks"):
         LanguageConfig(tasks=("recall", "write"))  # type: ignore[arg-type]
@@ -184,9 +178,8 @@ def test_the_expectation_is_the_sum_over_a_hundred_answers() -> None:
 
 def test_engines_that_only_score_give_the_same() -> None:
     model = digit_model()
-    assert isinstance(model, BranchingModel)
+    assert hasattr(model, "branches")
     plain = Scoring()
-    assert not isinstance(plain, BranchingModel)
     one = Digits(model).expected(PROMPTS)
     other = Digits(plain).expected(PROMPTS)  # type: ignore[arg-type]
     np.testing.assert_allclose(one.expectation, other.expectation, atol=1e-4)
@@ -221,7 +214,7 @@ def test_the_question_comes_first_and_the_ad_whole() -> None:
     prompt = recall_prompt(FILM)
     assert prompt.startswith("How well is this ad remembered after one to three days")
     assert prompt.endswith(verbalised(FILM))
-    shown = recall_prompt(FILM, examples=[Example(SLOGAN, 0.655)])
+    shown = recall_prompt(FILM, examples=[(SLOGAN, 0.655)])
     assert "Baked at six" in shown
     assert "Answer: 65" in shown
     assert shown.index("Answer: 65") < shown.index("Fresh bread")
@@ -258,57 +251,46 @@ def test_rows_of_both_tasks_keep_brands_together(tmp_path: Path) -> None:
         write_rows(path, bare, tasks=["content"])
 
 
-def test_examples_span_the_scale() -> None:
-    found = few_examples(table_ad_tasks(9), 3)
-    assert [round(one.score, 3) for one in found] == [0.125, 0.5, 0.875]
-    assert few_examples(table_ad_tasks(), 0) == ()
-    with pytest.raises(DataError, match="7 examples"):
-        few_examples(table_ad_tasks(), 7)
-
-
-def named(names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
-    return dict(zip(names, values.tolist(), strict=True))
-
-
 @given(st.text())
 def test_any_text_has_finite_numbers(text: str) -> None:
     assert np.isfinite(text_numbers(text)).all()
 
 
-def test_numbers_of_a_text_are_what_they_are_named() -> None:
-    found = named(TEXT_NUMBERS, text_numbers("Don't Stop, 2 go!"))
-    assert found["characters"] == 17
-    assert found["words"] == 4
-    assert found["longest_word"] == 5
-    assert found["commas"] == found["exclamations"] == found["digits"] == 1
-    assert found["ends_as_sentence"] == found["apostrophe"] == 1
-    assert found["capitalised_words"] == 0.5
-    assert not text_numbers("  ").any()
+SCENES = (
+    Scene(complexity="low", tone="warm", faces=2, words=("MILL bread",)),
+    Scene(complexity="high", tone="cool", faces=0, emotions=("happy", "warm")),
+)
+SHOT = AdRecord(
+    kind="video",
+    brand="Mill",
+    title="The Mill",
+    speech="come in",
+    orientation="landscape",
+    seconds=10,
+    pace="high",
+    scenes=SCENES,
+)
 
 
-def test_surprisals_are_what_they_are_named() -> None:
-    found = named(SURPRISALS, surprisal_numbers(np.array([-1.0, -2.0, -6.0]), [0, 9, 99]))
-    assert (found["mean"], found["sum"], found["least"], found["most"]) == (-3, -9, -6, -1)
-    assert (found["first"], found["last"], found["mean_but_first"]) == (-1, -6, -4)
-    assert found["second_half"] == -4
-    assert found["most_rarity"] == pytest.approx(np.log(100))
-    one = surprisal_numbers(np.array([-2.0]), [4])
-    assert np.isfinite(one).all()
-
-
-def test_facts_are_what_they_are_named() -> None:
-    scenes = (
-        Scene(complexity="low", tone="warm", faces=2, words=("MILL bread",)),
-        Scene(complexity="high", tone="cool", faces=0, emotions=("happy", "warm")),
-    )
-    ad = AdRecord(
-        kind="video", brand="Mill", title="The Mill", seconds=10, pace="high", scenes=scenes
-    )
-    found = named(FACTS, ad_facts(ad))
-    assert (found["seconds"], found["scenes"], found["scenes_a_second"]) == (10, 2, 0.2)
-    assert (found["pace"], found["motion"]) == (2, 1)
-    assert (found["low_complexity"], found["high_complexity"]) == (0.5, 0.5)
-    assert (found["faces"], found["faced_scenes"]) == (1, 0.5)
-    assert (found["brand_in_title"], found["brand_shown"]) == (1, 1)
-    assert (found["shown_words_a_scene"], found["emotions_a_scene"]) == (1, 1)
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            text_numbers("Don't Stop, 2 go!"),
+            [17, 2.8332, 4, 1.3863, 3, 5, 0.1176, 0.5, 1, 0, 1, 0, 1, 1, 0, 0.1765, 1, 0.5, 1],
+        ),
+        (text_numbers("  "), [0] * 19),
+        (
+            surprisal_numbers(np.array([-1.0, -2.0, -6.0]), [0, 9, 99]),
+            [-3, -9, -6, -1, 2.1602, -1, -6, -4, -4, 1.0986, 2.3026, 4.6052, 1.8801],
+        ),
+        (surprisal_numbers(np.array([-2.0]), [4])[[0, 7, 8]], [-2, -2, -2]),
+        (
+            ad_facts(SHOT),
+            [10, 2.3979, 2, 1.0986, 0.2, 2, 1, 1, *[0.5] * 2, 1, *[0.5] * 3, 2, 0.2, *[1] * 4],
+        ),
+    ],
+)
+def test_numbers_are_what_they_are_named(found: np.ndarray, expected: list[float]) -> None:
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.isfinite(ad_facts(AdRecord())).all()

@@ -71,13 +71,13 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(
     config = replace(CONFIG, learning_rate=0.05, patience=5)
     whole = fit_click_rate(OUTCOMES, config, texts=TEXTS, out=tmp_path / "whole")
 
-    def killed(trainee: Any, batch: Any) -> Any:
-        steps.append(batch)
-        return 1 / 0 if len(steps) > trainee.steps + 1 else loss(trainee, batch)
+    def killed(*scores: Any, **asked: Any) -> Any:
+        calls.append(1)  # five of an epoch's steps, four of its validation
+        return 1 / 0 if len(calls) > 10 else loss(*scores, **asked)
 
-    out, steps, loss = tmp_path / "killed", list[Any](), fit._ClickRate.loss
+    out, calls, loss = tmp_path / "killed", list[int](), fit.click_rate_loss
     with monkeypatch.context() as patch:
-        patch.setattr(fit._ClickRate, "loss", killed)
+        patch.setattr(fit, "click_rate_loss", killed)
         with pytest.raises(ZeroDivisionError):
             fit_click_rate(OUTCOMES, config, texts=TEXTS, out=out)
     with pytest.raises(ConfigError):

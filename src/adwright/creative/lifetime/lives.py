@@ -237,19 +237,19 @@ class DeliveryLives:
         return _EPOCH + timedelta(days=days)
 
     def _read(self, value: ValueColumn | None, units: pl.DataFrame) -> LifeLog:
-        rows, runs = self._runs.rows, self._runs.runs
-        columns = {name: rows.sums[:, at] / one for name, (at, one) in _SUMS.items()}
+        seen, rows, runs = self._runs, self._runs.rows, self._runs.runs
+        columns = {name: seen.sums[:, at] / one for name, (at, one) in _SUMS.items()}
         cost = "spend" if columns["spend"].any() else "impressions"
         if cost != "spend":
             _log.warning("the record has no spend: impressions are taken for the cost")
         worth = _worth(columns, value)
-        ids = pl.DataFrame({"unit_id": pl.Series(rows.ids, dtype=pl.String)[runs.unit]})
+        ids = pl.DataFrame({"unit_id": pl.Series(seen.ids, dtype=pl.String)[runs.unit]})
         return LifeLog(
-            unit=self._runs.unit,
+            unit=seen.unit,
             ids=ids.join(units, on="unit_id", how="left", maintain_order="left"),
             first=runs.first,
             last=runs.last,
-            owner=rows.account[runs.unit],
+            owner=seen.account[runs.unit],
             pool=rows.campaign[runs.row],
             period=rows.period,
             cost=columns[cost],
@@ -258,7 +258,7 @@ class DeliveryLives:
             offsets=np.append(runs.row, len(rows.period)),
             cost_name=cost,
             value_name=_NAMES.get(worth, worth),
-            closed=int(rows.closed.max()),
+            closed=int(seen.closed.max()),
             gap=self._config.gap,
             dated=True,
         )

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -40,30 +40,6 @@ _DAYS = {"day": 1, "week": 7}
 _SHOWN = 5
 
 
-def stop_events(
-    plan: RetirementList, by: str, at: datetime, *, leave_out: Collection[str] = ()
-) -> pl.DataFrame:
-    """A "stop" event for each unit to stop, in EVENT_SCHEMA, of value 1.
-
-    by: the person or rule that stops. at: the moment from which on they count, with a time zone.
-    leave_out: ids of units that are not to be stopped after all; so are those that are held back.
-    context: action, cause, ending, days_left (null where more than the curve knows), saving with
-    its unit, and the list's id.
-
-    Raises DataError that names units without an item, ConfigError for an unknown unit, nobody, or
-    a moment without a time zone.
-    """
-    return _events(plan, by, at, leave_out, "stop")
-
-
-def undo_events(
-    plan: RetirementList, by: str, at: datetime, *, leave_out: Collection[str] = ()
-) -> pl.DataFrame:
-    """The events that take back what `stop_events` stopped, and nothing else: the same, of value 0,
-    each with the event_id of its stop as `undoes` of the context. Raises as `stop_events`."""
-    return _events(plan, by, at, leave_out, "undo")
-
-
 def held_back(plan: RetirementList, *, leave_out: Collection[str] = ()) -> pl.DataFrame:
     """Units to stop that share their item and creative with units that are not, by net saving:
     unit_id, name, item_id, creative_id, and others, how many go on."""
@@ -79,13 +55,26 @@ def held_back(plan: RetirementList, *, leave_out: Collection[str] = ()) -> pl.Da
     return found.select("unit_id", "name", *pair, "others")
 
 
-def _events(
+def stop_events(
     plan: RetirementList,
     by: str,
     at: datetime,
-    leave_out: Collection[str],
-    what: Literal["stop", "undo"],
+    *,
+    leave_out: Collection[str] = (),
+    undo: bool = False,
 ) -> pl.DataFrame:
+    """A "stop" event for each unit to stop, in EVENT_SCHEMA, of value 1.
+
+    by: the person or rule that stops. at: the moment from which on they count, with a time zone.
+    leave_out: ids of units that are not to be stopped after all; so are those that are held back.
+    context: action, cause, ending, days_left (null where more than the curve knows), saving with
+    its unit, and the list's id. undo: the events that take these back, and nothing else: the same,
+    of value 0, each with the event_id of its stop as `undoes` of the context.
+
+    Raises DataError that names units without an item, ConfigError for an unknown unit, nobody, or
+    a moment without a time zone.
+    """
+    what = "undo" if undo else "stop"
     if not by:
         raise ConfigError("a stop needs somebody behind it", where="by", hint="name who or what")
     if at.tzinfo is None:
@@ -95,26 +84,28 @@ def _events(
     stops = _to_stop(plan, leave_out)
     homeless = stops.filter(pl.col("item_id").is_null())
     if len(homeless):
+        named = pl.format("{} ({})", "name", "unit_id").fill_null(pl.col("unit_id"))
+        some = homeless.head(_SHOWN).select(named).to_series().to_list()
         raise DataError(
             f"{len(homeless):,} units to stop have no item_id, so no event can name them",
             column="item_id",
-            value=", ".join(_called(homeless)),
+            value=", ".join([*some, *(["..."] if len(homeless) > _SHOWN else [])]),
             hint="give a catalogue of creatives, which says what each shows, or leave them out",
         )
     held = held_back(plan, leave_out=leave_out)
     stops = stops.join(held, on="unit_id", how="anti", maintain_order="left")
-    facts, short = plan.facts, plan.id[:16]
+    facts, short, days = plan.facts, plan.id[:16], _DAYS[plan.facts.unit]
     contexts = [
         json.dumps(
             {
                 "action": what,
                 "cause": row["cause"],
                 "ending": row["ending"],
-                "days_left": _days(row["left"], facts.unit),
+                "days_left": int(row["left"]) * days if np.isfinite(row["left"]) else None,
                 "saving": round(row["saving"], 4),
                 "saving_in": facts.cost_name,
                 "list": plan.id,
-                **({"undoes": [f"stop:{short}:{row['unit_id']}"]} if what == "undo" else {}),
+                **({"undoes": [f"stop:{short}:{row['unit_id']}"]} if undo else {}),
             }
         )
         for row in stops.iter_rows(named=True)
@@ -128,7 +119,7 @@ def _events(
             kind=pl.lit("stop"),
             item_id="item_id",
             creative_id="creative_id",
-            value=pl.lit(1.0 if what == "stop" else 0.0),
+            value=pl.lit(0.0 if undo else 1.0),
             context=pl.Series(contexts, dtype=pl.String),
         )
     )
@@ -144,16 +135,6 @@ def _to_stop(plan: RetirementList, leave_out: Collection[str]) -> pl.DataFrame:
             hint=f"did you mean {close!r}?" if close else "see the column unit_id",
         )
     return plan.stops.filter(~pl.col("unit_id").is_in(list(leave_out)))
-
-
-def _called(units: pl.DataFrame) -> list[str]:
-    named = pl.format("{} ({})", "name", "unit_id").fill_null(pl.col("unit_id"))
-    found: list[str] = units.head(_SHOWN).select(named).to_series().to_list()
-    return [*found, "..."] if len(units) > _SHOWN else found
-
-
-def _days(periods: float, unit: str) -> int | None:
-    return int(periods) * _DAYS[unit] if np.isfinite(periods) else None
 
 
 #: Takes events in EVENT_SCHEMA and says how many of them were new, by their ids.
@@ -201,7 +182,6 @@ def apply_stops(
     at: datetime,
     *,
     log: LifeLog | None,
-    model_id: str = "",
     leave_out: Collection[str] = (),
     undo: bool = False,
     dry_run: bool = False,
@@ -210,18 +190,17 @@ def apply_stops(
 
     target: a writer; or a file of events in EVENT_SCHEMA, .parquet or .jsonl, that is made where
     there is none; or a folder, of whose events.parquet, or of whose parts in Parquet, they become
-    a part. A file is written whole or not at all. by, at, leave_out: see `stop_events`. log,
-    model_id: the record as it is now, and the model: a list that was made from another one is
-    refused; None and "" take it as it is. To take back is always allowed. dry_run: write nothing.
+    a part. A file is written whole or not at all. by, at, leave_out: see `stop_events`. log:
+    the record as it is now: a list that was made from another one is refused; None takes it as it
+    is. To take back is always allowed. dry_run: write nothing.
 
     Raises ConfigError for a list that is out of date, SchemaError for a file or folder that is not
     one of events, ValueInvalidError for an item that the items beside an events.parquet lack,
     ResourceError where it cannot be written, and as `stop_events`.
     """
     if log is not None and not undo:
-        plan.check_current(log, model_id)
-    make = undo_events if undo else stop_events
-    events = make(plan, by, at, leave_out=leave_out)
+        plan.check_current(log)
+    events = stop_events(plan, by, at, leave_out=leave_out, undo=undo)
     new: int | None = None
     if isinstance(target, str | Path):
         path = _file_of(Path(target), plan, undo=undo)

@@ -32,7 +32,6 @@ from datetime import UTC
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +65,8 @@ Ints = npt.NDArray[np.int64]
 
 #: Units whose distances to all past ones are in memory at once; units of a prediction.
 _ROWS, _BATCH = 256, 8192
+#: Past units that are looked at; reasons and past units like it that are told of a unit.
+_PAST, _TOLD = 20_000, 3
 #: A change of fewer periods is no reason.
 _LEAST = 0.05
 
@@ -149,11 +150,9 @@ def past_units(
     lives: LifeRecord,
     period: int,
     vectors: Vectors | None = None,
-    *,
-    most: int = 20_000,
 ) -> PastUnits:
     """Lives whose end is known by `period`, as they were known 1, 2, 4, 8 ... periods before it,
-    each as of the latest of these; at most so many, the latest.
+    each as of the latest of these; at most 20,000, the latest.
 
     vectors: name -> float32 [R, D], of all lives of the log.
     """
@@ -161,12 +160,12 @@ def past_units(
     begin = int(log.first.min(initial=period))
     ended, known = log.last + log.gap < period, np.zeros(len(log), np.bool_)
     life, hidden, step, count = [np.zeros(0, np.int64)], [], 1, 0
-    while (at := period - step) >= begin and count < most:
+    while (at := period - step) >= begin and count < _PAST:
         step *= 2
         if not ((log.first <= at) & (log.last >= at) & ended & ~known).any():
             continue
         ran = lives.running(at)
-        rows = np.flatnonzero(ended[ran.life] & ~known[ran.life])[: most - count]
+        rows = np.flatnonzero(ended[ran.life] & ~known[ran.life])[: _PAST - count]
         chosen = ran.life[rows]
         known[chosen] = True
         count += len(rows)
@@ -284,22 +283,31 @@ def list_in_words(
 ) -> str:
     """Totals, how it was decided, what the rule without a model says, and the first `rows` units
     that are not kept."""
+    saving, loss, net = (
+        f"{each:,.0f}" if abs(each) >= 1000 else f"{each:.4g}"
+        for each in (totals["saving"], totals["loss"], totals["net"])
+    )
     lines = [
-        f"{facts.named}: {_whole(totals['units'])} units run: stop "
-        f"{_whole(totals['stop'])}, refresh {_whole(totals['refresh'])}, keep "
-        f"{_whole(totals['keep'])}",
+        f"{facts.named}: {totals['units']:,.0f} units run: stop "
+        f"{totals['stop']:,.0f}, refresh {totals['refresh']:,.0f}, keep "
+        f"{totals['keep']:,.0f}",
         *_how(facts),
-        f"to stop saves {_number(totals['saving'])} {facts.cost_name} of the {facts.horizon} "
-        f"{facts.unit}s to come and gives up {_number(totals['loss'])} {facts.value_name}: at the "
-        f"break-even {_number(totals['net'])} {facts.value_name} net",
-        *_causes(units),
-        _beside(totals),
+        f"to stop saves {saving} {facts.cost_name} of the {facts.horizon} "
+        f"{facts.unit}s to come and gives up {loss} {facts.value_name}: at the "
+        f"break-even {net} {facts.value_name} net",
     ]
+    stops, said = units.filter(pl.col("action") == "stop"), []
+    for column, what in (("cause", "{}"), ("ending", "likeliest to end of {!r}")):
+        counts = stops.drop_nulls(column)[column].value_counts().sort(column)
+        said += [f"{count:,} {what.format(name)}" for name, count in counts.iter_rows()]
+    if said:
+        lines.append(f"of those to stop: {', '.join(said)}")
+    lines.append(_beside(totals))
     shown = units.filter(pl.col("action") != "keep").head(rows)
     lines += [f"  {line}" for row in shown.iter_rows(named=True) for line in _unit(row, facts)]
     more = int(totals["stop"] + totals["refresh"]) - len(shown)
     if more > 0:
-        lines.append(f"  and {_whole(more)} more")
+        lines.append(f"  and {more:,} more")
     return "\n".join(lines) + "\n"
 
 
@@ -327,20 +335,11 @@ def _how(facts: ListFacts) -> list[str]:
     return lines
 
 
-def _causes(units: pl.DataFrame) -> list[str]:
-    stops = units.filter(pl.col("action") == "stop")
-    counts = stops.drop_nulls("cause")["cause"].value_counts().sort("cause")
-    said = [f"{_whole(count)} {cause}" for cause, count in counts.iter_rows()]
-    endings = stops.drop_nulls("ending")["ending"].value_counts().sort("ending")
-    said += [f"{_whole(count)} likeliest to end of {cause!r}" for cause, count in endings.rows()]
-    return [f"of those to stop: {', '.join(said)}"] if said else []
-
-
 def _beside(totals: Mapping[str, float]) -> str:
     """What the rule without a model says."""
     said = (
-        f"value per cost alone, without the model, would stop {_whole(totals['rule_stop'])}, of "
-        f"which {_whole(totals['both'])} are the same"
+        f"value per cost alone, without the model, would stop {totals['rule_stop']:,.0f}, of "
+        f"which {totals['both']:,.0f} are the same"
     )
     if not totals["stop"] and not totals["rule_stop"]:
         return said
@@ -380,14 +379,6 @@ def _left(low: float, middle: float, high: float, rest: float, unit: str) -> str
     return f"{middle:g} ({low:g} to {top}) {unit}s"
 
 
-def _whole(count: float) -> str:
-    return f"{int(count):,}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 _LIST, _UNITS, _FORMAT = "list.json", "units.parquet", 1
 _IDS = ("item_id", "creative_id", "name")
 
@@ -419,7 +410,7 @@ class RetirementList:
         """A hash of what it was made from, when, and of what it says to do."""
         said = self.units.select("unit_id", "item_id", "creative_id", "action").sort("unit_id")
         actions = hashlib.sha256(said.write_csv().encode()).hexdigest()
-        return content_hash({"facts": _plain(self.facts), "actions": actions})
+        return content_hash({"facts": to_jsonable(self.facts), "actions": actions})
 
     @property
     def stops(self) -> pl.DataFrame:
@@ -451,26 +442,20 @@ class RetirementList:
         kept."""
         return list_in_words(self.facts, self.units, self.totals, rows)
 
-    def check_current(self, log: LifeLog, model_id: str = "") -> None:
-        """Raises ConfigError where the record has changed since, or the model is another one."""
+    def check_current(self, log: LifeLog) -> None:
+        """Raises ConfigError where the record has changed since."""
         if record_hash(log) != self.facts.record_hash:
             raise ConfigError(
                 "the record has changed since the list was made",
                 where=f"list {self.id[:12]}, {self.facts.named}",
                 hint="make the list anew from the record as it is",
             )
-        if model_id and model_id != self.facts.model_id:
-            raise ConfigError(
-                "the list was made with another model",
-                where=f"list {self.id[:12]}, model {self.facts.model_id[:12]}",
-                hint="make the list anew with this model",
-            )
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write a folder, whole or not at all. Raises ResourceError as `atomic_folder`."""
         with atomic_folder(folder, overwrite=overwrite) as new:
             self.units.write_parquet(new / _UNITS)
-            said = {"format": _FORMAT, "id": self.id, "facts": _plain(self.facts)}
+            said = {"format": _FORMAT, "id": self.id, "facts": to_jsonable(self.facts)}
             atomic_write_text(new / _LIST, json.dumps({**said, "totals": self.totals}, indent=1))
 
     @classmethod
@@ -510,8 +495,6 @@ def retirement_list(
     values: ValueModel | None = None,
     model_id: str = "",
     explained: int = 1000,
-    strongest: int = 3,
-    like: int = 3,
     clock: Clock | None = None,
 ) -> RetirementList:
     """What to do with each unit that runs in `period`, at its close; by default the record's last.
@@ -519,17 +502,12 @@ def retirement_list(
     vectors: name -> float32 [R, D] of texts or images, of all lives of the log in its order, NaN
     where missing. values: what units will bring; None takes what they brought. model_id: of its
     artifact; "" takes a hash of its weights. explained: units to stop or refresh, those of the
-    largest net saving, that get their reasons: the `strongest` inputs and as many past units like
-    it as `like` says. 0 leaves any of the three out. clock: says when the list was made, which is
-    part of its id.
+    largest net saving, that get their reasons: the three strongest inputs and as many past units
+    like it. clock: says when the list was made, which is part of its id.
 
     Raises ConfigError and DataError as `LifeRecord.running` and `credibility`, SchemaError where
     the model counts in other units than the record.
     """
-    if min(explained, strongest, like) < 0:
-        raise ConfigError(
-            "counts of reasons are 0 or more", where=f"{explained}, {strongest}, {like}"
-        )
     config = config or RetireConfig()
     log = lives.log
     period = log.closed if period is None else period
@@ -561,7 +539,7 @@ def retirement_list(
     )
     units = _frame(log, ran, facts, expected, decided, flat < config.threshold)
     chosen = units.filter(pl.col("action") != "keep").head(explained)
-    reasons = _reasons(model, lives, ran, chosen, vectors, facts, (strongest, like))
+    reasons = _reasons(model, lives, ran, chosen["place"].to_numpy(), vectors, facts)
     return RetirementList(facts, units.join(reasons, on="place", how="left").drop("place"))
 
 
@@ -603,57 +581,49 @@ def _frame(
     ids = ids.with_columns(missing).select(pl.col("unit_id", *_IDS).cast(pl.String))
     low, left, high = decided.left.T
     age = ran.table.entry.astype(np.float64) + 1
+    said = left_in_words(decided.left, age, facts.last_edge, facts.unit)
+    texts = {
+        "action": decided.action.tolist(),
+        "rule_action": np.where(rule_stops, "stop", "keep").tolist(),
+        "cause": [text or None for text in decided.cause.tolist()],
+        "ending": [text or None for text in decided.ending.tolist()],
+    }
+    numbers = {"ends": decided.ends, "value_per_cost": rates.mean, "spread": rates.spread}
+    expected = {"saving": decided.saving, "loss": decided.loss, "net": decided.net}
     return ids.with_columns(
-        action=pl.Series(decided.action.tolist(), dtype=pl.String),
-        rule_action=pl.Series(np.where(rule_stops, "stop", "keep").tolist(), dtype=pl.String),
-        cause=_text_or_null(decided.cause),
-        ending=_text_or_null(decided.ending),
+        **{name: pl.Series(values, dtype=pl.String) for name, values in texts.items()},
         age=pl.Series(age),
         left_low=pl.Series(low),
         left=pl.Series(left),
         left_high=pl.Series(high),
-        left_said=pl.Series(
-            left_in_words(decided.left, age, facts.last_edge, facts.unit), dtype=pl.String
-        ),
-        ends=pl.Series(decided.ends),
-        value_per_cost=pl.Series(rates.mean),
-        spread=pl.Series(rates.spread),
+        left_said=pl.Series(said, dtype=pl.String),
+        **{name: pl.Series(values) for name, values in numbers.items()},
         break_even=pl.lit(facts.break_even),
         score=pl.Series(decided.score),
         cost=pl.Series(rates.recent),
-        saving=pl.Series(decided.saving),
-        loss=pl.Series(decided.loss),
-        net=pl.Series(decided.net),
+        **{name: pl.Series(values) for name, values in expected.items()},
         place=pl.int_range(pl.len(), dtype=pl.Int64),
     ).sort("net", "unit_id", descending=[True, False])
-
-
-def _text_or_null(texts: npt.NDArray[np.str_]) -> pl.Series:
-    return pl.Series([text or None for text in texts.tolist()], dtype=pl.String)
 
 
 def _reasons(
     model: FittedLifetime,
     lives: LifeRecord,
     ran: RunningUnits,
-    chosen: pl.DataFrame,
+    place: Ints,
     vectors: Vectors | None,
     facts: ListFacts,
-    counts: tuple[int, int],
 ) -> pl.DataFrame:
-    """place, why and like of the units of `chosen`."""
-    place, (strongest, like) = chosen["place"].to_numpy(), counts
+    """place, why and like of the units at these places of `ran`."""
     why: list[list[str]] = [[] for _ in place]
     alike: list[list[str]] = [[] for _ in place]
     if len(place):
         table, seen = ran.table.take(place), vectors_of(vectors, ran.life[place])
-        if strongest:
-            moved = influences(model, table, seen, horizon=facts.horizon)
-            why = moved.strongest(strongest, facts.unit)
-        if like:
-            past = past_units(model, lives, facts.period, vectors)
-            near, _ = past.nearest(hidden_of(model, table, seen), like)
-            alike = _lived(lives.log, near)
+        moved = influences(model, table, seen, horizon=facts.horizon)
+        why = moved.strongest(_TOLD, facts.unit)
+        past = past_units(model, lives, facts.period, vectors)
+        near, _ = past.nearest(hidden_of(model, table, seen), _TOLD)
+        alike = _lived(lives.log, near)
     texts = pl.List(pl.String)
     return pl.DataFrame(
         {"place": place, "why": why, "like": alike},
@@ -674,8 +644,3 @@ def _lived(log: LifeLog, near: npt.NDArray[np.int64]) -> list[list[str]]:
     ]
     wide = near.shape[1]
     return [said[row * wide : (row + 1) * wide] for row in range(len(near))]
-
-
-def _plain(facts: ListFacts) -> dict[str, Any]:
-    found: dict[str, Any] = to_jsonable(facts)
-    return found

@@ -6,8 +6,8 @@ A single HTML file without scripts or outside references; text is escaped by jin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,52 +26,38 @@ _ACTIONS = ("stop", "refresh", "keep")
 _ROWS = 50
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """share: of the units of an action that still run `after` so many periods from now."""
-
-    action: str
-    after: int
-    share: float
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    about: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    left: int
-
-
 def curves_by_action(
     model: FittedLifetime,
     lives: LifeRecord,
     found: RetirementList,
     vectors: Vectors | None = None,
-) -> tuple[CurvePoint, ...]:
+) -> list[dict[str, Any]]:
     """The mean of the predicted curves of the units of each action, from now to the horizon of the
-    list. vectors: as of `retirement_list`."""
+    list: rows of a chart, the share ("value") of an action ("series") that still runs "after" so
+    many periods. vectors: as of `retirement_list`."""
     ran = lives.running(found.facts.period)
     curves = model.predict(ran.table, vectors_of(vectors, ran.life))
     survival = outlook_of(curves, found.facts.horizon, ages=found.facts.horizon).survival
     ids = lives.log.ids["unit_id"][ran.life].cast(pl.String)
     by_unit = found.units.select(pl.col("unit_id").cast(pl.String), "action")
     action = pl.DataFrame({"unit_id": ids}).join(by_unit, on="unit_id", maintain_order="left")
-    points = []
+    points: list[dict[str, Any]] = []
     for name in _ACTIONS:
         rows = (action["action"] == name).to_numpy()
         if rows.any() and survival is not None:
             shares = np.append(1.0, survival[rows, : found.facts.horizon].mean(0))
-            points += [CurvePoint(name, at, share) for at, share in enumerate(shares.tolist())]
-    return tuple(points)
+            points += [
+                {"after": at, "series": name, "value": share}
+                for at, share in enumerate(shares.tolist())
+            ]
+    return points
 
 
 def write_list_page(
     path: str | Path,
     found: RetirementList,
     *,
-    curves: Sequence[CurvePoint] = (),
+    curves: Sequence[Mapping[str, Any]] = (),
     replay: Replay | None = None,
     facts: Mapping[str, str] | None = None,
     rows: int = _ROWS,
@@ -81,11 +67,21 @@ def write_list_page(
     about = found.facts
     # Lines that are indented are units.
     sentences = [line for line in found.text(rows=0).splitlines() if line[:1].strip()]
+    chart = ""
+    if curves:
+        lines = learning_curves(
+            list(curves),
+            x="after",
+            title="Predicted lives by action",
+            x_title=f"{about.unit.capitalize()}s from now",
+            y_title="Share that still runs",
+        )
+        chart = inline_svg(to_svg(lines), "curves")
     values = {
         "title": f"What to stop at the close of {about.named}",
         "sentences": sentences,
         "unit": about.unit,
-        "curves": _curve_svg(curves, about.unit) if curves else "",
+        "curves": chart,
         "parts_of_list": _tables(found, rows),
         "replay": None if replay is None else _replayed(replay),
         "facts": {
@@ -97,18 +93,6 @@ def write_list_page(
     }
     environment = page_environment(__package__ or "")
     atomic_write_text(path, environment.get_template("stops.html").render(values))
-
-
-def _curve_svg(curves: Sequence[CurvePoint], unit: str) -> str:
-    rows = [{"after": one.after, "series": one.action, "value": one.share} for one in curves]
-    chart = learning_curves(
-        rows,
-        x="after",
-        title="Predicted lives by action",
-        x_title=f"{unit.capitalize()}s from now",
-        y_title="Share that still runs",
-    )
-    return inline_svg(to_svg(chart), "curves")
 
 
 def _replayed(found: Replay) -> dict[str, object]:
@@ -134,7 +118,7 @@ def _replayed(found: Replay) -> dict[str, object]:
     }
 
 
-def _tables(found: RetirementList, rows: int) -> list[_Table]:
+def _tables(found: RetirementList, rows: int) -> list[dict[str, Any]]:
     tables = []
     for name, title, about in (
         ("stop", "To stop", "By what stopping saves, less what goes with it."),
@@ -147,7 +131,9 @@ def _tables(found: RetirementList, rows: int) -> list[_Table]:
                 *("ad", "cause", "age", "left", "value per cost"),
                 *("saving", "loss", "what moved it", "past ones like it"),
             )
-            tables.append(_Table(title, about, header, shown, max(units.height - rows, 0)))
+            left = max(units.height - rows, 0)
+            table = {"title": title, "about": about, "header": header, "rows": shown, "left": left}
+            tables.append(table)
     return tables
 
 

@@ -27,20 +27,20 @@ Letters: N units, K ages.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from adwright.core.config import settings
+from adwright.core.config import Count, NotNegative, Positive, settings
+from adwright.core.config.declared import Finite
 from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.lives import LifeLog
 from adwright.creative.lifetime.stop_values import Rates
 from adwright.creative.lifetime.survival_curves import LifeCurves
 from adwright.creative.lifetime.survival_network import LifeTerms
 
-Action = Literal["stop", "refresh", "keep"]
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
@@ -59,26 +59,12 @@ class RetireConfig:
     None takes the curve's last edge. half_life: of past periods, see `rates.credibility`.
     """
 
-    break_even: float | None = None
-    floor: float = 0.5
-    threshold: float = 0.0
-    ahead: int | None = None
-    horizon: int | None = None
-    half_life: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("break_even", 0.0), ("floor", 0.0), ("ahead", 1), ("horizon", 1)):
-            value = getattr(self, name)
-            if value is not None and not least <= value < np.inf:
-                raise ConfigError(f"{name} is a number from {least:g} on", where=f"{name} {value}")
-        if not np.isfinite(self.threshold):
-            raise ConfigError("the threshold is a number", where=f"threshold {self.threshold}")
-        if self.half_life is not None and not 0 < self.half_life < np.inf:
-            raise ConfigError(
-                "a half-life is above 0 and finite",
-                where=f"half_life {self.half_life}",
-                hint="a very long one weighs all periods alike",
-            )
+    break_even: NotNegative | None = None
+    floor: NotNegative = 0.5
+    threshold: Annotated[float, Finite] = 0.0
+    ahead: Count | None = None
+    horizon: Count | None = None
+    half_life: Positive | None = None
 
     def ahead_of(self, terms: LifeTerms) -> int:
         """`ahead`, or what follows from the edges."""
@@ -186,10 +172,11 @@ def break_even_of(config: RetireConfig, rates: Rates) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """Of N units. score: V. action: text, see `Action`. cause: "cut-out" up to the last edge of the
-    short head, "wear-out" later, "" where the model has one head. ending: the likeliest of several
-    causes of ending, "" where the model knows one. left: [N, 3], periods left by `SHARES`. ends:
-    chance to end within `ahead`. saving, in cost, loss and net, in value: expected."""
+    """Of N units. score: V. action: text, "stop", "refresh" or "keep". cause: "cut-out" up to the
+    last edge of the short head, "wear-out" later, "" where the model has one head. ending: the
+    likeliest of several causes of ending, "" where the model knows one. left: [N, 3], periods left
+    by `SHARES`. ends: chance to end within `ahead`. saving, in cost, loss and net, in value:
+    expected."""
 
     score: Floats
     action: Texts

@@ -125,10 +125,22 @@ def credibility(
     where nothing cost anything up to the period.
     """
     asked = np.asarray(life, np.int64)
-    _check(log, period, asked, half_life)
+    if half_life is not None and not half_life > 0:
+        raise ConfigError("a half-life is above 0 periods", where=f"half_life {half_life}")
+    if len(asked) and not 0 <= asked.min() <= asked.max() < len(log):
+        raise ConfigError(
+            "a life is none of the log", where=f"{asked.min()} to {asked.max()} of {len(log):,}"
+        )
+    if (late := asked[log.first[asked] > period]).size:
+        raise ConfigError(
+            f"a life has not begun by {log.unit} {period}",
+            where=f"life {late[0]}, first {log.unit} {log.first[late[0]]}",
+        )
     rows = _rows_until(log, period)
     if half_life is None:
-        half_life = _best_half_life(rows)
+        errors = [_next_error(rows, each) for each in HALF_LIVES]
+        # Of equal ones, the longest.
+        half_life = HALF_LIVES[len(errors) - 1 - int(np.argmin(errors[::-1]))]
     fitted = _fit(rows, half_life)
     # Cost by period of a life so far, also of periods in which it had none.
     steps = np.arange(1, period - int(log.first[asked].min(initial=period)) + 2)
@@ -231,7 +243,11 @@ def _fit(rows: _Rows, half_life: float) -> _Fitted:
     own = np.full(lives, np.nan)
     own[there] = _sums(rows.life, fade * rows.value, lives)[there] / weight[there]
     x, w_i, pool = own[there], weight[there], rows.pool[there]
-    s2, free = _noise(rows, fade, weight, own)
+    # s2 and its divisor: within lives.
+    off = rows.rate - own[rows.life]
+    free = float(fade.sum() - (fade * w / weight[rows.life]).sum())
+    free = free if free > 1e-9 * fade.sum() else 0.0  # rounding leaves a little
+    s2 = float((w * off * off).sum()) / free if free else 0.0
     t2, spread_out = _between_lives(x, w_i, pool, pools, s2)
     if not free:  # no life had two periods: what differs between them is taken for noise
         s2, t2 = spread_out, 0.0
@@ -241,16 +257,6 @@ def _fit(rows: _Rows, half_life: float) -> _Fitted:
     z = np.zeros(lives)
     z[there] = t2 / (t2 + s2 / w_i) if t2 > 0 else 0.0
     return _Fitted(centre, s2, t2, o2, weight, own, z, mean, var)
-
-
-def _noise(rows: _Rows, fade: Floats, weight: Floats, own: Floats) -> tuple[float, float]:
-    """(s2, its divisor): within lives."""
-    w = fade * rows.cost
-    off = rows.rate - own[rows.life]
-    squares = float((w * off * off).sum())
-    free = float(fade.sum() - (fade * w / weight[rows.life]).sum())
-    known = free > 1e-9 * fade.sum()  # rounding leaves a little
-    return (squares / free, free) if known else (0.0, 0.0)
 
 
 def _between_lives(x: Floats, w: Floats, pool: Ints, pools: int, s2: float) -> tuple[float, float]:
@@ -287,12 +293,6 @@ def _pool_means(
     return centre, y * own + (1 - y) * centre, o2 * (1 - y), o2
 
 
-def _best_half_life(rows: _Rows) -> float:
-    errors = [_next_error(rows, half_life) for half_life in HALF_LIVES]
-    # Of equal ones, the longest.
-    return HALF_LIVES[len(errors) - 1 - int(np.argmin(errors[::-1]))]
-
-
 def _next_error(rows: _Rows, half_life: float) -> float:
     """sum of cost (X_t - r_t)^2 over the rows of lives but their first, r_t from rows before t."""
     fitted = _fit(rows, half_life)
@@ -317,21 +317,6 @@ def _next_error(rows: _Rows, half_life: float) -> float:
             w, b = w * one, b * one
         weight[:lives], sums[:lives] = w + cost[row], b + value[row]
     return error
-
-
-def _check(log: LifeLog, period: int, life: Ints, half_life: float | None) -> None:
-    if half_life is not None and not half_life > 0:
-        raise ConfigError("a half-life is above 0 periods", where=f"half_life {half_life}")
-    if len(life) and not 0 <= life.min() <= life.max() < len(log):
-        raise ConfigError(
-            "a life is none of the log", where=f"{life.min()} to {life.max()} of {len(log):,}"
-        )
-    late = log.first[life] > period
-    if late.any():
-        raise ConfigError(
-            f"a life has not begun by {log.unit} {period}",
-            where=f"life {life[late][0]}, first {log.unit} {log.first[life][late][0]}",
-        )
 
 
 KIND = "lifetime-values"
@@ -376,13 +361,11 @@ class ValueModel:
         square of the spread goes with it, as in `credibility`."""
         x = _inputs(table, rates, self.names)
         with torch.inference_mode():
-            more = self.network(torch.from_numpy(self._standard(x))).squeeze(1).double().numpy()
+            scaled = torch.from_numpy(_scaled(x, self.centre, self.scale))
+            more = self.network(scaled).squeeze(1).double().numpy()
         mean = np.exp(x[:, -_OWN] + more) * rates.overall
         ratio = np.divide(mean, rates.mean, out=np.ones_like(mean), where=rates.mean > 0)
         return replace(rates, mean=mean, spread=rates.spread * np.sqrt(ratio))
-
-    def _standard(self, x: Floats) -> npt.NDArray[np.float32]:
-        return np.clip((x - self.centre) / self.scale, -_FAR, _FAR).astype(np.float32)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> str:
         """Write the artifact, whole or not at all; returns its id."""
@@ -438,8 +421,8 @@ def fit_values(lives: LifeRecord, before: int, config: ValueConfig | None = None
         weight.zero_()
         bias.fill_(start)
     model = ValueModel(network, tuple(names or ()), centre, scale, before, to_jsonable(config))
-    rows = np.clip((x - centre) / scale, -_FAR, _FAR).astype(np.float32)
-    data = [torch.from_numpy(each.astype(np.float32)) for each in (rows, log_r, c, y)]
+    parts = (_scaled(x, centre, scale), log_r, c, y)
+    data = [torch.from_numpy(each.astype(np.float32)) for each in parts]
     train(_Values(network, data, start, config))
     network.eval()
     return model
@@ -485,6 +468,10 @@ class _Values(Trainee[Tensor]):
 
 def _network(inputs: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+
+def _scaled(x: Floats, centre: Floats, scale: Floats) -> npt.NDArray[np.float32]:
+    return np.clip((x - centre) / scale, -_FAR, _FAR).astype(np.float32)
 
 
 def _inputs(table: SpellTable, rates: Rates, names: tuple[str, ...]) -> Floats:

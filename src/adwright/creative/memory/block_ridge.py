@@ -71,17 +71,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import settings
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.config import Count, Natural, settings
+from adwright.core.errors import DataError, ValueInvalidError
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import Encoder, HashedText, VectorStore
+from adwright.creative.response.inputs import encoded_once
 from adwright.creative.response.outcomes import story_folds
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import open_model
@@ -170,14 +170,13 @@ def fit_blocks(
     *,
     weights: Floats | None = None,
     seed: int = 0,
-    few: int = _FEW,
 ) -> BlockRidge:
     """Fit the members and their weights on N ads.
 
     blocks: name -> float32 [N, D], NaN in rows that lack it; a block that does not vary is left
     out. targets: float64 [N].
     groups: int64 [N], kept whole by the inner folds, which `seed` draws. weights: float64 [N] of
-    the rows, None for equal ones. few: with fewer rows the member of all blocks stands alone.
+    the rows, None for equal ones.
     Raises DataError with fewer groups than inner folds.
     """
     share = np.ones(len(targets)) if weights is None else np.asarray(weights, float)
@@ -187,7 +186,7 @@ def fit_blocks(
     folds = group_folds(groups, _INNER, seed=seed)
     if not parts:
         return BlockRidge({}, centre, {}, _means(targets, share, folds))
-    members = [*parts, "all"] if len(targets) >= few and len(parts) > 1 else ["all"]
+    members = [*parts, "all"] if len(targets) >= _FEW and len(parts) > 1 else ["all"]
     fits = {}
     for name in members:
         matrix = np.hstack(list(parts.values())) if name == "all" else parts[name]
@@ -207,7 +206,7 @@ def fit_blocks(
     )
 
 
-def non_negative(matrix: Floats, targets: Floats, *, rounds: int = 500) -> Floats:
+def non_negative(matrix: Floats, targets: Floats) -> Floats:
     """argmin over w >= 0 of |matrix w - targets|^2, of matrix [N, M]: float64 [M].
 
     By cyclic coordinate descent, which reaches the minimum of this convex problem (Franc, Hlavac
@@ -215,7 +214,7 @@ def non_negative(matrix: Floats, targets: Floats, *, rounds: int = 500) -> Float
     """
     gram, right = matrix.T @ matrix, matrix.T @ targets
     found = np.zeros(matrix.shape[1])
-    for _ in range(rounds):
+    for _ in range(500):
         before = found.copy()
         for at in np.flatnonzero(np.diag(gram) > 0):
             step = (right[at] - gram[at] @ found) / gram[at, at]
@@ -416,32 +415,20 @@ _WORD = re.compile(r"[\w']+")
 #: A word of so few letters is seldom one that carries meaning.
 _SHORT = 3
 
-#: Names of `text_numbers`, in their order.
-TEXT_NUMBERS = (
-    *("characters", "log_characters", "words", "log_words", "mean_word", "longest_word"),
-    *("capitals", "capitalised_words", "commas", "stops", "exclamations", "questions", "digits"),
-    *("distinct_words", "quotes", "marks", "ends_as_sentence", "short_words", "apostrophe"),
-)
-#: Names of `surprisal_numbers`, in their order.
-SURPRISALS = (
-    *("mean", "sum", "least", "most", "spread", "first", "last", "mean_but_first", "second_half"),
-    *("log_tokens", "mean_rarity", "most_rarity", "spread_rarity"),
-)
-#: Names of `ad_facts`, in their order.
-FACTS = (
-    *("seconds", "log_seconds", "scenes", "log_scenes", "scenes_a_second", "pace", "motion"),
-    *("landscape", "low_complexity", "high_complexity", "faces", "faced_scenes", "warm", "cool"),
-    *("spoken_words", "spoken_words_a_second", "shown_words_a_scene", "emotions_a_scene"),
-    *("brand_in_title", "brand_shown"),
-)
+_TEXT_NUMBERS, SURPRISALS = 19, 13
 _LEVELS = {"low": 0.0, "": 1.0, "medium": 1.0, "high": 2.0}
 
 
 def text_numbers(text: str) -> Floats:
-    """float64 [19], those of TEXT_NUMBERS; of an empty text zeros."""
+    """float64 [19]; of an empty text zeros.
+
+    characters, log_characters, words, log_words, mean_word, longest_word, capitals,
+    capitalised_words, commas, stops, exclamations, questions, digits, distinct_words, quotes,
+    marks, ends_as_sentence, short_words, apostrophe.
+    """
     words = _WORD.findall(text)
     if not text.strip():
-        return np.zeros(len(TEXT_NUMBERS))
+        return np.zeros(_TEXT_NUMBERS)
     size, many = len(text), max(1, len(words))
     lengths = [len(word) for word in words] or [0]
     marks = sum(not one.isalnum() and not one.isspace() for one in text)
@@ -472,7 +459,8 @@ def text_numbers(text: str) -> Floats:
 
 
 def surprisal_numbers(log_probabilities: Floats, tokens: Sequence[int]) -> Floats:
-    """float64 [13], those of SURPRISALS, of a text of T tokens.
+    """float64 [13] of a text of T tokens: mean, sum, least, most, spread, first, last,
+    mean_but_first, second_half, log_tokens, mean_rarity, most_rarity, spread_rarity.
 
     log_probabilities: float64 [T], in nats. tokens: their ids; a tokenizer of merged bytes numbers
     its merges from the most frequent on, so log(1 + id) stands for how rare a token is, without a
@@ -499,7 +487,9 @@ def surprisal_numbers(log_probabilities: Floats, tokens: Sequence[int]) -> Float
 
 
 def ad_facts(record: AdRecord) -> Floats:
-    """float64 [20], those of FACTS."""
+    """float64 [20]: seconds, log_seconds, scenes, log_scenes, scenes_a_second, pace, motion,
+    landscape, low_complexity, high_complexity, faces, faced_scenes, warm, cool, spoken_words,
+    spoken_words_a_second, shown_words_a_scene, emotions_a_scene, brand_in_title, brand_shown."""
     scenes = record.scenes
     many, seconds = max(1, len(scenes)), record.seconds or 0.0
     counted = [scene.faces for scene in scenes if scene.faces is not None]
@@ -532,9 +522,6 @@ def ad_facts(record: AdRecord) -> Floats:
     )
 
 
-#: Block -> float32 [N, D].
-Blocks = Mapping[str, NDArray[np.float32]]
-
 #: Blocks that tell the brand alone.
 BRAND_BLOCKS = ("brand",)
 _BEFORE = 'The slogan of a company: "'
@@ -555,17 +542,9 @@ class BlockConfig:
 
     sentences: Literal["minilm", "hashed"] = "minilm"
     language: str = SMOLLM2
-    layer: int = 16
-    longest: int = 200
+    layer: Natural = 16
+    longest: Count = 200
     offline: bool = False
-
-    def __post_init__(self) -> None:
-        if self.longest < 1 or self.layer < 0:
-            raise ConfigError(
-                "a text has at least 1 character and a layer is 0 or more",
-                where=f"longest {self.longest}, layer {self.layer}",
-                hint="BlockConfig(longest=200, layer=16)",
-            )
 
 
 class AdBlocks:
@@ -586,18 +565,29 @@ class AdBlocks:
         reads."""
         if not ads:
             return {}
-        texts = [_text(ad) for ad in ads]
+        if self._sentences is None:
+            self._sentences = HashedText()
+            if self.config.sentences == "minilm":
+                from adwright.lm.sentence_encoder import SentenceEncoder
+
+                self._sentences = SentenceEncoder(offline=self.config.offline)
+        sentences = self._sentences
+        # What it says in writing; of one without title and words, what is on its pictures.
+        written = ("\n".join(part for part in (ad.title, ad.words) if part).strip() for ad in ads)
+        texts = [text or ad.text.strip() for text, ad in zip(written, ads, strict=True)]
         found: dict[str, NDArray[Any]] = {
-            "sentence": self._vectors(texts),
+            "sentence": self._by(sentences, texts),
             "surface": _rows([text_numbers(text) if text else None for text in texts]),
-            "brand": self._vectors([ad.brand.strip() for ad in ads]),
-            "scenes": self._vectors([_scenes(ad) for ad in ads]),
+            "brand": self._by(sentences, [ad.brand.strip() for ad in ads]),
+            "scenes": self._by(sentences, [_seen(ad) for ad in ads]),
             "facts": _rows([None if ad.kind == "text" else ad_facts(ad) for ad in ads]),
         }
         if self.config.language:
-            numbers = len(SURPRISALS)
-            read = self._read([text[: self.config.longest].strip() for text in texts])
-            found["surprisal"], found["state"] = read[:, :numbers], read[:, numbers:]
+            if self._language is None:
+                self._language = _TextReader(self.config)
+            short = [text[: self.config.longest].strip() for text in texts]
+            read = self._by(self._language, short)
+            found["surprisal"], found["state"] = read[:, :SURPRISALS], read[:, SURPRISALS:]
         there = {name: block for name, block in found.items() if np.isfinite(block).any()}
         return {name: block.astype(np.float32) for name, block in there.items()}
 
@@ -607,28 +597,11 @@ class AdBlocks:
             self._language.close()
             self._language = None
 
-    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if self._sentences is None:
-            self._sentences = _sentence_encoder(self.config)
-        return self._by(self._sentences, texts)
-
-    def _read(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if self._language is None:
-            self._language = _TextReader(self.config)
-        return self._by(self._language, texts)
-
     def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of N texts [N, D], each text encoded once; NaN for an empty one."""
-        if self._store is not None:
-            return self._store.vectors(list(texts), encoder)
-        names = list(dict.fromkeys(text for text in texts if text))
-        made = np.full((len(texts), encoder.width), np.nan, np.float32)
-        if names:
-            place = {name: at for at, name in enumerate(names)}
-            vectors = encoder.encode(names)
-            rows = [row for row, text in enumerate(texts) if text]
-            made[rows] = vectors[[place[texts[row]] for row in rows]]
-        return made
+        if self._store is None:
+            return encoded_once(encoder, texts)
+        return self._store.vectors(list(texts), encoder)
 
 
 class _TextReader:
@@ -645,7 +618,7 @@ class _TextReader:
         self._model = cast(Any, open_model(asked))
         self._layer = config.layer
         (first,) = self._model.read(["a"], before=_BEFORE, layer=config.layer)
-        self.width = len(SURPRISALS) + len(first.state)
+        self.width = SURPRISALS + len(first.state)
         short = config.language.rstrip("/").rsplit("/", 1)[-1]
         self.name = f"read-{short}-{config.layer}-{config.longest}"
 
@@ -660,24 +633,10 @@ class _TextReader:
         return np.stack(rows).astype(np.float32)
 
     def close(self) -> None:
-        with closing(self._model):
-            pass
+        self._model.close()
 
 
-def _sentence_encoder(config: BlockConfig) -> Encoder[str]:
-    if config.sentences == "hashed":
-        return HashedText()
-    from adwright.lm.sentence_encoder import SentenceEncoder
-
-    return SentenceEncoder(offline=config.offline)
-
-
-def _text(ad: AdRecord) -> str:
-    """What the ad says in writing; of one without title and words, what is on its pictures."""
-    return "\n".join(part for part in (ad.title, ad.words) if part).strip() or ad.text.strip()
-
-
-def _scenes(ad: AdRecord) -> str:
+def _seen(ad: AdRecord) -> str:
     """What is seen and said, the captions of all scenes first, up to so many characters that its
     vector costs no more than that of the text."""
     seen = [scene.caption for scene in ad.scenes]

@@ -88,7 +88,8 @@ from adwright.training.run_settings import require_free
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-_SENTENCE_ENCODER, _NEAR = "sentence", "near"
+_SENTENCE = "sentence"
+_SENTENCE, _NEAR = "sentence", "near"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ def fit_head(
     """
     vectors = blocks.get(BRAND_BLOCKS[0])
     brand = fit_brand(vectors, keys, targets, groups, weights=weights, seed=seed)
-    texts = blocks.get(_SENTENCE_ENCODER, np.zeros((0, 1), np.float32))
+    texts = blocks.get(_SENTENCE, np.zeros((0, 1), np.float32))
     content = _content(blocks, texts, own=True)
     left = targets - brand.unseen
     fitted = fit_blocks(content, left, groups, weights=weights, seed=seed)
@@ -155,8 +156,8 @@ def _content(
 ) -> dict[str, NDArray[np.float32]]:
     """The blocks without the brand's, and nearness."""
     found = {name: block for name, block in blocks.items() if name not in BRAND_BLOCKS}
-    if _SENTENCE_ENCODER in found:
-        found[_NEAR] = near_numbers(found[_SENTENCE_ENCODER], texts, own=own)
+    if _SENTENCE in found:
+        found["near"] = near_numbers(found[_SENTENCE], texts, own=own)
     return found
 
 
@@ -216,7 +217,6 @@ def measure_memory(
     blocks: Mapping[str, NDArray[np.float32]],
     *,
     rng: np.random.Generator,
-    folds: int = _FOLDS,
     seeds: Sequence[int] = _SEEDS,
     draws: int = 1000,
 ) -> MemoryReport:
@@ -227,16 +227,11 @@ def measure_memory(
     require_count("draws", draws)
     if not seeds:
         raise DataError("folds need a seed", hint="seeds=(0, 1, 2)")
-    out = [cross_fitted(table, blocks, folds=folds, seed=seed) for seed in seeds]
+    out = [cross_fitted(table, blocks, seed=seed) for seed in seeds]
     single = len(np.unique(table.groups)) == len(table)
-    seen = (
-        out
-        if single
-        else [
-            cross_fitted(table, blocks, split="brands_seen", folds=folds, seed=seed)
-            for seed in seeds
-        ]
-    )
+    seen = out
+    if not single:
+        seen = [cross_fitted(table, blocks, split="brands_seen", seed=seed) for seed in seeds]
     found, groups = table.targets, table.groups
 
     def interval(predicted: Sequence[Floats], left: Sequence[Floats]) -> MethodInterval:
@@ -262,7 +257,6 @@ def rho_interval(
     rng: np.random.Generator,
     *,
     draws: int = 1000,
-    confidence: float = 0.95,
 ) -> MethodInterval:
     """Mean over S seeds of Spearman's rho of `predicted` [S, N] with `found` [S, N] or [N].
 
@@ -283,9 +277,9 @@ def rho_interval(
         drawn[at] = np.mean(
             [_rho(one[rows], two[rows]) for one, two in zip(predicted, target, strict=True)]
         )
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn, [0.025, 0.975])
     people = Interval(float(values.mean()), float(low), float(high))
-    return with_seeds(people, values, confidence=confidence)
+    return with_seeds(people, values)
 
 
 def _rho(predicted: Floats, found: Floats) -> float:
@@ -317,7 +311,6 @@ def _rows(blocks: Mapping[str, NDArray[np.float32]], rows: Ints) -> dict[str, ND
 
 KIND = "memorability"
 _LEAST = 40
-_SENTENCE = "sentence"
 _FIELDS = ("mean", "spread", "coefficients")
 
 
@@ -356,7 +349,7 @@ class FittedMemory:
             none = np.empty(0, np.float32)
             return Judgements(none, none, none, np.empty(0, bool), self.interval.coverage)
         blocks = self.encoders.of(ads)
-        value = self._parts(blocks, ads).value
+        value = self.head.parts(blocks, [brand_key(ad.brand) for ad in ads]).value
         low, high = self.interval.bounds(value, self.scale(value))
         texts = blocks.get(_SENTENCE)
         width = self.novelty.kept.shape[1]
@@ -364,7 +357,11 @@ class FittedMemory:
             texts = np.full((len(ads), width), np.nan, np.float32)
         lacks = ~np.isfinite(texts).all(axis=1)
         unlike = self.novelty.unlike(np.nan_to_num(texts)) | lacks
-        middle, least, most = (self._scores(one).astype(np.float32) for one in (value, low, high))
+        answers = [
+            scores_of_d_prime(one) if self.measure == "d_prime" else np.clip(one, 0.0, 1.0)
+            for one in (value, low, high)
+        ]
+        middle, least, most = (one.astype(np.float32) for one in answers)
         return Judgements(middle, least, most, unlike, self.interval.coverage)
 
     def parts(self, ads: Sequence[AdRecord]) -> MemoryParts:
@@ -372,7 +369,7 @@ class FittedMemory:
         targets: recall, or d'."""
         if not ads:
             return MemoryParts(np.empty(0), np.empty(0))
-        return self._parts(self.encoders.of(ads), ads)
+        return self.head.parts(self.encoders.of(ads), [brand_key(ad.brand) for ad in ads])
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -394,7 +391,14 @@ class FittedMemory:
             config={
                 "form": "encoder",
                 "blocks": to_jsonable(self.encoders.config),
-                "ridges": {name: _told(own) for name, own in ridges.items()},
+                "ridges": {
+                    name: {
+                        "intercept": own.intercept,
+                        "weights": dict(own.weights),
+                        "sizes": {block: scaled.size for block, scaled in own.blocks.items()},
+                    }
+                    for name, own in ridges.items()
+                },
                 "effects": dict(self.head.brand.effects),
                 "scale": to_jsonable(self.scale),
                 "interval": to_jsonable(self.interval),
@@ -415,29 +419,18 @@ class FittedMemory:
         """The judge of an artifact, or of its folder; raises as `load_trained`."""
         return load_trained(source, _built, kind=KIND, name="judge of memorability")
 
-    def _parts(
-        self, blocks: Mapping[str, NDArray[np.float32]], ads: Sequence[AdRecord]
-    ) -> MemoryParts:
-        return self.head.parts(blocks, [brand_key(ad.brand) for ad in ads])
-
-    def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.measure == "d_prime":
-            return scores_of_d_prime(values)
-        return np.clip(values, 0.0, 1.0)
-
 
 def fit_memory(
     table: RecallTable,
     config: BlockConfig | None = None,
     *,
     store: VectorStore | None = None,
-    coverage: float = 0.9,
     seed: int = 0,
 ) -> FittedMemory:
     """The encoder form, fitted on all ads of a table; its interval comes from five folds of whole
     brands, in which every ad is judged by a head that had not seen its brand.
 
-    store: where vectors are kept between runs. coverage: of the interval. Raises DataError for
+    store: where vectors are kept between runs. Raises DataError for
     fewer than 40 ads or brands too few for the folds, and as the encoders do.
     """
     if len(table) < _LEAST:
@@ -457,7 +450,7 @@ def fit_memory(
         head=head,
         encoders=encoders,
         scale=scale,
-        interval=ConformalInterval.fit(unseen, table.targets, scale(unseen), coverage=coverage),
+        interval=ConformalInterval.fit(unseen, table.targets, scale(unseen)),
         novelty=Novelty.fit(texts, groups, seed=seed),
         measure=table.measure,
         ads=len(table),
@@ -465,14 +458,6 @@ def fit_memory(
         data_hash=content_hash([*map(asdict, table.records), table.targets.tolist()]),
         seed=seed,
     )
-
-
-def _told(ridge: BlockRidge) -> dict[str, Any]:
-    return {
-        "intercept": ridge.intercept,
-        "weights": dict(ridge.weights),
-        "sizes": {name: block.size for name, block in ridge.blocks.items()},
-    }
 
 
 def _ridge(name: str, artifact: Artifact) -> BlockRidge:
@@ -548,21 +533,19 @@ def train_recall(
     config: BlockConfig | None = None,
     *,
     store: VectorStore | None = None,
-    coverage: float = 0.9,
     seed: int = 0,
     overwrite: bool = False,
-    clock: Clock | None = None,
 ) -> RecallRun:
-    """Train, measure and save. store, coverage: as of `fit_memory`. overwrite: replace a model.
+    """Train, measure and save. store: as of `fit_memory`. overwrite: replace a model.
 
     Raises ResourceError where there is a model (without `overwrite`), and as `fit_memory`.
     """
     if not overwrite:
         require_free(out / _MODEL, "a model")
-    model = fit_memory(table, config, store=store, coverage=coverage, seed=seed)
+    model = fit_memory(table, config, store=store, seed=seed)
     blocks = AdBlocks(config or BlockConfig(), store).of(table.records)
     report = measure_memory(table, blocks, rng=np.random.default_rng(seed))
-    identity = model.save(out / _MODEL, overwrite=overwrite, clock=clock)
+    identity = model.save(out / _MODEL, overwrite=overwrite)
     told = {"model": identity, **to_jsonable(report)}
     if math.isnan(report.brand_share):
         told["brand_share"] = None

@@ -1,7 +1,7 @@
 """The language form, Henry's: a language model reads the verbalised ad and answers two digits.
 
     judge = LanguageMemory(open_lm("smollm2+engine=torch"))    # untuned, zero-shot
-    judge = LanguageMemory(model, examples=few_examples(table, 4))
+    judge = LanguageMemory(model, examples=[(ad, 0.7)])
     judge = tune_memory(table, LanguageConfig(out=Path("runs/henry")))
     judge.judge(ads)                                            # Judgements: recall, 0 to 1
 
@@ -49,13 +49,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import from_jsonable, settings, to_jsonable
+from adwright.core.config import Count, Ge, from_jsonable, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ValueInvalidError
 from adwright.creative.judging import ConformalInterval, Judgements, ResidualScale
 from adwright.creative.memory.block_ridge import group_folds
@@ -72,17 +72,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _PLACES = 10.0 * np.arange(10)[:, None] + np.arange(10)[None, :]  # [d1, d2]
-
-
-@runtime_checkable
-class BranchingModel(Protocol):
-    """A model that gives the log-probabilities of two tokens of a few each in one reading."""
-
-    def branches(
-        self, prompts: Sequence[Prompt], first: Sequence[int], second: Sequence[int], /
-    ) -> tuple[Floats, Floats]:
-        """log P(first | prompt) [B, F] and log P(second | prompt, first) [B, F, S]."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,12 +154,14 @@ class Digits:
         )
 
     def _logs(self, prompts: Sequence[Prompt]) -> tuple[Floats, Floats]:
-        if isinstance(self._model, BranchingModel):
-            return self._model.branches(prompts, self._tokens, self._tokens)
+        # log P(first | prompt) [N, 10], log P(second | prompt, first) [N, 10, 10] at one reading.
+        if branches := getattr(self._model, "branches", None):
+            found: tuple[Floats, Floats] = branches(prompts, self._tokens, self._tokens)
+            return found
         answers = [TokenPrompt((a, b)) for a in self._tokens for b in self._tokens]
         asked = [prompt for prompt in prompts for _ in answers]
-        found = self._model.score(asked, answers * len(prompts)).token_logprobs
-        pairs = np.stack([np.asarray(one) for one in found]).reshape(len(prompts), 10, 10, 2)
+        logs = self._model.score(asked, answers * len(prompts)).token_logprobs
+        pairs = np.stack([np.asarray(one) for one in logs]).reshape(len(prompts), 10, 10, 2)
         # The first digit's number is the same in each of its ten answers.
         return pairs[:, :, 0, 0], pairs[..., 1]
 
@@ -183,6 +174,7 @@ def _share(logs: Floats) -> Floats:
 
 
 MemoryTask = Literal["recall", "content"]
+Example: TypeAlias = tuple[AdRecord, float]
 
 _QUESTION = (
     "How well is this ad remembered after one to three days, from 00 (by nobody) to 99 (by all)? "
@@ -193,25 +185,22 @@ _WRITE = "Write an ad that is remembered."
 _BRIEF = ("kind", "brand", "seconds")
 
 
-class Example(NamedTuple):
-    """An ad with its recall, 0 to 1, shown to a model before it is asked."""
-
-    ad: AdRecord
-    score: float
-
-
 def recall_prompt(ad: AdRecord, *, words: int = 120, examples: Sequence[Example] = ()) -> str:
-    """The question, the examples with their answers, and the ad. words: of each ad, at most."""
-    shown = [f"{_ad(one.ad, words)}\nAnswer: {answer_of(one.score)}" for one in examples]
-    return "\n\n".join([_QUESTION, *shown, _ad(ad, words)])
+    """The question, the examples with their answers, and the ad. words: of each ad, at most.
+    examples: ads with their recall, 0 to 1."""
+    shown = [
+        f"{_cut(verbalised(one), words)}\nAnswer: {answer_of(score)}" for one, score in examples
+    ]
+    return "\n\n".join([_QUESTION, *shown, _cut(verbalised(ad), words)])
 
 
 def content_prompt(ad: AdRecord) -> str:
     """The brief: brand, length, and of an ad with scenes or words its title."""
-    given = [f"Brand: {ad.brand}." if ad.brand else "", _seconds(ad)]
+    given = [f"Brand: {ad.brand}."] if ad.brand else []
+    given += [] if ad.seconds is None else [f"Seconds: {ad.seconds:g}."]
     if ad.title and not _title_alone(ad):
         given.append(f"Title: {ad.title}")
-    return " ".join([_WRITE, *filter(None, given)])
+    return " ".join([_WRITE, *given])
 
 
 def content_answer(ad: AdRecord, *, words: int = 120) -> str:
@@ -220,19 +209,6 @@ def content_answer(ad: AdRecord, *, words: int = 120) -> str:
     if _title_alone(ad):
         return _cut(ad.title, words)
     return _cut(verbalised(ad, leave_out=(*_BRIEF, "title")), words)
-
-
-def few_examples(table: RecallTable, count: int) -> tuple[Example, ...]:
-    """Examples at even steps of the order by score, from badly to well remembered, so that they
-    span the scale. Raises DataError for more than there are."""
-    if count > len(table):
-        raise DataError(
-            f"{count} examples cannot be drawn from {len(table)} ads", hint="ask for fewer"
-        )
-    order = sorted(range(len(table)), key=lambda row: (table.scores[row], table.ids[row]))
-    places = [round((at + 0.5) * len(table) / count - 0.5) for at in range(count)]
-    chosen = [order[place] for place in places]
-    return tuple(Example(table.records[row], float(table.scores[row])) for row in chosen)
 
 
 def write_rows(
@@ -266,16 +242,8 @@ def write_rows(
     return len(rows)
 
 
-def _ad(ad: AdRecord, words: int) -> str:
-    return _cut(verbalised(ad), words)
-
-
 def _cut(text: str, words: int) -> str:
     return " ".join(text.split(" ")[:words])
-
-
-def _seconds(ad: AdRecord) -> str:
-    return "" if ad.seconds is None else f"Seconds: {ad.seconds:g}."
 
 
 def _title_alone(ad: AdRecord) -> bool:
@@ -307,9 +275,9 @@ class LanguageConfig:
     rate: float | None = 5e-4
     epochs: int = 2
     batch: int = 8
-    words: int = 120
+    words: Count = 120
     tokens: int = 384
-    held: int = 5
+    held: Annotated[int, Ge(2)] = 5
     coverage: float = 0.9
     device: str = "cpu"
     seed: int = 0
@@ -321,12 +289,6 @@ class LanguageConfig:
                 "a judge of recall is tuned on the task recall",
                 where=f"tasks {self.tasks}",
                 hint='tasks = ["recall", "content"]',
-            )
-        if self.held < 2 or self.words < 1:
-            raise ConfigError(
-                "at least one in two brands is held, and an ad has a word",
-                where=f"held {self.held}, words {self.words}",
-                hint="held = 5, words = 120",
             )
 
 

@@ -17,7 +17,6 @@ score between 0 and 1 that is Phi(d' / sqrt 2), the share right where one of two
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import NormalDist
 from typing import Literal
 
@@ -166,17 +165,15 @@ def read_recall(
     source: Tabular | AdTable,
     columns: AdColumns | None = None,
     scores: ScoreColumns | None = None,
-    *,
-    folder: Path | None = None,
 ) -> RecallTable:
-    """The ads of a table with how well they were remembered. source, columns, folder: as `read_ads`
-    takes them. An ad whose score is empty is left out, which `said` tells.
+    """The ads of a table with how well they were remembered. source, columns: as `read_ads` takes
+    them. An ad whose score is empty is left out, which `said` tells.
 
     Raises as `read_ads`; SchemaError where no column of scores is found, or one is not there;
     ValueInvalidError, naming the row, for a score that is no number or out of its range, and for
     counts that are no whole numbers or more than their total.
     """
-    ads = source if isinstance(source, AdTable) else read_ads(source, columns, folder=folder)
+    ads = source if isinstance(source, AdTable) else read_ads(source, columns)
     told = ScoreColumns() if scores is None else scores
     names = _names(ads, told)
     frame = _numbers(ads, tuple(filter(None, names.values())))

@@ -249,13 +249,13 @@ def read_counts(table: CountedTable, impressions: str, clicks: str) -> pl.DataFr
     )
     checks = []
     for ours, name in names.items():
-        value = pl.col(f"__{ours}")
+        cell = pl.col(f"__{ours}")
         for wrong, what, hint in (
-            (value.is_null(), "must not be empty", _EMPTY),
-            (value.is_infinite(), "must be finite", "correct the cell"),
-            (value != value.floor(), "must be a whole number", _PART),
-            (value < 0, "must not be negative", "correct the cell"),
-            (value > LARGEST_COUNT, "is more than anybody counts", "correct it"),
+            (cell.is_null(), "must not be empty", _EMPTY),
+            (cell.is_infinite(), "must be finite", "correct the cell"),
+            (cell != cell.floor(), "must be a whole number", _PART),
+            (cell < 0, "must not be negative", "correct the cell"),
+            (cell > LARGEST_COUNT, "is more than anybody counts", "correct it"),
         ):
             checks.append(Check(name, wrong, f"{name} {what}", hint))
     above, what = pl.col("__clicks") > pl.col("__impressions"), f"must not be above {impressions}"
