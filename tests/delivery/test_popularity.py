@@ -1,17 +1,28 @@
+"""?"""
+
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ValueInvalidError
-from adwright.delivery.decision import Deadline
+from adwright.data.schema import EVENT_SCHEMA, as_events, validate_events
+from adwright.delivery.decision import Candidates, Deadline, Decision, Policy, Recommender, Request
 from adwright.delivery.popularity import KIND, Popularity, load_popularity, save_popularity
+from adwright.delivery.stages.protocols import ExcludedCodes, Shortlist, best_of
 from tests.support.service.small_shop import request
 
 IDS = ("a", "b", "c", "d")
@@ -95,3 +106,247 @@ def test_what_is_no_popularity_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v1" / "items.json").write_text("[]")
     with pytest.raises(ArtifactCorruptError):
         load_popularity(tmp_path / "v1")
+
+
+NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
+REQUEST = Request("r1", "ann", NOON, k=3, context={"store": "north", "basket": 12.5})
+
+
+def candidates(**changes: Any) -> Candidates:
+    fields: dict[str, Any] = {
+        "item_ids": ("a", "b", "c"),
+        "score": np.array([0.9, 0.5, 0.5]),
+        "probability": True,
+        "stage": "fine",
+    }
+    return Candidates(**fields | changes)
+
+
+def decision(**changes: Any) -> Decision:
+    fields: dict[str, Any] = {
+        "request": REQUEST,
+        "policy_id": "greedy",
+        "item_ids": ("b", "a"),
+        "propensity": np.array([0.25, 1.0]),
+        "score": np.array([0.5, 0.9]),
+        "reasons": ("drawn", "best"),
+        "stage": "coarse",
+    }
+    return Decision(**fields | changes)
+
+
+class Fixed:
+    """Recommends and shows the same items to everybody."""
+
+    policy_id = "fixed"
+
+    def recommend(self, request: Request) -> Candidates:
+        return candidates()
+
+    def decide(
+        self, request: Request, candidates: Candidates, rng: np.random.Generator
+    ) -> Decision:
+        return decision(request=request, policy_id=self.policy_id)
+
+
+def test_a_decision_becomes_impressions_of_the_log() -> None:
+    rows = decision().impressions()
+    assert rows[0] == {
+        "event_id": "r1-1",
+        "time": NOON,
+        "request_id": "r1",
+        "user_id": "ann",
+        "kind": "impression",
+        "item_id": "b",
+        "creative_id": None,
+        "campaign_id": None,
+        "position": 1,
+        "propensity": 0.25,
+        "policy_id": "greedy",
+        "value": None,
+        "context": '{"stage": "coarse", "store": "north", "basket": 12.5}',
+    }
+    assert [list(row) for row in rows] == [EVENT_SCHEMA.names] * 2
+    assert [row["event_id"] for row in rows] == ["r1-1", "r1-2"]
+    assert [row["position"] for row in rows] == [1, 2]
+
+
+def test_places_count_from_one_and_hold_plain_numbers() -> None:
+    first, second = decision().places()
+    assert (first["item_id"], first["position"], first["propensity"]) == ("b", 1, 0.25)
+    assert second["position"] == 2
+    assert json.loads(json.dumps([first, second])) == decision().places()
+
+
+def test_impressions_are_valid_events() -> None:
+    frame = as_events(pl.DataFrame(decision().impressions(), infer_schema_length=None).lazy())
+    events = validate_events(frame.collect())
+    assert events.height == 2
+    assert events["propensity"].to_list() == [0.25, 1.0]
+
+
+def test_a_request_overrides_the_stage_in_its_own_context() -> None:
+    request = replace(REQUEST, context={"stage": "hers"})
+    row = decision(request=request).impressions()[0]
+    assert json.loads(row["context"]) == {"stage": "hers"}
+
+
+def test_one_object_can_recommend_and_decide() -> None:
+    fixed = Fixed()
+    recommender: Recommender = fixed
+    policy: Policy = fixed
+    shown = policy.decide(REQUEST, recommender.recommend(REQUEST), np.random.default_rng(0))
+    assert shown.item_ids == ("b", "a")
+    assert shown.policy_id == policy.policy_id == "fixed"
+
+
+def test_defaults_of_a_request() -> None:
+    request = Request("r", "u", NOON)
+    assert (request.k, request.context, request.exclude) == (10, {}, frozenset())
+    assert request.candidates is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"request_id": ""}, "request_id is empty"),
+        ({"user_id": ""}, "user_id is empty"),
+        ({"time": NOON.replace(tzinfo=None)}, "must be in UTC"),
+        ({"time": NOON.astimezone(timezone(timedelta(hours=9)))}, "must be in UTC"),
+        ({"k": 0}, "at least one place"),
+        ({"context": {"x": float("nan")}}, r"not finite \[column context.x"),
+        ({"candidates": ("a", "b", "a")}, r"stands twice \[row 2, column candidates, value 'a'\]"),
+    ],
+)
+def test_a_request_checks_itself(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueInvalidError, match=message):
+        replace(REQUEST, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"item_ids": ("a", "a", "b")}, "stands twice"),
+        ({"score": np.array([1.0, 0.5])}, r"expected shape \(3,\) and found \(2,\)"),
+        ({"score": np.array([0.9, np.nan, 0.1])}, r"not finite \[row 1"),
+        ({"score": np.array([0.9, 0.1, 0.2])}, r"best first \[row 2"),
+        ({"score": np.array([1.2, 0.5, 0.1])}, r"outside 0..1 \[row 0"),
+        ({"score": np.array([0.5, 0.1, -0.1])}, r"outside 0..1 \[row 2"),
+    ],
+)
+def test_candidates_check_themselves(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueInvalidError, match=message):
+        candidates(**changes)
+
+
+def test_scores_that_are_no_probabilities_may_lie_anywhere() -> None:
+    assert len(candidates(score=np.array([7.0, 0.0, -3.0]), probability=False)) == 3
+    assert len(candidates(item_ids=(), score=np.empty(0))) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"item_ids": ("a", "a")}, "stands twice"),
+        ({"request": replace(REQUEST, k=1)}, "2 items for 1 places"),
+        ({"propensity": np.array([0.5])}, r"column propensity"),
+        ({"score": np.array([0.5])}, r"column score"),
+        ({"score": np.array([0.5, np.inf])}, r"score is not finite \[row 1"),
+        ({"reasons": ("one",)}, "expected 2 reasons and found 1"),
+        ({"propensity": np.array([0.5, 0.0])}, r"above 0 and at most 1 \[row 1"),
+        ({"propensity": np.array([1.5, 0.5])}, r"above 0 and at most 1 \[row 0"),
+        ({"propensity": np.array([np.nan, 0.5])}, r"above 0 and at most 1 \[row 0"),
+    ],
+)
+def test_decisions_check_themselves(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueInvalidError, match=message):
+        decision(**changes)
+
+
+def test_time_runs_out(clock: FixedClock) -> None:
+    deadline = Deadline.after(0.25, clock)
+    assert deadline.remaining() == 0.25
+    assert not deadline.passed()
+    clock.advance(0.25)
+    assert deadline.remaining() == 0
+    assert deadline.passed()
+    clock.advance(1)
+    assert deadline.remaining() == -1
+
+
+def test_a_deadline_of_no_time_has_passed(clock: FixedClock) -> None:
+    assert Deadline.after(0, clock).passed()
+    assert Deadline.after(-1, clock).passed()
+    assert not Deadline(at=clock.monotonic() + 1e-9, clock=clock).passed()
+
+
+class Table:
+    """Codes of three items, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def codes(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        self.asked.append(sorted(ids))
+        return np.array(["?abc".find(one) if one in "abc" else 0 for one in ids], np.int64)
+
+
+def test_each_id_is_looked_up_once() -> None:
+    table = Table()
+    excluded = ExcludedCodes(table.codes)
+    assert excluded.of(frozenset("cax")).tolist() == [1, 3]
+    assert excluded.of(frozenset("abx")).tolist() == [1, 2]
+    assert excluded.of(frozenset("abc")).tolist() == [1, 2, 3]
+    assert excluded.of(frozenset()).tolist() == []
+    assert table.asked == [["a", "c", "x"], ["b"]]
+
+
+def test_the_same_set_gets_the_same_codes_which_nobody_may_change() -> None:
+    excluded, both = ExcludedCodes(Table().codes), frozenset("ab")
+    found = excluded.of(both)
+    assert excluded.of(both) is found
+    assert found.dtype == np.int64
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 5
+
+
+def test_it_does_not_remember_without_end() -> None:
+    table = Table()
+    excluded = ExcludedCodes(table.codes, most=3)
+    for ids in ("ab", "xy", "ab", "abcxyz"):
+        assert len(excluded.of(frozenset(ids))) == len(set("abc") & set(ids))
+    assert table.asked == [["a", "b"], ["x", "y"], ["a", "b"], ["a", "b", "c", "x", "y", "z"]]
+
+
+LISTS = [np.array([4, 2]), np.array([], np.int64), np.array([9])]
+
+
+def test_lists_lie_end_to_end() -> None:
+    short = Shortlist.of(LISTS)
+    assert len(short) == 3
+    assert short.codes.tolist() == [4, 2, 9]
+    assert short.owner.tolist() == [0, 0, 2]
+    assert short.bounds() == [(0, 2), (2, 2), (2, 3)]
+    assert [one.tolist() for one in short.lists()] == [[4, 2], [], [9]]
+    assert [one.tolist() for one in short.some([2, 0]).lists()] == [[9], [4, 2]]
+    assert Shortlist.of([]).lists() == []
+
+
+@given(st.data())
+def test_the_best_come_first_and_ties_by_code(data: st.DataObject) -> None:
+    code = st.lists(st.integers(1, 20), max_size=8, unique=True)
+    lists = data.draw(st.lists(code, max_size=4))
+    score = [
+        data.draw(st.lists(st.integers(0, 3), min_size=len(x), max_size=len(x))) for x in lists
+    ]
+    k = [data.draw(st.integers(0, 9)) for _ in lists]
+    flat = np.array([s for one in score for s in one], np.float64)
+    best, kept = best_of(
+        Shortlist.of([np.array(one, np.int64) for one in lists]), flat, np.array(k, np.int64)
+    )
+    wanted = [
+        sorted(zip((-s for s in one), codes, strict=True))[:places]
+        for one, codes, places in zip(score, lists, k, strict=True)
+    ]
+    assert [one.tolist() for one in best.lists()] == [[c for _, c in one] for one in wanted]
+    assert kept.tolist() == [-s for one in wanted for s, _ in one]

@@ -1,6 +1,9 @@
+"""?"""
+
 from __future__ import annotations
 
 import importlib
+import json
 import multiprocessing
 import os
 import random
@@ -9,22 +12,35 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
+from sqlalchemy import select, update
 
-from adwright.campaigns.store.catalogue import decision_row
+from adwright.campaigns.overview import overview
+from adwright.campaigns.store.catalogue import DECISION_TYPES, decision_of, decision_row
 from adwright.campaigns.store.events import frame_of
+from adwright.campaigns.store.keys import (
+    SCOPES,
+    callers_of,
+    insert_key,
+    key_id_of,
+    list_keys,
+    revoke,
+)
 from adwright.campaigns.store.store import Events, Store, StoredDecision, new_events
-from adwright.campaigns.store.tables import Recorded
+from adwright.campaigns.store.tables import KEYS, Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, MissingExtraError, SchemaError, ValueInvalidError
-from adwright.data.schema import EVENT_SCHEMA, empty_events, validate_events
+from adwright.data.schema import EVENT_SCHEMA, Catalogue, empty_events, validate_events
 from adwright.delivery.decision import Decision
 from tests.support.store import store_processes as workers
-from tests.support.store.events import START, decision, event, events
+from tests.support.store.events import START, decision, event, events, request
 from tests.support.store.store_processes import start
 
 
@@ -323,3 +339,349 @@ def test_groups_side_by_side_leave_each_once(store: Store, tenant: str) -> None:
     assert store.events(tenant).height == 2 * 20 + 9
     accepted = sum(one.accepted for one in told[0] + told[1] if isinstance(one, Recorded))
     assert accepted == 9
+
+
+def creative(name: str, **changes: Any) -> dict[str, Any]:
+    return {"creative_id": name, "item_id": "tea", "campaign_id": None, "text": "Tea!", **changes}
+
+
+def test_campaigns_and_creatives_are_a_catalogue(store: Store, tenant: str) -> None:
+    store.put_campaign(tenant, {"campaign_id": "b", "start": START})
+    store.put_campaign(tenant, {"campaign_id": "a", "start": START, "type": "A"})
+    store.put_creatives(tenant, [creative("2", campaign_id="a"), creative("1", text=None)])
+    items = pl.DataFrame({"item_id": ["tea"]})
+    found = Catalogue.checked(items, store.creatives(tenant), store.campaigns(tenant))
+    assert found.campaigns["campaign_id"].to_list() == ["a", "b"]
+    assert found.campaigns["start"].to_list() == [START, START]
+    assert found.creatives.rows() == [
+        ("1", "tea", None, None, None),
+        ("2", "tea", "a", "Tea!", None),
+    ]
+    assert store.creatives("nobody").equals(found.creatives[:0])
+    assert store.campaigns("nobody").equals(found.campaigns[:0])
+
+
+def test_a_campaign_takes_new_values(store: Store, tenant: str) -> None:
+    end = START + timedelta(days=3)
+    store.put_campaign(tenant, {"campaign_id": "a", "start": START, "type": "A"})
+    store.put_campaign(tenant, {"campaign_id": "a", "start": START, "end": end})
+    assert store.campaigns(tenant).rows() == [("a", START, end, None)]
+
+
+def test_campaigns_come_by_the_page(store: Store, tenant: str) -> None:
+    ids = ["a", "B", "a-1", "\u00e4", "z", "c10", "c9", "C9"]
+    for name in ids:
+        store.put_campaign(tenant, {"campaign_id": name, "start": START})
+    got, after = list[str](), None
+    while page := store.campaigns(tenant, after=after, limit=3)["campaign_id"].to_list():
+        assert len(page) <= 3
+        got += page
+        after = page[-1]
+    assert sorted(got) == sorted(ids)
+    assert store.campaigns(tenant, after=got[4])["campaign_id"].to_list() == got[5:]
+    assert store.campaigns(tenant, limit=100)["start"].to_list() == [START] * len(ids)
+
+
+def test_a_creative_never_changes(store: Store, tenant: str) -> None:
+    store.put_creative(tenant, creative("1"))
+    store.put_creative(tenant, creative("1"))
+    with pytest.raises(ValueInvalidError, match=r"another creative.*row 1, column creative_id"):
+        store.put_creatives(tenant, [creative("2"), creative("1", text="Coffee!")])
+    assert store.creatives(tenant)["creative_id"].to_list() == ["1"]
+    store.put_creatives(tenant, [])
+
+
+def test_a_creatives_campaign_is_one_of_the_tenant(store: Store, tenant: str) -> None:
+    other = f"{tenant[:90]} 2"
+    store.create_tenant(other)
+    store.put_campaign(other, {"campaign_id": "a", "start": START})
+    with pytest.raises(ValueInvalidError, match=r"no such campaign.*row 1, column campaign_id"):
+        store.put_creatives(tenant, [creative("1"), creative("2", campaign_id="a")])
+
+
+def test_many_creatives_at_once(store: Store, tenant: str) -> None:
+    store.put_creatives(tenant, [creative(f"c{n}") for n in range(2_500)])
+    assert store.creatives(tenant).height == 2_500
+
+
+@pytest.mark.parametrize(
+    ("campaign", "kind", "words"),
+    [
+        ({"campaign_id": "a"}, SchemaError, "missing: start"),
+        ({"campaign_id": "a", "start": None}, ValueInvalidError, "start must not be empty"),
+        ({"campaign_id": "x" * 501, "start": START}, ValueInvalidError, "at most 500"),
+        ({"campaign_id": "a\0", "start": START}, ValueInvalidError, "NUL"),
+        (
+            {"campaign_id": "a", "start": START, "end": START - timedelta(1)},
+            ValueInvalidError,
+            "end",
+        ),
+        ({"campaign_id": "a", "start": "May"}, SchemaError, "timestamp"),
+    ],
+)
+def test_broken_campaigns_are_refused(
+    store: Store, tenant: str, campaign: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        store.put_campaign(tenant, campaign)
+
+
+def test_broken_creatives_are_refused(store: Store, tenant: str) -> None:
+    for changes in ({"creative_id": "x" * 501}, {"text": "a\0"}, {"item_id": ""}):
+        with pytest.raises(ValueInvalidError):
+            store.put_creative(tenant, creative("1") | changes)
+    longest = creative("ß" * 500)
+    store.put_creative(tenant, longest)
+    assert store.creatives(tenant)["creative_id"].to_list() == ["ß" * 500]
+
+
+def test_decisions_there_and_back(store: Store, tenant: str) -> None:
+    assert store.record_decisions(tenant, [decision(1), decision(0)]) == Recorded(2, 0)
+    found = store.decisions(tenant)
+    assert dict(found.schema) == DECISION_TYPES
+    assert found["request_id"].to_list() == ["r0", "r1"]
+    later = decision(1).request.time
+    assert found["time"][1] == later
+    assert found["slate"][0].to_list() == decision(0).places()
+    assert json.loads(found["context"][0]) == {"store": "s1", "_model": "v1"}
+    assert store.decisions(tenant, since=later)["request_id"].to_list() == ["r1"]
+    assert store.decisions(tenant, until=later)["request_id"].to_list() == ["r0"]
+    assert store.decisions("nobody").equals(found[:0])
+
+
+def test_a_request_is_decided_once(store: Store, tenant: str) -> None:
+    store.record_decisions(tenant, [decision(0)])
+    again = [decision(0), decision(0, stage="coarse"), decision(1), decision(1), decision(2)]
+    assert store.record_decisions(tenant, again) == Recorded(2, 3, 1)
+    assert store.decisions(tenant)["stage"].to_list() == ["fine"] * 3
+    assert store.record_decisions(tenant, []) == Recorded(0, 0)
+    other = f"{tenant[:90]} 2"
+    store.create_tenant(other)
+    assert store.record_decisions(other, [decision(0)]) == Recorded(1, 0)
+
+
+def test_many_decisions_at_once(store: Store, tenant: str) -> None:
+    made = [decision(number) for number in range(1_500)]
+    assert store.record_decisions(tenant, made) == Recorded(1_500, 0)
+    assert store.record_decisions(tenant, made) == Recorded(0, 1_500)
+
+
+def test_a_row_keeps_its_form() -> None:
+    """Pinned: a decision sent again is compared with rows that earlier releases wrote."""
+    assert decision_row(decision(0)) == {
+        "request_id": "r0",
+        "user_id": "u1",
+        "policy_id": "greedy",
+        "stage": "fine",
+        "time": 1_714_521_600_000_000,
+        "slate": '[{"item_id": "tea", "position": 1, "propensity": 0.9, "reason": "best", '
+        '"score": 0.5}, {"item_id": "jam", "position": 2, "propensity": 1.0, "reason": "next", '
+        '"score": -2.0}]',
+        "context": '{"_model": "v1", "store": "s1"}',
+    }
+    assert decision_row(decision(0, model=""))["context"] == '{"store": "s1"}'
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        decision(0, context={"price": 0.1 + 0.2, "page": "käse"}),
+        decision(0, model="", context={}),
+        decision(
+            0, item_ids=(), propensity=np.empty(0), score=np.empty(0), reasons=(), stage="coarse"
+        ),
+    ],
+)
+def test_a_row_gives_back_its_decision(made: Any) -> None:
+    found = decision_of(decision_row(made))
+    assert decision_row(found) == decision_row(made)
+    assert found.request.time == made.request.time
+    assert (found.model, found.stage, found.item_ids) == (made.model, made.stage, made.item_ids)
+    assert np.array_equal(found.propensity, made.propensity)
+
+
+def test_a_row_without_context_is_read() -> None:
+    row = {**decision_row(decision(0)), "context": None}
+    assert (decision_of(row).request.context, decision_of(row).model) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    ("made", "column"),
+    [
+        (replace(decision(0), request=request(0, request_id="x" * 501)), "request_id"),
+        (decision(0, user_id="a\0"), "user_id"),
+        (decision(0, user_id="\ud800"), "user_id"),
+        (decision(0, policy_id="a\0"), "policy_id"),
+        (decision(0, stage="\udfff"), "stage"),
+        (decision(0, reasons=("\ud800", "b")), "slate"),
+        (decision(0, context={"a": "\ud800"}), "context"),
+    ],
+)
+def test_what_no_database_keeps_is_refused(made: Any, column: str) -> None:
+    with pytest.raises(ValueInvalidError) as caught:
+        decision_row(made)
+    assert caught.value.column == column
+
+
+def test_odd_texts_survive(store: Store, tenant: str) -> None:
+    odd = decision(0, context={"ä\0": "🛒\n"}, reasons=('"\\ \0', "next"), model="")
+    store.record_decisions(tenant, [odd])
+    found = store.decisions(tenant)
+    assert json.loads(found["context"][0]) == {"ä\0": "🛒\n"}
+    assert found["slate"][0][0]["reason"] == '"\\ \0'
+
+
+def tenants(store: Store, *keys: str) -> list[str | None]:
+    return [None if one is None else one.tenant for one in store.callers_of_keys(keys)]
+
+
+def test_a_key_opens_for_its_tenant_alone(store: Store, tenant: str) -> None:
+    key = store.create_key(tenant)
+    other = store.create_key(f"{tenant[:90]} 2")
+    assert tenants(store, key, other) == [tenant, f"{tenant[:90]} 2"]
+    assert key != store.create_key(tenant)
+
+
+def test_keys_are_long_and_kept_as_hashes(store: Store, tenant: str) -> None:
+    key = store.create_key(tenant)
+    start, key_id, secret = key.split("_", 2)
+    assert (start, len(key_id), len(secret)) == ("adw", 16, 43)
+    with store._database.read() as connection:
+        row = connection.execute(select(KEYS).where(KEYS.c.key_id == key_id)).one()
+    assert len(row.hash) == 32
+    assert secret not in repr(row)
+    assert secret.encode() not in row.hash
+
+
+def altered(key: str) -> list[str]:
+    _, key_id, secret = key.split("_", 2)
+    flipped = "A" if secret[0] != "A" else "B"
+    return [
+        "",
+        "adw",
+        "adw__",
+        f"adw__{secret}",
+        f"adw_{key_id}",
+        f"adw_{key_id}_",
+        f"adw_{key_id}_{flipped}{secret[1:]}",
+        f"adw_{key_id}_{secret}x",
+        f"adw_{key_id}_{secret[:-1]}",
+        f"adw_{key_id[::-1]}_{secret}",
+        f"aws_{key_id}_{secret}",
+        f" {key}",
+        f"{key}\0",
+        f"adw_{key_id}\0_{secret}",
+        f"adw_ä_{secret}",
+        "adw_\ud800_x",
+        f"adw_'; DROP TABLE api_keys; --_{secret}",
+    ]
+
+
+def test_anything_else_opens_nothing(store: Store, tenant: str) -> None:
+    key = store.create_key(tenant)
+    for wrong in altered(key):
+        assert store.caller_of_key(wrong) is None, ascii(wrong)
+    assert tenants(store, key) == [tenant]
+
+
+def test_many_keys_are_looked_up_at_once(store: Store, tenant: str) -> None:
+    other = f"{tenant[:90]} 2"
+    keys = [store.create_key(tenant), store.create_key(other)]
+    asked = [keys[1], *altered(keys[0]), keys[0], keys[1]]
+    nobody = [None] * len(altered(keys[0]))
+    assert tenants(store, *asked) == [other, *nobody, tenant, other]
+    assert tenants(store) == []
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_revoked_key_opens_nothing(store: Store, tenant: str, whole: bool) -> None:
+    key, kept = store.create_key(tenant), store.create_key(tenant)
+    shown = key if whole else key_id_of(key)
+    assert not store.revoke_key("another tenant", shown)
+    assert store.revoke_key(tenant, shown)
+    assert not store.revoke_key(tenant, shown)
+    assert tenants(store, key, kept) == [None, tenant]
+    said = [(one.what, one.subject) for one in store.actions(tenant)]
+    made = [("make key", key_id_of(one)) for one in (kept, key)]
+    assert said == [("revoke key", key_id_of(key)), *made]
+    assert [one.subject for one in store.actions(tenant, before=store.actions(tenant)[0].number)]
+
+
+def test_a_key_opens_what_its_scopes_name(store: Store, tenant: str) -> None:
+    kinds = [store.create_key(tenant), store.create_key(tenant, ["stops", "read", "stops"])]
+    found = [one.scopes for one in store.callers_of_keys(kinds) if one is not None]
+    assert found == [{"events", "decide"}, {"read", "stops"}]
+    for wrong, why in ((["stop"], "did you mean 'stops'"), ([], "opens nothing")):
+        with pytest.raises(ConfigError) as raised:
+            store.create_key(tenant, wrong)
+        assert why in f"{raised.value} {raised.value.hint}"
+    # One that was made before there were scopes keeps all.
+    with store._database.write() as connection:
+        connection.execute(update(KEYS).values(scopes=None))
+    old = store.caller_of_key(kinds[0])
+    assert old is not None
+    assert old.scopes == set(SCOPES)
+    assert [one.scopes for one in store.keys(tenant)] == [None, None]
+
+
+def test_a_tenant_may_want_two_keys(store: Store, tenant: str) -> None:
+    key = store.create_key(tenant)
+    for wanted in (True, False):
+        store.want_two_keys(tenant, wanted)
+        caller = store.caller_of_key(key)
+        assert caller is not None
+        assert caller.two_keys is wanted
+    assert [one.subject for one in store.actions(tenant, what="two keys")] == ["off", "on"]
+
+
+def test_what_may_be_shown(store: Store, tenant: str) -> None:
+    clock = FixedClock()
+    with store._database.write() as connection:
+        first = insert_key(connection, tenant, clock.now(), ["read"])
+        clock.advance(60)
+        second = insert_key(connection, tenant, clock.now(), ["admin", "read"])
+        clock.advance(60)
+        assert revoke(connection, tenant, key_id_of(first), clock.now())
+        (caller,) = callers_of(connection, [second])
+        assert caller is not None
+        assert caller.tenant == tenant
+        shown = list_keys(connection, tenant)
+    assert [one.key_id for one in shown] == [key_id_of(first), key_id_of(second)]
+    assert [one.scopes for one in shown] == [("read",), ("admin", "read")]
+    assert shown[0].revoked == clock.now()
+    assert shown[1].revoked is None
+    assert (shown[1].created - shown[0].created).total_seconds() == 60
+    assert store.keys(tenant) == shown
+    assert not any(key.split("_", 2)[2] in repr(shown) for key in (first, second))
+
+
+def test_a_tenant_is_counted_by_kind_and_day(store: Store, tenant: str, tmp_path: Path) -> None:
+    key = store.create_key(tenant)
+    store.revoke_key(tenant, store.create_key(tenant))
+    store.record_events(tenant, [*events(250), event(900, kind="click", time=START)])
+    store.record_decisions(tenant, [decision(n) for n in range(3)])
+    store.put_campaign(tenant, {"campaign_id": "spring", "start": START})
+    found = overview(store, tenant)
+    assert [one.revoked is None for one in found.keys] == [True, False]
+    assert key.split("_")[1] == found.keys[0].key_id
+    assert (found.events, found.kinds) == (251, {"impression": 250, "click": 1})
+    assert found.span == (START.date(), START.date() + timedelta(days=1))
+    days = found.by_day()
+    assert days.columns == ["day", "click", "impression"]
+    assert days.rows() == [
+        (START.date() + timedelta(days=1), 0, 10),
+        (START.date(), 1, 240),
+    ]
+    assert (found.totals.decisions, found.totals.campaigns, found.totals.creatives) == (3, 1, 0)
+    assert (found.totals.compacted, found.totals.files, found.totals.folders) == (0, 0, ())
+    store.compact(tenant, tmp_path / "log", before=START + timedelta(days=1))
+    after = overview(store, tenant)
+    assert after.events == 10
+    assert (after.totals.compacted, after.totals.files) == (241, 1)
+    assert after.totals.folders == (str((tmp_path / "log").resolve()),)
+
+
+def test_nothing_is_nothing(store: Store) -> None:
+    found = overview(store, "nobody knows")
+    assert (found.keys, found.events, found.kinds, found.span) == ((), 0, {}, None)
+    assert found.by_day().height == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from adwright.core.artifacts import read_fitted
 from adwright.core.clock import FixedClock
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
+from adwright.data.time import MICROSECONDS_PER_DAY
+from adwright.delivery.cascade.trial import ranks_in
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import (
     FunnelConfig,
@@ -27,15 +30,39 @@ from adwright.delivery.funnel.build import (
     serving_sources,
     visits_within,
 )
-from adwright.delivery.funnel.choice import FoundCandidates, TriedOrder
+from adwright.delivery.funnel.choice import FoundCandidates, TriedOrder, targets_of
 from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Funnel
-from adwright.delivery.funnel.measure import SIZES, FunnelReport
-from adwright.delivery.funnel.networks import Networks, Trained
-from adwright.training.retrieval.rules import fit_rules
+from adwright.delivery.funnel.measure import (
+    SIZES,
+    FunnelLine,
+    FunnelReport,
+    measure_cascade,
+    measure_funnel,
+    measured_line,
+    rule_ranks_of,
+)
+from adwright.delivery.funnel.networks import (
+    MODELS,
+    ModelName,
+    Networks,
+    Trained,
+    free_cores,
+    next_slice,
+    task_sequences,
+)
+from adwright.delivery.stages.histories import visit_requests
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.ranking import ndcg_per_user
+from adwright.models.retrieval.multi_interest import HCNConfig
+from adwright.models.retrieval.two_tower import TwoTowerConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.rules import fit_rules, rules_ranks
+from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.data.small_next_basket import small_task
-from tests.support.delivery.cascade_parts import histories, request, task
-from tests.support.delivery.funnel_parts import funnel_parts
+from tests.support.delivery.cascade_parts import deployment, histories, request, task
+from tests.support.delivery.funnel_parts import SERVING, funnel, funnel_parts, log, rules
 
 TASK = small_task(people=20)
 CONFIG = FunnelConfig(minutes=5, models=("two-tower",), draws=20, threads=1)
@@ -305,3 +332,268 @@ def test_what_serves_is_chosen_on_validation() -> None:
     again = select_serving(funnel_parts().opened(histories()), task(), draws=20)
     assert again.serving == selected.serving
     assert set(selected.serving.sources) <= set(SIZES)
+
+
+def test_each_model_is_trained_with_the_defaults_of_its_room(tmp_path: Path) -> None:
+    networks = Networks(TASK, True, tmp_path, seed=3)
+    runs = {name: networks.slice(Trained(name), 0.0) for name in MODELS}
+    for one in runs.values():
+        # No second was left: one step, and its validation.
+        assert (len(one.curve), one.ended) == (1, False)
+        assert 0 < one.epochs <= 1
+    sequence = networks.sequence()
+    assert isinstance(sequence.model.config, HSTUConfig)
+    assert sequence.model.config.repeats
+    assert (sequence.ids, sequence.seed) == (tuple(TASK.items.ids), 3)
+    towers, hcn = networks.retriever("two-tower"), networks.retriever("hcn")
+    assert isinstance(towers.model.config, TwoTowerConfig)
+    assert isinstance(hcn.model.config, HCNConfig)
+    fine, draws = networks.fine()
+    assert draws.own > 0
+    assert tuple(fine.items.ids) == tuple(TASK.items.ids)
+    # What was trained stands, and goes on where it stood.
+    again = Networks(TASK, True, tmp_path, seed=3)
+    assert (again.retriever("two-tower").vectors == towers.vectors).all()
+    on = again.slice(runs["two-tower"], 1000.0)
+    assert on.epochs > runs["two-tower"].epochs
+    assert on.ended
+    assert on.curve[0] == runs["two-tower"].curve[0]
+    assert on.best_epochs <= on.epochs
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (1e9, "trained anew for the 2 epochs found"),
+        (150.0, "trained on for an epoch"),
+        (1.0, "stays as measured, as an epoch takes"),
+    ],
+)
+def test_what_serves_is_fitted_to_all_events_as_far_as_time_goes(
+    tmp_path: Path, left: float, said: str
+) -> None:
+    networks = Networks(TASK, True, tmp_path)
+    for name in ("sequence", "two-tower"):
+        run = networks.slice(Trained(name), 0.0)
+        run = replace(run, stepping=100.0, epochs=1.0, best_epochs=2.0)
+        found: SequenceArtifact | RetrieverArtifact
+        if name == "sequence":
+            measured: SequenceArtifact | RetrieverArtifact = networks.sequence()
+            found, how = networks.sequence_of_all(networks.sequence(), run, left)
+        else:
+            measured = networks.retriever(name)
+            found, how = networks.retriever_of_all(networks.retriever(name), run, left)
+        assert said in how
+        kept = left == 1.0
+        assert (found.fitted == TASK.fitted(whole=True)) == (not kept)
+        assert (found.count.sum() == len(TASK.item)) == (not kept)
+        same = np.array_equal(found.vectors, measured.vectors)
+        assert same == kept
+
+
+def test_positions_are_no_times() -> None:
+    assert task_sequences(TASK).time is not None
+    moved = replace(TASK, time=TASK.time - TASK.time.min() + MICROSECONDS_PER_DAY)
+    assert task_sequences(moved).time is None
+    assert np.array_equal(task_sequences(moved).item, TASK.item)
+
+
+def run(
+    model: ModelName, *curve: float, each: float = 10.0, around: float = 0.0, ended: bool = False
+) -> Trained:
+    """A training with these validations, a slice of `each` seconds and an epoch before each."""
+    seconds, epochs = each * len(curve), float(len(curve))
+    points = tuple((each * (n + 1), value) for n, value in enumerate(curve))
+    return Trained(model, seconds, seconds, around, epochs, epochs, points, ended)
+
+
+@pytest.mark.parametrize(
+    ("runs", "left", "expected"),
+    [
+        # Everybody gets a slice first, in their order.
+        ([run("sequence"), run("two-tower", 0.9)], 100.0, ("sequence", 10.0)),
+        # Then who gained most per second, whoever is ahead.
+        ([run("sequence", 0.1, 0.3), run("two-tower", 0.5, 0.51, 0.52)], 100.0, ("sequence", 10.0)),
+        ([run("sequence", 0.1, 0.3), run("hcn", 0.1, 0.28, each=5.0)], 100.0, ("hcn", 10.0)),
+        # One validation that is worse does not end the race for anybody.
+        ([run("sequence", 0.1, 0.3, 0.29), run("hcn", 0.3, 0.35, 0.36)], 100.0, ("sequence", 10.0)),
+        ([run("sequence", 0.1, 0.3, ended=True), run("hcn", 0.2, 0.2)], 100.0, ("hcn", 10.0)),
+        # What it takes to begin and to validate is no training, and is part of the time.
+        ([run("sequence", 0.1, around=20.0)], 100.0, ("sequence", 60.0)),
+        ([run("sequence", 0.1, around=20.0)], 50.0, ("sequence", 30.0)),
+        ([run("sequence", 0.1, around=20.0)], 22.0, None),
+        ([run("sequence", 0.1)], 2.0, None),
+        ([run("sequence", 0.1, ended=True)], 100.0, None),
+        ([run("sequence")], 0.0, None),
+        ([], 100.0, None),
+    ],
+)
+def test_the_next_slice_goes_where_it_gains_most(
+    runs: list[Trained], left: float, expected: tuple[ModelName, float] | None
+) -> None:
+    assert next_slice(runs, left, 10.0) == expected
+
+
+def test_what_was_cut_is_said_with_its_curve() -> None:
+    said = run("hcn", 0.1, 0.25).text()
+    assert "hcn: 2 epochs in 20 s, validation 0.1000, 0.2500 after 10, 20 s" in said
+    assert "cut off, it goes on with more --minutes and --resume" in said
+    assert "more time would change nothing" in run("hcn", 0.1, ended=True).text()
+    assert "left out, as no time is left for it: give --minutes more" in run("hcn").text()
+
+
+def test_busy_cores_get_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for load, free in ((0.2, 8), (2.0, 6), (30.0, 1)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert free_cores() == free
+
+
+VISITS = task().visits("test")
+
+
+def measured(**changes: object) -> FunnelReport:
+    made = replace(funnel(), **changes)  # type: ignore[arg-type]
+    return measure_funnel(made, rules(), log(), task(), draws=20)
+
+
+def test_the_served_line_is_what_the_cascade_answers() -> None:
+    report = measured()
+    cascade = funnel().cascade(histories())
+    ids = {item: n for n, item in enumerate(cascade.histories.items.ids, start=1)}
+    answers = cascade.recommend_many(visit_requests(task(), VISITS))
+    lists = [np.array([ids[i] for i in answer.item_ids]) for answer in answers]
+    gain = ndcg_per_user(ranks_in(lists, targets_of(task(), VISITS, unseen=False)), 10)
+    assert report.served.ndcg is not None
+    assert report.served.ndcg.value == pytest.approx(gain.mean())
+    assert report.served.ms is not None
+    assert report.visits == len(VISITS)
+
+
+def test_a_part_that_is_above_what_serves_is_named_in_the_first_line() -> None:
+    worst = measured(serving=replace(SERVING, coarse=ScoreMixture(("item-item",), (-1.0,))))
+    parts = [line for line in worst.lines if line.kind == "part"]
+    best = max(parts, key=lambda line: line.ndcg.value if line.ndcg else 0.0)
+    assert best.ndcg is not None
+    assert f"Its part {best.name} alone has {best.ndcg.value:.4f} on these visits" in worst.first
+    for report in (measured(), worst):
+        assert report.served.ndcg is not None
+        above = any(one.ndcg and one.ndcg.value > report.served.ndcg.value for one in parts)
+        assert ("Its part" in report.first) == above
+
+
+def test_rules_sources_and_parts_have_their_lines() -> None:
+    report = measured()
+    kinds: dict[str, set[str]] = {}
+    for line in report.lines:
+        kinds.setdefault(line.kind, set()).add(line.name)
+    assert {"Item-item", "Popularity", "Personal frequency", "Last items again"} <= kinds["rule"]
+    assert {"item-item", "past", "linear", "two-tower", "sequence"} <= kinds["source"]
+    assert {"linear", "sequence", "two-tower", "hcn"} == kinds["part"]
+    whole = rules_ranks(rules(), log(), log().test, unseen=False)
+    for name, ranks in whole.items():
+        line = report.line(name)
+        assert line.ndcg is not None
+        assert line.ndcg.value == pytest.approx(ndcg_per_user(ranks, 10).mean())
+    best = max(whole, key=lambda name: ndcg_per_user(whole[name], 10).mean())
+    assert report.best_rule == best
+    shortlist = report.line("all sources that serve")
+    assert shortlist.recall.value >= report.line("past", "source").recall.value
+
+
+def test_the_first_line_says_what_serves() -> None:
+    assert measured().first.startswith("A mixture of item-item, frequency, two-tower serves.")
+    alone = replace(SERVING, coarse=ScoreMixture.of("item-item"))
+    assert measured(serving=alone).first.startswith("Item-item alone serves: on validation")
+    model = replace(SERVING, coarse=ScoreMixture.of("two-tower"))
+    assert measured(serving=model).first.startswith("The model two-tower alone serves.")
+    fine = replace(SERVING, fine=ScoreMixture.of("fine"))
+    report = measured(serving=fine)
+    assert "then the fine stage" in report.first
+    assert report.line("before the fine stage").kind == "order"
+
+
+def test_a_cascade_of_fixed_stages_is_measured_too() -> None:
+    cascade = deployment().cascade(histories())
+    report = measure_cascade(cascade, rules(), log(), task(), draws=20)
+    kinds = [line.kind for line in report.lines if line.kind != "rule"]
+    assert kinds == ["shortlist", "order", "served"]
+    assert report.line("all sources").recall.value == 1.0  # five hundred of twelve items
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_rules_are_asked_for_the_visits_alone(split: str) -> None:
+    visits = task().visits(split)[[1, 4]]  # type: ignore[arg-type]
+    some = rule_ranks_of(rules(), log(), task(), split, visits)  # type: ignore[arg-type]
+    asked = log().valid if split == "valid" else log().test
+    every = rules_ranks(rules(), log(), asked, unseen=False)
+    for name, ranks in some.items():
+        assert ranks.users == 2
+        whole = every[name]
+        wanted = [whole.ranks[whole.offsets[n] : whole.offsets[n + 1]] for n in (1, 4)]
+        assert ranks.ranks.tolist() == np.concatenate(wanted).tolist()
+
+
+def test_fewer_visits_of_another_split() -> None:
+    report = measure_funnel(
+        funnel(), rules(), log(), task(), split="valid", most=4, draws=20, notes=("so",)
+    )
+    assert (report.visits, report.split, report.notes) == (4, "valid", ("so",))
+
+
+USER = np.array([0, 0, 1, 2, 2, 2])
+GAIN = np.array([0.5, 0.1, 0.0, 1.0, 0.2, 0.4])
+RULE = np.array([0.4, 0.1, 0.1, 0.7, 0.2, 0.1])
+
+
+def report() -> FunnelReport:
+    rule = measured_line("Item-item", "rule", USER, items=50, recall=RULE, gain=RULE, rule=RULE)
+    found = measured_line("past", "source", USER, items=7.5, recall=RULE)
+    served = measured_line(
+        "served", "served", USER, items=50, recall=GAIN, gain=GAIN, rule=RULE, ms=3.25
+    )
+    return FunnelReport(
+        "It serves.", "test", "Item-item", (rule, found, served), 6, 3, "p", "h", 0, 500, ("a",)
+    )
+
+
+def test_values_are_means_over_visits_and_differences_are_paired() -> None:
+    served = report().served
+    assert served.ndcg is not None
+    assert served.ahead is not None
+    assert served.ndcg.value == pytest.approx(GAIN.mean())
+    assert served.recall.value == pytest.approx(GAIN.mean())
+    assert served.ahead.value == pytest.approx((GAIN - RULE).mean())
+    assert served.ahead.low <= served.ahead.value <= served.ahead.high
+    same = report().line("Item-item")
+    assert same.ahead == Interval(0.0, 0.0, 0.0)
+    assert report().line("past", "source").ndcg is None
+    with pytest.raises(KeyError):
+        report().line("past", "rule")
+
+
+def test_a_report_is_read_again() -> None:
+    found = report()
+    assert FunnelReport.from_json(found.to_json()) == found
+    for wrong in ("{", json.dumps({"format": 99}), json.dumps({"format": 1, "lines": 3})):
+        with pytest.raises(ArtifactError, match="not a report"):
+            FunnelReport.from_json(wrong)
+
+
+def test_the_table_names_the_best_rule() -> None:
+    found = report()
+    assert found.header()[-2] == "ahead of Item-item"
+    rows = found.rows()
+    assert [row[:3] for row in rows] == [
+        ("Item-item", "rule", "50"),
+        ("past", "source", "8"),
+        ("served", "served", "50"),
+    ]
+    assert rows[1][4:] == ("", "", "")
+    assert rows[2][-1] == "3.2"
+    assert len(found.rows(found.lines[:1])) == 1
+
+
+def test_a_line_of_no_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match="kind"):
+        FunnelLine("x", "other", 1.0, Interval(0, 0, 0))  # type: ignore[arg-type]

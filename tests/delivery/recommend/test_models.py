@@ -1,5 +1,8 @@
+"""?"""
+
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,17 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adwright.core.artifacts import save_artifact
 from adwright.core.atomic import atomic_write_text
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError, ValueInvalidError
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sequences.datasets import log_of_task
 from adwright.data.sources.log import Log, save_log
-from adwright.delivery.counted import ItemItemRecommender, item_table
+from adwright.delivery.counted import ItemItemRecommender, item_table, with_histories
 from adwright.delivery.funnel.columns import ScoreMixture
+from adwright.delivery.funnel.funnel import Serving
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.delivery.recommend import models as module
 from adwright.delivery.recommend import models as shown
 from adwright.delivery.recommend.models import (
+    RECOMMENDING,
     CascadeTop,
     ItemItemTop,
     PopularityTop,
@@ -35,10 +41,16 @@ from adwright.delivery.recommend.models import (
     stopped_in_log,
     top_of_rows,
 )
-from adwright.delivery.recommend.people import People, people_of_log
+from adwright.delivery.recommend.people import (
+    People,
+    moments_after,
+    people_of_histories,
+    people_of_log,
+)
 from adwright.delivery.recommend.run import recommend_all, recommend_file
 from adwright.delivery.served import Alone, ServedModel
 from adwright.delivery.stages.histories import microseconds
+from adwright.delivery.training_log import HistoryLog
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
@@ -52,9 +64,9 @@ from tests.support.delivery.cascade_parts import (
     task,
     two_tower,
 )
-from tests.support.delivery.funnel_parts import SERVING, funnel
+from tests.support.delivery.funnel_parts import SERVING, funnel, funnel_parts
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
-from tests.support.delivery.single_models import log, past
+from tests.support.delivery.single_models import log, past, run_folder
 
 IDS = task().items.ids
 USERS = ["u3", "nobody", "u1", "u7"]
@@ -287,3 +299,242 @@ def test_a_file_of_recommendations_holds_nothing_that_is_stopped(tmp_path: Path)
     assert ids[-1] not in pl.read_parquet(written.out)["item_id"]
     early = Wanted(log=source, at=NOW - timedelta(hours=1))
     assert open_model(tmp_path / "model", early).stopped == frozenset()
+
+
+def item_item() -> ItemItemArtifact:
+    found = funnel_parts().item_item
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return run_folder(tmp_path)
+
+
+SAVE: dict[str, Callable[[Path], object]] = {
+    "sequence": lambda path: sasrec().save(path),
+    "retriever": lambda path: two_tower().save(path),
+    "ranker": lambda path: ranker().save(path),
+    "cascade": lambda path: deployment().save(path, histories=False),
+    "funnel": lambda path: funnel().save(path, histories=False),
+    "item-item": lambda path: item_item().save(path),
+    "popularity": lambda path: save_popularity(path, IDS, np.arange(len(IDS), dtype=float)),
+}
+
+
+@pytest.mark.parametrize("kind", SAVE)
+def test_the_log_of_the_run_says_what_users_did(run: Path, kind: str) -> None:
+    SAVE[kind](run / "model")
+    opened = open_model(run, Wanted())
+    assert opened.kind == {"funnel": "cascade"}.get(kind, kind)
+    assert opened.kind in RECOMMENDING
+    assert opened.source == str(run.parent / "log")
+    assert opened.people.users.to_list() == sorted(task().users)
+    assert not opened.unseen
+    codes = opened.top.best(opened.people, 2).codes
+    assert codes.shape == (len(task().users), 2)
+    assert (codes > 0).all()
+
+
+HOLDS: dict[str, Callable[[Path], object]] = {
+    "cascade": lambda path: deployment().save(path),
+    "funnel": lambda path: funnel().save(path),
+    "item-item": lambda path: with_histories(item_item(), histories()).save(path),
+    "served": lambda path: ServedModel.of_log(sasrec(), past().events).save(path),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDS)
+def test_saved_histories_need_no_log(tmp_path: Path, kind: str) -> None:
+    HOLDS[kind](tmp_path / "v1")
+    opened = open_model(tmp_path / "v1", Wanted(users=("u1", "nobody")))
+    assert opened.source == "the histories of the model"
+    assert opened.people.lengths.tolist()[1] == 0 < opened.people.lengths[0]
+
+
+def test_what_is_wanted_counts(run: Path) -> None:
+    sasrec().save(run / "model")
+    assert open_model(run, Wanted(unseen=True)).unseen
+    early = LATER - timedelta(days=27)
+    opened = open_model(run, Wanted(at=early, users=("u2",)))
+    assert opened.people.users.to_list() == ["u2"]
+    assert opened.people.time.max() < microseconds(early)
+    assert (opened.people.at == microseconds(early)).all()
+    elsewhere = run_folder(run.parent / "elsewhere").parent / "log"
+    assert open_model(run, Wanted(log=str(elsewhere))).source == str(elsewhere)
+
+
+def test_what_nobody_takes_twice_is_left_out_by_default(tmp_path: Path) -> None:
+    once = past().events.unique(["user_id", "item_id"], keep="first", maintain_order=True)
+    once.with_columns().write_parquet(tmp_path / "events.parquet")
+    ServedModel.of_log(sasrec(), once).save(tmp_path / "v1")
+    assert open_model(tmp_path / "v1", Wanted()).unseen
+    assert not open_model(tmp_path / "v1", Wanted(unseen=False)).unseen
+
+
+@pytest.mark.parametrize("make", [sasrec, two_tower])
+def test_what_was_only_looked_at_stays_on_the_list(tmp_path: Path, make: Any) -> None:
+    """Saved, by its log, and with everything left out on demand: recommend is of one mind."""
+    once = past().events.unique(["user_id", "item_id"], keep="first", maintain_order=True)
+    last = pl.int_range(pl.len()).over("user_id") == pl.len().over("user_id") - 1
+    once = once.sort("user_id", "time").with_columns(
+        kind=pl.when(last).then(pl.lit("view")).otherwise(pl.lit("purchase"))
+    )
+    (tmp_path / "log").mkdir()
+    once.write_parquet(tmp_path / "log" / "events.parquet")
+    looked = set(once.filter(kind="view").select("user_id", "item_id").iter_rows())
+    bought = set(once.filter(kind="purchase").select("user_id", "item_id").iter_rows())
+    ServedModel.of_log(make(), once).save(tmp_path / "v1")
+    make().save(tmp_path / "alone")
+    for model, named in (("v1", None), ("v1", "log"), ("alone", "log")):
+        for unseen in (None, True):
+            asked = Wanted(log=named and str(tmp_path / named), unseen=unseen)
+            found = recommend_all(tmp_path / model, asked, k=12)
+            pairs = set(found.select("user_id", "item_id").iter_rows())
+            assert not pairs & bought
+            assert (looked <= pairs) is (unseen is None)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_model_that_says_whether_things_come_again_is_believed(run: Path, repeats: bool) -> None:
+    replace(item_item(), repeats=repeats).save(run / "model")
+    assert open_model(run, Wanted()).unseen is not repeats
+    assert open_model(run, Wanted(unseen=repeats)).unseen is repeats
+    shutil.rmtree(run / "model")
+    whole = funnel(Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item")))
+    replace(whole, parts=replace(whole.parts, repeats=repeats)).save(run / "deployment")
+    assert open_model(run, Wanted()).unseen is not repeats
+    named = open_model(run, Wanted(log=str(run.parent / "log")))
+    assert named.unseen is not repeats
+    assert named.source == str(run.parent / "log")
+
+
+def test_numbers_of_users_are_cut_as_the_training_cut_them(run: Path) -> None:
+    """The log says 41, where the training called it by its part."""
+    spec, towns = two_tower().spec, {"north": "below 30", "south": "from 30"}
+    features = tuple(
+        replace(f, vocabulary=tuple(towns[one] for one in f.vocabulary)) if f.name == "town" else f
+        for f in spec.features
+    )
+    replace(two_tower(), spec=replace(spec, features=features)).save(run / "model")
+    ages = pl.col("town").replace_strict({"north": "7", "south": "41"})
+    users = run.parent / "log" / "users.parquet"
+    pl.read_parquet(users).with_columns(ages).write_parquet(users)
+    opened = open_model(run, Wanted())
+    assert opened.people.profiles is not None
+    assert set(opened.people.profiles["town"]) == {"below 30", "from 30"}
+    expected = RetrieverTop(two_tower(), unseen=False).best(people_of_log(past(), task().items), 3)
+    assert opened.top.best(opened.people, 3).codes.tolist() == expected.codes.tolist()
+
+
+def test_popularity_needs_no_log_for_given_users(tmp_path: Path) -> None:
+    SAVE["popularity"](tmp_path / "v1")
+    opened = open_model(tmp_path / "v1", Wanted(users=("a", "b")))
+    assert opened.people.lengths.tolist() == [0, 0]
+    with pytest.raises(ConfigError, match="no log is known"):
+        open_model(tmp_path / "v1", Wanted())
+
+
+def test_what_cannot_recommend_is_refused(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "v1", kind="adapter", config={})
+    with pytest.raises(ArtifactError, match="recommends nothing") as error:
+        open_model(tmp_path / "v1", Wanted())
+    assert "cascade" in error.value.hint
+    sasrec().save(tmp_path / "alone" / "model")
+    with pytest.raises(ConfigError, match="no log is known") as unknown:
+        open_model(tmp_path / "alone" / "model", Wanted())
+    assert "--events" in unknown.value.hint
+
+
+def test_a_log_that_is_gone_is_said(run: Path) -> None:
+    sasrec().save(run / "model")
+    shutil.rmtree(run.parent / "log")
+    with pytest.raises(ConfigError, match="not there any more") as error:
+        open_model(run, Wanted())
+    assert "--events" in error.value.hint
+    with pytest.raises(FileUnreadableError, match="no such log"):
+        open_model(run, Wanted(log="nowhere"))
+
+
+ITEMS = task().items
+
+
+def histories_of(people: People) -> dict[str, list[tuple[int, int]]]:
+    bounds = people.offsets.tolist()
+    return {
+        user: list(zip(people.item[a:b].tolist(), people.time[a:b].tolist(), strict=True))
+        for user, a, b in zip(people.users, bounds[:-1], bounds[1:], strict=True)
+    }
+
+
+def test_a_log_and_saved_histories_say_the_same() -> None:
+    known = histories()
+    found = histories_of(people_of_log(past(), ITEMS))
+    kept = people_of_histories(known)
+    assert found == histories_of(kept)
+    assert len(kept) == len(task().users)
+    assert (kept.at == known.latest + 1).all()  # type: ignore[operator]
+
+
+def test_users_come_in_the_order_asked_for_and_strangers_have_no_past() -> None:
+    for people in (
+        people_of_log(past(), ITEMS, users=["u7", "nobody", "u2"]),
+        people_of_histories(histories(), users=["u7", "nobody", "u2"]),
+    ):
+        assert people.users.to_list() == ["u7", "nobody", "u2"]
+        every = histories_of(people_of_log(past(), ITEMS))
+        assert histories_of(people) == {"u7": every["u7"], "nobody": [], "u2": every["u2"]}
+        assert people.profiles is not None
+        assert people.profiles["town"].to_list() == ["south", None, "north"]
+    with pytest.raises(ValueInvalidError, match="twice"):
+        people_of_log(past(), ITEMS, users=["u1", "u1"])
+
+
+def test_nothing_from_the_moment_on_is_read() -> None:
+    time = int(np.median(task().time))
+    people = people_of_log(past(), ITEMS, at=time)
+    assert people.time.max() < time
+    assert (people.at == time).all()
+
+
+def test_some_and_the_latest_events() -> None:
+    people = people_of_log(past(), ITEMS)
+    every = list(histories_of(people).items())
+    assert list(histories_of(people.some(2, 5)).items()) == every[2:5]
+    place, offsets = people.latest(3)
+    assert people.item[place].tolist() == [code for _, events in every for code, _ in events[-3:]]
+    assert offsets.tolist() == list(range(0, 3 * len(every) + 1, 3))
+    assert people.owner.tolist() == [n for n, (_, events) in enumerate(every) for _ in events]
+
+
+def test_repeats_are_a_share_of_the_events() -> None:
+    people = people_of_log(past(), ITEMS)
+    pairs = [(user, code) for user, events in histories_of(people).items() for code, _ in events]
+    assert people.repeats == pytest.approx(1 - len(set(pairs)) / len(pairs))
+    assert people_of_histories(histories()).repeats == pytest.approx(histories().repeats)
+    assert people_of_log(HistoryLog(past().events.clear(), None), ITEMS).repeats == 0
+
+
+def test_moments_after_an_instant_are_split_off() -> None:
+    table = pl.DataFrame(
+        {
+            "user_id": ["ann", "ann", "ann", "ann", "bob", "cat", "cat", "dan", "dan"],
+            "item_id": ["i1", "i2", "i3", "i2", "i1", "i4", "strange", "i5", "i5"],
+            "time": [1, 2, 5, 5, 1, 1, 2, 3, 4],
+        }
+    )
+    people = people_of_log(HistoryLog(table, None), ITEMS)
+    codes = {name: code for code, name in enumerate(ITEMS.ids, start=1)}
+    every = moments_after(people, 1, lambda user: np.arange(len(user)))
+    assert every.people.users.to_list() == ["ann", "ann", "cat", "dan", "dan"]
+    assert every.user.tolist() == [0, 0, 2, 3, 3]
+    assert every.people.at.tolist() == [2, 5, 2, 3, 4]
+    assert every.targets.tolist() == [
+        *(codes["i2"], *sorted([codes["i2"], codes["i3"]]), 0, codes["i5"], codes["i5"])
+    ]
+    assert every.offsets.tolist() == [0, 1, 3, 4, 5, 6]
+    assert every.people.lengths.tolist() == [1, 2, 1, 0, 1]
+    last = moments_after(people, 1, lambda user: np.array([1, 4]))
+    assert last.people.users.to_list() == ["ann", "dan"]
+    assert last.people.item.tolist() == [codes["i1"], codes["i2"], codes["i5"]]

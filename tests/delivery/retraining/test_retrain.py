@@ -1,8 +1,12 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +23,26 @@ from adwright.delivery.counted import ItemItemRecommender, load_item_item, train
 from adwright.delivery.funnel.build import FunnelConfig, build_funnel
 from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.joined_log import join_logs
-from adwright.delivery.popularity import load_popularity, save_popularity
+from adwright.delivery.popularity import Popularity, load_popularity, save_popularity
+from adwright.delivery.recommend.models import PopularityTop
+from adwright.delivery.recommend.run import newest_visits, ranks_of
 from adwright.delivery.retraining import retrain as again
+from adwright.delivery.retraining.newer import evaluate_newer
 from adwright.delivery.retraining.retrain import (
     RETRAINABLE,
+    OldModel,
+    RetrainedModel,
+    fitted_until,
     item_item_until,
+    judged,
     popularity_until,
     retrain,
+    taken_of,
 )
 from adwright.delivery.served import ServedModel
+from adwright.metrics.ranking import Ranks, ndcg
+from adwright.metrics.reports.comparison import Comparison, RankingComparison, compare_rankings
+from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.ranking.config import RunConfig, TaskConfig
 from adwright.training.ranking.ranker import Ranker
@@ -292,3 +307,177 @@ def test_a_published_model_without_its_run_keeps_its_sizes(
     found = retrain(tmp_path / "shop" / "v1", joined, tmp_path / "b")
     assert SequenceArtifact.load(found.model).model.config.width == SIZES.width
     assert "the defaults are taken" in caplog.text
+
+
+def old_model(folder: Path, weight: np.ndarray, after: int) -> OldModel:
+    ids = ITEMS["item_id"].to_list()
+    save_popularity(folder / "old", ids, weight)
+    return OldModel(folder / "old", load_artifact(folder / "old"), after)
+
+
+def test_both_models_are_asked_the_same(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    taken, ids = taken_of(joined.log)
+    assert taken.events.height == joined.old + joined.served
+    visits = newest_visits(taken, ids, joined.until, unseen=False)
+    models = {
+        name: PopularityTop(Popularity(ids, weight), unseen=False)
+        for name, weight in {"new": np.arange(40.0), "old": np.arange(40.0)[::-1].copy()}.items()
+    }
+    old = old_model(tmp_path, np.arange(40.0)[::-1].copy(), joined.until)
+    found = judged("popularity", tmp_path / "model", [(models["new"], visits)], old, tmp_path, 3)
+    text = (tmp_path / "retrained.json").read_text()
+    assert RankingComparison.from_json(text) == found.comparison
+    for name, top in models.items():
+        report = compared(found).reports[name]
+        assert report.metrics["ndcg@10"].value == pytest.approx(ndcg(ranks_of(top, visits), 10))
+        assert (report.seed, report.users) == (3, visits.users)
+    assert found.measured == visits.about == compared(found).reports["new"].protocol.split
+
+
+def test_half_of_what_is_new_is_learned_from_and_half_is_asked(tmp_path: Path) -> None:
+    joined = world(tmp_path)
+    old = old_model(tmp_path, np.arange(40.0), joined.until)
+    time = joined.log.events.collect()["time"].dt.epoch("us")
+    cut = old.halfway(joined.log)
+    assert cut is not None
+    late = (time > cut).sum()
+    assert 0.45 * joined.served <= late <= 0.55 * joined.served
+    end = old_model(tmp_path / "later", np.arange(40.0), int(time.max()))  # type: ignore[arg-type]
+    assert end.halfway(joined.log) is None
+    assert end.cuts(joined.log) == ()
+    cuts = old.cuts(joined.log)
+    many = [((time > a) & (time <= b)).sum() for a, b in pairwise((joined.until, *cuts))]
+    assert max(many) < 1.2 * min(many)
+    assert sum(many) == joined.served
+    told = end.nothing_new("popularity", tmp_path)
+    assert told.verdict().startswith("no verdict: nobody did anything after 20")
+    assert not told.publishable
+    save_log(tmp_path / "joined", joined.log)
+    found = old.task(tmp_path / "joined", joined.log).task
+    assert found.visit_time[found.visits("test")].min() > joined.until
+
+
+def test_impressions_are_not_taken(tmp_path: Path) -> None:
+    log = world(tmp_path).log
+    kind = log.events.collect_schema()["kind"]
+    every = log.events.with_columns(kind=pl.lit("impression").cast(kind))
+    shown = replace(log, events=pl.concat([log.events, every]))
+    assert taken_of(shown)[0].events.height == log.events.collect().height
+
+
+def told(leads: list[float], *, old: float = 0.6, margin: float = 0.02) -> RetrainedModel:
+    """A model that is ahead by so much, user by user."""
+
+    def ranks(gains: np.ndarray) -> Ranks:
+        rank = np.where(gains > 0, 2 ** (1 / np.maximum(gains, 1e-9)) - 1, np.inf)
+        return Ranks(rank, np.arange(len(rank) + 1), np.zeros(len(rank), bool), "hash")
+
+    base = np.full(len(leads), old)  # of NDCG@10, for which no rank beyond 10 counts
+    comparison: Comparison = compare_rankings(
+        {"new": ranks(base + leads), "old": ranks(base)},
+        np.arange(len(leads)),
+        subject="new",
+        protocol=EvaluationProtocol(split="made up"),
+        data_hash="",
+        seed=0,
+        draws=200,
+    )
+    return RetrainedModel("sequence", Path("model"), comparison, "made up", margin)
+
+
+@pytest.mark.parametrize(
+    ("leads", "margin", "says", "publishable"),
+    [
+        ([0.3] * 60, 0.02, "the new model is better: ndcg@10 +", True),
+        ([0.0] * 60, 0.02, "the new model is no worse: ndcg@10 +0.0000", True),
+        ([-0.005] * 60, 0.02, "above -2.0% of the old one's value (-0.0120)", True),
+        ([-0.005] * 60, 0.0, "the new model is worse", False),
+        ([-0.02] * 60, 0.02, "the new model is worse", False),
+        ([0.25, -0.25] * 30, 0.02, "the new model is not shown to be no worse", False),
+        ([0.3] * 29, 0.02, "no verdict: 29 users", False),
+    ],
+)
+def test_what_is_not_shown_to_be_no_worse_is_not_published(
+    leads: list[float], margin: float, says: str, publishable: bool
+) -> None:
+    found = told(leads, margin=margin)
+    assert says in found.verdict()
+    assert found.publishable is publishable
+
+
+def test_how_many_more_people_would_tell_is_said() -> None:
+    rng = np.random.default_rng(0)
+    few = told(rng.uniform(-0.2, 0.22, 50).tolist())
+    assert few.decision == "not known"
+    found = re.search(r"some ([\d,]+) more users than the 50", few.verdict())
+    assert found is not None
+    more = int(found[1].replace(",", ""))
+    assert told(rng.uniform(-0.2, 0.22, 50 + 3 * more).tolist()).publishable
+
+
+def trained(folder: Path) -> Log:
+    """Item-item of the log in FOLDER/log; the log with what came after, and two new items in it."""
+    joined = world(folder)
+    data = open_sequences(SequenceDataConfig(kind="events", path=folder / "log"))
+    train_item_item(data, folder / "a", log=str(folder / "log"), draws=20)
+    events = joined.log.events.collect()
+    late = events["time"] > events["time"].sort()[int(0.97 * events.height)]
+    strange = pl.when(late & (pl.int_range(pl.len()) % 2 == 0)).then(pl.lit("brandnew"))
+    events = events.with_columns(strange.otherwise("item_id").alias("item_id"))
+    return Log(events.lazy(), Catalogue.checked(pl.concat([ITEMS, brandnew()], how="diagonal")))
+
+
+def brandnew() -> pl.DataFrame:
+    return pl.DataFrame({"item_id": ["brandnew"]})
+
+
+def test_what_came_after_is_asked_and_unknown_items_are_misses(tmp_path: Path) -> None:
+    newer = trained(tmp_path)
+    save_log(tmp_path / "newer", newer)
+    found = evaluate_newer(tmp_path / "a", tmp_path / "newer", draws=20)
+    assert list(found.comparison.reports) == ["this model", "Popularity", "Item-item"]
+    until = fitted_until(load_artifact(tmp_path / "a" / "model"))
+    assert (
+        until == pl.read_parquet(tmp_path / "log" / "events.parquet")["time"].dt.epoch("us").max()
+    )
+    (_, unknown) = found.notes
+    assert "of 1 items that the model does not know, and count as misses" in unknown
+    # The rule as it was trained then is the model itself.
+    model, rule = (
+        found.comparison.reports[name].metrics["ndcg@10"].value
+        for name in ("this model", "Item-item")
+    )
+    assert model == pytest.approx(rule, abs=0.02)
+    # A stop after all that is asked hides nothing from one side alone.
+    every = newer.events.collect()
+    hit = every["item_id"].mode()[0]
+    stop = (
+        every.sort("time")
+        .tail(1)
+        .with_columns(
+            event_id=pl.lit("stop"), kind=pl.lit("stop", every["kind"].dtype), item_id=pl.lit(hit)
+        )
+    )
+    save_log(tmp_path / "stopped", replace(newer, events=pl.concat([every, stop]).lazy()))
+    beside = evaluate_newer(tmp_path / "a", tmp_path / "stopped", draws=20).comparison.reports
+    assert beside["this model"].metrics["ndcg@10"].value == pytest.approx(model)
+    known = newer.events.filter(pl.col("item_id") != "brandnew")
+    save_log(tmp_path / "known", replace(newer, events=known))
+    assert len(evaluate_newer(tmp_path / "a", tmp_path / "known", draws=20).notes) == 1
+
+
+def test_what_a_model_has_seen_is_refused(tmp_path: Path) -> None:
+    newer = trained(tmp_path)
+    for log in ("log", "newer"):
+        if log == "newer":
+            # An earlier version did not say on what a model was fitted: nothing later than now.
+            save_log(tmp_path / "newer", newer)
+            save_popularity(tmp_path / "a" / "model", *weights(), overwrite=True)
+        with pytest.raises(ConfigError, match="the model may have seen it") as error:
+            evaluate_newer(tmp_path / "a", tmp_path / log)
+        assert "without --log" in error.value.hint
+
+
+def weights() -> tuple[list[str], np.ndarray]:
+    return ITEMS["item_id"].to_list(), np.arange(1.0, len(ITEMS) + 1)

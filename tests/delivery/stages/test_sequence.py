@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
+from adwright.data.features import Feature, FeatureSpec
+from adwright.data.popularity import personal
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import popular_share
 from adwright.delivery.index.index import build_index
 from adwright.delivery.stages.histories import Histories, RequestBatch, visit_requests
 from adwright.delivery.stages.protocols import Shortlist
+from adwright.delivery.stages.row_ranker import FineRanker
 from adwright.delivery.stages.sequence import (
     FalconRanker,
     SequenceQueries,
@@ -27,13 +32,25 @@ from adwright.delivery.stages.sequence import (
     sequence_batch,
 )
 from adwright.delivery.stages.sequence import items_of as sequence_items_of
+from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
 from adwright.models.sequential.sequence_model import SequenceModel
+from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.ranks import visit_batch, visit_queries, visit_scorer
-from tests.support.delivery.cascade_parts import DRAWS, LATER, histories, on_day, request, task
-from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
+from tests.support.delivery.cascade_parts import (
+    DRAWS,
+    EMBEDDING,
+    LATER,
+    histories,
+    on_day,
+    ranker,
+    request,
+    task,
+)
+from tests.support.delivery.sequence_parts import hstu as sequence_parts_hstu
+from tests.support.delivery.sequence_parts import hstu_ranker, sasrec
 
 
 @pytest.mark.parametrize("longest", [5, 40])
@@ -74,12 +91,12 @@ def test_times_actions_and_instants_are_as_asked() -> None:
 
 
 def test_a_model_has_the_catalogue_of_its_ids() -> None:
-    items = sequence_items_of(hstu())
+    items = sequence_items_of(sequence_parts_hstu())
     assert items.ids == task().items.ids
     assert len(items) == len(task().items)
-    require_catalogue(hstu(), Histories(items))
+    require_catalogue(sequence_parts_hstu(), Histories(items))
     with pytest.raises(ConfigError, match="different items"):
-        require_catalogue(hstu(), Histories(replace(items, ids=items.ids[1:])))
+        require_catalogue(sequence_parts_hstu(), Histories(replace(items, ids=items.ids[1:])))
 
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -106,7 +123,7 @@ def visits_with_a_past() -> np.ndarray:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_are_those_of_the_visits(name: str) -> None:
-    artifact, known = hstu(**MODELS[name]), histories()
+    artifact, known = sequence_parts_hstu(**MODELS[name]), histories()
     visits = visits_with_a_past()
     batch = known.batch(visit_requests(task(), visits))
     queries = SequenceQueries(artifact, known)
@@ -125,7 +142,7 @@ def test_scores_are_those_of_the_visits(name: str) -> None:
 
 
 def test_own_items_come_in_that_the_index_does_not_find() -> None:
-    artifact, known = hstu(repeats=True), histories()
+    artifact, known = sequence_parts_hstu(repeats=True), histories()
     repeats = model_of(artifact).repeats
     assert repeats is not None
     with torch.no_grad():
@@ -133,7 +150,7 @@ def test_own_items_come_in_that_the_index_does_not_find() -> None:
     batch = known.batch([request("u1")])
     queries = SequenceQueries(artifact, known)
     own = np.unique(batch.item)
-    plain = SequenceSource(SequenceQueries(hstu(), known)).find(batch, 3).codes
+    plain = SequenceSource(SequenceQueries(sequence_parts_hstu(), known)).find(batch, 3).codes
     few = build_index("exact", artifact.vectors.shape[1])
     others = np.setdiff1d(EVERY, own)
     few.add(others, artifact.vectors[others])
@@ -159,7 +176,7 @@ def counted(artifact: SequenceArtifact, monkeypatch: pytest.MonkeyPatch) -> list
 def test_queries_are_kept_until_an_event_or_the_buckets_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    artifact, known = hstu(), histories()
+    artifact, known = sequence_parts_hstu(), histories()
     asked = counted(artifact, monkeypatch)
     queries = SequenceQueries(artifact, known)
     first = queries(known.batch([request("u1"), request("u2")]))
@@ -183,7 +200,7 @@ def test_queries_are_kept_until_an_event_or_the_buckets_change(
 
 @pytest.mark.parametrize(
     "artifact",
-    [hstu(request_time="last_event"), hstu(time=False), sasrec()],
+    [sequence_parts_hstu(request_time="last_event"), sequence_parts_hstu(time=False), sasrec()],
     ids=["last event", "no time", "sasrec"],
 )
 def test_a_model_that_does_not_read_the_moment_is_asked_once(
@@ -198,7 +215,7 @@ def test_a_model_that_does_not_read_the_moment_is_asked_once(
 
 @pytest.mark.parametrize("popularity", [False, True])
 def test_somebody_unknown_gets_popular_items(popularity: bool) -> None:
-    artifact, known = hstu(popularity=popularity, repeats=True), histories()
+    artifact, known = sequence_parts_hstu(popularity=popularity, repeats=True), histories()
     bias = model_of(artifact).bias
     if bias is not None:
         with torch.no_grad():
@@ -216,7 +233,7 @@ def test_somebody_unknown_gets_popular_items(popularity: bool) -> None:
 
 def test_nobody_asks_for_nothing() -> None:
     known = histories()
-    queries = SequenceQueries(hstu(repeats=True), known)
+    queries = SequenceQueries(sequence_parts_hstu(repeats=True), known)
     batch = known.batch([request("u1"), request("nobody")])
     nothing = SequenceScorer(queries).score(batch, Shortlist.of([EVERY[:0], EVERY[:0]]))
     assert nothing.shape == (0,)
@@ -224,7 +241,7 @@ def test_nobody_asks_for_nothing() -> None:
 
 
 def test_similar_items_are_those_of_the_vectors() -> None:
-    artifact, known = hstu(popularity=True), histories()
+    artifact, known = sequence_parts_hstu(popularity=True), histories()
     codes, cosine = SequenceSource(SequenceQueries(artifact, known)).similar(3, 4)
     unit = artifact.vectors[:, :8]
     products = unit @ unit[3]
@@ -238,7 +255,7 @@ def test_what_cannot_search_is_refused() -> None:
         SequenceQueries(hstu_ranker(), histories())
     other = replace(task().items, ids=tuple(f"x{n}" for n in range(12)))
     with pytest.raises(ConfigError, match="different items"):
-        SequenceQueries(hstu(), Histories(other))
+        SequenceQueries(sequence_parts_hstu(), Histories(other))
 
 
 PEOPLE = ["u1", "nobody", "u6", "u1"]
@@ -392,7 +409,148 @@ def test_many_threads_may_ask() -> None:
 
 def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs a ranker"):
-        FalconRanker(hstu(), histories())
+        FalconRanker(sequence_parts_hstu(), histories())
     other = replace(task().items, ids=tuple(f"x{n}" for n in range(12)))
     with pytest.raises(ConfigError, match="different items"):
         FalconRanker(hstu_ranker(), Histories(other))
+
+
+def row_ranker_batch_of(known: Histories) -> RequestBatch:
+    days = [9, 9, 4, 3]
+    return known.batch([request(u, time=on_day(day)) for u, day in zip(PEOPLE, days, strict=True)])
+
+
+def row_ranker_items_of(sizes: list[int]) -> Shortlist:
+    rng = np.random.default_rng(0)
+    return Shortlist.of([rng.choice(np.arange(1, 13), size, replace=False) for size in sizes])
+
+
+def as_tables(batch: RequestBatch, items: Shortlist) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same rows and events as a person would write them down for `Ranker.score_rows`; each
+    request as a person of its own."""
+    source, owner = task(), items.owner
+    counts = personal(
+        batch.item,
+        batch.time,
+        batch.offsets,
+        owner=owner,
+        asked=items.codes,
+        end=batch.offsets[owner + 1],
+        at=batch.at[owner],
+    )
+    towns = dict(histories().profiles.select("user_id", "town").iter_rows())
+    user = pl.Series([f"request {n}" for n in owner])
+    ids = pl.Series(["", *source.items.ids])
+    rows = pl.DataFrame(
+        {
+            "user_id": user,
+            "item_id": ids.gather(items.codes),
+            "time": batch.at[owner],
+            "town": [towns.get(PEOPLE[n]) for n in owner],
+            "weekday": [str(batch.requests[n].time.isoweekday()) for n in owner],
+            "hour": [str(batch.requests[n].time.hour) for n in owner],
+            "popularity": histories().count[items.codes],
+            "recent": counts.recent,
+            "recency": pl.Series(counts.recency).fill_nan(None),
+        }
+    )
+    whose = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
+    events = pl.DataFrame(
+        {
+            "user_id": pl.Series([f"request {n}" for n in whose], dtype=pl.String),
+            "item_id": ids.gather(batch.item),
+            "time": batch.time,
+        }
+    )
+    return rows, events
+
+
+def hstu(**changes: object) -> Ranker:
+    """A ranker of HSTU for the features of the other one."""
+    like = ranker(**changes)
+    config = HSTUTargetConfig(
+        width=8,
+        max_length=30,
+        blocks=2,
+        heads=2,
+        qk_width=4,
+        v_width=4,
+        mlp_hidden=(8,),
+        embedding=EMBEDDING,
+        kernel="bucketed",
+    )
+    torch.manual_seed(3)
+    return replace(like, model=HSTUTarget(config, like.spec, like.items))
+
+
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
+@pytest.mark.parametrize("limit", [0, 5])
+def test_scores_are_those_of_the_ranker_on_a_table(limit: int, make: Callable[..., Ranker]) -> None:
+    batch, items = row_ranker_batch_of(histories()), row_ranker_items_of([5, 3, 12, 1])
+    trained = make(max_history=limit)
+    found = FineRanker(trained, histories()).score(batch, items)
+    np.testing.assert_allclose(found, trained.score_rows(*as_tables(batch, items)), rtol=1e-5)
+    assert np.ptp(found) > 0
+
+
+def test_the_draws_are_undone_item_by_item() -> None:
+    known = histories()
+    batch, items = row_ranker_batch_of(known), row_ranker_items_of([5, 3, 12, 1])
+    raw = FineRanker(ranker(), known).score(batch, items)
+    undone = FineRanker(ranker(), known, DRAWS).score(batch, items)
+    share = popular_share(task().count)
+    for row, (owner, code) in enumerate(zip(items.owner, items.codes, strict=True)):
+        past = set(batch.item[batch.offsets[owner] : batch.offsets[owner + 1]].tolist())
+        term = DRAWS.log_expected(
+            share[[code]],
+            items=12,
+            had=np.array([int(code) in past]),
+            distinct=np.array([len(past)]),
+        )[0]
+        logit = np.log(raw[row] / (1 - raw[row])) + term
+        assert undone[row] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-5)
+
+
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
+def test_people_do_not_touch_each_other(make: Callable[..., Ranker]) -> None:
+    known, items = histories(), row_ranker_items_of([5, 3, 12, 1])
+    stage = FineRanker(make(), known, DRAWS)
+    batch = row_ranker_batch_of(known)
+    together = stage.score(batch, items)
+    for n, (start, end) in enumerate(items.bounds()):
+        alone = stage.score(batch.some([n]), items.some([n]))
+        np.testing.assert_allclose(alone, together[start:end], rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
+def test_a_person_without_candidates_is_passed_over(make: Callable[..., Ranker]) -> None:
+    known = histories()
+    stage = FineRanker(make(), known)
+    assert len(stage.score(row_ranker_batch_of(known), row_ranker_items_of([0, 2, 0, 1]))) == 3
+    assert len(stage.score(row_ranker_batch_of(known), row_ranker_items_of([0, 0, 0, 0]))) == 0
+
+
+def test_numbers_of_the_request_reach_the_network() -> None:
+    trained = ranker()
+    price = Feature("hour", "bucketised", "context", edges=(1.0, 2.0))
+    spec = FeatureSpec(tuple(price if f.name == "hour" else f for f in trained.spec.features))
+    known = histories()
+    stage = FineRanker(replace(trained, spec=spec), known)
+    batch = known.batch([request("u1", context={"hour": 1.5}), request("u1")])
+    inputs = stage.inputs(batch, Shortlist.of([np.array([1]), np.array([1])]))
+    assert inputs.categorical["hour"].tolist() == [2, 0]
+
+
+def test_what_a_request_cannot_supply_is_refused() -> None:
+    trained = ranker()
+    lists = Feature("tags", "multi", "context", ("a",))
+    with pytest.raises(ConfigError, match="lists"):
+        FineRanker(replace(trained, spec=FeatureSpec((*trained.spec.features, lists))), histories())
+    fewer = replace(trained, catalogue=trained.catalogue.head(5))
+    with pytest.raises(ConfigError, match="different items"):
+        FineRanker(fewer, histories())
+    spec = trained.spec.features
+    plain = replace(trained, spec=FeatureSpec(tuple(f for f in spec if f.name != "popularity")))
+    plain = replace(plain, catalogue=plain.catalogue.drop("popularity"))
+    with pytest.raises(ConfigError, match="popularity"):
+        FineRanker(plain, histories(), DRAWS)
