@@ -22,6 +22,9 @@ show them in its own way. All of them survive pickling, since worker processes r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from adwright.core.addresses import shown_address
 
 _MAX_VALUE_CHARACTERS = 80
@@ -136,6 +139,19 @@ class MissingExtraError(AdwrightError):
         self.args = (feature, extra)
         self.feature = feature
         self.extra = extra
+
+
+@contextmanager
+def needing(feature: str, extra: str) -> Iterator[None]:
+    """Raise MissingExtraError where what the block imports is not installed.
+
+    with needing("videos of ads", "video"):
+        import av
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(feature, extra) from error
 
 
 class ProgramError(AdwrightError):

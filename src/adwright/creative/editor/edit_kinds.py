@@ -70,7 +70,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import check_literals, settings
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.faces.aligning import AlignedFace, FacePlace, cut_at, require_picture
 from adwright.creative.faces.pasting import PasteSettings, face_mask, pasted
 
@@ -457,10 +457,8 @@ class BackgroundBlur(PictureEdit):
         context.require_size_of(picture)
         if self.is_neutral() or context.subject is None:
             return picture.copy()
-        try:
+        with needing("edits of pictures", "creative"):
             import cv2
-        except ImportError as error:
-            raise MissingExtraError("edits of pictures", "creative") from error
         share = np.clip(context.subject.astype(np.float32), 0, 1)
         for place in context.places:
             share[face_mask(place, picture.shape, shrink=0)] = 1

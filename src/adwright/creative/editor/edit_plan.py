@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.core.errors import ConfigError, needing
 from adwright.core.hashing import content_hash
 from adwright.creative.editor.edit_kinds import (
     BackgroundBlur,
@@ -192,10 +192,8 @@ def _taken(shape: tuple[int, ...], context: EditContext) -> NDArray[np.bool_]:
 
 
 def _font(path: str, pixels: int) -> FreeTypeFont | Any:
-    try:
+    with needing("text over pictures", "creative"):
         from PIL import ImageFont
-    except ImportError as error:
-        raise MissingExtraError("text over pictures", "creative") from error
     if not path:
         return ImageFont.load_default(pixels)
     try:

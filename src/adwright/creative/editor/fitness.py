@@ -75,7 +75,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import Count, Gt, Le, require_count, settings
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
 
@@ -353,10 +353,8 @@ def squeezed(picture: Pixels, shape: tuple[int, int]) -> Pixels:
     """The picture uint8 [H, W, 3] at the size (height, width), its sides stretched as needed."""
     if picture.shape[:2] == tuple(shape):
         return picture
-    try:
+    with needing("edits of pictures", "creative"):
         import cv2
-    except ImportError as error:
-        raise MissingExtraError("edits of pictures", "creative") from error
     smaller = picture.shape[0] * picture.shape[1] > shape[0] * shape[1]
     way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, (shape[1], shape[0]), interpolation=way), np.uint8)
@@ -693,10 +691,8 @@ class FineNoise:
 
     def shares(self, pictures: Pixels) -> Floats:
         """float64 [N]: the share of fine detail of each picture, uint8 [N, H, W, 3]."""
-        try:
+        with needing("edits of pictures", "creative"):
             import cv2
-        except ImportError as error:
-            raise MissingExtraError("edits of pictures", "creative") from error
         found = [np.zeros(0)]
         for some in range(0, len(pictures), _CHANNELS):
             part = pictures[some : some + _CHANNELS].astype(np.float64) @ _WEIGHTS

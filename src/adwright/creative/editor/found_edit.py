@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan
 from adwright.creative.editor.fitness import (
     Floats,
@@ -198,10 +198,8 @@ def judged_change(judge: PictureJudge, pair: Pixels, *, coverage: float = 0.9) -
     before, after = checked_answers(judge, pair)
     if not isinstance(judge, HasMembers):
         return JudgedChange(judge.name, float(before), float(after), coverage=coverage)
-    try:
+    with needing("intervals of predicted changes", "creative"):
         from scipy.stats import t
-    except ImportError as error:
-        raise MissingExtraError("intervals of predicted changes", "creative") from error
     said = np.asarray(judge.members(pair), np.float64)
     changes, many = said[:, 1] - said[:, 0], len(said)
     reach = t.ppf((1 + coverage) / 2, many - 1) * changes.std(ddof=1) * np.sqrt(1 + 1 / many)
@@ -350,10 +348,8 @@ def _cells(one: JudgedChange, role: str) -> tuple[str, ...]:
 
 
 def _sheet_row(edit: FoundEdit, name: str) -> Pixels:
-    try:
+    with needing("sheets of pictures", "creative"):
         from PIL import Image, ImageDraw, ImageFont
-    except ImportError as error:
-        raise MissingExtraError("sheets of pictures", "creative") from error
     second = "none was asked" if edit.second is None else edit.second.said()
     lines = [edit.first.said(), f"second opinion: {second}", edit.advice]
     lines = [name, *lines] if name else lines
@@ -373,10 +369,8 @@ def _sheet_row(edit: FoundEdit, name: str) -> Pixels:
 
 
 def _image(picture: Pixels) -> Image:
-    try:
+    with needing("sheets of pictures", "creative"):
         from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("sheets of pictures", "creative") from error
     return Image.fromarray(picture)
 
 

@@ -86,9 +86,9 @@ from adwright.core.errors import (
     AdwrightError,
     ConfigError,
     DataError,
-    MissingExtraError,
     ResourceError,
     ResumeError,
+    needing,
 )
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.creative.editor.edit_kinds import (
@@ -479,10 +479,8 @@ def _any_below(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bo
 
 
 def _mean_below(share: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    try:
+    with needing("edits of pictures", "creative"):
         import cv2
-    except ImportError as error:
-        raise MissingExtraError("edits of pictures", "creative") from error
     made = cv2.resize(share, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
     return np.asarray(made, np.float32)
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
+from adwright.core.errors import ArtifactError, ConfigError, needing
 from adwright.core.hashing import sha256_bytes, sha256_file
 from adwright.creative.editor.fitness import (
     EditedBatch,
@@ -186,10 +186,8 @@ def _key_of(picture: Pixels) -> str:
 
 
 def _image(picture: Pixels) -> Image:
-    try:
+    with needing("images of ads", "creative"):
         from PIL.Image import fromarray
-    except ImportError as error:
-        raise MissingExtraError("images of ads", "creative") from error
     return fromarray(picture)
 
 

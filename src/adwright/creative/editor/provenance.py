@@ -63,7 +63,7 @@ from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
 from adwright.core.config import settings, to_jsonable
-from adwright.core.errors import ConfigError, DataError, FileUnreadableError, MissingExtraError
+from adwright.core.errors import ConfigError, DataError, FileUnreadableError, needing
 from adwright.core.regular import read_regular
 from adwright.core.version import __version__
 from adwright.creative.editor.edit_kinds import EditContext
@@ -185,15 +185,13 @@ def read_signing_key(
 def made_test_key(clock: Clock) -> SigningKey:
     """A key with a certificate of 30 days, of an authority made for it alone; its names say that it
     is a test. Signatures of it are valid, and trusted by nobody. Raises MissingExtraError."""
-    try:
+    with needing("signed statements about pictures", "creative"):
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.hazmat.primitives.serialization import (
             Encoding,
             NoEncryption,
             PrivateFormat,
         )
-    except ImportError as error:
-        raise MissingExtraError("signed statements about pictures", "creative") from error
     root, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     names = _name("adwright test authority"), _name("adwright test, not to be trusted")
     now = clock.now()
@@ -284,11 +282,9 @@ def tagged(
     """The bytes of a file of the picture uint8 [H, W, 3], with the tag. PNG and WEBP lose nothing;
     JPEG has quality 95, without colour subsampling. Raises ConfigError for another format."""
     require_picture(picture)
-    try:
+    with needing("files of pictures", "creative"):
         from PIL.Image import fromarray
         from PIL.PngImagePlugin import PngInfo
-    except ImportError as error:
-        raise MissingExtraError("files of pictures", "creative") from error
     packet, out = _PACKET.format(value=SOURCE_TYPES + source), io.BytesIO()
     image = fromarray(np.ascontiguousarray(picture))
     match form:
@@ -467,8 +463,6 @@ def _type_of(data: bytes, name: str) -> str:
 
 
 def _library() -> Any:
-    try:
+    with needing("signed statements about pictures", "creative"):
         import c2pa
-    except ImportError as error:
-        raise MissingExtraError("signed statements about pictures", "creative") from error
     return c2pa

@@ -43,7 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.core.errors import ConfigError, needing
 from adwright.creative.editor.fitness import (
     Archive,
     Floats,
@@ -175,10 +175,8 @@ def genetic_search(
 
 def search_parts() -> Any:
     """The module of operators. Raises MissingExtraError without pymoo."""
-    try:
+    with needing("genetic searches of edits", "creative"):
         from adwright.creative.editor import operators
-    except ImportError as error:
-        raise MissingExtraError("genetic searches of edits", "creative") from error
     return operators
 
 

@@ -74,7 +74,7 @@ from numpy.typing import NDArray
 
 from adwright.core.assets import asset
 from adwright.core.config import Ge, Gt, Le, settings
-from adwright.core.errors import AssetError, ConfigError, DataError, MissingExtraError
+from adwright.core.errors import AssetError, ConfigError, DataError, needing
 from adwright.creative.records.faces_and_words import FaceFinder
 
 Point = tuple[float, float]
@@ -196,10 +196,8 @@ def require_picture(picture: Pixels, name: str = "picture") -> None:
 
 
 def _opencv() -> Any:
-    try:
+    with needing("faces in pictures", "creative"):
         import cv2
-    except ImportError as error:
-        raise MissingExtraError("faces in pictures", "creative") from error
     return cv2
 
 
@@ -211,10 +209,8 @@ class LiteModel:
     """
 
     def __init__(self, member: str, *, threads: int = 1, offline: bool = False) -> None:
-        try:
+        with needing("points of faces", "creative"):
             from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise MissingExtraError("points of faces", "creative") from error
         path = asset("mediapipe", offline=offline) / member
         try:
             self._model: Any = Interpreter(model_path=str(path), num_threads=threads)
@@ -412,10 +408,8 @@ class FaceAligner:
     def aligned(self, picture: NDArray[np.uint8], pixels: int = 256) -> AlignedFaces:
         """The faces of a picture uint8 [H, W, 3], each as a crop of `pixels` x `pixels`."""
         require_picture(picture)
-        try:
+        with needing("faces in pictures", "creative"):
             from PIL.Image import fromarray
-        except ImportError as error:
-            raise MissingExtraError("faces in pictures", "creative") from error
         faces: list[AlignedFace] = []
         skipped: list[SkippedFace] = []
         for box in self._finder.boxes(fromarray(picture)):
@@ -517,10 +511,8 @@ class SubjectFinder:
     def share(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 [H, W] of a picture uint8 [H, W, 3]."""
         require_picture(picture)
-        try:
+        with needing("people in pictures", "creative"):
             import cv2
-        except ImportError as error:
-            raise MissingExtraError("people in pictures", "creative") from error
         side = self._model.side
         seen = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
         said = self._model.run(np.asarray(seen, np.uint8))[side * side].reshape(side, side)

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import Ge, Le, settings
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.faces.aligning import AlignedFace, FacePlace, SkippedFace, require_picture
 
 _CORNERS = 96
@@ -54,10 +54,8 @@ def face_mask(
     """
     if not 0 <= shrink <= 0.25:
         raise ConfigError(f"shrink {shrink} is not in [0, .25]", where="shrink", hint="take 3/256")
-    try:
+    with needing("faces in pictures", "creative"):
         import cv2
-    except ImportError as error:
-        raise MissingExtraError("faces in pictures", "creative") from error
     high, wide = shape[:2]
     corners = _corners(place)
     # Far outside is cut: OpenCV's coordinates have 32 bits.
@@ -248,8 +246,6 @@ def _feathered(new: Pixels, old: Pixels, mask: Mask, reach: float) -> Pixels:
 
 
 def _opencv() -> Any:
-    try:
+    with needing("faces in pictures", "creative"):
         import cv2
-    except ImportError as error:
-        raise MissingExtraError("faces in pictures", "creative") from error
     return cv2

@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import settings
-from adwright.core.errors import MissingExtraError
+from adwright.core.errors import needing
 from adwright.creative.records.media import bounded, seeing_table
 
 if TYPE_CHECKING:
@@ -92,10 +92,8 @@ def names_of(lab: NDArray[np.float64]) -> NDArray[np.intp]:
 @cache
 def palette() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Lab [P, 3] of all colours and the places of their names [P]. Raises as `names_of`."""
-    try:
+    with needing("names of colours", "creative"):
         from webcolors import hex_to_rgb, name_to_rgb
-    except ImportError as error:
-        raise MissingExtraError("names of colours", "creative") from error
     rgb, owners = [], []
     for place, words in enumerate(seeing_table("colours").values()):
         for word in words.split():

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
+from adwright.core.errors import ConfigError, FileUnreadableError, needing
 from adwright.data.creatives import SLOTS
 
 #: What near-duplicates share: the look of their image, their text, or both.
@@ -42,11 +42,9 @@ def perceptual_hash(image: str | Path | bytes) -> int:
     image: a file, or its bytes. Equal looks give equal bits, and like ones differ in few.
     Raises MissingExtraError without ImageHash, FileUnreadableError for what is no image.
     """
-    try:
+    with needing("perceptual hashes of images", "creative"):
         import imagehash
         from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("perceptual hashes of images", "creative") from error
     name = "" if isinstance(image, bytes) else str(image)
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:

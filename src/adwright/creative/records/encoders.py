@@ -63,7 +63,7 @@ from torch.nn import functional
 
 from adwright.core.assets import ASSETS, AssetName, asset
 from adwright.core.atomic import atomic_write_bytes
-from adwright.core.errors import AssetError, ConfigError, FileUnreadableError, MissingExtraError
+from adwright.core.errors import AssetError, ConfigError, FileUnreadableError, needing
 from adwright.core.hashing import sha256_bytes
 from adwright.core.progress import progress
 
@@ -194,10 +194,8 @@ def opened_image(data: bytes, where: str = "") -> Image:
     Raises FileUnreadableError where it cannot be read or has more than 64 million pixels;
     MissingExtraError without Pillow.
     """
-    try:
+    with needing("images of ads", "creative"):
         from PIL import Image, ImageOps
-    except ImportError as error:
-        raise MissingExtraError("images of ads", "creative") from error
     try:
         with warnings.catch_warnings():
             # Of sizes, which are checked here, and of odd metadata.

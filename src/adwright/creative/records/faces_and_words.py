@@ -66,7 +66,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.assets import ASSETS, AssetName, asset
-from adwright.core.errors import AssetError, MissingExtraError
+from adwright.core.errors import AssetError, MissingExtraError, needing
 from adwright.creative.records.encoders import ImageClasses, ImageEncoder, class_names
 from adwright.creative.records.media import SeeingSettings, SeenPart, bounded, seeing_table
 
@@ -168,10 +168,8 @@ class FaceFinder:
     version = f"1-{ASSETS['mediapipe'].sha256[:12]}"
 
     def __init__(self, least: float = 0.75, *, threads: int = 1, offline: bool = False) -> None:
-        try:
+        with needing("faces in pictures", "creative"):
             from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise MissingExtraError("faces in pictures", "creative") from error
         path = asset("mediapipe", offline=offline) / ASSETS["mediapipe"].example
         self._least = least
         try:
@@ -239,10 +237,8 @@ class WordReader:
     version = f"1-ppocrv6-small-{_SIDE}"
 
     def __init__(self, confidence: float = 0.8, *, threads: int = 1) -> None:
-        try:
+        with needing("text in pictures", "creative"):
             from rapidocr import RapidOCR
-        except ImportError as error:
-            raise MissingExtraError("text in pictures", "creative") from error
         self._confidence = confidence
         engine = "EngineConfig.onnxruntime"
         self._read: Any = RapidOCR(

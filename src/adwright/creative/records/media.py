@@ -62,7 +62,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import Count, Gt, Le, Positive, settings
-from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
+from adwright.core.errors import ConfigError, FileUnreadableError, needing
 from adwright.core.regular import open_regular
 from adwright.creative.records.encoders import opened_image
 
@@ -237,10 +237,8 @@ def bounded(image: Image, side: int = SIDE) -> Image:
 
 def is_animation(media: Media) -> bool:
     """Whether a picture has more than one frame. What cannot be read has not."""
-    try:
+    with needing("images of ads", "creative"):
         from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("images of ads", "creative") from error
     media.stream.seek(0)
     try:
         with Image.open(media.stream, formats=("PNG", "GIF", "WEBP")) as image:
@@ -337,10 +335,8 @@ def opened_animation(media: Media, settings: SeeingSettings) -> Iterator[Clip]:
     Raises FileUnreadableError where it cannot be read or has too many pixels; MissingExtraError
     without Pillow.
     """
-    try:
+    with needing("images of ads", "creative"):
         from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("images of ads", "creative") from error
     media.stream.seek(0)
     try:
         with warnings.catch_warnings():
@@ -411,10 +407,8 @@ def opened_video(media: Media, settings: SeeingSettings) -> Iterator[Clip]:
     Raises FileUnreadableError for a file that is no video, has sound only, or has too many pixels;
     MissingExtraError without PyAV.
     """
-    try:
+    with needing("videos of ads", "video"):
         import av
-    except ImportError as error:
-        raise MissingExtraError("videos of ads", "video") from error
     try:
         media.stream.seek(0)
         # One reader, and no path: what the file refers to is not opened.

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import settings
-from adwright.core.errors import MissingExtraError
+from adwright.core.errors import MissingExtraError, needing
 from adwright.creative.records.media import Clip, Frame, SeeingSettings
 
 if TYPE_CHECKING:
@@ -159,11 +159,9 @@ class _Cuts:
     """PySceneDetect's detector, by milliseconds. Raises MissingExtraError without it."""
 
     def __init__(self) -> None:
-        try:
+        with needing("scenes of videos", "creative"):
             from scenedetect import FrameTimecode
             from scenedetect.detectors import AdaptiveDetector
-        except ImportError as error:
-            raise MissingExtraError("scenes of videos", "creative") from error
         self._code: Any = FrameTimecode
         self._detector: Any = AdaptiveDetector(
             min_scene_len=_LEAST_SECONDS, window_width=_NEIGHBOURS
