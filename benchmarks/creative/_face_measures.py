@@ -24,6 +24,7 @@ from benchmarks.creative._face_layouts import (
     random_rosinality,
     rosinality_pictures,
 )
+from benchmarks.creative.faces_training.keeping import refined as refined_plus
 from benchmarks.creative.faces_training.measures import (
     AttributeReader,
     MovedAttributes,
@@ -113,7 +114,7 @@ def reconstruction(
     near = 1 - torch.cosine_similarity(real, made, dim=1)
     others = 1 - torch.cosine_similarity(real, real.roll(1, 0), dim=1)
     some = held[:refined]
-    better = _pictures(faces.generator, encoder.invert(faces, some, refine_steps=steps))
+    better = _pictures(faces.generator, refined_plus(faces, encoder, some, steps=steps))
     after = (better - some).square().mean((1, 2, 3)).numpy()
     mean = held.mean(0, keepdim=True)
     found: dict[str, Figure] = {

@@ -48,6 +48,7 @@ from benchmarks.creative._face_measures import (
 )
 from benchmarks.creative.faces_training.encoder_fit import EncoderConfig, fit_encoder
 from benchmarks.creative.faces_training.faces_fit import FacesConfig, fit_faces
+from benchmarks.creative.faces_training.keeping import sample, save_encoder, save_faces
 from benchmarks.creative.faces_training.measures import (
     AttributeReader,
     PictureFeatures,
@@ -231,7 +232,7 @@ class _Bench:
                 resume=(out / "config.json").is_file(),
                 on_step=meter,
             )
-        faces.save(self.folder / "faces")
+        save_faces(faces, self.folder / "faces")
 
     def _encoder(self, until: float | None) -> None:
         out, meter = self.folder / "run-encoder", _Meter(self.folder / "encoder.cost", until)
@@ -246,7 +247,7 @@ class _Bench:
                 resume=(out / "config.json").is_file(),
                 on_step=meter,
             )
-        encoder.save(self.folder / "encoder")
+        save_encoder(encoder, self.folder / "encoder")
 
     def models(self) -> tuple[FittedFaces, FittedEncoder | None]:
         """What is trained; of a generator that is not done the best weights so far."""
@@ -274,7 +275,7 @@ class _Bench:
         found: dict[str, Figure] = {
             **exactness(),
             "kimg": max((line["kimg"] for line in faces.records), default=0.0),
-            "kid_lite0": kernel_distance(features.of(faces.sample(count, seed=1)), real),
+            "kid_lite0": kernel_distance(features.of(sample(faces, count, seed=1)), real),
             "kid_lite0_real": kernel_distance(features.of(held[half : half + count]), real),
         }
         meter = _Meter(self.folder / "faces.cost", None)
@@ -365,9 +366,9 @@ def _put(
     """Both models into the package, where they have at most 6 MB; their bytes."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        faces.save(folder / "faces", half=True, discriminator=False)
+        save_faces(faces, folder / "faces", half=True, discriminator=False)
         if encoder is not None:
-            encoder.save(folder / "encoder", half=True)
+            save_encoder(encoder, folder / "encoder", half=True)
         if _bytes(folder) > 1e6 * _MOST_MB and encoder is not None:
             say("the encoder is left out: with it the files are too large")
             shutil.rmtree(folder / "encoder")

@@ -37,7 +37,6 @@ from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.faces.directions import sefa
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.faces.opened import GeneratorMover
-from adwright.creative.faces.pasting import PasteSettings
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import DrawnTask
 from benchmarks.creative.editing.drawn_rule import RuleJudge
@@ -112,7 +111,7 @@ class _Tools:
         fitness = PlanFitness(
             EditPlan((FaceMove.neutral(self.names, 1),)),
             picture,
-            EditContext(None, None, (place,), self.mover, PasteSettings("feather")),
+            EditContext(None, None, (place,), self.mover, "feather"),
             judges=(task.first,),
             penalties=() if plain else penalties,
             settings=FitnessSettings(

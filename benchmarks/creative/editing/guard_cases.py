@@ -33,7 +33,6 @@ from adwright.creative.editor.guard_rules import (
 )
 from adwright.creative.editor.provenance import picture_hash
 from adwright.creative.faces.aligning import FacePlace
-from adwright.creative.faces.pasting import PasteSettings
 from benchmarks.creative.editing.cells import Rows
 
 _AXES = np.eye(8)
@@ -124,7 +123,7 @@ class _Room:
 
     def context(self, picture: np.ndarray, mover: Shader | None = None) -> EditContext:
         moves: Any = mover or Shader()
-        return EditContext(None, None, PLACES, moves, PasteSettings("feather"))
+        return EditContext(None, None, PLACES, moves, "feather")
 
     def ask(
         self,

@@ -113,6 +113,7 @@ from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.run_settings import check_ranges, seeded
+from benchmarks.creative.faces_training.keeping import sample
 from benchmarks.creative.faces_training.measures import PictureFeatures, kernel_distance, save_sheet
 
 _AXIS = 1 / math.sqrt(3)
@@ -601,7 +602,9 @@ class _Faces(Trainee[Tensor]):
         """W+ [B, rows, D] of fresh latents; a share of them mixed."""
         generator, config = self.networks.generator, self.config
         w = generator.latents(torch.randn(batch, config.generator.wide))
-        generator.follow_mean(w)
+        with torch.no_grad():
+            mean = w.detach().float().mean(0)
+            generator.mean.lerp_(mean, 1 - config.generator.mean_decay)
         other = generator.latents(torch.randn(batch, config.generator.wide))
         rows = config.generator.rows
         cut = torch.randint(1, rows, (batch,))
@@ -652,7 +655,7 @@ class _Faces(Trainee[Tensor]):
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
         """KID of samples of the running mean, and the losses."""
         fitted = FittedFaces(self.networks.mean)
-        pictures = fitted.sample(self.config.samples, seed=self.config.seed)
+        pictures = sample(fitted, self.config.samples, seed=self.config.seed)
         distance = kernel_distance(self.features.of(pictures), self.judged_by)
         kimg = at.steps * self.config.batch / 1000
         if self.home is not None:

@@ -29,7 +29,6 @@ from adwright.creative.editor.edit_kinds import (
 )
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay, contrast_ratio
 from adwright.creative.faces.aligning import FacePlace
-from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.edited_pictures import BOXES, PLACES, ShadeMover, scene, scene_context
 
 
@@ -119,7 +118,7 @@ SECOND = (slice(105, 125), slice(215, 235))
 
 
 def context() -> EditContext:
-    return replace(scene_context(), paste=PasteSettings("feather"))
+    return replace(scene_context(), blend="feather")
 
 
 def test_each_face_moves_by_its_own_amounts() -> None:

@@ -17,7 +17,6 @@ from adwright.creative.faces.aligning import (
     MOUTH_CORNERS,
     POINTS,
     RIGHT_EYE,
-    AlignLimits,
     FaceAligner,
     FaceMesh,
     FacePlace,
@@ -28,6 +27,7 @@ from adwright.creative.faces.aligning import (
     place_of_points,
     require_picture,
 )
+from adwright.creative.records.faces_and_words import FaceFinder
 from tests.support.creative.drawn_ads import photograph, portrait
 
 NUMBERS = st.floats(-200, 200)
@@ -196,16 +196,6 @@ def aligner() -> FaceAligner:
     return FaceAligner()
 
 
-class Boxes:
-    """A finder that finds what it was told."""
-
-    def __init__(self, *boxes: tuple[float, ...]) -> None:
-        self.found = np.array(boxes, float).reshape(-1, 4)
-
-    def boxes(self, image: object) -> np.ndarray:
-        return self.found
-
-
 def ffhq_square(eyes: tuple, mouth: np.ndarray) -> np.ndarray:
     """Middle and corners of the square as FFHQ's formula says, number by number."""
     between = (eyes[0] + eyes[1]) / 2
@@ -251,20 +241,23 @@ def test_several_faces_and_each_that_is_not_taken_has_its_reason(aligner: FaceAl
     places = aligner.places(np.asarray(page))
     assert len(places) == 3
     assert places[2].box()[0] == pytest.approx(found.skipped[0].box[0] - 0.5, abs=4)
-    low = FaceAligner(AlignLimits(least_eyes=5))
-    assert len(low.aligned(np.asarray(page), 32).faces) == 3
 
 
-def test_cut_off_and_unsure(aligner: FaceAligner) -> None:
+def test_cut_off_and_unsure(aligner: FaceAligner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*boxes: tuple[float, ...]) -> FaceAligner:
+        found = np.array(boxes, float).reshape(-1, 4)
+        monkeypatch.setattr(FaceFinder, "boxes", lambda self, image: found)
+        return aligner
+
     half = np.ascontiguousarray(ASTRONAUT[:, 225:])
-    told = FaceAligner(finder=Boxes((-53, 66, 52, 171)))
-    assert [one.reason for one in told.aligned(half).skipped] == ["cut off"]
+    cut = told((-53, 66, 52, 171)).aligned(half)
+    assert [one.reason for one in cut.skipped] == ["cut off"]
     coffee = np.asarray(photograph("coffee.png"))
-    none = FaceAligner(finder=Boxes((100, 100, 220, 220))).aligned(coffee)
+    none = told((100, 100, 220, 220)).aligned(coffee)
     assert not none.faces
     assert [one.reason for one in none.skipped] == ["unsure"]
     assert none.skipped[0].box == (100, 100, 220, 220)
-    assert FaceAligner(finder=Boxes()).aligned(coffee).skipped == ()
+    assert told().aligned(coffee).skipped == ()
 
 
 def test_places_that_are_known_are_cut(aligner: FaceAligner) -> None:
@@ -285,10 +278,7 @@ def test_the_outline_holds_all_points() -> None:
     assert len(place.outline) < 40
 
 
-def test_wrong_settings_are_refused(aligner: FaceAligner) -> None:
-    for values in ({"least_eyes": 0}, {"least_inside": 2}, {"least_confidence": -1}):
-        with pytest.raises(ConfigError):
-            AlignLimits(**values)
+def test_what_is_no_picture_is_refused(aligner: FaceAligner) -> None:
     with pytest.raises(DataError, match="picture"):
         aligner.aligned(np.zeros((4, 4), np.uint8))
 

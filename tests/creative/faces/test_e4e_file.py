@@ -197,7 +197,8 @@ def test_nothing_is_read_before_its_terms_are_accepted(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_e4e_with_its_decoder(tmp_path: Path) -> None:
+def test_e4e_with_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adwright.creative.faces.e4e_file.E4E_SIDE", 64)
     encoder, decoder = random_e4e(1, 6, (2, 3, 4)), random_rosinality(16, 8, 2)
     average = torch.randn(6, 8)
     state = {**named(encoder, "encoder."), **named(decoder, "decoder.")}
@@ -208,13 +209,13 @@ def test_e4e_with_its_decoder(tmp_path: Path) -> None:
     faces, model = load_e4e(tmp_path / "e4e.pt", accept_noncommercial=True)
     assert "terms" in faces.about
     pictures = torch.randn(3, 3, 64, 64)
-    found = model.invert(faces, pictures, side=64)
+    found = model.invert(faces, pictures)
     torch.testing.assert_close(
         found, average + e4e_offsets(encoder, pictures), atol=1e-4, rtol=1e-4
     )
     literal = rosinality_pictures(decoder, found)
     torch.testing.assert_close(faces.generator.pictures(found), literal, atol=1e-3, rtol=1e-4)
-    assert model.invert(faces, torch.randn(1, 3, 20, 30), side=64).shape == (1, 6, 8)
+    assert model.invert(faces, torch.randn(1, 3, 20, 30)).shape == (1, 6, 8)
     large = {**named(random_e4e(1, 6, (4, 5, 6)), "encoder."), **named(decoder, "decoder.")}
     torch.save({"state_dict": large}, tmp_path / "large.pt")
     directions = tmp_path / "directions.toml"

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.creative.faces.encoder import FaceEncoder, pixel_error, refine
+from adwright.creative.faces.encoder import FaceEncoder
 from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
 from benchmarks.creative.faces_training.encoder_fit import (
     LatentDiscriminator,
     delta_size,
     unlocked_rows,
 )
+from benchmarks.creative.faces_training.keeping import pixel_error, refine
 
 SMALL = GeneratorConfig(side=32, wide=8, layers=1, base=256, most=8)
 

@@ -54,15 +54,6 @@ def test_it_adds_what_the_generator_changes(generator: Generator, directions: Di
     assert not np.array_equal(moved[1], given[1])
 
 
-def test_the_other_form_is_the_generators_picture(
-    generator: Generator, directions: Directions
-) -> None:
-    mover = GeneratorMover(generator, inverted, directions, names=NAMES, residual=False)
-    given = crops(1)
-    moved = mover.moved(given, np.array([[1.0, 1.0]]))
-    assert np.abs(moved.astype(int) - given).mean() > 20
-
-
 def test_a_face_that_is_asked_about_many_times_is_inverted_once(
     generator: Generator, directions: Directions
 ) -> None:

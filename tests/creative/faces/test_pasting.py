@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.faces.aligning import AlignedFace, FaceAligner, FacePlace, cut_at
-from adwright.creative.faces.pasting import PasteSettings, face_mask, pasted
+from adwright.creative.faces.pasting import Blend, face_mask, pasted
 from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 SHAPE = (120, 160)
@@ -52,7 +52,6 @@ def test_far_outside_is_empty_and_a_wrong_share_refused() -> None:
 
 ASTRONAUT = np.asarray(photograph("astronaut.png"))
 SCENE = np.asarray(drawn(Shot("navy", "orange", "Fresh bread"), (320, 240)))
-EVERY = [PasteSettings(blend=b, detail=d) for b in ("seamless", "feather") for d in (True, False)]
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +63,17 @@ def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.abs(one.astype(int) - other.astype(int))
 
 
-@pytest.mark.parametrize("how", EVERY, ids=lambda how: f"{how.blend}-{how.detail}")
-def test_an_unedited_face_changes_almost_nothing(face: AlignedFace, how: PasteSettings) -> None:
+@pytest.mark.parametrize("how", ["seamless", "feather"])
+def test_an_unedited_face_changes_almost_nothing(face: AlignedFace, how: Blend) -> None:
     back = pasted(ASTRONAUT, [face], face.crop[None], how)
     changed = difference(back.picture, ASTRONAUT)
     assert changed[~back.mask].max() == 0
-    assert changed.max() <= (0 if how.detail else 12)
-    assert changed[back.mask].mean() < 1
+    assert changed.max() == 0
     assert 3000 < back.mask.sum() < 15000
 
 
-@pytest.mark.parametrize("how", EVERY, ids=lambda how: f"{how.blend}-{how.detail}")
-def test_an_edit_is_seen_where_it_was_made_and_nowhere_else(
-    face: AlignedFace, how: PasteSettings
-) -> None:
+@pytest.mark.parametrize("how", ["seamless", "feather"])
+def test_an_edit_is_seen_where_it_was_made_and_nowhere_else(face: AlignedFace, how: Blend) -> None:
     edited = face.crop.copy()
     edited[110:130, 80:176] = 255 - edited[110:130, 80:176]
     back = pasted(ASTRONAUT, [face], edited[None], how)
@@ -92,8 +88,8 @@ def test_an_edit_is_seen_where_it_was_made_and_nowhere_else(
 
 def test_a_light_that_differs_all_over_disappears_in_the_seamless_form(face: AlignedFace) -> None:
     brighter = np.clip(face.crop.astype(int) + 25, 0, 255).astype(np.uint8)[None]
-    seamless = pasted(ASTRONAUT, [face], brighter, PasteSettings("seamless"))
-    feather = pasted(ASTRONAUT, [face], brighter, PasteSettings("feather"))
+    seamless = pasted(ASTRONAUT, [face], brighter, "seamless")
+    feather = pasted(ASTRONAUT, [face], brighter, "feather")
     inside = seamless.mask
     assert difference(seamless.picture, ASTRONAUT)[inside].mean() < 6
     assert difference(feather.picture, ASTRONAUT)[inside].mean() > 12
@@ -105,11 +101,9 @@ def test_details_that_a_coarse_crop_lacks_stay_where_nothing_was_changed() -> No
     (one,) = cut_at(picture, (FacePlace.of_box(32, 32, 96, 96),), 16).faces
     edited = one.crop.copy()
     edited[12:, :] = 250
-    kept = pasted(picture, [one], edited[None], PasteSettings("feather"))
-    lost = pasted(picture, [one], edited[None], PasteSettings("feather", detail=False))
+    kept = pasted(picture, [one], edited[None], "feather")
     upper = (slice(40, 64), slice(40, 88))
     assert difference(kept.picture, picture)[upper].max() <= 3
-    assert difference(lost.picture, picture)[upper].mean() > 8
     lower = (slice(88, 92), slice(50, 80))
     assert kept.picture[lower].std() < 12
 
@@ -131,7 +125,7 @@ def test_outside_the_mask_every_pixel_is_the_same(
     edited = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
     protected = np.zeros((240, 320), bool)
     protected[:, :hidden] = True
-    back = pasted(SCENE, [one], edited, PasteSettings(blend), protected=protected)
+    back = pasted(SCENE, [one], edited, blend, protected=protected)
     assert difference(back.picture, SCENE)[~back.mask].max(initial=0) == 0
     assert not (back.mask & protected).any()
     assert bool(back.skipped) == (not back.mask.any())
@@ -142,7 +136,7 @@ def test_a_sliver_of_a_face_is_put_back(wide: int) -> None:
     (one,) = cut_at(SCENE, (FacePlace.of_box(100, 60, 160, 120),), 32).faces
     protected = np.ones((240, 320), bool)
     protected[:, 130 : 130 + wide] = False
-    back = pasted(SCENE, [one], 255 - one.crop[None], PasteSettings(), protected=protected)
+    back = pasted(SCENE, [one], 255 - one.crop[None], protected=protected)
     assert not back.skipped
     assert back.mask.any(0).sum() == wide
     assert difference(back.picture, SCENE)[~back.mask].max() == 0
@@ -153,14 +147,10 @@ def test_several_faces_are_put_back_each_in_its_place() -> None:
     faces = cut_at(SCENE, tuple(FacePlace.of_box(*box) for box in boxes), 32).faces
     edited = np.stack([one.crop for one in faces])
     edited[1] = [10, 200, 30]
-    back = pasted(SCENE, faces, edited, PasteSettings("feather", shrink=0, feather=0))
-    assert (back.picture[50:94, 110:154] == [10, 200, 30]).all(-1).mean() > 0.95
+    back = pasted(SCENE, faces, edited, "feather")
+    assert (back.picture[50:94, 110:154] == [10, 200, 30]).all(-1).mean() > 0.9
     np.testing.assert_array_equal(back.picture[20:60, 20:60], SCENE[20:60, 20:60])
     assert not back.skipped
-    smaller = pasted(SCENE, faces, edited, PasteSettings("feather", shrink=0.2))
-    softer = pasted(SCENE, faces, edited, PasteSettings("feather", shrink=0, feather=0.2))
-    assert smaller.mask.sum() < back.mask.sum() == softer.mask.sum()
-    assert difference(softer.picture, SCENE).sum() < difference(back.picture, SCENE).sum()
 
 
 def test_what_does_not_belong_together_is_refused(face: AlignedFace) -> None:
@@ -173,7 +163,3 @@ def test_what_does_not_belong_together_is_refused(face: AlignedFace) -> None:
         pasted(ASTRONAUT, [face], crops.astype(float))
     with pytest.raises(DataError, match="protected"):
         pasted(ASTRONAUT, [face], crops, protected=np.zeros((3, 3), bool))
-    with pytest.raises(ConfigError, match="feather"):
-        PasteSettings(feather=1)
-    with pytest.raises(ConfigError, match="blend"):
-        PasteSettings("glue")  # type: ignore[arg-type]

@@ -222,18 +222,6 @@ def test_pictures() -> None:
         generator.pictures(torch.randn(1, 5, 8))
 
 
-@torch.no_grad()
-def test_truncation_and_the_mean() -> None:
-    generator = Generator(SMALL)
-    w = generator.latents(torch.randn(64, 8))
-    for _ in range(2000):
-        generator.follow_mean(w)
-    torch.testing.assert_close(generator.mean, w.mean(0), rtol=1e-3, atol=1e-3)
-    z = torch.randn(4, 8)
-    half, whole = generator.latents(z, truncation=0.5), generator.latents(z)
-    torch.testing.assert_close(half, (generator.mean + whole) / 2)
-
-
 def test_channels() -> None:
     assert [channels_at(side, 1024, 128) for side in (4, 8, 16, 32)] == [128, 128, 64, 32]
 

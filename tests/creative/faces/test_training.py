@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.faces.encoder import feature_distance, pixel_error
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
 from benchmarks.creative.faces_training.encoder_fit import (
@@ -35,6 +34,13 @@ from benchmarks.creative.faces_training.faces_fit import (
     path_lengths,
     r1_penalty,
     usual_gamma,
+)
+from benchmarks.creative.faces_training.keeping import errors as errors_of
+from benchmarks.creative.faces_training.keeping import (
+    feature_distance,
+    pixel_error,
+    sample,
+    save_faces,
 )
 from benchmarks.creative.faces_training.measures import as_pixels
 
@@ -225,23 +231,24 @@ def test_a_run_leaves_samples_and_measures(trained: tuple[Path, FittedFaces]) ->
     assert len(list((out / "samples").glob("*.png"))) == 2
     assert [line["kimg"] for line in faces.records] == [0.04, 0.08]
     assert all({"kid_lite0", "r1", "path", "discriminator"} <= set(line) for line in faces.records)
-    assert faces.sample(3, seed=0).shape == (3, 3, 8, 8)
-    assert torch.equal(faces.sample(3, seed=0), faces.sample(3, seed=0))
-    assert not torch.equal(faces.sample(3, seed=0), faces.sample(3, seed=1))
-    assert not torch.equal(faces.sample(3, seed=0), faces.sample(3, seed=0, truncation=0.5))
+    assert sample(faces, 3, seed=0).shape == (3, 3, 8, 8)
+    assert torch.equal(sample(faces, 3, seed=0), sample(faces, 3, seed=0))
+    assert not torch.equal(sample(faces, 3, seed=0), sample(faces, 3, seed=1))
 
 
 def test_what_is_saved_is_read_back(trained: tuple[Path, FittedFaces], tmp_path: Path) -> None:
     faces = trained[1]
-    faces.save(tmp_path / "whole")
+    save_faces(faces, tmp_path / "whole")
     again = FittedFaces.load(tmp_path / "whole")
-    assert torch.equal(again.sample(3, seed=0), faces.sample(3, seed=0))
+    assert torch.equal(sample(again, 3, seed=0), sample(faces, 3, seed=0))
     assert again.discriminator is not None
     assert (again.about, again.records) == ("flat colours", tuple(faces.records))
-    faces.save(tmp_path / "half", half=True, discriminator=False)
+    save_faces(faces, tmp_path / "half", half=True, discriminator=False)
     small = FittedFaces.load(tmp_path / "half")
     assert small.discriminator is None
-    torch.testing.assert_close(small.sample(3, seed=0), faces.sample(3, seed=0), atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        sample(small, 3, seed=0), sample(faces, 3, seed=0), atol=0.02, rtol=0
+    )
 
 
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(
@@ -453,7 +460,7 @@ def faces() -> FittedFaces:
 
 @pytest.fixture(scope="module")
 def pixels(faces: FittedFaces) -> np.ndarray:
-    return as_pixels(faces.sample(24, seed=3))
+    return as_pixels(sample(faces, 24, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -470,7 +477,7 @@ def test_it_learns_on_pairs_then_on_pictures(
     assert [line.get("unlocked") for line in lines] == [None, None, 3.0, 5.0]
     assert {"own", "offsets", "adversarial", "latents"} <= set(lines[-1])
     assert lines[-1]["pairs" if "pairs" in lines[-1] else "l2"] < lines[0]["l2"]
-    errors = trained_encoder_fit.errors(faces, as_pictures(pixels[:8]))
+    errors = errors_of(faces, trained_encoder_fit, as_pictures(pixels[:8]))
     assert float(errors.mean()) == pytest.approx(min(line["l2"] for line in lines), rel=0.05)
 
 

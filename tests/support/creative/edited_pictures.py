@@ -8,7 +8,6 @@ import numpy as np
 
 from adwright.creative.editor.edit_kinds import EditContext, ProtectedBox, protected_mask
 from adwright.creative.faces.aligning import FacePlace
-from adwright.creative.faces.pasting import PasteSettings
 from tests.support.creative.drawn_ads import Shot, drawn
 
 #: Of a logo and a legal line, in the scene of 320 x 240.
@@ -72,4 +71,4 @@ def scene_context(*, protected: bool = True) -> EditContext:
         left, top, right, bottom = place.pixels(shape)
         subject[top:bottom, left:right] = 1
     mask = protected_mask(BOXES, shape) if protected else None
-    return EditContext(mask, subject, PLACES, ShadeMover(), PasteSettings("feather"))
+    return EditContext(mask, subject, PLACES, ShadeMover(), "feather")

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from adwright.creative.faces.encoder import FaceEncoder
 from adwright.creative.faces.fitted import FittedEncoder, FittedFaces
 from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
+from benchmarks.creative.faces_training.keeping import save_encoder, save_faces
 
 CONFIG = GeneratorConfig(side=16, wide=8, layers=1, base=64, most=8)
 DIRECTIONS = """
@@ -38,9 +39,9 @@ def small_faces(home: Path, *, discriminator: bool = True) -> tuple[Path, Path]:
     torch.manual_seed(0)
     judge = Discriminator(CONFIG) if discriminator else None
     faces = FittedFaces(Generator(CONFIG).requires_grad_(False), judge, about="noise")
-    faces.save(home / "faces")
+    save_faces(faces, home / "faces")
     encoder = FittedEncoder(FaceEncoder(CONFIG, width=8), faces.weights_hash, 8)
-    encoder.save(home / "encoder")
+    save_encoder(encoder, home / "encoder")
     axes = torch.linalg.qr(torch.randn(8, 8))[0]
     save_file(
         {"smile": 2 * axes[0].contiguous(), "skin": axes[1].contiguous()},

@@ -62,7 +62,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Literal, Protocol, TypeVar
 
@@ -72,7 +72,7 @@ from numpy.typing import NDArray
 from adwright.core.config import check_literals, settings
 from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.faces.aligning import AlignedFace, FacePlace, cut_at, require_picture
-from adwright.creative.faces.pasting import PasteSettings, face_mask, pasted
+from adwright.creative.faces.pasting import Blend, face_mask, pasted
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -114,14 +114,14 @@ class ProtectedBox:
 
 @dataclass(frozen=True, eq=False)
 class EditContext:
-    """See the module. protected: bool [H, W]. subject: float [H, W], 0 to 1. paste: how faces are
+    """See the module. protected: bool [H, W]. subject: float [H, W], 0 to 1. blend: how faces are
     put back."""
 
     protected: Mask | None = None
     subject: NDArray[np.float32] | None = None
     places: tuple[FacePlace, ...] = ()
     mover: FaceMover | None = None
-    paste: PasteSettings = field(default_factory=PasteSettings)
+    blend: Blend = "seamless"
 
     def require_size_of(self, picture: Pixels) -> None:
         """Raise DataError where a picture is none, or of another size than the context."""
@@ -582,7 +582,7 @@ class FaceMove(PictureEdit):
                 f"the model of faces gave crops of shape {moved.shape}",
                 hint=f"{asked.crops.shape}",
             )
-        back = pasted(picture, asked.faces, moved, context.paste, protected=context.protected)
+        back = pasted(picture, asked.faces, moved, context.blend, protected=context.protected)
         return kept(picture, back.picture, context)
 
     def apply(self, picture: Pixels, context: EditContext) -> Pixels:

@@ -325,7 +325,7 @@ def _unlabelled(picture: Pixels, context: EditContext) -> str:
 def _covered(picture: Pixels, context: EditContext, place: FacePlace) -> list[str]:
     if context.protected is None:
         return []
-    left = face_mask(place, picture.shape, shrink=context.paste.shrink) & ~context.protected
+    left = face_mask(place, picture.shape) & ~context.protected
     return [] if left.sum() >= _LEAST_PIXELS else ["what is protected covers it"]
 
 

@@ -66,16 +66,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.assets import asset
-from adwright.core.config import Ge, Gt, Le, settings
-from adwright.core.errors import AssetError, ConfigError, DataError, needing
-from adwright.creative.records.faces_and_words import FaceFinder
+from adwright.core.config import Ge, settings
+from adwright.core.errors import ConfigError, DataError, needing
+from adwright.creative.records.faces_and_words import FaceFinder, lite_model
 
 Point = tuple[float, float]
 Pixels = NDArray[np.uint8]
@@ -161,7 +159,8 @@ class FacePlace:
     def cut(self, picture: Pixels, pixels: int) -> Pixels:
         """uint8 [pixels, pixels, 3]: the square of a picture uint8 [H, W, 3]."""
         require_picture(picture)
-        cv2 = _opencv()
+        with needing("faces in pictures", "creative"):
+            import cv2
         more = max(1, min(math.ceil(self.side / pixels), _MOST_CUT // pixels))
         made = cv2.warpAffine(
             np.ascontiguousarray(picture),
@@ -195,36 +194,19 @@ def require_picture(picture: Pixels, name: str = "picture") -> None:
         raise DataError(f"{name} has no pixels", value=shape, hint="pass a picture")
 
 
-def _opencv() -> Any:
-    with needing("faces in pictures", "creative"):
-        import cv2
-    return cv2
-
-
 class LiteModel:
     """One model with one input; loaded once.
 
-    member: its path in the wheel. threads: of the model. offline: never download.
+    member: its path in the wheel. offline: never download.
     Raises MissingExtraError without ai-edge-litert; AssetError where the model cannot be had.
     """
 
-    def __init__(self, member: str, *, threads: int = 1, offline: bool = False) -> None:
-        with needing("points of faces", "creative"):
-            from ai_edge_litert.interpreter import Interpreter
-        path = asset("mediapipe", offline=offline) / member
-        try:
-            self._model: Any = Interpreter(model_path=str(path), num_threads=threads)
-            self._model.allocate_tensors()
-            ((self._input, shape),) = [
-                (one["index"], one["shape"]) for one in self._model.get_input_details()
-            ]
-            self._outputs = [one["index"] for one in self._model.get_output_details()]
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise AssetError(
-                f"this is no model that LiteRT can run: {error}",
-                where=str(path),
-                hint="remove the folder, so that it is fetched again",
-            ) from error
+    def __init__(self, member: str, *, offline: bool = False) -> None:
+        self._model: Any = lite_model(member, "points of faces", offline=offline)
+        ((self._input, shape),) = [
+            (one["index"], one["shape"]) for one in self._model.get_input_details()
+        ]
+        self._outputs = [one["index"] for one in self._model.get_output_details()]
         #: Pixels of the square that it sees.
         self.side = int(shape[1])
 
@@ -269,12 +251,12 @@ class FacePoints:
 class FaceMesh:
     """Finds the points; the models are loaded once. About 11 CPU-ms a face.
 
-    threads: of the models. offline: never download. Raises as `LiteModel`.
+    offline: never download. Raises as `LiteModel`.
     """
 
-    def __init__(self, *, threads: int = 1, offline: bool = False) -> None:
-        model = partial(LiteModel, threads=threads, offline=offline)
-        self._mesh, self._iris = model(_MESH_MEMBER), model(_IRIS_MEMBER)
+    def __init__(self, *, offline: bool = False) -> None:
+        self._mesh = LiteModel(_MESH_MEMBER, offline=offline)
+        self._iris = LiteModel(_IRIS_MEMBER, offline=offline)
 
     def points(self, picture: NDArray[np.uint8], box: NDArray[np.float64]) -> FacePoints:
         """The points of the face in a box (left, top, right, bottom) of a picture uint8 [H, W, 3].
@@ -342,14 +324,9 @@ def _in_picture(points: NDArray[np.float64], place: FacePlace, side: int) -> NDA
 Reason = Literal["small", "cut off", "unsure"]
 
 
-@settings
-class AlignLimits:
-    """least_eyes: pixels between the eyes. least_inside: share of the points that lie in the
-    picture. least_confidence: of the mesh, MediaPipe's own limit."""
-
-    least_eyes: Annotated[float, Gt(0)] = 12.0
-    least_inside: Annotated[float, Ge(0), Le(1)] = 0.98
-    least_confidence: Annotated[float, Ge(0), Le(1)] = 0.5
+#: Pixels between the eyes; share of the points that lie in the picture; confidence of the mesh,
+#: MediaPipe's own limit.
+_LEAST_EYES, _LEAST_INSIDE, _LEAST_CONFIDENCE = 12.0, 0.98, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -379,31 +356,14 @@ class AlignedFaces:
     skipped: tuple[SkippedFace, ...] = ()
 
 
-class BoxFinder(Protocol):
-    """Finds faces as `FaceFinder` does."""
-
-    def boxes(self, image: object) -> NDArray[np.float64]:
-        """float64 [N, 4] of an image, RGB: left, top, right and bottom in pixels."""
-        ...
-
-
 class FaceAligner:
     """Finds, measures and cuts the faces of a picture; the models are loaded once.
 
-    finder, mesh: those of adwright by default. Raises as `FaceFinder` and `FaceMesh`.
+    Raises as `FaceFinder` and `FaceMesh`.
     """
 
-    def __init__(
-        self,
-        limits: AlignLimits | None = None,
-        *,
-        finder: BoxFinder | None = None,
-        mesh: FaceMesh | None = None,
-        offline: bool = False,
-    ) -> None:
-        self.limits = limits or AlignLimits()
-        self._finder = finder or FaceFinder(offline=offline)
-        self._mesh = mesh or FaceMesh(offline=offline)
+    def __init__(self, *, offline: bool = False) -> None:
+        self._finder, self._mesh = FaceFinder(offline=offline), FaceMesh(offline=offline)
 
     def aligned(self, picture: NDArray[np.uint8], pixels: int = 256) -> AlignedFaces:
         """The faces of a picture uint8 [H, W, 3], each as a crop of `pixels` x `pixels`."""
@@ -414,7 +374,7 @@ class FaceAligner:
         skipped: list[SkippedFace] = []
         for box in self._finder.boxes(fromarray(picture)):
             points = self._mesh.points(picture, box)
-            why = self._why_not(points, picture.shape)
+            why = _why_not(points, picture.shape)
             if why is not None:
                 left, top, right, bottom = (float(n) for n in box)
                 skipped.append(SkippedFace((left, top, right, bottom), *why))
@@ -429,18 +389,18 @@ class FaceAligner:
         boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in found.skipped)
         return (*(face.place for face in found.faces), *boxes)
 
-    def _why_not(self, points: FacePoints, shape: tuple[int, ...]) -> tuple[Reason, str] | None:
-        limits = self.limits
-        if points.confidence < limits.least_confidence:
-            return "unsure", f"confidence {points.confidence:.2f} < {limits.least_confidence:g}"
-        eyes = float(np.hypot(*(points.middle(LEFT_EYE) - points.middle(RIGHT_EYE))))
-        if eyes < limits.least_eyes:
-            return "small", f"{eyes:.1f} pixels between the eyes < {limits.least_eyes:g}"
-        edge = np.array([shape[1] - 1, shape[0] - 1])
-        inside = float(((points.at >= 0) & (points.at <= edge)).all(1).mean())
-        if inside < limits.least_inside:
-            return "cut off", f"{inside:.2f} of its points in the picture < {limits.least_inside:g}"
-        return None
+
+def _why_not(points: FacePoints, shape: tuple[int, ...]) -> tuple[Reason, str] | None:
+    if points.confidence < _LEAST_CONFIDENCE:
+        return "unsure", f"confidence {points.confidence:.2f} < {_LEAST_CONFIDENCE:g}"
+    eyes = float(np.hypot(*(points.middle(LEFT_EYE) - points.middle(RIGHT_EYE))))
+    if eyes < _LEAST_EYES:
+        return "small", f"{eyes:.1f} pixels between the eyes < {_LEAST_EYES:g}"
+    edge = np.array([shape[1] - 1, shape[0] - 1])
+    inside = float(((points.at >= 0) & (points.at <= edge)).all(1).mean())
+    if inside < _LEAST_INSIDE:
+        return "cut off", f"{inside:.2f} of its points in the picture < {_LEAST_INSIDE:g}"
+    return None
 
 
 def cut_at(picture: NDArray[np.uint8], places: tuple[FacePlace, ...], pixels: int) -> AlignedFaces:
@@ -487,16 +447,15 @@ def _hull(at: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
     halves: list[list[tuple[float, float]]] = []
     for points in (order, order[::-1]):
         half: list[tuple[float, float]] = []
-        for point in points:
-            while len(half) > 1 and _turns(half[-2], half[-1], point) <= 0:
+        for x, y in points:
+            while len(half) > 1:
+                (a, b), (c, d) = half[-2:]
+                if (c - a) * (y - b) - (d - b) * (x - a) > 0:
+                    break
                 half.pop()
-            half.append(point)
+            half.append((x, y))
         halves.append(half[:-1])
     return tuple(halves[0] + halves[1])
-
-
-def _turns(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 _MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
@@ -505,8 +464,8 @@ _MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
 class SubjectFinder:
     """Finds people; the model is loaded once. About 10 CPU-ms a picture. Raises as `LiteModel`."""
 
-    def __init__(self, *, threads: int = 1, offline: bool = False) -> None:
-        self._model = LiteModel(_MEMBER, threads=threads, offline=offline)
+    def __init__(self, *, offline: bool = False) -> None:
+        self._model = LiteModel(_MEMBER, offline=offline)
 
     def share(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 [H, W] of a picture uint8 [H, W, 3]."""

@@ -147,7 +147,18 @@ def read_checkpoint(path: str | Path) -> Named:
     """
     path = Path(path)
     try:
-        tensors = load_file(path) if _is_safetensors(path) else dict(_flat(_read_torch(path), ""))
+        with path.open("rb") as file:
+            is_safetensors = file.read(_LENGTH + 1)[_LENGTH:] == b"{"
+        if is_safetensors:
+            tensors = load_file(path)
+        else:
+            tensors = dict(_flat(torch.load(path, map_location="cpu", weights_only=True), ""))
+    except pickle.UnpicklingError as error:
+        raise ArtifactUnsafeError(
+            "the checkpoint holds more than tensors and plain values",
+            where=str(path),
+            hint="write its state dict, best as safetensors, where it was made",
+        ) from error
     except (OSError, SafetensorError, EOFError, RuntimeError, ValueError) as error:
         raise FileUnreadableError(
             f"the checkpoint cannot be read: {error}", file=str(path), hint="check the path"
@@ -165,23 +176,6 @@ def prefix_before(names: Iterator[str] | Mapping[str, Tensor], marker: str) -> s
     found = [name.removesuffix(marker) for name in names if name.endswith(marker)]
     found = [prefix for prefix in found if not prefix or prefix.endswith(".")]
     return min(found, key=lambda p: ("ema" not in p, len(p), p)) if found else None
-
-
-def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        begin = file.read(_LENGTH + 1)
-    return begin[_LENGTH:] == b"{"
-
-
-def _read_torch(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ArtifactUnsafeError(
-            "the checkpoint holds more than tensors and plain values",
-            where=str(path),
-            hint="write its state dict, best as safetensors, where it was made",
-        ) from error
 
 
 def _flat(values: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -252,7 +246,11 @@ def rosinality_generator(found: Named, mean: Tensor | None = None) -> Generator:
     another form.
     """
     config = _config(found)
-    state = _mapping(found, config)
+    wide, state = config.wide, {}
+    for at in range(config.layers):
+        theirs = f"style.{at + 1}"
+        state[f"mapping.{at}.weight"] = found.get(f"{theirs}.weight", wide, wide)
+        state[f"mapping.{at}.bias"] = found.get(f"{theirs}.bias", wide)
     state["constant"] = found.get("input.input", _channels(found, "conv1")[1], 4, 4)
     for at in range(2 * (config.rows // 2) - 1):
         state |= _conv(found, at, config)
@@ -291,15 +289,6 @@ def _config(found: Named) -> GeneratorConfig:
         if name in found:
             require_filter(found.tensors[name].tolist(), name)
     return config_of(channels, wide, layers)
-
-
-def _mapping(found: Named, config: GeneratorConfig) -> dict[str, Tensor]:
-    state = {}
-    for at in range(config.layers):
-        theirs = f"style.{at + 1}"
-        state[f"mapping.{at}.weight"] = found.get(f"{theirs}.weight", config.wide, config.wide)
-        state[f"mapping.{at}.bias"] = found.get(f"{theirs}.bias", config.wide)
-    return state
 
 
 def _conv(found: Named, at: int, config: GeneratorConfig) -> dict[str, Tensor]:
@@ -483,12 +472,12 @@ class PublicEncoder:
     mean: Tensor
 
     @torch.no_grad()
-    def invert(self, faces: FittedFaces, pictures: Tensor, *, side: int = E4E_SIDE) -> Tensor:
+    def invert(self, faces: FittedFaces, pictures: Tensor) -> Tensor:
         """W+ [N, rows, D] of pictures [N, 3, H, W], -1 to 1, aligned as FFHQ's are, which are
-        brought to side x side first. faces: those of the same file."""
+        brought to E4E_SIDE first. faces: those of the same file."""
         found = []
         for some in torch.split(pictures, _AT_A_TIME):
-            sized = functional.interpolate(some, (side, side), mode="bilinear", antialias=True)
+            sized = functional.interpolate(some, (E4E_SIDE,) * 2, mode="bilinear", antialias=True)
             found.append(self.mean + self.encoder(sized))
         return torch.cat(found)
 

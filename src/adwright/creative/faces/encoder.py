@@ -14,24 +14,11 @@ The paper's encoder is a residual network with a pyramid of three resolutions; o
 form at the size of small portraits (our choice): residual blocks from the picture down to 4 pixels,
 a top-down pyramid, and a head a row: rows of coarse layers read 4 pixels, those after them 8, the
 finest 16.
-
-How far pictures made of latents are from real ones.
-
-A few optimisation steps on W+ after the encoder, against one picture each.
-
-    found = refine(generator, pictures, plus, steps=30)
-    found.plus, found.before, found.after        # W+ and the L2 of each picture
-
-What is lowered, of each picture for itself: L2, `features` times the distance of the
-discriminator's features where one is given, and `stay` times the mean squared way from the start.
-Of all steps the one with the lowest L2 is kept, so no picture is worse than before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -39,13 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.creative.faces.stylegan import (
-    Discriminator,
-    EqualLinear,
-    Generator,
-    GeneratorConfig,
-    leaky,
-)
+from adwright.creative.faces.stylegan import EqualLinear, GeneratorConfig, leaky
 
 _WIDTH = 64
 _SIDES = (4, 8, 16)
@@ -132,70 +113,3 @@ class FaceEncoder(nn.Module):
         for coarse, fine in pairwise(sorted(found)):
             found[fine] = found[fine] + functional.interpolate(found[coarse], scale_factor=2.0)
         return found
-
-
-_EPS = 1e-10
-
-
-def pixel_error(made: Tensor, real: Tensor) -> Tensor:
-    """[B], the L2 of each: of pictures [B, 3, H, W], the mean over colours and pixels."""
-    return (made - real).square().mean((1, 2, 3))
-
-
-def feature_distance(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """[B] of feature maps [B, C, H, W], one of each layer."""
-    found = []
-    for one, other in zip(made, real, strict=True):
-        a, b = (some / (some.square().sum(1, keepdim=True) + _EPS).sqrt() for some in (one, other))
-        found.append((a - b).square().sum(1).mean((1, 2)))
-    return torch.stack(found).mean(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Refined:
-    """W+ plus [N, rows, D], and the L2 [N] of each picture before and after."""
-
-    plus: Tensor
-    before: Tensor
-    after: Tensor
-
-
-@torch.enable_grad()  # type: ignore[no-untyped-call,untyped-decorator,unused-ignore]
-def refine(
-    generator: Generator,
-    pictures: Tensor,
-    plus: Tensor,
-    *,
-    steps: int = 30,
-    rate: float = 0.02,
-    stay: float = 0.01,
-    discriminator: Discriminator | None = None,
-    features: float = 0.4,
-) -> Refined:
-    """See the module. pictures: [N, 3, side, side], -1 to 1. plus: W+ [N, rows, D] to start from.
-    rate: of Adam. Raises ConfigError for fewer than no steps, and for a rate that is not above 0.
-    """
-    if steps < 0 or not rate > 0:
-        raise ConfigError(
-            f"{steps} steps at rate {rate}", where="steps", hint="take 30 steps at .02"
-        )
-    start, found = plus.detach(), plus.detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([found], lr=rate)
-    with torch.no_grad():
-        wanted = None if discriminator is None else discriminator.features(pictures)
-    best, before, lowest = start.clone(), torch.empty(0), torch.full((len(start),), torch.inf)
-    for step in range(steps + 1):
-        made = generator.pictures(found)
-        error = pixel_error(made, pictures)
-        with torch.no_grad():
-            before = error.detach().clone() if step == 0 else before
-            better = error < lowest
-            best[better], lowest[better] = found.detach()[better], error.detach()[better]
-        if step == steps:
-            break
-        loss = error + stay * (found - start).square().mean((1, 2))
-        if discriminator is not None and wanted is not None:
-            loss = loss + features * feature_distance(discriminator.features(made), wanted)
-        (found.grad,) = torch.autograd.grad(loss.sum(), found)
-        optimiser.step()
-    return Refined(best, before, lowest)

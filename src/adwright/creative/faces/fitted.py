@@ -3,23 +3,20 @@
 A trained generator of portraits with its discriminator: an artifact of kind "faces".
 
     faces = FittedFaces.load("runs/faces/model")
-    pictures = faces.sample(16, seed=3)             # float [16, 3, side, side], -1 to 1
 
 manifest.json         the generator's config, the training's, its records, what it was trained on
-tensors.safetensors   weights, float16 where `save(half=True)`
+tensors.safetensors   weights in float32 or float16
 
 A trained encoder of portraits into W+: an artifact of kind "faces_encoder".
 
     encoder = FittedEncoder.load("runs/encoder/model")
     plus = encoder.invert(faces, pictures)               # W+ [N, rows, D]
-    plus = encoder.invert(faces, pictures, refine_steps=30)
-    encoder.errors(faces, pictures)                      # L2 [N]
 
 Pictures are aligned as those that it was trained on: an unaligned face comes back as another
 person. An encoder belongs to one generator, whose weights it knows by their hash.
 
 manifest.json         the encoder's config, the training's, and the generator's hash
-tensors.safetensors   weights, float16 where `save(half=True)`
+tensors.safetensors   weights in float32 or float16
 """
 
 from __future__ import annotations
@@ -34,15 +31,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from adwright.core.artifacts import Artifact, save_artifact
+from adwright.core.artifacts import Artifact
 from adwright.core.assets import shipped
-from adwright.core.clock import Clock
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.faces.encoder import FaceEncoder, pixel_error, refine
+from adwright.creative.faces.encoder import FaceEncoder
 from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
@@ -83,57 +79,6 @@ class FittedFaces:
         weights = weights_of(self.generator).items()
         halves = {name: value.astype(np.float16).tobytes() for name, value in weights}
         return content_hash({name: sha256_bytes(half) for name, half in halves.items()})
-
-    @torch.no_grad()
-    def sample(self, count: int, *, seed: int, truncation: float = 1.0) -> Tensor:
-        """So many pictures [N, 3, side, side] with the fixed noise; see `Generator.latents`."""
-        random = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, self.generator.config.wide, generator=random)
-        made = [
-            self.generator.pictures(self.generator.latents(some, truncation=truncation))
-            for some in torch.split(z, 64)
-        ]
-        return torch.cat(made)
-
-    def save(
-        self,
-        folder: str | Path,
-        *,
-        half: bool = False,
-        discriminator: bool = True,
-        overwrite: bool = False,
-        clock: Clock | None = None,
-    ) -> str:
-        """Write the artifact, whole or not at all; returns its id.
-
-        half: float16, of half the size; discriminator: whether to keep it. Raises as
-        `save_artifact`.
-        """
-        parts: dict[str, nn.Module] = {"generator": self.generator}
-        if discriminator and self.discriminator is not None:
-            parts["discriminator"] = self.discriminator
-        tensors: dict[str, NDArray[Any]] = {}
-        for part, network in parts.items():
-            tensors |= weights_of(network, f"{part}.")
-        if half:
-            tensors = {name: value.astype(np.float16) for name, value in tensors.items()}
-        config = {
-            "generator": to_jsonable(self.generator.config),
-            "fit": dict(self.config),
-            "parts": sorted(parts),
-            "about": self.about,
-        }
-        return save_artifact(
-            folder,
-            kind=FACES_KIND,
-            config=config,
-            tensors=tensors,
-            files={"records.json": json.dumps(list(self.records), indent=1)},
-            data_hash=self.data_hash,
-            seed=self.seed,
-            overwrite=overwrite,
-            clock=clock,
-        )
 
     @classmethod
     def load(cls, source: str | Path | Artifact) -> FittedFaces:
@@ -187,38 +132,13 @@ class FittedEncoder:
     def __post_init__(self) -> None:
         self.encoder.eval()
 
-    def invert(self, faces: FittedFaces, pictures: Tensor, *, refine_steps: int = 0) -> Tensor:
-        """W+ [N, rows, D] of pictures [N, 3, side, side], -1 to 1. refine_steps: of `refine`,
-        with the discriminator's features where there is one.
+    @torch.no_grad()
+    def invert(self, faces: FittedFaces, pictures: Tensor) -> Tensor:
+        """W+ [N, rows, D] of pictures [N, 3, side, side], -1 to 1.
 
         Raises ConfigError for another generator than it was trained on, and for pictures of another
         size.
         """
-        self._require(faces, pictures)
-        found = []
-        for some in torch.split(pictures, _AT_A_TIME):
-            with torch.no_grad():
-                mean = faces.generator.mean
-                plus = self.encoder(some, mean=mean, unlocked=self.unlocked)
-            if refine_steps:
-                plus = refine(
-                    faces.generator,
-                    some,
-                    plus,
-                    steps=refine_steps,
-                    discriminator=faces.discriminator,
-                ).plus
-            found.append(plus)
-        return torch.cat(found)
-
-    def errors(self, faces: FittedFaces, pictures: Tensor, *, refine_steps: int = 0) -> Tensor:
-        """L2 [N] between pictures, as for `invert`, and what the generator makes of their W+."""
-        plus = self.invert(faces, pictures, refine_steps=refine_steps)
-        parts = zip(torch.split(plus, _AT_A_TIME), torch.split(pictures, _AT_A_TIME), strict=True)
-        with torch.no_grad():
-            return torch.cat([pixel_error(faces.generator.pictures(w), x) for w, x in parts])
-
-    def _require(self, faces: FittedFaces, pictures: Tensor) -> None:
         if faces.weights_hash != self.generator_hash:
             raise ConfigError(
                 "the encoder was trained on another generator",
@@ -232,42 +152,9 @@ class FittedEncoder:
                 where="pictures",
                 hint=f"pass one or more of 3 x {side} x {side}",
             )
-
-    def save(
-        self,
-        folder: str | Path,
-        *,
-        half: bool = False,
-        overwrite: bool = False,
-        clock: Clock | None = None,
-    ) -> str:
-        """Write the artifact, whole or not at all; returns its id. half: weights in float16, of
-        half the size. Raises as `save_artifact`."""
-        tensors = weights_of(self.encoder)
-        if half:
-            tensors = {
-                name: value.astype(np.float16) if value.dtype == np.float32 else value
-                for name, value in tensors.items()
-            }
-        config = {
-            "generator": to_jsonable(self.encoder.config),
-            "generator_hash": self.generator_hash,
-            "width": self.width,
-            "unlocked": self.unlocked,
-            "fit": dict(self.config),
-            "about": self.about,
-        }
-        return save_artifact(
-            folder,
-            kind=ENCODER_KIND,
-            config=config,
-            tensors=tensors,
-            files={"records.json": json.dumps(list(self.records), indent=1)},
-            data_hash=self.data_hash,
-            seed=self.seed,
-            overwrite=overwrite,
-            clock=clock,
-        )
+        mean, unlocked = faces.generator.mean, self.unlocked
+        each = torch.split(pictures, _AT_A_TIME)
+        return torch.cat([self.encoder(some, mean=mean, unlocked=unlocked) for some in each])
 
     @classmethod
     def load(cls, source: str | Path | Artifact) -> FittedEncoder:

@@ -8,7 +8,7 @@ Each crop x is inverted to W+, w = invert(x), and moved by its amounts a along t
     x' = x + G(w + sum_k a_k n_k) - G(w)
 
 so what the inversion lost is not lost from the crop, and an amount of 0 changes nothing (our
-choice; AdSEE puts G(w + ...) itself in place, which is `residual=False`). A search asks about one
+choice; AdSEE puts G(w + ...) itself in place). A search asks about one
 face in batch after batch: of the crops of the last call w and G(w) are remembered.
 
 A trained generator with its encoder and its named directions, ready to edit crops of faces.
@@ -57,7 +57,6 @@ class GeneratorMover:
         directions: Directions,
         *,
         names: Sequence[str],
-        residual: bool = True,
     ) -> None:
         if len(names) != len(directions) or len(set(names)) != len(names):
             raise ConfigError(
@@ -67,7 +66,7 @@ class GeneratorMover:
             )
         self.names, self.side = tuple(names), generator.config.side
         self._generator, self._invert = generator, invert
-        self._directions, self._residual = directions, residual
+        self._directions = directions
         self._known: dict[bytes, tuple[Tensor, Tensor]] = {}
 
     def vector(self, name: str) -> NDArray[np.float64]:
@@ -101,8 +100,7 @@ class GeneratorMover:
         plus, lost = self._inverted(each)
         told = torch.from_numpy(amounts[busy]).to(plus.dtype)
         new = self._generator.pictures(self._directions.edited(plus[rows], told))
-        if self._residual:
-            new = new + lost[rows]
+        new = new + lost[rows]
         values = ((new + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         made[busy] = values.permute(0, 2, 3, 1).numpy()
         return made

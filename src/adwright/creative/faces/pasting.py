@@ -11,11 +11,11 @@ Faces put back into their picture: every pixel outside their masks stays as it w
     back = pasted(picture, faces.faces, edited)         # edited: uint8 [N, S, S, 3]
     back.picture, back.mask                             # uint8 [H, W, 3], bool [H, W]
 
-Each crop is warped back by the place that it was cut at. `detail` keeps what the crop was too
-coarse to hold: put back is the picture plus the difference d of the edited crop from the crop as it
-was cut. So a face that was not edited does not change at all, whatever the crop's size. Where much
-was changed, the old details would show through: there the edited crop itself is put back. Our
-choice: with the share min(1, |d| / 32), |d| the mean over a neighbourhood and the three colours.
+Each crop is warped back by the place that it was cut at. What the crop was too coarse to hold
+stays: put back is the picture plus the difference d of the edited crop from the crop as it was cut.
+So a face that was not edited does not change at all, whatever the crop's size. Where much was
+changed, the old details would show through: there the edited crop itself is put back. Our choice:
+with the share min(1, |d| / 32), |d| the mean over a neighbourhood and the three colours.
 
 How it is joined, `blend`:
 
@@ -23,7 +23,7 @@ How it is joined, `blend`:
                (Poisson image editing, Perez et al., SIGGRAPH 2003, by OpenCV); light differences
                disappear, and the colour of the whole face follows that of its surroundings; a
                sliver of one or two pixels is feathered
-    feather    the face itself, mixed with the picture over `feather` of the square's side
+    feather    the face itself, mixed with the picture over a twentieth of the square's side
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.faces.aligning import AlignedFace, FacePlace, SkippedFace, require_picture
 
@@ -98,15 +97,10 @@ _MUCH = np.float32(32)
 _FINE = 2.0
 
 
-@settings
-class PasteSettings:
-    """blend, detail: see the module. shrink: of the mask, share of the square's side. feather: how
-    far the face is mixed with the picture, the same share."""
-
-    blend: Literal["seamless", "feather"] = "seamless"
-    detail: bool = True
-    shrink: Annotated[float, Ge(0), Le(0.25)] = 3 / 256
-    feather: Annotated[float, Ge(0), Le(0.25)] = 0.05
+#: How a face is joined to its picture, see the module.
+Blend = Literal["seamless", "feather"]
+#: How far a face is mixed with the picture, share of the square's side.
+_FEATHER = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +117,7 @@ def pasted(
     picture: Pixels,
     faces: Sequence[AlignedFace],
     edited: NDArray[np.uint8],
-    settings: PasteSettings | None = None,
+    blend: Blend = "seamless",
     *,
     protected: Mask | None = None,
 ) -> Pasted:
@@ -133,7 +127,6 @@ def pasted(
     Raises DataError for shapes that do not belong together; MissingExtraError without OpenCV.
     """
     require_picture(picture)
-    settings = settings or PasteSettings()
     shape = picture.shape[:2]
     if len(edited) != len(faces):
         raise DataError(
@@ -147,67 +140,59 @@ def pasted(
     skipped: list[SkippedFace] = []
     for face, crop in zip(faces, edited, strict=True):
         require_picture(crop, "an edited crop")
-        if crop.shape[0] != crop.shape[1] or (settings.detail and crop.shape != face.crop.shape):
+        if crop.shape != face.crop.shape:
             raise DataError(
                 f"an edited crop has shape {crop.shape}", hint=f"pass {face.crop.shape}"
             )
-        mask = face_mask(face.place, shape, shrink=settings.shrink)
+        mask = face_mask(face.place, shape)
         if protected is not None:
             mask &= ~protected
         if mask.sum() < _LEAST_PIXELS:
             detail = f"{int(mask.sum())} pixels may be changed < {_LEAST_PIXELS}"
             skipped.append(SkippedFace(face.place.box(), "cut off", detail))
             continue
-        _put(made, face, crop, mask, settings)
+        _put(made, face, crop, mask, blend)
         changed |= mask
     return Pasted(made, changed, tuple(skipped))
 
 
-def _put(
-    picture: Pixels, face: AlignedFace, crop: Pixels, mask: Mask, settings: PasteSettings
-) -> None:
+def _put(picture: Pixels, face: AlignedFace, crop: Pixels, mask: Mask, blend: Blend) -> None:
     """Change `picture` inside the mask."""
-    if settings.detail and np.array_equal(crop, face.crop):
+    if np.array_equal(crop, face.crop):
         return
-    rows, columns = _window(mask, round(0.1 * face.place.side) + 4)
+    with needing("faces in pictures", "creative"):
+        import cv2
+    # The mask's box, with a margin, within the picture.
+    ends, margin = [], round(0.1 * face.place.side) + 4
+    for axis in (1, 0):
+        found = np.flatnonzero(mask.any(axis))
+        ends.append(slice(max(0, found[0] - margin), found[-1] + 1 + margin))
+    rows, columns = ends
     part, inside = picture[rows, columns], mask[rows, columns]
     corner = (columns.start, rows.start)
     new = _warped(crop, face.place, corner, inside.shape)
-    if settings.detail:
-        change = new - _warped(face.crop, face.place, corner, inside.shape)
-        new = part + change + _share(change, face.place) * (new - part - change)
+    change = new - _warped(face.crop, face.place, corner, inside.shape)
+    # How much of the face is put back without the picture's details, [h, w, 1].
+    near = cv2.GaussianBlur(np.abs(change).mean(2), (0, 0), max(1.0, 0.02 * face.place.side))
+    share = np.asarray(np.minimum(1, near / _MUCH)[..., None], np.float32)
+    new = part + change + share * (new - part - change)
     whole = np.clip(np.rint(new), 0, 255).astype(np.uint8)
     # A sliver has no inside that colours could be carried to, and OpenCV refuses it.
     sliver = min(np.ptp(np.argwhere(inside), axis=0)) + 1 < _LEAST_SIDE
     joined = (
         _seamless(whole, part, inside)
-        if settings.blend == "seamless" and not sliver
-        else _feathered(whole, part, inside, settings.feather * face.place.side)
+        if blend == "seamless" and not sliver
+        else _feathered(whole, part, inside, _FEATHER * face.place.side)
     )
     part[inside] = joined[inside]
-
-
-def _window(mask: Mask, margin: int) -> tuple[slice, slice]:
-    """Rows and columns of a mask's box, with a margin, within the picture."""
-    ends = []
-    for axis in (1, 0):
-        found = np.flatnonzero(mask.any(axis))
-        size = mask.shape[1 - axis]
-        ends.append(slice(max(0, found[0] - margin), min(size, found[-1] + 1 + margin)))
-    return ends[0], ends[1]
-
-
-def _share(change: NDArray[np.float32], place: FacePlace) -> NDArray[np.float32]:
-    """float32 [h, w, 1]: how much of the face is put back without the picture's details."""
-    near = _opencv().GaussianBlur(np.abs(change).mean(2), (0, 0), max(1.0, 0.02 * place.side))
-    return np.asarray(np.minimum(1, near / _MUCH)[..., None], np.float32)
 
 
 def _warped(
     crop: Pixels, place: FacePlace, corner: tuple[int, int], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """float32 [h, w, 3]: the crop where it belongs, in the part of a picture that begins there."""
-    cv2 = _opencv()
+    import cv2
+
     ratio, source = len(crop) / place.side, crop.astype(np.float32)
     if ratio >= _FINE:
         # What is finer than the picture's pixels would alias.
@@ -227,7 +212,8 @@ def _warped(
 def _seamless(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
     """OpenCV's seamless clone, at the very place: its mask may not touch the edge, so all is
     padded, and it places the middle of the mask's box."""
-    cv2 = _opencv()
+    import cv2
+
     pad = 2
     new, old = (np.pad(one, ((pad, pad), (pad, pad), (0, 0)), mode="edge") for one in (new, old))
     wide = np.pad(mask, pad).astype(np.uint8) * 255
@@ -239,13 +225,8 @@ def _seamless(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
 
 def _feathered(new: Pixels, old: Pixels, mask: Mask, reach: float) -> Pixels:
     """The new face by its distance from the mask's edge, in full from `reach` pixels on."""
-    cv2 = _opencv()
+    import cv2
+
     far = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     share = np.clip(far / max(1.0, reach), 0, 1)[..., None]
     return np.asarray(np.rint(share * new + (1 - share) * old), np.uint8)
-
-
-def _opencv() -> Any:
-    with needing("faces in pictures", "creative"):
-        import cv2
-    return cv2

@@ -29,8 +29,6 @@ W+ has a row of D numbers for each place that reads a latent: rows = 2 log2(side
 convolution at 4 pixels reads row 0, block r rows 2 k - 3 and 2 k - 2 for side 2^k, and its colours
 the row after them, which the next block's first convolution reads as well.
 
-Truncation: w' = mean + psi (w - mean), with a running mean of w.
-
 The discriminator of StyleGAN2 (Karras et al., CVPR 2020): is it one of the real pictures?
 
 From the picture down to 4 x 4 pixels by residual blocks, each with two convolutions beside one of
@@ -42,13 +40,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import Count, Ge, Lt, settings
 from adwright.core.errors import ConfigError
 
 _SLOPE = 0.2
@@ -210,7 +209,7 @@ class Noise(nn.Module):
 _ROOT = math.sqrt(2)
 
 
-@dataclass(frozen=True)
+@settings
 class GeneratorConfig:
     """side: pixels, a power of 2 from 8 on. wide: D, of z and w. layers: of the mapping. base,
     most: a layer at side s has min(base / s, most) channels. mean_decay: of the running mean of w.
@@ -219,11 +218,11 @@ class GeneratorConfig:
     """
 
     side: int = 32
-    wide: int = 256
-    layers: int = 2
+    wide: Count = 256
+    layers: Count = 2
     base: int = 2048
-    most: int = 192
-    mean_decay: float = 0.995
+    most: Count = 192
+    mean_decay: Annotated[float, Ge(0), Lt(1)] = 0.995
     noise: bool = True
 
     def __post_init__(self) -> None:
@@ -231,13 +230,8 @@ class GeneratorConfig:
             raise ConfigError(
                 f"side {self.side} is no power of 2 from 8 on", where="side", hint="take 32 or 64"
             )
-        for name in ("wide", "layers", "most"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is below 1", where=name, hint="take the default")
         if self.base < self.side:
             raise ConfigError("base is below side", where="base", hint="take 2,048")
-        if not 0 <= self.mean_decay < 1:
-            raise ConfigError("mean_decay is not in [0, 1)", where="mean_decay", hint="take .995")
 
     @property
     def rows(self) -> int:
@@ -306,17 +300,12 @@ class Generator(nn.Module):
             self.colours.append(_ToColours(o, wide))
             i, side = o, 2 * side
 
-    def latents(self, z: Tensor, *, truncation: float = 1.0) -> Tensor:
-        """w [B, D] of z [B, D]. truncation: psi; below 1 nearer to the mean."""
+    def latents(self, z: Tensor) -> Tensor:
+        """w [B, D] of z [B, D]."""
         w = z * (z.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.mapping:
             w = layer(w)
-        return w if truncation == 1 else self.mean + truncation * (w - self.mean)
-
-    def follow_mean(self, w: Tensor) -> None:
-        """Move the running mean towards the mean of w [B, D]."""
-        with torch.no_grad():
-            self.mean.lerp_(w.detach().float().mean(0), 1 - self.config.mean_decay)
+        return w
 
     def rows_of(self, w: Tensor) -> Tensor:
         """W+ [B, rows, D] with equal rows."""

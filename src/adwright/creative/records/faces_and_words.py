@@ -157,6 +157,27 @@ _NUMBERS = 16
 _LEAST_SIDE = 16
 
 
+def lite_model(member: str, what: str, *, threads: int = 1, offline: bool = False) -> Any:
+    """A model of MediaPipe's, by its path in the pinned wheel, ready to be run by LiteRT.
+
+    what: it is for, in errors. Raises MissingExtraError without ai-edge-litert; AssetError where
+    the model cannot be had.
+    """
+    with needing(what, "creative"):
+        from ai_edge_litert.interpreter import Interpreter
+    path = asset("mediapipe", offline=offline) / member
+    try:
+        model = Interpreter(model_path=str(path), num_threads=threads)
+        model.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise AssetError(
+            f"this is no model that LiteRT can run: {error}",
+            where=str(path),
+            hint="remove the folder, so that it is fetched again",
+        ) from error
+    return model
+
+
 class FaceFinder:
     """Finds faces; the model is loaded once.
 
@@ -168,22 +189,12 @@ class FaceFinder:
     version = f"1-{ASSETS['mediapipe'].sha256[:12]}"
 
     def __init__(self, least: float = 0.75, *, threads: int = 1, offline: bool = False) -> None:
-        with needing("faces in pictures", "creative"):
-            from ai_edge_litert.interpreter import Interpreter
-        path = asset("mediapipe", offline=offline) / ASSETS["mediapipe"].example
         self._least = least
-        try:
-            self._model: Any = Interpreter(model_path=str(path), num_threads=threads)
-            self._model.allocate_tensors()
-            ((self._input),) = [one["index"] for one in self._model.get_input_details()]
-            outputs = {one["shape"][-1]: one["index"] for one in self._model.get_output_details()}
-            self._numbers, self._scores = outputs[_NUMBERS], outputs[1]
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise AssetError(
-                f"this is no model of faces that LiteRT can run: {error}",
-                where=str(path),
-                hint="remove the folder, so that it is fetched again",
-            ) from error
+        member = ASSETS["mediapipe"].example
+        self._model = lite_model(member, "faces in pictures", threads=threads, offline=offline)
+        ((self._input),) = [one["index"] for one in self._model.get_input_details()]
+        outputs = {one["shape"][-1]: one["index"] for one in self._model.get_output_details()}
+        self._numbers, self._scores = outputs[_NUMBERS], outputs[1]
 
     def boxes(self, image: Image) -> NDArray[np.float64]:
         """float64 [N, 4], left, top, right and bottom in pixels, of the N faces in a picture, RGB,
