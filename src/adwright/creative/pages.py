@@ -30,7 +30,7 @@ import polars as pl
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import DataError, FileUnreadableError
 from adwright.core.progress import progress
-from adwright.creative.judging import AdJudge, Judgements, PastAd, WithVectors, ablate
+from adwright.creative.judging import AdJudge, Judgements, PartEffect, PastAd, WithVectors, ablate
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.ads_table import AdTable
 from adwright.creative.records.encoders import opened_image
@@ -40,27 +40,10 @@ from adwright.metrics.reports.page import inline_svg, page_environment
 
 
 @dataclass(frozen=True)
-class MovedBy:
-    """How much higher the answer is with a part of the ad than without it, in the judge's unit."""
-
-    part: str
-    change: float
-
-
-@dataclass(frozen=True)
-class PastLikeIt:
-    """A past ad that is near: what it says, what became of it, and how far off it is."""
-
-    text: str
-    outcome: float
-    distance: float
-
-
-@dataclass(frozen=True)
 class ShownAnswer:
     """Of one judge on one ad. judge: its name. percent: whether values are shares, to be shown as
-    such. better: share of the judge's training ads that it answers lower values for; None where
-    nobody knows. unlike: the ad is unlike anything seen in training."""
+    such. unlike: the ad is unlike anything seen in training. moved: by what parts, the largest
+    change first. near: past ads like it."""
 
     judge: str
     value: float
@@ -69,13 +52,26 @@ class ShownAnswer:
     unlike: bool = False
     coverage: float = 0.9
     percent: bool = True
-    better: float | None = None
-    moved: tuple[MovedBy, ...] = ()
-    near: tuple[PastLikeIt, ...] = ()
+    moved: tuple[PartEffect, ...] = ()
+    near: tuple[PastAd, ...] = ()
 
     def said(self, value: float) -> str:
         """A number of this judge, as people read it."""
         return f"{value:.2%}" if self.percent else f"{value:.3g}"
+
+    def bars(self) -> list[tuple[str, str, float, bool]]:
+        """Of each part that moved it: its name, by how much, the width of its bar in percent, and
+        whether the answer is higher with it."""
+        most = max((abs(one.change) for one in self.moved), default=0.0) or 1.0
+        return [
+            (
+                one.part,
+                ("+" if one.change >= 0 else "") + self.said(one.change),
+                100 * abs(one.change) / most,
+                one.change >= 0,
+            )
+            for one in self.moved
+        ]
 
 
 @dataclass(frozen=True)
@@ -87,22 +83,15 @@ class ShownAd:
     picture: str = ""
     answers: tuple[ShownAnswer, ...] = ()
 
-    def answer(self, judge: str) -> ShownAnswer | None:
-        """Of the judge with this name."""
-        return next((one for one in self.answers if one.judge == judge), None)
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        return self.record.title or self.record.text[:_LABEL] or self.name
 
 
 #: Ads in a chart, ads with all details, scenes of one ad.
 _CHART, _DETAILS, _SCENES = 20, 50, 12
 _LABEL = 48
-
-
-@dataclass(frozen=True)
-class _Bar:
-    name: str
-    text: str
-    width: float
-    up: bool
 
 
 def write_ads_page(
@@ -113,20 +102,9 @@ def write_ads_page(
     sentences: Sequence[str] = (),
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the page, whole or not at all. Raises as `ads_page`; ResourceError where the disk is
-    full."""
-    atomic_write_text(path, ads_page(ads, title=title, sentences=sentences, facts=facts))
-
-
-def ads_page(
-    ads: Sequence[ShownAd],
-    *,
-    title: str,
-    sentences: Sequence[str] = (),
-    facts: Mapping[str, str] | None = None,
-) -> str:
-    """The page. sentences: said at its top. facts: how it was made. Ads stand in their order, the
-    charts in that of the answers. Raises DataError where there is no ad."""
+    """Write the page, whole or not at all. sentences: said at its top. facts: how it was made. Ads
+    stand in their order, the charts in that of the answers. Raises DataError where there is no ad,
+    ResourceError where the disk is full."""
     if not ads:
         raise DataError("there is no ad to show", hint="give at least one")
     judges = list(dict.fromkeys(one.judge for ad in ads for one in ad.answers))
@@ -136,11 +114,12 @@ def ads_page(
         "sentences": sentences,
         "facts": dict(facts or {}),
         "charts": charts,
-        "ads": [_ad(ad) for ad in ads[:_DETAILS]],
+        "ads": ads[:_DETAILS],
+        "facts_of": record_facts,
         "left": len(ads) - _DETAILS,
     }
     environment = page_environment(__package__ or "")
-    return environment.get_template("ads.html").render(values)
+    atomic_write_text(path, environment.get_template("ads.html").render(values))
 
 
 def record_facts(record: AdRecord) -> list[tuple[str, str]]:
@@ -179,43 +158,9 @@ def _scene(scene: Scene) -> str:
     return "; ".join(parts) or "nothing that was looked for"
 
 
-def _ad(ad: ShownAd) -> dict[str, object]:
-    return {
-        "name": ad.name,
-        "title": ad.record.title or ad.record.text[:_LABEL] or ad.name,
-        "picture": ad.picture,
-        "facts": record_facts(ad.record),
-        "answers": [_answer(one) for one in ad.answers],
-    }
-
-
-def _answer(one: ShownAnswer) -> dict[str, object]:
-    most = max((abs(moved.change) for moved in one.moved), default=0.0)
-    bars = [
-        _Bar(
-            moved.part,
-            ("+" if moved.change >= 0 else "") + one.said(moved.change),
-            100 * abs(moved.change) / most if most else 0.0,
-            moved.change >= 0,
-        )
-        for moved in one.moved
-    ]
-    near = [(near.text, one.said(near.outcome), f"{near.distance:.2f}") for near in one.near]
-    return {
-        "judge": one.judge,
-        "value": one.said(one.value),
-        "interval": f"{one.said(one.low)} to {one.said(one.high)}",
-        "coverage": f"{one.coverage:.0%}",
-        "unlike": one.unlike,
-        "better": None if one.better is None else f"{one.better:.0%}",
-        "bars": bars,
-        "near": near,
-    }
-
-
 def _chart(ads: Sequence[ShownAd], judge: str, number: int) -> str:
     """The answers of one judge, the highest first; nothing for a single ad."""
-    found = [(ad, answer) for ad in ads if (answer := ad.answer(judge)) is not None]
+    found = [(ad, answer) for ad in ads for answer in ad.answers if answer.judge == judge]
     if len(found) < 2:
         return ""
     found.sort(key=lambda pair: -pair[1].value)
@@ -315,14 +260,20 @@ def shown_ads(
         for row, (name, record) in enumerate(zip(table.ids, table.records, strict=True)):
             answers = []
             for judge_name, judge in judges.items():
-                known = past.get(judge_name)
+                said, known = found[judge_name], past.get(judge_name)
+                moved: tuple[PartEffect, ...] = ()
+                if row < first:
+                    asked = judge.of_row(row) if isinstance(judge, WithVectors) else judge
+                    moved = ablate(asked, record)[:_PARTS]
                 answers.append(
-                    _answer_explained(
+                    ShownAnswer(
                         judge_name,
-                        found[judge_name],
-                        row,
-                        _moved(judge, record, row) if row < first else (),
-                        () if known is None or row >= first else tuple(map(_near, known[row])),
+                        *(float(one[row]) for one in (said.value, said.low, said.high)),
+                        bool(said.unlike[row]),
+                        said.coverage,
+                        percent=judge_name.startswith(_SHARES),
+                        moved=moved,
+                        near=() if known is None or row >= first else tuple(known[row]),
                     )
                 )
             picture = thumbnail(table.media[row]) if row < first else ""
@@ -330,33 +281,3 @@ def shown_ads(
             if row < first:
                 bar.advance()
     return shown
-
-
-def _answer_explained(
-    name: str,
-    found: Judgements,
-    row: int,
-    moved: tuple[MovedBy, ...],
-    near: tuple[PastLikeIt, ...],
-) -> ShownAnswer:
-    return ShownAnswer(
-        name,
-        float(found.value[row]),
-        float(found.low[row]),
-        float(found.high[row]),
-        bool(found.unlike[row]),
-        found.coverage,
-        percent=name.startswith(_SHARES),
-        moved=moved,
-        near=near,
-    )
-
-
-def _moved(judge: AdJudge, record: AdRecord, row: int) -> tuple[MovedBy, ...]:
-    if isinstance(judge, WithVectors):
-        judge = judge.of_row(row)
-    return tuple(MovedBy(one.part, one.change) for one in ablate(judge, record)[:_PARTS])
-
-
-def _near(past: PastAd) -> PastLikeIt:
-    return PastLikeIt(past.title, past.value, past.distance)

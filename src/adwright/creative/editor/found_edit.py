@@ -10,7 +10,7 @@ Every gain is said together with `ESTIMATE`.
 
 Edits that were found, to be looked at: a contact sheet as PNG, and a page as HTML.
 
-    write_contact_sheet("sheet.png", found)
+    write_contact_sheet("sheet.png", {"ad 1": found[0]})
     write_edits_page("edits.html", {"ad 1": found[0]}, title="Edits", front=front)
 
 The page is a single file without scripts or outside references; text is escaped by jinja2. Beside
@@ -96,6 +96,15 @@ class JudgedChange:
         else:
             text += ", without an interval: a single judge"
         return f"{text}; {ESTIMATE}"
+
+    def cells(self, role: str) -> tuple[str, ...]:
+        """The same as cells of a table, with the role of the judge."""
+        interval = "unknown: no ensemble"
+        if self.low is not None and self.high is not None:
+            interval = f"{self.low:+.3g} to {self.high:+.3g} ({self.coverage:.0%})"
+        change = f"{self.change:+.3g}" + (f" ({self.relative:+.1%})" if self.before else "")
+        judge = f"{self.judge.replace('_', ' ')}, {role}"
+        return judge, f"{self.before:.4g}", f"{self.after:.4g}", change, interval, ESTIMATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,25 +228,15 @@ _DETAILS = 50
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
-def write_contact_sheet(
-    path: str | Path, edits: Sequence[FoundEdit], names: Sequence[str] = ()
-) -> None:
-    """Write `contact_sheet` as a PNG, whole or not at all."""
+def write_contact_sheet(path: str | Path, edits: Mapping[str, FoundEdit]) -> None:
+    """Write a PNG, whole or not at all: a row an edit, by its ad's name, before and after side by
+    side, what the judges say below. Raises DataError where there is no edit."""
+    if not edits:
+        raise DataError("there is no edit to show", hint="give at least one")
+    rows = [_sheet_row(edit, name) for name, edit in edits.items()]
     out = io.BytesIO()
-    _image(contact_sheet(edits, names)).save(out, "PNG")
+    _image(np.concatenate(rows)).save(out, "PNG")
     atomic_write_bytes(path, out.getvalue())
-
-
-def contact_sheet(edits: Sequence[FoundEdit], names: Sequence[str] = ()) -> Pixels:
-    """uint8 [H, W, 3]: a row an edit, before and after side by side, what the judges say below.
-
-    names: of the ads, one each, or none. Raises DataError where there is no edit, or another number
-    of names.
-    """
-    if not edits or (names and len(names) != len(edits)):
-        raise DataError("there is no edit to show, or a name is missing", hint="give at least one")
-    rows = [_sheet_row(*one) for one in zip(edits, names or [""] * len(edits), strict=True)]
-    return np.concatenate(rows)
 
 
 def write_edits_page(
@@ -248,34 +247,25 @@ def write_edits_page(
     sentences: Sequence[str] = (),
     front: Sequence[EditFront] = (),
 ) -> None:
-    """Write `edits_page`, whole or not at all."""
-    atomic_write_text(path, edits_page(edits, title=title, sentences=sentences, front=front))
-
-
-def edits_page(
-    edits: Mapping[str, FoundEdit],
-    *,
-    title: str,
-    sentences: Sequence[str] = (),
-    front: Sequence[EditFront] = (),
-) -> str:
-    """The page: of each edit, by its ad's name, both pictures and what the judges say.
+    """Write the page, whole or not at all: of each edit, by its ad's name, both pictures and what
+    the judges say.
 
     sentences: said at its top. front: drawn at its end, one chart of all. Raises DataError where
     there is no edit, and as `front_chart`.
     """
     if not edits:
         raise DataError("there is no edit to show", hint="give at least one")
-    shown = [_shown(name, edit) for name, edit in list(edits.items())[:_DETAILS]]
     values = {
         "title": title,
         "estimate": ESTIMATE,
         "sentences": sentences,
-        "edits": shown,
+        "edits": list(edits.items())[:_DETAILS],
+        "address": _address,
         "left": len(edits) - _DETAILS,
         "charts": [inline_svg(to_svg(front_chart(front)), "front")] if front else [],
     }
-    return page_environment(__package__ or "").get_template("edits.html").render(values)
+    page = page_environment(__package__ or "").get_template("edits.html").render(values)
+    atomic_write_text(path, page)
 
 
 def front_chart(fronts: Sequence[EditFront]) -> alt.TopLevelMixin:
@@ -312,47 +302,12 @@ def front_chart(fronts: Sequence[EditFront]) -> alt.TopLevelMixin:
     return alt.layer(points, cross).properties(width=480, height=360, title=title)
 
 
-def _shown(name: str, edit: FoundEdit) -> dict[str, object]:
-    judges = [_cells(edit.first, "searched")]
-    if edit.second is not None:
-        judges.append(_cells(edit.second, "second opinion, not searched"))
-    else:
-        judges.append(("second opinion", "", "", "", "none was asked: one model's word", ESTIMATE))
-    spent = "" if np.isnan(edit.cpu_seconds) else f", {edit.cpu_seconds:.2f} CPU-seconds"
-    return {
-        "name": name,
-        "before": _address(edit.original),
-        "after": _address(edit.done.picture),
-        "advice": edit.advice,
-        "judges": judges,
-        "settings": [(one, f"{value:+.3g}") for one, value in edit.settings()],
-        "skipped": [f"{one.kind.replace('_', ' ')}: {one.why}" for one in edit.done.skipped],
-        "search": f"{edit.method}, {edit.calls} pictures in {edit.batches} batches{spent}",
-        "penalties": [(one.replace("_", " "), f"{v:.3g}") for one, v in edit.penalties.items()],
-    }
-
-
-def _cells(one: JudgedChange, role: str) -> tuple[str, ...]:
-    interval = "unknown: no ensemble"
-    if one.low is not None and one.high is not None:
-        interval = f"{one.low:+.3g} to {one.high:+.3g} ({one.coverage:.0%})"
-    change = f"{one.change:+.3g}" + (f" ({one.relative:+.1%})" if one.before else "")
-    return (
-        f"{one.judge.replace('_', ' ')}, {role}",
-        f"{one.before:.4g}",
-        f"{one.after:.4g}",
-        change,
-        interval,
-        ESTIMATE,
-    )
-
-
 def _sheet_row(edit: FoundEdit, name: str) -> Pixels:
     with needing("sheets of pictures", "creative"):
         from PIL import Image, ImageDraw, ImageFont
     second = "none was asked" if edit.second is None else edit.second.said()
     lines = [edit.first.said(), f"second opinion: {second}", edit.advice]
-    lines = [name, *lines] if name else lines
+    lines = [name, *lines]
     wide, high = 2 * _SIDE + 3 * _MARGIN, _SIDE + 2 * _MARGIN
     font = ImageFont.load_default(11)
     texts = [part for line in lines for part in textwrap.wrap(line, wide // 6)]

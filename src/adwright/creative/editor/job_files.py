@@ -567,7 +567,7 @@ def write_summary(
         edited = [one.ad for one in order if one.status == "edited" and one.ad in shown][:_SHEET]
         if edited:
             sheet = folder.path / "sheet.png"
-            write_contact_sheet(sheet, [shown[name] for name in edited], edited)
+            write_contact_sheet(sheet, {name: shown[name] for name in edited})
     return JobSummary(table, page, sheet)
 
 
